@@ -1,0 +1,189 @@
+//! Reading single settings: what is missing or malformed is said with the setting's name, its value and
+//! what is allowed.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Debug, Display},
+    str::FromStr,
+};
+
+/// A value that must not be printed: `Debug` and `Display` show `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value that must not be printed.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for the one place that signs or connects with it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// One setting that is missing or malformed, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingProblem {
+    /// The environment variable's name.
+    pub setting: String,
+    /// What is wrong, with the value (unless it is a secret) and what is allowed.
+    pub problem: String,
+    /// How to set it: an example or the place to find it.
+    pub remedy: String,
+}
+
+impl Display for SettingProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}\n    {}", self.setting, self.problem, self.remedy)
+    }
+}
+
+/// Everything that is wrong with the settings, at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError {
+    /// At least one.
+    pub problems: Vec<SettingProblem>,
+}
+
+impl Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} setting(s) must be mended before lastlight can start:",
+            self.problems.len()
+        )?;
+        for problem in &self.problems {
+            writeln!(f, "  {problem}")?;
+        }
+        write!(
+            f,
+            "Settings are environment variables; under `func start` they stand in local.settings.json \
+             (see local.settings.example.json)."
+        )
+    }
+}
+
+/// The settings as they were given, and what was found wrong with them so far.
+///
+/// Readers never stop at the first problem: they note it and go on with a stand-in, and
+/// [`Env::finish`] turns what was noted into one [`ConfigError`].
+#[derive(Debug, Default)]
+pub struct Env {
+    values: BTreeMap<String, String>,
+    problems: Vec<SettingProblem>,
+}
+
+impl Env {
+    /// The process's environment.
+    pub fn from_process() -> Self {
+        Self::from_pairs(std::env::vars_os().filter_map(|(key, value)| {
+            Some((key.into_string().ok()?, value.into_string().ok()?))
+        }))
+    }
+
+    /// Settings from elsewhere (tests, a settings file).
+    pub fn from_pairs<K: Into<String>, V: Into<String>>(
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        Self {
+            values: pairs
+                .into_iter()
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// The setting's value without surrounding blanks; an empty one counts as not set.
+    pub fn get(&self, setting: &str) -> Option<&str> {
+        self.values
+            .get(setting)
+            .map(|value| value.trim())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The setting's value, or `default` where it is not set.
+    pub fn get_or(&self, setting: &str, default: &str) -> String {
+        self.get(setting).unwrap_or(default).to_owned()
+    }
+
+    /// Notes a problem; [`Env::finish`] reports it.
+    pub fn problem(
+        &mut self,
+        setting: &str,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.problems.push(SettingProblem {
+            setting: setting.to_owned(),
+            problem: problem.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    /// A number within `min..=max`; a malformed one is noted and `default` goes on in its place.
+    pub fn number<T>(&mut self, setting: &str, default: T, min: T, max: T) -> T
+    where
+        T: FromStr + PartialOrd + Display + Copy,
+    {
+        let Some(text) = self.get(setting).map(str::to_owned) else {
+            return default;
+        };
+        match text.parse::<T>() {
+            Ok(value) if value >= min && value <= max => value,
+            _ => {
+                self.problem(
+                    setting,
+                    format!("{text:?} is not a number from {min} to {max}"),
+                    format!("Set it to a number from {min} to {max}, or leave it out for {default}."),
+                );
+                default
+            }
+        }
+    }
+
+    /// `true`/`false` (also 1/0, yes/no, in any case).
+    pub fn flag(&mut self, setting: &str, default: bool) -> bool {
+        let Some(text) = self.get(setting).map(str::to_owned) else {
+            return default;
+        };
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" => true,
+            "false" | "0" | "no" => false,
+            _ => {
+                self.problem(
+                    setting,
+                    format!("{text:?} is neither true nor false"),
+                    format!("Set it to true or false, or leave it out for {default}."),
+                );
+                default
+            }
+        }
+    }
+
+    /// What was noted, if anything was.
+    ///
+    /// # Errors
+    /// All problems that the readers noted.
+    pub fn finish(self) -> Result<(), ConfigError> {
+        if self.problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError { problems: self.problems })
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Two queue services that speak the real REST protocols.

@@ -1,0 +1,39 @@
+//! Which of the two pipelines a job takes.
+
+use std::fmt::{self, Display};
+
+use serde::{Deserialize, Serialize};
+
+/// The pipeline of a job: chosen once, at submit, by `use_service_bus`; stored in `jobs.processing_path`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessingPath {
+    /// Azure Storage Queues.
+    QueueStorage,
+    /// Azure Service Bus.
+    ServiceBus,
+}
+
+impl ProcessingPath {
+    /// Both, in the order in which tables show them.
+    pub const ALL: [Self; 2] = [Self::QueueStorage, Self::ServiceBus];
+
+    /// The name in the database and in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueStorage => "queue_storage",
+            Self::ServiceBus => "service_bus",
+        }
+    }
+
+    /// The path that has this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|path| path.as_str() == name)
+    }
+}
+
+impl Display for ProcessingPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
