@@ -1,0 +1,105 @@
+//! The table of contents of job types, and the form in which the controller sees them.
+
+use std::{fmt::Debug, sync::Arc};
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{
+    Fields, Fold, HelloWorld, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskError,
+};
+use crate::model::{ProcessingPath, Stage};
+
+/// All job types that this binary knows.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    job_types: Vec<Arc<dyn DynJobType>>,
+}
+
+impl Catalog {
+    /// The job types of the deployed binary: add yours here.
+    pub fn standard() -> Self {
+        Self { job_types: vec![Arc::new(HelloWorld::over_either()), Arc::new(HelloWorld::over_service_bus())] }
+    }
+
+    /// The same with one more, for tests and for applications that bring their own.
+    #[must_use]
+    pub fn with(mut self, job_type: impl JobType) -> Self {
+        self.job_types.push(Arc::new(job_type));
+        self
+    }
+
+    /// The job type of this name.
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn DynJobType>> {
+        self.job_types.iter().find(|job_type| job_type.name() == name)
+    }
+
+    /// All names, in the order of the catalog.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.job_types.iter().map(|job_type| job_type.name()).collect()
+    }
+}
+
+/// A [`JobType`] whose parameters are JSON: what the controller works with. Implemented for every job type.
+#[async_trait]
+pub trait DynJobType: Debug + Send + Sync {
+    /// See [`JobType::name`].
+    fn name(&self) -> &'static str;
+    /// See [`JobType::check`].
+    fn check(&self, fields: &mut Fields);
+    /// See [`JobType::prescribed_path`].
+    fn prescribed_path(&self) -> Option<ProcessingPath>;
+    /// See [`JobType::stages`].
+    ///
+    /// # Errors
+    /// The parameters do not fit the job type: they were stored by another version.
+    fn stages(&self, parameters: &Map<String, Value>) -> Result<Vec<StageSpec>, PlanError>;
+    /// See [`JobType::plan`].
+    ///
+    /// # Errors
+    /// The parameters do not fit the job type: they were stored by another version.
+    fn plan(&self, parameters: &Map<String, Value>, context: PlanContext) -> Result<Plan, PlanError>;
+    /// See [`JobType::run`].
+    ///
+    /// # Errors
+    /// The task fails with the reason.
+    async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError>;
+    /// See [`JobType::fold`].
+    fn fold(&self, stage: Stage) -> Box<dyn Fold>;
+}
+
+#[async_trait]
+impl<J: JobType> DynJobType for J {
+    fn name(&self) -> &'static str {
+        JobType::name(self)
+    }
+
+    fn check(&self, fields: &mut Fields) {
+        JobType::check(self, fields);
+    }
+
+    fn prescribed_path(&self) -> Option<ProcessingPath> {
+        JobType::prescribed_path(self)
+    }
+
+    fn stages(&self, parameters: &Map<String, Value>) -> Result<Vec<StageSpec>, PlanError> {
+        Ok(JobType::stages(self, &typed::<J>(parameters)?))
+    }
+
+    fn plan(&self, parameters: &Map<String, Value>, context: PlanContext) -> Result<Plan, PlanError> {
+        Ok(JobType::plan(self, typed::<J>(parameters)?, context))
+    }
+
+    async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError> {
+        JobType::run(self, task).await
+    }
+
+    fn fold(&self, stage: Stage) -> Box<dyn Fold> {
+        JobType::fold(self, stage)
+    }
+}
+
+fn typed<J: JobType>(parameters: &Map<String, Value>) -> Result<J::Parameters, PlanError> {
+    serde::Deserialize::deserialize(parameters)
+        .map_err(|error: serde_json::Error| PlanError(format!("the job's parameters do not fit its type: {error}")))
+}

@@ -1,0 +1,143 @@
+//! Reading the parameters of a submission: each reader checks one field, fills in its default, and notes
+//! what is wrong with the field's name, its value and what is allowed. Nothing stops at the first problem.
+
+use std::ops::RangeInclusive;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// What is wrong with one field.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FieldProblem {
+    /// The field's name.
+    pub field: String,
+    /// What was given; absent when the field was missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
+    /// What is allowed, in words.
+    pub allowed: String,
+}
+
+impl std::fmt::Display for FieldProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { field, value, allowed } = self;
+        match value {
+            None => write!(f, "{field} is missing: {allowed}"),
+            Some(value) => write!(f, "{field} must be {allowed}, not {}", shortened(value)),
+        }
+    }
+}
+
+/// A value as an error shows it: long ones are cut, so that an error is never as large as its cause.
+fn shortened(value: &Value) -> String {
+    const SHOWN: usize = 80;
+    let text = value.to_string();
+    match text.char_indices().nth(SHOWN) {
+        None => text,
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+/// A submission's fields while they are checked. What no reader asked for is kept as it came: it is part of
+/// the job's identity, as in the Python app.
+#[derive(Debug)]
+pub struct Fields {
+    accepted: Map<String, Value>,
+    problems: Vec<FieldProblem>,
+}
+
+impl Fields {
+    /// Starts with what was submitted.
+    pub fn new(submitted: Map<String, Value>) -> Self {
+        Self { accepted: submitted, problems: Vec::new() }
+    }
+
+    /// A whole number within `allowed`; it must be given.
+    pub fn integer(&mut self, field: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
+        let words = format!("a whole number from {} to {}", allowed.start(), allowed.end());
+        match self.accepted.get(field) {
+            None | Some(Value::Null) => {
+                self.note(field, words);
+                None
+            }
+            Some(value) => match value.as_u64().filter(|number| allowed.contains(number)) {
+                Some(number) => Some(number),
+                None => {
+                    self.note(field, words);
+                    None
+                }
+            },
+        }
+    }
+
+    /// Text whose length in characters is within `allowed`; `default` takes its place where it is not given.
+    pub fn text_or(&mut self, field: &str, default: &str, allowed: RangeInclusive<usize>) -> String {
+        let words = format!("text of {} to {} characters", allowed.start(), allowed.end());
+        match self.accepted.get(field) {
+            None | Some(Value::Null) => {
+                self.accepted.insert(field.to_owned(), Value::from(default));
+                default.to_owned()
+            }
+            Some(Value::String(text)) if allowed.contains(&text.chars().count()) => text.clone(),
+            Some(_) => {
+                self.note(field, words);
+                default.to_owned()
+            }
+        }
+    }
+
+    /// `true` or `false`; `default` takes its place where it is not given.
+    pub fn flag_or(&mut self, field: &str, default: bool) -> bool {
+        match self.accepted.get(field) {
+            None | Some(Value::Null) => {
+                self.accepted.insert(field.to_owned(), Value::from(default));
+                default
+            }
+            Some(Value::Bool(flag)) => *flag,
+            Some(_) => {
+                self.note(field, "true or false".to_owned());
+                default
+            }
+        }
+    }
+
+    /// A field that may be left out (or null, which is the same) and otherwise must satisfy `is_allowed`.
+    pub fn optional(&mut self, field: &str, allowed: &str, is_allowed: fn(&Value) -> bool) {
+        match self.accepted.get(field) {
+            None => {}
+            Some(Value::Null) => {
+                self.accepted.remove(field);
+            }
+            Some(value) if is_allowed(value) => {}
+            Some(_) => self.note(field, allowed.to_owned()),
+        }
+    }
+
+    /// Sets a field to what the job type prescribes; another value that was given is a problem.
+    pub fn prescribe(&mut self, field: &str, prescribed: Value, why: &str) {
+        match self.accepted.get(field) {
+            Some(given) if !given.is_null() && *given != prescribed => {
+                self.note(field, format!("{prescribed}, or left out, {why}"));
+            }
+            _ => {
+                self.accepted.insert(field.to_owned(), prescribed);
+            }
+        }
+    }
+
+    fn note(&mut self, field: &str, allowed: String) {
+        self.problems.push(FieldProblem {
+            field: field.to_owned(),
+            value: self.accepted.get(field).cloned(),
+            allowed,
+        });
+    }
+
+    /// The parameters with their defaults.
+    ///
+    /// # Errors
+    /// Everything that the readers noted.
+    pub fn finish(self) -> Result<Map<String, Value>, Vec<FieldProblem>> {
+        if self.problems.is_empty() { Ok(self.accepted) } else { Err(self.problems) }
+    }
+}

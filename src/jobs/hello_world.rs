@@ -1,0 +1,151 @@
+//! `hello_world`: n greetings, then n replies. The smallest job with a fan-out, a fan-in and a result that
+//! one stage hands to the next. `sb_hello_world` is the same, always over Service Bus.
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    CountFold, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskDefinition, TaskError,
+    to_json,
+};
+use crate::model::{ProcessingPath, Stage, TaskIndex};
+
+const GREETING: &str = "hello_world_greeting";
+const REPLY: &str = "hello_world_reply";
+
+/// The job type under both of its names.
+#[derive(Debug)]
+pub struct HelloWorld {
+    name: &'static str,
+    path: Option<ProcessingPath>,
+}
+
+/// What a submission may say.
+#[derive(Debug, Deserialize)]
+pub struct Parameters {
+    /// How many greetings, and how many replies.
+    n: u64,
+    /// Who is greeted.
+    name: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct GreetingTask {
+    task_index: String,
+    task_number: u64,
+    name: String,
+    message: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Greeting {
+    greeting: String,
+    task_number: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ReplyTask {
+    task_index: String,
+    task_number: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Reply {
+    reply: String,
+    task_number: u64,
+}
+
+impl HelloWorld {
+    /// `hello_world`: `use_service_bus` chooses the path.
+    pub fn over_either() -> Self {
+        Self { name: "hello_world", path: None }
+    }
+
+    /// `sb_hello_world`.
+    pub fn over_service_bus() -> Self {
+        Self { name: "sb_hello_world", path: Some(ProcessingPath::ServiceBus) }
+    }
+}
+
+#[async_trait]
+impl JobType for HelloWorld {
+    type Parameters = Parameters;
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn prescribed_path(&self) -> Option<ProcessingPath> {
+        self.path
+    }
+
+    fn check(&self, fields: &mut Fields) {
+        fields.integer("n", 1..=1_000_000);
+        fields.text_or("name", "World", 1..=100);
+    }
+
+    fn stages(&self, _parameters: &Parameters) -> Vec<StageSpec> {
+        vec![StageSpec { task_type: GREETING }, StageSpec { task_type: REPLY }]
+    }
+
+    fn plan(&self, parameters: Parameters, context: PlanContext) -> Plan {
+        let Parameters { n, name } = parameters;
+        let numbers = stream::iter(context.from..n);
+        if context.stage == Stage::FIRST {
+            numbers.map(move |number| greeting_task(number, &name)).boxed()
+        } else {
+            numbers.map(reply_task).boxed()
+        }
+    }
+
+    async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError> {
+        match task.task_type {
+            GREETING => {
+                let GreetingTask { task_number, message, .. } = task.parameters()?;
+                Ok(to_json(&Greeting { greeting: message, task_number })?)
+            }
+            REPLY => {
+                let ReplyTask { task_number, .. } = task.parameters()?;
+                let Greeting { greeting, .. } = task.predecessor()?;
+                Ok(to_json(&Reply { reply: format!("Reply to \"{greeting}\""), task_number })?)
+            }
+            unknown => Err(TaskError(format!(
+                "{} has no task type {unknown:?}; it has {GREETING:?} and {REPLY:?}",
+                self.name
+            ))),
+        }
+    }
+
+    fn fold(&self, stage: Stage) -> Box<dyn Fold> {
+        Box::new(CountFold::new(if stage == Stage::FIRST { "greetings" } else { "replies" }))
+    }
+}
+
+fn greeting_task(number: u64, name: &str) -> Result<TaskDefinition, PlanError> {
+    let task_index = format!("greet-{number}");
+    Ok(TaskDefinition {
+        index: index(&task_index)?,
+        parameters: to_json(&GreetingTask {
+            task_index,
+            task_number: number,
+            name: name.to_owned(),
+            message: format!("Hello {name} from task {number}!"),
+        })?,
+        predecessor: None,
+    })
+}
+
+fn reply_task(number: u64) -> Result<TaskDefinition, PlanError> {
+    let task_index = format!("reply-{number}");
+    Ok(TaskDefinition {
+        index: index(&task_index)?,
+        parameters: to_json(&ReplyTask { task_index, task_number: number })?,
+        predecessor: Some(index(&format!("greet-{number}"))?),
+    })
+}
+
+fn index(text: &str) -> Result<TaskIndex, PlanError> {
+    TaskIndex::try_from(text).map_err(|error| PlanError(error.to_string()))
+}

@@ -1,0 +1,145 @@
+//! The trait that a job type implements, and the words it uses.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, value::RawValue};
+
+use super::{Fields, Fold};
+use crate::model::{ProcessingPath, Stage, TaskIndex};
+
+/// One stage of a job type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageSpec {
+    /// The type of all its tasks, 1-50 characters.
+    pub task_type: &'static str,
+}
+
+/// One task that a plan yields.
+#[derive(Debug, Clone)]
+pub struct TaskDefinition {
+    /// The semantic index, unique within the stage: `tile_x5_y10`.
+    pub index: TaskIndex,
+    /// What the handler gets, JSON.
+    pub parameters: Box<RawValue>,
+    /// The task of the previous stage whose result the handler gets; without one, the task with the same
+    /// semantic index.
+    pub predecessor: Option<TaskIndex>,
+}
+
+/// A stage's tasks, one after the other, in an order that does not change from call to call.
+pub type Plan = BoxStream<'static, Result<TaskDefinition, PlanError>>;
+
+/// What a plan may build on.
+#[derive(Debug, Clone)]
+pub struct PlanContext {
+    /// The stage to plan.
+    pub stage: Stage,
+    /// How many definitions were taken already: the plan goes on after them. A plan that cannot begin in
+    /// its middle may yield everything and `skip`.
+    pub from: u64,
+    /// The summary that the previous stage's fold made; null in stage 1.
+    pub previous_summary: Value,
+}
+
+/// A plan that cannot be made: the job fails with the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PlanError(pub String);
+
+/// A task that failed: the reason ends up in the task's `error_details`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TaskError(pub String);
+
+/// One attempt at one task, as its handler sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Task<'a> {
+    /// Which of the job type's task types it is.
+    pub task_type: &'a str,
+    /// The parameters of its definition.
+    pub parameters: &'a RawValue,
+    /// The result of its predecessor, if it has one that completed.
+    pub predecessor_result: Option<&'a RawValue>,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+}
+
+impl Task<'_> {
+    /// The parameters as the handler's own type.
+    ///
+    /// # Errors
+    /// The parameters do not fit the type: says where.
+    pub fn parameters<T: DeserializeOwned>(&self) -> Result<T, TaskError> {
+        serde_json::from_str(self.parameters.get())
+            .map_err(|error| TaskError(format!("the parameters of a {} task do not fit: {error}", self.task_type)))
+    }
+
+    /// The predecessor's result as the handler's own type.
+    ///
+    /// # Errors
+    /// There is none, or it does not fit the type.
+    pub fn predecessor<T: DeserializeOwned>(&self) -> Result<T, TaskError> {
+        let result = self
+            .predecessor_result
+            .ok_or_else(|| TaskError(format!("a {} task needs its predecessor's result", self.task_type)))?;
+        serde_json::from_str(result.get()).map_err(|error| {
+            TaskError(format!("the predecessor's result does not fit a {} task: {error}", self.task_type))
+        })
+    }
+}
+
+/// A kind of job. Implement it in a file of its own and add it to [`super::Catalog::standard`].
+#[async_trait]
+pub trait JobType: Debug + Send + Sync + 'static {
+    /// The parameters once [`JobType::check`] passed them.
+    type Parameters: DeserializeOwned + Send + 'static;
+
+    /// The name in `/api/jobs/submit/{job_type}`, 1-50 characters.
+    fn name(&self) -> &'static str;
+
+    /// Checks the job type's own fields and fills in their defaults.
+    fn check(&self, fields: &mut Fields);
+
+    /// The one path that this job type takes; `None` lets `use_service_bus` choose.
+    fn prescribed_path(&self) -> Option<ProcessingPath> {
+        None
+    }
+
+    /// Its stages, in order; at least one, at most 100.
+    fn stages(&self, parameters: &Self::Parameters) -> Vec<StageSpec>;
+
+    /// The tasks of a stage. Yielding none is fine: the stage ends at once.
+    fn plan(&self, parameters: Self::Parameters, context: PlanContext) -> Plan;
+
+    /// Runs one task. May run more than once for the same task, so it must be idempotent.
+    ///
+    /// # Errors
+    /// The task fails with the reason.
+    async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError>;
+
+    /// What becomes of a stage's results.
+    fn fold(&self, stage: Stage) -> Box<dyn Fold>;
+}
+
+/// A handler's own type as the JSON that is stored.
+///
+/// # Errors
+/// The type cannot be written as JSON (a map with keys that are not text).
+pub fn to_json(value: &impl Serialize) -> Result<Box<RawValue>, serde_json::Error> {
+    serde_json::value::to_raw_value(value)
+}
+
+impl From<serde_json::Error> for TaskError {
+    fn from(error: serde_json::Error) -> Self {
+        Self(format!("the result cannot be written as JSON: {error}"))
+    }
+}
+
+impl From<serde_json::Error> for PlanError {
+    fn from(error: serde_json::Error) -> Self {
+        Self(format!("a task's parameters cannot be written as JSON: {error}"))
+    }
+}

@@ -1,0 +1,182 @@
+//! Claims: an attempt takes a task before it runs, under a lease and a number that fences it.
+
+use serde_json::value::RawValue;
+use sqlx::{Row, postgres::PgRow};
+
+use super::{
+    Database, DatabaseError,
+    group_commit::{GroupCommit, GroupStatement},
+    jobs::{corrupt, json_of, optional_json_of},
+};
+use crate::model::{JobId, JobStatus, Stage, TaskId, TaskStatus};
+
+/// Which task somebody wants to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimRequest {
+    /// Its job.
+    pub job_id: JobId,
+    /// Its stage.
+    pub stage: Stage,
+    /// Its id.
+    pub task_id: TaskId,
+}
+
+/// What a claim came to.
+#[derive(Debug)]
+pub enum Claim {
+    /// It is the caller's to run.
+    Claimed(Claimed),
+    /// Another attempt holds the lease.
+    Running,
+    /// It has its outcome.
+    Done {
+        /// Its stage has ended and nobody went on: the caller should.
+        stage_ended: bool,
+    },
+    /// Its job is over.
+    JobOver(JobStatus),
+    /// The job has no such task in this stage.
+    UnknownTask,
+    /// There is no such job.
+    UnknownJob,
+}
+
+/// A task that is the caller's to run.
+#[derive(Debug)]
+pub struct Claimed {
+    /// The attempt's number, from 1; a completion must name it.
+    pub attempt: i16,
+    /// The type of its job.
+    pub job_type: String,
+    /// Its own type.
+    pub task_type: String,
+    /// What its definition said.
+    pub parameters: Box<RawValue>,
+    /// The result of its predecessor, if that completed.
+    pub predecessor_result: Option<Box<RawValue>>,
+}
+
+/// An attempt that runs in this process.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RunningTask {
+    /// Its job.
+    pub job_id: JobId,
+    /// Its stage.
+    pub stage: Stage,
+    /// Its id.
+    pub task_id: TaskId,
+    /// Its number.
+    pub attempt: i16,
+}
+
+/// The way in for claims: those that wait at the same moment share a statement.
+#[derive(Debug)]
+pub struct TaskClaims(GroupCommit<ClaimStatement>);
+
+impl TaskClaims {
+    /// Starts the group. `lease_seconds`: how long a claim holds without a heartbeat.
+    pub fn start(database: Database, lease_seconds: f64) -> Self {
+        Self(GroupCommit::start(ClaimStatement {
+            database,
+            lease_seconds,
+            from: TaskStatus::sources(TaskStatus::Processing),
+            // A job between stages is queued; its last tasks may still be on their way here.
+            runs_in: vec![JobStatus::Queued.as_str(), JobStatus::Processing.as_str()],
+        }))
+    }
+
+    /// Claims a task; the answer is committed.
+    ///
+    /// # Errors
+    /// The database failed; whether the claim counts is unknown, and its lease runs out if it does.
+    pub async fn claim(&self, request: ClaimRequest) -> Result<Claim, DatabaseError> {
+        self.0.submit(request).await
+    }
+}
+
+#[derive(Debug)]
+struct ClaimStatement {
+    database: Database,
+    lease_seconds: f64,
+    from: Vec<&'static str>,
+    runs_in: Vec<&'static str>,
+}
+
+impl GroupStatement for ClaimStatement {
+    type Request = ClaimRequest;
+    type Answer = Claim;
+
+    async fn run(&self, requests: &[ClaimRequest]) -> Result<Vec<Claim>, DatabaseError> {
+        let jobs: Vec<&str> = requests.iter().map(|request| request.job_id.as_str()).collect();
+        let stages: Vec<i16> = requests.iter().map(|request| i16::from(request.stage.get())).collect();
+        let tasks: Vec<&str> = requests.iter().map(|request| request.task_id.as_str()).collect();
+        let rows = sqlx::query(include_str!("sql/claim_tasks.sql"))
+            .bind(jobs)
+            .bind(stages)
+            .bind(tasks)
+            .bind(self.lease_seconds)
+            .bind(&self.from)
+            .bind(&self.runs_in)
+            .fetch_all(self.database.pool().await?)
+            .await?;
+        // The same task twice in one group gets one row, at the first one's place: the others find it running.
+        let mut claims: Vec<Claim> = requests.iter().map(|_| Claim::Running).collect();
+        for row in &rows {
+            let place: i64 = row.try_get("place")?;
+            if let Some(slot) = usize::try_from(place - 1).ok().and_then(|place| claims.get_mut(place)) {
+                *slot = claim(row)?;
+            }
+        }
+        Ok(claims)
+    }
+}
+
+fn claim(row: &PgRow) -> Result<Claim, sqlx::Error> {
+    if let Some(attempt) = row.try_get::<Option<i16>, _>("attempt")? {
+        return Ok(Claim::Claimed(Claimed {
+            attempt,
+            job_type: row.try_get("job_type")?,
+            task_type: row.try_get("task_type")?,
+            parameters: json_of(row, "parameters")?,
+            predecessor_result: optional_json_of(row, "predecessor_result")?,
+        }));
+    }
+    let Some(job_status) = row.try_get::<Option<&str>, _>("job_status")? else {
+        return Ok(Claim::UnknownJob);
+    };
+    let job_status = JobStatus::from_name(job_status).ok_or_else(|| corrupt("job_status", job_status))?;
+    let Some(task_status) = row.try_get::<Option<&str>, _>("task_status")? else {
+        return Ok(if job_status.is_terminal() { Claim::JobOver(job_status) } else { Claim::UnknownTask });
+    };
+    let task_status = TaskStatus::from_name(task_status).ok_or_else(|| corrupt("task_status", task_status))?;
+    Ok(if task_status.is_terminal() {
+        let stage_ended = row.try_get::<Option<bool>, _>("ended")?.unwrap_or(false) && !job_status.is_terminal();
+        Claim::Done { stage_ended }
+    } else if job_status.is_terminal() {
+        Claim::JobOver(job_status)
+    } else {
+        Claim::Running
+    })
+}
+
+impl Database {
+    /// Extends the leases of attempts that run.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn extend_leases(&self, running: &[RunningTask], lease_seconds: f64) -> Result<(), DatabaseError> {
+        let jobs: Vec<&str> = running.iter().map(|task| task.job_id.as_str()).collect();
+        let stages: Vec<i16> = running.iter().map(|task| i16::from(task.stage.get())).collect();
+        let tasks: Vec<&str> = running.iter().map(|task| task.task_id.as_str()).collect();
+        let attempts: Vec<i16> = running.iter().map(|task| task.attempt).collect();
+        sqlx::query(include_str!("sql/extend_leases.sql"))
+            .bind(jobs)
+            .bind(stages)
+            .bind(tasks)
+            .bind(attempts)
+            .bind(lease_seconds)
+            .execute(self.pool().await?)
+            .await?;
+        Ok(())
+    }
+}

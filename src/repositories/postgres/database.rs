@@ -1,0 +1,181 @@
+//! The connection pool, the schema's migrations, and whether they have run.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sqlx::{
+    ConnectOptions, PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::sync::watch;
+
+use super::DatabaseError;
+
+/// The migrations in `migrations/`, in the binary.
+pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// How to reach the database.
+#[derive(Debug, Clone)]
+pub struct DatabaseSettings {
+    /// Host, credentials, TLS. `Debug` of the driver's type shows no password.
+    pub connect: PgConnectOptions,
+    /// The schema of all tables; created if it is missing.
+    pub schema: String,
+    /// At most this many connections.
+    pub connections: u32,
+    /// How long a request waits for a connection before it counts as unavailable.
+    pub acquire_timeout: Duration,
+}
+
+/// The pool. Cheap to clone; connects when it is first used, so that the handler can answer before.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pool: PgPool,
+    schema: Arc<str>,
+    migrated: watch::Sender<Option<Result<(), DatabaseError>>>,
+    acquire_timeout: Duration,
+}
+
+impl Database {
+    /// A pool that is not connected yet.
+    pub fn new(settings: &DatabaseSettings) -> Self {
+        let schema: Arc<str> = Arc::from(settings.schema.as_str());
+        let search_path = Arc::clone(&schema);
+        let options = settings
+            .connect
+            .clone()
+            .application_name("lastlight")
+            .log_statements(tracing::log::LevelFilter::Trace)
+            .log_slow_statements(tracing::log::LevelFilter::Debug, Duration::from_secs(1));
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.connections)
+            .acquire_timeout(settings.acquire_timeout)
+            .max_lifetime(Duration::from_secs(30 * 60))
+            .after_connect(move |connection, _| {
+                let search_path = Arc::clone(&search_path);
+                Box::pin(async move {
+                    // Custom plans: a generic plan made while a table was small scans it when it has grown.
+                    sqlx::query(
+                        "SELECT set_config('search_path', quote_ident($1), false), \
+                                set_config('plan_cache_mode', 'force_custom_plan', false), \
+                                set_config('jit', 'off', false)",
+                    )
+                    .bind(&*search_path)
+                    .execute(connection)
+                    .await?;
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(options);
+        let (migrated, _) = watch::channel(None);
+        Self { pool, schema, migrated, acquire_timeout: settings.acquire_timeout }
+    }
+
+    /// The schema of all tables.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// Creates the schema and applies the migrations that are missing. Several processes may do so at once:
+    /// one works under an advisory lock, the others wait.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or it has been migrated by another version of lastlight.
+    pub async fn migrate(&self) -> Result<(), DatabaseError> {
+        let result = self.apply_migrations().await;
+        // A database that is merely away says nothing about its schema: leave the question open.
+        if !matches!(result, Err(DatabaseError::Unavailable { .. })) {
+            self.migrated.send_replace(Some(result.clone()));
+        }
+        result
+    }
+
+    async fn apply_migrations(&self) -> Result<(), DatabaseError> {
+        let mut connection = self.pool.acquire().await?;
+        sqlx::query("SELECT set_config('lastlight.schema', $1, false)")
+            .bind(&*self.schema)
+            .execute(&mut *connection)
+            .await?;
+        // The advisory lock keeps two starting instances from creating the schema at once, which
+        // IF NOT EXISTS alone does not.
+        sqlx::raw_sql(
+            "DO $$ BEGIN
+                 PERFORM pg_advisory_xact_lock(7311943270150501);
+                 EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I', current_setting('lastlight.schema'));
+             END $$",
+        )
+        .execute(&mut *connection)
+        .await?;
+        drop(connection);
+        MIGRATOR.run(&self.pool).await.map_err(|error| match error {
+            sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => {
+                DatabaseError::from(error)
+            }
+            other => DatabaseError::Schema {
+                detail: Arc::from(format!(
+                    "{other}; schema {:?} was migrated by another version of lastlight: deploy the version that \
+                     fits, or set APP_SCHEMA to another schema",
+                    self.schema
+                )),
+            },
+        })
+    }
+
+    /// Applies the migrations in the background, again and again until the database answers.
+    pub fn migrate_in_background(&self) {
+        let database = self.clone();
+        tokio::spawn(async move {
+            let mut pause = Duration::from_millis(100);
+            loop {
+                match database.migrate().await {
+                    Ok(()) => {
+                        tracing::info!(schema = %database.schema, "the database is ready");
+                        return;
+                    }
+                    Err(error) => tracing::warn!(%error, retry_in = ?pause, "the database is not ready"),
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+        });
+    }
+
+    /// The pool, once the migrations have run; waits for them no longer than for a connection.
+    ///
+    /// # Errors
+    /// They have not run in that time, or they failed.
+    pub(super) async fn pool(&self) -> Result<&PgPool, DatabaseError> {
+        if matches!(*self.migrated.borrow(), Some(Ok(()))) {
+            return Ok(&self.pool);
+        }
+        let mut migrated = self.migrated.subscribe();
+        let waited = tokio::time::timeout(self.acquire_timeout, migrated.wait_for(Option::is_some)).await;
+        match waited {
+            Ok(Ok(result)) => match &*result {
+                Some(Err(error)) => Err(error.clone()),
+                _ => Ok(&self.pool),
+            },
+            _ => Err(DatabaseError::Unavailable {
+                detail: Arc::from("it has not answered since lastlight started; check DATABASE_URL or POSTGIS_*"),
+            }),
+        }
+    }
+
+    /// Asks the database for an answer, for `health`.
+    ///
+    /// # Errors
+    /// It gave none.
+    pub async fn ping(&self) -> Result<Duration, DatabaseError> {
+        let began = Instant::now();
+        sqlx::query("SELECT 1").execute(self.pool().await?).await?;
+        Ok(began.elapsed())
+    }
+
+    /// Closes the connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

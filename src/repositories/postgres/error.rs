@@ -1,0 +1,68 @@
+//! What can go wrong with the database, as the controller needs to tell it apart.
+
+use std::sync::Arc;
+
+/// A statement that did not succeed. Cheap to clone: a group of requests shares one failure.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DatabaseError {
+    /// It cannot be reached, is starting, is shutting down, or has no connection left. Nothing was decided;
+    /// try again later.
+    #[error("the database is not available: {detail}")]
+    Unavailable {
+        /// What the driver said; holds no password.
+        detail: Arc<str>,
+    },
+    /// The schema is not there or not of this version.
+    #[error("the database's schema does not fit: {detail}")]
+    Schema {
+        /// What does not fit, and what to do.
+        detail: Arc<str>,
+    },
+    /// The statement failed for a reason of its own: a defect in lastlight or in the stored data.
+    #[error("a statement failed: {0}")]
+    Statement(Arc<sqlx::Error>),
+}
+
+impl DatabaseError {
+    /// A lock conflict that goes away by trying again at once: deadlock or serialisation failure.
+    pub(super) fn is_conflict(&self) -> bool {
+        match self {
+            Self::Statement(error) => {
+                matches!(code(error).as_deref(), Some("40P01" | "40001"))
+            }
+            _ => false,
+        }
+    }
+}
+
+impl From<sqlx::Error> for DatabaseError {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        let unavailable = match &error {
+            E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Protocol(_) => true,
+            // 08 connection; 53 insufficient resources; 57P operator intervention; 28 sign-in; 3D000 no such
+            // database; 55006 in use.
+            E::Database(_) => code(&error).is_some_and(|code| {
+                code.starts_with("08")
+                    || code.starts_with("53")
+                    || code.starts_with("57P")
+                    || code.starts_with("28")
+                    || code == "3D000"
+                    || code == "57014"
+            }),
+            _ => false,
+        };
+        if unavailable {
+            return Self::Unavailable { detail: Arc::from(error.to_string()) };
+        }
+        // 42P01: a table is missing: the schema was dropped under us, or migrations did not run.
+        if code(&error).is_some_and(|code| matches!(code.as_str(), "42P01" | "42704" | "42703" | "3F000")) {
+            return Self::Schema { detail: Arc::from(format!("{error}; run `lastlight migrate`")) };
+        }
+        Self::Statement(Arc::new(error))
+    }
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error().and_then(|error| error.code()).map(std::borrow::Cow::into_owned)
+}

@@ -1,0 +1,105 @@
+//! Group commit: requests that wait at the same moment share one statement and one commit.
+//!
+//! A worker takes what is waiting, up to a bound, runs one statement for all of it, and answers each. While
+//! it runs, the next group gathers; so nobody waits for a timer, an idle system pays one statement a
+//! request, and a busy one pays a fraction. Knows nothing of what the statement does.
+
+use std::{future::Future, sync::Arc};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::DatabaseError;
+
+/// The largest group: enough to make the commit's share negligible, small enough to keep statements short.
+const LARGEST_GROUP: usize = 256;
+
+/// How often a group is tried again after a deadlock with another process's group.
+const CONFLICT_RETRIES: u32 = 5;
+
+type Waiting<Request, Answer> = (Request, oneshot::Sender<Result<Answer, DatabaseError>>);
+
+/// A statement that serves many requests at once.
+pub(super) trait GroupStatement: Send + Sync + 'static {
+    /// One request.
+    type Request: Send + Sync + 'static;
+    /// The answer to one request.
+    type Answer: Send + 'static;
+
+    /// Runs one statement; the answers are in the order of the requests, one each.
+    fn run(
+        &self,
+        requests: &[Self::Request],
+    ) -> impl Future<Output = Result<Vec<Self::Answer>, DatabaseError>> + Send;
+}
+
+/// The way in for requests. Its workers end when it is dropped.
+#[derive(Debug)]
+pub(super) struct GroupCommit<S: GroupStatement> {
+    queue: mpsc::Sender<Waiting<S::Request, S::Answer>>,
+}
+
+impl<S: GroupStatement> GroupCommit<S> {
+    /// Starts the worker.
+    pub(super) fn start(statement: S) -> Self {
+        let (queue, mut waiting) = mpsc::channel::<Waiting<S::Request, S::Answer>>(4 * LARGEST_GROUP);
+        let statement = Arc::new(statement);
+        tokio::spawn(async move {
+            let mut group = Vec::with_capacity(LARGEST_GROUP);
+            while waiting.recv_many(&mut group, LARGEST_GROUP).await > 0 {
+                serve(&*statement, std::mem::take(&mut group)).await;
+            }
+        });
+        Self { queue }
+    }
+
+    /// Hands in a request and waits for its answer, which comes after the commit.
+    pub(super) async fn submit(&self, request: S::Request) -> Result<S::Answer, DatabaseError> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || DatabaseError::Unavailable { detail: Arc::from("lastlight is stopping") };
+        self.queue.send((request, answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+async fn serve<S: GroupStatement>(statement: &S, group: Vec<Waiting<S::Request, S::Answer>>) {
+    let (requests, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+    match run_with_retries(statement, &requests).await {
+        Ok(results) => {
+            for (answer, result) in answers.into_iter().zip(results) {
+                // Nobody waits any more when the host gave up on the invocation; its fate is durable anyway.
+                let _ = answer.send(Ok(result));
+            }
+        }
+        // One request that the database refuses must not fail those that happened to wait beside it.
+        Err(DatabaseError::Statement(error)) if requests.len() > 1 => {
+            tracing::warn!(%error, requests = requests.len(), "a group failed; its requests go one by one");
+            for (answer, request) in answers.into_iter().zip(requests) {
+                let alone = std::slice::from_ref(&request);
+                let result = run_with_retries(statement, alone).await;
+                let _ = answer.send(result.and_then(|mut results| {
+                    results.pop().ok_or_else(|| DatabaseError::Unavailable {
+                        detail: Arc::from("the statement gave no answer"),
+                    })
+                }));
+            }
+        }
+        Err(error) => {
+            for answer in answers {
+                let _ = answer.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+async fn run_with_retries<S: GroupStatement>(
+    statement: &S,
+    requests: &[S::Request],
+) -> Result<Vec<S::Answer>, DatabaseError> {
+    let mut tries = 0;
+    loop {
+        match statement.run(requests).await {
+            Err(error) if error.is_conflict() && tries < CONFLICT_RETRIES => tries += 1,
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Jobs: submitted once, read often, ended once.
+
+use serde_json::value::RawValue;
+use sqlx::{Row, postgres::PgRow, types::Json};
+use time::OffsetDateTime;
+
+use super::{Database, DatabaseError};
+use crate::model::{JobId, JobStatus, ProcessingPath, Stage};
+
+/// A submission that passed all checks.
+#[derive(Debug, Clone, Copy)]
+pub struct NewJob<'a> {
+    /// The hash of what follows.
+    pub job_id: &'a JobId,
+    /// Its name in the catalog.
+    pub job_type: &'a str,
+    /// How many stages it will have.
+    pub total_stages: Stage,
+    /// The parameters with their defaults, JSON.
+    pub parameters: &'a str,
+    /// Chosen at submit, kept for good.
+    pub path: ProcessingPath,
+}
+
+/// A job as stored.
+#[derive(Debug, Clone)]
+pub struct JobRecord {
+    /// Its id.
+    pub job_id: JobId,
+    /// Its name in the catalog.
+    pub job_type: String,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// The stage that runs or is next.
+    pub stage: Stage,
+    /// How many stages it has.
+    pub total_stages: Stage,
+    /// The parameters with their defaults.
+    pub parameters: Box<RawValue>,
+    /// A summary a stage that ended, keyed by its number.
+    pub stage_results: Box<RawValue>,
+    /// The final result, once there is one.
+    pub result_data: Option<Box<RawValue>>,
+    /// Why it failed, if it did.
+    pub error_details: Option<String>,
+    /// Its pipeline.
+    pub path: ProcessingPath,
+    /// When it was submitted.
+    pub created_at: OffsetDateTime,
+    /// When its row changed last.
+    pub updated_at: OffsetDateTime,
+}
+
+/// A stage's progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageRecord {
+    /// Which stage.
+    pub stage: Stage,
+    /// Tasks written so far; all of them once `planned_at` is set.
+    pub total: i64,
+    /// Tasks with a result.
+    pub completed: i64,
+    /// Tasks that failed for good.
+    pub failed: i64,
+    /// Tasks that will not run.
+    pub skipped: i64,
+    /// Tasks whose messages are not sent yet.
+    pub owed: i64,
+    /// When its row was written.
+    pub created_at: OffsetDateTime,
+    /// When its last task was written.
+    pub planned_at: Option<OffsetDateTime>,
+    /// When it was over.
+    pub advanced_at: Option<OffsetDateTime>,
+}
+
+impl Database {
+    /// Stores a job, its first stage and the job message it is owed; `false` if the job exists already, in
+    /// which case nothing was written. `grace_seconds`: how long the message is left to the caller to send.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn insert_job(&self, job: NewJob<'_>, grace_seconds: f64) -> Result<bool, DatabaseError> {
+        Ok(sqlx::query_scalar(include_str!("sql/insert_job.sql"))
+            .bind(job.job_id.as_str())
+            .bind(job.job_type)
+            .bind(i16::from(job.total_stages.get()))
+            .bind(job.parameters)
+            .bind(job.path.as_str())
+            .bind(grace_seconds)
+            .fetch_one(self.pool().await?)
+            .await?)
+    }
+
+    /// The job of this id, if there is one.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn get_job(&self, job_id: &JobId) -> Result<Option<JobRecord>, DatabaseError> {
+        let row = sqlx::query(include_str!("sql/get_job.sql"))
+            .bind(job_id.as_str())
+            .fetch_optional(self.pool().await?)
+            .await?;
+        Ok(row.as_ref().map(job_record).transpose()?)
+    }
+
+    /// The job's stages so far, in order.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn get_stages(&self, job_id: &JobId) -> Result<Vec<StageRecord>, DatabaseError> {
+        let rows = sqlx::query(include_str!("sql/get_stages.sql"))
+            .bind(job_id.as_str())
+            .fetch_all(self.pool().await?)
+            .await?;
+        Ok(rows.iter().map(stage_record).collect::<Result<_, _>>()?)
+    }
+
+    /// Ends a job with a reason; a job that is over stays as it is.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn fail_job(&self, job_id: &JobId, reason: &str) -> Result<(), DatabaseError> {
+        sqlx::query(include_str!("sql/fail_job.sql"))
+            .bind(job_id.as_str())
+            .bind(without_nul(reason).as_ref())
+            .bind(JobStatus::sources(JobStatus::Failed))
+            .execute(self.pool().await?)
+            .await?;
+        Ok(())
+    }
+}
+
+/// PostgreSQL's text holds every character but NUL.
+pub(super) fn without_nul(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
+}
+
+/// A value in a row that lastlight cannot have written.
+pub(super) fn corrupt(column: &'static str, value: impl std::fmt::Display) -> sqlx::Error {
+    sqlx::Error::ColumnDecode {
+        index: column.to_owned(),
+        source: format!("{value:?} is not a value that lastlight writes", value = value.to_string()).into(),
+    }
+}
+
+pub(super) fn stage_of(row: &PgRow, column: &'static str) -> Result<Stage, sqlx::Error> {
+    let number: i16 = row.try_get(column)?;
+    u8::try_from(number).ok().and_then(|number| Stage::try_from(number).ok()).ok_or_else(|| corrupt(column, number))
+}
+
+pub(super) fn job_id_of(row: &PgRow, column: &'static str) -> Result<JobId, sqlx::Error> {
+    let text: &str = row.try_get(column)?;
+    text.parse().map_err(|_| corrupt(column, text))
+}
+
+pub(super) fn path_of(row: &PgRow, column: &'static str) -> Result<ProcessingPath, sqlx::Error> {
+    let text: &str = row.try_get(column)?;
+    ProcessingPath::from_name(text).ok_or_else(|| corrupt(column, text))
+}
+
+pub(super) fn json_of(row: &PgRow, column: &'static str) -> Result<Box<RawValue>, sqlx::Error> {
+    Ok(row.try_get::<Json<Box<RawValue>>, _>(column)?.0)
+}
+
+pub(super) fn optional_json_of(row: &PgRow, column: &'static str) -> Result<Option<Box<RawValue>>, sqlx::Error> {
+    Ok(row.try_get::<Option<Json<Box<RawValue>>>, _>(column)?.map(|json| json.0))
+}
+
+fn job_record(row: &PgRow) -> Result<JobRecord, sqlx::Error> {
+    let status: &str = row.try_get("status")?;
+    Ok(JobRecord {
+        job_id: job_id_of(row, "job_id")?,
+        job_type: row.try_get("job_type")?,
+        status: JobStatus::from_name(status).ok_or_else(|| corrupt("status", status))?,
+        stage: stage_of(row, "stage")?,
+        total_stages: stage_of(row, "total_stages")?,
+        parameters: json_of(row, "parameters")?,
+        stage_results: json_of(row, "stage_results")?,
+        result_data: optional_json_of(row, "result_data")?,
+        error_details: row.try_get("error_details")?,
+        path: path_of(row, "processing_path")?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+    })
+}
+
+fn stage_record(row: &PgRow) -> Result<StageRecord, sqlx::Error> {
+    Ok(StageRecord {
+        stage: stage_of(row, "stage")?,
+        total: row.try_get("total")?,
+        completed: row.try_get("completed")?,
+        failed: row.try_get("failed")?,
+        skipped: row.try_get("skipped")?,
+        owed: row.try_get("owed")?,
+        created_at: row.try_get("created_at")?,
+        planned_at: row.try_get("planned_at")?,
+        advanced_at: row.try_get("advanced_at")?,
+    })
+}

@@ -1,0 +1,78 @@
+//! The outbox of job messages: owed from the transaction that made them due until they are sent.
+
+use serde_json::value::RawValue;
+use sqlx::Row;
+
+use super::{Database, DatabaseError, StageKey, jobs};
+use crate::model::ProcessingPath;
+
+/// A job message that is due.
+#[derive(Debug, Clone)]
+pub struct OwedJobMessage {
+    /// The stage that it starts.
+    pub key: StageKey,
+    /// Sends that began, this one included; each has a message id of its own.
+    pub sends: u32,
+    /// The job's type.
+    pub job_type: String,
+    /// The job's parameters.
+    pub parameters: Box<RawValue>,
+    /// The job's pipeline.
+    pub path: ProcessingPath,
+}
+
+impl Database {
+    /// Takes up to `limit` job messages that are due, and puts each off by `put_off_seconds`, so that two callers
+    /// never take the same one.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn due_job_messages(
+        &self,
+        put_off_seconds: f64,
+        limit: i64,
+    ) -> Result<Vec<OwedJobMessage>, DatabaseError> {
+        let rows = sqlx::query(include_str!("sql/due_job_messages.sql"))
+            .bind(put_off_seconds)
+            .bind(limit)
+            .fetch_all(self.pool().await?)
+            .await?;
+        let messages = rows.iter().map(|row| {
+            Ok::<_, sqlx::Error>(OwedJobMessage {
+                key: StageKey { job_id: jobs::job_id_of(row, "job_id")?, stage: jobs::stage_of(row, "stage")? },
+                sends: row.try_get::<i32, _>("sends")?.unsigned_abs(),
+                job_type: row.try_get("job_type")?,
+                parameters: jobs::json_of(row, "parameters")?,
+                path: jobs::path_of(row, "processing_path")?,
+            })
+        });
+        Ok(messages.collect::<Result<_, _>>()?)
+    }
+
+    /// The message is sent: it is no longer owed.
+    ///
+    /// # Errors
+    /// The statement failed; the message is sent once more, which changes nothing.
+    pub async fn job_message_sent(&self, key: &StageKey) -> Result<(), DatabaseError> {
+        sqlx::query(include_str!("sql/job_message_sent.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .execute(self.pool().await?)
+            .await?;
+        Ok(())
+    }
+
+    /// Notes why the message is still owed.
+    ///
+    /// # Errors
+    /// The statement failed; only the note is lost.
+    pub async fn job_message_failed(&self, key: &StageKey, reason: &str) -> Result<(), DatabaseError> {
+        sqlx::query(include_str!("sql/job_message_failed.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(jobs::without_nul(reason).as_ref())
+            .execute(self.pool().await?)
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! Planning a stage: the lease that lets one planner at a time write, and the chunks that it writes.
+
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use super::{Database, DatabaseError, batches::BatchOfTasks};
+use crate::model::{BatchId, JobId, JobStatus, Stage, TASKS_PER_BATCH, TaskId};
+
+/// Which stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StageKey {
+    /// The job.
+    pub job_id: JobId,
+    /// Its stage.
+    pub stage: Stage,
+}
+
+/// One task to write.
+#[derive(Debug, Clone)]
+pub struct NewTask {
+    /// Its id, derived from job, stage and index.
+    pub task_id: TaskId,
+    /// Its semantic index.
+    pub task_index: String,
+    /// The task of the previous stage whose result it reads.
+    pub parent_task_id: Option<TaskId>,
+    /// JSON.
+    pub parameters: String,
+}
+
+/// What became of a chunk.
+#[derive(Debug, Clone)]
+pub enum ChunkWritten {
+    /// It is stored, with these batches, whose messages are owed.
+    Stored(Vec<BatchOfTasks>),
+    /// Another planner holds the lease now; nothing was stored.
+    LeaseLost,
+    /// Two semantic indexes have the same task id; nothing was stored.
+    Collision {
+        /// The index of the definition that came second.
+        wanted: String,
+        /// The index that has the id.
+        present: String,
+    },
+}
+
+impl Database {
+    /// Takes the lease to plan a stage for `lease_seconds`; the cursor to go on at, or `None` when the stage is
+    /// planned or somebody else plans it.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn lease_stage(
+        &self,
+        key: &StageKey,
+        owner: Uuid,
+        lease_seconds: f64,
+    ) -> Result<Option<u64>, DatabaseError> {
+        let cursor: Option<i64> = sqlx::query_scalar(include_str!("sql/lease_stage.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(owner)
+            .bind(lease_seconds)
+            .bind(JobStatus::sources(JobStatus::Processing))
+            .fetch_optional(self.pool().await?)
+            .await?;
+        Ok(cursor.map(i64::unsigned_abs))
+    }
+
+    /// Writes the next chunk of a plan, which begins at `cursor`, and its batches, in one transaction that counts
+    /// only while `owner` holds the lease. Whatever was there already is left as it is.
+    ///
+    /// # Errors
+    /// A statement failed; nothing was stored.
+    #[expect(clippy::too_many_arguments, reason = "a chunk is written with all that stands in its rows")]
+    pub async fn write_chunk(
+        &self,
+        key: &StageKey,
+        job_type: &str,
+        task_type: &str,
+        owner: Uuid,
+        lease_seconds: f64,
+        cursor: u64,
+        tasks: Vec<NewTask>,
+    ) -> Result<ChunkWritten, DatabaseError> {
+        let mut transaction = self.pool().await?.begin().await?;
+        let places = Places::of(key, cursor, tasks.len());
+        let inserted = batch_create_tasks(&mut transaction, key, job_type, task_type, &places, &tasks).await?;
+        if inserted < tasks.len() as u64
+            && let Some((wanted, present)) = collision(&mut transaction, key, &tasks).await?
+        {
+            return Ok(ChunkWritten::Collision { wanted, present });
+        }
+        create_batches(&mut transaction, key, &places, &tasks).await?;
+        let extended = sqlx::query(include_str!("sql/extend_plan.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(owner)
+            .bind(tasks.len() as i64)
+            .bind(inserted.cast_signed())
+            .bind(places.batches_after())
+            .bind(lease_seconds)
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+        if extended == 0 {
+            return Ok(ChunkWritten::LeaseLost);
+        }
+        transaction.commit().await?;
+        Ok(ChunkWritten::Stored(places.split(tasks)))
+    }
+
+    /// Says that the plan is whole: `Some(true)` when every task has its outcome already, so that the planner is
+    /// the one who turns out the light; `None` when the lease was lost.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn finish_plan(&self, key: &StageKey, owner: Uuid) -> Result<Option<bool>, DatabaseError> {
+        Ok(sqlx::query_scalar(include_str!("sql/finish_plan.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(owner)
+            .fetch_optional(self.pool().await?)
+            .await?)
+    }
+
+    /// Gives the lease back before the plan is whole.
+    ///
+    /// # Errors
+    /// The statement failed; the lease then runs out by itself.
+    pub async fn release_stage(&self, key: &StageKey, owner: Uuid) -> Result<(), DatabaseError> {
+        sqlx::query(include_str!("sql/release_stage.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(owner)
+            .execute(self.pool().await?)
+            .await?;
+        Ok(())
+    }
+}
+
+/// The ordinals and batches of a chunk.
+struct Places {
+    ordinals: Vec<i32>,
+    batch_numbers: Vec<i32>,
+    batch_ids: Vec<String>,
+}
+
+impl Places {
+    fn of(key: &StageKey, cursor: u64, length: usize) -> Self {
+        let mut places = Self {
+            ordinals: Vec::with_capacity(length),
+            batch_numbers: Vec::with_capacity(length),
+            batch_ids: Vec::with_capacity(length),
+        };
+        let mut batch_id = String::new();
+        for ordinal in (cursor..).take(length) {
+            // A stage holds at most a million tasks, so neither number leaves i32.
+            let number = (ordinal / u64::from(TASKS_PER_BATCH)) as u32;
+            if places.batch_numbers.last() != Some(&number.cast_signed()) {
+                batch_id = BatchId::new(&key.job_id, key.stage, number).to_string();
+            }
+            places.ordinals.push(ordinal as i32);
+            places.batch_numbers.push(number.cast_signed());
+            places.batch_ids.push(batch_id.clone());
+        }
+        places
+    }
+
+    fn batches_after(&self) -> i32 {
+        self.batch_numbers.last().map_or(0, |number| number + 1)
+    }
+
+    fn split(&self, tasks: Vec<NewTask>) -> Vec<BatchOfTasks> {
+        let mut batches: Vec<BatchOfTasks> = Vec::new();
+        for (number, task) in self.batch_numbers.iter().zip(tasks) {
+            match batches.last_mut() {
+                Some(batch) if batch.batch_no == *number => batch.tasks.push(task),
+                _ => batches.push(BatchOfTasks { batch_no: *number, tasks: vec![task] }),
+            }
+        }
+        batches
+    }
+}
+
+async fn batch_create_tasks(
+    connection: &mut PgConnection,
+    key: &StageKey,
+    job_type: &str,
+    task_type: &str,
+    places: &Places,
+    tasks: &[NewTask],
+) -> Result<u64, DatabaseError> {
+    let ids: Vec<&str> = tasks.iter().map(|task| task.task_id.as_str()).collect();
+    let indexes: Vec<&str> = tasks.iter().map(|task| task.task_index.as_str()).collect();
+    let parents: Vec<Option<&str>> =
+        tasks.iter().map(|task| task.parent_task_id.as_ref().map(TaskId::as_str)).collect();
+    let parameters: Vec<&str> = tasks.iter().map(|task| task.parameters.as_str()).collect();
+    Ok(sqlx::query(include_str!("sql/batch_create_tasks.sql"))
+        .bind(key.job_id.as_str())
+        .bind(i16::from(key.stage.get()))
+        .bind(job_type)
+        .bind(task_type)
+        .bind(ids)
+        .bind(&places.ordinals)
+        .bind(indexes)
+        .bind(&places.batch_ids)
+        .bind(parents)
+        .bind(parameters)
+        .execute(connection)
+        .await?
+        .rows_affected())
+}
+
+async fn create_batches(
+    connection: &mut PgConnection,
+    key: &StageKey,
+    places: &Places,
+    tasks: &[NewTask],
+) -> Result<(), DatabaseError> {
+    /// How long a batch is left to the planner before `reconcile` may send it.
+    const PLANNERS_GRACE_SECONDS: f64 = 120.0;
+    let ids: Vec<&str> = tasks.iter().map(|task| task.task_id.as_str()).collect();
+    sqlx::query(include_str!("sql/create_batches.sql"))
+        .bind(key.job_id.as_str())
+        .bind(i16::from(key.stage.get()))
+        .bind(PLANNERS_GRACE_SECONDS)
+        .bind(&places.batch_numbers)
+        .bind(ids)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn collision(
+    connection: &mut PgConnection,
+    key: &StageKey,
+    tasks: &[NewTask],
+) -> Result<Option<(String, String)>, DatabaseError> {
+    let ids: Vec<&str> = tasks.iter().map(|task| task.task_id.as_str()).collect();
+    let indexes: Vec<&str> = tasks.iter().map(|task| task.task_index.as_str()).collect();
+    let row = sqlx::query(include_str!("sql/colliding_tasks.sql"))
+        .bind(key.job_id.as_str())
+        .bind(i16::from(key.stage.get()))
+        .bind(ids)
+        .bind(indexes)
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.map(|row| Ok::<_, sqlx::Error>((row.try_get("wanted")?, row.try_get("present")?))).transpose()?)
+}

@@ -1,0 +1,188 @@
+//! The end of a stage: its results, page by page, and the one transaction that goes on.
+
+use serde_json::value::RawValue;
+use sqlx::Row;
+use time::OffsetDateTime;
+
+use super::{
+    Database, DatabaseError, StageKey,
+    jobs::{corrupt, json_of, optional_json_of, path_of, stage_of, without_nul},
+};
+use crate::model::{JobStatus, ProcessingPath, Stage, TaskStatus};
+
+/// A stage that has ended and was not advanced yet.
+#[derive(Debug, Clone)]
+pub struct EndedStage {
+    /// How many tasks it had.
+    pub total: i64,
+    /// With a result.
+    pub completed: i64,
+    /// Failed for good.
+    pub failed: i64,
+    /// That did not run.
+    pub skipped: i64,
+    /// When the stage began.
+    pub created_at: OffsetDateTime,
+    /// When its last outcome was counted.
+    pub updated_at: OffsetDateTime,
+    /// The job's type.
+    pub job_type: String,
+    /// How many stages the job has.
+    pub total_stages: Stage,
+    /// The job's pipeline.
+    pub path: ProcessingPath,
+    /// The job's parameters.
+    pub parameters: Box<RawValue>,
+    /// The summaries of the stages before.
+    pub stage_results: Box<RawValue>,
+}
+
+/// One task's outcome.
+#[derive(Debug, Clone)]
+pub struct TaskResult {
+    /// Its id; a page begins after the last one of the page before.
+    pub task_id: String,
+    /// Its place in the plan, from 0.
+    pub ordinal: i32,
+    /// Its semantic index.
+    pub task_index: String,
+    /// How it ended.
+    pub status: TaskStatus,
+    /// Its result, if it completed.
+    pub result: Option<Box<RawValue>>,
+    /// The reason, if it failed.
+    pub error: Option<String>,
+    /// From planned to finished, microseconds.
+    pub latency_us: Option<i64>,
+}
+
+impl Database {
+    /// The stage, if it has ended and nobody went on yet.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn ended_stage(&self, key: &StageKey) -> Result<Option<EndedStage>, DatabaseError> {
+        let row = sqlx::query(include_str!("sql/ended_stage.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .fetch_optional(self.pool().await?)
+            .await?;
+        let stage = row.map(|row| {
+            Ok::<_, sqlx::Error>(EndedStage {
+                total: row.try_get("total")?,
+                completed: row.try_get("completed")?,
+                failed: row.try_get("failed")?,
+                skipped: row.try_get("skipped")?,
+                created_at: row.try_get("created_at")?,
+                updated_at: row.try_get("updated_at")?,
+                job_type: row.try_get("job_type")?,
+                total_stages: stage_of(&row, "total_stages")?,
+                path: path_of(&row, "processing_path")?,
+                parameters: json_of(&row, "parameters")?,
+                stage_results: json_of(&row, "stage_results")?,
+            })
+        });
+        Ok(stage.transpose()?)
+    }
+
+    /// One page of a stage's outcomes, in the order of task ids, after the id `after` ("" for the first page).
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn results_page(
+        &self,
+        key: &StageKey,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<TaskResult>, DatabaseError> {
+        let rows = sqlx::query(include_str!("sql/results_page.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(after)
+            .bind(limit)
+            .fetch_all(self.pool().await?)
+            .await?;
+        let results = rows.iter().map(|row| {
+            let status: &str = row.try_get("status")?;
+            Ok::<_, sqlx::Error>(TaskResult {
+                task_id: row.try_get("task_id")?,
+                ordinal: row.try_get("ordinal")?,
+                task_index: row.try_get("task_index")?,
+                status: TaskStatus::from_name(status).ok_or_else(|| corrupt("status", status))?,
+                result: optional_json_of(row, "result_data")?,
+                error: row.try_get("error_details")?,
+                latency_us: row.try_get("latency_us")?,
+            })
+        });
+        Ok(results.collect::<Result<_, _>>()?)
+    }
+
+    /// Goes on to the next stage: its row and its job message come into being in the transaction that claims the
+    /// end of this one. `false` when somebody else went on, or the job is over.
+    ///
+    /// # Errors
+    /// A statement failed; nothing changed.
+    pub async fn next_stage(
+        &self,
+        key: &StageKey,
+        stage_results: &str,
+        grace_seconds: f64,
+    ) -> Result<bool, DatabaseError> {
+        let mut transaction = self.pool().await?.begin().await?;
+        if !claim_end(&mut transaction, key).await? {
+            return Ok(false);
+        }
+        let moved = sqlx::query(include_str!("sql/next_stage.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(stage_results)
+            .bind(grace_seconds)
+            .bind(JobStatus::sources(JobStatus::Queued))
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+        transaction.commit().await?;
+        Ok(moved == 1)
+    }
+
+    /// Ends the job in the transaction that claims the end of its last stage (or of one that failed it). `false`
+    /// when somebody else did, or the job is over.
+    ///
+    /// # Errors
+    /// A statement failed; nothing changed.
+    pub async fn end_job(
+        &self,
+        key: &StageKey,
+        status: JobStatus,
+        stage_results: &str,
+        result_data: Option<&str>,
+        error_details: Option<&str>,
+    ) -> Result<bool, DatabaseError> {
+        let mut transaction = self.pool().await?.begin().await?;
+        if !claim_end(&mut transaction, key).await? {
+            return Ok(false);
+        }
+        let ended = sqlx::query(include_str!("sql/end_job.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(status.as_str())
+            .bind(stage_results)
+            .bind(result_data)
+            .bind(error_details.map(without_nul).as_deref())
+            .bind(JobStatus::sources(status))
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+        transaction.commit().await?;
+        Ok(ended == 1)
+    }
+}
+
+async fn claim_end(connection: &mut sqlx::PgConnection, key: &StageKey) -> Result<bool, sqlx::Error> {
+    let claimed = sqlx::query(include_str!("sql/advance_stage.sql"))
+        .bind(key.job_id.as_str())
+        .bind(i16::from(key.stage.get()))
+        .execute(connection)
+        .await?;
+    Ok(claimed.rows_affected() == 1)
+}

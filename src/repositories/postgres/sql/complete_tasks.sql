@@ -1,0 +1,42 @@
+-- A group of outcomes: one row out for each one in. An outcome counts only while its attempt holds the task;
+-- the stage's counters grow once for the whole group.
+-- $8: the states from which an outcome is legal.
+-- Locks: the tasks' rows, then the stages' rows in key order. Index: tasks_pkey, stages_pkey.
+WITH outcome AS (
+    SELECT *
+    FROM UNNEST($1::text[], $2::smallint[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[])
+         WITH ORDINALITY AS o (job_id, stage, task_id, attempt, status, result, error, place)
+    ORDER BY job_id, stage, task_id
+), written AS (
+    UPDATE tasks t
+    SET status = o.status::task_status, result_data = o.result::json, error_details = o.error,
+        lease_until = NULL, updated_at = now(), finished_at = now()
+    FROM outcome o
+    WHERE t.parent_job_id = o.job_id AND t.stage = o.stage AND t.task_id = o.task_id
+      AND t.status::text = ANY ($8) AND t.attempt = o.attempt
+    RETURNING o.place, t.parent_job_id AS job_id, t.stage, t.status
+), per_stage AS (
+    SELECT job_id, stage,
+           count(*) FILTER (WHERE status = 'completed') AS completed,
+           count(*) FILTER (WHERE status = 'failed') AS failed
+    FROM written
+    GROUP BY job_id, stage
+), locked AS (
+    SELECT s.job_id, s.stage
+    FROM stages s
+    JOIN per_stage p ON p.job_id = s.job_id AND p.stage = s.stage
+    ORDER BY s.job_id, s.stage
+    FOR UPDATE OF s
+), counted AS (
+    UPDATE stages s
+    SET completed = s.completed + p.completed, failed = s.failed + p.failed, updated_at = now()
+    FROM per_stage p
+    JOIN locked l ON l.job_id = p.job_id AND l.stage = p.stage
+    WHERE s.job_id = p.job_id AND s.stage = p.stage
+    RETURNING s.job_id, s.stage,
+              s.planned_at IS NOT NULL AND s.completed + s.failed + s.skipped = s.total AS ended
+)
+SELECT o.place AS place, w.place IS NOT NULL AS written, COALESCE(c.ended, false) AS ended
+FROM outcome o
+LEFT JOIN written w ON w.place = o.place
+LEFT JOIN counted c ON c.job_id = w.job_id AND c.stage = w.stage

@@ -1,0 +1,19 @@
+-- Tasks whose attempt died (its lease ran out), and retries whose message is overdue: due again, with a new
+-- message. $1: seconds until they are looked at again; $3: states from which a retry is legal.
+-- Index: stages_open, tasks_pkey.
+UPDATE tasks t
+SET status = 'retrying', lease_until = now() + make_interval(secs => $1), retry_count = t.retry_count + 1,
+    updated_at = now()
+FROM (
+    SELECT d.parent_job_id, d.stage, d.task_id, j.processing_path
+    FROM stages s
+    JOIN jobs j ON j.job_id = s.job_id AND j.status = 'processing'
+    JOIN tasks d ON d.parent_job_id = s.job_id AND d.stage = s.stage
+    WHERE s.advanced_at IS NULL AND d.lease_until < now()
+      AND (d.status = 'retrying' OR d.status::text = ANY ($3))
+    LIMIT $2
+    FOR UPDATE OF d SKIP LOCKED
+) dead
+WHERE t.parent_job_id = dead.parent_job_id AND t.stage = dead.stage AND t.task_id = dead.task_id
+RETURNING t.parent_job_id AS job_id, t.stage, t.task_id, t.job_type, t.task_type, t.task_index, t.parent_task_id,
+          t.parameters, t.attempt, t.retry_count, dead.processing_path

@@ -1,0 +1,14 @@
+-- A submission: the job, its first stage and the job message that is owed, or nothing if the job exists.
+-- Locks: the new rows only. Index: jobs_pkey decides.
+WITH new_job AS (
+    INSERT INTO jobs (job_id, job_type, total_stages, parameters, processing_path)
+    VALUES ($1, $2, $3, $4::json, $5)
+    ON CONFLICT (job_id) DO NOTHING
+    RETURNING job_id
+), first_stage AS (
+    INSERT INTO stages (job_id, stage) SELECT job_id, 1 FROM new_job
+), owed AS (
+    INSERT INTO outbox (job_id, stage, next_send_at)
+    SELECT job_id, 1, now() + make_interval(secs => $6) FROM new_job
+)
+SELECT EXISTS (SELECT FROM new_job)

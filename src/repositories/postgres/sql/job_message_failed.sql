@@ -1,0 +1,2 @@
+-- Why a job message is still owed, for people. Index: outbox_pkey.
+UPDATE outbox SET last_error = $3 WHERE job_id = $1 AND stage = $2
