@@ -2,8 +2,10 @@
 
 pub mod canonical;
 mod ids;
+pub mod messages;
 mod path;
 mod status;
+pub mod timestamp;
 
 pub use ids::{BatchId, IdError, JobId, Stage, TASKS_PER_BATCH, TaskId, TaskIndex};
 pub use path::ProcessingPath;

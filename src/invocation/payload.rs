@@ -1,0 +1,161 @@
+//! Decoding what the host posts to `/<function>`: `{"Data": {<binding>: …}, "Metadata": {…}}`.
+//!
+//! A message's text arrives JSON-encoded once, twice or not at all, or as base64 of any of these; a batch as an
+//! array, or as a string that holds one. The order of attempts, so that every text has one reading: an object is
+//! the message; a JSON string is unwrapped and looked at again; text that is not JSON is tried as base64 of
+//! something that is; what remains is the text itself, and whoever reads it says what is wrong with it.
+//!
+//! Nothing is taken from Metadata: the host mixes the message's own properties into it.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// More than any host wraps; ends the unwrapping of hostile input.
+const DEEPEST_WRAPPING: usize = 4;
+
+/// The body is not an invocation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvocationError {
+    /// It is not JSON of the form `{"Data": {…}, "Metadata": {…}}`.
+    #[error("the body is not an invocation {{\"Data\": {{…}}, \"Metadata\": {{…}}}}: {detail}")]
+    NotAnInvocation {
+        /// Where and why.
+        detail: String,
+    },
+    /// `Data` lacks the binding.
+    #[error("Data lacks the binding {binding:?}; it has {present:?}")]
+    NoBinding {
+        /// The binding's name in function.json.
+        binding: &'static str,
+        /// The names that are there.
+        present: Vec<String>,
+    },
+    /// The binding's value cannot be a message.
+    #[error("Data.{binding} must be text, an object or an array of these, not {found}")]
+    BadBinding {
+        /// The binding's name in function.json.
+        binding: &'static str,
+        /// What it is.
+        found: String,
+    },
+}
+
+/// One message's text: JSON, unless whoever sent it sent something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageText(pub String);
+
+/// What a trigger delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Messages {
+    /// Queue triggers, and Service Bus with cardinality `one`.
+    One(MessageText),
+    /// Service Bus with cardinality `many`.
+    Many(Vec<MessageText>),
+}
+
+/// An HTTP request that the host did not forward but described.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HttpRequestData {
+    /// The whole URL.
+    pub url: String,
+    /// GET, POST, …
+    pub method: String,
+    /// Name to values.
+    #[serde(default)]
+    pub headers: Map<String, Value>,
+    /// Text, or JSON that the host has parsed.
+    #[serde(default)]
+    pub body: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Invocation {
+    data: Map<String, Value>,
+}
+
+/// The messages in the binding `binding`.
+///
+/// # Errors
+/// The body is no invocation, or has no such binding.
+pub fn messages(body: &[u8], binding: &'static str) -> Result<Messages, InvocationError> {
+    match bound(body, binding)? {
+        Value::Array(items) => many(items, binding),
+        Value::String(text) => match unwrap(text) {
+            Unwrapped::Text(text) => Ok(Messages::One(MessageText(text))),
+            Unwrapped::Array(items) => many(items, binding),
+        },
+        object @ Value::Object(_) => Ok(Messages::One(MessageText(object.to_string()))),
+        other => Err(InvocationError::BadBinding { binding, found: other.to_string() }),
+    }
+}
+
+/// The HTTP request in the binding `req`.
+///
+/// # Errors
+/// The body is no invocation, or describes no request.
+pub fn http_request(body: &[u8]) -> Result<HttpRequestData, InvocationError> {
+    let request = bound(body, "req")?;
+    serde_json::from_value(request)
+        .map_err(|error| InvocationError::NotAnInvocation { detail: format!("Data.req: {error}") })
+}
+
+fn bound(body: &[u8], binding: &'static str) -> Result<Value, InvocationError> {
+    let mut invocation: Invocation = serde_json::from_slice(body)
+        .map_err(|error| InvocationError::NotAnInvocation { detail: error.to_string() })?;
+    invocation.data.remove(binding).ok_or_else(|| InvocationError::NoBinding {
+        binding,
+        present: invocation.data.keys().take(10).cloned().collect(),
+    })
+}
+
+fn many(items: Vec<Value>, binding: &'static str) -> Result<Messages, InvocationError> {
+    let texts = items.into_iter().map(|item| match item {
+        Value::String(text) => match unwrap(text) {
+            Unwrapped::Text(text) => Ok(MessageText(text)),
+            // A message may be an array; whoever reads it refuses it.
+            Unwrapped::Array(items) => Ok(MessageText(Value::Array(items).to_string())),
+        },
+        object @ Value::Object(_) => Ok(MessageText(object.to_string())),
+        other => Err(InvocationError::BadBinding { binding, found: other.to_string() }),
+    });
+    Ok(Messages::Many(texts.collect::<Result<_, _>>()?))
+}
+
+enum Unwrapped {
+    Text(String),
+    Array(Vec<Value>),
+}
+
+fn unwrap(mut text: String) -> Unwrapped {
+    for _ in 0..DEEPEST_WRAPPING {
+        match text.trim_start().as_bytes().first() {
+            // An object is the message, whole or broken: its reader says where.
+            Some(b'{') => return Unwrapped::Text(text),
+            Some(b'"') => match serde_json::from_str::<String>(&text) {
+                Ok(inner) => text = inner,
+                Err(_) => return Unwrapped::Text(text),
+            },
+            Some(b'[') => {
+                return match serde_json::from_str(&text) {
+                    Ok(items) => Unwrapped::Array(items),
+                    Err(_) => Unwrapped::Text(text),
+                };
+            }
+            _ => match from_base64(&text) {
+                Some(inner) => text = inner,
+                None => return Unwrapped::Text(text),
+            },
+        }
+    }
+    Unwrapped::Text(text)
+}
+
+/// What base64 text holds, if that begins as JSON does: an object, a string or an array.
+fn from_base64(text: &str) -> Option<String> {
+    let bytes = BASE64_STANDARD.decode(text.trim()).ok()?;
+    let inner = String::from_utf8(bytes).ok()?;
+    matches!(inner.trim_start().as_bytes().first(), Some(b'{' | b'"' | b'[')).then_some(inner)
+}

@@ -1,0 +1,272 @@
+//! The messages on the queues, both transports alike. They are the Python app's, so that what either app
+//! enqueues the other can process (PYTHON_APP.md, "Messages"): unknown fields are ignored, missing optional ones
+//! take their defaults, hex is lower-cased.
+//!
+//! A message is a hint: what a task is and where it stands is read from PostgreSQL. So decoding keeps only what
+//! finds the row, and checks the rest.
+
+use serde::Serialize;
+use serde_json::{Map, Value, value::RawValue};
+use time::OffsetDateTime;
+
+use super::{JobId, Stage, TaskId, timestamp};
+
+/// Why a message cannot be understood. Sending it again cannot help.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// The text is not JSON.
+    #[error("the message is not JSON: {detail}")]
+    NotJson {
+        /// Where and why.
+        detail: String,
+    },
+    /// The JSON is not an object.
+    #[error("the message must be a JSON object, not {found}")]
+    NotAnObject {
+        /// What it is.
+        found: &'static str,
+    },
+    /// A field that every such message has is missing.
+    #[error("the message lacks {field}: {allowed}")]
+    MissingField {
+        /// Its name.
+        field: &'static str,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// A field has a value that is not allowed.
+    #[error("{field} must be {allowed}, not {value}")]
+    BadField {
+        /// Its name.
+        field: &'static str,
+        /// The value, shortened.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+}
+
+/// What a job message says: start this stage of this job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobReference {
+    /// Which job.
+    pub job_id: JobId,
+    /// Its type, as the sender saw it.
+    pub job_type: String,
+    /// The stage to start.
+    pub stage: Stage,
+}
+
+/// What a task message says: run this task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskReference {
+    /// Which task.
+    pub task_id: TaskId,
+    /// Its job.
+    pub job_id: JobId,
+    /// Its job's type, as the sender saw it.
+    pub job_type: String,
+    /// Its own type, as the sender saw it.
+    pub task_type: String,
+    /// Its stage.
+    pub stage: Stage,
+}
+
+impl JobReference {
+    /// Reads a job message.
+    ///
+    /// # Errors
+    /// What is wrong, with the field, its value and what is allowed.
+    pub fn decode(text: &str) -> Result<Self, MessageError> {
+        let fields = Fields::parse(text)?;
+        let reference = Self {
+            job_id: fields.job_id("job_id")?,
+            job_type: fields.name("job_type")?,
+            stage: fields.stage()?,
+        };
+        fields.object("parameters")?;
+        fields.object("stage_results")?;
+        fields.retry_count()?;
+        fields.timestamp()?;
+        Ok(reference)
+    }
+}
+
+impl TaskReference {
+    /// Reads a task message.
+    ///
+    /// # Errors
+    /// What is wrong, with the field, its value and what is allowed.
+    pub fn decode(text: &str) -> Result<Self, MessageError> {
+        let fields = Fields::parse(text)?;
+        let reference = Self {
+            task_id: fields.task_id("task_id")?.ok_or(missing("task_id", TASK_ID))?,
+            job_id: fields.job_id("parent_job_id")?,
+            job_type: fields.name("job_type")?,
+            task_type: fields.name("task_type")?,
+            stage: fields.stage()?,
+        };
+        fields.task_index()?;
+        fields.object("parameters")?;
+        fields.task_id("parent_task_id")?;
+        fields.retry_count()?;
+        fields.timestamp()?;
+        Ok(reference)
+    }
+}
+
+const TASK_ID: &str = "text of 1 to 100 characters";
+const JOB_ID: &str = "64 hexadecimal digits";
+const NAME: &str = "text of 1 to 50 characters";
+const STAGE: &str = "a whole number from 1 to 100";
+
+fn missing(field: &'static str, allowed: &'static str) -> MessageError {
+    MessageError::MissingField { field, allowed }
+}
+
+fn bad(field: &'static str, value: &Value, allowed: &'static str) -> MessageError {
+    let text = value.to_string();
+    let value = match text.char_indices().nth(80) {
+        None => text,
+        Some((end, _)) => format!("{}…", &text[..end]),
+    };
+    MessageError::BadField { field, value, allowed }
+}
+
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn parse(text: &str) -> Result<Self, MessageError> {
+        match serde_json::from_str(text) {
+            Ok(Value::Object(fields)) => Ok(Self(fields)),
+            Ok(other) => Err(MessageError::NotAnObject { found: kind_of(&other) }),
+            Err(error) => Err(MessageError::NotJson { detail: error.to_string() }),
+        }
+    }
+
+    /// A field's value; null counts as missing.
+    fn get(&self, field: &str) -> Option<&Value> {
+        self.0.get(field).filter(|value| !value.is_null())
+    }
+
+    fn job_id(&self, field: &'static str) -> Result<JobId, MessageError> {
+        let value = self.get(field).ok_or(missing(field, JOB_ID))?;
+        value.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| bad(field, value, JOB_ID))
+    }
+
+    fn task_id(&self, field: &'static str) -> Result<Option<TaskId>, MessageError> {
+        let Some(value) = self.get(field) else { return Ok(None) };
+        let id = value.as_str().and_then(|text| TaskId::try_from(text).ok());
+        id.map(Some).ok_or_else(|| bad(field, value, TASK_ID))
+    }
+
+    fn name(&self, field: &'static str) -> Result<String, MessageError> {
+        let value = self.get(field).ok_or(missing(field, NAME))?;
+        match value.as_str() {
+            Some(name) if (1..=50).contains(&name.chars().count()) => Ok(name.to_owned()),
+            _ => Err(bad(field, value, NAME)),
+        }
+    }
+
+    fn stage(&self) -> Result<Stage, MessageError> {
+        let value = self.get("stage").ok_or(missing("stage", STAGE))?;
+        let number = value.as_u64().and_then(|number| u8::try_from(number).ok());
+        number.and_then(|number| Stage::try_from(number).ok()).ok_or_else(|| bad("stage", value, STAGE))
+    }
+
+    fn task_index(&self) -> Result<(), MessageError> {
+        const ALLOWED: &str = "text of at most 50 characters";
+        match self.get("task_index") {
+            None => Err(missing("task_index", ALLOWED)),
+            Some(Value::String(index)) if index.chars().count() <= 50 => Ok(()),
+            Some(other) => Err(bad("task_index", other, ALLOWED)),
+        }
+    }
+
+    fn object(&self, field: &'static str) -> Result<(), MessageError> {
+        match self.get(field) {
+            None | Some(Value::Object(_)) => Ok(()),
+            Some(other) => Err(bad(field, other, "an object")),
+        }
+    }
+
+    fn retry_count(&self) -> Result<(), MessageError> {
+        match self.get("retry_count") {
+            None => Ok(()),
+            Some(value) if value.as_u64().is_some_and(|count| count <= 10) => Ok(()),
+            Some(other) => Err(bad("retry_count", other, "a whole number from 0 to 10")),
+        }
+    }
+
+    fn timestamp(&self) -> Result<(), MessageError> {
+        match self.get("timestamp") {
+            None => Ok(()),
+            Some(value) if value.as_str().and_then(timestamp::read).is_some() => Ok(()),
+            Some(other) => Err(bad("timestamp", other, "a time in ISO 8601")),
+        }
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// A job message to send.
+#[derive(Debug, Serialize)]
+pub struct JobQueueMessage<'a> {
+    /// Which job.
+    pub job_id: &'a JobId,
+    /// Its type.
+    pub job_type: &'a str,
+    /// The stage to start.
+    pub stage: Stage,
+    /// The job's parameters.
+    pub parameters: &'a RawValue,
+    /// Always empty: the results are in PostgreSQL.
+    pub stage_results: Empty,
+    /// Always 0: retries are counted in PostgreSQL.
+    pub retry_count: u8,
+    /// When it was written; see [`timestamp::write_naive`].
+    pub timestamp: &'a str,
+}
+
+/// A task message to send.
+#[derive(Debug, Serialize)]
+pub struct TaskQueueMessage<'a> {
+    /// Which task.
+    pub task_id: &'a str,
+    /// Its job.
+    pub parent_job_id: &'a JobId,
+    /// Its job's type.
+    pub job_type: &'a str,
+    /// Its own type.
+    pub task_type: &'a str,
+    /// Its stage.
+    pub stage: Stage,
+    /// Its semantic index.
+    pub task_index: &'a str,
+    /// What its handler gets.
+    pub parameters: &'a RawValue,
+    /// The task whose result it reads.
+    pub parent_task_id: Option<&'a str>,
+    /// Messages before this one, at most 10.
+    pub retry_count: u32,
+    /// When it was written; see [`timestamp::write_naive`].
+    pub timestamp: &'a str,
+}
+
+/// `{}`.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Empty {}
+
+/// Now, as messages say it.
+pub fn message_time() -> String {
+    timestamp::write_naive(OffsetDateTime::now_utc())
+}

@@ -1,0 +1,23 @@
+//! Times as the Python app writes them: ISO 8601, microseconds, UTC without an offset.
+
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset, format_description::well_known::Iso8601, macros::format_description};
+
+/// `2026-11-23T19:00:01.000000`, as in messages; always UTC.
+pub fn write_naive(time: OffsetDateTime) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
+    time.to_offset(UtcOffset::UTC).format(format).unwrap_or_default()
+}
+
+/// `2026-11-23T19:00:01.000000+00:00`, as in answers.
+pub fn write(time: OffsetDateTime) -> String {
+    let mut text = write_naive(time);
+    text.push_str("+00:00");
+    text
+}
+
+/// Reads ISO 8601 with or without an offset; without one it is UTC.
+pub fn read(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Iso8601::DEFAULT)
+        .or_else(|_| PrimitiveDateTime::parse(text, &Iso8601::DEFAULT).map(PrimitiveDateTime::assume_utc))
+        .ok()
+}
