@@ -1,1 +1,108 @@
-//! placeholder
+//! The workflow: what happens next. Triggers ask it, repositories do what it says, job types compute.
+//!
+//! One file a step of a job's life: [`submit`](Controller::submit), [`plan`](Controller::process_job_message),
+//! [`execute`](Controller::process_task_message), advance, [`reconcile`](Controller::reconcile). It knows neither
+//! HTTP nor which transport a job takes: [`Senders`] is the one place that does.
+
+mod advance;
+mod error;
+mod execute;
+mod health;
+mod heartbeat;
+mod outgoing;
+mod plan;
+mod poison;
+mod reconcile;
+mod senders;
+mod submit;
+mod summary;
+
+use std::{sync::Arc, time::Duration};
+
+pub use error::ControllerError;
+pub use execute::TaskDelivery;
+pub use health::{Component, Health};
+pub use plan::JobDelivery;
+pub use reconcile::ReconcileReport;
+pub use senders::Senders;
+pub use submit::{QueueInfo, Submission};
+
+use crate::{
+    jobs::Catalog,
+    model::JobId,
+    repositories::postgres::{Database, JobRecord, StageRecord, TaskClaims, TaskCompletions},
+};
+use heartbeat::Heartbeat;
+
+/// What the workflow may be tuned by. The defaults suit a deployed app.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Timing {
+    /// How long a claim or a planner's lease holds without a heartbeat.
+    pub lease: Duration,
+    /// How long the process that owes a message has to send it before `reconcile` does.
+    pub send_grace: Duration,
+    /// How long nothing may happen in a stage before its messages count as lost.
+    pub lost_after: Duration,
+    /// Batches of messages under way at once while a stage is planned.
+    pub sends_in_flight: usize,
+    /// Tasks of one invocation that run at once.
+    pub tasks_in_flight: usize,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(60),
+            send_grace: Duration::from_secs(30),
+            lost_after: Duration::from_secs(300),
+            sends_in_flight: 8,
+            tasks_in_flight: 64,
+        }
+    }
+}
+
+/// The one controller that all triggers end in. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Controller(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    catalog: Catalog,
+    database: Database,
+    claims: TaskClaims,
+    completions: TaskCompletions,
+    heartbeat: Heartbeat,
+    senders: Senders,
+    timing: Timing,
+}
+
+impl Controller {
+    /// Puts the house together. Must be called within a tokio runtime: group commit and heartbeats start here.
+    pub fn new(catalog: Catalog, database: Database, senders: Senders, timing: Timing) -> Self {
+        let lease_seconds = timing.lease.as_secs_f64();
+        Self(Arc::new(Shared {
+            claims: TaskClaims::start(database.clone(), lease_seconds),
+            completions: TaskCompletions::start(database.clone()),
+            heartbeat: Heartbeat::start(database.clone(), timing.lease),
+            catalog,
+            database,
+            senders,
+            timing,
+        }))
+    }
+
+    /// A job and its stages so far.
+    ///
+    /// # Errors
+    /// There is no such job, or the database failed.
+    pub async fn status(&self, job_id: &JobId) -> Result<(JobRecord, Vec<StageRecord>), ControllerError> {
+        let job = self.0.database.get_job(job_id).await?.ok_or(ControllerError::UnknownJob { job_id: *job_id })?;
+        let stages = self.0.database.get_stages(job_id).await?;
+        Ok((job, stages))
+    }
+
+    /// The names of all job types.
+    pub fn job_types(&self) -> Vec<&'static str> {
+        self.0.catalog.names()
+    }
+}

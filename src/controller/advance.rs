@@ -1,0 +1,109 @@
+//! Advance: the last outcome of a stage starts the next one, or ends the job. Exactly once: whoever claims the
+//! stage's end in the database goes on, everybody else finds it claimed.
+
+use serde_json::{Map, Value, json};
+
+use super::{Controller, ControllerError, summary::StageFold};
+use crate::{
+    model::JobStatus,
+    repositories::postgres::{EndedStage, StageKey},
+};
+
+/// Outcomes read at once while a stage is folded.
+const PAGE: i64 = 5000;
+
+impl Controller {
+    /// Goes on after a stage, if it has ended and nobody did yet. Says whether this call did.
+    pub(super) async fn advance(&self, key: &StageKey) -> Result<bool, ControllerError> {
+        let Some(stage) = self.0.database.ended_stage(key).await? else {
+            return Ok(false);
+        };
+        // Outcomes never change, so the fold needs no transaction; two that fold at once come to the same.
+        let result = self.fold(key, &stage).await?;
+        let mut results: Map<String, Value> = serde_json::from_str(stage.stage_results.get()).unwrap_or_default();
+        results.insert(key.stage.to_string(), result);
+        let stored = Value::Object(results.clone()).to_string();
+
+        if stage.failed > 0 {
+            let reason = failure(key, &stage, &results);
+            let ended = self.0.database.end_job(key, JobStatus::Failed, &stored, None, Some(&reason)).await?;
+            if ended {
+                tracing::warn!(job_id = %key.job_id, stage = %key.stage, reason, "job failed");
+            }
+            return Ok(ended);
+        }
+        match key.stage.next().filter(|next| *next <= stage.total_stages) {
+            Some(next) => {
+                let grace = self.0.timing.send_grace.as_secs_f64();
+                let moved = self.0.database.next_stage(key, &stored, grace).await?;
+                if moved {
+                    tracing::info!(job_id = %key.job_id, stage = %key.stage, tasks = stage.total, "stage completed");
+                    let next = StageKey { job_id: key.job_id, stage: next };
+                    // A failure is noted and stays owed.
+                    let _ = self.0.send_job_message(&next, 0, &stage.job_type, &stage.parameters, stage.path).await;
+                }
+                Ok(moved)
+            }
+            None => {
+                let data = final_result(&stage, &results).to_string();
+                let ended = self.0.database.end_job(key, JobStatus::Completed, &stored, Some(&data), None).await?;
+                if ended {
+                    tracing::info!(job_id = %key.job_id, stages = %stage.total_stages, "job completed");
+                }
+                Ok(ended)
+            }
+        }
+    }
+
+    async fn fold(&self, key: &StageKey, stage: &EndedStage) -> Result<Value, ControllerError> {
+        let definition = self.0.catalog.get(&stage.job_type);
+        let mut fold = StageFold::new(definition.map(|definition| definition.fold(key.stage)));
+        let mut after = String::new();
+        loop {
+            let page = self.0.database.results_page(key, &after, PAGE).await?;
+            let is_last = page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
+            if let Some(last) = page.last() {
+                after.clone_from(&last.task_id);
+            }
+            for result in page {
+                fold.add(result);
+            }
+            if is_last {
+                return Ok(fold.finish(key.stage, stage));
+            }
+        }
+    }
+}
+
+fn failure(key: &StageKey, stage: &EndedStage, results: &Map<String, Value>) -> String {
+    let first = results
+        .get(&key.stage.to_string())
+        .and_then(|result| result.pointer("/errors/0"))
+        .map(|error| {
+            format!(
+                "; first: {} {}",
+                error.get("task_index").and_then(Value::as_str).unwrap_or_default(),
+                error.get("error").and_then(Value::as_str).unwrap_or_default()
+            )
+        })
+        .unwrap_or_default();
+    format!("stage {}: {} of {} tasks failed{first}", key.stage, stage.failed, stage.total)
+}
+
+fn final_result(stage: &EndedStage, results: &Map<String, Value>) -> Value {
+    let count = |name: &str| -> u64 {
+        results.values().filter_map(|result| result.get(name).and_then(Value::as_u64)).sum()
+    };
+    let summaries: Map<String, Value> = results
+        .iter()
+        .map(|(number, result)| (number.clone(), result.get("summary").cloned().unwrap_or(Value::Null)))
+        .collect();
+    json!({
+        "job_type": stage.job_type,
+        "total_stages": stage.total_stages,
+        "total_tasks": count("total"),
+        "completed_tasks": count("completed"),
+        "failed_tasks": count("failed"),
+        "summaries": summaries,
+    })
+}

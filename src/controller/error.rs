@@ -1,0 +1,95 @@
+//! What the controller refuses, and why. The triggers turn it into answers in one place.
+
+use crate::{
+    invocation::InvocationError,
+    jobs::FieldProblem,
+    model::{JobId, Stage, TaskId, messages::MessageError},
+    repositories::postgres::DatabaseError,
+};
+
+/// Why a request or a message came to nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ControllerError {
+    /// The body of a submission cannot be read.
+    #[error("{0}")]
+    BadBody(String),
+    /// Fields of a submission that are not allowed, all of them.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    BadParameters(Vec<FieldProblem>),
+    /// The catalog has no such job type.
+    #[error("there is no job type {job_type:?}; known job types: {}", known.join(", "))]
+    UnknownJobType {
+        /// The name that was given.
+        job_type: String,
+        /// The names that there are.
+        known: Vec<&'static str>,
+    },
+    /// The job wants Service Bus, which is switched off.
+    #[error(
+        "the job asks for Service Bus, which is switched off: set ENABLE_SERVICE_BUS=true and \
+         SERVICE_BUS_CONNECTION_STRING or SERVICE_BUS_NAMESPACE, or submit it with \"use_service_bus\": false"
+    )]
+    ServiceBusDisabled,
+    /// There is no such job.
+    #[error("there is no job {job_id}")]
+    UnknownJob {
+        /// The id that was given.
+        job_id: JobId,
+    },
+    /// The job has no such task.
+    #[error("job {job_id} has no task {task_id:?} in stage {stage}")]
+    UnknownTask {
+        /// The job.
+        job_id: JobId,
+        /// The stage that the message names.
+        stage: Stage,
+        /// The id that the message names.
+        task_id: TaskId,
+    },
+    /// A job message and the job disagree.
+    #[error("the message says that job {job_id} is a {message_says:?}; it is a {stored:?}")]
+    JobTypeMismatch {
+        /// The job.
+        job_id: JobId,
+        /// The message's job type.
+        message_says: String,
+        /// The job's type.
+        stored: String,
+    },
+    /// A message for a stage that the job has not come to.
+    #[error("job {job_id} is in stage {current}; stage {stage} has not begun")]
+    StageNotReached {
+        /// The job.
+        job_id: JobId,
+        /// The message's stage.
+        stage: Stage,
+        /// The job's stage.
+        current: Stage,
+    },
+    /// The message cannot be understood.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// The host's payload cannot be understood.
+    #[error(transparent)]
+    Invocation(#[from] InvocationError),
+    /// Messages of a batch could be neither processed nor set aside.
+    #[error("{refused} of {total} messages were refused and could not be set aside: {detail}")]
+    NotSetAside {
+        /// How many.
+        refused: usize,
+        /// In the batch.
+        total: usize,
+        /// Why.
+        detail: String,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+impl ControllerError {
+    /// The same message may succeed later without anybody changing it.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Database(_) | Self::StageNotReached { .. } | Self::NotSetAside { .. })
+    }
+}

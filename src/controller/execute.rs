@@ -1,0 +1,129 @@
+//! Execute: a task message runs a task. Claim, run, record the outcome, and turn out the light if it was the last.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::{FutureExt, StreamExt, stream};
+use serde_json::value::RawValue;
+
+use super::{Controller, ControllerError};
+use crate::{
+    jobs::{Task, TaskError},
+    model::messages::TaskReference,
+    repositories::postgres::{Claim, ClaimRequest, Claimed, Completion, RunningTask, StageKey, TaskOutcome},
+};
+
+/// A result larger than this fails its task: large data belongs into storage, its address into the result. Bytes.
+const LARGEST_RESULT: usize = 1024 * 1024;
+
+/// What a task message came to. All of these are success to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskDelivery {
+    /// This delivery ran the task and its outcome counts.
+    Ran {
+        /// It has a result; otherwise it failed for good.
+        completed: bool,
+    },
+    /// This delivery ran the task; by then its lease had gone to another attempt, or the task had its outcome.
+    Superseded,
+    /// The task runs elsewhere, has its outcome, or its job is over.
+    Duplicate,
+}
+
+impl Controller {
+    /// Runs the task that a message names.
+    ///
+    /// # Errors
+    /// The message and the database do not fit together, or the database failed. Nothing is lost: the message comes
+    /// again, or `reconcile` notices.
+    pub async fn process_task_message(&self, message: &TaskReference) -> Result<TaskDelivery, ControllerError> {
+        if self.0.catalog.get(&message.job_type).is_none() {
+            return Err(ControllerError::UnknownJobType {
+                job_type: message.job_type.clone(),
+                known: self.0.catalog.names(),
+            });
+        }
+        let TaskReference { job_id, stage, task_id, .. } = message.clone();
+        let key = StageKey { job_id, stage };
+        let claim =
+            self.0.claims.claim(ClaimRequest { job_id, stage, task_id: task_id.clone() }).await?;
+        match claim {
+            Claim::Claimed(claimed) => {
+                let running = RunningTask { job_id, stage, task_id, attempt: claimed.attempt };
+                self.run(key, running, &claimed).await
+            }
+            Claim::Done { stage_ended } => {
+                if stage_ended {
+                    self.advance(&key).await?;
+                }
+                Ok(TaskDelivery::Duplicate)
+            }
+            Claim::Running | Claim::JobOver(_) => Ok(TaskDelivery::Duplicate),
+            Claim::UnknownTask => Err(ControllerError::UnknownTask { job_id, stage, task_id }),
+            Claim::UnknownJob => Err(ControllerError::UnknownJob { job_id }),
+        }
+    }
+
+    /// Runs the tasks of one batch of messages, several at once; the answers are in the order of the messages.
+    pub async fn process_task_messages(
+        &self,
+        messages: &[TaskReference],
+    ) -> Vec<Result<TaskDelivery, ControllerError>> {
+        stream::iter(messages)
+            .map(|message| self.process_task_message(message))
+            .buffered(self.0.timing.tasks_in_flight)
+            .collect()
+            .await
+    }
+
+    async fn run(
+        &self,
+        key: StageKey,
+        running: RunningTask,
+        claimed: &Claimed,
+    ) -> Result<TaskDelivery, ControllerError> {
+        let beating = self.0.heartbeat.keep(running.clone());
+        let outcome = match self.attempt(claimed).await {
+            Ok(result) => TaskOutcome::Completed(result),
+            Err(TaskError(reason)) => {
+                tracing::warn!(job_id = %key.job_id, task_id = %running.task_id, attempt = running.attempt, reason,
+                    "task failed");
+                TaskOutcome::Failed(reason)
+            }
+        };
+        let completed = matches!(outcome, TaskOutcome::Completed(_));
+        let record = self.0.completions.complete(Completion { task: running, outcome }).await?;
+        drop(beating);
+        if record.stage_ended {
+            self.advance(&key).await?;
+        }
+        Ok(if record.written { TaskDelivery::Ran { completed } } else { TaskDelivery::Superseded })
+    }
+
+    async fn attempt(&self, claimed: &Claimed) -> Result<Box<RawValue>, TaskError> {
+        let definition = self.0.catalog.get(&claimed.job_type).ok_or_else(|| {
+            TaskError(format!("this version of lastlight has no job type {:?}", claimed.job_type))
+        })?;
+        let task = Task {
+            task_type: &claimed.task_type,
+            parameters: &claimed.parameters,
+            predecessor_result: claimed.predecessor_result.as_deref(),
+            attempt: u32::from(claimed.attempt.unsigned_abs()),
+        };
+        // A handler that panics has failed; its siblings in this process have not.
+        let result = AssertUnwindSafe(definition.run(task)).catch_unwind().await.unwrap_or_else(|panic| {
+            let said = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(TaskError(format!("the handler panicked: {}", said.unwrap_or_else(|| "no message".to_owned()))))
+        })?;
+        if result.get().len() > LARGEST_RESULT {
+            return Err(TaskError(format!(
+                "the result has {} bytes; at most {LARGEST_RESULT} are kept: store large data elsewhere and return \
+                 its address",
+                result.get().len()
+            )));
+        }
+        Ok(result)
+    }
+}

@@ -1,0 +1,200 @@
+//! Making the messages that go out, and sending what is owed. What is sent is marked; what is not stays owed.
+
+use serde_json::value::RawValue;
+
+use super::Shared;
+use crate::{
+    model::{
+        JobId, ProcessingPath, Stage,
+        messages::{Empty, JobQueueMessage, TaskQueueMessage, message_time},
+    },
+    repositories::{
+        postgres::{BatchKey, DatabaseError, OwedTask, StageKey},
+        sender::{BatchSendReport, OutgoingMessage, QueueRole},
+    },
+};
+
+/// Parameters larger than this stay in PostgreSQL, where the handler reads them anyway.
+const LARGEST_PARAMETERS_SENT: usize = 8 * 1024;
+
+/// The Python app refuses a message that claims more.
+const LARGEST_RETRY_COUNT: u32 = 10;
+
+/// What every message of a stage's tasks shares.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TaskMessages<'a> {
+    pub job_id: &'a JobId,
+    pub stage: Stage,
+    pub timestamp: &'a str,
+}
+
+/// One task, borrowed from wherever it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TaskToSend<'a> {
+    pub task_id: &'a str,
+    pub job_type: &'a str,
+    pub task_type: &'a str,
+    pub task_index: &'a str,
+    pub parent_task_id: Option<&'a str>,
+    pub parameters: &'a str,
+    pub attempt: u32,
+    pub resends: u32,
+}
+
+impl<'a> From<&'a OwedTask> for TaskToSend<'a> {
+    fn from(task: &'a OwedTask) -> Self {
+        Self {
+            task_id: task.task_id.as_str(),
+            job_type: &task.job_type,
+            task_type: &task.task_type,
+            task_index: &task.task_index,
+            parent_task_id: task.parent_task_id.as_ref().map(crate::model::TaskId::as_str),
+            parameters: &task.parameters,
+            attempt: task.attempt,
+            resends: task.resends,
+        }
+    }
+}
+
+impl TaskMessages<'_> {
+    /// The message of one task. The same attempt and resend have the same message id, whoever sends it, so that
+    /// duplicate detection can drop what a lost answer made us send twice; a resend after a loss has another, or
+    /// it would be dropped too. At most 100 + 16 + 12 characters.
+    pub(super) fn message(&self, task: TaskToSend<'_>) -> Result<OutgoingMessage, serde_json::Error> {
+        let parameters = if task.parameters.len() > LARGEST_PARAMETERS_SENT { "{}" } else { task.parameters };
+        let body = serde_json::to_string(&TaskQueueMessage {
+            task_id: task.task_id,
+            parent_job_id: self.job_id,
+            job_type: task.job_type,
+            task_type: task.task_type,
+            stage: self.stage,
+            task_index: task.task_index,
+            parameters: serde_json::from_str::<&RawValue>(parameters)?,
+            parent_task_id: task.parent_task_id,
+            retry_count: (task.attempt + task.resends).min(LARGEST_RETRY_COUNT),
+            timestamp: self.timestamp,
+        })?;
+        Ok(OutgoingMessage {
+            message_id: format!(
+                "{}-{}-{}.{}",
+                task.task_id,
+                &self.job_id.as_str()[8..24],
+                task.attempt % 1000,
+                task.resends % 1_000_000
+            ),
+            correlation_id: self.job_id.to_string(),
+            body,
+            delay: None,
+        })
+    }
+}
+
+impl Shared {
+    /// Sends a job message and forgets that it was owed; a failure is noted, and it stays owed.
+    pub(super) async fn send_job_message(
+        &self,
+        key: &StageKey,
+        sends: u32,
+        job_type: &str,
+        parameters: &RawValue,
+        path: ProcessingPath,
+    ) -> Result<OutgoingMessage, String> {
+        let message = OutgoingMessage {
+            message_id: format!("{}-s{}-{sends}", key.job_id, key.stage),
+            correlation_id: key.job_id.to_string(),
+            body: serde_json::to_string(&JobQueueMessage {
+                job_id: &key.job_id,
+                job_type,
+                stage: key.stage,
+                parameters,
+                stage_results: Empty {},
+                retry_count: 0,
+                timestamp: &message_time(),
+            })
+            .map_err(|error| error.to_string())?,
+            delay: None,
+        };
+        let message = self.shrunk_to_fit(message, path, key, job_type)?;
+        let report = self.send(path, QueueRole::Jobs, std::slice::from_ref(&message)).await;
+        let noted = if report.success {
+            self.database.job_message_sent(key).await
+        } else {
+            self.database.job_message_failed(key, &reasons(&report)).await
+        };
+        if let Err(error) = noted {
+            // The message may go out twice, which changes nothing.
+            tracing::warn!(job_id = %key.job_id, stage = %key.stage, %error, "the outbox could not be updated");
+        }
+        if report.success { Ok(message) } else { Err(reasons(&report)) }
+    }
+
+    /// A job message whose parameters are too large for the transport carries none: the handler reads them from
+    /// PostgreSQL anyway.
+    fn shrunk_to_fit(
+        &self,
+        message: OutgoingMessage,
+        path: ProcessingPath,
+        key: &StageKey,
+        job_type: &str,
+    ) -> Result<OutgoingMessage, String> {
+        let fits = self.senders.for_path(path).is_none_or(|sender| message.body.len() <= sender.max_body_bytes());
+        if fits {
+            return Ok(message);
+        }
+        let none = serde_json::from_str::<&RawValue>("{}").map_err(|error| error.to_string())?;
+        let body = serde_json::to_string(&JobQueueMessage {
+            job_id: &key.job_id,
+            job_type,
+            stage: key.stage,
+            parameters: none,
+            stage_results: Empty {},
+            retry_count: 0,
+            timestamp: &message_time(),
+        });
+        Ok(OutgoingMessage { body: body.map_err(|error| error.to_string())?, ..message })
+    }
+
+    /// Sends a batch of task messages and marks it sent; a failure is noted, and the batch stays owed.
+    pub(super) async fn send_batch(
+        &self,
+        path: ProcessingPath,
+        key: &BatchKey,
+        messages: &[OutgoingMessage],
+    ) -> Result<bool, DatabaseError> {
+        let report = self.send(path, QueueRole::Tasks, messages).await;
+        if report.success {
+            self.database.batch_update_status(std::slice::from_ref(key)).await?;
+        } else {
+            let reasons = reasons(&report);
+            tracing::warn!(job_id = %key.job_id, stage = %key.stage, batch = key.batch_no, reasons,
+                "a batch could not be sent and stays owed");
+            self.database.batch_failed(key, &reasons).await?;
+        }
+        Ok(report.success)
+    }
+
+    pub(super) async fn send(
+        &self,
+        path: ProcessingPath,
+        role: QueueRole,
+        messages: &[OutgoingMessage],
+    ) -> BatchSendReport {
+        match self.senders.for_path(path) {
+            Some(sender) => sender.batch_send_messages(role, messages).await,
+            None => BatchSendReport {
+                errors: vec![crate::repositories::sender::SendError::Unavailable {
+                    detail: "Service Bus is switched off; set ENABLE_SERVICE_BUS=true".to_owned(),
+                }],
+                ..BatchSendReport::default()
+            },
+        }
+    }
+}
+
+/// What a report says went wrong, each reason once.
+pub(super) fn reasons(report: &BatchSendReport) -> String {
+    let mut reasons: Vec<String> = report.errors.iter().map(ToString::to_string).collect();
+    reasons.dedup();
+    reasons.truncate(5);
+    if reasons.is_empty() { "the queue service gave no reason".to_owned() } else { reasons.join("; ") }
+}

@@ -1,0 +1,121 @@
+//! Reconcile: whatever is still to do is in PostgreSQL, so what got lost on the way is found there and sent again.
+//! Runs every minute; many instances may run it at once, since what one takes the others skip.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::{Controller, ControllerError, outgoing::{TaskMessages, TaskToSend}};
+use crate::{
+    model::messages::message_time,
+    repositories::{
+        postgres::{OwedBatch, StageKey},
+        sender::QueueRole,
+    },
+};
+
+/// Taken at once; more waits for the next round.
+const AT_ONCE: i64 = 500;
+
+/// A sweep ends after this; the next one goes on. Below the timer's minute.
+const LONGEST_SWEEP_SECONDS: u64 = 45;
+
+/// What a sweep found and mended. All zero on a quiet system.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ReconcileReport {
+    /// Ended stages that nobody had advanced.
+    pub stages_advanced: u64,
+    /// Stages whose planner died or never came.
+    pub planners_missing: u64,
+    /// Owed job messages sent.
+    pub job_messages_sent: u64,
+    /// Tasks whose attempt died, sent again.
+    pub dead_attempts_resent: u64,
+    /// Sent batches that count as lost.
+    pub batches_lost: u64,
+    /// Owed batches sent.
+    pub batches_sent: u64,
+    /// Sends that failed; they stay owed.
+    pub sends_failed: u64,
+}
+
+impl Controller {
+    /// One sweep.
+    ///
+    /// # Errors
+    /// The database failed. What was done until then stays done.
+    pub async fn reconcile(&self) -> Result<ReconcileReport, ControllerError> {
+        let began = Instant::now();
+        let mut report = ReconcileReport::default();
+        let database = &self.0.database;
+        for key in database.stages_to_advance(AT_ONCE).await? {
+            report.stages_advanced += u64::from(self.advance(&key).await?);
+        }
+        let grace = self.0.timing.send_grace.as_secs_f64();
+        report.planners_missing = database.owe_dead_planners(grace).await?;
+        self.send_owed_job_messages(&mut report).await?;
+        self.resend_dead_attempts(&mut report).await?;
+        report.batches_lost =
+            database.owe_lost_batches(self.0.timing.lost_after.as_secs_f64(), 20 * AT_ONCE).await?;
+        while began.elapsed().as_secs() < LONGEST_SWEEP_SECONDS && report.sends_failed == 0 {
+            let owed = database.get_pending_retry_batches(grace, AT_ONCE).await?;
+            if owed.is_empty() {
+                break;
+            }
+            for batch in owed {
+                self.send_owed_batch(&batch, &mut report).await?;
+            }
+        }
+        if report != ReconcileReport::default() {
+            tracing::info!(?report, "reconciled");
+        }
+        Ok(report)
+    }
+
+    async fn send_owed_job_messages(&self, report: &mut ReconcileReport) -> Result<(), ControllerError> {
+        let grace = self.0.timing.send_grace.as_secs_f64();
+        for owed in self.0.database.due_job_messages(grace, AT_ONCE).await? {
+            let sent = self
+                .0
+                .send_job_message(&owed.key, owed.sends, &owed.job_type, &owed.parameters, owed.path)
+                .await;
+            match sent {
+                Ok(_) => report.job_messages_sent += 1,
+                Err(_) => report.sends_failed += 1,
+            }
+        }
+        Ok(())
+    }
+
+    async fn resend_dead_attempts(&self, report: &mut ReconcileReport) -> Result<(), ControllerError> {
+        let again = self.0.timing.lease.as_secs_f64();
+        let timestamp = message_time();
+        for dead in self.0.database.take_dead_attempts(again, AT_ONCE).await? {
+            let StageKey { job_id, stage } = dead.key;
+            let shared = TaskMessages { job_id: &job_id, stage, timestamp: &timestamp };
+            let Ok(message) = shared.message(TaskToSend::from(&dead.task)) else { continue };
+            let sent = self.0.send(dead.path, QueueRole::Tasks, std::slice::from_ref(&message)).await;
+            if sent.success {
+                report.dead_attempts_resent += 1;
+            } else {
+                // It is 'retrying' with a time to be looked at again, so the next sweep finds it.
+                report.sends_failed += 1;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_owed_batch(&self, owed: &OwedBatch, report: &mut ReconcileReport) -> Result<(), ControllerError> {
+        let tasks = self.0.database.get_tasks_by_batch(&owed.key).await?;
+        let timestamp = message_time();
+        let shared = TaskMessages { job_id: &owed.key.job_id, stage: owed.key.stage, timestamp: &timestamp };
+        let messages: Vec<_> =
+            tasks.iter().filter_map(|task| shared.message(TaskToSend::from(task)).ok()).collect();
+        if self.0.send_batch(owed.path, &owed.key, &messages).await? {
+            report.batches_sent += 1;
+        } else {
+            report.sends_failed += 1;
+        }
+        Ok(())
+    }
+}

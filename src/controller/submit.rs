@@ -1,0 +1,177 @@
+//! Submit: check, derive the id, store, send the job message. The same submission twice is one job.
+
+use serde::Serialize;
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{Controller, ControllerError};
+use crate::{
+    jobs::{DynJobType, Fields},
+    model::{
+        JobId, JobStatus, ProcessingPath, Stage,
+        canonical::{reject_wide_integers, write_canonical_object},
+    },
+    repositories::{
+        postgres::{NewJob, StageKey},
+        sender::QueueRole,
+    },
+};
+
+/// What became of a submission.
+#[derive(Debug, Clone, Serialize)]
+pub struct Submission {
+    /// The job's id: the same for the same work.
+    pub job_id: JobId,
+    /// `created` for a new job; where an earlier one stands if it is the same submission again.
+    pub status: &'static str,
+    /// The job's type.
+    pub job_type: String,
+    /// What happened, for people.
+    pub message: String,
+    /// The parameters with their defaults.
+    pub parameters: Map<String, Value>,
+    /// What was queued.
+    pub queue_info: QueueInfo,
+}
+
+/// What a submission queued.
+#[derive(Debug, Clone, Serialize)]
+pub struct QueueInfo {
+    /// A job message was sent. If not, `message` of the submission says why.
+    pub queued: bool,
+    /// The queue of job messages.
+    pub queue_name: String,
+    /// The message's id, if one was sent.
+    pub message_id: Option<String>,
+    /// The job's pipeline.
+    pub processing_path: ProcessingPath,
+    /// The job.
+    pub job_id: JobId,
+    /// The stage that the message starts.
+    pub stage: Stage,
+}
+
+impl Controller {
+    /// Submits a job of type `job_type` with the JSON object `body`.
+    ///
+    /// # Errors
+    /// The body or a parameter is not allowed; the job type is unknown; Service Bus is switched off; the database
+    /// failed. A queue that cannot be reached is no error: the job is stored and its message sent later.
+    pub async fn submit(&self, job_type: &str, body: &[u8]) -> Result<Submission, ControllerError> {
+        let definition = self.0.catalog.get(job_type).ok_or_else(|| ControllerError::UnknownJobType {
+            job_type: job_type.chars().take(80).collect(),
+            known: self.0.catalog.names(),
+        })?;
+        let (parameters, path) = checked(definition.as_ref(), object(body)?)?;
+        let stages = definition.stages(&parameters).map_err(|error| ControllerError::BadBody(error.to_string()))?;
+        let total_stages = u8::try_from(stages.len()).ok().and_then(|count| Stage::try_from(count).ok());
+        let total_stages = total_stages.ok_or_else(|| {
+            ControllerError::BadBody(format!(
+                "{job_type} has {} stages with these parameters; 1 to 100 are allowed",
+                stages.len()
+            ))
+        })?;
+        let sender = self.0.senders.for_path(path).ok_or(ControllerError::ServiceBusDisabled)?;
+
+        let job_id = JobId::derive(job_type, &parameters);
+        let mut stored = String::new();
+        // A string refuses nothing.
+        let _ = write_canonical_object(&parameters, &mut stored);
+        let job = NewJob { job_id: &job_id, job_type, total_stages, parameters: &stored, path };
+        let is_new = self.0.database.insert_job(job, self.0.timing.send_grace.as_secs_f64()).await?;
+
+        let mut submission = Submission {
+            job_id,
+            status: "created",
+            job_type: job_type.to_owned(),
+            message: String::new(),
+            queue_info: QueueInfo {
+                queued: false,
+                queue_name: sender.queue_name(QueueRole::Jobs).to_owned(),
+                message_id: None,
+                processing_path: path,
+                job_id,
+                stage: Stage::FIRST,
+            },
+            parameters,
+        };
+        if is_new {
+            self.queue(&mut submission, &stored).await?;
+        } else {
+            self.describe_existing(&mut submission).await?;
+        }
+        Ok(submission)
+    }
+
+    async fn queue(&self, submission: &mut Submission, parameters: &str) -> Result<(), ControllerError> {
+        let key = StageKey { job_id: submission.job_id, stage: Stage::FIRST };
+        let parameters: &RawValue =
+            serde_json::from_str(parameters).map_err(|error| ControllerError::BadBody(error.to_string()))?;
+        let path = submission.queue_info.processing_path;
+        match self.0.send_job_message(&key, 0, &submission.job_type, parameters, path).await {
+            Ok(message) => {
+                submission.queue_info.queued = true;
+                submission.queue_info.message_id = Some(message.message_id);
+                submission.message = "The job was created and queued.".to_owned();
+            }
+            Err(reason) => {
+                tracing::warn!(job_id = %submission.job_id, reason, "a job message stays owed");
+                submission.message = format!(
+                    "The job was created; its queue message could not be sent and is owed: reconcile sends it \
+                     within about a minute of the queue's return. Nothing needs to be submitted again. ({reason})"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    async fn describe_existing(&self, submission: &mut Submission) -> Result<(), ControllerError> {
+        let job = self.0.database.get_job(&submission.job_id).await?;
+        let status = job.map_or(JobStatus::Queued, |job| job.status);
+        submission.status = status.as_str();
+        submission.message =
+            format!("The same submission exists already and is {status}; nothing was queued again.");
+        Ok(())
+    }
+}
+
+fn object(body: &[u8]) -> Result<Map<String, Value>, ControllerError> {
+    let bad = |problem: String| {
+        Err(ControllerError::BadBody(format!("{problem}; send the parameters as a JSON object: {{\"n\": 10}}")))
+    };
+    let Ok(text) = std::str::from_utf8(body) else {
+        return bad("the body is not UTF-8".to_owned());
+    };
+    if text.trim().is_empty() {
+        return bad("the body is empty".to_owned());
+    }
+    let fields = match serde_json::from_str::<Value>(text) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) => return bad("the body is JSON but not an object".to_owned()),
+        Err(error) => return bad(format!("the body is not JSON: {error}")),
+    };
+    reject_wide_integers(text).map_err(|error| ControllerError::BadBody(error.to_string()))?;
+    Ok(fields)
+}
+
+/// The parameters with their defaults, and the path that they choose.
+fn checked(
+    definition: &dyn DynJobType,
+    submitted: Map<String, Value>,
+) -> Result<(Map<String, Value>, ProcessingPath), ControllerError> {
+    let mut fields = Fields::new(submitted);
+    for field in ["dataset_id", "resource_id", "version_id"] {
+        fields.optional(field, "text", Value::is_string);
+    }
+    fields.optional("system", "text, true or false", |value| value.is_string() || value.is_boolean());
+    let use_service_bus = match definition.prescribed_path() {
+        Some(path) => {
+            let prescribed = path == ProcessingPath::ServiceBus;
+            fields.prescribe("use_service_bus", Value::Bool(prescribed), "since the job type prescribes its path");
+            prescribed
+        }
+        None => fields.flag_or("use_service_bus", false),
+    };
+    definition.check(&mut fields);
+    let path = if use_service_bus { ProcessingPath::ServiceBus } else { ProcessingPath::QueueStorage };
+    Ok((fields.finish().map_err(ControllerError::BadParameters)?, path))
+}
