@@ -4,6 +4,13 @@
 //! settings into them). Nothing else in the house reads the environment. What is wrong is collected, so
 //! that a person mends all of it in one go. Secrets are [`Secret`]s, which print as `***`.
 
+mod connection_string;
 mod env;
+mod service_bus;
+mod settings;
+mod storage;
 
 pub use env::{ConfigError, Env, Secret, SettingProblem};
+pub use service_bus::{ServiceBusAuth, ServiceBusSettings};
+pub use settings::Settings;
+pub use storage::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, QueueEncoding, StorageAuth, StorageSettings};

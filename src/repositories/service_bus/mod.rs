@@ -1,1 +1,171 @@
-//! placeholder
+//! Service Bus: batches over REST through `azure_messaging_servicebus`, on a transport of our own.
+//!
+//! One status answers a whole request, so a failure counts for all of its messages, and whatever may have been
+//! stored is sent again with the same message ids. The gate is shared by all senders of the process. What fails in
+//! the end is reported; the caller keeps it owed.
+
+mod batch;
+mod gate;
+mod token;
+mod transport;
+
+use std::{sync::Arc, time::Instant};
+
+use async_trait::async_trait;
+use azure_messaging_servicebus::service_bus::{QueueClient, SendMessageOptions};
+use futures_util::{StreamExt, stream};
+
+use super::{
+    http::backoff,
+    sender::{BatchSendReport, MessageSender, OutgoingMessage, QueueRole, SendError},
+};
+use crate::{config::ServiceBusSettings, model::ProcessingPath};
+use batch::Batch;
+use gate::Gate;
+use transport::{Fault, Transport};
+
+/// Exactly this, without a charset, or the service takes the array for one message.
+const BATCH_CONTENT_TYPE: &str = "application/vnd.microsoft.servicebus.json";
+
+/// Throttled tries do not count as tries, up to this many: nothing was looked at.
+const MOST_THROTTLED_TRIES: u32 = 20;
+
+/// The sender of the Service Bus path.
+#[derive(Debug)]
+pub struct ServiceBusRepository {
+    settings: ServiceBusSettings,
+    transport: Arc<Transport>,
+    gate: Gate,
+    jobs: QueueClient,
+    tasks: QueueClient,
+    poison: QueueClient,
+}
+
+/// The one sender of the process, on one shared client.
+///
+/// # Errors
+/// TLS or the credential could not be set up.
+pub fn create_service_bus_repository(settings: ServiceBusSettings) -> Result<Arc<ServiceBusRepository>, SendError> {
+    let transport = Arc::new(Transport::new(&settings)?);
+    let client = |queue: &str| {
+        // The transport replaces the address and the signature that the crate makes from these.
+        let unused = "replaced by the transport";
+        QueueClient::new(transport.clone(), "namespace", queue, unused, unused.to_owned()).map_err(|error| {
+            SendError::Refused { status: 0, detail: error.to_string() }
+        })
+    };
+    Ok(Arc::new(ServiceBusRepository {
+        jobs: client(&settings.job_queue)?,
+        tasks: client(&settings.task_queue)?,
+        poison: client(&settings.poison_queue)?,
+        gate: Gate::new(settings.credits_per_second),
+        transport,
+        settings,
+    }))
+}
+
+impl ServiceBusRepository {
+    fn client(&self, role: QueueRole) -> &QueueClient {
+        match role {
+            QueueRole::Jobs => &self.jobs,
+            QueueRole::Tasks => &self.tasks,
+            QueueRole::Poison => &self.poison,
+        }
+    }
+
+    /// Sends one batch, with retries; halves it where the service finds it too large.
+    async fn send_batch(&self, role: QueueRole, batch: Batch) -> Result<(), SendError> {
+        let mut open = vec![batch];
+        while let Some(batch) = open.pop() {
+            match self.send_with_retries(role, &batch).await {
+                Ok(()) => {}
+                Err(Fault::TooLarge { detail }) => match batch.halve() {
+                    Ok((first, second)) => open.extend([second, first]),
+                    Err(whole) => {
+                        return Err(SendError::Oversize {
+                            message_id: whole.first_message_id().to_owned(),
+                            bytes: whole.bytes(),
+                            limit: whole.bytes().saturating_sub(1),
+                        })
+                        .inspect_err(|_| tracing::warn!(detail, "a single message is too large"));
+                    }
+                },
+                Err(fault) => return Err(fault.into_send_error(self.queue_name(role))),
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_with_retries(&self, role: QueueRole, batch: &Batch) -> Result<(), Fault> {
+        let body = batch.to_json();
+        let mut tries = 0;
+        let mut throttled = 0;
+        loop {
+            self.gate.pass(batch.len()).await;
+            let options =
+                SendMessageOptions { content_type: Some(BATCH_CONTENT_TYPE.to_owned()), ..Default::default() };
+            let Err(error) = self.client(role).send_message(&body, Some(options)).await else {
+                return Ok(());
+            };
+            let fault = Fault::from_crate(error);
+            match fault {
+                Fault::Throttled { .. } if throttled < MOST_THROTTLED_TRIES => {
+                    throttled += 1;
+                    self.gate.close();
+                }
+                Fault::Unknown { .. } if tries < self.settings.retry_count => {
+                    tries += 1;
+                    tokio::time::sleep(backoff(tries)).await;
+                }
+                fault => return Err(fault),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl MessageSender for ServiceBusRepository {
+    fn path(&self) -> ProcessingPath {
+        ProcessingPath::ServiceBus
+    }
+
+    fn queue_name(&self, role: QueueRole) -> &str {
+        match role {
+            QueueRole::Jobs => &self.settings.job_queue,
+            QueueRole::Tasks => &self.settings.task_queue,
+            QueueRole::Poison => &self.settings.poison_queue,
+        }
+    }
+
+    fn max_body_bytes(&self) -> usize {
+        batch::LARGEST_BODY
+    }
+
+    async fn batch_send_messages(&self, role: QueueRole, messages: &[OutgoingMessage]) -> BatchSendReport {
+        let began = Instant::now();
+        let mut report = BatchSendReport::default();
+        let (batches, oversize) = batch::cut(messages, self.settings.max_batch_size);
+        report.errors.extend(oversize);
+        report.batch_count = batches.len();
+        let mut results = stream::iter(batches)
+            .map(|batch| async move {
+                let messages = batch.len();
+                (messages, self.send_batch(role, batch).await)
+            })
+            .buffer_unordered(self.settings.sends_in_flight);
+        while let Some((messages, result)) = results.next().await {
+            match result {
+                Ok(()) => report.messages_sent += messages,
+                Err(error) => report.errors.push(error),
+            }
+        }
+        report.success = report.errors.is_empty();
+        report.elapsed_ms = began.elapsed().as_secs_f64() * 1000.0;
+        report
+    }
+
+    async fn probe(&self, role: QueueRole) -> Result<(), SendError> {
+        let queue = self.queue_name(role);
+        self.transport.probe(queue).await.map_err(|fault| fault.into_send_error(queue))
+    }
+}

@@ -1,1 +1,268 @@
-//! placeholder
+//! Storage Queues through `azure_storage_queue`. There is no batch send: many single messages are under way at once.
+
+mod sas;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use azure_core::{
+    credentials::TokenCredential,
+    error::ErrorKind,
+    http::{ClientOptions, RetryOptions, Transport},
+};
+use azure_storage_queue::{
+    QueueClient, QueueClientOptions,
+    models::{QueueClientSendMessageOptions, QueueMessage},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use futures_util::{StreamExt, stream};
+use tokio::sync::Semaphore;
+
+use super::{
+    http::{backoff, entra_credential, pooled_client, shortened},
+    sender::{BatchSendReport, MessageSender, OutgoingMessage, QueueRole, SendError},
+};
+use crate::{
+    config::{QueueEncoding, StorageAuth, StorageSettings},
+    model::ProcessingPath,
+};
+
+/// A version of the API that Azurite knows too.
+const API_VERSION: &str = "2025-11-05";
+
+/// A message as stored, encoding included. Bytes.
+const LARGEST_MESSAGE: usize = 64 * 1024;
+
+/// A signature of ours lives for [`sas::LIVES`]; its clients are made anew this long after they were made.
+const CLIENTS_LIVE: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// One request. The service answers within 30 s or not at all.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The sender of the Storage Queue path.
+pub struct StorageQueueRepository {
+    settings: StorageSettings,
+    credential: Option<Arc<dyn TokenCredential>>,
+    http: reqwest::Client,
+    clients: Mutex<Option<Clients>>,
+    /// Over all sends of the process, however many batches are under way.
+    in_flight: Semaphore,
+}
+
+#[derive(Clone)]
+struct Clients {
+    made: Instant,
+    jobs: Arc<QueueClient>,
+    tasks: Arc<QueueClient>,
+    poison: Arc<QueueClient>,
+}
+
+impl std::fmt::Debug for StorageQueueRepository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StorageQueueRepository").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// The one sender of the process, on one shared client.
+///
+/// # Errors
+/// TLS or the credential could not be set up.
+pub fn create_queue_repository(settings: StorageSettings) -> Result<Arc<StorageQueueRepository>, SendError> {
+    let credential = match settings.auth {
+        StorageAuth::Entra => Some(entra_credential()?),
+        StorageAuth::SharedKey { .. } | StorageAuth::SharedAccessSignature(_) => None,
+    };
+    Ok(Arc::new(StorageQueueRepository {
+        credential,
+        http: pooled_client(REQUEST_TIMEOUT)?,
+        clients: Mutex::new(None),
+        in_flight: Semaphore::new(settings.sends_in_flight),
+        settings,
+    }))
+}
+
+impl StorageQueueRepository {
+    /// Creates the queues that are missing: the path's own, and those in which the host sets messages aside.
+    ///
+    /// # Errors
+    /// The service cannot be reached or refused.
+    pub async fn ensure_queues(&self) -> Result<(), SendError> {
+        for role in [QueueRole::Jobs, QueueRole::Tasks, QueueRole::Poison] {
+            let client = self.client(role)?;
+            client.create(None).await.map(drop).or_else(|error| match self.fault(role, &error) {
+                // 409: it exists with other metadata.
+                SendError::Refused { status: 409, .. } => Ok(()),
+                error => Err(error),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn client(&self, role: QueueRole) -> Result<Arc<QueueClient>, SendError> {
+        let mut kept = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let clients = match &*kept {
+            Some(clients) if clients.made.elapsed() < CLIENTS_LIVE => clients.clone(),
+            _ => kept.insert(self.make_clients()?).clone(),
+        };
+        Ok(match role {
+            QueueRole::Jobs => clients.jobs,
+            QueueRole::Tasks => clients.tasks,
+            QueueRole::Poison => clients.poison,
+        })
+    }
+
+    fn make_clients(&self) -> Result<Clients, SendError> {
+        let signature = match &self.settings.auth {
+            StorageAuth::Entra => None,
+            StorageAuth::SharedAccessSignature(signature) => Some(signature.clone()),
+            StorageAuth::SharedKey { account, key } => Some(sas::account_signature(account, key)),
+        };
+        let client = |queue: &str| {
+            let mut url = self.settings.endpoint.clone();
+            url.set_path(&format!("{}{queue}", url.path()));
+            url.set_query(signature.as_ref().map(crate::config::Secret::expose));
+            let options = QueueClientOptions {
+                client_options: ClientOptions {
+                    // Retries are ours: the SDK's would hold the place in flight for minutes.
+                    retry: RetryOptions::none(),
+                    transport: Some(Transport::new(Arc::new(self.http.clone()))),
+                    ..ClientOptions::default()
+                },
+                version: API_VERSION.to_owned(),
+            };
+            QueueClient::new(url, self.credential.clone(), Some(options)).map(Arc::new).map_err(|error| {
+                // The error repeats the URL, which may hold a signature.
+                let detail = format!("the queue client cannot be made: {:?}", error.kind());
+                SendError::Refused { status: 0, detail }
+            })
+        };
+        Ok(Clients {
+            made: Instant::now(),
+            jobs: client(&self.settings.job_queue)?,
+            tasks: client(&self.settings.task_queue)?,
+            poison: client(&self.settings.poison_queue)?,
+        })
+    }
+
+    async fn send_one(&self, role: QueueRole, message: &OutgoingMessage) -> Result<(), SendError> {
+        let text = match self.settings.encoding {
+            QueueEncoding::Base64 => BASE64_STANDARD.encode(&message.body),
+            QueueEncoding::None => message.body.clone(),
+        };
+        if text.len() > LARGEST_MESSAGE {
+            return Err(SendError::Oversize {
+                message_id: message.message_id.clone(),
+                bytes: text.len(),
+                limit: LARGEST_MESSAGE,
+            });
+        }
+        let delay = message.delay.map(|delay| i32::try_from(delay.as_secs_f64().ceil() as i64).unwrap_or(i32::MAX));
+        let mut tries = 0;
+        loop {
+            let sent = self.try_once(role, text.clone(), delay).await;
+            match sent {
+                Err(error) if error.is_transient() && tries < self.settings.retry_count => {
+                    tries += 1;
+                    tokio::time::sleep(backoff(tries)).await;
+                }
+                sent => return sent,
+            }
+        }
+    }
+
+    async fn try_once(&self, role: QueueRole, text: String, delay: Option<i32>) -> Result<(), SendError> {
+        // Closed never: a place is always to be had, in time.
+        let _place = self.in_flight.acquire().await;
+        let content = QueueMessage { message_text: Some(text) }
+            .try_into()
+            .map_err(|error: azure_core::Error| SendError::Refused { status: 0, detail: error.to_string() })?;
+        let options = QueueClientSendMessageOptions { visibility_timeout: delay, ..Default::default() };
+        self.client(role)?
+            .send_message(content, Some(options))
+            .await
+            .map(drop)
+            .map_err(|error| self.fault(role, &error))
+    }
+
+    fn fault(&self, role: QueueRole, error: &azure_core::Error) -> SendError {
+        let queue = || self.queue_name(role).to_owned();
+        match error.kind() {
+            ErrorKind::HttpResponse { status, error_code, .. } => {
+                let status = u16::from(*status);
+                let detail = format!("status {status} {}", error_code.as_deref().unwrap_or_default());
+                match status {
+                    404 => SendError::QueueNotFound { queue: queue() },
+                    401 | 403 => SendError::Unauthorized { queue: queue(), detail },
+                    429 | 503 => SendError::Throttled { detail },
+                    408 | 500 | 502 | 504 => SendError::Unavailable { detail },
+                    _ => SendError::Refused { status, detail },
+                }
+            }
+            ErrorKind::Credential => {
+                SendError::Unavailable { detail: format!("no token: {}", shortened(&error.to_string())) }
+            }
+            // The error's own words hold the URL, which holds a signature: only the last cause is shown.
+            _ => SendError::Unavailable { detail: last_cause(error) },
+        }
+    }
+}
+
+fn last_cause(error: &azure_core::Error) -> String {
+    let mut cause = std::error::Error::source(error);
+    let mut text = "no connection, or it broke".to_owned();
+    while let Some(error) = cause {
+        cause = error.source();
+        if cause.is_none() {
+            let words = error.to_string();
+            if !words.contains("sig=") {
+                text = format!("{text}: {}", shortened(&words));
+            }
+        }
+    }
+    text
+}
+
+#[async_trait]
+impl MessageSender for StorageQueueRepository {
+    fn path(&self) -> ProcessingPath {
+        ProcessingPath::QueueStorage
+    }
+
+    fn queue_name(&self, role: QueueRole) -> &str {
+        match role {
+            QueueRole::Jobs => &self.settings.job_queue,
+            QueueRole::Tasks => &self.settings.task_queue,
+            QueueRole::Poison => &self.settings.poison_queue,
+        }
+    }
+
+    fn max_body_bytes(&self) -> usize {
+        match self.settings.encoding {
+            QueueEncoding::Base64 => LARGEST_MESSAGE / 4 * 3,
+            QueueEncoding::None => LARGEST_MESSAGE,
+        }
+    }
+
+    async fn batch_send_messages(&self, role: QueueRole, messages: &[OutgoingMessage]) -> BatchSendReport {
+        let began = Instant::now();
+        let mut report = BatchSendReport { batch_count: messages.len(), ..BatchSendReport::default() };
+        let sends: Vec<_> = messages.iter().map(|message| self.send_one(role, message)).collect();
+        let mut results = stream::iter(sends).buffer_unordered(self.settings.sends_in_flight);
+        while let Some(result) = results.next().await {
+            match result {
+                Ok(()) => report.messages_sent += 1,
+                Err(error) => report.errors.push(error),
+            }
+        }
+        report.success = report.errors.is_empty();
+        report.elapsed_ms = began.elapsed().as_secs_f64() * 1000.0;
+        report
+    }
+
+    async fn probe(&self, role: QueueRole) -> Result<(), SendError> {
+        self.client(role)?.get_properties(None).await.map(drop).map_err(|error| self.fault(role, &error))
+    }
+}

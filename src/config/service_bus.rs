@@ -1,0 +1,201 @@
+//! Settings of Service Bus.
+//!
+//! Identity first, connection string as the fallback: `ServiceBusConnection__fullyQualifiedNamespace`, the Functions
+//! host's way to say identity, wins; then a connection string (`SERVICE_BUS_CONNECTION_STRING`, or the host's
+//! `ServiceBusConnection`); then `SERVICE_BUS_NAMESPACE` by itself, with identity. A connection string with
+//! `UseDevelopmentEmulator=true` wins over all: it means this machine.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::{Env, Secret, connection_string};
+
+/// How to sign in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceBusAuth {
+    /// A shared access key, from a connection string.
+    SharedAccessKey {
+        /// The policy's name.
+        name: String,
+        /// Its key.
+        key: Secret,
+    },
+    /// Entra ID: managed or workload identity where there is one, the developer's sign-in otherwise.
+    Entra,
+}
+
+/// Where Service Bus is and how to send to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceBusSettings {
+    /// `https://<namespace>/`, or `http://127.0.0.1:<port>/` for the local one.
+    pub endpoint: Url,
+    /// How to sign in.
+    pub auth: ServiceBusAuth,
+    /// The queue of job messages.
+    pub job_queue: String,
+    /// The queue of task messages.
+    pub task_queue: String,
+    /// The queue of messages that could not be understood.
+    pub poison_queue: String,
+    /// Messages in a batch, 1 to 100.
+    pub max_batch_size: usize,
+    /// Tries after the first one.
+    pub retry_count: u32,
+    /// Batches under way at once.
+    pub sends_in_flight: usize,
+    /// Messages a second over all senders of this process: set it where the tier is Standard, which grants 1,000
+    /// credits a second to a namespace.
+    pub credits_per_second: Option<u32>,
+    /// How long one request may take.
+    pub request_timeout: Duration,
+}
+
+const CONNECTION_STRING: &str = "SERVICE_BUS_CONNECTION_STRING";
+const REMEDY: &str = "Write it as Endpoint=sb://<namespace>.servicebus.windows.net/;SharedAccessKeyName=<name>;\
+                      SharedAccessKey=<key> (Azure portal: Service Bus namespace, Shared access policies).";
+
+impl ServiceBusSettings {
+    /// The settings; `None` where no connection is configured, or what there is cannot be used (noted in `env`).
+    pub fn from_env(env: &mut Env) -> Option<Self> {
+        let (endpoint, auth) = connection(env)?;
+        let queue = |env: &mut Env, setting: &str, default: &str| {
+            let name = env.get_or(setting, default);
+            let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | '~');
+            if name.len() > 260 || !name.chars().all(is_allowed) {
+                env.problem(
+                    setting,
+                    format!("{name:?} is not a queue name"),
+                    "Use letters, digits, '.', '-', '_' and '/', at most 260 characters.",
+                );
+            }
+            name
+        };
+        let credits = env.number("SERVICE_BUS_CREDITS_PER_SECOND", 0_u32, 0, 1_000_000);
+        Some(Self {
+            job_queue: queue(env, "SERVICE_BUS_JOB_QUEUE", "sb-jobs"),
+            task_queue: queue(env, "SERVICE_BUS_TASK_QUEUE", "sb-tasks"),
+            poison_queue: queue(env, "SERVICE_BUS_POISON_QUEUE", "sb-poison"),
+            max_batch_size: env.number("SERVICE_BUS_MAX_BATCH_SIZE", 100, 1, 100),
+            retry_count: env.number("SERVICE_BUS_RETRY_COUNT", 3, 0, 10),
+            sends_in_flight: env.number("SERVICE_BUS_SENDS_IN_FLIGHT", 8, 1, 64),
+            credits_per_second: (credits > 0).then_some(credits),
+            request_timeout: Duration::from_secs(env.number("SERVICE_BUS_TIMEOUT_SECONDS", 30, 1, 300)),
+            endpoint,
+            auth,
+        })
+    }
+}
+
+fn connection(env: &mut Env) -> Option<(Url, ServiceBusAuth)> {
+    let setting = if env.get(CONNECTION_STRING).is_some() { CONNECTION_STRING } else { "ServiceBusConnection" };
+    let parsed = env.get(setting).map(connection_string::parse);
+    let is_local = matches!(&parsed, Some(Ok(parts)) if connection_string::is_true(parts, "usedevelopmentemulator"));
+    if !is_local && let Some(namespace) = env.get("ServiceBusConnection__fullyQualifiedNamespace") {
+        let namespace = namespace.to_owned();
+        return by_identity(env, "ServiceBusConnection__fullyQualifiedNamespace", &namespace);
+    }
+    match parsed {
+        Some(Ok(parts)) => match by_key(&parts, is_local) {
+            Ok(connection) => Some(connection),
+            Err(problem) => {
+                env.problem(setting, problem, REMEDY);
+                None
+            }
+        },
+        Some(Err(problem)) => {
+            env.problem(setting, problem, REMEDY);
+            None
+        }
+        None => {
+            let namespace = env.get("SERVICE_BUS_NAMESPACE")?.to_owned();
+            by_identity(env, "SERVICE_BUS_NAMESPACE", &namespace)
+        }
+    }
+}
+
+fn by_identity(env: &mut Env, setting: &str, namespace: &str) -> Option<(Url, ServiceBusAuth)> {
+    let host = if namespace.contains('.') {
+        namespace.trim_end_matches('/').to_owned()
+    } else {
+        format!("{namespace}.servicebus.windows.net")
+    };
+    let is_host = host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
+    match Url::parse(&format!("https://{host}/")) {
+        Ok(endpoint) if is_host => Some((endpoint, ServiceBusAuth::Entra)),
+        _ => {
+            env.problem(
+                setting,
+                format!("{namespace:?} is not a Service Bus namespace"),
+                "Set it to the namespace's name or its host: rmhgeoapi or rmhgeoapi.servicebus.windows.net.",
+            );
+            None
+        }
+    }
+}
+
+fn by_key(
+    parts: &std::collections::BTreeMap<String, String>,
+    is_local: bool,
+) -> Result<(Url, ServiceBusAuth), String> {
+    let part = |key: &str, name: &str| {
+        parts.get(key).filter(|value| !value.is_empty()).ok_or_else(|| format!("lacks {name}"))
+    };
+    let endpoint = part("endpoint", "Endpoint")?;
+    let authority = ["sb://", "https://", "amqps://", "http://"]
+        .iter()
+        .find_map(|scheme| endpoint.strip_prefix(scheme))
+        .ok_or_else(|| format!("Endpoint {endpoint:?} does not begin with sb://"))?;
+    let scheme = if is_local { "http" } else { "https" };
+    let endpoint = Url::parse(&format!("{scheme}://{}/", authority.trim_end_matches('/')))
+        .map_err(|error| format!("Endpoint {endpoint:?} is not an address: {error}"))?;
+    let auth = ServiceBusAuth::SharedAccessKey {
+        name: part("sharedaccesskeyname", "SharedAccessKeyName")?.clone(),
+        key: Secret::new(part("sharedaccesskey", "SharedAccessKey")?),
+    };
+    Ok((endpoint, auth))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> (Option<ServiceBusSettings>, String) {
+        let mut env = Env::from_pairs(pairs.iter().copied());
+        let settings = ServiceBusSettings::from_env(&mut env);
+        (settings, env.finish().err().map(|error| error.to_string()).unwrap_or_default())
+    }
+
+    const REAL: &str = "Endpoint=sb://rmhgeoapi.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=a+b/c=";
+
+    #[test]
+    fn a_connection_string_signs_with_its_key_and_shows_it_nowhere() {
+        let (settings, problems) = settings(&[(CONNECTION_STRING, REAL), ("SERVICE_BUS_NAMESPACE", "rmhgeoapi")]);
+        let settings = settings.unwrap();
+        assert_eq!(problems, "");
+        assert_eq!(settings.endpoint.as_str(), "https://rmhgeoapi.servicebus.windows.net/");
+        let ServiceBusAuth::SharedAccessKey { key, .. } = &settings.auth else { panic!("not by key") };
+        assert_eq!(key.expose(), "a+b/c=");
+        assert!(!format!("{settings:?}").contains("a+b/c"));
+    }
+
+    #[test]
+    fn identity_wins_over_a_connection_string_but_not_over_the_local_cloud() {
+        let identity = ("ServiceBusConnection__fullyQualifiedNamespace", "x.servicebus.usgovcloudapi.net");
+        let (remote, _) = settings(&[(CONNECTION_STRING, REAL), identity]);
+        assert_eq!(remote.unwrap().auth, ServiceBusAuth::Entra);
+        let local = "Endpoint=sb://127.0.0.1:5300;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true";
+        let (local, _) = settings(&[(CONNECTION_STRING, local), identity]);
+        assert_eq!(local.unwrap().endpoint.as_str(), "http://127.0.0.1:5300/");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_without_the_key() {
+        let (none, problems) = settings(&[(CONNECTION_STRING, "Endpoint=sb://a.b;SharedAccessKey=topsecret")]);
+        assert!(none.is_none());
+        assert!(problems.contains("lacks SharedAccessKeyName"), "{problems}");
+        assert!(!problems.contains("topsecret"));
+        let (_, problems) = settings(&[("SERVICE_BUS_NAMESPACE", "rmh"), ("SERVICE_BUS_MAX_BATCH_SIZE", "500")]);
+        assert!(problems.contains("\"500\" is not a number from 1 to 100"), "{problems}");
+    }
+}

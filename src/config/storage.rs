@@ -1,0 +1,226 @@
+//! Settings of Storage Queues.
+//!
+//! `AzureWebJobsStorage` is a connection string; `AzureWebJobsStorage__queueServiceUri` or `…__accountName` (or
+//! `STORAGE_ACCOUNT_NAME` without any of them) mean sign-in by identity, as they do to the Functions host.
+
+use url::Url;
+
+use super::{Env, Secret, connection_string};
+
+/// The account and key that Azurite, and lastlight's local cloud, know; public by design.
+pub const DEVELOPMENT_ACCOUNT: &str = "devstoreaccount1";
+/// See [`DEVELOPMENT_ACCOUNT`].
+pub const DEVELOPMENT_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// How to sign in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorageAuth {
+    /// The account's key, base64.
+    SharedKey {
+        /// The account's name.
+        account: String,
+        /// The key.
+        key: Secret,
+    },
+    /// A shared access signature, made elsewhere: the query string without its `?`.
+    SharedAccessSignature(Secret),
+    /// Entra ID.
+    Entra,
+}
+
+/// How a message's text is wrapped. The host's `messageEncoding` must say the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueEncoding {
+    /// The host's default.
+    Base64,
+    /// As it is.
+    None,
+}
+
+/// Where Storage Queues are and how to send to them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageSettings {
+    /// The queue service: `https://<account>.queue.core.windows.net/`, or `http://127.0.0.1:<port>/<account>/`.
+    pub endpoint: Url,
+    /// How to sign in.
+    pub auth: StorageAuth,
+    /// The queue of job messages.
+    pub job_queue: String,
+    /// The queue of task messages.
+    pub task_queue: String,
+    /// The queue of messages that could not be understood.
+    pub poison_queue: String,
+    /// How texts are wrapped.
+    pub encoding: QueueEncoding,
+    /// Messages under way at once: a Storage Queue knows no batches.
+    pub sends_in_flight: usize,
+    /// Tries after the first one.
+    pub retry_count: u32,
+}
+
+const SETTING: &str = "AzureWebJobsStorage";
+const REMEDY: &str = "Write it as DefaultEndpointsProtocol=https;AccountName=<name>;AccountKey=<key>;\
+                      EndpointSuffix=core.windows.net (Azure portal: storage account, Access keys), or as \
+                      UseDevelopmentStorage=true for Azurite.";
+
+impl StorageSettings {
+    /// The settings; `None` where no connection is configured, or what there is cannot be used (noted in `env`).
+    pub fn from_env(env: &mut Env) -> Option<Self> {
+        let (endpoint, auth) = connection(env)?;
+        let encoding = match env.get("STORAGE_QUEUE_ENCODING").map(str::to_ascii_lowercase).as_deref() {
+            None | Some("base64") => QueueEncoding::Base64,
+            Some("none") => QueueEncoding::None,
+            Some(other) => {
+                let problem = format!("{other:?} is neither base64 nor none");
+                env.problem("STORAGE_QUEUE_ENCODING", problem, "Set it as host.json's messageEncoding is set.");
+                QueueEncoding::Base64
+            }
+        };
+        Some(Self {
+            job_queue: queue_name(env, "JOB_PROCESSING_QUEUE", "geospatial-jobs"),
+            task_queue: queue_name(env, "TASK_PROCESSING_QUEUE", "geospatial-tasks"),
+            poison_queue: queue_name(env, "POISON_QUEUE", "geospatial-poison"),
+            encoding,
+            sends_in_flight: env.number("STORAGE_QUEUE_SENDS_IN_FLIGHT", 64, 1, 512),
+            retry_count: env.number("STORAGE_QUEUE_RETRY_COUNT", 3, 0, 10),
+            endpoint,
+            auth,
+        })
+    }
+}
+
+fn queue_name(env: &mut Env, setting: &str, default: &str) -> String {
+    let name = env.get_or(setting, default);
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_well_formed = (3..=63).contains(&name.len())
+        && name.chars().all(is_allowed)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && !name.contains("--");
+    if !is_well_formed {
+        env.problem(
+            setting,
+            format!("{name:?} is not a queue name"),
+            "Use 3 to 63 of a-z, 0-9 and single '-' between them.",
+        );
+    }
+    name
+}
+
+fn connection(env: &mut Env) -> Option<(Url, StorageAuth)> {
+    if let Some(text) = env.get(SETTING) {
+        return match connection_string::parse(text).and_then(|parts| by_connection_string(&parts)) {
+            Ok(connection) => Some(connection),
+            Err(problem) => {
+                env.problem(SETTING, problem, REMEDY);
+                None
+            }
+        };
+    }
+    let by_uri = env.get("AzureWebJobsStorage__queueServiceUri").map(str::to_owned);
+    let (setting, address) = match by_uri {
+        Some(uri) => ("AzureWebJobsStorage__queueServiceUri", uri),
+        None => {
+            let setting = ["AzureWebJobsStorage__accountName", "STORAGE_ACCOUNT_NAME"]
+                .into_iter()
+                .find(|setting| env.get(setting).is_some())?;
+            (setting, format!("https://{}.queue.core.windows.net", env.get(setting)?))
+        }
+    };
+    match address_of(&address) {
+        Ok(endpoint) => Some((endpoint, StorageAuth::Entra)),
+        Err(problem) => {
+            let remedy = "Set it to the storage account's name, or to https://<account>.queue.core.windows.net.";
+            env.problem(setting, problem, remedy);
+            None
+        }
+    }
+}
+
+fn by_connection_string(
+    parts: &std::collections::BTreeMap<String, String>,
+) -> Result<(Url, StorageAuth), String> {
+    if connection_string::is_true(parts, "usedevelopmentstorage") {
+        let endpoint = address_of(&format!("http://127.0.0.1:10001/{DEVELOPMENT_ACCOUNT}"))?;
+        let key = Secret::new(DEVELOPMENT_KEY);
+        return Ok((endpoint, StorageAuth::SharedKey { account: DEVELOPMENT_ACCOUNT.to_owned(), key }));
+    }
+    let part = |key: &str| parts.get(key).filter(|value| !value.is_empty());
+    let account = part("accountname");
+    let endpoint = match (part("queueendpoint"), account) {
+        (Some(endpoint), _) => address_of(endpoint)?,
+        (None, Some(account)) => {
+            let protocol = part("defaultendpointsprotocol").map_or("https", String::as_str);
+            let suffix = part("endpointsuffix").map_or("core.windows.net", String::as_str);
+            address_of(&format!("{protocol}://{account}.queue.{suffix}"))?
+        }
+        (None, None) => return Err("lacks AccountName or QueueEndpoint".to_owned()),
+    };
+    let auth = match (part("sharedaccesssignature"), account, part("accountkey")) {
+        (Some(signature), _, _) => {
+            StorageAuth::SharedAccessSignature(Secret::new(signature.trim_start_matches('?')))
+        }
+        (None, Some(account), Some(key)) => {
+            use base64::Engine;
+            if base64::prelude::BASE64_STANDARD.decode(key).is_err() {
+                return Err("AccountKey is not base64".to_owned());
+            }
+            StorageAuth::SharedKey { account: account.clone(), key: Secret::new(key) }
+        }
+        (None, None, Some(_)) => return Err("lacks AccountName".to_owned()),
+        _ => return Err("lacks AccountKey or SharedAccessSignature".to_owned()),
+    };
+    Ok((endpoint, auth))
+}
+
+/// An address of a queue service, ending in `/`.
+fn address_of(text: &str) -> Result<Url, String> {
+    match Url::parse(&format!("{}/", text.trim_end_matches('/'))) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => Ok(url),
+        _ => Err(format!("{text:?} is not an address that begins with https://")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> (Option<StorageSettings>, String) {
+        let mut env = Env::from_pairs(pairs.iter().copied());
+        let settings = StorageSettings::from_env(&mut env);
+        (settings, env.finish().err().map(|error| error.to_string()).unwrap_or_default())
+    }
+
+    #[test]
+    fn development_storage_is_azurite() {
+        let (settings, _) = settings(&[(SETTING, "UseDevelopmentStorage=true")]);
+        assert_eq!(settings.unwrap().endpoint.as_str(), "http://127.0.0.1:10001/devstoreaccount1/");
+    }
+
+    #[test]
+    fn an_account_and_its_key_give_the_account_s_address() {
+        let text = "DefaultEndpointsProtocol=https;AccountName=geo;AccountKey=c2VjcmV0;EndpointSuffix=core.windows.net";
+        let (settings, _) = settings(&[(SETTING, text)]);
+        let settings = settings.unwrap();
+        assert_eq!(settings.endpoint.as_str(), "https://geo.queue.core.windows.net/");
+        assert!(!format!("{settings:?}").contains("c2VjcmV0"));
+    }
+
+    #[test]
+    fn an_account_name_alone_means_identity() {
+        let (settings, _) = settings(&[("STORAGE_ACCOUNT_NAME", "geo")]);
+        assert_eq!(settings.unwrap().auth, StorageAuth::Entra);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_without_the_key() {
+        let (none, problems) = settings(&[(SETTING, "AccountName=geo;AccountKey=not base64!")]);
+        assert!(none.is_none());
+        assert!(problems.contains("AccountKey is not base64"), "{problems}");
+        assert!(!problems.contains("not base64!"), "{problems}");
+        let (_, problems) =
+            settings(&[(SETTING, "UseDevelopmentStorage=true"), ("JOB_PROCESSING_QUEUE", "Jobs_")]);
+        assert!(problems.contains("JOB_PROCESSING_QUEUE: \"Jobs_\""), "{problems}");
+    }
+}

@@ -1,0 +1,215 @@
+//! The transport under `azure_messaging_servicebus`: it picks the endpoint (public, sovereign or local), replaces
+//! the signature that the crate made, keeps connections, and says what an answer means, which the crate drops.
+//!
+//! Never print a request or its headers: the old core's `Debug` shows Authorization.
+
+use async_trait::async_trait;
+use azure_core_legacy::{
+    Body, CollectedResponse, HttpClient, Request, Response, StatusCode,
+    error::{Error, ErrorKind},
+    headers::Headers,
+};
+use url::Url;
+
+use super::token::Tokens;
+use crate::{
+    config::{Secret, ServiceBusSettings},
+    repositories::{
+        http::{describe, pooled_client, shortened},
+        sender::SendError,
+    },
+};
+
+/// What an answer other than success means for all messages of the request.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum Fault {
+    /// Nobody knows whether they were stored: send the same again.
+    #[error("{detail}")]
+    Unknown { detail: String },
+    /// Nothing was looked at: wait, all of us, then send the same again.
+    #[error("{detail}")]
+    Throttled { detail: String },
+    /// Cut it smaller.
+    #[error("{detail}")]
+    TooLarge { detail: String },
+    #[error("{detail}")]
+    Unauthorized { detail: String },
+    #[error("the queue does not exist")]
+    NotFound,
+    #[error("{detail}")]
+    Refused { status: u16, detail: String },
+}
+
+impl Fault {
+    /// The fault that the transport put into the crate's error.
+    pub(super) fn from_crate(error: Error) -> Self {
+        error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<Self>())
+            .cloned()
+            .unwrap_or_else(|| Self::Unknown { detail: shortened(&error.to_string()) })
+    }
+
+    pub(super) fn into_send_error(self, queue: &str) -> SendError {
+        match self {
+            Self::Unknown { detail } => SendError::Unavailable { detail },
+            Self::Throttled { detail } => SendError::Throttled { detail },
+            Self::TooLarge { detail } => SendError::Refused { status: 413, detail },
+            Self::Unauthorized { detail } => SendError::Unauthorized { queue: queue.to_owned(), detail },
+            Self::NotFound => SendError::QueueNotFound { queue: queue.to_owned() },
+            Self::Refused { status, detail } => SendError::Refused { status, detail },
+        }
+    }
+
+    fn of(status: u16, body: &str) -> Self {
+        let detail = format!("status {status}: {}", shortened(body));
+        // 50009 is the sub-code of "namespace throttled", which has come with more than one status.
+        if body.contains("50009") {
+            return Self::Throttled { detail };
+        }
+        match status {
+            429 | 503 => Self::Throttled { detail },
+            408 | 500 | 502 | 504 => Self::Unknown { detail },
+            413 => Self::TooLarge { detail },
+            // 403 also says that the queue is full or the message too large.
+            403 if body.contains("40310") || body.contains("size") => Self::TooLarge { detail },
+            403 if body.contains("quota") || body.contains("40300") => Self::Unknown { detail },
+            401 | 403 => Self::Unauthorized { detail },
+            404 | 410 => Self::NotFound,
+            _ => Self::Refused { status, detail },
+        }
+    }
+}
+
+/// One a process.
+#[derive(Debug)]
+pub(super) struct Transport {
+    client: reqwest::Client,
+    endpoint: Url,
+    tokens: Tokens,
+}
+
+impl Transport {
+    pub(super) fn new(settings: &ServiceBusSettings) -> Result<Self, SendError> {
+        Ok(Self {
+            client: pooled_client(settings.request_timeout)?,
+            endpoint: settings.endpoint.clone(),
+            tokens: Tokens::new(&settings.auth)?,
+        })
+    }
+
+    /// Asks for the queue's description, which stores nothing.
+    pub(super) async fn probe(&self, queue: &str) -> Result<(), Fault> {
+        let mut url = self.endpoint.clone();
+        url.set_path(queue);
+        url.set_query(Some("api-version=2021-05"));
+        let answer = self.signed(queue, |header| {
+            self.client.get(url.clone()).header("authorization", header.expose()).send()
+        });
+        let (status, _, body) = answer.await?;
+        match status {
+            200..=299 => Ok(()),
+            _ => Err(Fault::of(status, &String::from_utf8_lossy(&body))),
+        }
+    }
+
+    /// Sends with the queue's token; once more with a new one if that was refused.
+    async fn signed<F>(
+        &self,
+        queue: &str,
+        send: impl Fn(Secret) -> F,
+    ) -> Result<(u16, reqwest::header::HeaderMap, bytes::Bytes), Fault>
+    where
+        F: Future<Output = reqwest::Result<reqwest::Response>>,
+    {
+        let unknown = |error: reqwest::Error| Fault::Unknown { detail: describe(&error) };
+        let mut is_second_try = false;
+        loop {
+            let header = self
+                .tokens
+                .header(&self.endpoint, queue)
+                .await
+                .map_err(|detail| Fault::Unknown { detail: format!("no token: {detail}") })?;
+            let answer = send(header).await.map_err(unknown)?;
+            let status = answer.status().as_u16();
+            let headers = answer.headers().clone();
+            let body = answer.bytes().await.map_err(unknown)?;
+            if status == 401 && !is_second_try {
+                is_second_try = true;
+                self.tokens.forget();
+                continue;
+            }
+            return Ok((status, headers, body));
+        }
+    }
+
+    async fn execute(&self, request: &Request) -> Result<CollectedResponse, Fault> {
+        let refused = |detail: &str| Fault::Refused { status: 0, detail: detail.to_owned() };
+        let mut url = self.endpoint.clone();
+        url.set_path(request.url().path());
+        url.set_query(request.url().query());
+        let path = request.url().path().trim_start_matches('/');
+        let queue = path.split("/messages").next().unwrap_or(path);
+        let method = reqwest::Method::from_bytes(request.method().as_ref().as_bytes())
+            .map_err(|_| refused("the method cannot be sent"))?;
+        let Body::Bytes(body) = request.body().clone() else {
+            return Err(refused("a streamed body cannot be sent twice"));
+        };
+        let (status, _, body) = self
+            .signed(queue, |header| {
+                let mut copy = self.client.request(method.clone(), url.clone()).body(body.clone());
+                for (name, value) in request.headers().iter() {
+                    if !name.as_str().eq_ignore_ascii_case("authorization") {
+                        copy = copy.header(name.as_str(), value.as_str());
+                    }
+                }
+                copy.header("authorization", header.expose()).send()
+            })
+            .await?;
+        if !(200..300).contains(&status) {
+            return Err(Fault::of(status, &String::from_utf8_lossy(&body)));
+        }
+        let status = StatusCode::try_from(status).map_err(|_| refused("an unknown status"))?;
+        Ok(CollectedResponse::new(status, Headers::new(), body))
+    }
+}
+
+#[async_trait]
+impl HttpClient for Transport {
+    async fn execute_request(&self, request: &Request) -> azure_core_legacy::Result<Response> {
+        let collected = self.execute_request_check_status(request).await?;
+        let status = *collected.status();
+        let body = collected.body().clone();
+        Ok(Response::new(status, Headers::new(), Box::pin(futures_util::stream::once(async { Ok(body) }))))
+    }
+
+    async fn execute_request_check_status(&self, request: &Request) -> azure_core_legacy::Result<CollectedResponse> {
+        self.execute(request).await.map_err(|fault| Error::new(ErrorKind::Other, fault))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_and_its_detail_say_what_to_do() {
+        let kinds = [
+            (429, "", "Throttled"),
+            (400, "SubCode=50009 the namespace is throttled", "Throttled"),
+            (503, "", "Throttled"),
+            (500, "", "Unknown"),
+            (413, "", "TooLarge"),
+            (403, "SubCode=40300. quota exceeded", "Unknown"),
+            (403, "", "Unauthorized"),
+            (401, "", "Unauthorized"),
+            (404, "", "NotFound"),
+            (410, "", "NotFound"),
+            (400, "", "Refused"),
+        ];
+        for (status, body, kind) in kinds {
+            let fault = format!("{:?}", Fault::of(status, body));
+            assert!(fault.starts_with(kind), "{status} {body:?}: {fault}");
+        }
+    }
+}
