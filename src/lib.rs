@@ -11,6 +11,7 @@
 //! | [`repositories`] | PostgreSQL, Storage Queues, Service Bus: store and send | workflow |
 //! | [`model`] | ids, statuses and their transitions, messages | everything above |
 //! | [`config`] | every setting, parsed and checked once | everything but [`model`] |
+//! | [`server`] | the custom handler as a process | what a request means |
 //! | `local` | the local cloud: a Functions host, two queue services, an embedded database | the rooms above |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
@@ -22,4 +23,5 @@ pub mod jobs;
 pub mod local;
 pub mod model;
 pub mod repositories;
+pub mod server;
 pub mod triggers;

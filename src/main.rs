@@ -1,2 +1,86 @@
-//! The command line.
-fn main() {}
+//! The command line. Without a command it is the custom handler that a Functions host starts.
+//!
+//! Exit codes: 0 success; 1 the work failed; 2 settings or arguments are wrong.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use lastlight::{
+    config::{Env, Settings},
+    jobs::Catalog,
+    repositories::postgres::Database,
+    server::{ServeError, serve},
+};
+use tracing_subscriber::EnvFilter;
+
+/// Job → Stage → Task orchestration for Azure Functions. The last task turns out the lights.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The custom handler of a Functions host (the default). Settings are environment variables.
+    Serve,
+    /// Create or update the database's schema, then exit.
+    Migrate,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error, 1),
+    };
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => runtime.block_on(run_handler()),
+        Command::Migrate => runtime.block_on(migrate()),
+    }
+}
+
+async fn run_handler() -> ExitCode {
+    let settings = match Settings::load(Env::from_process()) {
+        Ok(settings) => settings,
+        Err(error) => return failed(&error, 2),
+    };
+    log_to_stdout(&settings.log_level);
+    match serve(settings, Catalog::standard()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error @ ServeError::Config(_)) => failed(&error, 2),
+        Err(error) => failed(&error, 1),
+    }
+}
+
+async fn migrate() -> ExitCode {
+    let settings = match Settings::load_database(Env::from_process()) {
+        Ok(settings) => settings,
+        Err(error) => return failed(&error, 2),
+    };
+    let database = Database::new(&settings);
+    match database.migrate().await {
+        Ok(()) => {
+            println!("schema {:?} is up to date", database.schema());
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(&error, 1),
+    }
+}
+
+/// The host turns lines on standard output into log lines; lines on standard error count as errors.
+fn log_to_stdout(level: &str) {
+    // The settings have checked the level; sqlx and the HTTP client are only of interest when asked for.
+    let filter = EnvFilter::try_new(format!("warn,lastlight={level}")).or_else(|_| EnvFilter::try_new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_default())
+        .with_writer(std::io::stdout)
+        .with_ansi(false)
+        .init();
+}
+
+fn failed(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+    eprintln!("lastlight: {error}");
+    ExitCode::from(code)
+}

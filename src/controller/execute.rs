@@ -35,14 +35,14 @@ impl Controller {
     /// # Errors
     /// The message and the database do not fit together, or the database failed. Nothing is lost: the message comes
     /// again, or `reconcile` notices.
-    pub async fn process_task_message(&self, message: &TaskReference) -> Result<TaskDelivery, ControllerError> {
+    pub async fn process_task_message(&self, message: TaskReference) -> Result<TaskDelivery, ControllerError> {
         if self.0.catalog.get(&message.job_type).is_none() {
             return Err(ControllerError::UnknownJobType {
-                job_type: message.job_type.clone(),
+                job_type: message.job_type,
                 known: self.0.catalog.names(),
             });
         }
-        let TaskReference { job_id, stage, task_id, .. } = message.clone();
+        let TaskReference { job_id, stage, task_id, .. } = message;
         let key = StageKey { job_id, stage };
         let claim =
             self.0.claims.claim(ClaimRequest { job_id, stage, task_id: task_id.clone() }).await?;
@@ -66,10 +66,10 @@ impl Controller {
     /// Runs the tasks of one batch of messages, several at once; the answers are in the order of the messages.
     pub async fn process_task_messages(
         &self,
-        messages: &[TaskReference],
+        messages: Vec<TaskReference>,
     ) -> Vec<Result<TaskDelivery, ControllerError>> {
         stream::iter(messages)
-            .map(|message| self.process_task_message(message))
+            .map(async |message| self.process_task_message(message).await)
             .buffered(self.0.timing.tasks_in_flight)
             .collect()
             .await

@@ -1,1 +1,129 @@
-//! placeholder
+//! One file a function folder, of the same name: decode what the host sent, call the controller, answer.
+//! The router is the table of contents. Triggers know no SQL and no queue.
+
+mod deliver;
+mod error;
+mod get_job_status;
+mod health;
+mod not_forwarded;
+mod process_queue_job;
+mod process_queue_task;
+mod process_sb_job;
+mod process_sb_task;
+mod reconcile;
+mod submit_job;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, Request},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{any, get, post},
+};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use tokio::task_local;
+
+use crate::{controller::Controller, model::timestamp};
+pub use error::ApiError;
+
+/// A submission's body may have this many bytes.
+pub const LARGEST_SUBMISSION: usize = 1024 * 1024;
+
+/// An invocation's body may have this many bytes: a batch of a hundred messages of the largest size, encoded twice.
+const LARGEST_INVOCATION: usize = 64 * 1024 * 1024;
+
+/// What every trigger gets.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Where all triggers end.
+    pub controller: Controller,
+    /// The environment's name, for `health`.
+    pub environment: Arc<str>,
+}
+
+/// Everything that the handler answers: `/api/…` is forwarded by the host as it came, `/<function>` is the host's own.
+pub fn router(app: App) -> Router {
+    let api = Router::new()
+        .route("/api/jobs/submit/{job_type}", post(submit_job::handle))
+        .route("/api/jobs/status/{job_id}", get(get_job_status::handle))
+        .route("/api/health", get(health::handle))
+        .route("/", get(alive))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .layer(DefaultBodyLimit::max(LARGEST_SUBMISSION))
+        .with_state(app.clone());
+    let functions = Router::new()
+        .route("/process_queue_job", post(process_queue_job::handle))
+        .route("/process_queue_task", post(process_queue_task::handle))
+        .route("/process_sb_job", post(process_sb_job::handle))
+        .route("/process_sb_task", post(process_sb_task::handle))
+        .route("/reconcile", post(reconcile::handle))
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(LARGEST_INVOCATION))
+        .with_state(app);
+    // The HTTP functions in the form in which a host that does not forward sends them.
+    let described = Router::new()
+        .route("/{function}", any(not_forwarded::handle))
+        .layer(DefaultBodyLimit::max(LARGEST_INVOCATION))
+        .with_state(api.clone());
+    api.merge(functions).merge(described).layer(middleware::from_fn(with_request_id))
+}
+
+/// The host takes any answer on `/` for "ready".
+async fn alive() -> Json<Value> {
+    Json(json!({ "name": "lastlight", "version": env!("CARGO_PKG_VERSION"), "status": "alive" }))
+}
+
+async fn method_not_allowed(request: Request) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method not allowed",
+        format!("{} is not allowed on {}", request.method(), request.uri().path()),
+    )
+}
+
+async fn not_found(request: Request) -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "not found",
+        format!(
+            "there is no {}; there are POST /api/jobs/submit/{{job_type}}, GET /api/jobs/status/{{job_id}} and \
+             GET /api/health",
+            request.uri().path()
+        ),
+    )
+}
+
+task_local! {
+    static REQUEST_ID: Arc<str>;
+}
+
+const INVOCATION_ID: HeaderName = HeaderName::from_static("x-azure-functions-invocationid");
+
+/// The host's invocation id is the request's; without a host it gets one of its own.
+async fn with_request_id(request: Request, next: Next) -> Response {
+    let id: Arc<str> = match request.headers().get(INVOCATION_ID).map(HeaderValue::to_str) {
+        Some(Ok(id)) if (1..=100).contains(&id.len()) => Arc::from(id),
+        _ => Arc::from(uuid::Uuid::new_v4().to_string()),
+    };
+    REQUEST_ID.scope(id, next.run(request)).await
+}
+
+/// Adds what every answer has: `request_id` and `timestamp`.
+fn stamped(mut body: Value) -> Value {
+    if let Value::Object(fields) = &mut body {
+        let id = REQUEST_ID.try_with(|id| id.to_string()).unwrap_or_default();
+        fields.insert("request_id".to_owned(), Value::String(id));
+        fields.insert("timestamp".to_owned(), Value::String(timestamp::write(OffsetDateTime::now_utc())));
+    }
+    body
+}
+
+/// An answer of the HTTP functions.
+fn answer(status: StatusCode, body: Value) -> Response {
+    (status, HeaderMap::new(), Json(stamped(body))).into_response()
+}

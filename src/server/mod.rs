@@ -1,0 +1,94 @@
+//! The custom handler as a process: bind first, connect later, stop when asked. The host asks with SIGKILL, so
+//! nothing here matters to correctness.
+
+use std::{io, time::Duration};
+
+use tokio::{io::AsyncReadExt, net::TcpListener};
+
+use crate::{
+    config::{ConfigError, Settings},
+    controller::{Controller, Senders},
+    jobs::Catalog,
+    repositories::{
+        postgres::Database, sender::{MessageSender, SendError}, service_bus::create_service_bus_repository,
+        storage_queue::create_queue_repository,
+    },
+    triggers::{self, App},
+};
+use std::sync::Arc;
+
+/// Why the handler did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Settings are missing or malformed.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The port cannot be had.
+    #[error("cannot listen on {address}: {error}; is another handler running on this port?")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A sender cannot be set up.
+    #[error("a queue's client cannot be set up: {0}")]
+    Sender(#[from] SendError),
+    /// The server ended.
+    #[error("the server ended: {0}")]
+    Serve(io::Error),
+}
+
+/// Runs the handler until it is asked to stop. `catalog`: the job types that it knows.
+///
+/// # Errors
+/// It could not start.
+pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeError> {
+    // The host waits for an answer on the port: bind before anything that may take time.
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .map_err(|error| ServeError::Listen { address: settings.listen, error })?;
+    let database = Database::new(&settings.database);
+    database.migrate_in_background();
+    let queue_storage: Arc<dyn MessageSender> = create_queue_repository(settings.storage)?;
+    let service_bus = settings
+        .service_bus
+        .map(|settings| create_service_bus_repository(settings).map(|sender| sender as Arc<dyn MessageSender>))
+        .transpose()?;
+    let senders = Senders::new(queue_storage, service_bus);
+    let controller = Controller::new(catalog, database.clone(), senders, settings.timing);
+    let app = App { controller, environment: Arc::from(settings.environment) };
+    tracing::info!(address = %settings.listen, "lastlight listens");
+    axum::serve(listener, triggers::router(app))
+        .with_graceful_shutdown(asked_to_stop(settings.exit_with_parent))
+        .await
+        .map_err(ServeError::Serve)?;
+    // Connections that are in use end with the process.
+    let _ = tokio::time::timeout(Duration::from_secs(2), database.close()).await;
+    Ok(())
+}
+
+async fn asked_to_stop(exit_with_parent: bool) {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let orphaned = async {
+        if !exit_with_parent {
+            std::future::pending::<()>().await;
+        }
+        // The parent holds the other end and never writes: the end of input is the end of the parent.
+        let mut input = tokio::io::stdin();
+        let mut unused = [0; 64];
+        while matches!(input.read(&mut unused).await, Ok(1..)) {}
+    };
+    tokio::select! {
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+        () = orphaned => {}
+    }
+}

@@ -1,0 +1,89 @@
+//! What the four queue triggers share: take the messages out of the payload, hand each on, answer for all.
+//!
+//! One answer serves a whole batch: a failure brings all of it again, and 2xx says that each message's fate is
+//! durable. So a message that nobody can process is set aside when its siblings could be processed; alone it is the
+//! host's to set aside.
+
+use axum::response::Response;
+
+use super::{ApiError, App};
+use crate::{
+    controller::ControllerError,
+    invocation::{self, MessageText, Messages},
+    model::{
+        ProcessingPath,
+        messages::{JobReference, TaskReference},
+    },
+};
+
+/// The binding's name in every function.json of a queue trigger.
+const BINDING: &str = "msg";
+
+/// Job messages.
+pub(super) async fn jobs(app: &App, path: ProcessingPath, body: &[u8]) -> Result<Response, ApiError> {
+    let texts = texts(body)?;
+    let mut results = Vec::with_capacity(texts.len());
+    for text in &texts {
+        results.push(job(app, text).await);
+    }
+    answer(app, path, &texts, &results).await
+}
+
+async fn job(app: &App, text: &MessageText) -> Result<(), ControllerError> {
+    let message = JobReference::decode(&text.0)?;
+    let delivery = app.controller.process_job_message(&message).await?;
+    tracing::info!(job_id = %message.job_id, stage = %message.stage, ?delivery, "job message");
+    Ok(())
+}
+
+/// Task messages.
+pub(super) async fn tasks(app: &App, path: ProcessingPath, body: &[u8]) -> Result<Response, ApiError> {
+    let texts = texts(body)?;
+    let decoded: Vec<_> = texts.iter().map(|text| TaskReference::decode(&text.0)).collect();
+    let messages: Vec<TaskReference> = decoded.iter().filter_map(|message| message.as_ref().ok()).cloned().collect();
+    let mut delivered = app.controller.process_task_messages(messages).await.into_iter();
+    let results: Vec<Result<(), ControllerError>> = decoded
+        .into_iter()
+        .map(|message| match message {
+            Ok(_) => delivered.next().map_or(Ok(()), |delivery| delivery.map(drop)),
+            Err(error) => Err(error.into()),
+        })
+        .collect();
+    answer(app, path, &texts, &results).await
+}
+
+fn texts(body: &[u8]) -> Result<Vec<MessageText>, ApiError> {
+    match invocation::messages(body, BINDING).map_err(ControllerError::from)? {
+        Messages::One(text) => Ok(vec![text]),
+        Messages::Many(texts) => Ok(texts),
+    }
+}
+
+async fn answer(
+    app: &App,
+    path: ProcessingPath,
+    texts: &[MessageText],
+    results: &[Result<(), ControllerError>],
+) -> Result<Response, ApiError> {
+    let failures = || results.iter().filter_map(|result| result.as_ref().err());
+    // What may succeed later must come again, and with it the whole batch: those that are done are done.
+    if let Some(error) = failures().find(|error| error.is_transient()) {
+        return Err(error.clone().into());
+    }
+    let refused: Vec<(&str, &ControllerError)> = texts
+        .iter()
+        .zip(results)
+        .filter_map(|(text, result)| Some((text.0.as_str(), result.as_ref().err()?)))
+        .collect();
+    for (_, reason) in &refused {
+        tracing::warn!(%path, %reason, "a message was refused");
+    }
+    match refused.first() {
+        None => Ok(invocation::success()),
+        Some((_, error)) if refused.len() == texts.len() => Err((*error).clone().into()),
+        Some(_) => {
+            app.controller.set_aside(path, &refused, texts.len()).await?;
+            Ok(invocation::success())
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! HTTP functions as a host without `enableForwardingHttpRequest` sends them: the request is described in
+//! `Data.req`, and its answer goes back in `Outputs.res`. The request is put together again and goes the usual way.
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::{Path, Request, State, rejection::BytesRejection},
+    http::{Method, StatusCode, Uri, header::CONTENT_LENGTH},
+    response::Response,
+};
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::ApiError;
+use crate::{
+    controller::ControllerError,
+    invocation::{self, HttpRequestData},
+};
+
+const HTTP_FUNCTIONS: [&str; 3] = ["submit_job", "get_job_status", "health"];
+
+pub(super) async fn handle(
+    State(api): State<Router>,
+    Path(function): Path<String>,
+    method: Method,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    if !HTTP_FUNCTIONS.contains(&function.as_str()) {
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "not found", format!("there is no function {function:?}")));
+    }
+    if method != Method::POST {
+        return Err(ApiError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method not allowed",
+            format!("{method} is not allowed on /{function}; the host posts invocations to it"),
+        ));
+    }
+    let described = invocation::http_request(&body?).map_err(ControllerError::from)?;
+    let request = request(described).map_err(|problem| {
+        ApiError::new(StatusCode::BAD_REQUEST, "bad invocation", format!("Data.req is no request: {problem}"))
+    })?;
+    let response = match api.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.map_err(|error| {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error", error.to_string())
+    })?;
+    Ok(invocation::http_answer(parts.status, &parts.headers, &body))
+}
+
+fn request(described: HttpRequestData) -> Result<Request, String> {
+    let url = url::Url::parse(&described.url).map_err(|error| format!("Url {:?}: {error}", described.url))?;
+    let target = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    let body = match described.body {
+        Value::Null => String::new(),
+        Value::String(text) => text,
+        // The host has parsed a JSON body.
+        parsed => parsed.to_string(),
+    };
+    let mut request = axum::http::Request::builder()
+        .method(described.method.as_str())
+        .uri(target.parse::<Uri>().map_err(|error| error.to_string())?);
+    for (name, values) in &described.headers {
+        let first = values.as_array().and_then(|values| values.first()).unwrap_or(values);
+        if let Some(value) = first.as_str()
+            && !name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str())
+        {
+            request = request.header(name.as_str(), value);
+        }
+    }
+    request.body(Body::from(body)).map_err(|error| error.to_string())
+}
