@@ -1,1 +1,22 @@
-//! Two queue services that speak the real REST protocols.
+//! Two queue services that speak the real REST protocols on loopback: Storage Queues and Service Bus.
+//!
+//! Each is an engine in memory ([`StorageQueues`], [`ServiceBus`]), which the local Functions host uses
+//! in-process, and a REST endpoint over it for everybody else. Nothing here knows jobs, tasks or functions:
+//! a message is text.
+
+mod clock;
+mod endpoint;
+mod error;
+mod faults;
+mod lines;
+mod registry;
+pub mod service_bus;
+pub mod storage_queue;
+
+pub use clock::Clock;
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::BrokerError;
+pub use faults::{FaultPlan, Faults};
+pub use lines::SnapshotError;
+pub use service_bus::ServiceBus;
+pub use storage_queue::StorageQueues;

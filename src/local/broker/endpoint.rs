@@ -1,0 +1,61 @@
+//! A REST endpoint as a task: bound to loopback, stopped when its handle is.
+
+use std::{io, net::SocketAddr};
+
+use axum::Router;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// Why an endpoint did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("the local {service} cannot listen on {address}: {error}; choose another port, or stop what listens there")]
+pub struct EndpointError {
+    /// Which service.
+    pub service: &'static str,
+    /// The address that was asked for.
+    pub address: SocketAddr,
+    /// Why not.
+    pub error: io::Error,
+}
+
+/// A running endpoint; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Endpoint {
+    address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Endpoint {
+    /// Serves `router` on `127.0.0.1:port`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// The port cannot be had.
+    pub async fn start(service: &'static str, port: u16, router: Router) -> Result<Self, EndpointError> {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let failed = |error| EndpointError { service, address, error };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone().cancelled_owned();
+        let task = tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
+        Ok(Self { address, stop, task })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops taking requests and ends those under way.
+    pub fn stop(&self) {
+        self.stop.cancel();
+        self.task.abort();
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

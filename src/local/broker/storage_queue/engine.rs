@@ -1,0 +1,183 @@
+//! The engine's handle: what the local Functions host and the REST endpoint call.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{
+    super::{
+        BrokerError, Clock,
+        registry::{Creation, Registry},
+    },
+    QueueMessage,
+    queue::Queue,
+};
+
+/// All Storage Queues of one account, in memory. Clones are handles to the same queues.
+#[derive(Debug, Clone, Default)]
+pub struct StorageQueues {
+    pub(super) registry: Arc<Registry<Queue>>,
+    pub(super) clock: Clock,
+}
+
+impl StorageQueues {
+    /// No queues yet, on the system's clock.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// No queues yet, on this clock.
+    pub fn with_clock(clock: Clock) -> Self {
+        Self {
+            registry: Arc::default(),
+            clock,
+        }
+    }
+
+    /// Makes the queue unless it is there.
+    pub fn create_queue(&self, name: &str) {
+        self.registry.get_or_create(name, Queue::new);
+    }
+
+    /// Adds a message that is visible after `visibility_delay` and vanishes after `time_to_live` (`None`: never).
+    /// The answer's pop receipt is good for `delete` and `update` until the message is received.
+    ///
+    /// # Errors
+    /// The queue does not exist; the body is over [`MAX_MESSAGE_BYTES`](super::MAX_MESSAGE_BYTES).
+    pub fn put(
+        &self,
+        queue: &str,
+        body: String,
+        visibility_delay: Duration,
+        time_to_live: Option<Duration>,
+    ) -> Result<QueueMessage, BrokerError> {
+        let cell = self.registry.get(queue)?;
+        let now = self.clock.now();
+        let message = cell.with(|queue| queue.put(body, visibility_delay, time_to_live, now))?;
+        cell.ring();
+        Ok(message)
+    }
+
+    /// Up to `max` visible messages, the longest visible first, each hidden from others for `visibility`.
+    ///
+    /// # Errors
+    /// The queue does not exist.
+    pub fn receive(&self, queue: &str, max: usize, visibility: Duration) -> Result<Vec<QueueMessage>, BrokerError> {
+        let now = self.clock.now();
+        let cell = self.registry.get(queue)?;
+        Ok(cell.with(|queue| queue.receive(max, visibility, now)))
+    }
+
+    /// Removes a message that this receiver still owns.
+    ///
+    /// # Errors
+    /// The queue or the message does not exist; somebody else received the message since.
+    pub fn delete(&self, queue: &str, id: &str, pop_receipt: &str) -> Result<(), BrokerError> {
+        let now = self.clock.now();
+        self.registry.get(queue)?.with(|queue| queue.delete(id, pop_receipt, now))
+    }
+
+    /// Hides a message for `visibility` from now on (zero: shows it), with a new body if one is given.
+    /// The answer has a new pop receipt; the old one is void.
+    ///
+    /// # Errors
+    /// The queue or the message does not exist; somebody else received the message since; the body is too large.
+    pub fn update(
+        &self,
+        queue: &str,
+        id: &str,
+        pop_receipt: &str,
+        visibility: Duration,
+        body: Option<String>,
+    ) -> Result<QueueMessage, BrokerError> {
+        let cell = self.registry.get(queue)?;
+        let now = self.clock.now();
+        let message = cell.with(|queue| queue.update(id, pop_receipt, visibility, body, now))?;
+        cell.ring();
+        Ok(message)
+    }
+
+    /// Up to `max` visible messages, which stay visible. They carry no pop receipt.
+    ///
+    /// # Errors
+    /// The queue does not exist.
+    pub fn peek(&self, queue: &str, max: usize) -> Result<Vec<QueueMessage>, BrokerError> {
+        let now = self.clock.now();
+        Ok(self.registry.get(queue)?.with(|queue| queue.peek(max, now)))
+    }
+
+    /// Removes every message, received ones too.
+    ///
+    /// # Errors
+    /// The queue does not exist.
+    pub fn clear(&self, queue: &str) -> Result<(), BrokerError> {
+        self.registry.get(queue)?.with(Queue::clear);
+        Ok(())
+    }
+
+    /// How many messages are in the queue, visible or not. Azure calls it approximate; here it is exact.
+    ///
+    /// # Errors
+    /// The queue does not exist.
+    pub fn counts(&self, queue: &str) -> Result<usize, BrokerError> {
+        let now = self.clock.now();
+        Ok(self.registry.get(queue)?.with(|queue| queue.count(now)))
+    }
+
+    /// The names of all queues, sorted.
+    pub fn queue_names(&self) -> Vec<String> {
+        self.registry.all().into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// Returns as soon as a message is or becomes visible, after `at_most` otherwise; then receive, which may
+    /// come too late, since others wait too. A queue that does not exist is waited for like an empty one.
+    pub async fn wait_for_message(&self, queue: &str, at_most: Duration) {
+        match self.registry.get(queue) {
+            Ok(cell) => cell.wait(&self.clock, at_most, Queue::next_message).await,
+            Err(_) => self.clock.sleep_until(super::super::clock::later(self.clock.now(), at_most)).await,
+        }
+    }
+
+    /// Makes the queue with this metadata; a queue that is there is left as it is.
+    pub(super) fn create_with_metadata(&self, name: &str, metadata: BTreeMap<String, String>) -> Created {
+        let mut given = Some(metadata);
+        let (cell, creation) = self.registry.get_or_create(name, || {
+            let mut queue = Queue::new();
+            queue.metadata = given.take().unwrap_or_default();
+            queue
+        });
+        match (creation, given) {
+            (Creation::Created, _) => Created::Now,
+            (Creation::Existed, Some(metadata)) if cell.with(|queue| queue.metadata != metadata) => {
+                Created::BeforeWithOtherMetadata
+            }
+            (Creation::Existed, _) => Created::Before,
+        }
+    }
+
+    /// Takes the queue away with all its messages.
+    pub(super) fn delete_queue(&self, name: &str) -> Result<(), BrokerError> {
+        let removed = self.registry.remove(name);
+        removed.map(|_| ()).ok_or_else(|| BrokerError::QueueNotFound {
+            queue: name.to_owned(),
+        })
+    }
+
+    pub(super) fn metadata(&self, queue: &str) -> Result<BTreeMap<String, String>, BrokerError> {
+        Ok(self.registry.get(queue)?.with(|queue| queue.metadata.clone()))
+    }
+
+    pub(super) fn set_metadata(&self, queue: &str, metadata: BTreeMap<String, String>) -> Result<(), BrokerError> {
+        self.registry.get(queue)?.with(|queue| queue.metadata = metadata);
+        Ok(())
+    }
+}
+
+/// What came of creating a queue: Azure answers each differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Created {
+    /// Made by this call.
+    Now,
+    /// Was there, with the same metadata.
+    Before,
+    /// Was there, with other metadata, which it keeps.
+    BeforeWithOtherMetadata,
+}
