@@ -13,6 +13,10 @@ use lastlight::{
 };
 use tracing_subscriber::EnvFilter;
 
+#[cfg(feature = "local")]
+#[path = "commands/local.rs"]
+mod local;
+
 /// Job → Stage → Task orchestration for Azure Functions. The last task turns out the lights.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -27,6 +31,12 @@ enum Command {
     Serve,
     /// Create or update the database's schema, then exit.
     Migrate,
+    /// Everything on this machine: database, queues, Functions host and the handler.
+    #[cfg(feature = "local")]
+    Local(local::LocalArguments),
+    /// Run hello_world on a local cloud of its own, over both paths, and compare them.
+    #[cfg(feature = "local")]
+    Demo(local::DemoArguments),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +48,10 @@ fn main() -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => runtime.block_on(run_handler()),
         Command::Migrate => runtime.block_on(migrate()),
+        #[cfg(feature = "local")]
+        Command::Local(arguments) => runtime.block_on(local::local(arguments)),
+        #[cfg(feature = "local")]
+        Command::Demo(arguments) => runtime.block_on(local::demo(arguments)),
     }
 }
 

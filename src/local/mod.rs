@@ -1,4 +1,14 @@
 //! The local cloud: everything that lastlight needs of Azure, on one machine, on loopback.
+//!
+//! [`LocalCloud`] puts it together; the handler that it starts is the same that Azure starts, and the only difference
+//! is its settings.
 
 pub mod broker;
+mod cloud;
+mod database;
+mod demo;
 pub mod host;
+
+pub use cloud::{CloudError, CloudOptions, LocalCloud};
+pub use database::{EmbeddedDatabase, EmbeddedDatabaseError};
+pub use demo::{DemoError, DemoOptions, DemoReport, PathReport, demo};

@@ -1,6 +1,13 @@
 //! The engine's handle: what the local Functions host and the REST endpoint call.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -16,6 +23,7 @@ use super::{
 pub struct ServiceBus {
     registry: Arc<Registry<Queue>>,
     clock: Clock,
+    sent: Arc<AtomicU64>,
 }
 
 /// One line of a snapshot.
@@ -34,7 +42,7 @@ impl ServiceBus {
 
     /// No queues yet, on this clock.
     pub fn with_clock(clock: Clock) -> Self {
-        Self { registry: Arc::default(), clock }
+        Self { clock, ..Self::default() }
     }
 
     /// Makes the queue unless it is there.
@@ -49,9 +57,16 @@ impl ServiceBus {
     pub fn send(&self, queue: &str, messages: Vec<NewMessage>) -> Result<(), BrokerError> {
         let cell = self.registry.get(queue)?;
         let now = self.clock.now();
+        let count = messages.len() as u64;
         cell.with(|queue| queue.send(messages, now))?;
+        self.sent.fetch_add(count, Ordering::Relaxed);
         cell.ring();
         Ok(())
+    }
+
+    /// How many messages were ever sent, to all queues; swallowed duplicates too.
+    pub fn messages_sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Locks up to `max` messages, in the order of arrival. `queue` may be a queue's dead letters.

@@ -1,6 +1,13 @@
 //! The engine's handle: what the local Functions host and the REST endpoint call.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use super::{
     super::{
@@ -16,6 +23,7 @@ use super::{
 pub struct StorageQueues {
     pub(super) registry: Arc<Registry<Queue>>,
     pub(super) clock: Clock,
+    put: Arc<AtomicU64>,
 }
 
 impl StorageQueues {
@@ -26,10 +34,7 @@ impl StorageQueues {
 
     /// No queues yet, on this clock.
     pub fn with_clock(clock: Clock) -> Self {
-        Self {
-            registry: Arc::default(),
-            clock,
-        }
+        Self { clock, ..Self::default() }
     }
 
     /// Makes the queue unless it is there.
@@ -52,8 +57,14 @@ impl StorageQueues {
         let cell = self.registry.get(queue)?;
         let now = self.clock.now();
         let message = cell.with(|queue| queue.put(body, visibility_delay, time_to_live, now))?;
+        self.put.fetch_add(1, Ordering::Relaxed);
         cell.ring();
         Ok(message)
+    }
+
+    /// How many messages were ever put, into all queues.
+    pub fn messages_put(&self) -> u64 {
+        self.put.load(Ordering::Relaxed)
     }
 
     /// Up to `max` visible messages, the longest visible first, each hidden from others for `visibility`.

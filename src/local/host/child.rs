@@ -1,0 +1,292 @@
+//! The handler's process: started with the host's variables, awaited, restarted when it crashes, killed at the end.
+
+use std::{
+    collections::VecDeque,
+    ffi::OsString,
+    fmt::{self, Debug},
+    path::PathBuf,
+    process::Stdio,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU16, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    net::TcpListener,
+    process::Command,
+    sync::watch,
+    task::JoinHandle,
+    time::Instant,
+};
+
+use super::{FunctionApp, HostOptions};
+
+/// What the host starts.
+#[derive(Debug, Clone)]
+pub enum HandlerCommand {
+    /// The executable that host.json names.
+    FromHostJson,
+    /// This one.
+    Program {
+        /// Its path.
+        program: PathBuf,
+        /// Its arguments.
+        arguments: Vec<OsString>,
+    },
+    /// None: a handler listens on this port already.
+    Running {
+        /// The port.
+        port: u16,
+    },
+}
+
+/// Takes the handler's lines, one at a time.
+#[derive(Clone)]
+pub struct LogSink(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl LogSink {
+    /// Calls `take` for each line.
+    pub fn new(take: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(take))
+    }
+}
+
+impl Debug for LogSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LogSink")
+    }
+}
+
+/// The handler ended, or never answered.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the handler {how}{}", if last_lines.is_empty() { String::new() } else { format!("; its last words:\n{last_lines}") })]
+pub struct HandlerExit {
+    how: String,
+    /// The end of its output.
+    last_lines: String,
+    code: Option<i32>,
+}
+
+impl HandlerExit {
+    /// The exit code, if it ended by itself.
+    pub fn code(&self) -> Option<i32> {
+        self.code
+    }
+}
+
+/// How long the handler has to answer on `/`.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Crashes within [`CRASH_WINDOW`] after which the host gives up.
+const MOST_CRASHES: usize = 3;
+const CRASH_WINDOW: Duration = Duration::from_secs(30 * 60);
+/// The handler's way to ask for a restart.
+const RESTART_CODE: i32 = 200;
+const KEPT_LINES: usize = 20;
+
+type Lines = Arc<Mutex<VecDeque<String>>>;
+
+#[derive(Debug)]
+pub(super) struct Child {
+    port: Arc<AtomicU16>,
+    pid: Arc<AtomicU32>,
+    given_up: watch::Receiver<Option<HandlerExit>>,
+    supervisor: Option<JoinHandle<()>>,
+}
+
+struct Spec {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    environment: Vec<(String, String)>,
+    root: PathBuf,
+    log: LogSink,
+}
+
+impl Child {
+    pub(super) async fn start(app: &FunctionApp, options: &HostOptions) -> Result<Self, HandlerExit> {
+        let port = Arc::new(AtomicU16::new(0));
+        let pid = Arc::new(AtomicU32::new(0));
+        let (give_up, given_up) = watch::channel(None);
+        let (program, arguments) = match &options.handler {
+            HandlerCommand::Running { port: running } => {
+                port.store(*running, Ordering::Relaxed);
+                // The channel's sender goes with this function: nobody ever gives up on what it did not start.
+                return Ok(Self { port, pid, given_up, supervisor: None });
+            }
+            HandlerCommand::FromHostJson => {
+                (app.root.join(&app.executable), app.arguments.iter().map(OsString::from).collect())
+            }
+            HandlerCommand::Program { program, arguments } => (program.clone(), arguments.clone()),
+        };
+        let spec = Spec {
+            program,
+            arguments,
+            environment: options.settings.clone().into_iter().collect(),
+            root: app.root.clone(),
+            log: options.log.clone(),
+        };
+        let (process, lines) = spec.start_ready(&port, &pid).await?;
+        let supervisor = tokio::spawn(supervise(spec, process, lines, Arc::clone(&port), Arc::clone(&pid), give_up));
+        Ok(Self { port, pid, given_up, supervisor: Some(supervisor) })
+    }
+
+    /// Where the current process listens; changes with each restart.
+    pub(super) fn port(&self) -> &Arc<AtomicU16> {
+        &self.port
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
+
+    pub(super) async fn given_up(&self) -> HandlerExit {
+        let mut given_up = self.given_up.clone();
+        match given_up.wait_for(Option::is_some).await {
+            Ok(exit) => match &*exit {
+                Some(exit) => exit.clone(),
+                None => std::future::pending().await,
+            },
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    pub(super) async fn stop(mut self) {
+        if let Some(supervisor) = self.supervisor.take() {
+            // The process is killed when the supervisor drops it.
+            supervisor.abort();
+            let _ = supervisor.await;
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.abort();
+        }
+    }
+}
+
+async fn supervise(
+    spec: Spec,
+    mut process: tokio::process::Child,
+    mut lines: Lines,
+    port: Arc<AtomicU16>,
+    pid: Arc<AtomicU32>,
+    give_up: watch::Sender<Option<HandlerExit>>,
+) {
+    let mut crashes: VecDeque<Instant> = VecDeque::new();
+    loop {
+        let code = process.wait().await.ok().and_then(|status| status.code());
+        pid.store(0, Ordering::Relaxed);
+        let mut exit = HandlerExit {
+            how: code.map_or("was killed".to_owned(), |code| format!("ended with code {code}")),
+            last_lines: joined(&lines),
+            code,
+        };
+        loop {
+            if exit.code != Some(RESTART_CODE) {
+                crashes.push_back(Instant::now());
+                while crashes.front().is_some_and(|crash| crash.elapsed() > CRASH_WINDOW) {
+                    crashes.pop_front();
+                }
+            }
+            (spec.log.0)(&format!("the handler {}; it is started again", exit.how));
+            if crashes.len() >= MOST_CRASHES {
+                exit.how = format!("{}, the third time within half an hour", exit.how);
+                give_up.send_replace(Some(exit));
+                return;
+            }
+            match spec.start_ready(&port, &pid).await {
+                Ok((started, its_lines)) => {
+                    process = started;
+                    lines = its_lines;
+                    break;
+                }
+                Err(failed) => exit = failed,
+            }
+        }
+    }
+}
+
+impl Spec {
+    /// Starts a process and waits until it answers on `/`.
+    async fn start_ready(
+        &self,
+        port: &AtomicU16,
+        pid: &AtomicU32,
+    ) -> Result<(tokio::process::Child, Lines), HandlerExit> {
+        let failed = |how: String| HandlerExit { how, last_lines: String::new(), code: None };
+        let free = free_port().await.map_err(|error| failed(format!("has no free port to listen on: {error}")))?;
+        let mut process = Command::new(&self.program)
+            .args(&self.arguments)
+            .current_dir(&self.root)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("FUNCTIONS_CUSTOMHANDLER_PORT", free.to_string())
+            .env("FUNCTIONS_HTTPWORKER_PORT", free.to_string())
+            .env("FUNCTIONS_CUSTOMHANDLER_WORKER_ID", uuid::Uuid::new_v4().to_string())
+            .env("FUNCTIONS_APP_ROOT_PATH", &self.root)
+            // The other end of its input is ours: when we are gone, however that came, it reads the end and goes too.
+            .env("LASTLIGHT_EXIT_WITH_PARENT", "true")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C in a terminal is for the local cloud, which then ends the handler.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| failed(format!("{} cannot be started: {error}", self.program.display())))?;
+        let lines = Lines::default();
+        if let Some(output) = process.stdout.take() {
+            tokio::spawn(take_lines(output, self.log.clone(), Arc::clone(&lines)));
+        }
+        if let Some(output) = process.stderr.take() {
+            tokio::spawn(take_lines(output, self.log.clone(), Arc::clone(&lines)));
+        }
+        pid.store(process.id().unwrap_or(0), Ordering::Relaxed);
+        let client = reqwest::Client::builder().no_proxy().build().unwrap_or_default();
+        let began = Instant::now();
+        loop {
+            if let Ok(Some(status)) = process.try_wait() {
+                pid.store(0, Ordering::Relaxed);
+                // Its last lines may still be on their way through the pipe.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                let how = status.code().map_or("was killed".to_owned(), |code| format!("ended with code {code}"));
+                return Err(HandlerExit { how, last_lines: joined(&lines), code: status.code() });
+            }
+            let request = client.get(format!("http://127.0.0.1:{free}/")).timeout(Duration::from_secs(5));
+            if request.send().await.is_ok() {
+                port.store(free, Ordering::Relaxed);
+                return Ok((process, lines));
+            }
+            if began.elapsed() > READY_WITHIN {
+                let how = format!("did not answer on port {free} within {} s", READY_WITHIN.as_secs());
+                return Err(HandlerExit { how, last_lines: joined(&lines), code: None });
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+}
+
+async fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0)).await?.local_addr()?.port())
+}
+
+async fn take_lines(output: impl AsyncRead + Unpin, log: LogSink, kept: Lines) {
+    let mut lines = BufReader::new(output).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        (log.0)(&line);
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == KEPT_LINES {
+            kept.pop_front();
+        }
+        kept.push_back(line);
+    }
+}
+
+fn joined(lines: &Lines) -> String {
+    let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+    lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,199 @@
+//! HTTP triggers: requests go to the handler as they came, or described in `Data.req`.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::{
+    Binding, Function, FunctionApp,
+    client::{HOST_VERSION, Handler},
+    route,
+};
+
+/// The host's own limit.
+const LARGEST_BODY: usize = 100 * 1024 * 1024;
+
+#[derive(Clone)]
+struct Context {
+    app: Arc<FunctionApp>,
+    handler: Arc<OnceLock<Handler>>,
+}
+
+/// Lets the handler into a router that is already served.
+pub(super) struct Door(Arc<OnceLock<Handler>>, Handler);
+
+impl Door {
+    pub(super) fn attach(self, port: &Arc<std::sync::atomic::AtomicU16>) -> Handler {
+        let handler = self.1.attach(port);
+        self.0.get_or_init(|| handler.clone()).clone()
+    }
+}
+
+pub(super) fn router(app: Arc<FunctionApp>) -> (Door, Router) {
+    let handler = Arc::new(OnceLock::new());
+    let door = Door(Arc::clone(&handler), Handler::new(app.function_timeout));
+    (door, Router::new().fallback(handle).with_state(Context { app, handler }))
+}
+
+async fn handle(State(context): State<Context>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some((function, binding, template)) = find(&context.app, &parts.method, parts.uri.path()) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let Some(handler) = context.handler.get() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the handler is starting").into_response();
+    };
+    let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
+    let answer = if context.app.forwards_http {
+        forward(handler, parts.method, &parts.uri, &parts.headers, body).await
+    } else {
+        let path = without_prefix(&context.app, parts.uri.path()).unwrap_or_default();
+        let parameters = route::parameters(template, path);
+        describe(handler, function, binding, &parts.method, &parts.uri, &parts.headers, &body, parameters).await
+    };
+    answer.unwrap_or_else(|error| {
+        (StatusCode::BAD_GATEWAY, format!("the handler did not answer: {error}")).into_response()
+    })
+}
+
+fn without_prefix<'a>(app: &FunctionApp, path: &'a str) -> Option<&'a str> {
+    let path = path.trim_start_matches('/');
+    if app.route_prefix.is_empty() {
+        return Some(path);
+    }
+    let rest = path.strip_prefix(app.route_prefix.as_str())?;
+    rest.strip_prefix('/').or(rest.is_empty().then_some(rest))
+}
+
+fn find<'a>(app: &'a FunctionApp, method: &Method, path: &str) -> Option<(&'a Function, &'a str, &'a str)> {
+    let path = without_prefix(app, path)?;
+    app.functions
+        .iter()
+        .filter_map(|function| match &function.trigger {
+            Binding::Http { binding, route: template, methods }
+                if methods.is_empty() || methods.iter().any(|allowed| allowed == method.as_str()) =>
+            {
+                Some((route::fit(template, path)?, (function, binding.as_str(), template.as_str())))
+            }
+            _ => None,
+        })
+        .max_by_key(|(literals, _)| *literals)
+        .map(|(_, found)| found)
+}
+
+async fn forward(
+    handler: &Handler,
+    method: Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> reqwest::Result<Response> {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let mut headers = end_to_end(headers);
+    headers.insert(header::USER_AGENT, HeaderValue::from_static("Azure-Functions-Host/4.1037.0.0"));
+    headers.insert("x-azure-functions-hostversion", HeaderValue::from_static(HOST_VERSION));
+    if let Ok(id) = HeaderValue::from_str(&Uuid::new_v4().to_string()) {
+        headers.insert("x-azure-functions-invocationid", id);
+    }
+    let answer = handler
+        .client
+        .request(method, format!("{}{target}", handler.address()))
+        .headers(headers)
+        .body(body)
+        .send()
+        .await?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = answer.status();
+    *response.headers_mut() = end_to_end(answer.headers());
+    *response.body_mut() = Body::from(answer.bytes().await?);
+    Ok(response)
+}
+
+/// Headers that concern one connection only stay there.
+fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    const HOP_BY_HOP: [HeaderName; 6] = [
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::CONTENT_LENGTH,
+        header::UPGRADE,
+        header::TE,
+        header::HOST,
+    ];
+    let mut kept = headers.clone();
+    for name in HOP_BY_HOP {
+        kept.remove(name);
+    }
+    kept
+}
+
+#[expect(clippy::too_many_arguments, reason = "a request is described with all that it has")]
+async fn describe(
+    handler: &Handler,
+    function: &Function,
+    binding: &str,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+    parameters: Vec<(String, String)>,
+) -> reqwest::Result<Response> {
+    let text = |value: &HeaderValue| Value::from(String::from_utf8_lossy(value.as_bytes()));
+    let listed: Map<String, Value> =
+        headers.iter().map(|(name, value)| (name.to_string(), json!([text(value)]))).collect();
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or("localhost");
+    let query: Map<String, Value> = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+        .map(|(name, value)| (name.into_owned(), Value::from(value)))
+        .collect();
+    let payload = json!({
+        "Data": { binding: {
+            "Url": format!("http://{host}{uri}"),
+            "Method": method.as_str(),
+            "Query": query,
+            "Headers": listed,
+            "Params": parameters.into_iter().map(|(name, value)| (name, Value::from(value))).collect::<Map<_, _>>(),
+            "Identities": [],
+            "Body": String::from_utf8_lossy(body),
+        }},
+        "Metadata": { "sys": { "MethodName": function.name } },
+    });
+    let answer = handler
+        .client
+        .post(format!("{}/{}", handler.address(), function.name))
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(payload.to_string())
+        .send()
+        .await?;
+    let status = answer.status();
+    let body = answer.bytes().await?;
+    let described = serde_json::from_slice::<Value>(&body).ok();
+    let Some(answer) = described.as_ref().and_then(|answer| answer.pointer("/Outputs/res")) else {
+        let status = if status.is_success() { StatusCode::INTERNAL_SERVER_ERROR } else { status };
+        return Ok((status, body).into_response());
+    };
+    let status = answer["statusCode"]
+        .as_str()
+        .and_then(|code| code.parse().ok())
+        .or_else(|| answer["statusCode"].as_u64().and_then(|code| u16::try_from(code).ok()))
+        .and_then(|code| StatusCode::from_u16(code).ok())
+        .unwrap_or(StatusCode::OK);
+    let mut response = (status, answer["body"].as_str().unwrap_or_default().to_owned()).into_response();
+    for (name, value) in answer["headers"].as_object().into_iter().flatten() {
+        let name = HeaderName::try_from(name.as_str());
+        if let (Ok(name), Some(Ok(value))) = (name, value.as_str().map(HeaderValue::from_str))
+            && name != header::CONTENT_LENGTH
+        {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    Ok(response)
+}
