@@ -16,7 +16,7 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     net::TcpListener,
-    process::Command,
+    process::{ChildStdin, Command},
     sync::watch,
     task::JoinHandle,
     time::Instant,
@@ -96,6 +96,14 @@ pub(super) struct Child {
     supervisor: Option<JoinHandle<()>>,
 }
 
+/// A process that has answered.
+struct Started {
+    process: tokio::process::Child,
+    lines: Lines,
+    /// Held, and never written to: waiting for the process would close it otherwise.
+    input: Option<ChildStdin>,
+}
+
 struct Spec {
     program: PathBuf,
     arguments: Vec<OsString>,
@@ -127,8 +135,8 @@ impl Child {
             root: app.root.clone(),
             log: options.log.clone(),
         };
-        let (process, lines) = spec.start_ready(&port, &pid).await?;
-        let supervisor = tokio::spawn(supervise(spec, process, lines, Arc::clone(&port), Arc::clone(&pid), give_up));
+        let started = spec.start_ready(&port, &pid).await?;
+        let supervisor = tokio::spawn(supervise(spec, started, Arc::clone(&port), Arc::clone(&pid), give_up));
         Ok(Self { port, pid, given_up, supervisor: Some(supervisor) })
     }
 
@@ -171,21 +179,21 @@ impl Drop for Child {
 
 async fn supervise(
     spec: Spec,
-    mut process: tokio::process::Child,
-    mut lines: Lines,
+    mut running: Started,
     port: Arc<AtomicU16>,
     pid: Arc<AtomicU32>,
     give_up: watch::Sender<Option<HandlerExit>>,
 ) {
     let mut crashes: VecDeque<Instant> = VecDeque::new();
     loop {
-        let code = process.wait().await.ok().and_then(|status| status.code());
+        let code = running.process.wait().await.ok().and_then(|status| status.code());
         pid.store(0, Ordering::Relaxed);
         let mut exit = HandlerExit {
             how: code.map_or("was killed".to_owned(), |code| format!("ended with code {code}")),
-            last_lines: joined(&lines),
+            last_lines: joined(&running.lines),
             code,
         };
+        drop(running.input.take());
         loop {
             if exit.code != Some(RESTART_CODE) {
                 crashes.push_back(Instant::now());
@@ -200,9 +208,8 @@ async fn supervise(
                 return;
             }
             match spec.start_ready(&port, &pid).await {
-                Ok((started, its_lines)) => {
-                    process = started;
-                    lines = its_lines;
+                Ok(started) => {
+                    running = started;
                     break;
                 }
                 Err(failed) => exit = failed,
@@ -217,7 +224,7 @@ impl Spec {
         &self,
         port: &AtomicU16,
         pid: &AtomicU32,
-    ) -> Result<(tokio::process::Child, Lines), HandlerExit> {
+    ) -> Result<Started, HandlerExit> {
         let failed = |how: String| HandlerExit { how, last_lines: String::new(), code: None };
         let free = free_port().await.map_err(|error| failed(format!("has no free port to listen on: {error}")))?;
         let mut process = Command::new(&self.program)
@@ -238,6 +245,7 @@ impl Spec {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| failed(format!("{} cannot be started: {error}", self.program.display())))?;
+        let input = process.stdin.take();
         let lines = Lines::default();
         if let Some(output) = process.stdout.take() {
             tokio::spawn(take_lines(output, self.log.clone(), Arc::clone(&lines)));
@@ -259,7 +267,7 @@ impl Spec {
             let request = client.get(format!("http://127.0.0.1:{free}/")).timeout(Duration::from_secs(5));
             if request.send().await.is_ok() {
                 port.store(free, Ordering::Relaxed);
-                return Ok((process, lines));
+                return Ok(Started { process, lines, input });
             }
             if began.elapsed() > READY_WITHIN {
                 let how = format!("did not answer on port {free} within {} s", READY_WITHIN.as_secs());
