@@ -89,7 +89,10 @@ impl CloudArguments {
             storage_port: 0,
             service_bus_port: 0,
             database_url: self.database_url.clone(),
-            handler: HandlerCommand::Program { program, arguments: vec!["serve".into()] },
+            handler: HandlerCommand::Program {
+                program,
+                arguments: vec!["serve".into()],
+            },
             settings,
             log,
         })
@@ -102,7 +105,10 @@ pub async fn local(arguments: LocalArguments) -> ExitCode {
     if arguments.fresh
         && let Err(error) = empty(&arguments.data)
     {
-        return failed(&format!("{} cannot be emptied: {error}", arguments.data.display()), 1);
+        return failed(
+            &format!("{} cannot be emptied: {error}", arguments.data.display()),
+            1,
+        );
     }
     let log = LogSink::new(|line| eprintln!("{line}"));
     let mut options = match arguments.cloud.options(arguments.data.clone(), log) {
@@ -219,13 +225,32 @@ pub async fn demo(arguments: DemoArguments) -> ExitCode {
 }
 
 fn table(report: &DemoReport) -> String {
-    let mut text = format!("\nhello_world, n = {}, database {}\n\n", report.n, report.database);
+    let mut text = format!(
+        "\nhello_world, n = {}, database {}\n\n",
+        report.n, report.database
+    );
     text.push_str(&format!(
         "{:<15}{:>10}{:>10}{:>10}{:>10}{:>20}{:>20}\n",
         "path", "tasks", "messages", "seconds", "tasks/s", "p50 ms (stages)", "p95 ms (stages)"
     ));
-    for PathReport { path, tasks, messages, seconds, tasks_per_second, p50_ms, p95_ms, .. } in &report.paths {
-        let stages = |values: &[f64]| values.iter().map(|value| format!("{value:.0}")).collect::<Vec<_>>().join(" / ");
+    for PathReport {
+        path,
+        tasks,
+        messages,
+        seconds,
+        tasks_per_second,
+        p50_ms,
+        p95_ms,
+        ..
+    } in &report.paths
+    {
+        let stages = |values: &[f64]| {
+            values
+                .iter()
+                .map(|value| format!("{value:.0}"))
+                .collect::<Vec<_>>()
+                .join(" / ")
+        };
         text.push_str(&format!(
             "{:<15}{tasks:>10}{messages:>10}{seconds:>10.2}{tasks_per_second:>10.0}{:>20}{:>20}\n",
             path.as_str(),
@@ -260,5 +285,8 @@ async fn asked_to_stop() {
 
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("warn"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
 }

@@ -90,15 +90,14 @@ pub struct Env {
 impl Env {
     /// The process's environment.
     pub fn from_process() -> Self {
-        Self::from_pairs(std::env::vars_os().filter_map(|(key, value)| {
-            Some((key.into_string().ok()?, value.into_string().ok()?))
-        }))
+        Self::from_pairs(
+            std::env::vars_os()
+                .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))),
+        )
     }
 
     /// Settings from elsewhere (tests, a settings file).
-    pub fn from_pairs<K: Into<String>, V: Into<String>>(
-        pairs: impl IntoIterator<Item = (K, V)>,
-    ) -> Self {
+    pub fn from_pairs<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
         Self {
             values: pairs
                 .into_iter()
@@ -122,12 +121,7 @@ impl Env {
     }
 
     /// Notes a problem; [`Env::finish`] reports it.
-    pub fn problem(
-        &mut self,
-        setting: &str,
-        problem: impl Into<String>,
-        remedy: impl Into<String>,
-    ) {
+    pub fn problem(&mut self, setting: &str, problem: impl Into<String>, remedy: impl Into<String>) {
         self.problems.push(SettingProblem {
             setting: setting.to_owned(),
             problem: problem.into(),
@@ -183,7 +177,9 @@ impl Env {
         if self.problems.is_empty() {
             Ok(())
         } else {
-            Err(ConfigError { problems: self.problems })
+            Err(ConfigError {
+                problems: self.problems,
+            })
         }
     }
 }

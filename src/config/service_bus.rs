@@ -88,9 +88,14 @@ impl ServiceBusSettings {
 }
 
 fn connection(env: &mut Env) -> Option<(Url, ServiceBusAuth)> {
-    let setting = if env.get(CONNECTION_STRING).is_some() { CONNECTION_STRING } else { "ServiceBusConnection" };
+    let setting = if env.get(CONNECTION_STRING).is_some() {
+        CONNECTION_STRING
+    } else {
+        "ServiceBusConnection"
+    };
     let parsed = env.get(setting).map(connection_string::parse);
-    let is_local = matches!(&parsed, Some(Ok(parts)) if connection_string::is_true(parts, "usedevelopmentemulator"));
+    let is_local =
+        matches!(&parsed, Some(Ok(parts)) if connection_string::is_true(parts, "usedevelopmentemulator"));
     if !is_local && let Some(namespace) = env.get("ServiceBusConnection__fullyQualifiedNamespace") {
         let namespace = namespace.to_owned();
         return by_identity(env, "ServiceBusConnection__fullyQualifiedNamespace", &namespace);
@@ -120,7 +125,9 @@ fn by_identity(env: &mut Env, setting: &str, namespace: &str) -> Option<(Url, Se
     } else {
         format!("{namespace}.servicebus.windows.net")
     };
-    let is_host = host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
+    let is_host = host
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
     match Url::parse(&format!("https://{host}/")) {
         Ok(endpoint) if is_host => Some((endpoint, ServiceBusAuth::Entra)),
         _ => {
@@ -139,7 +146,10 @@ fn by_key(
     is_local: bool,
 ) -> Result<(Url, ServiceBusAuth), String> {
     let part = |key: &str, name: &str| {
-        parts.get(key).filter(|value| !value.is_empty()).ok_or_else(|| format!("lacks {name}"))
+        parts
+            .get(key)
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| format!("lacks {name}"))
     };
     let endpoint = part("endpoint", "Endpoint")?;
     let authority = ["sb://", "https://", "amqps://", "http://"]
@@ -163,25 +173,41 @@ mod tests {
     fn settings(pairs: &[(&str, &str)]) -> (Option<ServiceBusSettings>, String) {
         let mut env = Env::from_pairs(pairs.iter().copied());
         let settings = ServiceBusSettings::from_env(&mut env);
-        (settings, env.finish().err().map(|error| error.to_string()).unwrap_or_default())
+        (
+            settings,
+            env.finish()
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default(),
+        )
     }
 
-    const REAL: &str = "Endpoint=sb://rmhgeoapi.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=a+b/c=";
+    const REAL: &str =
+        "Endpoint=sb://rmhgeoapi.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=a+b/c=";
 
     #[test]
     fn a_connection_string_signs_with_its_key_and_shows_it_nowhere() {
-        let (settings, problems) = settings(&[(CONNECTION_STRING, REAL), ("SERVICE_BUS_NAMESPACE", "rmhgeoapi")]);
+        let (settings, problems) =
+            settings(&[(CONNECTION_STRING, REAL), ("SERVICE_BUS_NAMESPACE", "rmhgeoapi")]);
         let settings = settings.unwrap();
         assert_eq!(problems, "");
-        assert_eq!(settings.endpoint.as_str(), "https://rmhgeoapi.servicebus.windows.net/");
-        let ServiceBusAuth::SharedAccessKey { key, .. } = &settings.auth else { panic!("not by key") };
+        assert_eq!(
+            settings.endpoint.as_str(),
+            "https://rmhgeoapi.servicebus.windows.net/"
+        );
+        let ServiceBusAuth::SharedAccessKey { key, .. } = &settings.auth else {
+            panic!("not by key")
+        };
         assert_eq!(key.expose(), "a+b/c=");
         assert!(!format!("{settings:?}").contains("a+b/c"));
     }
 
     #[test]
     fn identity_wins_over_a_connection_string_but_not_over_the_local_cloud() {
-        let identity = ("ServiceBusConnection__fullyQualifiedNamespace", "x.servicebus.usgovcloudapi.net");
+        let identity = (
+            "ServiceBusConnection__fullyQualifiedNamespace",
+            "x.servicebus.usgovcloudapi.net",
+        );
         let (remote, _) = settings(&[(CONNECTION_STRING, REAL), identity]);
         assert_eq!(remote.unwrap().auth, ServiceBusAuth::Entra);
         let local = "Endpoint=sb://127.0.0.1:5300;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true";
@@ -191,11 +217,18 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_without_the_key() {
-        let (none, problems) = settings(&[(CONNECTION_STRING, "Endpoint=sb://a.b;SharedAccessKey=topsecret")]);
+        let (none, problems) =
+            settings(&[(CONNECTION_STRING, "Endpoint=sb://a.b;SharedAccessKey=topsecret")]);
         assert!(none.is_none());
         assert!(problems.contains("lacks SharedAccessKeyName"), "{problems}");
         assert!(!problems.contains("topsecret"));
-        let (_, problems) = settings(&[("SERVICE_BUS_NAMESPACE", "rmh"), ("SERVICE_BUS_MAX_BATCH_SIZE", "500")]);
-        assert!(problems.contains("\"500\" is not a number from 1 to 100"), "{problems}");
+        let (_, problems) = settings(&[
+            ("SERVICE_BUS_NAMESPACE", "rmh"),
+            ("SERVICE_BUS_MAX_BATCH_SIZE", "500"),
+        ]);
+        assert!(
+            problems.contains("\"500\" is not a number from 1 to 100"),
+            "{problems}"
+        );
     }
 }

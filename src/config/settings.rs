@@ -103,7 +103,9 @@ fn database(env: &mut Env) -> Option<DatabaseSettings> {
     };
     let schema = env.get_or("APP_SCHEMA", "app");
     let mut characters = schema.chars();
-    let begins_well = characters.next().is_some_and(|first| first.is_ascii_lowercase() || first == '_');
+    let begins_well = characters
+        .next()
+        .is_some_and(|first| first.is_ascii_lowercase() || first == '_');
     let goes_on_well = characters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if !begins_well || !goes_on_well || schema.len() > 63 || schema.starts_with("pg_") {
         env.problem(
@@ -125,7 +127,11 @@ fn database(env: &mut Env) -> Option<DatabaseSettings> {
 fn from_url(env: &mut Env, url: &str) -> Option<PgConnectOptions> {
     const REMEDY: &str = "Write it as postgresql://user:password@host:5432/database?sslmode=require.";
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        env.problem("DATABASE_URL", "does not begin with postgresql:// (its value is a secret)", REMEDY);
+        env.problem(
+            "DATABASE_URL",
+            "does not begin with postgresql:// (its value is a secret)",
+            REMEDY,
+        );
         return None;
     }
     match PgConnectOptions::from_str(url) {
@@ -152,7 +158,11 @@ fn from_parts(env: &mut Env) -> Option<PgConnectOptions> {
     let mut missing = false;
     let mut required = |env: &mut Env, setting: &str| {
         env.get(setting).map(str::to_owned).unwrap_or_else(|| {
-            env.problem(setting, "is not set, though POSTGIS_HOST is", "Set it, or set DATABASE_URL instead.");
+            env.problem(
+                setting,
+                "is not set, though POSTGIS_HOST is",
+                "Set it, or set DATABASE_URL instead.",
+            );
             missing = true;
             String::new()
         })
@@ -169,7 +179,11 @@ fn from_parts(env: &mut Env) -> Option<PgConnectOptions> {
         .username(&user)
         .database(&database)
         // Azure's PostgreSQL asks for TLS; on this machine there is nothing to protect it from.
-        .ssl_mode(if is_here { PgSslMode::Prefer } else { PgSslMode::VerifyFull });
+        .ssl_mode(if is_here {
+            PgSslMode::Prefer
+        } else {
+            PgSslMode::VerifyFull
+        });
     if let Some(password) = env.get("POSTGIS_PASSWORD") {
         options = options.password(password);
     }
@@ -217,7 +231,11 @@ fn log_level(env: &mut Env) -> String {
         _ => level,
     };
     if let Err(error) = level.parse::<tracing_subscriber::EnvFilter>() {
-        env.problem("LOG_LEVEL", format!("{level:?} is not a log level: {error}"), "Set it to info, debug or warning.");
+        env.problem(
+            "LOG_LEVEL",
+            format!("{level:?} is not a log level: {error}"),
+            "Set it to info, debug or warning.",
+        );
     }
     level
 }

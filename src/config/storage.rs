@@ -68,12 +68,20 @@ impl StorageSettings {
     /// The settings; `None` where no connection is configured, or what there is cannot be used (noted in `env`).
     pub fn from_env(env: &mut Env) -> Option<Self> {
         let (endpoint, auth) = connection(env)?;
-        let encoding = match env.get("STORAGE_QUEUE_ENCODING").map(str::to_ascii_lowercase).as_deref() {
+        let encoding = match env
+            .get("STORAGE_QUEUE_ENCODING")
+            .map(str::to_ascii_lowercase)
+            .as_deref()
+        {
             None | Some("base64") => QueueEncoding::Base64,
             Some("none") => QueueEncoding::None,
             Some(other) => {
                 let problem = format!("{other:?} is neither base64 nor none");
-                env.problem("STORAGE_QUEUE_ENCODING", problem, "Set it as host.json's messageEncoding is set.");
+                env.problem(
+                    "STORAGE_QUEUE_ENCODING",
+                    problem,
+                    "Set it as host.json's messageEncoding is set.",
+                );
                 QueueEncoding::Base64
             }
         };
@@ -125,13 +133,17 @@ fn connection(env: &mut Env) -> Option<(Url, StorageAuth)> {
             let setting = ["AzureWebJobsStorage__accountName", "STORAGE_ACCOUNT_NAME"]
                 .into_iter()
                 .find(|setting| env.get(setting).is_some())?;
-            (setting, format!("https://{}.queue.core.windows.net", env.get(setting)?))
+            (
+                setting,
+                format!("https://{}.queue.core.windows.net", env.get(setting)?),
+            )
         }
     };
     match address_of(&address) {
         Ok(endpoint) => Some((endpoint, StorageAuth::Entra)),
         Err(problem) => {
-            let remedy = "Set it to the storage account's name, or to https://<account>.queue.core.windows.net.";
+            let remedy =
+                "Set it to the storage account's name, or to https://<account>.queue.core.windows.net.";
             env.problem(setting, problem, remedy);
             None
         }
@@ -144,7 +156,13 @@ fn by_connection_string(
     if connection_string::is_true(parts, "usedevelopmentstorage") {
         let endpoint = address_of(&format!("http://127.0.0.1:10001/{DEVELOPMENT_ACCOUNT}"))?;
         let key = Secret::new(DEVELOPMENT_KEY);
-        return Ok((endpoint, StorageAuth::SharedKey { account: DEVELOPMENT_ACCOUNT.to_owned(), key }));
+        return Ok((
+            endpoint,
+            StorageAuth::SharedKey {
+                account: DEVELOPMENT_ACCOUNT.to_owned(),
+                key,
+            },
+        ));
     }
     let part = |key: &str| parts.get(key).filter(|value| !value.is_empty());
     let account = part("accountname");
@@ -166,7 +184,10 @@ fn by_connection_string(
             if base64::prelude::BASE64_STANDARD.decode(key).is_err() {
                 return Err("AccountKey is not base64".to_owned());
             }
-            StorageAuth::SharedKey { account: account.clone(), key: Secret::new(key) }
+            StorageAuth::SharedKey {
+                account: account.clone(),
+                key: Secret::new(key),
+            }
         }
         (None, None, Some(_)) => return Err("lacks AccountName".to_owned()),
         _ => return Err("lacks AccountKey or SharedAccessSignature".to_owned()),
@@ -189,13 +210,22 @@ mod tests {
     fn settings(pairs: &[(&str, &str)]) -> (Option<StorageSettings>, String) {
         let mut env = Env::from_pairs(pairs.iter().copied());
         let settings = StorageSettings::from_env(&mut env);
-        (settings, env.finish().err().map(|error| error.to_string()).unwrap_or_default())
+        (
+            settings,
+            env.finish()
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default(),
+        )
     }
 
     #[test]
     fn development_storage_is_azurite() {
         let (settings, _) = settings(&[(SETTING, "UseDevelopmentStorage=true")]);
-        assert_eq!(settings.unwrap().endpoint.as_str(), "http://127.0.0.1:10001/devstoreaccount1/");
+        assert_eq!(
+            settings.unwrap().endpoint.as_str(),
+            "http://127.0.0.1:10001/devstoreaccount1/"
+        );
     }
 
     #[test]
@@ -219,8 +249,10 @@ mod tests {
         assert!(none.is_none());
         assert!(problems.contains("AccountKey is not base64"), "{problems}");
         assert!(!problems.contains("not base64!"), "{problems}");
-        let (_, problems) =
-            settings(&[(SETTING, "UseDevelopmentStorage=true"), ("JOB_PROCESSING_QUEUE", "Jobs_")]);
+        let (_, problems) = settings(&[
+            (SETTING, "UseDevelopmentStorage=true"),
+            ("JOB_PROCESSING_QUEUE", "Jobs_"),
+        ]);
         assert!(problems.contains("JOB_PROCESSING_QUEUE: \"Jobs_\""), "{problems}");
     }
 }

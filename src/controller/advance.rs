@@ -20,13 +20,18 @@ impl Controller {
         };
         // Outcomes never change, so the fold needs no transaction; two that fold at once come to the same.
         let result = self.fold(key, &stage).await?;
-        let mut results: Map<String, Value> = serde_json::from_str(stage.stage_results.get()).unwrap_or_default();
+        let mut results: Map<String, Value> =
+            serde_json::from_str(stage.stage_results.get()).unwrap_or_default();
         results.insert(key.stage.to_string(), result);
         let stored = Value::Object(results.clone()).to_string();
 
         if stage.failed > 0 {
             let reason = failure(key, &stage, &results);
-            let ended = self.0.database.end_job(key, JobStatus::Failed, &stored, None, Some(&reason)).await?;
+            let ended = self
+                .0
+                .database
+                .end_job(key, JobStatus::Failed, &stored, None, Some(&reason))
+                .await?;
             if ended {
                 tracing::warn!(job_id = %key.job_id, stage = %key.stage, reason, "job failed");
             }
@@ -38,15 +43,25 @@ impl Controller {
                 let moved = self.0.database.next_stage(key, &stored, grace).await?;
                 if moved {
                     tracing::info!(job_id = %key.job_id, stage = %key.stage, tasks = stage.total, "stage completed");
-                    let next = StageKey { job_id: key.job_id, stage: next };
+                    let next = StageKey {
+                        job_id: key.job_id,
+                        stage: next,
+                    };
                     // A failure is noted and stays owed.
-                    let _ = self.0.send_job_message(&next, 0, &stage.job_type, &stage.parameters, stage.path).await;
+                    let _ = self
+                        .0
+                        .send_job_message(&next, 0, &stage.job_type, &stage.parameters, stage.path)
+                        .await;
                 }
                 Ok(moved)
             }
             None => {
                 let data = final_result(&stage, &results).to_string();
-                let ended = self.0.database.end_job(key, JobStatus::Completed, &stored, Some(&data), None).await?;
+                let ended = self
+                    .0
+                    .database
+                    .end_job(key, JobStatus::Completed, &stored, Some(&data), None)
+                    .await?;
                 if ended {
                     tracing::info!(job_id = %key.job_id, stages = %stage.total_stages, "job completed");
                 }
@@ -82,21 +97,35 @@ fn failure(key: &StageKey, stage: &EndedStage, results: &Map<String, Value>) -> 
         .map(|error| {
             format!(
                 "; first: {} {}",
-                error.get("task_index").and_then(Value::as_str).unwrap_or_default(),
+                error
+                    .get("task_index")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default(),
                 error.get("error").and_then(Value::as_str).unwrap_or_default()
             )
         })
         .unwrap_or_default();
-    format!("stage {}: {} of {} tasks failed{first}", key.stage, stage.failed, stage.total)
+    format!(
+        "stage {}: {} of {} tasks failed{first}",
+        key.stage, stage.failed, stage.total
+    )
 }
 
 fn final_result(stage: &EndedStage, results: &Map<String, Value>) -> Value {
     let count = |name: &str| -> u64 {
-        results.values().filter_map(|result| result.get(name).and_then(Value::as_u64)).sum()
+        results
+            .values()
+            .filter_map(|result| result.get(name).and_then(Value::as_u64))
+            .sum()
     };
     let summaries: Map<String, Value> = results
         .iter()
-        .map(|(number, result)| (number.clone(), result.get("summary").cloned().unwrap_or(Value::Null)))
+        .map(|(number, result)| {
+            (
+                number.clone(),
+                result.get("summary").cloned().unwrap_or(Value::Null),
+            )
+        })
         .collect();
     json!({
         "job_type": stage.job_type,

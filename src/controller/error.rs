@@ -90,6 +90,9 @@ pub enum ControllerError {
 impl ControllerError {
     /// The same message may succeed later without anybody changing it.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Database(_) | Self::StageNotReached { .. } | Self::NotSetAside { .. })
+        matches!(
+            self,
+            Self::Database(_) | Self::StageNotReached { .. } | Self::NotSetAside { .. }
+        )
     }
 }

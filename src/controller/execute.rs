@@ -35,20 +35,40 @@ impl Controller {
     /// # Errors
     /// The message and the database do not fit together, or the database failed. Nothing is lost: the message comes
     /// again, or `reconcile` notices.
-    pub async fn process_task_message(&self, message: TaskReference) -> Result<TaskDelivery, ControllerError> {
+    pub async fn process_task_message(
+        &self,
+        message: TaskReference,
+    ) -> Result<TaskDelivery, ControllerError> {
         if self.0.catalog.get(&message.job_type).is_none() {
             return Err(ControllerError::UnknownJobType {
                 job_type: message.job_type,
                 known: self.0.catalog.names(),
             });
         }
-        let TaskReference { job_id, stage, task_id, .. } = message;
+        let TaskReference {
+            job_id,
+            stage,
+            task_id,
+            ..
+        } = message;
         let key = StageKey { job_id, stage };
-        let claim =
-            self.0.claims.claim(ClaimRequest { job_id, stage, task_id: task_id.clone() }).await?;
+        let claim = self
+            .0
+            .claims
+            .claim(ClaimRequest {
+                job_id,
+                stage,
+                task_id: task_id.clone(),
+            })
+            .await?;
         match claim {
             Claim::Claimed(claimed) => {
-                let running = RunningTask { job_id, stage, task_id, attempt: claimed.attempt };
+                let running = RunningTask {
+                    job_id,
+                    stage,
+                    task_id,
+                    attempt: claimed.attempt,
+                };
                 self.run(key, running, &claimed).await
             }
             Claim::Done { stage_ended } => {
@@ -58,7 +78,11 @@ impl Controller {
                 Ok(TaskDelivery::Duplicate)
             }
             Claim::Running | Claim::JobOver(_) => Ok(TaskDelivery::Duplicate),
-            Claim::UnknownTask => Err(ControllerError::UnknownTask { job_id, stage, task_id }),
+            Claim::UnknownTask => Err(ControllerError::UnknownTask {
+                job_id,
+                stage,
+                task_id,
+            }),
             Claim::UnknownJob => Err(ControllerError::UnknownJob { job_id }),
         }
     }
@@ -91,17 +115,31 @@ impl Controller {
             }
         };
         let completed = matches!(outcome, TaskOutcome::Completed(_));
-        let record = self.0.completions.complete(Completion { task: running, outcome }).await?;
+        let record = self
+            .0
+            .completions
+            .complete(Completion {
+                task: running,
+                outcome,
+            })
+            .await?;
         drop(beating);
         if record.stage_ended {
             self.advance(&key).await?;
         }
-        Ok(if record.written { TaskDelivery::Ran { completed } } else { TaskDelivery::Superseded })
+        Ok(if record.written {
+            TaskDelivery::Ran { completed }
+        } else {
+            TaskDelivery::Superseded
+        })
     }
 
     async fn attempt(&self, claimed: &Claimed) -> Result<Box<RawValue>, TaskError> {
         let definition = self.0.catalog.get(&claimed.job_type).ok_or_else(|| {
-            TaskError(format!("this version of lastlight has no job type {:?}", claimed.job_type))
+            TaskError(format!(
+                "this version of lastlight has no job type {:?}",
+                claimed.job_type
+            ))
         })?;
         let task = Task {
             task_type: &claimed.task_type,
@@ -110,13 +148,19 @@ impl Controller {
             attempt: u32::from(claimed.attempt.unsigned_abs()),
         };
         // A handler that panics has failed; its siblings in this process have not.
-        let result = AssertUnwindSafe(definition.run(task)).catch_unwind().await.unwrap_or_else(|panic| {
-            let said = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(TaskError(format!("the handler panicked: {}", said.unwrap_or_else(|| "no message".to_owned()))))
-        })?;
+        let result = AssertUnwindSafe(definition.run(task))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|panic| {
+                let said = panic
+                    .downcast_ref::<&str>()
+                    .map(|text| (*text).to_owned())
+                    .or_else(|| panic.downcast_ref::<String>().cloned());
+                Err(TaskError(format!(
+                    "the handler panicked: {}",
+                    said.unwrap_or_else(|| "no message".to_owned())
+                )))
+            })?;
         if result.get().len() > LARGEST_RESULT {
             return Err(TaskError(format!(
                 "the result has {} bytes; at most {LARGEST_RESULT} are kept: store large data elsewhere and return \

@@ -35,8 +35,16 @@ pub struct Component {
 impl Component {
     fn of<E: std::fmt::Display>(answer: Result<f64, E>) -> Self {
         match answer {
-            Ok(latency) => Self { status: "healthy", latency_ms: Some(latency), error: None },
-            Err(error) => Self { status: "unhealthy", latency_ms: None, error: Some(error.to_string()) },
+            Ok(latency) => Self {
+                status: "healthy",
+                latency_ms: Some(latency),
+                error: None,
+            },
+            Err(error) => Self {
+                status: "unhealthy",
+                latency_ms: None,
+                error: Some(error.to_string()),
+            },
         }
     }
 }
@@ -45,14 +53,25 @@ impl Controller {
     /// Asks the database and each queue that is in use.
     pub async fn health(&self) -> Health {
         let database = async {
-            let answer = self.0.database.ping().await.map(|latency| latency.as_secs_f64() * 1000.0);
+            let answer = self
+                .0
+                .database
+                .ping()
+                .await
+                .map(|latency| latency.as_secs_f64() * 1000.0);
             ("database".to_owned(), Component::of(answer))
         };
         let queues = self.0.senders.enabled().flat_map(|sender| {
             [QueueRole::Jobs, QueueRole::Tasks].map(|role| async move {
                 let began = std::time::Instant::now();
-                let answer = sender.probe(role).await.map(|()| began.elapsed().as_secs_f64() * 1000.0);
-                (format!("{}:{}", sender.path(), sender.queue_name(role)), Component::of(answer))
+                let answer = sender
+                    .probe(role)
+                    .await
+                    .map(|()| began.elapsed().as_secs_f64() * 1000.0);
+                (
+                    format!("{}:{}", sender.path(), sender.queue_name(role)),
+                    Component::of(answer),
+                )
             })
         });
         let (database, queues) = futures_util::join!(database, join_all(queues));
@@ -61,6 +80,10 @@ impl Controller {
             .iter()
             .filter_map(|(name, component)| component.error.as_ref().map(|error| format!("{name}: {error}")))
             .collect();
-        Health { status: if errors.is_empty() { "healthy" } else { "unhealthy" }, components, errors }
+        Health {
+            status: if errors.is_empty() { "healthy" } else { "unhealthy" },
+            components,
+            errors,
+        }
     }
 }

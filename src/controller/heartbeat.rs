@@ -35,14 +35,20 @@ impl Heartbeat {
     /// Extends the attempt's lease until the guard is dropped.
     pub(super) fn keep(&self, task: RunningTask) -> Beating {
         let running = Arc::clone(&self.running);
-        running.lock().unwrap_or_else(PoisonError::into_inner).insert(task.clone());
+        running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(task.clone());
         Beating { running, task }
     }
 }
 
 impl Drop for Beating {
     fn drop(&mut self) {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.task);
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.task);
     }
 }
 
@@ -51,8 +57,12 @@ async fn beat(database: Database, lease: Duration, watched: Weak<Mutex<HashSet<R
     loop {
         beats.tick().await;
         let Some(running) = watched.upgrade() else { return };
-        let tasks: Vec<RunningTask> =
-            running.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        let tasks: Vec<RunningTask> = running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect();
         for some in tasks.chunks(1000) {
             if let Err(error) = database.extend_leases(some, lease.as_secs_f64()).await {
                 tracing::warn!(%error, tasks = some.len(), "leases could not be extended");

@@ -96,7 +96,12 @@ impl Controller {
     /// # Errors
     /// There is no such job, or the database failed.
     pub async fn status(&self, job_id: &JobId) -> Result<(JobRecord, Vec<StageRecord>), ControllerError> {
-        let job = self.0.database.get_job(job_id).await?.ok_or(ControllerError::UnknownJob { job_id: *job_id })?;
+        let job = self
+            .0
+            .database
+            .get_job(job_id)
+            .await?
+            .ok_or(ControllerError::UnknownJob { job_id: *job_id })?;
         let stages = self.0.database.get_stages(job_id).await?;
         Ok((job, stages))
     }

@@ -61,7 +61,11 @@ impl TaskMessages<'_> {
     /// duplicate detection can drop what a lost answer made us send twice; a resend after a loss has another, or
     /// it would be dropped too. At most 100 + 16 + 12 characters.
     pub(super) fn message(&self, task: TaskToSend<'_>) -> Result<OutgoingMessage, serde_json::Error> {
-        let parameters = if task.parameters.len() > LARGEST_PARAMETERS_SENT { "{}" } else { task.parameters };
+        let parameters = if task.parameters.len() > LARGEST_PARAMETERS_SENT {
+            "{}"
+        } else {
+            task.parameters
+        };
         let body = serde_json::to_string(&TaskQueueMessage {
             task_id: task.task_id,
             parent_job_id: self.job_id,
@@ -115,7 +119,9 @@ impl Shared {
             delay: None,
         };
         let message = self.shrunk_to_fit(message, path, key, job_type)?;
-        let report = self.send(path, QueueRole::Jobs, std::slice::from_ref(&message)).await;
+        let report = self
+            .send(path, QueueRole::Jobs, std::slice::from_ref(&message))
+            .await;
         let noted = if report.success {
             self.database.job_message_sent(key).await
         } else {
@@ -125,7 +131,11 @@ impl Shared {
             // The message may go out twice, which changes nothing.
             tracing::warn!(job_id = %key.job_id, stage = %key.stage, %error, "the outbox could not be updated");
         }
-        if report.success { Ok(message) } else { Err(reasons(&report)) }
+        if report.success {
+            Ok(message)
+        } else {
+            Err(reasons(&report))
+        }
     }
 
     /// A job message whose parameters are too large for the transport carries none: the handler reads them from
@@ -137,7 +147,10 @@ impl Shared {
         key: &StageKey,
         job_type: &str,
     ) -> Result<OutgoingMessage, String> {
-        let fits = self.senders.for_path(path).is_none_or(|sender| message.body.len() <= sender.max_body_bytes());
+        let fits = self
+            .senders
+            .for_path(path)
+            .is_none_or(|sender| message.body.len() <= sender.max_body_bytes());
         if fits {
             return Ok(message);
         }
@@ -151,7 +164,10 @@ impl Shared {
             retry_count: 0,
             timestamp: &message_time(),
         });
-        Ok(OutgoingMessage { body: body.map_err(|error| error.to_string())?, ..message })
+        Ok(OutgoingMessage {
+            body: body.map_err(|error| error.to_string())?,
+            ..message
+        })
     }
 
     /// Sends a batch of task messages and marks it sent; a failure is noted, and the batch stays owed.
@@ -163,7 +179,9 @@ impl Shared {
     ) -> Result<bool, DatabaseError> {
         let report = self.send(path, QueueRole::Tasks, messages).await;
         if report.success {
-            self.database.batch_update_status(std::slice::from_ref(key)).await?;
+            self.database
+                .batch_update_status(std::slice::from_ref(key))
+                .await?;
         } else {
             let reasons = reasons(&report);
             tracing::warn!(job_id = %key.job_id, stage = %key.stage, batch = key.batch_no, reasons,
@@ -196,5 +214,9 @@ pub(super) fn reasons(report: &BatchSendReport) -> String {
     let mut reasons: Vec<String> = report.errors.iter().map(ToString::to_string).collect();
     reasons.dedup();
     reasons.truncate(5);
-    if reasons.is_empty() { "the queue service gave no reason".to_owned() } else { reasons.join("; ") }
+    if reasons.is_empty() {
+        "the queue service gave no reason".to_owned()
+    } else {
+        reasons.join("; ")
+    }
 }

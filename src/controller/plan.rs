@@ -15,10 +15,16 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::{Controller, ControllerError, Shared, outgoing::{TaskMessages, TaskToSend}};
+use super::{
+    Controller, ControllerError, Shared,
+    outgoing::{TaskMessages, TaskToSend},
+};
 use crate::{
     jobs::{DynJobType, Plan, PlanContext, PlanError, TaskDefinition},
-    model::{ProcessingPath, Stage, TaskId, messages::{JobReference, message_time}},
+    model::{
+        ProcessingPath, Stage, TaskId,
+        messages::{JobReference, message_time},
+    },
     repositories::{
         postgres::{BatchKey, BatchOfTasks, ChunkWritten, DatabaseError, JobRecord, NewTask, StageKey},
         sender::OutgoingMessage,
@@ -60,12 +66,21 @@ impl Controller {
     /// The message and the database do not fit together, or the database failed. Nothing is lost: the message comes
     /// again, or `reconcile` notices.
     pub async fn process_job_message(&self, message: &JobReference) -> Result<JobDelivery, ControllerError> {
-        let definition = self.0.catalog.get(&message.job_type).ok_or_else(|| ControllerError::UnknownJobType {
-            job_type: message.job_type.clone(),
-            known: self.0.catalog.names(),
-        })?;
+        let definition =
+            self.0
+                .catalog
+                .get(&message.job_type)
+                .ok_or_else(|| ControllerError::UnknownJobType {
+                    job_type: message.job_type.clone(),
+                    known: self.0.catalog.names(),
+                })?;
         let job_id = message.job_id;
-        let job = self.0.database.get_job(&job_id).await?.ok_or(ControllerError::UnknownJob { job_id })?;
+        let job = self
+            .0
+            .database
+            .get_job(&job_id)
+            .await?
+            .ok_or(ControllerError::UnknownJob { job_id })?;
         if job.job_type != message.job_type {
             return Err(ControllerError::JobTypeMismatch {
                 job_id,
@@ -77,9 +92,21 @@ impl Controller {
             return Ok(JobDelivery::Passed);
         }
         if message.stage > job.stage {
-            return Err(ControllerError::StageNotReached { job_id, stage: message.stage, current: job.stage });
+            return Err(ControllerError::StageNotReached {
+                job_id,
+                stage: message.stage,
+                current: job.stage,
+            });
         }
-        self.plan_stage(definition.as_ref(), &job, StageKey { job_id, stage: message.stage }).await
+        self.plan_stage(
+            definition.as_ref(),
+            &job,
+            StageKey {
+                job_id,
+                stage: message.stage,
+            },
+        )
+        .await
     }
 
     async fn plan_stage(
@@ -90,13 +117,21 @@ impl Controller {
     ) -> Result<JobDelivery, ControllerError> {
         let shared = &*self.0;
         let owner = Uuid::new_v4();
-        let Some(cursor) = shared.database.lease_stage(&key, owner, shared.timing.lease.as_secs_f64()).await? else {
+        let Some(cursor) = shared
+            .database
+            .lease_stage(&key, owner, shared.timing.lease.as_secs_f64())
+            .await?
+        else {
             // A planner that died between the last outcome and the advance left nobody else to go on.
             self.advance(&key).await?;
             return Ok(JobDelivery::Duplicate);
         };
         let end = match begin(definition, job, &key, cursor) {
-            Ok((task_type, plan)) => shared.write_and_send(job, &key, task_type, owner, cursor, plan).await,
+            Ok((task_type, plan)) => {
+                shared
+                    .write_and_send(job, &key, task_type, owner, cursor, plan)
+                    .await
+            }
             Err(error) => Ok(PlanEnd::Impossible(error.to_string())),
         };
         match end {
@@ -144,7 +179,11 @@ fn begin(
         .and_then(|result| result.get("summary"))
         .cloned()
         .unwrap_or(Value::Null);
-    let context = PlanContext { stage: key.stage, from: cursor, previous_summary };
+    let context = PlanContext {
+        stage: key.stage,
+        from: cursor,
+        previous_summary,
+    };
     Ok((spec.task_type, definition.plan(&parameters, context)?))
 }
 
@@ -200,8 +239,10 @@ impl Shared {
                         "it has more than {LARGEST_STAGE} tasks; split the job into several"
                     )));
                 }
-                let written =
-                    self.database.write_chunk(key, &job.job_type, task_type, owner, lease, cursor, tasks).await?;
+                let written = self
+                    .database
+                    .write_chunk(key, &job.job_type, task_type, owner, lease, cursor, tasks)
+                    .await?;
                 match written {
                     ChunkWritten::Stored(stored) => {
                         cursor += length;
@@ -224,7 +265,10 @@ impl Shared {
             }
         }
         match self.database.finish_plan(key, owner).await? {
-            Some(stage_ended) => Ok(PlanEnd::Whole { tasks: cursor - began_at, stage_ended }),
+            Some(stage_ended) => Ok(PlanEnd::Whole {
+                tasks: cursor - began_at,
+                stage_ended,
+            }),
             None => Ok(PlanEnd::LeaseLost),
         }
     }
@@ -241,17 +285,26 @@ impl Shared {
     ) {
         let gave_up = Arc::new(AtomicBool::new(false));
         let timestamp = message_time();
-        let batches = stream::unfold(to_send, async |mut to_send| Some((to_send.recv().await?, to_send)));
+        let batches = stream::unfold(to_send, async |mut to_send| {
+            Some((to_send.recv().await?, to_send))
+        });
         batches
             .for_each_concurrent(self.timing.sends_in_flight, |batch| {
                 let gave_up = Arc::clone(&gave_up);
-                let shared = TaskMessages { job_id: &key.job_id, stage: key.stage, timestamp: &timestamp };
+                let shared = TaskMessages {
+                    job_id: &key.job_id,
+                    stage: key.stage,
+                    timestamp: &timestamp,
+                };
                 async move {
                     if gave_up.load(Ordering::Relaxed) {
                         return;
                     }
                     let sent = match messages(shared, job_type, task_type, &batch) {
-                        Ok(messages) => self.send_batch(path, &BatchKey::new(key, batch.batch_no), &messages).await,
+                        Ok(messages) => {
+                            self.send_batch(path, &BatchKey::new(key, batch.batch_no), &messages)
+                                .await
+                        }
                         Err(error) => {
                             tracing::error!(job_id = %key.job_id, %error, "a task message cannot be written");
                             Ok(false)
@@ -292,10 +345,15 @@ fn messages(
 }
 
 fn new_task(key: &StageKey, definition: TaskDefinition) -> NewTask {
-    let TaskDefinition { index, parameters, predecessor } = definition;
-    let parent_task_id = key.stage.previous().map(|previous: Stage| {
-        TaskId::derive(&key.job_id, previous, predecessor.as_ref().unwrap_or(&index))
-    });
+    let TaskDefinition {
+        index,
+        parameters,
+        predecessor,
+    } = definition;
+    let parent_task_id = key
+        .stage
+        .previous()
+        .map(|previous: Stage| TaskId::derive(&key.job_id, previous, predecessor.as_ref().unwrap_or(&index)));
     NewTask {
         task_id: TaskId::derive(&key.job_id, key.stage, &index),
         task_index: index.as_str().to_owned(),

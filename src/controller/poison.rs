@@ -34,6 +34,10 @@ impl Controller {
         if report.success {
             return Ok(());
         }
-        Err(ControllerError::NotSetAside { refused: refused.len(), total, detail: reasons(&report) })
+        Err(ControllerError::NotSetAside {
+            refused: refused.len(),
+            total,
+            detail: reasons(&report),
+        })
     }
 }

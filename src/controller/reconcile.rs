@@ -5,7 +5,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{Controller, ControllerError, outgoing::{TaskMessages, TaskToSend}};
+use super::{
+    Controller, ControllerError,
+    outgoing::{TaskMessages, TaskToSend},
+};
 use crate::{
     model::messages::message_time,
     repositories::{
@@ -55,8 +58,9 @@ impl Controller {
         report.planners_missing = database.owe_dead_planners(grace).await?;
         self.send_owed_job_messages(&mut report).await?;
         self.resend_dead_attempts(&mut report).await?;
-        report.batches_lost =
-            database.owe_lost_batches(self.0.timing.lost_after.as_secs_f64(), 20 * AT_ONCE).await?;
+        report.batches_lost = database
+            .owe_lost_batches(self.0.timing.lost_after.as_secs_f64(), 20 * AT_ONCE)
+            .await?;
         while began.elapsed().as_secs() < LONGEST_SWEEP_SECONDS && report.sends_failed == 0 {
             let owed = database.get_pending_retry_batches(grace, AT_ONCE).await?;
             if owed.is_empty() {
@@ -92,9 +96,18 @@ impl Controller {
         let timestamp = message_time();
         for dead in self.0.database.take_dead_attempts(again, AT_ONCE).await? {
             let StageKey { job_id, stage } = dead.key;
-            let shared = TaskMessages { job_id: &job_id, stage, timestamp: &timestamp };
-            let Ok(message) = shared.message(TaskToSend::from(&dead.task)) else { continue };
-            let sent = self.0.send(dead.path, QueueRole::Tasks, std::slice::from_ref(&message)).await;
+            let shared = TaskMessages {
+                job_id: &job_id,
+                stage,
+                timestamp: &timestamp,
+            };
+            let Ok(message) = shared.message(TaskToSend::from(&dead.task)) else {
+                continue;
+            };
+            let sent = self
+                .0
+                .send(dead.path, QueueRole::Tasks, std::slice::from_ref(&message))
+                .await;
             if sent.success {
                 report.dead_attempts_resent += 1;
             } else {
@@ -105,12 +118,22 @@ impl Controller {
         Ok(())
     }
 
-    async fn send_owed_batch(&self, owed: &OwedBatch, report: &mut ReconcileReport) -> Result<(), ControllerError> {
+    async fn send_owed_batch(
+        &self,
+        owed: &OwedBatch,
+        report: &mut ReconcileReport,
+    ) -> Result<(), ControllerError> {
         let tasks = self.0.database.get_tasks_by_batch(&owed.key).await?;
         let timestamp = message_time();
-        let shared = TaskMessages { job_id: &owed.key.job_id, stage: owed.key.stage, timestamp: &timestamp };
-        let messages: Vec<_> =
-            tasks.iter().filter_map(|task| shared.message(TaskToSend::from(task)).ok()).collect();
+        let shared = TaskMessages {
+            job_id: &owed.key.job_id,
+            stage: owed.key.stage,
+            timestamp: &timestamp,
+        };
+        let messages: Vec<_> = tasks
+            .iter()
+            .filter_map(|task| shared.message(TaskToSend::from(task)).ok())
+            .collect();
         if self.0.send_batch(owed.path, &owed.key, &messages).await? {
             report.batches_sent += 1;
         } else {

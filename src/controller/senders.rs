@@ -14,7 +14,10 @@ pub struct Senders {
 impl Senders {
     /// `service_bus` is `None` where it is switched off.
     pub fn new(queue_storage: Arc<dyn MessageSender>, service_bus: Option<Arc<dyn MessageSender>>) -> Self {
-        Self { queue_storage, service_bus }
+        Self {
+            queue_storage,
+            service_bus,
+        }
     }
 
     /// The sender of a path; `None` where it is switched off.
@@ -27,6 +30,8 @@ impl Senders {
 
     /// The paths that are switched on.
     pub fn enabled(&self) -> impl Iterator<Item = &Arc<dyn MessageSender>> {
-        ProcessingPath::ALL.into_iter().filter_map(|path| self.for_path(path))
+        ProcessingPath::ALL
+            .into_iter()
+            .filter_map(|path| self.for_path(path))
     }
 }

@@ -57,27 +57,49 @@ impl Controller {
     /// The body or a parameter is not allowed; the job type is unknown; Service Bus is switched off; the database
     /// failed. A queue that cannot be reached is no error: the job is stored and its message sent later.
     pub async fn submit(&self, job_type: &str, body: &[u8]) -> Result<Submission, ControllerError> {
-        let definition = self.0.catalog.get(job_type).ok_or_else(|| ControllerError::UnknownJobType {
-            job_type: job_type.chars().take(80).collect(),
-            known: self.0.catalog.names(),
-        })?;
+        let definition = self
+            .0
+            .catalog
+            .get(job_type)
+            .ok_or_else(|| ControllerError::UnknownJobType {
+                job_type: job_type.chars().take(80).collect(),
+                known: self.0.catalog.names(),
+            })?;
         let (parameters, path) = checked(definition.as_ref(), object(body)?)?;
-        let stages = definition.stages(&parameters).map_err(|error| ControllerError::BadBody(error.to_string()))?;
-        let total_stages = u8::try_from(stages.len()).ok().and_then(|count| Stage::try_from(count).ok());
+        let stages = definition
+            .stages(&parameters)
+            .map_err(|error| ControllerError::BadBody(error.to_string()))?;
+        let total_stages = u8::try_from(stages.len())
+            .ok()
+            .and_then(|count| Stage::try_from(count).ok());
         let total_stages = total_stages.ok_or_else(|| {
             ControllerError::BadBody(format!(
                 "{job_type} has {} stages with these parameters; 1 to 100 are allowed",
                 stages.len()
             ))
         })?;
-        let sender = self.0.senders.for_path(path).ok_or(ControllerError::ServiceBusDisabled)?;
+        let sender = self
+            .0
+            .senders
+            .for_path(path)
+            .ok_or(ControllerError::ServiceBusDisabled)?;
 
         let job_id = JobId::derive(job_type, &parameters);
         let mut stored = String::new();
         // A string refuses nothing.
         let _ = write_canonical_object(&parameters, &mut stored);
-        let job = NewJob { job_id: &job_id, job_type, total_stages, parameters: &stored, path };
-        let is_new = self.0.database.insert_job(job, self.0.timing.send_grace.as_secs_f64()).await?;
+        let job = NewJob {
+            job_id: &job_id,
+            job_type,
+            total_stages,
+            parameters: &stored,
+            path,
+        };
+        let is_new = self
+            .0
+            .database
+            .insert_job(job, self.0.timing.send_grace.as_secs_f64())
+            .await?;
 
         let mut submission = Submission {
             job_id,
@@ -103,11 +125,18 @@ impl Controller {
     }
 
     async fn queue(&self, submission: &mut Submission, parameters: &str) -> Result<(), ControllerError> {
-        let key = StageKey { job_id: submission.job_id, stage: Stage::FIRST };
+        let key = StageKey {
+            job_id: submission.job_id,
+            stage: Stage::FIRST,
+        };
         let parameters: &RawValue =
             serde_json::from_str(parameters).map_err(|error| ControllerError::BadBody(error.to_string()))?;
         let path = submission.queue_info.processing_path;
-        match self.0.send_job_message(&key, 0, &submission.job_type, parameters, path).await {
+        match self
+            .0
+            .send_job_message(&key, 0, &submission.job_type, parameters, path)
+            .await
+        {
             Ok(message) => {
                 submission.queue_info.queued = true;
                 submission.queue_info.message_id = Some(message.message_id);
@@ -136,7 +165,9 @@ impl Controller {
 
 fn object(body: &[u8]) -> Result<Map<String, Value>, ControllerError> {
     let bad = |problem: String| {
-        Err(ControllerError::BadBody(format!("{problem}; send the parameters as a JSON object: {{\"n\": 10}}")))
+        Err(ControllerError::BadBody(format!(
+            "{problem}; send the parameters as a JSON object: {{\"n\": 10}}"
+        )))
     };
     let Ok(text) = std::str::from_utf8(body) else {
         return bad("the body is not UTF-8".to_owned());
@@ -162,16 +193,26 @@ fn checked(
     for field in ["dataset_id", "resource_id", "version_id"] {
         fields.optional(field, "text", Value::is_string);
     }
-    fields.optional("system", "text, true or false", |value| value.is_string() || value.is_boolean());
+    fields.optional("system", "text, true or false", |value| {
+        value.is_string() || value.is_boolean()
+    });
     let use_service_bus = match definition.prescribed_path() {
         Some(path) => {
             let prescribed = path == ProcessingPath::ServiceBus;
-            fields.prescribe("use_service_bus", Value::Bool(prescribed), "since the job type prescribes its path");
+            fields.prescribe(
+                "use_service_bus",
+                Value::Bool(prescribed),
+                "since the job type prescribes its path",
+            );
             prescribed
         }
         None => fields.flag_or("use_service_bus", false),
     };
     definition.check(&mut fields);
-    let path = if use_service_bus { ProcessingPath::ServiceBus } else { ProcessingPath::QueueStorage };
+    let path = if use_service_bus {
+        ProcessingPath::ServiceBus
+    } else {
+        ProcessingPath::QueueStorage
+    };
     Ok((fields.finish().map_err(ControllerError::BadParameters)?, path))
 }

@@ -25,12 +25,18 @@ pub(super) struct StageFold {
 
 impl StageFold {
     pub(super) fn new(fold: Option<Box<dyn Fold>>) -> Self {
-        Self { fold, samples: Vec::new(), errors: Vec::new(), latencies: Vec::new() }
+        Self {
+            fold,
+            samples: Vec::new(),
+            errors: Vec::new(),
+            latencies: Vec::new(),
+        }
     }
 
     pub(super) fn add(&mut self, task: TaskResult) {
         if let Some(latency) = task.latency_us {
-            self.latencies.push(u32::try_from(latency.max(0)).unwrap_or(u32::MAX));
+            self.latencies
+                .push(u32::try_from(latency.max(0)).unwrap_or(u32::MAX));
         }
         match (task.status, task.result) {
             (TaskStatus::Completed, Some(result)) => {
@@ -39,12 +45,19 @@ impl StageFold {
                 }
                 // Places in the plan begin at 0, so these are its first tasks.
                 if task.ordinal < SAMPLES {
-                    self.samples.push((task.ordinal, sample(&task.task_index, &result)));
+                    self.samples
+                        .push((task.ordinal, sample(&task.task_index, &result)));
                 }
             }
             (TaskStatus::Failed, _) if self.errors.len() < ERRORS => {
-                let error: String = task.error.unwrap_or_default().chars().take(LONGEST_ERROR).collect();
-                self.errors.push(json!({ "task_index": task.task_index, "error": error }));
+                let error: String = task
+                    .error
+                    .unwrap_or_default()
+                    .chars()
+                    .take(LONGEST_ERROR)
+                    .collect();
+                self.errors
+                    .push(json!({ "task_index": task.task_index, "error": error }));
             }
             _ => {}
         }
@@ -84,7 +97,9 @@ fn sample(index: &str, result: &RawValue) -> Value {
 /// Nearest rank, in milliseconds; null where there is nothing to rank.
 fn percentile(sorted_us: &[u32], percent: usize) -> Value {
     let rank = (sorted_us.len() * percent).div_ceil(100).saturating_sub(1);
-    sorted_us.get(rank).map_or(Value::Null, |us| Value::from(round(f64::from(*us) / 1000.0)))
+    sorted_us
+        .get(rank)
+        .map_or(Value::Null, |us| Value::from(round(f64::from(*us) / 1000.0)))
 }
 
 fn round(number: f64) -> f64 {

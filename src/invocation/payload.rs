@@ -88,7 +88,10 @@ pub fn messages(body: &[u8], binding: &'static str) -> Result<Messages, Invocati
             Unwrapped::Array(items) => many(items, binding),
         },
         object @ Value::Object(_) => Ok(Messages::One(MessageText(object.to_string()))),
-        other => Err(InvocationError::BadBinding { binding, found: other.to_string() }),
+        other => Err(InvocationError::BadBinding {
+            binding,
+            found: other.to_string(),
+        }),
     }
 }
 
@@ -98,17 +101,23 @@ pub fn messages(body: &[u8], binding: &'static str) -> Result<Messages, Invocati
 /// The body is no invocation, or describes no request.
 pub fn http_request(body: &[u8]) -> Result<HttpRequestData, InvocationError> {
     let request = bound(body, "req")?;
-    serde_json::from_value(request)
-        .map_err(|error| InvocationError::NotAnInvocation { detail: format!("Data.req: {error}") })
+    serde_json::from_value(request).map_err(|error| InvocationError::NotAnInvocation {
+        detail: format!("Data.req: {error}"),
+    })
 }
 
 fn bound(body: &[u8], binding: &'static str) -> Result<Value, InvocationError> {
-    let mut invocation: Invocation = serde_json::from_slice(body)
-        .map_err(|error| InvocationError::NotAnInvocation { detail: error.to_string() })?;
-    invocation.data.remove(binding).ok_or_else(|| InvocationError::NoBinding {
-        binding,
-        present: invocation.data.keys().take(10).cloned().collect(),
-    })
+    let mut invocation: Invocation =
+        serde_json::from_slice(body).map_err(|error| InvocationError::NotAnInvocation {
+            detail: error.to_string(),
+        })?;
+    invocation
+        .data
+        .remove(binding)
+        .ok_or_else(|| InvocationError::NoBinding {
+            binding,
+            present: invocation.data.keys().take(10).cloned().collect(),
+        })
 }
 
 fn many(items: Vec<Value>, binding: &'static str) -> Result<Messages, InvocationError> {
@@ -119,7 +128,10 @@ fn many(items: Vec<Value>, binding: &'static str) -> Result<Messages, Invocation
             Unwrapped::Array(items) => Ok(MessageText(Value::Array(items).to_string())),
         },
         object @ Value::Object(_) => Ok(MessageText(object.to_string())),
-        other => Err(InvocationError::BadBinding { binding, found: other.to_string() }),
+        other => Err(InvocationError::BadBinding {
+            binding,
+            found: other.to_string(),
+        }),
     });
     Ok(Messages::Many(texts.collect::<Result<_, _>>()?))
 }

@@ -5,9 +5,7 @@ use std::{fmt::Debug, sync::Arc};
 use async_trait::async_trait;
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{
-    Fields, Fold, HelloWorld, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskError,
-};
+use super::{Fields, Fold, HelloWorld, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskError};
 use crate::model::{ProcessingPath, Stage};
 
 /// All job types that this binary knows.
@@ -19,7 +17,12 @@ pub struct Catalog {
 impl Catalog {
     /// The job types of the deployed binary: add yours here.
     pub fn standard() -> Self {
-        Self { job_types: vec![Arc::new(HelloWorld::over_either()), Arc::new(HelloWorld::over_service_bus())] }
+        Self {
+            job_types: vec![
+                Arc::new(HelloWorld::over_either()),
+                Arc::new(HelloWorld::over_service_bus()),
+            ],
+        }
     }
 
     /// The same with one more, for tests and for applications that bring their own.
@@ -100,6 +103,7 @@ impl<J: JobType> DynJobType for J {
 }
 
 fn typed<J: JobType>(parameters: &Map<String, Value>) -> Result<J::Parameters, PlanError> {
-    serde::Deserialize::deserialize(parameters)
-        .map_err(|error: serde_json::Error| PlanError(format!("the job's parameters do not fit its type: {error}")))
+    serde::Deserialize::deserialize(parameters).map_err(|error: serde_json::Error| {
+        PlanError(format!("the job's parameters do not fit its type: {error}"))
+    })
 }

@@ -20,7 +20,11 @@ pub struct FieldProblem {
 
 impl std::fmt::Display for FieldProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { field, value, allowed } = self;
+        let Self {
+            field,
+            value,
+            allowed,
+        } = self;
         match value {
             None => write!(f, "{field} is missing: {allowed}"),
             Some(value) => write!(f, "{field} must be {allowed}, not {}", shortened(value)),
@@ -49,7 +53,10 @@ pub struct Fields {
 impl Fields {
     /// Starts with what was submitted.
     pub fn new(submitted: Map<String, Value>) -> Self {
-        Self { accepted: submitted, problems: Vec::new() }
+        Self {
+            accepted: submitted,
+            problems: Vec::new(),
+        }
     }
 
     /// A whole number within `allowed`; it must be given.
@@ -138,6 +145,10 @@ impl Fields {
     /// # Errors
     /// Everything that the readers noted.
     pub fn finish(self) -> Result<Map<String, Value>, Vec<FieldProblem>> {
-        if self.problems.is_empty() { Ok(self.accepted) } else { Err(self.problems) }
+        if self.problems.is_empty() {
+            Ok(self.accepted)
+        } else {
+            Err(self.problems)
+        }
     }
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    CountFold, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskDefinition, TaskError,
-    to_json,
+    CountFold, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskDefinition,
+    TaskError, to_json,
 };
 use crate::model::{ProcessingPath, Stage, TaskIndex};
 
@@ -60,12 +60,18 @@ struct Reply {
 impl HelloWorld {
     /// `hello_world`: `use_service_bus` chooses the path.
     pub fn over_either() -> Self {
-        Self { name: "hello_world", path: None }
+        Self {
+            name: "hello_world",
+            path: None,
+        }
     }
 
     /// `sb_hello_world`.
     pub fn over_service_bus() -> Self {
-        Self { name: "sb_hello_world", path: Some(ProcessingPath::ServiceBus) }
+        Self {
+            name: "sb_hello_world",
+            path: Some(ProcessingPath::ServiceBus),
+        }
     }
 }
 
@@ -103,13 +109,21 @@ impl JobType for HelloWorld {
     async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError> {
         match task.task_type {
             GREETING => {
-                let GreetingTask { task_number, message, .. } = task.parameters()?;
-                Ok(to_json(&Greeting { greeting: message, task_number })?)
+                let GreetingTask {
+                    task_number, message, ..
+                } = task.parameters()?;
+                Ok(to_json(&Greeting {
+                    greeting: message,
+                    task_number,
+                })?)
             }
             REPLY => {
                 let ReplyTask { task_number, .. } = task.parameters()?;
                 let Greeting { greeting, .. } = task.predecessor()?;
-                Ok(to_json(&Reply { reply: format!("Reply to \"{greeting}\""), task_number })?)
+                Ok(to_json(&Reply {
+                    reply: format!("Reply to \"{greeting}\""),
+                    task_number,
+                })?)
             }
             unknown => Err(TaskError(format!(
                 "{} has no task type {unknown:?}; it has {GREETING:?} and {REPLY:?}",
@@ -119,7 +133,11 @@ impl JobType for HelloWorld {
     }
 
     fn fold(&self, stage: Stage) -> Box<dyn Fold> {
-        Box::new(CountFold::new(if stage == Stage::FIRST { "greetings" } else { "replies" }))
+        Box::new(CountFold::new(if stage == Stage::FIRST {
+            "greetings"
+        } else {
+            "replies"
+        }))
     }
 }
 
@@ -141,7 +159,10 @@ fn reply_task(number: u64) -> Result<TaskDefinition, PlanError> {
     let task_index = format!("reply-{number}");
     Ok(TaskDefinition {
         index: index(&task_index)?,
-        parameters: to_json(&ReplyTask { task_index, task_number: number })?,
+        parameters: to_json(&ReplyTask {
+            task_index,
+            task_number: number,
+        })?,
         predecessor: Some(index(&format!("greet-{number}"))?),
     })
 }

@@ -73,8 +73,12 @@ impl Task<'_> {
     /// # Errors
     /// The parameters do not fit the type: says where.
     pub fn parameters<T: DeserializeOwned>(&self) -> Result<T, TaskError> {
-        serde_json::from_str(self.parameters.get())
-            .map_err(|error| TaskError(format!("the parameters of a {} task do not fit: {error}", self.task_type)))
+        serde_json::from_str(self.parameters.get()).map_err(|error| {
+            TaskError(format!(
+                "the parameters of a {} task do not fit: {error}",
+                self.task_type
+            ))
+        })
     }
 
     /// The predecessor's result as the handler's own type.
@@ -82,11 +86,17 @@ impl Task<'_> {
     /// # Errors
     /// There is none, or it does not fit the type.
     pub fn predecessor<T: DeserializeOwned>(&self) -> Result<T, TaskError> {
-        let result = self
-            .predecessor_result
-            .ok_or_else(|| TaskError(format!("a {} task needs its predecessor's result", self.task_type)))?;
+        let result = self.predecessor_result.ok_or_else(|| {
+            TaskError(format!(
+                "a {} task needs its predecessor's result",
+                self.task_type
+            ))
+        })?;
         serde_json::from_str(result.get()).map_err(|error| {
-            TaskError(format!("the predecessor's result does not fit a {} task: {error}", self.task_type))
+            TaskError(format!(
+                "the predecessor's result does not fit a {} task: {error}",
+                self.task_type
+            ))
         })
     }
 }

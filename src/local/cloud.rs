@@ -102,7 +102,10 @@ impl LocalCloud {
     /// A part did not start; those that did are stopped.
     pub async fn start(options: CloudOptions) -> Result<Self, CloudError> {
         let data = options.data;
-        let data_error = |error| CloudError::Data { folder: data.clone(), error };
+        let data_error = |error| CloudError::Data {
+            folder: data.clone(),
+            error,
+        };
         fs::create_dir_all(&data).map_err(data_error)?;
         let lock = fs::File::create(data.join("lock")).map_err(data_error)?;
         if lock.try_lock().is_err() {
@@ -111,9 +114,15 @@ impl LocalCloud {
         let storage = StorageQueues::new();
         let service_bus = ServiceBus::new();
         let (storage_faults, service_bus_faults) = (Faults::default(), Faults::default());
-        let account = StorageAccount { name: DEVELOPMENT_ACCOUNT.to_owned(), key: DEVELOPMENT_KEY.to_owned() };
+        let account = StorageAccount {
+            name: DEVELOPMENT_ACCOUNT.to_owned(),
+            key: DEVELOPMENT_KEY.to_owned(),
+        };
         let key = Uuid::new_v4().simple().to_string();
-        let access = ServiceBusAccess { key_name: SERVICE_BUS_KEY_NAME.to_owned(), key: key.clone() };
+        let access = ServiceBusAccess {
+            key_name: SERVICE_BUS_KEY_NAME.to_owned(),
+            key: key.clone(),
+        };
         let storage_router = storage_queue::router(storage.clone(), account, storage_faults.clone());
         let bus_router = service_bus::router(service_bus.clone(), access, service_bus_faults.clone());
         let endpoints = [
@@ -261,7 +270,11 @@ fn create_queues(settings: &BTreeMap<String, String>, storage: &StorageQueues, s
             storage.create_queue(queue);
         }
     }
-    for name in ["SERVICE_BUS_JOB_QUEUE", "SERVICE_BUS_TASK_QUEUE", "SERVICE_BUS_POISON_QUEUE"] {
+    for name in [
+        "SERVICE_BUS_JOB_QUEUE",
+        "SERVICE_BUS_TASK_QUEUE",
+        "SERVICE_BUS_POISON_QUEUE",
+    ] {
         if let Some(queue) = settings.get(name) {
             service_bus.create_queue(queue, QueueOptions::default());
         }

@@ -90,7 +90,11 @@ pub struct PathReport {
 /// # Errors
 /// The local cloud did not start, or a job did not complete.
 pub async fn demo(options: DemoOptions) -> Result<DemoReport, DemoError> {
-    let database = if options.cloud.database_url.is_some() { "server" } else { "embedded" };
+    let database = if options.cloud.database_url.is_some() {
+        "server"
+    } else {
+        "embedded"
+    };
     let cloud = LocalCloud::start(options.cloud.clone()).await?;
     let mut paths = Vec::new();
     let mut failure = None;
@@ -105,13 +109,24 @@ pub async fn demo(options: DemoOptions) -> Result<DemoReport, DemoError> {
     }
     cloud.stop().await?;
     match failure {
-        None => Ok(DemoReport { n: options.n, database, paths }),
+        None => Ok(DemoReport {
+            n: options.n,
+            database,
+            paths,
+        }),
         Some(error) => Err(error),
     }
 }
 
-async fn run(cloud: &LocalCloud, path: ProcessingPath, options: &DemoOptions) -> Result<PathReport, DemoError> {
-    let client = reqwest::Client::builder().no_proxy().build().map_err(|error| api("client", &error))?;
+async fn run(
+    cloud: &LocalCloud,
+    path: ProcessingPath,
+    options: &DemoOptions,
+) -> Result<PathReport, DemoError> {
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .map_err(|error| api("client", &error))?;
     let before = messages_sent(cloud, path);
     let body = json!({ "n": options.n, "use_service_bus": path == ProcessingPath::ServiceBus });
     let url = format!("{}/api/jobs/submit/hello_world", cloud.base_url());
@@ -131,11 +146,19 @@ async fn run(cloud: &LocalCloud, path: ProcessingPath, options: &DemoOptions) ->
             }
             ended @ ("failed" | "cancelled") => {
                 let detail = text(&status, "/errorDetails");
-                return Err(DemoError::Job { path, status: ended.to_owned(), detail });
+                return Err(DemoError::Job {
+                    path,
+                    status: ended.to_owned(),
+                    detail,
+                });
             }
             running if began.elapsed() > options.timeout => {
                 let detail = format!("not completed after {} s", options.timeout.as_secs());
-                return Err(DemoError::Job { path, status: running.to_owned(), detail });
+                return Err(DemoError::Job {
+                    path,
+                    status: running.to_owned(),
+                    detail,
+                });
             }
             _ => tokio::time::sleep(Duration::from_millis(100)).await,
         }
@@ -150,14 +173,19 @@ fn messages_sent(cloud: &LocalCloud, path: ProcessingPath) -> u64 {
 }
 
 fn api(what: &'static str, detail: &dyn std::fmt::Display) -> DemoError {
-    DemoError::Api { what, detail: detail.to_string() }
+    DemoError::Api {
+        what,
+        detail: detail.to_string(),
+    }
 }
 
 async fn answer(what: &'static str, request: reqwest::RequestBuilder) -> Result<Value, DemoError> {
     // The handler answers 503 while the database is being made.
     let mut tries = 0;
     loop {
-        let Some(request) = request.try_clone() else { return Err(api(what, &"the request cannot be repeated")) };
+        let Some(request) = request.try_clone() else {
+            return Err(api(what, &"the request cannot be repeated"));
+        };
         let response = request.send().await.map_err(|error| api(what, &error))?;
         let status = response.status();
         let body = response.text().await.map_err(|error| api(what, &error))?;
@@ -174,7 +202,11 @@ async fn answer(what: &'static str, request: reqwest::RequestBuilder) -> Result<
 }
 
 fn text(value: &Value, pointer: &str) -> String {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn report(path: ProcessingPath, job_id: String, status: &Value, messages: u64) -> PathReport {
@@ -183,7 +215,10 @@ fn report(path: ProcessingPath, job_id: String, status: &Value, messages: u64) -
         (Some(began), Some(ended)) => (ended - began).as_seconds_f64(),
         _ => 0.0,
     };
-    let tasks = status.pointer("/resultData/completed_tasks").and_then(Value::as_u64).unwrap_or_default();
+    let tasks = status
+        .pointer("/resultData/completed_tasks")
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
     let latencies = |name: &str| {
         let stages = status.pointer("/stageResults").and_then(Value::as_object);
         stages
@@ -199,7 +234,11 @@ fn report(path: ProcessingPath, job_id: String, status: &Value, messages: u64) -
         tasks,
         messages,
         seconds,
-        tasks_per_second: if seconds > 0.0 { (tasks as f64 / seconds).round() } else { 0.0 },
+        tasks_per_second: if seconds > 0.0 {
+            (tasks as f64 / seconds).round()
+        } else {
+            0.0
+        },
         p50_ms: latencies("p50"),
         p95_ms: latencies("p95"),
     }

@@ -7,7 +7,9 @@ use serde_json::{Map, Number, Value};
 
 /// An integer that neither `i64` nor `u64` holds. Read as a float it would hash to another job.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{literal} is out of range: whole numbers from -9223372036854775808 to 18446744073709551615 are allowed")]
+#[error(
+    "{literal} is out of range: whole numbers from -9223372036854775808 to 18446744073709551615 are allowed"
+)]
 pub struct WideInteger {
     /// The number as it was written, shortened.
     pub literal: String,
@@ -88,7 +90,11 @@ fn write_float(float: f64, out: &mut impl Write) -> fmt::Result {
     if (-4..16).contains(&power) {
         let plain = float.to_string();
         out.write_str(&plain)?;
-        return if plain.contains('.') { Ok(()) } else { out.write_str(".0") };
+        return if plain.contains('.') {
+            Ok(())
+        } else {
+            out.write_str(".0")
+        };
     }
     let sign = if power < 0 { '-' } else { '+' };
     write!(out, "{digits}e{sign}{:02}", power.unsigned_abs())
@@ -133,7 +139,9 @@ pub fn reject_wide_integers(json: &str) -> Result<(), WideInteger> {
                 let literal = &json[at..end];
                 let is_integer = !literal.contains(['.', 'e', 'E']);
                 if is_integer && literal.parse::<i64>().is_err() && literal.parse::<u64>().is_err() {
-                    return Err(WideInteger { literal: literal.chars().take(40).collect() });
+                    return Err(WideInteger {
+                        literal: literal.chars().take(40).collect(),
+                    });
                 }
                 at = end;
             }
@@ -191,7 +199,10 @@ mod tests {
 
     #[test]
     fn text_outside_ascii_is_escaped_as_utf_16() {
-        assert_eq!(canonical(r#""é\u007f\u0001\b\f🌍""#), "\"\\u00e9\u{7f}\\u0001\\b\\f\\ud83c\\udf0d\"");
+        assert_eq!(
+            canonical(r#""é\u007f\u0001\b\f🌍""#),
+            "\"\\u00e9\u{7f}\\u0001\\b\\f\\ud83c\\udf0d\""
+        );
     }
 
     #[test]

@@ -36,7 +36,11 @@ impl IdError {
             None => value,
             Some((end, _)) => format!("{}…", &value[..end]),
         };
-        Self { field, value, allowed }
+        Self {
+            field,
+            value,
+            allowed,
+        }
     }
 }
 
@@ -121,7 +125,9 @@ impl Serialize for JobId {
 
 impl<'de> Deserialize<'de> for JobId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        std::borrow::Cow::<'de, str>::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 
@@ -213,8 +219,16 @@ impl TaskId {
 
     /// The same for an index of any length: an id that would pass 100 characters ends in 8 digits of a hash.
     pub fn derive_from(job_id: &JobId, stage: Stage, index: &str) -> Self {
-        let safe: String =
-            index.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+        let safe: String = index
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || c == '-' {
+                    c
+                } else {
+                    '-'
+                }
+            })
+            .collect();
         let id = format!("{}-s{stage}-{safe}", job_id.prefix());
         if id.len() <= 100 {
             return Self(id.into());
@@ -269,7 +283,11 @@ pub struct BatchId {
 impl BatchId {
     /// The k-th batch of a stage.
     pub fn new(job_id: &JobId, stage: Stage, number: u32) -> Self {
-        Self { job_id: *job_id, stage, number }
+        Self {
+            job_id: *job_id,
+            stage,
+            number,
+        }
     }
 }
 

@@ -130,7 +130,11 @@ fn bad(field: &'static str, value: &Value, allowed: &'static str) -> MessageErro
         None => text,
         Some((end, _)) => format!("{}…", &text[..end]),
     };
-    MessageError::BadField { field, value, allowed }
+    MessageError::BadField {
+        field,
+        value,
+        allowed,
+    }
 }
 
 struct Fields(Map<String, Value>);
@@ -139,8 +143,12 @@ impl Fields {
     fn parse(text: &str) -> Result<Self, MessageError> {
         match serde_json::from_str(text) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
-            Ok(other) => Err(MessageError::NotAnObject { found: kind_of(&other) }),
-            Err(error) => Err(MessageError::NotJson { detail: error.to_string() }),
+            Ok(other) => Err(MessageError::NotAnObject {
+                found: kind_of(&other),
+            }),
+            Err(error) => Err(MessageError::NotJson {
+                detail: error.to_string(),
+            }),
         }
     }
 
@@ -151,11 +159,16 @@ impl Fields {
 
     fn job_id(&self, field: &'static str) -> Result<JobId, MessageError> {
         let value = self.get(field).ok_or(missing(field, JOB_ID))?;
-        value.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| bad(field, value, JOB_ID))
+        value
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| bad(field, value, JOB_ID))
     }
 
     fn task_id(&self, field: &'static str) -> Result<Option<TaskId>, MessageError> {
-        let Some(value) = self.get(field) else { return Ok(None) };
+        let Some(value) = self.get(field) else {
+            return Ok(None);
+        };
         let id = value.as_str().and_then(|text| TaskId::try_from(text).ok());
         id.map(Some).ok_or_else(|| bad(field, value, TASK_ID))
     }
@@ -171,7 +184,9 @@ impl Fields {
     fn stage(&self) -> Result<Stage, MessageError> {
         let value = self.get("stage").ok_or(missing("stage", STAGE))?;
         let number = value.as_u64().and_then(|number| u8::try_from(number).ok());
-        number.and_then(|number| Stage::try_from(number).ok()).ok_or_else(|| bad("stage", value, STAGE))
+        number
+            .and_then(|number| Stage::try_from(number).ok())
+            .ok_or_else(|| bad("stage", value, STAGE))
     }
 
     fn task_index(&self) -> Result<(), MessageError> {

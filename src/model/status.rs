@@ -146,11 +146,17 @@ mod tests {
     use super::*;
 
     fn job_table() -> Vec<String> {
-        JobStatus::ALL.iter().map(|to| format!("{to} <- {}", JobStatus::sources(*to).join(" "))).collect()
+        JobStatus::ALL
+            .iter()
+            .map(|to| format!("{to} <- {}", JobStatus::sources(*to).join(" ")))
+            .collect()
     }
 
     fn task_table() -> Vec<String> {
-        TaskStatus::ALL.iter().map(|to| format!("{to} <- {}", TaskStatus::sources(*to).join(" "))).collect()
+        TaskStatus::ALL
+            .iter()
+            .map(|to| format!("{to} <- {}", TaskStatus::sources(*to).join(" ")))
+            .collect()
     }
 
     #[test]
@@ -186,10 +192,16 @@ mod tests {
     #[test]
     fn nothing_leaves_a_terminal_state() {
         for from in JobStatus::ALL.iter().filter(|status| status.is_terminal()) {
-            assert!(JobStatus::ALL.iter().all(|to| from.transition(*to).is_err()), "{from}");
+            assert!(
+                JobStatus::ALL.iter().all(|to| from.transition(*to).is_err()),
+                "{from}"
+            );
         }
         for from in TaskStatus::ALL.iter().filter(|status| status.is_terminal()) {
-            assert!(TaskStatus::ALL.iter().all(|to| from.transition(*to).is_err()), "{from}");
+            assert!(
+                TaskStatus::ALL.iter().all(|to| from.transition(*to).is_err()),
+                "{from}"
+            );
         }
     }
 

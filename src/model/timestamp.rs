@@ -1,6 +1,9 @@
 //! Times as the Python app writes them: ISO 8601, microseconds, UTC without an offset.
 
-use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset, format_description::well_known::Iso8601, macros::format_description};
+use time::{
+    OffsetDateTime, PrimitiveDateTime, UtcOffset, format_description::well_known::Iso8601,
+    macros::format_description,
+};
 
 /// `2026-11-23T19:00:01.000000`, as in messages; always UTC.
 pub fn write_naive(time: OffsetDateTime) -> String {

@@ -20,7 +20,9 @@ pub fn pooled_client(timeout: Duration) -> Result<reqwest::Client, SendError> {
         .pool_idle_timeout(Duration::from_secs(60))
         .tcp_nodelay(true)
         .build()
-        .map_err(|error| SendError::Unavailable { detail: describe(&error) })
+        .map_err(|error| SendError::Unavailable {
+            detail: describe(&error),
+        })
 }
 
 /// HMAC-SHA256 in base64.

@@ -122,11 +122,7 @@ pub trait MessageSender: Debug + Send + Sync {
 
     /// Sends all of `messages`, cut into the transport's batches. Retries what is worth retrying; never
     /// fails as a whole: what could not be sent is in the report. The same messages may be given again.
-    async fn batch_send_messages(
-        &self,
-        role: QueueRole,
-        messages: &[OutgoingMessage],
-    ) -> BatchSendReport;
+    async fn batch_send_messages(&self, role: QueueRole, messages: &[OutgoingMessage]) -> BatchSendReport;
 
     /// Whether the queue can be reached and exists, for `health`. Stores nothing.
     ///

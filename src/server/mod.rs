@@ -10,7 +10,9 @@ use crate::{
     controller::{Controller, Senders},
     jobs::Catalog,
     repositories::{
-        postgres::Database, sender::{MessageSender, SendError}, service_bus::create_service_bus_repository,
+        postgres::Database,
+        sender::{MessageSender, SendError},
+        service_bus::create_service_bus_repository,
         storage_queue::create_queue_repository,
     },
     triggers::{self, App},
@@ -47,17 +49,25 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
     // The host waits for an answer on the port: bind before anything that may take time.
     let listener = TcpListener::bind(settings.listen)
         .await
-        .map_err(|error| ServeError::Listen { address: settings.listen, error })?;
+        .map_err(|error| ServeError::Listen {
+            address: settings.listen,
+            error,
+        })?;
     let database = Database::new(&settings.database);
     database.migrate_in_background();
     let queue_storage: Arc<dyn MessageSender> = create_queue_repository(settings.storage)?;
     let service_bus = settings
         .service_bus
-        .map(|settings| create_service_bus_repository(settings).map(|sender| sender as Arc<dyn MessageSender>))
+        .map(|settings| {
+            create_service_bus_repository(settings).map(|sender| sender as Arc<dyn MessageSender>)
+        })
         .transpose()?;
     let senders = Senders::new(queue_storage, service_bus);
     let controller = Controller::new(catalog, database.clone(), senders, settings.timing);
-    let app = App { controller, environment: Arc::from(settings.environment) };
+    let app = App {
+        controller,
+        environment: Arc::from(settings.environment),
+    };
     tracing::info!(address = %settings.listen, "lastlight listens");
     axum::serve(listener, triggers::router(app))
         .with_graceful_shutdown(asked_to_stop(settings.exit_with_parent))

@@ -40,7 +40,11 @@ async fn job(app: &App, text: &MessageText) -> Result<(), ControllerError> {
 pub(super) async fn tasks(app: &App, path: ProcessingPath, body: &[u8]) -> Result<Response, ApiError> {
     let texts = texts(body)?;
     let decoded: Vec<_> = texts.iter().map(|text| TaskReference::decode(&text.0)).collect();
-    let messages: Vec<TaskReference> = decoded.iter().filter_map(|message| message.as_ref().ok()).cloned().collect();
+    let messages: Vec<TaskReference> = decoded
+        .iter()
+        .filter_map(|message| message.as_ref().ok())
+        .cloned()
+        .collect();
     let mut delivered = app.controller.process_task_messages(messages).await.into_iter();
     let results: Vec<Result<(), ControllerError>> = decoded
         .into_iter()

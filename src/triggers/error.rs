@@ -23,7 +23,12 @@ pub struct ApiError {
 impl ApiError {
     /// `error`: what kind, in a few words; `message`: what happened and what to do.
     pub fn new(status: StatusCode, error: &'static str, message: impl Into<String>) -> Self {
-        Self { status, error, message: message.into(), details: None }
+        Self {
+            status,
+            error,
+            message: message.into(),
+            details: None,
+        }
     }
 }
 
@@ -61,7 +66,12 @@ impl From<ControllerError> for ApiError {
         } else {
             message
         };
-        Self { status, error: kind, message, details }
+        Self {
+            status,
+            error: kind,
+            message,
+            details,
+        }
     }
 }
 
@@ -76,7 +86,11 @@ impl From<BytesRejection> for ApiError {
                 ),
             );
         }
-        Self::new(StatusCode::BAD_REQUEST, "bad request", format!("the body cannot be read: {rejection}"))
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "bad request",
+            format!("the body cannot be read: {rejection}"),
+        )
     }
 }
 
@@ -88,7 +102,9 @@ impl IntoResponse for ApiError {
         }
         let mut response = answer(self.status, body);
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
         response
     }

@@ -7,7 +7,11 @@ use super::{App, answer};
 
 pub(super) async fn handle(State(app): State<App>) -> Response {
     let health = app.controller.health().await;
-    let status = if health.errors.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if health.errors.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     answer(
         status,
         json!({

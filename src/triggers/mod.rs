@@ -70,7 +70,9 @@ pub fn router(app: App) -> Router {
         .route("/{function}", any(not_forwarded::handle))
         .layer(DefaultBodyLimit::max(LARGEST_INVOCATION))
         .with_state(api.clone());
-    api.merge(functions).merge(described).layer(middleware::from_fn(with_request_id))
+    api.merge(functions)
+        .merge(described)
+        .layer(middleware::from_fn(with_request_id))
 }
 
 /// The host takes any answer on `/` for "ready".
@@ -118,7 +120,10 @@ fn stamped(mut body: Value) -> Value {
     if let Value::Object(fields) = &mut body {
         let id = REQUEST_ID.try_with(|id| id.to_string()).unwrap_or_default();
         fields.insert("request_id".to_owned(), Value::String(id));
-        fields.insert("timestamp".to_owned(), Value::String(timestamp::write(OffsetDateTime::now_utc())));
+        fields.insert(
+            "timestamp".to_owned(),
+            Value::String(timestamp::write(OffsetDateTime::now_utc())),
+        );
     }
     body
 }

@@ -26,7 +26,11 @@ pub(super) async fn handle(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     if !HTTP_FUNCTIONS.contains(&function.as_str()) {
-        return Err(ApiError::new(StatusCode::NOT_FOUND, "not found", format!("there is no function {function:?}")));
+        return Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            "not found",
+            format!("there is no function {function:?}"),
+        ));
     }
     if method != Method::POST {
         return Err(ApiError::new(
@@ -37,7 +41,11 @@ pub(super) async fn handle(
     }
     let described = invocation::http_request(&body?).map_err(ControllerError::from)?;
     let request = request(described).map_err(|problem| {
-        ApiError::new(StatusCode::BAD_REQUEST, "bad invocation", format!("Data.req is no request: {problem}"))
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "bad invocation",
+            format!("Data.req is no request: {problem}"),
+        )
     })?;
     let response = match api.oneshot(request).await {
         Ok(response) => response,
@@ -45,7 +53,11 @@ pub(super) async fn handle(
     };
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.map_err(|error| {
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error", error.to_string())
+        ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal error",
+            error.to_string(),
+        )
     })?;
     Ok(invocation::http_answer(parts.status, &parts.headers, &body))
 }
@@ -66,7 +78,10 @@ fn request(described: HttpRequestData) -> Result<Request, String> {
         .method(described.method.as_str())
         .uri(target.parse::<Uri>().map_err(|error| error.to_string())?);
     for (name, values) in &described.headers {
-        let first = values.as_array().and_then(|values| values.first()).unwrap_or(values);
+        let first = values
+            .as_array()
+            .and_then(|values| values.first())
+            .unwrap_or(values);
         if let Some(value) = first.as_str()
             && !name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str())
         {

@@ -1,10 +1,17 @@
 //! Job messages from a Storage Queue: each starts a stage.
 
-use axum::{body::Bytes, extract::{State, rejection::BytesRejection}, response::Response};
+use axum::{
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+    response::Response,
+};
 
 use super::{ApiError, App, deliver};
 use crate::model::ProcessingPath;
 
-pub(super) async fn handle(State(app): State<App>, body: Result<Bytes, BytesRejection>) -> Result<Response, ApiError> {
+pub(super) async fn handle(
+    State(app): State<App>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
     deliver::jobs(&app, ProcessingPath::QueueStorage, &body?).await
 }

@@ -16,6 +16,7 @@ pub(super) async fn handle(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let submission = app.controller.submit(&job_type, &body?).await?;
-    let body = serde_json::to_value(submission).map_err(|error| ControllerError::BadBody(error.to_string()))?;
+    let body =
+        serde_json::to_value(submission).map_err(|error| ControllerError::BadBody(error.to_string()))?;
     Ok(answer(StatusCode::OK, body))
 }

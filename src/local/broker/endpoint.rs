@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Why an endpoint did not start.
 #[derive(Debug, thiserror::Error)]
-#[error("the local {service} cannot listen on {address}: {error}; choose another port, or stop what listens there")]
+#[error(
+    "the local {service} cannot listen on {address}: {error}; choose another port, or stop what listens there"
+)]
 pub struct EndpointError {
     /// Which service.
     pub service: &'static str,
@@ -33,12 +35,20 @@ impl Endpoint {
     /// The port cannot be had.
     pub async fn start(service: &'static str, port: u16, router: Router) -> Result<Self, EndpointError> {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let failed = |error| EndpointError { service, address, error };
+        let failed = |error| EndpointError {
+            service,
+            address,
+            error,
+        };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
-        let task = tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
+        let task = tokio::spawn(async move {
+            axum::serve(listener, router)
+                .with_graceful_shutdown(stopped)
+                .await
+        });
         Ok(Self { address, stop, task })
     }
 

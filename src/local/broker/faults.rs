@@ -99,7 +99,12 @@ impl Faults {
             state.credits -= cost;
         }
         let dice = state.random.f64();
-        let FaultPlan { throttled, unavailable, lost_answers, .. } = state.plan;
+        let FaultPlan {
+            throttled,
+            unavailable,
+            lost_answers,
+            ..
+        } = state.plan;
         if dice < throttled {
             Verdict::Throttle
         } else if dice < throttled + unavailable {

@@ -57,7 +57,9 @@ pub(super) fn write(
         for part in parts {
             file.write_all(&part.map_err(io::Error::other)?)?;
         }
-        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        file.into_inner()
+            .map_err(io::IntoInnerError::into_error)?
+            .sync_all()?;
         fs::rename(&next, path)
     };
     write_all().map_err(file_error)
@@ -80,11 +82,13 @@ pub(super) fn read<R: DeserializeOwned>(path: &Path, mut take: impl FnMut(R)) ->
         if file.read_until(b'\n', &mut text).map_err(file_error)? == 0 {
             break;
         }
-        take(serde_json::from_slice(&text).map_err(|source| SnapshotError::Malformed {
-            path: path.to_owned(),
-            line,
-            source,
-        })?);
+        take(
+            serde_json::from_slice(&text).map_err(|source| SnapshotError::Malformed {
+                path: path.to_owned(),
+                line,
+                source,
+            })?,
+        );
     }
     Ok(())
 }

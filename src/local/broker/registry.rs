@@ -11,10 +11,7 @@ use std::{
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
-use super::{
-    BrokerError, Clock,
-    clock::later,
-};
+use super::{BrokerError, Clock, clock::later};
 
 /// When a queue has a message to give out.
 pub(super) enum NextMessage {
@@ -82,7 +79,9 @@ pub(super) struct Registry<T> {
 
 impl<T> Default for Registry<T> {
     fn default() -> Self {
-        Self { queues: RwLock::default() }
+        Self {
+            queues: RwLock::default(),
+        }
     }
 }
 
@@ -122,7 +121,10 @@ impl<T> Registry<T> {
     /// All queues, by name.
     pub(super) fn all(&self) -> Vec<(String, Arc<Cell<T>>)> {
         let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
-        queues.iter().map(|(name, cell)| (name.clone(), cell.clone())).collect()
+        queues
+            .iter()
+            .map(|(name, cell)| (name.clone(), cell.clone()))
+            .collect()
     }
 }
 

@@ -192,7 +192,9 @@ struct HttpExtension {
 
 impl Default for HttpExtension {
     fn default() -> Self {
-        Self { route_prefix: "api".to_owned() }
+        Self {
+            route_prefix: "api".to_owned(),
+        }
     }
 }
 
@@ -236,20 +238,41 @@ impl FunctionApp {
     /// A file is missing or cannot be used.
     pub fn read(root: &Path, settings: &BTreeMap<String, String>) -> Result<Self, AppError> {
         let host_path = root.join("host.json");
-        let HostJson { version, function_timeout, custom_handler, extensions } = json(&host_path)?;
+        let HostJson {
+            version,
+            function_timeout,
+            custom_handler,
+            extensions,
+        } = json(&host_path)?;
         if version != "2.0" {
-            return Err(AppError { path: host_path, problem: format!("version is {version:?}; only \"2.0\" is known") });
+            return Err(AppError {
+                path: host_path,
+                problem: format!("version is {version:?}; only \"2.0\" is known"),
+            });
         }
         if !(1..=32).contains(&extensions.queues.batch_size) {
-            let problem = format!("extensions.queues.batchSize is {}; 1 to 32 are allowed", extensions.queues.batch_size);
-            return Err(AppError { path: host_path, problem });
+            let problem = format!(
+                "extensions.queues.batchSize is {}; 1 to 32 are allowed",
+                extensions.queues.batch_size
+            );
+            return Err(AppError {
+                path: host_path,
+                problem,
+            });
         }
         let mut functions = Vec::new();
-        let entries = fs::read_dir(root).map_err(|error| AppError { path: root.to_owned(), problem: error.to_string() })?;
+        let entries = fs::read_dir(root).map_err(|error| AppError {
+            path: root.to_owned(),
+            problem: error.to_string(),
+        })?;
         for entry in entries.flatten() {
             let path = entry.path().join("function.json");
             if path.is_file() {
-                functions.extend(function(&path, entry.file_name().to_string_lossy().into_owned(), settings)?);
+                functions.extend(function(
+                    &path,
+                    entry.file_name().to_string_lossy().into_owned(),
+                    settings,
+                )?);
             }
         }
         functions.sort_by(|a, b| a.name.cmp(&b.name));
@@ -268,34 +291,61 @@ impl FunctionApp {
 }
 
 fn json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, AppError> {
-    let failed = |problem: String| AppError { path: path.to_owned(), problem };
+    let failed = |problem: String| AppError {
+        path: path.to_owned(),
+        problem,
+    };
     let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| failed(error.to_string()))
 }
 
-fn function(path: &Path, name: String, settings: &BTreeMap<String, String>) -> Result<Option<Function>, AppError> {
+fn function(
+    path: &Path,
+    name: String,
+    settings: &BTreeMap<String, String>,
+) -> Result<Option<Function>, AppError> {
     let FunctionJson { disabled, bindings } = json(path)?;
     if disabled {
         return Ok(None);
     }
-    let failed = |problem: String| AppError { path: path.to_owned(), problem };
+    let failed = |problem: String| AppError {
+        path: path.to_owned(),
+        problem,
+    };
     let resolve = |text: &str| resolved(text, settings).map_err(failed);
     let mut triggers = Vec::new();
     for binding in bindings {
         triggers.push(match binding {
             BindingJson::Http {} => continue,
-            BindingJson::HttpTrigger { name: binding, route, methods } => Binding::Http {
+            BindingJson::HttpTrigger {
+                name: binding,
+                route,
+                methods,
+            } => Binding::Http {
                 binding,
                 route: resolve(route.as_deref().unwrap_or(&name))?,
                 methods: methods.iter().map(|method| method.to_ascii_uppercase()).collect(),
             },
-            BindingJson::QueueTrigger { name: binding, queue_name } => {
-                Binding::Queue { binding, queue: resolve(&queue_name)? }
-            }
-            BindingJson::ServiceBusTrigger { name: binding, queue_name, cardinality } => {
-                Binding::ServiceBus { binding, queue: resolve(&queue_name)?, cardinality }
-            }
-            BindingJson::TimerTrigger { name: binding, schedule } => {
+            BindingJson::QueueTrigger {
+                name: binding,
+                queue_name,
+            } => Binding::Queue {
+                binding,
+                queue: resolve(&queue_name)?,
+            },
+            BindingJson::ServiceBusTrigger {
+                name: binding,
+                queue_name,
+                cardinality,
+            } => Binding::ServiceBus {
+                binding,
+                queue: resolve(&queue_name)?,
+                cardinality,
+            },
+            BindingJson::TimerTrigger {
+                name: binding,
+                schedule,
+            } => {
                 let schedule = resolve(&schedule)?;
                 super::timer_trigger::parse(&schedule).map_err(failed)?;
                 Binding::Timer { binding, schedule }
@@ -304,7 +354,10 @@ fn function(path: &Path, name: String, settings: &BTreeMap<String, String>) -> R
     }
     match <[Binding; 1]>::try_from(triggers) {
         Ok([trigger]) => Ok(Some(Function { name, trigger })),
-        Err(triggers) => Err(failed(format!("it has {} triggers; a function has exactly one", triggers.len()))),
+        Err(triggers) => Err(failed(format!(
+            "it has {} triggers; a function has exactly one",
+            triggers.len()
+        ))),
     }
 }
 
@@ -317,7 +370,11 @@ fn resolved(text: &str, settings: &BTreeMap<String, String>) -> Result<String, S
             format!("%{name}% names a setting that is not set; set {name} (see local.settings.example.json)")
         })?;
         whole.push_str(value);
-        whole.push_str(parts.next().ok_or_else(|| format!("{text:?} has a % without its partner"))?);
+        whole.push_str(
+            parts
+                .next()
+                .ok_or_else(|| format!("{text:?} has a % without its partner"))?,
+        );
     }
     Ok(whole)
 }
@@ -330,9 +387,14 @@ fn time_span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::
             Some((days, clock)) => (days.parse::<u64>().ok()?, clock),
             None => (0, text.as_str()),
         };
-        let numbers: Vec<u64> = clock.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+        let numbers: Vec<u64> = clock
+            .split(':')
+            .map(|part| part.parse().ok())
+            .collect::<Option<_>>()?;
         match numbers[..] {
-            [hours, minutes, seconds] => Some(Duration::from_secs(days * 86_400 + hours * 3600 + minutes * 60 + seconds)),
+            [hours, minutes, seconds] => Some(Duration::from_secs(
+                days * 86_400 + hours * 3600 + minutes * 60 + seconds,
+            )),
             _ => None,
         }
     };

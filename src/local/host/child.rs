@@ -121,11 +121,17 @@ impl Child {
             HandlerCommand::Running { port: running } => {
                 port.store(*running, Ordering::Relaxed);
                 // The channel's sender goes with this function: nobody ever gives up on what it did not start.
-                return Ok(Self { port, pid, given_up, supervisor: None });
+                return Ok(Self {
+                    port,
+                    pid,
+                    given_up,
+                    supervisor: None,
+                });
             }
-            HandlerCommand::FromHostJson => {
-                (app.root.join(&app.executable), app.arguments.iter().map(OsString::from).collect())
-            }
+            HandlerCommand::FromHostJson => (
+                app.root.join(&app.executable),
+                app.arguments.iter().map(OsString::from).collect(),
+            ),
             HandlerCommand::Program { program, arguments } => (program.clone(), arguments.clone()),
         };
         let spec = Spec {
@@ -136,8 +142,19 @@ impl Child {
             log: options.log.clone(),
         };
         let started = spec.start_ready(&port, &pid).await?;
-        let supervisor = tokio::spawn(supervise(spec, started, Arc::clone(&port), Arc::clone(&pid), give_up));
-        Ok(Self { port, pid, given_up, supervisor: Some(supervisor) })
+        let supervisor = tokio::spawn(supervise(
+            spec,
+            started,
+            Arc::clone(&port),
+            Arc::clone(&pid),
+            give_up,
+        ));
+        Ok(Self {
+            port,
+            pid,
+            given_up,
+            supervisor: Some(supervisor),
+        })
     }
 
     /// Where the current process listens; changes with each restart.
@@ -197,7 +214,10 @@ async fn supervise(
         loop {
             if exit.code != Some(RESTART_CODE) {
                 crashes.push_back(Instant::now());
-                while crashes.front().is_some_and(|crash| crash.elapsed() > CRASH_WINDOW) {
+                while crashes
+                    .front()
+                    .is_some_and(|crash| crash.elapsed() > CRASH_WINDOW)
+                {
                     crashes.pop_front();
                 }
             }
@@ -220,20 +240,25 @@ async fn supervise(
 
 impl Spec {
     /// Starts a process and waits until it answers on `/`.
-    async fn start_ready(
-        &self,
-        port: &AtomicU16,
-        pid: &AtomicU32,
-    ) -> Result<Started, HandlerExit> {
-        let failed = |how: String| HandlerExit { how, last_lines: String::new(), code: None };
-        let free = free_port().await.map_err(|error| failed(format!("has no free port to listen on: {error}")))?;
+    async fn start_ready(&self, port: &AtomicU16, pid: &AtomicU32) -> Result<Started, HandlerExit> {
+        let failed = |how: String| HandlerExit {
+            how,
+            last_lines: String::new(),
+            code: None,
+        };
+        let free = free_port()
+            .await
+            .map_err(|error| failed(format!("has no free port to listen on: {error}")))?;
         let mut process = Command::new(&self.program)
             .args(&self.arguments)
             .current_dir(&self.root)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("FUNCTIONS_CUSTOMHANDLER_PORT", free.to_string())
             .env("FUNCTIONS_HTTPWORKER_PORT", free.to_string())
-            .env("FUNCTIONS_CUSTOMHANDLER_WORKER_ID", uuid::Uuid::new_v4().to_string())
+            .env(
+                "FUNCTIONS_CUSTOMHANDLER_WORKER_ID",
+                uuid::Uuid::new_v4().to_string(),
+            )
             .env("FUNCTIONS_APP_ROOT_PATH", &self.root)
             // The other end of its input is ours: when we are gone, however that came, it reads the end and goes too.
             .env("LASTLIGHT_EXIT_WITH_PARENT", "true")
@@ -261,17 +286,36 @@ impl Spec {
                 pid.store(0, Ordering::Relaxed);
                 // Its last lines may still be on their way through the pipe.
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                let how = status.code().map_or("was killed".to_owned(), |code| format!("ended with code {code}"));
-                return Err(HandlerExit { how, last_lines: joined(&lines), code: status.code() });
+                let how = status
+                    .code()
+                    .map_or("was killed".to_owned(), |code| format!("ended with code {code}"));
+                return Err(HandlerExit {
+                    how,
+                    last_lines: joined(&lines),
+                    code: status.code(),
+                });
             }
-            let request = client.get(format!("http://127.0.0.1:{free}/")).timeout(Duration::from_secs(5));
+            let request = client
+                .get(format!("http://127.0.0.1:{free}/"))
+                .timeout(Duration::from_secs(5));
             if request.send().await.is_ok() {
                 port.store(free, Ordering::Relaxed);
-                return Ok(Started { process, lines, input });
+                return Ok(Started {
+                    process,
+                    lines,
+                    input,
+                });
             }
             if began.elapsed() > READY_WITHIN {
-                let how = format!("did not answer on port {free} within {} s", READY_WITHIN.as_secs());
-                return Err(HandlerExit { how, last_lines: joined(&lines), code: None });
+                let how = format!(
+                    "did not answer on port {free} within {} s",
+                    READY_WITHIN.as_secs()
+                );
+                return Err(HandlerExit {
+                    how,
+                    last_lines: joined(&lines),
+                    code: None,
+                });
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }

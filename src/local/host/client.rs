@@ -31,7 +31,11 @@ impl Handler {
     pub(super) fn new(timeout: Duration) -> Self {
         Self {
             // One request is bounded where it is made; requests over HTTP triggers may take as long as they take.
-            client: reqwest::Client::builder().tcp_nodelay(true).no_proxy().build().unwrap_or_default(),
+            client: reqwest::Client::builder()
+                .tcp_nodelay(true)
+                .no_proxy()
+                .build()
+                .unwrap_or_default(),
             port: Arc::default(),
             timeout,
         }
@@ -39,7 +43,10 @@ impl Handler {
 
     /// From now on the handler listens on `port`.
     pub(super) fn attach(self, port: &Arc<AtomicU16>) -> Self {
-        Self { port: Arc::clone(port), ..self }
+        Self {
+            port: Arc::clone(port),
+            ..self
+        }
     }
 
     pub(super) fn address(&self) -> String {
@@ -59,14 +66,20 @@ impl Handler {
             .timeout(self.timeout + Duration::from_secs(60))
             .body(payload);
         let answered = async {
-            let response = request.send().await.map_err(|error| Failed(format!("no answer: {error}")))?;
+            let response = request
+                .send()
+                .await
+                .map_err(|error| Failed(format!("no answer: {error}")))?;
             let status = response.status();
             let is_json = response
                 .headers()
                 .get(CONTENT_TYPE)
                 .and_then(|value| value.to_str().ok())
                 .is_some_and(|value| value.starts_with("application/json"));
-            let body = response.bytes().await.map_err(|error| Failed(format!("half an answer: {error}")))?;
+            let body = response
+                .bytes()
+                .await
+                .map_err(|error| Failed(format!("half an answer: {error}")))?;
             Ok::<_, Failed>((status, is_json, body))
         };
         let (status, is_json, body) = answered.await?;
@@ -77,7 +90,9 @@ impl Handler {
         if body.is_empty() {
             // Such an invocation never completes; it fails when its time is over.
             tokio::time::sleep(self.timeout).await;
-            return Err(Failed("an empty answer, which never completes an invocation".to_owned()));
+            return Err(Failed(
+                "an empty answer, which never completes an invocation".to_owned(),
+            ));
         }
         if !is_json {
             return Err(Failed("an answer that is not application/json".to_owned()));

@@ -40,7 +40,12 @@ impl Door {
 pub(super) fn router(app: Arc<FunctionApp>) -> (Door, Router) {
     let handler = Arc::new(OnceLock::new());
     let door = Door(Arc::clone(&handler), Handler::new(app.function_timeout));
-    (door, Router::new().fallback(handle).with_state(Context { app, handler }))
+    (
+        door,
+        Router::new()
+            .fallback(handle)
+            .with_state(Context { app, handler }),
+    )
 }
 
 async fn handle(State(context): State<Context>, request: Request) -> Response {
@@ -59,10 +64,24 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
     } else {
         let path = without_prefix(&context.app, parts.uri.path()).unwrap_or_default();
         let parameters = route::parameters(template, path);
-        describe(handler, function, binding, &parts.method, &parts.uri, &parts.headers, &body, parameters).await
+        describe(
+            handler,
+            function,
+            binding,
+            &parts.method,
+            &parts.uri,
+            &parts.headers,
+            &body,
+            parameters,
+        )
+        .await
     };
     answer.unwrap_or_else(|error| {
-        (StatusCode::BAD_GATEWAY, format!("the handler did not answer: {error}")).into_response()
+        (
+            StatusCode::BAD_GATEWAY,
+            format!("the handler did not answer: {error}"),
+        )
+            .into_response()
     })
 }
 
@@ -80,11 +99,14 @@ fn find<'a>(app: &'a FunctionApp, method: &Method, path: &str) -> Option<(&'a Fu
     app.functions
         .iter()
         .filter_map(|function| match &function.trigger {
-            Binding::Http { binding, route: template, methods }
-                if methods.is_empty() || methods.iter().any(|allowed| allowed == method.as_str()) =>
-            {
-                Some((route::fit(template, path)?, (function, binding.as_str(), template.as_str())))
-            }
+            Binding::Http {
+                binding,
+                route: template,
+                methods,
+            } if methods.is_empty() || methods.iter().any(|allowed| allowed == method.as_str()) => Some((
+                route::fit(template, path)?,
+                (function, binding.as_str(), template.as_str()),
+            )),
             _ => None,
         })
         .max_by_key(|(literals, _)| *literals)
@@ -100,8 +122,14 @@ async fn forward(
 ) -> reqwest::Result<Response> {
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let mut headers = end_to_end(headers);
-    headers.insert(header::USER_AGENT, HeaderValue::from_static("Azure-Functions-Host/4.1037.0.0"));
-    headers.insert("x-azure-functions-hostversion", HeaderValue::from_static(HOST_VERSION));
+    headers.insert(
+        header::USER_AGENT,
+        HeaderValue::from_static("Azure-Functions-Host/4.1037.0.0"),
+    );
+    headers.insert(
+        "x-azure-functions-hostversion",
+        HeaderValue::from_static(HOST_VERSION),
+    );
     if let Ok(id) = HeaderValue::from_str(&Uuid::new_v4().to_string()) {
         headers.insert("x-azure-functions-invocationid", id);
     }
@@ -136,7 +164,10 @@ fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
-#[expect(clippy::too_many_arguments, reason = "a request is described with all that it has")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a request is described with all that it has"
+)]
 async fn describe(
     handler: &Handler,
     function: &Function,
@@ -148,9 +179,14 @@ async fn describe(
     parameters: Vec<(String, String)>,
 ) -> reqwest::Result<Response> {
     let text = |value: &HeaderValue| Value::from(String::from_utf8_lossy(value.as_bytes()));
-    let listed: Map<String, Value> =
-        headers.iter().map(|(name, value)| (name.to_string(), json!([text(value)]))).collect();
-    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or("localhost");
+    let listed: Map<String, Value> = headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), json!([text(value)])))
+        .collect();
+    let host = headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("localhost");
     let query: Map<String, Value> = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
         .map(|(name, value)| (name.into_owned(), Value::from(value)))
         .collect();
@@ -176,14 +212,25 @@ async fn describe(
     let status = answer.status();
     let body = answer.bytes().await?;
     let described = serde_json::from_slice::<Value>(&body).ok();
-    let Some(answer) = described.as_ref().and_then(|answer| answer.pointer("/Outputs/res")) else {
-        let status = if status.is_success() { StatusCode::INTERNAL_SERVER_ERROR } else { status };
+    let Some(answer) = described
+        .as_ref()
+        .and_then(|answer| answer.pointer("/Outputs/res"))
+    else {
+        let status = if status.is_success() {
+            StatusCode::INTERNAL_SERVER_ERROR
+        } else {
+            status
+        };
         return Ok((status, body).into_response());
     };
     let status = answer["statusCode"]
         .as_str()
         .and_then(|code| code.parse().ok())
-        .or_else(|| answer["statusCode"].as_u64().and_then(|code| u16::try_from(code).ok()))
+        .or_else(|| {
+            answer["statusCode"]
+                .as_u64()
+                .and_then(|code| u16::try_from(code).ok())
+        })
         .and_then(|code| StatusCode::from_u16(code).ok())
         .unwrap_or(StatusCode::OK);
     let mut response = (status, answer["body"].as_str().unwrap_or_default().to_owned()).into_response();

@@ -83,7 +83,12 @@ pub async fn start(options: HostOptions) -> Result<RunningHost, HostError> {
     let triggers = TaskTracker::new();
     start_triggers(&app, &options, &handler, &stop, &triggers);
     triggers.close();
-    Ok(RunningHost { endpoint, child, stop, triggers })
+    Ok(RunningHost {
+        endpoint,
+        child,
+        stop,
+        triggers,
+    })
 }
 
 fn start_triggers(
@@ -110,7 +115,11 @@ fn start_triggers(
                 };
                 triggers.spawn(stop.clone().run_until_cancelled_owned(trigger.run()));
             }
-            Binding::ServiceBus { binding, queue, cardinality } => {
+            Binding::ServiceBus {
+                binding,
+                queue,
+                cardinality,
+            } => {
                 options.service_bus.create_queue(queue, QueueOptions::default());
                 let trigger = service_bus_trigger::ServiceBusTrigger {
                     function: name,

@@ -35,9 +35,14 @@ impl QueueTrigger {
             while running.len() > this.settings.new_batch_threshold {
                 running.join_next().await;
             }
-            let received = this.storage.receive(&this.queue, this.settings.batch_size, HIDDEN).unwrap_or_default();
+            let received = this
+                .storage
+                .receive(&this.queue, this.settings.batch_size, HIDDEN)
+                .unwrap_or_default();
             if received.is_empty() {
-                this.storage.wait_for_message(&this.queue, this.settings.max_polling_interval).await;
+                this.storage
+                    .wait_for_message(&this.queue, this.settings.max_polling_interval)
+                    .await;
             }
             for message in received {
                 running.spawn(Arc::clone(&this).deliver(message));
@@ -70,14 +75,18 @@ impl QueueTrigger {
             }
         };
         let settled = match invoked {
-            Ok(()) => self.storage.delete(&self.queue, &message.id, &message.pop_receipt),
+            Ok(()) => self
+                .storage
+                .delete(&self.queue, &message.id, &message.pop_receipt),
             Err(error) => {
                 tracing::debug!(function = %self.function, id = message.id, %error, "invocation failed");
                 if message.dequeue_count >= self.settings.max_dequeue_count {
                     self.set_aside(&message)
                 } else {
                     let hidden = self.settings.visibility_timeout;
-                    self.storage.update(&self.queue, &message.id, &message.pop_receipt, hidden, None).map(drop)
+                    self.storage
+                        .update(&self.queue, &message.id, &message.pop_receipt, hidden, None)
+                        .map(drop)
                 }
             }
         };
@@ -98,7 +107,9 @@ impl QueueTrigger {
 
     fn set_aside(&self, message: &QueueMessage) -> Result<(), BrokerError> {
         let poison = format!("{}-poison", self.queue);
-        self.storage.put(&poison, message.body.clone(), Duration::ZERO, None)?;
-        self.storage.delete(&self.queue, &message.id, &message.pop_receipt)
+        self.storage
+            .put(&poison, message.body.clone(), Duration::ZERO, None)?;
+        self.storage
+            .delete(&self.queue, &message.id, &message.pop_receipt)
     }
 }

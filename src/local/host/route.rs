@@ -3,8 +3,15 @@
 /// Whether `path`, without the prefix, fits `template`; more literal segments make a better fit.
 pub(super) fn fit(template: &str, path: &str) -> Option<usize> {
     let mut literals = 0;
-    let mut segments = path.trim_matches('/').split('/').filter(|segment| !segment.is_empty());
-    for part in template.trim_matches('/').split('/').filter(|part| !part.is_empty()) {
+    let mut segments = path
+        .trim_matches('/')
+        .split('/')
+        .filter(|segment| !segment.is_empty());
+    for part in template
+        .trim_matches('/')
+        .split('/')
+        .filter(|part| !part.is_empty())
+    {
         let parameter = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
         match (parameter, segments.next()) {
             (Some(parameter), None) if parameter.ends_with('?') => {}
@@ -41,6 +48,9 @@ mod tests {
         assert_eq!(fit("jobs/submit/{job_type}", "/jobs/submit/a/b"), None);
         assert_eq!(fit("db/jobs/{id?}", "/db/jobs"), Some(2));
         assert_eq!(fit("Health", "/health"), Some(1));
-        assert_eq!(parameters("a/{x:int}/{y?}", "/a/1/2"), [("x".into(), "1".into()), ("y".into(), "2".into())]);
+        assert_eq!(
+            parameters("a/{x:int}/{y?}", "/a/1/2"),
+            [("x".into(), "1".into()), ("y".into(), "2".into())]
+        );
     }
 }

@@ -29,7 +29,11 @@ pub(super) struct ServiceBusTrigger {
 impl ServiceBusTrigger {
     pub(super) async fn run(self, cardinality: Cardinality) {
         let this = Arc::new(self);
-        let ServiceBusTriggerSettings { max_concurrent_calls, max_message_batch_size, .. } = this.settings;
+        let ServiceBusTriggerSettings {
+            max_concurrent_calls,
+            max_message_batch_size,
+            ..
+        } = this.settings;
         let at_once = match cardinality {
             Cardinality::One => max_concurrent_calls,
             Cardinality::Many => max_concurrent_calls.div_ceil(max_message_batch_size.max(1)),

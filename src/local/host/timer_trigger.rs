@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use croner::{Cron, parser::{CronParser, Seconds}};
+use croner::{
+    Cron,
+    parser::{CronParser, Seconds},
+};
 use time::OffsetDateTime;
 
 use super::{client::Handler, payload};
@@ -21,7 +24,9 @@ pub(super) async fn run(function: Arc<str>, binding: String, schedule: String, h
     let Ok(cron) = parse(&schedule) else { return };
     let mut last = Utc::now();
     loop {
-        let Ok(next) = cron.find_next_occurrence(&last, false) else { return };
+        let Ok(next) = cron.find_next_occurrence(&last, false) else {
+            return;
+        };
         let wait = (next - Utc::now()).to_std().unwrap_or(Duration::ZERO);
         tokio::time::sleep(wait).await;
         let after = cron.find_next_occurrence(&next, false).unwrap_or(next);
@@ -48,7 +53,10 @@ mod tests {
     fn schedules_have_six_fields_and_start_with_seconds() {
         let cron = parse("0 */1 * * * *").unwrap();
         let at = DateTime::<Utc>::from_str("2026-11-23T19:00:30Z").unwrap();
-        assert_eq!(cron.find_next_occurrence(&at, false).unwrap().to_rfc3339(), "2026-11-23T19:01:00+00:00");
+        assert_eq!(
+            cron.find_next_occurrence(&at, false).unwrap().to_rfc3339(),
+            "2026-11-23T19:01:00+00:00"
+        );
         assert!(parse("every minute").unwrap_err().contains("every minute"));
     }
 }

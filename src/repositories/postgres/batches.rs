@@ -28,7 +28,11 @@ pub struct BatchKey {
 impl BatchKey {
     /// A batch of a stage.
     pub fn new(stage: &StageKey, batch_no: i32) -> Self {
-        Self { job_id: stage.job_id, stage: stage.stage, batch_no }
+        Self {
+            job_id: stage.job_id,
+            stage: stage.stage,
+            batch_no,
+        }
     }
 }
 

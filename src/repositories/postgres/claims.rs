@@ -108,7 +108,10 @@ impl GroupStatement for ClaimStatement {
 
     async fn run(&self, requests: &[ClaimRequest]) -> Result<Vec<Claim>, DatabaseError> {
         let jobs: Vec<&str> = requests.iter().map(|request| request.job_id.as_str()).collect();
-        let stages: Vec<i16> = requests.iter().map(|request| i16::from(request.stage.get())).collect();
+        let stages: Vec<i16> = requests
+            .iter()
+            .map(|request| i16::from(request.stage.get()))
+            .collect();
         let tasks: Vec<&str> = requests.iter().map(|request| request.task_id.as_str()).collect();
         let rows = sqlx::query(include_str!("sql/claim_tasks.sql"))
             .bind(jobs)
@@ -123,7 +126,10 @@ impl GroupStatement for ClaimStatement {
         let mut claims: Vec<Claim> = requests.iter().map(|_| Claim::Running).collect();
         for row in &rows {
             let place: i64 = row.try_get("place")?;
-            if let Some(slot) = usize::try_from(place - 1).ok().and_then(|place| claims.get_mut(place)) {
+            if let Some(slot) = usize::try_from(place - 1)
+                .ok()
+                .and_then(|place| claims.get_mut(place))
+            {
                 *slot = claim(row)?;
             }
         }
@@ -146,11 +152,17 @@ fn claim(row: &PgRow) -> Result<Claim, sqlx::Error> {
     };
     let job_status = JobStatus::from_name(job_status).ok_or_else(|| corrupt("job_status", job_status))?;
     let Some(task_status) = row.try_get::<Option<&str>, _>("task_status")? else {
-        return Ok(if job_status.is_terminal() { Claim::JobOver(job_status) } else { Claim::UnknownTask });
+        return Ok(if job_status.is_terminal() {
+            Claim::JobOver(job_status)
+        } else {
+            Claim::UnknownTask
+        });
     };
-    let task_status = TaskStatus::from_name(task_status).ok_or_else(|| corrupt("task_status", task_status))?;
+    let task_status =
+        TaskStatus::from_name(task_status).ok_or_else(|| corrupt("task_status", task_status))?;
     Ok(if task_status.is_terminal() {
-        let stage_ended = row.try_get::<Option<bool>, _>("ended")?.unwrap_or(false) && !job_status.is_terminal();
+        let stage_ended =
+            row.try_get::<Option<bool>, _>("ended")?.unwrap_or(false) && !job_status.is_terminal();
         Claim::Done { stage_ended }
     } else if job_status.is_terminal() {
         Claim::JobOver(job_status)
@@ -164,7 +176,11 @@ impl Database {
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn extend_leases(&self, running: &[RunningTask], lease_seconds: f64) -> Result<(), DatabaseError> {
+    pub async fn extend_leases(
+        &self,
+        running: &[RunningTask],
+        lease_seconds: f64,
+    ) -> Result<(), DatabaseError> {
         let jobs: Vec<&str> = running.iter().map(|task| task.job_id.as_str()).collect();
         let stages: Vec<i16> = running.iter().map(|task| i16::from(task.stage.get())).collect();
         let tasks: Vec<&str> = running.iter().map(|task| task.task_id.as_str()).collect();

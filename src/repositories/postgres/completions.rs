@@ -1,5 +1,7 @@
 //! Completions: a task's outcome is recorded exactly once, and the stage's counters with it.
 
+use std::collections::HashSet;
+
 use serde_json::value::RawValue;
 use sqlx::Row;
 
@@ -33,7 +35,7 @@ pub struct Completion {
 pub struct CompletionRecord {
     /// It counted. If not, the attempt had lost its lease to a later one, or the task had its outcome.
     pub written: bool,
-    /// The stage's last outcome was in this group: somebody in it must go on.
+    /// The stage's last outcome was in this group, and the caller is the one to go on.
     pub stage_ended: bool,
 }
 
@@ -102,15 +104,29 @@ impl GroupStatement for CompletionStatement {
             .bind(&self.from)
             .fetch_all(self.database.pool().await?)
             .await?;
-        let mut records = vec![CompletionRecord { written: false, stage_ended: false }; group.len()];
+        let mut records = vec![
+            CompletionRecord {
+                written: false,
+                stage_ended: false
+            };
+            group.len()
+        ];
+        let mut told = HashSet::new();
         for row in &rows {
             let place: i64 = row.try_get("place")?;
-            if let Some(slot) = usize::try_from(place - 1).ok().and_then(|place| records.get_mut(place)) {
-                *slot = CompletionRecord {
-                    written: row.try_get("written")?,
-                    stage_ended: row.try_get("ended")?,
-                };
-            }
+            let Some(place) = usize::try_from(place - 1)
+                .ok()
+                .filter(|place| *place < group.len())
+            else {
+                continue;
+            };
+            let task = &group[place].task;
+            let ended: bool = row.try_get("ended")?;
+            records[place] = CompletionRecord {
+                written: row.try_get("written")?,
+                // One of the group goes on; the others would only find it done.
+                stage_ended: ended && told.insert((task.job_id, task.stage)),
+            };
         }
         Ok(records)
     }

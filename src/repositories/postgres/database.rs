@@ -71,7 +71,12 @@ impl Database {
             })
             .connect_lazy_with(options);
         let (migrated, _) = watch::channel(None);
-        Self { pool, schema, migrated, acquire_timeout: settings.acquire_timeout }
+        Self {
+            pool,
+            schema,
+            migrated,
+            acquire_timeout: settings.acquire_timeout,
+        }
     }
 
     /// The schema of all tables.
@@ -159,7 +164,9 @@ impl Database {
                 _ => Ok(&self.pool),
             },
             _ => Err(DatabaseError::Unavailable {
-                detail: Arc::from("it has not answered since lastlight started; check DATABASE_URL or POSTGIS_*"),
+                detail: Arc::from(
+                    "it has not answered since lastlight started; check DATABASE_URL or POSTGIS_*",
+                ),
             }),
         }
     }

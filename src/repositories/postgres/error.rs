@@ -39,7 +39,9 @@ impl From<sqlx::Error> for DatabaseError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
         let unavailable = match &error {
-            E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Protocol(_) => true,
+            E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Protocol(_) => {
+                true
+            }
             // 08 connection; 53 insufficient resources; 57P operator intervention; 28 sign-in; 3D000 no such
             // database; 55006 in use.
             E::Database(_) => code(&error).is_some_and(|code| {
@@ -53,16 +55,23 @@ impl From<sqlx::Error> for DatabaseError {
             _ => false,
         };
         if unavailable {
-            return Self::Unavailable { detail: Arc::from(error.to_string()) };
+            return Self::Unavailable {
+                detail: Arc::from(error.to_string()),
+            };
         }
         // 42P01: a table is missing: the schema was dropped under us, or migrations did not run.
         if code(&error).is_some_and(|code| matches!(code.as_str(), "42P01" | "42704" | "42703" | "3F000")) {
-            return Self::Schema { detail: Arc::from(format!("{error}; run `lastlight migrate`")) };
+            return Self::Schema {
+                detail: Arc::from(format!("{error}; run `lastlight migrate`")),
+            };
         }
         Self::Statement(Arc::new(error))
     }
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error().and_then(|error| error.code()).map(std::borrow::Cow::into_owned)
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .map(std::borrow::Cow::into_owned)
 }

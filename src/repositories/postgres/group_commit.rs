@@ -55,7 +55,9 @@ impl<S: GroupStatement> GroupCommit<S> {
     /// Hands in a request and waits for its answer, which comes after the commit.
     pub(super) async fn submit(&self, request: S::Request) -> Result<S::Answer, DatabaseError> {
         let (answer, answered) = oneshot::channel();
-        let gone = || DatabaseError::Unavailable { detail: Arc::from("lastlight is stopping") };
+        let gone = || DatabaseError::Unavailable {
+            detail: Arc::from("lastlight is stopping"),
+        };
         self.queue.send((request, answer)).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }

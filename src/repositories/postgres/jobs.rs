@@ -133,20 +133,31 @@ impl Database {
 
 /// PostgreSQL's text holds every character but NUL.
 pub(super) fn without_nul(text: &str) -> std::borrow::Cow<'_, str> {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}").into()
+    } else {
+        text.into()
+    }
 }
 
 /// A value in a row that lastlight cannot have written.
 pub(super) fn corrupt(column: &'static str, value: impl std::fmt::Display) -> sqlx::Error {
     sqlx::Error::ColumnDecode {
         index: column.to_owned(),
-        source: format!("{value:?} is not a value that lastlight writes", value = value.to_string()).into(),
+        source: format!(
+            "{value:?} is not a value that lastlight writes",
+            value = value.to_string()
+        )
+        .into(),
     }
 }
 
 pub(super) fn stage_of(row: &PgRow, column: &'static str) -> Result<Stage, sqlx::Error> {
     let number: i16 = row.try_get(column)?;
-    u8::try_from(number).ok().and_then(|number| Stage::try_from(number).ok()).ok_or_else(|| corrupt(column, number))
+    u8::try_from(number)
+        .ok()
+        .and_then(|number| Stage::try_from(number).ok())
+        .ok_or_else(|| corrupt(column, number))
 }
 
 pub(super) fn job_id_of(row: &PgRow, column: &'static str) -> Result<JobId, sqlx::Error> {
@@ -163,8 +174,13 @@ pub(super) fn json_of(row: &PgRow, column: &'static str) -> Result<Box<RawValue>
     Ok(row.try_get::<Json<Box<RawValue>>, _>(column)?.0)
 }
 
-pub(super) fn optional_json_of(row: &PgRow, column: &'static str) -> Result<Option<Box<RawValue>>, sqlx::Error> {
-    Ok(row.try_get::<Option<Json<Box<RawValue>>>, _>(column)?.map(|json| json.0))
+pub(super) fn optional_json_of(
+    row: &PgRow,
+    column: &'static str,
+) -> Result<Option<Box<RawValue>>, sqlx::Error> {
+    Ok(row
+        .try_get::<Option<Json<Box<RawValue>>>, _>(column)?
+        .map(|json| json.0))
 }
 
 fn job_record(row: &PgRow) -> Result<JobRecord, sqlx::Error> {

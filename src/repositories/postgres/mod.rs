@@ -37,7 +37,11 @@ mod tests {
             if path.extension().is_some_and(|extension| extension == "rs") {
                 let source = std::fs::read_to_string(&path).unwrap();
                 let unchecked = ["Assert", "SqlSafe"].concat();
-                assert!(!source.contains(&unchecked), "{} builds SQL from pieces", path.display());
+                assert!(
+                    !source.contains(&unchecked),
+                    "{} builds SQL from pieces",
+                    path.display()
+                );
             }
         }
     }

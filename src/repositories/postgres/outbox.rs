@@ -39,7 +39,10 @@ impl Database {
             .await?;
         let messages = rows.iter().map(|row| {
             Ok::<_, sqlx::Error>(OwedJobMessage {
-                key: StageKey { job_id: jobs::job_id_of(row, "job_id")?, stage: jobs::stage_of(row, "stage")? },
+                key: StageKey {
+                    job_id: jobs::job_id_of(row, "job_id")?,
+                    stage: jobs::stage_of(row, "stage")?,
+                },
                 sends: row.try_get::<i32, _>("sends")?.unsigned_abs(),
                 job_type: row.try_get("job_type")?,
                 parameters: jobs::json_of(row, "parameters")?,

@@ -72,7 +72,10 @@ impl Database {
     ///
     /// # Errors
     /// A statement failed; nothing was stored.
-    #[expect(clippy::too_many_arguments, reason = "a chunk is written with all that stands in its rows")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a chunk is written with all that stands in its rows"
+    )]
     pub async fn write_chunk(
         &self,
         key: &StageKey,
@@ -85,7 +88,8 @@ impl Database {
     ) -> Result<ChunkWritten, DatabaseError> {
         let mut transaction = self.pool().await?.begin().await?;
         let places = Places::of(key, cursor, tasks.len());
-        let inserted = batch_create_tasks(&mut transaction, key, job_type, task_type, &places, &tasks).await?;
+        let inserted =
+            batch_create_tasks(&mut transaction, key, job_type, task_type, &places, &tasks).await?;
         if inserted < tasks.len() as u64
             && let Some((wanted, present)) = collision(&mut transaction, key, &tasks).await?
         {
@@ -176,7 +180,10 @@ impl Places {
         for (number, task) in self.batch_numbers.iter().zip(tasks) {
             match batches.last_mut() {
                 Some(batch) if batch.batch_no == *number => batch.tasks.push(task),
-                _ => batches.push(BatchOfTasks { batch_no: *number, tasks: vec![task] }),
+                _ => batches.push(BatchOfTasks {
+                    batch_no: *number,
+                    tasks: vec![task],
+                }),
             }
         }
         batches
@@ -193,8 +200,10 @@ async fn batch_create_tasks(
 ) -> Result<u64, DatabaseError> {
     let ids: Vec<&str> = tasks.iter().map(|task| task.task_id.as_str()).collect();
     let indexes: Vec<&str> = tasks.iter().map(|task| task.task_index.as_str()).collect();
-    let parents: Vec<Option<&str>> =
-        tasks.iter().map(|task| task.parent_task_id.as_ref().map(TaskId::as_str)).collect();
+    let parents: Vec<Option<&str>> = tasks
+        .iter()
+        .map(|task| task.parent_task_id.as_ref().map(TaskId::as_str))
+        .collect();
     let parameters: Vec<&str> = tasks.iter().map(|task| task.parameters.as_str()).collect();
     Ok(sqlx::query(include_str!("sql/batch_create_tasks.sql"))
         .bind(key.job_id.as_str())
@@ -246,5 +255,7 @@ async fn collision(
         .bind(indexes)
         .fetch_optional(connection)
         .await?;
-    Ok(row.map(|row| Ok::<_, sqlx::Error>((row.try_get("wanted")?, row.try_get("present")?))).transpose()?)
+    Ok(row
+        .map(|row| Ok::<_, sqlx::Error>((row.try_get("wanted")?, row.try_get("present")?)))
+        .transpose()?)
 }

@@ -51,7 +51,10 @@ impl Database {
             .await?;
         let dead = rows.iter().map(|row| {
             Ok::<_, sqlx::Error>(DeadAttempt {
-                key: StageKey { job_id: job_id_of(row, "job_id")?, stage: stage_of(row, "stage")? },
+                key: StageKey {
+                    job_id: job_id_of(row, "job_id")?,
+                    stage: stage_of(row, "stage")?,
+                },
                 task: owed_task(row)?,
                 path: path_of(row, "processing_path")?,
             })
@@ -82,7 +85,10 @@ impl Database {
             .fetch_all(self.pool().await?)
             .await?;
         let keys = rows.iter().map(|row| {
-            Ok::<_, sqlx::Error>(StageKey { job_id: job_id_of(row, "job_id")?, stage: stage_of(row, "stage")? })
+            Ok::<_, sqlx::Error>(StageKey {
+                job_id: job_id_of(row, "job_id")?,
+                stage: stage_of(row, "stage")?,
+            })
         });
         Ok(keys.collect::<Result<_, _>>()?)
     }

@@ -47,9 +47,8 @@ struct UserProperties<'a> {
     job_id: &'a str,
 }
 
-const RFC_1123: &[BorrowedFormatItem<'_>] = format_description!(
-    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-);
+const RFC_1123: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 impl Batch {
     pub(super) fn len(&self) -> usize {
@@ -124,7 +123,11 @@ pub(super) fn cut(messages: &[OutgoingMessage], largest_count: usize) -> (Vec<Ba
 fn entry(message: &OutgoingMessage) -> Result<Entry, String> {
     let scheduled = message
         .delay
-        .map(|delay| (OffsetDateTime::now_utc() + delay).format(RFC_1123).map_err(|error| error.to_string()))
+        .map(|delay| {
+            (OffsetDateTime::now_utc() + delay)
+                .format(RFC_1123)
+                .map_err(|error| error.to_string())
+        })
         .transpose()?;
     let json = serde_json::to_string(&WireMessage {
         body: &message.body,
@@ -134,10 +137,15 @@ fn entry(message: &OutgoingMessage) -> Result<Entry, String> {
             content_type: "application/json",
             scheduled_enqueue_time_utc: scheduled,
         },
-        user_properties: UserProperties { job_id: &message.correlation_id },
+        user_properties: UserProperties {
+            job_id: &message.correlation_id,
+        },
     })
     .map_err(|error| error.to_string())?;
-    Ok(Entry { message_id: message.message_id.clone(), json })
+    Ok(Entry {
+        message_id: message.message_id.clone(),
+        json,
+    })
 }
 
 #[cfg(test)]
@@ -185,7 +193,13 @@ mod tests {
     #[test]
     fn the_largest_body_fits_even_if_every_character_is_escaped() {
         let body = "\"".repeat(LARGEST_BODY);
-        let (batches, oversize) = cut(&[OutgoingMessage { body, ..message(0, 0) }], 100);
+        let (batches, oversize) = cut(
+            &[OutgoingMessage {
+                body,
+                ..message(0, 0)
+            }],
+            100,
+        );
         assert_eq!((batches.len(), oversize.len()), (1, 0));
     }
 

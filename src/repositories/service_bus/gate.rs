@@ -26,7 +26,13 @@ const BURST: u32 = 100;
 
 impl Gate {
     pub(super) fn new(credits_per_second: Option<u32>) -> Self {
-        Self { state: Mutex::new(State { closed_until: None, next_credit: None }), credits_per_second }
+        Self {
+            state: Mutex::new(State {
+                closed_until: None,
+                next_credit: None,
+            }),
+            credits_per_second,
+        }
     }
 
     /// Waits until `messages` may be sent.
@@ -81,7 +87,10 @@ mod tests {
         let began = Instant::now();
         futures_util::future::join_all((0..100).map(|_| gate.pass(100))).await;
         let seconds = began.elapsed().as_secs_f64();
-        assert!((9.5..=10.5).contains(&seconds), "10,000 credits at 1,000/s took {seconds} s");
+        assert!(
+            (9.5..=10.5).contains(&seconds),
+            "10,000 credits at 1,000/s took {seconds} s"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -45,13 +45,18 @@ pub struct ServiceBusRepository {
 ///
 /// # Errors
 /// TLS or the credential could not be set up.
-pub fn create_service_bus_repository(settings: ServiceBusSettings) -> Result<Arc<ServiceBusRepository>, SendError> {
+pub fn create_service_bus_repository(
+    settings: ServiceBusSettings,
+) -> Result<Arc<ServiceBusRepository>, SendError> {
     let transport = Arc::new(Transport::new(&settings)?);
     let client = |queue: &str| {
         // The transport replaces the address and the signature that the crate makes from these.
         let unused = "replaced by the transport";
         QueueClient::new(transport.clone(), "namespace", queue, unused, unused.to_owned()).map_err(|error| {
-            SendError::Refused { status: 0, detail: error.to_string() }
+            SendError::Refused {
+                status: 0,
+                detail: error.to_string(),
+            }
         })
     };
     Ok(Arc::new(ServiceBusRepository {
@@ -102,8 +107,10 @@ impl ServiceBusRepository {
         let mut throttled = 0;
         loop {
             self.gate.pass(batch.len()).await;
-            let options =
-                SendMessageOptions { content_type: Some(BATCH_CONTENT_TYPE.to_owned()), ..Default::default() };
+            let options = SendMessageOptions {
+                content_type: Some(BATCH_CONTENT_TYPE.to_owned()),
+                ..Default::default()
+            };
             let Err(error) = self.client(role).send_message(&body, Some(options)).await else {
                 return Ok(());
             };
@@ -166,6 +173,9 @@ impl MessageSender for ServiceBusRepository {
 
     async fn probe(&self, role: QueueRole) -> Result<(), SendError> {
         let queue = self.queue_name(role);
-        self.transport.probe(queue).await.map_err(|fault| fault.into_send_error(queue))
+        self.transport
+            .probe(queue)
+            .await
+            .map_err(|fault| fault.into_send_error(queue))
     }
 }

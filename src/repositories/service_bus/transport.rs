@@ -47,7 +47,9 @@ impl Fault {
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<Self>())
             .cloned()
-            .unwrap_or_else(|| Self::Unknown { detail: shortened(&error.to_string()) })
+            .unwrap_or_else(|| Self::Unknown {
+                detail: shortened(&error.to_string()),
+            })
     }
 
     pub(super) fn into_send_error(self, queue: &str) -> SendError {
@@ -55,8 +57,13 @@ impl Fault {
             Self::Unknown { detail } => SendError::Unavailable { detail },
             Self::Throttled { detail } => SendError::Throttled { detail },
             Self::TooLarge { detail } => SendError::Refused { status: 413, detail },
-            Self::Unauthorized { detail } => SendError::Unauthorized { queue: queue.to_owned(), detail },
-            Self::NotFound => SendError::QueueNotFound { queue: queue.to_owned() },
+            Self::Unauthorized { detail } => SendError::Unauthorized {
+                queue: queue.to_owned(),
+                detail,
+            },
+            Self::NotFound => SendError::QueueNotFound {
+                queue: queue.to_owned(),
+            },
             Self::Refused { status, detail } => SendError::Refused { status, detail },
         }
     }
@@ -104,7 +111,10 @@ impl Transport {
         url.set_path(queue);
         url.set_query(Some("api-version=2021-05"));
         let answer = self.signed(queue, |header| {
-            self.client.get(url.clone()).header("authorization", header.expose()).send()
+            self.client
+                .get(url.clone())
+                .header("authorization", header.expose())
+                .send()
         });
         let (status, _, body) = answer.await?;
         match status {
@@ -122,14 +132,18 @@ impl Transport {
     where
         F: Future<Output = reqwest::Result<reqwest::Response>>,
     {
-        let unknown = |error: reqwest::Error| Fault::Unknown { detail: describe(&error) };
+        let unknown = |error: reqwest::Error| Fault::Unknown {
+            detail: describe(&error),
+        };
         let mut is_second_try = false;
         loop {
             let header = self
                 .tokens
                 .header(&self.endpoint, queue)
                 .await
-                .map_err(|detail| Fault::Unknown { detail: format!("no token: {detail}") })?;
+                .map_err(|detail| Fault::Unknown {
+                    detail: format!("no token: {detail}"),
+                })?;
             let answer = send(header).await.map_err(unknown)?;
             let status = answer.status().as_u16();
             let headers = answer.headers().clone();
@@ -144,7 +158,10 @@ impl Transport {
     }
 
     async fn execute(&self, request: &Request) -> Result<CollectedResponse, Fault> {
-        let refused = |detail: &str| Fault::Refused { status: 0, detail: detail.to_owned() };
+        let refused = |detail: &str| Fault::Refused {
+            status: 0,
+            detail: detail.to_owned(),
+        };
         let mut url = self.endpoint.clone();
         url.set_path(request.url().path());
         url.set_query(request.url().query());
@@ -157,7 +174,10 @@ impl Transport {
         };
         let (status, _, body) = self
             .signed(queue, |header| {
-                let mut copy = self.client.request(method.clone(), url.clone()).body(body.clone());
+                let mut copy = self
+                    .client
+                    .request(method.clone(), url.clone())
+                    .body(body.clone());
                 for (name, value) in request.headers().iter() {
                     if !name.as_str().eq_ignore_ascii_case("authorization") {
                         copy = copy.header(name.as_str(), value.as_str());
@@ -180,11 +200,20 @@ impl HttpClient for Transport {
         let collected = self.execute_request_check_status(request).await?;
         let status = *collected.status();
         let body = collected.body().clone();
-        Ok(Response::new(status, Headers::new(), Box::pin(futures_util::stream::once(async { Ok(body) }))))
+        Ok(Response::new(
+            status,
+            Headers::new(),
+            Box::pin(futures_util::stream::once(async { Ok(body) })),
+        ))
     }
 
-    async fn execute_request_check_status(&self, request: &Request) -> azure_core_legacy::Result<CollectedResponse> {
-        self.execute(request).await.map_err(|fault| Error::new(ErrorKind::Other, fault))
+    async fn execute_request_check_status(
+        &self,
+        request: &Request,
+    ) -> azure_core_legacy::Result<CollectedResponse> {
+        self.execute(request)
+            .await
+            .map_err(|fault| Error::new(ErrorKind::Other, fault))
     }
 }
 

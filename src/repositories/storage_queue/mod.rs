@@ -62,7 +62,9 @@ struct Clients {
 
 impl std::fmt::Debug for StorageQueueRepository {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StorageQueueRepository").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("StorageQueueRepository")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,20 +87,27 @@ pub fn create_queue_repository(settings: StorageSettings) -> Result<Arc<StorageQ
 }
 
 impl StorageQueueRepository {
-    /// Creates the queues that are missing: the path's own, and those in which the host sets messages aside.
+    /// Creates those of the path's queues that are missing.
     ///
     /// # Errors
     /// The service cannot be reached or refused.
     pub async fn ensure_queues(&self) -> Result<(), SendError> {
         for role in [QueueRole::Jobs, QueueRole::Tasks, QueueRole::Poison] {
-            let client = self.client(role)?;
-            client.create(None).await.map(drop).or_else(|error| match self.fault(role, &error) {
-                // 409: it exists with other metadata.
-                SendError::Refused { status: 409, .. } => Ok(()),
-                error => Err(error),
-            })?;
+            self.ensure_queue(role).await?;
         }
         Ok(())
+    }
+
+    async fn ensure_queue(&self, role: QueueRole) -> Result<(), SendError> {
+        self.client(role)?
+            .create(None)
+            .await
+            .map(drop)
+            .or_else(|error| match self.fault(role, &error) {
+                // It exists with other metadata.
+                SendError::Refused { status: 409, .. } => Ok(()),
+                error => Err(error),
+            })
     }
 
     fn client(&self, role: QueueRole) -> Result<Arc<QueueClient>, SendError> {
@@ -133,11 +142,13 @@ impl StorageQueueRepository {
                 },
                 version: API_VERSION.to_owned(),
             };
-            QueueClient::new(url, self.credential.clone(), Some(options)).map(Arc::new).map_err(|error| {
-                // The error repeats the URL, which may hold a signature.
-                let detail = format!("the queue client cannot be made: {:?}", error.kind());
-                SendError::Refused { status: 0, detail }
-            })
+            QueueClient::new(url, self.credential.clone(), Some(options))
+                .map(Arc::new)
+                .map_err(|error| {
+                    // The error repeats the URL, which may hold a signature.
+                    let detail = format!("the queue client cannot be made: {:?}", error.kind());
+                    SendError::Refused { status: 0, detail }
+                })
         };
         Ok(Clients {
             made: Instant::now(),
@@ -159,11 +170,19 @@ impl StorageQueueRepository {
                 limit: LARGEST_MESSAGE,
             });
         }
-        let delay = message.delay.map(|delay| i32::try_from(delay.as_secs_f64().ceil() as i64).unwrap_or(i32::MAX));
+        let delay = message
+            .delay
+            .map(|delay| i32::try_from(delay.as_secs_f64().ceil() as i64).unwrap_or(i32::MAX));
         let mut tries = 0;
         loop {
             let sent = self.try_once(role, text.clone(), delay).await;
             match sent {
+                // As the host's queue trigger does: a queue that is missing is made. Once, since somebody may be
+                // deleting it.
+                Err(SendError::QueueNotFound { .. }) if tries == 0 => {
+                    tries += 1;
+                    self.ensure_queue(role).await?;
+                }
                 Err(error) if error.is_transient() && tries < self.settings.retry_count => {
                     tries += 1;
                     tokio::time::sleep(backoff(tries)).await;
@@ -176,10 +195,18 @@ impl StorageQueueRepository {
     async fn try_once(&self, role: QueueRole, text: String, delay: Option<i32>) -> Result<(), SendError> {
         // Closed never: a place is always to be had, in time.
         let _place = self.in_flight.acquire().await;
-        let content = QueueMessage { message_text: Some(text) }
-            .try_into()
-            .map_err(|error: azure_core::Error| SendError::Refused { status: 0, detail: error.to_string() })?;
-        let options = QueueClientSendMessageOptions { visibility_timeout: delay, ..Default::default() };
+        let content = QueueMessage {
+            message_text: Some(text),
+        }
+        .try_into()
+        .map_err(|error: azure_core::Error| SendError::Refused {
+            status: 0,
+            detail: error.to_string(),
+        })?;
+        let options = QueueClientSendMessageOptions {
+            visibility_timeout: delay,
+            ..Default::default()
+        };
         self.client(role)?
             .send_message(content, Some(options))
             .await
@@ -190,22 +217,29 @@ impl StorageQueueRepository {
     fn fault(&self, role: QueueRole, error: &azure_core::Error) -> SendError {
         let queue = || self.queue_name(role).to_owned();
         match error.kind() {
-            ErrorKind::HttpResponse { status, error_code, .. } => {
+            ErrorKind::HttpResponse {
+                status, error_code, ..
+            } => {
                 let status = u16::from(*status);
                 let detail = format!("status {status} {}", error_code.as_deref().unwrap_or_default());
                 match status {
                     404 => SendError::QueueNotFound { queue: queue() },
-                    401 | 403 => SendError::Unauthorized { queue: queue(), detail },
+                    401 | 403 => SendError::Unauthorized {
+                        queue: queue(),
+                        detail,
+                    },
                     429 | 503 => SendError::Throttled { detail },
                     408 | 500 | 502 | 504 => SendError::Unavailable { detail },
                     _ => SendError::Refused { status, detail },
                 }
             }
-            ErrorKind::Credential => {
-                SendError::Unavailable { detail: format!("no token: {}", shortened(&error.to_string())) }
-            }
+            ErrorKind::Credential => SendError::Unavailable {
+                detail: format!("no token: {}", shortened(&error.to_string())),
+            },
             // The error's own words hold the URL, which holds a signature: only the last cause is shown.
-            _ => SendError::Unavailable { detail: last_cause(error) },
+            _ => SendError::Unavailable {
+                detail: last_cause(error),
+            },
         }
     }
 }
@@ -248,8 +282,14 @@ impl MessageSender for StorageQueueRepository {
 
     async fn batch_send_messages(&self, role: QueueRole, messages: &[OutgoingMessage]) -> BatchSendReport {
         let began = Instant::now();
-        let mut report = BatchSendReport { batch_count: messages.len(), ..BatchSendReport::default() };
-        let sends: Vec<_> = messages.iter().map(|message| self.send_one(role, message)).collect();
+        let mut report = BatchSendReport {
+            batch_count: messages.len(),
+            ..BatchSendReport::default()
+        };
+        let sends: Vec<_> = messages
+            .iter()
+            .map(|message| self.send_one(role, message))
+            .collect();
         let mut results = stream::iter(sends).buffer_unordered(self.settings.sends_in_flight);
         while let Some(result) = results.next().await {
             match result {
@@ -263,6 +303,10 @@ impl MessageSender for StorageQueueRepository {
     }
 
     async fn probe(&self, role: QueueRole) -> Result<(), SendError> {
-        self.client(role)?.get_properties(None).await.map(drop).map_err(|error| self.fault(role, &error))
+        self.client(role)?
+            .get_properties(None)
+            .await
+            .map(drop)
+            .map_err(|error| self.fault(role, &error))
     }
 }

@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::{
-    super::{BrokerError, Clock, SnapshotError, lines, registry::{Cell, Registry}},
+    super::{
+        BrokerError, Clock, SnapshotError, lines,
+        registry::{Cell, Registry},
+    },
     DEAD_LETTER, LockedMessage, NewMessage, QueueOptions, ServiceBusCounts,
     queue::{Half, Queue},
 };
@@ -42,7 +45,10 @@ impl ServiceBus {
 
     /// No queues yet, on this clock.
     pub fn with_clock(clock: Clock) -> Self {
-        Self { clock, ..Self::default() }
+        Self {
+            clock,
+            ..Self::default()
+        }
     }
 
     /// Makes the queue unless it is there.
@@ -114,7 +120,9 @@ impl ServiceBus {
         reason: &str,
         description: &str,
     ) -> Result<(), BrokerError> {
-        let result = self.with(queue, |queue, now| queue.dead_letter(lock_token, reason, description, now))?;
+        let result = self.with(queue, |queue, now| {
+            queue.dead_letter(lock_token, reason, description, now)
+        })?;
         self.cell(queue)?.0.ring();
         result
     }
@@ -144,7 +152,12 @@ impl ServiceBus {
     /// too late, since others wait too.
     pub async fn wait_for_message(&self, queue: &str, at_most: Duration) {
         match self.cell(queue) {
-            Ok((cell, half)) => cell.wait(&self.clock, at_most, |queue, now| queue.half(half).next_message(now)).await,
+            Ok((cell, half)) => {
+                cell.wait(&self.clock, at_most, |queue, now| {
+                    queue.half(half).next_message(now)
+                })
+                .await
+            }
             Err(_) => tokio::time::sleep(at_most).await,
         }
     }
@@ -156,12 +169,22 @@ impl ServiceBus {
     pub fn snapshot(&self, path: &Path) -> Result<(), SnapshotError> {
         let queues = self.registry.all().into_iter().flat_map(|(name, cell)| {
             let dead = format!("{name}{DEAD_LETTER}");
-            [(name, cell.with(|queue| queue.export())), (dead, cell.with(|queue| queue.half(Half::Dead).export()))]
+            [
+                (name, cell.with(|queue| queue.export())),
+                (dead, cell.with(|queue| queue.half(Half::Dead).export())),
+            ]
         });
         let parts = queues.map(|(queue, messages)| {
             let mut text = Vec::new();
             for (message, delivery_count) in messages.into_values() {
-                lines::push_record(&mut text, &Record { queue: queue.clone(), delivery_count, message })?;
+                lines::push_record(
+                    &mut text,
+                    &Record {
+                        queue: queue.clone(),
+                        delivery_count,
+                        message,
+                    },
+                )?;
             }
             Ok(text)
         });
@@ -173,20 +196,34 @@ impl ServiceBus {
     /// # Errors
     /// The file cannot be read.
     pub fn restore(&self, path: &Path) -> Result<(), SnapshotError> {
-        lines::read(path, |Record { queue, delivery_count, message }: Record| {
-            // A queue that the settings no longer name has nobody to read it.
-            let _ = self.with(&queue, |queue, now| queue.import(message, delivery_count, now));
-        })
+        lines::read(
+            path,
+            |Record {
+                 queue,
+                 delivery_count,
+                 message,
+             }: Record| {
+                // A queue that the settings no longer name has nobody to read it.
+                let _ = self.with(&queue, |queue, now| queue.import(message, delivery_count, now));
+            },
+        )
     }
 
-    fn with<R>(&self, queue: &str, action: impl FnOnce(&mut Queue, OffsetDateTime) -> R) -> Result<R, BrokerError> {
+    fn with<R>(
+        &self,
+        queue: &str,
+        action: impl FnOnce(&mut Queue, OffsetDateTime) -> R,
+    ) -> Result<R, BrokerError> {
         let now = self.clock.now();
         let (cell, half) = self.cell(queue)?;
         Ok(cell.with(|queue| action(queue.half(half), now)))
     }
 
     fn cell(&self, name: &str) -> Result<(Arc<Cell<Queue>>, Half), BrokerError> {
-        match name.strip_suffix(DEAD_LETTER).or_else(|| name.strip_suffix(&DEAD_LETTER.to_lowercase())) {
+        match name
+            .strip_suffix(DEAD_LETTER)
+            .or_else(|| name.strip_suffix(&DEAD_LETTER.to_lowercase()))
+        {
             Some(live) => Ok((self.registry.get(live)?, Half::Dead)),
             None => Ok((self.registry.get(name)?, Half::Live)),
         }
@@ -207,7 +244,11 @@ mod tests {
     }
 
     fn message(id: &str) -> NewMessage {
-        NewMessage { body: id.to_owned(), message_id: Some(id.to_owned()), ..NewMessage::default() }
+        NewMessage {
+            body: id.to_owned(),
+            message_id: Some(id.to_owned()),
+            ..NewMessage::default()
+        }
     }
 
     #[test]
@@ -235,7 +276,10 @@ mod tests {
 
     #[test]
     fn a_message_that_nobody_can_process_ends_among_the_dead_letters() {
-        let (bus, _) = bus(QueueOptions { max_delivery_count: 3, ..QueueOptions::default() });
+        let (bus, _) = bus(QueueOptions {
+            max_delivery_count: 3,
+            ..QueueOptions::default()
+        });
         bus.send("q", vec![message("bad"), message("good")]).unwrap();
         for _ in 0..3 {
             let bad = bus.receive("q", 1).unwrap().pop().unwrap();
@@ -244,16 +288,29 @@ mod tests {
         }
         assert_eq!(bus.receive("q", 1).unwrap()[0].body, "good");
         let dead = bus.receive("q/$DeadLetterQueue", 10).unwrap();
-        assert_eq!(dead[0].dead_letter_reason.as_deref(), Some("MaxDeliveryCountExceeded"));
+        assert_eq!(
+            dead[0].dead_letter_reason.as_deref(),
+            Some("MaxDeliveryCountExceeded")
+        );
         assert_eq!(bus.counts("q").unwrap().dead_letter, 1);
     }
 
     #[test]
     fn a_duplicate_within_the_window_vanishes_even_if_the_first_is_scheduled() {
         let window = Some(Duration::from_secs(600));
-        let (bus, clock) = bus(QueueOptions { duplicate_detection: window, ..QueueOptions::default() });
+        let (bus, clock) = bus(QueueOptions {
+            duplicate_detection: window,
+            ..QueueOptions::default()
+        });
         let due = datetime!(2026-11-23 19:05 UTC);
-        bus.send("q", vec![NewMessage { scheduled: Some(due), ..message("a") }]).unwrap();
+        bus.send(
+            "q",
+            vec![NewMessage {
+                scheduled: Some(due),
+                ..message("a")
+            }],
+        )
+        .unwrap();
         bus.send("q", vec![message("a"), message("b")]).unwrap();
         assert_eq!(bus.receive("q", 10).unwrap().len(), 1);
         clock.advance(Duration::from_secs(300));
@@ -273,7 +330,12 @@ mod tests {
         before.snapshot(&path).unwrap();
         let (after, _) = bus(QueueOptions::default());
         after.restore(&path).unwrap();
-        let bodies: Vec<_> = after.receive("q", 10).unwrap().into_iter().map(|m| (m.body, m.delivery_count)).collect();
+        let bodies: Vec<_> = after
+            .receive("q", 10)
+            .unwrap()
+            .into_iter()
+            .map(|m| (m.body, m.delivery_count))
+            .collect();
         assert_eq!(bodies, [("a".to_owned(), 2), ("b".to_owned(), 1)]);
     }
 }

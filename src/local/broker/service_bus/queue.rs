@@ -49,7 +49,10 @@ pub(super) enum Half {
 
 impl Queue {
     pub(super) fn new(options: QueueOptions) -> Self {
-        Self { dead: Some(Box::new(Self::without_dead_letters(options))), ..Self::without_dead_letters(options) }
+        Self {
+            dead: Some(Box::new(Self::without_dead_letters(options))),
+            ..Self::without_dead_letters(options)
+        }
     }
 
     fn without_dead_letters(options: QueueOptions) -> Self {
@@ -81,7 +84,10 @@ impl Queue {
     pub(super) fn send(&mut self, messages: Vec<NewMessage>, now: OffsetDateTime) -> Result<(), BrokerError> {
         let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
         if bytes > self.options.max_message_bytes {
-            return Err(BrokerError::TooLarge { bytes, limit: self.options.max_message_bytes });
+            return Err(BrokerError::TooLarge {
+                bytes,
+                limit: self.options.max_message_bytes,
+            });
         }
         for message in messages {
             if !self.is_duplicate(&message, now) {
@@ -117,7 +123,10 @@ impl Queue {
         let due = message.scheduled.filter(|due| *due > now);
         let lives = message.time_to_live.unwrap_or(self.options.default_time_to_live);
         let stored = Stored {
-            message_id: message.message_id.clone().unwrap_or_else(|| Uuid::new_v4().simple().to_string()),
+            message_id: message
+                .message_id
+                .clone()
+                .unwrap_or_else(|| Uuid::new_v4().simple().to_string()),
             enqueued: due.unwrap_or(now),
             expires: later(due.unwrap_or(now), lives),
             delivery_count: 0,
@@ -136,9 +145,13 @@ impl Queue {
         self.settle_time(now);
         let mut received = Vec::with_capacity(max.min(self.ready.len()));
         while received.len() < max {
-            let Some(number) = self.ready.pop_first() else { break };
+            let Some(number) = self.ready.pop_first() else {
+                break;
+            };
             let until = later(now, self.options.lock_duration);
-            let Some(stored) = self.messages.get_mut(&number) else { continue };
+            let Some(stored) = self.messages.get_mut(&number) else {
+                continue;
+            };
             if stored.expires <= now {
                 self.messages.remove(&number);
                 continue;
@@ -225,7 +238,10 @@ impl Queue {
         self.messages
             .iter()
             .map(|(number, stored)| {
-                let message = NewMessage { message_id: Some(stored.message_id.clone()), ..stored.message.clone() };
+                let message = NewMessage {
+                    message_id: Some(stored.message_id.clone()),
+                    ..stored.message.clone()
+                };
                 (*number, (message, stored.delivery_count))
             })
             .collect()
@@ -248,7 +264,11 @@ impl Queue {
         }
         while let Some(&(until, number)) = self.locks.first().filter(|(until, _)| *until <= now) {
             self.locks.remove(&(until, number));
-            if let Some((token, _)) = self.messages.get_mut(&number).and_then(|stored| stored.lock.take()) {
+            if let Some((token, _)) = self
+                .messages
+                .get_mut(&number)
+                .and_then(|stored| stored.lock.take())
+            {
                 self.by_token.remove(&token);
                 self.give_back(number);
             }
@@ -259,7 +279,11 @@ impl Queue {
         self.settle_time(now);
         let token = Uuid::try_parse(token).map_err(|_| BrokerError::LockLost)?;
         let number = self.by_token.remove(&token).ok_or(BrokerError::LockLost)?;
-        if let Some((_, until)) = self.messages.get_mut(&number).and_then(|stored| stored.lock.take()) {
+        if let Some((_, until)) = self
+            .messages
+            .get_mut(&number)
+            .and_then(|stored| stored.lock.take())
+        {
             self.locks.remove(&(until, number));
         }
         Ok(number)
@@ -267,7 +291,10 @@ impl Queue {
 
     /// Back to its place in the order, or to the dead letters if it was delivered too often.
     fn give_back(&mut self, number: i64) {
-        let deliveries = self.messages.get(&number).map_or(0, |stored| stored.delivery_count);
+        let deliveries = self
+            .messages
+            .get(&number)
+            .map_or(0, |stored| stored.delivery_count);
         if self.dead.is_some() && deliveries >= self.options.max_delivery_count {
             let description = format!("Message could not be consumed after {deliveries} delivery attempts.");
             self.bury(number, "MaxDeliveryCountExceeded", &description);
@@ -277,7 +304,9 @@ impl Queue {
     }
 
     fn bury(&mut self, number: i64, reason: &str, description: &str) {
-        let (Some(mut stored), Some(dead)) = (self.messages.remove(&number), &mut self.dead) else { return };
+        let (Some(mut stored), Some(dead)) = (self.messages.remove(&number), &mut self.dead) else {
+            return;
+        };
         stored.dead_letter = Some((reason.to_owned(), description.to_owned()));
         stored.lock = None;
         let number = dead.next_number;
@@ -288,7 +317,14 @@ impl Queue {
 }
 
 fn show(number: i64, stored: &Stored, token: Uuid, until: OffsetDateTime) -> LockedMessage {
-    let NewMessage { body, correlation_id, content_type, label, application_properties, .. } = &stored.message;
+    let NewMessage {
+        body,
+        correlation_id,
+        content_type,
+        label,
+        application_properties,
+        ..
+    } = &stored.message;
     LockedMessage {
         body: body.clone(),
         message_id: stored.message_id.clone(),
@@ -303,12 +339,18 @@ fn show(number: i64, stored: &Stored, token: Uuid, until: OffsetDateTime) -> Loc
         enqueued_time: stored.enqueued,
         expires_at: stored.expires,
         dead_letter_reason: stored.dead_letter.as_ref().map(|(reason, _)| reason.clone()),
-        dead_letter_description: stored.dead_letter.as_ref().map(|(_, description)| description.clone()),
+        dead_letter_description: stored
+            .dead_letter
+            .as_ref()
+            .map(|(_, description)| description.clone()),
     }
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self::new(QueueOptions { lock_duration: Duration::from_secs(60), ..QueueOptions::default() })
+        Self::new(QueueOptions {
+            lock_duration: Duration::from_secs(60),
+            ..QueueOptions::default()
+        })
     }
 }

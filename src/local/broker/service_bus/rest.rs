@@ -43,23 +43,34 @@ struct Context {
 /// The endpoint over `bus`.
 pub fn router(bus: ServiceBus, access: ServiceBusAccess, faults: Faults) -> Router {
     // Queue names may hold '/', so the path is taken apart here rather than by the router.
-    Router::new().fallback(handle).with_state(Context { bus, access, faults })
+    Router::new()
+        .fallback(handle)
+        .with_state(Context { bus, access, faults })
 }
 
 async fn handle(State(context): State<Context>, request: Request) -> Response {
     context.faults.delay().await;
     let (parts, body) = request.into_parts();
-    let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let authorization = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     if let Err(problem) = sas::check(&context.access, authorization) {
         return error(StatusCode::UNAUTHORIZED, &problem);
     }
     let Ok(body) = to_bytes(body, LARGEST_REQUEST).await else {
         return error(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large");
     };
-    let path = percent_encoding::percent_decode_str(parts.uri.path()).decode_utf8_lossy().into_owned();
+    let path = percent_encoding::percent_decode_str(parts.uri.path())
+        .decode_utf8_lossy()
+        .into_owned();
     let path = path.trim_matches('/');
     let Some((queue, rest)) = path.split_once("/messages") else {
-        return if parts.method == Method::GET { describe(&context.bus, path) } else { no_such_route() };
+        return if parts.method == Method::GET {
+            describe(&context.bus, path)
+        } else {
+            no_such_route()
+        };
     };
     match (&parts.method, rest.trim_matches('/')) {
         (&Method::POST, "") => send(&context, queue, &parts.headers, &body),
@@ -83,14 +94,20 @@ fn send(context: &Context, queue: &str, headers: &HeaderMap, body: &Bytes) -> Re
     };
     let verdict = context.faults.judge(messages.len());
     match verdict {
-        Verdict::Throttle => return error(StatusCode::TOO_MANY_REQUESTS, "SubCode=50009. The namespace is throttled"),
+        Verdict::Throttle => {
+            return error(
+                StatusCode::TOO_MANY_REQUESTS,
+                "SubCode=50009. The namespace is throttled",
+            );
+        }
         Verdict::Refuse => return error(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy"),
         Verdict::Go | Verdict::StoreAndLoseAnswer => {}
     }
     match context.bus.send(queue, messages) {
-        Ok(()) if verdict == Verdict::StoreAndLoseAnswer => {
-            error(StatusCode::INTERNAL_SERVER_ERROR, "the answer was lost on request")
-        }
+        Ok(()) if verdict == Verdict::StoreAndLoseAnswer => error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the answer was lost on request",
+        ),
         Ok(()) => StatusCode::CREATED.into_response(),
         Err(refused) => refuse(&refused),
     }
@@ -123,8 +140,8 @@ struct SentProperties {
 fn messages(headers: &HeaderMap, body: &Bytes) -> Result<Vec<NewMessage>, String> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if text("content-type") == Some(BATCH) {
-        let entries: Vec<BatchEntry> =
-            serde_json::from_slice(body).map_err(|error| format!("the batch is not a JSON array of messages: {error}"))?;
+        let entries: Vec<BatchEntry> = serde_json::from_slice(body)
+            .map_err(|error| format!("the batch is not a JSON array of messages: {error}"))?;
         return entries
             .into_iter()
             .map(|entry| new_message(entry.body, entry.broker_properties, entry.user_properties))
@@ -136,7 +153,9 @@ fn messages(headers: &HeaderMap, body: &Bytes) -> Result<Vec<NewMessage>, String
     };
     let body = String::from_utf8(body.to_vec()).map_err(|_| "the body is not UTF-8".to_owned())?;
     let mut message = new_message(body, properties, Map::new())?;
-    message.content_type = message.content_type.or_else(|| text("content-type").map(str::to_owned));
+    message.content_type = message
+        .content_type
+        .or_else(|| text("content-type").map(str::to_owned));
     Ok(vec![message])
 }
 
@@ -147,7 +166,9 @@ fn new_message(
 ) -> Result<NewMessage, String> {
     let scheduled = match &sent.scheduled_enqueue_time_utc {
         None => None,
-        Some(text) => Some(rfc_1123(text).ok_or_else(|| format!("ScheduledEnqueueTimeUtc {text:?} is not RFC 1123"))?),
+        Some(text) => {
+            Some(rfc_1123(text).ok_or_else(|| format!("ScheduledEnqueueTimeUtc {text:?} is not RFC 1123"))?)
+        }
     };
     let span = sent.time_to_live_time_span.as_deref().and_then(time_span);
     let time_to_live = span.or_else(|| Duration::try_from_secs_f64(sent.time_to_live?).ok());
@@ -164,9 +185,12 @@ fn new_message(
 }
 
 fn rfc_1123(text: &str) -> Option<OffsetDateTime> {
-    let format =
-        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
-    PrimitiveDateTime::parse(text, format).ok().map(PrimitiveDateTime::assume_utc)
+    let format = format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    PrimitiveDateTime::parse(text, format)
+        .ok()
+        .map(PrimitiveDateTime::assume_utc)
 }
 
 fn time_span(text: &str) -> Option<Duration> {
@@ -175,18 +199,35 @@ fn time_span(text: &str) -> Option<Duration> {
         _ => (0, text),
     };
     let mut parts = clock.split(':');
-    let (hours, minutes) = (parts.next()?.parse::<u64>().ok()?, parts.next()?.parse::<u64>().ok()?);
+    let (hours, minutes) = (
+        parts.next()?.parse::<u64>().ok()?,
+        parts.next()?.parse::<u64>().ok()?,
+    );
     let seconds = parts.next()?.parse::<f64>().ok()?;
-    Some(Duration::from_secs(days * 86_400 + hours * 3600 + minutes * 60) + Duration::try_from_secs_f64(seconds).ok()?)
+    Some(
+        Duration::from_secs(days * 86_400 + hours * 3600 + minutes * 60)
+            + Duration::try_from_secs_f64(seconds).ok()?,
+    )
 }
 
-async fn receive(context: &Context, queue: &str, query: Option<&str>) -> Result<Option<LockedMessage>, BrokerError> {
+async fn receive(
+    context: &Context,
+    queue: &str,
+    query: Option<&str>,
+) -> Result<Option<LockedMessage>, BrokerError> {
     let timeout = query
-        .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("timeout=")?.parse::<u64>().ok()))
+        .and_then(|query| {
+            query
+                .split('&')
+                .find_map(|pair| pair.strip_prefix("timeout=")?.parse::<u64>().ok())
+        })
         .unwrap_or(60);
     let mut received = context.bus.receive(queue, 1)?;
     if received.is_empty() {
-        context.bus.wait_for_message(queue, Duration::from_secs(timeout.min(60))).await;
+        context
+            .bus
+            .wait_for_message(queue, Duration::from_secs(timeout.min(60)))
+            .await;
         received = context.bus.receive(queue, 1)?;
     }
     Ok(received.pop())
@@ -197,7 +238,10 @@ async fn peek_lock(context: &Context, queue: &str, query: Option<&str>) -> Respo
         Err(refused) => refuse(&refused),
         Ok(None) => StatusCode::NO_CONTENT.into_response(),
         Ok(Some(message)) => {
-            let location = format!("/{queue}/messages/{}/{}", message.sequence_number, message.lock_token);
+            let location = format!(
+                "/{queue}/messages/{}/{}",
+                message.sequence_number, message.lock_token
+            );
             let mut response = delivered(StatusCode::CREATED, &message);
             if let Ok(location) = location.parse() {
                 response.headers_mut().insert(header::LOCATION, location);
@@ -237,8 +281,9 @@ struct DeliveredProperties<'a> {
 }
 
 fn delivered(status: StatusCode, message: &LockedMessage) -> Response {
-    let format =
-        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+    let format = format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
     let time = |moment: OffsetDateTime| moment.format(format).unwrap_or_default();
     let properties = DeliveredProperties {
         message_id: &message.message_id,
@@ -301,7 +346,14 @@ fn describe(bus: &ServiceBus, queue: &str) -> Response {
                 counts.dead_letter,
                 counts.scheduled
             );
-            ([(header::CONTENT_TYPE, "application/atom+xml;type=entry;charset=utf-8")], xml).into_response()
+            (
+                [(
+                    header::CONTENT_TYPE,
+                    "application/atom+xml;type=entry;charset=utf-8",
+                )],
+                xml,
+            )
+                .into_response()
         }
     }
 }
@@ -321,5 +373,10 @@ fn error(status: StatusCode, detail: &str) -> Response {
         status.as_u16(),
         quick_xml::escape::escape(detail)
     );
-    (status, [(header::CONTENT_TYPE, "application/xml; charset=utf-8")], xml).into_response()
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/xml; charset=utf-8")],
+        xml,
+    )
+        .into_response()
 }

@@ -23,13 +23,18 @@ pub(super) fn check(access: &ServiceBusAccess, header: Option<&str>) -> Result<(
     if field("skn")? != access.key_name {
         return Err("InvalidSignature: no such key name".to_owned());
     }
-    let expires: i64 = field("se")?.parse().map_err(|_| "InvalidToken: se is not a time".to_owned())?;
+    let expires: i64 = field("se")?
+        .parse()
+        .map_err(|_| "InvalidToken: se is not a time".to_owned())?;
     if expires <= OffsetDateTime::now_utc().unix_timestamp() {
         return Err("ExpiredToken: the signature has expired".to_owned());
     }
     let given = percent_decode_str(field("sig")?).decode_utf8_lossy();
-    let given = BASE64_STANDARD.decode(given.as_bytes()).map_err(|_| "InvalidToken: sig is not base64".to_owned())?;
+    let given = BASE64_STANDARD
+        .decode(given.as_bytes())
+        .map_err(|_| "InvalidToken: sig is not base64".to_owned())?;
     let mut mac = Hmac::<Sha256>::new_from_slice(access.key.as_bytes()).map_err(|error| error.to_string())?;
     mac.update(format!("{}\n{expires}", field("sr")?).as_bytes());
-    mac.verify_slice(&given).map_err(|_| "InvalidSignature: the token has an invalid signature".to_owned())
+    mac.verify_slice(&given)
+        .map_err(|_| "InvalidSignature: the token has an invalid signature".to_owned())
 }

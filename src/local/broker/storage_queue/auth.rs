@@ -35,7 +35,10 @@ impl StorageAccount {
         if request.query.contains_key("sig") {
             return self.admits_signature(request);
         }
-        let authorization = request.headers.get("authorization").and_then(|value| value.to_str().ok());
+        let authorization = request
+            .headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok());
         let Some(credentials) = authorization.and_then(|value| value.strip_prefix("SharedKey ")) else {
             return false;
         };
@@ -58,7 +61,8 @@ impl StorageAccount {
             Method::POST | Method::PUT => ['w', 'c', 'a', 'u'].as_slice(),
             _ => ['d', 'p'].as_slice(),
         };
-        let is_permitted = field("ss").contains('q') && needed.iter().any(|right| field("sp").contains(*right));
+        let is_permitted =
+            field("ss").contains('q') && needed.iter().any(|right| field("sp").contains(*right));
         let mut text = [
             self.name.as_str(),
             field("sp"),
@@ -80,9 +84,23 @@ impl StorageAccount {
     }
 
     fn shared_key_text(&self, request: &Signed<'_>) -> String {
-        let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let length = if request.body_length == 0 { String::new() } else { request.body_length.to_string() };
-        let date = if header("x-ms-date").is_empty() { header("date") } else { "" };
+        let header = |name: &str| {
+            request
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+        };
+        let length = if request.body_length == 0 {
+            String::new()
+        } else {
+            request.body_length.to_string()
+        };
+        let date = if header("x-ms-date").is_empty() {
+            header("date")
+        } else {
+            ""
+        };
         let mut text = [
             request.method.as_str(),
             header("content-encoding"),
@@ -116,7 +134,10 @@ impl StorageAccount {
     }
 
     fn verify(&self, text: &str, signature: &str) -> bool {
-        let (Ok(key), Ok(signature)) = (BASE64_STANDARD.decode(&self.key), BASE64_STANDARD.decode(signature)) else {
+        let (Ok(key), Ok(signature)) = (
+            BASE64_STANDARD.decode(&self.key),
+            BASE64_STANDARD.decode(signature),
+        ) else {
             return false;
         };
         match Hmac::<Sha256>::new_from_slice(&key) {

@@ -34,7 +34,10 @@ impl StorageQueues {
 
     /// No queues yet, on this clock.
     pub fn with_clock(clock: Clock) -> Self {
-        Self { clock, ..Self::default() }
+        Self {
+            clock,
+            ..Self::default()
+        }
     }
 
     /// Makes the queue unless it is there.
@@ -71,7 +74,12 @@ impl StorageQueues {
     ///
     /// # Errors
     /// The queue does not exist.
-    pub fn receive(&self, queue: &str, max: usize, visibility: Duration) -> Result<Vec<QueueMessage>, BrokerError> {
+    pub fn receive(
+        &self,
+        queue: &str,
+        max: usize,
+        visibility: Duration,
+    ) -> Result<Vec<QueueMessage>, BrokerError> {
         let now = self.clock.now();
         let cell = self.registry.get(queue)?;
         Ok(cell.with(|queue| queue.receive(max, visibility, now)))
@@ -83,7 +91,9 @@ impl StorageQueues {
     /// The queue or the message does not exist; somebody else received the message since.
     pub fn delete(&self, queue: &str, id: &str, pop_receipt: &str) -> Result<(), BrokerError> {
         let now = self.clock.now();
-        self.registry.get(queue)?.with(|queue| queue.delete(id, pop_receipt, now))
+        self.registry
+            .get(queue)?
+            .with(|queue| queue.delete(id, pop_receipt, now))
     }
 
     /// Hides a message for `visibility` from now on (zero: shows it), with a new body if one is given.
@@ -143,7 +153,11 @@ impl StorageQueues {
     pub async fn wait_for_message(&self, queue: &str, at_most: Duration) {
         match self.registry.get(queue) {
             Ok(cell) => cell.wait(&self.clock, at_most, Queue::next_message).await,
-            Err(_) => self.clock.sleep_until(super::super::clock::later(self.clock.now(), at_most)).await,
+            Err(_) => {
+                self.clock
+                    .sleep_until(super::super::clock::later(self.clock.now(), at_most))
+                    .await
+            }
         }
     }
 
@@ -176,7 +190,11 @@ impl StorageQueues {
         Ok(self.registry.get(queue)?.with(|queue| queue.metadata.clone()))
     }
 
-    pub(super) fn set_metadata(&self, queue: &str, metadata: BTreeMap<String, String>) -> Result<(), BrokerError> {
+    pub(super) fn set_metadata(
+        &self,
+        queue: &str,
+        metadata: BTreeMap<String, String>,
+    ) -> Result<(), BrokerError> {
         self.registry.get(queue)?.with(|queue| queue.metadata = metadata);
         Ok(())
     }

@@ -103,7 +103,12 @@ impl Queue {
         self.messages.insert(number, stored);
     }
 
-    pub(super) fn receive(&mut self, max: usize, visibility: Duration, now: OffsetDateTime) -> Vec<QueueMessage> {
+    pub(super) fn receive(
+        &mut self,
+        max: usize,
+        visibility: Duration,
+        now: OffsetDateTime,
+    ) -> Vec<QueueMessage> {
         self.drop_expired(now);
         let mut received = Vec::with_capacity(max.min(self.messages.len()).min(32));
         let until = later(now, visibility);
@@ -143,7 +148,12 @@ impl Queue {
             .collect()
     }
 
-    pub(super) fn delete(&mut self, id: &str, pop_receipt: &str, now: OffsetDateTime) -> Result<(), BrokerError> {
+    pub(super) fn delete(
+        &mut self,
+        id: &str,
+        pop_receipt: &str,
+        now: OffsetDateTime,
+    ) -> Result<(), BrokerError> {
         self.drop_expired(now);
         let number = self.find(id, pop_receipt)?;
         self.remove(number);
@@ -219,7 +229,11 @@ impl Queue {
     fn find(&self, id: &str, pop_receipt: &str) -> Result<Number, BrokerError> {
         let not_found = || BrokerError::MessageNotFound { id: id.to_owned() };
         let (epoch, number) = Uuid::try_parse(id).map_err(|_| not_found())?.as_u64_pair();
-        let stored = self.messages.get(&number).filter(|_| epoch == self.epoch).ok_or_else(not_found)?;
+        let stored = self
+            .messages
+            .get(&number)
+            .filter(|_| epoch == self.epoch)
+            .ok_or_else(not_found)?;
         if receipt_text(self.epoch, stored.receipt) == pop_receipt {
             Ok(number)
         } else {

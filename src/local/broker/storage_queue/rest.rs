@@ -36,7 +36,11 @@ struct Context {
 
 /// The endpoint over `queues`.
 pub fn router(queues: StorageQueues, account: StorageAccount, faults: Faults) -> Router {
-    Router::new().fallback(handle).with_state(Context { queues, account, faults })
+    Router::new().fallback(handle).with_state(Context {
+        queues,
+        account,
+        faults,
+    })
 }
 
 type Query = BTreeMap<String, String>;
@@ -49,7 +53,9 @@ impl From<BrokerError> for Refusal {
         let (status, code) = match &error {
             BrokerError::QueueNotFound { .. } => (StatusCode::NOT_FOUND, "QueueNotFound"),
             BrokerError::MessageNotFound { .. } => (StatusCode::NOT_FOUND, "MessageNotFound"),
-            BrokerError::PopReceiptMismatch | BrokerError::LockLost => (StatusCode::BAD_REQUEST, "PopReceiptMismatch"),
+            BrokerError::PopReceiptMismatch | BrokerError::LockLost => {
+                (StatusCode::BAD_REQUEST, "PopReceiptMismatch")
+            }
             BrokerError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "RequestBodyTooLarge"),
         };
         Self(status, code, error.to_string())
@@ -61,7 +67,14 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let version = parts.headers.get("x-ms-version").cloned();
     let mut response = match to_bytes(body, LARGEST_REQUEST).await {
-        Ok(body) => route(&context, &parts.method, parts.uri.path(), parts.uri.query(), &parts.headers, &body),
+        Ok(body) => route(
+            &context,
+            &parts.method,
+            parts.uri.path(),
+            parts.uri.query(),
+            &parts.headers,
+            &body,
+        ),
         Err(_) => Err(Refusal(
             StatusCode::PAYLOAD_TOO_LARGE,
             "RequestBodyTooLarge",
@@ -76,7 +89,10 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
     if let Ok(id) = HeaderValue::from_str(&Uuid::new_v4().to_string()) {
         headers.insert("x-ms-request-id", id);
     }
-    headers.insert("x-ms-version", version.unwrap_or(HeaderValue::from_static("2025-11-05")));
+    headers.insert(
+        "x-ms-version",
+        version.unwrap_or(HeaderValue::from_static("2025-11-05")),
+    );
     response
 }
 
@@ -91,7 +107,13 @@ fn route(
     let query: Query = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .map(|(name, value)| (name.to_lowercase(), value.into_owned()))
         .collect();
-    let signed = Signed { method, path, query: &query, headers, body_length: body.len() };
+    let signed = Signed {
+        method,
+        path,
+        query: &query,
+        headers,
+        body_length: body.len(),
+    };
     if !context.account.admits(&signed) {
         return Err(Refusal(
             StatusCode::FORBIDDEN,
@@ -101,13 +123,17 @@ fn route(
                 .to_owned(),
         ));
     }
-    let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let path = percent_encoding::percent_decode_str(path)
+        .decode_utf8_lossy()
+        .into_owned();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let queues = &context.queues;
     match (parts.as_slice(), method) {
-        ([account, ..], _) if *account != context.account.name => {
-            Err(Refusal(StatusCode::NOT_FOUND, "ResourceNotFound", format!("there is no account {account:?}")))
-        }
+        ([account, ..], _) if *account != context.account.name => Err(Refusal(
+            StatusCode::NOT_FOUND,
+            "ResourceNotFound",
+            format!("there is no account {account:?}"),
+        )),
         ([_], &Method::GET) if said(&query, "comp") == "list" => list(context, &query),
         ([_, queue], method) => of_queue(queues, queue, method, &query, headers),
         ([_, queue, "messages"], &Method::POST) => put(context, queue, &query, body),
@@ -121,15 +147,26 @@ fn route(
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         ([_, queue, "messages", id], &Method::PUT) => update(queues, queue, id, &query, body),
-        _ => Err(Refusal(StatusCode::BAD_REQUEST, "InvalidUri", "there is no such operation".to_owned())),
+        _ => Err(Refusal(
+            StatusCode::BAD_REQUEST,
+            "InvalidUri",
+            "there is no such operation".to_owned(),
+        )),
     }
 }
 
 fn list(context: &Context, query: &Query) -> Result<Response, Refusal> {
     let prefix = said(query, "prefix");
-    let names: Vec<String> =
-        context.queues.queue_names().into_iter().filter(|name| name.starts_with(prefix)).collect();
-    Ok(as_xml(StatusCode::OK, xml::queues(&format!("/{}", context.account.name), &names)))
+    let names: Vec<String> = context
+        .queues
+        .queue_names()
+        .into_iter()
+        .filter(|name| name.starts_with(prefix))
+        .collect();
+    Ok(as_xml(
+        StatusCode::OK,
+        xml::queues(&format!("/{}", context.account.name), &names),
+    ))
 }
 
 fn of_queue(
@@ -164,7 +201,9 @@ fn of_queue(
         Method::GET | Method::HEAD if is_metadata => {
             let mut response = StatusCode::OK.into_response();
             let count = queues.counts(queue)?;
-            response.headers_mut().insert("x-ms-approximate-messages-count", HeaderValue::from(count));
+            response
+                .headers_mut()
+                .insert("x-ms-approximate-messages-count", HeaderValue::from(count));
             for (name, value) in queues.metadata(queue)? {
                 let name = HeaderName::try_from(format!("x-ms-meta-{name}"));
                 if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) {
@@ -173,7 +212,11 @@ fn of_queue(
             }
             Ok(response)
         }
-        _ => Err(Refusal(StatusCode::BAD_REQUEST, "InvalidUri", "there is no such operation".to_owned())),
+        _ => Err(Refusal(
+            StatusCode::BAD_REQUEST,
+            "InvalidUri",
+            "there is no such operation".to_owned(),
+        )),
     }
 }
 
@@ -184,12 +227,18 @@ fn put(context: &Context, queue: &str, query: &Query, body: &Bytes) -> Result<Re
     let verdict = context.faults.judge(1);
     match verdict {
         Verdict::Throttle | Verdict::Refuse => {
-            return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy", "The server is busy.".to_owned()));
+            return Err(Refusal(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServerBusy",
+                "The server is busy.".to_owned(),
+            ));
         }
         Verdict::Go | Verdict::StoreAndLoseAnswer => {}
     }
     let lives = u64::try_from(lives).ok().map(Duration::from_secs);
-    let message = context.queues.put(queue, text, Duration::from_secs(delay.unsigned_abs()), lives)?;
+    let message = context
+        .queues
+        .put(queue, text, Duration::from_secs(delay.unsigned_abs()), lives)?;
     if verdict == Verdict::StoreAndLoseAnswer {
         return Err(Refusal(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -204,9 +253,18 @@ fn get(queues: &StorageQueues, queue: &str, query: &Query) -> Result<Response, R
     let count = number(query, "numofmessages", 1, 1, 32)?;
     let count = usize::try_from(count).unwrap_or(1);
     if said(query, "peekonly").eq_ignore_ascii_case("true") {
-        return Ok(as_xml(StatusCode::OK, xml::messages(&queues.peek(queue, count)?, Shape::Peeked)));
+        return Ok(as_xml(
+            StatusCode::OK,
+            xml::messages(&queues.peek(queue, count)?, Shape::Peeked),
+        ));
     }
-    let visibility = number(query, "visibilitytimeout", DEFAULT_VISIBILITY, 1, LONGEST_VISIBILITY)?;
+    let visibility = number(
+        query,
+        "visibilitytimeout",
+        DEFAULT_VISIBILITY,
+        1,
+        LONGEST_VISIBILITY,
+    )?;
     let received = queues.receive(queue, count, Duration::from_secs(visibility.unsigned_abs()))?;
     Ok(as_xml(StatusCode::OK, xml::messages(&received, Shape::Received)))
 }
@@ -221,8 +279,18 @@ fn update(
     required(query, "visibilitytimeout")?;
     let visibility = number(query, "visibilitytimeout", 0, 0, LONGEST_VISIBILITY)?;
     let receipt = required(query, "popreceipt")?;
-    let text = if body.is_empty() { None } else { Some(message_text(body)?) };
-    let message = queues.update(queue, id, receipt, Duration::from_secs(visibility.unsigned_abs()), text)?;
+    let text = if body.is_empty() {
+        None
+    } else {
+        Some(message_text(body)?)
+    };
+    let message = queues.update(
+        queue,
+        id,
+        receipt,
+        Duration::from_secs(visibility.unsigned_abs()),
+        text,
+    )?;
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     if let Ok(receipt) = HeaderValue::from_str(&message.pop_receipt) {
@@ -242,7 +310,10 @@ fn metadata(headers: &HeaderMap) -> BTreeMap<String, String> {
     headers
         .iter()
         .filter_map(|(name, value)| {
-            Some((name.as_str().strip_prefix("x-ms-meta-")?.to_owned(), value.to_str().ok()?.to_owned()))
+            Some((
+                name.as_str().strip_prefix("x-ms-meta-")?.to_owned(),
+                value.to_str().ok()?.to_owned(),
+            ))
         })
         .collect()
 }
@@ -262,12 +333,16 @@ fn required<'a>(query: &'a Query, name: &str) -> Result<&'a str, Refusal> {
 }
 
 fn number(query: &Query, name: &str, default: i64, min: i64, max: i64) -> Result<i64, Refusal> {
-    let Some(text) = query.get(name) else { return Ok(default) };
+    let Some(text) = query.get(name) else {
+        return Ok(default);
+    };
     let out_of_range = || {
         Refusal(
             StatusCode::BAD_REQUEST,
             "OutOfRangeQueryParameterValue",
-            format!("One of the query parameters specified in the request URI is outside the permissible range: {name}."),
+            format!(
+                "One of the query parameters specified in the request URI is outside the permissible range: {name}."
+            ),
         )
     };
     let number: i64 = text.parse().map_err(|_| {
@@ -277,7 +352,11 @@ fn number(query: &Query, name: &str, default: i64, min: i64, max: i64) -> Result
             format!("Value for one of the query parameters specified in the request URI is invalid: {name}."),
         )
     })?;
-    if (min..=max).contains(&number) { Ok(number) } else { Err(out_of_range()) }
+    if (min..=max).contains(&number) {
+        Ok(number)
+    } else {
+        Err(out_of_range())
+    }
 }
 
 fn check_name(queue: &str) -> Result<(), Refusal> {

@@ -14,8 +14,15 @@ use super::{
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Record<M> {
-    Queue { name: String, metadata: BTreeMap<String, String>, epoch: u64 },
-    Message { number: Number, message: M },
+    Queue {
+        name: String,
+        metadata: BTreeMap<String, String>,
+        epoch: u64,
+    },
+    Message {
+        number: Number,
+        message: M,
+    },
 }
 
 impl StorageQueues {
@@ -28,9 +35,22 @@ impl StorageQueues {
             cell.with(|queue| {
                 let mut text = Vec::new();
                 let metadata = queue.metadata.clone();
-                lines::push_record(&mut text, &Record::<&Stored>::Queue { name, metadata, epoch: queue.epoch })?;
+                lines::push_record(
+                    &mut text,
+                    &Record::<&Stored>::Queue {
+                        name,
+                        metadata,
+                        epoch: queue.epoch,
+                    },
+                )?;
                 for (number, message) in &queue.messages {
-                    lines::push_record(&mut text, &Record::Message { number: *number, message })?;
+                    lines::push_record(
+                        &mut text,
+                        &Record::Message {
+                            number: *number,
+                            message,
+                        },
+                    )?;
                 }
                 Ok(text)
             })
@@ -47,7 +67,11 @@ impl StorageQueues {
         let now = self.clock.now();
         let mut current = None;
         lines::read(path, |record: Record<Stored>| match record {
-            Record::Queue { name, metadata, epoch } => {
+            Record::Queue {
+                name,
+                metadata,
+                epoch,
+            } => {
                 let (cell, _) = self.registry.get_or_create(&name, || Queue::with_epoch(epoch, 1));
                 cell.with(|queue| queue.metadata = metadata);
                 current = Some(cell);

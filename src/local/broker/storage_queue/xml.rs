@@ -16,8 +16,9 @@ pub(super) enum Shape {
 
 /// `Mon, 23 Nov 2026 19:00:00 GMT`.
 pub(super) fn http_time(moment: OffsetDateTime) -> String {
-    let format =
-        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+    let format = format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
     moment.format(format).unwrap_or_default()
 }
 
@@ -30,7 +31,9 @@ struct PutMessage {
 /// The text in `<QueueMessage><MessageText>…`.
 pub(super) fn message_text(body: &[u8]) -> Result<String, String> {
     let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
-    quick_xml::de::from_str::<PutMessage>(text).map(|message| message.text).map_err(|error| error.to_string())
+    quick_xml::de::from_str::<PutMessage>(text)
+        .map(|message| message.text)
+        .map_err(|error| error.to_string())
 }
 
 /// `<QueueMessagesList>`.
@@ -63,7 +66,10 @@ fn element(xml: &mut String, name: &str, value: &str) {
 
 /// `<EnumerationResults>` of `comp=list`.
 pub(super) fn queues(endpoint: &str, names: &[String]) -> String {
-    let queues: String = names.iter().map(|name| format!("<Queue><Name>{}</Name></Queue>", escape(name))).collect();
+    let queues: String = names
+        .iter()
+        .map(|name| format!("<Queue><Name>{}</Name></Queue>", escape(name)))
+        .collect();
     format!(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ServiceEndpoint=\"{}\"><Queues>{queues}</Queues>\
          <NextMarker/></EnumerationResults>",

@@ -1,0 +1,241 @@
+//! The real binary as the local Functions host's child, both paths, on the embedded and on a real PostgreSQL, and the
+//! commands as people run them.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use lastlight::local::{
+    CloudOptions, LocalCloud,
+    host::{HandlerCommand, LogSink},
+};
+use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_lastlight");
+
+async fn new_database_url() -> String {
+    let server = std::env::var("LASTLIGHT_TEST_DATABASE_URL").expect("run the tests with scripts/test");
+    let mut connection = PgConnection::connect(&server).await.unwrap();
+    let name = format!("e{}", uuid::Uuid::new_v4().simple());
+    connection
+        .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .await
+        .unwrap();
+    format!("{}/{name}", server.rsplit_once('/').unwrap().0)
+}
+
+fn options(data: &Path, database_url: Option<String>) -> CloudOptions {
+    CloudOptions {
+        app_root: PathBuf::from(env!("CARGO_MANIFEST_DIR")),
+        data: data.to_owned(),
+        port: 0,
+        storage_port: 0,
+        service_bus_port: 0,
+        database_url,
+        handler: HandlerCommand::Program {
+            program: BINARY.into(),
+            arguments: vec!["serve".into()],
+        },
+        settings: BTreeMap::from([("LASTLIGHT_LEASE_SECONDS".to_owned(), "3".to_owned())]),
+        log: LogSink::new(|line| eprintln!("{line}")),
+    }
+}
+
+async fn submit(cloud: &LocalCloud, parameters: Value) -> Value {
+    let url = format!("{}/api/jobs/submit/hello_world", cloud.base_url());
+    let client = reqwest::Client::new();
+    for _ in 0..60 {
+        let answer = client
+            .post(&url)
+            .body(parameters.to_string())
+            .send()
+            .await
+            .unwrap();
+        if answer.status() == 200 {
+            return serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        }
+        // The database may still be coming up.
+        assert_eq!(answer.status(), 503);
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    panic!("the handler did not become ready");
+}
+
+async fn status(cloud: &LocalCloud, job_id: &str) -> Option<Value> {
+    let url = format!("{}/api/jobs/status/{job_id}", cloud.base_url());
+    let answer = reqwest::get(&url)
+        .await
+        .ok()
+        .filter(|answer| answer.status() == 200)?;
+    serde_json::from_str(&answer.text().await.ok()?).ok()
+}
+
+async fn completed(cloud: &LocalCloud, job_id: &str, within: Duration) -> Value {
+    let began = Instant::now();
+    let mut last = Value::Null;
+    while began.elapsed() < within {
+        if let Some(status) = status(cloud, job_id).await {
+            if status["status"] == "completed" {
+                return status;
+            }
+            assert_ne!(status["status"], "failed", "{status}");
+            last = status;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("not completed within {within:?}: {last}");
+}
+
+async fn both_paths_run(database_url: Option<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let cloud = LocalCloud::start(options(folder.path(), database_url))
+        .await
+        .unwrap();
+    for (use_service_bus, job_id) in [
+        (
+            true,
+            "5d980689e58d4ec832c1e8d6ad81aefe2a2df1cdf9cb8def939dfeb3ec38c347",
+        ),
+        (
+            false,
+            "83b3132f96c4a33d568f94fbc9db66f7870f8ca7a8294b3cbc9326190d8e0f5d",
+        ),
+    ] {
+        let submitted = submit(&cloud, json!({ "n": 10, "use_service_bus": use_service_bus })).await;
+        assert_eq!(submitted["job_id"], job_id);
+        let status = completed(&cloud, job_id, Duration::from_secs(30)).await;
+        assert_eq!(status["totalStages"], 2);
+        assert_eq!(status["stageResults"]["1"]["summary"]["greetings"], 10);
+        assert_eq!(status["stageResults"]["2"]["summary"]["replies"], 10);
+        let sent = cloud.storage.messages_put() + cloud.service_bus.messages_sent();
+        let again = submit(&cloud, json!({ "n": 10, "use_service_bus": use_service_bus })).await;
+        assert_eq!(
+            (&again["status"], &again["queue_info"]["queued"]),
+            (&json!("completed"), &json!(false))
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(
+            sent,
+            cloud.storage.messages_put() + cloud.service_bus.messages_sent(),
+            "something ran again"
+        );
+    }
+    let health = reqwest::get(format!("{}/api/health", cloud.base_url()))
+        .await
+        .unwrap();
+    assert_eq!(health.status(), 200, "{}", health.text().await.unwrap());
+    cloud.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn both_paths_run_on_the_embedded_database() {
+    both_paths_run(None).await;
+}
+
+#[tokio::test]
+async fn both_paths_run_on_a_real_postgresql() {
+    both_paths_run(Some(new_database_url().await)).await;
+}
+
+#[tokio::test]
+async fn a_handler_killed_in_mid_job_is_started_again_and_the_job_completes() {
+    let folder = tempfile::tempdir().unwrap();
+    let cloud = LocalCloud::start(options(folder.path(), Some(new_database_url().await)))
+        .await
+        .unwrap();
+    let submitted = submit(&cloud, json!({ "n": 3000, "use_service_bus": true })).await;
+    let job_id = submitted["job_id"].as_str().unwrap();
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let pid = cloud.handler_pid().expect("the handler runs");
+    assert!(
+        Command::new("kill")
+            .args(["-KILL", &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let status = completed(&cloud, job_id, Duration::from_secs(200)).await;
+    assert_eq!(status["resultData"]["completed_tasks"], 6000);
+    assert_ne!(cloud.handler_pid(), Some(pid));
+    cloud.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn jobs_and_messages_survive_a_restart_of_the_local_cloud() {
+    let folder = tempfile::tempdir().unwrap();
+    let cloud = LocalCloud::start(options(folder.path(), None)).await.unwrap();
+    let first = submit(&cloud, json!({ "n": 5 })).await;
+    completed(&cloud, first["job_id"].as_str().unwrap(), Duration::from_secs(30)).await;
+    let second = submit(&cloud, json!({ "n": 2000 })).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    cloud.stop().await.unwrap();
+    let in_use = LocalCloud::start(options(folder.path(), None)).await.unwrap();
+    let other = LocalCloud::start(options(folder.path(), None)).await;
+    assert!(
+        other
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("another local cloud uses")
+    );
+    completed(
+        &in_use,
+        second["job_id"].as_str().unwrap(),
+        Duration::from_secs(200),
+    )
+    .await;
+    let kept = status(&in_use, first["job_id"].as_str().unwrap()).await.unwrap();
+    assert_eq!(kept["status"], "completed");
+    in_use.stop().await.unwrap();
+}
+
+#[test]
+fn the_demo_runs_both_paths_and_prints_json_for_scripts() {
+    let output = Command::new(BINARY)
+        .args([
+            "demo",
+            "--n",
+            "50",
+            "--json",
+            "--app-root",
+            env!("CARGO_MANIFEST_DIR"),
+        ])
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let paths: Vec<_> = report["paths"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|path| path["path"].clone())
+        .collect();
+    assert_eq!(paths, ["queue_storage", "service_bus"]);
+    for path in report["paths"].as_array().unwrap() {
+        assert_eq!(
+            (&path["status"], &path["tasks"], &path["messages"]),
+            (&json!("completed"), &json!(100), &json!(102))
+        );
+    }
+}
+
+#[test]
+fn wrong_arguments_and_a_missing_app_are_told_with_exit_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases: [&[&str]; 3] = [&["demo", "--n", "0"], &["demo", "--n", "ten"], &["local"]];
+    for arguments in cases {
+        let output = Command::new(BINARY)
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(!output.stderr.is_empty());
+    }
+}

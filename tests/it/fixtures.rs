@@ -1,0 +1,73 @@
+//! The real host's payloads, answered as its contract says.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::harness::TestApp;
+
+fn fixture(name: &str) -> String {
+    let path = format!("{}/tests/fixtures/host/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[tokio::test]
+async fn every_fixture_is_answered_as_the_contract_says() {
+    let app = TestApp::start().await;
+    let succeeded = json!({ "Outputs": {}, "Logs": [], "ReturnValue": null });
+    let submitted = app
+        .request("POST", "/submit_job", fixture("http_not_forwarded"))
+        .await;
+    assert_eq!(submitted.status, StatusCode::OK);
+    let described = &submitted.body["Outputs"]["res"];
+    assert_eq!(described["statusCode"], "200");
+    let body: Value = serde_json::from_str(described["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body["status"], "created");
+    for (name, function) in [
+        ("queue_job", "process_queue_job"),
+        ("queue_task", "process_queue_task"),
+        ("queue_task_documented_shape", "process_queue_task"),
+        ("queue_task_redelivered", "process_queue_task"),
+        ("sb_job", "process_sb_job"),
+        ("sb_task_one", "process_sb_task"),
+        ("sb_task_many", "process_sb_task"),
+        ("timer", "reconcile"),
+    ] {
+        for delivery in ["first", "second"] {
+            let answer = app.request("POST", &format!("/{function}"), fixture(name)).await;
+            assert_eq!(
+                answer.status,
+                StatusCode::OK,
+                "{name}, {delivery} delivery: {}",
+                answer.body
+            );
+            assert_eq!(answer.body, succeeded, "{name}");
+        }
+    }
+    let status = app.status(body["job_id"].as_str().unwrap()).await;
+    assert_eq!(
+        status["progress"][0]["completed"], 7,
+        "greet_0 to greet_6: {status}"
+    );
+}
+
+#[tokio::test]
+async fn a_fixture_for_a_job_that_does_not_exist_fails_with_a_json_body() {
+    let app = TestApp::start().await;
+    for (name, function) in [
+        ("queue_job", "process_queue_job"),
+        ("sb_task_many", "process_sb_task"),
+    ] {
+        let answer = app.request("POST", &format!("/{function}"), fixture(name)).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{name}");
+        assert_eq!(answer.body["error"], "unknown job");
+    }
+}
+
+#[tokio::test]
+async fn an_http_request_that_is_described_is_answered_with_the_same_errors() {
+    let app = TestApp::start().await;
+    let bad = fixture("http_not_forwarded").replace("{\\\"n\\\":10}", "{\\\"n\\\":0}");
+    let answer = app.request("POST", "/submit_job", bad).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.body["Outputs"]["res"]["statusCode"], "400");
+}

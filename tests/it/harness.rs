@@ -1,0 +1,336 @@
+//! A handler in this process, on a database of its own, whose messages lie in a mailbox until a test delivers them.
+
+use std::{
+    collections::VecDeque,
+    str::FromStr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{Request, StatusCode},
+};
+use lastlight::{
+    controller::{Controller, Senders, Timing},
+    jobs::{Catalog, JobType},
+    model::ProcessingPath,
+    repositories::{
+        postgres::{Database, DatabaseSettings},
+        sender::{BatchSendReport, MessageSender, OutgoingMessage, QueueRole, SendError},
+    },
+    triggers::{App, router},
+};
+use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
+use tower::ServiceExt;
+
+/// A setting that `scripts/test` sets; without it the test fails.
+pub fn service(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with scripts/test"))
+}
+
+/// The address of a new, empty database.
+pub async fn new_database_url() -> String {
+    let server = service("LASTLIGHT_TEST_DATABASE_URL");
+    let mut connection = PgConnection::connect(&server)
+        .await
+        .expect("the test database server answers");
+    let name = format!("t{}", uuid::Uuid::new_v4().simple());
+    // A name of our own making; a database cannot be created by a parameter.
+    connection
+        .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .await
+        .unwrap();
+    let (address, _) = server.rsplit_once('/').unwrap();
+    format!("{address}/{name}")
+}
+
+pub fn database_settings(url: &str) -> DatabaseSettings {
+    DatabaseSettings {
+        connect: PgConnectOptions::from_str(url).unwrap(),
+        schema: "app".to_owned(),
+        connections: 8,
+        acquire_timeout: Duration::from_secs(5),
+    }
+}
+
+/// A transport whose messages wait for the test. It can be switched off, and it accepts what a queue would.
+#[derive(Debug)]
+pub struct Mailbox {
+    path: ProcessingPath,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: VecDeque<OutgoingMessage>,
+    tasks: VecDeque<OutgoingMessage>,
+    poison: VecDeque<OutgoingMessage>,
+    down: bool,
+    /// Sends that succeed before it goes down by itself.
+    sends_left: Option<usize>,
+}
+
+impl Mailbox {
+    pub fn new(path: ProcessingPath) -> Arc<Self> {
+        Arc::new(Self {
+            path,
+            state: Mutex::default(),
+        })
+    }
+
+    pub fn set_down(&self, down: bool) {
+        let mut state = self.state.lock().unwrap();
+        state.down = down;
+        state.sends_left = None;
+    }
+
+    pub fn goes_down_after(&self, sends: usize) {
+        self.state.lock().unwrap().sends_left = Some(sends);
+    }
+
+    pub fn take(&self, role: QueueRole) -> Vec<OutgoingMessage> {
+        queue(&mut self.state.lock().unwrap(), role).drain(..).collect()
+    }
+
+    pub fn count(&self, role: QueueRole) -> usize {
+        queue(&mut self.state.lock().unwrap(), role).len()
+    }
+}
+
+fn queue(state: &mut State, role: QueueRole) -> &mut VecDeque<OutgoingMessage> {
+    match role {
+        QueueRole::Jobs => &mut state.jobs,
+        QueueRole::Tasks => &mut state.tasks,
+        QueueRole::Poison => &mut state.poison,
+    }
+}
+
+#[async_trait::async_trait]
+impl MessageSender for Mailbox {
+    fn path(&self) -> ProcessingPath {
+        self.path
+    }
+
+    fn queue_name(&self, role: QueueRole) -> &str {
+        match role {
+            QueueRole::Jobs => "jobs",
+            QueueRole::Tasks => "tasks",
+            QueueRole::Poison => "poison",
+        }
+    }
+
+    fn max_body_bytes(&self) -> usize {
+        48 * 1024
+    }
+
+    async fn batch_send_messages(&self, role: QueueRole, messages: &[OutgoingMessage]) -> BatchSendReport {
+        let mut state = self.state.lock().unwrap();
+        match &mut state.sends_left {
+            Some(0) => state.down = true,
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        if state.down {
+            let errors = vec![SendError::Unavailable {
+                detail: "switched off by the test".to_owned(),
+            }];
+            return BatchSendReport {
+                errors,
+                ..BatchSendReport::default()
+            };
+        }
+        queue(&mut state, role).extend(messages.iter().cloned());
+        BatchSendReport {
+            success: true,
+            messages_sent: messages.len(),
+            batch_count: 1,
+            ..BatchSendReport::default()
+        }
+    }
+
+    async fn probe(&self, _role: QueueRole) -> Result<(), SendError> {
+        match self.state.lock().unwrap().down {
+            true => Err(SendError::Unavailable {
+                detail: "switched off by the test".to_owned(),
+            }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A handler in this process.
+pub struct TestApp {
+    pub router: Router,
+    pub controller: Controller,
+    pub queue: Arc<Mailbox>,
+    pub bus: Arc<Mailbox>,
+    pub url: String,
+}
+
+/// An answer, read.
+pub struct Answer {
+    pub status: StatusCode,
+    pub body: Value,
+}
+
+/// Leases and graces short enough to wait for.
+pub fn quick() -> Timing {
+    Timing {
+        lease: Duration::from_millis(600),
+        send_grace: Duration::from_millis(200),
+        lost_after: Duration::from_millis(400),
+        ..Timing::default()
+    }
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Self::with(Catalog::standard(), Timing::default()).await
+    }
+
+    pub async fn with_job_type(job_type: impl JobType, timing: Timing) -> Self {
+        Self::with(Catalog::standard().with(job_type), timing).await
+    }
+
+    pub async fn with(catalog: Catalog, timing: Timing) -> Self {
+        Self::on(&new_database_url().await, catalog, timing).await
+    }
+
+    /// Another handler on the same database has mailboxes of its own.
+    pub async fn on(url: &str, catalog: Catalog, timing: Timing) -> Self {
+        let database = Database::new(&database_settings(url));
+        database.migrate().await.expect("the migrations run");
+        let (queue, bus) = (
+            Mailbox::new(ProcessingPath::QueueStorage),
+            Mailbox::new(ProcessingPath::ServiceBus),
+        );
+        let senders = Senders::new(queue.clone(), Some(bus.clone()));
+        let controller = Controller::new(catalog, database, senders, timing);
+        let router = router(App {
+            controller: controller.clone(),
+            environment: "test".into(),
+        });
+        Self {
+            router,
+            controller,
+            queue,
+            bus,
+            url: url.to_owned(),
+        }
+    }
+
+    pub async fn request(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .body(body.into())
+            .unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        Answer {
+            status,
+            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        }
+    }
+
+    pub async fn submit(&self, job_type: &str, parameters: Value) -> Answer {
+        self.request(
+            "POST",
+            &format!("/api/jobs/submit/{job_type}"),
+            parameters.to_string(),
+        )
+        .await
+    }
+
+    /// Submits what must be accepted; the job's id.
+    pub async fn submitted(&self, job_type: &str, parameters: Value) -> String {
+        let answer = self.submit(job_type, parameters).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        answer.body["job_id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn status(&self, job_id: &str) -> Value {
+        let answer = self
+            .request("GET", &format!("/api/jobs/status/{job_id}"), Body::empty())
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        answer.body
+    }
+
+    /// Posts one message to a function, as the host encodes it.
+    pub async fn deliver(&self, function: &str, text: &str) -> Answer {
+        let body = json!({ "Data": { "msg": json!(json!(text).to_string()).to_string() }, "Metadata": {} });
+        // The string in Data is JSON text of the message's text.
+        let body = json!({ "Data": { "msg": json!(text).to_string() }, "Metadata": body["Metadata"] });
+        self.request("POST", &format!("/{function}"), body.to_string())
+            .await
+    }
+
+    /// Posts several messages to a function, cardinality many.
+    pub async fn deliver_many(&self, function: &str, texts: &[&str]) -> Answer {
+        let body = json!({ "Data": { "msg": json!(texts).to_string() }, "Metadata": {} });
+        self.request("POST", &format!("/{function}"), body.to_string())
+            .await
+    }
+
+    /// Delivers everything that is in the mailboxes until nothing comes any more.
+    pub async fn run_dry(&self) {
+        loop {
+            let mut delivered = 0;
+            for (mailbox, job, task) in [
+                (&self.queue, "process_queue_job", "process_queue_task"),
+                (&self.bus, "process_sb_job", "process_sb_task"),
+            ] {
+                for (role, function) in [(QueueRole::Jobs, job), (QueueRole::Tasks, task)] {
+                    for message in mailbox.take(role) {
+                        delivered += 1;
+                        let answer = self.deliver(function, &message.body).await;
+                        assert_eq!(answer.status, StatusCode::OK, "{function}: {}", answer.body);
+                    }
+                }
+            }
+            if delivered == 0 {
+                return;
+            }
+        }
+    }
+
+    /// A connection of the test's own, in the app's schema.
+    pub async fn connection(&self) -> PgConnection {
+        let mut connection = PgConnection::connect(&self.url).await.unwrap();
+        connection.execute("SET search_path = app").await.unwrap();
+        connection
+    }
+
+    /// Counters equal a recount, no task has two outcomes or none, and stages came one after the other.
+    pub async fn assert_consistent(&self, job_id: &str) {
+        let mut connection = self.connection().await;
+        let drifted: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM stages s
+             WHERE s.job_id = $1
+               AND (s.total, s.completed, s.failed) IS DISTINCT FROM
+                   (SELECT count(*), count(*) FILTER (WHERE status = 'completed'),
+                           count(*) FILTER (WHERE status = 'failed')
+                    FROM tasks t WHERE t.parent_job_id = s.job_id AND t.stage = s.stage)",
+        )
+        .bind(job_id)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        assert_eq!(drifted, 0, "counters that differ from a recount");
+        let early: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM tasks later JOIN tasks earlier
+               ON earlier.parent_job_id = later.parent_job_id AND earlier.stage = later.stage - 1
+             WHERE later.parent_job_id = $1 AND later.started_at < earlier.finished_at",
+        )
+        .bind(job_id)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        assert_eq!(early, 0, "tasks that began before the stage before had ended");
+    }
+}

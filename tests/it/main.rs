@@ -1,0 +1,20 @@
+//! What users rely on, by capability. Every test has a database of its own on a real PostgreSQL; `scripts/test` starts
+//! it, and Azurite. A missing service fails a test.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod bad_messages;
+mod fixtures;
+mod harness;
+mod host_payloads;
+mod ids;
+mod local_host;
+mod probe;
+mod recovery;
+mod redelivery;
+mod sender_service_bus;
+mod sender_storage_queue;
+mod settings;
+mod sql;
+mod storage_queue_conformance;
+mod submit;
+mod workflow;

@@ -1,0 +1,146 @@
+//! A job type for tests: its parameters say what goes wrong, and a ledger says what ran.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use lastlight::{
+    jobs::{
+        CountFold, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskDefinition,
+        TaskError, to_json,
+    },
+    model::{Stage, TaskIndex},
+};
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+
+/// How often each task ran.
+pub type Ledger = Arc<Mutex<HashMap<String, u32>>>;
+
+#[derive(Debug, Default, Clone)]
+pub struct Probe {
+    pub ledger: Ledger,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+pub struct Parameters {
+    /// Tasks of each stage, in order.
+    stages: Vec<u64>,
+    /// Two definitions whose ids are the same.
+    collides: bool,
+    /// The plan stops with an error after this many.
+    plan_fails_after: Option<u64>,
+    /// Tasks (by number) that fail, panic, or take this many milliseconds.
+    fails: Vec<u64>,
+    panics: Vec<u64>,
+    sleeps_ms: u64,
+    /// Bytes of each result.
+    result_bytes: usize,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            stages: vec![1],
+            collides: false,
+            plan_fails_after: None,
+            fails: Vec::new(),
+            panics: Vec::new(),
+            sleeps_ms: 0,
+            result_bytes: 0,
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl JobType for Probe {
+    type Parameters = Parameters;
+
+    fn name(&self) -> &'static str {
+        "probe"
+    }
+
+    fn check(&self, _fields: &mut Fields) {}
+
+    fn stages(&self, parameters: &Parameters) -> Vec<StageSpec> {
+        parameters
+            .stages
+            .iter()
+            .map(|_| StageSpec { task_type: "probe" })
+            .collect()
+    }
+
+    fn plan(&self, parameters: Parameters, context: PlanContext) -> Plan {
+        let count = parameters.stages[usize::from(context.stage.get()) - 1];
+        let Parameters {
+            fails,
+            panics,
+            sleeps_ms,
+            result_bytes,
+            plan_fails_after,
+            collides,
+            ..
+        } = parameters;
+        let stage = context.stage;
+        stream::iter(context.from..count)
+            .map(move |number| {
+                if plan_fails_after == Some(number) {
+                    return Err(PlanError("the blob container went away".to_owned()));
+                }
+                let index = if collides {
+                    format!("tile{}0", ["_", ".", "-"][number as usize % 3])
+                } else {
+                    format!("t-{number}")
+                };
+                Ok(TaskDefinition {
+                    index: TaskIndex::try_from(index.as_str()).unwrap(),
+                    parameters: to_json(&json!({
+                        "key": format!("{stage}/{number}"),
+                        "fails": fails.contains(&number),
+                        "panics": panics.contains(&number),
+                        "sleeps_ms": sleeps_ms,
+                        "result_bytes": result_bytes,
+                    }))?,
+                    predecessor: None,
+                })
+            })
+            .boxed()
+    }
+
+    async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError> {
+        #[derive(Deserialize)]
+        struct Todo {
+            key: String,
+            fails: bool,
+            panics: bool,
+            sleeps_ms: u64,
+            result_bytes: usize,
+        }
+        let todo: Todo = task.parameters()?;
+        *self.ledger.lock().unwrap().entry(todo.key.clone()).or_default() += 1;
+        tokio::time::sleep(Duration::from_millis(todo.sleeps_ms)).await;
+        assert!(!todo.panics, "task {} was told to panic", todo.key);
+        if todo.fails {
+            return Err(TaskError(format!("task {} was told to fail\0", todo.key)));
+        }
+        Ok(to_json(&json!({
+            "ran": todo.key,
+            "before": task.predecessor_result,
+            "filler": "x".repeat(todo.result_bytes),
+        }))?)
+    }
+
+    fn fold(&self, _stage: Stage) -> Box<dyn Fold> {
+        Box::new(CountFold::new("runs"))
+    }
+}
+
+impl Probe {
+    pub fn runs(&self) -> HashMap<String, u32> {
+        self.ledger.lock().unwrap().clone()
+    }
+}

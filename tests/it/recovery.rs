@@ -1,0 +1,235 @@
+//! Invariants 4 and 7: whatever dies, whatever gets lost, the job goes on from what stands in PostgreSQL.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use lastlight::{jobs::Catalog, repositories::sender::QueueRole};
+use serde_json::json;
+
+use crate::{
+    harness::{TestApp, quick},
+    probe::Probe,
+};
+
+async fn reconcile(app: &TestApp) {
+    let answer = app.deliver("reconcile", "{}").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+}
+
+/// Sweeps and delivers until the job is over, as the timer and the queues would.
+async fn sweep_until_over(app: &TestApp, job_id: &str) -> serde_json::Value {
+    for _ in 0..40 {
+        reconcile(app).await;
+        app.run_dry().await;
+        let status = app.status(job_id).await;
+        if status["finishedAt"].is_string()
+            || ["completed", "failed"].contains(&status["status"].as_str().unwrap())
+        {
+            return status;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the job is stuck: {}", app.status(job_id).await);
+}
+
+#[tokio::test]
+async fn a_planner_that_dies_is_followed_by_one_that_goes_on_where_it_stopped() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), quick()).await;
+    let job_id = app.submitted("probe", json!({ "stages": [4500] })).await;
+    let job = app.queue.take(QueueRole::Jobs).remove(0);
+    // Dropped in the middle, as by a kill: some chunks are written, some of their batches are sent.
+    let cut = tokio::time::timeout(
+        Duration::from_millis(60),
+        app.deliver("process_queue_job", &job.body),
+    )
+    .await;
+    let sent_before = app.queue.take(QueueRole::Tasks).len();
+    let progress = app.status(&job_id).await["progress"][0].clone();
+    assert!(
+        cut.is_err() && progress["planned"] == false,
+        "the planner was too quick: {progress}"
+    );
+    let status = sweep_until_over(&app, &job_id).await;
+    assert_eq!(status["status"], "completed", "{status}");
+    assert_eq!(status["resultData"]["completed_tasks"], 4500);
+    assert!(sent_before < 4500);
+    assert!(probe.runs().values().all(|runs| *runs == 1));
+    app.assert_consistent(&job_id).await;
+}
+
+#[tokio::test]
+async fn batches_that_could_not_be_sent_stay_owed_and_are_sent_later() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let job_id = app.submitted("probe", json!({ "stages": [1500] })).await;
+    let job = app.queue.take(QueueRole::Jobs).remove(0);
+    app.queue.goes_down_after(4);
+    assert_eq!(
+        app.deliver("process_queue_job", &job.body).await.status,
+        StatusCode::OK
+    );
+    let progress = &app.status(&job_id).await["progress"][0];
+    assert_eq!(progress["planned"], true);
+    assert_eq!(
+        progress["pendingQueue"], 1100,
+        "four batches of a hundred were sent"
+    );
+    app.queue.set_down(false);
+    let mut connection = app.connection().await;
+    sqlx::query("UPDATE task_batches SET next_send_at = now()")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let status = sweep_until_over(&app, &job_id).await;
+    assert_eq!(status["resultData"]["completed_tasks"], 1500);
+    app.assert_consistent(&job_id).await;
+}
+
+#[tokio::test]
+async fn a_queue_that_is_emptied_in_mid_job_only_delays_it() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), quick()).await;
+    let job_id = app.submitted("probe", json!({ "stages": [250, 10] })).await;
+    app.queue.take(QueueRole::Jobs);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    reconcile(&app).await;
+    let job = app.queue.take(QueueRole::Jobs).remove(0);
+    app.deliver("process_queue_job", &job.body).await;
+    let tasks = app.queue.take(QueueRole::Tasks);
+    for task in tasks.iter().take(30) {
+        app.deliver("process_queue_task", &task.body).await;
+    }
+    let first_ids: Vec<_> = tasks.iter().map(|task| task.message_id.clone()).collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    reconcile(&app).await;
+    let again = app.queue.take(QueueRole::Tasks);
+    assert_eq!(again.len(), 220, "only what is open is sent again");
+    assert!(
+        again
+            .iter()
+            .all(|message| !first_ids.contains(&message.message_id)),
+        "duplicate detection would drop it"
+    );
+    for task in again {
+        app.deliver("process_queue_task", &task.body).await;
+    }
+    let status = sweep_until_over(&app, &job_id).await;
+    assert_eq!(status["resultData"]["completed_tasks"], 260);
+    assert!(probe.runs().values().all(|runs| *runs == 1));
+    app.assert_consistent(&job_id).await;
+}
+
+#[tokio::test]
+async fn a_task_whose_process_died_runs_again_once_its_lease_is_over() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), quick()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [2], "sleeps_ms": 300 }))
+        .await;
+    let job = app.queue.take(QueueRole::Jobs).remove(0);
+    app.deliver("process_queue_job", &job.body).await;
+    let tasks = app.queue.take(QueueRole::Tasks);
+    // Dropped while it runs, as by a kill.
+    let cut = tokio::time::timeout(
+        Duration::from_millis(100),
+        app.deliver("process_queue_task", &tasks[0].body),
+    )
+    .await;
+    assert!(cut.is_err());
+    assert_eq!(
+        app.deliver("process_queue_task", &tasks[0].body).await.status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        probe.runs().values().sum::<u32>(),
+        1,
+        "a delivery within the lease must not run it again"
+    );
+    app.deliver("process_queue_task", &tasks[1].body).await;
+    let status = sweep_until_over(&app, &job_id).await;
+    assert_eq!(status["status"], "completed", "{status}");
+    assert_eq!(probe.runs()["1/0"], 2);
+    app.assert_consistent(&job_id).await;
+}
+
+#[tokio::test]
+async fn a_long_task_keeps_its_lease_by_heartbeats() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), quick()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [1], "sleeps_ms": 2000 }))
+        .await;
+    let job = app.queue.take(QueueRole::Jobs).remove(0);
+    app.deliver("process_queue_job", &job.body).await;
+    let task = app.queue.take(QueueRole::Tasks).remove(0);
+    let meddle = async {
+        for _ in 0..8 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            reconcile(&app).await;
+            for again in app.queue.take(QueueRole::Tasks) {
+                app.deliver("process_queue_task", &again.body).await;
+            }
+        }
+    };
+    let (answer, ()) = tokio::join!(app.deliver("process_queue_task", &task.body), meddle);
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(app.status(&job_id).await["status"], "completed");
+    assert_eq!(probe.runs()["1/0"], 1);
+}
+
+#[tokio::test]
+async fn a_stage_that_ended_while_nobody_could_go_on_is_advanced() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), quick()).await;
+    let job_id = app.submitted("probe", json!({ "stages": [1, 1] })).await;
+    let job = app.queue.take(QueueRole::Jobs).remove(0);
+    app.deliver("process_queue_job", &job.body).await;
+    let task = app.queue.take(QueueRole::Tasks).remove(0);
+    let mut connection = app.connection().await;
+    // As if the process had died between recording the last outcome and going on.
+    for statement in [
+        "UPDATE tasks SET status = 'completed', result_data = '{}', finished_at = now()",
+        "UPDATE stages SET completed = 1",
+    ] {
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+    }
+    // Either the message comes again, …
+    app.deliver("process_queue_task", &task.body).await;
+    assert_eq!(app.queue.count(QueueRole::Jobs), 1);
+    // … or the sweep finds it.
+    app.run_dry().await;
+    assert_eq!(sweep_until_over(&app, &job_id).await["status"], "completed");
+}
+
+#[tokio::test]
+async fn several_sweeps_at_once_send_each_owed_message_once() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), quick()).await;
+    let other = TestApp::on(&app.url, Catalog::standard().with(probe), quick()).await;
+    app.queue.set_down(true);
+    for number in 0..20 {
+        app.submitted("probe", json!({ "stages": [1], "number": number }))
+            .await;
+    }
+    app.queue.set_down(false);
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    futures_util::future::join_all((0..6).map(|turn| reconcile(if turn % 2 == 0 { &app } else { &other })))
+        .await;
+    assert_eq!(
+        app.queue.count(QueueRole::Jobs) + other.queue.count(QueueRole::Jobs),
+        20
+    );
+}
+
+#[tokio::test]
+async fn a_sweep_of_a_quiet_system_finds_nothing() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
+    app.run_dry().await;
+    assert_eq!(app.status(&job_id).await["status"], "completed");
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(
+        app.controller.reconcile().await.unwrap(),
+        lastlight::controller::ReconcileReport::default()
+    );
+}

@@ -1,0 +1,145 @@
+//! Sending to Storage Queues: against Azurite and against the local endpoint, which must not differ.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lastlight::{
+    config::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, Env, StorageSettings},
+    local::broker::{
+        Endpoint, Faults, StorageQueues,
+        storage_queue::{StorageAccount, router},
+    },
+    repositories::{
+        sender::{MessageSender, OutgoingMessage, QueueRole, SendError},
+        storage_queue::{StorageQueueRepository, create_queue_repository},
+    },
+};
+
+use crate::{harness::service, storage_queue_conformance::Raw};
+
+async fn local() -> (Endpoint, String) {
+    let account = StorageAccount {
+        name: DEVELOPMENT_ACCOUNT.to_owned(),
+        key: DEVELOPMENT_KEY.to_owned(),
+    };
+    let endpoint = Endpoint::start(
+        "Storage Queues",
+        0,
+        router(StorageQueues::new(), account, Faults::default()),
+    )
+    .await
+    .unwrap();
+    let url = format!("http://{}/{DEVELOPMENT_ACCOUNT}", endpoint.address());
+    (endpoint, url)
+}
+
+fn sender(endpoint: &str, key: &str, queue: &str) -> Arc<StorageQueueRepository> {
+    let connection = format!(
+        "DefaultEndpointsProtocol=http;AccountName={DEVELOPMENT_ACCOUNT};AccountKey={key};QueueEndpoint={endpoint}"
+    );
+    let mut env = Env::from_pairs([
+        ("AzureWebJobsStorage", connection.as_str()),
+        ("TASK_PROCESSING_QUEUE", queue),
+    ]);
+    let settings = StorageSettings::from_env(&mut env).unwrap();
+    env.finish().unwrap();
+    create_queue_repository(settings).unwrap()
+}
+
+fn messages(count: usize) -> Vec<OutgoingMessage> {
+    (0..count)
+        .map(|number| OutgoingMessage {
+            message_id: format!("m-{number}"),
+            correlation_id: String::new(),
+            body: format!("{{\"number\":{number},\"text\":\"<ü&>\"}}"),
+            delay: None,
+        })
+        .collect()
+}
+
+async fn sends_what_it_should(endpoint: &str) {
+    let queue = format!("q{}", uuid::Uuid::new_v4().simple());
+    let sender = sender(endpoint, DEVELOPMENT_KEY, &queue);
+    assert!(matches!(
+        sender.probe(QueueRole::Tasks).await,
+        Err(SendError::QueueNotFound { .. })
+    ));
+    sender.ensure_queues().await.unwrap();
+    sender.ensure_queues().await.unwrap();
+    sender.probe(QueueRole::Tasks).await.unwrap();
+    let report = sender.batch_send_messages(QueueRole::Tasks, &messages(300)).await;
+    assert!(report.success, "{:?}", report.errors);
+    assert_eq!(report.messages_sent, 300);
+    let mut delayed = messages(1);
+    delayed[0].delay = Some(Duration::from_secs(600));
+    assert!(
+        sender
+            .batch_send_messages(QueueRole::Tasks, &delayed)
+            .await
+            .success
+    );
+    let raw = Raw::new(endpoint);
+    assert_eq!(raw.count(&queue).await, 301);
+    let texts = raw.receive_texts(&queue).await;
+    assert_eq!(texts.len(), 300, "the delayed one is not visible");
+    assert!(texts.contains(&messages(8)[7].body));
+
+    let large = vec![OutgoingMessage {
+        body: "x".repeat(60_000),
+        ..messages(1).remove(0)
+    }];
+    let report = sender.batch_send_messages(QueueRole::Tasks, &large).await;
+    assert!(
+        matches!(&report.errors[..], [SendError::Oversize { limit: 65536, .. }]),
+        "{:?}",
+        report.errors
+    );
+
+    let wrong = self::sender(endpoint, "bm90IHRoZSBrZXk=", &queue);
+    let report = wrong.batch_send_messages(QueueRole::Tasks, &messages(1)).await;
+    assert!(
+        matches!(&report.errors[..], [SendError::Unauthorized { .. }]),
+        "{:?}",
+        report.errors
+    );
+    assert!(!format!("{:?} {wrong:?}", report.errors).contains("sig="));
+}
+
+#[tokio::test]
+async fn azurite_takes_what_the_sender_sends() {
+    sends_what_it_should(&service("AZURITE_QUEUE_ENDPOINT")).await;
+}
+
+#[tokio::test]
+async fn the_local_endpoint_takes_what_the_sender_sends() {
+    let (_endpoint, url) = local().await;
+    sends_what_it_should(&url).await;
+}
+
+#[tokio::test]
+async fn a_missing_queue_is_made_when_it_is_first_sent_to() {
+    let (_endpoint, url) = local().await;
+    let sender = sender(&url, DEVELOPMENT_KEY, "new-queue");
+    let report = sender.batch_send_messages(QueueRole::Tasks, &messages(3)).await;
+    assert!(report.success, "{:?}", report.errors);
+    assert_eq!(Raw::new(&url).count("new-queue").await, 3);
+}
+
+#[tokio::test]
+async fn a_service_that_is_down_is_unavailable_soon() {
+    let (endpoint, url) = local().await;
+    endpoint.stop();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let began = Instant::now();
+    let report = sender(&url, DEVELOPMENT_KEY, "queue")
+        .batch_send_messages(QueueRole::Tasks, &messages(1))
+        .await;
+    assert!(
+        matches!(&report.errors[..], [SendError::Unavailable { .. }]),
+        "{:?}",
+        report.errors
+    );
+    assert!(began.elapsed() < Duration::from_secs(5));
+}

@@ -1,0 +1,246 @@
+//! From the job message to the final result, over both paths.
+
+use lastlight::{controller::Timing, repositories::sender::QueueRole};
+use serde_json::{Value, json};
+
+use crate::{harness::TestApp, probe::Probe};
+
+#[tokio::test]
+async fn hello_world_greets_and_replies_over_either_path() {
+    let app = TestApp::start().await;
+    for use_service_bus in [false, true] {
+        let job_id = app
+            .submitted(
+                "hello_world",
+                json!({ "n": 10, "use_service_bus": use_service_bus }),
+            )
+            .await;
+        app.run_dry().await;
+        let status = app.status(&job_id).await;
+        assert_eq!(status["status"], "completed", "{status}");
+        assert_eq!(status["totalStages"], 2);
+        for (stage, name) in [("1", "greetings"), ("2", "replies")] {
+            assert_eq!(status["stageResults"][stage]["completed"], 10);
+            assert_eq!(status["stageResults"][stage]["summary"][name], 10);
+        }
+        let reply = &status["stageResults"]["2"]["samples"][9];
+        assert_eq!(reply["task_index"], "reply-9");
+        assert_eq!(reply["result"]["reply"], "Reply to \"Hello World from task 9!\"");
+        app.assert_consistent(&job_id).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stage_larger_than_a_chunk_is_planned_in_batches_of_a_hundred() {
+    let app = TestApp::start().await;
+    let job_id = app.submitted("hello_world", json!({ "n": 2345 })).await;
+    let message = app.queue.take(QueueRole::Jobs).remove(0);
+    app.deliver("process_queue_job", &message.body).await;
+    assert_eq!(app.queue.count(QueueRole::Tasks), 2345);
+    let mut connection = app.connection().await;
+    let batches: Vec<(i32, i32, String)> = sqlx::query_as(
+        "SELECT batch_no, cardinality(task_ids), status::text FROM task_batches WHERE job_id = $1 ORDER BY batch_no",
+    )
+    .bind(&job_id)
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(batches.len(), 24);
+    assert!(
+        batches[..23]
+            .iter()
+            .all(|(_, tasks, status)| *tasks == 100 && status == "queued")
+    );
+    assert_eq!(batches[23], (23, 45, "queued".to_owned()));
+    let progress = &app.status(&job_id).await["progress"][0];
+    assert_eq!(
+        (
+            &progress["total"],
+            &progress["planned"],
+            &progress["pendingQueue"]
+        ),
+        (&json!(2345), &json!(true), &json!(0))
+    );
+    app.run_dry().await;
+    assert_eq!(app.status(&job_id).await["resultData"]["completed_tasks"], 4690);
+    app.assert_consistent(&job_id).await;
+}
+
+#[tokio::test]
+async fn results_of_a_large_stage_stay_small_in_stage_results() {
+    let app = TestApp::start().await;
+    let job_id = app.submitted("hello_world", json!({ "n": 500 })).await;
+    app.run_dry().await;
+    let status = app.status(&job_id).await;
+    assert_eq!(
+        status["stageResults"]["1"]["samples"].as_array().unwrap().len(),
+        100
+    );
+    assert_eq!(
+        status["stageResults"]["1"]["samples"][99]["task_index"],
+        "greet-99"
+    );
+}
+
+#[tokio::test]
+async fn a_stage_without_tasks_ends_at_once() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
+    let job_id = app.submitted("probe", json!({ "stages": [2, 0, 3, 0] })).await;
+    app.run_dry().await;
+    let status = app.status(&job_id).await;
+    assert_eq!(status["status"], "completed", "{status}");
+    assert_eq!(status["resultData"]["total_tasks"], 5);
+    assert_eq!(probe.runs().len(), 5);
+}
+
+#[tokio::test]
+async fn a_task_reads_the_result_of_the_task_with_its_index_in_the_stage_before() {
+    let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
+    let job_id = app.submitted("probe", json!({ "stages": [3, 3] })).await;
+    app.run_dry().await;
+    let status = app.status(&job_id).await;
+    assert_eq!(
+        status["stageResults"]["2"]["samples"][1]["result"]["before"]["ran"], "1/1",
+        "{status}"
+    );
+}
+
+#[tokio::test]
+async fn a_failed_task_fails_its_job_with_the_reason_once_its_siblings_are_done() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [5, 5], "fails": [1], "panics": [3] }))
+        .await;
+    app.run_dry().await;
+    let status = app.status(&job_id).await;
+    assert_eq!(status["status"], "failed");
+    let details = status["errorDetails"].as_str().unwrap();
+    assert!(details.starts_with("stage 1: 2 of 5 tasks failed"), "{details}");
+    assert!(details.contains("task 1/1 was told to fail"), "{details}");
+    let errors: Vec<&str> = status["stageResults"]["1"]["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|e| e["error"].as_str())
+        .collect();
+    assert!(
+        errors
+            .iter()
+            .any(|error| error.contains("the handler panicked: task 1/3 was told to panic")),
+        "{errors:?}"
+    );
+    assert_eq!(probe.runs().len(), 5, "stage 2 must not begin");
+    app.assert_consistent(&job_id).await;
+}
+
+#[tokio::test]
+async fn a_plan_that_cannot_be_made_fails_its_job_with_the_reason() {
+    let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
+    for (parameters, words) in [
+        (
+            json!({ "stages": [10], "plan_fails_after": 7 }),
+            "the blob container went away",
+        ),
+        (
+            json!({ "stages": [3], "collides": true }),
+            "have the same task id",
+        ),
+    ] {
+        let job_id = app.submitted("probe", parameters).await;
+        app.run_dry().await;
+        let status = app.status(&job_id).await;
+        assert_eq!(status["status"], "failed", "{status}");
+        assert!(
+            status["errorDetails"].as_str().unwrap().contains(words),
+            "{status}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_result_that_is_too_large_fails_its_task_and_wedges_nothing() {
+    let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [1], "result_bytes": 2_000_000 }))
+        .await;
+    app.run_dry().await;
+    let status = app.status(&job_id).await;
+    assert_eq!(status["status"], "failed");
+    assert!(
+        status["errorDetails"]
+            .as_str()
+            .unwrap()
+            .contains("at most 1048576 are kept"),
+        "{status}"
+    );
+}
+
+#[tokio::test]
+async fn parameters_over_8_kb_stay_in_the_database_and_the_handler_still_gets_them() {
+    let app = TestApp::start().await;
+    let name = "ü".repeat(100);
+    let job_id = app
+        .submitted(
+            "hello_world",
+            json!({ "n": 1, "name": name, "note": "x".repeat(100_000) }),
+        )
+        .await;
+    let message = app.queue.take(QueueRole::Jobs).remove(0);
+    assert!(message.body.len() < 48 * 1024, "{} bytes", message.body.len());
+    app.deliver("process_queue_job", &message.body).await;
+    app.run_dry().await;
+    let status = app.status(&job_id).await;
+    let greeting = status["stageResults"]["1"]["samples"][0]["result"]["greeting"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(greeting, format!("Hello {name} from task 0!"));
+}
+
+#[tokio::test]
+async fn the_status_of_a_running_job_shows_its_progress() {
+    let app = TestApp::start().await;
+    let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
+    let message = app.queue.take(QueueRole::Jobs).remove(0);
+    app.deliver("process_queue_job", &message.body).await;
+    let first = app.queue.take(QueueRole::Tasks).remove(0);
+    app.deliver("process_queue_task", &first.body).await;
+    let mut status = app.status(&job_id).await;
+    for field in ["request_id", "timestamp", "createdAt", "updatedAt"] {
+        status[field] = Value::from("…");
+    }
+    insta::assert_json_snapshot!(status, @r#"
+    {
+      "createdAt": "…",
+      "jobId": "ac77eeccd5b1e77d7ecd9e65be3ae7ce3d1aa4a56fd9c4e1bafd0bfe6a8db4f8",
+      "jobType": "hello_world",
+      "parameters": {
+        "n": 3,
+        "name": "World",
+        "use_service_bus": false
+      },
+      "processingPath": "queue_storage",
+      "progress": [
+        {
+          "completed": 1,
+          "failed": 0,
+          "open": 2,
+          "pendingQueue": 0,
+          "planned": true,
+          "skipped": 0,
+          "stage": 1,
+          "total": 3
+        }
+      ],
+      "request_id": "…",
+      "stage": 1,
+      "stageResults": {},
+      "status": "processing",
+      "timestamp": "…",
+      "totalStages": 2,
+      "updatedAt": "…"
+    }
+    "#);
+}
