@@ -214,7 +214,7 @@ async fn the_status_of_a_running_job_shows_its_progress() {
     insta::assert_json_snapshot!(status, @r#"
     {
       "createdAt": "…",
-      "jobId": "ac77eeccd5b1e77d7ecd9e65be3ae7ce3d1aa4a56fd9c4e1bafd0bfe6a8db4f8",
+      "jobId": "a1147b47681769de3ec2a7fd38befdae6a841470e0c989cf3aa7b849c5296441",
       "jobType": "hello_world",
       "parameters": {
         "n": 3,
