@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use lastlight::{jobs::Catalog, repositories::sender::QueueRole};
+use lastlight::{controller::Timing, jobs::Catalog, repositories::sender::QueueRole};
 use serde_json::json;
 
 use crate::{
@@ -204,15 +204,20 @@ async fn a_stage_that_ended_while_nobody_could_go_on_is_advanced() {
 #[tokio::test]
 async fn several_sweeps_at_once_send_each_owed_message_once() {
     let probe = Probe::default();
-    let app = TestApp::with_job_type(probe.clone(), quick()).await;
-    let other = TestApp::on(&app.url, Catalog::standard().with(probe), quick()).await;
+    // Long enough that no sweep takes over from another that is merely slow.
+    let timing = Timing {
+        send_grace: Duration::from_secs(2),
+        ..quick()
+    };
+    let app = TestApp::with_job_type(probe.clone(), timing).await;
+    let other = TestApp::on(&app.url, Catalog::standard().with(probe), timing).await;
     app.queue.set_down(true);
     for number in 0..20 {
         app.submitted("probe", json!({ "stages": [1], "number": number }))
             .await;
     }
     app.queue.set_down(false);
-    tokio::time::sleep(Duration::from_millis(250)).await;
+    tokio::time::sleep(Duration::from_millis(2100)).await;
     futures_util::future::join_all((0..6).map(|turn| reconcile(if turn % 2 == 0 { &app } else { &other })))
         .await;
     assert_eq!(

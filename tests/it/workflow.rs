@@ -244,3 +244,25 @@ async fn the_status_of_a_running_job_shows_its_progress() {
     }
     "#);
 }
+
+#[tokio::test]
+async fn a_task_that_runs_too_long_fails_with_what_to_do() {
+    let timing = Timing {
+        task_timeout: std::time::Duration::from_millis(50),
+        ..Timing::default()
+    };
+    let app = TestApp::with_job_type(Probe::default(), timing).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [1], "sleeps_ms": 5000 }))
+        .await;
+    app.run_dry().await;
+    let status = app.status(&job_id).await;
+    assert_eq!(status["status"], "failed");
+    assert!(
+        status["errorDetails"]
+            .as_str()
+            .unwrap()
+            .contains("FUNCTION_TIMEOUT_MINUTES"),
+        "{status}"
+    );
+}
