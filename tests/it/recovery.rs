@@ -244,3 +244,29 @@ async fn a_sweep_of_a_quiet_system_finds_nothing() {
         lastlight::controller::ReconcileReport::default()
     );
 }
+
+#[tokio::test]
+async fn a_plan_that_is_slow_to_come_keeps_its_lease() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [8], "plan_sleeps_ms": 250 }))
+        .await;
+    let job = app.queue.take(QueueRole::Jobs).remove(0);
+    let meddle = async {
+        for _ in 0..9 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            reconcile(&app).await;
+            assert_eq!(
+                app.queue.count(QueueRole::Jobs),
+                0,
+                "a second planner was called for"
+            );
+        }
+    };
+    tokio::join!(app.deliver("process_queue_job", &job.body), meddle);
+    let progress = &app.status(&job_id).await["progress"][0];
+    assert_eq!(
+        (&progress["planned"], &progress["total"]),
+        (&json!(true), &json!(8))
+    );
+}

@@ -115,6 +115,26 @@ impl Database {
         Ok(ChunkWritten::Stored(places.split(tasks)))
     }
 
+    /// Extends the lease without writing anything; `false` when it was lost.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn keep_plan(
+        &self,
+        key: &StageKey,
+        owner: Uuid,
+        lease_seconds: f64,
+    ) -> Result<bool, DatabaseError> {
+        let kept = sqlx::query(include_str!("sql/keep_plan.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(owner)
+            .bind(lease_seconds)
+            .execute(self.pool().await?)
+            .await?;
+        Ok(kept.rows_affected() == 1)
+    }
+
     /// Says that the plan is whole: `Some(true)` when every task has its outcome already, so that the planner is
     /// the one who turns out the light; `None` when the lease was lost.
     ///
