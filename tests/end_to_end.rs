@@ -10,6 +10,7 @@ use std::{
 
 use lastlight::local::{
     CloudOptions, LocalCloud,
+    broker::FaultPlan,
     host::{HandlerCommand, LogSink},
 };
 use serde_json::{Value, json};
@@ -175,6 +176,34 @@ async fn a_handler_killed_in_mid_job_is_started_again_and_the_job_completes() {
     let status = completed(&cloud, job_id, Duration::from_secs(200)).await;
     assert_eq!(status["resultData"]["completed_tasks"], 6000);
     assert_ne!(cloud.handler_pid(), Some(pid));
+    cloud.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_service_bus_that_is_down_at_submit_leaves_the_job_owed_and_gets_it_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let cloud = LocalCloud::start(options(folder.path(), Some(new_database_url().await)))
+        .await
+        .unwrap();
+    submit(&cloud, json!({ "n": 1 })).await;
+    cloud.service_bus_faults.set(FaultPlan {
+        down: true,
+        ..FaultPlan::default()
+    });
+    let url = format!("{}/api/jobs/submit/hello_world", cloud.base_url());
+    let body = json!({ "n": 10, "use_service_bus": true }).to_string();
+    // The answer waits for the service as long as retries may help; whoever does not wait finds the job all the same.
+    let request = reqwest::Client::new()
+        .post(&url)
+        .body(body)
+        .timeout(Duration::from_secs(3))
+        .send()
+        .await;
+    assert!(request.is_err() || cloud.service_bus.messages_sent() == 0);
+    cloud.service_bus_faults.set(FaultPlan::default());
+    let job_id = "5d980689e58d4ec832c1e8d6ad81aefe2a2df1cdf9cb8def939dfeb3ec38c347";
+    let status = completed(&cloud, job_id, Duration::from_secs(60)).await;
+    assert_eq!(status["resultData"]["completed_tasks"], 20);
     cloud.stop().await.unwrap();
 }
 

@@ -5,9 +5,12 @@
 //! stage's cursor and makes its batches owed, so the next planner goes on at the cursor and `reconcile` sends what
 //! is owed.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
 use futures_util::{StreamExt, stream};
@@ -220,14 +223,17 @@ impl Shared {
         let lease = self.timing.lease.as_secs_f64();
         let mut chunks = plan.ready_chunks(CHUNK);
         let mut chunk: Vec<NewTask> = Vec::with_capacity(CHUNK);
+        let mut extended = Instant::now();
         loop {
+            let arrived = tokio::time::timeout(self.timing.lease / 3, chunks.next()).await;
             // A plan that is slow to come must not lose its lease meanwhile.
-            let Ok(arrived) = tokio::time::timeout(self.timing.lease / 3, chunks.next()).await else {
-                if self.database.keep_plan(key, owner, lease).await? {
-                    continue;
+            if extended.elapsed() > self.timing.lease / 3 {
+                if !self.database.keep_plan(key, owner, lease).await? {
+                    return Ok(PlanEnd::LeaseLost);
                 }
-                return Ok(PlanEnd::LeaseLost);
-            };
+                extended = Instant::now();
+            }
+            let Ok(arrived) = arrived else { continue };
             let is_last = arrived.is_none();
             for definition in arrived.into_iter().flatten() {
                 match definition {
@@ -251,6 +257,7 @@ impl Shared {
                     .await?;
                 match written {
                     ChunkWritten::Stored(stored) => {
+                        extended = Instant::now();
                         cursor += length;
                         for batch in stored {
                             // The receiver stays until this sender is gone.

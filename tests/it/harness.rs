@@ -179,7 +179,7 @@ pub struct Answer {
 /// Leases and graces short enough to wait for.
 pub fn quick() -> Timing {
     Timing {
-        lease: Duration::from_millis(600),
+        lease: Duration::from_secs(1),
         send_grace: Duration::from_millis(200),
         lost_after: Duration::from_millis(400),
         ..Timing::default()

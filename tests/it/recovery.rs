@@ -238,7 +238,7 @@ async fn a_sweep_of_a_quiet_system_finds_nothing() {
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
     app.run_dry().await;
     assert_eq!(app.status(&job_id).await["status"], "completed");
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(
         app.controller.reconcile().await.unwrap(),
         lastlight::controller::ReconcileReport::default()
