@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -41,7 +40,14 @@ fn options(data: &Path, database_url: Option<String>) -> CloudOptions {
             program: BINARY.into(),
             arguments: vec!["serve".into()],
         },
-        settings: BTreeMap::from([("LASTLIGHT_LEASE_SECONDS".to_owned(), "3".to_owned())]),
+        // Short leases and graces, so that recovery need not be waited for.
+        settings: [
+            ("LASTLIGHT_LEASE_SECONDS", "2"),
+            ("LASTLIGHT_SEND_GRACE_SECONDS", "1"),
+            ("LASTLIGHT_LOST_AFTER_SECONDS", "3"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into(),
         log: LogSink::new(|line| eprintln!("{line}")),
     }
 }
@@ -75,9 +81,11 @@ async fn status(cloud: &LocalCloud, job_id: &str) -> Option<Value> {
     serde_json::from_str(&answer.text().await.ok()?).ok()
 }
 
+/// Waits for a job; the sweep, which the timer starts every minute, is started every second.
 async fn completed(cloud: &LocalCloud, job_id: &str, within: Duration) -> Value {
     let began = Instant::now();
     let mut last = Value::Null;
+    let mut swept = Instant::now();
     while began.elapsed() < within {
         if let Some(status) = status(cloud, job_id).await {
             if status["status"] == "completed" {
@@ -85,6 +93,11 @@ async fn completed(cloud: &LocalCloud, job_id: &str, within: Duration) -> Value 
             }
             assert_ne!(status["status"], "failed", "{status}");
             last = status;
+        }
+        if swept.elapsed() > Duration::from_secs(1) {
+            swept = Instant::now();
+            let url = format!("{}/admin/functions/reconcile", cloud.base_url());
+            let _ = reqwest::Client::new().post(url).send().await;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

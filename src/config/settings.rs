@@ -219,6 +219,7 @@ fn timing(env: &mut Env) -> Timing {
         lost_after: seconds(env, "LASTLIGHT_LOST_AFTER_SECONDS", default.lost_after),
         sends_in_flight: env.number("LASTLIGHT_SENDS_IN_FLIGHT", default.sends_in_flight, 1, 64),
         tasks_in_flight: env.number("LASTLIGHT_TASKS_IN_FLIGHT", default.tasks_in_flight, 1, 1024),
+        task_timeout: Duration::from_secs(60 * env.number("FUNCTION_TIMEOUT_MINUTES", 30, 1, 24 * 60)),
     }
 }
 

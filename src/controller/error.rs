@@ -37,7 +37,7 @@ pub enum ControllerError {
         job_id: JobId,
     },
     /// The job has no such task.
-    #[error("job {job_id} has no task {task_id:?} in stage {stage}")]
+    #[error("job {job_id} has no task \"{task_id}\" in stage {stage}")]
     UnknownTask {
         /// The job.
         job_id: JobId,

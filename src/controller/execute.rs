@@ -148,19 +148,19 @@ impl Controller {
             attempt: u32::from(claimed.attempt.unsigned_abs()),
         };
         // A handler that panics has failed; its siblings in this process have not.
-        let result = AssertUnwindSafe(definition.run(task))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|panic| {
-                let said = panic
-                    .downcast_ref::<&str>()
-                    .map(|text| (*text).to_owned())
-                    .or_else(|| panic.downcast_ref::<String>().cloned());
-                Err(TaskError(format!(
-                    "the handler panicked: {}",
-                    said.unwrap_or_else(|| "no message".to_owned())
-                )))
-            })?;
+        let running = AssertUnwindSafe(definition.run(task)).catch_unwind();
+        let limit = self.0.timing.task_timeout;
+        let result = match tokio::time::timeout(limit, running).await {
+            Ok(Ok(result)) => result?,
+            Ok(Err(panic)) => return Err(TaskError(format!("the handler panicked: {}", said(&*panic)))),
+            Err(_) => {
+                return Err(TaskError(format!(
+                    "the task ran longer than {} s: plan smaller tasks, or raise FUNCTION_TIMEOUT_MINUTES, and \
+                     functionTimeout in host.json with it",
+                    limit.as_secs_f64()
+                )));
+            }
+        };
         if result.get().len() > LARGEST_RESULT {
             return Err(TaskError(format!(
                 "the result has {} bytes; at most {LARGEST_RESULT} are kept: store large data elsewhere and return \
@@ -170,4 +170,12 @@ impl Controller {
         }
         Ok(result)
     }
+}
+
+fn said(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }

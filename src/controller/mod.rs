@@ -47,6 +47,8 @@ pub struct Timing {
     pub sends_in_flight: usize,
     /// Tasks of one invocation that run at once.
     pub tasks_in_flight: usize,
+    /// An attempt that runs longer has failed: the host would end it.
+    pub task_timeout: Duration,
 }
 
 impl Default for Timing {
@@ -57,6 +59,7 @@ impl Default for Timing {
             lost_after: Duration::from_secs(300),
             sends_in_flight: 8,
             tasks_in_flight: 64,
+            task_timeout: Duration::from_secs(30 * 60),
         }
     }
 }

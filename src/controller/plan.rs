@@ -221,7 +221,13 @@ impl Shared {
         let mut chunks = plan.ready_chunks(CHUNK);
         let mut chunk: Vec<NewTask> = Vec::with_capacity(CHUNK);
         loop {
-            let arrived = chunks.next().await;
+            // A plan that is slow to come must not lose its lease meanwhile.
+            let Ok(arrived) = tokio::time::timeout(self.timing.lease / 3, chunks.next()).await else {
+                if self.database.keep_plan(key, owner, lease).await? {
+                    continue;
+                }
+                return Ok(PlanEnd::LeaseLost);
+            };
             let is_last = arrived.is_none();
             for definition in arrived.into_iter().flatten() {
                 match definition {

@@ -55,12 +55,11 @@ impl Controller {
             report.stages_advanced += u64::from(self.advance(&key).await?);
         }
         let grace = self.0.timing.send_grace.as_secs_f64();
-        report.planners_missing = database.owe_dead_planners(grace).await?;
+        let lost_after = self.0.timing.lost_after.as_secs_f64();
+        report.planners_missing = database.owe_dead_planners(lost_after).await?;
         self.send_owed_job_messages(&mut report).await?;
         self.resend_dead_attempts(&mut report).await?;
-        report.batches_lost = database
-            .owe_lost_batches(self.0.timing.lost_after.as_secs_f64(), 20 * AT_ONCE)
-            .await?;
+        report.batches_lost = database.owe_lost_batches(lost_after, 20 * AT_ONCE).await?;
         while began.elapsed().as_secs() < LONGEST_SWEEP_SECONDS && report.sends_failed == 0 {
             let owed = database.get_pending_retry_batches(grace, AT_ONCE).await?;
             if owed.is_empty() {

@@ -111,8 +111,8 @@ fn write_text(text: &str, out: &mut impl Write) -> fmt::Result {
             '\t' => out.write_str("\\t")?,
             '\u{8}' => out.write_str("\\b")?,
             '\u{c}' => out.write_str("\\f")?,
-            // Python escapes what is outside ASCII, and of ASCII the controls below the blank, not DEL.
-            ' '..='\u{7f}' => out.write_char(character)?,
+            // Python escapes everything but what ASCII can print: DEL too.
+            ' '..='~' => out.write_char(character)?,
             _ => {
                 let mut units = [0_u16; 2];
                 for unit in character.encode_utf16(&mut units) {
@@ -201,7 +201,7 @@ mod tests {
     fn text_outside_ascii_is_escaped_as_utf_16() {
         assert_eq!(
             canonical(r#""é\u007f\u0001\b\f🌍""#),
-            "\"\\u00e9\u{7f}\\u0001\\b\\f\\ud83c\\udf0d\""
+            "\"\\u00e9\\u007f\\u0001\\b\\f\\ud83c\\udf0d\""
         );
     }
 

@@ -3,9 +3,13 @@
 //! A sender knows queues by their role ([`QueueRole`]) and bodies as text. It must not know jobs, stages or
 //! tasks. A send that fails leaves its batch owed in PostgreSQL; nothing is kept here.
 
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::Debug,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
+use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 
 use crate::model::ProcessingPath;
@@ -49,6 +53,32 @@ pub struct BatchSendReport {
     pub elapsed_ms: f64,
     /// What went wrong, one entry a failed batch or message.
     pub errors: Vec<SendError>,
+}
+
+impl BatchSendReport {
+    /// Gathers the results of `batch_count` sends, each with its number of messages, as they come in.
+    pub(super) async fn gather(
+        batch_count: usize,
+        refused: Vec<SendError>,
+        results: impl Stream<Item = (usize, Result<(), SendError>)>,
+    ) -> Self {
+        let began = Instant::now();
+        let mut report = Self {
+            batch_count,
+            errors: refused,
+            ..Self::default()
+        };
+        let mut results = std::pin::pin!(results);
+        while let Some((messages, result)) = results.next().await {
+            match result {
+                Ok(()) => report.messages_sent += messages,
+                Err(error) => report.errors.push(error),
+            }
+        }
+        report.success = report.errors.is_empty();
+        report.elapsed_ms = began.elapsed().as_secs_f64() * 1000.0;
+        report
+    }
 }
 
 /// Why a message was not sent.

@@ -119,6 +119,17 @@ fn every_function_folder_can_be_read_and_its_settings_are_in_the_example() {
     )
     .unwrap();
     let values: BTreeMap<String, String> = serde_json::from_value(example["Values"].clone()).unwrap();
+    let off = FunctionApp::read(&repository(), &values).unwrap();
+    assert!(
+        !off.functions
+            .iter()
+            .any(|function| function.name.starts_with("process_sb")),
+        "the example switches them off"
+    );
+    let values: BTreeMap<String, String> = values
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("AzureWebJobs."))
+        .collect();
     let app = FunctionApp::read(&repository(), &values).unwrap();
     let names: Vec<&str> = app
         .functions

@@ -34,6 +34,8 @@ pub struct Parameters {
     collides: bool,
     /// The plan stops with an error after this many.
     plan_fails_after: Option<u64>,
+    /// Each definition takes this long to come.
+    plan_sleeps_ms: u64,
     /// Tasks (by number) that fail, panic, or take this many milliseconds.
     fails: Vec<u64>,
     panics: Vec<u64>,
@@ -48,6 +50,7 @@ impl Default for Parameters {
             stages: vec![1],
             collides: false,
             plan_fails_after: None,
+            plan_sleeps_ms: 0,
             fails: Vec::new(),
             panics: Vec::new(),
             sleeps_ms: 0,
@@ -82,11 +85,18 @@ impl JobType for Probe {
             sleeps_ms,
             result_bytes,
             plan_fails_after,
+            plan_sleeps_ms,
             collides,
             ..
         } = parameters;
         let stage = context.stage;
         stream::iter(context.from..count)
+            .then(move |number| async move {
+                if plan_sleeps_ms > 0 {
+                    tokio::time::sleep(Duration::from_millis(plan_sleeps_ms)).await;
+                }
+                number
+            })
             .map(move |number| {
                 if plan_fails_after == Some(number) {
                     return Err(PlanError("the blob container went away".to_owned()));

@@ -214,7 +214,7 @@ async fn the_status_of_a_running_job_shows_its_progress() {
     insta::assert_json_snapshot!(status, @r#"
     {
       "createdAt": "…",
-      "jobId": "ac77eeccd5b1e77d7ecd9e65be3ae7ce3d1aa4a56fd9c4e1bafd0bfe6a8db4f8",
+      "jobId": "a1147b47681769de3ec2a7fd38befdae6a841470e0c989cf3aa7b849c5296441",
       "jobType": "hello_world",
       "parameters": {
         "n": 3,
@@ -243,4 +243,26 @@ async fn the_status_of_a_running_job_shows_its_progress() {
       "updatedAt": "…"
     }
     "#);
+}
+
+#[tokio::test]
+async fn a_task_that_runs_too_long_fails_with_what_to_do() {
+    let timing = Timing {
+        task_timeout: std::time::Duration::from_millis(50),
+        ..Timing::default()
+    };
+    let app = TestApp::with_job_type(Probe::default(), timing).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [1], "sleeps_ms": 5000 }))
+        .await;
+    app.run_dry().await;
+    let status = app.status(&job_id).await;
+    assert_eq!(status["status"], "failed");
+    assert!(
+        status["errorDetails"]
+            .as_str()
+            .unwrap()
+            .contains("FUNCTION_TIMEOUT_MINUTES"),
+        "{status}"
+    );
 }

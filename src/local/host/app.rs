@@ -305,7 +305,9 @@ fn function(
     settings: &BTreeMap<String, String>,
 ) -> Result<Option<Function>, AppError> {
     let FunctionJson { disabled, bindings } = json(path)?;
-    if disabled {
+    // The app setting that switches a function off, as in Azure.
+    let switch = settings.get(&format!("AzureWebJobs.{name}.Disabled"));
+    if disabled || switch.is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true")) {
         return Ok(None);
     }
     let failed = |problem: String| AppError {

@@ -50,6 +50,9 @@ pub(super) fn router(app: Arc<FunctionApp>) -> (Door, Router) {
 
 async fn handle(State(context): State<Context>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    if let Some(function) = parts.uri.path().strip_prefix("/admin/functions/") {
+        return start_by_hand(&context, &parts.method, function);
+    }
     let Some((function, binding, template)) = find(&context.app, &parts.method, parts.uri.path()) else {
         return StatusCode::NOT_FOUND.into_response();
     };
@@ -83,6 +86,42 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
         )
             .into_response()
     })
+}
+
+/// `POST /admin/functions/<name>` runs a timer's function now, as the real host's does; it answers before the function
+/// has run.
+fn start_by_hand(context: &Context, method: &Method, name: &str) -> Response {
+    let function = context
+        .app
+        .functions
+        .iter()
+        .find(|function| function.name == name);
+    let (
+        Some(handler),
+        Some(Function {
+            trigger: Binding::Timer { binding, .. },
+            ..
+        }),
+    ) = (context.handler.get(), function)
+    else {
+        return (
+            StatusCode::NOT_FOUND,
+            format!("there is no timer function {name:?}"),
+        )
+            .into_response();
+    };
+    if method != Method::POST {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    let now = time::OffsetDateTime::now_utc();
+    let payload = super::payload::timer(name, binding, now, now, false);
+    let (handler, name) = (handler.clone(), name.to_owned());
+    tokio::spawn(async move {
+        if let Err(error) = handler.invoke(&name, payload).await {
+            tracing::warn!(function = name, %error, "invocation failed");
+        }
+    });
+    StatusCode::ACCEPTED.into_response()
 }
 
 fn without_prefix<'a>(app: &FunctionApp, path: &'a str) -> Option<&'a str> {

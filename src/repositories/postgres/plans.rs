@@ -68,7 +68,8 @@ impl Database {
     }
 
     /// Writes the next chunk of a plan, which begins at `cursor`, and its batches, in one transaction that counts
-    /// only while `owner` holds the lease. Whatever was there already is left as it is.
+    /// only while `owner` holds the lease. Whatever was there already is left as it is. Until the lease would end, the
+    /// batches are the planner's to send; then anybody's.
     ///
     /// # Errors
     /// A statement failed; nothing was stored.
@@ -95,7 +96,7 @@ impl Database {
         {
             return Ok(ChunkWritten::Collision { wanted, present });
         }
-        create_batches(&mut transaction, key, &places, &tasks).await?;
+        create_batches(&mut transaction, key, &places, &tasks, lease_seconds).await?;
         let extended = sqlx::query(include_str!("sql/extend_plan.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
@@ -112,6 +113,26 @@ impl Database {
         }
         transaction.commit().await?;
         Ok(ChunkWritten::Stored(places.split(tasks)))
+    }
+
+    /// Extends the lease without writing anything; `false` when it was lost.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn keep_plan(
+        &self,
+        key: &StageKey,
+        owner: Uuid,
+        lease_seconds: f64,
+    ) -> Result<bool, DatabaseError> {
+        let kept = sqlx::query(include_str!("sql/keep_plan.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(owner)
+            .bind(lease_seconds)
+            .execute(self.pool().await?)
+            .await?;
+        Ok(kept.rows_affected() == 1)
     }
 
     /// Says that the plan is whole: `Some(true)` when every task has its outcome already, so that the planner is
@@ -226,14 +247,13 @@ async fn create_batches(
     key: &StageKey,
     places: &Places,
     tasks: &[NewTask],
+    planners_grace_seconds: f64,
 ) -> Result<(), DatabaseError> {
-    /// How long a batch is left to the planner before `reconcile` may send it.
-    const PLANNERS_GRACE_SECONDS: f64 = 120.0;
     let ids: Vec<&str> = tasks.iter().map(|task| task.task_id.as_str()).collect();
     sqlx::query(include_str!("sql/create_batches.sql"))
         .bind(key.job_id.as_str())
         .bind(i16::from(key.stage.get()))
-        .bind(PLANNERS_GRACE_SECONDS)
+        .bind(planners_grace_seconds)
         .bind(&places.batch_numbers)
         .bind(ids)
         .execute(connection)

@@ -62,14 +62,14 @@ impl Database {
         Ok(dead.collect::<Result<_, _>>()?)
     }
 
-    /// Makes a job message owed for each stage that is not planned, that nobody plans, and that rested for
-    /// `quiet_seconds`.
+    /// Makes a job message owed for each stage that is not planned and whose planner died, or whose job message was
+    /// sent `lost_seconds` ago and brought nobody.
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn owe_dead_planners(&self, quiet_seconds: f64) -> Result<u64, DatabaseError> {
+    pub async fn owe_dead_planners(&self, lost_seconds: f64) -> Result<u64, DatabaseError> {
         Ok(sqlx::query(include_str!("sql/dead_planners.sql"))
-            .bind(quiet_seconds)
+            .bind(lost_seconds)
             .execute(self.pool().await?)
             .await?
             .rows_affected())

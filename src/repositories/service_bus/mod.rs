@@ -9,7 +9,7 @@ mod gate;
 mod token;
 mod transport;
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use azure_messaging_servicebus::service_bus::{QueueClient, SendMessageOptions};
@@ -149,26 +149,15 @@ impl MessageSender for ServiceBusRepository {
     }
 
     async fn batch_send_messages(&self, role: QueueRole, messages: &[OutgoingMessage]) -> BatchSendReport {
-        let began = Instant::now();
-        let mut report = BatchSendReport::default();
         let (batches, oversize) = batch::cut(messages, self.settings.max_batch_size);
-        report.errors.extend(oversize);
-        report.batch_count = batches.len();
-        let mut results = stream::iter(batches)
-            .map(|batch| async move {
-                let messages = batch.len();
-                (messages, self.send_batch(role, batch).await)
-            })
-            .buffer_unordered(self.settings.sends_in_flight);
-        while let Some((messages, result)) = results.next().await {
-            match result {
-                Ok(()) => report.messages_sent += messages,
-                Err(error) => report.errors.push(error),
-            }
-        }
-        report.success = report.errors.is_empty();
-        report.elapsed_ms = began.elapsed().as_secs_f64() * 1000.0;
-        report
+        let batch_count = batches.len();
+        let sends = batches.into_iter().map(|batch| async move {
+            let messages = batch.len();
+            (messages, self.send_batch(role, batch).await)
+        });
+        let sends: Vec<_> = sends.collect();
+        let results = stream::iter(sends).buffer_unordered(self.settings.sends_in_flight);
+        BatchSendReport::gather(batch_count, oversize, results).await
     }
 
     async fn probe(&self, role: QueueRole) -> Result<(), SendError> {

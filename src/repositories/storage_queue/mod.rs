@@ -281,25 +281,12 @@ impl MessageSender for StorageQueueRepository {
     }
 
     async fn batch_send_messages(&self, role: QueueRole, messages: &[OutgoingMessage]) -> BatchSendReport {
-        let began = Instant::now();
-        let mut report = BatchSendReport {
-            batch_count: messages.len(),
-            ..BatchSendReport::default()
-        };
         let sends: Vec<_> = messages
             .iter()
-            .map(|message| self.send_one(role, message))
+            .map(|message| async { (1, self.send_one(role, message).await) })
             .collect();
-        let mut results = stream::iter(sends).buffer_unordered(self.settings.sends_in_flight);
-        while let Some(result) = results.next().await {
-            match result {
-                Ok(()) => report.messages_sent += 1,
-                Err(error) => report.errors.push(error),
-            }
-        }
-        report.success = report.errors.is_empty();
-        report.elapsed_ms = began.elapsed().as_secs_f64() * 1000.0;
-        report
+        let results = stream::iter(sends).buffer_unordered(self.settings.sends_in_flight);
+        BatchSendReport::gather(messages.len(), Vec::new(), results).await
     }
 
     async fn probe(&self, role: QueueRole) -> Result<(), SendError> {

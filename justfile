@@ -1,0 +1,25 @@
+# List what there is.
+default:
+    @just --list
+
+# The main job on this machine, over both paths.
+demo *arguments:
+    cargo run --release -- demo {{arguments}}
+
+# Everything on this machine, on port 7071.
+local *arguments:
+    cargo run --release -- local {{arguments}}
+
+# All tests, or those that a filter matches.
+test *arguments:
+    scripts/test {{arguments}}
+
+# Formatting and lints, as CI wants them.
+lint:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+    cargo clippy --no-default-features -- -D warnings
+
+# The zip that Azure gets.
+package:
+    scripts/package
