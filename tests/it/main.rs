@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod bad_messages;
+mod broker_engines;
 mod fixtures;
 mod harness;
 mod host_payloads;
@@ -13,6 +14,7 @@ mod recovery;
 mod redelivery;
 mod sender_service_bus;
 mod sender_storage_queue;
+mod service_bus_endpoint;
 mod settings;
 mod sql;
 mod storage_queue_conformance;

@@ -69,11 +69,17 @@ fn encoded(text: &str) -> String {
 }
 
 fn signature(key: &str, lives: Duration) -> String {
+    limited_signature(key, lives, "q", "sco", "rwdlacup")
+}
+
+/// An account signature for these services and resource types, with these rights.
+fn limited_signature(key: &str, lives: Duration, services: &str, types: &str, rights: &str) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
     let expires = (OffsetDateTime::now_utc() + lives).format(format).unwrap();
-    let text = format!("{DEVELOPMENT_ACCOUNT}\nrwdlacup\nq\nsco\n\n{expires}\n\n\n2021-12-02\n\n");
+    let text =
+        format!("{DEVELOPMENT_ACCOUNT}\n{rights}\n{services}\n{types}\n\n{expires}\n\n\n2021-12-02\n\n");
     format!(
-        "sv=2021-12-02&ss=q&srt=sco&sp=rwdlacup&se={}&sig={}",
+        "sv=2021-12-02&ss={services}&srt={types}&sp={rights}&se={}&sig={}",
         encoded(&expires),
         encoded(&sign(key, &text))
     )
@@ -169,9 +175,16 @@ async fn conforms(endpoint: &str) {
     let queue = format!("q{}", uuid::Uuid::new_v4().simple());
     queues_are_made_described_and_deleted(&raw, &queue).await;
     messages_are_put_received_updated_and_deleted(&raw, &queue).await;
+    texts_come_back_as_they_were_put(&raw, &queue).await;
+    times_to_live_and_delays_are_checked(&raw, &queue).await;
+    queues_carry_metadata_and_are_listed_in_pages(&raw, &queue).await;
     wrong_requests_are_refused_with_the_same_codes(&raw, &queue).await;
+    names_follow_the_rules(&raw).await;
+    a_signature_is_good_for_what_it_says(&raw, &queue).await;
+    a_request_id_comes_back(&raw, &queue).await;
     only_who_has_the_key_gets_in(&raw, &queue).await;
     shared_key_gets_in_too(&raw, &queue).await;
+    shared_key_covers_bodies_and_queries(&raw, &queue).await;
     let deleted = raw.send(Method::DELETE, &queue, "", "").await;
     assert_eq!(deleted.status, StatusCode::NO_CONTENT);
     assert_eq!(raw.put(&queue, "", "x").await.code(), "QueueNotFound");
@@ -301,20 +314,234 @@ async fn messages_are_put_received_updated_and_deleted(raw: &Raw, queue: &str) {
     assert_eq!(raw.count(queue).await, 0);
 }
 
+async fn texts_come_back_as_they_were_put(raw: &Raw, queue: &str) {
+    for text in [
+        " a blank before and after ",
+        "two\nlines",
+        "{\"n\": 1, \"s\": \"<&>\"}",
+        "grüße 😀",
+        "",
+        "]]>",
+    ] {
+        let put = raw.put(queue, "", text).await;
+        assert_eq!(put.status, StatusCode::CREATED, "{text:?}");
+        let received = raw.get(queue, "").await;
+        // Azurite writes an empty text as an empty element.
+        let texts = received.all("MessageText");
+        assert_eq!(texts.first().map(String::as_str).unwrap_or_default(), text);
+        assert_eq!(received.all("MessageId"), put.all("MessageId"));
+        let path = format!("{queue}/messages/{}", received.one("MessageId"));
+        let receipt = format!("popreceipt={}", encoded(&received.one("PopReceipt")));
+        raw.send(Method::DELETE, &path, &receipt, "").await;
+    }
+    let put_document = async |document: &str| {
+        let path = format!("{queue}/messages");
+        raw.send(Method::POST, &path, "", document).await
+    };
+    let spelled = "<QueueMessage><MessageText><![CDATA[a<b]]>&#65;&#x42;&amp;</MessageText></QueueMessage>";
+    assert_eq!(put_document(spelled).await.status, StatusCode::CREATED);
+    assert_eq!(raw.get(queue, "").await.one("MessageText"), "a<bAB&");
+    for document in ["", "<QueueMessage></QueueMessage>"] {
+        let refused = put_document(document).await;
+        assert_eq!(
+            (refused.status, refused.code()),
+            (StatusCode::BAD_REQUEST, "InvalidXmlDocument"),
+            "{document:?}"
+        );
+    }
+    for document in [
+        "not xml",
+        "<QueueMessage><MessageText>a",
+        "<QueueMessage><MessageText>a<b/>c</MessageText></QueueMessage>",
+    ] {
+        assert_eq!(
+            put_document(document).await.status,
+            StatusCode::BAD_REQUEST,
+            "{document:?}"
+        );
+    }
+    raw.send(Method::DELETE, &format!("{queue}/messages"), "", "")
+        .await;
+}
+
+async fn times_to_live_and_delays_are_checked(raw: &Raw, queue: &str) {
+    for query in ["messagettl=0", "messagettl=5&visibilitytimeout=5"] {
+        let refused = raw.put(queue, query, "x").await;
+        assert_eq!(
+            (refused.status, refused.code()),
+            (StatusCode::BAD_REQUEST, "InvalidQueryParameterValue"),
+            "{query}"
+        );
+    }
+    for query in ["messagettl=-2", "visibilitytimeout=soon", "messagettl=long"] {
+        assert_eq!(
+            raw.put(queue, query, "x").await.status,
+            StatusCode::BAD_REQUEST,
+            "{query}"
+        );
+    }
+    for query in ["visibilitytimeout=-1", "visibilitytimeout=604801"] {
+        let refused = raw.put(queue, query, "x").await;
+        assert_eq!(
+            (refused.status, refused.code()),
+            (StatusCode::BAD_REQUEST, "OutOfRangeQueryParameterValue"),
+            "{query}"
+        );
+    }
+    let forever = raw.put(queue, "messagettl=-1", "x").await;
+    assert_eq!(forever.one("ExpirationTime"), "Fri, 31 Dec 9999 23:59:59 GMT");
+    let beyond_the_calendar = raw.put(queue, "messagettl=999999999999", "x").await;
+    assert_eq!(
+        beyond_the_calendar.one("ExpirationTime"),
+        "Fri, 31 Dec 9999 23:59:59 GMT"
+    );
+    raw.put(queue, "messagettl=1", "short").await;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let texts = raw.get(queue, "numofmessages=32").await.all("MessageText");
+    assert_eq!(texts, ["x", "x"], "an expired message is not delivered");
+    raw.send(Method::DELETE, &format!("{queue}/messages"), "", "")
+        .await;
+}
+
+async fn queues_carry_metadata_and_are_listed_in_pages(raw: &Raw, queue: &str) {
+    let set = async |method: Method, queue: &str, query: &str, value: &str| {
+        let signature = signature(DEVELOPMENT_KEY, Duration::hours(1));
+        let url = format!("{}/{queue}?{query}{signature}", raw.base);
+        let request = raw.client.request(method, url).header("x-ms-meta-owner", value);
+        request.send().await.unwrap().status()
+    };
+    assert_eq!(
+        set(Method::PUT, queue, "comp=metadata&", "me").await,
+        StatusCode::NO_CONTENT
+    );
+    let described = raw.send(Method::GET, queue, "comp=metadata", "").await;
+    assert_eq!(described.headers["x-ms-meta-owner"], "me");
+    assert_eq!(set(Method::PUT, queue, "", "me").await, StatusCode::NO_CONTENT);
+    assert_eq!(set(Method::PUT, queue, "", "you").await, StatusCode::CONFLICT);
+    assert_eq!(
+        set(Method::PUT, "no-such-queue", "comp=metadata&", "me").await,
+        StatusCode::NOT_FOUND
+    );
+
+    let second = format!("{queue}-2");
+    raw.send(Method::PUT, &second, "", "").await;
+    let mut names = Vec::new();
+    let mut marker = String::new();
+    loop {
+        let query = format!("comp=list&prefix={queue}&maxresults=1&marker={marker}");
+        let page = raw.send(Method::GET, "", &query, "").await;
+        names.push(page.one("Name"));
+        marker = page.all("NextMarker").pop().unwrap_or_default();
+        if marker.is_empty() {
+            break;
+        }
+    }
+    names.sort();
+    assert_eq!(names, [queue, &second]);
+    let query = format!("comp=list&prefix={queue}&include=metadata");
+    let listed = raw.send(Method::GET, "", &query, "").await;
+    assert!(
+        listed.body.to_lowercase().contains("<owner>me</owner>"),
+        "{}",
+        listed.body
+    );
+    raw.send(Method::DELETE, &second, "", "").await;
+    let gone = raw.send(Method::DELETE, &second, "", "").await;
+    assert_eq!(
+        (gone.status, gone.code()),
+        (StatusCode::NOT_FOUND, "QueueNotFound")
+    );
+    // Without metadata again, for what follows.
+    let none = raw.send(Method::PUT, queue, "comp=metadata", "").await;
+    assert_eq!(none.status, StatusCode::NO_CONTENT);
+}
+
+async fn names_follow_the_rules(raw: &Raw) {
+    for (name, code) in [
+        ("ab", "OutOfRangeInput"),
+        (&"a".repeat(64), "OutOfRangeInput"),
+        ("Upper", "InvalidResourceName"),
+        ("two--hyphens", "InvalidResourceName"),
+        ("-first", "InvalidResourceName"),
+        ("last-", "InvalidResourceName"),
+        ("under_score", "InvalidResourceName"),
+    ] {
+        for method in [Method::PUT, Method::DELETE] {
+            let refused = raw.send(method, name, "", "").await;
+            assert_eq!(
+                (refused.status, refused.code()),
+                (StatusCode::BAD_REQUEST, code),
+                "{name}"
+            );
+        }
+    }
+}
+
+async fn a_signature_is_good_for_what_it_says(raw: &Raw, queue: &str) {
+    let messages = format!("{queue}/messages");
+    let body = "<QueueMessage><MessageText>x</MessageText></QueueMessage>";
+    for (services, types, rights, put, get) in [
+        ("q", "o", "a", "", "AuthorizationPermissionMismatch"),
+        ("q", "o", "p", "AuthorizationPermissionMismatch", ""),
+        ("q", "o", "ap", "", ""),
+        (
+            "q",
+            "s",
+            "ap",
+            "AuthorizationResourceTypeMismatch",
+            "AuthorizationResourceTypeMismatch",
+        ),
+        (
+            "b",
+            "o",
+            "ap",
+            "AuthorizationServiceMismatch",
+            "AuthorizationServiceMismatch",
+        ),
+    ] {
+        let signature = limited_signature(DEVELOPMENT_KEY, Duration::hours(1), services, types, rights);
+        for (method, body, code) in [(Method::POST, body, put), (Method::GET, "", get)] {
+            let answer = raw.with_query(method, &messages, "", &signature, body).await;
+            assert_eq!(
+                answer.code(),
+                code,
+                "{services} {types} {rights}: {}",
+                answer.body
+            );
+            assert_eq!(answer.status == StatusCode::FORBIDDEN, !code.is_empty());
+        }
+    }
+    raw.send(Method::DELETE, &messages, "", "").await;
+}
+
+async fn a_request_id_comes_back(raw: &Raw, queue: &str) {
+    let signature = signature(DEVELOPMENT_KEY, Duration::hours(1));
+    let url = format!("{}/{queue}/messages?{signature}", raw.base);
+    let request = raw.client.get(url).header("x-ms-client-request-id", "mine");
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.headers()["x-ms-client-request-id"], "mine");
+    assert!(answer.headers().contains_key("date"));
+}
+
 async fn wrong_requests_are_refused_with_the_same_codes(raw: &Raw, queue: &str) {
+    // Azurite gives no code for some of what its parser refuses; the local endpoint says more there.
+    for query in ["numofmessages=0", "numofmessages=many", "visibilitytimeout=soon"] {
+        assert_eq!(
+            raw.get(queue, query).await.status,
+            StatusCode::BAD_REQUEST,
+            "{query}"
+        );
+    }
     for query in [
-        "numofmessages=0",
         "numofmessages=33",
         "visibilitytimeout=0",
         "visibilitytimeout=604801",
     ] {
         let refused = raw.get(queue, query).await;
-        // Azure's code is OutOfRangeQueryParameterValue; Azurite refuses some of them before it has codes.
         assert_eq!(
-            refused.status,
-            StatusCode::BAD_REQUEST,
-            "{query}: {}",
-            refused.body
+            (refused.status, refused.code()),
+            (StatusCode::BAD_REQUEST, "OutOfRangeQueryParameterValue"),
+            "{query}"
         );
     }
     let oversize = raw.put(queue, "", &"x".repeat(64 * 1024 + 1)).await;
@@ -326,6 +553,25 @@ async fn wrong_requests_are_refused_with_the_same_codes(raw: &Raw, queue: &str) 
         raw.put(queue, "", &"x".repeat(64 * 1024)).await.status,
         StatusCode::CREATED
     );
+    let unknown = format!("{queue}/messages/{}", uuid::Uuid::new_v4());
+    for (method, query) in [
+        (Method::DELETE, "popreceipt=AAAA"),
+        (Method::PUT, "popreceipt=AAAA&visibilitytimeout=1"),
+    ] {
+        let refused = raw.send(method, &unknown, query, "").await;
+        assert_eq!(
+            (refused.status, refused.code()),
+            (StatusCode::NOT_FOUND, "MessageNotFound")
+        );
+    }
+    for (method, query) in [
+        (Method::DELETE, ""),
+        (Method::PUT, "popreceipt=AAAA"),
+        (Method::PUT, "visibilitytimeout=1"),
+    ] {
+        let refused = raw.send(method, &unknown, query, "").await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{query}");
+    }
     let no_queue = raw.put("no-such-queue", "", "x").await;
     assert_eq!(
         (no_queue.status, no_queue.code()),
@@ -386,6 +632,51 @@ async fn shared_key_gets_in_too(raw: &Raw, queue: &str) {
             .unwrap();
         assert_eq!(answer.status(), status);
     }
+}
+
+/// A request with a body, a query and an escaped path, signed by both schemes.
+async fn shared_key_covers_bodies_and_queries(raw: &Raw, queue: &str) {
+    let format = format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    let date = OffsetDateTime::now_utc().format(format).unwrap();
+    let body = "<QueueMessage><MessageText>x</MessageText></QueueMessage>";
+    let own = format!("x-ms-date:{date}\nx-ms-version:2025-11-05\n");
+    let resource = format!("/{DEVELOPMENT_ACCOUNT}/{DEVELOPMENT_ACCOUNT}/{queue}/messages");
+    let full = format!(
+        "POST\n\n\n{}\n\napplication/xml\n\n\n\n\n\n\n{own}{resource}\nmessagettl:60\nvisibilitytimeout:1",
+        body.len()
+    );
+    let lite = format!("POST\n\napplication/xml\n\n{own}{resource}");
+    for (scheme, text) in [("SharedKey", full), ("SharedKeyLite", lite)] {
+        for (messagettl, status) in [(60, StatusCode::CREATED), (61, StatusCode::FORBIDDEN)] {
+            if scheme == "SharedKeyLite" && messagettl == 61 {
+                continue; // The short form does not cover the query.
+            }
+            let url = format!(
+                "{}/{queue}/messages?visibilitytimeout=1&messagettl={messagettl}",
+                raw.base
+            );
+            let request = raw
+                .client
+                .post(url)
+                .header("x-ms-date", &date)
+                .header("x-ms-version", "2025-11-05")
+                .header("content-type", "application/xml")
+                .header(
+                    "authorization",
+                    format!("{scheme} {DEVELOPMENT_ACCOUNT}:{}", sign(DEVELOPMENT_KEY, &text)),
+                )
+                .body(body);
+            assert_eq!(
+                request.send().await.unwrap().status(),
+                status,
+                "{scheme} {messagettl}"
+            );
+        }
+    }
+    let nobody = raw.client.get(format!("{}/{queue}/messages", raw.base));
+    assert_eq!(nobody.send().await.unwrap().status(), StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! A REST endpoint as a task: bound to loopback, stopped when its handle is.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use axum::Router;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+
+use super::connection::{Cut, CuttableListener};
 
 /// Why an endpoint did not start.
 #[derive(Debug, thiserror::Error)]
@@ -16,11 +18,11 @@ pub struct EndpointError {
     pub service: &'static str,
     /// The address that was asked for.
     pub address: SocketAddr,
-    /// Why not.
+    /// Why not; [`io::ErrorKind::AddrInUse`] where somebody else has the port.
     pub error: io::Error,
 }
 
-/// A running endpoint; it ends when this is dropped.
+/// A running endpoint; it stops when this is dropped.
 #[derive(Debug)]
 pub struct Endpoint {
     address: SocketAddr,
@@ -44,8 +46,9 @@ impl Endpoint {
         let address = listener.local_addr().map_err(failed)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
+        let service = router.into_make_service_with_connect_info::<Cut>();
         let task = tokio::spawn(async move {
-            axum::serve(listener, router)
+            axum::serve(CuttableListener(listener), service)
                 .with_graceful_shutdown(stopped)
                 .await
         });
@@ -57,10 +60,18 @@ impl Endpoint {
         self.address
     }
 
-    /// Stops taking requests and ends those under way.
+    /// Takes no more requests, without waiting for those under way, which are still answered.
     pub fn stop(&self) {
         self.stop.cancel();
-        self.task.abort();
+    }
+
+    /// Takes no more requests and waits for those under way, `at_most` so long: a receiver may wait a minute for a
+    /// message.
+    pub async fn shutdown(mut self, at_most: Duration) {
+        self.stop.cancel();
+        if tokio::time::timeout(at_most, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
     }
 }
 

@@ -1,28 +1,47 @@
-//! What goes wrong on request: latency, throttling, unavailability, lost answers. The endpoints ask before and after
-//! each request that sends; a seed makes a run repeatable.
+//! What goes wrong on request: latency, throttling, unavailability, lost answers. The endpoints ask before each
+//! request that costs something; a seed makes a run repeatable.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use axum::{
+    extract::ConnectInfo,
+    http::{Extensions, StatusCode},
+    response::{IntoResponse, Response},
+};
 use tokio::time::Instant;
+
+use super::connection::Cut;
 
 /// What should go wrong, and how often. The default: nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct FaultPlan {
     /// Added to every request.
     pub latency: Duration,
-    /// Messages a second; more is answered 429.
+    /// Credits a second, one a message to send and one to receive; more is answered 429.
     pub credits_per_second: Option<u32>,
     /// Share of sends answered 429 without looking at them, 0 to 1.
     pub throttled: f64,
     /// Share of sends answered 503 without looking at them, 0 to 1.
     pub unavailable: f64,
-    /// Share of sends that are stored and answered 500, 0 to 1.
+    /// Share of sends that are stored but not answered so, 0 to 1.
     pub lost_answers: f64,
+    /// What the client sees instead.
+    pub lost_answer: LostAnswer,
     /// Every send is refused with 503.
     pub down: bool,
+}
+
+/// What a client sees of a send that was stored and whose answer was lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LostAnswer {
+    /// A 500, as from a gateway in between.
+    #[default]
+    ServerError,
+    /// The connection ends without a byte of an answer.
+    ClosedConnection,
 }
 
 /// A plan that may be changed while the endpoint runs. Clones are handles to the same plan.
@@ -55,10 +74,9 @@ impl Default for Faults {
 impl Faults {
     /// Nothing goes wrong yet; what will, follows the seed.
     pub fn with_seed(seed: u64) -> Self {
-        let random = fastrand::Rng::with_seed(seed);
         Self(Arc::new(Mutex::new(State {
             plan: FaultPlan::default(),
-            random,
+            random: fastrand::Rng::with_seed(seed),
             credits: 0.0,
             refilled: Instant::now(),
         })))
@@ -72,6 +90,12 @@ impl Faults {
         state.refilled = Instant::now();
     }
 
+    /// Pays for `messages` from the plan's credits; whether there were enough. A receiver inside the process, which
+    /// passes no endpoint, can pay here too.
+    pub fn spend(&self, messages: usize) -> bool {
+        self.lock().spend(messages)
+    }
+
     /// Waits as long as a request takes.
     pub(super) async fn delay(&self) {
         let latency = self.lock().plan.latency;
@@ -82,33 +106,24 @@ impl Faults {
 
     /// Decides about a send of `messages`.
     pub(super) fn judge(&self, messages: usize) -> Verdict {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if state.plan.down {
-            return Verdict::Refuse;
-        }
-        if let Some(rate) = state.plan.credits_per_second {
-            let rate = f64::from(rate);
-            let earned = state.refilled.elapsed().as_secs_f64() * rate;
-            state.credits = (state.credits + earned).min(rate);
-            state.refilled = Instant::now();
-            let cost = messages as f64;
-            if state.credits < cost {
-                return Verdict::Throttle;
-            }
-            state.credits -= cost;
-        }
-        let dice = state.random.f64();
+        let mut state = self.lock();
         let FaultPlan {
             throttled,
             unavailable,
             lost_answers,
+            down,
             ..
         } = state.plan;
+        if down {
+            return Verdict::Refuse;
+        }
+        let dice = state.random.f64();
         if dice < throttled {
             Verdict::Throttle
         } else if dice < throttled + unavailable {
             Verdict::Refuse
+        } else if !state.spend(messages) {
+            Verdict::Throttle
         } else if dice < throttled + unavailable + lost_answers {
             Verdict::StoreAndLoseAnswer
         } else {
@@ -116,7 +131,40 @@ impl Faults {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    /// The answer that stands for the lost one; `extensions` are the request's.
+    pub(super) fn lose_answer(&self, extensions: &Extensions) -> Response {
+        let wanted = self.lock().plan.lost_answer;
+        if wanted == LostAnswer::ClosedConnection
+            && let Some(ConnectInfo(cut)) = extensions.get::<ConnectInfo<Cut>>()
+        {
+            cut.now();
+        }
+        (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the answer was lost on request",
+        )
+            .into_response()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn spend(&mut self, messages: usize) -> bool {
+        let Some(rate) = self.plan.credits_per_second.map(f64::from) else {
+            return true;
+        };
+        let earned = self.refilled.elapsed().as_secs_f64() * rate;
+        self.credits = (self.credits + earned).min(rate);
+        self.refilled = Instant::now();
+        let cost = messages as f64;
+        // A batch that costs more than a second's credits waits for a full purse and leaves a debt.
+        if self.credits < cost.min(rate) {
+            return false;
+        }
+        self.credits -= cost;
+        true
     }
 }

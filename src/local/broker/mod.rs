@@ -5,9 +5,11 @@
 //! a message is text.
 
 mod clock;
+mod connection;
 mod endpoint;
 mod error;
 mod faults;
+mod http_time;
 mod lines;
 mod registry;
 pub mod service_bus;
@@ -16,7 +18,7 @@ pub mod storage_queue;
 pub use clock::Clock;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::BrokerError;
-pub use faults::{FaultPlan, Faults};
+pub use faults::{FaultPlan, Faults, LostAnswer};
 pub use lines::SnapshotError;
 pub use service_bus::ServiceBus;
 pub use storage_queue::StorageQueues;

@@ -24,13 +24,20 @@ pub(super) enum NextMessage {
 }
 
 /// One queue's state and the bell that rings when a message may have become visible.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cell<T> {
     state: Mutex<T>,
     bell: Notify,
 }
 
 impl<T> Cell<T> {
+    fn new(state: T) -> Self {
+        Self {
+            state: Mutex::new(state),
+            bell: Notify::new(),
+        }
+    }
+
     /// Does something to the queue, alone.
     pub(super) fn with<R>(&self, action: impl FnOnce(&mut T) -> R) -> R {
         // Nothing panics under this lock; should it ever, the state is still the best there is.
@@ -104,15 +111,26 @@ impl<T> Registry<T> {
         if let Some(cell) = queues.get(name) {
             return (cell.clone(), Creation::Existed);
         }
-        let cell = Arc::new(Cell {
-            state: Mutex::new(make()),
-            bell: Notify::new(),
-        });
+        let cell = Arc::new(Cell::new(make()));
         queues.insert(name.to_owned(), cell.clone());
         (cell, Creation::Created)
     }
 
-    /// Takes the queue away; whether it was there.
+    /// Puts a restored queue in the place of whatever has its name; those who wait for it look again.
+    pub(super) fn put(&self, name: &str, queue: T) {
+        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        match queues.get(name) {
+            Some(cell) => {
+                cell.with(|state| *state = queue);
+                cell.ring();
+            }
+            None => {
+                queues.insert(name.to_owned(), Arc::new(Cell::new(queue)));
+            }
+        }
+    }
+
+    /// Takes the queue away and gives it to the caller, if it was there.
     pub(super) fn remove(&self, name: &str) -> Option<Arc<Cell<T>>> {
         let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
         queues.remove(name)

@@ -1,7 +1,7 @@
 //! The engine's handle: what the local Functions host and the REST endpoint call.
 
 use std::{
-    path::Path,
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,32 +9,26 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::{
     super::{
-        BrokerError, Clock, SnapshotError, lines,
-        registry::{Cell, Registry},
+        BrokerError, Clock,
+        clock::later,
+        registry::{Cell, Creation, Registry},
     },
-    DEAD_LETTER, LockedMessage, NewMessage, QueueOptions, ServiceBusCounts,
-    queue::{Half, Queue},
+    DEAD_LETTER_QUEUE, LockedMessage, NewMessage, QueueOptions, ServiceBusCounts,
+    message::DeadLetter,
+    queue::{Queue, Side},
 };
 
-/// All queues of one namespace, in memory. Clones are handles to the same queues.
+/// All queues of one namespace, in memory. Clones are handles to the same queues. Names are compared without
+/// regard to case; `<queue>/$DeadLetterQueue` names a queue's dead letters.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceBus {
-    registry: Arc<Registry<Queue>>,
+    pub(super) registry: Arc<Registry<Queue>>,
     clock: Clock,
     sent: Arc<AtomicU64>,
-}
-
-/// One line of a snapshot.
-#[derive(Serialize, Deserialize)]
-struct Record {
-    queue: String,
-    delivery_count: u32,
-    message: NewMessage,
 }
 
 impl ServiceBus {
@@ -51,17 +45,27 @@ impl ServiceBus {
         }
     }
 
-    /// Makes the queue unless it is there.
+    /// Makes the queue; one that is there keeps its messages and gets these options.
     pub fn create_queue(&self, name: &str, options: QueueOptions) {
-        self.registry.get_or_create(name, || Queue::new(options));
+        let (cell, creation) = self.registry.get_or_create(&key(name), || Queue::new(options));
+        if creation == Creation::Existed {
+            cell.with(|queue| queue.options = options);
+        }
     }
 
-    /// Stores all messages, or none.
+    /// Stores all messages or none. Duplicates of messages that duplicate detection remembers are dropped
+    /// without an error; scheduled ones take part.
     ///
     /// # Errors
-    /// The queue does not exist; together they are too large.
+    /// The queue does not exist, or is a dead-letter queue; the messages are larger together than
+    /// [`QueueOptions::max_message_bytes`].
     pub fn send(&self, queue: &str, messages: Vec<NewMessage>) -> Result<(), BrokerError> {
-        let cell = self.registry.get(queue)?;
+        let (cell, side) = self.find(queue)?;
+        if side == Side::DeadLetter {
+            return Err(BrokerError::QueueNotFound {
+                queue: queue.to_owned(),
+            });
+        }
         let now = self.clock.now();
         let count = messages.len() as u64;
         cell.with(|queue| queue.send(messages, now))?;
@@ -70,49 +74,57 @@ impl ServiceBus {
         Ok(())
     }
 
-    /// How many messages were ever sent, to all queues; swallowed duplicates too.
+    /// How many messages were ever sent, to all queues; dropped duplicates too.
     pub fn messages_sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Locks up to `max` messages, in the order of arrival. `queue` may be a queue's dead letters.
+    /// Up to `max` available messages, oldest first, each under a lock of its own (peek-lock).
     ///
     /// # Errors
     /// The queue does not exist.
     pub fn receive(&self, queue: &str, max: usize) -> Result<Vec<LockedMessage>, BrokerError> {
-        self.with(queue, |queue, now| queue.receive(max, now))
+        let (cell, side) = self.find(queue)?;
+        let now = self.clock.now();
+        Ok(cell.with(|queue| queue.receive(side, max, now)))
     }
 
-    /// The message is done with.
+    /// Removes a message for good.
     ///
     /// # Errors
-    /// The queue does not exist; the lock ended.
+    /// The queue does not exist; the lock is lost.
     pub fn complete(&self, queue: &str, lock_token: &str) -> Result<(), BrokerError> {
-        self.with(queue, |queue, now| queue.complete(lock_token, now))?
+        let (cell, side) = self.find(queue)?;
+        let now = self.clock.now();
+        cell.with(|queue| queue.complete(side, lock_token, now))
     }
 
-    /// The message is to be delivered again, to the dead letters if that was too often.
+    /// Gives a message back: it is available again at once, or a dead letter if this was its last delivery.
     ///
     /// # Errors
-    /// The queue does not exist; the lock ended.
+    /// The queue does not exist; the lock is lost.
     pub fn abandon(&self, queue: &str, lock_token: &str) -> Result<(), BrokerError> {
-        let result = self.with(queue, |queue, now| queue.abandon(lock_token, now))?;
-        self.cell(queue)?.0.ring();
-        result
+        let (cell, side) = self.find(queue)?;
+        let now = self.clock.now();
+        cell.with(|queue| queue.abandon(side, lock_token, now))?;
+        cell.ring();
+        Ok(())
     }
 
-    /// Holds the message for another lock duration; when the lock then ends.
+    /// Starts the lock's time again; its new end.
     ///
     /// # Errors
-    /// The queue does not exist; the lock ended.
+    /// The queue does not exist; the lock is lost.
     pub fn renew(&self, queue: &str, lock_token: &str) -> Result<OffsetDateTime, BrokerError> {
-        self.with(queue, |queue, now| queue.renew(lock_token, now))?
+        let (cell, side) = self.find(queue)?;
+        let now = self.clock.now();
+        cell.with(|queue| queue.renew(side, lock_token, now))
     }
 
-    /// Puts the message among the dead letters.
+    /// Moves a message to the dead letters. The real REST protocol cannot do this.
     ///
     /// # Errors
-    /// The queue does not exist; the lock ended.
+    /// The queue does not exist; the lock is lost.
     pub fn dead_letter(
         &self,
         queue: &str,
@@ -120,113 +132,70 @@ impl ServiceBus {
         reason: &str,
         description: &str,
     ) -> Result<(), BrokerError> {
-        let result = self.with(queue, |queue, now| {
-            queue.dead_letter(lock_token, reason, description, now)
-        })?;
-        self.cell(queue)?.0.ring();
-        result
+        let (cell, side) = self.find(queue)?;
+        let now = self.clock.now();
+        let letter = DeadLetter {
+            reason: reason.to_owned(),
+            description: description.to_owned(),
+        };
+        cell.with(|queue| queue.dead_letter(side, lock_token, letter, now))?;
+        cell.ring();
+        Ok(())
     }
 
-    /// How many messages there are.
+    /// How many messages the queue holds, dead letters included.
     ///
     /// # Errors
     /// The queue does not exist.
     pub fn counts(&self, queue: &str) -> Result<ServiceBusCounts, BrokerError> {
-        self.with(queue, Queue::counts)
+        let (cell, _) = self.find(queue)?;
+        let now = self.clock.now();
+        Ok(cell.with(|queue| queue.counts(now)))
     }
 
-    /// Removes every message, locked ones too.
+    /// Removes every message, locked and scheduled ones too; of `<queue>/$DeadLetterQueue` the dead letters only,
+    /// of `<queue>` all but those.
     ///
     /// # Errors
     /// The queue does not exist.
     pub fn purge(&self, queue: &str) -> Result<(), BrokerError> {
-        self.with(queue, |queue, _| queue.purge())
+        let (cell, side) = self.find(queue)?;
+        cell.with(|queue| queue.purge(side));
+        Ok(())
     }
 
-    /// The names of all queues, sorted.
+    /// The names of all queues, sorted, in lower case.
     pub fn queue_names(&self) -> Vec<String> {
         self.registry.all().into_iter().map(|(name, _)| name).collect()
     }
 
-    /// Returns as soon as a message is or becomes ready, after `at_most` otherwise; then receive, which may come
-    /// too late, since others wait too.
+    /// Returns as soon as a message is or becomes available, after `at_most` otherwise; then receive, which may
+    /// come too late, since others wait too. A queue that does not exist is waited for like an empty one.
     pub async fn wait_for_message(&self, queue: &str, at_most: Duration) {
-        match self.cell(queue) {
-            Ok((cell, half)) => {
-                cell.wait(&self.clock, at_most, |queue, now| {
-                    queue.half(half).next_message(now)
-                })
-                .await
+        match self.find(queue) {
+            Ok((cell, side)) => {
+                cell.wait(&self.clock, at_most, |queue, now| queue.next_message(side, now))
+                    .await;
             }
-            Err(_) => tokio::time::sleep(at_most).await,
+            Err(_) => self.clock.sleep_until(later(self.clock.now(), at_most)).await,
         }
     }
 
-    /// Writes all messages, dead letters too, so that [`ServiceBus::restore`] finds them.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn snapshot(&self, path: &Path) -> Result<(), SnapshotError> {
-        let queues = self.registry.all().into_iter().flat_map(|(name, cell)| {
-            let dead = format!("{name}{DEAD_LETTER}");
-            [
-                (name, cell.with(|queue| queue.export())),
-                (dead, cell.with(|queue| queue.half(Half::Dead).export())),
-            ]
-        });
-        let parts = queues.map(|(queue, messages)| {
-            let mut text = Vec::new();
-            for (message, delivery_count) in messages.into_values() {
-                lines::push_record(
-                    &mut text,
-                    &Record {
-                        queue: queue.clone(),
-                        delivery_count,
-                        message,
-                    },
-                )?;
-            }
-            Ok(text)
-        });
-        lines::write(path, parts)
+    fn find(&self, path: &str) -> Result<(Arc<Cell<Queue>>, Side), BrokerError> {
+        let (name, side) = match path.rsplit_once('/') {
+            Some((name, last)) if last.eq_ignore_ascii_case(DEAD_LETTER_QUEUE) => (name, Side::DeadLetter),
+            _ => (path, Side::Main),
+        };
+        Ok((self.registry.get(&key(name))?, side))
     }
+}
 
-    /// Takes in what a snapshot holds, for queues that exist; a file that is not there holds nothing.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn restore(&self, path: &Path) -> Result<(), SnapshotError> {
-        lines::read(
-            path,
-            |Record {
-                 queue,
-                 delivery_count,
-                 message,
-             }: Record| {
-                // A queue that the settings no longer name has nobody to read it.
-                let _ = self.with(&queue, |queue, now| queue.import(message, delivery_count, now));
-            },
-        )
-    }
-
-    fn with<R>(
-        &self,
-        queue: &str,
-        action: impl FnOnce(&mut Queue, OffsetDateTime) -> R,
-    ) -> Result<R, BrokerError> {
-        let now = self.clock.now();
-        let (cell, half) = self.cell(queue)?;
-        Ok(cell.with(|queue| action(queue.half(half), now)))
-    }
-
-    fn cell(&self, name: &str) -> Result<(Arc<Cell<Queue>>, Half), BrokerError> {
-        match name
-            .strip_suffix(DEAD_LETTER)
-            .or_else(|| name.strip_suffix(&DEAD_LETTER.to_lowercase()))
-        {
-            Some(live) => Ok((self.registry.get(live)?, Half::Dead)),
-            None => Ok((self.registry.get(name)?, Half::Live)),
-        }
+/// The name under which a queue is kept.
+fn key(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
     }
 }
 
@@ -312,12 +281,13 @@ mod tests {
         )
         .unwrap();
         bus.send("q", vec![message("a"), message("b")]).unwrap();
-        assert_eq!(bus.receive("q", 10).unwrap().len(), 1);
+        let b = bus.receive("q", 10).unwrap().pop().unwrap();
+        bus.complete("q", &b.lock_token).unwrap();
         clock.advance(Duration::from_secs(300));
         assert_eq!(bus.receive("q", 10).unwrap()[0].body, "a");
         clock.advance(Duration::from_secs(301));
         bus.send("q", vec![message("a")]).unwrap();
-        assert_eq!(bus.counts("q").unwrap().active, 3);
+        assert_eq!(bus.counts("q").unwrap().active, 2);
     }
 
     #[test]

@@ -1,356 +1,316 @@
-//! One Service Bus queue's messages, its dead letters among them. Every operation costs O(log n).
+//! One Service Bus queue: what happens to a message between its arrival and its end.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    super::{BrokerError, clock::later, registry::NextMessage},
-    LockedMessage, NewMessage, QueueOptions, ServiceBusCounts,
+    super::{
+        BrokerError,
+        clock::{NEVER, later},
+        registry::NextMessage,
+    },
+    lane::Lane,
+    message::{DeadLetter, LockedMessage, NewMessage, Stored},
 };
 
-#[derive(Debug)]
-struct Stored {
-    message: NewMessage,
-    message_id: String,
-    enqueued: OffsetDateTime,
-    expires: OffsetDateTime,
-    delivery_count: u32,
-    lock: Option<(Uuid, OffsetDateTime)>,
-    dead_letter: Option<(String, String)>,
+/// What is set when a queue is created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueOptions {
+    /// How long a receiver has a message for itself; 60 s.
+    pub lock_duration: Duration,
+    /// After so many deliveries a message that is not completed becomes a dead letter; 10.
+    pub max_delivery_count: u32,
+    /// For how long a second message with the same id is dropped; `None`: never. The usual window is 10 minutes.
+    pub duplicate_detection: Option<Duration>,
+    /// The most that one send may carry, bytes; 256 KiB, as in the Standard tier.
+    pub max_message_bytes: usize,
+    /// The longest life of a message, and that of one which says nothing about it; 14 days.
+    pub default_time_to_live: Duration,
+    /// What becomes of a message at the end of its life.
+    pub on_expiry: OnExpiry,
+}
+
+impl Default for QueueOptions {
+    fn default() -> Self {
+        Self {
+            lock_duration: Duration::from_secs(60),
+            max_delivery_count: 10,
+            duplicate_detection: None,
+            max_message_bytes: 256 * 1024,
+            default_time_to_live: Duration::from_secs(14 * 24 * 60 * 60),
+            on_expiry: OnExpiry::Discard,
+        }
+    }
+}
+
+/// What becomes of a message at the end of its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExpiry {
+    /// It vanishes; the service's default.
+    Discard,
+    /// It becomes a dead letter with the reason `TTLExpiredException`.
+    DeadLetter,
+}
+
+/// How many messages a queue holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ServiceBusCounts {
+    /// Available or locked.
+    pub active: usize,
+    /// Waiting for their time.
+    pub scheduled: usize,
+    /// In `$DeadLetterQueue`, available or locked.
+    pub dead_letter: usize,
+}
+
+/// Which of a queue's two lanes a name means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Main,
+    DeadLetter,
 }
 
 /// The state behind a queue's lock.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Queue {
-    options: QueueOptions,
-    messages: HashMap<i64, Stored>,
-    next_number: i64,
-    ready: BTreeSet<i64>,
-    scheduled: BTreeSet<(OffsetDateTime, i64)>,
-    locks: BTreeSet<(OffsetDateTime, i64)>,
-    by_token: HashMap<Uuid, i64>,
-    seen: HashMap<String, OffsetDateTime>,
-    seen_in_order: VecDeque<(OffsetDateTime, String)>,
-    /// Dead letters have none of their own.
-    dead: Option<Box<Queue>>,
+    pub(super) options: QueueOptions,
+    pub(super) main: Lane,
+    pub(super) dead: Lane,
+    /// By time and order of arrival.
+    pub(super) scheduled: BTreeMap<(OffsetDateTime, u64), NewMessage>,
+    pub(super) history: History,
+    pub(super) last_sequence_number: i64,
+    scheduled_so_far: u64,
 }
 
-/// Which half of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Half {
-    Live,
-    Dead,
+/// The message ids that duplicate detection remembers.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    ids: HashSet<Arc<str>>,
+    /// In the order of their arrival: the first ones are forgotten first.
+    pub(super) arrivals: VecDeque<(OffsetDateTime, Arc<str>)>,
+}
+
+impl History {
+    /// Whether this id is new; if so, it is remembered.
+    pub(super) fn admit(&mut self, id: &str, now: OffsetDateTime) -> bool {
+        if self.ids.contains(id) {
+            return false;
+        }
+        let id: Arc<str> = id.into();
+        self.ids.insert(id.clone());
+        self.arrivals.push_back((now, id));
+        true
+    }
+
+    fn forget_before(&mut self, moment: OffsetDateTime) {
+        while let Some((_, id)) = self.arrivals.pop_front_if(|(arrival, _)| *arrival <= moment) {
+            self.ids.remove(&id);
+        }
+    }
 }
 
 impl Queue {
     pub(super) fn new(options: QueueOptions) -> Self {
         Self {
-            dead: Some(Box::new(Self::without_dead_letters(options))),
-            ..Self::without_dead_letters(options)
-        }
-    }
-
-    fn without_dead_letters(options: QueueOptions) -> Self {
-        Self {
             options,
-            messages: HashMap::new(),
-            next_number: 1,
-            ready: BTreeSet::new(),
-            scheduled: BTreeSet::new(),
-            locks: BTreeSet::new(),
-            by_token: HashMap::new(),
-            seen: HashMap::new(),
-            seen_in_order: VecDeque::new(),
-            dead: None,
+            ..Self::default()
         }
     }
 
-    pub(super) fn half(&mut self, half: Half) -> &mut Self {
-        match half {
-            Half::Dead if self.dead.is_some() => match &mut self.dead {
-                Some(dead) => dead,
-                None => unreachable!("just looked"),
-            },
-            _ => self,
-        }
-    }
-
-    /// All or nothing. A message whose id was seen within the window is swallowed.
     pub(super) fn send(&mut self, messages: Vec<NewMessage>, now: OffsetDateTime) -> Result<(), BrokerError> {
-        let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
-        if bytes > self.options.max_message_bytes {
-            return Err(BrokerError::TooLarge {
-                bytes,
-                limit: self.options.max_message_bytes,
-            });
+        let bytes = messages.iter().map(NewMessage::size).sum();
+        let limit = self.options.max_message_bytes;
+        if bytes > limit {
+            return Err(BrokerError::TooLarge { bytes, limit });
         }
-        for message in messages {
-            if !self.is_duplicate(&message, now) {
-                self.enqueue(message, now);
-            }
-        }
-        Ok(())
-    }
-
-    fn is_duplicate(&mut self, message: &NewMessage, now: OffsetDateTime) -> bool {
-        let (Some(window), Some(id)) = (self.options.duplicate_detection, &message.message_id) else {
-            return false;
-        };
-        while self.seen_in_order.front().is_some_and(|(until, _)| *until <= now) {
-            if let Some((until, id)) = self.seen_in_order.pop_front()
-                && self.seen.get(&id) == Some(&until)
-            {
-                self.seen.remove(&id);
-            }
-        }
-        if self.seen.contains_key(id) {
-            return true;
-        }
-        let until = later(now, window);
-        self.seen.insert(id.clone(), until);
-        self.seen_in_order.push_back((until, id.clone()));
-        false
-    }
-
-    fn enqueue(&mut self, message: NewMessage, now: OffsetDateTime) {
-        let number = self.next_number;
-        self.next_number += 1;
-        let due = message.scheduled.filter(|due| *due > now);
-        let lives = message.time_to_live.unwrap_or(self.options.default_time_to_live);
-        let stored = Stored {
-            message_id: message
+        self.catch_up(now);
+        for mut message in messages {
+            let id = message
                 .message_id
-                .clone()
-                .unwrap_or_else(|| Uuid::new_v4().simple().to_string()),
-            enqueued: due.unwrap_or(now),
-            expires: later(due.unwrap_or(now), lives),
-            delivery_count: 0,
-            lock: None,
-            dead_letter: None,
-            message,
-        };
-        match due {
-            Some(due) => self.scheduled.insert((due, number)),
-            None => self.ready.insert(number),
-        };
-        self.messages.insert(number, stored);
-    }
-
-    pub(super) fn receive(&mut self, max: usize, now: OffsetDateTime) -> Vec<LockedMessage> {
-        self.settle_time(now);
-        let mut received = Vec::with_capacity(max.min(self.ready.len()));
-        while received.len() < max {
-            let Some(number) = self.ready.pop_first() else {
-                break;
-            };
-            let until = later(now, self.options.lock_duration);
-            let Some(stored) = self.messages.get_mut(&number) else {
-                continue;
-            };
-            if stored.expires <= now {
-                self.messages.remove(&number);
+                .get_or_insert_with(|| Uuid::new_v4().simple().to_string());
+            if self.options.duplicate_detection.is_some() && !self.history.admit(id, now) {
                 continue;
             }
-            let token = Uuid::new_v4();
-            stored.delivery_count += 1;
-            stored.lock = Some((token, until));
-            self.locks.insert((until, number));
-            self.by_token.insert(token, number);
-            received.push(show(number, stored, token, until));
+            match message.scheduled {
+                Some(moment) if moment > now => self.schedule(moment, message),
+                _ => self.enqueue(message, now),
+            }
         }
-        received
-    }
-
-    pub(super) fn complete(&mut self, token: &str, now: OffsetDateTime) -> Result<(), BrokerError> {
-        let number = self.unlock(token, now)?;
-        self.messages.remove(&number);
         Ok(())
     }
 
-    pub(super) fn abandon(&mut self, token: &str, now: OffsetDateTime) -> Result<(), BrokerError> {
-        let number = self.unlock(token, now)?;
-        self.give_back(number);
-        Ok(())
+    pub(super) fn receive(&mut self, side: Side, max: usize, now: OffsetDateTime) -> Vec<LockedMessage> {
+        self.catch_up(now);
+        let duration = self.options.lock_duration;
+        self.lane(side).lock(max, duration, now)
     }
 
-    pub(super) fn renew(&mut self, token: &str, now: OffsetDateTime) -> Result<OffsetDateTime, BrokerError> {
-        self.settle_time(now);
-        let until = later(now, self.options.lock_duration);
-        let token = Uuid::try_parse(token).map_err(|_| BrokerError::LockLost)?;
-        let number = *self.by_token.get(&token).ok_or(BrokerError::LockLost)?;
-        let stored = self.messages.get_mut(&number).ok_or(BrokerError::LockLost)?;
-        if let Some((_, old)) = stored.lock.replace((token, until)) {
-            self.locks.remove(&(old, number));
-        }
-        self.locks.insert((until, number));
-        Ok(until)
-    }
-
-    pub(super) fn dead_letter(
+    pub(super) fn complete(
         &mut self,
+        side: Side,
         token: &str,
-        reason: &str,
-        description: &str,
         now: OffsetDateTime,
     ) -> Result<(), BrokerError> {
-        let number = self.unlock(token, now)?;
-        self.bury(number, reason, description);
+        self.catch_up(now);
+        self.lane(side).unlock(token).map(|_| ())
+    }
+
+    pub(super) fn abandon(
+        &mut self,
+        side: Side,
+        token: &str,
+        now: OffsetDateTime,
+    ) -> Result<(), BrokerError> {
+        self.catch_up(now);
+        let message = self.lane(side).unlock(token)?;
+        match side {
+            Side::Main => self.return_message(message),
+            Side::DeadLetter => self.dead.push(message),
+        }
+        // Its life may have ended under the lock.
+        self.catch_up(now);
+        Ok(())
+    }
+
+    pub(super) fn renew(
+        &mut self,
+        side: Side,
+        token: &str,
+        now: OffsetDateTime,
+    ) -> Result<OffsetDateTime, BrokerError> {
+        self.catch_up(now);
+        let duration = self.options.lock_duration;
+        self.lane(side).renew(token, duration, now)
+    }
+
+    /// Moves a locked message to the dead letters; one that is there already gets the new reason.
+    pub(super) fn dead_letter(
+        &mut self,
+        side: Side,
+        token: &str,
+        letter: DeadLetter,
+        now: OffsetDateTime,
+    ) -> Result<(), BrokerError> {
+        self.catch_up(now);
+        let message = self.lane(side).unlock(token)?;
+        self.bury(message, letter);
         Ok(())
     }
 
     pub(super) fn counts(&mut self, now: OffsetDateTime) -> ServiceBusCounts {
-        self.settle_time(now);
+        self.catch_up(now);
         ServiceBusCounts {
-            active: self.messages.len() - self.scheduled.len(),
+            active: self.main.len(),
             scheduled: self.scheduled.len(),
-            dead_letter: self.dead.as_ref().map_or(0, |dead| dead.messages.len()),
+            dead_letter: self.dead.len(),
         }
     }
 
-    pub(super) fn purge(&mut self) {
-        self.messages.clear();
-        self.ready.clear();
-        self.scheduled.clear();
-        self.locks.clear();
-        self.by_token.clear();
+    pub(super) fn purge(&mut self, side: Side) {
+        *self.lane(side) = Lane::default();
+        if side == Side::Main {
+            self.scheduled.clear();
+        }
     }
 
-    pub(super) fn next_message(&mut self, now: OffsetDateTime) -> NextMessage {
-        self.settle_time(now);
-        if !self.ready.is_empty() {
+    pub(super) fn next_message(&mut self, side: Side, now: OffsetDateTime) -> NextMessage {
+        self.catch_up(now);
+        if self.lane(side).has_ready() {
             return NextMessage::Ready;
         }
-        let scheduled = self.scheduled.first().map(|(due, _)| *due);
-        let unlocked = self.locks.first().map(|(until, _)| *until);
-        match scheduled.into_iter().chain(unlocked).min() {
-            Some(moment) => NextMessage::At(moment),
-            None => NextMessage::NotInSight,
-        }
+        // A lock that runs out, or a life that ends under one, can fill either lane.
+        let scheduled = self.scheduled.keys().next().map(|(moment, _)| *moment);
+        [scheduled, self.main.next_deadline(), self.dead.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or(NextMessage::NotInSight, NextMessage::At)
     }
 
-    /// Messages and what their delivery counts are, for a snapshot.
-    pub(super) fn export(&self) -> BTreeMap<i64, (NewMessage, u32)> {
-        self.messages
-            .iter()
-            .map(|(number, stored)| {
-                let message = NewMessage {
-                    message_id: Some(stored.message_id.clone()),
-                    ..stored.message.clone()
-                };
-                (*number, (message, stored.delivery_count))
-            })
-            .collect()
+    /// Puts a message aside until `moment`.
+    pub(super) fn schedule(&mut self, moment: OffsetDateTime, message: NewMessage) {
+        self.scheduled_so_far += 1;
+        self.scheduled.insert((moment, self.scheduled_so_far), message);
     }
 
-    /// Takes a message in from a snapshot; whoever had locked it is gone.
-    pub(super) fn import(&mut self, message: NewMessage, delivery_count: u32, now: OffsetDateTime) {
-        let number = self.next_number;
-        self.enqueue(message, now);
-        if let Some(stored) = self.messages.get_mut(&number) {
-            stored.delivery_count = delivery_count;
+    /// Everything that time alone does: scheduled messages arrive, locks run out, lives end.
+    fn catch_up(&mut self, now: OffsetDateTime) {
+        if let Some(window) = self.options.duplicate_detection {
+            self.history.forget_before(
+                now.checked_sub(window.try_into().unwrap_or(time::Duration::MAX))
+                    .unwrap_or(OffsetDateTime::UNIX_EPOCH),
+            );
         }
-    }
-
-    /// What time alone does: scheduled messages fall due, locks end.
-    fn settle_time(&mut self, now: OffsetDateTime) {
-        while let Some(&(due, number)) = self.scheduled.first().filter(|(due, _)| *due <= now) {
-            self.scheduled.remove(&(due, number));
-            self.ready.insert(number);
+        while let Some(first) = self.scheduled.first_entry().filter(|first| first.key().0 <= now) {
+            let ((moment, _), message) = first.remove_entry();
+            self.enqueue(message, moment);
         }
-        while let Some(&(until, number)) = self.locks.first().filter(|(until, _)| *until <= now) {
-            self.locks.remove(&(until, number));
-            if let Some((token, _)) = self
-                .messages
-                .get_mut(&number)
-                .and_then(|stored| stored.lock.take())
-            {
-                self.by_token.remove(&token);
-                self.give_back(number);
+        while let Some(message) = self.main.pop_overdue(now) {
+            self.return_message(message);
+        }
+        while let Some(message) = self.dead.pop_overdue(now) {
+            self.dead.push(message);
+        }
+        while let Some(message) = self.main.pop_expired(now) {
+            if self.options.on_expiry == OnExpiry::DeadLetter {
+                self.bury(
+                    message,
+                    DeadLetter {
+                        reason: "TTLExpiredException".to_owned(),
+                        description: "The message expired and was dead lettered.".to_owned(),
+                    },
+                );
             }
         }
     }
 
-    fn unlock(&mut self, token: &str, now: OffsetDateTime) -> Result<i64, BrokerError> {
-        self.settle_time(now);
-        let token = Uuid::try_parse(token).map_err(|_| BrokerError::LockLost)?;
-        let number = self.by_token.remove(&token).ok_or(BrokerError::LockLost)?;
-        if let Some((_, until)) = self
-            .messages
-            .get_mut(&number)
-            .and_then(|stored| stored.lock.take())
-        {
-            self.locks.remove(&(until, number));
-        }
-        Ok(number)
+    fn enqueue(&mut self, content: NewMessage, moment: OffsetDateTime) {
+        self.last_sequence_number += 1;
+        let longest = self.options.default_time_to_live;
+        let life = content.time_to_live.map_or(longest, |life| life.min(longest));
+        self.main.push(Box::new(Stored {
+            content,
+            sequence_number: self.last_sequence_number,
+            delivery_count: 0,
+            enqueued: moment,
+            expires: later(moment, life),
+            dead_letter: None,
+        }));
     }
 
-    /// Back to its place in the order, or to the dead letters if it was delivered too often.
-    fn give_back(&mut self, number: i64) {
-        let deliveries = self
-            .messages
-            .get(&number)
-            .map_or(0, |stored| stored.delivery_count);
-        if self.dead.is_some() && deliveries >= self.options.max_delivery_count {
-            let description = format!("Message could not be consumed after {deliveries} delivery attempts.");
-            self.bury(number, "MaxDeliveryCountExceeded", &description);
-        } else {
-            self.ready.insert(number);
+    /// A message whose lock ended without completion: available again, unless it had all its deliveries.
+    fn return_message(&mut self, message: Box<Stored>) {
+        let deliveries = self.options.max_delivery_count;
+        if message.delivery_count < deliveries {
+            return self.main.push(message);
         }
-    }
-
-    fn bury(&mut self, number: i64, reason: &str, description: &str) {
-        let (Some(mut stored), Some(dead)) = (self.messages.remove(&number), &mut self.dead) else {
-            return;
+        let letter = DeadLetter {
+            reason: "MaxDeliveryCountExceeded".to_owned(),
+            description: format!("Message could not be consumed after {deliveries} delivery attempts."),
         };
-        stored.dead_letter = Some((reason.to_owned(), description.to_owned()));
-        stored.lock = None;
-        let number = dead.next_number;
-        dead.next_number += 1;
-        dead.ready.insert(number);
-        dead.messages.insert(number, stored);
+        self.bury(message, letter);
     }
-}
 
-fn show(number: i64, stored: &Stored, token: Uuid, until: OffsetDateTime) -> LockedMessage {
-    let NewMessage {
-        body,
-        correlation_id,
-        content_type,
-        label,
-        application_properties,
-        ..
-    } = &stored.message;
-    LockedMessage {
-        body: body.clone(),
-        message_id: stored.message_id.clone(),
-        correlation_id: correlation_id.clone(),
-        content_type: content_type.clone(),
-        label: label.clone(),
-        application_properties: application_properties.clone(),
-        sequence_number: number,
-        delivery_count: stored.delivery_count,
-        lock_token: token.to_string(),
-        locked_until: until,
-        enqueued_time: stored.enqueued,
-        expires_at: stored.expires,
-        dead_letter_reason: stored.dead_letter.as_ref().map(|(reason, _)| reason.clone()),
-        dead_letter_description: stored
-            .dead_letter
-            .as_ref()
-            .map(|(_, description)| description.clone()),
+    fn bury(&mut self, mut message: Box<Stored>, letter: DeadLetter) {
+        message.dead_letter = Some(letter);
+        // Dead letters do not expire.
+        message.expires = NEVER;
+        self.dead.push(message);
     }
-}
 
-impl Default for Queue {
-    fn default() -> Self {
-        Self::new(QueueOptions {
-            lock_duration: Duration::from_secs(60),
-            ..QueueOptions::default()
-        })
+    fn lane(&mut self, side: Side) -> &mut Lane {
+        match side {
+            Side::Main => &mut self.main,
+            Side::DeadLetter => &mut self.dead,
+        }
     }
 }

@@ -1,16 +1,29 @@
-//! Checking who asks: an account's shared access signature, or its key (`SharedKey`).
+//! Checking who asks: an account's shared access signature, or its key (`SharedKey`, `SharedKeyLite`).
 //! The texts that are signed: "Create an account SAS" and "Authorize with Shared Key" of Azure Storage's REST reference.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Debug},
+};
 
 use axum::http::{HeaderMap, Method};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{
+    OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339, macros::format_description,
+};
+
+use super::{
+    operation::{Query, Right},
+    refusal::Refusal,
+};
+
+/// From this version on, the text that an account signature covers has a line for the encryption scope.
+const ENCRYPTION_SCOPE_SINCE: &str = "2020-12-06";
 
 /// The one account of the local queue service.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StorageAccount {
     /// Its name, the first part of every path.
     pub name: String,
@@ -18,51 +31,52 @@ pub struct StorageAccount {
     pub key: String,
 }
 
+impl Debug for StorageAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StorageAccount")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A request, as far as its signature covers it.
 pub(super) struct Signed<'a> {
     pub method: &'a Method,
     /// As it was sent, still encoded.
     pub path: &'a str,
-    /// Decoded, by lower-case name.
-    pub query: &'a BTreeMap<String, String>,
+    pub query: &'a Query,
     pub headers: &'a HeaderMap,
     pub body_length: usize,
 }
 
 impl StorageAccount {
-    /// Whether the request comes from somebody who has the key, or a signature made with it.
-    pub(super) fn admits(&self, request: &Signed<'_>) -> bool {
+    /// Whether the request comes from somebody who has the key, or a signature made with it that allows this.
+    pub(super) fn check(&self, request: &Signed<'_>, right: Right) -> Result<(), Refusal> {
         if request.query.contains_key("sig") {
-            return self.admits_signature(request);
+            return self.check_signature(request, right);
         }
-        let authorization = request
-            .headers
-            .get("authorization")
-            .and_then(|value| value.to_str().ok());
-        let Some(credentials) = authorization.and_then(|value| value.strip_prefix("SharedKey ")) else {
-            return false;
+        let header = request.header("authorization");
+        let Some((scheme, (account, signature))) = header
+            .split_once(' ')
+            .and_then(|(scheme, rest)| Some((scheme, rest.split_once(':')?)))
+        else {
+            return Err(Refusal::AuthenticationFailed);
         };
-        match credentials.split_once(':') {
-            Some((account, signature)) => {
-                account == self.name && self.verify(&self.shared_key_text(request), signature)
-            }
-            None => false,
+        let text = match scheme {
+            "SharedKey" => self.shared_key_text(request),
+            "SharedKeyLite" => self.shared_key_lite_text(request),
+            _ => return Err(Refusal::AuthenticationFailed),
+        };
+        if account == self.name && self.verify(&text, signature) {
+            Ok(())
+        } else {
+            Err(Refusal::AuthenticationFailed)
         }
     }
 
-    fn admits_signature(&self, request: &Signed<'_>) -> bool {
+    /// The signature first, then the time, then what it allows: as Azurite does.
+    fn check_signature(&self, request: &Signed<'_>, right: Right) -> Result<(), Refusal> {
         let field = |name: &str| request.query.get(name).map(String::as_str).unwrap_or_default();
-        let moment = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
-        let now = OffsetDateTime::now_utc();
-        let is_in_time = moment(field("se")).is_some_and(|expires| expires > now)
-            && (field("st").is_empty() || moment(field("st")).is_some_and(|starts| starts <= now));
-        let needed = match *request.method {
-            Method::GET | Method::HEAD => ['r', 'l', 'p'].as_slice(),
-            Method::POST | Method::PUT => ['w', 'c', 'a', 'u'].as_slice(),
-            _ => ['d', 'p'].as_slice(),
-        };
-        let is_permitted =
-            field("ss").contains('q') && needed.iter().any(|right| field("sp").contains(*right));
         let mut text = [
             self.name.as_str(),
             field("sp"),
@@ -76,59 +90,78 @@ impl StorageAccount {
         ]
         .join("\n");
         text.push('\n');
-        if field("sv") >= "2020-12-06" {
+        // Versions are dates, so their text sorts as they do.
+        if field("sv") >= ENCRYPTION_SCOPE_SINCE {
             text.push_str(field("ses"));
             text.push('\n');
         }
-        is_in_time && is_permitted && self.verify(&text, field("sig"))
+        if !self.verify(&text, field("sig")) {
+            return Err(Refusal::AuthenticationFailed);
+        }
+        let now = OffsetDateTime::now_utc();
+        let has_begun = field("st").is_empty() || moment(field("st")).is_some_and(|starts| starts <= now);
+        let has_ended = moment(field("se")).is_none_or(|expires| expires < now);
+        if !has_begun || has_ended {
+            return Err(Refusal::AuthenticationFailed);
+        }
+        if field("spr") == "https" {
+            return Err(Refusal::ProtocolMismatch);
+        }
+        let allows = |name: &str, one_of: &str| field(name).contains(|c| one_of.contains(c));
+        if !allows("ss", "q") {
+            return Err(Refusal::ServiceMismatch);
+        }
+        if !allows("srt", right.resource_types) {
+            return Err(Refusal::ResourceTypeMismatch);
+        }
+        if !allows("sp", right.rights) {
+            return Err(Refusal::PermissionMismatch);
+        }
+        Ok(())
     }
 
     fn shared_key_text(&self, request: &Signed<'_>) -> String {
-        let header = |name: &str| {
-            request
-                .headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
-        };
-        let length = if request.body_length == 0 {
-            String::new()
-        } else {
-            request.body_length.to_string()
-        };
-        let date = if header("x-ms-date").is_empty() {
-            header("date")
-        } else {
-            ""
+        let length = match request.body_length {
+            0 => String::new(),
+            length => length.to_string(),
         };
         let mut text = [
             request.method.as_str(),
-            header("content-encoding"),
-            header("content-language"),
+            request.header("content-encoding"),
+            request.header("content-language"),
             &length,
-            header("content-md5"),
-            header("content-type"),
-            date,
-            header("if-modified-since"),
-            header("if-match"),
-            header("if-none-match"),
-            header("if-unmodified-since"),
-            header("range"),
+            request.header("content-md5"),
+            request.header("content-type"),
+            request.date(),
+            request.header("if-modified-since"),
+            request.header("if-match"),
+            request.header("if-none-match"),
+            request.header("if-unmodified-since"),
+            request.header("range"),
         ]
         .join("\n");
         text.push('\n');
-        let own: BTreeMap<&str, &str> = request
-            .headers
-            .iter()
-            .filter(|(name, _)| name.as_str().starts_with("x-ms-"))
-            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
-            .collect();
-        for (name, value) in own {
-            text.push_str(&format!("{name}:{}\n", value.trim()));
-        }
+        request.push_own_headers(&mut text);
         text.push_str(&format!("/{}{}", self.name, request.path));
         for (name, value) in request.query {
             text.push_str(&format!("\n{name}:{value}"));
+        }
+        text
+    }
+
+    fn shared_key_lite_text(&self, request: &Signed<'_>) -> String {
+        let mut text = [
+            request.method.as_str(),
+            request.header("content-md5"),
+            request.header("content-type"),
+            request.date(),
+        ]
+        .join("\n");
+        text.push('\n');
+        request.push_own_headers(&mut text);
+        text.push_str(&format!("/{}{}", self.name, request.path));
+        if let Some(component) = request.query.get("comp") {
+            text.push_str(&format!("?comp={component}"));
         }
         text
     }
@@ -140,12 +173,52 @@ impl StorageAccount {
         ) else {
             return false;
         };
-        match Hmac::<Sha256>::new_from_slice(&key) {
-            Ok(mut mac) => {
-                mac.update(text.as_bytes());
-                mac.verify_slice(&signature).is_ok()
-            }
-            Err(_) => false,
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key) else {
+            return false;
+        };
+        mac.update(text.as_bytes());
+        mac.verify_slice(&signature).is_ok()
+    }
+}
+
+impl Signed<'_> {
+    fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    /// Empty where `x-ms-date`, which is signed among its like, stands in its place.
+    fn date(&self) -> &str {
+        if self.headers.contains_key("x-ms-date") {
+            return "";
+        }
+        self.header("date")
+    }
+
+    fn push_own_headers(&self, text: &mut String) {
+        let own: BTreeMap<&str, &str> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| name.as_str().starts_with("x-ms-"))
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+            .collect();
+        for (name, value) in own {
+            text.push_str(&format!("{name}:{}\n", value.trim()));
         }
     }
+}
+
+/// The forms that a signature's times may have: a full time, one without seconds, a day.
+fn moment(text: &str) -> Option<OffsetDateTime> {
+    if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {
+        return Some(moment);
+    }
+    let minutes = format_description!("[year]-[month]-[day]T[hour]:[minute]Z");
+    let day = format_description!("[year]-[month]-[day]");
+    PrimitiveDateTime::parse(text, minutes)
+        .or_else(|_| time::Date::parse(text, day).map(time::Date::midnight))
+        .ok()
+        .map(PrimitiveDateTime::assume_utc)
 }

@@ -3,9 +3,12 @@
 //! The engine follows <https://learn.microsoft.com/rest/api/storageservices/queue-service-rest-api>, and where that
 //! is silent, Azurite.
 
+mod answers;
 mod auth;
 mod engine;
+mod operation;
 mod queue;
+mod refusal;
 mod rest;
 mod snapshot;
 mod xml;

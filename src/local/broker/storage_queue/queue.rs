@@ -44,7 +44,7 @@ pub(super) struct Queue {
     pub(super) messages: HashMap<Number, Stored>,
     /// The upper half of ids and receipts, so that those of another queue, or of a deleted one, do not fit.
     pub(super) epoch: u64,
-    next_number: Number,
+    pub(super) next_number: Number,
     next_receipt: u64,
     /// All messages by the time at which they are visible: the first ones are those to receive.
     by_visibility: BTreeSet<(OffsetDateTime, Number)>,

@@ -10,82 +10,98 @@ use super::{
     queue::{Number, Queue, Stored},
 };
 
-/// One line of the file: a queue, or a message of the queue before it.
-#[derive(Serialize, Deserialize)]
+/// One line of the file: a queue, then its messages.
+#[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Record<M> {
-    Queue {
+enum Written<'a> {
+    StorageQueue {
+        name: &'a str,
+        metadata: &'a BTreeMap<String, String>,
+        epoch: u64,
+        next_number: Number,
+    },
+    Message(Number, &'a Stored),
+}
+
+/// A [`Written`] line, read back.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Read {
+    StorageQueue {
         name: String,
         metadata: BTreeMap<String, String>,
         epoch: u64,
+        next_number: Number,
     },
-    Message {
-        number: Number,
-        message: M,
-    },
+    Message(Number, Stored),
 }
 
 impl StorageQueues {
-    /// Writes all queues and messages, so that [`StorageQueues::restore`] finds them.
+    /// Writes all queues into one file, which is replaced in one step. Each queue is held for as long as its
+    /// own messages take (about a second a million).
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file system refused; the old file is as it was.
     pub fn snapshot(&self, path: &Path) -> Result<(), SnapshotError> {
-        let parts = self.registry.all().into_iter().map(|(name, cell)| {
-            cell.with(|queue| {
-                let mut text = Vec::new();
-                let metadata = queue.metadata.clone();
-                lines::push_record(
-                    &mut text,
-                    &Record::<&Stored>::Queue {
-                        name,
-                        metadata,
-                        epoch: queue.epoch,
-                    },
-                )?;
-                for (number, message) in &queue.messages {
-                    lines::push_record(
-                        &mut text,
-                        &Record::Message {
-                            number: *number,
-                            message,
-                        },
-                    )?;
-                }
-                Ok(text)
-            })
-        });
-        lines::write(path, parts)
+        let queues = self.registry.all();
+        lines::write(
+            path,
+            queues
+                .iter()
+                .map(|(name, cell)| cell.with(|queue| queue_lines(name, queue))),
+        )
     }
 
-    /// Takes in what a snapshot holds; a file that is not there holds nothing. Whoever had received a message is
-    /// gone: it is visible again, unless it was put with a delay.
+    /// Takes in what [`StorageQueues::snapshot`] wrote, in place of queues of the same names. Messages that
+    /// somebody had received are visible again; those that were put with a delay keep it. Without a file,
+    /// nothing happens.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read or is not such a snapshot; nothing was restored.
     pub fn restore(&self, path: &Path) -> Result<(), SnapshotError> {
-        let now = self.clock.now();
-        let mut current = None;
-        lines::read(path, |record: Record<Stored>| match record {
-            Record::Queue {
+        let mut queues: Vec<(String, Queue)> = Vec::new();
+        lines::read(path, |record| match record {
+            Read::StorageQueue {
                 name,
                 metadata,
                 epoch,
+                next_number,
             } => {
-                let (cell, _) = self.registry.get_or_create(&name, || Queue::with_epoch(epoch, 1));
-                cell.with(|queue| queue.metadata = metadata);
-                current = Some(cell);
+                let mut queue = Queue::with_epoch(epoch, next_number);
+                queue.metadata = metadata;
+                queues.push((name, queue));
             }
-            Record::Message { number, mut message } => {
-                if message.dequeue_count > 0 {
-                    message.visible = message.visible.min(now);
+            Read::Message(number, mut stored) => {
+                if stored.dequeue_count > 0 {
+                    stored.visible = stored.inserted;
                 }
-                if let Some(cell) = &current {
-                    cell.with(|queue| queue.insert(number, message));
+                if let Some((_, queue)) = queues.last_mut() {
+                    queue.insert(number, stored);
                 }
             }
-        })
+        })?;
+        for (name, queue) in queues {
+            self.registry.put(&name, queue);
+        }
+        Ok(())
     }
+}
+
+fn queue_lines(name: &str, queue: &Queue) -> Result<Vec<u8>, serde_json::Error> {
+    let mut buffer = Vec::new();
+    lines::push_record(
+        &mut buffer,
+        &Written::StorageQueue {
+            name,
+            metadata: &queue.metadata,
+            epoch: queue.epoch,
+            next_number: queue.next_number,
+        },
+    )?;
+    for (number, stored) in &queue.messages {
+        lines::push_record(&mut buffer, &Written::Message(*number, stored))?;
+    }
+    Ok(buffer)
 }
 
 #[cfg(test)]

@@ -1,10 +1,16 @@
 //! The XML of the queue service.
 
-use quick_xml::escape::escape;
-use serde::Deserialize;
-use time::{OffsetDateTime, macros::format_description};
+use std::collections::BTreeMap;
 
-use super::QueueMessage;
+use quick_xml::{
+    Reader,
+    escape::{escape, resolve_xml_entity},
+    events::Event,
+};
+
+use super::{super::http_time::http_time, QueueMessage};
+
+const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>";
 
 /// Which of a message's fields an answer shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,31 +20,59 @@ pub(super) enum Shape {
     Peeked,
 }
 
-/// `Mon, 23 Nov 2026 19:00:00 GMT`.
-pub(super) fn http_time(moment: OffsetDateTime) -> String {
-    let format = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
-    moment.format(format).unwrap_or_default()
+/// The text in `<QueueMessage><MessageText>…`, blanks and line ends as they are; `None` where there is no such element.
+pub(super) fn message_text(body: &[u8]) -> Result<Option<String>, String> {
+    let document = std::str::from_utf8(body).map_err(|error| error.to_string())?;
+    let mut reader = Reader::from_str(document);
+    let mut text = None;
+    let mut is_inside = false;
+    loop {
+        match reader.read_event().map_err(|error| error.to_string())? {
+            Event::Start(element) if element.name().as_ref() == b"MessageText" => {
+                is_inside = true;
+                text.get_or_insert_with(String::new);
+            }
+            Event::Empty(element) if element.name().as_ref() == b"MessageText" => {
+                text.get_or_insert_with(String::new);
+            }
+            Event::End(element) if element.name().as_ref() == b"MessageText" => is_inside = false,
+            Event::Eof if is_inside => return Err("MessageText does not end".to_owned()),
+            Event::Eof => return Ok(text),
+            event if is_inside => {
+                if let Some(text) = &mut text {
+                    push_text(text, &event)?;
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
-#[derive(Deserialize)]
-struct PutMessage {
-    #[serde(rename = "MessageText", default)]
-    text: String,
-}
-
-/// The text in `<QueueMessage><MessageText>…`.
-pub(super) fn message_text(body: &[u8]) -> Result<String, String> {
-    let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
-    quick_xml::de::from_str::<PutMessage>(text)
-        .map(|message| message.text)
-        .map_err(|error| error.to_string())
+fn push_text(text: &mut String, event: &Event<'_>) -> Result<(), String> {
+    match event {
+        Event::Text(part) => text.push_str(&part.decode().map_err(|error| error.to_string())?),
+        Event::CData(part) => text.push_str(&part.decode().map_err(|error| error.to_string())?),
+        Event::GeneralRef(reference) => {
+            if let Some(character) = reference.resolve_char_ref().map_err(|error| error.to_string())? {
+                text.push(character);
+                return Ok(());
+            }
+            let name = reference.decode().map_err(|error| error.to_string())?;
+            let known = resolve_xml_entity(&name).ok_or_else(|| format!("&{name}; is not known"))?;
+            text.push_str(known);
+        }
+        Event::Comment(_) | Event::PI(_) => {}
+        _ => return Err("MessageText holds an element; text must be escaped".to_owned()),
+    }
+    Ok(())
 }
 
 /// `<QueueMessagesList>`.
 pub(super) fn messages(messages: &[QueueMessage], shape: Shape) -> String {
-    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?><QueueMessagesList>");
+    let texts: usize = messages.iter().map(|message| message.body.len() + 512).sum();
+    let mut xml = String::with_capacity(128 + texts);
+    xml.push_str(DECLARATION);
+    xml.push_str("<QueueMessagesList>");
     for message in messages {
         xml.push_str("<QueueMessage>");
         element(&mut xml, "MessageId", &message.id);
@@ -58,29 +92,54 @@ pub(super) fn messages(messages: &[QueueMessage], shape: Shape) -> String {
     xml
 }
 
-fn element(xml: &mut String, name: &str, value: &str) {
-    for part in ["<", name, ">", &*escape(value), "</", name, ">"] {
-        xml.push_str(part);
-    }
-}
-
-/// `<EnumerationResults>` of `comp=list`.
-pub(super) fn queues(endpoint: &str, names: &[String]) -> String {
-    let queues: String = names
-        .iter()
-        .map(|name| format!("<Queue><Name>{}</Name></Queue>", escape(name)))
-        .collect();
-    format!(
-        "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ServiceEndpoint=\"{}\"><Queues>{queues}</Queues>\
-         <NextMarker/></EnumerationResults>",
+/// `<EnumerationResults>` of `comp=list`; metadata where it was asked for.
+pub(super) fn queues(
+    endpoint: &str,
+    prefix: &str,
+    queues: impl Iterator<Item = (String, Option<BTreeMap<String, String>>)>,
+    next_marker: &str,
+) -> String {
+    let mut xml = format!(
+        "{DECLARATION}<EnumerationResults ServiceEndpoint=\"{}\">",
         escape(endpoint)
-    )
+    );
+    element(&mut xml, "Prefix", prefix);
+    xml.push_str("<Queues>");
+    for (name, metadata) in queues {
+        xml.push_str("<Queue>");
+        element(&mut xml, "Name", &name);
+        if let Some(metadata) = metadata {
+            xml.push_str("<Metadata>");
+            for (name, value) in &metadata {
+                element(&mut xml, name, value);
+            }
+            xml.push_str("</Metadata>");
+        }
+        xml.push_str("</Queue>");
+    }
+    xml.push_str("</Queues>");
+    element(&mut xml, "NextMarker", next_marker);
+    xml.push_str("</EnumerationResults>");
+    xml
 }
 
 /// `<Error>`.
 pub(super) fn error(code: &str, message: &str) -> String {
-    format!(
-        "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code><Message>{}</Message></Error>",
-        escape(message)
-    )
+    let mut xml = format!("{DECLARATION}<Error>");
+    element(&mut xml, "Code", code);
+    element(&mut xml, "Message", message);
+    xml.push_str("</Error>");
+    xml
+}
+
+fn element(xml: &mut String, name: &str, value: &str) {
+    let escaped = escape(value);
+    // A bare carriage return would reach the client as a line feed: XML joins line ends.
+    let safe = match escaped.contains('\r') {
+        true => escaped.replace('\r', "&#xD;").into(),
+        false => escaped,
+    };
+    for part in ["<", name, ">", &*safe, "</", name, ">"] {
+        xml.push_str(part);
+    }
 }

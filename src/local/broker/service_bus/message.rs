@@ -1,0 +1,145 @@
+//! A message on its way in, in the queue, and on its way out.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A message to send.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NewMessage {
+    /// UTF-8 text.
+    pub body: String,
+    /// What duplicate detection compares. A message without one gets a fresh id.
+    pub message_id: Option<String>,
+    /// The sender's own, handed on as it is.
+    pub correlation_id: Option<String>,
+    /// The body's media type, handed on as it is.
+    pub content_type: Option<String>,
+    /// Also called Subject; handed on as it is.
+    pub label: Option<String>,
+    /// Also called user or custom properties: text, numbers and booleans.
+    pub application_properties: Map<String, Value>,
+    /// Not delivered before then. A time in the past is now.
+    #[serde(with = "time::serde::timestamp::microseconds::option")]
+    pub scheduled: Option<OffsetDateTime>,
+    /// How long the message lives after it was enqueued; the shorter of this and the queue's default counts.
+    pub time_to_live: Option<Duration>,
+}
+
+impl NewMessage {
+    /// A message with nothing but a body.
+    pub fn new(body: impl Into<String>) -> Self {
+        Self {
+            body: body.into(),
+            ..Self::default()
+        }
+    }
+
+    /// The same message with this id.
+    #[must_use]
+    pub fn with_id(mut self, message_id: impl Into<String>) -> Self {
+        self.message_id = Some(message_id.into());
+        self
+    }
+
+    /// What counts towards the queue's limit: body and properties, bytes. The real service adds an envelope of
+    /// its own, which is not published.
+    pub fn size(&self) -> usize {
+        let texts = [
+            &self.message_id,
+            &self.correlation_id,
+            &self.content_type,
+            &self.label,
+        ];
+        let properties = self.application_properties.iter().map(|(name, value)| {
+            name.len()
+                + match value {
+                    Value::String(text) => text.len(),
+                    _ => size_of::<u64>(),
+                }
+        });
+        self.body.len()
+            + texts.into_iter().flatten().map(String::len).sum::<usize>()
+            + properties.sum::<usize>()
+    }
+}
+
+/// A message under a lock: complete, abandon, renew or dead-letter it by its `lock_token` before `locked_until`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LockedMessage {
+    /// UTF-8 text.
+    pub body: String,
+    /// The sender's, or the one that the service gave.
+    pub message_id: String,
+    /// As sent.
+    pub correlation_id: Option<String>,
+    /// As sent.
+    pub content_type: Option<String>,
+    /// As sent.
+    pub label: Option<String>,
+    /// As sent.
+    pub application_properties: Map<String, Value>,
+    /// Counts the queue's messages from 1; a scheduled message gets its number when it is enqueued.
+    pub sequence_number: i64,
+    /// 1 on first delivery.
+    pub delivery_count: u32,
+    /// A UUID.
+    pub lock_token: String,
+    /// When the lock ends and the message is delivered again.
+    pub locked_until: OffsetDateTime,
+    /// When the message became deliverable.
+    pub enqueued_time: OffsetDateTime,
+    /// When it vanishes or turns into a dead letter; the end of the calendar where it does not.
+    pub expires_at: OffsetDateTime,
+    /// Why it is a dead letter.
+    pub dead_letter_reason: Option<String>,
+    /// Why, in words.
+    pub dead_letter_description: Option<String>,
+}
+
+/// A message as it lies in the queue; its content's `message_id` is always there.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Stored {
+    pub(super) content: NewMessage,
+    pub(super) sequence_number: i64,
+    pub(super) delivery_count: u32,
+    #[serde(with = "time::serde::timestamp::microseconds")]
+    pub(super) enqueued: OffsetDateTime,
+    #[serde(with = "time::serde::timestamp::microseconds")]
+    pub(super) expires: OffsetDateTime,
+    pub(super) dead_letter: Option<DeadLetter>,
+}
+
+/// Why a message is a dead letter.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct DeadLetter {
+    pub(super) reason: String,
+    pub(super) description: String,
+}
+
+impl Stored {
+    /// The message as its receiver sees it.
+    pub(super) fn show(&self, token: Uuid, locked_until: OffsetDateTime) -> LockedMessage {
+        let content = &self.content;
+        let dead_letter = self.dead_letter.as_ref();
+        LockedMessage {
+            body: content.body.clone(),
+            message_id: content.message_id.clone().unwrap_or_default(),
+            correlation_id: content.correlation_id.clone(),
+            content_type: content.content_type.clone(),
+            label: content.label.clone(),
+            application_properties: content.application_properties.clone(),
+            sequence_number: self.sequence_number,
+            delivery_count: self.delivery_count,
+            lock_token: token.to_string(),
+            locked_until,
+            enqueued_time: self.enqueued,
+            expires_at: self.expires,
+            dead_letter_reason: dead_letter.map(|letter| letter.reason.clone()),
+            dead_letter_description: dead_letter.map(|letter| letter.description.clone()),
+        }
+    }
+}
