@@ -45,14 +45,17 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error, 1),
     };
-    match arguments.command.unwrap_or(Command::Serve) {
+    let code = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => runtime.block_on(run_handler()),
         Command::Migrate => runtime.block_on(migrate()),
         #[cfg(feature = "local")]
         Command::Local(arguments) => runtime.block_on(local::local(arguments)),
         #[cfg(feature = "local")]
         Command::Demo(arguments) => runtime.block_on(local::demo(arguments)),
-    }
+    };
+    // A read of standard input cannot be called off, and nobody waits for it.
+    runtime.shutdown_background();
+    code
 }
 
 async fn run_handler() -> ExitCode {

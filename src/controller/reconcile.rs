@@ -58,8 +58,9 @@ impl Controller {
         let lost_after = self.0.timing.lost_after.as_secs_f64();
         report.planners_missing = database.owe_dead_planners(lost_after).await?;
         self.send_owed_job_messages(&mut report).await?;
-        self.resend_dead_attempts(&mut report).await?;
+        // Before dead attempts get their messages: those that then run would make a silent stage look alive.
         report.batches_lost = database.owe_lost_batches(lost_after, 20 * AT_ONCE).await?;
+        self.resend_dead_attempts(&mut report).await?;
         while began.elapsed().as_secs() < LONGEST_SWEEP_SECONDS && report.sends_failed == 0 {
             let owed = database.get_pending_retry_batches(grace, AT_ONCE).await?;
             if owed.is_empty() {

@@ -5,6 +5,7 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use uuid::Uuid;
@@ -207,8 +208,8 @@ impl LocalCloud {
     /// They could not be written; jobs go on all the same, a minute later, when `reconcile` finds what is owed.
     pub async fn stop(self) -> Result<(), CloudError> {
         self.host.stop().await;
-        for endpoint in &self.endpoints {
-            endpoint.stop();
+        for endpoint in self.endpoints {
+            endpoint.shutdown(Duration::from_secs(1)).await;
         }
         if let Some(database) = self.database {
             database.stop().await;
@@ -257,7 +258,7 @@ fn settings(storage: SocketAddr, service_bus: SocketAddr, key: &str) -> BTreeMap
         ("SERVICE_BUS_POISON_QUEUE", "sb-poison"),
         ("APP_SCHEMA", "app"),
         // Nothing travels far here: what is lost is found sooner.
-        ("LASTLIGHT_LOST_AFTER_SECONDS", "60"),
+        ("LASTLIGHT_LOST_AFTER_SECONDS", "20"),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -69,16 +69,18 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
         environment: Arc::from(settings.environment),
     };
     tracing::info!(address = %settings.listen, "lastlight listens");
-    axum::serve(listener, triggers::router(app))
-        .with_graceful_shutdown(asked_to_stop(settings.exit_with_parent))
-        .await
-        .map_err(ServeError::Serve)?;
+    let serving = axum::serve(listener, triggers::router(app)).with_graceful_shutdown(asked_to_stop());
+    tokio::select! {
+        served = serving => served.map_err(ServeError::Serve)?,
+        // Nobody is left to answer to, and the database may be gone with the parent: no grace.
+        () = orphaned(), if settings.exit_with_parent => return Ok(()),
+    }
     // Connections that are in use end with the process.
     let _ = tokio::time::timeout(Duration::from_secs(2), database.close()).await;
     Ok(())
 }
 
-async fn asked_to_stop(exit_with_parent: bool) {
+async fn asked_to_stop() {
     let terminated = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
             Ok(mut signal) => {
@@ -87,18 +89,15 @@ async fn asked_to_stop(exit_with_parent: bool) {
             Err(_) => std::future::pending().await,
         }
     };
-    let orphaned = async {
-        if !exit_with_parent {
-            std::future::pending::<()>().await;
-        }
-        // The parent holds the other end and never writes: the end of input is the end of the parent.
-        let mut input = tokio::io::stdin();
-        let mut unused = [0; 64];
-        while matches!(input.read(&mut unused).await, Ok(1..)) {}
-    };
     tokio::select! {
         () = terminated => {}
         _ = tokio::signal::ctrl_c() => {}
-        () = orphaned => {}
     }
+}
+
+/// Returns when the parent is gone: it holds the other end of our input and never writes.
+async fn orphaned() {
+    let mut input = tokio::io::stdin();
+    let mut unused = [0; 64];
+    while matches!(input.read(&mut unused).await, Ok(1..)) {}
 }
