@@ -3,7 +3,7 @@
 use crate::{
     invocation::InvocationError,
     jobs::FieldProblem,
-    model::{JobId, Stage, TaskId, messages::MessageError},
+    model::{BatchId, JobId, Stage, TaskId, messages::MessageError},
     repositories::postgres::DatabaseError,
 };
 
@@ -45,6 +45,12 @@ pub enum ControllerError {
         stage: Stage,
         /// The id that the message names.
         task_id: TaskId,
+    },
+    /// The job has no such batch.
+    #[error("job {} has no batch \"{batch_id}\" in stage {}", batch_id.job_id, batch_id.stage)]
+    UnknownBatch {
+        /// The id that the message names.
+        batch_id: BatchId,
     },
     /// A job message and the job disagree.
     #[error("the message says that job {job_id} is a {message_says:?}; it is a {stored:?}")]

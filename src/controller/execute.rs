@@ -8,8 +8,10 @@ use serde_json::value::RawValue;
 use super::{Controller, ControllerError};
 use crate::{
     jobs::{Task, TaskError},
-    model::messages::TaskReference,
-    repositories::postgres::{Claim, ClaimRequest, Claimed, Completion, RunningTask, StageKey, TaskOutcome},
+    model::messages::{TaskMessage, TaskReference},
+    repositories::postgres::{
+        BatchKey, Claim, ClaimRequest, Claimed, Completion, RunningTask, StageKey, TaskOutcome,
+    },
 };
 
 /// A result larger than this fails its task: large data belongs into storage, its address into the result. Bytes.
@@ -87,16 +89,75 @@ impl Controller {
         }
     }
 
-    /// Runs the tasks of one batch of messages, several at once; the answers are in the order of the messages.
+    /// Runs the tasks that the messages of one invocation name, several at once; the answers are in the order of the
+    /// messages. A coarse message runs whatever is still open of its batch: each task is claimed when its turn comes,
+    /// so that none waits under a lease.
     pub async fn process_task_messages(
         &self,
-        messages: Vec<TaskReference>,
-    ) -> Vec<Result<TaskDelivery, ControllerError>> {
-        stream::iter(messages)
-            .map(async |message| self.process_task_message(message).await)
-            .buffered(self.0.timing.tasks_in_flight)
-            .collect()
-            .await
+        messages: Vec<TaskMessage>,
+    ) -> Vec<Result<(), ControllerError>> {
+        let mut results: Vec<Result<(), ControllerError>> = messages.iter().map(|_| Ok(())).collect();
+        let tasks = self.tasks_of(messages, &mut results).await;
+        let mut running = stream::iter(tasks)
+            .map(async |(place, task)| (place, self.process_task_message(task).await))
+            .buffer_unordered(self.0.timing.tasks_in_flight);
+        while let Some((place, delivery)) = running.next().await {
+            let (Err(error), Some(result)) = (delivery, results.get_mut(place)) else {
+                continue;
+            };
+            // Of several reasons the one that passes counts: then the message comes again.
+            if result.is_ok() || error.is_transient() {
+                *result = Err(error);
+            }
+        }
+        drop(running);
+        results
+    }
+
+    /// The tasks that messages name, each with the place of its message; what is wrong with a message goes into its
+    /// result.
+    async fn tasks_of(
+        &self,
+        messages: Vec<TaskMessage>,
+        results: &mut [Result<(), ControllerError>],
+    ) -> Vec<(usize, TaskReference)> {
+        let mut tasks = Vec::with_capacity(messages.len());
+        let mut batches = Vec::new();
+        for (place, message) in messages.into_iter().enumerate() {
+            match message {
+                TaskMessage::One(task) => tasks.push((place, task)),
+                TaskMessage::Batch(batch) => batches.push((place, batch)),
+            }
+        }
+        if batches.is_empty() {
+            return tasks;
+        }
+        let keys: Vec<BatchKey> = batches.iter().map(|(_, batch)| batch.batch_id.into()).collect();
+        let found = self.0.database.task_ids_of_batches(&keys).await;
+        for (index, (place, batch)) in batches.into_iter().enumerate() {
+            let batch_id = batch.batch_id;
+            let ids = match &found {
+                Ok(found) => found.get(index).cloned().flatten(),
+                Err(error) => {
+                    results[place] = Err(error.clone().into());
+                    continue;
+                }
+            };
+            let Some(ids) = ids else {
+                results[place] = Err(ControllerError::UnknownBatch { batch_id });
+                continue;
+            };
+            tasks.extend(ids.into_iter().map(|task_id| {
+                let task = TaskReference {
+                    task_id,
+                    job_id: batch_id.job_id,
+                    job_type: batch.job_type.clone(),
+                    stage: batch_id.stage,
+                };
+                (place, task)
+            }));
+        }
+        tasks
     }
 
     async fn run(

@@ -6,7 +6,7 @@ use super::Shared;
 use crate::{
     model::{
         JobId, ProcessingPath, Stage,
-        messages::{Empty, JobQueueMessage, TaskQueueMessage, message_time},
+        messages::{Empty, JobQueueMessage, TaskBatchQueueMessage, TaskQueueMessage, message_time},
     },
     repositories::{
         postgres::{BatchKey, DatabaseError, OwedTask, StageKey},
@@ -93,6 +93,37 @@ impl TaskMessages<'_> {
     }
 }
 
+/// One batch that has one message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BatchToSend<'a> {
+    pub key: &'a BatchKey,
+    pub job_type: &'a str,
+    pub task_type: &'a str,
+    pub resends: u32,
+}
+
+impl BatchToSend<'_> {
+    /// The coarse message of the batch. Its id holds to the same rule as a task's: at most 77 + 8 characters.
+    pub(super) fn message(&self, timestamp: &str) -> Result<OutgoingMessage, serde_json::Error> {
+        let batch_id = self.key.batch_id().to_string();
+        let body = serde_json::to_string(&TaskBatchQueueMessage {
+            batch_id: &batch_id,
+            parent_job_id: &self.key.job_id,
+            job_type: self.job_type,
+            task_type: self.task_type,
+            stage: self.key.stage,
+            retry_count: self.resends.min(LARGEST_RETRY_COUNT),
+            timestamp,
+        })?;
+        Ok(OutgoingMessage {
+            message_id: format!("{batch_id}-{}", self.resends % 1_000_000),
+            correlation_id: self.key.job_id.to_string(),
+            body,
+            delay: None,
+        })
+    }
+}
+
 impl Shared {
     /// Sends a job message and forgets that it was owed; a failure is noted, and it stays owed.
     pub(super) async fn send_job_message(
@@ -170,23 +201,23 @@ impl Shared {
         })
     }
 
-    /// Sends a batch of task messages and marks it sent; a failure is noted, and the batch stays owed.
-    pub(super) async fn send_batch(
+    /// Sends the messages of batches and marks these sent; a failure is noted, and all of them stay owed.
+    pub(super) async fn send_batches(
         &self,
         path: ProcessingPath,
-        key: &BatchKey,
+        batches: &[BatchKey],
         messages: &[OutgoingMessage],
     ) -> Result<bool, DatabaseError> {
         let report = self.send(path, QueueRole::Tasks, messages).await;
         if report.success {
-            self.database
-                .batch_update_status(std::slice::from_ref(key))
-                .await?;
+            self.database.batch_update_status(batches).await?;
         } else {
             let reasons = reasons(&report);
-            tracing::warn!(job_id = %key.job_id, stage = %key.stage, batch = key.batch_no, reasons,
-                "a batch could not be sent and stays owed");
-            self.database.batch_failed(key, &reasons).await?;
+            if let Some(first) = batches.first() {
+                tracing::warn!(job_id = %first.job_id, stage = %first.stage, batch = first.batch_no,
+                    batches = batches.len(), reasons, "batches could not be sent and stay owed");
+            }
+            self.database.batch_failed(batches, &reasons).await?;
         }
         Ok(report.success)
     }

@@ -6,10 +6,7 @@
 //! is owed.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
 
@@ -20,21 +17,23 @@ use uuid::Uuid;
 
 use super::{
     Controller, ControllerError, Shared,
-    outgoing::{TaskMessages, TaskToSend},
+    outgoing::{BatchToSend, TaskMessages, TaskToSend},
 };
 use crate::{
-    jobs::{DynJobType, Plan, PlanContext, PlanError, TaskDefinition},
+    jobs::{DynJobType, Plan, PlanContext, PlanError, StageSpec, TaskDefinition},
     model::{
-        ProcessingPath, Stage, TaskId,
+        ProcessingPath, Stage, TASKS_PER_BATCH, TaskId,
         messages::{JobReference, message_time},
     },
     repositories::{
-        postgres::{BatchKey, BatchOfTasks, ChunkWritten, DatabaseError, JobRecord, NewTask, StageKey},
+        postgres::{
+            BatchKey, BatchOfTasks, ChunkWritten, DatabaseError, JobRecord, NewTask, StageKey, StagePlan,
+        },
         sender::OutgoingMessage,
     },
 };
 
-/// Tasks written by one transaction; a multiple of [`crate::model::TASKS_PER_BATCH`].
+/// Tasks written by one transaction, at most; rounded down to whole batches.
 const CHUNK: usize = 1000;
 
 /// The most that one stage may hold.
@@ -130,10 +129,16 @@ impl Controller {
             return Ok(JobDelivery::Duplicate);
         };
         let end = match begin(definition, job, &key, cursor) {
-            Ok((task_type, plan)) => {
-                shared
-                    .write_and_send(job, &key, task_type, owner, cursor, plan)
-                    .await
+            Ok((spec, tasks)) => {
+                let plan = StagePlan {
+                    key,
+                    job_type: &job.job_type,
+                    task_type: spec.task_type,
+                    tasks_per_message: spec.tasks_per_message,
+                    owner,
+                    lease_seconds: shared.timing.lease.as_secs_f64(),
+                };
+                shared.write_and_send(job.path, &plan, cursor, tasks).await
             }
             Err(error) => Ok(PlanEnd::Impossible(error.to_string())),
         };
@@ -161,13 +166,13 @@ impl Controller {
     }
 }
 
-/// The type of the stage's tasks and its plan from the cursor on.
+/// What the stage is and its tasks from the cursor on.
 fn begin(
     definition: &dyn DynJobType,
     job: &JobRecord,
     key: &StageKey,
     cursor: u64,
-) -> Result<(&'static str, Plan), PlanError> {
+) -> Result<(StageSpec, Plan), PlanError> {
     let unreadable = |error: serde_json::Error| PlanError(format!("the job's row cannot be read: {error}"));
     let parameters: Map<String, Value> = serde_json::from_str(job.parameters.get()).map_err(unreadable)?;
     let results: Map<String, Value> = serde_json::from_str(job.stage_results.get()).map_err(unreadable)?;
@@ -187,48 +192,46 @@ fn begin(
         from: cursor,
         previous_summary,
     };
-    Ok((spec.task_type, definition.plan(&parameters, context)?))
+    Ok((*spec, definition.plan(&parameters, context)?))
 }
 
 impl Shared {
     async fn write_and_send(
         &self,
-        job: &JobRecord,
-        key: &StageKey,
-        task_type: &'static str,
-        owner: Uuid,
+        path: ProcessingPath,
+        plan: &StagePlan<'_>,
         cursor: u64,
-        plan: Plan,
+        tasks: Plan,
     ) -> Result<PlanEnd, DatabaseError> {
+        let batches_per_chunk = CHUNK / plan.tasks_per_message.tasks_per_batch() as usize;
         // Room for two chunks: the writer waits for the senders rather than fill the memory.
-        let (batches, to_send) = mpsc::channel(2 * CHUNK / 100);
-        let writing = self.write(job, key, task_type, owner, cursor, plan, batches);
-        let sending = self.send_planned(job.path, &job.job_type, key, task_type, to_send);
+        let (batches, to_send) = mpsc::channel(2 * batches_per_chunk);
+        let writing = self.write(plan, cursor, tasks, batches);
+        let sending = self.send_planned(path, plan, to_send);
         let (end, ()) = tokio::join!(writing, sending);
         end
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the plan's whole context, used once")]
     async fn write(
         &self,
-        job: &JobRecord,
-        key: &StageKey,
-        task_type: &str,
-        owner: Uuid,
+        plan: &StagePlan<'_>,
         mut cursor: u64,
-        plan: Plan,
+        tasks: Plan,
         batches: mpsc::Sender<BatchOfTasks>,
     ) -> Result<PlanEnd, DatabaseError> {
+        let StagePlan { key, owner, .. } = plan;
         let began_at = cursor;
         let lease = self.timing.lease.as_secs_f64();
-        let mut chunks = plan.ready_chunks(CHUNK);
+        let batch = plan.tasks_per_message.tasks_per_batch() as usize;
+        let whole = CHUNK / batch * batch;
+        let mut chunks = tasks.ready_chunks(CHUNK);
         let mut chunk: Vec<NewTask> = Vec::with_capacity(CHUNK);
         let mut extended = Instant::now();
         loop {
             let arrived = tokio::time::timeout(self.timing.lease / 3, chunks.next()).await;
             // A plan that is slow to come must not lose its lease meanwhile.
             if extended.elapsed() > self.timing.lease / 3 {
-                if !self.database.keep_plan(key, owner, lease).await? {
+                if !self.database.keep_plan(key, *owner, lease).await? {
                     return Ok(PlanEnd::LeaseLost);
                 }
                 extended = Instant::now();
@@ -242,8 +245,8 @@ impl Shared {
                 }
             }
             // A slow plan yields few at a time; only its last chunk may be short, so that batches stay whole.
-            while chunk.len() >= CHUNK || (is_last && !chunk.is_empty()) {
-                let rest = chunk.split_off(chunk.len().min(CHUNK));
+            while chunk.len() >= whole || (is_last && !chunk.is_empty()) {
+                let rest = chunk.split_off(chunk.len().min(whole));
                 let tasks = std::mem::replace(&mut chunk, rest);
                 let length = tasks.len() as u64;
                 if cursor + length > LARGEST_STAGE {
@@ -251,10 +254,7 @@ impl Shared {
                         "it has more than {LARGEST_STAGE} tasks; split the job into several"
                     )));
                 }
-                let written = self
-                    .database
-                    .write_chunk(key, &job.job_type, task_type, owner, lease, cursor, tasks)
-                    .await?;
+                let written = self.database.write_chunk(plan, cursor, tasks).await?;
                 match written {
                     ChunkWritten::Stored(stored) => {
                         extended = Instant::now();
@@ -277,7 +277,7 @@ impl Shared {
                 break;
             }
         }
-        match self.database.finish_plan(key, owner).await? {
+        match self.database.finish_plan(key, *owner).await? {
             Some(stage_ended) => Ok(PlanEnd::Whole {
                 tasks: cursor - began_at,
                 stage_ended,
@@ -291,44 +291,43 @@ impl Shared {
     async fn send_planned(
         &self,
         path: ProcessingPath,
-        job_type: &str,
-        key: &StageKey,
-        task_type: &str,
+        plan: &StagePlan<'_>,
         to_send: mpsc::Receiver<BatchOfTasks>,
     ) {
-        let gave_up = Arc::new(AtomicBool::new(false));
+        let gave_up = AtomicBool::new(false);
         let timestamp = message_time();
+        // As many batches as make a hundred messages go out together.
+        let together = if plan.tasks_per_message.is_coarse() {
+            TASKS_PER_BATCH as usize
+        } else {
+            1
+        };
         let batches = stream::unfold(to_send, async |mut to_send| {
             Some((to_send.recv().await?, to_send))
         });
         batches
-            .for_each_concurrent(self.timing.sends_in_flight, |batch| {
-                let gave_up = Arc::clone(&gave_up);
-                let shared = TaskMessages {
-                    job_id: &key.job_id,
-                    stage: key.stage,
-                    timestamp: &timestamp,
-                };
-                async move {
-                    if gave_up.load(Ordering::Relaxed) {
-                        return;
+            .ready_chunks(together)
+            .for_each_concurrent(self.timing.sends_in_flight, async |batches| {
+                if gave_up.load(Ordering::Relaxed) {
+                    return;
+                }
+                let key = &plan.key;
+                let keys: Vec<BatchKey> = batches
+                    .iter()
+                    .map(|batch| BatchKey::new(key, batch.batch_no))
+                    .collect();
+                let sent = match messages(plan, &timestamp, &batches) {
+                    Ok(messages) => self.send_batches(path, &keys, &messages).await,
+                    Err(error) => {
+                        tracing::error!(job_id = %key.job_id, %error, "a task message cannot be written");
+                        Ok(false)
                     }
-                    let sent = match messages(shared, job_type, task_type, &batch) {
-                        Ok(messages) => {
-                            self.send_batch(path, &BatchKey::new(key, batch.batch_no), &messages)
-                                .await
-                        }
-                        Err(error) => {
-                            tracing::error!(job_id = %key.job_id, %error, "a task message cannot be written");
-                            Ok(false)
-                        }
-                    };
-                    match sent {
-                        Ok(true) => {}
-                        Ok(false) => gave_up.store(true, Ordering::Relaxed),
-                        Err(error) => {
-                            tracing::warn!(job_id = %key.job_id, %error, "a sent batch could not be marked");
-                        }
+                };
+                match sent {
+                    Ok(true) => {}
+                    Ok(false) => gave_up.store(true, Ordering::Relaxed),
+                    Err(error) => {
+                        tracing::warn!(job_id = %key.job_id, %error, "a sent batch could not be marked");
                     }
                 }
             })
@@ -337,16 +336,20 @@ impl Shared {
 }
 
 fn messages(
-    shared: TaskMessages<'_>,
-    job_type: &str,
-    task_type: &str,
-    batch: &BatchOfTasks,
+    plan: &StagePlan<'_>,
+    timestamp: &str,
+    batches: &[BatchOfTasks],
 ) -> Result<Vec<OutgoingMessage>, serde_json::Error> {
-    let to_message = |task: &NewTask| {
+    let shared = TaskMessages {
+        job_id: &plan.key.job_id,
+        stage: plan.key.stage,
+        timestamp,
+    };
+    let one = |task: &NewTask| {
         shared.message(TaskToSend {
             task_id: task.task_id.as_str(),
-            job_type,
-            task_type,
+            job_type: plan.job_type,
+            task_type: plan.task_type,
             task_index: &task.task_index,
             parent_task_id: task.parent_task_id.as_ref().map(TaskId::as_str),
             parameters: &task.parameters,
@@ -354,7 +357,20 @@ fn messages(
             resends: 0,
         })
     };
-    batch.tasks.iter().map(to_message).collect()
+    let coarse = |batch: &BatchOfTasks| {
+        let batch = BatchToSend {
+            key: &BatchKey::new(&plan.key, batch.batch_no),
+            job_type: plan.job_type,
+            task_type: plan.task_type,
+            resends: 0,
+        };
+        batch.message(timestamp)
+    };
+    if plan.tasks_per_message.is_coarse() {
+        batches.iter().map(coarse).collect()
+    } else {
+        batches.iter().flat_map(|batch| &batch.tasks).map(one).collect()
+    }
 }
 
 fn new_task(key: &StageKey, definition: TaskDefinition) -> NewTask {

@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use super::{
     Controller, ControllerError,
-    outgoing::{TaskMessages, TaskToSend},
+    outgoing::{BatchToSend, TaskMessages, TaskToSend},
 };
 use crate::{
     model::messages::message_time,
     repositories::{
-        postgres::{OwedBatch, StageKey},
+        postgres::{OwedBatch, OwedTask, StageKey},
         sender::QueueRole,
     },
 };
@@ -130,11 +130,24 @@ impl Controller {
             stage: owed.key.stage,
             timestamp: &timestamp,
         };
-        let messages: Vec<_> = tasks
-            .iter()
-            .filter_map(|task| shared.message(TaskToSend::from(task)).ok())
-            .collect();
-        if self.0.send_batch(owed.path, &owed.key, &messages).await? {
+        let messages: Vec<_> = if owed.tasks_per_message.is_coarse() {
+            let coarse = |task: &OwedTask| {
+                let batch = BatchToSend {
+                    key: &owed.key,
+                    job_type: &task.job_type,
+                    task_type: &task.task_type,
+                    resends: owed.sends,
+                };
+                batch.message(&timestamp).ok()
+            };
+            // All tasks of a batch have the same types; one without open tasks needs no message.
+            tasks.first().and_then(coarse).into_iter().collect()
+        } else {
+            let single = |task| shared.message(TaskToSend::from(task)).ok();
+            tasks.iter().filter_map(single).collect()
+        };
+        let batch = std::slice::from_ref(&owed.key);
+        if self.0.send_batches(owed.path, batch, &messages).await? {
             report.batches_sent += 1;
         } else {
             report.sends_failed += 1;

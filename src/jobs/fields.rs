@@ -77,6 +77,18 @@ impl Fields {
         }
     }
 
+    /// A whole number within `allowed` that may be left out (or null, which is the same).
+    pub fn optional_integer(&mut self, field: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
+        match self.accepted.get(field) {
+            None => None,
+            Some(Value::Null) => {
+                self.accepted.remove(field);
+                None
+            }
+            Some(_) => self.integer(field, allowed),
+        }
+    }
+
     /// Text whose length in characters is within `allowed`; `default` takes its place where it is not given.
     pub fn text_or(&mut self, field: &str, default: &str, allowed: RangeInclusive<usize>) -> String {
         let words = format!("text of {} to {} characters", allowed.start(), allowed.end());

@@ -10,7 +10,7 @@ use super::{
     CountFold, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskDefinition,
     TaskError, to_json,
 };
-use crate::model::{ProcessingPath, Stage, TaskIndex};
+use crate::model::{ProcessingPath, Stage, TaskIndex, TasksPerMessage};
 
 const GREETING: &str = "hello_world_greeting";
 const REPLY: &str = "hello_world_reply";
@@ -29,6 +29,9 @@ pub struct Parameters {
     n: u64,
     /// Who is greeted.
     name: String,
+    /// How many tasks one message names.
+    #[serde(default)]
+    tasks_per_message: TasksPerMessage,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -90,14 +93,18 @@ impl JobType for HelloWorld {
     fn check(&self, fields: &mut Fields) {
         fields.integer("n", 1..=1_000_000);
         fields.text_or("name", "World", 1..=100);
+        // Left out, it stays out: the job id of a submission that does not name it is the Python app's.
+        fields.optional_integer("tasks_per_message", 1..=u64::from(TasksPerMessage::LARGEST));
     }
 
-    fn stages(&self, _parameters: &Parameters) -> Vec<StageSpec> {
-        vec![StageSpec { task_type: GREETING }, StageSpec { task_type: REPLY }]
+    fn stages(&self, parameters: &Parameters) -> Vec<StageSpec> {
+        [GREETING, REPLY]
+            .map(|task_type| StageSpec::new(task_type).with_tasks_per_message(parameters.tasks_per_message))
+            .into()
     }
 
     fn plan(&self, parameters: Parameters, context: PlanContext) -> Plan {
-        let Parameters { n, name } = parameters;
+        let Parameters { n, name, .. } = parameters;
         let numbers = stream::iter(context.from..n);
         if context.stage == Stage::FIRST {
             numbers.map(move |number| greeting_task(number, &name)).boxed()

@@ -8,13 +8,34 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
 use super::{Fields, Fold};
-use crate::model::{ProcessingPath, Stage, TaskIndex};
+use crate::model::{ProcessingPath, Stage, TaskIndex, TasksPerMessage};
 
 /// One stage of a job type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StageSpec {
     /// The type of all its tasks, 1-50 characters.
     pub task_type: &'static str,
+    /// How many of its tasks one message names: 1, unless the tasks are so short, or so many, that their messages
+    /// would cost more than they do (Service Bus Standard grants 1,000 credits a second, one a message).
+    pub tasks_per_message: TasksPerMessage,
+}
+
+impl StageSpec {
+    /// A stage of one message a task.
+    pub fn new(task_type: &'static str) -> Self {
+        Self {
+            task_type,
+            tasks_per_message: TasksPerMessage::ONE,
+        }
+    }
+
+    /// The stage with another number of tasks a message.
+    pub fn with_tasks_per_message(self, tasks_per_message: TasksPerMessage) -> Self {
+        Self {
+            tasks_per_message,
+            ..self
+        }
+    }
 }
 
 /// One task that a plan yields.

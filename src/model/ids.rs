@@ -269,7 +269,7 @@ impl Debug for TaskId {
     }
 }
 
-/// A batch of up to [`TASKS_PER_BATCH`] tasks of a stage: `<job_id>-s<stage>-b<k>`, k from 0.
+/// A batch of a stage's tasks: `<job_id>-s<stage>-b<k>`, k from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BatchId {
     /// The job.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 use time::OffsetDateTime;
 
-use super::{JobId, Stage, TaskId, timestamp};
+use super::{BatchId, JobId, Stage, TaskId, timestamp};
 
 /// Why a message cannot be understood. Sending it again cannot help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,10 +66,52 @@ pub struct TaskReference {
     pub job_id: JobId,
     /// Its job's type, as the sender saw it.
     pub job_type: String,
-    /// Its own type, as the sender saw it.
-    pub task_type: String,
     /// Its stage.
     pub stage: Stage,
+}
+
+/// What a coarse task message says: run what is open of this batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskBatchReference {
+    /// Which batch; names the job and the stage.
+    pub batch_id: BatchId,
+    /// Its job's type, as the sender saw it.
+    pub job_type: String,
+}
+
+/// A message on a task queue. One that has a `batch_id` names a batch, any other a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskMessage {
+    /// One task, as the Python app knows it.
+    One(TaskReference),
+    /// Several, which the Python app does not know.
+    Batch(TaskBatchReference),
+}
+
+impl TaskMessage {
+    /// Reads a message of a task queue.
+    ///
+    /// # Errors
+    /// What is wrong, with the field, its value and what is allowed.
+    pub fn decode(text: &str) -> Result<Self, MessageError> {
+        let fields = Fields::parse(text)?;
+        match fields.batch_id()? {
+            Some(batch_id) => TaskBatchReference::read(batch_id, &fields).map(Self::Batch),
+            None => TaskReference::read(&fields).map(Self::One),
+        }
+    }
+}
+
+impl TaskBatchReference {
+    fn read(batch_id: BatchId, fields: &Fields) -> Result<Self, MessageError> {
+        let reference = Self {
+            batch_id,
+            job_type: fields.name("job_type")?,
+        };
+        fields.retry_count()?;
+        fields.timestamp()?;
+        Ok(reference)
+    }
 }
 
 impl JobReference {
@@ -98,14 +140,17 @@ impl TaskReference {
     /// # Errors
     /// What is wrong, with the field, its value and what is allowed.
     pub fn decode(text: &str) -> Result<Self, MessageError> {
-        let fields = Fields::parse(text)?;
+        Self::read(&Fields::parse(text)?)
+    }
+
+    fn read(fields: &Fields) -> Result<Self, MessageError> {
         let reference = Self {
             task_id: fields.task_id("task_id")?.ok_or(missing("task_id", TASK_ID))?,
             job_id: fields.job_id("parent_job_id")?,
             job_type: fields.name("job_type")?,
-            task_type: fields.name("task_type")?,
             stage: fields.stage()?,
         };
+        fields.name("task_type")?;
         fields.task_index()?;
         fields.object("parameters")?;
         fields.task_id("parent_task_id")?;
@@ -163,6 +208,15 @@ impl Fields {
             .as_str()
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| bad(field, value, JOB_ID))
+    }
+
+    fn batch_id(&self) -> Result<Option<BatchId>, MessageError> {
+        const ALLOWED: &str = "<job_id>-s<stage>-b<number from 0>";
+        let Some(value) = self.get("batch_id") else {
+            return Ok(None);
+        };
+        let id = value.as_str().and_then(|text| text.parse().ok());
+        id.map(Some).ok_or_else(|| bad("batch_id", value, ALLOWED))
     }
 
     fn task_id(&self, field: &'static str) -> Result<Option<TaskId>, MessageError> {
@@ -271,6 +325,25 @@ pub struct TaskQueueMessage<'a> {
     pub parameters: &'a RawValue,
     /// The task whose result it reads.
     pub parent_task_id: Option<&'a str>,
+    /// Messages before this one, at most 10.
+    pub retry_count: u32,
+    /// When it was written; see [`timestamp::write_naive`].
+    pub timestamp: &'a str,
+}
+
+/// A coarse task message to send.
+#[derive(Debug, Serialize)]
+pub struct TaskBatchQueueMessage<'a> {
+    /// Which batch.
+    pub batch_id: &'a str,
+    /// Its job, for people and for tracing: `batch_id` says the same.
+    pub parent_job_id: &'a JobId,
+    /// Its job's type.
+    pub job_type: &'a str,
+    /// The type of its tasks.
+    pub task_type: &'a str,
+    /// Its stage.
+    pub stage: Stage,
     /// Messages before this one, at most 10.
     pub retry_count: u32,
     /// When it was written; see [`timestamp::write_naive`].

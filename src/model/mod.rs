@@ -1,5 +1,6 @@
 //! Ids, statuses and their transitions, messages: the words of the house. Knows nothing above it.
 
+mod batching;
 pub mod canonical;
 mod ids;
 pub mod messages;
@@ -7,6 +8,7 @@ mod path;
 mod status;
 pub mod timestamp;
 
+pub use batching::{TasksPerMessage, TasksPerMessageError};
 pub use ids::{BatchId, IdError, JobId, Stage, TASKS_PER_BATCH, TaskId, TaskIndex};
 pub use path::ProcessingPath;
 pub use status::{IllegalTransition, JobStatus, TaskStatus};

@@ -12,7 +12,7 @@ use crate::{
     invocation::{self, MessageText, Messages},
     model::{
         ProcessingPath,
-        messages::{JobReference, TaskReference},
+        messages::{JobReference, TaskMessage},
     },
 };
 
@@ -39,8 +39,8 @@ async fn job(app: &App, text: &MessageText) -> Result<(), ControllerError> {
 /// Task messages.
 pub(super) async fn tasks(app: &App, path: ProcessingPath, body: &[u8]) -> Result<Response, ApiError> {
     let texts = texts(body)?;
-    let decoded: Vec<_> = texts.iter().map(|text| TaskReference::decode(&text.0)).collect();
-    let messages: Vec<TaskReference> = decoded
+    let decoded: Vec<_> = texts.iter().map(|text| TaskMessage::decode(&text.0)).collect();
+    let messages: Vec<TaskMessage> = decoded
         .iter()
         .filter_map(|message| message.as_ref().ok())
         .cloned()
@@ -49,7 +49,7 @@ pub(super) async fn tasks(app: &App, path: ProcessingPath, body: &[u8]) -> Resul
     let results: Vec<Result<(), ControllerError>> = decoded
         .into_iter()
         .map(|message| match message {
-            Ok(_) => delivered.next().map_or(Ok(()), |delivery| delivery.map(drop)),
+            Ok(_) => delivered.next().unwrap_or(Ok(())),
             Err(error) => Err(error.into()),
         })
         .collect();

@@ -44,6 +44,7 @@ impl From<ControllerError> for ApiError {
             E::Invocation(_) => (StatusCode::BAD_REQUEST, "bad invocation"),
             E::UnknownJob { .. } => (StatusCode::NOT_FOUND, "unknown job"),
             E::UnknownTask { .. } => (StatusCode::NOT_FOUND, "unknown task"),
+            E::UnknownBatch { .. } => (StatusCode::NOT_FOUND, "unknown batch"),
             E::ServiceBusDisabled => (StatusCode::CONFLICT, "service bus is switched off"),
             E::StageNotReached { .. } => (StatusCode::CONFLICT, "stage not reached"),
             E::NotSetAside { .. } => (StatusCode::SERVICE_UNAVAILABLE, "queue unavailable"),

@@ -4,6 +4,7 @@
 
 mod bad_messages;
 mod broker_engines;
+mod coarse_messages;
 mod fixtures;
 mod harness;
 mod host_payloads;

@@ -12,7 +12,7 @@ use lastlight::{
         CountFold, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskDefinition,
         TaskError, to_json,
     },
-    model::{Stage, TaskIndex},
+    model::{Stage, TaskIndex, TasksPerMessage},
 };
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
@@ -30,6 +30,8 @@ pub struct Probe {
 pub struct Parameters {
     /// Tasks of each stage, in order.
     stages: Vec<u64>,
+    /// How many tasks one message names.
+    tasks_per_message: TasksPerMessage,
     /// Two definitions whose ids are the same.
     collides: bool,
     /// The plan stops with an error after this many.
@@ -48,6 +50,7 @@ impl Default for Parameters {
     fn default() -> Self {
         Self {
             stages: vec![1],
+            tasks_per_message: TasksPerMessage::ONE,
             collides: false,
             plan_fails_after: None,
             plan_sleeps_ms: 0,
@@ -73,7 +76,7 @@ impl JobType for Probe {
         parameters
             .stages
             .iter()
-            .map(|_| StageSpec { task_type: "probe" })
+            .map(|_| StageSpec::new("probe").with_tasks_per_message(parameters.tasks_per_message))
             .collect()
     }
 

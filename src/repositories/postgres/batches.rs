@@ -3,14 +3,14 @@
 use sqlx::Row;
 
 use super::{Database, DatabaseError, NewTask, StageKey, jobs};
-use crate::model::{JobId, ProcessingPath, Stage, TaskId};
+use crate::model::{BatchId, JobId, ProcessingPath, Stage, TaskId, TasksPerMessage};
 
 /// A batch that was just written.
 #[derive(Debug, Clone)]
 pub struct BatchOfTasks {
     /// From 0 within the stage.
     pub batch_no: i32,
-    /// At most 100.
+    /// A hundred, or as many as one message names.
     pub tasks: Vec<NewTask>,
 }
 
@@ -36,6 +36,24 @@ impl BatchKey {
     }
 }
 
+impl From<BatchId> for BatchKey {
+    fn from(id: BatchId) -> Self {
+        Self {
+            job_id: id.job_id,
+            stage: id.stage,
+            // What no i32 holds is no batch of ours: it is looked up in vain.
+            batch_no: i32::try_from(id.number).unwrap_or(-1),
+        }
+    }
+}
+
+impl BatchKey {
+    /// Its id, as its tasks and its messages carry it.
+    pub fn batch_id(&self) -> BatchId {
+        BatchId::new(&self.job_id, self.stage, self.batch_no.unsigned_abs())
+    }
+}
+
 /// A batch whose messages are due.
 #[derive(Debug, Clone, Copy)]
 pub struct OwedBatch {
@@ -43,6 +61,10 @@ pub struct OwedBatch {
     pub key: BatchKey,
     /// The job's pipeline.
     pub path: ProcessingPath,
+    /// Whether it is a message a task, or one for all.
+    pub tasks_per_message: TasksPerMessage,
+    /// Sends so far.
+    pub sends: u32,
 }
 
 /// A task that needs a message, with all that its message says.
@@ -72,9 +94,7 @@ impl Database {
     /// # Errors
     /// The statement failed; they stay owed and are sent again.
     pub async fn batch_update_status(&self, sent: &[BatchKey]) -> Result<(), DatabaseError> {
-        let jobs: Vec<&str> = sent.iter().map(|key| key.job_id.as_str()).collect();
-        let stages: Vec<i16> = sent.iter().map(|key| i16::from(key.stage.get())).collect();
-        let numbers: Vec<i32> = sent.iter().map(|key| key.batch_no).collect();
+        let (jobs, stages, numbers) = columns(sent);
         sqlx::query(include_str!("sql/batch_update_status.sql"))
             .bind(jobs)
             .bind(stages)
@@ -84,15 +104,16 @@ impl Database {
         Ok(())
     }
 
-    /// Notes why a batch is still owed.
+    /// Notes why batches are still owed.
     ///
     /// # Errors
     /// The statement failed; only the note is lost.
-    pub async fn batch_failed(&self, key: &BatchKey, reason: &str) -> Result<(), DatabaseError> {
+    pub async fn batch_failed(&self, failed: &[BatchKey], reason: &str) -> Result<(), DatabaseError> {
+        let (jobs, stages, numbers) = columns(failed);
         sqlx::query(include_str!("sql/batch_failed.sql"))
-            .bind(key.job_id.as_str())
-            .bind(i16::from(key.stage.get()))
-            .bind(key.batch_no)
+            .bind(jobs)
+            .bind(stages)
+            .bind(numbers)
             .bind(jobs::without_nul(reason).as_ref())
             .execute(self.pool().await?)
             .await?;
@@ -122,9 +143,44 @@ impl Database {
                     batch_no: row.try_get("batch_no")?,
                 },
                 path: jobs::path_of(row, "processing_path")?,
+                tasks_per_message: tasks_per_message_of(row)?,
+                sends: row.try_get::<i32, _>("sends")?.unsigned_abs(),
             })
         });
         Ok(batches.collect::<Result<_, _>>()?)
+    }
+
+    /// The tasks of batches, in the order of the plan, whatever their state; `None` for a batch that does not exist.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn task_ids_of_batches(
+        &self,
+        batches: &[BatchKey],
+    ) -> Result<Vec<Option<Vec<TaskId>>>, DatabaseError> {
+        let (jobs, stages, numbers) = columns(batches);
+        let rows = sqlx::query(include_str!("sql/task_ids_of_batches.sql"))
+            .bind(jobs)
+            .bind(stages)
+            .bind(numbers)
+            .fetch_all(self.pool().await?)
+            .await?;
+        let mut found = vec![None; batches.len()];
+        for row in &rows {
+            let place: i64 = row.try_get("place")?;
+            let ids: Vec<String> = row.try_get("task_ids")?;
+            let ids = ids
+                .iter()
+                .map(|id| TaskId::try_from(id.as_str()).map_err(|_| jobs::corrupt("task_ids", id)))
+                .collect::<Result<_, _>>()?;
+            if let Some(slot) = usize::try_from(place - 1)
+                .ok()
+                .and_then(|place| found.get_mut(place))
+            {
+                *slot = Some(ids);
+            }
+        }
+        Ok(found)
     }
 
     /// The tasks of a batch that still need a message, in the order of the plan.
@@ -145,6 +201,20 @@ impl Database {
         });
         Ok(tasks.collect::<Result<_, _>>()?)
     }
+}
+
+/// What UNNEST takes.
+fn columns(batches: &[BatchKey]) -> (Vec<&str>, Vec<i16>, Vec<i32>) {
+    let jobs = batches.iter().map(|key| key.job_id.as_str()).collect();
+    let stages = batches.iter().map(|key| i16::from(key.stage.get())).collect();
+    let numbers = batches.iter().map(|key| key.batch_no).collect();
+    (jobs, stages, numbers)
+}
+
+fn tasks_per_message_of(row: &sqlx::postgres::PgRow) -> Result<TasksPerMessage, sqlx::Error> {
+    let number: i16 = row.try_get("tasks_per_message")?;
+    TasksPerMessage::try_from(u64::from(number.unsigned_abs()))
+        .map_err(|_| jobs::corrupt("tasks_per_message", &number.to_string()))
 }
 
 /// Reads the columns that make a task's message.

@@ -22,7 +22,7 @@ pub use database::{Database, DatabaseSettings, MIGRATOR};
 pub use error::DatabaseError;
 pub use jobs::{JobRecord, NewJob, StageRecord};
 pub use outbox::OwedJobMessage;
-pub use plans::{ChunkWritten, NewTask, StageKey};
+pub use plans::{ChunkWritten, NewTask, StageKey, StagePlan};
 pub use results::{EndedStage, TaskResult};
 pub use sweep::DeadAttempt;
 

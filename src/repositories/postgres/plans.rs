@@ -4,7 +4,7 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::{Database, DatabaseError, batches::BatchOfTasks};
-use crate::model::{BatchId, JobId, JobStatus, Stage, TASKS_PER_BATCH, TaskId};
+use crate::model::{BatchId, JobId, JobStatus, Stage, TaskId, TasksPerMessage};
 
 /// Which stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,6 +13,23 @@ pub struct StageKey {
     pub job_id: JobId,
     /// Its stage.
     pub stage: Stage,
+}
+
+/// A stage while it is planned: what stands in all its rows, and who may write them.
+#[derive(Debug, Clone, Copy)]
+pub struct StagePlan<'a> {
+    /// The stage.
+    pub key: StageKey,
+    /// The type of its job.
+    pub job_type: &'a str,
+    /// The type of its tasks.
+    pub task_type: &'a str,
+    /// How its tasks are cut into batches.
+    pub tasks_per_message: TasksPerMessage,
+    /// The planner that holds the lease.
+    pub owner: Uuid,
+    /// How long each chunk extends the lease.
+    pub lease_seconds: f64,
 }
 
 /// One task to write.
@@ -68,43 +85,35 @@ impl Database {
     }
 
     /// Writes the next chunk of a plan, which begins at `cursor`, and its batches, in one transaction that counts
-    /// only while `owner` holds the lease. Whatever was there already is left as it is. Until the lease would end, the
-    /// batches are the planner's to send; then anybody's.
+    /// only while `plan.owner` holds the lease. Whatever was there already is left as it is. Until the lease would end,
+    /// the batches are the planner's to send; then anybody's.
     ///
     /// # Errors
     /// A statement failed; nothing was stored.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a chunk is written with all that stands in its rows"
-    )]
     pub async fn write_chunk(
         &self,
-        key: &StageKey,
-        job_type: &str,
-        task_type: &str,
-        owner: Uuid,
-        lease_seconds: f64,
+        plan: &StagePlan<'_>,
         cursor: u64,
         tasks: Vec<NewTask>,
     ) -> Result<ChunkWritten, DatabaseError> {
+        let key = &plan.key;
         let mut transaction = self.pool().await?.begin().await?;
-        let places = Places::of(key, cursor, tasks.len());
-        let inserted =
-            batch_create_tasks(&mut transaction, key, job_type, task_type, &places, &tasks).await?;
+        let places = Places::of(plan, cursor, tasks.len());
+        let inserted = batch_create_tasks(&mut transaction, plan, &places, &tasks).await?;
         if inserted < tasks.len() as u64
             && let Some((wanted, present)) = collision(&mut transaction, key, &tasks).await?
         {
             return Ok(ChunkWritten::Collision { wanted, present });
         }
-        create_batches(&mut transaction, key, &places, &tasks, lease_seconds).await?;
+        create_batches(&mut transaction, plan, &places, &tasks).await?;
         let extended = sqlx::query(include_str!("sql/extend_plan.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
-            .bind(owner)
+            .bind(plan.owner)
             .bind(tasks.len() as i64)
             .bind(inserted.cast_signed())
             .bind(places.batches_after())
-            .bind(lease_seconds)
+            .bind(plan.lease_seconds)
             .execute(&mut *transaction)
             .await?
             .rows_affected();
@@ -172,7 +181,7 @@ struct Places {
 }
 
 impl Places {
-    fn of(key: &StageKey, cursor: u64, length: usize) -> Self {
+    fn of(plan: &StagePlan<'_>, cursor: u64, length: usize) -> Self {
         let mut places = Self {
             ordinals: Vec::with_capacity(length),
             batch_numbers: Vec::with_capacity(length),
@@ -181,9 +190,9 @@ impl Places {
         let mut batch_id = String::new();
         for ordinal in (cursor..).take(length) {
             // A stage holds at most a million tasks, so neither number leaves i32.
-            let number = (ordinal / u64::from(TASKS_PER_BATCH)) as u32;
+            let number = (ordinal / u64::from(plan.tasks_per_message.tasks_per_batch())) as u32;
             if places.batch_numbers.last() != Some(&number.cast_signed()) {
-                batch_id = BatchId::new(&key.job_id, key.stage, number).to_string();
+                batch_id = BatchId::new(&plan.key.job_id, plan.key.stage, number).to_string();
             }
             places.ordinals.push(ordinal as i32);
             places.batch_numbers.push(number.cast_signed());
@@ -213,9 +222,7 @@ impl Places {
 
 async fn batch_create_tasks(
     connection: &mut PgConnection,
-    key: &StageKey,
-    job_type: &str,
-    task_type: &str,
+    plan: &StagePlan<'_>,
     places: &Places,
     tasks: &[NewTask],
 ) -> Result<u64, DatabaseError> {
@@ -227,10 +234,10 @@ async fn batch_create_tasks(
         .collect();
     let parameters: Vec<&str> = tasks.iter().map(|task| task.parameters.as_str()).collect();
     Ok(sqlx::query(include_str!("sql/batch_create_tasks.sql"))
-        .bind(key.job_id.as_str())
-        .bind(i16::from(key.stage.get()))
-        .bind(job_type)
-        .bind(task_type)
+        .bind(plan.key.job_id.as_str())
+        .bind(i16::from(plan.key.stage.get()))
+        .bind(plan.job_type)
+        .bind(plan.task_type)
         .bind(ids)
         .bind(&places.ordinals)
         .bind(indexes)
@@ -244,18 +251,18 @@ async fn batch_create_tasks(
 
 async fn create_batches(
     connection: &mut PgConnection,
-    key: &StageKey,
+    plan: &StagePlan<'_>,
     places: &Places,
     tasks: &[NewTask],
-    planners_grace_seconds: f64,
 ) -> Result<(), DatabaseError> {
     let ids: Vec<&str> = tasks.iter().map(|task| task.task_id.as_str()).collect();
     sqlx::query(include_str!("sql/create_batches.sql"))
-        .bind(key.job_id.as_str())
-        .bind(i16::from(key.stage.get()))
-        .bind(planners_grace_seconds)
+        .bind(plan.key.job_id.as_str())
+        .bind(i16::from(plan.key.stage.get()))
+        .bind(plan.lease_seconds)
         .bind(&places.batch_numbers)
         .bind(ids)
+        .bind(plan.tasks_per_message.get().cast_signed())
         .execute(connection)
         .await?;
     Ok(())

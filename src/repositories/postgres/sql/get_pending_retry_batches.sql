@@ -10,4 +10,4 @@ WHERE j.job_id = b.job_id AND j.status = 'processing'
       JOIN jobs oj ON oj.job_id = o.job_id AND oj.status = 'processing'
       WHERE o.status = 'pending_queue' AND o.next_send_at <= now()
       ORDER BY o.next_send_at LIMIT $2 FOR UPDATE OF o SKIP LOCKED)
-RETURNING b.job_id, b.stage, b.batch_no, b.sends, j.processing_path
+RETURNING b.job_id, b.stage, b.batch_no, b.sends, b.tasks_per_message, j.processing_path
