@@ -14,8 +14,10 @@ use lastlight::{
 use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "local")]
-#[path = "commands/local.rs"]
-mod local;
+mod commands;
+
+#[cfg(feature = "local")]
+use commands::{bench, local};
 
 /// Job → Stage → Task orchestration for Azure Functions. The last task turns out the lights.
 #[derive(Debug, Parser)]
@@ -37,6 +39,10 @@ enum Command {
     /// Run hello_world on a local cloud of its own, over both paths, and compare them.
     #[cfg(feature = "local")]
     Demo(local::DemoArguments),
+    /// Measure, on a local cloud of its own for every figure.
+    #[cfg(feature = "local")]
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +58,8 @@ fn main() -> ExitCode {
         Command::Local(arguments) => runtime.block_on(local::local(arguments)),
         #[cfg(feature = "local")]
         Command::Demo(arguments) => runtime.block_on(local::demo(arguments)),
+        #[cfg(feature = "local")]
+        Command::Bench(command) => runtime.block_on(bench::bench(command)),
     };
     // A read of standard input cannot be called off, and nobody waits for it.
     runtime.shutdown_background();

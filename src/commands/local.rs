@@ -16,7 +16,7 @@ use lastlight::local::{
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
-use super::failed;
+use crate::failed;
 
 /// What both commands share.
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub struct CloudArguments {
     database_url: Option<String>,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// `lastlight local`.
@@ -68,7 +68,7 @@ pub struct DemoArguments {
 }
 
 impl CloudArguments {
-    fn options(&self, data: PathBuf, log: LogSink) -> Result<CloudOptions, String> {
+    pub(super) fn options(&self, data: PathBuf, log: LogSink) -> Result<CloudOptions, String> {
         let program = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
         if !self.app_root.join("host.json").is_file() {
             return Err(format!(
@@ -268,7 +268,7 @@ fn empty(folder: &Path) -> std::io::Result<()> {
     }
 }
 
-async fn asked_to_stop() {
+pub(super) async fn asked_to_stop() {
     let terminated = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
             Ok(mut signal) => {
@@ -283,7 +283,7 @@ async fn asked_to_stop() {
     }
 }
 
-fn log_to_stderr() {
+pub(super) fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("warn"));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

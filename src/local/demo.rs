@@ -9,7 +9,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{CloudError, CloudOptions, LocalCloud};
+use super::{
+    CloudError, CloudOptions, LocalCloud,
+    api::{Api, ApiError, text},
+};
 use crate::model::{ProcessingPath, timestamp};
 
 /// What to run.
@@ -32,13 +35,8 @@ pub enum DemoError {
     #[error(transparent)]
     Cloud(#[from] CloudError),
     /// The API did not answer as it should.
-    #[error("{what}: {detail}")]
-    Api {
-        /// What was asked for.
-        what: &'static str,
-        /// What came back.
-        detail: String,
-    },
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// The job did not complete.
     #[error("hello_world over {path} is {status}: {detail}")]
     Job {
@@ -123,20 +121,14 @@ async fn run(
     path: ProcessingPath,
     options: &DemoOptions,
 ) -> Result<PathReport, DemoError> {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .map_err(|error| api("client", &error))?;
+    let api = Api::new(cloud.base_url())?;
     let before = messages_sent(cloud, path);
     let body = json!({ "n": options.n, "use_service_bus": path == ProcessingPath::ServiceBus });
-    let url = format!("{}/api/jobs/submit/hello_world", cloud.base_url());
-    let submitted = answer("submit", client.post(url).body(body.to_string())).await?;
-    let job_id = text(&submitted, "/job_id");
-    let url = format!("{}/api/jobs/status/{job_id}", cloud.base_url());
+    let job_id = api.submit("hello_world", &body).await?;
     let progress = Progress::new(path, options);
     let began = Instant::now();
     loop {
-        let status = answer("status", client.get(&url)).await?;
+        let status = api.status(&job_id).await?;
         progress.show(&status);
         match text(&status, "/status").as_str() {
             "completed" => {
@@ -170,43 +162,6 @@ fn messages_sent(cloud: &LocalCloud, path: ProcessingPath) -> u64 {
         ProcessingPath::QueueStorage => cloud.storage.messages_put(),
         ProcessingPath::ServiceBus => cloud.service_bus.messages_sent(),
     }
-}
-
-fn api(what: &'static str, detail: &dyn std::fmt::Display) -> DemoError {
-    DemoError::Api {
-        what,
-        detail: detail.to_string(),
-    }
-}
-
-async fn answer(what: &'static str, request: reqwest::RequestBuilder) -> Result<Value, DemoError> {
-    // The handler answers 503 while the database is being made.
-    let mut tries = 0;
-    loop {
-        let Some(request) = request.try_clone() else {
-            return Err(api(what, &"the request cannot be repeated"));
-        };
-        let response = request.send().await.map_err(|error| api(what, &error))?;
-        let status = response.status();
-        let body = response.text().await.map_err(|error| api(what, &error))?;
-        if status.as_u16() == 503 && tries < 30 {
-            tries += 1;
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            continue;
-        }
-        if !status.is_success() {
-            return Err(api(what, &format!("status {status}: {body}")));
-        }
-        return serde_json::from_str(&body).map_err(|error| api(what, &error));
-    }
-}
-
-fn text(value: &Value, pointer: &str) -> String {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
 }
 
 fn report(path: ProcessingPath, job_id: String, status: &Value, messages: u64) -> PathReport {

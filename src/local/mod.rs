@@ -3,12 +3,19 @@
 //! [`LocalCloud`] puts it together; the handler that it starts is the same that Azure starts, and the only difference
 //! is its settings.
 
+mod api;
+mod bench;
 pub mod broker;
 mod cloud;
 mod database;
 mod demo;
 pub mod host;
 
+pub use api::ApiError;
+pub use bench::{
+    BenchError, FanoutLeg, FanoutOptions, FanoutReport, RunOptions, RunReport, SendWay, bench_fanout,
+    bench_run,
+};
 pub use cloud::{CloudError, CloudOptions, LocalCloud};
 pub use database::{EmbeddedDatabase, EmbeddedDatabaseError};
 pub use demo::{DemoError, DemoOptions, DemoReport, PathReport, demo};

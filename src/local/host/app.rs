@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::{Map, Value};
 
 /// What is wrong with an app's files.
 #[derive(Debug, thiserror::Error)]
@@ -243,7 +244,7 @@ impl FunctionApp {
             function_timeout,
             custom_handler,
             extensions,
-        } = json(&host_path)?;
+        } = host_json(&host_path, settings)?;
         if version != "2.0" {
             return Err(AppError {
                 path: host_path,
@@ -288,6 +289,33 @@ impl FunctionApp {
             functions,
         })
     }
+}
+
+/// host.json with the app settings `AzureFunctionsJobHost__<path>` laid over it, as the host does.
+fn host_json(path: &Path, settings: &BTreeMap<String, String>) -> Result<HostJson, AppError> {
+    let mut host: Value = json(path)?;
+    for (name, text) in settings {
+        let Some(steps) = name.strip_prefix("AzureFunctionsJobHost__") else {
+            continue;
+        };
+        // Numbers and flags are written plainly; everything else is text.
+        let value = serde_json::from_str(text)
+            .ok()
+            .filter(|value: &Value| !value.is_string())
+            .unwrap_or_else(|| Value::from(text.as_str()));
+        let mut place = &mut host;
+        for step in steps.split("__") {
+            if !place.is_object() {
+                *place = Value::Object(Map::new());
+            }
+            place = &mut place[step];
+        }
+        *place = value;
+    }
+    serde_json::from_value(host).map_err(|error| AppError {
+        path: path.to_owned(),
+        problem: error.to_string(),
+    })
 }
 
 fn json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, AppError> {

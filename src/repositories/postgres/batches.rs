@@ -214,7 +214,7 @@ fn columns(batches: &[BatchKey]) -> (Vec<&str>, Vec<i16>, Vec<i32>) {
 fn tasks_per_message_of(row: &sqlx::postgres::PgRow) -> Result<TasksPerMessage, sqlx::Error> {
     let number: i16 = row.try_get("tasks_per_message")?;
     TasksPerMessage::try_from(u64::from(number.unsigned_abs()))
-        .map_err(|_| jobs::corrupt("tasks_per_message", &number.to_string()))
+        .map_err(|_| jobs::corrupt("tasks_per_message", number.to_string()))
 }
 
 /// Reads the columns that make a task's message.

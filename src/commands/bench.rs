@@ -1,0 +1,266 @@
+//! `lastlight bench`: figures, one local cloud a figure.
+
+use std::{
+    cell::Cell,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use clap::{Args, Subcommand, ValueEnum};
+use lastlight::{
+    local::{
+        CloudOptions, FanoutLeg, FanoutOptions, FanoutReport, RunOptions, RunReport, SendWay, bench_fanout,
+        bench_run, host::LogSink,
+    },
+    model::{ProcessingPath, TasksPerMessage},
+};
+use serde_json::json;
+
+use super::local::{CloudArguments, asked_to_stop, log_to_stderr};
+use crate::failed;
+
+/// `lastlight bench`.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// From submitted to completed: hello_world whole.
+    Run(RunArguments),
+    /// Plan and send, nothing run: one by one against lastlight's way, over both paths.
+    Fanout(FanoutArguments),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PathChoice {
+    Both,
+    #[value(name = "queue_storage")]
+    QueueStorage,
+    #[value(name = "service_bus")]
+    ServiceBus,
+}
+
+/// `lastlight bench run`.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    #[command(flatten)]
+    cloud: CloudArguments,
+    /// Tasks of each job, half of them in each of its two stages.
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000", value_parser = clap::value_parser!(u64).range(2..=2_000_000))]
+    n: Vec<u64>,
+    /// How many tasks one message names.
+    #[arg(long, value_delimiter = ',', default_value = "1",
+          value_parser = clap::value_parser!(u64).range(1..=u64::from(TasksPerMessage::LARGEST)))]
+    tasks_per_message: Vec<u64>,
+    /// Messages under way at once; without it, host.json decides.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    in_flight: Option<u64>,
+    /// The path to take.
+    #[arg(long, value_enum, default_value = "both")]
+    path: PathChoice,
+    /// A job that takes longer than this has failed. Seconds.
+    #[arg(long, default_value_t = 1800)]
+    timeout: u64,
+}
+
+/// `lastlight bench fanout`.
+#[derive(Debug, Args)]
+pub struct FanoutArguments {
+    #[command(flatten)]
+    cloud: CloudArguments,
+    /// Tasks to plan, and messages to send.
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    n: Vec<u64>,
+    /// How far away the queue services are. Milliseconds a request.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    latency_ms: u64,
+    /// One by one, at most so many are sent; larger sizes are scaled from them and marked.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    one_by_one_at_most: u64,
+    /// Sending that takes longer than this has failed. Seconds.
+    #[arg(long, default_value_t = 600)]
+    timeout: u64,
+}
+
+/// Runs a benchmark until it is done or stopped.
+pub async fn bench(command: BenchCommand) -> ExitCode {
+    log_to_stderr();
+    if cfg!(debug_assertions) {
+        eprintln!("this is a debug build: its figures mean nothing; use cargo run --release");
+    }
+    let folder = std::env::temp_dir().join(format!("lastlight-bench-{}", uuid::Uuid::new_v4()));
+    let running = async {
+        match command {
+            BenchCommand::Run(arguments) => run(arguments, &folder).await,
+            BenchCommand::Fanout(arguments) => fanout(arguments, &folder).await,
+        }
+    };
+    let result = tokio::select! {
+        result = running => result,
+        () = asked_to_stop() => Err("stopped before the benchmark was done".to_owned()),
+    };
+    let _ = std::fs::remove_dir_all(&folder);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => failed(&problem, 1),
+    }
+}
+
+/// The options of a local cloud of its own below `folder`.
+fn fresh_cloud(arguments: &CloudArguments, folder: &std::path::Path) -> Result<CloudOptions, String> {
+    let log = LogSink::new(|line| {
+        if ["WARN", "ERROR"].iter().any(|level| line.contains(level)) {
+            eprintln!("{line}");
+        }
+    });
+    let data: PathBuf = folder.join(uuid::Uuid::new_v4().to_string());
+    arguments.options(data, log)
+}
+
+async fn run(arguments: RunArguments, folder: &std::path::Path) -> Result<(), String> {
+    let paths = match arguments.path {
+        PathChoice::Both => ProcessingPath::ALL.to_vec(),
+        PathChoice::QueueStorage => vec![ProcessingPath::QueueStorage],
+        PathChoice::ServiceBus => vec![ProcessingPath::ServiceBus],
+    };
+    let is_json = arguments.cloud.json;
+    let mut reports: Vec<RunReport> = Vec::new();
+    if !is_json {
+        println!("{RUN_HEADER}");
+    }
+    for path in paths {
+        for tasks_per_message in &arguments.tasks_per_message {
+            for n in &arguments.n {
+                let options = RunOptions {
+                    cloud: fresh_cloud(&arguments.cloud, folder)?,
+                    tasks: *n,
+                    path,
+                    tasks_per_message: *tasks_per_message,
+                    in_flight: arguments.in_flight,
+                    timeout: Duration::from_secs(arguments.timeout),
+                };
+                let said = Cell::new(Instant::now());
+                let progress = |done| {
+                    if said.get().elapsed() > Duration::from_secs(5) {
+                        said.set(Instant::now());
+                        eprintln!("{path}, {tasks_per_message} a message: {done} of {n} tasks done");
+                    }
+                };
+                let report = bench_run(options, progress)
+                    .await
+                    .map_err(|error| format!("{path}, n = {n}: {error}"))?;
+                if !is_json {
+                    println!("{}", run_row(&report, &reports));
+                }
+                reports.push(report);
+            }
+        }
+    }
+    if is_json {
+        println!("{}", json!({ "runs": reports }));
+    }
+    Ok(())
+}
+
+const RUN_HEADER: &str = "path           tasks/msg     tasks  seconds  tasks/s   time  p50 ms  p99 ms  commits/task  WAL B/task  msgs/task  peak MiB";
+
+/// `time`: how many times longer than the size before.
+fn run_row(report: &RunReport, before: &[RunReport]) -> String {
+    let smaller = before
+        .iter()
+        .rfind(|other| other.path == report.path && other.tasks_per_message == report.tasks_per_message);
+    let time = smaller.map_or("-".to_owned(), |other| {
+        format!("{:.1}x", report.seconds / other.seconds)
+    });
+    let known = |figure: Option<f64>, digits: usize| {
+        figure.map_or("-".to_owned(), |figure| format!("{figure:.digits$}"))
+    };
+    format!(
+        "{:<14} {:>9} {:>9} {:>8.2} {:>8.0} {:>6} {:>7.0} {:>7.0} {:>13} {:>11} {:>10.3} {:>9}",
+        report.path.as_str(),
+        report.tasks_per_message,
+        report.tasks,
+        report.seconds,
+        report.tasks_per_second,
+        time,
+        report.p50_ms,
+        report.p99_ms,
+        known(report.commits_per_task, 4),
+        known(report.wal_bytes_per_task, 0),
+        report.messages_per_task,
+        known(report.peak_memory_mib, 0),
+    )
+}
+
+async fn fanout(arguments: FanoutArguments, folder: &std::path::Path) -> Result<(), String> {
+    let is_json = arguments.cloud.json;
+    let mut rows = Vec::new();
+    if !is_json {
+        println!(
+            "every request to a queue service takes {} ms or more\n",
+            arguments.latency_ms
+        );
+        println!("path           way                  n   seconds  messages/s  against one by one");
+    }
+    let mut one_by_one: Vec<FanoutReport> = Vec::new();
+    for n in &arguments.n {
+        for leg in FanoutLeg::ALL {
+            let sent = match leg.way {
+                SendWay::OneByOne => (*n).min(arguments.one_by_one_at_most),
+                SendWay::Pipelined => *n,
+            };
+            let again = one_by_one
+                .iter()
+                .find(|report| leg.way == SendWay::OneByOne && report.leg == leg && report.n == sent);
+            let report = match again {
+                Some(report) => report.clone(),
+                None => {
+                    let options = FanoutOptions {
+                        cloud: fresh_cloud(&arguments.cloud, folder)?,
+                        leg,
+                        n: sent,
+                        latency: Duration::from_millis(arguments.latency_ms),
+                        timeout: Duration::from_secs(arguments.timeout),
+                    };
+                    bench_fanout(options)
+                        .await
+                        .map_err(|error| format!("n = {n}: {error}"))?
+                }
+            };
+            if leg.way == SendWay::OneByOne {
+                one_by_one.push(report.clone());
+            }
+            let base = one_by_one.iter().rfind(|other| other.leg.path == leg.path);
+            let ratio = base.map(|base| report.messages_per_second / base.messages_per_second);
+            let is_scaled = sent < *n;
+            let seconds = report.seconds * *n as f64 / sent as f64;
+            if is_json {
+                rows.push(json!({
+                    "path": leg.path, "way": leg.way, "n": n, "sent": sent, "is_scaled": is_scaled,
+                    "seconds": seconds, "messages_per_second": report.messages_per_second, "ratio": ratio,
+                }));
+            } else {
+                println!(
+                    "{:<14} {:<12} {:>9} {:>9} {:>11.0}  {}",
+                    leg.path.as_str(),
+                    match leg.way {
+                        SendWay::OneByOne => "one by one",
+                        SendWay::Pipelined if leg.path == ProcessingPath::ServiceBus => "batched",
+                        SendWay::Pipelined => "concurrent",
+                    },
+                    n,
+                    format!("{}{seconds:.2}", if is_scaled { "~" } else { "" }),
+                    report.messages_per_second,
+                    ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.1}x")),
+                );
+            }
+        }
+    }
+    if is_json {
+        println!(
+            "{}",
+            json!({ "latency_ms": arguments.latency_ms, "fanout": rows })
+        );
+    } else if arguments.n.iter().any(|n| *n > arguments.one_by_one_at_most) {
+        println!("\n~ scaled from {} messages", arguments.one_by_one_at_most);
+    }
+    Ok(())
+}
