@@ -54,6 +54,8 @@ impl Controller {
             ..
         } = message;
         let key = StageKey { job_id, stage };
+        // Before the claim, so that none waits for its turn under a lease. Nobody ever closes the semaphore.
+        let _permit = self.0.running.acquire().await.ok();
         let claim = self
             .0
             .claims

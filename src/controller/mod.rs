@@ -33,6 +33,7 @@ use crate::{
     repositories::postgres::{Database, JobRecord, StageRecord, TaskClaims, TaskCompletions},
 };
 use heartbeat::Heartbeat;
+use tokio::sync::Semaphore;
 
 /// What the workflow may be tuned by. The defaults suit a deployed app.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,7 +46,7 @@ pub struct Timing {
     pub lost_after: Duration,
     /// Batches of messages under way at once while a stage is planned.
     pub sends_in_flight: usize,
-    /// Tasks of one invocation that run at once.
+    /// Tasks that this process runs at once, over all invocations.
     pub tasks_in_flight: usize,
     /// An attempt that runs longer has failed: the host would end it.
     pub task_timeout: Duration,
@@ -58,7 +59,7 @@ impl Default for Timing {
             send_grace: Duration::from_secs(30),
             lost_after: Duration::from_secs(300),
             sends_in_flight: 8,
-            tasks_in_flight: 64,
+            tasks_in_flight: 256,
             task_timeout: Duration::from_secs(30 * 60),
         }
     }
@@ -76,6 +77,8 @@ struct Shared {
     completions: TaskCompletions,
     heartbeat: Heartbeat,
     senders: Senders,
+    /// One permit a task between its claim and its outcome.
+    running: Semaphore,
     timing: Timing,
 }
 
@@ -90,6 +93,7 @@ impl Controller {
             catalog,
             database,
             senders,
+            running: Semaphore::new(timing.tasks_in_flight),
             timing,
         }))
     }

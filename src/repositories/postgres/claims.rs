@@ -107,46 +107,109 @@ impl GroupStatement for ClaimStatement {
     type Answer = Claim;
 
     async fn run(&self, requests: &[ClaimRequest]) -> Result<Vec<Claim>, DatabaseError> {
-        let jobs: Vec<&str> = requests.iter().map(|request| request.job_id.as_str()).collect();
-        let stages: Vec<i16> = requests
-            .iter()
-            .map(|request| i16::from(request.stage.get()))
-            .collect();
-        let tasks: Vec<&str> = requests.iter().map(|request| request.task_id.as_str()).collect();
+        let order = in_key_order(requests);
+        let wanted = Columns::of(order.iter().map(|place| &requests[*place]));
         let rows = sqlx::query(include_str!("sql/claim_tasks.sql"))
-            .bind(jobs)
-            .bind(stages)
-            .bind(tasks)
+            .bind(wanted.jobs)
+            .bind(wanted.stages)
+            .bind(wanted.tasks)
             .bind(self.lease_seconds)
             .bind(&self.from)
             .bind(&self.runs_in)
             .fetch_all(self.database.pool().await?)
             .await?;
-        // The same task twice in one group gets one row, at the first one's place: the others find it running.
-        let mut claims: Vec<Claim> = requests.iter().map(|_| Claim::Running).collect();
+        let mut claims: Vec<Option<Claim>> = requests.iter().map(|_| None).collect();
         for row in &rows {
-            let place: i64 = row.try_get("place")?;
-            if let Some(slot) = usize::try_from(place - 1)
-                .ok()
-                .and_then(|place| claims.get_mut(place))
-            {
-                *slot = claim(row)?;
+            *slot(&mut claims, &order, row)? = Some(Claim::Claimed(claimed(row)?));
+        }
+        let left: Vec<usize> = order
+            .into_iter()
+            .filter(|place| claims[*place].is_none())
+            .collect();
+        if !left.is_empty() {
+            let asked = Columns::of(left.iter().map(|place| &requests[*place]));
+            let rows = sqlx::query(include_str!("sql/unclaimed_tasks.sql"))
+                .bind(asked.jobs)
+                .bind(asked.stages)
+                .bind(asked.tasks)
+                .fetch_all(self.database.pool().await?)
+                .await?;
+            for row in &rows {
+                *slot(&mut claims, &left, row)? = Some(unclaimed(row)?);
             }
         }
-        Ok(claims)
+        // The same task twice in one group is the first one's: the others find it running.
+        Ok(claims
+            .into_iter()
+            .map(|claim| claim.unwrap_or(Claim::Running))
+            .collect())
     }
 }
 
-fn claim(row: &PgRow) -> Result<Claim, sqlx::Error> {
-    if let Some(attempt) = row.try_get::<Option<i16>, _>("attempt")? {
-        return Ok(Claim::Claimed(Claimed {
-            attempt,
-            job_type: row.try_get("job_type")?,
-            task_type: row.try_get("task_type")?,
-            parameters: json_of(row, "parameters")?,
-            predecessor_result: optional_json_of(row, "predecessor_result")?,
-        }));
+/// The places of the requests in the order of their keys, so that groups of two processes lock alike; of requests for
+/// the same task only the first one's.
+fn in_key_order(requests: &[ClaimRequest]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..requests.len()).collect();
+    let key = |place: &usize| {
+        let request = &requests[*place];
+        (
+            request.job_id.as_str(),
+            request.stage.get(),
+            request.task_id.as_str(),
+        )
+    };
+    order.sort_by_key(key);
+    order.dedup_by_key(|place| key(place));
+    order
+}
+
+/// What UNNEST takes.
+struct Columns<'a> {
+    jobs: Vec<&'a str>,
+    stages: Vec<i16>,
+    tasks: Vec<&'a str>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(requests: impl ExactSizeIterator<Item = &'a ClaimRequest>) -> Self {
+        let mut columns = Self {
+            jobs: Vec::with_capacity(requests.len()),
+            stages: Vec::with_capacity(requests.len()),
+            tasks: Vec::with_capacity(requests.len()),
+        };
+        for request in requests {
+            columns.jobs.push(request.job_id.as_str());
+            columns.stages.push(i16::from(request.stage.get()));
+            columns.tasks.push(request.task_id.as_str());
+        }
+        columns
     }
+}
+
+/// Where the answer of `row` goes; `order`: the requests' places as the statement was given them.
+fn slot<'a>(
+    claims: &'a mut [Option<Claim>],
+    order: &[usize],
+    row: &PgRow,
+) -> Result<&'a mut Option<Claim>, sqlx::Error> {
+    let place: i64 = row.try_get("place")?;
+    let request = usize::try_from(place - 1).ok().and_then(|index| order.get(index));
+    request
+        .and_then(|request| claims.get_mut(*request))
+        .ok_or_else(|| corrupt("place", place.to_string()))
+}
+
+fn claimed(row: &PgRow) -> Result<Claimed, sqlx::Error> {
+    Ok(Claimed {
+        attempt: row.try_get("attempt")?,
+        job_type: row.try_get("job_type")?,
+        task_type: row.try_get("task_type")?,
+        parameters: json_of(row, "parameters")?,
+        predecessor_result: optional_json_of(row, "predecessor_result")?,
+    })
+}
+
+fn unclaimed(row: &PgRow) -> Result<Claim, sqlx::Error> {
     let Some(job_status) = row.try_get::<Option<&str>, _>("job_status")? else {
         return Ok(Claim::UnknownJob);
     };
@@ -167,6 +230,7 @@ fn claim(row: &PgRow) -> Result<Claim, sqlx::Error> {
     } else if job_status.is_terminal() {
         Claim::JobOver(job_status)
     } else {
+        // Under a live lease; or freed since the claim, and then whoever freed it sends a message.
         Claim::Running
     })
 }

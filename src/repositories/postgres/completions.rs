@@ -1,6 +1,6 @@
 //! Completions: a task's outcome is recorded exactly once, and the stage's counters with it.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use serde_json::value::RawValue;
 use sqlx::Row;
@@ -8,7 +8,7 @@ use sqlx::Row;
 use super::{
     Database, DatabaseError, RunningTask,
     group_commit::{GroupCommit, GroupStatement},
-    jobs::without_nul,
+    jobs::{corrupt, without_nul},
 };
 use crate::model::TaskStatus;
 
@@ -71,36 +71,24 @@ impl GroupStatement for CompletionStatement {
     type Answer = CompletionRecord;
 
     async fn run(&self, group: &[Completion]) -> Result<Vec<CompletionRecord>, DatabaseError> {
-        let jobs: Vec<&str> = group.iter().map(|one| one.task.job_id.as_str()).collect();
-        let stages: Vec<i16> = group.iter().map(|one| i16::from(one.task.stage.get())).collect();
-        let tasks: Vec<&str> = group.iter().map(|one| one.task.task_id.as_str()).collect();
-        let attempts: Vec<i16> = group.iter().map(|one| one.task.attempt).collect();
-        let mut statuses = Vec::with_capacity(group.len());
-        let mut results = Vec::with_capacity(group.len());
-        let mut errors = Vec::with_capacity(group.len());
-        for one in group {
-            match &one.outcome {
-                TaskOutcome::Completed(result) => {
-                    statuses.push(TaskStatus::Completed.as_str());
-                    results.push(Some(result.get()));
-                    errors.push(None);
-                }
-                TaskOutcome::Failed(reason) => {
-                    statuses.push(TaskStatus::Failed.as_str());
-                    results.push(None);
-                    errors.push(Some(without_nul(reason)));
-                }
-            }
+        // In the order of their keys, so that groups of two processes lock alike.
+        let mut order: Vec<usize> = (0..group.len()).collect();
+        order.sort_by_key(|place| {
+            let task = &group[*place].task;
+            (task.job_id.as_str(), task.stage.get(), task.task_id.as_str())
+        });
+        let mut columns = Columns::with_capacity(group.len());
+        for place in &order {
+            columns.push(&group[*place]);
         }
-        let errors: Vec<Option<&str>> = errors.iter().map(Option::as_deref).collect();
         let rows = sqlx::query(include_str!("sql/complete_tasks.sql"))
-            .bind(jobs)
-            .bind(stages)
-            .bind(tasks)
-            .bind(attempts)
-            .bind(statuses)
-            .bind(results)
-            .bind(errors)
+            .bind(columns.jobs)
+            .bind(columns.stages)
+            .bind(columns.tasks)
+            .bind(columns.attempts)
+            .bind(columns.statuses)
+            .bind(columns.results)
+            .bind(columns.errors)
             .bind(&self.from)
             .fetch_all(self.database.pool().await?)
             .await?;
@@ -114,20 +102,69 @@ impl GroupStatement for CompletionStatement {
         let mut told = HashSet::new();
         for row in &rows {
             let place: i64 = row.try_get("place")?;
-            let Some(place) = usize::try_from(place - 1)
+            let place = usize::try_from(place - 1)
                 .ok()
-                .filter(|place| *place < group.len())
-            else {
-                continue;
-            };
+                .and_then(|index| order.get(index))
+                .copied()
+                .ok_or_else(|| corrupt("place", place.to_string()))?;
             let task = &group[place].task;
             let ended: bool = row.try_get("ended")?;
             records[place] = CompletionRecord {
-                written: row.try_get("written")?,
+                written: true,
                 // One of the group goes on; the others would only find it done.
                 stage_ended: ended && told.insert((task.job_id, task.stage)),
             };
         }
         Ok(records)
+    }
+}
+
+/// What UNNEST takes.
+struct Columns<'a> {
+    jobs: Vec<&'a str>,
+    stages: Vec<i16>,
+    tasks: Vec<&'a str>,
+    attempts: Vec<i16>,
+    statuses: Vec<&'static str>,
+    results: Vec<Option<&'a str>>,
+    errors: Vec<Option<Cow<'a, str>>>,
+}
+
+impl<'a> Columns<'a> {
+    fn with_capacity(length: usize) -> Self {
+        Self {
+            jobs: Vec::with_capacity(length),
+            stages: Vec::with_capacity(length),
+            tasks: Vec::with_capacity(length),
+            attempts: Vec::with_capacity(length),
+            statuses: Vec::with_capacity(length),
+            results: Vec::with_capacity(length),
+            errors: Vec::with_capacity(length),
+        }
+    }
+
+    fn push(&mut self, completion: &'a Completion) {
+        let RunningTask {
+            job_id,
+            stage,
+            task_id,
+            attempt,
+        } = &completion.task;
+        self.jobs.push(job_id.as_str());
+        self.stages.push(i16::from(stage.get()));
+        self.tasks.push(task_id.as_str());
+        self.attempts.push(*attempt);
+        match &completion.outcome {
+            TaskOutcome::Completed(result) => {
+                self.statuses.push(TaskStatus::Completed.as_str());
+                self.results.push(Some(result.get()));
+                self.errors.push(None);
+            }
+            TaskOutcome::Failed(reason) => {
+                self.statuses.push(TaskStatus::Failed.as_str());
+                self.results.push(None);
+                self.errors.push(Some(without_nul(reason)));
+            }
+        }
     }
 }

@@ -57,10 +57,15 @@ impl Database {
             .after_connect(move |connection, _| {
                 let search_path = Arc::clone(&search_path);
                 Box::pin(async move {
-                    // Custom plans: a generic plan made while a table was small scans it when it has grown.
+                    // Every statement goes by an index, whatever the size of its tables. Said so, its plan is made
+                    // once a connection and holds; left to itself, the server plans each group anew, which takes
+                    // longer than running it, or keeps a plan that scans a table which was small.
                     sqlx::query(
                         "SELECT set_config('search_path', quote_ident($1), false), \
-                                set_config('plan_cache_mode', 'force_custom_plan', false), \
+                                set_config('plan_cache_mode', 'force_generic_plan', false), \
+                                set_config('enable_seqscan', 'off', false), \
+                                set_config('enable_hashjoin', 'off', false), \
+                                set_config('enable_mergejoin', 'off', false), \
                                 set_config('jit', 'off', false)",
                     )
                     .bind(&*search_path)

@@ -1,17 +1,12 @@
--- A group of outcomes: one row out for each one in. An outcome counts only while its attempt holds the task;
--- the stage's counters grow once for the whole group.
--- $8: the states from which an outcome is legal.
--- Locks: the tasks' rows, then the stages' rows in key order. Index: tasks_pkey, stages_pkey.
-WITH outcome AS (
-    SELECT *
-    FROM UNNEST($1::text[], $2::smallint[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[])
-         WITH ORDINALITY AS o (job_id, stage, task_id, attempt, status, result, error, place)
-    ORDER BY job_id, stage, task_id
-), written AS (
+-- A group of outcomes, in key order: one row out for each one that counts, because its attempt held the task. The
+-- stage's counters grow once for the whole group. $8: the states from which an outcome is legal.
+-- Locks: the tasks' rows in key order, then the stages' rows in key order. Index: tasks_pkey, stages_pkey.
+WITH written AS (
     UPDATE tasks t
     SET status = o.status::task_status, result_data = o.result::json, error_details = o.error,
         lease_until = NULL, updated_at = now(), finished_at = now()
-    FROM outcome o
+    FROM UNNEST($1::text[], $2::smallint[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[])
+         WITH ORDINALITY AS o (job_id, stage, task_id, attempt, status, result, error, place)
     WHERE t.parent_job_id = o.job_id AND t.stage = o.stage AND t.task_id = o.task_id
       AND t.status::text = ANY ($8) AND t.attempt = o.attempt
     RETURNING o.place, t.parent_job_id AS job_id, t.stage, t.status
@@ -36,7 +31,6 @@ WITH outcome AS (
     RETURNING s.job_id, s.stage,
               s.planned_at IS NOT NULL AND s.completed + s.failed + s.skipped = s.total AS ended
 )
-SELECT o.place AS place, w.place IS NOT NULL AS written, COALESCE(c.ended, false) AS ended
-FROM outcome o
-LEFT JOIN written w ON w.place = o.place
-LEFT JOIN counted c ON c.job_id = w.job_id AND c.stage = w.stage
+SELECT w.place AS place, c.ended
+FROM written w
+JOIN counted c ON c.job_id = w.job_id AND c.stage = w.stage

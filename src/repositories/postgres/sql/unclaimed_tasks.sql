@@ -1,0 +1,10 @@
+-- Why tasks could not be claimed: one row for each one asked for. Index: tasks_pkey, jobs_pkey, stages_pkey.
+SELECT asked.place AS place,
+       j.status::text AS job_status,
+       t.status::text AS task_status,
+       s.planned_at IS NOT NULL AND s.advanced_at IS NULL
+           AND s.completed + s.failed + s.skipped = s.total AS ended
+FROM UNNEST($1::text[], $2::smallint[], $3::text[]) WITH ORDINALITY AS asked (job_id, stage, task_id, place)
+LEFT JOIN jobs j ON j.job_id = asked.job_id
+LEFT JOIN tasks t ON t.parent_job_id = asked.job_id AND t.stage = asked.stage AND t.task_id = asked.task_id
+LEFT JOIN stages s ON s.job_id = asked.job_id AND s.stage = asked.stage
