@@ -19,6 +19,9 @@ mod commands;
 #[cfg(feature = "local")]
 use commands::{bench, local};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Job → Stage → Task orchestration for Azure Functions. The last task turns out the lights.
 #[derive(Debug, Parser)]
 #[command(version, about)]

@@ -1,9 +1,11 @@
 //! Execute: a task message runs a task. Claim, run, record the outcome, and turn out the light if it was the last.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::value::RawValue;
+
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Controller, ControllerError};
 use crate::{
@@ -41,6 +43,22 @@ impl Controller {
         &self,
         message: TaskReference,
     ) -> Result<TaskDelivery, ControllerError> {
+        let permit = self.permit().await;
+        self.process_permitted(message, permit).await
+    }
+
+    /// Waits for its turn. Comes before the claim, so that no task waits under a lease.
+    fn permit(&self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send + use<> {
+        let permit = Arc::clone(&self.0.running).acquire_owned();
+        // Nobody ever closes the semaphore.
+        async { permit.await.ok() }
+    }
+
+    async fn process_permitted(
+        &self,
+        message: TaskReference,
+        _permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<TaskDelivery, ControllerError> {
         if self.0.catalog.get(&message.job_type).is_none() {
             return Err(ControllerError::UnknownJobType {
                 job_type: message.job_type,
@@ -54,8 +72,6 @@ impl Controller {
             ..
         } = message;
         let key = StageKey { job_id, stage };
-        // Before the claim, so that none waits for its turn under a lease. Nobody ever closes the semaphore.
-        let _permit = self.0.running.acquire().await.ok();
         let claim = self
             .0
             .claims
@@ -100,9 +116,17 @@ impl Controller {
     ) -> Vec<Result<(), ControllerError>> {
         let mut results: Vec<Result<(), ControllerError>> = messages.iter().map(|_| Ok(())).collect();
         let tasks = self.tasks_of(messages, &mut results).await;
-        let mut running = stream::iter(tasks)
-            .map(async |(place, task)| (place, self.process_task_message(task).await))
+        let running = stream::iter(tasks)
+            .then(|(place, task)| {
+                let permit = self.permit();
+                async move { (place, task, permit.await) }
+            })
+            .map(|(place, task, permit)| {
+                let controller = self.clone();
+                async move { (place, controller.process_permitted(task, permit).await) }
+            })
             .buffer_unordered(self.0.timing.tasks_in_flight);
+        let mut running = std::pin::pin!(running);
         while let Some((place, delivery)) = running.next().await {
             let (Err(error), Some(result)) = (delivery, results.get_mut(place)) else {
                 continue;
@@ -112,7 +136,6 @@ impl Controller {
                 *result = Err(error);
             }
         }
-        drop(running);
         results
     }
 

@@ -78,7 +78,7 @@ struct Shared {
     heartbeat: Heartbeat,
     senders: Senders,
     /// One permit a task between its claim and its outcome.
-    running: Semaphore,
+    running: Arc<Semaphore>,
     timing: Timing,
 }
 
@@ -93,7 +93,7 @@ impl Controller {
             catalog,
             database,
             senders,
-            running: Semaphore::new(timing.tasks_in_flight),
+            running: Arc::new(Semaphore::new(timing.tasks_in_flight)),
             timing,
         }))
     }

@@ -259,6 +259,8 @@ fn settings(storage: SocketAddr, service_bus: SocketAddr, key: &str) -> BTreeMap
         ("APP_SCHEMA", "app"),
         // Nothing travels far here: what is lost is found sooner.
         ("LASTLIGHT_LOST_AFTER_SECONDS", "20"),
+        // A developer's RUST_BACKTRACE=1 is for panics; libraries would also trace every error that they handle.
+        ("RUST_LIB_BACKTRACE", "0"),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -10,8 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::DatabaseError;
 
-/// The largest group: enough to make the commit's share negligible, small enough to keep statements short.
-const LARGEST_GROUP: usize = 256;
+/// The largest group: enough to make the commit's share negligible, small enough to keep statements short, and half of
+/// the tasks that a process runs at once, so that claims and completions are under way at the same time.
+const LARGEST_GROUP: usize = 128;
 
 /// How often a group is tried again after a deadlock with another process's group.
 const CONFLICT_RETRIES: u32 = 5;
