@@ -48,7 +48,7 @@ const open = async () => Number((await client.query("select count(*) from graphi
 
 const tasks = Array.from({ length: n }, (_, i) => ({ identifier: "bench", payload: payload(i) }));
 const began = performance.now();
-for (let from = 0; from < n; from += 10_000) await utils.addJobs(tasks.slice(from, from + 10_000));
+for (let from = 0; from < n; from += 1_000) await utils.addJobs(tasks.slice(from, from + 1_000));
 await whenAllHandled;
 while ((await open()) > 0) await new Promise((resolve) => setTimeout(resolve, 5));
 const seconds = (performance.now() - began) / 1000;

@@ -26,8 +26,8 @@ await boss.createQueue(queue, { notify: true });
 await boss.work(
   queue,
   {
-    batchSize: 100,
-    localConcurrency: 5,
+    batchSize: 500,
+    localConcurrency: 4,
     burstWhenBatchFull: true,
     pollingIntervalSeconds: 0.5,
     notifyPollingIntervalSeconds: 0.5,
@@ -50,7 +50,7 @@ const completed = async () =>
 
 const tasks = Array.from({ length: n }, (_, i) => ({ data: payload(i) }));
 const began = performance.now();
-for (let from = 0; from < n; from += 10_000) await boss.insert(queue, tasks.slice(from, from + 10_000));
+for (let from = 0; from < n; from += 1_000) await boss.insert(queue, tasks.slice(from, from + 1_000));
 await whenAllHandled;
 while ((await completed()) < n) await new Promise((resolve) => setTimeout(resolve, 5));
 const seconds = (performance.now() - began) / 1000;

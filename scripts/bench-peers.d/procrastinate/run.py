@@ -1,4 +1,4 @@
-"""Procrastinate: batch_defer_async and one async worker with its concurrency option (see ../README.md)."""
+"""Procrastinate: batch_defer_async, and async workers with its concurrency option (see ../README.md)."""
 
 import asyncio
 import importlib.metadata
@@ -9,13 +9,16 @@ import time
 import procrastinate
 import psycopg
 
-CONCURRENCY = 20
+WORKERS = 8
+CONCURRENCY = 5
 N = int(os.environ["N"])
 PAYLOAD_BYTES = int(os.environ["PAYLOAD_BYTES"])
 URL = os.environ["DATABASE_URL"]
 
+# A connection for each job at once, and one for each worker to listen on.
+CONNECTIONS = WORKERS * (CONCURRENCY + 1) + 4
 app = procrastinate.App(
-    connector=procrastinate.PsycopgConnector(conninfo=URL, min_size=CONCURRENCY, max_size=CONCURRENCY + 4)
+    connector=procrastinate.PsycopgConnector(conninfo=URL, min_size=CONNECTIONS, max_size=CONNECTIONS)
 )
 seen = bytearray(N)
 handled = 0
@@ -39,42 +42,42 @@ def payload(i):
     return {"i": i, "text": "x" * max(0, PAYLOAD_BYTES - bare)}
 
 
+async def measure():
+    tasks = [payload(i) for i in range(N)]
+    async with await psycopg.AsyncConnection.connect(URL, autocommit=True) as connection:
+        began = time.perf_counter()
+        for start in range(0, N, 1_000):
+            await bench.batch_defer_async(*tasks[start : start + 1_000])
+        await all_handled.wait()
+        succeeded = "SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded'"
+        while (await (await connection.execute(succeeded)).fetchone())[0] < N:
+            await asyncio.sleep(0.005)
+        return time.perf_counter() - began
+
+
 async def main():
     async with app.open_async():
         await app.schema_manager.apply_schema_async()
-        worker = asyncio.create_task(
-            app.run_worker_async(queues=["bench"], concurrency=CONCURRENCY, install_signal_handlers=False)
-        )
-        await asyncio.sleep(0.5)  # until it listens
-        async with await psycopg.AsyncConnection.connect(URL, autocommit=True) as connection:
-            tasks = [payload(i) for i in range(N)]
-            began = time.perf_counter()
-            for start in range(0, N, 10_000):
-                await bench.batch_defer_async(*tasks[start : start + 10_000])
-            await all_handled.wait()
-            while True:
-                cursor = await connection.execute(
-                    "SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded'"
-                )
-                if (await cursor.fetchone())[0] == N:
-                    break
-                await asyncio.sleep(0.005)
-            seconds = time.perf_counter() - began
-        print(
-            json.dumps(
-                {
-                    "peer": os.environ["PEER"],
-                    "version": importlib.metadata.version("procrastinate"),
-                    "n": N,
-                    "seconds": seconds,
-                    "tasks_per_second": N / seconds,
-                    "verified": handled,
-                }
-            ),
-            flush=True,
-        )
-        worker.cancel()
-        await asyncio.wait([worker], timeout=10)
+        options = {"queues": ["bench"], "concurrency": CONCURRENCY, "install_signal_handlers": False}
+        workers = [asyncio.create_task(app.run_worker_async(**options)) for _ in range(WORKERS)]
+        await asyncio.sleep(0.5)  # until they listen
+        measuring = asyncio.create_task(measure())
+        await asyncio.wait([measuring, *workers], return_when=asyncio.FIRST_COMPLETED)
+        if not measuring.done():
+            raise RuntimeError("a worker ended")
+        seconds = measuring.result()
+        result = {
+            "peer": os.environ["PEER"],
+            "version": importlib.metadata.version("procrastinate"),
+            "n": N,
+            "seconds": seconds,
+            "tasks_per_second": N / seconds,
+            "verified": handled,
+        }
+        print(json.dumps(result), flush=True)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.wait(workers, timeout=10)
 
 
 asyncio.run(main())
