@@ -46,8 +46,8 @@ async def measure():
     tasks = [payload(i) for i in range(N)]
     async with await psycopg.AsyncConnection.connect(URL, autocommit=True) as connection:
         began = time.perf_counter()
-        for start in range(0, N, 1_000):
-            await bench.batch_defer_async(*tasks[start : start + 1_000])
+        for start in range(0, N, 10_000):
+            await bench.batch_defer_async(*tasks[start : start + 10_000])
         await all_handled.wait()
         succeeded = "SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded'"
         while (await (await connection.execute(succeeded)).fetchone())[0] < N:
