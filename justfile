@@ -10,6 +10,14 @@ demo *arguments:
 local *arguments:
     cargo run --release -- local {{arguments}}
 
+# Figures: `just bench run --n 10000`, `just bench fanout`.
+bench *arguments:
+    cargo run --release -- bench {{arguments}}
+
+# Beside other job queues, on one PostgreSQL.
+bench-peers *arguments:
+    scripts/bench-peers {{arguments}}
+
 # All tests, or those that a filter matches.
 test *arguments:
     scripts/test {{arguments}}

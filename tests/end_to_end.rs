@@ -268,9 +268,70 @@ fn the_demo_runs_both_paths_and_prints_json_for_scripts() {
 }
 
 #[test]
+fn the_benchmarks_print_figures_of_work_that_was_done() {
+    let bench = |arguments: &[&str]| -> Value {
+        let output = Command::new(BINARY)
+            .arg("bench")
+            .args(arguments)
+            .args(["--json", "--app-root", env!("CARGO_MANIFEST_DIR")])
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let server = std::env::var("LASTLIGHT_TEST_DATABASE_URL").expect("run the tests with scripts/test");
+    let report = bench(&[
+        "run",
+        "--n",
+        "400",
+        "--tasks-per-message",
+        "1,100",
+        "--in-flight",
+        "16",
+        "--database-url",
+        &server,
+    ]);
+    let runs = report["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 4, "two paths, two numbers of tasks a message");
+    for run in runs {
+        let figure = |name: &str| run[name].as_f64().unwrap_or_else(|| panic!("{name} in {run}"));
+        assert_eq!(run["tasks"], 400);
+        let messages = 2.0 + if run["tasks_per_message"] == 1 { 400.0 } else { 4.0 };
+        assert_eq!((figure("messages_per_task") * 400.0).round(), messages);
+        assert!(figure("commits_per_task") > 0.0 && figure("wal_bytes_per_task") > 100.0);
+        assert!(figure("tasks_per_second") > 0.0 && figure("peak_memory_mib") > 1.0);
+    }
+    let report = bench(&[
+        "fanout",
+        "--n",
+        "150",
+        "--latency-ms",
+        "2",
+        "--one-by-one-at-most",
+        "20",
+    ]);
+    let legs = report["fanout"].as_array().unwrap();
+    assert_eq!(legs.len(), 4);
+    for leg in legs {
+        let sent = if leg["way"] == "one_by_one" { 20 } else { 150 };
+        assert_eq!(
+            (&leg["sent"], &leg["is_scaled"]),
+            (&json!(sent), &json!(sent < 150))
+        );
+    }
+}
+
+#[test]
 fn wrong_arguments_and_a_missing_app_are_told_with_exit_code_2() {
     let folder = tempfile::tempdir().unwrap();
-    let cases: [&[&str]; 3] = [&["demo", "--n", "0"], &["demo", "--n", "ten"], &["local"]];
+    let cases: [&[&str]; 5] = [
+        &["demo", "--n", "0"],
+        &["demo", "--n", "ten"],
+        &["local"],
+        &["bench", "run", "--tasks-per-message", "1001"],
+        &["bench", "fanout", "--n", "1", "--latency-ms", "-1"],
+    ];
     for arguments in cases {
         let output = Command::new(BINARY)
             .args(arguments)

@@ -78,7 +78,7 @@ impl ServiceBusSettings {
             poison_queue: queue(env, "SERVICE_BUS_POISON_QUEUE", "sb-poison"),
             max_batch_size: env.number("SERVICE_BUS_MAX_BATCH_SIZE", 100, 1, 100),
             retry_count: env.number("SERVICE_BUS_RETRY_COUNT", 3, 0, 10),
-            sends_in_flight: env.number("SERVICE_BUS_SENDS_IN_FLIGHT", 8, 1, 64),
+            sends_in_flight: env.number("SERVICE_BUS_SENDS_IN_FLIGHT", 16, 1, 64),
             credits_per_second: (credits > 0).then_some(credits),
             request_timeout: Duration::from_secs(env.number("SERVICE_BUS_TIMEOUT_SECONDS", 30, 1, 300)),
             endpoint,

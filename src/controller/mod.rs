@@ -58,7 +58,7 @@ impl Default for Timing {
             lease: Duration::from_secs(60),
             send_grace: Duration::from_secs(30),
             lost_after: Duration::from_secs(300),
-            sends_in_flight: 8,
+            sends_in_flight: 16,
             tasks_in_flight: 256,
             task_timeout: Duration::from_secs(30 * 60),
         }

@@ -113,6 +113,28 @@ fn payloads_are_encoded_as_the_real_host_encodes_them() {
 }
 
 #[test]
+fn an_app_setting_wins_over_host_json_as_in_azure() {
+    let files = Files::new(&host_json(), &[]);
+    let settings = BTreeMap::from([
+        (
+            "AzureFunctionsJobHost__functionTimeout".to_owned(),
+            "00:07:00".to_owned(),
+        ),
+        (
+            "AzureFunctionsJobHost__extensions__http__routePrefix".to_owned(),
+            "v2".to_owned(),
+        ),
+        (
+            "AzureFunctionsJobHost__extensions__serviceBus__maxConcurrentCalls".to_owned(),
+            "7".to_owned(),
+        ),
+    ]);
+    let app = FunctionApp::read(files.path(), &settings).unwrap();
+    assert_eq!(app.function_timeout, Duration::from_secs(7 * 60));
+    assert_eq!(app.route_prefix, "v2");
+}
+
+#[test]
 fn every_function_folder_can_be_read_and_its_settings_are_in_the_example() {
     let example: Value = serde_json::from_str(
         &std::fs::read_to_string(repository().join("local.settings.example.json")).unwrap(),
@@ -498,6 +520,15 @@ fn a_file_that_cannot_be_used_is_named_with_what_is_wrong() {
             "{words}: {error}"
         );
     }
+    let files = Files::new(&host_json(), &[]);
+    let too_many = BTreeMap::from([(
+        "AzureFunctionsJobHost__extensions__queues__batchSize".to_owned(),
+        "33".to_owned(),
+    )]);
+    let error = FunctionApp::read(files.path(), &too_many)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("batchSize is 33"), "{error}");
     let files = Files::new(&json!({ "version": "1.0" }), &[]);
     assert!(FunctionApp::read(files.path(), &BTreeMap::new()).is_err());
 }
