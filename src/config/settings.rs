@@ -5,7 +5,7 @@ use std::{net::SocketAddr, str::FromStr, time::Duration};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::{ConfigError, Env, ServiceBusSettings, StorageSettings};
-use crate::{controller::Timing, repositories::postgres::DatabaseSettings};
+use crate::{controller::Timing, jobs::Backoff, repositories::postgres::DatabaseSettings};
 
 /// Everything that the handler needs to know, checked.
 #[derive(Debug, Clone)]
@@ -220,6 +220,20 @@ fn timing(env: &mut Env) -> Timing {
         sends_in_flight: env.number("LASTLIGHT_SENDS_IN_FLIGHT", default.sends_in_flight, 1, 64),
         tasks_in_flight: env.number("LASTLIGHT_TASKS_IN_FLIGHT", default.tasks_in_flight, 1, 1024),
         task_timeout: Duration::from_secs(60 * env.number("FUNCTION_TIMEOUT_MINUTES", 30, 1, 24 * 60)),
+        // Retries are what comes after the first attempt.
+        max_attempts: 1 + env.number("MAX_RETRY_ATTEMPTS", default.max_attempts - 1, 0, 1000),
+        backoff: Backoff {
+            first: seconds(env, "LASTLIGHT_RETRY_FIRST_SECONDS", default.backoff.first),
+            largest: seconds(env, "LASTLIGHT_RETRY_LARGEST_SECONDS", default.backoff.largest),
+        },
+        job_timeout: Duration::from_secs(
+            3600 * env.number(
+                "LASTLIGHT_JOB_TIMEOUT_HOURS",
+                default.job_timeout.as_secs() / 3600,
+                1,
+                24 * 365,
+            ),
+        ),
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{Controller, ControllerError, summary::StageFold};
 use crate::{
     model::JobStatus,
-    repositories::postgres::{EndedStage, StageKey},
+    repositories::postgres::{EndedStage, NextStage, StageKey},
 };
 
 /// Outcomes read at once while a stage is folded.
@@ -19,13 +19,14 @@ impl Controller {
             return Ok(false);
         };
         // Outcomes never change, so the fold needs no transaction; two that fold at once come to the same.
-        let result = self.fold(key, &stage).await?;
+        let bears = self.bears(key, &stage);
+        let result = self.fold(key, &stage, bears).await?;
         let mut results: Map<String, Value> =
             serde_json::from_str(stage.stage_results.get()).unwrap_or_default();
         results.insert(key.stage.to_string(), result);
         let stored = Value::Object(results.clone()).to_string();
 
-        if stage.failed > 0 {
+        if !bears {
             let reason = failure(key, &stage, &results);
             let ended = self
                 .0
@@ -41,8 +42,11 @@ impl Controller {
             Some(next) => {
                 let grace = self.0.timing.send_grace.as_secs_f64();
                 let moved = self.0.database.next_stage(key, &stored, grace).await?;
-                if moved {
-                    tracing::info!(job_id = %key.job_id, stage = %key.stage, tasks = stage.total, "stage completed");
+                if moved != NextStage::NotOurs {
+                    tracing::info!(job_id = %key.job_id, stage = %key.stage, tasks = stage.total, failed = stage.failed,
+                        ?moved, "stage completed");
+                }
+                if moved == NextStage::Owed {
                     let next = StageKey {
                         job_id: key.job_id,
                         stage: next,
@@ -53,7 +57,7 @@ impl Controller {
                         .send_job_message(&next, 0, &stage.job_type, &stage.parameters, stage.path)
                         .await;
                 }
-                Ok(moved)
+                Ok(moved != NextStage::NotOurs)
             }
             None => {
                 let data = final_result(&stage, &results).to_string();
@@ -70,7 +74,21 @@ impl Controller {
         }
     }
 
-    async fn fold(&self, key: &StageKey, stage: &EndedStage) -> Result<Value, ControllerError> {
+    /// Whether the job goes on after this stage's failures. A stage with skipped tasks never gets here: its job is over.
+    fn bears(&self, key: &StageKey, stage: &EndedStage) -> bool {
+        let parameters: Map<String, Value> = serde_json::from_str(stage.parameters.get()).unwrap_or_default();
+        let stages = self
+            .0
+            .catalog
+            .get(&stage.job_type)
+            .and_then(|definition| definition.stages(&parameters).ok());
+        let policy = stages
+            .and_then(|stages| Some(stages.get(usize::from(key.stage.get()) - 1)?.failures))
+            .unwrap_or_default();
+        policy.bears(stage.failed.unsigned_abs(), stage.total.unsigned_abs())
+    }
+
+    async fn fold(&self, key: &StageKey, stage: &EndedStage, bears: bool) -> Result<Value, ControllerError> {
         let definition = self.0.catalog.get(&stage.job_type);
         let mut fold = StageFold::new(definition.map(|definition| definition.fold(key.stage)));
         let mut after = String::new();
@@ -84,7 +102,7 @@ impl Controller {
                 fold.add(result);
             }
             if is_last {
-                return Ok(fold.finish(key.stage, stage));
+                return Ok(fold.finish(key.stage, stage, bears));
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::{
     invocation::InvocationError,
     jobs::FieldProblem,
-    model::{BatchId, JobId, Stage, TaskId, messages::MessageError},
+    model::{BatchId, IllegalTransition, JobId, JobStatus, Stage, TaskId, messages::MessageError},
     repositories::postgres::DatabaseError,
 };
 
@@ -71,6 +71,27 @@ pub enum ControllerError {
         stage: Stage,
         /// The job's stage.
         current: Stage,
+    },
+    /// A change that the job's state does not allow.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// Somebody else changed the job at the same moment.
+    #[error(
+        "job {job_id} was changed by somebody else at the same moment and is {status} now; look, and ask again"
+    )]
+    ChangedMeanwhile {
+        /// The job.
+        job_id: JobId,
+        /// Where it stands now.
+        status: JobStatus,
+    },
+    /// There is no pause to end.
+    #[error("job {job_id} is {status} and is not to pause")]
+    NotPaused {
+        /// The job.
+        job_id: JobId,
+        /// Where it stands.
+        status: JobStatus,
     },
     /// The message cannot be understood.
     #[error(transparent)]

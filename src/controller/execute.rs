@@ -1,15 +1,15 @@
 //! Execute: a task message runs a task. Claim, run, record the outcome, and turn out the light if it was the last.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::value::RawValue;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Controller, ControllerError};
+use super::{Controller, ControllerError, Timing};
 use crate::{
-    jobs::{Task, TaskError},
+    jobs::{DynJobType, Task, TaskError, TaskPolicy},
     model::messages::{TaskMessage, TaskReference},
     repositories::postgres::{
         BatchKey, Claim, ClaimRequest, Claimed, Completion, RunningTask, StageKey, TaskOutcome,
@@ -27,9 +27,15 @@ pub enum TaskDelivery {
         /// It has a result; otherwise it failed for good.
         completed: bool,
     },
-    /// This delivery ran the task; by then its lease had gone to another attempt, or the task had its outcome.
+    /// This delivery ran the task, which failed in a way that may pass: it is due again later.
+    PutOff {
+        /// How much later.
+        pause: Duration,
+    },
+    /// This delivery ran the task; by then its lease had gone to another attempt, the task had its outcome, or its job was
+    /// over.
     Superseded,
-    /// The task runs elsewhere, has its outcome, or its job is over.
+    /// The task runs elsewhere, is not due yet, has its outcome, or its job is over.
     Duplicate,
 }
 
@@ -192,15 +198,25 @@ impl Controller {
         claimed: &Claimed,
     ) -> Result<TaskDelivery, ControllerError> {
         let beating = self.0.heartbeat.keep(running.clone());
-        let outcome = match self.attempt(claimed).await {
-            Ok(result) => TaskOutcome::Completed(result),
-            Err(TaskError(reason)) => {
-                tracing::warn!(job_id = %key.job_id, task_id = %running.task_id, attempt = running.attempt, reason,
-                    "task failed");
-                TaskOutcome::Failed(reason)
+        let outcome = tokio::select! {
+            outcome = self.outcome(claimed) => outcome,
+            // Whatever it comes to would not count: stop for the sake of those that wait.
+            () = beating.lost() => {
+                tracing::info!(job_id = %key.job_id, task_id = %running.task_id, attempt = running.attempt,
+                    "an attempt was stopped: its task went to another one, or its job is over");
+                return Ok(TaskDelivery::Superseded);
             }
         };
-        let completed = matches!(outcome, TaskOutcome::Completed(_));
+        if let TaskOutcome::Failed(reason) | TaskOutcome::Retry { reason, .. } = &outcome {
+            tracing::warn!(job_id = %key.job_id, task_id = %running.task_id, attempt = running.attempt,
+                is_final = matches!(outcome, TaskOutcome::Failed(_)), reason, "attempt failed");
+        }
+        let delivery = match &outcome {
+            TaskOutcome::Completed(_) => TaskDelivery::Ran { completed: true },
+            TaskOutcome::Failed(_) => TaskDelivery::Ran { completed: false },
+            TaskOutcome::Retry { pause, .. } => TaskDelivery::PutOff { pause: *pause },
+        };
+        let task_id = running.task_id.clone();
         let record = self
             .0
             .completions
@@ -213,49 +229,102 @@ impl Controller {
         if record.stage_ended {
             self.advance(&key).await?;
         }
-        Ok(if record.written {
-            TaskDelivery::Ran { completed }
-        } else {
-            TaskDelivery::Superseded
-        })
+        if !record.written {
+            return Ok(TaskDelivery::Superseded);
+        }
+        if let TaskDelivery::PutOff { pause } = delivery {
+            self.0.send_retry(&key, &task_id, pause).await;
+        }
+        Ok(delivery)
     }
 
-    async fn attempt(&self, claimed: &Claimed) -> Result<Box<RawValue>, TaskError> {
-        let definition = self.0.catalog.get(&claimed.job_type).ok_or_else(|| {
-            TaskError(format!(
+    /// Runs an attempt; says what it means for the task.
+    async fn outcome(&self, claimed: &Claimed) -> TaskOutcome {
+        let definition = self.0.catalog.get(&claimed.job_type);
+        let policy = definition.map_or_else(TaskPolicy::default, |definition| {
+            definition.task_policy(&claimed.task_type)
+        });
+        let Timing {
+            max_attempts,
+            backoff,
+            task_timeout,
+            ..
+        } = self.0.timing;
+        let most = policy.max_attempts.unwrap_or(max_attempts).max(1);
+        let tries = claimed.tries;
+        // Attempts count from their claim, so one that kills its process is not repeated for ever.
+        if tries > most {
+            return TaskOutcome::Failed(format!(
+                "none of its {most} attempts came to an end: their processes died, or lost their leases; does the task \
+                 exhaust the memory?"
+            ));
+        }
+        let attempt = match definition {
+            Some(definition) => {
+                let limit = policy
+                    .timeout
+                    .map_or(task_timeout, |timeout| timeout.min(task_timeout));
+                attempt(definition.as_ref(), claimed, limit).await
+            }
+            None => Err(TaskError::Transient(format!(
                 "this version of lastlight has no job type {:?}",
                 claimed.job_type
-            ))
-        })?;
-        let task = Task {
-            task_type: &claimed.task_type,
-            parameters: &claimed.parameters,
-            predecessor_result: claimed.predecessor_result.as_deref(),
-            attempt: u32::from(claimed.attempt.unsigned_abs()),
+            ))),
         };
-        // A handler that panics has failed; its siblings in this process have not.
-        let running = AssertUnwindSafe(definition.run(task)).catch_unwind();
-        let limit = self.0.timing.task_timeout;
-        let result = match tokio::time::timeout(limit, running).await {
-            Ok(Ok(result)) => result?,
-            Ok(Err(panic)) => return Err(TaskError(format!("the handler panicked: {}", said(&*panic)))),
-            Err(_) => {
-                return Err(TaskError(format!(
-                    "the task ran longer than {} s: plan smaller tasks, or raise FUNCTION_TIMEOUT_MINUTES, and \
-                     functionTimeout in host.json with it",
-                    limit.as_secs_f64()
-                )));
+        match attempt {
+            Ok(result) => TaskOutcome::Completed(result),
+            Err(TaskError::Permanent(reason)) => TaskOutcome::Failed(reason),
+            Err(TaskError::Transient(reason)) if tries < most => {
+                let backoff = policy.backoff.unwrap_or(backoff);
+                TaskOutcome::Retry {
+                    reason,
+                    pause: backoff.pause(tries, fastrand::f64()),
+                }
             }
-        };
-        if result.get().len() > LARGEST_RESULT {
-            return Err(TaskError(format!(
-                "the result has {} bytes; at most {LARGEST_RESULT} are kept: store large data elsewhere and return \
-                 its address",
-                result.get().len()
+            Err(TaskError::Transient(reason)) => {
+                TaskOutcome::Failed(format!("{reason} (attempt {tries} of {most})"))
+            }
+        }
+    }
+}
+
+async fn attempt(
+    definition: &dyn DynJobType,
+    claimed: &Claimed,
+    limit: Duration,
+) -> Result<Box<RawValue>, TaskError> {
+    let task = Task {
+        task_type: &claimed.task_type,
+        parameters: &claimed.parameters,
+        predecessor_result: claimed.predecessor_result.as_deref(),
+        attempt: u32::from(claimed.tries),
+    };
+    // A handler that panics has failed; its siblings in this process have not.
+    let running = AssertUnwindSafe(definition.run(task)).catch_unwind();
+    let result = match tokio::time::timeout(limit, running).await {
+        Ok(Ok(result)) => result?,
+        Ok(Err(panic)) => {
+            return Err(TaskError::Transient(format!(
+                "the handler panicked: {}",
+                said(&*panic)
             )));
         }
-        Ok(result)
+        Err(_) => {
+            return Err(TaskError::Transient(format!(
+                "the attempt took longer than {} s: plan smaller tasks, or raise the task type's timeout, or \
+                 FUNCTION_TIMEOUT_MINUTES, and functionTimeout in host.json with it",
+                limit.as_secs_f64()
+            )));
+        }
+    };
+    if result.get().len() > LARGEST_RESULT {
+        return Err(TaskError::Permanent(format!(
+            "the result has {} bytes; at most {LARGEST_RESULT} are kept: store large data elsewhere and return \
+             its address",
+            result.get().len()
+        )));
     }
+    Ok(result)
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> &str {

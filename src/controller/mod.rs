@@ -1,10 +1,13 @@
 //! The workflow: what happens next. Triggers ask it, repositories do what it says, job types compute.
 //!
 //! One file a step of a job's life: [`submit`](Controller::submit), [`plan`](Controller::process_job_message),
-//! [`execute`](Controller::process_task_message), advance, [`reconcile`](Controller::reconcile). It knows neither
-//! HTTP nor which transport a job takes: [`Senders`] is the one place that does.
+//! [`execute`](Controller::process_task_message), advance, [`reconcile`](Controller::reconcile); and what a person may do
+//! in between ([`cancel`](Controller::cancel), [`retry`](Controller::retry), pause). It knows neither HTTP nor which
+//! transport a job takes: [`Senders`] is the one place that does.
 
 mod advance;
+mod audit;
+mod control;
 mod error;
 mod execute;
 mod health;
@@ -19,6 +22,8 @@ mod summary;
 
 use std::{sync::Arc, time::Duration};
 
+pub use audit::{JobAudit, StageBooks};
+pub use control::{Cancellation, Pause, Retry};
 pub use error::ControllerError;
 pub use execute::TaskDelivery;
 pub use health::{Component, Health};
@@ -28,7 +33,7 @@ pub use senders::Senders;
 pub use submit::{QueueInfo, Submission};
 
 use crate::{
-    jobs::Catalog,
+    jobs::{Backoff, Catalog},
     model::JobId,
     repositories::postgres::{Database, JobRecord, StageRecord, TaskClaims, TaskCompletions},
 };
@@ -50,6 +55,12 @@ pub struct Timing {
     pub tasks_in_flight: usize,
     /// An attempt that runs longer has failed: the host would end it.
     pub task_timeout: Duration,
+    /// Attempts before a task has failed for good, where its type does not say; at least 1.
+    pub max_attempts: u16,
+    /// The pause between attempts, where the task's type does not say.
+    pub backoff: Backoff,
+    /// A job that takes longer fails, where its type does not say.
+    pub job_timeout: Duration,
 }
 
 impl Default for Timing {
@@ -61,6 +72,12 @@ impl Default for Timing {
             sends_in_flight: 16,
             tasks_in_flight: 256,
             task_timeout: Duration::from_secs(30 * 60),
+            max_attempts: 4,
+            backoff: Backoff {
+                first: Duration::from_secs(5),
+                largest: Duration::from_secs(300),
+            },
+            job_timeout: Duration::from_secs(7 * 24 * 60 * 60),
         }
     }
 }
@@ -88,7 +105,7 @@ impl Controller {
         let lease_seconds = timing.lease.as_secs_f64();
         Self(Arc::new(Shared {
             claims: TaskClaims::start(database.clone(), lease_seconds),
-            completions: TaskCompletions::start(database.clone()),
+            completions: TaskCompletions::start(database.clone(), lease_seconds),
             heartbeat: Heartbeat::start(database.clone(), timing.lease),
             catalog,
             database,

@@ -1,11 +1,13 @@
 //! Making the messages that go out, and sending what is owed. What is sent is marked; what is not stays owed.
 
+use std::time::Duration;
+
 use serde_json::value::RawValue;
 
 use super::Shared;
 use crate::{
     model::{
-        JobId, ProcessingPath, Stage,
+        JobId, ProcessingPath, Stage, TaskId,
         messages::{Empty, JobQueueMessage, TaskBatchQueueMessage, TaskQueueMessage, message_time},
     },
     repositories::{
@@ -19,6 +21,9 @@ const LARGEST_PARAMETERS_SENT: usize = 8 * 1024;
 
 /// The Python app refuses a message that claims more.
 const LARGEST_RETRY_COUNT: u32 = 10;
+
+/// Queues count delays in whole seconds, and one of them by this process's clock.
+const HIDDEN_LONGER: Duration = Duration::from_secs(1);
 
 /// What every message of a stage's tasks shares.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +53,7 @@ impl<'a> From<&'a OwedTask> for TaskToSend<'a> {
             job_type: &task.job_type,
             task_type: &task.task_type,
             task_index: &task.task_index,
-            parent_task_id: task.parent_task_id.as_ref().map(crate::model::TaskId::as_str),
+            parent_task_id: task.parent_task_id.as_ref().map(TaskId::as_str),
             parameters: &task.parameters,
             attempt: task.attempt,
             resends: task.resends,
@@ -75,7 +80,7 @@ impl TaskMessages<'_> {
             task_index: task.task_index,
             parameters: serde_json::from_str::<&RawValue>(parameters)?,
             parent_task_id: task.parent_task_id,
-            retry_count: (task.attempt + task.resends).min(LARGEST_RETRY_COUNT),
+            retry_count: task.attempt.max(task.resends).min(LARGEST_RETRY_COUNT),
             timestamp: self.timestamp,
         })?;
         Ok(OutgoingMessage {
@@ -210,7 +215,11 @@ impl Shared {
     ) -> Result<bool, DatabaseError> {
         let report = self.send(path, QueueRole::Tasks, messages).await;
         if report.success {
-            self.database.batch_update_status(batches).await?;
+            // Batches that go out together have as many messages each.
+            let each = messages.len() / batches.len().max(1);
+            self.database
+                .batch_update_status(batches, u32::try_from(each).unwrap_or(u32::MAX))
+                .await?;
         } else {
             let reasons = reasons(&report);
             if let Some(first) = batches.first() {
@@ -220,6 +229,38 @@ impl Shared {
             self.database.batch_failed(batches, &reasons).await?;
         }
         Ok(report.success)
+    }
+
+    /// Sends the message of a task that was put off. It stays hidden a little longer than the task does, since one that
+    /// comes early finds nothing to do. If it cannot be sent, or never comes, `reconcile` sends another.
+    pub(super) async fn send_retry(&self, key: &StageKey, task_id: &TaskId, pause: Duration) {
+        let (task, path) = match self.database.owed_task(key, task_id).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(job_id = %key.job_id, %task_id, %error, "a retry's message is left to reconcile");
+                return;
+            }
+        };
+        let shared = TaskMessages {
+            job_id: &key.job_id,
+            stage: key.stage,
+            timestamp: &message_time(),
+        };
+        let Ok(message) = shared.message(TaskToSend::from(&task)) else {
+            return;
+        };
+        let message = OutgoingMessage {
+            delay: Some(pause + HIDDEN_LONGER),
+            ..message
+        };
+        let report = self
+            .send(path, QueueRole::Tasks, std::slice::from_ref(&message))
+            .await;
+        if !report.success {
+            tracing::warn!(job_id = %key.job_id, %task_id, reasons = reasons(&report),
+                "a retry's message is left to reconcile");
+        }
     }
 
     pub(super) async fn send(

@@ -155,6 +155,7 @@ impl Controller {
                 let reason = format!("stage {} cannot be planned: {reason}", key.stage);
                 tracing::warn!(job_id = %key.job_id, reason, "job failed");
                 shared.database.fail_job(&key.job_id, &reason).await?;
+                self.bring_to_rest(&key).await?;
                 Ok(JobDelivery::Failed)
             }
             Err(error) => {

@@ -1,7 +1,7 @@
 //! Reconcile: whatever is still to do is in PostgreSQL, so what got lost on the way is found there and sent again.
 //! Runs every minute; many instances may run it at once, since what one takes the others skip.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -10,9 +10,9 @@ use super::{
     outgoing::{BatchToSend, TaskMessages, TaskToSend},
 };
 use crate::{
-    model::messages::message_time,
+    model::{messages::message_time, timestamp},
     repositories::{
-        postgres::{OwedBatch, OwedTask, StageKey},
+        postgres::{OverdueJob, OwedBatch, OwedTask, StageKey},
         sender::QueueRole,
     },
 };
@@ -21,11 +21,17 @@ use crate::{
 const AT_ONCE: i64 = 500;
 
 /// A sweep ends after this; the next one goes on. Below the timer's minute.
-const LONGEST_SWEEP_SECONDS: u64 = 45;
+const LONGEST_SWEEP: Duration = Duration::from_secs(45);
 
 /// What a sweep found and mended. All zero on a quiet system.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ReconcileReport {
+    /// Jobs that failed because their time was over.
+    pub jobs_timed_out: u64,
+    /// Open tasks of jobs that are over.
+    pub tasks_skipped: u64,
+    /// Stages whose counters did not agree with their tasks.
+    pub counters_mended: u64,
     /// Ended stages that nobody had advanced.
     pub stages_advanced: u64,
     /// Stages whose planner died or never came.
@@ -51,29 +57,76 @@ impl Controller {
         let began = Instant::now();
         let mut report = ReconcileReport::default();
         let database = &self.0.database;
+        for job in database.overdue_jobs(AT_ONCE).await? {
+            report.jobs_timed_out += u64::from(self.time_out(&job).await?);
+        }
+        for key in database.stages_to_close(AT_ONCE).await? {
+            report.tasks_skipped += self.bring_to_rest(&key).await?;
+        }
+        let lost_after = self.0.timing.lost_after.as_secs_f64();
+        for key in database.silent_stages(lost_after, AT_ONCE).await? {
+            if let Some((counters, recount)) = database.mend_counters(&key).await? {
+                tracing::warn!(job_id = %key.job_id, stage = %key.stage, ?counters, ?recount,
+                    "a stage's counters had drifted and were set to a recount");
+                report.counters_mended += 1;
+            }
+        }
         for key in database.stages_to_advance(AT_ONCE).await? {
             report.stages_advanced += u64::from(self.advance(&key).await?);
         }
-        let grace = self.0.timing.send_grace.as_secs_f64();
-        let lost_after = self.0.timing.lost_after.as_secs_f64();
         report.planners_missing = database.owe_dead_planners(lost_after).await?;
         self.send_owed_job_messages(&mut report).await?;
         // Before dead attempts get their messages: those that then run would make a silent stage look alive.
         report.batches_lost = database.owe_lost_batches(lost_after, 20 * AT_ONCE).await?;
         self.resend_dead_attempts(&mut report).await?;
-        while began.elapsed().as_secs() < LONGEST_SWEEP_SECONDS && report.sends_failed == 0 {
-            let owed = database.get_pending_retry_batches(grace, AT_ONCE).await?;
-            if owed.is_empty() {
-                break;
-            }
-            for batch in owed {
-                self.send_owed_batch(&batch, &mut report).await?;
-            }
-        }
+        let left = LONGEST_SWEEP.saturating_sub(began.elapsed());
+        self.send_owed_batches(&mut report, left).await?;
         if report != ReconcileReport::default() {
             tracing::info!(?report, "reconciled");
         }
         Ok(report)
+    }
+
+    /// Sends what is owed and due, job messages and batches, until there is no more, a send fails, or the time is over.
+    pub(super) async fn send_owed(
+        &self,
+        report: &mut ReconcileReport,
+        within: Duration,
+    ) -> Result<(), ControllerError> {
+        self.send_owed_job_messages(report).await?;
+        self.send_owed_batches(report, within).await
+    }
+
+    async fn send_owed_batches(
+        &self,
+        report: &mut ReconcileReport,
+        within: Duration,
+    ) -> Result<(), ControllerError> {
+        let began = Instant::now();
+        let grace = self.0.timing.send_grace.as_secs_f64();
+        while began.elapsed() < within && report.sends_failed == 0 {
+            let owed = self.0.database.get_pending_retry_batches(grace, AT_ONCE).await?;
+            if owed.is_empty() {
+                break;
+            }
+            for batch in owed {
+                self.send_owed_batch(&batch, report).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn time_out(&self, job: &OverdueJob) -> Result<bool, ControllerError> {
+        let reason = format!(
+            "the job was not over by {}, {} s after it was submitted: its time limit",
+            timestamp::write(job.deadline),
+            (job.deadline - job.created_at).whole_seconds()
+        );
+        let failed = self.0.database.fail_job(&job.key.job_id, &reason).await?;
+        if failed {
+            tracing::warn!(job_id = %job.key.job_id, reason, "job failed");
+        }
+        Ok(failed)
     }
 
     async fn send_owed_job_messages(&self, report: &mut ReconcileReport) -> Result<(), ControllerError> {

@@ -78,6 +78,10 @@ impl Controller {
                 stages.len()
             ))
         })?;
+        let time_limit = definition
+            .time_limit(&parameters)
+            .map_err(|error| ControllerError::BadBody(error.to_string()))?
+            .unwrap_or(self.0.timing.job_timeout);
         let sender = self
             .0
             .senders
@@ -94,6 +98,7 @@ impl Controller {
             total_stages,
             parameters: &stored,
             path,
+            deadline_seconds: time_limit.as_secs_f64(),
         };
         let is_new = self
             .0

@@ -63,14 +63,15 @@ impl StageFold {
         }
     }
 
-    pub(super) fn finish(mut self, number: Stage, stage: &EndedStage) -> Value {
+    /// `bears`: the job goes on after what failed.
+    pub(super) fn finish(mut self, number: Stage, stage: &EndedStage, bears: bool) -> Value {
         self.samples.sort_by_key(|(ordinal, _)| *ordinal);
         let samples: Vec<Value> = self.samples.into_iter().map(|(_, sample)| sample).collect();
         let seconds = (stage.updated_at - stage.created_at).as_seconds_f64();
         self.latencies.sort_unstable();
         json!({
             "stage": number,
-            "status": if stage.failed > 0 { "failed" } else { "completed" },
+            "status": if bears { "completed" } else { "failed" },
             "total": stage.total,
             "completed": stage.completed,
             "failed": stage.failed,

@@ -1,11 +1,13 @@
 //! The table of contents of job types, and the form in which the controller sees them.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{Fields, Fold, HelloWorld, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskError};
+use super::{
+    Fields, Fold, HelloWorld, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskError, TaskPolicy,
+};
 use crate::model::{ProcessingPath, Stage};
 
 /// All job types that this binary knows.
@@ -62,10 +64,17 @@ pub trait DynJobType: Debug + Send + Sync {
     /// # Errors
     /// The parameters do not fit the job type: they were stored by another version.
     fn plan(&self, parameters: &Map<String, Value>, context: PlanContext) -> Result<Plan, PlanError>;
+    /// See [`JobType::task_policy`].
+    fn task_policy(&self, task_type: &str) -> TaskPolicy;
+    /// See [`JobType::time_limit`].
+    ///
+    /// # Errors
+    /// The parameters do not fit the job type: they were stored by another version.
+    fn time_limit(&self, parameters: &Map<String, Value>) -> Result<Option<Duration>, PlanError>;
     /// See [`JobType::run`].
     ///
     /// # Errors
-    /// The task fails with the reason.
+    /// The attempt failed with the reason.
     async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError>;
     /// See [`JobType::fold`].
     fn fold(&self, stage: Stage) -> Box<dyn Fold>;
@@ -91,6 +100,14 @@ impl<J: JobType> DynJobType for J {
 
     fn plan(&self, parameters: &Map<String, Value>, context: PlanContext) -> Result<Plan, PlanError> {
         Ok(JobType::plan(self, typed::<J>(parameters)?, context))
+    }
+
+    fn task_policy(&self, task_type: &str) -> TaskPolicy {
+        JobType::task_policy(self, task_type)
+    }
+
+    fn time_limit(&self, parameters: &Map<String, Value>) -> Result<Option<Duration>, PlanError> {
+        Ok(JobType::time_limit(self, &typed::<J>(parameters)?))
     }
 
     async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError> {

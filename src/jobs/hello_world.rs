@@ -99,7 +99,11 @@ impl JobType for HelloWorld {
 
     fn stages(&self, parameters: &Parameters) -> Vec<StageSpec> {
         [GREETING, REPLY]
-            .map(|task_type| StageSpec::new(task_type).with_tasks_per_message(parameters.tasks_per_message))
+            .map(|task_type| {
+                StageSpec::new(task_type)
+                    .with_tasks_per_message(parameters.tasks_per_message)
+                    .with_expected_tasks(parameters.n)
+            })
             .into()
     }
 
@@ -132,7 +136,7 @@ impl JobType for HelloWorld {
                     task_number,
                 })?)
             }
-            unknown => Err(TaskError(format!(
+            unknown => Err(TaskError::Permanent(format!(
                 "{} has no task type {unknown:?}; it has {GREETING:?} and {REPLY:?}",
                 self.name
             ))),

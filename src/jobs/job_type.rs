@@ -1,31 +1,61 @@
 //! The trait that a job type implements, and the words it uses.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
-use super::{Fields, Fold};
+use super::{FailurePolicy, Fields, Fold, TaskPolicy};
 use crate::model::{ProcessingPath, Stage, TaskIndex, TasksPerMessage};
 
 /// One stage of a job type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StageSpec {
     /// The type of all its tasks, 1-50 characters.
     pub task_type: &'static str,
     /// How many of its tasks one message names: 1, unless the tasks are so short, or so many, that their messages
     /// would cost more than they do (Service Bus Standard grants 1,000 credits a second, one a message).
     pub tasks_per_message: TasksPerMessage,
+    /// What its failed tasks mean for the job.
+    pub failures: FailurePolicy,
+    /// How many tasks it will have, where that is known before it is planned; preflight counts with it.
+    pub expected_tasks: Option<u64>,
+    /// How long one of its tasks usually takes, where that is known; preflight counts with it.
+    pub usual_duration: Option<Duration>,
 }
 
 impl StageSpec {
-    /// A stage of one message a task.
+    /// A stage of one message a task, of which no task may fail.
     pub fn new(task_type: &'static str) -> Self {
         Self {
             task_type,
             tasks_per_message: TasksPerMessage::ONE,
+            failures: FailurePolicy::FailJob,
+            expected_tasks: None,
+            usual_duration: None,
+        }
+    }
+
+    /// The stage with another policy for its failed tasks.
+    pub fn with_failure_policy(self, failures: FailurePolicy) -> Self {
+        Self { failures, ..self }
+    }
+
+    /// The stage with its number of tasks.
+    pub fn with_expected_tasks(self, tasks: u64) -> Self {
+        Self {
+            expected_tasks: Some(tasks),
+            ..self
+        }
+    }
+
+    /// The stage with the time that one of its tasks usually takes.
+    pub fn with_usual_duration(self, duration: Duration) -> Self {
+        Self {
+            usual_duration: Some(duration),
+            ..self
         }
     }
 
@@ -70,10 +100,29 @@ pub struct PlanContext {
 #[error("{0}")]
 pub struct PlanError(pub String);
 
-/// A task that failed: the reason ends up in the task's `error_details`.
+/// An attempt that failed: the reason ends up in the task's `error_details`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct TaskError(pub String);
+pub enum TaskError {
+    /// It may succeed later: a service was away, a file was not there yet. Tried again after a pause, as often as the
+    /// task type's [`TaskPolicy`] allows.
+    #[error("{0}")]
+    Transient(String),
+    /// It will never succeed: the input is wrong. The task has failed.
+    #[error("{0}")]
+    Permanent(String),
+}
+
+impl TaskError {
+    /// A failure that may pass.
+    pub fn transient(reason: impl Into<String>) -> Self {
+        Self::Transient(reason.into())
+    }
+
+    /// A failure for good.
+    pub fn permanent(reason: impl Into<String>) -> Self {
+        Self::Permanent(reason.into())
+    }
+}
 
 /// One attempt at one task, as its handler sees it.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +144,7 @@ impl Task<'_> {
     /// The parameters do not fit the type: says where.
     pub fn parameters<T: DeserializeOwned>(&self) -> Result<T, TaskError> {
         serde_json::from_str(self.parameters.get()).map_err(|error| {
-            TaskError(format!(
+            TaskError::Permanent(format!(
                 "the parameters of a {} task do not fit: {error}",
                 self.task_type
             ))
@@ -108,13 +157,13 @@ impl Task<'_> {
     /// There is none, or it does not fit the type.
     pub fn predecessor<T: DeserializeOwned>(&self) -> Result<T, TaskError> {
         let result = self.predecessor_result.ok_or_else(|| {
-            TaskError(format!(
+            TaskError::Permanent(format!(
                 "a {} task needs its predecessor's result",
                 self.task_type
             ))
         })?;
         serde_json::from_str(result.get()).map_err(|error| {
-            TaskError(format!(
+            TaskError::Permanent(format!(
                 "the predecessor's result does not fit a {} task: {error}",
                 self.task_type
             ))
@@ -145,10 +194,21 @@ pub trait JobType: Debug + Send + Sync + 'static {
     /// The tasks of a stage. Yielding none is fine: the stage ends at once.
     fn plan(&self, parameters: Self::Parameters, context: PlanContext) -> Plan;
 
-    /// Runs one task. May run more than once for the same task, so it must be idempotent.
+    /// How tasks of a type are tried; what it leaves open is the app's setting.
+    fn task_policy(&self, _task_type: &str) -> TaskPolicy {
+        TaskPolicy::default()
+    }
+
+    /// A job that takes longer fails; `None`: the app's setting, a week.
+    fn time_limit(&self, _parameters: &Self::Parameters) -> Option<Duration> {
+        None
+    }
+
+    /// Runs one task. May run more than once for the same task, so it must be idempotent. May be dropped at any
+    /// `await`, when the attempt takes too long, has lost its lease, or its job was cancelled.
     ///
     /// # Errors
-    /// The task fails with the reason.
+    /// The attempt failed with the reason, for good or not. A panic is a transient failure.
     async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError>;
 
     /// What becomes of a stage's results.
@@ -165,7 +225,7 @@ pub fn to_json(value: &impl Serialize) -> Result<Box<RawValue>, serde_json::Erro
 
 impl From<serde_json::Error> for TaskError {
     fn from(error: serde_json::Error) -> Self {
-        Self(format!("the result cannot be written as JSON: {error}"))
+        Self::Permanent(format!("the result cannot be written as JSON: {error}"))
     }
 }
 

@@ -8,6 +8,7 @@ mod fields;
 mod fold;
 mod hello_world;
 mod job_type;
+mod policy;
 
 pub use catalog::{Catalog, DynJobType};
 pub use fields::{FieldProblem, Fields};
@@ -16,3 +17,4 @@ pub use hello_world::HelloWorld;
 pub use job_type::{
     JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskDefinition, TaskError, to_json,
 };
+pub use policy::{Backoff, FailurePolicy, TaskPolicy};

@@ -112,9 +112,38 @@ impl JobStatus {
         }
     }
 
-    /// Nothing more will happen to the job.
+    /// Nothing more will happen to the job by itself.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+
+    /// A person may have what failed run again. The workflow never does, so this is not in the table above.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`]: the job is not over, or there is nothing to repeat.
+    pub fn reopen(self) -> Result<Self, IllegalTransition> {
+        match self {
+            Self::Failed | Self::Cancelled => Ok(Self::Queued),
+            _ => Err(self.illegal(Self::Queued)),
+        }
+    }
+
+    /// The states in which a job's tasks run and their outcomes count, as the database names them.
+    pub fn open() -> Vec<&'static str> {
+        Self::ALL
+            .iter()
+            .filter(|status| !status.is_terminal())
+            .map(|status| status.as_str())
+            .collect()
+    }
+
+    /// The states from which [`JobStatus::reopen`] is legal, as the database names them.
+    pub fn reopenable() -> Vec<&'static str> {
+        Self::ALL
+            .iter()
+            .filter(|status| status.reopen().is_ok())
+            .map(|status| status.as_str())
+            .collect()
     }
 }
 
@@ -138,6 +167,12 @@ impl TaskStatus {
     /// The task has its outcome.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Skipped)
+    }
+
+    /// The states that a person's retry of a job gives up: what did not succeed. The workflow never does, so this is
+    /// not in the table above.
+    pub fn reopenable() -> Vec<&'static str> {
+        [Self::Failed, Self::Skipped].map(Self::as_str).into()
     }
 }
 
@@ -203,6 +238,15 @@ mod tests {
                 "{from}"
             );
         }
+    }
+
+    #[test]
+    fn a_person_may_repeat_what_did_not_succeed_and_nothing_else() {
+        assert_eq!(JobStatus::reopenable(), ["failed", "cancelled"]);
+        assert_eq!(TaskStatus::reopenable(), ["failed", "skipped"]);
+        assert_eq!(JobStatus::open(), ["queued", "processing"]);
+        let error = JobStatus::Completed.reopen().unwrap_err();
+        assert_eq!(error.to_string(), "job cannot go from completed to queued");
     }
 
     #[test]

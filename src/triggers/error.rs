@@ -46,6 +46,9 @@ impl From<ControllerError> for ApiError {
             E::UnknownTask { .. } => (StatusCode::NOT_FOUND, "unknown task"),
             E::UnknownBatch { .. } => (StatusCode::NOT_FOUND, "unknown batch"),
             E::ServiceBusDisabled => (StatusCode::CONFLICT, "service bus is switched off"),
+            E::Illegal(_) | E::ChangedMeanwhile { .. } | E::NotPaused { .. } => {
+                (StatusCode::CONFLICT, "not allowed in this state")
+            }
             E::StageNotReached { .. } => (StatusCode::CONFLICT, "stage not reached"),
             E::NotSetAside { .. } => (StatusCode::SERVICE_UNAVAILABLE, "queue unavailable"),
             E::Database(DatabaseError::Unavailable { .. } | DatabaseError::Schema { .. }) => {

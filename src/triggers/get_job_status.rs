@@ -7,17 +7,14 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{ApiError, App, answer};
+use super::{ApiError, App, answer, job_id};
 use crate::{
-    model::{JobId, timestamp},
+    model::timestamp,
     repositories::postgres::{JobRecord, StageRecord},
 };
 
-pub(super) async fn handle(State(app): State<App>, Path(job_id): Path<String>) -> Result<Response, ApiError> {
-    let job_id: JobId = job_id
-        .parse()
-        .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "bad job id", format!("{error}")))?;
-    let (job, stages) = app.controller.status(&job_id).await?;
+pub(super) async fn handle(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let (job, stages) = app.controller.status(&job_id(&id)?).await?;
     Ok(answer(StatusCode::OK, body(&job, &stages)))
 }
 
@@ -34,6 +31,9 @@ fn body(job: &JobRecord, stages: &[StageRecord]) -> Value {
         "progress": stages.iter().map(progress).collect::<Vec<_>>(),
         "createdAt": timestamp::write(job.created_at),
         "updatedAt": timestamp::write(job.updated_at),
+        "deadline": job.deadline.map(timestamp::write),
+        "pauseRequested": job.is_pause_requested,
+        "pausedAt": job.paused_at.map(timestamp::write),
     });
     if let Value::Object(fields) = &mut body {
         if let Some(result) = &job.result_data {

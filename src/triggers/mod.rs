@@ -1,16 +1,21 @@
 //! One file a function folder, of the same name: decode what the host sent, call the controller, answer.
 //! The router is the table of contents. Triggers know no SQL and no queue.
 
+mod cancel_job;
 mod deliver;
 mod error;
+mod get_job_audit;
 mod get_job_status;
 mod health;
 mod not_forwarded;
+mod pause_job;
 mod process_queue_job;
 mod process_queue_task;
 mod process_sb_job;
 mod process_sb_task;
 mod reconcile;
+mod resume_job;
+mod retry_job;
 mod submit_job;
 
 use std::sync::Arc;
@@ -27,7 +32,10 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::task_local;
 
-use crate::{controller::Controller, model::timestamp};
+use crate::{
+    controller::Controller,
+    model::{JobId, timestamp},
+};
 pub use error::ApiError;
 
 /// A submission's body may have this many bytes.
@@ -50,6 +58,11 @@ pub fn router(app: App) -> Router {
     let api = Router::new()
         .route("/api/jobs/submit/{job_type}", post(submit_job::handle))
         .route("/api/jobs/status/{job_id}", get(get_job_status::handle))
+        .route("/api/jobs/audit/{job_id}", get(get_job_audit::handle))
+        .route("/api/jobs/cancel/{job_id}", post(cancel_job::handle))
+        .route("/api/jobs/retry/{job_id}", post(retry_job::handle))
+        .route("/api/jobs/pause/{job_id}", post(pause_job::handle))
+        .route("/api/jobs/resume/{job_id}", post(resume_job::handle))
         .route("/api/health", get(health::handle))
         .route("/", get(alive))
         .method_not_allowed_fallback(method_not_allowed)
@@ -94,7 +107,7 @@ async fn not_found(request: Request) -> ApiError {
         "not found",
         format!(
             "there is no {}; there are POST /api/jobs/submit/{{job_type}}, GET /api/jobs/status/{{job_id}} and \
-             GET /api/health",
+             audit/{{job_id}}, POST /api/jobs/cancel/{{job_id}}, retry, pause and resume, and GET /api/health",
             request.uri().path()
         ),
     )
@@ -126,6 +139,12 @@ fn stamped(mut body: Value) -> Value {
         );
     }
     body
+}
+
+/// The job that a path names.
+fn job_id(text: &str) -> Result<JobId, ApiError> {
+    text.parse()
+        .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "bad job id", format!("{error}")))
 }
 
 /// An answer of the HTTP functions.

@@ -17,7 +17,16 @@ use crate::{
     invocation::{self, HttpRequestData},
 };
 
-const HTTP_FUNCTIONS: [&str; 3] = ["submit_job", "get_job_status", "health"];
+const HTTP_FUNCTIONS: [&str; 8] = [
+    "submit_job",
+    "get_job_status",
+    "get_job_audit",
+    "cancel_job",
+    "retry_job",
+    "pause_job",
+    "resume_job",
+    "health",
+];
 
 pub(super) async fn handle(
     State(api): State<Router>,

@@ -111,7 +111,7 @@ async fn a_task_that_fails_has_its_own_outcome_and_its_siblings_have_theirs() {
     for body in planned(&app).await {
         deliver(&app, &body).await;
     }
-    let status = app.status(&job_id).await;
+    let status = app.run_until_over(&job_id).await;
     assert_eq!(status["status"], "failed");
     assert_eq!(status["progress"][0]["completed"], 38);
     assert_eq!(status["progress"][0]["failed"], 2);

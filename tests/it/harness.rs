@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     str::FromStr,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -14,7 +14,7 @@ use axum::{
 };
 use lastlight::{
     controller::{Controller, Senders, Timing},
-    jobs::{Catalog, JobType},
+    jobs::{Backoff, Catalog, JobType},
     model::ProcessingPath,
     repositories::{
         postgres::{Database, DatabaseSettings},
@@ -65,13 +65,16 @@ pub struct Mailbox {
 
 #[derive(Debug, Default)]
 struct State {
-    jobs: VecDeque<OutgoingMessage>,
-    tasks: VecDeque<OutgoingMessage>,
-    poison: VecDeque<OutgoingMessage>,
+    jobs: VecDeque<Waiting>,
+    tasks: VecDeque<Waiting>,
+    poison: VecDeque<Waiting>,
     down: bool,
     /// Sends that succeed before it goes down by itself.
     sends_left: Option<usize>,
 }
+
+/// A message, and when it shows.
+type Waiting = (Instant, OutgoingMessage);
 
 impl Mailbox {
     pub fn new(path: ProcessingPath) -> Arc<Self> {
@@ -91,8 +94,27 @@ impl Mailbox {
         self.state.lock().unwrap().sends_left = Some(sends);
     }
 
+    /// All messages that show by now.
     pub fn take(&self, role: QueueRole) -> Vec<OutgoingMessage> {
-        queue(&mut self.state.lock().unwrap(), role).drain(..).collect()
+        let mut state = self.state.lock().unwrap();
+        let waiting = queue(&mut state, role);
+        let now = Instant::now();
+        let (due, later): (VecDeque<_>, VecDeque<_>) =
+            waiting.drain(..).partition(|(shows, _)| *shows <= now);
+        *waiting = later;
+        due.into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// All messages that were delayed, before they show.
+    pub fn take_delayed(&self, role: QueueRole) -> Vec<OutgoingMessage> {
+        let mut state = self.state.lock().unwrap();
+        let waiting = queue(&mut state, role);
+        let (delayed, others) = waiting
+            .drain(..)
+            .partition(|(_, message)| message.delay.is_some());
+        *waiting = others;
+        let delayed: VecDeque<Waiting> = delayed;
+        delayed.into_iter().map(|(_, message)| message).collect()
     }
 
     pub fn count(&self, role: QueueRole) -> usize {
@@ -100,7 +122,7 @@ impl Mailbox {
     }
 }
 
-fn queue(state: &mut State, role: QueueRole) -> &mut VecDeque<OutgoingMessage> {
+fn queue(state: &mut State, role: QueueRole) -> &mut VecDeque<Waiting> {
     match role {
         QueueRole::Jobs => &mut state.jobs,
         QueueRole::Tasks => &mut state.tasks,
@@ -142,7 +164,9 @@ impl MessageSender for Mailbox {
                 ..BatchSendReport::default()
             };
         }
-        queue(&mut state, role).extend(messages.iter().cloned());
+        let now = Instant::now();
+        let shows = |message: &OutgoingMessage| now + message.delay.unwrap_or_default();
+        queue(&mut state, role).extend(messages.iter().map(|message| (shows(message), message.clone())));
         BatchSendReport {
             success: true,
             messages_sent: messages.len(),
@@ -182,6 +206,10 @@ pub fn quick() -> Timing {
         lease: Duration::from_secs(1),
         send_grace: Duration::from_millis(200),
         lost_after: Duration::from_millis(400),
+        backoff: Backoff {
+            first: Duration::from_millis(100),
+            largest: Duration::from_millis(200),
+        },
         ..Timing::default()
     }
 }
@@ -302,6 +330,49 @@ impl TestApp {
         }
     }
 
+    /// Delivers messages as they show, until the job is over.
+    pub async fn run_until_over(&self, job_id: &str) -> Value {
+        for _ in 0..200 {
+            self.run_dry().await;
+            let status = self.status(job_id).await;
+            if ["completed", "failed", "cancelled"].contains(&status["status"].as_str().unwrap()) {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the job is stuck: {}", self.status(job_id).await);
+    }
+
+    /// Delivers everything, and says where the job stands.
+    pub async fn run_dry_and_status(&self, job_id: &str) -> String {
+        self.run_dry().await;
+        self.status(job_id).await["status"].as_str().unwrap().to_owned()
+    }
+
+    /// Asks for a change of a job: cancel, retry, pause, resume.
+    pub async fn control(&self, verb: &str, job_id: &str) -> Answer {
+        self.request("POST", &format!("/api/jobs/{verb}/{job_id}"), Body::empty())
+            .await
+    }
+
+    /// A job's books.
+    pub async fn audit(&self, job_id: &str) -> Value {
+        let answer = self
+            .request("GET", &format!("/api/jobs/audit/{job_id}"), Body::empty())
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        answer.body
+    }
+
+    /// Runs the job's current stage's planner; the messages of its tasks.
+    pub async fn planned(&self) -> Vec<OutgoingMessage> {
+        for message in self.queue.take(QueueRole::Jobs) {
+            let answer = self.deliver("process_queue_job", &message.body).await;
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        }
+        self.queue.take(QueueRole::Tasks)
+    }
+
     /// A connection of the test's own, in the app's schema.
     pub async fn connection(&self) -> PgConnection {
         let mut connection = PgConnection::connect(&self.url).await.unwrap();
@@ -316,10 +387,11 @@ impl TestApp {
             "SELECT count(*) FROM stages s
              CROSS JOIN LATERAL (
                  SELECT count(*) AS total, count(*) FILTER (WHERE status = 'completed') AS completed,
-                        count(*) FILTER (WHERE status = 'failed') AS failed
+                        count(*) FILTER (WHERE status = 'failed') AS failed,
+                        count(*) FILTER (WHERE status = 'skipped') AS skipped
                  FROM tasks t WHERE t.parent_job_id = s.job_id AND t.stage = s.stage) recount
-             WHERE s.job_id = $1 AND (s.total, s.completed, s.failed)
-                   IS DISTINCT FROM (recount.total, recount.completed, recount.failed)",
+             WHERE s.job_id = $1 AND (s.total, s.completed, s.failed, s.skipped)
+                   IS DISTINCT FROM (recount.total, recount.completed, recount.failed, recount.skipped)",
         )
         .bind(job_id)
         .fetch_one(&mut connection)

@@ -161,13 +161,18 @@ fn every_function_folder_can_be_read_and_its_settings_are_in_the_example() {
     assert_eq!(
         names,
         [
+            "cancel_job",
+            "get_job_audit",
             "get_job_status",
             "health",
+            "pause_job",
             "process_queue_job",
             "process_queue_task",
             "process_sb_job",
             "process_sb_task",
             "reconcile",
+            "resume_job",
+            "retry_job",
             "submit_job",
         ]
     );

@@ -2,9 +2,11 @@
 //! it, and Azurite. A missing service fails a test.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod audit;
 mod bad_messages;
 mod broker_engines;
 mod coarse_messages;
+mod control;
 mod fixtures;
 mod harness;
 mod host_payloads;
@@ -13,6 +15,7 @@ mod local_host;
 mod probe;
 mod recovery;
 mod redelivery;
+mod retries;
 mod sender_service_bus;
 mod sender_storage_queue;
 mod service_bus_endpoint;

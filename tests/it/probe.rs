@@ -9,8 +9,8 @@ use std::{
 use futures_util::{StreamExt, stream};
 use lastlight::{
     jobs::{
-        CountFold, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskDefinition,
-        TaskError, to_json,
+        Backoff, CountFold, FailurePolicy, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec,
+        Task, TaskDefinition, TaskError, TaskPolicy, to_json,
     },
     model::{Stage, TaskIndex, TasksPerMessage},
 };
@@ -42,6 +42,14 @@ pub struct Parameters {
     fails: Vec<u64>,
     panics: Vec<u64>,
     sleeps_ms: u64,
+    /// Tasks (by number) whose first attempts fail in a way that passes, so many of them.
+    stumbles: Vec<u64>,
+    stumbling_attempts: u32,
+    /// What the stages bear; nothing means: no failure.
+    tolerates: Option<u64>,
+    tolerates_share: Option<f64>,
+    /// A job may take this long.
+    time_limit_ms: Option<u64>,
     /// Bytes of each result.
     result_bytes: usize,
 }
@@ -57,6 +65,11 @@ impl Default for Parameters {
             fails: Vec::new(),
             panics: Vec::new(),
             sleeps_ms: 0,
+            stumbles: Vec::new(),
+            stumbling_attempts: 0,
+            tolerates: None,
+            tolerates_share: None,
+            time_limit_ms: None,
             result_bytes: 0,
         }
     }
@@ -76,8 +89,34 @@ impl JobType for Probe {
         parameters
             .stages
             .iter()
-            .map(|_| StageSpec::new("probe").with_tasks_per_message(parameters.tasks_per_message))
+            .map(|tasks| {
+                let failures = match (parameters.tolerates, parameters.tolerates_share) {
+                    (Some(count), _) => FailurePolicy::TolerateCount(count),
+                    (None, Some(share)) => FailurePolicy::TolerateShare(share),
+                    (None, None) => FailurePolicy::FailJob,
+                };
+                StageSpec::new("probe")
+                    .with_tasks_per_message(parameters.tasks_per_message)
+                    .with_failure_policy(failures)
+                    .with_expected_tasks(*tasks)
+            })
             .collect()
+    }
+
+    fn task_policy(&self, task_type: &str) -> TaskPolicy {
+        assert_eq!(task_type, "probe");
+        TaskPolicy {
+            max_attempts: Some(3),
+            backoff: Some(Backoff {
+                first: Duration::from_millis(200),
+                largest: Duration::from_millis(400),
+            }),
+            timeout: Some(Duration::from_secs(3)),
+        }
+    }
+
+    fn time_limit(&self, parameters: &Parameters) -> Option<Duration> {
+        parameters.time_limit_ms.map(Duration::from_millis)
     }
 
     fn plan(&self, parameters: Parameters, context: PlanContext) -> Plan {
@@ -86,6 +125,8 @@ impl JobType for Probe {
             fails,
             panics,
             sleeps_ms,
+            stumbles,
+            stumbling_attempts,
             result_bytes,
             plan_fails_after,
             plan_sleeps_ms,
@@ -116,6 +157,7 @@ impl JobType for Probe {
                         "fails": fails.contains(&number),
                         "panics": panics.contains(&number),
                         "sleeps_ms": sleeps_ms,
+                        "stumbles": if stumbles.contains(&number) { stumbling_attempts } else { 0 },
                         "result_bytes": result_bytes,
                     }))?,
                     predecessor: None,
@@ -131,6 +173,7 @@ impl JobType for Probe {
             fails: bool,
             panics: bool,
             sleeps_ms: u64,
+            stumbles: u32,
             result_bytes: usize,
         }
         let todo: Todo = task.parameters()?;
@@ -138,7 +181,16 @@ impl JobType for Probe {
         tokio::time::sleep(Duration::from_millis(todo.sleeps_ms)).await;
         assert!(!todo.panics, "task {} was told to panic", todo.key);
         if todo.fails {
-            return Err(TaskError(format!("task {} was told to fail\0", todo.key)));
+            return Err(TaskError::permanent(format!(
+                "task {} was told to fail\0",
+                todo.key
+            )));
+        }
+        if task.attempt <= todo.stumbles {
+            return Err(TaskError::transient(format!(
+                "task {} stumbled in attempt {}",
+                todo.key, task.attempt
+            )));
         }
         Ok(to_json(&json!({
             "ran": todo.key,

@@ -113,8 +113,7 @@ async fn a_failed_task_fails_its_job_with_the_reason_once_its_siblings_are_done(
     let job_id = app
         .submitted("probe", json!({ "stages": [5, 5], "fails": [1], "panics": [3] }))
         .await;
-    app.run_dry().await;
-    let status = app.status(&job_id).await;
+    let status = app.run_until_over(&job_id).await;
     assert_eq!(status["status"], "failed");
     let details = status["errorDetails"].as_str().unwrap();
     assert!(details.starts_with("stage 1: 2 of 5 tasks failed"), "{details}");
@@ -208,12 +207,13 @@ async fn the_status_of_a_running_job_shows_its_progress() {
     let first = app.queue.take(QueueRole::Tasks).remove(0);
     app.deliver("process_queue_task", &first.body).await;
     let mut status = app.status(&job_id).await;
-    for field in ["request_id", "timestamp", "createdAt", "updatedAt"] {
+    for field in ["request_id", "timestamp", "createdAt", "updatedAt", "deadline"] {
         status[field] = Value::from("…");
     }
     insta::assert_json_snapshot!(status, @r#"
     {
       "createdAt": "…",
+      "deadline": "…",
       "jobId": "a1147b47681769de3ec2a7fd38befdae6a841470e0c989cf3aa7b849c5296441",
       "jobType": "hello_world",
       "parameters": {
@@ -221,6 +221,8 @@ async fn the_status_of_a_running_job_shows_its_progress() {
         "name": "World",
         "use_service_bus": false
       },
+      "pauseRequested": false,
+      "pausedAt": null,
       "processingPath": "queue_storage",
       "progress": [
         {
@@ -255,8 +257,7 @@ async fn a_task_that_runs_too_long_fails_with_what_to_do() {
     let job_id = app
         .submitted("probe", json!({ "stages": [1], "sleeps_ms": 5000 }))
         .await;
-    app.run_dry().await;
-    let status = app.status(&job_id).await;
+    let status = app.run_until_over(&job_id).await;
     assert_eq!(status["status"], "failed");
     assert!(
         status["errorDetails"]

@@ -89,16 +89,21 @@ pub struct OwedTask {
 }
 
 impl Database {
-    /// Marks batches as sent: their tasks count as queued.
+    /// Marks batches as sent, with `messages_each` messages: their tasks count as queued.
     ///
     /// # Errors
     /// The statement failed; they stay owed and are sent again.
-    pub async fn batch_update_status(&self, sent: &[BatchKey]) -> Result<(), DatabaseError> {
+    pub async fn batch_update_status(
+        &self,
+        sent: &[BatchKey],
+        messages_each: u32,
+    ) -> Result<(), DatabaseError> {
         let (jobs, stages, numbers) = columns(sent);
         sqlx::query(include_str!("sql/batch_update_status.sql"))
             .bind(jobs)
             .bind(stages)
             .bind(numbers)
+            .bind(messages_each.cast_signed())
             .execute(self.pool().await?)
             .await?;
         Ok(())
@@ -181,6 +186,26 @@ impl Database {
             }
         }
         Ok(found)
+    }
+
+    /// One task, with all that its message says and its job's pipeline; `None` if there is none.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn owed_task(
+        &self,
+        stage: &StageKey,
+        task_id: &TaskId,
+    ) -> Result<Option<(OwedTask, ProcessingPath)>, DatabaseError> {
+        let row = sqlx::query(include_str!("sql/owed_task.sql"))
+            .bind(stage.job_id.as_str())
+            .bind(i16::from(stage.stage.get()))
+            .bind(task_id.as_str())
+            .fetch_optional(self.pool().await?)
+            .await?;
+        let task =
+            row.map(|row| Ok::<_, sqlx::Error>((owed_task(&row)?, jobs::path_of(&row, "processing_path")?)));
+        Ok(task.transpose()?)
     }
 
     /// The tasks of a batch that still need a message, in the order of the plan.

@@ -5,6 +5,7 @@ use sqlx::{Row, postgres::PgRow};
 
 use super::{
     Database, DatabaseError,
+    audit::Absorbed,
     group_commit::{GroupCommit, GroupStatement},
     jobs::{corrupt, json_of, optional_json_of},
 };
@@ -26,7 +27,7 @@ pub struct ClaimRequest {
 pub enum Claim {
     /// It is the caller's to run.
     Claimed(Claimed),
-    /// Another attempt holds the lease.
+    /// Another attempt holds the lease, or the task is not due yet: whoever put it off sends a message for it.
     Running,
     /// It has its outcome.
     Done {
@@ -41,11 +42,20 @@ pub enum Claim {
     UnknownJob,
 }
 
+impl Claim {
+    /// The message came for something that was done, is being done, or is not to be done any more.
+    fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Running | Self::Done { .. } | Self::JobOver(_))
+    }
+}
+
 /// A task that is the caller's to run.
 #[derive(Debug)]
 pub struct Claimed {
     /// The attempt's number, from 1; a completion must name it.
     pub attempt: i16,
+    /// The same, counted from the last time that a person had the task repeated.
+    pub tries: u16,
     /// The type of its job.
     pub job_type: String,
     /// Its own type.
@@ -81,7 +91,7 @@ impl TaskClaims {
             lease_seconds,
             from: TaskStatus::sources(TaskStatus::Processing),
             // A job between stages is queued; its last tasks may still be on their way here.
-            runs_in: vec![JobStatus::Queued.as_str(), JobStatus::Processing.as_str()],
+            runs_in: JobStatus::open(),
         }))
     }
 
@@ -139,10 +149,17 @@ impl GroupStatement for ClaimStatement {
             }
         }
         // The same task twice in one group is the first one's: the others find it running.
-        Ok(claims
+        let claims: Vec<Claim> = claims
             .into_iter()
             .map(|claim| claim.unwrap_or(Claim::Running))
-            .collect())
+            .collect();
+        let absorbed = requests
+            .iter()
+            .zip(&claims)
+            .filter(|(_, claim)| claim.is_duplicate());
+        let stages = absorbed.map(|(request, _)| (request.job_id, request.stage));
+        self.database.note_absorbed(stages, Absorbed::Duplicate).await;
+        Ok(claims)
     }
 }
 
@@ -202,6 +219,7 @@ fn slot<'a>(
 fn claimed(row: &PgRow) -> Result<Claimed, sqlx::Error> {
     Ok(Claimed {
         attempt: row.try_get("attempt")?,
+        tries: u16::try_from(row.try_get::<i32, _>("tries")?).unwrap_or(u16::MAX),
         job_type: row.try_get("job_type")?,
         task_type: row.try_get("task_type")?,
         parameters: json_of(row, "parameters")?,
@@ -236,7 +254,8 @@ fn unclaimed(row: &PgRow) -> Result<Claim, sqlx::Error> {
 }
 
 impl Database {
-    /// Extends the leases of attempts that run.
+    /// Extends the leases of attempts that run; says of each whether it still holds its task. One that does not may as
+    /// well stop: its task went to another attempt, or its job is over.
     ///
     /// # Errors
     /// The statement failed.
@@ -244,19 +263,27 @@ impl Database {
         &self,
         running: &[RunningTask],
         lease_seconds: f64,
-    ) -> Result<(), DatabaseError> {
+    ) -> Result<Vec<bool>, DatabaseError> {
         let jobs: Vec<&str> = running.iter().map(|task| task.job_id.as_str()).collect();
         let stages: Vec<i16> = running.iter().map(|task| i16::from(task.stage.get())).collect();
         let tasks: Vec<&str> = running.iter().map(|task| task.task_id.as_str()).collect();
         let attempts: Vec<i16> = running.iter().map(|task| task.attempt).collect();
-        sqlx::query(include_str!("sql/extend_leases.sql"))
+        let places: Vec<i64> = sqlx::query_scalar(include_str!("sql/extend_leases.sql"))
             .bind(jobs)
             .bind(stages)
             .bind(tasks)
             .bind(attempts)
             .bind(lease_seconds)
-            .execute(self.pool().await?)
+            .bind(JobStatus::open())
+            .fetch_all(self.pool().await?)
             .await?;
-        Ok(())
+        let mut held = vec![false; running.len()];
+        for place in places {
+            let slot = usize::try_from(place - 1)
+                .ok()
+                .and_then(|place| held.get_mut(place));
+            *slot.ok_or_else(|| corrupt("place", place))? = true;
+        }
+        Ok(held)
     }
 }

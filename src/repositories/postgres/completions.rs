@@ -1,16 +1,17 @@
 //! Completions: a task's outcome is recorded exactly once, and the stage's counters with it.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{borrow::Cow, collections::HashSet, time::Duration};
 
 use serde_json::value::RawValue;
 use sqlx::Row;
 
 use super::{
     Database, DatabaseError, RunningTask,
+    audit::Absorbed,
     group_commit::{GroupCommit, GroupStatement},
     jobs::{corrupt, without_nul},
 };
-use crate::model::TaskStatus;
+use crate::model::{JobStatus, TaskStatus};
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -19,6 +20,13 @@ pub enum TaskOutcome {
     Completed(Box<RawValue>),
     /// For good, with the reason.
     Failed(String),
+    /// With a failure that may pass: the task is due again after a pause.
+    Retry {
+        /// Why the attempt failed.
+        reason: String,
+        /// Until the task may be claimed again.
+        pause: Duration,
+    },
 }
 
 /// An attempt and how it ended.
@@ -33,7 +41,7 @@ pub struct Completion {
 /// What recording a completion came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompletionRecord {
-    /// It counted. If not, the attempt had lost its lease to a later one, or the task had its outcome.
+    /// It counted. If not, the attempt had lost its lease to a later one, the task had its outcome, or its job was over.
     pub written: bool,
     /// The stage's last outcome was in this group, and the caller is the one to go on.
     pub stage_ended: bool,
@@ -44,11 +52,18 @@ pub struct CompletionRecord {
 pub struct TaskCompletions(GroupCommit<CompletionStatement>);
 
 impl TaskCompletions {
-    /// Starts the group.
-    pub fn start(database: Database) -> Self {
+    /// Starts the group. `lost_seconds`: how long after it is due a retry's message counts as lost.
+    pub fn start(database: Database, lost_seconds: f64) -> Self {
         let mut from = TaskStatus::sources(TaskStatus::Completed);
-        from.retain(|status| TaskStatus::sources(TaskStatus::Failed).contains(status));
-        Self(GroupCommit::start(CompletionStatement { database, from }))
+        for end in [TaskStatus::Failed, TaskStatus::Retrying] {
+            from.retain(|status| TaskStatus::sources(end).contains(status));
+        }
+        Self(GroupCommit::start(CompletionStatement {
+            database,
+            from,
+            runs_in: JobStatus::open(),
+            lost_seconds,
+        }))
     }
 
     /// Records an outcome; the answer is committed.
@@ -64,6 +79,8 @@ impl TaskCompletions {
 struct CompletionStatement {
     database: Database,
     from: Vec<&'static str>,
+    runs_in: Vec<&'static str>,
+    lost_seconds: f64,
 }
 
 impl GroupStatement for CompletionStatement {
@@ -89,7 +106,10 @@ impl GroupStatement for CompletionStatement {
             .bind(columns.statuses)
             .bind(columns.results)
             .bind(columns.errors)
+            .bind(columns.pauses)
             .bind(&self.from)
+            .bind(&self.runs_in)
+            .bind(self.lost_seconds)
             .fetch_all(self.database.pool().await?)
             .await?;
         let mut records = vec![
@@ -115,6 +135,9 @@ impl GroupStatement for CompletionStatement {
                 stage_ended: ended && told.insert((task.job_id, task.stage)),
             };
         }
+        let late = group.iter().zip(&records).filter(|(_, record)| !record.written);
+        let stages = late.map(|(completion, _)| (completion.task.job_id, completion.task.stage));
+        self.database.note_absorbed(stages, Absorbed::Stale).await;
         Ok(records)
     }
 }
@@ -128,6 +151,7 @@ struct Columns<'a> {
     statuses: Vec<&'static str>,
     results: Vec<Option<&'a str>>,
     errors: Vec<Option<Cow<'a, str>>>,
+    pauses: Vec<Option<f64>>,
 }
 
 impl<'a> Columns<'a> {
@@ -140,6 +164,7 @@ impl<'a> Columns<'a> {
             statuses: Vec::with_capacity(length),
             results: Vec::with_capacity(length),
             errors: Vec::with_capacity(length),
+            pauses: Vec::with_capacity(length),
         }
     }
 
@@ -154,17 +179,19 @@ impl<'a> Columns<'a> {
         self.stages.push(i16::from(stage.get()));
         self.tasks.push(task_id.as_str());
         self.attempts.push(*attempt);
-        match &completion.outcome {
-            TaskOutcome::Completed(result) => {
-                self.statuses.push(TaskStatus::Completed.as_str());
-                self.results.push(Some(result.get()));
-                self.errors.push(None);
-            }
-            TaskOutcome::Failed(reason) => {
-                self.statuses.push(TaskStatus::Failed.as_str());
-                self.results.push(None);
-                self.errors.push(Some(without_nul(reason)));
-            }
-        }
+        let (status, result, error, pause) = match &completion.outcome {
+            TaskOutcome::Completed(result) => (TaskStatus::Completed, Some(result.get()), None, None),
+            TaskOutcome::Failed(reason) => (TaskStatus::Failed, None, Some(without_nul(reason)), None),
+            TaskOutcome::Retry { reason, pause } => (
+                TaskStatus::Retrying,
+                None,
+                Some(without_nul(reason)),
+                Some(pause.as_secs_f64()),
+            ),
+        };
+        self.statuses.push(status.as_str());
+        self.results.push(result);
+        self.errors.push(error);
+        self.pauses.push(pause);
     }
 }

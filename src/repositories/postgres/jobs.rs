@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use sqlx::{Row, postgres::PgRow, types::Json};
 use time::OffsetDateTime;
 
-use super::{Database, DatabaseError};
+use super::{Database, DatabaseError, StageKey};
 use crate::model::{JobId, JobStatus, ProcessingPath, Stage};
 
 /// A submission that passed all checks.
@@ -20,6 +20,8 @@ pub struct NewJob<'a> {
     pub parameters: &'a str,
     /// Chosen at submit, kept for good.
     pub path: ProcessingPath,
+    /// Seconds until a job that is not over has failed.
+    pub deadline_seconds: f64,
 }
 
 /// A job as stored.
@@ -49,6 +51,22 @@ pub struct JobRecord {
     pub created_at: OffsetDateTime,
     /// When its row changed last.
     pub updated_at: OffsetDateTime,
+    /// A job that is not over by then fails.
+    pub deadline: Option<OffsetDateTime>,
+    /// It is to stop at the end of its stage.
+    pub is_pause_requested: bool,
+    /// Since when it stands still, if it does.
+    pub paused_at: Option<OffsetDateTime>,
+}
+
+impl JobRecord {
+    /// The stage that runs or is next.
+    pub fn key(&self) -> StageKey {
+        StageKey {
+            job_id: self.job_id,
+            stage: self.stage,
+        }
+    }
 }
 
 /// A stage's progress.
@@ -88,6 +106,7 @@ impl Database {
             .bind(job.parameters)
             .bind(job.path.as_str())
             .bind(grace_seconds)
+            .bind(job.deadline_seconds)
             .fetch_one(self.pool().await?)
             .await?)
     }
@@ -116,18 +135,17 @@ impl Database {
         Ok(rows.iter().map(stage_record).collect::<Result<_, _>>()?)
     }
 
-    /// Ends a job with a reason; a job that is over stays as it is.
+    /// Ends a job with a reason; `false`: it was over. Its open tasks are skipped afterwards.
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn fail_job(&self, job_id: &JobId, reason: &str) -> Result<(), DatabaseError> {
-        sqlx::query(include_str!("sql/fail_job.sql"))
+    pub async fn fail_job(&self, job_id: &JobId, reason: &str) -> Result<bool, DatabaseError> {
+        Ok(sqlx::query_scalar(include_str!("sql/fail_job.sql"))
             .bind(job_id.as_str())
             .bind(without_nul(reason).as_ref())
             .bind(JobStatus::sources(JobStatus::Failed))
-            .execute(self.pool().await?)
-            .await?;
-        Ok(())
+            .fetch_one(self.pool().await?)
+            .await?)
     }
 }
 
@@ -198,6 +216,9 @@ fn job_record(row: &PgRow) -> Result<JobRecord, sqlx::Error> {
         path: path_of(row, "processing_path")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
+        deadline: row.try_get("deadline")?,
+        is_pause_requested: row.try_get("pause_requested")?,
+        paused_at: row.try_get("paused_at")?,
     })
 }
 

@@ -3,9 +3,11 @@
 //! One file a concern; the statements stand in `sql/`, one a file, each with the index that it uses and what
 //! it locks. Nothing here decides what happens next; nothing here knows a queue.
 
+mod audit;
 mod batches;
 mod claims;
 mod completions;
+mod control;
 mod database;
 mod error;
 mod group_commit;
@@ -15,16 +17,18 @@ mod plans;
 mod results;
 mod sweep;
 
+pub use audit::{Counts, StageAudit};
 pub use batches::{BatchKey, BatchOfTasks, OwedBatch, OwedTask};
 pub use claims::{Claim, ClaimRequest, Claimed, RunningTask, TaskClaims};
 pub use completions::{Completion, CompletionRecord, TaskCompletions, TaskOutcome};
+pub use control::{PauseRequest, ReopenedTasks, ResumeRequest, SkippedTasks};
 pub use database::{Database, DatabaseSettings, MIGRATOR};
 pub use error::DatabaseError;
 pub use jobs::{JobRecord, NewJob, StageRecord};
 pub use outbox::OwedJobMessage;
 pub use plans::{ChunkWritten, NewTask, StageKey, StagePlan};
-pub use results::{EndedStage, TaskResult};
-pub use sweep::DeadAttempt;
+pub use results::{EndedStage, NextStage, TaskResult};
+pub use sweep::{DeadAttempt, OverdueJob};
 
 #[cfg(test)]
 mod tests {

@@ -50,7 +50,7 @@ pub struct NewTask {
 pub enum ChunkWritten {
     /// It is stored, with these batches, whose messages are owed.
     Stored(Vec<BatchOfTasks>),
-    /// Another planner holds the lease now; nothing was stored.
+    /// Another planner holds the lease now, or the job is over; nothing was stored.
     LeaseLost,
     /// Two semantic indexes have the same task id; nothing was stored.
     Collision {
@@ -63,7 +63,7 @@ pub enum ChunkWritten {
 
 impl Database {
     /// Takes the lease to plan a stage for `lease_seconds`; the cursor to go on at, or `None` when the stage is
-    /// planned or somebody else plans it.
+    /// planned, somebody else plans it, or its job is over or paused.
     ///
     /// # Errors
     /// The statement failed.
@@ -79,6 +79,7 @@ impl Database {
             .bind(owner)
             .bind(lease_seconds)
             .bind(JobStatus::sources(JobStatus::Processing))
+            .bind(JobStatus::open())
             .fetch_optional(self.pool().await?)
             .await?;
         Ok(cursor.map(i64::unsigned_abs))
@@ -114,6 +115,7 @@ impl Database {
             .bind(inserted.cast_signed())
             .bind(places.batches_after())
             .bind(plan.lease_seconds)
+            .bind(JobStatus::open())
             .execute(&mut *transaction)
             .await?
             .rows_affected();
@@ -139,6 +141,7 @@ impl Database {
             .bind(i16::from(key.stage.get()))
             .bind(owner)
             .bind(lease_seconds)
+            .bind(JobStatus::open())
             .execute(self.pool().await?)
             .await?;
         Ok(kept.rows_affected() == 1)

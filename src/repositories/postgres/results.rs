@@ -37,6 +37,17 @@ pub struct EndedStage {
     pub stage_results: Box<RawValue>,
 }
 
+/// What going on to the next stage came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextStage {
+    /// Its job message is owed.
+    Owed,
+    /// The job stands still before it: a person asked for that.
+    Paused,
+    /// Somebody else went on, or the job is over.
+    NotOurs,
+}
+
 /// One task's outcome.
 #[derive(Debug, Clone)]
 pub struct TaskResult {
@@ -118,7 +129,7 @@ impl Database {
     }
 
     /// Goes on to the next stage: its row and its job message come into being in the transaction that claims the
-    /// end of this one. `false` when somebody else went on, or the job is over.
+    /// end of this one.
     ///
     /// # Errors
     /// A statement failed; nothing changed.
@@ -127,22 +138,25 @@ impl Database {
         key: &StageKey,
         stage_results: &str,
         grace_seconds: f64,
-    ) -> Result<bool, DatabaseError> {
+    ) -> Result<NextStage, DatabaseError> {
         let mut transaction = self.pool().await?.begin().await?;
         if !claim_end(&mut transaction, key).await? {
-            return Ok(false);
+            return Ok(NextStage::NotOurs);
         }
-        let moved = sqlx::query(include_str!("sql/next_stage.sql"))
+        let is_paused: Option<bool> = sqlx::query_scalar(include_str!("sql/next_stage.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
             .bind(stage_results)
             .bind(grace_seconds)
             .bind(JobStatus::sources(JobStatus::Queued))
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
+            .fetch_optional(&mut *transaction)
+            .await?;
         transaction.commit().await?;
-        Ok(moved == 1)
+        Ok(match is_paused {
+            Some(false) => NextStage::Owed,
+            Some(true) => NextStage::Paused,
+            None => NextStage::NotOurs,
+        })
     }
 
     /// Ends the job in the transaction that claims the end of its last stage (or of one that failed it). `false`

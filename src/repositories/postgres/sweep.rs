@@ -1,11 +1,14 @@
 //! What `reconcile` looks for: work that is in the tables and that no message will come for any more.
 
+use sqlx::{Row, postgres::PgRow};
+use time::OffsetDateTime;
+
 use super::{
-    Database, DatabaseError, StageKey,
+    Counts, Database, DatabaseError, StageKey,
     batches::{OwedTask, owed_task},
     jobs::{job_id_of, path_of, stage_of},
 };
-use crate::model::{ProcessingPath, TaskStatus};
+use crate::model::{JobStatus, ProcessingPath, TaskStatus};
 
 /// A task whose attempt died and that needs a new message.
 #[derive(Debug, Clone)]
@@ -16,6 +19,17 @@ pub struct DeadAttempt {
     pub task: OwedTask,
     /// Its job's pipeline.
     pub path: ProcessingPath,
+}
+
+/// A job past its deadline.
+#[derive(Debug, Clone, Copy)]
+pub struct OverdueJob {
+    /// The job and the stage that it is in.
+    pub key: StageKey,
+    /// When it was submitted.
+    pub created_at: OffsetDateTime,
+    /// When it should have been over.
+    pub deadline: OffsetDateTime,
 }
 
 impl Database {
@@ -51,10 +65,7 @@ impl Database {
             .await?;
         let dead = rows.iter().map(|row| {
             Ok::<_, sqlx::Error>(DeadAttempt {
-                key: StageKey {
-                    job_id: job_id_of(row, "job_id")?,
-                    stage: stage_of(row, "stage")?,
-                },
+                key: stage_key(row)?,
                 task: owed_task(row)?,
                 path: path_of(row, "processing_path")?,
             })
@@ -84,12 +95,110 @@ impl Database {
             .bind(limit)
             .fetch_all(self.pool().await?)
             .await?;
-        let keys = rows.iter().map(|row| {
-            Ok::<_, sqlx::Error>(StageKey {
-                job_id: job_id_of(row, "job_id")?,
-                stage: stage_of(row, "stage")?,
+        Ok(rows.iter().map(stage_key).collect::<Result<_, _>>()?)
+    }
+
+    /// Open stages of jobs that are over.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn stages_to_close(&self, limit: i64) -> Result<Vec<StageKey>, DatabaseError> {
+        let rows = sqlx::query(include_str!("sql/stages_to_close.sql"))
+            .bind(limit)
+            .bind(JobStatus::open())
+            .fetch_all(self.pool().await?)
+            .await?;
+        Ok(rows.iter().map(stage_key).collect::<Result<_, _>>()?)
+    }
+
+    /// Jobs that should be over by now.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn overdue_jobs(&self, limit: i64) -> Result<Vec<OverdueJob>, DatabaseError> {
+        let rows = sqlx::query(include_str!("sql/overdue_jobs.sql"))
+            .bind(limit)
+            .fetch_all(self.pool().await?)
+            .await?;
+        let jobs = rows.iter().map(|row| {
+            Ok::<_, sqlx::Error>(OverdueJob {
+                key: stage_key(row)?,
+                created_at: row.try_get("created_at")?,
+                deadline: row.try_get("deadline")?,
             })
         });
-        Ok(keys.collect::<Result<_, _>>()?)
+        Ok(jobs.collect::<Result<_, _>>()?)
     }
+
+    /// Stages that are planned, are not over by their counters, and in which nothing was recorded for `quiet_seconds`.
+    /// Each is named at most once in that time, whoever asks.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn silent_stages(
+        &self,
+        quiet_seconds: f64,
+        limit: i64,
+    ) -> Result<Vec<StageKey>, DatabaseError> {
+        let rows = sqlx::query(include_str!("sql/silent_stages.sql"))
+            .bind(quiet_seconds)
+            .bind(limit)
+            .fetch_all(self.pool().await?)
+            .await?;
+        Ok(rows.iter().map(stage_key).collect::<Result<_, _>>()?)
+    }
+
+    /// Compares a stage's counters with its tasks, while nobody records an outcome, and sets them right; what they were
+    /// and what they are, if they differed.
+    ///
+    /// # Errors
+    /// A statement failed; nothing changed.
+    pub async fn mend_counters(&self, key: &StageKey) -> Result<Option<(Counts, Counts)>, DatabaseError> {
+        let stage = i16::from(key.stage.get());
+        let mut transaction = self.pool().await?.begin().await?;
+        let row = sqlx::query(include_str!("sql/lock_stage.sql"))
+            .bind(key.job_id.as_str())
+            .bind(stage)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let counters = counts(&row)?;
+        // A statement of its own: it must see what was committed before the lock was had.
+        let row = sqlx::query(include_str!("sql/recount_stage.sql"))
+            .bind(key.job_id.as_str())
+            .bind(stage)
+            .fetch_one(&mut *transaction)
+            .await?;
+        let recount = counts(&row)?;
+        if counters == recount {
+            return Ok(None);
+        }
+        sqlx::query(include_str!("sql/mend_counters.sql"))
+            .bind(key.job_id.as_str())
+            .bind(stage)
+            .bind(recount.total)
+            .bind(recount.completed)
+            .bind(recount.failed)
+            .bind(recount.skipped)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(Some((counters, recount)))
+    }
+}
+
+fn stage_key(row: &PgRow) -> Result<StageKey, sqlx::Error> {
+    Ok(StageKey {
+        job_id: job_id_of(row, "job_id")?,
+        stage: stage_of(row, "stage")?,
+    })
+}
+
+fn counts(row: &PgRow) -> Result<Counts, sqlx::Error> {
+    Ok(Counts {
+        total: row.try_get("total")?,
+        completed: row.try_get("completed")?,
+        failed: row.try_get("failed")?,
+        skipped: row.try_get("skipped")?,
+    })
 }

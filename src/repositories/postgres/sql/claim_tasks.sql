@@ -1,6 +1,6 @@
 -- A group of claims; each task is named once, in key order. A row for each one that was claimed: its job is not over,
--- and it is open, or runs under a lease that ran out. Attempts grow here, so that an attempt which kills its process
--- counts. $4: lease in seconds; $5: the states from which a task may start; $6: the states in which a job runs.
+-- and it is open and due, or runs under a lease that ran out. Attempts grow here, so that an attempt which kills its
+-- process counts. $4: lease in seconds; $5: the states from which a task may start; $6: the states in which a job runs.
 -- Locks: the tasks' rows, in key order. Index: tasks_pkey, jobs_pkey.
 UPDATE tasks t
 SET status = 'processing', attempt = t.attempt + 1, heartbeat = now(),
@@ -11,7 +11,8 @@ JOIN jobs j ON j.job_id = wanted.job_id AND j.status::text = ANY ($6)
 WHERE t.parent_job_id = wanted.job_id AND t.stage = wanted.stage AND t.task_id = wanted.task_id
   AND t.status::text = ANY ($5)
   AND (t.status <> 'processing' OR t.lease_until < now())
-RETURNING wanted.place AS place, t.attempt, t.job_type, t.task_type, t.parameters,
+  AND (t.status <> 'retrying' OR t.due_at IS NULL OR t.due_at <= now())
+RETURNING wanted.place AS place, t.attempt, t.attempt - COALESCE(t.attempts_forgiven, 0) AS tries, t.job_type, t.task_type, t.parameters,
           (SELECT p.result_data
            FROM tasks p
            WHERE p.parent_job_id = t.parent_job_id AND p.stage = t.stage - 1 AND p.task_id = t.parent_task_id

@@ -1,14 +1,21 @@
--- A group of outcomes, in key order: one row out for each one that counts, because its attempt held the task. The
--- stage's counters grow once for the whole group. $8: the states from which an outcome is legal.
--- Locks: the tasks' rows in key order, then the stages' rows in key order. Index: tasks_pkey, stages_pkey.
+-- A group of ends of attempts, in key order: one row out for each one that counts, because its attempt held the task and
+-- its job is not over. An outcome grows the stage's counters, once for the whole group; an attempt that is to be repeated
+-- ($8: after so many seconds) leaves the task due then, and $11 seconds later its message counts as lost.
+-- $9: the states from which an end of an attempt is legal; $10: the states in which a job runs.
+-- Locks: the tasks' rows in key order, then the stages' rows in key order. Index: tasks_pkey, jobs_pkey, stages_pkey.
 WITH written AS (
     UPDATE tasks t
     SET status = o.status::task_status, result_data = o.result::json, error_details = o.error,
-        lease_until = NULL, updated_at = now(), finished_at = now()
-    FROM UNNEST($1::text[], $2::smallint[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[])
-         WITH ORDINALITY AS o (job_id, stage, task_id, attempt, status, result, error, place)
+        due_at = now() + make_interval(secs => o.pause),
+        lease_until = now() + make_interval(secs => o.pause + $11),
+        retry_count = t.retry_count + (o.pause IS NOT NULL)::integer::smallint,
+        updated_at = now(), finished_at = CASE WHEN o.pause IS NULL THEN now() END
+    FROM UNNEST($1::text[], $2::smallint[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[],
+                $8::double precision[])
+         WITH ORDINALITY AS o (job_id, stage, task_id, attempt, status, result, error, pause, place)
+    JOIN jobs j ON j.job_id = o.job_id AND j.status::text = ANY ($10)
     WHERE t.parent_job_id = o.job_id AND t.stage = o.stage AND t.task_id = o.task_id
-      AND t.status::text = ANY ($8) AND t.attempt = o.attempt
+      AND t.status::text = ANY ($9) AND t.attempt = o.attempt
     RETURNING o.place, t.parent_job_id AS job_id, t.stage, t.status
 ), per_stage AS (
     SELECT job_id, stage,

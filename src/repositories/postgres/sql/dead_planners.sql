@@ -6,6 +6,7 @@ INSERT INTO outbox (job_id, stage, sends, next_send_at)
 SELECT s.job_id, s.stage, EXTRACT(EPOCH FROM now())::bigint % 1000000000, now()
 FROM stages s
 JOIN jobs j ON j.job_id = s.job_id AND j.status IN ('queued', 'processing') AND j.stage = s.stage
+     AND j.paused_at IS NULL
 WHERE s.advanced_at IS NULL AND s.planned_at IS NULL
   AND (s.lease_until < now()
        OR (s.lease_until IS NULL AND s.updated_at < now() - make_interval(secs => $1)))

@@ -1,7 +1,8 @@
--- Counts a written chunk and extends the planner's lease; no row means that the lease was lost, and the
--- transaction must be rolled back.
+-- Counts a written chunk and extends the planner's lease; no row means that the lease was lost or the
+-- job is over ($8: the states in which it runs), and the transaction must be rolled back.
 -- Locks: the stage's row, last in its transaction. Index: stages_pkey.
 UPDATE stages
 SET plan_cursor = plan_cursor + $4, total = total + $5, batches = $6,
     lease_until = now() + make_interval(secs => $7), updated_at = now()
 WHERE job_id = $1 AND stage = $2 AND lease_owner = $3 AND planned_at IS NULL
+  AND EXISTS (SELECT FROM jobs j WHERE j.job_id = $1 AND j.status::text = ANY ($8))

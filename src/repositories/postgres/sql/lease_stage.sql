@@ -1,15 +1,17 @@
--- Takes the right to plan a stage, unless it is planned or another planner's lease lives. The job goes to
--- processing with it. $4: lease in seconds; $5: the states from which a job may start.
+-- Takes the right to plan a stage, unless it is planned, another planner's lease lives, or the job is over or paused. The
+-- job goes to processing with it; a pause that was asked for at this moment then waits for the stage's end.
+-- $4: lease in seconds; $5: the states from which a job may start; $6: those in which it runs.
 -- Locks: the stage's row, then the job's. Index: stages_pkey, jobs_pkey.
 WITH leased AS (
     UPDATE stages
     SET lease_owner = $3, lease_until = now() + make_interval(secs => $4), updated_at = now()
     WHERE job_id = $1 AND stage = $2 AND planned_at IS NULL AND advanced_at IS NULL
       AND (lease_owner IS NULL OR lease_until < now())
+      AND EXISTS (SELECT FROM jobs j WHERE j.job_id = $1 AND j.status::text = ANY ($6) AND j.paused_at IS NULL)
     RETURNING job_id, plan_cursor
 ), started AS (
     UPDATE jobs
-    SET status = 'processing', updated_at = now()
+    SET status = 'processing', paused_at = NULL, updated_at = now()
     WHERE job_id = (SELECT job_id FROM leased) AND status::text = ANY ($5)
 )
 SELECT plan_cursor FROM leased

@@ -1,13 +1,17 @@
--- The job goes on to its next stage: the stage's row and the job message that is owed, in the transaction
--- that claimed the end of the one before. $4: seconds before anybody else may send it; $5: legal states.
+-- The job goes on to its next stage: the stage's row and the job message that is owed, in the transaction that claimed the
+-- end of the one before. A job that is to pause stops here, and nothing is owed until it is resumed.
+-- $4: seconds before anybody else may send the message; $5: legal states.
 -- Locks: the job's row. Index: jobs_pkey.
 WITH moved AS (
     UPDATE jobs
-    SET status = 'queued', stage = $2 + 1, stage_results = $3::json, updated_at = now()
+    SET status = 'queued', stage = $2 + 1, stage_results = $3::json, updated_at = now(),
+        paused_at = CASE WHEN pause_requested THEN now() END
     WHERE job_id = $1 AND stage = $2 AND status::text = ANY ($5)
-    RETURNING job_id, stage
+    RETURNING job_id, stage, paused_at
 ), new_stage AS (
     INSERT INTO stages (job_id, stage) SELECT job_id, stage FROM moved
+), owed AS (
+    INSERT INTO outbox (job_id, stage, next_send_at)
+    SELECT job_id, stage, now() + make_interval(secs => $4) FROM moved WHERE paused_at IS NULL
 )
-INSERT INTO outbox (job_id, stage, next_send_at)
-SELECT job_id, stage, now() + make_interval(secs => $4) FROM moved
+SELECT paused_at IS NOT NULL AS paused FROM moved

@@ -1,0 +1,139 @@
+//! The audit: what became of everything that was planned, and what the system absorbed on the way.
+
+use std::collections::BTreeMap;
+
+use sqlx::Row;
+
+use super::{Database, DatabaseError, jobs::stage_of};
+use crate::model::{JobId, Stage};
+
+/// What is counted when it changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absorbed {
+    /// A delivery that found nothing to do.
+    Duplicate,
+    /// The end of an attempt that no longer held its task.
+    Stale,
+}
+
+/// A stage's books: its counters beside a recount of its tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageAudit {
+    /// Which stage.
+    pub stage: Stage,
+    /// The plan is whole.
+    pub is_planned: bool,
+    /// The stage is over.
+    pub is_over: bool,
+    /// What the counters say.
+    pub counters: Counts,
+    /// What the tasks' rows say.
+    pub recount: Counts,
+    /// Attempts that began.
+    pub attempts: i64,
+    /// Deliveries that found nothing to do.
+    pub duplicates: i64,
+    /// Ends of attempts that came too late to count.
+    pub stale: i64,
+    /// Messages sent for the first time.
+    pub messages_first: i64,
+    /// Messages sent again: after a loss, a death or a failed attempt.
+    pub messages_again: i64,
+    /// Batches whose messages are owed.
+    pub batches_owed: i64,
+}
+
+/// How many tasks, by their state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Written by the planner.
+    pub total: i64,
+    /// With a result.
+    pub completed: i64,
+    /// Failed for good.
+    pub failed: i64,
+    /// That will not run.
+    pub skipped: i64,
+}
+
+impl Counts {
+    /// Without an outcome.
+    pub fn open(&self) -> i64 {
+        self.total - self.completed - self.failed - self.skipped
+    }
+}
+
+impl Database {
+    /// The books of a job's stages so far, in order. Reads every task of the job.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn audit_stages(&self, job_id: &JobId) -> Result<Vec<StageAudit>, DatabaseError> {
+        let rows = sqlx::query(include_str!("sql/audit_stages.sql"))
+            .bind(job_id.as_str())
+            .fetch_all(self.pool().await?)
+            .await?;
+        let stages = rows.iter().map(|row| {
+            let first: i64 = row.try_get("first_messages")?;
+            let messages: i64 = row.try_get("batch_messages")?;
+            Ok::<_, sqlx::Error>(StageAudit {
+                stage: stage_of(row, "stage")?,
+                is_planned: row.try_get("planned")?,
+                is_over: row.try_get("advanced")?,
+                counters: Counts {
+                    total: row.try_get("total")?,
+                    completed: row.try_get("completed")?,
+                    failed: row.try_get("failed")?,
+                    skipped: row.try_get("skipped")?,
+                },
+                recount: Counts {
+                    total: row.try_get("tasks")?,
+                    completed: row.try_get("tasks_completed")?,
+                    failed: row.try_get("tasks_failed")?,
+                    skipped: row.try_get("tasks_skipped")?,
+                },
+                attempts: row.try_get("attempts")?,
+                duplicates: row.try_get("duplicates")?,
+                stale: row.try_get("stale")?,
+                messages_first: first.min(messages),
+                messages_again: (messages - first).max(0) + row.try_get::<i64, _>("tasks_resent")?,
+                batches_owed: row.try_get("batches_owed")?,
+            })
+        });
+        Ok(stages.collect::<Result<_, _>>()?)
+    }
+
+    /// Counts what was absorbed, one for each of `stages`. A count that cannot be written is lost: nothing hangs on it.
+    pub(super) async fn note_absorbed(&self, stages: impl Iterator<Item = (JobId, Stage)>, what: Absorbed) {
+        let mut counts: BTreeMap<(JobId, Stage), i64> = BTreeMap::new();
+        for stage in stages {
+            *counts.entry(stage).or_default() += 1;
+        }
+        if counts.is_empty() {
+            return;
+        }
+        let jobs: Vec<&str> = counts.keys().map(|(job_id, _)| job_id.as_str()).collect();
+        let numbers: Vec<i16> = counts.keys().map(|(_, stage)| i16::from(stage.get())).collect();
+        let counted = |kind| {
+            counts
+                .values()
+                .map(|count| if kind == what { *count } else { 0 })
+                .collect()
+        };
+        let (duplicates, stale): (Vec<i64>, Vec<i64>) =
+            (counted(Absorbed::Duplicate), counted(Absorbed::Stale));
+        let noted = async {
+            sqlx::query(include_str!("sql/note_absorbed.sql"))
+                .bind(jobs)
+                .bind(numbers)
+                .bind(duplicates)
+                .bind(stale)
+                .execute(self.pool().await?)
+                .await?;
+            Ok::<_, DatabaseError>(())
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, "the audit's counts could not be written");
+        }
+    }
+}

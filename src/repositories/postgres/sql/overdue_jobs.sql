@@ -1,0 +1,6 @@
+-- Jobs past their deadline that are not over. Index: jobs_deadline.
+SELECT job_id, stage, created_at, deadline
+FROM jobs
+WHERE finished_at IS NULL AND deadline < now() AND paused_at IS NULL
+ORDER BY deadline
+LIMIT $1

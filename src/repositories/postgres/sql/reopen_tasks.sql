@@ -1,0 +1,47 @@
+-- The next $4 batches of a stage after batch $3: what did not succeed in them is to run again, and the batches are owed.
+-- Their number, the last one, and how many tasks. The job is over and the stage closed meanwhile, so that
+-- nobody claims or skips any of it.
+-- $5: the states that are given up; $6: the states from which a job may be repeated.
+-- Locks: the job's row, the tasks' rows in key order, the batches', then the stage's. Index: task_batches_pkey, tasks_pkey.
+WITH job AS (
+    SELECT j.job_id
+    FROM jobs j
+    JOIN stages s ON s.job_id = j.job_id AND s.stage = $2 AND s.advanced_at IS NOT NULL
+    WHERE j.job_id = $1 AND j.status::text = ANY ($6)
+    FOR UPDATE OF j
+), chosen AS (
+    SELECT b.batch_no, b.task_ids
+    FROM task_batches b
+    JOIN job ON job.job_id = b.job_id
+    WHERE b.job_id = $1 AND b.stage = $2 AND b.batch_no > $3
+    ORDER BY b.batch_no
+    LIMIT $4
+), given_up AS (
+    SELECT c.batch_no, t.task_id, t.status
+    FROM chosen c
+    CROSS JOIN UNNEST(c.task_ids) AS id (task_id)
+    JOIN tasks t ON t.parent_job_id = $1 AND t.stage = $2 AND t.task_id = id.task_id
+    WHERE t.status::text = ANY ($5)
+    ORDER BY t.task_id
+    FOR UPDATE OF t
+), reopened AS (
+    UPDATE tasks t
+    SET status = 'queued', attempts_forgiven = t.attempt, result_data = NULL, error_details = NULL, due_at = NULL,
+        lease_until = NULL, finished_at = NULL, updated_at = now()
+    FROM given_up g
+    WHERE t.parent_job_id = $1 AND t.stage = $2 AND t.task_id = g.task_id AND t.status::text = ANY ($5)
+    RETURNING g.batch_no, g.status
+), owed AS (
+    UPDATE task_batches b
+    SET status = 'pending_queue', next_send_at = now()
+    WHERE b.job_id = $1 AND b.stage = $2 AND b.batch_no IN (SELECT batch_no FROM reopened)
+), counted AS (
+    UPDATE stages s
+    SET failed = s.failed - c.failed, skipped = s.skipped - c.skipped, updated_at = now()
+    FROM (SELECT count(*) FILTER (WHERE status = 'failed') AS failed,
+                 count(*) FILTER (WHERE status = 'skipped') AS skipped
+          FROM reopened) c
+    WHERE s.job_id = $1 AND s.stage = $2 AND c.failed + c.skipped > 0
+)
+SELECT (SELECT count(*) FROM chosen) AS batches, (SELECT max(batch_no) FROM chosen) AS last,
+       (SELECT count(*) FROM reopened) AS tasks

@@ -1,0 +1,13 @@
+-- Stages that are planned, have something open by their counters, and fell silent $1 seconds ago: their counters are
+-- compared with a recount, at most once in that time. Index: stages_open.
+UPDATE stages s
+SET recounted_at = now()
+WHERE (s.job_id, s.stage) IN (
+    SELECT c.job_id, c.stage
+    FROM stages c
+    WHERE c.advanced_at IS NULL AND c.planned_at IS NOT NULL AND c.completed + c.failed + c.skipped <> c.total
+      AND c.updated_at < now() - make_interval(secs => $1)
+      AND (c.recounted_at IS NULL OR c.recounted_at < now() - make_interval(secs => $1))
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED)
+RETURNING s.job_id, s.stage

@@ -1,0 +1,15 @@
+//! `POST /api/jobs/cancel/{job_id}`: ends a job for good: what waits does not run, what runs is stopped.
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde_json::json;
+
+use super::{ApiError, App, answer, job_id};
+
+pub(super) async fn handle(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let cancellation = app.controller.cancel(&job_id(&id)?).await?;
+    Ok(answer(StatusCode::OK, json!(cancellation)))
+}

@@ -1,0 +1,15 @@
+//! `GET /api/jobs/audit/{job_id}`: what became of everything that was planned.
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde_json::json;
+
+use super::{ApiError, App, answer, job_id};
+
+pub(super) async fn handle(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let audit = app.controller.audit(&job_id(&id)?).await?;
+    Ok(answer(StatusCode::OK, json!(audit)))
+}

@@ -1,0 +1,15 @@
+//! `POST /api/jobs/resume/{job_id}`: a paused job goes on.
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde_json::json;
+
+use super::{ApiError, App, answer, job_id};
+
+pub(super) async fn handle(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let pause = app.controller.resume(&job_id(&id)?).await?;
+    Ok(answer(StatusCode::OK, json!(pause)))
+}

@@ -1,0 +1,15 @@
+//! `POST /api/jobs/retry/{job_id}`: a job that failed or was cancelled goes on; what did not succeed runs again.
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde_json::json;
+
+use super::{ApiError, App, answer, job_id};
+
+pub(super) async fn handle(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let retry = app.controller.retry(&job_id(&id)?).await?;
+    Ok(answer(StatusCode::OK, json!(retry)))
+}

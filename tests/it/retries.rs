@@ -1,0 +1,149 @@
+//! A failure that may pass is tried again, after a pause, as often as the task's type allows; one that may not is not.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use lastlight::{controller::Timing, repositories::sender::QueueRole};
+use serde_json::json;
+
+use crate::{
+    harness::{TestApp, quick},
+    probe::Probe,
+};
+
+#[tokio::test]
+async fn a_task_that_stumbles_twice_completes_in_its_third_attempt() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
+    let parameters = json!({ "stages": [5, 5], "stumbles": [2], "stumbling_attempts": 2 });
+    let job_id = app.submitted("probe", parameters).await;
+    let status = app.run_until_over(&job_id).await;
+    assert_eq!(status["status"], "completed", "{status}");
+    let runs = probe.runs();
+    assert_eq!((runs["1/2"], runs["1/1"], runs["2/2"]), (3, 1, 3));
+    app.assert_consistent(&job_id).await;
+    let audit = app.audit(&job_id).await;
+    assert_eq!(audit["stages"][0]["attempts"], 7);
+    assert_eq!(audit["stages"][0]["messagesResent"], 2, "{audit}");
+}
+
+#[tokio::test]
+async fn a_task_that_never_succeeds_fails_after_its_last_attempt_with_the_last_reason() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
+    let parameters = json!({ "stages": [2], "stumbles": [0], "stumbling_attempts": 99 });
+    let job_id = app.submitted("probe", parameters).await;
+    let status = app.run_until_over(&job_id).await;
+    assert_eq!(status["status"], "failed");
+    let details = status["errorDetails"].as_str().unwrap();
+    assert!(
+        details.contains("task 1/0 stumbled in attempt 3 (attempt 3 of 3)"),
+        "{details}"
+    );
+    assert_eq!(probe.runs()["1/0"], 3);
+    app.assert_consistent(&job_id).await;
+}
+
+#[tokio::test]
+async fn a_failure_for_good_is_not_tried_again() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [2], "fails": [1] }))
+        .await;
+    app.run_dry().await;
+    assert_eq!(app.status(&job_id).await["status"], "failed");
+    assert_eq!(probe.runs()["1/1"], 1);
+}
+
+#[tokio::test]
+async fn a_retry_waits_for_its_time_however_early_its_message_comes() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
+    let parameters = json!({ "stages": [1], "stumbles": [0], "stumbling_attempts": 1 });
+    let job_id = app.submitted("probe", parameters).await;
+    let first = app.planned().await.remove(0);
+    app.deliver("process_queue_task", &first.body).await;
+    let again = app.queue.take_delayed(QueueRole::Tasks).remove(0);
+    assert_ne!(
+        again.message_id, first.message_id,
+        "duplicate detection would drop it"
+    );
+    assert!(again.delay.unwrap() > Duration::from_millis(1100), "{again:?}");
+    // The message that was delivered already, and the new one before its time: neither runs the task.
+    for message in [&first, &again] {
+        let answer = app.deliver("process_queue_task", &message.body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    assert_eq!(probe.runs()["1/0"], 1);
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    app.deliver("process_queue_task", &again.body).await;
+    assert_eq!(app.status(&job_id).await["status"], "completed");
+    assert_eq!(probe.runs()["1/0"], 2);
+}
+
+#[tokio::test]
+async fn a_retry_whose_message_is_lost_is_found_by_the_sweep() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), quick()).await;
+    let parameters = json!({ "stages": [1], "stumbles": [0], "stumbling_attempts": 1 });
+    let job_id = app.submitted("probe", parameters).await;
+    let first = app.planned().await.remove(0);
+    app.deliver("process_queue_task", &first.body).await;
+    assert_eq!(app.queue.take_delayed(QueueRole::Tasks).len(), 1);
+    for _ in 0..40 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        app.controller.reconcile().await.unwrap();
+        app.run_dry().await;
+    }
+    assert_eq!(app.status(&job_id).await["status"], "completed");
+    assert_eq!(probe.runs()["1/0"], 2);
+}
+
+#[tokio::test]
+async fn a_task_that_kills_every_process_that_runs_it_fails_and_its_siblings_finish() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), quick()).await;
+    let parameters = json!({ "stages": [3], "sleeps_ms": 60 });
+    let job_id = app.submitted("probe", parameters).await;
+    let messages = app.planned().await;
+    let killer = messages[1].body.clone();
+    for round in 1..=3 {
+        // Dropped in the middle, as by a kill.
+        let killed = tokio::time::timeout(
+            Duration::from_millis(40),
+            app.deliver("process_queue_task", &killer),
+        )
+        .await;
+        assert!(killed.is_err(), "round {round}: it was not running");
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    for message in &messages {
+        app.deliver("process_queue_task", &message.body).await;
+    }
+    let status = app.status(&job_id).await;
+    assert_eq!(status["status"], "failed", "{status}");
+    let details = status["errorDetails"].as_str().unwrap();
+    assert!(
+        details.contains("none of its 3 attempts came to an end"),
+        "{details}"
+    );
+    assert_eq!(status["progress"][0]["completed"], 2);
+    assert_eq!(probe.runs()["1/1"], 3, "the fourth claim runs nothing");
+    app.assert_consistent(&job_id).await;
+}
+
+#[tokio::test]
+async fn one_task_of_a_coarse_message_stumbles_and_comes_again_alone() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
+    let parameters =
+        json!({ "stages": [20], "tasks_per_message": 20, "stumbles": [7], "stumbling_attempts": 1 });
+    let job_id = app.submitted("probe", parameters).await;
+    let status = app.run_until_over(&job_id).await;
+    assert_eq!(status["status"], "completed", "{status}");
+    let runs = probe.runs();
+    assert_eq!(runs["1/7"], 2);
+    assert_eq!(runs.values().sum::<u32>(), 21);
+    assert_eq!(app.audit(&job_id).await["stages"][0]["messagesSent"], 2);
+}
