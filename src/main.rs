@@ -7,10 +7,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use lastlight::{
     config::{Env, Settings},
+    controller::ReconcileReport,
     jobs::Catalog,
     repositories::postgres::Database,
-    server::{ServeError, serve},
+    server::{ServeError, reconcile_once, serve},
 };
+use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "local")]
@@ -36,6 +38,12 @@ enum Command {
     Serve,
     /// Create or update the database's schema, then exit.
     Migrate,
+    /// One sweep for what got lost: what the timer `reconcile` does every minute.
+    Reconcile {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Everything on this machine: database, queues, Functions host and the handler.
     #[cfg(feature = "local")]
     Local(local::LocalArguments),
@@ -57,6 +65,7 @@ fn main() -> ExitCode {
     let code = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => runtime.block_on(run_handler()),
         Command::Migrate => runtime.block_on(migrate()),
+        Command::Reconcile { json } => runtime.block_on(reconcile(json)),
         #[cfg(feature = "local")]
         Command::Local(arguments) => runtime.block_on(local::local(arguments)),
         #[cfg(feature = "local")]
@@ -95,6 +104,36 @@ async fn migrate() -> ExitCode {
         }
         Err(error) => failed(&error, 1),
     }
+}
+
+async fn reconcile(as_json: bool) -> ExitCode {
+    let settings = match Settings::load_without_host(Env::from_process()) {
+        Ok(settings) => settings,
+        Err(error) => return failed(&error, 2),
+    };
+    let report = match reconcile_once(settings, Catalog::standard()).await {
+        Ok(report) => report,
+        Err(error) => return failed(&error, 1),
+    };
+    let Ok(Value::Object(counts)) = serde_json::to_value(report) else {
+        return failed(&"the report cannot be written", 1);
+    };
+    if as_json {
+        println!("{}", Value::Object(counts));
+    } else if report == ReconcileReport::default() {
+        println!("nothing was owed, lost or stuck");
+    } else {
+        for (what, count) in counts.iter().filter(|(_, count)| count.as_u64() != Some(0)) {
+            println!("{:<22}{count}", what.replace('_', " "));
+        }
+    }
+    if report.sends_failed > 0 {
+        return failed(
+            &"messages could not be sent; they stay owed: look at health, and run this again",
+            1,
+        );
+    }
+    ExitCode::SUCCESS
 }
 
 /// The host turns lines on standard output into log lines; lines on standard error count as errors.

@@ -24,6 +24,8 @@ pub struct Settings {
     pub log_level: String,
     /// The environment's name in `health`.
     pub environment: String,
+    /// `ENABLE_SCHEMA_ADMIN`: the schema may be dropped over HTTP.
+    pub allows_schema_admin: bool,
     /// End when standard input does; the local cloud sets it, so that no handler outlives it.
     pub exit_with_parent: bool,
 }
@@ -35,6 +37,18 @@ impl Settings {
     /// All settings that are missing or malformed, with what to do about each.
     pub fn load(mut env: Env) -> Result<Self, ConfigError> {
         let listen = listen(&mut env);
+        Self::with_listen(env, listen)
+    }
+
+    /// The same for a command that serves nobody: there need be no host that gives it a port.
+    ///
+    /// # Errors
+    /// All settings that are missing or malformed, with what to do about each.
+    pub fn load_without_host(env: Env) -> Result<Self, ConfigError> {
+        Self::with_listen(env, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    fn with_listen(mut env: Env, listen: SocketAddr) -> Result<Self, ConfigError> {
         let database = database(&mut env);
         let storage = StorageSettings::from_env(&mut env);
         if storage.is_none() {
@@ -49,6 +63,7 @@ impl Settings {
         let timing = timing(&mut env);
         let log_level = log_level(&mut env);
         let environment = env.get_or("AZURE_FUNCTIONS_ENVIRONMENT", "Production");
+        let allows_schema_admin = env.flag("ENABLE_SCHEMA_ADMIN", false);
         let exit_with_parent = env.flag("LASTLIGHT_EXIT_WITH_PARENT", false);
         env.finish()?;
         match (database, storage) {
@@ -60,6 +75,7 @@ impl Settings {
                 timing,
                 log_level,
                 environment,
+                allows_schema_admin,
                 exit_with_parent,
             }),
             // Each of them noted a problem when it came to nothing.
@@ -225,6 +241,16 @@ fn timing(env: &mut Env) -> Timing {
         backoff: Backoff {
             first: seconds(env, "LASTLIGHT_RETRY_FIRST_SECONDS", default.backoff.first),
             largest: seconds(env, "LASTLIGHT_RETRY_LARGEST_SECONDS", default.backoff.largest),
+        },
+        instances: {
+            // The platform's own bound on scaling out, where it is set.
+            let platform = env.number(
+                "WEBSITE_MAX_DYNAMIC_APPLICATION_SCALE_OUT",
+                default.instances,
+                1,
+                1000,
+            );
+            env.number("LASTLIGHT_INSTANCES", platform, 1, 1000)
         },
         job_timeout: Duration::from_secs(
             3600 * env.number(

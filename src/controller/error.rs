@@ -1,5 +1,6 @@
 //! What the controller refuses, and why. The triggers turn it into answers in one place.
 
+use super::PreflightProblem;
 use crate::{
     invocation::InvocationError,
     jobs::FieldProblem,
@@ -24,6 +25,9 @@ pub enum ControllerError {
         /// The names that there are.
         known: Vec<&'static str>,
     },
+    /// The job cannot work here, for the reasons given.
+    #[error("the job cannot work: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    CannotWork(Vec<PreflightProblem>),
     /// The job wants Service Bus, which is switched off.
     #[error(
         "the job asks for Service Bus, which is switched off: set ENABLE_SERVICE_BUS=true and \

@@ -1,6 +1,10 @@
 //! Execute: a task message runs a task. Claim, run, record the outcome, and turn out the light if it was the last.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::value::RawValue;
@@ -12,7 +16,8 @@ use crate::{
     jobs::{DynJobType, Task, TaskError, TaskPolicy},
     model::messages::{TaskMessage, TaskReference},
     repositories::postgres::{
-        BatchKey, Claim, ClaimRequest, Claimed, Completion, RunningTask, StageKey, TaskOutcome,
+        BatchKey, Claim, ClaimRequest, Claimed, Completion, CompletionRecord, DatabaseError, RunningTask,
+        StageKey, TaskOutcome,
     },
 };
 
@@ -218,12 +223,10 @@ impl Controller {
         };
         let task_id = running.task_id.clone();
         let record = self
-            .0
-            .completions
-            .complete(Completion {
+            .record(Arc::new(Completion {
                 task: running,
                 outcome,
-            })
+            }))
             .await?;
         drop(beating);
         if record.stage_ended {
@@ -236,6 +239,23 @@ impl Controller {
             self.0.send_retry(&key, &task_id, pause).await;
         }
         Ok(delivery)
+    }
+
+    /// Records the end of an attempt. A database that is away for a moment must not cost what was computed, so this tries
+    /// for as long as the attempt's lease would hold. Whether an end was recorded whose answer got lost is then found out
+    /// by handing it in again: it no longer counts, and `reconcile` goes on if it was the last.
+    async fn record(&self, completion: Arc<Completion>) -> Result<CompletionRecord, DatabaseError> {
+        let began = Instant::now();
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match self.0.completions.complete(Arc::clone(&completion)).await {
+                Err(DatabaseError::Unavailable { .. }) if began.elapsed() < self.0.timing.lease => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(2));
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Runs an attempt; says what it means for the task.

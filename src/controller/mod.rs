@@ -15,6 +15,7 @@ mod heartbeat;
 mod outgoing;
 mod plan;
 mod poison;
+mod preflight;
 mod reconcile;
 mod senders;
 mod submit;
@@ -28,6 +29,7 @@ pub use error::ControllerError;
 pub use execute::TaskDelivery;
 pub use health::{Component, Health};
 pub use plan::JobDelivery;
+pub use preflight::PreflightProblem;
 pub use reconcile::ReconcileReport;
 pub use senders::Senders;
 pub use submit::{QueueInfo, Submission};
@@ -61,6 +63,8 @@ pub struct Timing {
     pub backoff: Backoff,
     /// A job that takes longer fails, where its type does not say.
     pub job_timeout: Duration,
+    /// Processes that may share the database, at most; preflight counts with it.
+    pub instances: u32,
 }
 
 impl Default for Timing {
@@ -78,6 +82,7 @@ impl Default for Timing {
                 largest: Duration::from_secs(300),
             },
             job_timeout: Duration::from_secs(7 * 24 * 60 * 60),
+            instances: 1,
         }
     }
 }
@@ -128,6 +133,25 @@ impl Controller {
             .ok_or(ControllerError::UnknownJob { job_id: *job_id })?;
         let stages = self.0.database.get_stages(job_id).await?;
         Ok((job, stages))
+    }
+
+    /// Drops the schema with everything in it; its name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn drop_schema(&self) -> Result<&str, ControllerError> {
+        self.0.database.drop_schema().await?;
+        Ok(self.0.database.schema())
+    }
+
+    /// Drops the schema with everything in it and makes it anew; its name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn redeploy_schema(&self) -> Result<&str, ControllerError> {
+        self.0.database.drop_schema().await?;
+        self.0.database.migrate().await?;
+        Ok(self.0.database.schema())
     }
 
     /// The names of all job types.

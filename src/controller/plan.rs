@@ -37,7 +37,7 @@ use crate::{
 const CHUNK: usize = 1000;
 
 /// The most that one stage may hold.
-const LARGEST_STAGE: u64 = 1_000_000;
+pub(super) const LARGEST_STAGE: u64 = 1_000_000;
 
 /// What a job message came to. All of these are success to the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -54,8 +54,8 @@ impl Controller {
     /// Submits a job of type `job_type` with the JSON object `body`.
     ///
     /// # Errors
-    /// The body or a parameter is not allowed; the job type is unknown; Service Bus is switched off; the database
-    /// failed. A queue that cannot be reached is no error: the job is stored and its message sent later.
+    /// The body or a parameter is not allowed; the job type is unknown; the job cannot work here; Service Bus is switched
+    /// off; the database failed. A queue that cannot be reached is no error: the job is stored and its message sent later.
     pub async fn submit(&self, job_type: &str, body: &[u8]) -> Result<Submission, ControllerError> {
         let definition = self
             .0
@@ -92,6 +92,7 @@ impl Controller {
         let mut stored = String::new();
         // A string refuses nothing.
         let _ = write_canonical_object(&parameters, &mut stored);
+        self.preflight(&stages, &stored, time_limit).await?;
         let job = NewJob {
             job_id: &job_id,
             job_type,

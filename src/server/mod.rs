@@ -7,7 +7,7 @@ use tokio::{io::AsyncReadExt, net::TcpListener};
 
 use crate::{
     config::{ConfigError, Settings},
-    controller::{Controller, Senders},
+    controller::{Controller, ControllerError, ReconcileReport, Senders},
     jobs::Catalog,
     repositories::{
         postgres::Database,
@@ -55,18 +55,11 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
         })?;
     let database = Database::new(&settings.database);
     database.migrate_in_background();
-    let queue_storage: Arc<dyn MessageSender> = create_queue_repository(settings.storage)?;
-    let service_bus = settings
-        .service_bus
-        .map(|settings| {
-            create_service_bus_repository(settings).map(|sender| sender as Arc<dyn MessageSender>)
-        })
-        .transpose()?;
-    let senders = Senders::new(queue_storage, service_bus);
-    let controller = Controller::new(catalog, database.clone(), senders, settings.timing);
+    let controller = controller(&settings, catalog, database.clone())?;
     let app = App {
         controller,
         environment: Arc::from(settings.environment),
+        allows_schema_admin: settings.allows_schema_admin,
     };
     tracing::info!(address = %settings.listen, "lastlight listens");
     let serving = axum::serve(listener, triggers::router(app)).with_graceful_shutdown(asked_to_stop());
@@ -78,6 +71,43 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
     // Connections that are in use end with the process.
     let _ = tokio::time::timeout(Duration::from_secs(2), database.close()).await;
     Ok(())
+}
+
+/// One sweep, without a host: what the timer would do.
+///
+/// # Errors
+/// A queue's client cannot be set up, or the database failed.
+pub async fn reconcile_once(settings: Settings, catalog: Catalog) -> Result<ReconcileReport, ReconcileError> {
+    let database = Database::new(&settings.database);
+    database.migrate().await.map_err(ControllerError::from)?;
+    let controller = controller(&settings, catalog, database.clone())?;
+    let report = controller.reconcile().await?;
+    database.close().await;
+    Ok(report)
+}
+
+/// Why a sweep came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// A sender cannot be set up.
+    #[error("a queue's client cannot be set up: {0}")]
+    Sender(#[from] SendError),
+    /// The sweep failed.
+    #[error(transparent)]
+    Sweep(#[from] ControllerError),
+}
+
+fn controller(settings: &Settings, catalog: Catalog, database: Database) -> Result<Controller, SendError> {
+    let queue_storage: Arc<dyn MessageSender> = create_queue_repository(settings.storage.clone())?;
+    let service_bus = settings
+        .service_bus
+        .clone()
+        .map(|settings| {
+            create_service_bus_repository(settings).map(|sender| sender as Arc<dyn MessageSender>)
+        })
+        .transpose()?;
+    let senders = Senders::new(queue_storage, service_bus);
+    Ok(Controller::new(catalog, database, senders, settings.timing))
 }
 
 async fn asked_to_stop() {

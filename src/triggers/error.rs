@@ -39,6 +39,7 @@ impl From<ControllerError> for ApiError {
         let (status, kind) = match &error {
             E::BadBody(_) => (StatusCode::BAD_REQUEST, "bad request"),
             E::BadParameters(_) => (StatusCode::BAD_REQUEST, "bad parameters"),
+            E::CannotWork(_) => (StatusCode::BAD_REQUEST, "cannot work"),
             E::UnknownJobType { .. } => (StatusCode::BAD_REQUEST, "unknown job type"),
             E::Message(_) | E::JobTypeMismatch { .. } => (StatusCode::BAD_REQUEST, "bad message"),
             E::Invocation(_) => (StatusCode::BAD_REQUEST, "bad invocation"),
@@ -61,6 +62,7 @@ impl From<ControllerError> for ApiError {
         }
         let details = match &error {
             E::BadParameters(problems) => Some(json!({ "problems": problems })),
+            E::CannotWork(problems) => Some(json!({ "problems": problems })),
             E::UnknownJobType { known, .. } => Some(json!({ "known_job_types": known })),
             _ => None,
         };

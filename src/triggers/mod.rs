@@ -16,6 +16,8 @@ mod process_sb_task;
 mod reconcile;
 mod resume_job;
 mod retry_job;
+mod schema_nuke;
+mod schema_redeploy;
 mod submit_job;
 
 use std::sync::Arc;
@@ -51,6 +53,8 @@ pub struct App {
     pub controller: Controller,
     /// The environment's name, for `health`.
     pub environment: Arc<str>,
+    /// The schema may be dropped over HTTP.
+    pub allows_schema_admin: bool,
 }
 
 /// Everything that the handler answers: `/api/…` is forwarded by the host as it came, `/<function>` is the host's own.
@@ -63,6 +67,8 @@ pub fn router(app: App) -> Router {
         .route("/api/jobs/retry/{job_id}", post(retry_job::handle))
         .route("/api/jobs/pause/{job_id}", post(pause_job::handle))
         .route("/api/jobs/resume/{job_id}", post(resume_job::handle))
+        .route("/api/db/schema/nuke", post(schema_nuke::handle))
+        .route("/api/db/schema/redeploy", post(schema_redeploy::handle))
         .route("/api/health", get(health::handle))
         .route("/", get(alive))
         .method_not_allowed_fallback(method_not_allowed)

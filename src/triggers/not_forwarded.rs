@@ -17,7 +17,7 @@ use crate::{
     invocation::{self, HttpRequestData},
 };
 
-const HTTP_FUNCTIONS: [&str; 8] = [
+const HTTP_FUNCTIONS: [&str; 10] = [
     "submit_job",
     "get_job_status",
     "get_job_audit",
@@ -25,6 +25,8 @@ const HTTP_FUNCTIONS: [&str; 8] = [
     "retry_job",
     "pause_job",
     "resume_job",
+    "schema_nuke",
+    "schema_redeploy",
     "health",
 ];
 

@@ -240,6 +240,7 @@ impl TestApp {
         let router = router(App {
             controller: controller.clone(),
             environment: "test".into(),
+            allows_schema_admin: false,
         });
         Self {
             router,

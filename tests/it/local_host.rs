@@ -173,6 +173,8 @@ fn every_function_folder_can_be_read_and_its_settings_are_in_the_example() {
             "reconcile",
             "resume_job",
             "retry_job",
+            "schema_nuke",
+            "schema_redeploy",
             "submit_job",
         ]
     );

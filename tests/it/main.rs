@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod audit;
+mod back_pressure;
 mod bad_messages;
 mod broker_engines;
 mod coarse_messages;
@@ -12,10 +13,12 @@ mod harness;
 mod host_payloads;
 mod ids;
 mod local_host;
+mod preflight;
 mod probe;
 mod recovery;
 mod redelivery;
 mod retries;
+mod schema_admin;
 mod sender_service_bus;
 mod sender_storage_queue;
 mod service_bus_endpoint;

@@ -50,6 +50,8 @@ pub struct Parameters {
     tolerates_share: Option<f64>,
     /// A job may take this long.
     time_limit_ms: Option<u64>,
+    /// How long a task usually takes, as preflight is told.
+    usual_ms: u64,
     /// Bytes of each result.
     result_bytes: usize,
 }
@@ -70,6 +72,7 @@ impl Default for Parameters {
             tolerates: None,
             tolerates_share: None,
             time_limit_ms: None,
+            usual_ms: 0,
             result_bytes: 0,
         }
     }
@@ -99,6 +102,7 @@ impl JobType for Probe {
                     .with_tasks_per_message(parameters.tasks_per_message)
                     .with_failure_policy(failures)
                     .with_expected_tasks(*tasks)
+                    .with_usual_duration(Duration::from_millis(parameters.usual_ms))
             })
             .collect()
     }

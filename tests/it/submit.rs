@@ -273,6 +273,7 @@ async fn service_bus_switched_off_is_a_conflict_that_says_what_to_set() {
         router: router(App {
             controller: controller.clone(),
             environment: "test".into(),
+            allows_schema_admin: false,
         }),
         controller,
         queue: Mailbox::new(ProcessingPath::QueueStorage),
@@ -338,6 +339,7 @@ async fn a_database_that_is_down_is_503_and_loses_nothing() {
         router: router(App {
             controller: controller.clone(),
             environment: "test".into(),
+            allows_schema_admin: false,
         }),
         controller,
         queue,

@@ -1,5 +1,7 @@
 //! Claims: an attempt takes a task before it runs, under a lease and a number that fences it.
 
+use std::time::Duration;
+
 use serde_json::value::RawValue;
 use sqlx::{Row, postgres::PgRow};
 
@@ -115,6 +117,34 @@ struct ClaimStatement {
 impl GroupStatement for ClaimStatement {
     type Request = ClaimRequest;
     type Answer = Claim;
+
+    /// Claims of those who gave up waiting are handed back: their messages come again, and should not find the tasks
+    /// running.
+    async fn undelivered(&self, answers: Vec<(&ClaimRequest, Claim)>) {
+        let claims: Vec<RunningTask> = answers
+            .into_iter()
+            .filter_map(|(request, claim)| match claim {
+                Claim::Claimed(claimed) => Some(RunningTask {
+                    job_id: request.job_id,
+                    stage: request.stage,
+                    task_id: request.task_id.clone(),
+                    attempt: claimed.attempt,
+                }),
+                _ => None,
+            })
+            .collect();
+        if claims.is_empty() {
+            return;
+        }
+        if let Err(error) = self.database.release_claims(&claims, self.lease_seconds).await {
+            tracing::warn!(%error, tasks = claims.len(), "claims that nobody waits for run out by themselves");
+        }
+    }
+
+    /// A message whose task was not claimed comes again.
+    fn patience(&self) -> Option<Duration> {
+        Some(self.database.patience())
+    }
 
     async fn run(&self, requests: &[ClaimRequest]) -> Result<Vec<Claim>, DatabaseError> {
         let order = in_key_order(requests);
@@ -254,6 +284,25 @@ fn unclaimed(row: &PgRow) -> Result<Claim, sqlx::Error> {
 }
 
 impl Database {
+    /// Hands back claims whose attempts never began; they do not count. Unless somebody claims one again within
+    /// `lost_seconds`, `reconcile` sends a message for it.
+    async fn release_claims(&self, claims: &[RunningTask], lost_seconds: f64) -> Result<(), DatabaseError> {
+        let jobs: Vec<&str> = claims.iter().map(|task| task.job_id.as_str()).collect();
+        let stages: Vec<i16> = claims.iter().map(|task| i16::from(task.stage.get())).collect();
+        let tasks: Vec<&str> = claims.iter().map(|task| task.task_id.as_str()).collect();
+        let attempts: Vec<i16> = claims.iter().map(|task| task.attempt).collect();
+        sqlx::query(include_str!("sql/release_claims.sql"))
+            .bind(jobs)
+            .bind(stages)
+            .bind(tasks)
+            .bind(attempts)
+            .bind(lost_seconds)
+            .bind(TaskStatus::sources(TaskStatus::Retrying))
+            .execute(self.pool().await?)
+            .await?;
+        Ok(())
+    }
+
     /// Extends the leases of attempts that run; says of each whether it still holds its task. One that does not may as
     /// well stop: its task went to another attempt, or its job is over.
     ///

@@ -1,6 +1,6 @@
 //! Completions: a task's outcome is recorded exactly once, and the stage's counters with it.
 
-use std::{borrow::Cow, collections::HashSet, time::Duration};
+use std::{borrow::Cow, collections::HashSet, sync::Arc, time::Duration};
 
 use serde_json::value::RawValue;
 use sqlx::Row;
@@ -69,8 +69,8 @@ impl TaskCompletions {
     /// Records an outcome; the answer is committed.
     ///
     /// # Errors
-    /// The database failed; whether the outcome counts is unknown. The task's message must come again.
-    pub async fn complete(&self, completion: Completion) -> Result<CompletionRecord, DatabaseError> {
+    /// The database failed; whether the outcome counts is unknown. The same completion may be handed in again.
+    pub async fn complete(&self, completion: Arc<Completion>) -> Result<CompletionRecord, DatabaseError> {
         self.0.submit(completion).await
     }
 }
@@ -84,10 +84,15 @@ struct CompletionStatement {
 }
 
 impl GroupStatement for CompletionStatement {
-    type Request = Completion;
+    type Request = Arc<Completion>;
     type Answer = CompletionRecord;
 
-    async fn run(&self, group: &[Completion]) -> Result<Vec<CompletionRecord>, DatabaseError> {
+    /// What was computed is recorded, however long that takes.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    async fn run(&self, group: &[Arc<Completion>]) -> Result<Vec<CompletionRecord>, DatabaseError> {
         // In the order of their keys, so that groups of two processes lock alike.
         let mut order: Vec<usize> = (0..group.len()).collect();
         order.sort_by_key(|place| {

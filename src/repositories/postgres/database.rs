@@ -6,11 +6,11 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, PgPool,
+    ConnectOptions, PgPool, Row,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use super::DatabaseError;
 
@@ -37,6 +37,19 @@ pub struct Database {
     schema: Arc<str>,
     migrated: watch::Sender<Option<Result<(), DatabaseError>>>,
     acquire_timeout: Duration,
+    connections: u32,
+    limits: Arc<OnceCell<ConnectionLimits>>,
+}
+
+/// Connections: how many this process takes, and how many the server has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// This process's pool.
+    pub pool: u32,
+    /// The server's `max_connections`.
+    pub server: u32,
+    /// Of these, kept for others.
+    pub reserved: u32,
 }
 
 impl Database {
@@ -60,13 +73,17 @@ impl Database {
                     // Every statement goes by an index, whatever the size of its tables. Said so, its plan is made
                     // once a connection and holds; left to itself, the server plans each group anew, which takes
                     // longer than running it, or keeps a plan that scans a table which was small.
+                    // A row that somebody holds for long makes the statement fail, and its message comes again, rather
+                    // than hold up everybody; a process of ours that was stopped in mid-transaction loses its locks.
                     sqlx::query(
                         "SELECT set_config('search_path', quote_ident($1), false), \
                                 set_config('plan_cache_mode', 'force_generic_plan', false), \
                                 set_config('enable_seqscan', 'off', false), \
                                 set_config('enable_hashjoin', 'off', false), \
                                 set_config('enable_mergejoin', 'off', false), \
-                                set_config('jit', 'off', false)",
+                                set_config('jit', 'off', false), \
+                                set_config('lock_timeout', '10s', false), \
+                                set_config('idle_in_transaction_session_timeout', '30s', false)",
                     )
                     .bind(&*search_path)
                     .execute(connection)
@@ -81,6 +98,8 @@ impl Database {
             schema,
             migrated,
             acquire_timeout: settings.acquire_timeout,
+            connections: settings.connections,
+            limits: Arc::default(),
         }
     }
 
@@ -174,6 +193,50 @@ impl Database {
                 ),
             }),
         }
+    }
+
+    /// How long a request waits before the database counts as unavailable.
+    pub(super) fn patience(&self) -> Duration {
+        self.acquire_timeout
+    }
+
+    /// The connections that there are; asked for once.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn connection_limits(&self) -> Result<ConnectionLimits, DatabaseError> {
+        let limits = self.limits.get_or_try_init(|| async {
+            let row = sqlx::query(include_str!("sql/connection_limits.sql"))
+                .fetch_one(self.pool().await?)
+                .await?;
+            Ok::<_, DatabaseError>(ConnectionLimits {
+                pool: self.connections,
+                server: row.try_get::<i32, _>("server")?.unsigned_abs(),
+                reserved: row.try_get::<i32, _>("reserved")?.unsigned_abs(),
+            })
+        });
+        limits.await.copied()
+    }
+
+    /// Drops the schema with everything in it.
+    ///
+    /// # Errors
+    /// The statement failed; nothing changed.
+    pub async fn drop_schema(&self) -> Result<(), DatabaseError> {
+        let mut connection = self.pool.acquire().await?;
+        sqlx::query("SELECT set_config('lastlight.schema', $1, false)")
+            .bind(&*self.schema)
+            .execute(&mut *connection)
+            .await?;
+        sqlx::raw_sql(
+            "DO $$ BEGIN
+                 PERFORM pg_advisory_xact_lock(7311943270150501);
+                 EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', current_setting('lastlight.schema'));
+             END $$",
+        )
+        .execute(&mut *connection)
+        .await?;
+        Ok(())
     }
 
     /// Asks the database for an answer, for `health`.

@@ -42,15 +42,15 @@ impl From<sqlx::Error> for DatabaseError {
             E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Protocol(_) => {
                 true
             }
-            // 08 connection; 53 insufficient resources; 57P operator intervention; 28 sign-in; 3D000 no such
-            // database; 55006 in use.
+            // 08 connection; 53 insufficient resources; 57P operator intervention; 28 sign-in; 3D000 no such database;
+            // 57014 cancelled; 55P03 a lock that was not to be had in time; 25P03 idle in a transaction for too long.
             E::Database(_) => code(&error).is_some_and(|code| {
                 code.starts_with("08")
                     || code.starts_with("53")
                     || code.starts_with("57P")
                     || code.starts_with("28")
                     || code == "3D000"
-                    || code == "57014"
+                    || matches!(code.as_str(), "57014" | "55P03" | "25P03")
             }),
             _ => false,
         };

@@ -3,8 +3,15 @@
 //! A worker takes what is waiting, up to a bound, runs one statement for all of it, and answers each. While
 //! it runs, the next group gathers; so nobody waits for a timer, an idle system pays one statement a
 //! request, and a busy one pays a fraction. Knows nothing of what the statement does.
+//!
+//! Requests that can be made again ([`GroupStatement::patience`]) do not pile up behind a database that hangs: they are
+//! refused once a statement takes too long, and one that nobody waits for any more is not run.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,6 +33,14 @@ pub(super) trait GroupStatement: Send + Sync + 'static {
     /// The answer to one request.
     type Answer: Send + 'static;
 
+    /// How long a request waits for its answer before it is refused; `None`: for ever, because it cannot be made again.
+    fn patience(&self) -> Option<Duration>;
+
+    /// What becomes of answers that nobody waits for any more.
+    fn undelivered(&self, _answers: Vec<(&Self::Request, Self::Answer)>) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// Runs one statement; the answers are in the order of the requests, one each.
     fn run(
         &self,
@@ -37,24 +52,55 @@ pub(super) trait GroupStatement: Send + Sync + 'static {
 #[derive(Debug)]
 pub(super) struct GroupCommit<S: GroupStatement> {
     queue: mpsc::Sender<Waiting<S::Request, S::Answer>>,
+    patience: Option<Duration>,
+    /// When the statement that is under way began, if one is.
+    busy_since: Arc<Mutex<Option<Instant>>>,
 }
 
 impl<S: GroupStatement> GroupCommit<S> {
     /// Starts the worker.
     pub(super) fn start(statement: S) -> Self {
         let (queue, mut waiting) = mpsc::channel::<Waiting<S::Request, S::Answer>>(4 * LARGEST_GROUP);
-        let statement = Arc::new(statement);
+        let patience = statement.patience();
+        let busy_since = Arc::new(Mutex::new(None));
+        let busy = Arc::clone(&busy_since);
         tokio::spawn(async move {
             let mut group = Vec::with_capacity(LARGEST_GROUP);
             while waiting.recv_many(&mut group, LARGEST_GROUP).await > 0 {
-                serve(&*statement, std::mem::take(&mut group)).await;
+                let mut group = std::mem::take(&mut group);
+                if patience.is_some() {
+                    group.retain(|(_, answer)| !answer.is_closed());
+                }
+                set(&busy, Some(Instant::now()));
+                serve(&statement, group).await;
+                set(&busy, None);
             }
         });
-        Self { queue }
+        Self {
+            queue,
+            patience,
+            busy_since,
+        }
     }
 
     /// Hands in a request and waits for its answer, which comes after the commit.
     pub(super) async fn submit(&self, request: S::Request) -> Result<S::Answer, DatabaseError> {
+        let Some(patience) = self.patience else {
+            return self.wait(request).await;
+        };
+        let hangs = || DatabaseError::Unavailable {
+            detail: Arc::from(format!("it has not answered for {} s", patience.as_secs_f64())),
+        };
+        let since = *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner);
+        if since.is_some_and(|since| since.elapsed() > patience) {
+            return Err(hangs());
+        }
+        tokio::time::timeout(patience, self.wait(request))
+            .await
+            .unwrap_or_else(|_| Err(hangs()))
+    }
+
+    async fn wait(&self, request: S::Request) -> Result<S::Answer, DatabaseError> {
         let (answer, answered) = oneshot::channel();
         let gone = || DatabaseError::Unavailable {
             detail: Arc::from("lastlight is stopping"),
@@ -64,13 +110,26 @@ impl<S: GroupStatement> GroupCommit<S> {
     }
 }
 
+fn set(busy_since: &Mutex<Option<Instant>>, value: Option<Instant>) {
+    *busy_since.lock().unwrap_or_else(PoisonError::into_inner) = value;
+}
+
 async fn serve<S: GroupStatement>(statement: &S, group: Vec<Waiting<S::Request, S::Answer>>) {
+    if group.is_empty() {
+        return;
+    }
     let (requests, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
     match run_with_retries(statement, &requests).await {
         Ok(results) => {
-            for (answer, result) in answers.into_iter().zip(results) {
-                // Nobody waits any more when the host gave up on the invocation; its fate is durable anyway.
-                let _ = answer.send(Ok(result));
+            let mut undelivered = Vec::new();
+            for ((answer, result), request) in answers.into_iter().zip(results).zip(&requests) {
+                // Nobody waits any more when the host gave up on the invocation, or the patience was over.
+                if let Err(Ok(result)) = answer.send(Ok(result)) {
+                    undelivered.push((request, result));
+                }
+            }
+            if !undelivered.is_empty() {
+                statement.undelivered(undelivered).await;
             }
         }
         // One request that the database refuses must not fail those that happened to wait beside it.

@@ -22,7 +22,7 @@ pub use batches::{BatchKey, BatchOfTasks, OwedBatch, OwedTask};
 pub use claims::{Claim, ClaimRequest, Claimed, RunningTask, TaskClaims};
 pub use completions::{Completion, CompletionRecord, TaskCompletions, TaskOutcome};
 pub use control::{PauseRequest, ReopenedTasks, ResumeRequest, SkippedTasks};
-pub use database::{Database, DatabaseSettings, MIGRATOR};
+pub use database::{ConnectionLimits, Database, DatabaseSettings, MIGRATOR};
 pub use error::DatabaseError;
 pub use jobs::{JobRecord, NewJob, StageRecord};
 pub use outbox::OwedJobMessage;

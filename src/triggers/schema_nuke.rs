@@ -1,0 +1,53 @@
+//! `POST /api/db/schema/nuke?confirm=yes`: drops the app's schema with everything in it. Off unless the settings say so.
+
+use axum::{
+    extract::{Query, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{ApiError, App, answer};
+
+/// What a request that destroys data must say.
+#[derive(Debug, Deserialize)]
+pub(super) struct Confirmation {
+    #[serde(default)]
+    confirm: String,
+}
+
+pub(super) async fn handle(
+    State(app): State<App>,
+    Query(confirmation): Query<Confirmation>,
+) -> Result<Response, ApiError> {
+    check(&app, &confirmation)?;
+    let schema = app.controller.drop_schema().await?;
+    tracing::warn!(schema, "the schema was dropped on request");
+    Ok(answer(
+        StatusCode::OK,
+        json!({ "action": "nuke", "schema": schema, "success": true }),
+    ))
+}
+
+/// Whether such a request may be carried out.
+pub(super) fn check(app: &App, confirmation: &Confirmation) -> Result<(), ApiError> {
+    if !app.allows_schema_admin {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "schema administration is switched off",
+            "this request destroys every job's data; set ENABLE_SCHEMA_ADMIN=true to allow it",
+        ));
+    }
+    if confirmation.confirm != "yes" {
+        return Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "not confirmed",
+            format!(
+                "confirm must be \"yes\", not {:?}: add ?confirm=yes, and every job's data is gone",
+                confirmation.confirm.chars().take(80).collect::<String>()
+            ),
+        ));
+    }
+    Ok(())
+}

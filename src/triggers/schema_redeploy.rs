@@ -1,0 +1,26 @@
+//! `POST /api/db/schema/redeploy?confirm=yes`: drops the app's schema and makes it anew. Off unless the settings say so.
+
+use axum::{
+    extract::{Query, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde_json::json;
+
+use super::{
+    ApiError, App, answer,
+    schema_nuke::{Confirmation, check},
+};
+
+pub(super) async fn handle(
+    State(app): State<App>,
+    Query(confirmation): Query<Confirmation>,
+) -> Result<Response, ApiError> {
+    check(&app, &confirmation)?;
+    let schema = app.controller.redeploy_schema().await?;
+    tracing::warn!(schema, "the schema was dropped and made anew on request");
+    Ok(answer(
+        StatusCode::OK,
+        json!({ "action": "redeploy", "schema": schema, "success": true }),
+    ))
+}

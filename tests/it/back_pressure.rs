@@ -1,0 +1,189 @@
+//! A slow or full database makes the handler say 503 early; it never takes more connections than it may, and an idle one
+//! asks nothing.
+
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use lastlight::{
+    controller::{Controller, Senders, Timing},
+    jobs::Catalog,
+    model::ProcessingPath,
+    repositories::postgres::{Database, DatabaseSettings},
+    triggers::{App, router},
+};
+use serde_json::json;
+use sqlx::{Connection, Executor, PgConnection};
+
+use crate::{
+    harness::{Mailbox, TestApp, database_settings, new_database_url, quick},
+    probe::Probe,
+};
+
+/// A handler that waits for its database no longer than this.
+async fn impatient(url: &str, patience: Duration) -> TestApp {
+    let settings = DatabaseSettings {
+        acquire_timeout: patience,
+        ..database_settings(url)
+    };
+    let database = Database::new(&settings);
+    database.migrate().await.unwrap();
+    let (queue, bus) = (
+        Mailbox::new(ProcessingPath::QueueStorage),
+        Mailbox::new(ProcessingPath::ServiceBus),
+    );
+    let senders = Senders::new(queue.clone(), Some(bus.clone()));
+    let catalog = Catalog::standard().with(Probe::default());
+    let controller = Controller::new(catalog, database, senders, Timing::default());
+    let router = router(App {
+        controller: controller.clone(),
+        environment: "test".into(),
+        allows_schema_admin: false,
+    });
+    TestApp {
+        router,
+        controller,
+        queue,
+        bus,
+        url: url.to_owned(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_database_that_hangs_brings_503_early_and_nothing_is_lost() {
+    let url = new_database_url().await;
+    let app = impatient(&url, Duration::from_secs(1)).await;
+    let job_id = app.submitted("probe", json!({ "stages": [300] })).await;
+    let messages = app.planned().await;
+    let mut meddler = app.connection().await;
+    let mut lock = meddler.begin().await.unwrap();
+    lock.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let began = Instant::now();
+    let refused = messages
+        .iter()
+        .map(|message| app.deliver("process_queue_task", &message.body));
+    for answer in futures_util::future::join_all(refused).await {
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "all of them waited {:?}",
+        began.elapsed()
+    );
+    let began = Instant::now();
+    let answer = app.deliver("process_queue_task", &messages[0].body).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        began.elapsed() < Duration::from_millis(200),
+        "one that comes later is refused at once, not after {:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        app.status(&job_id).await["progress"][0]["open"],
+        300,
+        "other requests are served"
+    );
+    lock.rollback().await.unwrap();
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let answer = app.deliver("process_queue_task", &messages[0].body).await;
+        if answer.status == StatusCode::OK {
+            break;
+        }
+    }
+    let again = messages
+        .iter()
+        .map(|message| app.deliver("process_queue_task", &message.body));
+    for answer in futures_util::future::join_all(again).await {
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+    app.assert_consistent(&job_id).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_pool_never_exceeds_its_bound() {
+    let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [1500], "tasks_per_message": 10 }))
+        .await;
+    let mut watcher = PgConnection::connect(&app.url).await.unwrap();
+    let watching = async {
+        let mut most = 0;
+        for _ in 0..60 {
+            let now: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lastlight' AND datname = current_database()",
+            )
+            .fetch_one(&mut watcher)
+            .await
+            .unwrap();
+            most = most.max(now);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        most
+    };
+    let polling = async {
+        let statuses = (0..200).map(|_| app.status(&job_id));
+        futures_util::future::join_all(statuses).await;
+    };
+    let (most, (), ()) = tokio::join!(watching, app.run_dry(), polling);
+    assert!((1..=8).contains(&most), "{most} connections");
+    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+}
+
+#[tokio::test]
+async fn an_idle_handler_asks_the_database_nothing() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
+    app.run_dry().await;
+    assert_eq!(app.status(&job_id).await["status"], "completed");
+    let mut watcher = PgConnection::connect(&app.url).await.unwrap();
+    let mut last_statement = async || -> String {
+        sqlx::query_scalar(
+            "SELECT COALESCE(max(query_start)::text, '') FROM pg_stat_activity
+             WHERE application_name = 'lastlight' AND datname = current_database()",
+        )
+        .fetch_one(&mut watcher)
+        .await
+        .unwrap()
+    };
+    let before = last_statement().await;
+    assert!(!before.is_empty());
+    // Several heartbeats long.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(last_statement().await, before);
+}
+
+#[tokio::test]
+async fn an_outcome_outlasts_a_database_that_is_away_for_a_moment() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [1], "sleeps_ms": 300 }))
+        .await;
+    let message = app.planned().await.remove(0);
+    let mut meddler = PgConnection::connect(&app.url).await.unwrap();
+    let ending_connections = async {
+        for _ in 0..12 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            sqlx::query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE application_name = 'lastlight' AND datname = current_database()",
+            )
+            .execute(&mut meddler)
+            .await
+            .unwrap();
+        }
+    };
+    let (answer, ()) = tokio::join!(
+        app.deliver("process_queue_task", &message.body),
+        ending_connections
+    );
+    // The claim itself may have met a dead connection: then the message comes again.
+    if answer.status != StatusCode::OK {
+        app.deliver("process_queue_task", &message.body).await;
+    }
+    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+    assert_eq!(probe.runs()["1/0"], 1, "what was computed was not lost");
+}

@@ -1,0 +1,56 @@
+//! What cannot work is refused when it is submitted, with the arithmetic.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use lastlight::controller::Timing;
+use serde_json::json;
+
+use crate::{harness::TestApp, probe::Probe};
+
+#[tokio::test]
+async fn all_that_cannot_work_is_said_at_once_and_nothing_is_stored() {
+    let timing = Timing {
+        instances: 1000,
+        tasks_in_flight: 10,
+        task_timeout: Duration::from_secs(60),
+        ..Timing::default()
+    };
+    let app = TestApp::with_job_type(Probe::default(), timing).await;
+    let parameters = json!({ "stages": [1_000_001, 5], "usual_ms": 10_000, "tasks_per_message": 100,
+                             "time_limit_ms": 60_000, "note": "ü".repeat(200_000) });
+    let answer = app.submit("probe", parameters).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.body);
+    let checks: Vec<&str> = answer.body["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| problem["check"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        checks,
+        [
+            "payload",
+            "tasks",
+            "duration",
+            "duration",
+            "duration",
+            "connections"
+        ]
+    );
+    let message = answer.body["message"].as_str().unwrap();
+    assert!(
+        message.contains("1000001 tasks; at most 1000000 are allowed"),
+        "{message}"
+    );
+    assert!(
+        message.contains("1000 instance(s)") && message.contains("= 8000"),
+        "{message}"
+    );
+    let mut connection = app.connection().await;
+    let jobs: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(jobs, 0);
+}
