@@ -1,8 +1,12 @@
 //! Reconcile: whatever is still to do is in PostgreSQL, so what got lost on the way is found there and sent again.
 //! Runs every minute; many instances may run it at once, since what one takes the others skip.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
 use super::{
@@ -10,10 +14,10 @@ use super::{
     outgoing::{BatchToSend, TaskMessages, TaskToSend},
 };
 use crate::{
-    model::{messages::message_time, timestamp},
+    model::{ProcessingPath, messages::message_time, timestamp},
     repositories::{
-        postgres::{OverdueJob, OwedBatch, OwedTask, StageKey},
-        sender::QueueRole,
+        postgres::{OverdueJob, OwedBatch, OwedTask},
+        sender::{OutgoingMessage, QueueRole},
     },
 };
 
@@ -87,7 +91,7 @@ impl Controller {
         Ok(report)
     }
 
-    /// Sends what is owed and due, job messages and batches, until there is no more, a send fails, or the time is over.
+    /// Sends what is owed and due, job messages and batches, until there is no more, every path fails, or the time is over.
     pub(super) async fn send_owed(
         &self,
         report: &mut ReconcileReport,
@@ -97,6 +101,8 @@ impl Controller {
         self.send_owed_batches(report, within).await
     }
 
+    /// Several at once. A path that fails is left alone until the next sweep, so that it does not hold up the other one,
+    /// and nobody waits for each of a thousand batches to fail by itself.
     async fn send_owed_batches(
         &self,
         report: &mut ReconcileReport,
@@ -104,13 +110,27 @@ impl Controller {
     ) -> Result<(), ControllerError> {
         let began = Instant::now();
         let grace = self.0.timing.send_grace.as_secs_f64();
-        while began.elapsed() < within && report.sends_failed == 0 {
+        let failing = Failing::default();
+        while began.elapsed() < within && !failing.is_every_path() {
             let owed = self.0.database.get_pending_retry_batches(grace, AT_ONCE).await?;
             if owed.is_empty() {
                 break;
             }
-            for batch in owed {
-                self.send_owed_batch(&batch, report).await?;
+            let sends = stream::iter(owed)
+                .map(async |batch| {
+                    if failing.is(batch.path) {
+                        return Ok(false);
+                    }
+                    let sent = self.send_owed_batch(&batch).await?;
+                    if !sent {
+                        failing.note(batch.path);
+                    }
+                    Ok::<_, ControllerError>(sent)
+                })
+                .buffer_unordered(self.0.timing.sends_in_flight);
+            let mut sends = std::pin::pin!(sends);
+            while let Some(sent) = sends.next().await {
+                report.count(sent?, |report| &mut report.batches_sent);
             }
         }
         Ok(())
@@ -131,51 +151,52 @@ impl Controller {
 
     async fn send_owed_job_messages(&self, report: &mut ReconcileReport) -> Result<(), ControllerError> {
         let grace = self.0.timing.send_grace.as_secs_f64();
+        let failing = Failing::default();
         for owed in self.0.database.due_job_messages(grace, AT_ONCE).await? {
-            let sent = self
-                .0
-                .send_job_message(&owed.key, owed.sends, &owed.job_type, &owed.parameters, owed.path)
-                .await;
-            match sent {
-                Ok(_) => report.job_messages_sent += 1,
-                Err(_) => report.sends_failed += 1,
+            let sent = !failing.is(owed.path)
+                && self
+                    .0
+                    .send_job_message(&owed.key, owed.sends, &owed.job_type, &owed.parameters, owed.path)
+                    .await
+                    .is_ok();
+            if !sent {
+                failing.note(owed.path);
             }
+            report.count(sent, |report| &mut report.job_messages_sent);
         }
         Ok(())
     }
 
+    /// Those of a path go out together. What cannot be sent is 'retrying' with a time to be looked at again, so the next
+    /// sweep finds it.
     async fn resend_dead_attempts(&self, report: &mut ReconcileReport) -> Result<(), ControllerError> {
         let again = self.0.timing.lease.as_secs_f64();
         let timestamp = message_time();
-        for dead in self.0.database.take_dead_attempts(again, AT_ONCE).await? {
-            let StageKey { job_id, stage } = dead.key;
-            let shared = TaskMessages {
-                job_id: &job_id,
-                stage,
-                timestamp: &timestamp,
-            };
-            let Ok(message) = shared.message(TaskToSend::from(&dead.task)) else {
+        let dead = self.0.database.take_dead_attempts(again, AT_ONCE).await?;
+        for path in ProcessingPath::ALL {
+            let messages: Vec<OutgoingMessage> = dead
+                .iter()
+                .filter(|dead| dead.path == path)
+                .filter_map(|dead| {
+                    let shared = TaskMessages {
+                        job_id: &dead.key.job_id,
+                        stage: dead.key.stage,
+                        timestamp: &timestamp,
+                    };
+                    shared.message(TaskToSend::from(&dead.task)).ok()
+                })
+                .collect();
+            if messages.is_empty() {
                 continue;
-            };
-            let sent = self
-                .0
-                .send(dead.path, QueueRole::Tasks, std::slice::from_ref(&message))
-                .await;
-            if sent.success {
-                report.dead_attempts_resent += 1;
-            } else {
-                // It is 'retrying' with a time to be looked at again, so the next sweep finds it.
-                report.sends_failed += 1;
             }
+            let sent = self.0.send(path, QueueRole::Tasks, &messages).await;
+            report.dead_attempts_resent += sent.messages_sent as u64;
+            report.sends_failed += messages.len().saturating_sub(sent.messages_sent) as u64;
         }
         Ok(())
     }
 
-    async fn send_owed_batch(
-        &self,
-        owed: &OwedBatch,
-        report: &mut ReconcileReport,
-    ) -> Result<(), ControllerError> {
+    async fn send_owed_batch(&self, owed: &OwedBatch) -> Result<bool, ControllerError> {
         let tasks = self.0.database.get_tasks_by_batch(&owed.key).await?;
         let timestamp = message_time();
         let shared = TaskMessages {
@@ -200,11 +221,34 @@ impl Controller {
             tasks.iter().filter_map(single).collect()
         };
         let batch = std::slice::from_ref(&owed.key);
-        if self.0.send_batches(owed.path, batch, &messages).await? {
-            report.batches_sent += 1;
+        Ok(self.0.send_batches(owed.path, batch, &messages).await?)
+    }
+}
+
+impl ReconcileReport {
+    fn count(&mut self, sent: bool, counter: impl FnOnce(&mut Self) -> &mut u64) {
+        *if sent {
+            counter(self)
         } else {
-            report.sends_failed += 1;
-        }
-        Ok(())
+            &mut self.sends_failed
+        } += 1;
+    }
+}
+
+/// The paths on which a send failed in this sweep.
+#[derive(Debug, Default)]
+struct Failing([AtomicBool; ProcessingPath::ALL.len()]);
+
+impl Failing {
+    fn is(&self, path: ProcessingPath) -> bool {
+        self.0[path as usize].load(Ordering::Relaxed)
+    }
+
+    fn note(&self, path: ProcessingPath) {
+        self.0[path as usize].store(true, Ordering::Relaxed);
+    }
+
+    fn is_every_path(&self) -> bool {
+        ProcessingPath::ALL.into_iter().all(|path| self.is(path))
     }
 }

@@ -246,6 +246,67 @@ async fn a_sweep_of_a_quiet_system_finds_nothing() {
 }
 
 #[tokio::test]
+async fn a_path_that_is_down_does_not_hold_up_the_other() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let mut owed = Vec::new();
+    for use_service_bus in [true, false] {
+        let parameters = json!({ "stages": [900], "use_service_bus": use_service_bus });
+        owed.push(app.submitted("probe", parameters).await);
+    }
+    app.bus.goes_down_after(0);
+    app.queue.goes_down_after(0);
+    for (mailbox, function) in [(&app.bus, "process_sb_job"), (&app.queue, "process_queue_job")] {
+        let message = mailbox.take(QueueRole::Jobs).remove(0);
+        app.deliver(function, &message.body).await;
+    }
+    app.queue.set_down(false);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let report = app.controller.reconcile().await.unwrap();
+    assert_eq!((report.batches_sent, report.sends_failed), (9, 9), "{report:?}");
+    app.run_dry().await;
+    assert_eq!(app.status(&owed[1]).await["status"], "completed");
+    app.bus.set_down(false);
+    assert_eq!(sweep_until_over(&app, &owed[0]).await["status"], "completed");
+}
+
+#[tokio::test]
+async fn a_sweep_reads_no_table_from_end_to_end() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    for number in 0..5 {
+        app.submitted("probe", json!({ "stages": [200], "number": number }))
+            .await;
+    }
+    app.run_dry().await;
+    let mut connection = app.connection().await;
+    let mut read = async || -> (i64, i64) {
+        // A session reports what it read when it ends.
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE application_name = 'lastlight' AND datname = current_database()",
+        )
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        sqlx::query_as(
+            "SELECT sum(seq_tup_read)::bigint, sum(idx_tup_fetch)::bigint FROM pg_stat_user_tables
+             WHERE schemaname = 'app' AND relname IN ('jobs', 'stages', 'tasks', 'task_batches', 'outbox')",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+    };
+    let before = read().await;
+    for _ in 0..10 {
+        // The first one may meet the connections that were ended.
+        while app.controller.reconcile().await.is_err() {}
+    }
+    let after = read().await;
+    assert_eq!(after.0, before.0, "rows read by scans");
+    assert!(after.1 - before.1 <= 10, "{} rows fetched", after.1 - before.1);
+}
+
+#[tokio::test]
 async fn a_plan_that_is_slow_to_come_keeps_its_lease() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app
