@@ -75,7 +75,11 @@ impl Controller {
     /// There is no such job, it is over already, or the database failed.
     pub async fn cancel(&self, job_id: &JobId) -> Result<Cancellation, ControllerError> {
         let job = self.job(job_id).await?;
-        let cancelled = self.0.database.cancel_job(job_id, "cancelled on request").await?;
+        let cancelled = self
+            .0
+            .database
+            .end_early(job_id, JobStatus::Cancelled, "cancelled on request")
+            .await?;
         if !cancelled {
             return Err(self.refused(job_id, JobStatus::Cancelled).await?);
         }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     jobs::{DynJobType, Plan, PlanContext, PlanError, StageSpec, TaskDefinition},
     model::{
-        ProcessingPath, Stage, TASKS_PER_BATCH, TaskId,
+        JobStatus, ProcessingPath, Stage, TASKS_PER_BATCH, TaskId,
         messages::{JobReference, message_time},
     },
     repositories::{
@@ -154,7 +154,10 @@ impl Controller {
             Ok(PlanEnd::Impossible(reason)) => {
                 let reason = format!("stage {} cannot be planned: {reason}", key.stage);
                 tracing::warn!(job_id = %key.job_id, reason, "job failed");
-                shared.database.fail_job(&key.job_id, &reason).await?;
+                shared
+                    .database
+                    .end_early(&key.job_id, JobStatus::Failed, &reason)
+                    .await?;
                 self.bring_to_rest(&key).await?;
                 Ok(JobDelivery::Failed)
             }

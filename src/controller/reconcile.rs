@@ -14,7 +14,7 @@ use super::{
     outgoing::{BatchToSend, TaskMessages, TaskToSend},
 };
 use crate::{
-    model::{ProcessingPath, messages::message_time, timestamp},
+    model::{JobStatus, ProcessingPath, messages::message_time, timestamp},
     repositories::{
         postgres::{OverdueJob, OwedBatch, OwedTask},
         sender::{OutgoingMessage, QueueRole},
@@ -142,7 +142,11 @@ impl Controller {
             timestamp::write(job.deadline),
             (job.deadline - job.created_at).whole_seconds()
         );
-        let failed = self.0.database.fail_job(&job.key.job_id, &reason).await?;
+        let failed = self
+            .0
+            .database
+            .end_early(&job.key.job_id, JobStatus::Failed, &reason)
+            .await?;
         if failed {
             tracing::warn!(job_id = %job.key.job_id, reason, "job failed");
         }

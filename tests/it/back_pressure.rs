@@ -163,17 +163,10 @@ async fn an_outcome_outlasts_a_database_that_is_away_for_a_moment() {
         .submitted("probe", json!({ "stages": [1], "sleeps_ms": 300 }))
         .await;
     let message = app.planned().await.remove(0);
-    let mut meddler = PgConnection::connect(&app.url).await.unwrap();
     let ending_connections = async {
         for _ in 0..12 {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            sqlx::query(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                 WHERE application_name = 'lastlight' AND datname = current_database()",
-            )
-            .execute(&mut meddler)
-            .await
-            .unwrap();
+            app.end_connections().await;
         }
     };
     let (answer, ()) = tokio::join!(

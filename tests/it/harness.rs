@@ -381,6 +381,17 @@ impl TestApp {
         connection
     }
 
+    /// Ends the handler's connections, as a database that restarts does.
+    pub async fn end_connections(&self) {
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE application_name = 'lastlight' AND datname = current_database()",
+        )
+        .execute(&mut self.connection().await)
+        .await
+        .unwrap();
+    }
+
     /// Counters equal a recount, no task has two outcomes or none, and stages came one after the other.
     pub async fn assert_consistent(&self, job_id: &str) {
         let mut connection = self.connection().await;

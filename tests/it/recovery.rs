@@ -280,13 +280,7 @@ async fn a_sweep_reads_no_table_from_end_to_end() {
     let mut connection = app.connection().await;
     let mut read = async || -> (i64, i64) {
         // A session reports what it read when it ends.
-        sqlx::query(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE application_name = 'lastlight' AND datname = current_database()",
-        )
-        .execute(&mut connection)
-        .await
-        .unwrap();
+        app.end_connections().await;
         tokio::time::sleep(Duration::from_millis(500)).await;
         sqlx::query_as(
             "SELECT sum(seq_tup_read)::bigint, sum(idx_tup_fetch)::bigint FROM pg_stat_user_tables

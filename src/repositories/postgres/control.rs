@@ -50,15 +50,22 @@ pub enum ResumeRequest {
 }
 
 impl Database {
-    /// Ends a job for a person; `false` if that is not legal. Its open tasks are skipped afterwards.
+    /// Ends a job with a reason before its stages are over, as failed or cancelled; `false` if that is not legal. Its open
+    /// tasks are skipped afterwards.
     ///
     /// # Errors
     /// The statement failed; nothing changed.
-    pub async fn cancel_job(&self, job_id: &JobId, reason: &str) -> Result<bool, DatabaseError> {
-        Ok(sqlx::query_scalar(include_str!("sql/cancel_job.sql"))
+    pub async fn end_early(
+        &self,
+        job_id: &JobId,
+        status: JobStatus,
+        reason: &str,
+    ) -> Result<bool, DatabaseError> {
+        Ok(sqlx::query_scalar(include_str!("sql/end_early.sql"))
             .bind(job_id.as_str())
             .bind(without_nul(reason).as_ref())
-            .bind(JobStatus::sources(JobStatus::Cancelled))
+            .bind(status.as_str())
+            .bind(JobStatus::sources(status))
             .fetch_one(self.pool().await?)
             .await?)
     }

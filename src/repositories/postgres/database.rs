@@ -123,22 +123,15 @@ impl Database {
     }
 
     async fn apply_migrations(&self) -> Result<(), DatabaseError> {
-        let mut connection = self.pool.acquire().await?;
-        sqlx::query("SELECT set_config('lastlight.schema', $1, false)")
-            .bind(&*self.schema)
-            .execute(&mut *connection)
-            .await?;
         // The advisory lock keeps two starting instances from creating the schema at once, which
         // IF NOT EXISTS alone does not.
-        sqlx::raw_sql(
+        self.with_schema_name(
             "DO $$ BEGIN
                  PERFORM pg_advisory_xact_lock(7311943270150501);
                  EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I', current_setting('lastlight.schema'));
              END $$",
         )
-        .execute(&mut *connection)
         .await?;
-        drop(connection);
         MIGRATOR.run(&self.pool).await.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => {
                 DatabaseError::from(error)
@@ -223,19 +216,23 @@ impl Database {
     /// # Errors
     /// The statement failed; nothing changed.
     pub async fn drop_schema(&self) -> Result<(), DatabaseError> {
-        let mut connection = self.pool.acquire().await?;
-        sqlx::query("SELECT set_config('lastlight.schema', $1, false)")
-            .bind(&*self.schema)
-            .execute(&mut *connection)
-            .await?;
-        sqlx::raw_sql(
+        self.with_schema_name(
             "DO $$ BEGIN
                  PERFORM pg_advisory_xact_lock(7311943270150501);
                  EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', current_setting('lastlight.schema'));
              END $$",
         )
-        .execute(&mut *connection)
-        .await?;
+        .await
+    }
+
+    /// Runs a block that finds the schema's name in `lastlight.schema`: a name cannot be a parameter.
+    async fn with_schema_name(&self, block: &'static str) -> Result<(), DatabaseError> {
+        let mut connection = self.pool.acquire().await?;
+        sqlx::query("SELECT set_config('lastlight.schema', $1, false)")
+            .bind(&*self.schema)
+            .execute(&mut *connection)
+            .await?;
+        sqlx::raw_sql(block).execute(&mut *connection).await?;
         Ok(())
     }
 

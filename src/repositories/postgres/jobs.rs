@@ -134,19 +134,6 @@ impl Database {
             .await?;
         Ok(rows.iter().map(stage_record).collect::<Result<_, _>>()?)
     }
-
-    /// Ends a job with a reason; `false`: it was over. Its open tasks are skipped afterwards.
-    ///
-    /// # Errors
-    /// The statement failed.
-    pub async fn fail_job(&self, job_id: &JobId, reason: &str) -> Result<bool, DatabaseError> {
-        Ok(sqlx::query_scalar(include_str!("sql/fail_job.sql"))
-            .bind(job_id.as_str())
-            .bind(without_nul(reason).as_ref())
-            .bind(JobStatus::sources(JobStatus::Failed))
-            .fetch_one(self.pool().await?)
-            .await?)
-    }
 }
 
 /// PostgreSQL's text holds every character but NUL.
