@@ -5,7 +5,7 @@ use crate::{
     invocation::InvocationError,
     jobs::FieldProblem,
     model::{BatchId, IllegalTransition, JobId, JobStatus, Stage, TaskId, messages::MessageError},
-    repositories::postgres::DatabaseError,
+    repositories::{postgres::DatabaseError, sender::SendError},
 };
 
 /// Why a request or a message came to nothing.
@@ -113,6 +113,49 @@ pub enum ControllerError {
         /// Why.
         detail: String,
     },
+    /// A new message in place of one that could not be delivered could not be sent.
+    #[error("a new message for job {job_id} could not be sent: {detail}")]
+    NotSentAgain {
+        /// The job.
+        job_id: JobId,
+        /// Why.
+        detail: String,
+    },
+    /// No queue of messages set aside has this name.
+    #[error("queue must be one of {}, not {queue:?}", known.join(", "))]
+    UnknownQueue {
+        /// The name that was given.
+        queue: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// The queue has no such message, or somebody else has taken it.
+    #[error(
+        "message_id {message_id:?} is not in {queue}, or somebody has taken it for a moment; \
+         GET /api/monitor/poison?peek=32 shows what is there"
+    )]
+    NoSuchMessage {
+        /// The queue's name.
+        queue: String,
+        /// The id that was given.
+        message_id: String,
+    },
+    /// Nobody can say which queue a message belongs to.
+    #[error(
+        "message_id {message_id:?} cannot be sent again, since it is neither a task message ({as_task}) nor a job message \
+         ({as_job}); send what was meant and discard this one"
+    )]
+    NotRedrivable {
+        /// The message's id.
+        message_id: String,
+        /// What keeps it from being a task message.
+        as_task: MessageError,
+        /// What keeps it from being a job message.
+        as_job: MessageError,
+    },
+    /// A queue of messages set aside cannot be read, or what was taken from it cannot be sent.
+    #[error(transparent)]
+    Queue(#[from] SendError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -123,7 +166,10 @@ impl ControllerError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Database(_) | Self::StageNotReached { .. } | Self::NotSetAside { .. }
+            Self::Database(_)
+                | Self::StageNotReached { .. }
+                | Self::NotSetAside { .. }
+                | Self::NotSentAgain { .. }
         )
     }
 }

@@ -18,6 +18,7 @@ mod poison;
 mod preflight;
 mod reconcile;
 mod senders;
+mod set_aside;
 mod submit;
 mod summary;
 
@@ -29,9 +30,11 @@ pub use error::ControllerError;
 pub use execute::TaskDelivery;
 pub use health::{Component, Health};
 pub use plan::JobDelivery;
+pub use poison::{AskedBy, PoisonDelivery, PoisonOutcome};
 pub use preflight::PreflightProblem;
 pub use reconcile::ReconcileReport;
 pub use senders::Senders;
+pub use set_aside::{Discarded, PoisonRun, ProcessedMessage, Redriven, SetAsideReport, ShownMessage};
 pub use submit::{QueueInfo, Submission};
 
 use crate::{

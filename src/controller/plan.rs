@@ -6,7 +6,10 @@
 //! is owed.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -68,6 +71,34 @@ impl Controller {
     /// The message and the database do not fit together, or the database failed. Nothing is lost: the message comes
     /// again, or `reconcile` notices.
     pub async fn process_job_message(&self, message: &JobReference) -> Result<JobDelivery, ControllerError> {
+        let (definition, job) = self.job_of(message).await?;
+        let job_id = message.job_id;
+        if job.status.is_terminal() || message.stage < job.stage {
+            return Ok(JobDelivery::Passed);
+        }
+        if message.stage > job.stage {
+            return Err(ControllerError::StageNotReached {
+                job_id,
+                stage: message.stage,
+                current: job.stage,
+            });
+        }
+        self.plan_stage(
+            definition.as_ref(),
+            &job,
+            StageKey {
+                job_id,
+                stage: message.stage,
+            },
+        )
+        .await
+    }
+
+    /// The job that a message names, and its type.
+    pub(super) async fn job_of(
+        &self,
+        message: &JobReference,
+    ) -> Result<(&Arc<dyn DynJobType>, JobRecord), ControllerError> {
         let definition =
             self.0
                 .catalog
@@ -90,25 +121,7 @@ impl Controller {
                 stored: job.job_type,
             });
         }
-        if job.status.is_terminal() || message.stage < job.stage {
-            return Ok(JobDelivery::Passed);
-        }
-        if message.stage > job.stage {
-            return Err(ControllerError::StageNotReached {
-                job_id,
-                stage: message.stage,
-                current: job.stage,
-            });
-        }
-        self.plan_stage(
-            definition.as_ref(),
-            &job,
-            StageKey {
-                job_id,
-                stage: message.stage,
-            },
-        )
-        .await
+        Ok((definition, job))
     }
 
     async fn plan_stage(

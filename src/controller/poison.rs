@@ -1,17 +1,359 @@
-//! Messages that nobody can process. A single one goes back to the host, which sets it aside after enough tries. One
-//! within a batch is set aside here, in the poison queue, so that its siblings need not come again.
+//! Messages that nobody could process. A single one goes back to the host, which sets it aside after enough tries, and
+//! then it comes here. One within a batch is set aside here at once, in the review queue, so that its siblings need not
+//! come again.
+//!
+//! A message that came here says nothing about its task or stage: a database that was away for some minutes brings
+//! every message here that was under way. Attempts are counted where they begin, at the claim, which fails a task that
+//! has used them up. So what is still to do gets a new message, a few times; only then has it failed.
 
+use std::time::Duration;
+
+use serde::Serialize;
 use serde_json::json;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Controller, ControllerError, outgoing::reasons};
+use super::{
+    Controller, ControllerError,
+    outgoing::{BatchToSend, TaskMessages, TaskToSend, reasons},
+};
 use crate::{
-    model::ProcessingPath,
-    repositories::sender::{OutgoingMessage, QueueRole},
+    model::{
+        JobId, ProcessingPath, Stage, TaskId,
+        messages::{JobReference, TaskMessage, written_at},
+        timestamp,
+    },
+    repositories::{
+        postgres::{BatchKey, GivenBack, JobRecord, PoisonedTask, PoisonedTasks, StageKey},
+        sender::{OutgoingMessage, QueueRole},
+    },
 };
 
+/// New messages that a task or a stage gets in place of one that could not be delivered.
+const MOST_GIVEN_BACK: u8 = 5;
+
+/// Each of them waits so much longer than the one before.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Who wants a message that was set aside dealt with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskedBy {
+    /// The function of the queue that it was set aside in. What can be tried again is.
+    Queue,
+    /// A person, who has seen enough: what is not done has failed.
+    Person,
+}
+
+/// What became of a message that was set aside. In each case it is dealt with, and may be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PoisonOutcome {
+    /// What it asks for is done, under way, or wanted no more.
+    Absorbed,
+    /// A new message takes its place.
+    SentAgain,
+    /// Its job, or tasks of its job, have failed.
+    Failed,
+    /// It means nothing to this app; the review queue has it with the reason, for a person.
+    KeptForReview,
+}
+
+/// What became of a message that was set aside, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PoisonDelivery {
+    /// What.
+    pub outcome: PoisonOutcome,
+    /// Why, for people.
+    pub reason: String,
+    /// The job that it names, where it could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<JobId>,
+    /// The job's stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// Jobs that failed by this: 0 or 1. One that fails because its last task did is not counted here.
+    pub jobs_failed: u64,
+    /// Tasks that failed by this.
+    pub tasks_failed: u64,
+    /// Tasks that have a new message.
+    pub tasks_sent_again: u64,
+}
+
+impl PoisonDelivery {
+    fn of(outcome: PoisonOutcome, key: &StageKey, reason: impl Into<String>) -> Self {
+        Self {
+            outcome,
+            reason: reason.into(),
+            job_id: Some(key.job_id),
+            stage: Some(key.stage),
+            jobs_failed: 0,
+            tasks_failed: 0,
+            tasks_sent_again: 0,
+        }
+    }
+
+    fn absorbed(key: &StageKey, reason: &str) -> Self {
+        Self::of(PoisonOutcome::Absorbed, key, reason)
+    }
+}
+
+/// The tasks that a message names, as it names them.
+struct Named {
+    key: StageKey,
+    tasks: Vec<TaskId>,
+    /// The batch of a coarse message.
+    batch: Option<BatchKey>,
+    written: Option<OffsetDateTime>,
+}
+
 impl Controller {
-    /// Puts the texts of refused messages into the path's poison queue, each with its reason.
+    /// Deals with a message that was set aside in the path's queue for `role`. The same message may come again, also at
+    /// the same moment: what was done is not done twice.
+    ///
+    /// # Errors
+    /// The database or a queue failed: the message must come again.
+    pub async fn process_poison_message(
+        &self,
+        path: ProcessingPath,
+        role: QueueRole,
+        text: &str,
+        asked_by: AskedBy,
+    ) -> Result<PoisonDelivery, ControllerError> {
+        let delivery = match role {
+            QueueRole::Jobs => self.poisoned_job(text, asked_by).await,
+            // The review queue has no function: what is there waits for a person.
+            QueueRole::Tasks | QueueRole::Poison => self.poisoned_tasks(text, asked_by).await,
+        };
+        match delivery {
+            Err(reason)
+                if !reason.is_transient() || matches!(reason, ControllerError::StageNotReached { .. }) =>
+            {
+                self.set_aside(path, &[(text, &reason)], 1).await?;
+                Ok(PoisonDelivery {
+                    outcome: PoisonOutcome::KeptForReview,
+                    reason: reason.to_string(),
+                    job_id: None,
+                    stage: None,
+                    jobs_failed: 0,
+                    tasks_failed: 0,
+                    tasks_sent_again: 0,
+                })
+            }
+            delivery => delivery,
+        }
+    }
+
+    async fn poisoned_job(&self, text: &str, asked_by: AskedBy) -> Result<PoisonDelivery, ControllerError> {
+        let message = JobReference::decode(text)?;
+        let (_, job) = self.job_of(&message).await?;
+        let JobReference { job_id, stage, .. } = message;
+        let key = StageKey { job_id, stage };
+        if job.status.is_terminal() {
+            return Ok(PoisonDelivery::absorbed(&key, "the job is over"));
+        }
+        if stage < job.stage {
+            return Ok(PoisonDelivery::absorbed(&key, "the job has gone past the stage"));
+        }
+        let Some(stands) = self.0.database.poisoned_stage(&key).await? else {
+            return Err(ControllerError::StageNotReached {
+                job_id,
+                stage,
+                current: job.stage,
+            });
+        };
+        if stands.planned {
+            // Its planner may have died after the last outcome and before the advance.
+            self.advance(&key).await?;
+            return Ok(PoisonDelivery::absorbed(&key, "the stage is planned"));
+        }
+        if stands.leased {
+            return Ok(PoisonDelivery::absorbed(&key, "the stage is being planned"));
+        }
+        if asked_by == AskedBy::Queue {
+            let written = written_at(text);
+            if is_older(written, stands.given_back) {
+                return Ok(PoisonDelivery::absorbed(&key, SUCCEEDED));
+            }
+            if stands.given_back.count < MOST_GIVEN_BACK {
+                return self.give_back_stage(&key, &job, stands.given_back, written).await;
+            }
+        }
+        let reason = format!(
+            "stage {stage} could not be started: its job message was {}",
+            delivered(asked_by)
+        );
+        if !self.0.database.fail_unplanned_job(&key, &reason).await? {
+            return Ok(PoisonDelivery::absorbed(&key, "the job went on meanwhile"));
+        }
+        tracing::warn!(%job_id, reason, "job failed");
+        Ok(PoisonDelivery {
+            jobs_failed: 1,
+            ..PoisonDelivery::of(PoisonOutcome::Failed, &key, reason)
+        })
+    }
+
+    async fn give_back_stage(
+        &self,
+        key: &StageKey,
+        job: &JobRecord,
+        given_back: GivenBack,
+        written: Option<OffsetDateTime>,
+    ) -> Result<PoisonDelivery, ControllerError> {
+        let grace = self.0.timing.send_grace.as_secs_f64();
+        let sends = self
+            .0
+            .database
+            .stage_given_back(key, given_back, after(written), grace)
+            .await?;
+        if let Some(sends) = sends {
+            // A failure is noted and stays owed.
+            let _ = self
+                .0
+                .send_job_message(key, sends, &job.job_type, &job.parameters, job.path)
+                .await;
+        }
+        Ok(PoisonDelivery::of(PoisonOutcome::SentAgain, key, AGAIN))
+    }
+
+    async fn poisoned_tasks(&self, text: &str, asked_by: AskedBy) -> Result<PoisonDelivery, ControllerError> {
+        let named = self.named(text).await?;
+        let key = named.key;
+        let StageKey { job_id, stage } = key;
+        let Some(stand) = self.0.database.poisoned_tasks(&key, &named.tasks).await? else {
+            return Err(ControllerError::UnknownJob { job_id });
+        };
+        if stand.job_status.is_terminal() {
+            return Ok(PoisonDelivery::absorbed(&key, "the job is over"));
+        }
+        if let (true, Some(task_id)) = (stand.tasks.is_empty(), named.tasks.first()) {
+            return Err(ControllerError::UnknownTask {
+                job_id,
+                stage,
+                task_id: task_id.clone(),
+            });
+        }
+        if stand.stage_ended {
+            // Whoever recorded the last outcome may have died before the advance.
+            self.advance(&key).await?;
+        }
+        let open: Vec<&PoisonedTask> = stand
+            .tasks
+            .iter()
+            .filter(|task| !task.status.is_terminal() && !task.leased)
+            .collect();
+        if open.is_empty() {
+            return Ok(PoisonDelivery::absorbed(
+                &key,
+                "it has its outcome, runs, or is to be repeated",
+            ));
+        }
+        let (again, failing): (Vec<&PoisonedTask>, Vec<&PoisonedTask>) = match asked_by {
+            AskedBy::Person => (Vec::new(), open),
+            AskedBy::Queue => open
+                .into_iter()
+                .filter(|task| !is_older(named.written, task.given_back))
+                .partition(|task| task.given_back.count < MOST_GIVEN_BACK),
+        };
+        let mut delivery = PoisonDelivery::absorbed(&key, SUCCEEDED);
+        if !again.is_empty() {
+            self.give_back_tasks(&named, &stand, &again).await?;
+            delivery.outcome = PoisonOutcome::SentAgain;
+            delivery.reason = AGAIN.to_owned();
+            delivery.tasks_sent_again = again.len() as u64;
+        }
+        if !failing.is_empty() {
+            let reason = format!("its task message was {}", delivered(asked_by));
+            let failed = self.0.database.fail_tasks(&key, &failing, &reason).await?;
+            if failed.stage_ended {
+                self.advance(&key).await?;
+            }
+            if failed.failed == 0 {
+                if again.is_empty() {
+                    delivery.reason = "it went on meanwhile".to_owned();
+                }
+            } else {
+                tracing::warn!(%job_id, %stage, tasks = failed.failed, reason, "tasks failed");
+                delivery.outcome = PoisonOutcome::Failed;
+                delivery.reason = reason;
+                delivery.tasks_failed = failed.failed;
+            }
+        }
+        Ok(delivery)
+    }
+
+    /// The tasks that a message names.
+    async fn named(&self, text: &str) -> Result<Named, ControllerError> {
+        let message = TaskMessage::decode(text)?;
+        let job_type = match &message {
+            TaskMessage::One(task) => &task.job_type,
+            TaskMessage::Batch(batch) => &batch.job_type,
+        };
+        if self.0.catalog.get(job_type).is_none() {
+            return Err(ControllerError::UnknownJobType {
+                job_type: job_type.clone(),
+                known: self.0.catalog.names(),
+            });
+        }
+        let written = written_at(text);
+        match message {
+            TaskMessage::One(task) => Ok(Named {
+                key: StageKey {
+                    job_id: task.job_id,
+                    stage: task.stage,
+                },
+                tasks: vec![task.task_id],
+                batch: None,
+                written,
+            }),
+            TaskMessage::Batch(batch) => {
+                let batch_id = batch.batch_id;
+                let key = BatchKey::from(batch_id);
+                let mut found = self.0.database.task_ids_of_batches(&[key]).await?;
+                let tasks = found.pop().flatten();
+                Ok(Named {
+                    key: StageKey {
+                        job_id: key.job_id,
+                        stage: key.stage,
+                    },
+                    tasks: tasks.ok_or(ControllerError::UnknownBatch { batch_id })?,
+                    batch: Some(key),
+                    written,
+                })
+            }
+        }
+    }
+
+    /// Sends first and counts then: until it is counted the message set aside comes again, and makes the same message
+    /// again, with the same id.
+    async fn give_back_tasks(
+        &self,
+        named: &Named,
+        stand: &PoisonedTasks,
+        tasks: &[&PoisonedTask],
+    ) -> Result<(), ControllerError> {
+        let job_id = named.key.job_id;
+        let unsent = |detail: String| ControllerError::NotSentAgain { job_id, detail };
+        let written = after(named.written);
+        let message = new_message(named, tasks, &timestamp::write_naive(written));
+        let message = message.map_err(|error| unsent(error.to_string()))?;
+        if let Some(message) = message {
+            let report = self
+                .0
+                .send(stand.path, QueueRole::Tasks, std::slice::from_ref(&message))
+                .await;
+            if !report.success {
+                return Err(unsent(reasons(&report)));
+            }
+        }
+        let own_messages = named.batch.is_none();
+        self.0
+            .database
+            .tasks_given_back(&named.key, tasks, written, own_messages)
+            .await?;
+        Ok(())
+    }
+
+    /// Puts the texts of refused messages into the path's review queue, each with its reason.
     ///
     /// # Errors
     /// They could not be stored there: the whole batch must come again.
@@ -39,5 +381,125 @@ impl Controller {
             total,
             detail: reasons(&report),
         })
+    }
+}
+
+const SUCCEEDED: &str = "a newer message was sent in its place";
+const AGAIN: &str = "it was not done yet: a new message takes its place";
+
+fn delivered(asked_by: AskedBy) -> String {
+    match asked_by {
+        AskedBy::Queue => format!(
+            "delivered as often as its queue allows, without success, and so were {MOST_GIVEN_BACK} new ones; the log of \
+             the function that it was for says why"
+        ),
+        AskedBy::Person => {
+            "delivered as often as its queue allows, without success, and a person gave it up; the log of \
+                            the function that it was for says why"
+                .to_owned()
+        }
+    }
+}
+
+/// Whether a message was written before the newest one that was sent in place of another.
+fn is_older(written: Option<OffsetDateTime>, given_back: GivenBack) -> bool {
+    match (written, given_back.last) {
+        (Some(written), Some(last)) => written < last,
+        _ => false,
+    }
+}
+
+/// Now, to the microsecond, as messages and the database say it; in any case after `written`, whose clock may be ahead.
+fn after(written: Option<OffsetDateTime>) -> OffsetDateTime {
+    const TICK: time::Duration = time::Duration::MICROSECOND;
+    let now = OffsetDateTime::now_utc();
+    let now = now.replace_microsecond(now.microsecond()).unwrap_or(now);
+    match written.and_then(|written| written.checked_add(TICK)) {
+        Some(next) if next > now => next,
+        _ => now,
+    }
+}
+
+/// One message for `tasks`, which are of one batch or a single one. Its id says which new message it is, so that two who
+/// make it at the same moment make the same: at most 100 + 16 + 12 characters.
+fn new_message(
+    named: &Named,
+    tasks: &[&PoisonedTask],
+    timestamp: &str,
+) -> Result<Option<OutgoingMessage>, serde_json::Error> {
+    let Some(first) = tasks.first() else {
+        return Ok(None);
+    };
+    let count = tasks
+        .iter()
+        .map(|task| task.given_back.count)
+        .max()
+        .unwrap_or_default()
+        + 1;
+    let owed = &first.owed;
+    let message = match &named.batch {
+        Some(key) => {
+            let batch = BatchToSend {
+                key,
+                job_type: &owed.job_type,
+                task_type: &owed.task_type,
+                resends: u32::from(count),
+            };
+            let message = batch.message(timestamp)?;
+            OutgoingMessage {
+                message_id: format!("{}-p{count}", key.batch_id()),
+                ..message
+            }
+        }
+        None => {
+            let shared = TaskMessages {
+                job_id: &named.key.job_id,
+                stage: named.key.stage,
+                timestamp,
+            };
+            let message = shared.message(TaskToSend {
+                resends: owed.resends + 1,
+                ..TaskToSend::from(owed)
+            })?;
+            let job = &named.key.job_id.as_str()[8..24];
+            OutgoingMessage {
+                message_id: format!(
+                    "{}-{job}-p{count}.{}.{}",
+                    owed.task_id,
+                    owed.attempt % 1000,
+                    owed.resends % 1000
+                ),
+                ..message
+            }
+        }
+    };
+    Ok(Some(OutgoingMessage {
+        delay: (count > 1).then(|| PAUSE * u32::from(count - 1)),
+        ..message
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_written_before_its_successor_is_older_and_the_successor_is_not() {
+        let old = timestamp::read("2026-11-23T19:00:01.000001");
+        let new = after(old);
+        assert_eq!(new.nanosecond() % 1000, 0);
+        let given_back = GivenBack {
+            count: 1,
+            last: Some(new),
+        };
+        assert!(is_older(old, given_back));
+        assert!(!is_older(
+            timestamp::read(&timestamp::write_naive(new)),
+            given_back
+        ));
+        assert!(!is_older(None, given_back));
+        // A clock that is ahead changes nothing.
+        let ahead = OffsetDateTime::now_utc() + time::Duration::minutes(10);
+        assert!(after(Some(ahead)) > ahead);
     }
 }

@@ -5,4 +5,4 @@ mod answer;
 mod payload;
 
 pub use answer::{failure, http_answer, success};
-pub use payload::{HttpRequestData, InvocationError, MessageText, Messages, http_request, messages};
+pub use payload::{HttpRequestData, InvocationError, MessageText, Messages, http_request, message, messages};

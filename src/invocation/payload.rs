@@ -95,6 +95,20 @@ pub fn messages(body: &[u8], binding: &'static str) -> Result<Messages, Invocati
     }
 }
 
+/// The one message in the binding `binding`, whatever it is: for functions that must take what no other can read.
+///
+/// # Errors
+/// The body is no invocation, or has no such binding.
+pub fn message(body: &[u8], binding: &'static str) -> Result<MessageText, InvocationError> {
+    Ok(MessageText(match bound(body, binding)? {
+        Value::String(text) => match unwrap(text) {
+            Unwrapped::Text(text) => text,
+            Unwrapped::Array(items) => Value::Array(items).to_string(),
+        },
+        other => other.to_string(),
+    }))
+}
+
 /// The HTTP request in the binding `req`.
 ///
 /// # Errors

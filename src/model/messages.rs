@@ -287,6 +287,12 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
+/// When a message says that it was written; `None` where it says nothing that can be read.
+pub fn written_at(text: &str) -> Option<OffsetDateTime> {
+    let fields = Fields::parse(text).ok()?;
+    fields.get("timestamp")?.as_str().and_then(timestamp::read)
+}
+
 /// A job message to send.
 #[derive(Debug, Serialize)]
 pub struct JobQueueMessage<'a> {

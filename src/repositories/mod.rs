@@ -4,4 +4,5 @@ pub mod http;
 pub mod postgres;
 pub mod sender;
 pub mod service_bus;
+pub mod set_aside;
 pub mod storage_queue;

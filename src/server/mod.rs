@@ -10,10 +10,8 @@ use crate::{
     controller::{Controller, ControllerError, ReconcileReport, Senders},
     jobs::Catalog,
     repositories::{
-        postgres::Database,
-        sender::{MessageSender, SendError},
-        service_bus::create_service_bus_repository,
-        storage_queue::create_queue_repository,
+        postgres::Database, sender::SendError, service_bus::create_service_bus_repository,
+        set_aside::QueueService, storage_queue::create_queue_repository,
     },
     triggers::{self, App},
 };
@@ -98,12 +96,12 @@ pub enum ReconcileError {
 }
 
 fn controller(settings: &Settings, catalog: Catalog, database: Database) -> Result<Controller, SendError> {
-    let queue_storage: Arc<dyn MessageSender> = create_queue_repository(settings.storage.clone())?;
+    let queue_storage: Arc<dyn QueueService> = create_queue_repository(settings.storage.clone())?;
     let service_bus = settings
         .service_bus
         .clone()
         .map(|settings| {
-            create_service_bus_repository(settings).map(|sender| sender as Arc<dyn MessageSender>)
+            create_service_bus_repository(settings).map(|sender| sender as Arc<dyn QueueService>)
         })
         .transpose()?;
     let senders = Senders::new(queue_storage, service_bus);

@@ -1,23 +1,29 @@
-//! What the four queue triggers share: take the messages out of the payload, hand each on, answer for all.
+//! What the queue triggers share: take the messages out of the payload, hand each on, answer for all.
 //!
 //! One answer serves a whole batch: a failure brings all of it again, and 2xx says that each message's fate is
 //! durable. So a message that nobody can process is set aside when its siblings could be processed; alone it is the
 //! host's to set aside.
 
+use std::time::Duration;
+
 use axum::response::Response;
 
 use super::{ApiError, App};
 use crate::{
-    controller::ControllerError,
+    controller::{AskedBy, ControllerError},
     invocation::{self, MessageText, Messages},
     model::{
         ProcessingPath,
         messages::{JobReference, TaskMessage},
     },
+    repositories::sender::QueueRole,
 };
 
 /// The binding's name in every function.json of a queue trigger.
 const BINDING: &str = "msg";
+
+/// Before a dead letter that cannot be dealt with now goes back.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Job messages.
 pub(super) async fn jobs(app: &App, path: ProcessingPath, body: &[u8]) -> Result<Response, ApiError> {
@@ -54,6 +60,33 @@ pub(super) async fn tasks(app: &App, path: ProcessingPath, body: &[u8]) -> Resul
         })
         .collect();
     answer(app, path, &texts, &results).await
+}
+
+/// A message that was set aside.
+pub(super) async fn poison(
+    app: &App,
+    path: ProcessingPath,
+    role: QueueRole,
+    body: &[u8],
+) -> Result<Response, ApiError> {
+    let MessageText(text) = invocation::message(body, BINDING).map_err(ControllerError::from)?;
+    let delivery = app
+        .controller
+        .process_poison_message(path, role, &text, AskedBy::Queue)
+        .await;
+    match delivery {
+        Ok(delivery) => {
+            tracing::warn!(%path, ?delivery, "a message that was set aside");
+            Ok(invocation::success())
+        }
+        Err(error) => {
+            // A dead letter comes again at once, without end. The host's own poison queues wait ten minutes.
+            if path == ProcessingPath::ServiceBus {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error.into())
+        }
+    }
 }
 
 fn texts(body: &[u8]) -> Result<Vec<MessageText>, ApiError> {

@@ -51,7 +51,12 @@ impl From<ControllerError> for ApiError {
                 (StatusCode::CONFLICT, "not allowed in this state")
             }
             E::StageNotReached { .. } => (StatusCode::CONFLICT, "stage not reached"),
-            E::NotSetAside { .. } => (StatusCode::SERVICE_UNAVAILABLE, "queue unavailable"),
+            E::UnknownQueue { .. } => (StatusCode::BAD_REQUEST, "unknown queue"),
+            E::NoSuchMessage { .. } => (StatusCode::NOT_FOUND, "unknown message"),
+            E::NotRedrivable { .. } => (StatusCode::CONFLICT, "not redrivable"),
+            E::NotSetAside { .. } | E::NotSentAgain { .. } | E::Queue(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "queue unavailable")
+            }
             E::Database(DatabaseError::Unavailable { .. } | DatabaseError::Schema { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "database unavailable")
             }
@@ -64,6 +69,7 @@ impl From<ControllerError> for ApiError {
             E::BadParameters(problems) => Some(json!({ "problems": problems })),
             E::CannotWork(problems) => Some(json!({ "problems": problems })),
             E::UnknownJobType { known, .. } => Some(json!({ "known_job_types": known })),
+            E::UnknownQueue { known, .. } => Some(json!({ "known_queues": known })),
             _ => None,
         };
         // A statement's own words may quote stored data: they go to the log, not to the client.

@@ -7,12 +7,17 @@ mod error;
 mod get_job_audit;
 mod get_job_status;
 mod health;
+mod monitor_poison;
 mod not_forwarded;
 mod pause_job;
 mod process_queue_job;
+mod process_queue_job_poison;
 mod process_queue_task;
+mod process_queue_task_poison;
 mod process_sb_job;
+mod process_sb_job_dead_letter;
 mod process_sb_task;
+mod process_sb_task_dead_letter;
 mod reconcile;
 mod resume_job;
 mod retry_job;
@@ -70,6 +75,10 @@ pub fn router(app: App) -> Router {
         .route("/api/db/schema/nuke", post(schema_nuke::handle))
         .route("/api/db/schema/redeploy", post(schema_redeploy::handle))
         .route("/api/health", get(health::handle))
+        .route(
+            "/api/monitor/poison",
+            get(monitor_poison::look).post(monitor_poison::order),
+        )
         .route("/", get(alive))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
@@ -80,6 +89,22 @@ pub fn router(app: App) -> Router {
         .route("/process_queue_task", post(process_queue_task::handle))
         .route("/process_sb_job", post(process_sb_job::handle))
         .route("/process_sb_task", post(process_sb_task::handle))
+        .route(
+            "/process_queue_job_poison",
+            post(process_queue_job_poison::handle),
+        )
+        .route(
+            "/process_queue_task_poison",
+            post(process_queue_task_poison::handle),
+        )
+        .route(
+            "/process_sb_job_dead_letter",
+            post(process_sb_job_dead_letter::handle),
+        )
+        .route(
+            "/process_sb_task_dead_letter",
+            post(process_sb_task_dead_letter::handle),
+        )
         .route("/reconcile", post(reconcile::handle))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(LARGEST_INVOCATION))

@@ -17,7 +17,7 @@ use crate::{
     invocation::{self, HttpRequestData},
 };
 
-const HTTP_FUNCTIONS: [&str; 10] = [
+const HTTP_FUNCTIONS: [&str; 11] = [
     "submit_job",
     "get_job_status",
     "get_job_audit",
@@ -28,6 +28,7 @@ const HTTP_FUNCTIONS: [&str; 10] = [
     "schema_nuke",
     "schema_redeploy",
     "health",
+    "monitor_poison",
 ];
 
 pub(super) async fn handle(

@@ -19,6 +19,7 @@ use lastlight::{
     repositories::{
         postgres::{Database, DatabaseSettings},
         sender::{BatchSendReport, MessageSender, OutgoingMessage, QueueRole, SendError},
+        set_aside::{SetAsideMessage, SetAsideQueues, Settled, TakenMessage},
     },
     triggers::{App, router},
 };
@@ -68,6 +69,9 @@ struct State {
     jobs: VecDeque<Waiting>,
     tasks: VecDeque<Waiting>,
     poison: VecDeque<Waiting>,
+    /// What was delivered too often.
+    jobs_set_aside: VecDeque<Waiting>,
+    tasks_set_aside: VecDeque<Waiting>,
     down: bool,
     /// Sends that succeed before it goes down by itself.
     sends_left: Option<usize>,
@@ -119,6 +123,91 @@ impl Mailbox {
 
     pub fn count(&self, role: QueueRole) -> usize {
         queue(&mut self.state.lock().unwrap(), role).len()
+    }
+
+    /// As a host does with a message that was delivered too often.
+    pub fn put_aside(&self, role: QueueRole, body: &str) {
+        let message = OutgoingMessage {
+            message_id: uuid::Uuid::new_v4().to_string(),
+            correlation_id: String::new(),
+            body: body.to_owned(),
+            delay: None,
+        };
+        set_aside(&mut self.state.lock().unwrap(), role).push_back((Instant::now(), message));
+    }
+}
+
+fn set_aside(state: &mut State, role: QueueRole) -> &mut VecDeque<Waiting> {
+    match role {
+        QueueRole::Jobs => &mut state.jobs_set_aside,
+        QueueRole::Tasks => &mut state.tasks_set_aside,
+        QueueRole::Poison => &mut state.poison,
+    }
+}
+
+fn shown((_, message): &Waiting) -> SetAsideMessage {
+    SetAsideMessage {
+        id: message.message_id.clone(),
+        body: message.body.clone(),
+        enqueued: None,
+        delivery_count: 1,
+        reason: None,
+    }
+}
+
+/// A message that is taken is out of its queue until it is released; its lock is its correlation id.
+#[async_trait::async_trait]
+impl SetAsideQueues for Mailbox {
+    fn set_aside_name(&self, role: QueueRole) -> &str {
+        match (self.path, role) {
+            (ProcessingPath::QueueStorage, QueueRole::Jobs) => "jobs-poison",
+            (ProcessingPath::QueueStorage, QueueRole::Tasks) => "tasks-poison",
+            (ProcessingPath::QueueStorage, QueueRole::Poison) => "poison",
+            (ProcessingPath::ServiceBus, QueueRole::Jobs) => "jobs/$DeadLetterQueue",
+            (ProcessingPath::ServiceBus, QueueRole::Tasks) => "tasks/$DeadLetterQueue",
+            (ProcessingPath::ServiceBus, QueueRole::Poison) => "sb-poison",
+        }
+    }
+
+    async fn count(&self, role: QueueRole) -> Result<u64, SendError> {
+        self.probe(role).await?;
+        Ok(set_aside(&mut self.state.lock().unwrap(), role).len() as u64)
+    }
+
+    async fn peek(&self, role: QueueRole, at_most: usize) -> Result<Vec<SetAsideMessage>, SendError> {
+        self.probe(role).await?;
+        let mut state = self.state.lock().unwrap();
+        Ok(set_aside(&mut state, role)
+            .iter()
+            .take(at_most)
+            .map(shown)
+            .collect())
+    }
+
+    async fn take_some(&self, role: QueueRole, at_most: usize) -> Result<Vec<TakenMessage>, SendError> {
+        self.probe(role).await?;
+        let mut state = self.state.lock().unwrap();
+        let queue = set_aside(&mut state, role);
+        let some = queue.drain(..at_most.min(queue.len()));
+        Ok(some
+            .map(|waiting| TakenMessage::new(shown(&waiting), waiting.1.correlation_id))
+            .collect())
+    }
+
+    async fn complete(&self, role: QueueRole, _taken: &TakenMessage) -> Result<Settled, SendError> {
+        self.probe(role).await?;
+        Ok(Settled::Done)
+    }
+
+    async fn release(&self, role: QueueRole, taken: &TakenMessage) -> Result<Settled, SendError> {
+        let message = OutgoingMessage {
+            message_id: taken.message.id.clone(),
+            correlation_id: taken.lock().to_owned(),
+            body: taken.message.body.clone(),
+            delay: None,
+        };
+        set_aside(&mut self.state.lock().unwrap(), role).push_front((Instant::now(), message));
+        Ok(Settled::Done)
     }
 }
 

@@ -22,7 +22,10 @@ pub use app::{AppError, Binding, Cardinality, Function, FunctionApp};
 pub use child::{HandlerCommand, HandlerExit, LogSink};
 pub use payload::{queue_message, service_bus_many, service_bus_one, timer};
 
-use super::broker::{Endpoint, EndpointError, ServiceBus, StorageQueues, service_bus::QueueOptions};
+use super::broker::{
+    Endpoint, EndpointError, ServiceBus, StorageQueues,
+    service_bus::{QueueOptions, is_dead_letter_queue},
+};
 use child::Child;
 use client::Handler;
 
@@ -103,12 +106,16 @@ fn start_triggers(
         match &function.trigger {
             Binding::Http { .. } => {}
             Binding::Queue { binding, queue } => {
+                let poison = queue_trigger::poison_queue(queue);
                 options.storage.create_queue(queue);
-                options.storage.create_queue(&format!("{queue}-poison"));
+                if let Some(poison) = &poison {
+                    options.storage.create_queue(poison);
+                }
                 let trigger = queue_trigger::QueueTrigger {
                     function: name,
                     binding: binding.clone(),
                     queue: queue.clone(),
+                    poison,
                     settings: app.queues,
                     storage: options.storage.clone(),
                     handler: handler.clone(),
@@ -120,7 +127,10 @@ fn start_triggers(
                 queue,
                 cardinality,
             } => {
-                options.service_bus.create_queue(queue, QueueOptions::default());
+                // A queue's dead letters come into being with it.
+                if !is_dead_letter_queue(queue) {
+                    options.service_bus.create_queue(queue, QueueOptions::default());
+                }
                 let trigger = service_bus_trigger::ServiceBusTrigger {
                     function: name,
                     binding: binding.clone(),

@@ -1,5 +1,6 @@
 //! Storage Queue triggers: poll, keep up to `batchSize + newBatchThreshold` in flight, delete on success, show again on
-//! failure, set aside in `<queue>-poison` after `maxDequeueCount`.
+//! failure, set aside in `<queue>-poison` after `maxDequeueCount`. A message that fails in a queue which has no such queue,
+//! being one, is left alone: it shows again when it is no longer hidden.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,11 +17,21 @@ use crate::local::broker::{BrokerError, StorageQueues, storage_queue::QueueMessa
 /// The extension hides a message for ten minutes and renews at half of it.
 const HIDDEN: Duration = Duration::from_secs(600);
 
+/// The longest name of a queue.
+const LONGEST_NAME: usize = 63;
+
+/// Where a queue's messages go that failed too often; a poison queue has none, nor has one whose name would grow too long.
+pub(super) fn poison_queue(queue: &str) -> Option<String> {
+    let poison = format!("{queue}-poison");
+    (!queue.ends_with("-poison") && poison.len() <= LONGEST_NAME).then_some(poison)
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct QueueTrigger {
     pub function: Arc<str>,
     pub binding: String,
     pub queue: String,
+    pub poison: Option<String>,
     pub settings: QueueSettings,
     pub storage: StorageQueues,
     pub handler: Handler,
@@ -80,7 +91,10 @@ impl QueueTrigger {
                 .delete(&self.queue, &message.id, &message.pop_receipt),
             Err(error) => {
                 tracing::debug!(function = %self.function, id = message.id, %error, "invocation failed");
-                if message.dequeue_count >= self.settings.max_dequeue_count {
+                if self.poison.is_none() {
+                    // It stays hidden for the time that it was received for.
+                    Ok(())
+                } else if message.dequeue_count >= self.settings.max_dequeue_count {
                     self.set_aside(&message)
                 } else {
                     let hidden = self.settings.visibility_timeout;
@@ -106,9 +120,11 @@ impl QueueTrigger {
     }
 
     fn set_aside(&self, message: &QueueMessage) -> Result<(), BrokerError> {
-        let poison = format!("{}-poison", self.queue);
+        let Some(poison) = &self.poison else {
+            return Ok(());
+        };
         self.storage
-            .put(&poison, message.body.clone(), Duration::ZERO, None)?;
+            .put(poison, message.body.clone(), Duration::ZERO, None)?;
         self.storage
             .delete(&self.queue, &message.id, &message.pop_receipt)
     }

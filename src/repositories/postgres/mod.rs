@@ -14,6 +14,7 @@ mod group_commit;
 mod jobs;
 mod outbox;
 mod plans;
+mod poisoned;
 mod results;
 mod sweep;
 
@@ -27,6 +28,7 @@ pub use error::DatabaseError;
 pub use jobs::{JobRecord, NewJob, StageRecord};
 pub use outbox::OwedJobMessage;
 pub use plans::{ChunkWritten, NewTask, StageKey, StagePlan};
+pub use poisoned::{FailedTasks, GivenBack, PoisonedStage, PoisonedTask, PoisonedTasks};
 pub use results::{EndedStage, NextStage, TaskResult};
 pub use sweep::{DeadAttempt, OverdueJob};
 

@@ -47,7 +47,7 @@ struct UserProperties<'a> {
     job_id: &'a str,
 }
 
-const RFC_1123: &[BorrowedFormatItem<'_>] =
+pub(super) const RFC_1123: &[BorrowedFormatItem<'_>] =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 impl Batch {

@@ -6,6 +6,7 @@
 
 mod batch;
 mod gate;
+mod set_aside;
 mod token;
 mod transport;
 
@@ -22,6 +23,7 @@ use super::{
 use crate::{config::ServiceBusSettings, model::ProcessingPath};
 use batch::Batch;
 use gate::Gate;
+use set_aside::DeadLetterQueues;
 use transport::{Fault, Transport};
 
 /// Exactly this, without a charset, or the service takes the array for one message.
@@ -34,6 +36,7 @@ const MOST_THROTTLED_TRIES: u32 = 20;
 #[derive(Debug)]
 pub struct ServiceBusRepository {
     settings: ServiceBusSettings,
+    dead_letters: DeadLetterQueues,
     transport: Arc<Transport>,
     gate: Gate,
     jobs: QueueClient,
@@ -64,6 +67,7 @@ pub fn create_service_bus_repository(
         tasks: client(&settings.task_queue)?,
         poison: client(&settings.poison_queue)?,
         gate: Gate::new(settings.credits_per_second),
+        dead_letters: DeadLetterQueues::of(&settings),
         transport,
         settings,
     }))
@@ -163,8 +167,9 @@ impl MessageSender for ServiceBusRepository {
     async fn probe(&self, role: QueueRole) -> Result<(), SendError> {
         let queue = self.queue_name(role);
         self.transport
-            .probe(queue)
+            .describe(queue)
             .await
+            .map(drop)
             .map_err(|fault| fault.into_send_error(queue))
     }
 }

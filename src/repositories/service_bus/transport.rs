@@ -105,20 +105,34 @@ impl Transport {
         })
     }
 
-    /// Asks for the queue's description, which stores nothing.
-    pub(super) async fn probe(&self, queue: &str) -> Result<(), Fault> {
+    /// Asks for the queue's description, which stores nothing: an Atom entry.
+    pub(super) async fn describe(&self, queue: &str) -> Result<bytes::Bytes, Fault> {
+        let (_, _, body) = self
+            .request(reqwest::Method::GET, queue, queue, "api-version=2021-05")
+            .await?;
+        Ok(body)
+    }
+
+    /// Sends a request without a body to `path`, with the token of `queue`. Its answer, if that is success.
+    pub(super) async fn request(
+        &self,
+        method: reqwest::Method,
+        queue: &str,
+        path: &str,
+        query: &str,
+    ) -> Result<(u16, reqwest::header::HeaderMap, bytes::Bytes), Fault> {
         let mut url = self.endpoint.clone();
-        url.set_path(queue);
-        url.set_query(Some("api-version=2021-05"));
+        url.set_path(path);
+        url.set_query(Some(query).filter(|query| !query.is_empty()));
         let answer = self.signed(queue, |header| {
             self.client
-                .get(url.clone())
+                .request(method.clone(), url.clone())
                 .header("authorization", header.expose())
                 .send()
         });
-        let (status, _, body) = answer.await?;
+        let (status, headers, body) = answer.await?;
         match status {
-            200..=299 => Ok(()),
+            200..=299 => Ok((status, headers, body)),
             _ => Err(Fault::of(status, &String::from_utf8_lossy(&body))),
         }
     }

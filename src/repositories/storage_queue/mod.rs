@@ -1,6 +1,7 @@
 //! Storage Queues through `azure_storage_queue`. There is no batch send: many single messages are under way at once.
 
 mod sas;
+mod set_aside;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -45,6 +46,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The sender of the Storage Queue path.
 pub struct StorageQueueRepository {
     settings: StorageSettings,
+    set_aside: SetAsideNames,
     credential: Option<Arc<dyn TokenCredential>>,
     http: reqwest::Client,
     clients: Mutex<Option<Clients>>,
@@ -58,6 +60,14 @@ struct Clients {
     jobs: Arc<QueueClient>,
     tasks: Arc<QueueClient>,
     poison: Arc<QueueClient>,
+    jobs_set_aside: Arc<QueueClient>,
+    tasks_set_aside: Arc<QueueClient>,
+}
+
+/// The queues where the host puts what was delivered too often.
+struct SetAsideNames {
+    jobs: String,
+    tasks: String,
 }
 
 impl std::fmt::Debug for StorageQueueRepository {
@@ -82,6 +92,10 @@ pub fn create_queue_repository(settings: StorageSettings) -> Result<Arc<StorageQ
         http: pooled_client(REQUEST_TIMEOUT)?,
         clients: Mutex::new(None),
         in_flight: Semaphore::new(settings.sends_in_flight),
+        set_aside: SetAsideNames {
+            jobs: format!("{}-poison", settings.job_queue),
+            tasks: format!("{}-poison", settings.task_queue),
+        },
         settings,
     }))
 }
@@ -110,12 +124,16 @@ impl StorageQueueRepository {
             })
     }
 
-    fn client(&self, role: QueueRole) -> Result<Arc<QueueClient>, SendError> {
+    fn clients(&self) -> Result<Clients, SendError> {
         let mut kept = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let clients = match &*kept {
+        Ok(match &*kept {
             Some(clients) if clients.made.elapsed() < CLIENTS_LIVE => clients.clone(),
             _ => kept.insert(self.make_clients()?).clone(),
-        };
+        })
+    }
+
+    fn client(&self, role: QueueRole) -> Result<Arc<QueueClient>, SendError> {
+        let clients = self.clients()?;
         Ok(match role {
             QueueRole::Jobs => clients.jobs,
             QueueRole::Tasks => clients.tasks,
@@ -155,6 +173,8 @@ impl StorageQueueRepository {
             jobs: client(&self.settings.job_queue)?,
             tasks: client(&self.settings.task_queue)?,
             poison: client(&self.settings.poison_queue)?,
+            jobs_set_aside: client(&self.set_aside.jobs)?,
+            tasks_set_aside: client(&self.set_aside.tasks)?,
         })
     }
 
@@ -215,32 +235,36 @@ impl StorageQueueRepository {
     }
 
     fn fault(&self, role: QueueRole, error: &azure_core::Error) -> SendError {
-        let queue = || self.queue_name(role).to_owned();
-        match error.kind() {
-            ErrorKind::HttpResponse {
-                status, error_code, ..
-            } => {
-                let status = u16::from(*status);
-                let detail = format!("status {status} {}", error_code.as_deref().unwrap_or_default());
-                match status {
-                    404 => SendError::QueueNotFound { queue: queue() },
-                    401 | 403 => SendError::Unauthorized {
-                        queue: queue(),
-                        detail,
-                    },
-                    429 | 503 => SendError::Throttled { detail },
-                    408 | 500 | 502 | 504 => SendError::Unavailable { detail },
-                    _ => SendError::Refused { status, detail },
-                }
+        fault(self.queue_name(role), error)
+    }
+}
+
+fn fault(queue: &str, error: &azure_core::Error) -> SendError {
+    let queue = || queue.to_owned();
+    match error.kind() {
+        ErrorKind::HttpResponse {
+            status, error_code, ..
+        } => {
+            let status = u16::from(*status);
+            let detail = format!("status {status} {}", error_code.as_deref().unwrap_or_default());
+            match status {
+                404 => SendError::QueueNotFound { queue: queue() },
+                401 | 403 => SendError::Unauthorized {
+                    queue: queue(),
+                    detail,
+                },
+                429 | 503 => SendError::Throttled { detail },
+                408 | 500 | 502 | 504 => SendError::Unavailable { detail },
+                _ => SendError::Refused { status, detail },
             }
-            ErrorKind::Credential => SendError::Unavailable {
-                detail: format!("no token: {}", shortened(&error.to_string())),
-            },
-            // The error's own words hold the URL, which holds a signature: only the last cause is shown.
-            _ => SendError::Unavailable {
-                detail: last_cause(error),
-            },
         }
+        ErrorKind::Credential => SendError::Unavailable {
+            detail: format!("no token: {}", shortened(&error.to_string())),
+        },
+        // The error's own words hold the URL, which holds a signature: only the last cause is shown.
+        _ => SendError::Unavailable {
+            detail: last_cause(error),
+        },
     }
 }
 

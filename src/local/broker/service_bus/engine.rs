@@ -17,7 +17,7 @@ use super::{
         clock::later,
         registry::{Cell, Creation, Registry},
     },
-    DEAD_LETTER_QUEUE, LockedMessage, NewMessage, QueueOptions, ServiceBusCounts,
+    LockedMessage, NewMessage, QueueOptions, ServiceBusCounts, is_dead_letter_queue,
     message::DeadLetter,
     queue::{Queue, Side},
 };
@@ -183,7 +183,7 @@ impl ServiceBus {
 
     fn find(&self, path: &str) -> Result<(Arc<Cell<Queue>>, Side), BrokerError> {
         let (name, side) = match path.rsplit_once('/') {
-            Some((name, last)) if last.eq_ignore_ascii_case(DEAD_LETTER_QUEUE) => (name, Side::DeadLetter),
+            Some((name, _)) if is_dead_letter_queue(path) => (name, Side::DeadLetter),
             _ => (path, Side::Main),
         };
         Ok((self.registry.get(&key(name))?, side))

@@ -22,3 +22,9 @@ pub use sas::ServiceBusAccess;
 
 /// What follows `<queue>/` in the name of a queue's dead letters; read in any case, as names are.
 pub const DEAD_LETTER_QUEUE: &str = "$DeadLetterQueue";
+
+/// Whether a name means a queue's dead letters.
+pub fn is_dead_letter_queue(name: &str) -> bool {
+    name.rsplit_once('/')
+        .is_some_and(|(_, last)| last.eq_ignore_ascii_case(DEAD_LETTER_QUEUE))
+}

@@ -1,0 +1,249 @@
+//! What becomes of the tasks and stages whose messages could not be delivered: failed, or given a new message. Every
+//! statement looks again at what it changes, so that it may run twice, and beside claims and completions.
+
+use sqlx::{Row, postgres::PgRow};
+use time::OffsetDateTime;
+
+use super::{
+    Database, DatabaseError, StageKey,
+    batches::{OwedTask, owed_task},
+    jobs::{corrupt, path_of, without_nul},
+};
+use crate::model::{JobStatus, ProcessingPath, TaskId, TaskStatus};
+
+/// How often a new message was sent in place of one that could not be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GivenBack {
+    /// How often.
+    pub count: u8,
+    /// When the newest of them was written; a message that is older has had its successor.
+    pub last: Option<OffsetDateTime>,
+}
+
+/// What a message set aside says of tasks, and what is true.
+#[derive(Debug, Clone)]
+pub struct PoisonedTasks {
+    /// Where their job stands.
+    pub job_status: JobStatus,
+    /// The job's pipeline.
+    pub path: ProcessingPath,
+    /// Their stage has ended and nobody went on.
+    pub stage_ended: bool,
+    /// Those that there are, in the order of the plan.
+    pub tasks: Vec<PoisonedTask>,
+}
+
+/// One of these tasks.
+#[derive(Debug, Clone)]
+pub struct PoisonedTask {
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// An attempt holds it, or a message is on its way to it.
+    pub leased: bool,
+    /// Messages sent in place of others.
+    pub given_back: GivenBack,
+    /// All that a new message says.
+    pub owed: OwedTask,
+}
+
+/// What failing tasks came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FailedTasks {
+    /// How many failed by this.
+    pub failed: u64,
+    /// With them the stage has ended, and the caller is the one to go on.
+    pub stage_ended: bool,
+}
+
+/// A stage that a job message set aside was to start.
+#[derive(Debug, Clone, Copy)]
+pub struct PoisonedStage {
+    /// It needs no job message any more.
+    pub planned: bool,
+    /// Somebody plans it.
+    pub leased: bool,
+    /// Messages sent in place of others.
+    pub given_back: GivenBack,
+}
+
+impl Database {
+    /// The tasks of one stage that a message names; `None` if there is no such job.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn poisoned_tasks(
+        &self,
+        key: &StageKey,
+        tasks: &[TaskId],
+    ) -> Result<Option<PoisonedTasks>, DatabaseError> {
+        let ids: Vec<&str> = tasks.iter().map(TaskId::as_str).collect();
+        let rows = sqlx::query(include_str!("sql/poisoned_tasks.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(ids)
+            .fetch_all(self.pool().await?)
+            .await?;
+        let Some(first) = rows.first() else {
+            return Ok(None);
+        };
+        let job_status: &str = first.try_get("job_status")?;
+        Ok(Some(PoisonedTasks {
+            job_status: JobStatus::from_name(job_status).ok_or_else(|| corrupt("job_status", job_status))?,
+            path: path_of(first, "processing_path")?,
+            stage_ended: first.try_get::<Option<bool>, _>("ended")?.unwrap_or(false),
+            tasks: rows
+                .iter()
+                .filter_map(|row| poisoned_task(row).transpose())
+                .collect::<Result<_, _>>()?,
+        }))
+    }
+
+    /// Fails those of `tasks` that nobody has touched since they were looked at.
+    ///
+    /// # Errors
+    /// The statement failed; nothing changed.
+    pub async fn fail_tasks(
+        &self,
+        key: &StageKey,
+        tasks: &[&PoisonedTask],
+        reason: &str,
+    ) -> Result<FailedTasks, DatabaseError> {
+        let tasks = in_key_order(tasks);
+        let ids: Vec<&str> = tasks.iter().map(|task| task.owed.task_id.as_str()).collect();
+        let attempts: Vec<i32> = tasks.iter().map(|task| task.owed.attempt.cast_signed()).collect();
+        let row = sqlx::query(include_str!("sql/fail_tasks.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(ids)
+            .bind(attempts)
+            .bind(without_nul(reason).as_ref())
+            .bind(TaskStatus::sources(TaskStatus::Failed))
+            .bind(JobStatus::sources(JobStatus::Failed))
+            .fetch_optional(self.pool().await?)
+            .await?;
+        let failed = row.map(|row| {
+            Ok::<_, sqlx::Error>(FailedTasks {
+                failed: row.try_get::<i64, _>("failed")?.unsigned_abs(),
+                stage_ended: row.try_get("ended")?,
+            })
+        });
+        Ok(failed.transpose()?.unwrap_or_default())
+    }
+
+    /// Counts that a new message, written at `written`, was sent for `tasks`. `own_messages`: each task's own was sent
+    /// again, rather than one for all of them.
+    ///
+    /// # Errors
+    /// The statement failed; the same message may be sent again.
+    pub async fn tasks_given_back(
+        &self,
+        key: &StageKey,
+        tasks: &[&PoisonedTask],
+        written: OffsetDateTime,
+        own_messages: bool,
+    ) -> Result<(), DatabaseError> {
+        let tasks = in_key_order(tasks);
+        let ids: Vec<&str> = tasks.iter().map(|task| task.owed.task_id.as_str()).collect();
+        let counts: Vec<i16> = tasks
+            .iter()
+            .map(|task| i16::from(task.given_back.count))
+            .collect();
+        sqlx::query(include_str!("sql/tasks_given_back.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(ids)
+            .bind(counts)
+            .bind(written)
+            .bind(i16::from(own_messages))
+            .execute(self.pool().await?)
+            .await?;
+        Ok(())
+    }
+
+    /// The stage that a job message names; `None` if it has not begun.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn poisoned_stage(&self, key: &StageKey) -> Result<Option<PoisonedStage>, DatabaseError> {
+        let row = sqlx::query(include_str!("sql/poisoned_stage.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .fetch_optional(self.pool().await?)
+            .await?;
+        let stage = row.map(|row| {
+            Ok::<_, sqlx::Error>(PoisonedStage {
+                planned: row.try_get("planned")?,
+                leased: row.try_get::<Option<bool>, _>("leased")?.unwrap_or(false),
+                given_back: given_back(&row)?,
+            })
+        });
+        Ok(stage.transpose()?)
+    }
+
+    /// Makes the stage's job message owed again and counts that; the number of its send for the caller to send it, or
+    /// `None` if it is owed already, somebody was faster, or nothing is to be sent any more. `grace_seconds`: how long
+    /// it is the caller's to send.
+    ///
+    /// # Errors
+    /// The statement failed; nothing changed.
+    pub async fn stage_given_back(
+        &self,
+        key: &StageKey,
+        given_back: GivenBack,
+        at: OffsetDateTime,
+        grace_seconds: f64,
+    ) -> Result<Option<u32>, DatabaseError> {
+        let sends: Option<i32> = sqlx::query_scalar(include_str!("sql/stage_given_back.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(i32::from(given_back.count))
+            .bind(at)
+            .bind(grace_seconds)
+            .bind(JobStatus::sources(JobStatus::Failed))
+            .fetch_optional(self.pool().await?)
+            .await?;
+        Ok(sends.map(i32::unsigned_abs))
+    }
+
+    /// Fails a job whose stage nobody has planned or plans; `false` if it is over, has gone on, or somebody does.
+    ///
+    /// # Errors
+    /// The statement failed; nothing changed.
+    pub async fn fail_unplanned_job(&self, key: &StageKey, reason: &str) -> Result<bool, DatabaseError> {
+        Ok(sqlx::query_scalar(include_str!("sql/fail_unplanned_job.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(without_nul(reason).as_ref())
+            .bind(JobStatus::sources(JobStatus::Failed))
+            .fetch_one(self.pool().await?)
+            .await?)
+    }
+}
+
+/// So that two who change the same tasks lock them alike.
+fn in_key_order<'a>(tasks: &[&'a PoisonedTask]) -> Vec<&'a PoisonedTask> {
+    let mut tasks = tasks.to_vec();
+    tasks.sort_by(|one, other| one.owed.task_id.cmp(&other.owed.task_id));
+    tasks
+}
+
+/// `None` in the row of a job that has none of the tasks.
+fn poisoned_task(row: &PgRow) -> Result<Option<PoisonedTask>, sqlx::Error> {
+    let Some(status) = row.try_get::<Option<&str>, _>("task_status")? else {
+        return Ok(None);
+    };
+    Ok(Some(PoisonedTask {
+        status: TaskStatus::from_name(status).ok_or_else(|| corrupt("task_status", status))?,
+        leased: row.try_get::<Option<bool>, _>("leased")?.unwrap_or(false),
+        given_back: given_back(row)?,
+        owed: owed_task(row)?,
+    }))
+}
+
+fn given_back(row: &PgRow) -> Result<GivenBack, sqlx::Error> {
+    let count = row.try_get::<Option<i16>, _>("poisoned")?.unwrap_or_default();
+    Ok(GivenBack {
+        count: u8::try_from(count).map_err(|_| corrupt("poisoned", count))?,
+        last: row.try_get("poisoned_at")?,
+    })
+}

@@ -1,0 +1,14 @@
+-- Where the tasks stand that a message set aside names, and all that a new message for them says: a row for each one that
+-- there is, in the order of the plan; none if there is no such job. A lease that holds is an attempt's, or that of a
+-- message on its way to a task that is to be repeated.
+-- Index: jobs_pkey, stages_pkey, tasks_pkey.
+SELECT j.status::text AS job_status, j.processing_path,
+       s.planned_at IS NOT NULL AND s.advanced_at IS NULL
+           AND s.completed + s.failed + s.skipped = s.total AS ended,
+       t.task_id, t.status::text AS task_status, t.job_type, t.task_type, t.task_index, t.parent_task_id, t.parameters,
+       t.attempt, t.retry_count, t.lease_until > now() AS leased, t.poisoned, t.poisoned_at
+FROM jobs j
+LEFT JOIN stages s ON s.job_id = j.job_id AND s.stage = $2
+LEFT JOIN tasks t ON t.parent_job_id = j.job_id AND t.stage = $2 AND t.task_id = ANY ($3::text[])
+WHERE j.job_id = $1
+ORDER BY t.ordinal

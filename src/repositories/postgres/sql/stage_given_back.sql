@@ -1,0 +1,18 @@
+-- Makes a stage's job message owed again, since the old one could not be delivered, and counts that: a row if it was not
+-- owed already. Two who come at the same moment count once: $3 is the count that they saw. $4: when that was; $5: seconds
+-- before anybody else may send the message; $6: the states in which a job runs.
+-- Locks: the stage's row. Index: stages_pkey, jobs_pkey, outbox_pkey.
+WITH given_back AS (
+    UPDATE stages s
+    SET poisoned = $3 + 1, poisoned_at = $4, updated_at = now()
+    WHERE s.job_id = $1 AND s.stage = $2 AND s.planned_at IS NULL AND s.advanced_at IS NULL
+      AND (s.lease_until IS NULL OR s.lease_until <= now()) AND COALESCE(s.poisoned, 0) = $3
+      AND EXISTS (SELECT FROM jobs j WHERE j.job_id = $1 AND j.stage = $2 AND j.status::text = ANY ($6))
+    RETURNING s.job_id, s.stage
+)
+INSERT INTO outbox (job_id, stage, sends, next_send_at)
+-- A message id that was not used before, or duplicate detection would drop it.
+SELECT job_id, stage, EXTRACT(EPOCH FROM now())::bigint % 1000000000, now() + make_interval(secs => $5)
+FROM given_back
+ON CONFLICT (job_id, stage) DO NOTHING
+RETURNING sends
