@@ -13,6 +13,7 @@ mod harness;
 mod host_payloads;
 mod ids;
 mod local_host;
+mod poison;
 mod preflight;
 mod probe;
 mod recovery;

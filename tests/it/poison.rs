@@ -1,0 +1,787 @@
+//! Poison messages and dead letters: what was delivered too often is sent again, fails what it names, or is kept for a
+//! person; nothing of it is lost, and nothing is done twice.
+
+use axum::http::StatusCode;
+use futures_util::future::join_all;
+use lastlight::{
+    controller::Timing,
+    jobs::Catalog,
+    model::{ProcessingPath, timestamp},
+    repositories::sender::{OutgoingMessage, QueueRole},
+};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+use serde_json::{Value, json};
+use sqlx::Executor;
+
+use crate::{
+    harness::{Answer, TestApp, quick},
+    probe::Probe,
+};
+
+const UNKNOWN_JOB: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+async fn start() -> TestApp {
+    TestApp::with_job_type(Probe::default(), Timing::default()).await
+}
+
+/// A probe job whose first stage is planned; the messages of its tasks.
+async fn planned(app: &TestApp, parameters: Value) -> (String, Vec<OutgoingMessage>) {
+    let job_id = app.submitted("probe", parameters).await;
+    let job = app.queue.take(QueueRole::Jobs).remove(0);
+    let answer = app.deliver("process_queue_job", &job.body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    (job_id, app.queue.take(QueueRole::Tasks))
+}
+
+async fn poisoned(app: &TestApp, function: &str, text: &str) {
+    let answer = app.deliver(function, text).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+}
+
+async fn sql(app: &TestApp, statement: &'static str) {
+    app.connection().await.execute(statement).await.unwrap();
+}
+
+async fn monitor(app: &TestApp, query: &str) -> Value {
+    let answer = app
+        .request("GET", &format!("/api/monitor/poison{query}"), "")
+        .await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    answer.body
+}
+
+async fn order(app: &TestApp, body: Value) -> Answer {
+    app.request("POST", "/api/monitor/poison", body.to_string()).await
+}
+
+fn review(app: &TestApp) -> Vec<(String, String)> {
+    let text = |kept: &Value, name: &str| kept[name].as_str().unwrap().to_owned();
+    app.queue
+        .take(QueueRole::Poison)
+        .iter()
+        .map(|message| {
+            let kept: Value = serde_json::from_str(&message.body).unwrap();
+            (text(&kept, "reason"), text(&kept, "message"))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn what_means_nothing_to_the_app_is_kept_for_a_person_with_the_reason() {
+    let app = start().await;
+    let (job_id, tasks) = planned(&app, json!({ "stages": [1] })).await;
+    let changed = |change: Value| {
+        let mut message: Value = serde_json::from_str(&tasks[0].body).unwrap();
+        message
+            .as_object_mut()
+            .unwrap()
+            .extend(change.as_object().unwrap().clone());
+        message.to_string()
+    };
+    let job = |change: Value| {
+        let mut message = json!({ "job_id": job_id, "job_type": "probe", "stage": 1 });
+        message
+            .as_object_mut()
+            .unwrap()
+            .extend(change.as_object().unwrap().clone());
+        message.to_string()
+    };
+    let batch = json!({
+        "batch_id": format!("{job_id}-s1-b99"), "parent_job_id": job_id, "job_type": "probe", "task_type": "probe", "stage": 1,
+    });
+    let cases = [
+        ("process_queue_task_poison", "not JSON".to_owned(), "not JSON"),
+        ("process_queue_task_poison", "[1, 2]".to_owned(), "an array"),
+        ("process_queue_task_poison", "7".to_owned(), "a number"),
+        (
+            "process_queue_task_poison",
+            changed(json!({ "task_id": "nobody" })),
+            "has no task \"nobody\"",
+        ),
+        (
+            "process_queue_task_poison",
+            changed(json!({ "parent_job_id": UNKNOWN_JOB })),
+            "there is no job",
+        ),
+        (
+            "process_queue_task_poison",
+            changed(json!({ "job_type": "tile" })),
+            "no job type \"tile\"",
+        ),
+        ("process_queue_task_poison", batch.to_string(), "has no batch"),
+        ("process_queue_job_poison", "{".to_owned(), "not JSON"),
+        (
+            "process_queue_job_poison",
+            job(json!({ "job_id": UNKNOWN_JOB })),
+            "there is no job",
+        ),
+        (
+            "process_queue_job_poison",
+            job(json!({ "job_type": "hello_world" })),
+            "it is a \"probe\"",
+        ),
+        (
+            "process_queue_job_poison",
+            job(json!({ "job_type": "tile" })),
+            "no job type \"tile\"",
+        ),
+        (
+            "process_queue_job_poison",
+            job(json!({ "stage": 2 })),
+            "stage 2 has not begun",
+        ),
+    ];
+    for (function, text, reason) in cases {
+        poisoned(&app, function, &text).await;
+        let kept = review(&app);
+        let compact = |text: &str| text.split_whitespace().collect::<String>();
+        assert_eq!(kept.len(), 1, "{text}");
+        assert!(kept[0].0.contains(reason), "{text}: {}", kept[0].0);
+        assert_eq!(compact(&kept[0].1), compact(&text));
+    }
+    // The review queue is away: the message must come again.
+    app.queue.set_down(true);
+    let answer = app.deliver("process_queue_task_poison", "not JSON").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    app.queue.set_down(false);
+    poisoned(&app, "process_queue_task", &tasks[0].body).await;
+    assert_eq!(app.status(&job_id).await["status"], "completed");
+}
+
+#[tokio::test]
+async fn a_task_that_was_never_claimed_is_sent_again_five_times_and_then_fails() {
+    let app = start().await;
+    let (job_id, tasks) = planned(&app, json!({ "stages": [2] })).await;
+    let mut text = tasks[0].body.clone();
+    let mut ids = vec![tasks[0].message_id.clone()];
+    for round in 1..=5 {
+        poisoned(&app, "process_queue_task_poison", &text).await;
+        let mut again = app.queue.take(QueueRole::Tasks);
+        assert_eq!(again.len(), 1, "round {round}");
+        // The old one once more changes nothing: it has had its successor.
+        poisoned(&app, "process_queue_task_poison", &text).await;
+        assert_eq!(app.queue.count(QueueRole::Tasks), 0, "round {round}");
+        let again = again.remove(0);
+        assert!(
+            again.message_id.len() <= 128 && !ids.contains(&again.message_id),
+            "{ids:?}"
+        );
+        assert_eq!(again.correlation_id, job_id);
+        let retry_count = serde_json::from_str::<Value>(&again.body).unwrap()["retry_count"].clone();
+        assert_eq!(retry_count, round);
+        ids.push(again.message_id);
+        text = again.body;
+    }
+    assert_eq!(app.status(&job_id).await["progress"][0]["failed"], 0);
+    poisoned(&app, "process_queue_task_poison", &text).await;
+    assert_eq!(app.queue.count(QueueRole::Tasks), 0);
+    let status = app.status(&job_id).await;
+    assert_eq!(
+        (&status["status"], &status["progress"][0]["failed"]),
+        (&json!("processing"), &json!(1))
+    );
+    // Its sibling finishes, and with it the stage.
+    poisoned(&app, "process_queue_task", &tasks[1].body).await;
+    let status = app.status(&job_id).await;
+    assert_eq!(status["status"], "failed");
+    assert!(
+        status["errorDetails"]
+            .as_str()
+            .unwrap()
+            .contains("delivered as often as its queue allows"),
+        "{status}"
+    );
+    app.assert_consistent(&job_id).await;
+}
+
+#[tokio::test]
+async fn a_task_that_comes_back_from_the_poison_queue_runs_as_if_nothing_had_been() {
+    let app = start().await;
+    let (job_id, tasks) = planned(&app, json!({ "stages": [3, 1] })).await;
+    for task in &tasks {
+        poisoned(&app, "process_queue_task_poison", &task.body).await;
+    }
+    app.run_dry().await;
+    assert_eq!(app.status(&job_id).await["status"], "completed");
+    app.assert_consistent(&job_id).await;
+}
+
+#[tokio::test]
+async fn what_is_done_or_under_way_or_wanted_no_more_is_absorbed() {
+    let app = start().await;
+    let (job_id, tasks) = planned(&app, json!({ "stages": [2] })).await;
+    let job = json!({ "job_id": job_id, "job_type": "probe", "stage": 1 }).to_string();
+    // Planned; completed; held by an attempt.
+    poisoned(&app, "process_queue_job_poison", &job).await;
+    poisoned(&app, "process_queue_task", &tasks[0].body).await;
+    poisoned(&app, "process_queue_task_poison", &tasks[0].body).await;
+    sql(
+        &app,
+        "UPDATE tasks SET status = 'processing', attempt = 1, lease_until = now() + interval '1 minute' WHERE status = 'queued'",
+    )
+    .await;
+    poisoned(&app, "process_queue_task_poison", &tasks[1].body).await;
+    // A person does not fail it either while it runs.
+    app.queue.put_aside(QueueRole::Tasks, &tasks[1].body);
+    let run = order(&app, json!({})).await.body;
+    assert_eq!(
+        (&run["tasks_marked_failed"], &run["messages"][0]["outcome"]),
+        (&json!(0), &json!("absorbed"))
+    );
+    assert_eq!(app.status(&job_id).await["progress"][0]["failed"], 0);
+    sql(&app, "UPDATE jobs SET status = 'failed', finished_at = now()").await;
+    sql(
+        &app,
+        "UPDATE tasks SET lease_until = now() - interval '1 minute' WHERE status = 'processing'",
+    )
+    .await;
+    poisoned(&app, "process_queue_task_poison", &tasks[1].body).await;
+    poisoned(&app, "process_queue_job_poison", &job).await;
+    assert_eq!(app.status(&job_id).await["progress"][0]["failed"], 0);
+    let quiet = [QueueRole::Jobs, QueueRole::Tasks, QueueRole::Poison].map(|role| app.queue.count(role));
+    assert_eq!(quiet, [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn an_attempt_that_died_gets_a_new_message_too() {
+    let app = start().await;
+    let (job_id, tasks) = planned(&app, json!({ "stages": [1] })).await;
+    sql(
+        &app,
+        "UPDATE tasks SET status = 'processing', attempt = 1, lease_until = now() - interval '1 minute'",
+    )
+    .await;
+    poisoned(&app, "process_queue_task_poison", &tasks[0].body).await;
+    assert_eq!(app.queue.count(QueueRole::Tasks), 1);
+    app.run_dry().await;
+    assert_eq!(app.status(&job_id).await["status"], "completed");
+}
+
+#[tokio::test]
+async fn a_coarse_message_is_sent_again_for_what_is_open_and_fails_only_that() {
+    let app = start().await;
+    let (job_id, messages) = planned(&app, json!({ "stages": [4], "tasks_per_message": 4 })).await;
+    assert_eq!(messages.len(), 1);
+    sql(
+        &app,
+        "WITH done AS (UPDATE tasks SET status = 'completed', result_data = '{}', finished_at = now() WHERE ordinal = 0)
+         UPDATE stages SET completed = 1",
+    )
+    .await;
+    let mut text = messages[0].body.clone();
+    for round in 1..=5 {
+        let (one, other) = tokio::join!(
+            app.deliver("process_queue_task_poison", &text),
+            app.deliver("process_queue_task_poison", &text)
+        );
+        assert!(one.status == StatusCode::OK && other.status == StatusCode::OK);
+        let again = app.queue.take(QueueRole::Tasks);
+        assert!(
+            (1..=2).contains(&again.len()),
+            "one message for all that is open: {again:?}"
+        );
+        assert!(
+            again
+                .iter()
+                .all(|message| message.message_id == again[0].message_id)
+        );
+        let largest: i16 = sqlx::query_scalar("SELECT max(poisoned) FROM tasks")
+            .fetch_one(&mut app.connection().await)
+            .await
+            .unwrap();
+        assert_eq!(largest, round, "two at the same moment count once");
+        text = again[again.len() - 1].body.clone();
+    }
+    // Both made a message with the same id; what counts is when the counted one was written.
+    sql(&app, "UPDATE tasks SET poisoned_at = NULL").await;
+    poisoned(&app, "process_queue_task_poison", &text).await;
+    let status = app.status(&job_id).await;
+    assert_eq!(status["status"], "failed");
+    let progress = &status["progress"][0];
+    assert_eq!(
+        (&progress["completed"], &progress["failed"]),
+        (&json!(1), &json!(3))
+    );
+    app.assert_consistent(&job_id).await;
+}
+
+#[tokio::test]
+async fn a_job_message_is_sent_again_five_times_and_then_its_job_fails() {
+    let app = start().await;
+    let job_id = app.submitted("probe", json!({ "stages": [1, 1] })).await;
+    let mut text = app.queue.take(QueueRole::Jobs).remove(0).body;
+    for round in 1..=5 {
+        let deliveries = (0..3).map(|_| app.deliver("process_queue_job_poison", &text));
+        assert!(
+            join_all(deliveries)
+                .await
+                .iter()
+                .all(|answer| answer.status == StatusCode::OK)
+        );
+        let mut again = app.queue.take(QueueRole::Jobs);
+        assert_eq!(again.len(), 1, "round {round}");
+        text = again.remove(0).body;
+    }
+    let answers = join_all((0..3).map(|_| app.deliver("process_queue_job_poison", &text))).await;
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::OK));
+    let status = app.status(&job_id).await;
+    assert_eq!(status["status"], "failed");
+    let reason = status["errorDetails"].as_str().unwrap();
+    assert!(
+        reason.starts_with("stage 1 could not be started: its job message was delivered"),
+        "{reason}"
+    );
+    let sent = [QueueRole::Jobs, QueueRole::Poison].map(|role| app.queue.count(role));
+    assert_eq!(sent, [0, 0]);
+    // Late, it changes nothing.
+    poisoned(&app, "process_queue_job", &text).await;
+    assert_eq!(app.queue.count(QueueRole::Tasks), 0);
+}
+
+#[tokio::test]
+async fn a_new_job_message_that_cannot_be_sent_stays_owed() {
+    let app = TestApp::with(Catalog::standard().with(Probe::default()), quick()).await;
+    let job_id = app.submitted("probe", json!({ "stages": [1] })).await;
+    let text = app.queue.take(QueueRole::Jobs).remove(0).body;
+    app.queue.set_down(true);
+    poisoned(&app, "process_queue_job_poison", &text).await;
+    app.queue.set_down(false);
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    poisoned(&app, "reconcile", "{}").await;
+    app.run_dry().await;
+    assert_eq!(app.status(&job_id).await["status"], "completed");
+}
+
+#[tokio::test]
+async fn a_new_task_message_that_cannot_be_sent_brings_the_old_one_again_and_is_not_counted() {
+    let app = start().await;
+    let (job_id, tasks) = planned(&app, json!({ "stages": [1] })).await;
+    app.queue.set_down(true);
+    for _ in 0..10 {
+        let answer = app.deliver("process_queue_task_poison", &tasks[0].body).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    app.queue.set_down(false);
+    poisoned(&app, "process_queue_task_poison", &tasks[0].body).await;
+    app.run_dry().await;
+    assert_eq!(app.status(&job_id).await["status"], "completed");
+}
+
+#[tokio::test]
+async fn a_message_from_a_clock_that_is_ahead_is_given_back_once() {
+    let app = start().await;
+    let (_, tasks) = planned(&app, json!({ "stages": [1] })).await;
+    let mut message: Value = serde_json::from_str(&tasks[0].body).unwrap();
+    let ahead = time::OffsetDateTime::now_utc() + time::Duration::minutes(10);
+    message["timestamp"] = json!(timestamp::write_naive(ahead));
+    for _ in 0..3 {
+        poisoned(&app, "process_queue_task_poison", &message.to_string()).await;
+    }
+    assert_eq!(app.queue.count(QueueRole::Tasks), 1);
+}
+
+#[tokio::test]
+async fn a_person_sees_what_was_set_aside_and_has_it_failed_at_once() {
+    let app = start().await;
+    let quiet = monitor(&app, "").await;
+    assert_eq!(
+        (&quiet["action"], &quiet["status"]),
+        (&json!("status_check"), &json!("healthy"))
+    );
+    assert_eq!(quiet["poison_messages_found"], 0);
+    assert_eq!(
+        quiet["queues_checked"],
+        json!([
+            "jobs-poison",
+            "tasks-poison",
+            "poison",
+            "jobs/$DeadLetterQueue",
+            "tasks/$DeadLetterQueue",
+            "sb-poison"
+        ])
+    );
+    for field in ["last_checked", "request_id", "timestamp"] {
+        assert!(quiet[field].is_string(), "{field} in {quiet}");
+    }
+
+    let (first, tasks) = planned(&app, json!({ "stages": [2], "round": 1 })).await;
+    let second = app.submitted("probe", json!({ "stages": [1], "round": 2 })).await;
+    let job = app.queue.take(QueueRole::Jobs).remove(0);
+    app.queue.put_aside(QueueRole::Tasks, &tasks[0].body);
+    app.queue.put_aside(QueueRole::Tasks, &tasks[0].body);
+    app.queue.put_aside(QueueRole::Tasks, "not JSON");
+    app.queue.put_aside(QueueRole::Jobs, &job.body);
+    let seen = monitor(&app, "?peek=2").await;
+    assert_eq!(
+        (&seen["status"], &seen["poison_messages_found"]),
+        (&json!("attention_needed"), &json!(4))
+    );
+    let details = &seen["queue_details"]["tasks-poison"];
+    assert_eq!(
+        (&details["poison_messages"], &details["processing_path"]),
+        (&json!(3), &json!("queue_storage"))
+    );
+    assert_eq!(details["messages"].as_array().unwrap().len(), 2);
+    assert_eq!(details["messages"][0]["message"], tasks[0].body);
+    assert!(seen["queue_details"]["poison"].get("messages").is_none());
+
+    let run = app.request("POST", "/api/monitor/poison", "").await.body;
+    assert_eq!(
+        (&run["action"], &run["success"]),
+        (&json!("process_poison_messages"), &json!(true)),
+        "{run}"
+    );
+    assert_eq!(run["poison_messages_found"], 4);
+    assert_eq!(
+        (&run["jobs_marked_failed"], &run["tasks_marked_failed"]),
+        (&json!(1), &json!(1))
+    );
+    let outcomes: Vec<&Value> = run["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| &message["outcome"])
+        .collect();
+    assert_eq!(outcomes, ["failed", "failed", "absorbed", "kept_for_review"]);
+    assert!(run["processed_at"].is_string() && run["request_id"].is_string());
+    let status = app.status(&second).await;
+    assert_eq!(status["status"], "failed");
+    assert!(
+        status["errorDetails"]
+            .as_str()
+            .unwrap()
+            .contains("a person gave it up")
+    );
+    poisoned(&app, "process_queue_task", &tasks[1].body).await;
+    assert_eq!(app.status(&first).await["status"], "failed");
+    assert_eq!(
+        monitor(&app, "").await["poison_messages_found"],
+        1,
+        "what is kept for a person stays"
+    );
+    app.assert_consistent(&first).await;
+}
+
+#[tokio::test]
+async fn a_person_who_fails_the_last_task_sees_the_job_counted() {
+    let app = start().await;
+    let (job_id, tasks) = planned(&app, json!({ "stages": [1] })).await;
+    app.queue.put_aside(QueueRole::Tasks, &tasks[0].body);
+    let run = order(&app, json!({ "action": "process" })).await.body;
+    assert_eq!(
+        (&run["jobs_marked_failed"], &run["tasks_marked_failed"]),
+        (&json!(1), &json!(1)),
+        "{run}"
+    );
+    assert_eq!(app.status(&job_id).await["status"], "failed");
+}
+
+#[tokio::test]
+async fn a_person_sends_again_or_discards() {
+    let app = start().await;
+    let (job_id, tasks) = planned(&app, json!({ "stages": [1, 1] })).await;
+    app.queue.put_aside(QueueRole::Tasks, &tasks[0].body);
+    for text in [&tasks[0].body, "not JSON"] {
+        let reason = lastlight::controller::ControllerError::BadBody("for a test".to_owned());
+        app.controller
+            .set_aside(ProcessingPath::QueueStorage, &[(text, &reason)], 1)
+            .await
+            .unwrap();
+    }
+    let job = json!({ "job_id": job_id, "job_type": "probe", "stage": 1 }).to_string();
+    let reason = lastlight::controller::ControllerError::BadBody("for a test".to_owned());
+    app.controller
+        .set_aside(ProcessingPath::ServiceBus, &[(&job, &reason)], 1)
+        .await
+        .unwrap();
+    let seen = monitor(&app, "?peek=32").await;
+    let id =
+        |queue: &str, place: usize| seen["queue_details"][queue]["messages"][place]["message_id"].clone();
+    let reason = &seen["queue_details"]["poison"]["messages"][0]["reason"];
+    assert_eq!(reason, "for a test");
+
+    for (action, queue, place, sent_to) in [
+        ("redrive", "tasks-poison", 0, Some("tasks")),
+        ("redrive", "poison", 0, Some("tasks")),
+        ("redrive", "sb-poison", 0, Some("jobs")),
+    ] {
+        let message_id = id(queue, place);
+        let answer = order(
+            &app,
+            json!({ "action": action, "queue": queue, "message_id": message_id }),
+        )
+        .await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        assert_eq!(
+            (&answer.body["action"], &answer.body["sent_to"]),
+            (&json!(action), &json!(sent_to))
+        );
+        assert_eq!(
+            (&answer.body["queue"], &answer.body["message_id"]),
+            (&json!(queue), &message_id)
+        );
+    }
+    let again = app.queue.take(QueueRole::Tasks);
+    assert!(
+        again
+            .iter()
+            .all(|message| message.body == tasks[0].body && message.correlation_id == job_id)
+    );
+    assert!(again.len() == 2 && again[0].message_id != again[1].message_id);
+    assert_eq!(app.bus.take(QueueRole::Jobs).remove(0).body, job);
+
+    let refused = json!({ "action": "redrive", "queue": "poison", "message_id": id("poison", 1) });
+    let answer = order(&app, refused.clone()).await;
+    assert_eq!(answer.status, StatusCode::CONFLICT);
+    assert!(
+        answer.body["message"]
+            .as_str()
+            .unwrap()
+            .contains("neither a task message (the message is not JSON"),
+        "{}",
+        answer.body
+    );
+    let discard = json!({ "action": "discard", "queue": "poison", "message_id": id("poison", 1) });
+    let answer = order(&app, discard.clone()).await;
+    assert_eq!(
+        (answer.status, &answer.body["message"]),
+        (StatusCode::OK, &json!("not JSON"))
+    );
+    assert_eq!(order(&app, discard).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(order(&app, refused).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(monitor(&app, "").await["status"], "healthy");
+    poisoned(&app, "process_queue_task", &again[0].body).await;
+    poisoned(&app, "process_queue_task", &again[1].body).await;
+    app.run_dry().await;
+    assert_eq!(app.status(&job_id).await["status"], "completed");
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_sent_again_stays_where_it_was() {
+    let app = start().await;
+    let (_, tasks) = planned(&app, json!({ "stages": [1] })).await;
+    app.queue.put_aside(QueueRole::Tasks, &tasks[0].body);
+    let seen = monitor(&app, "?peek=1").await;
+    let message_id = &seen["queue_details"]["tasks-poison"]["messages"][0]["message_id"];
+    // It can be taken, and then the queue goes away.
+    app.queue.goes_down_after(0);
+    let redrive = json!({ "action": "redrive", "queue": "tasks-poison", "message_id": message_id });
+    let answer = order(&app, redrive.clone()).await;
+    assert_eq!(
+        (answer.status, &answer.body["error"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("queue unavailable"))
+    );
+    app.queue.set_down(false);
+    assert_eq!(monitor(&app, "").await["poison_messages_found"], 1);
+    assert_eq!(order(&app, redrive).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_is_asked_wrongly_is_said_with_field_value_and_what_is_allowed() {
+    let app = start().await;
+    let cases = [
+        (
+            "{\"action\": \"delete\"}",
+            StatusCode::BAD_REQUEST,
+            "action must be \"process\", \"redrive\" or \"discard\", not \"delete\"",
+        ),
+        (
+            "{\"action\": \"redrive\"}",
+            StatusCode::BAD_REQUEST,
+            "queue is missing",
+        ),
+        (
+            "{\"action\": \"discard\", \"queue\": \"poison\"}",
+            StatusCode::BAD_REQUEST,
+            "message_id is missing",
+        ),
+        (
+            "{\"acton\": \"discard\"}",
+            StatusCode::BAD_REQUEST,
+            "unknown field `acton`",
+        ),
+        ("[]", StatusCode::BAD_REQUEST, "cannot be read"),
+        ("process", StatusCode::BAD_REQUEST, "cannot be read"),
+        (
+            "{\"action\": \"discard\", \"queue\": \"tasks\", \"message_id\": \"x\"}",
+            StatusCode::BAD_REQUEST,
+            "queue must be one of jobs-poison, tasks-poison, poison, jobs/$DeadLetterQueue",
+        ),
+        (
+            "{\"action\": \"discard\", \"queue\": \"poison\", \"message_id\": \"x\"}",
+            StatusCode::NOT_FOUND,
+            "message_id \"x\" is not in poison",
+        ),
+    ];
+    for (body, status, words) in cases {
+        let answer = app.request("POST", "/api/monitor/poison", body).await;
+        assert_eq!(answer.status, status, "{body}: {}", answer.body);
+        assert!(
+            answer.body["message"].as_str().unwrap().contains(words),
+            "{body}: {}",
+            answer.body
+        );
+    }
+    for query in ["?peek=33", "?peek=-1", "?peek=all", "?peek="] {
+        let answer = app
+            .request("GET", &format!("/api/monitor/poison{query}"), "")
+            .await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+        let words = answer.body["message"].as_str().unwrap();
+        assert!(
+            words.contains("peek must be a whole number from 0 to 32"),
+            "{query}: {words}"
+        );
+    }
+    let answer = app.request("DELETE", "/api/monitor/poison", "").await;
+    assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_queue_that_cannot_be_read_needs_attention_and_hides_no_other() {
+    let app = start().await;
+    app.queue.put_aside(QueueRole::Tasks, "not JSON");
+    app.bus.set_down(true);
+    let seen = monitor(&app, "?peek=1").await;
+    assert_eq!(
+        (&seen["status"], &seen["poison_messages_found"]),
+        (&json!("attention_needed"), &json!(1))
+    );
+    let words = seen["queue_details"]["sb-poison"]["error"].as_str().unwrap();
+    assert!(words.contains("cannot be reached"), "{words}");
+    let run = order(&app, json!({})).await.body;
+    assert_eq!(run["success"], false);
+    assert_eq!(run["messages"][0]["outcome"], "kept_for_review");
+    assert_eq!(run["errors"].as_array().unwrap().len(), 2, "{run}");
+}
+
+/// What may happen to a task of the property's job.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Delivered(usize),
+    Poisoned(usize),
+    GivenUp(usize),
+    DeliveredAndPoisoned(usize),
+    PoisonedTwice(usize),
+    GivenUpAndPoisoned(usize),
+    LeasesRunOut,
+    NewMessages,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        (0..3_usize).prop_map(Step::Delivered),
+        (0..3_usize).prop_map(Step::Poisoned),
+        (0..3_usize).prop_map(Step::GivenUp),
+        (0..3_usize).prop_map(Step::DeliveredAndPoisoned),
+        (0..3_usize).prop_map(Step::PoisonedTwice),
+        (0..3_usize).prop_map(Step::GivenUpAndPoisoned),
+        Just(Step::LeasesRunOut),
+        Just(Step::NewMessages),
+    ];
+    prop::collection::vec(step, 1..12)
+}
+
+async fn take_step(app: &TestApp, texts: &mut [String], step: Step) {
+    let poison = |text: String| async move { poisoned(app, "process_queue_task_poison", &text).await };
+    let run = |text: String| async move { poisoned(app, "process_queue_task", &text).await };
+    let give_up = |text: String| async move {
+        app.queue.put_aside(QueueRole::Tasks, &text);
+        assert_eq!(order(app, json!({})).await.body["success"], true);
+    };
+    match step {
+        Step::Delivered(task) => run(texts[task].clone()).await,
+        Step::Poisoned(task) => poison(texts[task].clone()).await,
+        Step::GivenUp(task) => give_up(texts[task].clone()).await,
+        Step::DeliveredAndPoisoned(task) => {
+            tokio::join!(run(texts[task].clone()), poison(texts[task].clone()));
+        }
+        Step::PoisonedTwice(task) => {
+            tokio::join!(poison(texts[task].clone()), poison(texts[task].clone()));
+        }
+        Step::GivenUpAndPoisoned(task) => {
+            tokio::join!(give_up(texts[task].clone()), poison(texts[task].clone()));
+        }
+        Step::LeasesRunOut => {
+            sql(
+                app,
+                "UPDATE tasks SET status = 'processing', attempt = attempt + 1, lease_until = now() - interval '1 second'
+                 WHERE status = 'queued'",
+            )
+            .await;
+        }
+        Step::NewMessages => {
+            for message in app.queue.take(QueueRole::Tasks) {
+                let place = texts.iter().position(|text| {
+                    let id = |text: &str| serde_json::from_str::<Value>(text).unwrap()["task_id"].clone();
+                    id(text) == id(&message.body)
+                });
+                texts[place.unwrap()] = message.body;
+            }
+        }
+    }
+}
+
+#[test]
+fn no_sequence_of_poison_and_completions_gives_a_task_two_outcomes() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let app = runtime.block_on(async {
+        let app = start().await;
+        sql(
+            &app,
+            "CREATE TABLE outcomes (job_id text, task_id text);
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 INSERT INTO app.outcomes VALUES (NEW.parent_job_id, NEW.task_id); RETURN NULL;
+             END $$;
+             CREATE TRIGGER noted AFTER UPDATE ON tasks FOR EACH ROW
+             WHEN (NEW.finished_at IS DISTINCT FROM OLD.finished_at OR
+                   (NEW.status <> OLD.status AND NEW.status IN ('completed', 'failed', 'skipped')))
+             EXECUTE FUNCTION note()",
+        )
+        .await;
+        app
+    });
+    let round = std::cell::Cell::new(0);
+    let config = Config {
+        cases: 48,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let result = TestRunner::new(config).run(&steps(), |steps| {
+        round.set(round.get() + 1);
+        runtime.block_on(async {
+            let (job_id, tasks) = planned(&app, json!({ "stages": [3], "round": round.get() })).await;
+            let mut texts: Vec<String> = tasks.into_iter().map(|task| task.body).collect();
+            for step in steps {
+                take_step(&app, &mut texts, step).await;
+            }
+            // Whatever is still open finishes: a message for each, delivered as they are.
+            sql(&app, "UPDATE tasks SET lease_until = NULL WHERE status = 'processing'").await;
+            sql(&app, "UPDATE tasks SET status = 'queued' WHERE status = 'processing'").await;
+            app.queue.take(QueueRole::Tasks);
+            for text in &texts {
+                poisoned(&app, "process_queue_task", text).await;
+            }
+            let twice: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM (SELECT 1 FROM app.outcomes GROUP BY job_id, task_id HAVING count(*) > 1) t",
+            )
+            .fetch_one(&mut app.connection().await)
+            .await
+            .unwrap();
+            prop_assert_eq!(twice, 0);
+            let status = app.status(&job_id).await;
+            prop_assert!(status["status"] == "completed" || status["status"] == "failed", "{}", status);
+            app.assert_consistent(&job_id).await;
+            app.queue.take(QueueRole::Poison);
+            Ok(())
+        })
+    });
+    result.unwrap();
+}
