@@ -151,6 +151,12 @@ impl Controller {
         if job.status.is_terminal() {
             return Ok(PoisonDelivery::absorbed(&key, "the job is over"));
         }
+        if job.paused_at.is_some() {
+            return Ok(PoisonDelivery::absorbed(
+                &key,
+                "the job is paused; it gets a new message when it goes on",
+            ));
+        }
         if stage < job.stage {
             return Ok(PoisonDelivery::absorbed(&key, "the job has gone past the stage"));
         }
@@ -186,6 +192,7 @@ impl Controller {
             return Ok(PoisonDelivery::absorbed(&key, "the job went on meanwhile"));
         }
         tracing::warn!(%job_id, reason, "job failed");
+        self.bring_to_rest(&key).await?;
         Ok(PoisonDelivery {
             jobs_failed: 1,
             ..PoisonDelivery::of(PoisonOutcome::Failed, &key, reason)
@@ -345,10 +352,9 @@ impl Controller {
                 return Err(unsent(reasons(&report)));
             }
         }
-        let own_messages = named.batch.is_none();
         self.0
             .database
-            .tasks_given_back(&named.key, tasks, written, own_messages)
+            .tasks_given_back(&named.key, tasks, written, named.batch.as_ref())
             .await?;
         Ok(())
     }

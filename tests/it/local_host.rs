@@ -14,7 +14,7 @@ use axum::{Router, extract::State, http::StatusCode, response::IntoResponse};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use lastlight::local::{
     broker::{
-        Endpoint, ServiceBus, StorageQueues,
+        Clock, Endpoint, ServiceBus, StorageQueues,
         service_bus::{LockedMessage, NewMessage},
         storage_queue::QueueMessage,
     },
@@ -400,6 +400,84 @@ async fn service_bus_messages_come_one_by_one_or_together_and_a_failure_abandons
     })
     .await;
     assert_eq!(handler.count(), 4);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_queue_of_poison_has_no_poison_queue_and_a_failed_message_stays_there_hidden() {
+    let trigger =
+        json!({ "type": "queueTrigger", "name": "msg", "queueName": "%QUEUE%-poison", "connection": "c" });
+    let files = Files::new(&host_json(), &[("poison", trigger)]);
+    let handler = Handler::default();
+    let endpoint = handler.start().await;
+    let clock = Clock::manual(OffsetDateTime::now_utc());
+    let (storage, bus) = (StorageQueues::with_clock(clock.clone()), ServiceBus::new());
+    let host = start(
+        &files,
+        HandlerCommand::Running {
+            port: endpoint.address().port(),
+        },
+        &storage,
+        &bus,
+    )
+    .await;
+    assert_eq!(storage.queue_names(), ["jobs-poison"]);
+    handler.failures.store(5, Ordering::SeqCst);
+    storage
+        .put("jobs-poison", BASE64_STANDARD.encode("{}"), Duration::ZERO, None)
+        .unwrap();
+    for deliveries in 1..=6 {
+        eventually("the message is delivered", || handler.count() == deliveries).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(handler.count(), deliveries, "it came again at once");
+        let left = usize::from(deliveries < 6);
+        eventually("it stays until it succeeds", || {
+            storage.counts("jobs-poison").unwrap() == left
+        })
+        .await;
+        clock.advance(Duration::from_secs(601));
+    }
+    assert_eq!(storage.queue_names(), ["jobs-poison"]);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_trigger_on_dead_letters_makes_no_queue_and_failing_moves_nothing_on() {
+    let trigger = json!({
+        "type": "serviceBusTrigger", "name": "msg", "queueName": "%QUEUE%/$DeadLetterQueue", "connection": "c",
+    });
+    let files = Files::new(&host_json(), &[("dead", trigger)]);
+    let handler = Handler::default();
+    let endpoint = handler.start().await;
+    let (storage, bus) = (StorageQueues::new(), ServiceBus::new());
+    bus.create_queue("jobs", Default::default());
+    bus.send("jobs", vec![NewMessage::new("{}"), NewMessage::new("{}")])
+        .unwrap();
+    let mut locked = bus.receive("jobs", 1).unwrap();
+    let dead = locked.remove(0);
+    bus.dead_letter("jobs", &dead.lock_token, "why", "not").unwrap();
+    // More often than any queue allows.
+    handler.failures.store(25, Ordering::SeqCst);
+    let host = start(
+        &files,
+        HandlerCommand::Running {
+            port: endpoint.address().port(),
+        },
+        &storage,
+        &bus,
+    )
+    .await;
+    eventually("the dead letter is dealt with", || {
+        bus.counts("jobs").unwrap().dead_letter == 0
+    })
+    .await;
+    assert_eq!(handler.count(), 26);
+    assert_eq!(bus.queue_names(), ["jobs"]);
+    assert_eq!(
+        bus.counts("jobs").unwrap().active,
+        1,
+        "the queue's own messages are another trigger's"
+    );
     host.stop().await;
 }
 

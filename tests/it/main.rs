@@ -23,6 +23,7 @@ mod schema_admin;
 mod sender_service_bus;
 mod sender_storage_queue;
 mod service_bus_endpoint;
+mod set_aside;
 mod settings;
 mod sql;
 mod storage_queue_conformance;

@@ -41,6 +41,13 @@ async fn poisoned(app: &TestApp, function: &str, text: &str) {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
 }
 
+/// The messages of tasks that wait, delayed ones too.
+fn sent_again(app: &TestApp) -> Vec<OutgoingMessage> {
+    let mut messages = app.queue.take(QueueRole::Tasks);
+    messages.extend(app.queue.take_delayed(QueueRole::Tasks));
+    messages
+}
+
 async fn sql(app: &TestApp, statement: &'static str) {
     app.connection().await.execute(statement).await.unwrap();
 }
@@ -159,7 +166,7 @@ async fn a_task_that_was_never_claimed_is_sent_again_five_times_and_then_fails()
     let mut ids = vec![tasks[0].message_id.clone()];
     for round in 1..=5 {
         poisoned(&app, "process_queue_task_poison", &text).await;
-        let mut again = app.queue.take(QueueRole::Tasks);
+        let mut again = sent_again(&app);
         assert_eq!(again.len(), 1, "round {round}");
         // The old one once more changes nothing: it has had its successor.
         poisoned(&app, "process_queue_task_poison", &text).await;
@@ -278,7 +285,7 @@ async fn a_coarse_message_is_sent_again_for_what_is_open_and_fails_only_that() {
             app.deliver("process_queue_task_poison", &text)
         );
         assert!(one.status == StatusCode::OK && other.status == StatusCode::OK);
-        let again = app.queue.take(QueueRole::Tasks);
+        let again = sent_again(&app);
         assert!(
             (1..=2).contains(&again.len()),
             "one message for all that is open: {again:?}"
@@ -714,7 +721,7 @@ async fn take_step(app: &TestApp, texts: &mut [String], step: Step) {
             .await;
         }
         Step::NewMessages => {
-            for message in app.queue.take(QueueRole::Tasks) {
+            for message in sent_again(app) {
                 let place = texts.iter().position(|text| {
                     let id = |text: &str| serde_json::from_str::<Value>(text).unwrap()["task_id"].clone();
                     id(text) == id(&message.body)
@@ -765,7 +772,7 @@ fn no_sequence_of_poison_and_completions_gives_a_task_two_outcomes() {
             // Whatever is still open finishes: a message for each, delivered as they are.
             sql(&app, "UPDATE tasks SET lease_until = NULL WHERE status = 'processing'").await;
             sql(&app, "UPDATE tasks SET status = 'queued' WHERE status = 'processing'").await;
-            app.queue.take(QueueRole::Tasks);
+            sent_again(&app);
             for text in &texts {
                 poisoned(&app, "process_queue_task", text).await;
             }

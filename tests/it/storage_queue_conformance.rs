@@ -139,6 +139,11 @@ impl Raw {
             .await
     }
 
+    /// Puts a text as it is, without base64.
+    pub async fn put_text(&self, queue: &str, text: &str) {
+        assert_eq!(self.put(queue, "", text).await.status, StatusCode::CREATED);
+    }
+
     async fn get(&self, queue: &str, query: &str) -> Answer {
         self.send(Method::GET, &format!("{queue}/messages"), query, "")
             .await

@@ -5,7 +5,7 @@ use sqlx::{Row, postgres::PgRow};
 use time::OffsetDateTime;
 
 use super::{
-    Database, DatabaseError, StageKey,
+    BatchKey, Database, DatabaseError, StageKey,
     batches::{OwedTask, owed_task},
     jobs::{corrupt, path_of, without_nul},
 };
@@ -130,8 +130,7 @@ impl Database {
         Ok(failed.transpose()?.unwrap_or_default())
     }
 
-    /// Counts that a new message, written at `written`, was sent for `tasks`. `own_messages`: each task's own was sent
-    /// again, rather than one for all of them.
+    /// Counts that a new message, written at `written`, was sent for `tasks`: their batch's, if that is given, or their own.
     ///
     /// # Errors
     /// The statement failed; the same message may be sent again.
@@ -140,7 +139,7 @@ impl Database {
         key: &StageKey,
         tasks: &[&PoisonedTask],
         written: OffsetDateTime,
-        own_messages: bool,
+        batch: Option<&BatchKey>,
     ) -> Result<(), DatabaseError> {
         let tasks = in_key_order(tasks);
         let ids: Vec<&str> = tasks.iter().map(|task| task.owed.task_id.as_str()).collect();
@@ -154,7 +153,7 @@ impl Database {
             .bind(ids)
             .bind(counts)
             .bind(written)
-            .bind(i16::from(own_messages))
+            .bind(batch.map(|batch| batch.batch_no))
             .execute(self.pool().await?)
             .await?;
         Ok(())
@@ -205,7 +204,8 @@ impl Database {
         Ok(sends.map(i32::unsigned_abs))
     }
 
-    /// Fails a job whose stage nobody has planned or plans; `false` if it is over, has gone on, or somebody does.
+    /// Fails a job whose stage nobody has planned or plans; `false` if it is over or paused, has gone on, or somebody plans
+    /// it. Its open tasks are skipped afterwards.
     ///
     /// # Errors
     /// The statement failed; nothing changed.

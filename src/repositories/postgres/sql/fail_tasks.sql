@@ -5,7 +5,8 @@
 -- Locks: the tasks' rows in key order, then the stage's row. Index: tasks_pkey, jobs_pkey, stages_pkey.
 WITH written AS (
     UPDATE tasks t
-    SET status = 'failed', error_details = $5, lease_until = NULL, updated_at = now(), finished_at = now()
+    SET status = 'failed', error_details = $5, due_at = NULL, lease_until = NULL, updated_at = now(),
+        finished_at = now()
     FROM UNNEST($3::text[], $4::integer[]) AS given_up (task_id, attempt)
     JOIN jobs j ON j.job_id = $1 AND j.status::text = ANY ($7)
     WHERE t.parent_job_id = $1 AND t.stage = $2 AND t.task_id = given_up.task_id AND t.attempt = given_up.attempt

@@ -1,4 +1,5 @@
--- Fails a job whose stage nobody could start, unless somebody plans it now or has. $4: the states from which that is legal.
+-- Fails a job whose stage nobody could start, unless somebody plans it now or has, or the job is paused; what of it is open
+-- is skipped afterwards. $4: the states from which that is legal.
 -- Locks: the stage's row, then the job's. Index: stages_pkey, jobs_pkey, outbox_pkey.
 WITH unplanned AS (
     SELECT job_id
@@ -9,11 +10,8 @@ WITH unplanned AS (
 ), failed AS (
     UPDATE jobs
     SET status = 'failed', error_details = $3, updated_at = now(), finished_at = now()
-    WHERE job_id = (SELECT job_id FROM unplanned) AND stage = $2 AND status::text = ANY ($4)
+    WHERE job_id = (SELECT job_id FROM unplanned) AND stage = $2 AND status::text = ANY ($4) AND paused_at IS NULL
     RETURNING job_id
-), closed AS (
-    UPDATE stages SET advanced_at = now(), updated_at = now()
-    WHERE job_id = (SELECT job_id FROM failed) AND stage = $2
 ), forgotten AS (
     DELETE FROM outbox WHERE job_id = (SELECT job_id FROM failed)
 )

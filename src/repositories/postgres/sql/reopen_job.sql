@@ -12,7 +12,7 @@ WITH planned AS (
     RETURNING job_id, stage, status
 ), open AS (
     UPDATE stages s
-    SET advanced_at = NULL, lease_owner = NULL, lease_until = NULL, updated_at = now()
+    SET advanced_at = NULL, lease_owner = NULL, lease_until = NULL, poisoned = NULL, updated_at = now()
     FROM reopened r
     WHERE s.job_id = r.job_id AND s.stage = r.stage
 ), owed AS (

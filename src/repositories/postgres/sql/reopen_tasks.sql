@@ -27,7 +27,7 @@ WITH job AS (
 ), reopened AS (
     UPDATE tasks t
     SET status = 'queued', attempts_forgiven = t.attempt, result_data = NULL, error_details = NULL, due_at = NULL,
-        lease_until = NULL, finished_at = NULL, updated_at = now()
+        lease_until = NULL, finished_at = NULL, poisoned = NULL, updated_at = now()
     FROM given_up g
     WHERE t.parent_job_id = $1 AND t.stage = $2 AND t.task_id = g.task_id AND t.status::text = ANY ($5)
     RETURNING g.batch_no, g.status

@@ -7,7 +7,8 @@ WITH given_back AS (
     SET poisoned = $3 + 1, poisoned_at = $4, updated_at = now()
     WHERE s.job_id = $1 AND s.stage = $2 AND s.planned_at IS NULL AND s.advanced_at IS NULL
       AND (s.lease_until IS NULL OR s.lease_until <= now()) AND COALESCE(s.poisoned, 0) = $3
-      AND EXISTS (SELECT FROM jobs j WHERE j.job_id = $1 AND j.stage = $2 AND j.status::text = ANY ($6))
+      AND EXISTS (SELECT FROM jobs j
+                  WHERE j.job_id = $1 AND j.stage = $2 AND j.status::text = ANY ($6) AND j.paused_at IS NULL)
     RETURNING s.job_id, s.stage
 )
 INSERT INTO outbox (job_id, stage, sends, next_send_at)
