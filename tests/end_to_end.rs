@@ -8,9 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use lastlight::local::{
     CloudOptions, LocalCloud,
-    broker::FaultPlan,
+    broker::{FaultPlan, service_bus::NewMessage},
     host::{HandlerCommand, LogSink},
 };
 use serde_json::{Value, json};
@@ -234,6 +235,142 @@ async fn jobs_and_messages_survive_a_restart_of_the_local_cloud() {
     let kept = status(&in_use, first["job_id"].as_str().unwrap()).await.unwrap();
     assert_eq!(kept["status"], "completed");
     in_use.stop().await.unwrap();
+}
+
+async fn poison(cloud: &LocalCloud, body: Option<Value>) -> (u16, Value) {
+    let url = format!("{}/api/monitor/poison?peek=32", cloud.base_url());
+    let client = reqwest::Client::new();
+    let request = match body {
+        None => client.get(&url),
+        Some(body) => client.post(&url).body(body.to_string()),
+    };
+    let answer = request.send().await.unwrap();
+    let status = answer.status().as_u16();
+    (
+        status,
+        serde_json::from_str(&answer.text().await.unwrap()).unwrap(),
+    )
+}
+
+/// Waits until so many messages are in a queue of messages set aside; what it shows.
+async fn set_aside(cloud: &LocalCloud, queue: &str, count: usize) -> Vec<Value> {
+    let mut last = Value::Null;
+    for _ in 0..200 {
+        let (status, seen) = poison(cloud, None).await;
+        assert_eq!(status, 200, "{seen}");
+        let details = &seen["queue_details"][queue];
+        let shown = details["messages"].as_array().cloned().unwrap_or_default();
+        if details["poison_messages"] == count && shown.len() == count {
+            return shown;
+        }
+        last = seen;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{queue} does not come to {count} messages: {last}");
+}
+
+#[tokio::test]
+async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_finish() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(folder.path(), Some(new_database_url().await));
+    // As often as host.json says, without the pauses.
+    let setting = "AzureFunctionsJobHost__extensions__queues__visibilityTimeout";
+    options.settings.insert(setting.to_owned(), "00:00:00".to_owned());
+    let cloud = LocalCloud::start(options).await.unwrap();
+    let early = submit(&cloud, json!({ "n": 20, "use_service_bus": false })).await;
+    // A task of a job that nobody has submitted yet.
+    let job_id = "5d980689e58d4ec832c1e8d6ad81aefe2a2df1cdf9cb8def939dfeb3ec38c347";
+    let unknown = |number: u32| {
+        json!({
+            "task_id": format!("5d980689-s1-greet-{number}"), "parent_job_id": job_id, "job_type": "hello_world",
+            "task_type": "hello_world_greeting", "stage": 1, "task_index": format!("greet-{number}"), "parameters": {},
+        })
+        .to_string()
+    };
+    // Not the same one in two queues: twice the same at once counts once.
+    let (in_storage, in_bus) = (unknown(3), unknown(4));
+    for text in ["this is not JSON", &in_storage] {
+        let text = BASE64_STANDARD.encode(text);
+        cloud
+            .storage
+            .put("geospatial-tasks", text, Duration::ZERO, None)
+            .unwrap();
+    }
+    for queue in ["sb-tasks", "sb-jobs"] {
+        let texts = ["this is not JSON", &in_bus].map(NewMessage::new);
+        cloud.service_bus.send(queue, texts.into()).unwrap();
+    }
+    completed(&cloud, early["job_id"].as_str().unwrap(), Duration::from_secs(30)).await;
+
+    let storage = set_aside(&cloud, "geospatial-poison", 2).await;
+    let bus = set_aside(&cloud, "sb-poison", 4).await;
+    let reason = |message: &Value| message["reason"].as_str().unwrap().to_owned();
+    let is_unknown = |message: &&Value| message["message"] == in_storage.as_str();
+    for shown in [&storage, &bus] {
+        let not_json = shown
+            .iter()
+            .find(|message| message["message"] == "this is not JSON")
+            .unwrap();
+        assert!(reason(not_json).contains("not JSON"), "{not_json}");
+    }
+    let kept = storage.iter().find(is_unknown).unwrap();
+    assert!(reason(kept).contains("there is no job"), "{kept}");
+    let (_, seen) = poison(&cloud, None).await;
+    assert_eq!(
+        (&seen["status"], &seen["poison_messages_found"]),
+        (&json!("attention_needed"), &json!(6))
+    );
+    for queue in [
+        "geospatial-tasks-poison",
+        "sb-tasks/$DeadLetterQueue",
+        "sb-jobs/$DeadLetterQueue",
+    ] {
+        assert_eq!(seen["queue_details"][queue]["poison_messages"], 0, "{queue}");
+    }
+    let (status, run) = poison(&cloud, Some(json!({}))).await;
+    assert_eq!(
+        (status, &run["success"], &run["messages"]),
+        (200, &json!(true), &json!([])),
+        "{run}"
+    );
+
+    // The job comes after its message: sent again, the message finds its task done.
+    submit(&cloud, json!({ "n": 10, "use_service_bus": true })).await;
+    completed(&cloud, job_id, Duration::from_secs(30)).await;
+    let redrive = |queue: &str, message: &Value| json!({ "action": "redrive", "queue": queue, "message_id": message["message_id"] });
+    let (status, answer) = poison(&cloud, Some(redrive("geospatial-poison", kept))).await;
+    assert_eq!(
+        (status, &answer["sent_to"]),
+        (200, &json!("geospatial-tasks")),
+        "{answer}"
+    );
+    let left = set_aside(&cloud, "geospatial-poison", 1).await;
+    assert_eq!(left[0]["message"], "this is not JSON");
+    let (status, answer) = poison(&cloud, Some(redrive("geospatial-poison", &left[0]))).await;
+    assert_eq!(status, 409, "{answer}");
+
+    for (queue, message) in std::iter::once(("geospatial-poison", left[0].clone())).chain(
+        set_aside(&cloud, "sb-poison", 4)
+            .await
+            .into_iter()
+            .map(|message| ("sb-poison", message)),
+    ) {
+        let discard = json!({ "action": "discard", "queue": queue, "message_id": message["message_id"] });
+        let (status, answer) = poison(&cloud, Some(discard)).await;
+        assert_eq!(
+            (status, &answer["message"]),
+            (200, &message["message"]),
+            "{answer}"
+        );
+    }
+    let (_, seen) = poison(&cloud, None).await;
+    assert_eq!(
+        (&seen["status"], &seen["poison_messages_found"]),
+        (&json!("healthy"), &json!(0)),
+        "{seen}"
+    );
+    assert_eq!(cloud.storage.counts("geospatial-tasks").unwrap(), 0);
+    cloud.stop().await.unwrap();
 }
 
 #[test]

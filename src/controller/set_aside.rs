@@ -115,9 +115,13 @@ impl Controller {
     pub async fn poison_status(&self, peek: usize) -> Vec<SetAsideReport> {
         let reports = self.set_aside_queues().map(|(service, role)| async move {
             let count = service.count(role).await;
-            let messages = match (peek, &count) {
-                (0, _) | (_, Ok(0)) => None,
-                _ => Some(service.peek(role, peek).await),
+            // No more than there are, since a service may wait for another one.
+            let at_most = count.as_ref().map_or(peek, |count| {
+                peek.min(usize::try_from(*count).unwrap_or(usize::MAX))
+            });
+            let messages = match at_most {
+                0 => None,
+                at_most => Some(service.peek(role, at_most).await),
             };
             let shown = |messages: Vec<_>| messages.into_iter().map(|message| shown(role, message)).collect();
             SetAsideReport {
