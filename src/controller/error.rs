@@ -149,9 +149,9 @@ pub enum ControllerError {
         /// The message's id.
         message_id: String,
         /// What keeps it from being a task message.
-        as_task: MessageError,
+        as_task: Box<MessageError>,
         /// What keeps it from being a job message.
-        as_job: MessageError,
+        as_job: Box<MessageError>,
     },
     /// A queue of messages set aside cannot be read, or what was taken from it cannot be sent.
     #[error(transparent)]

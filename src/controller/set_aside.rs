@@ -355,8 +355,8 @@ fn belongs_to(message: &ShownMessage) -> Result<QueueRole, ControllerError> {
         (_, Ok(_)) => Ok(QueueRole::Jobs),
         (Err(as_task), Err(as_job)) => Err(ControllerError::NotRedrivable {
             message_id: message.message_id.clone(),
-            as_task,
-            as_job,
+            as_task: Box::new(as_task),
+            as_job: Box::new(as_job),
         }),
     }
 }

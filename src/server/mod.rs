@@ -100,9 +100,7 @@ fn controller(settings: &Settings, catalog: Catalog, database: Database) -> Resu
     let service_bus = settings
         .service_bus
         .clone()
-        .map(|settings| {
-            create_service_bus_repository(settings).map(|sender| sender as Arc<dyn QueueService>)
-        })
+        .map(|settings| create_service_bus_repository(settings).map(|sender| sender as Arc<dyn QueueService>))
         .transpose()?;
     let senders = Senders::new(queue_storage, service_bus);
     Ok(Controller::new(catalog, database, senders, settings.timing))
