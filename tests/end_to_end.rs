@@ -373,6 +373,53 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
     cloud.stop().await.unwrap();
 }
 
+#[tokio::test]
+async fn dead_letters_of_tasks_that_never_ran_are_given_back_and_the_job_completes() {
+    const TASKS: usize = 300;
+    let folder = tempfile::tempdir().unwrap();
+    let database_url = new_database_url().await;
+    let mut without_tasks = options(folder.path(), Some(database_url.clone()));
+    for (setting, value) in [
+        ("AzureWebJobs.process_sb_task.Disabled", "true"),
+        // What nobody processes must not be taken for lost meanwhile.
+        ("LASTLIGHT_LOST_AFTER_SECONDS", "600"),
+    ] {
+        without_tasks
+            .settings
+            .insert(setting.to_owned(), value.to_owned());
+    }
+    let cloud = LocalCloud::start(without_tasks).await.unwrap();
+    let submitted = submit(&cloud, json!({ "n": TASKS, "use_service_bus": true })).await;
+    let job_id = submitted["job_id"].as_str().unwrap().to_owned();
+    let all_active = async || {
+        for _ in 0..300 {
+            let counts = cloud.service_bus.counts("sb-tasks").unwrap();
+            if (counts.active, counts.dead_letter) == (TASKS, 0) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{:?}", cloud.service_bus.counts("sb-tasks"));
+    };
+    all_active().await;
+    for message in cloud.service_bus.receive("sb-tasks", usize::MAX).unwrap() {
+        cloud
+            .service_bus
+            .dead_letter("sb-tasks", &message.lock_token, "MaxDeliveryCountExceeded", "")
+            .unwrap();
+    }
+    all_active().await;
+    let (_, seen) = poison(&cloud, None).await;
+    assert_eq!(seen["status"], "healthy", "{seen}");
+    cloud.stop().await.unwrap();
+    let cloud = LocalCloud::start(options(folder.path(), Some(database_url)))
+        .await
+        .unwrap();
+    let status = completed(&cloud, &job_id, Duration::from_secs(60)).await;
+    assert_eq!(status["resultData"]["completed_tasks"], 2 * TASKS);
+    cloud.stop().await.unwrap();
+}
+
 #[test]
 fn the_demo_runs_both_paths_and_prints_json_for_scripts() {
     let output = Command::new(BINARY)
