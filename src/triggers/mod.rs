@@ -138,7 +138,8 @@ async fn not_found(request: Request) -> ApiError {
         "not found",
         format!(
             "there is no {}; there are POST /api/jobs/submit/{{job_type}}, GET /api/jobs/status/{{job_id}} and \
-             audit/{{job_id}}, POST /api/jobs/cancel/{{job_id}}, retry, pause and resume, and GET /api/health",
+             audit/{{job_id}}, POST /api/jobs/cancel/{{job_id}}, retry, pause and resume, GET and POST \
+             /api/monitor/poison, POST /api/db/schema/nuke and redeploy, and GET /api/health",
             request.uri().path()
         ),
     )

@@ -58,6 +58,44 @@ async fn a_planner_that_dies_is_followed_by_one_that_goes_on_where_it_stopped() 
     app.assert_consistent(&job_id).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_whose_clients_go_away_at_any_moment_leave_no_transaction_open() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let mut jobs = Vec::new();
+    for number in 0..12 {
+        jobs.push(
+            app.submitted("probe", json!({ "stages": [3000], "number": number }))
+                .await,
+        );
+    }
+    let messages = app.queue.take(QueueRole::Jobs);
+    let mut watcher = app.connection().await;
+    for round in 0..200 {
+        let message = &messages[round % messages.len()];
+        let moment = Duration::from_micros(fastrand::u64(500..12_000));
+        let gone = tokio::time::timeout(moment, app.deliver("process_queue_job", &message.body)).await;
+        if gone.is_ok() {
+            continue;
+        }
+        // Long enough for what was under way to be rolled back, and before anybody else uses its connection.
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        let open: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE state = 'idle in transaction' AND datname = current_database() AND application_name = 'lastlight'",
+        )
+        .fetch_one(&mut watcher)
+        .await
+        .unwrap();
+        assert_eq!(
+            open, 0,
+            "round {round}: a connection with a transaction that nobody will end"
+        );
+    }
+    for job_id in &jobs {
+        assert_eq!(sweep_until_over(&app, job_id).await["status"], "completed");
+    }
+}
+
 #[tokio::test]
 async fn batches_that_could_not_be_sent_stay_owed_and_are_sent_later() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
@@ -247,7 +285,11 @@ async fn a_sweep_of_a_quiet_system_finds_nothing() {
 
 #[tokio::test]
 async fn a_path_that_is_down_does_not_hold_up_the_other() {
-    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let timing = Timing {
+        send_grace: Duration::from_secs(4),
+        ..quick()
+    };
+    let app = TestApp::with_job_type(Probe::default(), timing).await;
     let mut owed = Vec::new();
     for use_service_bus in [true, false] {
         let parameters = json!({ "stages": [900], "use_service_bus": use_service_bus });

@@ -81,7 +81,7 @@ impl Database {
         after: &str,
         limit: i64,
     ) -> Result<SkippedTasks, DatabaseError> {
-        let mut transaction = self.pool().await?.begin().await?;
+        let mut transaction = self.begin().await?;
         let over: Option<String> = sqlx::query_scalar(include_str!("sql/over_job.sql"))
             .bind(key.job_id.as_str())
             .bind(JobStatus::open())

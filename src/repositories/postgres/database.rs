@@ -6,7 +6,7 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, PgPool, Row,
+    ConnectOptions, PgPool, Postgres, Row, Transaction,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -184,6 +184,24 @@ impl Database {
                 detail: Arc::from(
                     "it has not answered since lastlight started; check DATABASE_URL or POSTGIS_*",
                 ),
+            }),
+        }
+    }
+
+    /// Begins a transaction, which is rolled back when it is dropped.
+    ///
+    /// A caller may be dropped at any `await`: its client went away. sqlx 0.9 forgets a transaction whose BEGIN is under
+    /// way at that moment, and gives its connection back to the pool with the transaction open: whoever comes next would
+    /// be told that all is well, and nothing would ever be committed. So BEGIN runs in a task of its own, to its end.
+    ///
+    /// # Errors
+    /// There is no connection, or it broke.
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, DatabaseError> {
+        let pool = self.pool().await?.clone();
+        match tokio::spawn(async move { pool.begin().await }).await {
+            Ok(begun) => Ok(begun?),
+            Err(_) => Err(DatabaseError::Unavailable {
+                detail: Arc::from("lastlight is stopping"),
             }),
         }
     }

@@ -48,6 +48,15 @@ mod tests {
                     "{} builds SQL from pieces",
                     path.display()
                 );
+                let begins = source.matches(&["pool", ".begin()"].concat()).count()
+                    + source.matches(&["pool().await?", ".begin()"].concat()).count();
+                let allowed = usize::from(path.ends_with("database.rs"));
+                assert_eq!(
+                    begins,
+                    allowed,
+                    "{}: transactions begin with Database::begin",
+                    path.display()
+                );
             }
         }
     }

@@ -98,7 +98,7 @@ impl Database {
         tasks: Vec<NewTask>,
     ) -> Result<ChunkWritten, DatabaseError> {
         let key = &plan.key;
-        let mut transaction = self.pool().await?.begin().await?;
+        let mut transaction = self.begin().await?;
         let places = Places::of(plan, cursor, tasks.len());
         let inserted = batch_create_tasks(&mut transaction, plan, &places, &tasks).await?;
         if inserted < tasks.len() as u64

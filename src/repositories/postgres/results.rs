@@ -139,7 +139,7 @@ impl Database {
         stage_results: &str,
         grace_seconds: f64,
     ) -> Result<NextStage, DatabaseError> {
-        let mut transaction = self.pool().await?.begin().await?;
+        let mut transaction = self.begin().await?;
         if !claim_end(&mut transaction, key).await? {
             return Ok(NextStage::NotOurs);
         }
@@ -172,7 +172,7 @@ impl Database {
         result_data: Option<&str>,
         error_details: Option<&str>,
     ) -> Result<bool, DatabaseError> {
-        let mut transaction = self.pool().await?.begin().await?;
+        let mut transaction = self.begin().await?;
         if !claim_end(&mut transaction, key).await? {
             return Ok(false);
         }

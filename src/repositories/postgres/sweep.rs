@@ -155,7 +155,7 @@ impl Database {
     /// A statement failed; nothing changed.
     pub async fn mend_counters(&self, key: &StageKey) -> Result<Option<(Counts, Counts)>, DatabaseError> {
         let stage = i16::from(key.stage.get());
-        let mut transaction = self.pool().await?.begin().await?;
+        let mut transaction = self.begin().await?;
         let row = sqlx::query(include_str!("sql/lock_stage.sql"))
             .bind(key.job_id.as_str())
             .bind(stage)
