@@ -1,0 +1,600 @@
+//! What may happen next, anywhere: one action for each transaction, each send and each death. Between any two of them
+//! anything else may come.
+
+use stateright::{Model, Property};
+
+use crate::{
+    canonical::canonical,
+    mutations::Mutation,
+    properties,
+    recovery::Recovered,
+    state::{Advancer, Batch, Database, Handlers, Outside, Planner, PlannerId, State, Straddler},
+    transactions::{Outcome, Rules},
+};
+
+/// The protocol at one size.
+#[derive(Debug)]
+pub struct Protocol {
+    pub rules: Rules,
+    pub sizes: Sizes,
+    pub recovered: Recovered,
+}
+
+/// How much may happen at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// Planners that hold, or believe to hold, a lease.
+    pub planners: usize,
+    /// Attempts of one task. Recovery goes on beyond it.
+    pub attempts: u8,
+    /// Those between reading an ended stage and going on.
+    pub advancers: usize,
+    /// Whether a statement may commit after the job's end that still saw it open.
+    pub straddling: bool,
+    /// What comes from outside.
+    pub outside: Outside,
+    /// Only actions that change something, for walks; a search finds out by itself.
+    pub walk: bool,
+}
+
+/// A step. Named after the function of the repository or the controller that takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    InsertJob,
+    /// The queue accepts a job message: from the submitter, whoever advanced, or `reconcile`.
+    SendJobMessage {
+        stage: u8,
+    },
+    JobMessageSent {
+        stage: u8,
+    },
+    /// A job message is delivered.
+    LeaseStage {
+        stage: u8,
+        planner: PlannerId,
+    },
+    WriteChunk {
+        planner: PlannerId,
+    },
+    FinishPlan {
+        planner: PlannerId,
+    },
+    /// The planner meets an error and gives its lease back.
+    ReleaseStage {
+        planner: PlannerId,
+    },
+    PlannerDies {
+        planner: PlannerId,
+    },
+    /// The plan turns out to be impossible.
+    FailPlan {
+        planner: PlannerId,
+    },
+    /// The queue accepts the messages of a batch: from its planner or from `reconcile`.
+    SendBatch {
+        stage: u8,
+        batch: u8,
+    },
+    BatchUpdateStatus {
+        stage: u8,
+        batch: u8,
+    },
+    /// A task message is delivered, and the task is free or its lease ran out.
+    Claim {
+        stage: u8,
+        task: u8,
+    },
+    Complete {
+        stage: u8,
+        task: u8,
+        attempt: u8,
+        outcome: Outcome,
+    },
+    /// Somebody reads that a stage has ended: who recorded its last outcome, the planner, a second delivery, `reconcile`.
+    EndedStage {
+        stage: u8,
+    },
+    /// `next_stage` or `end_job`.
+    GoOn {
+        advancer: Advancer,
+    },
+    OweLostBatch {
+        stage: u8,
+        batch: u8,
+    },
+    TakeDeadAttempt {
+        stage: u8,
+        task: u8,
+    },
+    OweDeadPlanner {
+        stage: u8,
+    },
+    /// A person cancels the job, or its deadline has passed; some statement saw it open.
+    Cancel {
+        straddler: Option<Straddler>,
+    },
+    TimeOut {
+        straddler: Option<Straddler>,
+    },
+    /// The statement that saw the job open commits; an attempt's end with an outcome.
+    Straddle {
+        outcome: Option<Outcome>,
+    },
+    SkipOpenTask {
+        stage: u8,
+        task: u8,
+    },
+    CloseStage {
+        stage: u8,
+    },
+    RequestPause {
+        straddler: Option<Straddler>,
+    },
+    ResumeJob,
+    ReopenTasks {
+        stage: u8,
+        batch: u8,
+    },
+    ReopenJob,
+    OpenHalfReopened {
+        stage: u8,
+    },
+    Drift {
+        stage: u8,
+    },
+    MendCounters {
+        stage: u8,
+    },
+}
+
+impl Model for Protocol {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State {
+            outside: self.sizes.outside,
+            ..State::default()
+        }]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        self.workflow_actions(state, actions);
+        self.handler_actions(state, actions);
+        self.outside_actions(state, actions);
+        if self.sizes.walk {
+            actions.retain(|action| self.next_state(state, *action).is_some());
+        }
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        let mut next = *state;
+        self.apply(&mut next, action)?;
+        canonical(&self.rules, &mut next);
+        if self.sizes.walk {
+            // A search knows by itself where it has been.
+            let goes_on = next != *state;
+            next.steps += 1;
+            return goes_on.then_some(next);
+        }
+        Some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        properties::all(self)
+    }
+}
+
+impl Protocol {
+    pub fn new(rules: Rules, sizes: Sizes) -> Self {
+        Self {
+            rules,
+            sizes,
+            recovered: Recovered::default(),
+        }
+    }
+
+    fn workflow_actions(&self, state: &State, actions: &mut Vec<Action>) {
+        let State {
+            database,
+            queues,
+            outside,
+            ..
+        } = state;
+        if database.job.is_none() {
+            actions.push(Action::InsertJob);
+        }
+        for (number, stage) in database.stages() {
+            if stage.owed {
+                // A second send is the same set of messages.
+                let is_sent = queues.job_message[usize::from(number)];
+                actions.push(if is_sent {
+                    Action::JobMessageSent { stage: number }
+                } else {
+                    Action::SendJobMessage { stage: number }
+                });
+            }
+            for (batch, row) in (0..).zip(stage.batches) {
+                let is_sent = self.is_sent(state, number, batch);
+                let is_written = row.is_some() || self.rules.lacks(Mutation::WriteChunkWithoutBatches);
+                let is_known = is_written
+                    && self
+                        .rules
+                        .tasks_of(number, batch)
+                        .all(|task| stage.task(task).is_some());
+                if !is_known || self.rules.tasks_of(number, batch).is_empty() {
+                    continue;
+                }
+                let marks_first = self.rules.lacks(Mutation::MarkBeforeSend);
+                if !is_sent && (!marks_first || row == Some(Batch::Sent)) {
+                    actions.push(Action::SendBatch { stage: number, batch });
+                }
+                if row != Some(Batch::Sent) && (is_sent || marks_first) {
+                    actions.push(Action::BatchUpdateStatus { stage: number, batch });
+                }
+                if row == Some(Batch::Sent) {
+                    actions.push(Action::OweLostBatch { stage: number, batch });
+                }
+            }
+            if stage.advanced {
+                if !stage.counters_add_up() {
+                    actions.push(Action::OpenHalfReopened { stage: number });
+                }
+                continue;
+            }
+            if database.seen.drifted {
+                actions.push(Action::MendCounters { stage: number });
+            }
+            if outside.drifts > 0 && stage.planned {
+                actions.push(Action::Drift { stage: number });
+            }
+            if database.ended_stage(&self.rules, number).is_some() {
+                actions.push(Action::EndedStage { stage: number });
+            }
+            if !stage.planned && !stage.owed {
+                actions.push(Action::OweDeadPlanner { stage: number });
+            }
+            let over = database.is_over() || self.rules.lacks(Mutation::SkipWithoutEnd);
+            for (task, row) in stage.tasks() {
+                if row.status == lastlight::model::TaskStatus::Processing {
+                    actions.push(Action::TakeDeadAttempt { stage: number, task });
+                }
+                if over && !row.status.is_terminal() {
+                    actions.push(Action::SkipOpenTask { stage: number, task });
+                }
+            }
+            if database.is_over() {
+                actions.push(Action::CloseStage { stage: number });
+            }
+        }
+    }
+
+    fn handler_actions(&self, state: &State, actions: &mut Vec<Action>) {
+        let State {
+            database,
+            queues,
+            handlers,
+            outside,
+            ..
+        } = state;
+        let planners = (0..).zip(&handlers.planners).take(self.sizes.planners);
+        let free = planners
+            .clone()
+            .find(|(_, planner)| planner.is_none())
+            .map(|(planner, _)| planner);
+        for (planner, slot) in planners {
+            let Some(Planner { stage, cursor }) = *slot else {
+                continue;
+            };
+            actions.push(if cursor < self.rules.tasks(stage) {
+                Action::WriteChunk { planner }
+            } else {
+                Action::FinishPlan { planner }
+            });
+            if outside.failures > 0 {
+                actions.push(Action::FailPlan { planner });
+            }
+            actions.extend([Action::ReleaseStage { planner }, Action::PlannerDies { planner }]);
+        }
+        for (stage, row) in database.stages() {
+            let place = usize::from(stage);
+            let is_open = !row.planned && !row.advanced && database.is_open();
+            if let Some(planner) = free.filter(|_| is_open && queues.job_message[place]) {
+                actions.push(Action::LeaseStage { stage, planner });
+            }
+            for (task, row) in row.tasks() {
+                let is_sent = queues.task_message[place][usize::from(task)];
+                if is_sent && !row.status.is_terminal() && row.attempt < self.sizes.attempts {
+                    actions.push(Action::Claim { stage, task });
+                }
+                for attempt in attempts(handlers, stage, task) {
+                    let complete = |outcome| Action::Complete {
+                        stage,
+                        task,
+                        attempt,
+                        outcome,
+                    };
+                    actions.extend(self.outcomes(row, attempt).map(complete));
+                }
+            }
+        }
+        for advancer in handlers.advancers.into_iter().flatten() {
+            actions.push(Action::GoOn { advancer });
+        }
+        match handlers.straddler {
+            Some(Straddler::Complete { stage, task, attempt }) => {
+                if let Some(row) = database.stage(stage).and_then(|row| row.task(task)) {
+                    let outcomes = self.outcomes(row, attempt);
+                    actions.extend(outcomes.map(|outcome| Action::Straddle {
+                        outcome: Some(outcome),
+                    }));
+                }
+            }
+            Some(_) => actions.push(Action::Straddle { outcome: None }),
+            None => {}
+        }
+    }
+
+    fn outside_actions(&self, state: &State, actions: &mut Vec<Action>) {
+        let State {
+            database, outside, ..
+        } = state;
+        let Some(job) = database.job else { return };
+        if !job.status.is_terminal() {
+            let straddlers = || std::iter::once(None).chain(self.straddlers(state).into_iter().map(Some));
+            if outside.cancels > 0 {
+                actions.extend(straddlers().map(|straddler| Action::Cancel { straddler }));
+            }
+            if outside.failures > 0 {
+                actions.extend(straddlers().map(|straddler| Action::TimeOut { straddler }));
+            }
+            if outside.pauses > 0 && !job.pause_requested {
+                let leases =
+                    straddlers().filter(|one| matches!(one, None | Some(Straddler::LeaseStage { .. })));
+                actions.extend(leases.map(|straddler| Action::RequestPause { straddler }));
+            }
+            if job.pause_requested {
+                actions.push(Action::ResumeJob);
+            }
+        }
+        if outside.retries > 0 && job.status.reopen().is_ok() {
+            let batches = (0..).take_while(|batch| !self.rules.tasks_of(job.stage, *batch).is_empty());
+            actions.extend(batches.map(|batch| Action::ReopenTasks {
+                stage: job.stage,
+                batch,
+            }));
+            actions.push(Action::ReopenJob);
+        }
+    }
+
+    /// What an attempt may come to: one beyond the most that are allowed fails without running.
+    fn outcomes(&self, row: &crate::state::Task, attempt: u8) -> impl Iterator<Item = Outcome> + use<> {
+        let tries = attempt.saturating_sub(row.forgiven);
+        let most = self.rules.max_attempts;
+        let completes = (tries <= most).then_some(Outcome::Completed);
+        let retries = (tries < most).then_some(Outcome::Retry);
+        completes.into_iter().chain([Outcome::Failed]).chain(retries)
+    }
+
+    /// The statements that may be under way.
+    fn straddlers(&self, state: &State) -> Vec<Straddler> {
+        if !self.sizes.straddling {
+            return Vec::new();
+        }
+        let mut actions = Vec::new();
+        self.handler_actions(state, &mut actions);
+        let mut straddlers = Vec::new();
+        for action in actions {
+            let straddler = match action {
+                Action::LeaseStage { stage, .. } => Straddler::LeaseStage { stage },
+                Action::WriteChunk { planner } => Straddler::WriteChunk { planner },
+                Action::Claim { stage, task } => Straddler::Claim { stage, task },
+                Action::Complete {
+                    stage, task, attempt, ..
+                } => Straddler::Complete { stage, task, attempt },
+                _ => continue,
+            };
+            if !straddlers.contains(&straddler) {
+                straddlers.push(straddler);
+            }
+        }
+        straddlers
+    }
+
+    fn is_sent(&self, state: &State, stage: u8, batch: u8) -> bool {
+        let messages = state.queues.task_message[usize::from(stage)];
+        self.rules
+            .tasks_of(stage, batch)
+            .all(|task| messages[usize::from(task)])
+    }
+
+    /// Takes the step; `None` if it cannot be taken now.
+    fn apply(&self, state: &mut State, action: Action) -> Option<()> {
+        let rules = &self.rules;
+        let database = &mut state.database;
+        let sees_open = database.is_open();
+        let sees_running = sees_open && database.job.is_some_and(|job| !job.paused);
+        match action {
+            Action::InsertJob => database.insert_job(),
+            Action::SendJobMessage { stage } => state.queues.job_message[usize::from(stage)] = true,
+            Action::JobMessageSent { stage } => database.job_message_sent(stage),
+            Action::LeaseStage { stage, planner } => lease_stage(state, stage, planner, sees_running)?,
+            Action::WriteChunk { planner } => self.write_chunk(state, planner, sees_open)?,
+            Action::FinishPlan { planner } => {
+                let Planner { stage, .. } = state.handlers.planners[usize::from(planner)].take()?;
+                // Whether it ended the stage it then reads like anybody else.
+                database.finish_plan(stage, planner);
+            }
+            Action::ReleaseStage { planner } => {
+                let Planner { stage, .. } = state.handlers.planners[usize::from(planner)].take()?;
+                database.release_stage(stage, planner);
+            }
+            Action::PlannerDies { planner } => {
+                state.handlers.planners[usize::from(planner)].take()?;
+            }
+            Action::FailPlan { planner } => {
+                let Planner { stage, .. } = state.handlers.planners[usize::from(planner)].take()?;
+                state.outside.failures -= 1;
+                database.fail_plan(rules, stage, planner);
+            }
+            Action::SendBatch { stage, batch } => {
+                for task in rules.tasks_of(stage, batch) {
+                    state.queues.task_message[usize::from(stage)][usize::from(task)] = true;
+                }
+            }
+            Action::BatchUpdateStatus { stage, batch } => database.batch_update_status(rules, stage, batch),
+            Action::Claim { stage, task } => self.claim(state, stage, task, sees_open)?,
+            Action::Complete {
+                stage,
+                task,
+                attempt,
+                outcome,
+            } => {
+                self.complete(state, stage, task, attempt, outcome, sees_open);
+            }
+            Action::EndedStage { stage } => {
+                let advancer = database.ended_stage(rules, stage)?;
+                let advancers = &mut state.handlers.advancers;
+                let free = advancers
+                    .iter_mut()
+                    .take(self.sizes.advancers)
+                    .find(|slot| slot.is_none())?;
+                *free = Some(advancer);
+                advancers.sort_by_key(|slot| (slot.is_none(), *slot));
+            }
+            Action::GoOn { advancer } => {
+                end_advancer(&mut state.handlers, advancer)?;
+                state.database.go_on(rules, advancer);
+            }
+            Action::OweLostBatch { stage, batch } => {
+                database.owe_lost_batch(rules, stage, batch).then_some(())?;
+            }
+            Action::TakeDeadAttempt { stage, task } => {
+                database.take_dead_attempt(stage, task).then_some(())?;
+                // Its message was sent before, and sending it again changes no set.
+            }
+            Action::OweDeadPlanner { stage } => database.owe_dead_planner(stage).then_some(())?,
+            Action::Cancel { straddler } => {
+                state.outside.cancels -= 1;
+                interrupt(state, straddler, Database::cancel_job)?;
+            }
+            Action::TimeOut { straddler } => {
+                state.outside.failures -= 1;
+                interrupt(state, straddler, Database::fail_job)?;
+            }
+            Action::Straddle { outcome } => match (state.handlers.straddler.take()?, outcome) {
+                (Straddler::LeaseStage { stage }, _) => {
+                    let planners = &state.handlers.planners[..self.sizes.planners];
+                    let free = planners.iter().position(Option::is_none)?;
+                    lease_stage(state, stage, free as PlannerId, true)?;
+                }
+                (Straddler::WriteChunk { planner }, _) => self.write_chunk(state, planner, true)?,
+                (Straddler::Claim { stage, task }, _) => self.claim(state, stage, task, true)?,
+                (Straddler::Complete { stage, task, attempt }, Some(outcome)) => {
+                    self.complete(state, stage, task, attempt, outcome, true);
+                }
+                (Straddler::Complete { .. }, None) => return None,
+            },
+            Action::SkipOpenTask { stage, task } => {
+                database.skip_open_task(rules, stage, task).then_some(())?
+            }
+            Action::CloseStage { stage } => database.close_stage(rules, stage).then_some(())?,
+            Action::RequestPause { straddler } => {
+                state.outside.pauses -= 1;
+                let pause = |database: &mut Database| {
+                    database.request_pause();
+                    true
+                };
+                interrupt(state, straddler, pause)?;
+            }
+            Action::ResumeJob => database.resume_job(),
+            Action::ReopenTasks { stage, batch } => {
+                (database.reopen_tasks_of(rules, stage, batch) > 0).then_some(())?;
+            }
+            Action::ReopenJob => {
+                state.outside.retries -= 1;
+                database.reopen_job(rules).then_some(())?;
+            }
+            Action::OpenHalfReopened { stage } => database.open_half_reopened(stage).then_some(())?,
+            Action::Drift { stage } => {
+                state.outside.drifts -= 1;
+                database.drift(stage).then_some(())?;
+            }
+            Action::MendCounters { stage } => database.mend_counters(stage).then_some(())?,
+        }
+        Some(())
+    }
+
+    fn write_chunk(&self, state: &mut State, planner: PlannerId, sees_open: bool) -> Option<()> {
+        let slot = &mut state.handlers.planners[usize::from(planner)];
+        let Planner { stage, cursor } = (*slot)?;
+        let written = state
+            .database
+            .write_chunk(&self.rules, stage, planner, cursor, sees_open);
+        // Without the lease it is at its end.
+        *slot = written.map(|length| Planner {
+            stage,
+            cursor: cursor + length,
+        });
+        Some(())
+    }
+
+    fn claim(&self, state: &mut State, stage: u8, task: u8, sees_open: bool) -> Option<()> {
+        let attempt = state.database.claim_task(&self.rules, stage, task, sees_open)?;
+        state.handlers.attempts[usize::from(stage)][usize::from(task)] |= 1 << (attempt - 1);
+        Some(())
+    }
+
+    fn complete(
+        &self,
+        state: &mut State,
+        stage: u8,
+        task: u8,
+        attempt: u8,
+        outcome: Outcome,
+        sees_open: bool,
+    ) {
+        end_attempt(&mut state.handlers, stage, task, attempt);
+        // Whether it was the last one it then reads like anybody else; a retry's message is one that was sent before.
+        state
+            .database
+            .complete_task(&self.rules, stage, task, attempt, outcome, sees_open);
+    }
+}
+
+/// What changes the job's state while a statement is under way that saw it as it was.
+fn interrupt(
+    state: &mut State,
+    straddler: Option<Straddler>,
+    change: impl FnOnce(&mut Database) -> bool,
+) -> Option<()> {
+    if straddler.is_some() {
+        state.handlers.straddler = straddler;
+    }
+    change(&mut state.database).then_some(())
+}
+
+fn lease_stage(state: &mut State, stage: u8, planner: PlannerId, sees_running: bool) -> Option<()> {
+    let cursor = state.database.lease_stage(stage, planner, sees_running)?;
+    state.handlers.planners[usize::from(planner)] = Some(Planner { stage, cursor });
+    Some(())
+}
+
+fn attempts(handlers: &Handlers, stage: u8, task: u8) -> impl Iterator<Item = u8> + use<> {
+    let running = handlers.attempts[usize::from(stage)][usize::from(task)];
+    (1..=8).filter(move |attempt| running & (1 << (attempt - 1)) != 0)
+}
+
+fn end_attempt(handlers: &mut Handlers, stage: u8, task: u8, attempt: u8) {
+    handlers.attempts[usize::from(stage)][usize::from(task)] &= !(1 << (attempt - 1));
+}
+
+fn end_advancer(handlers: &mut Handlers, advancer: Advancer) -> Option<()> {
+    let place = handlers
+        .advancers
+        .iter()
+        .position(|slot| *slot == Some(advancer))?;
+    handlers.advancers[place] = None;
+    handlers.advancers.sort_by_key(|slot| (slot.is_none(), *slot));
+    Some(())
+}

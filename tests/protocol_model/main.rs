@@ -1,0 +1,348 @@
+//! A model of the protocol that keeps jobs from being lost, doubled or stuck: planning under a lease, claims and fenced
+//! completions, counters and the end of a stage, the outbox, queues that lose, double, reorder and delay, processes that die
+//! at any step, the sweep, and what people do meanwhile. Small jobs are searched exhaustively, larger ones by random walks.
+//!
+//! - [`state`]: rows, queues, what handlers have in memory; [`transactions`]: what is written, one function a statement file;
+//!   [`actions`]: what may come next; [`properties`]: what must hold in every state, liveness among it ([`recovery`]).
+//! - [`mutations`]: the protocol without one of its parts. For each a test says which property breaks, so that none of them
+//!   is there for show.
+//!
+//! `LASTLIGHT_MODEL_SIZE=large` searches and walks for as long as a coffee takes; `LASTLIGHT_MODEL_SEED` starts other walks.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod actions;
+mod canonical;
+mod mutations;
+mod properties;
+mod recovery;
+mod state;
+mod transactions;
+mod walks;
+
+use std::{collections::BTreeSet, time::Instant};
+
+use actions::{Protocol, Sizes};
+use mutations::Mutation;
+use properties as must;
+use state::{Outside, STAGES};
+use stateright::{Checker, HasDiscoveries, Model};
+use transactions::Rules;
+use walks::Unlucky;
+
+/// What a sweep a minute may take to end a job of these sizes from any state.
+const MOST_SWEEPS: u32 = 6;
+
+/// No mutation needs more steps to do harm.
+const DEEPEST: usize = 24;
+
+/// A job whose stages have so many tasks, each with a message and a chunk of its own; a task has two attempts.
+fn job(tasks: &[u8]) -> Rules {
+    let mut plan = [0; STAGES];
+    plan[..tasks.len()].copy_from_slice(tasks);
+    Rules {
+        plan,
+        stages: tasks.len() as u8,
+        batch: 1,
+        max_attempts: 2,
+        tolerates: 0,
+        mutation: None,
+    }
+}
+
+/// Two planners and two that advance at once, each task claimed twice, nothing from outside.
+const SMALL: Sizes = Sizes {
+    planners: 2,
+    attempts: 2,
+    advancers: 2,
+    straddling: false,
+    outside: Outside {
+        cancels: 0,
+        pauses: 0,
+        retries: 0,
+        failures: 0,
+        drifts: 0,
+    },
+    walk: false,
+};
+
+fn is_large() -> bool {
+    std::env::var("LASTLIGHT_MODEL_SIZE").is_ok_and(|size| size == "large")
+}
+
+/// Visits every state that there is.
+fn search(rules: Rules, sizes: Sizes) {
+    let began = Instant::now();
+    let threads = if is_large() { 2 } else { 1 };
+    let search = Protocol::new(rules, sizes)
+        .checker()
+        .threads(threads)
+        .spawn_bfs()
+        .join();
+    report(&search, "all", began);
+    assert!(search.is_done());
+    search.assert_properties();
+    let sweeps = search.model().recovered.most_rounds();
+    assert!(sweeps <= MOST_SWEEPS, "{sweeps} sweeps");
+}
+
+fn report(checker: &impl Checker<Protocol>, what: &str, began: Instant) {
+    let Protocol { rules, recovered, .. } = checker.model();
+    println!(
+        "{:?}: {what} {} states, {} steps, at most {} deep; {} sweeps end it; {:.1} s",
+        &rules.plan[..usize::from(rules.stages)],
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth(),
+        recovered.most_rounds(),
+        began.elapsed().as_secs_f64(),
+    );
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_stuck_while_all_goes_wrong() {
+    search(job(&[2, 1]), Sizes { attempts: 3, ..SMALL });
+}
+
+#[test]
+fn nor_while_the_job_is_cancelled() {
+    let outside = Outside {
+        cancels: 1,
+        ..SMALL.outside
+    };
+    let sizes = Sizes {
+        straddling: true,
+        outside,
+        ..SMALL
+    };
+    search(job(&[2, 1]), sizes);
+    search(job(&[1]), Sizes { attempts: 3, ..sizes });
+}
+
+#[test]
+fn nor_while_it_is_cancelled_and_repeated() {
+    let outside = Outside {
+        cancels: 1,
+        retries: 1,
+        ..SMALL.outside
+    };
+    let sizes = Sizes { outside, ..SMALL };
+    search(
+        job(&[1, 1]),
+        Sizes {
+            straddling: true,
+            ..sizes
+        },
+    );
+    // Both tasks in one batch, which is reopened as a whole.
+    search(
+        Rules {
+            batch: 2,
+            ..job(&[2])
+        },
+        sizes,
+    );
+}
+
+#[test]
+fn nor_while_it_is_paused_too() {
+    let outside = Outside {
+        cancels: 1,
+        pauses: 1,
+        retries: 1,
+        ..SMALL.outside
+    };
+    search(job(&[1, 1]), Sizes { outside, ..SMALL });
+}
+
+#[test]
+fn nor_when_plans_are_impossible_and_time_runs_out() {
+    let outside = Outside {
+        failures: 1,
+        retries: 1,
+        ..SMALL.outside
+    };
+    let sizes = Sizes {
+        straddling: true,
+        outside,
+        ..SMALL
+    };
+    search(job(&[1, 1]), sizes);
+}
+
+#[test]
+fn nor_when_failures_are_borne() {
+    let rules = Rules {
+        tolerates: 1,
+        ..job(&[2, 1])
+    };
+    search(rules, SMALL);
+}
+
+#[test]
+fn nor_when_stages_have_no_tasks() {
+    let outside = Outside {
+        cancels: 1,
+        pauses: 1,
+        ..SMALL.outside
+    };
+    search(job(&[0, 1, 0]), Sizes { outside, ..SMALL });
+    search(job(&[0]), Sizes { outside, ..SMALL });
+}
+
+#[test]
+fn nor_when_a_counter_drifts() {
+    let outside = Outside {
+        cancels: 1,
+        drifts: 1,
+        ..SMALL.outside
+    };
+    search(job(&[2]), Sizes { outside, ..SMALL });
+}
+
+/// Random walks where there are too many states to see all.
+fn walk(rules: Rules, sizes: Sizes, seed: u64) {
+    let began = Instant::now();
+    let states = if is_large() { 20_000_000 } else { 60_000 };
+    let sizes = Sizes { walk: true, ..sizes };
+    let walks = Protocol::new(rules, sizes)
+        .checker()
+        .target_state_count(states)
+        .target_max_depth(600)
+        .spawn_simulation(seed, Unlucky)
+        .join();
+    report(&walks, "walked through", began);
+    walks.assert_properties();
+}
+
+#[test]
+fn nor_on_long_walks_through_larger_jobs() {
+    let seed = std::env::var("LASTLIGHT_MODEL_SEED").map_or(18, |seed| seed.parse().expect("a number"));
+    println!("LASTLIGHT_MODEL_SEED={seed}");
+    let outside = Outside {
+        cancels: 1,
+        pauses: 2,
+        retries: 2,
+        failures: 1,
+        drifts: 0,
+    };
+    let sizes = Sizes {
+        planners: 3,
+        attempts: 7,
+        advancers: 3,
+        straddling: true,
+        outside,
+        ..SMALL
+    };
+    let rules = Rules {
+        batch: 2,
+        max_attempts: 3,
+        ..job(&[4, 3, 2])
+    };
+    walk(rules, sizes, seed);
+    let quiet = Sizes {
+        straddling: false,
+        outside: SMALL.outside,
+        ..sizes
+    };
+    walk(Rules { batch: 1, ..rules }, quiet, seed + 1);
+}
+
+/// Searches the protocol without one of its parts, deeper and deeper, until a property breaks; that has to be the one that
+/// the part is for.
+fn breaks(mutation: Mutation, property: &'static str, rules: Rules, sizes: Sizes) {
+    let began = Instant::now();
+    let rules = Rules {
+        mutation: Some(mutation),
+        ..rules
+    };
+    let search = |depth| {
+        Protocol::new(rules, sizes)
+            .checker()
+            .finish_when(HasDiscoveries::AnyOf(BTreeSet::from([property])))
+            .target_max_depth(depth)
+            .spawn_bfs()
+            .join()
+    };
+    let found = (2..=DEEPEST)
+        .map(search)
+        .find(|search| search.discovery(property).is_some());
+    let found =
+        found.unwrap_or_else(|| panic!("without {mutation:?} nothing breaks: {property:?} holds everywhere"));
+    let steps = found.discovery(property).unwrap().into_actions();
+    println!(
+        "{mutation:?}: {property:?} breaks in {} steps ({} states, {:.1} s)",
+        steps.len(),
+        found.unique_state_count(),
+        began.elapsed().as_secs_f64(),
+    );
+    for step in steps {
+        println!("    {step:?}");
+    }
+}
+
+/// Each part of the protocol is needed: what breaks without it, and at which sizes.
+macro_rules! breaks {
+    ($($name:ident: $mutation:ident breaks $property:ident, $job:expr, $sizes:expr;)+) => {
+        $(
+            #[test]
+            fn $name() {
+                breaks(Mutation::$mutation, must::$property, $job, $sizes);
+            }
+        )+
+    };
+}
+
+const fn with(outside: Outside) -> Sizes {
+    Sizes { outside, ..SMALL }
+}
+
+const CANCEL: Sizes = with(Outside {
+    cancels: 1,
+    ..SMALL.outside
+});
+const RETRY: Sizes = with(Outside {
+    retries: 1,
+    ..CANCEL.outside
+});
+const FAILURE: Sizes = with(Outside {
+    failures: 1,
+    ..SMALL.outside
+});
+const DRIFT: Sizes = with(Outside {
+    drifts: 1,
+    ..SMALL.outside
+});
+const PLANNERS: Sizes = Sizes {
+    planners: 3,
+    attempts: 1,
+    ..SMALL
+};
+
+breaks! {
+    without_the_attempt_a_late_one_decides: CompleteWithoutAttempt breaks HOLDER_DECIDES, job(&[1]), SMALL;
+    without_any_fence_a_task_has_two_outcomes: CompleteWithoutFence breaks ONE_OUTCOME, job(&[1]), SMALL;
+    without_any_fence_counters_drift: CompleteWithoutFence breaks RECOUNT, job(&[2]), SMALL;
+    without_a_look_at_the_job_outcomes_count_after_its_end: CompleteAfterTheEnd breaks NOTHING_LATE, job(&[1]), CANCEL;
+    attempts_that_count_at_their_end_go_on_for_ever: AttemptCountedAtItsEnd breaks ENDS, job(&[1]), SMALL;
+    without_the_claim_of_its_end_a_stage_is_advanced_twice: AdvanceByWhatWasRead breaks ONE_ADVANCE, job(&[1, 1]), SMALL;
+    a_stage_judged_by_what_was_read_before_a_retry_is_misjudged: AdvanceByOtherCounters breaks JUDGED, job(&[1]), RETRY;
+    a_stage_that_ends_before_it_is_planned_loses_tasks: EndBeforePlanned breaks WHOLE_JOB, job(&[2]), SMALL;
+    a_stage_that_ends_before_it_is_planned_starts_the_next_early: EndBeforePlanned breaks IN_ORDER, job(&[2, 1]), SMALL;
+    without_the_lease_at_each_chunk_tasks_are_left_out: WriteChunkWithoutLease breaks WHOLE_PLAN, job(&[2]), PLANNERS;
+    without_batches_from_the_start_tasks_wait_for_ever: WriteChunkWithoutBatches breaks ENDS, job(&[1]), SMALL;
+    a_planner_without_its_lease_fails_a_job_that_goes_on: FailPlanWithoutLease breaks PLANNER_FAILS, job(&[1]), FAILURE;
+    what_is_marked_before_it_is_sent_is_not_owed: MarkBeforeSend breaks SENT_IF_MARKED, job(&[1]), SMALL;
+    without_an_outbox_a_job_message_is_not_owed: NextStageWithoutOutbox breaks OWED_OR_SENT, job(&[1, 1]), SMALL;
+    a_stage_closed_too_soon_leaves_open_tasks: CloseBeforeSkipped breaks CLOSED, job(&[1]), CANCEL;
+    skipping_tasks_of_a_job_that_runs_loses_them: SkipWithoutEnd breaks WHOLE_JOB, job(&[1]), CANCEL;
+    a_job_reopened_by_half_completes_with_skipped_tasks: ReopenHalf breaks WHOLE_JOB, job(&[2]), RETRY;
+    a_sweep_that_forgets_the_outbox_leaves_jobs_unplanned: SweepWithoutOutbox breaks ENDS, job(&[1]), SMALL;
+    a_sweep_that_forgets_owed_batches_leaves_tasks: SweepWithoutOwedBatches breaks ENDS, job(&[1]), SMALL;
+    a_sweep_that_forgets_lost_batches_leaves_tasks: SweepWithoutLostBatches breaks ENDS, job(&[1]), SMALL;
+    a_sweep_that_forgets_dead_attempts_leaves_tasks: SweepWithoutDeadAttempts breaks ENDS, job(&[1]), SMALL;
+    a_sweep_that_forgets_dead_planners_leaves_stages: SweepWithoutDeadPlanners breaks ENDS, job(&[1]), SMALL;
+    a_sweep_that_forgets_ended_stages_leaves_jobs: SweepWithoutAdvance breaks ENDS, job(&[1]), SMALL;
+    a_sweep_that_forgets_cancelled_jobs_leaves_tasks_open: SweepWithoutClosing breaks ENDS, job(&[1]), CANCEL;
+    a_sweep_that_forgets_half_a_retry_leaves_tasks_open: SweepWithoutHalfReopened breaks ENDS, job(&[1]), RETRY;
+    a_sweep_that_forgets_to_recount_leaves_a_drifted_stage: SweepWithoutMending breaks ENDS, job(&[1]), DRIFT;
+}

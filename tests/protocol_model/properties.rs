@@ -1,0 +1,265 @@
+//! What must hold in every state, and what must come about in some, so that none of it holds for want of anything
+//! happening.
+
+use lastlight::model::{JobStatus, TaskStatus};
+use stateright::Property;
+
+use crate::{
+    actions::{Protocol, Sizes},
+    state::{Batch, Stage, State, Task},
+};
+
+/// (a) Nothing is lost.
+pub const WHOLE_PLAN: &str = "a planned stage has every task of its plan";
+pub const WHOLE_JOB: &str = "a completed job has every outcome";
+pub const OWED_OR_SENT: &str = "what is due is owed or was sent";
+pub const SENT_IF_MARKED: &str = "what is marked as sent was sent";
+/// (b) Nothing is twice.
+pub const ONE_OUTCOME: &str = "a task has one outcome";
+pub const HOLDER_DECIDES: &str = "only the attempt that holds a task decides it";
+pub const LEGAL: &str = "a status changes only along the table";
+/// (c) Stages come one after the other.
+pub const ONE_ADVANCE: &str = "a stage is advanced once";
+pub const IN_ORDER: &str = "a stage begins after every outcome of the one before";
+pub const JUDGED: &str = "a stage is judged by its counters";
+/// (d)
+pub const RECOUNT: &str = "counters equal a recount";
+/// (e) Every job ends, and stays so.
+pub const ENDS: &str = "the sweep ends every job";
+pub const FINAL: &str = "an end is final";
+pub const NOTHING_LATE: &str = "nothing counts that began after the end";
+
+pub const PLANNER_FAILS: &str = "only the planner that holds the lease fails the plan";
+
+pub const CLOSED: &str = "a closed stage has no open task";
+
+/// All of them, and what must come about somewhere at these sizes.
+pub fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
+    let mut properties = invariants();
+    properties.extend(landmarks(protocol));
+    properties
+}
+
+fn invariants() -> Vec<Property<Protocol>> {
+    vec![
+        Property::always(WHOLE_PLAN, |protocol: &Protocol, state: &State| {
+            stages(state)
+                .all(|(number, stage)| !stage.planned || stage.written() == protocol.rules.tasks(number))
+        }),
+        Property::always(WHOLE_JOB, |protocol: &Protocol, state: &State| {
+            status(state) != Some(JobStatus::Completed)
+                || stages(state).count() == usize::from(protocol.rules.stages)
+                    && stages(state).all(|(number, stage)| {
+                        is_whole(protocol, number, stage)
+                            && stage.count(TaskStatus::Skipped) == 0
+                            && protocol.rules.bears(stage.count(TaskStatus::Failed))
+                    })
+        }),
+        Property::always(OWED_OR_SENT, |_, state: &State| {
+            let Some(job) = state.database.job else {
+                return true;
+            };
+            let stage = state.database.stage(job.stage);
+            job.status.is_terminal()
+                || job.paused
+                || stage.is_some_and(|stage| {
+                    stage.planned || stage.owed || state.queues.job_message[usize::from(job.stage)]
+                })
+        }),
+        Property::always(SENT_IF_MARKED, |protocol: &Protocol, state: &State| {
+            stages(state).all(|(number, stage)| {
+                let messages = state.queues.task_message[usize::from(number)];
+                (0..).zip(stage.batches).all(|(batch, row)| {
+                    row != Some(Batch::Sent)
+                        || protocol
+                            .rules
+                            .tasks_of(number, batch)
+                            .all(|task| messages[usize::from(task)])
+                })
+            })
+        }),
+        Property::always(ONE_OUTCOME, |_, state: &State| {
+            tasks(state).all(|task| task.outcomes == u8::from(task.status.is_terminal()))
+        }),
+        Property::always(HOLDER_DECIDES, |_, state: &State| {
+            tasks(state).all(|task| {
+                let decided = matches!(task.status, TaskStatus::Completed | TaskStatus::Failed);
+                !decided || task.decided_by == task.attempt
+            })
+        }),
+        Property::always(LEGAL, |_, state: &State| !state.database.seen.illegal),
+        Property::always(ONE_ADVANCE, |_, state: &State| {
+            stages(state).all(|(_, stage)| stage.advances <= 1)
+        }),
+        Property::always(IN_ORDER, |protocol: &Protocol, state: &State| {
+            stages(state).all(|(number, _)| {
+                number == 0
+                    || state
+                        .database
+                        .stage(number - 1)
+                        .is_some_and(|before| is_whole(protocol, number - 1, before))
+            })
+        }),
+        Property::always(JUDGED, |_, state: &State| !state.database.seen.misjudged),
+        Property::always(RECOUNT, |_, state: &State| {
+            let is_right = |stage: &Stage| {
+                (stage.total, stage.completed, stage.failed, stage.skipped)
+                    == (
+                        stage.written(),
+                        stage.count(TaskStatus::Completed),
+                        stage.count(TaskStatus::Failed),
+                        stage.count(TaskStatus::Skipped),
+                    )
+            };
+            state.database.seen.drifted || stages(state).all(|(_, stage)| is_right(stage))
+        }),
+        Property::always(ENDS, |protocol: &Protocol, state: &State| {
+            protocol.recovered.ends(&protocol.rules, &state.database)
+        }),
+        Property::always(FINAL, |_, state: &State| {
+            state
+                .database
+                .seen
+                .ended
+                .is_none_or(|ended| status(state) == Some(ended))
+        }),
+        Property::always(NOTHING_LATE, |_, state: &State| !state.database.seen.counted_late),
+        // Half of a retry leaves it otherwise, for a while.
+        Property::always(CLOSED, |protocol: &Protocol, state: &State| {
+            protocol.sizes.outside.retries > 0
+                || stages(state).all(|(_, stage)| {
+                    !stage.advanced || stage.tasks().all(|(_, task)| task.status.is_terminal())
+                })
+        }),
+        Property::always(PLANNER_FAILS, |_, state: &State| {
+            !state.database.seen.failed_by_stranger
+        }),
+    ]
+}
+
+/// What a search must come across, or its invariants say little.
+fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
+    let Sizes {
+        planners,
+        straddling,
+        outside,
+        ..
+    } = protocol.sizes;
+    let plan = protocol.rules.plan;
+    let has_tasks = plan.iter().any(|tasks| *tasks > 0);
+    let has_chunks = plan.iter().any(|tasks| *tasks > protocol.rules.batch);
+    let mut landmarks = vec![
+        Property::sometimes("a job completes", |_, state: &State| {
+            status(state) == Some(JobStatus::Completed)
+        }),
+        Property::sometimes("two see the same stage end", |_, state: &State| {
+            let [first, second, ..] = state.handlers.advancers;
+            first.is_some() && first == second
+        }),
+    ];
+    if has_tasks {
+        landmarks.extend([
+            Property::sometimes("a stage ends with a failed task", |_, state: &State| {
+                stages(state).any(|(_, stage)| stage.advanced && stage.failed > 0)
+            }),
+            Property::sometimes("an attempt runs that lost its task", |_, state: &State| {
+                attempts(state)
+                    .any(|(row, running)| row.attempt > 1 && running & 1 != 0 && !row.status.is_terminal())
+            }),
+            Property::sometimes("an attempt runs on after the outcome", |_, state: &State| {
+                attempts(state).any(|(row, running)| row.status.is_terminal() && running != 0)
+            }),
+            Property::sometimes("a task waits for its next attempt", |_, state: &State| {
+                tasks(state).any(|task| task.status == TaskStatus::Retrying)
+            }),
+            Property::sometimes("a batch is owed again", |protocol: &Protocol, state: &State| {
+                stages(state).any(|(number, stage)| {
+                    let messages = state.queues.task_message[usize::from(number)];
+                    let is_sent = |batch| {
+                        protocol
+                            .rules
+                            .tasks_of(number, batch)
+                            .all(|task| messages[usize::from(task)])
+                    };
+                    stage.planned
+                        && (0..)
+                            .zip(stage.batches)
+                            .any(|(batch, row)| row == Some(Batch::Owed) && is_sent(batch))
+                })
+            }),
+        ]);
+    }
+    if has_chunks && planners > 1 {
+        landmarks.push(Property::sometimes(
+            "a planner goes on where another stopped",
+            |_, state: &State| {
+                let mut planners = state.handlers.planners.iter().flatten();
+                let first = planners.next();
+                first.is_some_and(|first| {
+                    planners.any(|other| other.stage == first.stage && other.cursor != first.cursor)
+                })
+            },
+        ));
+    }
+    if outside.cancels > 0 {
+        landmarks.push(Property::sometimes("a job is cancelled", |_, state: &State| {
+            status(state) == Some(JobStatus::Cancelled)
+        }));
+    }
+    if outside.cancels + outside.failures > 0 && straddling {
+        landmarks.push(Property::sometimes(
+            "a statement is under way at the job's end",
+            |_, state: &State| state.handlers.straddler.is_some() && state.database.is_over(),
+        ));
+    }
+    if outside.pauses > 0 {
+        landmarks.push(Property::sometimes("a job stands still", |_, state: &State| {
+            state.database.job.is_some_and(|job| job.paused)
+        }));
+    }
+    if outside.retries > 0 && has_tasks {
+        landmarks.push(Property::sometimes(
+            "a job completes after a retry",
+            |_, state: &State| {
+                status(state) == Some(JobStatus::Completed) && tasks(state).any(|task| task.forgiven > 0)
+            },
+        ));
+        landmarks.push(Property::sometimes("a retry is cut off", |_, state: &State| {
+            state.database.is_over()
+                && stages(state).any(|(_, stage)| stage.advanced && !stage.counters_add_up())
+        }));
+    }
+    if outside.drifts > 0 {
+        landmarks.push(Property::sometimes(
+            "a drifted counter is mended",
+            |_, state: &State| state.database.seen.drifted && status(state) == Some(JobStatus::Completed),
+        ));
+    }
+    landmarks
+}
+
+fn attempts(state: &State) -> impl Iterator<Item = (&Task, u8)> {
+    stages(state).flat_map(|(number, stage)| {
+        let running = &state.handlers.attempts[usize::from(number)];
+        stage.tasks().map(|(task, row)| (row, running[usize::from(task)]))
+    })
+}
+
+fn status(state: &State) -> Option<JobStatus> {
+    Some(state.database.job?.status)
+}
+
+fn stages(state: &State) -> impl Iterator<Item = (u8, &Stage)> {
+    state.database.stages()
+}
+
+fn tasks(state: &State) -> impl Iterator<Item = &Task> {
+    stages(state).flat_map(|(_, stage)| stage.tasks().map(|(_, task)| task))
+}
+
+/// It is planned, and every task of its plan has its outcome.
+fn is_whole(protocol: &Protocol, number: u8, stage: &Stage) -> bool {
+    stage.planned
+        && stage.written() == protocol.rules.tasks(number)
+        && stage.tasks().all(|(_, task)| task.status.is_terminal())
+}

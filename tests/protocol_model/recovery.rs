@@ -1,0 +1,282 @@
+//! What becomes of a state once faults stop: everything that was under way has died, every queue has been emptied, and from
+//! then on nothing comes but the timer's sweep, the messages that it brings about, and the time. In a bounded number of
+//! rounds that ends the job and brings it to rest.
+//!
+//! It is one run, not all of them: messages are delivered in one order. Every step of it is a step of the model too, so what
+//! any other order comes to is a state of the model, and the same holds from there.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Mutex,
+};
+
+use crate::{
+    mutations::Mutation,
+    state::{Batch, Database},
+    transactions::{Outcome, Rules},
+};
+
+/// Far more sweeps than any size needs.
+const MOST_ROUNDS: u32 = 40;
+
+/// What attempts come to from then on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Luck {
+    Complete,
+    Fail,
+    /// Fail in a way that may pass, always.
+    Stumble,
+    /// Take their process with them, always.
+    Die,
+}
+
+const EVERY_LUCK: [Luck; 4] = [Luck::Complete, Luck::Fail, Luck::Stumble, Luck::Die];
+
+/// States of which it is known that the sweep ends the job.
+#[derive(Debug, Default)]
+pub struct Recovered(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    ends: HashSet<Database>,
+    most_rounds: u32,
+}
+
+impl Recovered {
+    /// Whether the sweep ends the job from here, whatever the attempts come to.
+    pub fn ends(&self, rules: &Rules, database: &Database) -> bool {
+        if self.0.lock().unwrap().ends.contains(database) {
+            return true;
+        }
+        let rounds = EVERY_LUCK.map(|luck| Run::new(rules, database, luck).rounds());
+        let Some(most) = rounds
+            .into_iter()
+            .min()
+            .flatten()
+            .and(rounds.into_iter().max().flatten())
+        else {
+            return false;
+        };
+        let mut known = self.0.lock().unwrap();
+        known.most_rounds = known.most_rounds.max(most);
+        known.ends.insert(*database);
+        true
+    }
+
+    /// The most sweeps that any state needed.
+    pub fn most_rounds(&self) -> u32 {
+        self.0.lock().unwrap().most_rounds
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Message {
+    Job { stage: u8 },
+    Task { stage: u8, task: u8 },
+}
+
+/// What `Controller` does, with queues that keep their messages.
+struct Run<'a> {
+    rules: &'a Rules,
+    database: Database,
+    luck: Luck,
+    messages: VecDeque<Message>,
+}
+
+impl<'a> Run<'a> {
+    fn new(rules: &'a Rules, database: &Database, luck: Luck) -> Self {
+        Self {
+            rules,
+            database: *database,
+            luck,
+            messages: VecDeque::new(),
+        }
+    }
+
+    /// How many sweeps it takes, or `None` if it comes to nothing.
+    fn rounds(mut self) -> Option<u32> {
+        for round in 0..MOST_ROUNDS {
+            if self.is_at_rest() {
+                return Some(round);
+            }
+            // A person lets a paused job go on.
+            self.database.resume_job();
+            self.reconcile();
+            while let Some(message) = self.messages.pop_front() {
+                match message {
+                    Message::Job { stage } => self.process_job_message(stage),
+                    Message::Task { stage, task } => self.process_task_message(stage, task),
+                }
+            }
+        }
+        None
+    }
+
+    /// There is no job, or it is over and none of its tasks is open.
+    fn is_at_rest(&self) -> bool {
+        let Some(job) = self.database.job else { return true };
+        let closed = |stage: &crate::state::Stage| {
+            stage.advanced && stage.tasks().all(|(_, task)| task.status.is_terminal())
+        };
+        job.status.is_terminal() && self.database.stages().all(|(_, stage)| closed(stage))
+    }
+
+    fn sweeps(&self, part: Mutation) -> bool {
+        !self.rules.lacks(part)
+    }
+
+    /// `Controller::reconcile`, in its order.
+    fn reconcile(&mut self) {
+        let numbers: Vec<u8> = self.database.stages().map(|(number, _)| number).collect();
+        if self.sweeps(Mutation::SweepWithoutHalfReopened) {
+            for &stage in &numbers {
+                self.database.open_half_reopened(stage);
+            }
+        }
+        if self.sweeps(Mutation::SweepWithoutClosing) {
+            for &stage in &numbers {
+                self.bring_to_rest(stage);
+            }
+        }
+        if self.sweeps(Mutation::SweepWithoutMending) {
+            for &stage in &numbers {
+                self.database.mend_counters(stage);
+            }
+        }
+        if self.sweeps(Mutation::SweepWithoutAdvance) {
+            for &stage in &numbers {
+                self.advance(stage);
+            }
+        }
+        if self.sweeps(Mutation::SweepWithoutDeadPlanners) {
+            for &stage in &numbers {
+                self.database.owe_dead_planner(stage);
+            }
+        }
+        if self.sweeps(Mutation::SweepWithoutOutbox) {
+            for &stage in &numbers {
+                if self.database.stage(stage).is_some_and(|stage| stage.owed) {
+                    self.send_job_message(stage);
+                }
+            }
+        }
+        if self.sweeps(Mutation::SweepWithoutLostBatches) {
+            self.each_batch(|run, stage, batch| {
+                run.database.owe_lost_batch(run.rules, stage, batch);
+            });
+        }
+        if self.sweeps(Mutation::SweepWithoutDeadAttempts) {
+            for &stage in &numbers {
+                for task in 0..self.rules.tasks(stage) {
+                    if self.database.take_dead_attempt(stage, task) {
+                        self.messages.push_back(Message::Task { stage, task });
+                    }
+                }
+            }
+        }
+        if self.sweeps(Mutation::SweepWithoutOwedBatches) {
+            self.each_batch(|run, stage, batch| {
+                if run.database.is_pending_retry_batch(stage, batch) {
+                    run.send_batch(stage, batch);
+                }
+            });
+        }
+    }
+
+    fn each_batch(&mut self, mut act: impl FnMut(&mut Self, u8, u8)) {
+        for stage in 0..self.rules.stages {
+            for batch in (0..).take_while(|batch| !self.rules.tasks_of(stage, *batch).is_empty()) {
+                act(self, stage, batch);
+            }
+        }
+    }
+
+    fn bring_to_rest(&mut self, stage: u8) {
+        if !self.database.is_over() {
+            return;
+        }
+        for task in 0..self.rules.tasks(stage) {
+            self.database.skip_open_task(self.rules, stage, task);
+        }
+        self.database.close_stage(self.rules, stage);
+    }
+
+    fn send_job_message(&mut self, stage: u8) {
+        self.messages.push_back(Message::Job { stage });
+        self.database.job_message_sent(stage);
+    }
+
+    fn send_batch(&mut self, stage: u8, batch: u8) {
+        let tasks: Vec<u8> = self.database.tasks_of_batch(self.rules, stage, batch).collect();
+        self.messages
+            .extend(tasks.into_iter().map(|task| Message::Task { stage, task }));
+        self.database.batch_update_status(self.rules, stage, batch);
+    }
+
+    fn process_job_message(&mut self, stage: u8) {
+        const OWNER: u8 = u8::MAX;
+        let Some(job) = self.database.job else { return };
+        if job.status.is_terminal() || stage != job.stage {
+            return;
+        }
+        let Some(mut cursor) = self.database.lease_stage(stage, OWNER, !job.paused) else {
+            self.advance(stage);
+            return;
+        };
+        let is_open = self.database.is_open();
+        while cursor < self.rules.tasks(stage) {
+            let Some(length) = self
+                .database
+                .write_chunk(self.rules, stage, OWNER, cursor, is_open)
+            else {
+                return;
+            };
+            cursor += length;
+        }
+        let ended = self.database.finish_plan(stage, OWNER);
+        for batch in (0..).take_while(|batch| !self.rules.tasks_of(stage, *batch).is_empty()) {
+            if self.database.batch(stage, batch) != Some(Batch::Sent) {
+                self.send_batch(stage, batch);
+            }
+        }
+        if ended == Some(true) {
+            self.advance(stage);
+        }
+    }
+
+    fn process_task_message(&mut self, stage: u8, task: u8) {
+        let is_open = self.database.is_open();
+        let Some(attempt) = self.database.claim_task(self.rules, stage, task, is_open) else {
+            self.advance(stage);
+            return;
+        };
+        let row = self.database.stage(stage).and_then(|stage| stage.task(task));
+        let tries = attempt - row.map_or(0, |row| row.forgiven);
+        let most = self.rules.max_attempts;
+        let outcome = match self.luck {
+            // One beyond the most that are allowed does not run.
+            _ if tries > most => Outcome::Failed,
+            Luck::Complete => Outcome::Completed,
+            Luck::Stumble if tries < most => Outcome::Retry,
+            Luck::Fail | Luck::Stumble => Outcome::Failed,
+            Luck::Die => return,
+        };
+        let recorded = self
+            .database
+            .complete_task(self.rules, stage, task, attempt, outcome, is_open);
+        if recorded.stage_ended {
+            self.advance(stage);
+        }
+        if recorded.written && outcome == Outcome::Retry {
+            self.messages.push_back(Message::Task { stage, task });
+        }
+    }
+
+    fn advance(&mut self, stage: u8) {
+        if let Some(read) = self.database.ended_stage(self.rules, stage)
+            && let Some(next) = self.database.go_on(self.rules, read)
+        {
+            self.send_job_message(next);
+        }
+    }
+}

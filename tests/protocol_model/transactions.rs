@@ -1,0 +1,615 @@
+//! What is written: one function for each transaction of `src/repositories/postgres`, under the same name and with the
+//! same conditions as the statement in its `sql` folder. Where a statement asks for the time (a lease that ran out, a
+//! message that is overdue), it does what it does when the time has come: when not to call it is the caller's choice.
+//!
+//! `sees_open`: whether the job was not over (`sees_running`: and not paused) when the statement began, which may be
+//! before its commit.
+
+use lastlight::model::{JobStatus, TaskStatus};
+
+use crate::{
+    mutations::Mutation,
+    state::{Advancer, Batch, Database, Job, PlannerId, STAGES, Stage, TASKS, Task},
+};
+
+/// What a job is, and which part of the protocol is left out.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Tasks that the job type plans for each stage.
+    pub plan: [u8; STAGES],
+    /// How many of these stages the job has.
+    pub stages: u8,
+    /// Tasks of a batch, and of a chunk: a chunk is whole batches.
+    pub batch: u8,
+    /// Attempts before a task has failed for good.
+    pub max_attempts: u8,
+    /// Failed tasks that each stage bears.
+    pub tolerates: u8,
+    pub mutation: Option<Mutation>,
+}
+
+/// How an attempt ended; `TaskOutcome`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Completed,
+    Failed,
+    Retry,
+}
+
+impl Outcome {
+    fn status(self) -> TaskStatus {
+        match self {
+            Self::Completed => TaskStatus::Completed,
+            Self::Failed => TaskStatus::Failed,
+            Self::Retry => TaskStatus::Retrying,
+        }
+    }
+}
+
+/// What recording an end of an attempt came to; `CompletionRecord`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    pub written: bool,
+    pub stage_ended: bool,
+}
+
+impl Rules {
+    pub fn lacks(&self, part: Mutation) -> bool {
+        self.mutation == Some(part)
+    }
+
+    pub fn tasks(&self, stage: u8) -> u8 {
+        self.plan[usize::from(stage)]
+    }
+
+    pub fn batch_of(&self, task: u8) -> u8 {
+        task / self.batch
+    }
+
+    /// The tasks that belong into a batch.
+    pub fn tasks_of(&self, stage: u8, batch: u8) -> std::ops::Range<u8> {
+        let first = batch * self.batch;
+        first..(first + self.batch).min(self.tasks(stage))
+    }
+
+    /// `FailurePolicy::bears`.
+    pub fn bears(&self, failed: u8) -> bool {
+        failed <= self.tolerates
+    }
+
+    fn has_ended(&self, stage: &Stage) -> bool {
+        (stage.planned || self.lacks(Mutation::EndBeforePlanned)) && stage.counters_add_up()
+    }
+}
+
+/// What a person's retry gives up; the states of `TaskStatus::reopenable`.
+fn is_reopenable(status: TaskStatus) -> bool {
+    matches!(status, TaskStatus::Failed | TaskStatus::Skipped)
+}
+
+impl Database {
+    fn set_job_status(&mut self, to: JobStatus) {
+        let Some(job) = &mut self.job else { return };
+        self.seen.illegal |= job.status.transition(to).is_err();
+        job.status = to;
+        if to.is_terminal() {
+            self.seen.ended.get_or_insert(to);
+        }
+    }
+
+    pub fn insert_job(&mut self) {
+        if self.job.is_none() {
+            self.job = Some(Job {
+                status: JobStatus::Queued,
+                stage: 0,
+                pause_requested: false,
+                paused: false,
+            });
+            self.stages[0] = Some(Stage {
+                owed: true,
+                ..Stage::default()
+            });
+        }
+    }
+
+    pub fn job_message_sent(&mut self, stage: u8) {
+        if let Some(stage) = self.stage_mut(stage) {
+            stage.owed = false;
+        }
+    }
+
+    /// The cursor to go on at.
+    pub fn lease_stage(&mut self, number: u8, owner: PlannerId, sees_running: bool) -> Option<u8> {
+        let stage = self.stage_mut(number)?;
+        if stage.planned || stage.advanced || !sees_running {
+            return None;
+        }
+        stage.lease_owner = Some(owner);
+        let cursor = stage.plan_cursor;
+        let job = self.job.as_mut()?;
+        if job.status.transition(JobStatus::Processing).is_ok() {
+            job.paused = false;
+            self.set_job_status(JobStatus::Processing);
+        }
+        Some(cursor)
+    }
+
+    /// How many tasks further the plan is, or `None` when the lease was lost.
+    pub fn write_chunk(
+        &mut self,
+        rules: &Rules,
+        number: u8,
+        owner: PlannerId,
+        cursor: u8,
+        sees_open: bool,
+    ) -> Option<u8> {
+        let length = rules.batch.min(rules.tasks(number).saturating_sub(cursor));
+        let stage = self.stage_mut(number)?;
+        let holds_lease = stage.lease_owner == Some(owner) || rules.lacks(Mutation::WriteChunkWithoutLease);
+        if length == 0 || !holds_lease || stage.planned || !sees_open {
+            return None;
+        }
+        let mut inserted = 0;
+        for task in cursor..cursor + length {
+            let row = &mut stage.tasks[usize::from(task)];
+            if row.is_none() {
+                inserted += 1;
+                *row = Some(Task {
+                    status: TaskStatus::Queued,
+                    attempt: 0,
+                    forgiven: 0,
+                    outcomes: 0,
+                    decided_by: 0,
+                });
+            }
+            if !rules.lacks(Mutation::WriteChunkWithoutBatches) {
+                stage.batches[usize::from(rules.batch_of(task))] = Some(Batch::Owed);
+            }
+        }
+        stage.plan_cursor += length;
+        stage.total += inserted;
+        Some(length)
+    }
+
+    /// Whether the stage has ended with it; `None` when the lease was lost.
+    pub fn finish_plan(&mut self, number: u8, owner: PlannerId) -> Option<bool> {
+        let stage = self.stage_mut(number)?;
+        if stage.lease_owner != Some(owner) || stage.planned {
+            return None;
+        }
+        stage.planned = true;
+        stage.lease_owner = None;
+        Some(stage.counters_add_up())
+    }
+
+    pub fn release_stage(&mut self, number: u8, owner: PlannerId) {
+        if let Some(stage) = self
+            .stage_mut(number)
+            .filter(|stage| stage.lease_owner == Some(owner))
+        {
+            stage.lease_owner = None;
+        }
+    }
+
+    /// The attempt's number. A task that runs is claimed as if its lease had run out.
+    pub fn claim_task(&mut self, rules: &Rules, number: u8, task: u8, sees_open: bool) -> Option<u8> {
+        let counted = u8::from(!rules.lacks(Mutation::AttemptCountedAtItsEnd));
+        let row = self.stage_mut(number)?.tasks[usize::from(task)].as_mut()?;
+        if !sees_open {
+            return None;
+        }
+        row.status = row.status.transition(TaskStatus::Processing).ok()?;
+        let attempt = row.attempt + 1;
+        row.attempt += counted;
+        Some(attempt)
+    }
+
+    pub fn complete_task(
+        &mut self,
+        rules: &Rules,
+        number: u8,
+        task: u8,
+        attempt: u8,
+        outcome: Outcome,
+        sees_open: bool,
+    ) -> Recorded {
+        const NOT_WRITTEN: Recorded = Recorded {
+            written: false,
+            stage_ended: false,
+        };
+        let fenced = !rules.lacks(Mutation::CompleteWithoutFence);
+        let by_attempt = fenced && !rules.lacks(Mutation::CompleteWithoutAttempt);
+        let late = !sees_open && self.is_over();
+        if !sees_open && !rules.lacks(Mutation::CompleteAfterTheEnd) {
+            return NOT_WRITTEN;
+        }
+        let Some(stage) = self.stages[usize::from(number)].as_mut() else {
+            return NOT_WRITTEN;
+        };
+        let Some(row) = stage.tasks[usize::from(task)].as_mut() else {
+            return NOT_WRITTEN;
+        };
+        // The statement's states are those from which all three ends are legal.
+        let ends = [Outcome::Completed, Outcome::Failed, Outcome::Retry];
+        let legal = ends.iter().all(|end| row.status.transition(end.status()).is_ok());
+        let counted_now = u8::from(rules.lacks(Mutation::AttemptCountedAtItsEnd));
+        if (fenced && !legal) || (by_attempt && row.attempt + counted_now != attempt) {
+            return NOT_WRITTEN;
+        }
+        self.seen.illegal |= row.status.transition(outcome.status()).is_err();
+        self.seen.counted_late |= late;
+        row.status = outcome.status();
+        row.decided_by = attempt;
+        row.attempt += counted_now;
+        match outcome {
+            Outcome::Completed => stage.completed += 1,
+            Outcome::Failed => stage.failed += 1,
+            Outcome::Retry => {}
+        }
+        row.outcomes = (row.outcomes + u8::from(outcome != Outcome::Retry)).min(2);
+        Recorded {
+            written: true,
+            stage_ended: rules.has_ended(stage),
+        }
+    }
+
+    pub fn batch_update_status(&mut self, rules: &Rules, number: u8, batch: u8) {
+        let writes_it = rules.lacks(Mutation::WriteChunkWithoutBatches);
+        if let Some(stage) = self.stage_mut(number) {
+            let row = &mut stage.batches[usize::from(batch)];
+            if row.is_some() || writes_it {
+                *row = Some(Batch::Sent);
+            }
+        }
+    }
+
+    /// Whether the batch is to be sent by `reconcile`.
+    pub fn is_pending_retry_batch(&self, number: u8, batch: u8) -> bool {
+        self.is_processing() && self.batch(number, batch) == Some(Batch::Owed)
+    }
+
+    /// The tasks of a batch that still need a message, those of `get_tasks_by_batch`.
+    pub fn tasks_of_batch(&self, rules: &Rules, number: u8, batch: u8) -> impl Iterator<Item = u8> {
+        let waits = move |task: &u8| {
+            let status = self
+                .stage(number)
+                .and_then(|stage| stage.task(*task))
+                .map(|row| row.status);
+            use TaskStatus::{PendingQueue, Queued, Retrying};
+            matches!(status, Some(PendingQueue | Queued | Retrying))
+        };
+        rules.tasks_of(number, batch).filter(waits)
+    }
+
+    /// Reads a stage that has ended and was not advanced.
+    pub fn ended_stage(&self, rules: &Rules, number: u8) -> Option<Advancer> {
+        let stage = self.stage(number)?;
+        (!stage.advanced && rules.has_ended(stage)).then_some(Advancer {
+            stage: number,
+            failed: stage.failed,
+            skipped: stage.skipped,
+        })
+    }
+
+    /// `next_stage` or `end_job`, whichever what was read asks for. The number of the next stage, if its message is to
+    /// be sent.
+    pub fn go_on(&mut self, rules: &Rules, read: Advancer) -> Option<u8> {
+        let asks_again = !rules.lacks(Mutation::AdvanceByWhatWasRead);
+        let number = read.stage;
+        let stage = self.stage_mut(number)?;
+        let as_read = (stage.failed, stage.skipped) == (read.failed, read.skipped)
+            || rules.lacks(Mutation::AdvanceByOtherCounters);
+        // advance_stage.sql, which both begin with.
+        if asks_again && (stage.advanced || !rules.has_ended(stage) || !as_read) {
+            return None;
+        }
+        stage.advanced = true;
+        let failed = stage.failed;
+        let bears = rules.bears(read.failed);
+        let next = number + 1;
+        let to = match (bears, next < rules.stages) {
+            (true, true) => JobStatus::Queued,
+            (true, false) => JobStatus::Completed,
+            (false, _) => JobStatus::Failed,
+        };
+        let job = self.job?;
+        if asks_again && (job.stage != number || job.status.transition(to).is_err()) {
+            return None;
+        }
+        self.seen.misjudged |= rules.bears(failed) != bears;
+        self.set_job_status(to);
+        let stage = self.stage_mut(number)?;
+        stage.advances = (stage.advances + 1).min(2);
+        if to.is_terminal() {
+            return None;
+        }
+        let job = self.job.as_mut()?;
+        job.stage = next;
+        job.paused = job.pause_requested;
+        let waits = job.paused;
+        let row = self.stages[usize::from(next)].get_or_insert_default();
+        row.owed = !waits && !rules.lacks(Mutation::NextStageWithoutOutbox);
+        (!waits).then_some(next)
+    }
+
+    /// Ends the job because its stage cannot be planned.
+    pub fn fail_plan(&mut self, rules: &Rules, number: u8, owner: PlannerId) -> bool {
+        let Some(stage) = self.stage_mut(number) else {
+            return false;
+        };
+        let holds_lease = stage.lease_owner == Some(owner) && !stage.planned;
+        if !holds_lease && !rules.lacks(Mutation::FailPlanWithoutLease) {
+            return false;
+        }
+        if holds_lease {
+            stage.lease_owner = None;
+        }
+        let failed = self.fail_job();
+        self.seen.failed_by_stranger |= failed && !holds_lease;
+        failed
+    }
+
+    fn end_by(&mut self, status: JobStatus) -> bool {
+        let Some(job) = self
+            .job
+            .as_mut()
+            .filter(|job| job.status.transition(status).is_ok())
+        else {
+            return false;
+        };
+        job.paused = false;
+        self.set_job_status(status);
+        for stage in self.stages.iter_mut().flatten() {
+            stage.owed = false;
+        }
+        true
+    }
+
+    pub fn cancel_job(&mut self) -> bool {
+        self.end_by(JobStatus::Cancelled)
+    }
+
+    pub fn fail_job(&mut self) -> bool {
+        self.end_by(JobStatus::Failed)
+    }
+
+    /// One task of those that `skip_open_tasks` would skip.
+    pub fn skip_open_task(&mut self, rules: &Rules, number: u8, task: u8) -> bool {
+        if !self.is_over() && !rules.lacks(Mutation::SkipWithoutEnd) {
+            return false;
+        }
+        let Some(stage) = self.stage_mut(number).filter(|stage| !stage.advanced) else {
+            return false;
+        };
+        let Some(row) = stage.tasks[usize::from(task)].as_mut() else {
+            return false;
+        };
+        let Ok(skipped) = row.status.transition(TaskStatus::Skipped) else {
+            return false;
+        };
+        row.status = skipped;
+        row.decided_by = 0;
+        row.outcomes = (row.outcomes + 1).min(2);
+        stage.skipped += 1;
+        true
+    }
+
+    pub fn close_stage(&mut self, rules: &Rules, number: u8) -> bool {
+        let is_over = self.is_over();
+        let Some(stage) = self.stage_mut(number) else {
+            return false;
+        };
+        let at_rest = stage.counters_add_up() || rules.lacks(Mutation::CloseBeforeSkipped);
+        if !is_over || stage.advanced || !at_rest {
+            return false;
+        }
+        stage.advanced = true;
+        stage.lease_owner = None;
+        true
+    }
+
+    pub fn request_pause(&mut self) {
+        let Some(number) = self.job.map(|job| job.stage) else {
+            return;
+        };
+        let nobody_plans = self
+            .stage(number)
+            .is_some_and(|stage| !stage.planned && stage.lease_owner.is_none());
+        let Some(job) = self.job.as_mut().filter(|job| !job.status.is_terminal()) else {
+            return;
+        };
+        job.pause_requested = true;
+        if !job.paused && job.status == JobStatus::Queued && nobody_plans {
+            job.paused = true;
+        }
+        if job.paused {
+            for stage in self.stages.iter_mut().flatten() {
+                stage.owed = false;
+            }
+        }
+    }
+
+    pub fn resume_job(&mut self) {
+        let Some(job) = self.job.as_mut() else { return };
+        if job.status.is_terminal() || !job.pause_requested {
+            return;
+        }
+        job.pause_requested = false;
+        if std::mem::take(&mut job.paused) {
+            let number = job.stage;
+            if let Some(stage) = self.stage_mut(number) {
+                stage.owed = true;
+            }
+        }
+    }
+
+    /// One batch of those that `reopen_tasks` would make ready to run again; how many tasks.
+    pub fn reopen_tasks_of(&mut self, rules: &Rules, number: u8, batch: u8) -> u8 {
+        let may = self.job.is_some_and(|job| job.status.reopen().is_ok());
+        let tasks = rules.tasks_of(number, batch);
+        let Some(stage) = self.stage_mut(number).filter(|stage| stage.advanced && may) else {
+            return 0;
+        };
+        let mut reopened = 0;
+        for task in tasks {
+            let Some(row) = stage.tasks[usize::from(task)].as_mut() else {
+                continue;
+            };
+            if !is_reopenable(row.status) {
+                continue;
+            }
+            match row.status {
+                TaskStatus::Failed => stage.failed -= 1,
+                _ => stage.skipped -= 1,
+            }
+            *row = Task {
+                status: TaskStatus::Queued,
+                attempt: row.attempt,
+                forgiven: row.attempt,
+                outcomes: 0,
+                decided_by: 0,
+            };
+            stage.batches[usize::from(batch)] = Some(Batch::Owed);
+            reopened += 1;
+        }
+        reopened
+    }
+
+    pub fn reopen_job(&mut self, rules: &Rules) -> bool {
+        let Some(job) = self.job.filter(|job| job.status.reopen().is_ok()) else {
+            return false;
+        };
+        let Some(stage) = self.stage_mut(job.stage).filter(|stage| stage.advanced) else {
+            return false;
+        };
+        if stage.failed + stage.skipped > 0 && !rules.lacks(Mutation::ReopenHalf) {
+            return false;
+        }
+        stage.advanced = false;
+        stage.advances = 0;
+        stage.lease_owner = None;
+        let status = if stage.planned {
+            JobStatus::Processing
+        } else {
+            stage.owed = true;
+            JobStatus::Queued
+        };
+        self.seen.ended = None;
+        self.job = Some(Job {
+            status,
+            pause_requested: false,
+            ..job
+        });
+        true
+    }
+
+    /// Opens a closed stage of which some tasks were reopened while its job stays over, so that they are skipped again.
+    pub fn open_half_reopened(&mut self, number: u8) -> bool {
+        let is_over = self.is_over();
+        match self.stage_mut(number) {
+            Some(stage) if is_over && stage.advanced && !stage.counters_add_up() => {
+                stage.advanced = false;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Not a statement of ours: an outcome is missing in the counters.
+    pub fn drift(&mut self, number: u8) -> bool {
+        let Some(stage) = self.stage_mut(number) else {
+            return false;
+        };
+        if stage.advanced || stage.completed == 0 {
+            return false;
+        }
+        stage.completed -= 1;
+        self.seen.drifted = true;
+        true
+    }
+
+    pub fn mend_counters(&mut self, number: u8) -> bool {
+        let Some(stage) = self.stage_mut(number) else {
+            return false;
+        };
+        let before = *stage;
+        if stage.planned && !stage.advanced {
+            stage.total = stage.written();
+            stage.completed = stage.count(TaskStatus::Completed);
+            stage.failed = stage.count(TaskStatus::Failed);
+            stage.skipped = stage.count(TaskStatus::Skipped);
+        }
+        *stage != before
+    }
+
+    /// Whether anything of the batch may be lost: what `owe_lost_batches` asks for beside the time.
+    pub fn is_lost_batch(&self, rules: &Rules, number: u8, batch: u8) -> bool {
+        let Some(stage) = self.stage(number) else {
+            return false;
+        };
+        let waits = |task: u8| {
+            let status = stage.task(task).map(|row| row.status);
+            matches!(status, Some(TaskStatus::PendingQueue | TaskStatus::Queued))
+        };
+        self.is_processing()
+            && stage.planned
+            && !stage.advanced
+            && self.batch(number, batch) == Some(Batch::Sent)
+            && rules.tasks_of(number, batch).any(waits)
+    }
+
+    pub fn owe_lost_batch(&mut self, rules: &Rules, number: u8, batch: u8) -> bool {
+        let lost = self.is_lost_batch(rules, number, batch);
+        if let Some(row) = self.batch_mut(number, batch).filter(|_| lost) {
+            *row = Batch::Owed;
+        }
+        lost
+    }
+
+    /// Takes a task whose attempt died, or whose retry is overdue; its message is sent after that.
+    pub fn take_dead_attempt(&mut self, number: u8, task: u8) -> bool {
+        let runs = self.is_processing();
+        let Some(stage) = self.stage_mut(number).filter(|stage| runs && !stage.advanced) else {
+            return false;
+        };
+        let Some(row) = stage.tasks[usize::from(task)].as_mut() else {
+            return false;
+        };
+        if row.status != TaskStatus::Retrying && row.status.transition(TaskStatus::Retrying).is_err() {
+            return false;
+        }
+        row.status = TaskStatus::Retrying;
+        true
+    }
+
+    pub fn owe_dead_planner(&mut self, number: u8) -> bool {
+        let Some(job) = self.job else { return false };
+        let waits = matches!(job.status, JobStatus::Queued | JobStatus::Processing)
+            && job.stage == number
+            && !job.paused;
+        match self.stage_mut(number) {
+            Some(stage) if waits && !stage.advanced && !stage.planned && !stage.owed => {
+                stage.owed = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn is_processing(&self) -> bool {
+        self.job.is_some_and(|job| job.status == JobStatus::Processing)
+    }
+
+    pub fn batch(&self, number: u8, batch: u8) -> Option<Batch> {
+        *self.stage(number)?.batches.get(usize::from(batch))?
+    }
+
+    fn batch_mut(&mut self, number: u8, batch: u8) -> Option<&mut Batch> {
+        self.stage_mut(number)?
+            .batches
+            .get_mut(usize::from(batch))?
+            .as_mut()
+    }
+}
+
+const _: () = assert!(TASKS < 8, "attempts and tasks are packed into bytes");
