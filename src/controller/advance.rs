@@ -18,7 +18,8 @@ impl Controller {
         let Some(stage) = self.0.database.ended_stage(key).await? else {
             return Ok(false);
         };
-        // Outcomes never change, so the fold needs no transaction; two that fold at once come to the same.
+        // Outcomes do not change while the job runs, so the fold needs no transaction; two that fold at once come to the
+        // same. What a retry changed meanwhile is noticed when the end is claimed.
         let bears = self.bears(key, &stage);
         let result = self.fold(key, &stage, bears).await?;
         let mut results: Map<String, Value> =
@@ -31,7 +32,7 @@ impl Controller {
             let ended = self
                 .0
                 .database
-                .end_job(key, JobStatus::Failed, &stored, None, Some(&reason))
+                .end_job(key, &stage, JobStatus::Failed, &stored, None, Some(&reason))
                 .await?;
             if ended {
                 tracing::warn!(job_id = %key.job_id, stage = %key.stage, reason, "job failed");
@@ -41,7 +42,7 @@ impl Controller {
         match key.stage.next().filter(|next| *next <= stage.total_stages) {
             Some(next) => {
                 let grace = self.0.timing.send_grace.as_secs_f64();
-                let moved = self.0.database.next_stage(key, &stored, grace).await?;
+                let moved = self.0.database.next_stage(key, &stage, &stored, grace).await?;
                 if moved != NextStage::NotOurs {
                     tracing::info!(job_id = %key.job_id, stage = %key.stage, tasks = stage.total, failed = stage.failed,
                         ?moved, "stage completed");
@@ -64,7 +65,7 @@ impl Controller {
                 let ended = self
                     .0
                     .database
-                    .end_job(key, JobStatus::Completed, &stored, Some(&data), None)
+                    .end_job(key, &stage, JobStatus::Completed, &stored, Some(&data), None)
                     .await?;
                 if ended {
                     tracing::info!(job_id = %key.job_id, stages = %stage.total_stages, "job completed");

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     jobs::{DynJobType, Plan, PlanContext, PlanError, StageSpec, TaskDefinition},
     model::{
-        JobStatus, ProcessingPath, Stage, TASKS_PER_BATCH, TaskId,
+        ProcessingPath, Stage, TASKS_PER_BATCH, TaskId,
         messages::{JobReference, message_time},
     },
     repositories::{
@@ -166,11 +166,10 @@ impl Controller {
             Ok(PlanEnd::LeaseLost) => Ok(JobDelivery::Duplicate),
             Ok(PlanEnd::Impossible(reason)) => {
                 let reason = format!("stage {} cannot be planned: {reason}", key.stage);
+                if !shared.database.fail_plan(&key, owner, &reason).await? {
+                    return Ok(JobDelivery::Duplicate);
+                }
                 tracing::warn!(job_id = %key.job_id, reason, "job failed");
-                shared
-                    .database
-                    .end_early(&key.job_id, JobStatus::Failed, &reason)
-                    .await?;
                 self.bring_to_rest(&key).await?;
                 Ok(JobDelivery::Failed)
             }

@@ -32,6 +32,8 @@ const LONGEST_SWEEP: Duration = Duration::from_secs(45);
 pub struct ReconcileReport {
     /// Jobs that failed because their time was over.
     pub jobs_timed_out: u64,
+    /// Stages in which a retry that died left open tasks.
+    pub retries_cut_off: u64,
     /// Open tasks of jobs that are over.
     pub tasks_skipped: u64,
     /// Stages whose counters did not agree with their tasks.
@@ -64,10 +66,11 @@ impl Controller {
         for job in database.overdue_jobs(AT_ONCE).await? {
             report.jobs_timed_out += u64::from(self.time_out(&job).await?);
         }
+        let lost_after = self.0.timing.lost_after.as_secs_f64();
+        report.retries_cut_off = database.open_half_reopened(lost_after, AT_ONCE).await?;
         for key in database.stages_to_close(AT_ONCE).await? {
             report.tasks_skipped += self.bring_to_rest(&key).await?;
         }
-        let lost_after = self.0.timing.lost_after.as_secs_f64();
         for key in database.silent_stages(lost_after, AT_ONCE).await? {
             if let Some((counters, recount)) = database.mend_counters(&key).await? {
                 tracing::warn!(job_id = %key.job_id, stage = %key.stage, ?counters, ?recount,

@@ -1,7 +1,8 @@
 //! What a person may do to a job: end it, have what failed repeated, pause it, let it go on. And how a job that is over,
 //! for whatever reason, is brought to rest: none of its tasks stays open.
 
-use sqlx::Row;
+use sqlx::{PgExecutor, Row};
+use uuid::Uuid;
 
 use super::{
     Database, DatabaseError, StageKey,
@@ -61,13 +62,28 @@ impl Database {
         status: JobStatus,
         reason: &str,
     ) -> Result<bool, DatabaseError> {
-        Ok(sqlx::query_scalar(include_str!("sql/end_early.sql"))
-            .bind(job_id.as_str())
-            .bind(without_nul(reason).as_ref())
-            .bind(status.as_str())
-            .bind(JobStatus::sources(status))
-            .fetch_one(self.pool().await?)
-            .await?)
+        Ok(end_early(self.pool().await?, job_id, status, reason).await?)
+    }
+
+    /// Fails a job because its stage cannot be planned; `false`, and nothing changed, if that is not `owner`'s to say any
+    /// more: another planner holds the lease, or the job is over.
+    ///
+    /// # Errors
+    /// A statement failed; nothing changed.
+    pub async fn fail_plan(&self, key: &StageKey, owner: Uuid, reason: &str) -> Result<bool, DatabaseError> {
+        let mut transaction = self.begin().await?;
+        let released = sqlx::query(include_str!("sql/release_stage.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(owner)
+            .execute(&mut *transaction)
+            .await?;
+        if released.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let failed = end_early(&mut *transaction, &key.job_id, JobStatus::Failed, reason).await?;
+        transaction.commit().await?;
+        Ok(failed)
     }
 
     /// Skips up to `limit` open tasks after the id `after` ("" at first) of an open stage whose job is over. Does nothing
@@ -148,28 +164,30 @@ impl Database {
         })
     }
 
-    /// Lets a job that is over go on in the stage in which it ended; its new state, or `None` if that is not legal.
+    /// Lets a job that is over go on in the stage in which it ended; its new state, or `None` if that is not legal, or
+    /// something in the stage is not ready to run again.
     ///
     /// # Errors
-    /// The statement failed; nothing changed.
+    /// A statement failed; nothing changed.
     pub async fn reopen_job(
         &self,
         key: &StageKey,
         stage_results: &str,
         deadline_seconds: f64,
     ) -> Result<Option<JobStatus>, DatabaseError> {
+        let mut transaction = self.begin().await?;
         let status: Option<String> = sqlx::query_scalar(include_str!("sql/reopen_job.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
             .bind(stage_results)
             .bind(deadline_seconds)
             .bind(JobStatus::reopenable())
-            .fetch_optional(self.pool().await?)
+            .fetch_optional(&mut *transaction)
             .await?;
-        let status = status.map(|status| {
-            JobStatus::from_name(&status).ok_or_else(|| DatabaseError::from(corrupt("status", status)))
-        });
-        status.transpose()
+        let Some(status) = status else { return Ok(None) };
+        let status = JobStatus::from_name(&status).ok_or_else(|| corrupt("status", status))?;
+        transaction.commit().await?;
+        Ok(Some(status))
     }
 
     /// Asks a job to stop at the end of its stage.
@@ -205,4 +223,19 @@ impl Database {
             None => ResumeRequest::NotPaused,
         })
     }
+}
+
+async fn end_early(
+    executor: impl PgExecutor<'_>,
+    job_id: &JobId,
+    status: JobStatus,
+    reason: &str,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(include_str!("sql/end_early.sql"))
+        .bind(job_id.as_str())
+        .bind(without_nul(reason).as_ref())
+        .bind(status.as_str())
+        .bind(JobStatus::sources(status))
+        .fetch_one(executor)
+        .await
 }

@@ -129,18 +129,19 @@ impl Database {
     }
 
     /// Goes on to the next stage: its row and its job message come into being in the transaction that claims the
-    /// end of this one.
+    /// end of this one as it was `read`.
     ///
     /// # Errors
     /// A statement failed; nothing changed.
     pub async fn next_stage(
         &self,
         key: &StageKey,
+        read: &EndedStage,
         stage_results: &str,
         grace_seconds: f64,
     ) -> Result<NextStage, DatabaseError> {
         let mut transaction = self.begin().await?;
-        if !claim_end(&mut transaction, key).await? {
+        if !claim_end(&mut transaction, key, read).await? {
             return Ok(NextStage::NotOurs);
         }
         let is_paused: Option<bool> = sqlx::query_scalar(include_str!("sql/next_stage.sql"))
@@ -159,21 +160,22 @@ impl Database {
         })
     }
 
-    /// Ends the job in the transaction that claims the end of its last stage (or of one that failed it). `false`
-    /// when somebody else did, or the job is over.
+    /// Ends the job in the transaction that claims the end of its last stage (or of one that failed it) as it was `read`.
+    /// `false` when somebody else did, the job is over, or the stage has ended anew since.
     ///
     /// # Errors
     /// A statement failed; nothing changed.
     pub async fn end_job(
         &self,
         key: &StageKey,
+        read: &EndedStage,
         status: JobStatus,
         stage_results: &str,
         result_data: Option<&str>,
         error_details: Option<&str>,
     ) -> Result<bool, DatabaseError> {
         let mut transaction = self.begin().await?;
-        if !claim_end(&mut transaction, key).await? {
+        if !claim_end(&mut transaction, key, read).await? {
             return Ok(false);
         }
         let ended = sqlx::query(include_str!("sql/end_job.sql"))
@@ -192,10 +194,17 @@ impl Database {
     }
 }
 
-async fn claim_end(connection: &mut sqlx::PgConnection, key: &StageKey) -> Result<bool, sqlx::Error> {
+async fn claim_end(
+    connection: &mut sqlx::PgConnection,
+    key: &StageKey,
+    read: &EndedStage,
+) -> Result<bool, sqlx::Error> {
     let claimed = sqlx::query(include_str!("sql/advance_stage.sql"))
         .bind(key.job_id.as_str())
         .bind(i16::from(key.stage.get()))
+        .bind(read.completed)
+        .bind(read.failed)
+        .bind(read.skipped)
         .execute(connection)
         .await?;
     Ok(claimed.rows_affected() == 1)

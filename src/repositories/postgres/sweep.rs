@@ -111,6 +111,21 @@ impl Database {
         Ok(rows.iter().map(stage_key).collect::<Result<_, _>>()?)
     }
 
+    /// Opens closed stages of jobs that are over in which a retry that died left open tasks, so that these are skipped;
+    /// says how many. `quiet_seconds`: how long a retry may be under way without a sign of it.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn open_half_reopened(&self, quiet_seconds: f64, limit: i64) -> Result<u64, DatabaseError> {
+        Ok(sqlx::query(include_str!("sql/open_half_reopened.sql"))
+            .bind(quiet_seconds)
+            .bind(limit)
+            .bind(JobStatus::open())
+            .execute(self.pool().await?)
+            .await?
+            .rows_affected())
+    }
+
     /// Jobs that should be over by now.
     ///
     /// # Errors

@@ -1,0 +1,16 @@
+-- Closed stages of jobs that are over in which tasks are open again: a retry got through some of their batches and died. They
+-- are opened, so that what it left is skipped again. $1: seconds in which such a retry may still be under way; $3: the states
+-- in which a job runs. Locks: the stages' rows, and the jobs' shared. Index: stages_half_reopened, jobs_pkey.
+UPDATE stages s
+SET advanced_at = NULL, updated_at = now()
+FROM (
+    SELECT c.job_id, c.stage
+    FROM stages c
+    JOIN jobs j ON j.job_id = c.job_id AND j.status::text <> ALL ($3)
+    WHERE c.advanced_at IS NOT NULL AND c.completed + c.failed + c.skipped <> c.total
+      AND c.updated_at < now() - make_interval(secs => $1)
+    LIMIT $2
+    FOR UPDATE OF c SKIP LOCKED
+    FOR SHARE OF j SKIP LOCKED
+) half
+WHERE s.job_id = half.job_id AND s.stage = half.stage
