@@ -12,6 +12,7 @@ mod fixtures;
 mod harness;
 mod host_payloads;
 mod ids;
+mod interleavings;
 mod late_comers;
 mod local_host;
 mod poison;

@@ -1,6 +1,7 @@
 //! What may happen next, anywhere: one action for each transaction, each send and each death. Between any two of them
 //! anything else may come.
 
+use lastlight::model::{JobStatus, TaskStatus};
 use stateright::{Model, Property};
 
 use crate::{
@@ -89,6 +90,17 @@ pub enum Action {
         task: u8,
         attempt: u8,
         outcome: Outcome,
+    },
+    /// Whoever waited for the claim is gone.
+    ReleaseClaim {
+        stage: u8,
+        task: u8,
+        attempt: u8,
+    },
+    /// The task's message came to the poison queue once too often.
+    FailTask {
+        stage: u8,
+        task: u8,
     },
     /// Somebody reads that a stage has ended: who recorded its last outcome, the planner, a second delivery, `reconcile`.
     EndedStage {
@@ -256,7 +268,7 @@ impl Protocol {
             }
             let over = database.is_over() || self.rules.lacks(Mutation::SkipWithoutEnd);
             for (task, row) in stage.tasks() {
-                if row.status == lastlight::model::TaskStatus::Processing {
+                if row.status == TaskStatus::Processing {
                     actions.push(Action::TakeDeadAttempt { stage: number, task });
                 }
                 if over && !row.status.is_terminal() {
@@ -304,6 +316,9 @@ impl Protocol {
             }
             for (task, row) in row.tasks() {
                 let is_sent = queues.task_message[place][usize::from(task)];
+                if outside.poisons > 0 && is_sent && !row.status.is_terminal() {
+                    actions.push(Action::FailTask { stage, task });
+                }
                 if is_sent && !row.status.is_terminal() && row.attempt < self.sizes.attempts {
                     actions.push(Action::Claim { stage, task });
                 }
@@ -315,6 +330,9 @@ impl Protocol {
                         outcome,
                     };
                     actions.extend(self.outcomes(row, attempt).map(complete));
+                    if outside.hand_backs > 0 {
+                        actions.push(Action::ReleaseClaim { stage, task, attempt });
+                    }
                 }
             }
         }
@@ -452,6 +470,15 @@ impl Protocol {
             } => {
                 self.complete(state, stage, task, attempt, outcome, sees_open);
             }
+            Action::ReleaseClaim { stage, task, attempt } => {
+                state.outside.hand_backs -= 1;
+                end_attempt(&mut state.handlers, stage, task, attempt);
+                database.release_claim(stage, task, attempt);
+            }
+            Action::FailTask { stage, task } => {
+                state.outside.poisons -= 1;
+                database.fail_task(stage, task).then_some(())?;
+            }
             Action::EndedStage { stage } => {
                 let advancer = database.ended_stage(rules, stage)?;
                 let advancers = &mut state.handlers.advancers;
@@ -476,11 +503,13 @@ impl Protocol {
             Action::OweDeadPlanner { stage } => database.owe_dead_planner(stage).then_some(())?,
             Action::Cancel { straddler } => {
                 state.outside.cancels -= 1;
-                interrupt(state, straddler, Database::cancel_job)?;
+                interrupt(state, straddler, |database| {
+                    database.end_early(JobStatus::Cancelled)
+                })?;
             }
             Action::TimeOut { straddler } => {
                 state.outside.failures -= 1;
-                interrupt(state, straddler, Database::fail_job)?;
+                interrupt(state, straddler, |database| database.end_early(JobStatus::Failed))?;
             }
             Action::Straddle { outcome } => match (state.handlers.straddler.take()?, outcome) {
                 (Straddler::LeaseStage { stage }, _) => {

@@ -60,6 +60,8 @@ const SMALL: Sizes = Sizes {
         pauses: 0,
         retries: 0,
         failures: 0,
+        poisons: 0,
+        hand_backs: 0,
         drifts: 0,
     },
     walk: false,
@@ -190,6 +192,17 @@ fn nor_when_stages_have_no_tasks() {
 }
 
 #[test]
+fn nor_when_claims_are_handed_back_and_messages_given_up() {
+    let outside = Outside {
+        cancels: 1,
+        poisons: 1,
+        hand_backs: 1,
+        ..SMALL.outside
+    };
+    search(job(&[1, 1]), Sizes { outside, ..SMALL });
+}
+
+#[test]
 fn nor_when_a_counter_drifts() {
     let outside = Outside {
         cancels: 1,
@@ -223,6 +236,8 @@ fn nor_on_long_walks_through_larger_jobs() {
         pauses: 2,
         retries: 2,
         failures: 1,
+        poisons: 2,
+        hand_backs: 3,
         drifts: 0,
     };
     let sizes = Sizes {

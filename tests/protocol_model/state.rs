@@ -75,7 +75,7 @@ pub struct Task {
     pub forgiven: u8,
     /// Not a column: outcomes that were recorded, at most 2.
     pub outcomes: u8,
-    /// Not a column: the attempt whose end was recorded last; 0: none.
+    /// Not a column: the attempt with whose end the outcome was recorded; 0: none.
     pub decided_by: u8,
 }
 
@@ -169,6 +169,10 @@ pub struct Outside {
     pub retries: u8,
     /// The deadline passes, or a plan turns out to be impossible.
     pub failures: u8,
+    /// A task's message is delivered as often as its queue allows, without success.
+    pub poisons: u8,
+    /// A claim whose caller gave up waiting is handed back.
+    pub hand_backs: u8,
     /// A counter is changed by a foreign hand.
     pub drifts: u8,
 }
@@ -265,6 +269,7 @@ impl Hash for State {
         bytes.put(what);
         bytes.put(self.outside.cancels * 16 + self.outside.pauses);
         bytes.put(self.outside.retries * 16 + self.outside.failures);
+        bytes.put(self.outside.poisons * 16 + self.outside.hand_backs);
         bytes.put(self.outside.drifts);
         for byte in self.steps.to_le_bytes() {
             bytes.put(byte);

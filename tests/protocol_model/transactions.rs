@@ -253,6 +253,44 @@ impl Database {
         }
     }
 
+    /// One claim of those that `release_claims` hands back: its attempt never began, and does not count.
+    pub fn release_claim(&mut self, number: u8, task: u8, attempt: u8) -> bool {
+        let Some(stage) = self.stage_mut(number) else {
+            return false;
+        };
+        let Some(row) = stage.tasks[usize::from(task)]
+            .as_mut()
+            .filter(|row| row.attempt == attempt)
+        else {
+            return false;
+        };
+        let Ok(retrying) = row.status.transition(TaskStatus::Retrying) else {
+            return false;
+        };
+        row.status = retrying;
+        row.forgiven += 1;
+        true
+    }
+
+    /// One task of those that `fail_tasks` gives up, which no attempt holds.
+    pub fn fail_task(&mut self, number: u8, task: u8) -> bool {
+        let is_open = self.is_open();
+        let Some(stage) = self.stage_mut(number).filter(|_| is_open) else {
+            return false;
+        };
+        let Some(row) = stage.tasks[usize::from(task)].as_mut() else {
+            return false;
+        };
+        let Ok(failed) = row.status.transition(TaskStatus::Failed) else {
+            return false;
+        };
+        row.status = failed;
+        row.decided_by = row.attempt;
+        row.outcomes = (row.outcomes + 1).min(2);
+        stage.failed += 1;
+        true
+    }
+
     pub fn batch_update_status(&mut self, rules: &Rules, number: u8, batch: u8) {
         let writes_it = rules.lacks(Mutation::WriteChunkWithoutBatches);
         if let Some(stage) = self.stage_mut(number) {
@@ -344,12 +382,13 @@ impl Database {
         if holds_lease {
             stage.lease_owner = None;
         }
-        let failed = self.fail_job();
+        let failed = self.end_early(JobStatus::Failed);
         self.seen.failed_by_stranger |= failed && !holds_lease;
         failed
     }
 
-    fn end_by(&mut self, status: JobStatus) -> bool {
+    /// Failed or cancelled.
+    pub fn end_early(&mut self, status: JobStatus) -> bool {
         let Some(job) = self
             .job
             .as_mut()
@@ -363,14 +402,6 @@ impl Database {
             stage.owed = false;
         }
         true
-    }
-
-    pub fn cancel_job(&mut self) -> bool {
-        self.end_by(JobStatus::Cancelled)
-    }
-
-    pub fn fail_job(&mut self) -> bool {
-        self.end_by(JobStatus::Failed)
     }
 
     /// One task of those that `skip_open_tasks` would skip.

@@ -55,6 +55,8 @@ fn is_fault(state: &State, action: &Action) -> bool {
         | Action::Cancel { .. }
         | Action::TimeOut { .. }
         | Action::RequestPause { .. }
+        | Action::ReleaseClaim { .. }
+        | Action::FailTask { .. }
         | Action::Drift { .. } => true,
         // From an attempt, or a planner, that holds its lease.
         Action::Claim { stage, task } => {

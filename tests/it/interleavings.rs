@@ -1,0 +1,894 @@
+//! Random interleavings of several handlers on one PostgreSQL: messages doubled, dropped, cut off in mid-flight and
+//! delivered to anybody, queues that go down or are emptied, sweeps, leases that run out under living attempts, people who
+//! cancel, repeat, pause. Then the faults end, the timer sweeps, and the books are held to the oracle, key by key.
+//!
+//! A chronicle (triggers in the test's own database) sees every change of a status, so that not only the end is judged. The
+//! model in tests/protocol_model searches the same protocol exhaustively, but is a model; this is the real thing, by chance.
+//!
+//! `LASTLIGHT_INTERLEAVINGS=200` runs more of them, `LASTLIGHT_INTERLEAVING_SEED=7` one again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::http::StatusCode;
+use futures_util::future::join_all;
+use lastlight::{
+    controller::Timing,
+    jobs::Catalog,
+    model::{JobStatus, ProcessingPath, Stage, TaskId, TaskIndex, TaskStatus},
+    repositories::{
+        postgres::{
+            Claim, ClaimRequest, Completion, Database, RunningTask, TaskClaims, TaskCompletions, TaskOutcome,
+        },
+        sender::QueueRole,
+    },
+};
+use serde_json::{Value, json};
+use sqlx::{Executor, PgConnection, Row};
+use tokio::sync::Mutex;
+
+use crate::{
+    harness::{Mailbox, TestApp, database_settings, new_database_url},
+    probe::Probe,
+};
+
+/// Rounds of steps before the faults end; up to four steps of a round are under way at the same moment.
+const ROUNDS: usize = 45;
+
+/// Sweeps after the faults, at most: attempts of two stages that all die, and what was owed before.
+const MOST_SWEEPS: usize = 25;
+
+/// How the outcomes of slow workers are recorded. They claim as everybody does, and take their time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recording {
+    /// As lastlight does: it counts while the attempt holds the task and the job runs.
+    Fenced,
+    /// As the Python app did: whoever comes last has the last word.
+    Unfenced,
+}
+
+/// One job and what it should come to.
+#[derive(Debug)]
+struct Job {
+    id: String,
+    path: ProcessingPath,
+    /// Tasks of each stage.
+    stages: Vec<u64>,
+    parameters: Value,
+}
+
+/// A message that lies in a queue.
+#[derive(Debug, Clone)]
+struct Message {
+    path: ProcessingPath,
+    role: QueueRole,
+    body: String,
+}
+
+impl Message {
+    fn function(&self) -> &'static str {
+        match (self.path, self.role) {
+            (ProcessingPath::QueueStorage, QueueRole::Jobs) => "process_queue_job",
+            (ProcessingPath::QueueStorage, _) => "process_queue_task",
+            (ProcessingPath::ServiceBus, QueueRole::Jobs) => "process_sb_job",
+            (ProcessingPath::ServiceBus, _) => "process_sb_task",
+        }
+    }
+
+    /// The function for what was delivered too often.
+    fn poison_function(&self) -> &'static str {
+        match (self.path, self.role) {
+            (ProcessingPath::QueueStorage, QueueRole::Jobs) => "process_queue_job_poison",
+            (ProcessingPath::QueueStorage, _) => "process_queue_task_poison",
+            (ProcessingPath::ServiceBus, QueueRole::Jobs) => "process_sb_job_dead_letter",
+            (ProcessingPath::ServiceBus, _) => "process_sb_task_dead_letter",
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Step {
+    Deliver {
+        app: usize,
+        message: Message,
+    },
+    /// The same message to two handlers at once.
+    DeliverTwice {
+        apps: [usize; 2],
+        message: Message,
+    },
+    /// The process dies after so many milliseconds.
+    DeliverAndDie {
+        app: usize,
+        message: Message,
+        after: u64,
+    },
+    /// The queue gives it up.
+    Poison {
+        app: usize,
+        message: Message,
+    },
+    Reconcile {
+        app: usize,
+    },
+    /// The process dies in the middle of a sweep.
+    ReconcileAndDie {
+        app: usize,
+        after: u64,
+    },
+    /// Whatever waits for the time: leases, pauses, graces.
+    TimePasses,
+    QueuesDown {
+        app: usize,
+        after: usize,
+    },
+    QueuesUp,
+    SubmitAgain {
+        app: usize,
+        job: usize,
+    },
+    Ask {
+        app: usize,
+        job: usize,
+        verb: &'static str,
+    },
+    SlowClaim {
+        job: usize,
+        stage: u8,
+        number: u64,
+    },
+    SlowOutcome {
+        attempt: RunningTask,
+    },
+}
+
+struct World {
+    apps: Vec<TestApp>,
+    probe: Probe,
+    jobs: Vec<Job>,
+    messages: Vec<Message>,
+    random: fastrand::Rng,
+    recording: Recording,
+    claims: TaskClaims,
+    completions: TaskCompletions,
+    /// Attempts of workers that take their time.
+    slow: Mutex<Vec<RunningTask>>,
+    connection: Mutex<PgConnection>,
+}
+
+impl World {
+    async fn new(seed: u64, recording: Recording) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let url = new_database_url().await;
+        let probe = Probe::default();
+        // Nothing waits: time passes when a step says so.
+        let timing = Timing {
+            tasks_in_flight: 16,
+            ..Timing::default()
+        };
+        let mut apps = Vec::new();
+        for _ in 0..random.usize(2..=3) {
+            let catalog = Catalog::standard().with(probe.clone());
+            apps.push(TestApp::on(&url, catalog, timing).await);
+        }
+        let database = Database::new(&database_settings(&url));
+        database.migrate().await.unwrap();
+        let mut connection = apps[0].connection().await;
+        connection.execute(CHRONICLE).await.unwrap();
+        let mut world = Self {
+            apps,
+            probe,
+            jobs: Vec::new(),
+            messages: Vec::new(),
+            random,
+            recording,
+            claims: TaskClaims::start(database.clone(), 60.0),
+            completions: TaskCompletions::start(database, 60.0),
+            slow: Mutex::default(),
+            connection: Mutex::new(connection),
+        };
+        for number in 0..2 {
+            world.submit(number).await;
+        }
+        world
+    }
+
+    async fn submit(&mut self, number: u64) {
+        let random = &mut self.random;
+        let stages: Vec<u64> = (0..random.usize(1..=3)).map(|_| random.u64(0..=9)).collect();
+        let path = *random.choice(ProcessingPath::ALL.as_slice()).unwrap();
+        let some =
+            |random: &mut fastrand::Rng| -> Vec<u64> { (0..9).filter(|_| random.u8(..8) == 0).collect() };
+        let parameters = json!({
+            "number": number,
+            "stages": stages,
+            "use_service_bus": path == ProcessingPath::ServiceBus,
+            "tasks_per_message": random.choice(&[1, 1, 2, 4]).unwrap(),
+            "sleeps_ms": random.choice(&[0, 0, 3]).unwrap(),
+            "fails": if random.u8(..3) == 0 { some(random) } else { Vec::new() },
+            "stumbles": some(random),
+            "stumbling_attempts": random.u32(1..=2),
+            "tolerates": random.choice(&[0, 3, 9]).unwrap(),
+        });
+        let id = self.apps[0].submitted("probe", parameters.clone()).await;
+        self.jobs.push(Job {
+            id,
+            path,
+            stages,
+            parameters,
+        });
+    }
+
+    /// Faults and work, until there is enough of both.
+    async fn live(&mut self) {
+        for _ in 0..ROUNDS {
+            let at_once = self.random.usize(1..=4);
+            let mut steps = Vec::new();
+            for _ in 0..at_once {
+                steps.push(self.step().await);
+            }
+            join_all(steps.iter().map(|step| self.take(step))).await;
+            self.collect();
+        }
+    }
+
+    async fn step(&mut self) -> Step {
+        let app = self.random.usize(..self.apps.len());
+        let job = self.random.usize(..self.jobs.len());
+        match self.random.u8(..100) {
+            0..50 => match self.message() {
+                Some(message) => self.delivery(app, message),
+                None => Step::Reconcile { app },
+            },
+            50..58 => Step::Reconcile { app },
+            58..60 => Step::ReconcileAndDie {
+                app,
+                after: self.random.u64(0..12),
+            },
+            60..68 => Step::TimePasses,
+            68..70 => {
+                // Every queue is emptied.
+                self.messages.clear();
+                Step::TimePasses
+            }
+            70..73 => Step::QueuesDown {
+                app,
+                after: self.random.usize(0..3),
+            },
+            73..77 => Step::QueuesUp,
+            77..80 => Step::SubmitAgain { app, job },
+            80..86 => {
+                let verbs = ["cancel", "retry", "retry", "retry", "pause", "resume", "resume"];
+                let verb = self.random.choice(verbs).unwrap_or("resume");
+                Step::Ask { app, job, verb }
+            }
+            86..93 => {
+                let stage = self.random.usize(..self.jobs[job].stages.len());
+                let tasks = self.jobs[job].stages[stage].max(1);
+                Step::SlowClaim {
+                    job,
+                    stage: stage as u8 + 1,
+                    number: self.random.u64(..tasks),
+                }
+            }
+            _ => {
+                let mut slow = self.slow.lock().await;
+                match slow.len() {
+                    0 => Step::TimePasses,
+                    length => Step::SlowOutcome {
+                        attempt: slow.swap_remove(self.random.usize(..length)),
+                    },
+                }
+            }
+        }
+    }
+
+    /// Takes a message from the queues; most are gone with it, some stay, some get lost.
+    fn message(&mut self) -> Option<Message> {
+        let length = self.messages.len();
+        if length == 0 {
+            return None;
+        }
+        let place = self.random.usize(..length);
+        match self.random.u8(..10) {
+            0..2 => Some(self.messages[place].clone()),
+            2 => {
+                self.messages.swap_remove(place);
+                self.message()
+            }
+            _ => Some(self.messages.swap_remove(place)),
+        }
+    }
+
+    fn delivery(&mut self, app: usize, message: Message) -> Step {
+        match self.random.u8(..20) {
+            0..3 => Step::DeliverTwice {
+                apps: [app, self.random.usize(..self.apps.len())],
+                message,
+            },
+            3..7 => Step::DeliverAndDie {
+                app,
+                message,
+                after: self.random.u64(0..15),
+            },
+            7 => Step::Poison { app, message },
+            _ => Step::Deliver { app, message },
+        }
+    }
+
+    async fn take(&self, step: &Step) {
+        match step {
+            Step::Deliver { app, message } => {
+                self.apps[*app].deliver(message.function(), &message.body).await;
+            }
+            Step::DeliverTwice { apps, message } => {
+                let deliveries = apps.map(|app| self.apps[app].deliver(message.function(), &message.body));
+                join_all(deliveries).await;
+            }
+            Step::DeliverAndDie { app, message, after } => {
+                let delivery = self.apps[*app].deliver(message.function(), &message.body);
+                let _ = tokio::time::timeout(Duration::from_millis(*after), delivery).await;
+            }
+            Step::Poison { app, message } => {
+                self.apps[*app]
+                    .deliver(message.poison_function(), &message.body)
+                    .await;
+            }
+            Step::Reconcile { app } => {
+                // One that meets a deadlock with the time that passes goes on at the next sweep.
+                let _ = self.apps[*app].controller.reconcile().await;
+            }
+            Step::ReconcileAndDie { app, after } => {
+                let sweep = self.apps[*app].controller.reconcile();
+                let _ = tokio::time::timeout(Duration::from_millis(*after), sweep).await;
+            }
+            Step::TimePasses => self.time_passes().await,
+            Step::QueuesDown { app, after } => {
+                for mailbox in self.mailboxes(*app) {
+                    mailbox.goes_down_after(*after);
+                }
+            }
+            Step::QueuesUp => self.queues_up(),
+            Step::SubmitAgain { app, job } => {
+                let answer = self.apps[*app]
+                    .submit("probe", self.jobs[*job].parameters.clone())
+                    .await;
+                assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+                assert_eq!(answer.body["job_id"], self.jobs[*job].id, "{}", answer.body);
+            }
+            Step::Ask { app, job, verb } => {
+                let answer = self.apps[*app].control(verb, &self.jobs[*job].id).await;
+                let expected = [StatusCode::OK, StatusCode::CONFLICT];
+                assert!(expected.contains(&answer.status), "{verb}: {}", answer.body);
+            }
+            Step::SlowClaim { job, stage, number } => self.slow_claim(*job, *stage, *number).await,
+            Step::SlowOutcome { attempt } => self.slow_outcome(attempt).await,
+        }
+    }
+
+    async fn slow_claim(&self, job: usize, stage: u8, number: u64) {
+        let job_id = self.jobs[job].id.parse().unwrap();
+        let stage = Stage::try_from(stage).unwrap();
+        let index = TaskIndex::try_from(format!("t-{number}").as_str()).unwrap();
+        let task_id = TaskId::derive(&job_id, stage, &index);
+        let request = ClaimRequest {
+            job_id,
+            stage,
+            task_id: task_id.clone(),
+        };
+        if let Claim::Claimed(claimed) = self.claims.claim(request).await.unwrap() {
+            self.slow.lock().await.push(RunningTask {
+                job_id,
+                stage,
+                task_id,
+                attempt: claimed.attempt,
+            });
+        }
+    }
+
+    /// The worker's end. Whoever comes next, or the sweep, goes on if it was the last: it dies after that.
+    async fn slow_outcome(&self, attempt: &RunningTask) {
+        let result = json!({ "by_attempt": attempt.attempt }).to_string();
+        match self.recording {
+            Recording::Fenced => {
+                let outcome =
+                    TaskOutcome::Completed(serde_json::value::RawValue::from_string(result).unwrap());
+                let task = attempt.clone();
+                let completion = Arc::new(Completion { task, outcome });
+                self.completions.complete(completion).await.unwrap();
+            }
+            Recording::Unfenced => {
+                let mut connection = self.connection.lock().await;
+                for statement in [
+                    "UPDATE tasks SET status = 'completed', result_data = $4::json, lease_until = NULL, finished_at = now()
+                     WHERE parent_job_id = $1 AND stage = $2 AND task_id = $3",
+                    "UPDATE stages SET completed = completed + 1
+                     WHERE job_id = $1 AND stage = $2 AND completed + failed + skipped < total
+                       AND $3::text IS NOT NULL AND $4::text IS NOT NULL",
+                ] {
+                    sqlx::query(statement)
+                        .bind(attempt.job_id.as_str())
+                        .bind(i16::from(attempt.stage.get()))
+                        .bind(attempt.task_id.as_str())
+                        .bind(&result)
+                        .execute(&mut *connection)
+                        .await
+                        .unwrap();
+                }
+            }
+        }
+    }
+
+    /// A day passes for everything in the database, and for nobody who runs.
+    async fn time_passes(&self) {
+        let mut connection = self.connection.lock().await;
+        for statement in A_DAY {
+            // It meets others in no order of its own, so it may be the one that a deadlock ends.
+            while let Err(error) = connection.execute(statement).await {
+                let code = error.as_database_error().and_then(|error| error.code());
+                assert_eq!(code.as_deref(), Some("40P01"), "{error}");
+            }
+        }
+    }
+
+    fn mailboxes(&self, app: usize) -> [&Mailbox; 2] {
+        [&self.apps[app].queue, &self.apps[app].bus]
+    }
+
+    fn queues_up(&self) {
+        for app in 0..self.apps.len() {
+            self.mailboxes(app)
+                .iter()
+                .for_each(|mailbox| mailbox.set_down(false));
+        }
+    }
+
+    /// What the handlers sent is in the queues; what was delayed may come early, as clocks differ.
+    fn collect(&mut self) {
+        for app in &self.apps {
+            for mailbox in [&app.queue, &app.bus] {
+                for role in [QueueRole::Jobs, QueueRole::Tasks] {
+                    let path = if Arc::ptr_eq(mailbox, &app.queue) {
+                        ProcessingPath::QueueStorage
+                    } else {
+                        ProcessingPath::ServiceBus
+                    };
+                    let sent = mailbox.take(role).into_iter().chain(mailbox.take_delayed(role));
+                    let sent = sent.map(|message| Message {
+                        path,
+                        role,
+                        body: message.body,
+                    });
+                    self.messages.extend(sent);
+                }
+            }
+        }
+    }
+
+    /// The faults end; the timer sweeps and the queues deliver until every job is over and at rest.
+    async fn recover(&mut self) -> Result<(), String> {
+        self.queues_up();
+        if self.random.bool() {
+            self.messages.clear();
+        }
+        // Statements of those that died may still be under way.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for _ in 0..MOST_SWEEPS {
+            self.time_passes().await;
+            for job in &self.jobs {
+                self.apps[0].control("resume", &job.id).await;
+            }
+            let app = self.random.usize(..self.apps.len());
+            let swept = self.apps[app].controller.reconcile().await;
+            swept.map_err(|error| format!("the sweep failed: {error}"))?;
+            self.collect();
+            while !self.messages.is_empty() {
+                self.deliver_all().await?;
+            }
+            if self.is_quiet().await {
+                return Ok(());
+            }
+        }
+        let jobs = self
+            .read("SELECT job_id || ' is ' || status::text || ' in stage ' || stage FROM jobs")
+            .await;
+        Err(format!("stuck: {jobs:?}"))
+    }
+
+    async fn deliver_all(&mut self) -> Result<(), String> {
+        let messages = std::mem::take(&mut self.messages);
+        let apps: Vec<usize> = messages
+            .iter()
+            .map(|_| self.random.usize(..self.apps.len()))
+            .collect();
+        let deliveries = messages.iter().zip(apps).map(async |(message, app)| {
+            let answer = self.apps[app].deliver(message.function(), &message.body).await;
+            match answer.status {
+                StatusCode::OK => Ok(()),
+                status => Err(format!("{message:?}: {status} {}", answer.body)),
+            }
+        });
+        let answers: Result<Vec<()>, String> = join_all(deliveries).await.into_iter().collect();
+        self.collect();
+        answers.map(|_| ())
+    }
+
+    /// Every job is over, and all of its stages.
+    async fn is_quiet(&self) -> bool {
+        let open = "SELECT 'job' FROM jobs WHERE finished_at IS NULL
+                    UNION ALL SELECT 'stage' FROM stages WHERE advanced_at IS NULL";
+        self.read(open).await.is_empty()
+    }
+
+    async fn read(&self, statement: &'static str) -> Vec<String> {
+        let mut connection = self.connection.lock().await;
+        sqlx::query_scalar(statement)
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap()
+    }
+}
+
+/// Sees every commit.
+const CHRONICLE: &str = "
+    CREATE TABLE chronicle (place bigserial PRIMARY KEY, kind text, job_id text, stage smallint, task_id text,
+                            before text, after text);
+    CREATE FUNCTION chronicle_task() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO chronicle (kind, job_id, stage, task_id, before, after)
+        VALUES ('task', NEW.parent_job_id, NEW.stage, NEW.task_id, OLD.status::text, NEW.status::text);
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER chronicle AFTER UPDATE ON tasks FOR EACH ROW
+        WHEN (NEW.status <> OLD.status OR NEW.attempt <> OLD.attempt OR NEW.finished_at IS DISTINCT FROM OLD.finished_at)
+        EXECUTE FUNCTION chronicle_task();
+    CREATE FUNCTION chronicle_job() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO chronicle (kind, job_id, stage, before, after)
+        VALUES ('job', NEW.job_id, NEW.stage, OLD.status::text, NEW.status::text);
+        IF NEW.stage <> OLD.stage THEN
+            INSERT INTO chronicle (kind, job_id, stage) VALUES ('advance', NEW.job_id, NEW.stage);
+        END IF;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER chronicle AFTER UPDATE ON jobs FOR EACH ROW
+        WHEN (NEW.status <> OLD.status OR NEW.stage <> OLD.stage)
+        EXECUTE FUNCTION chronicle_job();
+";
+
+/// Moves everything in the database that waits for a time into the past.
+const A_DAY: [&str; 4] = [
+    "UPDATE tasks SET lease_until = lease_until - interval '1 day', due_at = due_at - interval '1 day'
+     WHERE lease_until IS NOT NULL OR due_at IS NOT NULL",
+    "UPDATE stages SET lease_until = lease_until - interval '1 day', updated_at = updated_at - interval '1 day',
+                       recounted_at = recounted_at - interval '1 day'",
+    "UPDATE task_batches SET next_send_at = next_send_at - interval '1 day', sent_at = sent_at - interval '1 day'",
+    "UPDATE outbox SET next_send_at = next_send_at - interval '1 day'",
+];
+
+/// One line of the chronicle.
+struct Event {
+    kind: String,
+    stage: i16,
+    task_id: String,
+    before: String,
+    after: String,
+}
+
+/// A task's row.
+struct TaskRow {
+    stage: i16,
+    index: String,
+    status: TaskStatus,
+    attempt: u32,
+    /// The attempt whose result it is, if a slow worker's.
+    by_attempt: Option<u32>,
+    /// What the probe's handler says it ran.
+    ran: Option<String>,
+}
+
+/// A job's row and its stages'.
+struct Books {
+    status: JobStatus,
+    stage: i16,
+    /// Total, completed, failed and skipped by stage number.
+    counters: BTreeMap<i16, [i64; 4]>,
+    tasks: Vec<TaskRow>,
+    events: Vec<Event>,
+}
+
+impl World {
+    async fn books(&self, job: &Job) -> Books {
+        let mut connection = self.connection.lock().await;
+        let connection = &mut *connection;
+        let row = sqlx::query("SELECT status::text, stage FROM jobs WHERE job_id = $1")
+            .bind(&job.id)
+            .fetch_one(&mut *connection)
+            .await
+            .unwrap();
+        let counters = sqlx::query(
+            "SELECT stage, total, completed, failed, skipped FROM stages WHERE job_id = $1 ORDER BY stage",
+        )
+        .bind(&job.id)
+        .fetch_all(&mut *connection)
+        .await
+        .unwrap();
+        let tasks = sqlx::query(
+            "SELECT stage, task_index, status::text, attempt::int, (result_data->>'by_attempt')::int AS by_attempt,
+                    result_data->>'ran' AS ran
+             FROM tasks WHERE parent_job_id = $1",
+        )
+        .bind(&job.id)
+        .fetch_all(&mut *connection)
+        .await
+        .unwrap();
+        let events = sqlx::query(
+            "SELECT kind, stage, COALESCE(task_id, '') AS task_id, COALESCE(before, '') AS before,
+                    COALESCE(after, '') AS after
+             FROM chronicle WHERE job_id = $1 ORDER BY place",
+        )
+        .bind(&job.id)
+        .fetch_all(&mut *connection)
+        .await
+        .unwrap();
+        Books {
+            status: JobStatus::from_name(row.get("status")).unwrap(),
+            stage: row.get("stage"),
+            counters: counters
+                .iter()
+                .map(|row| {
+                    (
+                        row.get("stage"),
+                        ["total", "completed", "failed", "skipped"].map(|name| row.get(name)),
+                    )
+                })
+                .collect(),
+            tasks: tasks
+                .iter()
+                .map(|row| TaskRow {
+                    stage: row.get("stage"),
+                    index: row.get("task_index"),
+                    status: TaskStatus::from_name(row.get("status")).unwrap(),
+                    attempt: row.get::<i32, _>("attempt").unsigned_abs(),
+                    by_attempt: row.get::<Option<i32>, _>("by_attempt").map(i32::unsigned_abs),
+                    ran: row.get("ran"),
+                })
+                .collect(),
+            events: events
+                .iter()
+                .map(|row| Event {
+                    kind: row.get("kind"),
+                    stage: row.get("stage"),
+                    task_id: row.get("task_id"),
+                    before: row.get("before"),
+                    after: row.get("after"),
+                })
+                .collect(),
+        }
+    }
+
+    /// What is wrong with the books, in words; nothing, if all is well.
+    async fn oracle(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut attempts: BTreeMap<String, u32> = BTreeMap::new();
+        let runs = self.probe.runs();
+        for job in &self.jobs {
+            let books = self.books(job).await;
+            books.nothing_is_lost(job, &mut wrong);
+            books.nothing_is_twice(&mut wrong);
+            books.stages_are_in_order(&mut wrong);
+            books.counters_equal_a_recount(&mut wrong);
+            books.job_has_ended(job, &mut wrong);
+            for task in &books.tasks {
+                let key = format!("{}/{}", task.stage, task.index.trim_start_matches("t-"));
+                let is_the_handlers = task.status == TaskStatus::Completed && task.by_attempt.is_none();
+                if is_the_handlers && (task.ran.as_ref() != Some(&key) || !runs.contains_key(&key)) {
+                    wrong.push(format!("{key} completed and did not run: {:?}", task.ran));
+                }
+                if task.by_attempt.is_some_and(|by| by != task.attempt) {
+                    wrong.push(format!(
+                        "{key} was decided by attempt {:?} of {}",
+                        task.by_attempt, task.attempt
+                    ));
+                }
+                *attempts.entry(key).or_default() += task.attempt;
+            }
+        }
+        for (key, runs) in runs {
+            let claimed = attempts.get(&key).copied().unwrap_or_default();
+            if runs > claimed {
+                wrong.push(format!("{key} ran {runs} times and was claimed {claimed} times"));
+            }
+        }
+        wrong
+    }
+}
+
+impl Books {
+    /// (a)
+    fn nothing_is_lost(&self, job: &Job, wrong: &mut Vec<String>) {
+        for (number, expected) in (1..).zip(&job.stages) {
+            let planned: BTreeSet<&str> = self
+                .tasks
+                .iter()
+                .filter(|task| task.stage == number)
+                .map(|task| task.index.as_str())
+                .collect();
+            let expected: BTreeSet<String> = (0..*expected).map(|task| format!("t-{task}")).collect();
+            let is_past = self.status == JobStatus::Completed || number < self.stage;
+            let is_right = if is_past {
+                planned.iter().eq(expected.iter())
+            } else {
+                planned.iter().all(|index| expected.contains(*index))
+            };
+            if !is_right {
+                wrong.push(format!(
+                    "stage {number} should have {expected:?} and has {planned:?}"
+                ));
+            }
+        }
+        for task in &self.tasks {
+            let is_past = self.status == JobStatus::Completed || task.stage < self.stage;
+            if !task.status.is_terminal() || (is_past && task.status == TaskStatus::Skipped) {
+                wrong.push(format!("{}/{} is {}", task.stage, task.index, task.status));
+            }
+        }
+    }
+
+    /// (b)
+    fn nothing_is_twice(&self, wrong: &mut Vec<String>) {
+        let mut stands: BTreeMap<&str, &str> = BTreeMap::new();
+        for Event {
+            kind,
+            task_id,
+            before,
+            after,
+            ..
+        } in &self.events
+        {
+            let is_legal = match kind.as_str() {
+                "task" => {
+                    let [from, to] = [before, after].map(|name| TaskStatus::from_name(name).unwrap());
+                    let repeated =
+                        matches!(from, TaskStatus::Failed | TaskStatus::Skipped) && to == TaskStatus::Queued;
+                    from.transition(to).is_ok() || repeated
+                }
+                "job" => {
+                    let [from, to] = [before, after].map(|name| JobStatus::from_name(name).unwrap());
+                    from.transition(to).is_ok() || (from.reopen().is_ok() && !to.is_terminal())
+                }
+                _ => continue,
+            };
+            let stood = stands.insert(task_id, after).unwrap_or("queued");
+            if !is_legal || stood != before {
+                wrong.push(format!(
+                    "{kind} {task_id} went from {before} to {after} and had been {stood}"
+                ));
+            }
+        }
+    }
+
+    /// (c)
+    fn stages_are_in_order(&self, wrong: &mut Vec<String>) {
+        let advances = self.events.iter().filter(|event| event.kind == "advance");
+        let advances: Vec<i16> = advances.map(|event| event.stage).collect();
+        if advances != (2..=self.stage).collect::<Vec<_>>() {
+            wrong.push(format!(
+                "the job is in stage {} and was advanced to {advances:?}",
+                self.stage
+            ));
+        }
+        for number in 2..=self.stage {
+            let place = |stage: i16, matches: &dyn Fn(&Event) -> bool| {
+                let events = self.events.iter().enumerate();
+                let mut places = events
+                    .filter(move |(_, event)| event.kind == "task" && event.stage == stage && matches(event));
+                (
+                    places.next().map(|(place, _)| place),
+                    places.last().map(|(place, _)| place),
+                )
+            };
+            let (first, last) = place(number - 1, &|event| {
+                TaskStatus::from_name(&event.after).unwrap().is_terminal()
+            });
+            let (began, _) = place(number, &|event| event.after == "processing");
+            if let (Some(began), Some(last)) = (began, last.or(first))
+                && began < last
+            {
+                wrong.push(format!(
+                    "stage {number} began before the last outcome of the one before"
+                ));
+            }
+        }
+    }
+
+    /// (d)
+    fn counters_equal_a_recount(&self, wrong: &mut Vec<String>) {
+        for (number, counters) in &self.counters {
+            let tasks = || self.tasks.iter().filter(|task| task.stage == *number);
+            let count = |status| tasks().filter(|task| task.status == status).count() as i64;
+            let recount = [
+                tasks().count() as i64,
+                count(TaskStatus::Completed),
+                count(TaskStatus::Failed),
+                count(TaskStatus::Skipped),
+            ];
+            if *counters != recount {
+                wrong.push(format!(
+                    "stage {number} counts {counters:?}; a recount says {recount:?}"
+                ));
+            }
+        }
+    }
+
+    /// (e)
+    fn job_has_ended(&self, job: &Job, wrong: &mut Vec<String>) {
+        let bears = job.parameters["tolerates"].as_i64().unwrap();
+        let failed = |stage: i16| self.counters.get(&stage).map_or(0, |counters| counters[2]);
+        let is_right = match self.status {
+            JobStatus::Completed => {
+                self.counters.len() == job.stages.len()
+                    && self.counters.keys().all(|stage| failed(*stage) <= bears)
+            }
+            status => status.is_terminal() && (1..self.stage).all(|stage| failed(stage) <= bears),
+        };
+        if !is_right {
+            wrong.push(format!(
+                "the job is {} in stage {}: {:?}",
+                self.status, self.stage, self.counters
+            ));
+        }
+    }
+}
+
+/// What is wrong after one life with this seed.
+async fn live(seed: u64, recording: Recording) -> Vec<String> {
+    let mut world = World::new(seed, recording).await;
+    world.live().await;
+    if let Err(stuck) = world.recover().await {
+        return vec![stuck];
+    }
+    world.oracle().await
+}
+
+fn seeds() -> std::ops::Range<u64> {
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .map(|value| value.parse::<u64>().expect("a number"))
+    };
+    match (
+        number("LASTLIGHT_INTERLEAVING_SEED"),
+        number("LASTLIGHT_INTERLEAVINGS"),
+    ) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, many) => 0..many.unwrap_or(12),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_happens_in_whatever_order_the_books_are_right() {
+    let mut wrong = BTreeMap::new();
+    for seed in seeds() {
+        let found = live(seed, Recording::Fenced).await;
+        if !found.is_empty() {
+            wrong.insert(seed, found);
+        }
+    }
+    assert!(wrong.is_empty(), "by LASTLIGHT_INTERLEAVING_SEED: {wrong:#?}");
+}
+
+/// The same lives with one statement that is not ours: would the oracle notice?
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outcomes_recorded_without_a_fence_are_noticed() {
+    let mut noticed = BTreeMap::new();
+    for seed in 0..6 {
+        let found = live(seed, Recording::Unfenced).await;
+        if !found.is_empty() {
+            noticed.insert(seed, found);
+        }
+    }
+    println!("{noticed:#?}");
+    assert!(noticed.len() >= 3, "the oracle noticed {} of 6", noticed.len());
+}
