@@ -31,3 +31,7 @@ lint:
 # The zip that Azure gets.
 package:
     scripts/package
+
+# Licences, bans, sources and advisories of what comes into the binary.
+deny *arguments:
+    scripts/deny {{arguments}}
