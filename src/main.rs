@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lastlight::{
-    config::{Env, Settings},
+    config::{Env, SettingProblem, Settings},
     controller::ReconcileReport,
     jobs::Catalog,
     repositories::postgres::Database,
@@ -84,6 +84,14 @@ async fn run_handler() -> ExitCode {
         Err(error) => return failed(&error, 2),
     };
     log_to_stdout(&settings.log_level);
+    for warning in &settings.warnings {
+        let SettingProblem {
+            setting,
+            problem,
+            remedy,
+        } = warning;
+        tracing::warn!(setting, problem, remedy, "a setting should be changed");
+    }
     match serve(settings, Catalog::standard()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ ServeError::Config(_)) => failed(&error, 2),
@@ -92,10 +100,11 @@ async fn run_handler() -> ExitCode {
 }
 
 async fn migrate() -> ExitCode {
-    let settings = match Settings::load_database(Env::from_process()) {
-        Ok(settings) => settings,
+    let (settings, warnings) = match Settings::load_database(Env::from_process()) {
+        Ok(loaded) => loaded,
         Err(error) => return failed(&error, 2),
     };
+    warn(&warnings);
     let database = Database::new(&settings);
     match database.migrate().await {
         Ok(()) => {
@@ -111,6 +120,7 @@ async fn reconcile(as_json: bool) -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return failed(&error, 2),
     };
+    warn(&settings.warnings);
     let report = match reconcile_once(settings, Catalog::standard()).await {
         Ok(report) => report,
         Err(error) => return failed(&error, 1),
@@ -145,6 +155,12 @@ fn log_to_stdout(level: &str) {
         .with_writer(std::io::stdout)
         .with_ansi(false)
         .init();
+}
+
+fn warn(warnings: &[SettingProblem]) {
+    for warning in warnings {
+        eprintln!("lastlight: warning: {warning}");
+    }
 }
 
 fn failed(error: &dyn std::fmt::Display, code: u8) -> ExitCode {

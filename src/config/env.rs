@@ -35,6 +35,33 @@ impl Display for Secret {
     }
 }
 
+/// A setting's value as a problem shows it: shortened, and not at all where it looks like a secret that stands in the
+/// wrong setting.
+pub(super) fn shown(value: &str) -> String {
+    const SHOWN: usize = 80;
+    if looks_secret(value) {
+        return "(a value that looks like a secret)".to_owned();
+    }
+    match value.char_indices().nth(SHOWN) {
+        None => format!("{value:?}"),
+        Some((end, _)) => format!("{:?}…", &value[..end]),
+    }
+}
+
+fn looks_secret(value: &str) -> bool {
+    let lower = value.to_ascii_lowercase();
+    let says_so = ["sharedaccess", "accountkey", "sig=", "sig%3d", "password", "pwd="]
+        .iter()
+        .any(|word| lower.contains(word));
+    let has_user = lower.contains('@');
+    // Keys are long and mixed; names are not.
+    let is_mixed = value.len() >= 20
+        && value.contains(|c: char| c.is_ascii_uppercase())
+        && value.contains(|c: char| c.is_ascii_lowercase())
+        && value.contains(|c: char| c.is_ascii_digit());
+    says_so || has_user || is_mixed
+}
+
 /// One setting that is missing or malformed, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingProblem {
@@ -81,10 +108,22 @@ impl Display for ConfigError {
 ///
 /// Readers never stop at the first problem: they note it and go on with a stand-in, and
 /// [`Env::finish`] turns what was noted into one [`ConfigError`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Env {
     values: BTreeMap<String, String>,
     problems: Vec<SettingProblem>,
+    warnings: Vec<SettingProblem>,
+}
+
+impl Debug for Env {
+    /// The names alone: many of the values are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Env")
+            .field("settings", &self.values.keys())
+            .field("problems", &self.problems)
+            .field("warnings", &self.warnings)
+            .finish()
+    }
 }
 
 impl Env {
@@ -103,7 +142,7 @@ impl Env {
                 .into_iter()
                 .map(|(key, value)| (key.into(), value.into()))
                 .collect(),
-            problems: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -129,6 +168,15 @@ impl Env {
         });
     }
 
+    /// Notes what works and should not stay; [`Env::finish`] hands it on.
+    pub fn warning(&mut self, setting: &str, problem: impl Into<String>, remedy: impl Into<String>) {
+        self.warnings.push(SettingProblem {
+            setting: setting.to_owned(),
+            problem: problem.into(),
+            remedy: remedy.into(),
+        });
+    }
+
     /// A number within `min..=max`; a malformed one is noted and `default` goes on in its place.
     pub fn number<T>(&mut self, setting: &str, default: T, min: T, max: T) -> T
     where
@@ -142,7 +190,7 @@ impl Env {
             _ => {
                 self.problem(
                     setting,
-                    format!("{text:?} is not a number from {min} to {max}"),
+                    format!("{} is not a number from {min} to {max}", shown(&text)),
                     format!("Set it to a number from {min} to {max}, or leave it out for {default}."),
                 );
                 default
@@ -161,7 +209,7 @@ impl Env {
             _ => {
                 self.problem(
                     setting,
-                    format!("{text:?} is neither true nor false"),
+                    format!("{} is neither true nor false", shown(&text)),
                     format!("Set it to true or false, or leave it out for {default}."),
                 );
                 default
@@ -169,17 +217,41 @@ impl Env {
         }
     }
 
-    /// What was noted, if anything was.
+    /// The warnings that were noted.
     ///
     /// # Errors
     /// All problems that the readers noted.
-    pub fn finish(self) -> Result<(), ConfigError> {
+    pub fn finish(self) -> Result<Vec<SettingProblem>, ConfigError> {
         if self.problems.is_empty() {
-            Ok(())
+            Ok(self.warnings)
         } else {
             Err(ConfigError {
                 problems: self.problems,
             })
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_shown_unless_it_looks_like_a_secret() {
+        assert_eq!(shown("sb-tasks_"), "\"sb-tasks_\"");
+        assert_eq!(shown("ten"), "\"ten\"");
+        assert!(shown(&"x".repeat(500)).len() < 100);
+        for secret in [
+            "Endpoint=sb://x/;SharedAccessKeyName=n;SharedAccessKey=k",
+            "https://a.queue.core.windows.net/?sv=1&sig=k",
+            "postgresql://user:k@host/db",
+            DEVELOPMENT_KEY,
+        ] {
+            assert_eq!(shown(secret), "(a value that looks like a secret)", "{secret}");
+        }
+        let env = Env::from_pairs([("DATABASE_URL", "postgresql://user:hunter2@host/db")]);
+        assert!(!format!("{env:?}").contains("hunter2"));
+    }
+
+    const DEVELOPMENT_KEY: &str = crate::config::DEVELOPMENT_KEY;
 }

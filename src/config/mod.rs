@@ -5,6 +5,7 @@
 //! that a person mends all of it in one go. Secrets are [`Secret`]s, which print as `***`.
 
 mod connection_string;
+mod endpoint;
 mod env;
 mod service_bus;
 mod settings;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{Env, Secret, connection_string};
+use super::{Env, Secret, connection_string, endpoint, env::shown};
 
 /// How to sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl ServiceBusSettings {
             if name.len() > 260 || !name.chars().all(is_allowed) {
                 env.problem(
                     setting,
-                    format!("{name:?} is not a queue name"),
+                    format!("{} is not a queue name", shown(&name)),
                     "Use letters, digits, '.', '-', '_' and '/', at most 260 characters.",
                 );
             }
@@ -133,7 +133,7 @@ fn by_identity(env: &mut Env, setting: &str, namespace: &str) -> Option<(Url, Se
         _ => {
             env.problem(
                 setting,
-                format!("{namespace:?} is not a Service Bus namespace"),
+                format!("{} is not a Service Bus namespace", shown(namespace)),
                 "Set it to the namespace's name or its host: rmhgeoapi or rmhgeoapi.servicebus.windows.net.",
             );
             None
@@ -155,10 +155,19 @@ fn by_key(
     let authority = ["sb://", "https://", "amqps://", "http://"]
         .iter()
         .find_map(|scheme| endpoint.strip_prefix(scheme))
-        .ok_or_else(|| format!("Endpoint {endpoint:?} does not begin with sb://"))?;
+        .ok_or_else(|| format!("Endpoint {} does not begin with sb://", shown(endpoint)))?;
     let scheme = if is_local { "http" } else { "https" };
-    let endpoint = Url::parse(&format!("{scheme}://{}/", authority.trim_end_matches('/')))
-        .map_err(|error| format!("Endpoint {endpoint:?} is not an address: {error}"))?;
+    let endpoint = endpoint::checked(
+        "Endpoint",
+        &format!("{scheme}://{}", authority.trim_end_matches('/')),
+    )
+    .map_err(|problem| {
+        if is_local {
+            format!("{problem} (UseDevelopmentEmulator=true means plain HTTP)")
+        } else {
+            problem
+        }
+    })?;
     let auth = ServiceBusAuth::SharedAccessKey {
         name: part("sharedaccesskeyname", "SharedAccessKeyName")?.clone(),
         key: Secret::new(part("sharedaccesskey", "SharedAccessKey")?),
@@ -216,7 +225,32 @@ mod tests {
     }
 
     #[test]
+    fn the_emulator_is_on_this_machine() {
+        let remote = "Endpoint=sb://rmh.servicebus.windows.net/;SharedAccessKeyName=n;SharedAccessKey=k;\
+                      UseDevelopmentEmulator=true";
+        let (none, problems) = settings(&[(CONNECTION_STRING, remote)]);
+        assert!(none.is_none());
+        assert!(
+            problems.contains("plain HTTP is for this machine alone")
+                && problems.contains("UseDevelopmentEmulator"),
+            "{problems}"
+        );
+    }
+
+    #[test]
     fn what_is_wrong_is_named_without_the_key() {
+        for text in [
+            "Endpoint=topsecret1Topsecret2;SharedAccessKeyName=n;SharedAccessKey=topsecret",
+            "Endpoint=sb://n:topsecret@a.b/;SharedAccessKeyName=n;SharedAccessKey=topsecret",
+            "Endpoint=sb://a.b/?sig=topsecret;SharedAccessKeyName=n;SharedAccessKey=topsecret",
+        ] {
+            let (none, problems) = settings(&[(CONNECTION_STRING, text)]);
+            assert!(none.is_none() && !problems.is_empty(), "{text}");
+            assert!(!problems.contains("topsecret"), "{problems}");
+        }
+        let in_the_wrong_place = "Endpoint=sb://a.b/;SharedAccessKeyName=n;SharedAccessKey=topsecret";
+        let (none, problems) = settings(&[("SERVICE_BUS_NAMESPACE", in_the_wrong_place)]);
+        assert!(none.is_none() && !problems.contains("topsecret"), "{problems}");
         let (none, problems) =
             settings(&[(CONNECTION_STRING, "Endpoint=sb://a.b;SharedAccessKey=topsecret")]);
         assert!(none.is_none());

@@ -3,8 +3,12 @@
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use url::Url;
 
-use super::{ConfigError, Env, ServiceBusSettings, StorageSettings};
+use super::{
+    ConfigError, Env, ServiceBusSettings, SettingProblem, StorageSettings, endpoint::is_this_machine,
+    env::shown,
+};
 use crate::{controller::Timing, jobs::Backoff, repositories::postgres::DatabaseSettings};
 
 /// Everything that the handler needs to know, checked.
@@ -28,6 +32,8 @@ pub struct Settings {
     pub allows_schema_admin: bool,
     /// End when standard input does; the local cloud sets it, so that no handler outlives it.
     pub exit_with_parent: bool,
+    /// What works and should not stay; the handler logs it at its start.
+    pub warnings: Vec<SettingProblem>,
 }
 
 impl Settings {
@@ -65,7 +71,7 @@ impl Settings {
         let environment = env.get_or("AZURE_FUNCTIONS_ENVIRONMENT", "Production");
         let allows_schema_admin = env.flag("ENABLE_SCHEMA_ADMIN", false);
         let exit_with_parent = env.flag("LASTLIGHT_EXIT_WITH_PARENT", false);
-        env.finish()?;
+        let warnings = env.finish()?;
         match (database, storage) {
             (Some(database), Some(storage)) => Ok(Self {
                 listen,
@@ -77,20 +83,23 @@ impl Settings {
                 environment,
                 allows_schema_admin,
                 exit_with_parent,
+                warnings,
             }),
             // Each of them noted a problem when it came to nothing.
             _ => Err(ConfigError { problems: Vec::new() }),
         }
     }
 
-    /// Reads what `migrate` needs: the database alone.
+    /// Reads what `migrate` needs: the database alone, and the warnings about it.
     ///
     /// # Errors
     /// All settings of the database that are missing or malformed.
-    pub fn load_database(mut env: Env) -> Result<DatabaseSettings, ConfigError> {
+    pub fn load_database(mut env: Env) -> Result<(DatabaseSettings, Vec<SettingProblem>), ConfigError> {
         let database = database(&mut env);
-        env.finish()?;
-        database.ok_or(ConfigError { problems: Vec::new() })
+        let warnings = env.finish()?;
+        database
+            .map(|database| (database, warnings))
+            .ok_or(ConfigError { problems: Vec::new() })
     }
 }
 
@@ -126,7 +135,7 @@ fn database(env: &mut Env) -> Option<DatabaseSettings> {
     if !begins_well || !goes_on_well || schema.len() > 63 || schema.starts_with("pg_") {
         env.problem(
             "APP_SCHEMA",
-            format!("{schema:?} is not a schema name"),
+            format!("{} is not a schema name", shown(&schema)),
             "Use a-z, 0-9 and _, not beginning with a digit or pg_, at most 63 characters; or leave it out for app.",
         );
     }
@@ -140,9 +149,33 @@ fn database(env: &mut Env) -> Option<DatabaseSettings> {
     })
 }
 
-fn from_url(env: &mut Env, url: &str) -> Option<PgConnectOptions> {
-    const REMEDY: &str = "Write it as postgresql://user:password@host:5432/database?sslmode=require.";
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+/// What the driver reads of a URL's query, beside `options[…]`. It ignores the rest and logs each with its value, which
+/// may be a secret whose name was misspelt.
+const URL_PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
+fn from_url(env: &mut Env, text: &str) -> Option<PgConnectOptions> {
+    const REMEDY: &str = "Write it as postgresql://user:password@host:5432/database, with what is not a letter or a \
+                          digit in the password percent-encoded.";
+    if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
         env.problem(
             "DATABASE_URL",
             "does not begin with postgresql:// (its value is a secret)",
@@ -150,14 +183,95 @@ fn from_url(env: &mut Env, url: &str) -> Option<PgConnectOptions> {
         );
         return None;
     }
-    match PgConnectOptions::from_str(url) {
-        Ok(options) => Some(options),
+    let mut url = match Url::parse(text) {
+        Ok(url) => url,
         Err(error) => {
-            // The driver's words name the part, not the password; the URL itself is not repeated.
+            // The words name the part; the URL itself is not repeated.
             env.problem("DATABASE_URL", format!("cannot be read: {error}"), REMEDY);
-            None
+            return None;
         }
+    };
+    let (known, ignored): (Vec<_>, Vec<_>) = url
+        .query_pairs()
+        .into_owned()
+        .partition(|(name, _)| URL_PARAMETERS.contains(&name.as_str()) || name.starts_with("options["));
+    url.set_query(None);
+    if !known.is_empty() {
+        url.query_pairs_mut().extend_pairs(&known);
     }
+    for (name, _) in ignored {
+        env.warning(
+            "DATABASE_URL",
+            format!("{} is not known and is ignored", parameter(&name)),
+            "Leave it out, or correct its name.",
+        );
+    }
+    let explicit = known
+        .iter()
+        .rev()
+        .find(|(name, _)| matches!(name.as_str(), "sslmode" | "ssl-mode"))
+        .map(|(_, mode)| mode.clone())
+        .or_else(|| env.get("PGSSLMODE").map(str::to_owned));
+    if let Some(mode) = &explicit
+        && mode.parse::<PgSslMode>().is_err()
+    {
+        env.problem(
+            "DATABASE_URL",
+            "its sslmode is not known",
+            "Set sslmode to verify-full, verify-ca, require, prefer or disable; or leave it out.",
+        );
+        return None;
+    }
+    let Ok(options) = PgConnectOptions::from_str(url.as_str()) else {
+        // The driver's words may repeat a value.
+        env.problem(
+            "DATABASE_URL",
+            "cannot be read: a part of it has no valid value",
+            REMEDY,
+        );
+        return None;
+    };
+    Some(with_tls(env, options, explicit.as_deref()))
+}
+
+/// A parameter as a warning names it: what does not look like a name may be a part of the password.
+fn parameter(name: &str) -> String {
+    let is_name = (1..=40).contains(&name.len()) && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    if is_name {
+        format!("its parameter {name}")
+    } else {
+        "one of its parameters".to_owned()
+    }
+}
+
+/// The driver's default, `prefer`, goes on without TLS where the server, or whoever answers in its place, has none. A
+/// database on another machine is reached with verified TLS, unless the URL says otherwise.
+fn with_tls(env: &mut Env, options: PgConnectOptions, explicit: Option<&str>) -> PgConnectOptions {
+    let is_here = options.get_socket().is_some()
+        || options.get_host().starts_with('/')
+        || is_this_machine(options.get_host());
+    let Some(mode) = explicit else {
+        return options.ssl_mode(if is_here {
+            PgSslMode::Prefer
+        } else {
+            PgSslMode::VerifyFull
+        });
+    };
+    let mode = mode.parse().unwrap_or(PgSslMode::VerifyFull);
+    if !is_here && !matches!(mode, PgSslMode::VerifyFull) {
+        let what = match mode {
+            PgSslMode::Disable | PgSslMode::Allow => "sends password and data in the clear",
+            PgSslMode::Prefer => "goes on in the clear where the server offers no TLS, and verifies nothing",
+            PgSslMode::Require => "encrypts and does not verify who answers",
+            PgSslMode::VerifyCa | PgSslMode::VerifyFull => "does not verify the server's name",
+        };
+        env.warning(
+            "DATABASE_URL",
+            format!("the database is on another machine, and this sslmode {what}"),
+            "Leave sslmode out, or set it to verify-full; name a certificate authority of your own with sslrootcert.",
+        );
+    }
+    options.ssl_mode(mode)
 }
 
 fn from_parts(env: &mut Env) -> Option<PgConnectOptions> {
@@ -188,7 +302,16 @@ fn from_parts(env: &mut Env) -> Option<PgConnectOptions> {
     if missing {
         return None;
     }
-    let is_here = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1") || host.starts_with('/');
+    let is_address = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    if !host.starts_with('/') && !host.chars().all(is_address) {
+        env.problem(
+            "POSTGIS_HOST",
+            format!("{} is not a host", shown(&host)),
+            "Set it to the server's name alone: myserver.postgres.database.azure.com.",
+        );
+        return None;
+    }
+    let is_here = is_this_machine(&host) || host.starts_with('/');
     let mut options = PgConnectOptions::new_without_pgpass()
         .host(&host)
         .port(port)
@@ -264,17 +387,18 @@ fn timing(env: &mut Env) -> Timing {
 }
 
 fn log_level(env: &mut Env) -> String {
-    let level = env.get_or("LOG_LEVEL", "info").to_ascii_lowercase();
+    let given = env.get_or("LOG_LEVEL", "info");
+    let level = given.to_ascii_lowercase();
     // Python's names for the same.
     let level = match level.as_str() {
         "warning" => "warn".to_owned(),
         "critical" => "error".to_owned(),
         _ => level,
     };
-    if let Err(error) = level.parse::<tracing_subscriber::EnvFilter>() {
+    if level.parse::<tracing_subscriber::EnvFilter>().is_err() {
         env.problem(
             "LOG_LEVEL",
-            format!("{level:?} is not a log level: {error}"),
+            format!("{} is not a log level", shown(&given)),
             "Set it to info, debug or warning.",
         );
     }

@@ -5,7 +5,7 @@
 
 use url::Url;
 
-use super::{Env, Secret, connection_string};
+use super::{Env, Secret, connection_string, endpoint, env::shown};
 
 /// The account and key that Azurite, and lastlight's local cloud, know; public by design.
 pub const DEVELOPMENT_ACCOUNT: &str = "devstoreaccount1";
@@ -76,7 +76,7 @@ impl StorageSettings {
             None | Some("base64") => QueueEncoding::Base64,
             Some("none") => QueueEncoding::None,
             Some(other) => {
-                let problem = format!("{other:?} is neither base64 nor none");
+                let problem = format!("{} is neither base64 nor none", shown(other));
                 env.problem(
                     "STORAGE_QUEUE_ENCODING",
                     problem,
@@ -109,7 +109,7 @@ fn queue_name(env: &mut Env, setting: &str, default: &str) -> String {
     if !is_well_formed {
         env.problem(
             setting,
-            format!("{name:?} is not a queue name"),
+            format!("{} is not a queue name", shown(&name)),
             "Use 3 to 63 of a-z, 0-9 and single '-' between them.",
         );
     }
@@ -128,18 +128,17 @@ fn connection(env: &mut Env) -> Option<(Url, StorageAuth)> {
     }
     let by_uri = env.get("AzureWebJobsStorage__queueServiceUri").map(str::to_owned);
     let (setting, address) = match by_uri {
-        Some(uri) => ("AzureWebJobsStorage__queueServiceUri", uri),
+        Some(uri) => ("AzureWebJobsStorage__queueServiceUri", Ok(uri)),
         None => {
             let setting = ["AzureWebJobsStorage__accountName", "STORAGE_ACCOUNT_NAME"]
                 .into_iter()
                 .find(|setting| env.get(setting).is_some())?;
-            (
-                setting,
-                format!("https://{}.queue.core.windows.net", env.get(setting)?),
-            )
+            let address = account_name(env.get(setting)?)
+                .map(|account| format!("https://{account}.queue.core.windows.net"));
+            (setting, address)
         }
     };
-    match address_of(&address) {
+    match address.and_then(|address| endpoint::checked("the address", &address)) {
         Ok(endpoint) => Some((endpoint, StorageAuth::Entra)),
         Err(problem) => {
             let remedy =
@@ -154,7 +153,10 @@ fn by_connection_string(
     parts: &std::collections::BTreeMap<String, String>,
 ) -> Result<(Url, StorageAuth), String> {
     if connection_string::is_true(parts, "usedevelopmentstorage") {
-        let endpoint = address_of(&format!("http://127.0.0.1:10001/{DEVELOPMENT_ACCOUNT}"))?;
+        let endpoint = endpoint::checked(
+            "the address",
+            &format!("http://127.0.0.1:10001/{DEVELOPMENT_ACCOUNT}"),
+        )?;
         let key = Secret::new(DEVELOPMENT_KEY);
         return Ok((
             endpoint,
@@ -167,11 +169,16 @@ fn by_connection_string(
     let part = |key: &str| parts.get(key).filter(|value| !value.is_empty());
     let account = part("accountname");
     let endpoint = match (part("queueendpoint"), account) {
-        (Some(endpoint), _) => address_of(endpoint)?,
+        (Some(endpoint), _) => endpoint::checked("QueueEndpoint", endpoint)?,
         (None, Some(account)) => {
             let protocol = part("defaultendpointsprotocol").map_or("https", String::as_str);
             let suffix = part("endpointsuffix").map_or("core.windows.net", String::as_str);
-            address_of(&format!("{protocol}://{account}.queue.{suffix}"))?
+            let account = account_name(account)?;
+            let address = format!("{protocol}://{account}.queue.{suffix}");
+            endpoint::checked(
+                "DefaultEndpointsProtocol, AccountName and EndpointSuffix:",
+                &address,
+            )?
         }
         (None, None) => return Err("lacks AccountName or QueueEndpoint".to_owned()),
     };
@@ -195,11 +202,15 @@ fn by_connection_string(
     Ok((endpoint, auth))
 }
 
-/// An address of a queue service, ending in `/`.
-fn address_of(text: &str) -> Result<Url, String> {
-    match Url::parse(&format!("{}/", text.trim_end_matches('/'))) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => Ok(url),
-        _ => Err(format!("{text:?} is not an address that begins with https://")),
+/// A storage account's name, which becomes part of a host.
+fn account_name(name: &str) -> Result<&str, String> {
+    if name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) {
+        Ok(name)
+    } else {
+        Err(format!(
+            "{} is not the name of a storage account: a-z and 0-9",
+            shown(name)
+        ))
     }
 }
 
@@ -238,6 +249,27 @@ mod tests {
     }
 
     #[test]
+    fn plain_http_is_for_this_machine_alone() {
+        for remote in [
+            "DefaultEndpointsProtocol=http;AccountName=geo;AccountKey=c2VjcmV0",
+            "AccountName=geo;AccountKey=c2VjcmV0;QueueEndpoint=http://azurite:10001/geo",
+            "SharedAccessSignature=sv=1&sig=x;QueueEndpoint=http://geo.queue.core.windows.net",
+        ] {
+            let (none, problems) = settings(&[(SETTING, remote)]);
+            assert!(none.is_none());
+            assert!(
+                problems.contains("plain HTTP is for this machine alone"),
+                "{problems}"
+            );
+        }
+        let (none, problems) = settings(&[("AzureWebJobsStorage__queueServiceUri", "http://geo.example")]);
+        assert!(
+            none.is_none() && problems.contains("AzureWebJobsStorage__queueServiceUri"),
+            "{problems}"
+        );
+    }
+
+    #[test]
     fn an_account_name_alone_means_identity() {
         let (settings, _) = settings(&[("STORAGE_ACCOUNT_NAME", "geo")]);
         assert_eq!(settings.unwrap().auth, StorageAuth::Entra);
@@ -249,6 +281,17 @@ mod tests {
         assert!(none.is_none());
         assert!(problems.contains("AccountKey is not base64"), "{problems}");
         assert!(!problems.contains("not base64!"), "{problems}");
+        for text in [
+            "AccountName=geo;AccountKey=c2VjcmV0;QueueEndpoint=https://geo.example/?sig=topsecret",
+            "AccountName=https://u:topsecret@geo;AccountKey=c2VjcmV0",
+            "QueueEndpoint=topsecret;SharedAccessSignature=sig=topsecret;topsecret",
+        ] {
+            let (none, problems) = settings(&[(SETTING, text)]);
+            assert!(none.is_none() && !problems.is_empty(), "{text}");
+            assert!(!problems.contains("topsecret"), "{problems}");
+        }
+        let (none, problems) = settings(&[("STORAGE_ACCOUNT_NAME", "AccountName=geo;AccountKey=topsecret")]);
+        assert!(none.is_none() && !problems.contains("topsecret"), "{problems}");
         let (_, problems) = settings(&[
             (SETTING, "UseDevelopmentStorage=true"),
             ("JOB_PROCESSING_QUEUE", "Jobs_"),

@@ -2,6 +2,9 @@
 
 use std::process::Command;
 
+use lastlight::config::{Env, Settings};
+use sqlx::postgres::PgSslMode;
+
 fn lastlight(settings: &[(&str, &str)]) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_lastlight"))
         .env_clear()
@@ -70,6 +73,132 @@ fn service_bus_that_is_switched_on_needs_a_connection() {
         words.contains("SERVICE_BUS_CONNECTION_STRING: is not set, though ENABLE_SERVICE_BUS is true"),
         "{words}"
     );
+}
+
+#[test]
+fn a_database_on_another_machine_is_reached_with_verified_tls_unless_the_url_says_otherwise() {
+    let remote = "postgresql://u:p@db.example/x";
+    for (url, also, mode, is_warned) in [
+        ("postgresql://u:p@127.0.0.1/x", None, PgSslMode::Prefer, false),
+        ("postgresql://u:p@localhost/x", None, PgSslMode::Prefer, false),
+        ("postgresql://u:p@[::1]/x", None, PgSslMode::Prefer, false),
+        (
+            "postgresql://u:p@%2Frun%2Fpostgresql/x",
+            None,
+            PgSslMode::Prefer,
+            false,
+        ),
+        (
+            "postgresql:///x?host=/run/postgresql",
+            None,
+            PgSslMode::Prefer,
+            false,
+        ),
+        (
+            "postgresql://u:p@localhost/x?sslmode=disable",
+            None,
+            PgSslMode::Disable,
+            false,
+        ),
+        (remote, None, PgSslMode::VerifyFull, false),
+        (
+            "postgres://u:p@10.0.0.4:6432/x",
+            None,
+            PgSslMode::VerifyFull,
+            false,
+        ),
+        (
+            "postgresql://u:p@localhost.example/x",
+            None,
+            PgSslMode::VerifyFull,
+            false,
+        ),
+        (
+            "postgresql://u:p@localhost/x?host=db.example",
+            None,
+            PgSslMode::VerifyFull,
+            false,
+        ),
+        (
+            "postgresql://u:p@localhost/x?hostaddr=10.0.0.4",
+            None,
+            PgSslMode::VerifyFull,
+            false,
+        ),
+        (
+            "postgresql://u:p@db.example/x?sslmode=verify-full",
+            None,
+            PgSslMode::VerifyFull,
+            false,
+        ),
+        (
+            "postgresql://u:p@db.example/x?sslmode=verify-ca",
+            None,
+            PgSslMode::VerifyCa,
+            true,
+        ),
+        (
+            "postgresql://u:p@db.example/x?ssl-mode=require",
+            None,
+            PgSslMode::Require,
+            true,
+        ),
+        (
+            "postgresql://u:p@db.example/x?sslmode=PREFER",
+            None,
+            PgSslMode::Prefer,
+            true,
+        ),
+        (
+            "postgresql://u:p@db.example/x?sslmode=disable",
+            None,
+            PgSslMode::Disable,
+            true,
+        ),
+        // The last one counts, as in the driver.
+        (
+            "postgresql://u:p@db.example/x?sslmode=disable&sslmode=verify-full",
+            None,
+            PgSslMode::VerifyFull,
+            false,
+        ),
+        (remote, Some("require"), PgSslMode::Require, true),
+        (
+            "postgresql://u:p@db.example/x?sslmode=verify-full",
+            Some("disable"),
+            PgSslMode::VerifyFull,
+            false,
+        ),
+    ] {
+        let pairs = [("DATABASE_URL", url)]
+            .into_iter()
+            .chain(also.map(|mode| ("PGSSLMODE", mode)));
+        let (database, warnings) = Settings::load_database(Env::from_pairs(pairs)).unwrap();
+        let found = database.connect.get_ssl_mode();
+        assert_eq!(format!("{found:?}"), format!("{mode:?}"), "{url} {also:?}");
+        assert_eq!(!warnings.is_empty(), is_warned, "{url} {also:?}: {warnings:?}");
+        assert!(
+            warnings
+                .iter()
+                .all(|warning| warning.remedy.contains("verify-full")),
+            "{warnings:?}"
+        );
+    }
+    for (host, mode) in [
+        ("127.0.0.1", PgSslMode::Prefer),
+        ("db.example", PgSslMode::VerifyFull),
+    ] {
+        let parts = [
+            ("POSTGIS_HOST", host),
+            ("POSTGIS_USER", "u"),
+            ("POSTGIS_DATABASE", "x"),
+        ];
+        let (database, _) = Settings::load_database(Env::from_pairs(parts)).unwrap();
+        assert_eq!(
+            format!("{:?}", database.connect.get_ssl_mode()),
+            format!("{mode:?}")
+        );
+    }
 }
 
 #[test]
