@@ -1,6 +1,7 @@
 //! The connection pool, the schema's migrations, and whether they have run.
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,9 +19,9 @@ use super::DatabaseError;
 pub static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// How to reach the database.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct DatabaseSettings {
-    /// Host, credentials, TLS. `Debug` of the driver's type shows no password.
+    /// Host, credentials, TLS.
     pub connect: PgConnectOptions,
     /// The schema of all tables; created if it is missing.
     pub schema: String,
@@ -28,6 +29,22 @@ pub struct DatabaseSettings {
     pub connections: u32,
     /// How long a request waits for a connection before it counts as unavailable.
     pub acquire_timeout: Duration,
+}
+
+impl fmt::Debug for DatabaseSettings {
+    /// `Debug` of the driver's type prints the password, so its parts are named one by one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseSettings")
+            .field("host", &self.connect.get_host())
+            .field("port", &self.connect.get_port())
+            .field("user", &self.connect.get_username())
+            .field("database", &self.connect.get_database())
+            .field("ssl_mode", &self.connect.get_ssl_mode())
+            .field("schema", &self.schema)
+            .field("connections", &self.connections)
+            .field("acquire_timeout", &self.acquire_timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The pool. Cheap to clone; connects when it is first used, so that the handler can answer before.
