@@ -5,16 +5,22 @@ use std::{sync::Arc, time::Duration};
 use azure_core::credentials::TokenCredential;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
+use percent_encoding::percent_decode_str;
 use sha2::Sha256;
+use url::Url;
 
 use super::sender::SendError;
+use crate::config::Secret;
 
-/// A client that keeps its connections: a TLS handshake a request would cut the rate to a third.
+/// A client of the service at `endpoint` that keeps its connections: a TLS handshake a request would cut the rate to a
+/// third. It goes nowhere else: no redirect is followed, which would carry signatures on, and HTTPS stays HTTPS.
 ///
 /// # Errors
 /// TLS could not be set up on this machine.
-pub fn pooled_client(timeout: Duration) -> Result<reqwest::Client, SendError> {
+pub(super) fn pooled_client(endpoint: &Url, timeout: Duration) -> Result<reqwest::Client, SendError> {
     reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .https_only(endpoint.scheme() == "https")
         .connect_timeout(Duration::from_secs(5))
         .timeout(timeout)
         .pool_idle_timeout(Duration::from_secs(60))
@@ -48,7 +54,7 @@ pub(super) fn backoff(tries: u32) -> Duration {
 /// developer's own sign-in otherwise.
 pub(super) fn entra_credential() -> Result<Arc<dyn TokenCredential>, SendError> {
     let refused = |error: azure_core::Error| SendError::Unavailable {
-        detail: format!("no identity to sign in with: {error}"),
+        detail: format!("no identity to sign in with: {}", no_token(&error)),
     };
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if is_set("AZURE_FEDERATED_TOKEN_FILE") {
@@ -60,27 +66,101 @@ pub(super) fn entra_credential() -> Result<Arc<dyn TokenCredential>, SendError> 
     Ok(azure_identity::DeveloperToolsCredential::new(None).map_err(refused)?)
 }
 
-/// What went wrong, down to the cause, without the URL: it may hold a signature.
-pub(super) fn describe(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
-        "no answer in time".to_owned()
-    } else if error.is_connect() {
-        "no connection".to_owned()
-    } else {
-        "the connection broke".to_owned()
-    };
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        cause = error.source();
-        if cause.is_none() {
-            text = format!("{text}: {error}");
-        }
-    }
-    text
+/// Why there is no token. A managed identity's endpoint is asked with a secret of its own.
+pub(super) fn no_token(error: &azure_core::Error) -> String {
+    let secret = std::env::var("IDENTITY_HEADER").unwrap_or_default();
+    said(&error.to_string(), &[&Secret::new(secret)])
 }
 
-/// The beginning of what a service said, in one line.
-pub(super) fn shortened(body: &str) -> String {
-    let line = body.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().take(300).collect()
+/// What went wrong, down to the cause, without the URL: it may hold a signature.
+pub(super) fn describe(error: &reqwest::Error) -> String {
+    let text = if error.is_timeout() {
+        "no answer in time"
+    } else if error.is_connect() {
+        "no connection"
+    } else {
+        "the connection broke"
+    };
+    match last_cause(error) {
+        Some(cause) => format!("{text}: {cause}"),
+        None => text.to_owned(),
+    }
+}
+
+/// The words of an error's last cause; those above it may repeat the URL.
+pub(super) fn last_cause(error: &dyn std::error::Error) -> Option<String> {
+    let mut cause = error.source()?;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    Some(said(&cause.to_string(), &[]))
+}
+
+/// The beginning of what a service said, in one line; nothing of it where it repeats a credential.
+pub(super) fn said(text: &str, secrets: &[&Secret]) -> String {
+    const SHOWN: usize = 300;
+    if repeats_credential(text, secrets) {
+        return "(the answer repeats a credential and is not shown)".to_owned();
+    }
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(SHOWN).collect()
+}
+
+/// Whether a text holds one of `secrets`, or what looks like a signature, a key or a token: some services, and what
+/// stands before them, answer with the request.
+pub(super) fn repeats_credential(text: &str, secrets: &[&Secret]) -> bool {
+    const SIGNS: [&str; 7] = [
+        "sig=",
+        "sig%3d",
+        "sharedaccesssignature ",
+        "sharedaccesskey=",
+        "accountkey=",
+        "bearer ey",
+        "access_token",
+    ];
+    let lower = text.to_ascii_lowercase();
+    let holds = |secret: &&Secret| {
+        parts_of(secret.expose()).any(|part| {
+            let decoded = percent_decode_str(part).decode_utf8_lossy();
+            !part.is_empty() && (text.contains(part) || text.contains(&*decoded))
+        })
+    };
+    SIGNS.iter().any(|sign| lower.contains(sign)) || secrets.iter().any(holds)
+}
+
+/// A credential whole, without its scheme, and its signature alone.
+fn parts_of(credential: &str) -> impl Iterator<Item = &str> {
+    let bare = credential.split_once(' ').map(|(_, bare)| bare);
+    let signature = credential
+        .split(['&', ' '])
+        .find_map(|part| part.strip_prefix("sig="));
+    [Some(credential), bare, signature].into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_said_is_shown_but_no_credential_in_it() {
+        let plain = "<Error><Code>401</Code>\n<Detail>InvalidSignature: The token has an invalid signature.</Detail></Error>";
+        assert_eq!(said(plain, &[]), plain.replace('\n', " "));
+        assert_eq!(said(&"x".repeat(1000), &[]).len(), 300);
+        let token = Secret::new("SharedAccessSignature sr=a&sig=b%2Bc&se=1");
+        for text in [
+            "GET /q?sv=1&SIG=abc",
+            "{\"url\":\"%2Fq%3Fsig%3Dabc\"}",
+            "authorization: Bearer eyJhbGciOi",
+            "authorization=SharedAccessSignature sr=a",
+            "it was SharedAccessSignature sr=a&sig=b+c&se=1",
+            "the signature b+c is wrong",
+            "the signature b%2Bc is wrong",
+        ] {
+            assert!(said(text, &[&token]).starts_with("(the answer repeats"), "{text}");
+        }
+        assert_eq!(
+            said("opaque", &[&Secret::new("opaque")]),
+            "(the answer repeats a credential and is not shown)"
+        );
+    }
 }

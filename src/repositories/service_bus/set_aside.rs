@@ -14,11 +14,11 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 use url::Url;
 use uuid::Uuid;
 
-use super::{Fault, ServiceBusRepository, batch::RFC_1123};
+use super::{Fault, ServiceBusRepository, batch::RFC_1123, transport::Answer};
 use crate::{
     config::ServiceBusSettings,
     repositories::{
-        http::shortened,
+        http::said,
         sender::{MessageSender, OutgoingMessage, QueueRole, SendError},
         set_aside::{MOST_AT_ONCE, SetAsideMessage, SetAsideQueues, Settled, TakenMessage},
     },
@@ -80,7 +80,12 @@ impl ServiceBusRepository {
         let query = format!("timeout={WAIT}");
         let queue = self.queue_name(role);
         let answer = self.transport.request(Method::POST, queue, &path, &query).await;
-        let (status, headers, body) = answer.inspect_err(|fault| {
+        let Answer {
+            status,
+            headers,
+            body,
+            ..
+        } = answer.inspect_err(|fault| {
             if matches!(fault, Fault::Throttled { .. }) {
                 self.gate.close();
             }
@@ -190,7 +195,7 @@ impl SetAsideQueues for ServiceBusRepository {
             status: 200,
             detail: format!(
                 "queue {queue:?} has no description that can be read, so it may not exist: {}",
-                shortened(&error.to_string())
+                said(&error.to_string(), &[])
             ),
         })?;
         let counts = entry.content.description.counts;

@@ -14,7 +14,7 @@ use url::Url;
 use crate::{
     config::{Secret, ServiceBusAuth},
     repositories::{
-        http::{entra_credential, signature},
+        http::{entra_credential, no_token, signature},
         sender::SendError,
     },
 };
@@ -75,7 +75,7 @@ impl Tokens {
                 let token = credential
                     .get_token(&[SCOPE], None)
                     .await
-                    .map_err(|error| error.to_string())?;
+                    .map_err(|error| no_token(&error))?;
                 (
                     Secret::new(format!("Bearer {}", token.token.secret())),
                     token.expires_on,

@@ -9,13 +9,15 @@ use azure_core_legacy::{
     error::{Error, ErrorKind},
     headers::Headers,
 };
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use url::Url;
 
 use super::token::Tokens;
 use crate::{
     config::{Secret, ServiceBusSettings},
     repositories::{
-        http::{describe, pooled_client, shortened},
+        http::{describe, pooled_client, said},
         sender::SendError,
     },
 };
@@ -48,7 +50,7 @@ impl Fault {
             .and_then(|inner| inner.downcast_ref::<Self>())
             .cloned()
             .unwrap_or_else(|| Self::Unknown {
-                detail: shortened(&error.to_string()),
+                detail: said(&error.to_string(), &[]),
             })
     }
 
@@ -68,8 +70,9 @@ impl Fault {
         }
     }
 
-    fn of(status: u16, body: &str) -> Self {
-        let detail = format!("status {status}: {}", shortened(body));
+    /// What an answer means; `sent` is the credential that the request carried.
+    fn of(status: u16, body: &str, sent: &Secret) -> Self {
+        let detail = format!("status {status}: {}", said(body, &[sent]));
         // 50009 is the sub-code of "namespace throttled", which has come with more than one status.
         if body.contains("50009") {
             return Self::Throttled { detail };
@@ -88,6 +91,25 @@ impl Fault {
     }
 }
 
+/// What the service answered.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// The credential that the request carried.
+    sent: Secret,
+}
+
+impl Answer {
+    fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::of(self.status, &String::from_utf8_lossy(&self.body), &self.sent)
+    }
+}
+
 /// One a process.
 #[derive(Debug)]
 pub(super) struct Transport {
@@ -99,18 +121,18 @@ pub(super) struct Transport {
 impl Transport {
     pub(super) fn new(settings: &ServiceBusSettings) -> Result<Self, SendError> {
         Ok(Self {
-            client: pooled_client(settings.request_timeout)?,
+            client: pooled_client(&settings.endpoint, settings.request_timeout)?,
             endpoint: settings.endpoint.clone(),
             tokens: Tokens::new(&settings.auth)?,
         })
     }
 
     /// Asks for the queue's description, which stores nothing: an Atom entry.
-    pub(super) async fn describe(&self, queue: &str) -> Result<bytes::Bytes, Fault> {
-        let (_, _, body) = self
+    pub(super) async fn describe(&self, queue: &str) -> Result<Bytes, Fault> {
+        let answer = self
             .request(reqwest::Method::GET, queue, queue, "api-version=2021-05")
             .await?;
-        Ok(body)
+        Ok(answer.body)
     }
 
     /// Sends a request without a body to `path`, with the token of `queue`. Its answer, if that is success.
@@ -120,29 +142,26 @@ impl Transport {
         queue: &str,
         path: &str,
         query: &str,
-    ) -> Result<(u16, reqwest::header::HeaderMap, bytes::Bytes), Fault> {
+    ) -> Result<Answer, Fault> {
         let mut url = self.endpoint.clone();
         url.set_path(path);
         url.set_query(Some(query).filter(|query| !query.is_empty()));
         let answer = self.signed(queue, |header| {
             self.client
                 .request(method.clone(), url.clone())
-                .header("authorization", header.expose())
+                .header(AUTHORIZATION, header)
                 .send()
         });
-        let (status, headers, body) = answer.await?;
-        match status {
-            200..=299 => Ok((status, headers, body)),
-            _ => Err(Fault::of(status, &String::from_utf8_lossy(&body))),
+        let answer = answer.await?;
+        if answer.is_success() {
+            Ok(answer)
+        } else {
+            Err(answer.fault())
         }
     }
 
     /// Sends with the queue's token; once more with a new one if that was refused.
-    async fn signed<F>(
-        &self,
-        queue: &str,
-        send: impl Fn(Secret) -> F,
-    ) -> Result<(u16, reqwest::header::HeaderMap, bytes::Bytes), Fault>
+    async fn signed<F>(&self, queue: &str, send: impl Fn(HeaderValue) -> F) -> Result<Answer, Fault>
     where
         F: Future<Output = reqwest::Result<reqwest::Response>>,
     {
@@ -151,13 +170,20 @@ impl Transport {
         };
         let mut is_second_try = false;
         loop {
-            let header = self
+            let sent = self
                 .tokens
                 .header(&self.endpoint, queue)
                 .await
                 .map_err(|detail| Fault::Unknown {
                     detail: format!("no token: {detail}"),
                 })?;
+            let mut header = HeaderValue::from_str(sent.expose()).map_err(|_| Fault::Refused {
+                status: 0,
+                detail: "the name of the shared access key has characters that no header can carry"
+                    .to_owned(),
+            })?;
+            // Whatever prints the request leaves it out.
+            header.set_sensitive(true);
             let answer = send(header).await.map_err(unknown)?;
             let status = answer.status().as_u16();
             let headers = answer.headers().clone();
@@ -167,7 +193,12 @@ impl Transport {
                 self.tokens.forget();
                 continue;
             }
-            return Ok((status, headers, body));
+            return Ok(Answer {
+                status,
+                headers,
+                body,
+                sent,
+            });
         }
     }
 
@@ -186,7 +217,7 @@ impl Transport {
         let Body::Bytes(body) = request.body().clone() else {
             return Err(refused("a streamed body cannot be sent twice"));
         };
-        let (status, _, body) = self
+        let answer = self
             .signed(queue, |header| {
                 let mut copy = self
                     .client
@@ -197,14 +228,14 @@ impl Transport {
                         copy = copy.header(name.as_str(), value.as_str());
                     }
                 }
-                copy.header("authorization", header.expose()).send()
+                copy.header(AUTHORIZATION, header).send()
             })
             .await?;
-        if !(200..300).contains(&status) {
-            return Err(Fault::of(status, &String::from_utf8_lossy(&body)));
+        if !answer.is_success() {
+            return Err(answer.fault());
         }
-        let status = StatusCode::try_from(status).map_err(|_| refused("an unknown status"))?;
-        Ok(CollectedResponse::new(status, Headers::new(), body))
+        let status = StatusCode::try_from(answer.status).map_err(|_| refused("an unknown status"))?;
+        Ok(CollectedResponse::new(status, Headers::new(), answer.body))
     }
 }
 
@@ -251,7 +282,7 @@ mod tests {
             (400, "", "Refused"),
         ];
         for (status, body, kind) in kinds {
-            let fault = format!("{:?}", Fault::of(status, body));
+            let fault = format!("{:?}", Fault::of(status, body, &Secret::new("")));
             assert!(fault.starts_with(kind), "{status} {body:?}: {fault}");
         }
     }

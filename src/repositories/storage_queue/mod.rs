@@ -1,5 +1,6 @@
 //! Storage Queues through `azure_storage_queue`. There is no batch send: many single messages are under way at once.
 
+mod client;
 mod sas;
 mod set_aside;
 
@@ -22,8 +23,9 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::{StreamExt, stream};
 use tokio::sync::Semaphore;
 
+use self::client::Client;
 use super::{
-    http::{backoff, entra_credential, pooled_client, shortened},
+    http::{backoff, entra_credential, last_cause, no_token, pooled_client},
     sender::{BatchSendReport, MessageSender, OutgoingMessage, QueueRole, SendError},
 };
 use crate::{
@@ -48,7 +50,7 @@ pub struct StorageQueueRepository {
     settings: StorageSettings,
     set_aside: SetAsideNames,
     credential: Option<Arc<dyn TokenCredential>>,
-    http: reqwest::Client,
+    http: Arc<Client>,
     clients: Mutex<Option<Clients>>,
     /// Over all sends of the process, however many batches are under way.
     in_flight: Semaphore,
@@ -89,7 +91,7 @@ pub fn create_queue_repository(settings: StorageSettings) -> Result<Arc<StorageQ
     };
     Ok(Arc::new(StorageQueueRepository {
         credential,
-        http: pooled_client(REQUEST_TIMEOUT)?,
+        http: Arc::new(Client(pooled_client(&settings.endpoint, REQUEST_TIMEOUT)?)),
         clients: Mutex::new(None),
         in_flight: Semaphore::new(settings.sends_in_flight),
         set_aside: SetAsideNames {
@@ -145,7 +147,9 @@ impl StorageQueueRepository {
         let signature = match &self.settings.auth {
             StorageAuth::Entra => None,
             StorageAuth::SharedAccessSignature(signature) => Some(signature.clone()),
-            StorageAuth::SharedKey { account, key } => Some(sas::account_signature(account, key)),
+            StorageAuth::SharedKey { account, key } => {
+                Some(sas::account_signature(&self.settings.endpoint, account, key))
+            }
         };
         let client = |queue: &str| {
             let mut url = self.settings.endpoint.clone();
@@ -155,7 +159,7 @@ impl StorageQueueRepository {
                 client_options: ClientOptions {
                     // Retries are ours: the SDK's would hold the place in flight for minutes.
                     retry: RetryOptions::none(),
-                    transport: Some(Transport::new(Arc::new(self.http.clone()))),
+                    transport: Some(Transport::new(self.http.clone())),
                     ..ClientOptions::default()
                 },
                 version: API_VERSION.to_owned(),
@@ -246,7 +250,10 @@ fn fault(queue: &str, error: &azure_core::Error) -> SendError {
             status, error_code, ..
         } => {
             let status = u16::from(*status);
-            let detail = format!("status {status} {}", error_code.as_deref().unwrap_or_default());
+            let detail = format!(
+                "status {status} {}",
+                code(error_code.as_deref().unwrap_or_default())
+            );
             match status {
                 404 => SendError::QueueNotFound { queue: queue() },
                 401 | 403 => SendError::Unauthorized {
@@ -259,28 +266,22 @@ fn fault(queue: &str, error: &azure_core::Error) -> SendError {
             }
         }
         ErrorKind::Credential => SendError::Unavailable {
-            detail: format!("no token: {}", shortened(&error.to_string())),
+            detail: format!("no token: {}", no_token(error)),
         },
         // The error's own words hold the URL, which holds a signature: only the last cause is shown.
         _ => SendError::Unavailable {
-            detail: last_cause(error),
+            detail: match last_cause(error) {
+                Some(cause) => format!("no connection, or it broke: {cause}"),
+                None => "no connection, or it broke".to_owned(),
+            },
         },
     }
 }
 
-fn last_cause(error: &azure_core::Error) -> String {
-    let mut cause = std::error::Error::source(error);
-    let mut text = "no connection, or it broke".to_owned();
-    while let Some(error) = cause {
-        cause = error.source();
-        if cause.is_none() {
-            let words = error.to_string();
-            if !words.contains("sig=") {
-                text = format!("{text}: {}", shortened(&words));
-            }
-        }
-    }
-    text
+/// An error code as the service documents them: one word. Anything else may repeat the request.
+fn code(text: &str) -> &str {
+    let is_word = text.len() <= 60 && text.chars().all(|c| c.is_ascii_alphabetic());
+    if is_word { text } else { "" }
 }
 
 #[async_trait]

@@ -4,6 +4,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use time::{Duration, OffsetDateTime, macros::format_description};
+use url::Url;
 
 use crate::{config::Secret, repositories::http::signature};
 
@@ -18,8 +19,13 @@ const SERVICES: &str = "q";
 const RESOURCES: &str = "sco";
 const PERMISSIONS: &str = "rwdlacup";
 
-/// The query string, without its `?`.
-pub(super) fn account_signature(account: &str, key: &Secret) -> Secret {
+/// The query string, without its `?`. Good for HTTPS alone where the endpoint speaks it.
+pub(super) fn account_signature(endpoint: &Url, account: &str, key: &Secret) -> Secret {
+    let protocols = if endpoint.scheme() == "https" {
+        "https"
+    } else {
+        "https,http"
+    };
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
     let now = OffsetDateTime::now_utc();
     let starts = (now - SKEW).format(format).unwrap_or_default();
@@ -29,14 +35,15 @@ pub(super) fn account_signature(account: &str, key: &Secret) -> Secret {
     let signed = signature(
         &key,
         &format!(
-            "{account}\n{PERMISSIONS}\n{SERVICES}\n{RESOURCES}\n{starts}\n{expires}\n\nhttps,http\n{VERSION}\n\n"
+            "{account}\n{PERMISSIONS}\n{SERVICES}\n{RESOURCES}\n{starts}\n{expires}\n\n{protocols}\n{VERSION}\n\n"
         ),
     );
     let quoted = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     Secret::new(format!(
-        "sv={VERSION}&ss={SERVICES}&srt={RESOURCES}&sp={PERMISSIONS}&st={}&se={}&spr=https%2Chttp&sig={}",
+        "sv={VERSION}&ss={SERVICES}&srt={RESOURCES}&sp={PERMISSIONS}&st={}&se={}&spr={}&sig={}",
         quoted(&starts),
         quoted(&expires),
+        quoted(protocols),
         quoted(&signed)
     ))
 }
