@@ -22,6 +22,7 @@ mod recovery;
 mod redelivery;
 mod retries;
 mod schema_admin;
+mod secrets;
 mod sender_service_bus;
 mod sender_storage_queue;
 mod service_bus_endpoint;
