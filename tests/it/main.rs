@@ -31,4 +31,5 @@ mod settings;
 mod sql;
 mod storage_queue_conformance;
 mod submit;
+mod tls;
 mod workflow;

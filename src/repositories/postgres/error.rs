@@ -55,8 +55,14 @@ impl From<sqlx::Error> for DatabaseError {
             _ => false,
         };
         if unavailable {
+            let what_to_do = if is_about_tls(&error) {
+                "; the server must offer TLS, with a certificate for its host name: name a certificate authority of your \
+                 own with sslrootcert in DATABASE_URL, or choose another sslmode there"
+            } else {
+                ""
+            };
             return Self::Unavailable {
-                detail: Arc::from(error.to_string()),
+                detail: Arc::from(format!("{error}{what_to_do}")),
             };
         }
         // 42P01: a table is missing: the schema was dropped under us, or migrations did not run.
@@ -66,6 +72,17 @@ impl From<sqlx::Error> for DatabaseError {
             };
         }
         Self::Statement(Arc::new(error))
+    }
+}
+
+/// A certificate that was refused comes as an error of the connection.
+fn is_about_tls(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => {
+            error.kind() == std::io::ErrorKind::InvalidData && error.to_string().contains("certificate")
+        }
+        _ => false,
     }
 }
 
