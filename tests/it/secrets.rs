@@ -22,8 +22,9 @@ use lastlight::{
     config::{Env, ServiceBusSettings, Settings, StorageSettings},
     jobs::Catalog,
     repositories::{
-        sender::{MessageSender, OutgoingMessage, QueueRole},
+        sender::{OutgoingMessage, QueueRole},
         service_bus::create_service_bus_repository,
+        set_aside::QueueService,
         storage_queue::create_queue_repository,
     },
     server::serve,
@@ -294,7 +295,7 @@ async fn send_over(bus: &str, storages: &[String]) -> Vec<String> {
         ("SERVICE_BUS_RETRY_COUNT", "0"),
         ("STORAGE_QUEUE_RETRY_COUNT", "0"),
     ];
-    let mut senders: Vec<Arc<dyn MessageSender>> = Vec::new();
+    let mut senders: Vec<Arc<dyn QueueService>> = Vec::new();
     let mut env = Env::from_pairs(
         [("SERVICE_BUS_CONNECTION_STRING", bus)]
             .into_iter()
@@ -330,8 +331,17 @@ async fn send_over(bus: &str, storages: &[String]) -> Vec<String> {
             sender
         ));
         words.extend(report.errors.iter().map(ToString::to_string));
-        let error = sender.probe(QueueRole::Jobs).await.unwrap_err();
-        words.push(format!("{error} {error:?}"));
+        for error in [
+            sender.probe(QueueRole::Jobs).await.err(),
+            sender.count(QueueRole::Poison).await.err(),
+            sender.peek(QueueRole::Tasks, 1).await.err(),
+            sender.take_some(QueueRole::Jobs, 1).await.err(),
+        ] {
+            words.push(format!(
+                "{error:?} {}",
+                error.as_ref().map(ToString::to_string).unwrap_or_default()
+            ));
+        }
     }
     words
 }
@@ -453,6 +463,7 @@ async fn ask(port: u16) -> String {
             json!({ "Data": { "msg": ["not JSON", "nor this"] }, "Metadata": {} }),
         ),
         ("reconcile", json!({ "Data": { "timer": {} }, "Metadata": {} })),
+        ("api/monitor/poison", json!({})),
     ];
     let posts = posts.map(|(path, body)| client.post(format!("{base}/{path}")).body(body.to_string()));
     let status = client.get(format!("{base}/api/jobs/status/{job}"));
