@@ -14,7 +14,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{Controller, ControllerError, Timing};
 use crate::{
     jobs::{DynJobType, Task, TaskError, TaskPolicy},
-    model::messages::{TaskMessage, TaskReference},
+    model::{
+        DEEPEST_NESTING,
+        messages::{TaskMessage, TaskReference},
+        nesting,
+    },
     repositories::postgres::{
         BatchKey, Claim, ClaimRequest, Claimed, Completion, CompletionRecord, DatabaseError, RunningTask,
         StageKey, TaskOutcome,
@@ -23,6 +27,9 @@ use crate::{
 
 /// A result larger than this fails its task: large data belongs into storage, its address into the result. Bytes.
 const LARGEST_RESULT: usize = 1024 * 1024;
+
+/// A handler's reason for failing is cut at this many characters.
+const LONGEST_REASON: usize = 8 * 1024;
 
 /// What a task message came to. All of these are success to the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -291,7 +298,7 @@ impl Controller {
                 claimed.job_type
             ))),
         };
-        match attempt {
+        match attempt.map_err(shortened) {
             Ok(result) => TaskOutcome::Completed(result),
             Err(TaskError::Permanent(reason)) => TaskOutcome::Failed(reason),
             Err(TaskError::Transient(reason)) if tries < most => {
@@ -344,7 +351,24 @@ async fn attempt(
             result.get().len()
         )));
     }
+    let depth = nesting(result.get());
+    if depth > DEEPEST_NESTING {
+        return Err(TaskError::Permanent(format!(
+            "the result is nested {depth} deep; at most {DEEPEST_NESTING} are kept"
+        )));
+    }
     Ok(result)
+}
+
+fn shortened(error: TaskError) -> TaskError {
+    let cut = |reason: String| match reason.char_indices().nth(LONGEST_REASON) {
+        None => reason,
+        Some((end, _)) => format!("{}… ({} bytes)", &reason[..end], reason.len()),
+    };
+    match error {
+        TaskError::Transient(reason) => TaskError::Transient(cut(reason)),
+        TaskError::Permanent(reason) => TaskError::Permanent(cut(reason)),
+    }
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> &str {

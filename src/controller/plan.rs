@@ -25,8 +25,9 @@ use super::{
 use crate::{
     jobs::{DynJobType, Plan, PlanContext, PlanError, StageSpec, TaskDefinition},
     model::{
-        ProcessingPath, Stage, TASKS_PER_BATCH, TaskId,
+        DEEPEST_NESTING, ProcessingPath, Stage, TASKS_PER_BATCH, TaskId,
         messages::{JobReference, message_time},
+        nesting,
     },
     repositories::{
         postgres::{
@@ -256,7 +257,10 @@ impl Shared {
             let is_last = arrived.is_none();
             for definition in arrived.into_iter().flatten() {
                 match definition {
-                    Ok(definition) => chunk.push(new_task(key, definition)),
+                    Ok(definition) => match unfit(&definition) {
+                        None => chunk.push(new_task(key, definition)),
+                        Some(problem) => return Ok(PlanEnd::Impossible(problem)),
+                    },
                     Err(error) => return Ok(PlanEnd::Impossible(error.to_string())),
                 }
             }
@@ -387,6 +391,24 @@ fn messages(
     } else {
         batches.iter().flat_map(|batch| &batch.tasks).map(one).collect()
     }
+}
+
+/// Why a definition's task could not be run: its message would be refused by whoever reads it, again and again.
+fn unfit(definition: &TaskDefinition) -> Option<String> {
+    let TaskDefinition {
+        index, parameters, ..
+    } = definition;
+    let index = index.as_str();
+    let text = parameters.get();
+    if !text.trim_start().starts_with('{') {
+        return Some(format!("the parameters of task {index:?} are not a JSON object"));
+    }
+    let depth = nesting(text);
+    (depth > DEEPEST_NESTING).then(|| {
+        format!(
+            "the parameters of task {index:?} are nested {depth} deep; at most {DEEPEST_NESTING} are allowed"
+        )
+    })
 }
 
 fn new_task(key: &StageKey, definition: TaskDefinition) -> NewTask {

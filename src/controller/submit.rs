@@ -7,8 +7,9 @@ use super::{Controller, ControllerError};
 use crate::{
     jobs::{DynJobType, Fields},
     model::{
-        JobId, JobStatus, ProcessingPath, Stage,
+        DEEPEST_NESTING, JobId, JobStatus, ProcessingPath, Stage,
         canonical::{reject_wide_integers, write_canonical_object},
+        nesting,
     },
     repositories::{
         postgres::{NewJob, StageKey},
@@ -180,6 +181,12 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, ControllerError> {
     };
     if text.trim().is_empty() {
         return bad("the body is empty".to_owned());
+    }
+    let depth = nesting(text);
+    if depth > DEEPEST_NESTING {
+        return bad(format!(
+            "the body is nested {depth} deep; at most {DEEPEST_NESTING} are allowed"
+        ));
     }
     let fields = match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(fields)) => fields,

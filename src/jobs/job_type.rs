@@ -73,7 +73,7 @@ impl StageSpec {
 pub struct TaskDefinition {
     /// The semantic index, unique within the stage: `tile_x5_y10`.
     pub index: TaskIndex,
-    /// What the handler gets, JSON.
+    /// What the handler gets: a JSON object, nested at most 64 deep.
     pub parameters: Box<RawValue>,
     /// The task of the previous stage whose result the handler gets; without one, the task with the same
     /// semantic index.

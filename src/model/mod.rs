@@ -4,11 +4,13 @@ mod batching;
 pub mod canonical;
 mod ids;
 pub mod messages;
+mod nesting;
 mod path;
 mod status;
 pub mod timestamp;
 
 pub use batching::{TasksPerMessage, TasksPerMessageError};
 pub use ids::{BatchId, IdError, JobId, Stage, TASKS_PER_BATCH, TaskId, TaskIndex};
+pub use nesting::{DEEPEST_NESTING, nesting};
 pub use path::ProcessingPath;
 pub use status::{IllegalTransition, JobStatus, TaskStatus};
