@@ -10,6 +10,8 @@ use crate::{
 };
 
 const SAMPLES: i32 = 100;
+/// A larger result is named in its sample and not repeated. Bytes.
+const LARGEST_SAMPLE: usize = 8 * 1024;
 const ERRORS: usize = 10;
 /// An error in a summary is cut at this many characters.
 const LONGEST_ERROR: usize = 500;
@@ -92,6 +94,10 @@ impl StageFold {
 }
 
 fn sample(index: &str, result: &RawValue) -> Value {
+    let bytes = result.get().len();
+    if bytes > LARGEST_SAMPLE {
+        return json!({ "task_index": index, "result": null, "result_bytes": bytes });
+    }
     json!({ "task_index": index, "result": result })
 }
 
