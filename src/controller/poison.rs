@@ -369,12 +369,17 @@ impl Controller {
         refused: &[(&str, &ControllerError)],
         total: usize,
     ) -> Result<(), ControllerError> {
+        let largest = self
+            .0
+            .senders
+            .for_path(path)
+            .map_or(usize::MAX, |sender| sender.max_body_bytes());
         let messages: Vec<OutgoingMessage> = refused
             .iter()
             .map(|(text, reason)| OutgoingMessage {
                 message_id: format!("poison-{}", Uuid::new_v4()),
                 correlation_id: String::new(),
-                body: json!({ "reason": reason.to_string(), "message": text }).to_string(),
+                body: kept(text, &reason.to_string(), largest),
                 delay: None,
             })
             .collect();
@@ -388,6 +393,25 @@ impl Controller {
             detail: reasons(&report),
         })
     }
+}
+
+/// What the review queue keeps of a message: the beginning of one that does not fit. Such a message is not this app's, and
+/// would come again and again.
+fn kept(text: &str, reason: &str, largest: usize) -> String {
+    let whole = json!({ "reason": reason, "message": text }).to_string();
+    if whole.len() <= largest {
+        return whole;
+    }
+    tracing::warn!(
+        bytes = text.len(),
+        reason,
+        "only the beginning of a message is kept for review"
+    );
+    // A character takes at most 6 bytes in JSON; a reason is short.
+    let beginning: String = text.chars().take(largest / 8).collect();
+    json!({ "reason": format!("{reason} (the message had {} bytes: this is its beginning)", text.len()),
+            "message": beginning })
+    .to_string()
 }
 
 const SUCCEEDED: &str = "a newer message was sent in its place";

@@ -255,11 +255,23 @@ impl MessageSender for Mailbox {
         }
         let now = Instant::now();
         let shows = |message: &OutgoingMessage| now + message.delay.unwrap_or_default();
-        queue(&mut state, role).extend(messages.iter().map(|message| (shows(message), message.clone())));
+        let (fit, oversize): (Vec<_>, Vec<_>) = messages
+            .iter()
+            .partition(|message| message.body.len() <= self.max_body_bytes());
+        let errors: Vec<SendError> = oversize
+            .iter()
+            .map(|message| SendError::Oversize {
+                message_id: message.message_id.clone(),
+                bytes: message.body.len(),
+                limit: self.max_body_bytes(),
+            })
+            .collect();
+        queue(&mut state, role).extend(fit.iter().map(|message| (shows(message), (*message).clone())));
         BatchSendReport {
-            success: true,
-            messages_sent: messages.len(),
+            success: errors.is_empty(),
+            messages_sent: fit.len(),
             batch_count: 1,
+            errors,
             ..BatchSendReport::default()
         }
     }
