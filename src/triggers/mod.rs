@@ -35,6 +35,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, get, post},
 };
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::task_local;
@@ -116,6 +117,7 @@ pub fn router(app: App) -> Router {
         .with_state(api.clone());
     api.merge(functions)
         .merge(described)
+        .layer(middleware::from_fn(with_readable_path))
         .layer(middleware::from_fn(with_request_id))
 }
 
@@ -124,11 +126,24 @@ async fn alive() -> Json<Value> {
     Json(json!({ "name": "lastlight", "version": env!("CARGO_PKG_VERSION"), "status": "alive" }))
 }
 
+/// A path names things in UTF-8, or it names nothing.
+async fn with_readable_path(request: Request, next: Next) -> Response {
+    if percent_decode_str(request.uri().path()).decode_utf8().is_err() {
+        return ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "bad path",
+            format!("the path is not UTF-8: {}", shown_path(&request)),
+        )
+        .into_response();
+    }
+    next.run(request).await
+}
+
 async fn method_not_allowed(request: Request) -> ApiError {
     ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method not allowed",
-        format!("{} is not allowed on {}", request.method(), request.uri().path()),
+        format!("{} is not allowed on {}", request.method(), shown_path(&request)),
     )
 }
 
@@ -140,9 +155,14 @@ async fn not_found(request: Request) -> ApiError {
             "there is no {}; there are POST /api/jobs/submit/{{job_type}}, GET /api/jobs/status/{{job_id}} and \
              audit/{{job_id}}, POST /api/jobs/cancel/{{job_id}}, retry, pause and resume, GET and POST \
              /api/monitor/poison, POST /api/db/schema/nuke and redeploy, and GET /api/health",
-            request.uri().path()
+            shown_path(&request)
         ),
     )
+}
+
+/// The beginning of the path, so that an error is never as large as its cause.
+fn shown_path(request: &Request) -> String {
+    request.uri().path().chars().take(200).collect()
 }
 
 task_local! {

@@ -40,7 +40,8 @@ pub(super) async fn look(
             .filter(|number| *number <= MOST_AT_ONCE)
             .ok_or_else(|| {
                 bad(format!(
-                    "peek must be a whole number from 0 to {MOST_AT_ONCE}, not {text:?}"
+                    "peek must be a whole number from 0 to {MOST_AT_ONCE}, not {:?}",
+                    shortened(text)
                 ))
             })?,
     };
@@ -124,7 +125,8 @@ pub(super) async fn order(
         }
         other => {
             return Err(bad(format!(
-                "action must be \"process\", \"redrive\" or \"discard\", not {other:?}"
+                "action must be \"process\", \"redrive\" or \"discard\", not {:?}",
+                shortened(other)
             )));
         }
     };
@@ -165,6 +167,10 @@ async fn process(app: &App) -> Response {
             "success": run.errors.is_empty(),
         }),
     )
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
 fn bad(message: String) -> ApiError {

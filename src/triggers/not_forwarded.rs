@@ -41,7 +41,10 @@ pub(super) async fn handle(
         return Err(ApiError::new(
             StatusCode::NOT_FOUND,
             "not found",
-            format!("there is no function {function:?}"),
+            format!(
+                "there is no function {:?}",
+                function.chars().take(80).collect::<String>()
+            ),
         ));
     }
     if method != Method::POST {

@@ -1,7 +1,7 @@
 //! `POST /api/db/schema/nuke?confirm=yes`: drops the app's schema with everything in it. Off unless the settings say so.
 
 use axum::{
-    extract::{Query, State},
+    extract::{Query, State, rejection::QueryRejection},
     http::StatusCode,
     response::Response,
 };
@@ -19,9 +19,9 @@ pub(super) struct Confirmation {
 
 pub(super) async fn handle(
     State(app): State<App>,
-    Query(confirmation): Query<Confirmation>,
+    confirmation: Result<Query<Confirmation>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    check(&app, &confirmation)?;
+    check(&app, confirmation)?;
     let schema = app.controller.drop_schema().await?;
     tracing::warn!(schema, "the schema was dropped on request");
     Ok(answer(
@@ -31,7 +31,10 @@ pub(super) async fn handle(
 }
 
 /// Whether such a request may be carried out.
-pub(super) fn check(app: &App, confirmation: &Confirmation) -> Result<(), ApiError> {
+pub(super) fn check(
+    app: &App,
+    confirmation: Result<Query<Confirmation>, QueryRejection>,
+) -> Result<(), ApiError> {
     if !app.allows_schema_admin {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
@@ -39,6 +42,8 @@ pub(super) fn check(app: &App, confirmation: &Confirmation) -> Result<(), ApiErr
             "this request destroys every job's data; set ENABLE_SCHEMA_ADMIN=true to allow it",
         ));
     }
+    let Query(confirmation) = confirmation
+        .map_err(|problem| ApiError::new(StatusCode::BAD_REQUEST, "not confirmed", problem.to_string()))?;
     if confirmation.confirm != "yes" {
         return Err(ApiError::new(
             StatusCode::BAD_REQUEST,

@@ -1,7 +1,7 @@
 //! `POST /api/db/schema/redeploy?confirm=yes`: drops the app's schema and makes it anew. Off unless the settings say so.
 
 use axum::{
-    extract::{Query, State},
+    extract::{Query, State, rejection::QueryRejection},
     http::StatusCode,
     response::Response,
 };
@@ -14,9 +14,9 @@ use super::{
 
 pub(super) async fn handle(
     State(app): State<App>,
-    Query(confirmation): Query<Confirmation>,
+    confirmation: Result<Query<Confirmation>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    check(&app, &confirmation)?;
+    check(&app, confirmation)?;
     let schema = app.controller.redeploy_schema().await?;
     tracing::warn!(schema, "the schema was dropped and made anew on request");
     Ok(answer(
