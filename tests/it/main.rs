@@ -5,6 +5,7 @@
 mod audit;
 mod back_pressure;
 mod bad_messages;
+mod bounds;
 mod broker_engines;
 mod coarse_messages;
 mod control;

@@ -1,0 +1,453 @@
+//! What is too large, too deep or not text is refused with a clear answer, soon, and hurts nobody else.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    body::{Body, Bytes},
+    http::StatusCode,
+};
+use futures_util::{StreamExt, stream};
+use lastlight::{
+    controller::Timing,
+    jobs::{
+        CountFold, Fields, Fold, JobType, Plan, PlanContext, StageSpec, Task, TaskDefinition, TaskError,
+        to_json,
+    },
+    model::{DEEPEST_NESTING, Stage, TaskIndex},
+    repositories::sender::QueueRole,
+    triggers::{LARGEST_SUBMISSION, router},
+};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::harness::{Answer, TestApp};
+
+const SUBMIT: &str = "/api/jobs/submit/hello_world";
+
+/// A submission of exactly this many bytes.
+fn submission(bytes: usize) -> String {
+    let (begin, end) = ("{\"n\": 1, \"note\": \"", "\"}");
+    format!("{begin}{}{end}", "x".repeat(bytes - begin.len() - end.len()))
+}
+
+/// Arrays within each other.
+fn nested(depth: usize) -> String {
+    format!("{}1{}", "[".repeat(depth), "]".repeat(depth))
+}
+
+#[track_caller]
+fn assert_refused(answer: &Answer, status: StatusCode, words: &str) {
+    let shown = answer.body.to_string();
+    assert_eq!(answer.status, status, "{words}: {shown}");
+    let message = answer.body["message"].as_str().unwrap_or_default();
+    assert!(message.contains(words), "{words}: {shown}");
+    assert!(answer.body["request_id"].is_string(), "{shown}");
+    assert!(shown.len() < 1500, "{} bytes of {shown}", shown.len());
+}
+
+#[tokio::test]
+async fn a_submission_of_a_byte_too_many_is_413_however_it_comes() {
+    let app = TestApp::start().await;
+    let fits = app
+        .request("POST", SUBMIT, submission(LARGEST_SUBMISSION - 200))
+        .await;
+    assert_eq!(fits.status, StatusCode::OK);
+    let whole = app.request("POST", SUBMIT, submission(LARGEST_SUBMISSION)).await;
+    assert_refused(&whole, StatusCode::BAD_REQUEST, "as they are stored");
+    let large = submission(LARGEST_SUBMISSION + 1);
+    let answer = app.request("POST", SUBMIT, large.clone()).await;
+    assert_refused(&answer, StatusCode::PAYLOAD_TOO_LARGE, "1048576 bytes");
+
+    // Without a length that could be looked at.
+    let pieces: Vec<Result<Bytes, std::io::Error>> = large
+        .as_bytes()
+        .chunks(60_000)
+        .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+        .collect();
+    let answer = app
+        .request("POST", SUBMIT, Body::from_stream(stream::iter(pieces)))
+        .await;
+    assert_refused(&answer, StatusCode::PAYLOAD_TOO_LARGE, "1048576 bytes");
+
+    // As a host that does not forward describes it.
+    let described = json!({ "Data": { "req": {
+        "Url": format!("http://localhost:7071{SUBMIT}"), "Method": "POST", "Headers": {}, "Body": large,
+    } } });
+    let answer = app.request("POST", "/submit_job", described.to_string()).await;
+    let described = &answer.body["Outputs"]["res"];
+    assert_eq!(described["statusCode"], "413", "{}", answer.body);
+}
+
+#[tokio::test]
+async fn what_is_accepted_can_be_run_however_deep_it_is_and_what_is_deeper_is_refused() {
+    let app = TestApp::start().await;
+    for use_service_bus in [false, true] {
+        // The object around it counts too.
+        let note = nested(DEEPEST_NESTING - 1);
+        let body = format!("{{\"n\": 2, \"use_service_bus\": {use_service_bus}, \"note\": {note}}}");
+        let answer = app.request("POST", SUBMIT, body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        app.run_dry().await;
+        let status = app.status(answer.body["job_id"].as_str().unwrap()).await;
+        assert_eq!(status["status"], "completed", "{status}");
+    }
+    for depth in [64, 100, 126, 127, 128, 1000, 500_000] {
+        let body = format!("{{\"n\": 2, \"note\": {}}}", nested(depth));
+        let answer = app.request("POST", SUBMIT, body).await;
+        let words = format!("nested {} deep; at most 64 are allowed", depth + 1);
+        assert_refused(&answer, StatusCode::BAD_REQUEST, &words);
+    }
+    let unclosed = app.request("POST", SUBMIT, "[".repeat(1_000_000)).await;
+    assert_refused(&unclosed, StatusCode::BAD_REQUEST, "nested 1000000 deep");
+    let unclosed = app
+        .request("POST", "/process_queue_task", "{\"Data\":".repeat(1_000_000))
+        .await;
+    assert_refused(&unclosed, StatusCode::BAD_REQUEST, "recursion limit exceeded");
+}
+
+#[tokio::test]
+async fn a_number_of_any_length_is_read_or_refused_soon() {
+    let app = TestApp::start().await;
+    let digits = "9".repeat(900_000);
+    let began = Instant::now();
+    for (number, words) in [
+        ("1e400".to_owned(), "number out of range"),
+        ("-1e999999999999".to_owned(), "number out of range"),
+        (digits.clone(), "number out of range"),
+        (format!("1e{digits}"), "number out of range"),
+        ("NaN".to_owned(), "not JSON"),
+        ("Infinity".to_owned(), "not JSON"),
+        ("18446744073709551616".to_owned(), "out of range"),
+    ] {
+        let body = format!("{{\"n\": 1, \"note\": {number}}}");
+        let answer = app.request("POST", SUBMIT, body).await;
+        assert_refused(&answer, StatusCode::BAD_REQUEST, words);
+    }
+    for number in [
+        format!("0.{digits}"),
+        format!("1{digits}e-{}", digits.len()),
+        "18446744073709551615".to_owned(),
+    ] {
+        let body = format!("{{\"n\": 1, \"note\": {number}}}");
+        let answer = app.request("POST", SUBMIT, body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn text_with_nul_is_kept_and_what_is_not_text_is_refused() {
+    let app = TestApp::start().await;
+    let job_id = app
+        .submitted(
+            "hello_world",
+            json!({ "n": 2, "name": "a\0b", "dataset_id": "\0" }),
+        )
+        .await;
+    app.run_dry().await;
+    let status = app.status(&job_id).await;
+    assert_eq!(status["status"], "completed", "{status}");
+    let greeting = &status["stageResults"]["1"]["samples"][0]["result"]["greeting"];
+    assert!(greeting.as_str().unwrap().contains("a\0b"), "{status}");
+
+    let raw = app
+        .request("POST", SUBMIT, b"{\"n\": 1, \"note\": \"a\0b\"}".to_vec())
+        .await;
+    assert_refused(&raw, StatusCode::BAD_REQUEST, "not JSON");
+    for (method, path, words) in [
+        ("POST", "/api/jobs/submit/%00", "no job type \"\\0\""),
+        ("GET", "/api/jobs/status/%00", "64 hexadecimal digits"),
+        ("POST", "/api/jobs/submit/%ff%fe", "not UTF-8"),
+        ("GET", "/api/jobs/status/%ff", "not UTF-8"),
+        ("GET", "/api/jobs/audit/%80", "not UTF-8"),
+        ("POST", "/api/jobs/cancel/%ff", "not UTF-8"),
+        ("POST", "/%ff", "not UTF-8"),
+        ("POST", "/api/jobs/submit/%F0%9F%98%80", "no job type \"😀\""),
+    ] {
+        let answer = app.request(method, path, "{\"n\": 1}").await;
+        assert_refused(&answer, StatusCode::BAD_REQUEST, words);
+    }
+    let long = "x".repeat(60_000);
+    for (path, status, words) in [
+        (
+            format!("/api/{long}"),
+            StatusCode::NOT_FOUND,
+            "there is no /api/xxx",
+        ),
+        (format!("/{long}"), StatusCode::NOT_FOUND, "there is no function"),
+        (
+            format!("/api/jobs/submit/{long}"),
+            StatusCode::BAD_REQUEST,
+            "no job type",
+        ),
+        (
+            format!("/api/jobs/cancel/{long}"),
+            StatusCode::BAD_REQUEST,
+            "64 hexadecimal digits",
+        ),
+    ] {
+        let answer = app.request("POST", &path, "{\"n\": 1}").await;
+        assert_refused(&answer, status, words);
+    }
+    for path in [
+        format!("/api/monitor/poison?peek={long}"),
+        "/api/monitor/poison?peek=1&peek=2".to_owned(),
+    ] {
+        let answer = app.request("GET", &path, "").await;
+        assert_refused(&answer, StatusCode::BAD_REQUEST, "peek");
+    }
+    let answer = app
+        .request(
+            "POST",
+            "/api/monitor/poison",
+            json!({ "action": long }).to_string(),
+        )
+        .await;
+    assert_refused(&answer, StatusCode::BAD_REQUEST, "action must be");
+
+    for bytes in [
+        &b"{\"Data\": {\"msg\": \"\xff\"}}"[..],
+        b"\xff\xfe",
+        b"\0",
+        b"{\"Data\": {\"msg\": \"a\0\"}}",
+    ] {
+        let answer = app.request("POST", "/process_queue_task", bytes.to_vec()).await;
+        assert_refused(&answer, StatusCode::BAD_REQUEST, "not an invocation");
+    }
+    for field in ["task_id", "parent_task_id"] {
+        let mut message = json!({ "task_id": "a", "parent_job_id": job_id, "job_type": "hello_world",
+            "task_type": "hello_world_greeting", "stage": 1, "task_index": "greet-0" });
+        message[field] = Value::from("a\0b");
+        let answer = app.deliver("process_queue_task", &message.to_string()).await;
+        assert_refused(&answer, StatusCode::BAD_REQUEST, "text of 1 to 100 characters");
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_ten_megabytes_is_refused_and_nothing_hangs() {
+    let app = TestApp::start().await;
+    let ten = "x".repeat(10 * 1024 * 1024);
+    let began = Instant::now();
+    for (function, text, words) in [
+        ("process_queue_job", ten.clone(), "not JSON"),
+        (
+            "process_queue_task",
+            json!({ "batch_id": ten }).to_string(),
+            "batch_id must be",
+        ),
+        (
+            "process_sb_job",
+            json!({ "job_id": ten }).to_string(),
+            "64 hexadecimal digits",
+        ),
+        (
+            "process_sb_task",
+            "[".repeat(10 * 1024 * 1024),
+            "recursion limit exceeded",
+        ),
+    ] {
+        let answer = app.deliver(function, &text).await;
+        assert_refused(&answer, StatusCode::BAD_REQUEST, words);
+    }
+    let answer = app
+        .request("POST", "/process_queue_task", vec![b' '; 64 * 1024 * 1024 + 1])
+        .await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", answer.body);
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_message_too_large_to_be_set_aside_whole_does_not_hold_up_its_siblings() {
+    let app = TestApp::start().await;
+    let job_id = app
+        .submitted("hello_world", json!({ "n": 2, "use_service_bus": true }))
+        .await;
+    let job = app.bus.take(QueueRole::Jobs).remove(0);
+    app.deliver("process_sb_job", &job.body).await;
+    let tasks = app.bus.take(QueueRole::Tasks);
+    let large = format!("not JSON {}", "\u{1}\"ü".repeat(500_000));
+    let batch = [tasks[0].body.as_str(), large.as_str(), tasks[1].body.as_str()];
+    let answer = app.deliver_many("process_sb_task", &batch).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(app.status(&job_id).await["progress"][0]["completed"], 2);
+    let aside = app.bus.take(QueueRole::Poison);
+    let kept: Value = serde_json::from_str(&aside[0].body).unwrap();
+    assert!(kept["message"].as_str().unwrap().starts_with("not JSON"));
+    let reason = kept["reason"].as_str().unwrap();
+    assert!(
+        reason.contains(&format!("the message had {} bytes", large.len())),
+        "{reason}"
+    );
+}
+
+/// A job type whose one stage does what a handler should not.
+#[derive(Debug)]
+struct Careless;
+
+#[derive(Debug, Deserialize)]
+struct Habit {
+    habit: String,
+}
+
+#[async_trait::async_trait]
+impl JobType for Careless {
+    type Parameters = Habit;
+
+    fn name(&self) -> &'static str {
+        "careless"
+    }
+
+    fn check(&self, _fields: &mut Fields) {}
+
+    fn stages(&self, _: &Habit) -> Vec<StageSpec> {
+        vec![StageSpec::new("careless")]
+    }
+
+    fn plan(&self, parameters: Habit, context: PlanContext) -> Plan {
+        let Habit { habit } = parameters;
+        let one = move |number: u64| {
+            let parameters = match habit.as_str() {
+                "deep parameters" => RawValue::from_string(format!("{{\"deep\": {}}}", nested(200)))?,
+                "parameters that are no object" => to_json(&habit)?,
+                _ => to_json(&json!({ "habit": habit }))?,
+            };
+            Ok(TaskDefinition {
+                index: TaskIndex::try_from(format!("t-{number}").as_str()).unwrap(),
+                parameters,
+                predecessor: None,
+            })
+        };
+        stream::iter(context.from..3).map(one).boxed()
+    }
+
+    async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError> {
+        let Habit { habit } = task.parameters()?;
+        match habit.as_str() {
+            "deep result" => Ok(RawValue::from_string(nested(200)).unwrap()),
+            "large result" => Ok(to_json(&"x".repeat(1024 * 1024))?),
+            "fairly large result" => Ok(to_json(&"x".repeat(1_000_000))?),
+            _ => Err(TaskError::permanent("ü\0".repeat(5_000_000))),
+        }
+    }
+
+    fn fold(&self, _: Stage) -> Box<dyn Fold> {
+        Box::new(CountFold::new("runs"))
+    }
+}
+
+#[tokio::test]
+async fn what_a_handler_makes_too_large_or_too_deep_fails_it_with_the_reason_and_wedges_nothing() {
+    let app = TestApp::with_job_type(Careless, Timing::default()).await;
+    for (habit, end, words) in [
+        (
+            "deep parameters",
+            "failed",
+            "nested 201 deep; at most 64 are allowed",
+        ),
+        (
+            "parameters that are no object",
+            "failed",
+            "the parameters of task \\\"t-0\\\" are not a JSON object",
+        ),
+        (
+            "deep result",
+            "failed",
+            "the result is nested 200 deep; at most 64 are kept",
+        ),
+        ("large result", "failed", "the result has 1048578 bytes"),
+        ("long error", "failed", "(15000000 bytes)"),
+        ("fairly large result", "completed", "\"result_bytes\":1000002"),
+    ] {
+        let job_id = app.submitted("careless", json!({ "habit": habit })).await;
+        app.run_dry().await;
+        let status = app.status(&job_id).await;
+        let mut shown = status.to_string();
+        assert_eq!(status["status"], end, "{habit}: {:.2000}", shown);
+        assert!(
+            shown.len() < 100_000,
+            "{habit}: an answer of {} bytes",
+            shown.len()
+        );
+        let mut connection = app.connection().await;
+        let errors: Vec<String> = sqlx::query_scalar(
+            "SELECT error_details FROM tasks WHERE parent_job_id = $1 AND error_details IS NOT NULL",
+        )
+        .bind(&job_id)
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+        for error in errors {
+            assert!(error.len() < 30_000, "{habit}: an error of {} bytes", error.len());
+            shown += &error;
+        }
+        assert!(shown.contains(words), "{habit}: {words}: {:.2000}", shown);
+    }
+}
+
+/// What a handler on a real port answers to raw bytes; nothing where it closes the connection.
+async fn raw(port: u16, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    // The server may answer and close before it has read everything.
+    let _ = stream.write_all(request).await;
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer));
+    let _ = read.await.expect("it answers, or closes");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn a_request_whose_head_is_too_large_or_broken_is_refused_and_the_next_one_is_answered() {
+    let app = TestApp::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let router = app.router.clone();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let get = |path: &str, headers: &str| {
+        format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n")
+    };
+    let many: String = (0..200).map(|number| format!("x-{number}: 1\r\n")).collect();
+    for (name, request, status) in [
+        (
+            "a long query",
+            get(&format!("/api/health?{}", "x".repeat(70_000)), ""),
+            "414",
+        ),
+        (
+            "a long header",
+            get("/", &format!("x: {}\r\n", "x".repeat(1_000_000))),
+            "431",
+        ),
+        ("many headers", get("/", &many), "431"),
+        ("a header with NUL", get("/", "x: a\0b\r\n"), "400"),
+        (
+            "no HTTP at all",
+            "\0\u{1}\u{2} nonsense\r\n\r\n".to_owned(),
+            "400",
+        ),
+        (
+            "two lengths",
+            "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n{}".to_owned(),
+            "400",
+        ),
+        (
+            "a length that is no number",
+            "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n{}".to_owned(),
+            "400",
+        ),
+    ] {
+        let answer = raw(port, request.as_bytes()).await;
+        let found = answer.split(' ').nth(1).unwrap_or_default();
+        // Closed without a word is a refusal too, if it still had something to send.
+        assert!(found == status || answer.is_empty(), "{name}: {answer:.300}");
+        let next = raw(port, get("/", "").as_bytes()).await;
+        assert!(next.starts_with("HTTP/1.1 200"), "after {name}: {next}");
+    }
+    // Twice the header that names the request: an answer has one id, of a length that fits into a log line.
+    let long = format!("x-azure-functions-invocationid: {}\r\n", "x".repeat(5000));
+    let answer = raw(port, get("/api/jobs/status/1", &long).as_bytes()).await;
+    assert!(answer.len() < 1000 && answer.contains("request_id"), "{answer}");
+}
