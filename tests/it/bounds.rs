@@ -15,7 +15,7 @@ use lastlight::{
     },
     model::{DEEPEST_NESTING, Stage, TaskIndex},
     repositories::sender::QueueRole,
-    triggers::{LARGEST_SUBMISSION, router},
+    triggers::LARGEST_SUBMISSION,
 };
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};

@@ -10,6 +10,7 @@ mod broker_engines;
 mod coarse_messages;
 mod control;
 mod fixtures;
+mod function_keys;
 mod harness;
 mod host_payloads;
 mod ids;
