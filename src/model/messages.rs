@@ -7,9 +7,8 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
-use time::OffsetDateTime;
 
-use super::{BatchId, JobId, Stage, TaskId, timestamp};
+use super::{BatchId, JobId, Stage, TaskId, clock, timestamp};
 
 /// Why a message cannot be understood. Sending it again cannot help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -362,5 +361,5 @@ pub struct Empty {}
 
 /// Now, as messages say it.
 pub fn message_time() -> String {
-    timestamp::write_naive(OffsetDateTime::now_utc())
+    timestamp::write_naive(clock::now())
 }

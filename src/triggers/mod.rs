@@ -36,12 +36,11 @@ use axum::{
     routing::{any, get, post},
 };
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 use tokio::task_local;
 
 use crate::{
     controller::Controller,
-    model::{JobId, timestamp},
+    model::{JobId, clock, timestamp},
 };
 pub use error::ApiError;
 
@@ -166,7 +165,7 @@ fn stamped(mut body: Value) -> Value {
         fields.insert("request_id".to_owned(), Value::String(id));
         fields.insert(
             "timestamp".to_owned(),
-            Value::String(timestamp::write(OffsetDateTime::now_utc())),
+            Value::String(timestamp::write(clock::now())),
         );
     }
     body
