@@ -107,6 +107,8 @@ async fn late_once(
         let answer = world.client().post(format!("{url}/api/jobs/cancel/{job_id}")).send().await;
         let status = answer.map_or(0, |answer| answer.status().as_u16());
         world.check(status == 200, || format!("cancel of {tag} was answered {status}"));
+        // So long that its tasks have come to their end when it wakes up, before a heartbeat could stop them.
+        tokio::time::sleep(Duration::from_secs(1)).await;
     } else {
         // The other one sweeps, finds the dead, and runs them.
         tokio::time::sleep(LEASE).await;
