@@ -27,7 +27,7 @@ macro_rules! failpoint {
 pub(crate) use failpoint;
 
 #[cfg(feature = "local")]
-pub(crate) use armed::{FAILPOINT_SETTING, HITS_SETTING, Passage, pass};
+pub(crate) use armed::{FAILPOINT_SETTING, HITS_SETTING, PLACES, Passage, pass};
 
 #[cfg(feature = "local")]
 mod armed {
@@ -46,6 +46,52 @@ mod armed {
     pub(crate) const FAILPOINT_SETTING: &str = "LASTLIGHT_CHAOS_FAILPOINT";
     /// The setting that names the file of those that struck.
     pub(crate) const HITS_SETTING: &str = "LASTLIGHT_CHAOS_HITS";
+
+    /// Every fail point, in the order of a job's life, and whether it can be told to fail rather than to die.
+    pub(crate) const PLACES: &[(&str, bool)] = &[
+        ("submit.before_commit", true),
+        ("submit.after_commit", true),
+        ("job_sent.before_commit", true),
+        ("job_sent.after_commit", true),
+        ("lease.before_commit", true),
+        ("lease.after_commit", true),
+        ("chunk.before_commit", true),
+        ("chunk.after_commit", true),
+        ("plan.between_chunks", false),
+        ("batch_sent.before_commit", true),
+        ("batch_sent.after_commit", true),
+        ("finish_plan.before_commit", true),
+        ("finish_plan.after_commit", true),
+        ("claim.before_commit", true),
+        ("claim.after_commit", true),
+        ("execute.ran", false),
+        ("execute.recorded", false),
+        ("complete.before_commit", true),
+        ("complete.after_commit", true),
+        ("retry.before_send", false),
+        ("advance.folded", false),
+        ("advance.before_send", false),
+        ("next_stage.before_commit", true),
+        ("next_stage.after_commit", true),
+        ("end_job.before_commit", true),
+        ("end_job.after_commit", true),
+        ("send.before", true),
+        ("send.after", true),
+        ("reconcile.closed", false),
+        ("reconcile.advanced", false),
+        ("reconcile.planned", false),
+        ("reconcile.owed", false),
+        ("reconcile.resent", false),
+        ("reconcile.took", false),
+        ("end_early.before_commit", true),
+        ("end_early.after_commit", true),
+        ("skip.before_commit", true),
+        ("skip.after_commit", true),
+        ("reopen_tasks.before_commit", true),
+        ("reopen_tasks.after_commit", true),
+        ("reopen_job.before_commit", true),
+        ("reopen_job.after_commit", true),
+    ];
 
     /// What the place should do.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +169,37 @@ mod armed {
     #[cfg(test)]
     mod tests {
         use super::*;
+
+        /// A place that is not listed would never be tried.
+        #[test]
+        fn every_place_in_the_source_is_listed() {
+            let mut found = Vec::new();
+            let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")];
+            while let Some(folder) = folders.pop() {
+                for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                    let path = entry.path();
+                    if path.is_dir() {
+                        folders.push(path);
+                        continue;
+                    }
+                    // This file speaks of them only.
+                    if path.ends_with("failpoint.rs") {
+                        continue;
+                    }
+                    let source = fs::read_to_string(&path).unwrap();
+                    for place in source.split("failpoint!(").skip(1) {
+                        let name = place.split('"').nth(1).unwrap().to_owned();
+                        let fails = place.split_once(&name).unwrap().1.starts_with("\",");
+                        found.push((name, fails));
+                    }
+                }
+            }
+            let mut listed: Vec<(String, bool)> =
+                PLACES.iter().map(|(name, fails)| ((*name).to_owned(), *fails)).collect();
+            found.sort();
+            listed.sort();
+            assert_eq!(found, listed);
+        }
 
         #[test]
         fn a_setting_says_which_when_and_what() {

@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Controller, ControllerError, Timing};
 use crate::{
+    failpoint::failpoint,
     jobs::{DynJobType, Task, TaskError, TaskPolicy},
     model::messages::{TaskMessage, TaskReference},
     repositories::postgres::{
@@ -212,6 +213,7 @@ impl Controller {
                 return Ok(TaskDelivery::Superseded);
             }
         };
+        failpoint!("execute.ran");
         if let TaskOutcome::Failed(reason) | TaskOutcome::Retry { reason, .. } = &outcome {
             tracing::warn!(job_id = %key.job_id, task_id = %running.task_id, attempt = running.attempt,
                 is_final = matches!(outcome, TaskOutcome::Failed(_)), reason, "attempt failed");
@@ -229,6 +231,7 @@ impl Controller {
             }))
             .await?;
         drop(beating);
+        failpoint!("execute.recorded");
         if record.stage_ended {
             self.advance(&key).await?;
         }

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::Shared;
 use crate::{
+    failpoint::failpoint,
     model::{
         JobId, ProcessingPath, Stage, TaskId,
         messages::{Empty, JobQueueMessage, TaskBatchQueueMessage, TaskQueueMessage, message_time},
@@ -250,6 +251,7 @@ impl Shared {
         let Ok(message) = shared.message(TaskToSend::from(&task)) else {
             return;
         };
+        failpoint!("retry.before_send");
         let message = OutgoingMessage {
             delay: Some(pause + HIDDEN_LONGER),
             ..message
@@ -269,7 +271,8 @@ impl Shared {
         role: QueueRole,
         messages: &[OutgoingMessage],
     ) -> BatchSendReport {
-        match self.senders.for_path(path) {
+        failpoint!("send.before", unanswered());
+        let report = match self.senders.for_path(path) {
             Some(sender) => sender.batch_send_messages(role, messages).await,
             None => BatchSendReport {
                 errors: vec![crate::repositories::sender::SendError::Unavailable {
@@ -277,7 +280,20 @@ impl Shared {
                 }],
                 ..BatchSendReport::default()
             },
-        }
+        };
+        failpoint!("send.after", unanswered());
+        report
+    }
+}
+
+/// What a fail point says in place of a queue service.
+#[cfg(feature = "local")]
+fn unanswered() -> BatchSendReport {
+    BatchSendReport {
+        errors: vec![crate::repositories::sender::SendError::Unavailable {
+            detail: "a fail point keeps its answer back".to_owned(),
+        }],
+        ..BatchSendReport::default()
     }
 }
 

@@ -23,6 +23,7 @@ use super::{
     outgoing::{BatchToSend, TaskMessages, TaskToSend},
 };
 use crate::{
+    failpoint::failpoint,
     jobs::{DynJobType, Plan, PlanContext, PlanError, StageSpec, TaskDefinition},
     model::{
         JobStatus, ProcessingPath, Stage, TASKS_PER_BATCH, TaskId,
@@ -280,6 +281,7 @@ impl Shared {
                             // The receiver stays until this sender is gone.
                             let _ = batches.send(batch).await;
                         }
+                        failpoint!("plan.between_chunks");
                     }
                     ChunkWritten::LeaseLost => return Ok(PlanEnd::LeaseLost),
                     ChunkWritten::Collision { wanted, present } => {

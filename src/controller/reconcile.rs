@@ -14,6 +14,7 @@ use super::{
     outgoing::{BatchToSend, TaskMessages, TaskToSend},
 };
 use crate::{
+    failpoint::failpoint,
     model::{JobStatus, ProcessingPath, messages::message_time, timestamp},
     repositories::{
         postgres::{OverdueJob, OwedBatch, OwedTask},
@@ -67,6 +68,7 @@ impl Controller {
         for key in database.stages_to_close(AT_ONCE).await? {
             report.tasks_skipped += self.bring_to_rest(&key).await?;
         }
+        failpoint!("reconcile.closed");
         let lost_after = self.0.timing.lost_after.as_secs_f64();
         for key in database.silent_stages(lost_after, AT_ONCE).await? {
             if let Some((counters, recount)) = database.mend_counters(&key).await? {
@@ -78,11 +80,15 @@ impl Controller {
         for key in database.stages_to_advance(AT_ONCE).await? {
             report.stages_advanced += u64::from(self.advance(&key).await?);
         }
+        failpoint!("reconcile.advanced");
         report.planners_missing = database.owe_dead_planners(lost_after).await?;
         self.send_owed_job_messages(&mut report).await?;
+        failpoint!("reconcile.planned");
         // Before dead attempts get their messages: those that then run would make a silent stage look alive.
         report.batches_lost = database.owe_lost_batches(lost_after, 20 * AT_ONCE).await?;
+        failpoint!("reconcile.owed");
         self.resend_dead_attempts(&mut report).await?;
+        failpoint!("reconcile.resent");
         let left = LONGEST_SWEEP.saturating_sub(began.elapsed());
         self.send_owed_batches(&mut report, left).await?;
         if report != ReconcileReport::default() {
@@ -177,6 +183,7 @@ impl Controller {
         let again = self.0.timing.lease.as_secs_f64();
         let timestamp = message_time();
         let dead = self.0.database.take_dead_attempts(again, AT_ONCE).await?;
+        failpoint!("reconcile.took");
         for path in ProcessingPath::ALL {
             let messages: Vec<OutgoingMessage> = dead
                 .iter()

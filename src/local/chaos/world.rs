@@ -424,7 +424,12 @@ impl World {
 
     /// Something is broken now.
     pub(super) fn fault(&mut self) {
-        self.faults.push(ledger::now());
+        self.fault_at(ledger::now());
+    }
+
+    /// Something was broken then, microseconds since 1970.
+    pub(super) fn fault_at(&mut self, at: i64) {
+        self.faults.push(at);
     }
 
     /// A handler ended itself, as it was told.

@@ -7,7 +7,10 @@ use super::{
     Database, DatabaseError, StageKey,
     jobs::{corrupt, without_nul},
 };
-use crate::model::{JobId, JobStatus, TaskStatus};
+use crate::{
+    failpoint::failpoint,
+    model::{JobId, JobStatus, TaskStatus},
+};
 
 /// One step of a walk through a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,13 +64,16 @@ impl Database {
         status: JobStatus,
         reason: &str,
     ) -> Result<bool, DatabaseError> {
-        Ok(sqlx::query_scalar(include_str!("sql/end_early.sql"))
+        failpoint!("end_early.before_commit", Err(DatabaseError::lost()));
+        let ended = sqlx::query_scalar(include_str!("sql/end_early.sql"))
             .bind(job_id.as_str())
             .bind(without_nul(reason).as_ref())
             .bind(status.as_str())
             .bind(JobStatus::sources(status))
             .fetch_one(self.pool().await?)
-            .await?)
+            .await?;
+        failpoint!("end_early.after_commit", Err(DatabaseError::lost()));
+        Ok(ended)
     }
 
     /// Skips up to `limit` open tasks after the id `after` ("" at first) of an open stage whose job is over. Does nothing
@@ -102,7 +108,9 @@ impl Database {
             count: row.try_get::<i64, _>("skipped")?.unsigned_abs(),
             last: row.try_get("last")?,
         };
+        failpoint!("skip.before_commit", Err(DatabaseError::lost()));
         transaction.commit().await?;
+        failpoint!("skip.after_commit", Err(DatabaseError::lost()));
         Ok(skipped)
     }
 
@@ -132,6 +140,7 @@ impl Database {
         after: i32,
         limit: i64,
     ) -> Result<ReopenedTasks, DatabaseError> {
+        failpoint!("reopen_tasks.before_commit", Err(DatabaseError::lost()));
         let row = sqlx::query(include_str!("sql/reopen_tasks.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
@@ -141,6 +150,7 @@ impl Database {
             .bind(JobStatus::reopenable())
             .fetch_one(self.pool().await?)
             .await?;
+        failpoint!("reopen_tasks.after_commit", Err(DatabaseError::lost()));
         let is_last = row.try_get::<i64, _>("batches")? < limit;
         Ok(ReopenedTasks {
             tasks: row.try_get::<i64, _>("tasks")?.unsigned_abs(),
@@ -158,6 +168,7 @@ impl Database {
         stage_results: &str,
         deadline_seconds: f64,
     ) -> Result<Option<JobStatus>, DatabaseError> {
+        failpoint!("reopen_job.before_commit", Err(DatabaseError::lost()));
         let status: Option<String> = sqlx::query_scalar(include_str!("sql/reopen_job.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
@@ -166,6 +177,7 @@ impl Database {
             .bind(JobStatus::reopenable())
             .fetch_optional(self.pool().await?)
             .await?;
+        failpoint!("reopen_job.after_commit", Err(DatabaseError::lost()));
         let status = status.map(|status| {
             JobStatus::from_name(&status).ok_or_else(|| DatabaseError::from(corrupt("status", status)))
         });
