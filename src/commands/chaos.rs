@@ -9,7 +9,7 @@ use lastlight::local::{
 };
 use serde_json::json;
 
-use super::local::{asked_to_stop, log_to_stderr};
+use super::local::{asked_to_stop, log_to_stderr_from};
 use crate::failed;
 
 /// `lastlight chaos`.
@@ -24,6 +24,12 @@ pub struct ChaosArguments {
     /// How much: minutes for CI, or the sizes of the reliability table with every bound asserted.
     #[arg(long, value_enum, default_value = "small")]
     size: SizeChoice,
+    /// Only scenario 18, until so many messages were delivered as --deliveries says.
+    #[arg(long, conflicts_with = "scenario")]
+    soak: bool,
+    /// How many messages a soak delivers.
+    #[arg(long, requires = "soak", default_value_t = 1_000_000)]
+    deliveries: u64,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -58,7 +64,8 @@ pub async fn chaos(arguments: ChaosArguments) -> ExitCode {
         list(arguments.json);
         return ExitCode::SUCCESS;
     }
-    log_to_stderr();
+    // What goes wrong here goes wrong on purpose.
+    log_to_stderr_from("error");
     let options = match options(&arguments) {
         Ok(options) => options,
         Err(problem) => return failed(&problem, 2),
@@ -110,7 +117,9 @@ fn options(arguments: &ChaosArguments) -> Result<ChaosOptions, String> {
             arguments.app_root.display()
         ));
     }
-    let scenarios = if arguments.scenario.is_empty() {
+    let scenarios = if arguments.soak {
+        vec![scenario("18")?]
+    } else if arguments.scenario.is_empty() {
         SCENARIOS.iter().collect()
     } else {
         arguments.scenario.clone()
@@ -129,6 +138,7 @@ fn options(arguments: &ChaosArguments) -> Result<ChaosOptions, String> {
         },
         folder: std::env::temp_dir().join(format!("lastlight-chaos-{}", uuid::Uuid::new_v4())),
         postgres: arguments.postgres_bin.clone(),
+        soak: arguments.soak.then_some(arguments.deliveries),
     })
 }
 

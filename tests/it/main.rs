@@ -6,6 +6,7 @@ mod audit;
 mod back_pressure;
 mod bad_messages;
 mod broker_engines;
+mod chaos_oracle;
 mod coarse_messages;
 mod control;
 mod fixtures;

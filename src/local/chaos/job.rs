@@ -1,14 +1,14 @@
 //! The job type `chaos`: its parameters say how many tasks each stage has and what goes wrong with which; its handlers
 //! write down in the [`ledger`](super::ledger) what ran. The same parameters tell the oracle what must come of it.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 
-use super::ledger::{Entry, LEDGER_SETTING, RunEnd};
+use super::ledger::{Entry, LEDGER_SETTING, Ledger, RunEnd};
 use crate::{
     jobs::{
         Catalog, FailurePolicy, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task,
@@ -25,11 +25,18 @@ const TASK: &str = "chaos_task";
 /// A task that says so takes this much memory at once, untouched, until none is left. Bytes.
 const MOUTHFUL: usize = 64 * 1024 * 1024;
 
-/// The job types of the handler: the deployed ones, and `chaos` where its ledger is named.
+/// The job types of the handler: the deployed ones, and `chaos` where its ledger is named and can be written.
 pub fn catalog() -> Catalog {
-    match std::env::var_os(LEDGER_SETTING) {
-        Some(_) => Catalog::standard().with(Chaos),
-        None => Catalog::standard(),
+    let catalog = Catalog::standard();
+    let Some(path) = std::env::var_os(LEDGER_SETTING) else {
+        return catalog;
+    };
+    match Ledger::open(Path::new(&path)) {
+        Ok(ledger) => catalog.with(Chaos { ledger }),
+        Err(error) => {
+            eprintln!("lastlight: {LEDGER_SETTING}: {error}");
+            catalog
+        }
     }
 }
 
@@ -245,7 +252,10 @@ struct ChaosResult {
 
 /// The job type.
 #[derive(Debug)]
-pub struct Chaos;
+pub struct Chaos {
+    /// Where its handlers write down what runs.
+    pub ledger: Ledger,
+}
 
 #[async_trait]
 impl JobType for Chaos {
@@ -307,12 +317,13 @@ impl JobType for Chaos {
             task: (work.stage, work.number),
             attempt: task.attempt,
         };
-        entry.begins();
+        self.ledger.begins(entry);
         let result = perform(&work, &task).await;
-        entry.ends(match result {
+        let end = match result {
             Ok(_) => RunEnd::Completed,
             Err(_) => RunEnd::Failed,
-        });
+        };
+        self.ledger.ends(entry, end);
         result
     }
 

@@ -6,17 +6,15 @@ use std::{
     fs, io,
     io::Write,
     path::Path,
-    sync::LazyLock,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 /// The setting that names the file, and thereby makes the handler know the job type `chaos`.
 pub const LEDGER_SETTING: &str = "LASTLIGHT_CHAOS_LEDGER";
 
-static FILE: LazyLock<Option<fs::File>> = LazyLock::new(|| {
-    let path = std::env::var_os(LEDGER_SETTING)?;
-    fs::OpenOptions::new().create(true).append(true).open(path).ok()
-});
+/// The file, open for appending.
+#[derive(Debug)]
+pub struct Ledger(fs::File);
 
 /// How a run ended, in the ledger's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +46,7 @@ pub type JobRuns = BTreeMap<TaskKey, Vec<Run>>;
 
 /// What is written about one run.
 #[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
+pub(super) struct Entry<'a> {
     /// The job's tag: no blanks.
     pub tag: &'a str,
     /// Which task.
@@ -57,37 +55,46 @@ pub struct Entry<'a> {
     pub attempt: u32,
 }
 
-impl Entry<'_> {
-    /// Notes that the run begins.
-    pub fn begins(&self) {
-        self.write("begin");
+impl Ledger {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = fs::OpenOptions::new().create(true).append(true).open(path);
+        Ok(Self(file?))
+    }
+
+    /// Notes that a run begins.
+    pub(super) fn begins(&self, entry: Entry<'_>) {
+        self.write("begin", entry);
     }
 
     /// Notes how it ends.
-    pub fn ends(&self, end: RunEnd) {
-        self.write(match end {
+    pub(super) fn ends(&self, entry: Entry<'_>, end: RunEnd) {
+        let what = match end {
             RunEnd::Completed => "completed",
             RunEnd::Failed => "failed",
-        });
+        };
+        self.write(what, entry);
     }
 
-    fn write(&self, what: &str) {
-        let Some(mut file) = FILE.as_ref() else { return };
-        let (stage, number) = self.task;
+    fn write(&self, what: &str, entry: Entry<'_>) {
+        let (stage, number) = entry.task;
         let line = format!(
             "{what} {} {stage} {number} {} {} {}\n",
-            self.tag,
-            self.attempt,
+            entry.tag,
+            entry.attempt,
             std::process::id(),
             now(),
         );
         // Nobody can be told; the oracle then misses the run and says so.
-        let _ = file.write_all(line.as_bytes());
+        let _ = (&self.0).write_all(line.as_bytes());
     }
 }
 
 /// Microseconds since 1970, by the machine's clock, whatever this process's settings say.
-pub fn now() -> i64 {
+pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

@@ -33,7 +33,7 @@ use std::{
 };
 
 pub use job::{Act, CHAOS, Chaos, Fate, LARGEST_RESULT, Rule, StageWork, Work, catalog, task_index};
-pub use ledger::{JobRuns, LEDGER_SETTING, Run as LedgerRun, RunEnd, TaskKey};
+pub use ledger::{JobRuns, LEDGER_SETTING, Ledger, Run as LedgerRun, RunEnd, TaskKey, read as read_ledger};
 pub use postgres::{Cluster, PostgresError, find_binaries};
 pub use report::{ChaosReport, Figures, Findings, HEADER, ScenarioReport};
 pub use scenarios::{SCENARIOS, Scenario};
@@ -76,6 +76,8 @@ pub struct ChaosOptions {
     pub folder: PathBuf,
     /// The folder of PostgreSQL's programs; `None`: where they usually are.
     pub postgres: Option<PathBuf>,
+    /// Scenario 18 goes on until so many messages were delivered.
+    pub soak: Option<u64>,
 }
 
 /// Why a scenario came to no end, or none began.
@@ -109,6 +111,7 @@ struct Shared {
     app_root: PathBuf,
     handler: HandlerCommand,
     size: Size,
+    soak: Option<u64>,
 }
 
 /// One scenario's run.
@@ -144,6 +147,7 @@ pub async fn chaos(options: ChaosOptions, done: impl Fn(&ScenarioReport)) -> Res
         app_root: options.app_root,
         handler: options.handler,
         size: options.size,
+        soak: options.soak,
     });
     let mut reports = Vec::new();
     for scenario in options.scenarios {
@@ -169,6 +173,7 @@ async fn report(run: &Run) -> ScenarioReport {
     let began = Instant::now();
     run.say(run.scenario.what);
     let longest = match run.shared.size {
+        _ if run.shared.soak.is_some() => Duration::from_secs(7 * 24 * 60 * 60),
         Size::Small => Duration::from_secs(5 * 60),
         Size::Full => Duration::from_secs(3 * 60 * 60),
     };

@@ -22,6 +22,7 @@ use super::{
     postgres::Restart,
     recorder::{JobFacts, Progress, Recorder},
     report::{Figures, Findings},
+    scenarios::store_as_first_version,
 };
 use crate::{
     local::{
@@ -52,6 +53,8 @@ pub(super) struct Setup {
     pub handler: Option<HandlerCommand>,
     /// Messages become poison after as few deliveries as in Azure.
     pub has_poison: bool,
+    /// The schema is the first version's, with this job in it, until the handler starts.
+    pub stored_before: Option<Work>,
 }
 
 /// One of a world's handlers: 0 is the local cloud's own.
@@ -84,6 +87,9 @@ impl World {
         let folder = run.shared.folder.join(&name);
         fs::create_dir_all(&folder)?;
         let url = run.shared.cluster.create_database(&format!("chaos_{name}")).await?;
+        if let Some(job) = &setup.stored_before {
+            store_as_first_version(&url, job).await?;
+        }
         let ledger = folder.join("ledger");
         let settings = settings(&setup, &ledger);
         let cloud = LocalCloud::start(CloudOptions {
@@ -420,6 +426,18 @@ impl World {
         self.figures.restarts += 1;
         self.run.shared.cluster.restart(how).await?;
         Ok(())
+    }
+
+    /// Ends the sessions of all handlers; how many.
+    pub(super) async fn terminate_connections(&mut self) -> Result<i64, ChaosError> {
+        self.fault();
+        let ended = sqlx::query_scalar(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+             WHERE application_name = 'lastlight' AND datname = current_database()",
+        )
+        .fetch_one(self.recorder.pool())
+        .await?;
+        Ok(ended)
     }
 
     /// Something is broken now.

@@ -23,7 +23,7 @@ const LONG: Duration = Duration::from_secs(120);
 /// 1: two handlers, one of which is killed whenever some more tasks are done. Throughput must come back.
 pub(super) async fn kill(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup { handlers: 2, ..Setup::default() }).await?;
-    let (tasks, kills) = world.sized((400, 6), (5_000, 40));
+    let (tasks, kills) = world.sized((1_500, 6), (5_000, 40));
     let before = steady(&mut world, "before", tasks).await?;
     let done = world.progress().await?.done;
     let mut all = 0;
