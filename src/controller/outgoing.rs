@@ -45,6 +45,7 @@ pub(super) struct TaskToSend<'a> {
     pub parameters: &'a str,
     pub attempt: u32,
     pub resends: u32,
+    pub runs_alone: bool,
 }
 
 impl<'a> From<&'a OwedTask> for TaskToSend<'a> {
@@ -58,6 +59,7 @@ impl<'a> From<&'a OwedTask> for TaskToSend<'a> {
             parameters: &task.parameters,
             attempt: task.attempt,
             resends: task.resends,
+            runs_alone: false,
         }
     }
 }
@@ -82,6 +84,7 @@ impl TaskMessages<'_> {
             parameters: serde_json::from_str::<&RawValue>(parameters)?,
             parent_task_id: task.parent_task_id,
             retry_count: task.attempt.max(task.resends).min(LARGEST_RETRY_COUNT),
+            runs_alone: task.runs_alone,
             timestamp: self.timestamp,
         })?;
         Ok(OutgoingMessage {

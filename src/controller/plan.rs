@@ -374,6 +374,7 @@ fn messages(
             parameters: &task.parameters,
             attempt: 0,
             resends: 0,
+            runs_alone: false,
         })
     };
     let coarse = |batch: &BatchOfTasks| {

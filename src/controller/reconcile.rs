@@ -15,9 +15,10 @@ use super::{
 };
 use crate::{
     failpoint::failpoint,
+    jobs::TaskPolicy,
     model::{JobStatus, ProcessingPath, messages::message_time, timestamp},
     repositories::{
-        postgres::{OverdueJob, OwedBatch, OwedTask},
+        postgres::{DeadAttempt, OverdueJob, OwedBatch, OwedTask},
         sender::{OutgoingMessage, QueueRole},
     },
 };
@@ -194,7 +195,11 @@ impl Controller {
                         stage: dead.key.stage,
                         timestamp: &timestamp,
                     };
-                    shared.message(TaskToSend::from(&dead.task)).ok()
+                    let task = TaskToSend {
+                        runs_alone: self.is_last_attempt(dead),
+                        ..TaskToSend::from(&dead.task)
+                    };
+                    shared.message(task).ok()
                 })
                 .collect();
             if messages.is_empty() {
@@ -205,6 +210,19 @@ impl Controller {
             report.sends_failed += messages.len().saturating_sub(sent.messages_sent) as u64;
         }
         Ok(())
+    }
+
+    /// Whether a task whose attempts so far died has only one left. That one runs alone: a task that kills its process
+    /// takes all others in it along, every time, and those must not use up their attempts with it.
+    fn is_last_attempt(&self, dead: &DeadAttempt) -> bool {
+        let OwedTask {
+            job_type, task_type, ..
+        } = &dead.task;
+        let definition = self.0.catalog.get(job_type);
+        let policy = definition.map_or_else(TaskPolicy::default, |definition| {
+            definition.task_policy(task_type)
+        });
+        dead.tries + 1 == self.most_attempts(&policy)
     }
 
     async fn send_owed_batch(&self, owed: &OwedBatch) -> Result<bool, ControllerError> {

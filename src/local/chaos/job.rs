@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
 
 use super::ledger::{Entry, LEDGER_SETTING, Ledger, RunEnd};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         Catalog, FailurePolicy, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task,
         TaskDefinition, TaskError, to_json,
     },
-    model::{Stage, TaskIndex, TasksPerMessage},
+    model::{JobId, Stage, TaskIndex, TasksPerMessage},
 };
 
 /// The job type's name.
@@ -211,6 +211,15 @@ impl Work {
     /// All its tasks.
     pub fn tasks(&self) -> u64 {
         self.stages.iter().map(|stage| stage.tasks).sum()
+    }
+
+    /// The id that the job has or will have.
+    ///
+    /// # Errors
+    /// The job cannot be written as JSON.
+    pub fn job_id(&self) -> Result<String, serde_json::Error> {
+        let parameters: Map<String, Value> = serde_json::from_str(&serde_json::to_string(self)?)?;
+        Ok(JobId::derive(CHAOS, &parameters).to_string())
     }
 
     /// The first stage whose failures fail the job, from 1.

@@ -98,6 +98,9 @@ pub enum ChaosError {
     /// The folder or the ledger.
     #[error("a file: {0}")]
     Io(#[from] io::Error),
+    /// What was to be said could not be written.
+    #[error("JSON: {0}")]
+    Json(#[from] serde_json::Error),
     /// Something did not happen in time, or the app answered what it never should.
     #[error("{0}")]
     Broken(String),

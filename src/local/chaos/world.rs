@@ -301,7 +301,7 @@ impl World {
 
     /// The same; the caller says later what is expected.
     pub(super) async fn submit_unexpecting(&self, work: &Work) -> Result<String, ChaosError> {
-        let body = serde_json::to_string(work).map_err(|error| ChaosError::Broken(error.to_string()))?;
+        let body = serde_json::to_string(work)?;
         let path = format!("/api/jobs/submit/{CHAOS}");
         let began = Instant::now();
         loop {

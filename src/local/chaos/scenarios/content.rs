@@ -10,7 +10,6 @@ use super::{
     work,
 };
 use crate::local::{
-    broker::service_bus::DEAD_LETTER_QUEUE,
     chaos::{
         ChaosError, Findings, Run, Work,
         job::{Act, CHAOS, LARGEST_RESULT, Rule, StageWork},
@@ -38,7 +37,8 @@ pub(super) async fn poison(run: &Run) -> Result<Findings, ChaosError> {
         ..Setup::default()
     };
     let mut world = World::start(run, setup).await?;
-    let bad = bad_messages(&world)?;
+    let early = work("submitted-later", true, [StageWork::of(2, 1)]);
+    let bad = bad_messages(&world, &early)?;
     for (name, act) in [("panic", Act::Panic), ("abort", Act::Abort), ("memory", Act::Devour)] {
         for use_service_bus in [true, false] {
             let tag = format!("{name}-{}", path(use_service_bus));
@@ -58,6 +58,7 @@ pub(super) async fn poison(run: &Run) -> Result<Findings, ChaosError> {
         }
     }
     isolated(&mut world, bad).await?;
+    redriven(&mut world, &early).await?;
     world.finish().await
 }
 
@@ -78,9 +79,10 @@ fn with_little_memory(handler: &HandlerCommand) -> HandlerCommand {
 }
 
 /// Puts messages into every queue that nobody can process; how many into each.
-fn bad_messages(world: &World) -> Result<usize, ChaosError> {
+fn bad_messages(world: &World, early: &Work) -> Result<usize, ChaosError> {
     let nobody = "0".repeat(64);
     let texts = [
+        job_message(&early.job_id()?, 1),
         "this is not JSON".to_owned(),
         "[]".to_owned(),
         json!({ "job_id": nobody, "job_type": "no_such_type", "stage": 1, "parameters": {} }).to_string(),
@@ -97,39 +99,59 @@ fn bad_messages(world: &World) -> Result<usize, ChaosError> {
     Ok(texts.len())
 }
 
-/// Waits until the bad messages are out of the way, and sees that each is somewhere.
+/// Waits until the bad messages are out of the way, and sees that a person finds each of them.
 async fn isolated(world: &mut World, each: usize) -> Result<(), ChaosError> {
     let (bus, storage) = (world.cloud.service_bus.clone(), world.cloud.storage.clone());
     let waiting = || {
-        let of_bus = |queue: &str| bus.counts(queue).map_or(0, |counts| counts.active);
+        let of_bus = |queue: &str| bus.counts(queue).map_or(0, |counts| counts.active + counts.dead_letter);
         let of_storage = |queue: &str| storage.counts(queue).unwrap_or_default();
-        of_bus("sb-jobs") + of_bus("sb-tasks") + of_storage("geospatial-jobs") + of_storage("geospatial-tasks")
+        let storage = ["geospatial-jobs", "geospatial-tasks", "geospatial-jobs-poison", "geospatial-tasks-poison"];
+        of_bus("sb-jobs") + of_bus("sb-tasks") + storage.map(of_storage).iter().sum::<usize>()
     };
     world
         .until("bad messages are set aside", Duration::from_secs(60), async || waiting() == 0)
         .await?;
-    let dead: usize = ["sb-jobs", "sb-tasks"]
-        .iter()
-        .map(|queue| {
-            let name = format!("{queue}/{DEAD_LETTER_QUEUE}");
-            bus.counts(&name).map_or(0, |counts| counts.dead_letter)
+    let found = review(world).await?.len();
+    world.note(format!("{found} of {} bad messages wait for a person", 4 * each));
+    world.check(found == 4 * each, || format!("{} bad messages, {found} wait for a person", 4 * each));
+    Ok(())
+}
+
+/// The messages that a person is shown: their queue, their id and their text.
+async fn review(world: &World) -> Result<Vec<[String; 3]>, ChaosError> {
+    let (status, answer) = world.get("/api/monitor/poison?peek=32").await.map_err(ChaosError::Broken)?;
+    if status != 200 {
+        return Err(ChaosError::Broken(format!("monitor/poison was answered {status}: {answer}")));
+    }
+    let queues = answer["queue_details"].as_object().cloned().unwrap_or_default();
+    let shown = queues.iter().flat_map(|(queue, details)| {
+        let messages = details["messages"].as_array().cloned().unwrap_or_default();
+        messages.into_iter().map(|message| {
+            let said = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
+            [queue.clone(), said("message_id"), said("message")]
         })
-        .sum();
-    let set_aside: usize = storage
-        .queue_names()
-        .iter()
-        .filter(|queue| queue.contains("poison"))
-        .map(|queue| storage.counts(queue).unwrap_or_default())
-        .sum();
-    let by_the_app = bus.counts("sb-poison").map_or(0, |counts| counts.active);
-    let found = dead + set_aside + by_the_app;
-    world.note(format!(
-        "of {} bad messages {dead} are dead letters and {} in poison queues",
-        4 * each,
-        set_aside + by_the_app
-    ));
-    // A message of a task that was killed too often may lie beside them.
-    world.check(found >= 4 * each, || format!("{} bad messages, {found} are somewhere", 4 * each));
+    });
+    Ok(shown.collect())
+}
+
+/// A message came before its job, waits for a person by now, and does its work once it is sent again.
+async fn redriven(world: &mut World, early: &Work) -> Result<(), ChaosError> {
+    let before = review(world).await?;
+    let job_id = world.submit(early.clone(), LONG).await?;
+    world.until_over(LONG).await?;
+    let waits = before.iter().find(|[_, _, text]| text.contains(&job_id));
+    let Some([queue, message_id, _]) = waits else {
+        world.check(false, || format!("the message that came before its job is not among {before:?}"));
+        return Ok(());
+    };
+    let order = json!({ "action": "redrive", "queue": queue, "message_id": message_id }).to_string();
+    let answer = world.request(reqwest::Method::POST, "/api/monitor/poison", order).await;
+    world.check(matches!(answer, Ok((200, _))), || format!("redrive was answered {answer:?}"));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let after = review(world).await?;
+    world.check(after.len() + 1 == before.len(), || {
+        format!("{} messages waited before the redrive, {} after it", before.len(), after.len())
+    });
     Ok(())
 }
 
@@ -162,7 +184,7 @@ pub(super) async fn payload(run: &Run) -> Result<Findings, ChaosError> {
 async fn submissions(world: &mut World) -> Result<(), ChaosError> {
     let of = |bytes: usize| -> Result<(Work, String), ChaosError> {
         let mut job = work(format!("body-{bytes}"), true, [StageWork::of(1, 1)]);
-        let mut body = serde_json::to_value(&job).map_err(|error| ChaosError::Broken(error.to_string()))?;
+        let mut body = serde_json::to_value(&job)?;
         body["filling"] = "".into();
         let bare = body.to_string().len();
         body["filling"] = "x".repeat(bytes - bare).into();

@@ -15,7 +15,6 @@ use crate::{
         oracle::Expected,
         world::{Setup, World},
     },
-    model::JobId,
     repositories::postgres::MIGRATOR,
 };
 
@@ -30,7 +29,7 @@ pub(super) async fn migration(run: &Run) -> Result<Findings, ChaosError> {
     };
     let mut world = World::start(run, old).await?;
     let tasks = world.sized(200, 5_000);
-    let (job_id, _) = stored_form(&stored)?;
+    let job_id = stored.job_id()?;
     world.expect(Expected::new(job_id, stored, LONG));
     sqlx::query("UPDATE app.outbox SET next_send_at = now()")
         .execute(world.recorder.pool())
@@ -77,16 +76,6 @@ pub(super) async fn migration(run: &Run) -> Result<Findings, ChaosError> {
     world.finish().await
 }
 
-/// A job's id and its parameters as they are stored.
-fn stored_form(job: &Work) -> Result<(String, String), ChaosError> {
-    let broken = |error: serde_json::Error| ChaosError::Broken(error.to_string());
-    let serde_json::Value::Object(parameters) = serde_json::to_value(job).map_err(broken)? else {
-        return Err(ChaosError::Broken("a job's parameters are an object".to_owned()));
-    };
-    let job_id = JobId::derive(CHAOS, &parameters).to_string();
-    Ok((job_id, serde_json::to_string(&parameters).map_err(broken)?))
-}
-
 /// Makes the schema of the first migration, with a submission as that version knew it: no deadline, no pause, nothing that
 /// came later. Its message is owed, but not before the recorder is there.
 pub(in crate::local::chaos) async fn store_as_first_version(url: &str, job: &Work) -> Result<(), ChaosError> {
@@ -99,7 +88,8 @@ pub(in crate::local::chaos) async fn store_as_first_version(url: &str, job: &Wor
         .run(&mut connection)
         .await
         .map_err(|error| ChaosError::Broken(error.to_string()))?;
-    let (job_id, parameters) = stored_form(job)?;
+    let job_id = job.job_id()?;
+    let parameters = serde_json::to_string(job)?;
     let mut transaction = connection.begin().await?;
     sqlx::query(
         "INSERT INTO app.jobs (job_id, job_type, total_stages, parameters, processing_path)

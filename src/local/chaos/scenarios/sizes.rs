@@ -91,7 +91,7 @@ pub(super) async fn same(run: &Run) -> Result<Findings, ChaosError> {
     for number in 0..times {
         let use_service_bus = number % 2 == 0;
         let job = work(format!("same-{number}"), use_service_bus, [StageWork::of(10, 1), StageWork::of(2, 1)]);
-        let body = serde_json::to_string(&job).map_err(|error| ChaosError::Broken(error.to_string()))?;
+        let body = serde_json::to_string(&job)?;
         let submissions = (0..100).map(|client| {
             let url = format!("{}/api/jobs/submit/{CHAOS}", world.base_url(client % 2));
             let request = world.client().post(url).body(body.clone());
