@@ -50,6 +50,7 @@ fn message(number: usize) -> String {
         parameters: serde_json::from_str::<&RawValue>(&parameters).unwrap(),
         parent_task_id: None,
         retry_count: 0,
+        runs_alone: false,
         timestamp: &message_time(),
     })
     .unwrap()

@@ -17,6 +17,7 @@
 
 pub mod config;
 pub mod controller;
+mod failpoint;
 pub mod invocation;
 pub mod jobs;
 #[cfg(feature = "local")]

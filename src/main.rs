@@ -19,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 mod commands;
 
 #[cfg(feature = "local")]
-use commands::{bench, local};
+use commands::{bench, chaos, local};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -50,6 +50,9 @@ enum Command {
     /// Run hello_world on a local cloud of its own, over both paths, and compare them.
     #[cfg(feature = "local")]
     Demo(local::DemoArguments),
+    /// Kill, stop, drop, double and delay, on a PostgreSQL of its own, and see that nothing is lost, twice or stuck.
+    #[cfg(feature = "local")]
+    Chaos(chaos::ChaosArguments),
     /// Measure, on a local cloud of its own for every figure.
     #[cfg(feature = "local")]
     #[command(subcommand)]
@@ -70,6 +73,8 @@ fn main() -> ExitCode {
         Command::Local(arguments) => runtime.block_on(local::local(arguments)),
         #[cfg(feature = "local")]
         Command::Demo(arguments) => runtime.block_on(local::demo(arguments)),
+        #[cfg(feature = "local")]
+        Command::Chaos(arguments) => runtime.block_on(chaos::chaos(arguments)),
         #[cfg(feature = "local")]
         Command::Bench(command) => runtime.block_on(bench::bench(command)),
     };
@@ -92,11 +97,20 @@ async fn run_handler() -> ExitCode {
         } = warning;
         tracing::warn!(setting, problem, remedy, "a setting should be changed");
     }
-    match serve(settings, Catalog::standard()).await {
+    match serve(settings, catalog()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ ServeError::Config(_)) => failed(&error, 2),
         Err(error) => failed(&error, 1),
     }
+}
+
+/// The job types; the one that `lastlight chaos` runs is known where that command says so.
+fn catalog() -> Catalog {
+    #[cfg(feature = "local")]
+    let catalog = lastlight::local::chaos::catalog();
+    #[cfg(not(feature = "local"))]
+    let catalog = Catalog::standard();
+    catalog
 }
 
 async fn migrate() -> ExitCode {

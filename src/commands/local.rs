@@ -284,7 +284,12 @@ pub(super) async fn asked_to_stop() {
 }
 
 pub(super) fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("warn"));
+    log_to_stderr_from("warn");
+}
+
+/// The same, where nothing else is said from this level on.
+pub(super) fn log_to_stderr_from(level: &str) {
+    let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new(level));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Controller, ControllerError, summary::StageFold};
 use crate::{
+    failpoint::failpoint,
     model::JobStatus,
     repositories::postgres::{EndedStage, NextStage, StageKey},
 };
@@ -26,6 +27,7 @@ impl Controller {
             serde_json::from_str(stage.stage_results.get()).unwrap_or_default();
         results.insert(key.stage.to_string(), result);
         let stored = Value::Object(results.clone()).to_string();
+        failpoint!("advance.folded");
 
         if !bears {
             let reason = failure(key, &stage, &results);
@@ -52,6 +54,7 @@ impl Controller {
                         job_id: key.job_id,
                         stage: next,
                     };
+                    failpoint!("advance.before_send");
                     // A failure is noted and stays owed.
                     let _ = self
                         .0

@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Controller, ControllerError, Timing};
 use crate::{
+    failpoint::failpoint,
     jobs::{DynJobType, Task, TaskError, TaskPolicy},
     model::{
         DEEPEST_NESTING,
@@ -61,13 +62,23 @@ impl Controller {
         &self,
         message: TaskReference,
     ) -> Result<TaskDelivery, ControllerError> {
-        let permit = self.permit().await;
+        let permit = self.permit(&message).await;
         self.process_permitted(message, permit).await
     }
 
-    /// Waits for its turn. Comes before the claim, so that no task waits under a lease.
-    fn permit(&self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send + use<> {
-        let permit = Arc::clone(&self.0.running).acquire_owned();
+    /// Waits for its turn. Comes before the claim, so that no task waits under a lease. One that runs alone waits for all
+    /// others to end, and those that come after it wait for it.
+    fn permit(
+        &self,
+        task: &TaskReference,
+    ) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send + use<> {
+        let permits = if task.runs_alone {
+            self.0.timing.tasks_in_flight
+        } else {
+            1
+        };
+        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.0.running).acquire_many_owned(permits);
         // Nobody ever closes the semaphore.
         async { permit.await.ok() }
     }
@@ -136,7 +147,7 @@ impl Controller {
         let tasks = self.tasks_of(messages, &mut results).await;
         let running = stream::iter(tasks)
             .then(|(place, task)| {
-                let permit = self.permit();
+                let permit = self.permit(&task);
                 async move { (place, task, permit.await) }
             })
             .map(|(place, task, permit)| {
@@ -196,6 +207,7 @@ impl Controller {
                     job_id: batch_id.job_id,
                     job_type: batch.job_type.clone(),
                     stage: batch_id.stage,
+                    runs_alone: false,
                 };
                 (place, task)
             }));
@@ -219,6 +231,7 @@ impl Controller {
                 return Ok(TaskDelivery::Superseded);
             }
         };
+        failpoint!("execute.ran");
         if let TaskOutcome::Failed(reason) | TaskOutcome::Retry { reason, .. } = &outcome {
             tracing::warn!(job_id = %key.job_id, task_id = %running.task_id, attempt = running.attempt,
                 is_final = matches!(outcome, TaskOutcome::Failed(_)), reason, "attempt failed");
@@ -236,6 +249,7 @@ impl Controller {
             }))
             .await?;
         drop(beating);
+        failpoint!("execute.recorded");
         if record.stage_ended {
             self.advance(&key).await?;
         }
@@ -265,6 +279,11 @@ impl Controller {
         }
     }
 
+    /// Attempts before a task has failed for good.
+    pub(super) fn most_attempts(&self, policy: &TaskPolicy) -> u16 {
+        policy.max_attempts.unwrap_or(self.0.timing.max_attempts).max(1)
+    }
+
     /// Runs an attempt; says what it means for the task.
     async fn outcome(&self, claimed: &Claimed) -> TaskOutcome {
         let definition = self.0.catalog.get(&claimed.job_type);
@@ -272,12 +291,11 @@ impl Controller {
             definition.task_policy(&claimed.task_type)
         });
         let Timing {
-            max_attempts,
             backoff,
             task_timeout,
             ..
         } = self.0.timing;
-        let most = policy.max_attempts.unwrap_or(max_attempts).max(1);
+        let most = self.most_attempts(&policy);
         let tries = claimed.tries;
         // Attempts count from their claim, so one that kills its process is not repeated for ever.
         if tries > most {

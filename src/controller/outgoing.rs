@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::Shared;
 use crate::{
+    failpoint::failpoint,
     model::{
         JobId, ProcessingPath, Stage, TaskId,
         messages::{Empty, JobQueueMessage, TaskBatchQueueMessage, TaskQueueMessage, message_time},
@@ -44,6 +45,7 @@ pub(super) struct TaskToSend<'a> {
     pub parameters: &'a str,
     pub attempt: u32,
     pub resends: u32,
+    pub runs_alone: bool,
 }
 
 impl<'a> From<&'a OwedTask> for TaskToSend<'a> {
@@ -57,6 +59,7 @@ impl<'a> From<&'a OwedTask> for TaskToSend<'a> {
             parameters: &task.parameters,
             attempt: task.attempt,
             resends: task.resends,
+            runs_alone: false,
         }
     }
 }
@@ -81,6 +84,7 @@ impl TaskMessages<'_> {
             parameters: serde_json::from_str::<&RawValue>(parameters)?,
             parent_task_id: task.parent_task_id,
             retry_count: task.attempt.max(task.resends).min(LARGEST_RETRY_COUNT),
+            runs_alone: task.runs_alone,
             timestamp: self.timestamp,
         })?;
         Ok(OutgoingMessage {
@@ -250,6 +254,7 @@ impl Shared {
         let Ok(message) = shared.message(TaskToSend::from(&task)) else {
             return;
         };
+        failpoint!("retry.before_send");
         let message = OutgoingMessage {
             delay: Some(pause + HIDDEN_LONGER),
             ..message
@@ -269,7 +274,8 @@ impl Shared {
         role: QueueRole,
         messages: &[OutgoingMessage],
     ) -> BatchSendReport {
-        match self.senders.for_path(path) {
+        failpoint!("send.before", unanswered());
+        let report = match self.senders.for_path(path) {
             Some(sender) => sender.batch_send_messages(role, messages).await,
             None => BatchSendReport {
                 errors: vec![crate::repositories::sender::SendError::Unavailable {
@@ -277,7 +283,20 @@ impl Shared {
                 }],
                 ..BatchSendReport::default()
             },
-        }
+        };
+        failpoint!("send.after", unanswered());
+        report
+    }
+}
+
+/// What a fail point says in place of a queue service.
+#[cfg(feature = "local")]
+fn unanswered() -> BatchSendReport {
+    BatchSendReport {
+        errors: vec![crate::repositories::sender::SendError::Unavailable {
+            detail: "a fail point keeps its answer back".to_owned(),
+        }],
+        ..BatchSendReport::default()
     }
 }
 

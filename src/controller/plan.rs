@@ -23,6 +23,7 @@ use super::{
     outgoing::{BatchToSend, TaskMessages, TaskToSend},
 };
 use crate::{
+    failpoint::failpoint,
     jobs::{DynJobType, Plan, PlanContext, PlanError, StageSpec, TaskDefinition},
     model::{
         DEEPEST_NESTING, ProcessingPath, Stage, TASKS_PER_BATCH, TaskId,
@@ -283,6 +284,7 @@ impl Shared {
                             // The receiver stays until this sender is gone.
                             let _ = batches.send(batch).await;
                         }
+                        failpoint!("plan.between_chunks");
                     }
                     ChunkWritten::LeaseLost => return Ok(PlanEnd::LeaseLost),
                     ChunkWritten::Collision { wanted, present } => {
@@ -375,6 +377,7 @@ fn messages(
             parameters: &task.parameters,
             attempt: 0,
             resends: 0,
+            runs_alone: false,
         })
     };
     let coarse = |batch: &BatchOfTasks| {

@@ -14,9 +14,11 @@ use super::{
     outgoing::{BatchToSend, TaskMessages, TaskToSend},
 };
 use crate::{
+    failpoint::failpoint,
+    jobs::TaskPolicy,
     model::{JobStatus, ProcessingPath, messages::message_time, timestamp},
     repositories::{
-        postgres::{OverdueJob, OwedBatch, OwedTask},
+        postgres::{DeadAttempt, OverdueJob, OwedBatch, OwedTask},
         sender::{OutgoingMessage, QueueRole},
     },
 };
@@ -71,6 +73,7 @@ impl Controller {
         for key in database.stages_to_close(AT_ONCE).await? {
             report.tasks_skipped += self.bring_to_rest(&key).await?;
         }
+        failpoint!("reconcile.closed");
         for key in database.silent_stages(lost_after, AT_ONCE).await? {
             if let Some((counters, recount)) = database.mend_counters(&key).await? {
                 tracing::warn!(job_id = %key.job_id, stage = %key.stage, ?counters, ?recount,
@@ -81,11 +84,15 @@ impl Controller {
         for key in database.stages_to_advance(AT_ONCE).await? {
             report.stages_advanced += u64::from(self.advance(&key).await?);
         }
+        failpoint!("reconcile.advanced");
         report.planners_missing = database.owe_dead_planners(lost_after).await?;
         self.send_owed_job_messages(&mut report).await?;
+        failpoint!("reconcile.planned");
         // Before dead attempts get their messages: those that then run would make a silent stage look alive.
         report.batches_lost = database.owe_lost_batches(lost_after, 20 * AT_ONCE).await?;
+        failpoint!("reconcile.owed");
         self.resend_dead_attempts(&mut report).await?;
+        failpoint!("reconcile.resent");
         let left = LONGEST_SWEEP.saturating_sub(began.elapsed());
         self.send_owed_batches(&mut report, left).await?;
         if report != ReconcileReport::default() {
@@ -180,6 +187,7 @@ impl Controller {
         let again = self.0.timing.lease.as_secs_f64();
         let timestamp = message_time();
         let dead = self.0.database.take_dead_attempts(again, AT_ONCE).await?;
+        failpoint!("reconcile.took");
         for path in ProcessingPath::ALL {
             let messages: Vec<OutgoingMessage> = dead
                 .iter()
@@ -190,7 +198,11 @@ impl Controller {
                         stage: dead.key.stage,
                         timestamp: &timestamp,
                     };
-                    shared.message(TaskToSend::from(&dead.task)).ok()
+                    let task = TaskToSend {
+                        runs_alone: self.is_last_attempt(dead),
+                        ..TaskToSend::from(&dead.task)
+                    };
+                    shared.message(task).ok()
                 })
                 .collect();
             if messages.is_empty() {
@@ -201,6 +213,19 @@ impl Controller {
             report.sends_failed += messages.len().saturating_sub(sent.messages_sent) as u64;
         }
         Ok(())
+    }
+
+    /// Whether a task whose attempts so far died has only one left. That one runs alone: a task that kills its process
+    /// takes all others in it along, every time, and those must not use up their attempts with it.
+    fn is_last_attempt(&self, dead: &DeadAttempt) -> bool {
+        let OwedTask {
+            job_type, task_type, ..
+        } = &dead.task;
+        let definition = self.0.catalog.get(job_type);
+        let policy = definition.map_or_else(TaskPolicy::default, |definition| {
+            definition.task_policy(task_type)
+        });
+        dead.tries + 1 == self.most_attempts(&policy)
     }
 
     async fn send_owed_batch(&self, owed: &OwedBatch) -> Result<bool, ControllerError> {

@@ -85,6 +85,8 @@ pub fn messages(body: &[u8], binding: &'static str) -> Result<Messages, Invocati
         Value::Array(items) => many(items, binding),
         Value::String(text) => match unwrap(text) {
             Unwrapped::Text(text) => Ok(Messages::One(MessageText(text))),
+            // The host delivers no empty batch: this is a message, and must not vanish as one of none.
+            Unwrapped::Array(items) if items.is_empty() => Ok(Messages::One(MessageText("[]".to_owned()))),
             Unwrapped::Array(items) => many(items, binding),
         },
         object @ Value::Object(_) => Ok(Messages::One(MessageText(object.to_string()))),

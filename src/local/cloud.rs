@@ -81,6 +81,9 @@ const SERVICE_BUS_KEY_NAME: &str = "RootManageSharedAccessKey";
 #[derive(Debug)]
 pub struct LocalCloud {
     host: RunningHost,
+    app_root: PathBuf,
+    handler: HandlerCommand,
+    log: LogSink,
     /// Storage Queues, for those who want to look or to meddle.
     pub storage: StorageQueues,
     /// Service Bus, likewise.
@@ -149,17 +152,20 @@ impl LocalCloud {
         create_queues(&settings, &storage, &service_bus);
         restore(&data, &storage, &service_bus)?;
         let host = host::start(HostOptions {
-            app_root: options.app_root,
+            app_root: options.app_root.clone(),
             port: options.port,
             settings: settings.clone(),
-            handler: options.handler,
+            handler: options.handler.clone(),
             storage: storage.clone(),
             service_bus: service_bus.clone(),
-            log: options.log,
+            log: options.log.clone(),
         })
         .await?;
         Ok(Self {
             host,
+            app_root: options.app_root,
+            handler: options.handler,
+            log: options.log,
             storage,
             service_bus,
             storage_faults,
@@ -185,6 +191,31 @@ impl LocalCloud {
     /// The settings that the handler got, connection strings among them.
     pub fn settings(&self) -> &BTreeMap<String, String> {
         &self.settings
+    }
+
+    /// Starts another host with a handler of its own on the same queues and the same database, as Azure does under load.
+    /// `settings`: laid over those of the local cloud. The caller stops it before the local cloud.
+    ///
+    /// # Errors
+    /// The host or its handler did not start.
+    pub async fn another_host(&self, settings: BTreeMap<String, String>) -> Result<RunningHost, HostError> {
+        let mut all = self.settings.clone();
+        all.extend(settings);
+        host::start(HostOptions {
+            app_root: self.app_root.clone(),
+            port: 0,
+            settings: all,
+            handler: self.handler.clone(),
+            storage: self.storage.clone(),
+            service_bus: self.service_bus.clone(),
+            log: self.log.clone(),
+        })
+        .await
+    }
+
+    /// Puts another host in the place of the local cloud's own, which is stopped; its port changes.
+    pub async fn replace_host(&mut self, host: RunningHost) {
+        std::mem::replace(&mut self.host, host).stop().await;
     }
 
     /// The address of the Storage Queue endpoint.

@@ -6,6 +6,7 @@
 mod api;
 mod bench;
 pub mod broker;
+pub mod chaos;
 mod cloud;
 mod database;
 mod demo;

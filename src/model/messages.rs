@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 use time::OffsetDateTime;
 
-use super::{BatchId, JobId, Stage, TaskId, timestamp};
+use super::{BatchId, JobId, Stage, TaskId, clock, timestamp};
 
 /// Why a message cannot be understood. Sending it again cannot help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +68,9 @@ pub struct TaskReference {
     pub job_type: String,
     /// Its stage.
     pub stage: Stage,
+    /// Nothing else may run in the process while it does: attempts before died with their processes, and nobody knows
+    /// which of the tasks in them was to blame.
+    pub runs_alone: bool,
 }
 
 /// What a coarse task message says: run what is open of this batch.
@@ -149,6 +152,8 @@ impl TaskReference {
             job_id: fields.job_id("parent_job_id")?,
             job_type: fields.name("job_type")?,
             stage: fields.stage()?,
+            // A hint, like all of it: whatever else stands there means no.
+            runs_alone: fields.get("runs_alone").and_then(Value::as_bool).unwrap_or(false),
         };
         fields.name("task_type")?;
         fields.task_index()?;
@@ -333,6 +338,9 @@ pub struct TaskQueueMessage<'a> {
     pub parent_task_id: Option<&'a str>,
     /// Messages before this one, at most 10.
     pub retry_count: u32,
+    /// See [`TaskReference::runs_alone`]; the Python app does not know it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub runs_alone: bool,
     /// When it was written; see [`timestamp::write_naive`].
     pub timestamp: &'a str,
 }
@@ -362,5 +370,5 @@ pub struct Empty {}
 
 /// Now, as messages say it.
 pub fn message_time() -> String {
-    timestamp::write_naive(OffsetDateTime::now_utc())
+    timestamp::write_naive(clock::now())
 }

@@ -2,6 +2,7 @@
 
 mod batching;
 pub mod canonical;
+pub mod clock;
 mod ids;
 pub mod messages;
 mod nesting;

@@ -37,12 +37,11 @@ use axum::{
 };
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 use tokio::task_local;
 
 use crate::{
     controller::Controller,
-    model::{JobId, timestamp},
+    model::{JobId, clock, timestamp},
 };
 pub use error::ApiError;
 
@@ -187,7 +186,7 @@ fn stamped(mut body: Value) -> Value {
         fields.insert("request_id".to_owned(), Value::String(id));
         fields.insert(
             "timestamp".to_owned(),
-            Value::String(timestamp::write(OffsetDateTime::now_utc())),
+            Value::String(timestamp::write(clock::now())),
         );
     }
     body

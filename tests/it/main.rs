@@ -7,6 +7,7 @@ mod back_pressure;
 mod bad_messages;
 mod bounds;
 mod broker_engines;
+mod chaos_oracle;
 mod coarse_messages;
 mod control;
 mod fixtures;

@@ -76,7 +76,7 @@ impl Reading {
 }
 
 /// The most memory that a process ever held, MiB; from Linux's `/proc`.
-pub(super) fn peak_memory_mib(pid: u32) -> Option<f64> {
+pub(in crate::local) fn peak_memory_mib(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

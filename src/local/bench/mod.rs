@@ -5,6 +5,7 @@ mod facts;
 mod fanout;
 mod run;
 
+pub(super) use facts::peak_memory_mib;
 pub use fanout::{FanoutLeg, FanoutOptions, FanoutReport, SendWay, bench_fanout};
 pub use run::{RunOptions, RunReport, bench_run};
 

@@ -1,5 +1,6 @@
-//! What goes wrong on request: latency, throttling, unavailability, lost answers. The endpoints ask before each
-//! request that costs something; a seed makes a run repeatable.
+//! What goes wrong on request: latency, throttling, unavailability, lost answers; messages that vanish, come several
+//! times, or come late. The endpoints ask before each request that costs something; a seed makes a run repeatable: the
+//! n-th decision is the same in every run.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -32,6 +33,16 @@ pub struct FaultPlan {
     pub lost_answer: LostAnswer,
     /// Every send is refused with 503.
     pub down: bool,
+    /// Share of accepted messages that are never delivered, 0 to 1.
+    pub dropped: f64,
+    /// Share of accepted messages that are delivered several times, 0 to 1.
+    pub doubled: f64,
+    /// How often such a message is delivered at most; 2 at least.
+    pub copies: u32,
+    /// Share of deliveries that come late, 0 to 1. Each by a time of its own, so they change their order, too.
+    pub late: f64,
+    /// How late at most.
+    pub late_by: Duration,
 }
 
 /// What a client sees of a send that was stored and whose answer was lost.
@@ -55,6 +66,9 @@ struct State {
     credits: f64,
     refilled: Instant,
 }
+
+/// What becomes of one accepted message: how much later than asked for each of its deliveries is. Empty: it vanishes.
+pub(super) type Fate = Vec<Duration>;
 
 /// What an endpoint should do with a send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +145,21 @@ impl Faults {
         }
     }
 
+    /// From now on decisions follow this seed.
+    pub fn reseed(&self, seed: u64) {
+        self.lock().random.seed(seed);
+    }
+
+    /// What becomes of `messages` accepted ones; `None` when nothing happens to any.
+    pub(super) fn fates(&self, messages: usize) -> Option<Vec<Fate>> {
+        let mut state = self.lock();
+        let plan = state.plan;
+        if plan.dropped <= 0.0 && plan.doubled <= 0.0 && plan.late <= 0.0 {
+            return None;
+        }
+        Some((0..messages).map(|_| fate(&plan, &mut state.random)).collect())
+    }
+
     /// The answer that stands for the lost one; `extensions` are the request's.
     pub(super) fn lose_answer(&self, extensions: &Extensions) -> Response {
         let wanted = self.lock().plan.lost_answer;
@@ -149,6 +178,25 @@ impl Faults {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn fate(plan: &FaultPlan, random: &mut fastrand::Rng) -> Fate {
+    if random.f64() < plan.dropped {
+        return Vec::new();
+    }
+    let copies = if random.f64() < plan.doubled {
+        random.u32(2..=plan.copies.max(2))
+    } else {
+        1
+    };
+    let delays = (0..copies).map(|_| {
+        if random.f64() < plan.late {
+            plan.late_by.mul_f64(random.f64())
+        } else {
+            Duration::ZERO
+        }
+    });
+    delays.collect()
 }
 
 impl State {

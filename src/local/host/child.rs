@@ -81,6 +81,8 @@ impl HandlerExit {
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Crashes within [`CRASH_WINDOW`] after which the host gives up.
 const MOST_CRASHES: usize = 3;
+/// The app setting that allows more: for those who kill the handler on purpose.
+const MOST_CRASHES_SETTING: &str = "LASTLIGHT_LOCAL_MOST_CRASHES";
 const CRASH_WINDOW: Duration = Duration::from_secs(30 * 60);
 /// The handler's way to ask for a restart.
 const RESTART_CODE: i32 = 200;
@@ -110,6 +112,7 @@ struct Spec {
     environment: Vec<(String, String)>,
     root: PathBuf,
     log: LogSink,
+    most_crashes: usize,
 }
 
 impl Child {
@@ -140,6 +143,11 @@ impl Child {
             environment: options.settings.clone().into_iter().collect(),
             root: app.root.clone(),
             log: options.log.clone(),
+            most_crashes: options
+                .settings
+                .get(MOST_CRASHES_SETTING)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(MOST_CRASHES),
         };
         let started = spec.start_ready(&port, &pid).await?;
         let supervisor = tokio::spawn(supervise(
@@ -204,6 +212,7 @@ async fn supervise(
     let mut crashes: VecDeque<Instant> = VecDeque::new();
     loop {
         let code = running.process.wait().await.ok().and_then(|status| status.code());
+        port.store(0, Ordering::Relaxed);
         pid.store(0, Ordering::Relaxed);
         let mut exit = HandlerExit {
             how: code.map_or("was killed".to_owned(), |code| format!("ended with code {code}")),
@@ -222,8 +231,8 @@ async fn supervise(
                 }
             }
             (spec.log.0)(&format!("the handler {}; it is started again", exit.how));
-            if crashes.len() >= MOST_CRASHES {
-                exit.how = format!("{}, the third time within half an hour", exit.how);
+            if crashes.len() >= spec.most_crashes {
+                exit.how = format!("{}, {} times within half an hour", exit.how, crashes.len());
                 give_up.send_replace(Some(exit));
                 return;
             }

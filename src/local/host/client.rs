@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU16, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reqwest::header::{CONTENT_TYPE, USER_AGENT};
@@ -13,6 +13,10 @@ use uuid::Uuid;
 
 /// The version that the requests claim, as the real host's do.
 pub(super) const HOST_VERSION: &str = "4.1037.0.0";
+
+/// How long an invocation waits for a process that is started again, and how often it looks.
+const HELD_BACK: Duration = Duration::from_secs(4 * 60);
+const READY_POLL: Duration = Duration::from_millis(25);
 
 /// The handler, wherever its current process listens.
 #[derive(Debug, Clone)]
@@ -41,11 +45,20 @@ impl Handler {
         }
     }
 
-    /// From now on the handler listens on `port`.
+    /// From now on the handler listens on `port`; 0 while no process is ready.
     pub(super) fn attach(self, port: &Arc<AtomicU16>) -> Self {
         Self {
             port: Arc::clone(port),
             ..self
+        }
+    }
+
+    /// Returns when a process is ready: while one is started again, the real host holds its invocations back, up to the
+    /// time that all starts together may take. Without this a message would use up its deliveries within milliseconds.
+    pub(super) async fn ready(&self) {
+        let began = Instant::now();
+        while self.port.load(Ordering::Relaxed) == 0 && began.elapsed() < HELD_BACK {
+            tokio::time::sleep(READY_POLL).await;
         }
     }
 
@@ -55,6 +68,7 @@ impl Handler {
 
     /// Posts an invocation; success only if the answer says so the way the host wants it.
     pub(super) async fn invoke(&self, function: &str, payload: String) -> Result<(), Failed> {
+        self.ready().await;
         let request = self
             .client
             .post(format!("{}/{function}", self.address()))

@@ -62,6 +62,7 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
     let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
+    handler.ready().await;
     let answer = if context.app.forwards_http {
         forward(handler, parts.method, &parts.uri, &parts.headers, body).await
     } else {

@@ -16,7 +16,10 @@ mod timer_trigger;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 pub use app::{AppError, Binding, Cardinality, Function, FunctionApp};
 pub use child::{HandlerCommand, HandlerExit, LogSink};
@@ -69,6 +72,8 @@ pub struct RunningHost {
     child: Child,
     stop: CancellationToken,
     triggers: TaskTracker,
+    /// Ends the triggers of a host that was dropped rather than stopped.
+    _on_drop: DropGuard,
 }
 
 /// Starts the host and its handler; returns when the handler is ready.
@@ -89,6 +94,7 @@ pub async fn start(options: HostOptions) -> Result<RunningHost, HostError> {
     Ok(RunningHost {
         endpoint,
         child,
+        _on_drop: stop.clone().drop_guard(),
         stop,
         triggers,
     })

@@ -3,7 +3,10 @@
 use sqlx::Row;
 
 use super::{Database, DatabaseError, NewTask, StageKey, jobs};
-use crate::model::{BatchId, JobId, ProcessingPath, Stage, TaskId, TasksPerMessage};
+use crate::{
+    failpoint::failpoint,
+    model::{BatchId, JobId, ProcessingPath, Stage, TaskId, TasksPerMessage},
+};
 
 /// A batch that was just written.
 #[derive(Debug, Clone)]
@@ -98,6 +101,7 @@ impl Database {
         sent: &[BatchKey],
         messages_each: u32,
     ) -> Result<(), DatabaseError> {
+        failpoint!("batch_sent.before_commit", Err(DatabaseError::lost()));
         let (jobs, stages, numbers) = columns(sent);
         sqlx::query(include_str!("sql/batch_update_status.sql"))
             .bind(jobs)
@@ -106,6 +110,7 @@ impl Database {
             .bind(messages_each.cast_signed())
             .execute(self.pool().await?)
             .await?;
+        failpoint!("batch_sent.after_commit", Err(DatabaseError::lost()));
         Ok(())
     }
 

@@ -11,7 +11,10 @@ use super::{
     group_commit::{GroupCommit, GroupStatement},
     jobs::{corrupt, json_of, optional_json_of},
 };
-use crate::model::{JobId, JobStatus, Stage, TaskId, TaskStatus};
+use crate::{
+    failpoint::failpoint,
+    model::{JobId, JobStatus, Stage, TaskId, TaskStatus},
+};
 
 /// Which task somebody wants to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +150,7 @@ impl GroupStatement for ClaimStatement {
     }
 
     async fn run(&self, requests: &[ClaimRequest]) -> Result<Vec<Claim>, DatabaseError> {
+        failpoint!("claim.before_commit", Err(DatabaseError::lost()));
         let order = in_key_order(requests);
         let wanted = Columns::of(order.iter().map(|place| &requests[*place]));
         let rows = sqlx::query(include_str!("sql/claim_tasks.sql"))
@@ -158,6 +162,7 @@ impl GroupStatement for ClaimStatement {
             .bind(&self.runs_in)
             .fetch_all(self.database.pool().await?)
             .await?;
+        failpoint!("claim.after_commit", Err(DatabaseError::lost()));
         let mut claims: Vec<Option<Claim>> = requests.iter().map(|_| None).collect();
         for row in &rows {
             *slot(&mut claims, &order, row)? = Some(Claim::Claimed(claimed(row)?));

@@ -11,7 +11,10 @@ use super::{
     group_commit::{GroupCommit, GroupStatement},
     jobs::{corrupt, without_nul},
 };
-use crate::model::{JobStatus, TaskStatus};
+use crate::{
+    failpoint::failpoint,
+    model::{JobStatus, TaskStatus},
+};
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -93,6 +96,7 @@ impl GroupStatement for CompletionStatement {
     }
 
     async fn run(&self, group: &[Arc<Completion>]) -> Result<Vec<CompletionRecord>, DatabaseError> {
+        failpoint!("complete.before_commit", Err(DatabaseError::lost()));
         // In the order of their keys, so that groups of two processes lock alike.
         let mut order: Vec<usize> = (0..group.len()).collect();
         order.sort_by_key(|place| {
@@ -117,6 +121,7 @@ impl GroupStatement for CompletionStatement {
             .bind(self.lost_seconds)
             .fetch_all(self.database.pool().await?)
             .await?;
+        failpoint!("complete.after_commit", Err(DatabaseError::lost()));
         let mut records = vec![
             CompletionRecord {
                 written: false,

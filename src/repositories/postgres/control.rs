@@ -8,7 +8,10 @@ use super::{
     Database, DatabaseError, StageKey,
     jobs::{corrupt, without_nul},
 };
-use crate::model::{JobId, JobStatus, TaskStatus};
+use crate::{
+    failpoint::failpoint,
+    model::{JobId, JobStatus, TaskStatus},
+};
 
 /// One step of a walk through a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +65,10 @@ impl Database {
         status: JobStatus,
         reason: &str,
     ) -> Result<bool, DatabaseError> {
-        Ok(end_early(self.pool().await?, job_id, status, reason).await?)
+        failpoint!("end_early.before_commit", Err(DatabaseError::lost()));
+        let ended = end_early(self.pool().await?, job_id, status, reason).await?;
+        failpoint!("end_early.after_commit", Err(DatabaseError::lost()));
+        Ok(ended)
     }
 
     /// Fails a job because its stage cannot be planned; `false`, and nothing changed, if that is not `owner`'s to say any
@@ -71,6 +77,7 @@ impl Database {
     /// # Errors
     /// A statement failed; nothing changed.
     pub async fn fail_plan(&self, key: &StageKey, owner: Uuid, reason: &str) -> Result<bool, DatabaseError> {
+        failpoint!("fail_plan.before_commit", Err(DatabaseError::lost()));
         let mut transaction = self.begin().await?;
         let released = sqlx::query(include_str!("sql/release_stage.sql"))
             .bind(key.job_id.as_str())
@@ -83,6 +90,7 @@ impl Database {
         }
         let failed = end_early(&mut *transaction, &key.job_id, JobStatus::Failed, reason).await?;
         transaction.commit().await?;
+        failpoint!("fail_plan.after_commit", Err(DatabaseError::lost()));
         Ok(failed)
     }
 
@@ -118,7 +126,9 @@ impl Database {
             count: row.try_get::<i64, _>("skipped")?.unsigned_abs(),
             last: row.try_get("last")?,
         };
+        failpoint!("skip.before_commit", Err(DatabaseError::lost()));
         transaction.commit().await?;
+        failpoint!("skip.after_commit", Err(DatabaseError::lost()));
         Ok(skipped)
     }
 
@@ -148,6 +158,7 @@ impl Database {
         after: i32,
         limit: i64,
     ) -> Result<ReopenedTasks, DatabaseError> {
+        failpoint!("reopen_tasks.before_commit", Err(DatabaseError::lost()));
         let row = sqlx::query(include_str!("sql/reopen_tasks.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
@@ -157,6 +168,7 @@ impl Database {
             .bind(JobStatus::reopenable())
             .fetch_one(self.pool().await?)
             .await?;
+        failpoint!("reopen_tasks.after_commit", Err(DatabaseError::lost()));
         let is_last = row.try_get::<i64, _>("batches")? < limit;
         Ok(ReopenedTasks {
             tasks: row.try_get::<i64, _>("tasks")?.unsigned_abs(),
@@ -175,6 +187,7 @@ impl Database {
         stage_results: &str,
         deadline_seconds: f64,
     ) -> Result<Option<JobStatus>, DatabaseError> {
+        failpoint!("reopen_job.before_commit", Err(DatabaseError::lost()));
         let mut transaction = self.begin().await?;
         let status: Option<String> = sqlx::query_scalar(include_str!("sql/reopen_job.sql"))
             .bind(key.job_id.as_str())
@@ -187,6 +200,7 @@ impl Database {
         let Some(status) = status else { return Ok(None) };
         let status = JobStatus::from_name(&status).ok_or_else(|| corrupt("status", status))?;
         transaction.commit().await?;
+        failpoint!("reopen_job.after_commit", Err(DatabaseError::lost()));
         Ok(Some(status))
     }
 

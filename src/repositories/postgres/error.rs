@@ -24,6 +24,14 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
+    /// What a fail point says in place of the server.
+    #[cfg(feature = "local")]
+    pub(super) fn lost() -> Self {
+        Self::Unavailable {
+            detail: Arc::from("a fail point keeps its answer back"),
+        }
+    }
+
     /// A lock conflict that goes away by trying again at once: deadlock or serialisation failure.
     pub(super) fn is_conflict(&self) -> bool {
         match self {

@@ -5,7 +5,10 @@ use sqlx::{Row, postgres::PgRow, types::Json};
 use time::OffsetDateTime;
 
 use super::{Database, DatabaseError, StageKey};
-use crate::model::{JobId, JobStatus, ProcessingPath, Stage};
+use crate::{
+    failpoint::failpoint,
+    model::{JobId, JobStatus, ProcessingPath, Stage},
+};
 
 /// A submission that passed all checks.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +102,8 @@ impl Database {
     /// # Errors
     /// The statement failed.
     pub async fn insert_job(&self, job: NewJob<'_>, grace_seconds: f64) -> Result<bool, DatabaseError> {
-        Ok(sqlx::query_scalar(include_str!("sql/insert_job.sql"))
+        failpoint!("submit.before_commit", Err(DatabaseError::lost()));
+        let is_new = sqlx::query_scalar(include_str!("sql/insert_job.sql"))
             .bind(job.job_id.as_str())
             .bind(job.job_type)
             .bind(i16::from(job.total_stages.get()))
@@ -108,7 +112,9 @@ impl Database {
             .bind(grace_seconds)
             .bind(job.deadline_seconds)
             .fetch_one(self.pool().await?)
-            .await?)
+            .await?;
+        failpoint!("submit.after_commit", Err(DatabaseError::lost()));
+        Ok(is_new)
     }
 
     /// The job of this id, if there is one.

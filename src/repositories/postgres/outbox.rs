@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use sqlx::Row;
 
 use super::{Database, DatabaseError, StageKey, jobs};
-use crate::model::ProcessingPath;
+use crate::{failpoint::failpoint, model::ProcessingPath};
 
 /// A job message that is due.
 #[derive(Debug, Clone)]
@@ -57,11 +57,13 @@ impl Database {
     /// # Errors
     /// The statement failed; the message is sent once more, which changes nothing.
     pub async fn job_message_sent(&self, key: &StageKey) -> Result<(), DatabaseError> {
+        failpoint!("job_sent.before_commit", Err(DatabaseError::lost()));
         sqlx::query(include_str!("sql/job_message_sent.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
             .execute(self.pool().await?)
             .await?;
+        failpoint!("job_sent.after_commit", Err(DatabaseError::lost()));
         Ok(())
     }
 

@@ -4,7 +4,10 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::{Database, DatabaseError, batches::BatchOfTasks};
-use crate::model::{BatchId, JobId, JobStatus, Stage, TaskId, TasksPerMessage};
+use crate::{
+    failpoint::failpoint,
+    model::{BatchId, JobId, JobStatus, Stage, TaskId, TasksPerMessage},
+};
 
 /// Which stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,6 +76,7 @@ impl Database {
         owner: Uuid,
         lease_seconds: f64,
     ) -> Result<Option<u64>, DatabaseError> {
+        failpoint!("lease.before_commit", Err(DatabaseError::lost()));
         let cursor: Option<i64> = sqlx::query_scalar(include_str!("sql/lease_stage.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
@@ -82,6 +86,7 @@ impl Database {
             .bind(JobStatus::open())
             .fetch_optional(self.pool().await?)
             .await?;
+        failpoint!("lease.after_commit", Err(DatabaseError::lost()));
         Ok(cursor.map(i64::unsigned_abs))
     }
 
@@ -122,7 +127,9 @@ impl Database {
         if extended == 0 {
             return Ok(ChunkWritten::LeaseLost);
         }
+        failpoint!("chunk.before_commit", Err(DatabaseError::lost()));
         transaction.commit().await?;
+        failpoint!("chunk.after_commit", Err(DatabaseError::lost()));
         Ok(ChunkWritten::Stored(places.split(tasks)))
     }
 
@@ -153,12 +160,15 @@ impl Database {
     /// # Errors
     /// The statement failed.
     pub async fn finish_plan(&self, key: &StageKey, owner: Uuid) -> Result<Option<bool>, DatabaseError> {
-        Ok(sqlx::query_scalar(include_str!("sql/finish_plan.sql"))
+        failpoint!("finish_plan.before_commit", Err(DatabaseError::lost()));
+        let ended = sqlx::query_scalar(include_str!("sql/finish_plan.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
             .bind(owner)
             .fetch_optional(self.pool().await?)
-            .await?)
+            .await?;
+        failpoint!("finish_plan.after_commit", Err(DatabaseError::lost()));
+        Ok(ended)
     }
 
     /// Gives the lease back before the plan is whole.

@@ -8,7 +8,10 @@ use super::{
     Database, DatabaseError, StageKey,
     jobs::{corrupt, json_of, optional_json_of, path_of, stage_of, without_nul},
 };
-use crate::model::{JobStatus, ProcessingPath, Stage, TaskStatus};
+use crate::{
+    failpoint::failpoint,
+    model::{JobStatus, ProcessingPath, Stage, TaskStatus},
+};
 
 /// A stage that has ended and was not advanced yet.
 #[derive(Debug, Clone)]
@@ -152,7 +155,9 @@ impl Database {
             .bind(JobStatus::sources(JobStatus::Queued))
             .fetch_optional(&mut *transaction)
             .await?;
+        failpoint!("next_stage.before_commit", Err(DatabaseError::lost()));
         transaction.commit().await?;
+        failpoint!("next_stage.after_commit", Err(DatabaseError::lost()));
         Ok(match is_paused {
             Some(false) => NextStage::Owed,
             Some(true) => NextStage::Paused,
@@ -189,7 +194,9 @@ impl Database {
             .execute(&mut *transaction)
             .await?
             .rows_affected();
+        failpoint!("end_job.before_commit", Err(DatabaseError::lost()));
         transaction.commit().await?;
+        failpoint!("end_job.after_commit", Err(DatabaseError::lost()));
         Ok(ended == 1)
     }
 }

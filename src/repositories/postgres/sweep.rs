@@ -19,6 +19,8 @@ pub struct DeadAttempt {
     pub task: OwedTask,
     /// Its job's pipeline.
     pub path: ProcessingPath,
+    /// Attempts so far, counted from the last time that a person had the task repeated.
+    pub tries: u16,
 }
 
 /// A job past its deadline.
@@ -68,6 +70,7 @@ impl Database {
                 key: stage_key(row)?,
                 task: owed_task(row)?,
                 path: path_of(row, "processing_path")?,
+                tries: u16::try_from(row.try_get::<i32, _>("tries")?).unwrap_or_default(),
             })
         });
         Ok(dead.collect::<Result<_, _>>()?)

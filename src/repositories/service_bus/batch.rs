@@ -1,9 +1,12 @@
 //! Cutting messages into batches, by count and by bytes, and writing a batch as JSON. Knows no HTTP.
 
 use serde::Serialize;
-use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+use time::{format_description::BorrowedFormatItem, macros::format_description};
 
-use crate::repositories::sender::{OutgoingMessage, SendError};
+use crate::{
+    model::clock,
+    repositories::sender::{OutgoingMessage, SendError},
+};
 
 /// The JSON of one batch, bytes: below the 256 KB that the Standard tier takes, envelope included.
 const LARGEST_BATCH: usize = 192 * 1024;
@@ -124,7 +127,7 @@ fn entry(message: &OutgoingMessage) -> Result<Entry, String> {
     let scheduled = message
         .delay
         .map(|delay| {
-            (OffsetDateTime::now_utc() + delay)
+            (clock::now() + delay)
                 .format(RFC_1123)
                 .map_err(|error| error.to_string())
         })

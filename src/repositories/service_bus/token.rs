@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::{
     config::{Secret, ServiceBusAuth},
+    model::clock,
     repositories::{
         http::{entra_credential, no_token, signature},
         sender::SendError,
@@ -54,7 +55,7 @@ impl Tokens {
 
     /// The header's value for requests to `queue`.
     pub(super) async fn header(&self, endpoint: &Url, queue: &str) -> Result<Secret, String> {
-        let now = OffsetDateTime::now_utc();
+        let now = clock::now();
         let kept = self
             .kept
             .lock()

@@ -3,10 +3,10 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use time::{Duration, OffsetDateTime, macros::format_description};
+use time::{Duration, macros::format_description};
 use url::Url;
 
-use crate::{config::Secret, repositories::http::signature};
+use crate::{config::Secret, model::clock, repositories::http::signature};
 
 /// How long a signature is good for: twice as long as its clients live.
 pub(super) const LIVES: Duration = Duration::hours(24);
@@ -27,7 +27,7 @@ pub(super) fn account_signature(endpoint: &Url, account: &str, key: &Secret) -> 
         "https,http"
     };
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-    let now = OffsetDateTime::now_utc();
+    let now = clock::now();
     let starts = (now - SKEW).format(format).unwrap_or_default();
     let expires = (now + LIVES).format(format).unwrap_or_default();
     // The settings have checked that the key is base64.

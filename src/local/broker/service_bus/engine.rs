@@ -29,6 +29,7 @@ pub struct ServiceBus {
     pub(super) registry: Arc<Registry<Queue>>,
     clock: Clock,
     sent: Arc<AtomicU64>,
+    received: Arc<AtomicU64>,
 }
 
 impl ServiceBus {
@@ -86,7 +87,19 @@ impl ServiceBus {
     pub fn receive(&self, queue: &str, max: usize) -> Result<Vec<LockedMessage>, BrokerError> {
         let (cell, side) = self.find(queue)?;
         let now = self.clock.now();
-        Ok(cell.with(|queue| queue.receive(side, max, now)))
+        let received = cell.with(|queue| queue.receive(side, max, now));
+        self.received.fetch_add(received.len() as u64, Ordering::Relaxed);
+        Ok(received)
+    }
+
+    /// How many messages were ever received, from all queues; each as often as it was.
+    pub fn messages_received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// The engine's time.
+    pub(super) fn now(&self) -> OffsetDateTime {
+        self.clock.now()
     }
 
     /// Removes a message for good.

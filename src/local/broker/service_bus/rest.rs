@@ -14,8 +14,11 @@ use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
 use super::{
-    super::{BrokerError, Faults, faults::Verdict},
-    LockedMessage, ServiceBus, ServiceBusAccess,
+    super::{
+        BrokerError, Faults,
+        faults::{Fate, Verdict},
+    },
+    LockedMessage, NewMessage, ServiceBus, ServiceBusAccess,
     delivered::{Mode, delivered},
     sas, sent,
 };
@@ -154,11 +157,38 @@ fn send(context: &Context, queue: &str, parts: &Parts, body: Bytes) -> Result<Re
         }
         Verdict::Go | Verdict::StoreAndLoseAnswer => {}
     }
-    context.bus.send(queue, messages)?;
+    match context.faults.fates(messages.len()) {
+        None => context.bus.send(queue, messages)?,
+        Some(fates) => send_as_fated(&context.bus, queue, &messages, &fates)?,
+    }
     Ok(match verdict {
         Verdict::StoreAndLoseAnswer => context.faults.lose_answer(&parts.extensions),
         _ => StatusCode::CREATED.into_response(),
     })
+}
+
+/// Stores each message as often and as late as its fate says: first copies first, so that no send is larger than the one
+/// that was asked for.
+fn send_as_fated(
+    bus: &ServiceBus,
+    queue: &str,
+    messages: &[NewMessage],
+    fates: &[Fate],
+) -> Result<(), BrokerError> {
+    let now = bus.now();
+    let most = fates.iter().map(Vec::len).max().unwrap_or_default();
+    for copy in 0..most {
+        let copies = messages.iter().zip(fates).filter_map(|(message, fate)| {
+            let late = *fate.get(copy)?;
+            let moment = message.scheduled.unwrap_or(now).max(now) + late;
+            Some(NewMessage {
+                scheduled: Some(moment),
+                ..message.clone()
+            })
+        });
+        bus.send(queue, copies.collect())?;
+    }
+    Ok(())
 }
 
 async fn peek_lock(context: &Context, queue: &str, parts: &Parts) -> Result<Response, Refusal> {

@@ -9,8 +9,8 @@ use axum::{
 };
 
 use super::{
-    super::{faults::Verdict, http_time::http_time},
-    StorageQueues,
+    super::{BrokerError, faults::Verdict, http_time::http_time},
+    QueueMessage, StorageQueues,
     engine::Created,
     operation::{Operation, Query},
     refusal::Refusal,
@@ -117,11 +117,38 @@ fn put(
         Verdict::Refuse => return Err(Refusal::ServerBusy),
         Verdict::Go | Verdict::StoreAndLoseAnswer => {}
     }
-    let message = context.queues.put(queue, text, seconds(delay), lives)?;
+    let fate = context.faults.fates(1).and_then(|mut fates| fates.pop());
+    let message = match fate {
+        None => context.queues.put(queue, text, seconds(delay), lives)?,
+        Some(fate) => put_as_fated(context, queue, &text, seconds(delay), lives, &fate)?,
+    };
     Ok(match verdict {
         Verdict::StoreAndLoseAnswer => context.faults.lose_answer(&parts.extensions),
         _ => as_xml(StatusCode::CREATED, xml::messages(&[message], Shape::Put)),
     })
+}
+
+/// Stores a message as often and as late as its fate says; the answer is that of its first copy.
+fn put_as_fated(
+    context: &Context,
+    queue: &str,
+    text: &str,
+    delay: Duration,
+    lives: Option<Duration>,
+    fate: &[Duration],
+) -> Result<QueueMessage, BrokerError> {
+    let put = |late| context.queues.put(queue, text.to_owned(), delay + late, lives);
+    let Some((first, others)) = fate.split_first() else {
+        // The sender is told of a message, and nobody ever sees it.
+        let message = put(seconds(LONGEST_VISIBILITY))?;
+        context.queues.delete(queue, &message.id, &message.pop_receipt)?;
+        return Ok(message);
+    };
+    let message = put(*first)?;
+    for late in others {
+        put(*late)?;
+    }
+    Ok(message)
 }
 
 fn get(context: &Context, queue: &str, query: &Query) -> Result<Response, Refusal> {

@@ -24,6 +24,7 @@ pub struct StorageQueues {
     pub(super) registry: Arc<Registry<Queue>>,
     pub(super) clock: Clock,
     put: Arc<AtomicU64>,
+    received: Arc<AtomicU64>,
 }
 
 impl StorageQueues {
@@ -82,7 +83,14 @@ impl StorageQueues {
     ) -> Result<Vec<QueueMessage>, BrokerError> {
         let now = self.clock.now();
         let cell = self.registry.get(queue)?;
-        Ok(cell.with(|queue| queue.receive(max, visibility, now)))
+        let received = cell.with(|queue| queue.receive(max, visibility, now));
+        self.received.fetch_add(received.len() as u64, Ordering::Relaxed);
+        Ok(received)
+    }
+
+    /// How many messages were ever received, from all queues; each as often as it was.
+    pub fn messages_received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
     /// Removes a message that this receiver still owns.

@@ -16,4 +16,5 @@ FROM (
 ) dead
 WHERE t.parent_job_id = dead.parent_job_id AND t.stage = dead.stage AND t.task_id = dead.task_id
 RETURNING t.parent_job_id AS job_id, t.stage, t.task_id, t.job_type, t.task_type, t.task_index, t.parent_task_id,
-          t.parameters, t.attempt, t.retry_count, dead.processing_path
+          t.parameters, t.attempt, t.retry_count, t.attempt - COALESCE(t.attempts_forgiven, 0) AS tries,
+          dead.processing_path

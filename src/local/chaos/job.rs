@@ -1,0 +1,470 @@
+//! The job type `chaos`: its parameters say how many tasks each stage has and what goes wrong with which; its handlers
+//! write down in the [`ledger`](super::ledger) what ran. The same parameters tell the oracle what must come of it.
+
+use std::{path::Path, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json, value::RawValue};
+
+use super::ledger::{Entry, LEDGER_SETTING, Ledger, RunEnd};
+use crate::{
+    jobs::{
+        Catalog, FailurePolicy, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task,
+        TaskDefinition, TaskError, to_json,
+    },
+    model::{JobId, Stage, TaskIndex, TasksPerMessage},
+};
+
+/// The job type's name.
+pub const CHAOS: &str = "chaos";
+
+const TASK: &str = "chaos_task";
+
+/// A task that says so takes this much memory at once, untouched, until none is left. Bytes.
+const MOUTHFUL: usize = 64 * 1024 * 1024;
+
+/// The job types of the handler: the deployed ones, and `chaos` where its ledger is named and can be written.
+pub fn catalog() -> Catalog {
+    let catalog = Catalog::standard();
+    let Some(path) = std::env::var_os(LEDGER_SETTING) else {
+        return catalog;
+    };
+    match Ledger::open(Path::new(&path)) {
+        Ok(ledger) => catalog.with(Chaos { ledger }),
+        Err(error) => {
+            eprintln!("lastlight: {LEDGER_SETTING}: {error}");
+            catalog
+        }
+    }
+}
+
+/// A whole job, as it is submitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    /// Names the job in the ledger: no blanks.
+    pub tag: String,
+    /// Its stages.
+    pub stages: Vec<StageWork>,
+    /// How many tasks one message names.
+    #[serde(default)]
+    pub tasks_per_message: TasksPerMessage,
+    /// Over Service Bus, otherwise over Storage Queues.
+    pub use_service_bus: bool,
+}
+
+/// One stage.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StageWork {
+    /// How many tasks.
+    pub tasks: u64,
+    /// How long each takes, milliseconds.
+    pub ms: u64,
+    /// How many may fail without failing the job.
+    pub tolerates: u64,
+    /// Added to each task's parameters, bytes.
+    pub padding: usize,
+    /// What is special about some tasks.
+    pub rules: Vec<Rule>,
+}
+
+/// What is special about the tasks whose number leaves `at` when divided by `every`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Every so many tasks.
+    pub every: u64,
+    /// From this one on.
+    pub at: u64,
+    /// Only in the first attempts, so many; otherwise in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// What it does.
+    #[serde(flatten)]
+    pub act: Act,
+}
+
+/// What a task does beside its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "act")]
+pub enum Act {
+    /// Takes longer.
+    Sleep {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Fails in a way that passes.
+    Stumble,
+    /// Fails for good.
+    Fail,
+    /// Panics.
+    Panic,
+    /// Ends its process.
+    Abort,
+    /// Allocates memory until there is none, which ends its process.
+    Devour,
+    /// Has a result of this size.
+    Result {
+        /// Bytes.
+        bytes: usize,
+    },
+}
+
+/// What must come of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It completes.
+    Completes,
+    /// It fails.
+    Fails,
+}
+
+/// The largest result that is kept, bytes.
+pub const LARGEST_RESULT: usize = 1024 * 1024;
+
+impl Rule {
+    /// For one task.
+    pub fn only(number: u64, act: Act) -> Self {
+        Self {
+            // More than any stage has.
+            every: 1 << 40,
+            at: number,
+            attempts: None,
+            act,
+        }
+    }
+
+    /// For every so many tasks, from number `at` on.
+    pub fn every(every: u64, at: u64, act: Act) -> Self {
+        Self {
+            every,
+            at,
+            attempts: None,
+            act,
+        }
+    }
+
+    /// The same, in the first attempts only.
+    #[must_use]
+    pub fn first(self, attempts: u32) -> Self {
+        Self {
+            attempts: Some(attempts),
+            ..self
+        }
+    }
+
+    fn concerns(&self, number: u64) -> bool {
+        number % self.every.max(1) == self.at
+    }
+
+    fn ends_badly(&self) -> bool {
+        let is_bad = match self.act {
+            Act::Sleep { .. } => false,
+            Act::Result { bytes } => bytes > LARGEST_RESULT,
+            Act::Stumble | Act::Fail | Act::Panic | Act::Abort | Act::Devour => true,
+        };
+        // What is bad for the first attempts only is not bad in the end, unless it is for good.
+        is_bad && (self.attempts.is_none() || matches!(self.act, Act::Fail | Act::Result { .. }))
+    }
+}
+
+impl StageWork {
+    /// So many tasks that take so long.
+    pub fn of(tasks: u64, ms: u64) -> Self {
+        Self {
+            tasks,
+            ms,
+            ..Self::default()
+        }
+    }
+
+    /// The same with a rule more.
+    #[must_use]
+    pub fn with(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// The same that bears so many failures.
+    #[must_use]
+    pub fn tolerating(self, tolerates: u64) -> Self {
+        Self { tolerates, ..self }
+    }
+
+    /// What must come of task `number`.
+    pub fn fate(&self, number: u64) -> Fate {
+        if self
+            .rules
+            .iter()
+            .any(|rule| rule.concerns(number) && rule.ends_badly())
+        {
+            Fate::Fails
+        } else {
+            Fate::Completes
+        }
+    }
+
+    /// How many must fail.
+    pub fn failures(&self) -> u64 {
+        (0..self.tasks)
+            .filter(|number| self.fate(*number) == Fate::Fails)
+            .count() as u64
+    }
+}
+
+impl Work {
+    /// All its tasks.
+    pub fn tasks(&self) -> u64 {
+        self.stages.iter().map(|stage| stage.tasks).sum()
+    }
+
+    /// The id that the job has or will have.
+    ///
+    /// # Errors
+    /// The job cannot be written as JSON.
+    pub fn job_id(&self) -> Result<String, serde_json::Error> {
+        let parameters: Map<String, Value> = serde_json::from_str(&serde_json::to_string(self)?)?;
+        Ok(JobId::derive(CHAOS, &parameters).to_string())
+    }
+
+    /// The first stage whose failures fail the job, from 1.
+    pub fn failing_stage(&self) -> Option<usize> {
+        let fails = |stage: &StageWork| stage.failures() > stage.tolerates;
+        self.stages.iter().position(fails).map(|place| place + 1)
+    }
+}
+
+/// The number of a task in its stage, in its semantic index.
+pub fn task_index(number: u64) -> String {
+    format!("t-{number}")
+}
+
+/// The parameters of one task.
+#[derive(Debug, Serialize, Deserialize)]
+struct ChaosTask {
+    tag: String,
+    stage: u8,
+    number: u64,
+    ms: u64,
+    /// The number of the task of the stage before whose result it must get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    acts: Vec<Rule>,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    padding: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ChaosResult {
+    tag: String,
+    stage: u8,
+    number: u64,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    filling: String,
+}
+
+/// The job type.
+#[derive(Debug)]
+pub struct Chaos {
+    /// Where its handlers write down what runs.
+    pub ledger: Ledger,
+}
+
+#[async_trait]
+impl JobType for Chaos {
+    type Parameters = Work;
+
+    fn name(&self) -> &'static str {
+        CHAOS
+    }
+
+    fn check(&self, fields: &mut Fields) {
+        fields.text_or("tag", "chaos", 1..=50);
+        fields.optional("stages", "a list of stages", Value::is_array);
+        fields.optional_integer("tasks_per_message", 1..=u64::from(TasksPerMessage::LARGEST));
+    }
+
+    fn stages(&self, work: &Work) -> Vec<StageSpec> {
+        let spec = |stage: &StageWork| {
+            StageSpec::new(TASK)
+                .with_tasks_per_message(work.tasks_per_message)
+                .with_failure_policy(FailurePolicy::TolerateCount(stage.tolerates))
+                .with_expected_tasks(stage.tasks)
+        };
+        work.stages.iter().map(spec).collect()
+    }
+
+    fn plan(&self, work: Work, context: PlanContext) -> Plan {
+        let place = usize::from(context.stage.get()) - 1;
+        let stage = work.stages.get(place).cloned().unwrap_or_default();
+        let before = place
+            .checked_sub(1)
+            .and_then(|place| work.stages.get(place))
+            .cloned();
+        let padding = "x".repeat(stage.padding);
+        let definition = move |number| {
+            let predecessor = before
+                .as_ref()
+                .and_then(|before| Some((before, number % Some(before.tasks).filter(|tasks| *tasks > 0)?)));
+            let needs = predecessor
+                .filter(|(before, number)| before.fate(*number) == Fate::Completes)
+                .map(|(_, number)| number);
+            Ok(TaskDefinition {
+                index: index(number)?,
+                parameters: to_json(&ChaosTask {
+                    tag: work.tag.clone(),
+                    stage: context.stage.get(),
+                    number,
+                    ms: stage.ms,
+                    needs,
+                    acts: stage
+                        .rules
+                        .iter()
+                        .copied()
+                        .filter(|rule| rule.concerns(number))
+                        .collect(),
+                    padding: padding.clone(),
+                })?,
+                predecessor: predecessor.map(|(_, number)| index(number)).transpose()?,
+            })
+        };
+        stream::iter(context.from..stage.tasks).map(definition).boxed()
+    }
+
+    async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError> {
+        let work: ChaosTask = task.parameters()?;
+        let entry = Entry {
+            tag: &work.tag,
+            task: (work.stage, work.number),
+            attempt: task.attempt,
+        };
+        self.ledger.begins(entry);
+        let result = perform(&work, &task).await;
+        let end = match result {
+            Ok(_) => RunEnd::Completed,
+            Err(_) => RunEnd::Failed,
+        };
+        self.ledger.ends(entry, end);
+        result
+    }
+
+    fn fold(&self, _stage: Stage) -> Box<dyn Fold> {
+        Box::new(CountAndSum::default())
+    }
+}
+
+async fn perform(work: &ChaosTask, task: &Task<'_>) -> Result<Box<RawValue>, TaskError> {
+    if let Some(needs) = work.needs {
+        let before: ChaosResult = task.predecessor()?;
+        if (before.tag.as_str(), before.stage, before.number) != (work.tag.as_str(), work.stage - 1, needs) {
+            return Err(TaskError::permanent(format!(
+                "it got the result of another task: {before:?}"
+            )));
+        }
+    }
+    if work.ms > 0 {
+        tokio::time::sleep(Duration::from_millis(work.ms)).await;
+    }
+    let mut bytes = 0;
+    let now = |rule: &&Rule| rule.attempts.is_none_or(|attempts| task.attempt <= attempts);
+    for rule in work.acts.iter().filter(now) {
+        match rule.act {
+            Act::Sleep { ms } => tokio::time::sleep(Duration::from_millis(ms)).await,
+            Act::Stumble => return Err(TaskError::transient("it stumbles, as it was told")),
+            Act::Fail => return Err(TaskError::permanent("it fails, as it was told")),
+            #[expect(clippy::panic, reason = "what a handler that panics does is the question")]
+            Act::Panic => panic!("it panics, as it was told"),
+            Act::Abort => std::process::abort(),
+            Act::Devour => devour(),
+            Act::Result { bytes: wanted } => bytes = wanted,
+        }
+    }
+    let result = ChaosResult {
+        tag: work.tag.clone(),
+        stage: work.stage,
+        number: work.number,
+        filling: String::new(),
+    };
+    let short = to_json(&result)?;
+    if bytes <= short.get().len() {
+        return Ok(short);
+    }
+    // Exactly as large as it was told, its name and quotes counted.
+    let around = r#","filling":"""#.len();
+    let filling = "x".repeat(bytes.saturating_sub(short.get().len() + around));
+    Ok(to_json(&ChaosResult { filling, ..result })?)
+}
+
+/// Memory that is never given back and never touched: the address space runs out, not the machine.
+fn devour() {
+    let mut eaten: Vec<Vec<u8>> = Vec::new();
+    loop {
+        eaten.push(Vec::with_capacity(MOUTHFUL));
+    }
+}
+
+fn index(number: u64) -> Result<TaskIndex, PlanError> {
+    TaskIndex::try_from(task_index(number).as_str()).map_err(|error| PlanError(error.to_string()))
+}
+
+/// Counts results and adds up their tasks' numbers, so that a result that is folded twice, or another in its place, shows.
+#[derive(Debug, Default)]
+struct CountAndSum {
+    count: u64,
+    sum: u64,
+}
+
+impl Fold for CountAndSum {
+    fn add(&mut self, result: &RawValue) {
+        let result: Option<ChaosResult> = serde_json::from_str(result.get()).ok();
+        self.count += 1;
+        self.sum += result.map_or(0, |result| result.number);
+    }
+
+    fn finish(self: Box<Self>) -> Value {
+        json!({ "count": self.count, "sum": self.sum })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_say_what_must_come_of_a_task() {
+        let stage = StageWork::of(10, 0)
+            .with(Rule::only(3, Act::Fail))
+            .with(Rule::every(5, 1, Act::Stumble).first(2))
+            .with(Rule::only(4, Act::Panic))
+            .with(Rule::only(
+                5,
+                Act::Result {
+                    bytes: LARGEST_RESULT,
+                },
+            ))
+            .with(Rule::only(
+                7,
+                Act::Result {
+                    bytes: LARGEST_RESULT + 1,
+                },
+            ));
+        let failing: Vec<u64> = (0..10).filter(|n| stage.fate(*n) == Fate::Fails).collect();
+        assert_eq!(failing, [3, 4, 7]);
+        assert_eq!(stage.failures(), 3);
+    }
+
+    #[test]
+    fn a_job_goes_to_the_handler_and_comes_back_as_it_was() {
+        let work = Work {
+            tag: "t".to_owned(),
+            stages: vec![StageWork::of(2, 5).with(Rule::only(1, Act::Sleep { ms: 7 }).first(1))],
+            tasks_per_message: TasksPerMessage::ONE,
+            use_service_bus: true,
+        };
+        let json = serde_json::to_value(&work).unwrap();
+        assert_eq!(json["stages"][0]["rules"][0]["act"], "sleep");
+        assert_eq!(serde_json::from_value::<Work>(json).unwrap(), work);
+    }
+}

@@ -1,0 +1,129 @@
+//! Versions of the schema under traffic (17). There is no older release whose binary could be run, so the older version is
+//! its schema: a job that was stored under the first migration must come to its end under the last. And a newer version is
+//! its migration: one that adds a column, applied while handlers run, must not disturb them; a handler that starts on it must
+//! refuse, since it cannot know what else the newer version expects.
+
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, Executor, PgConnection, migrate::Migrator};
+
+use super::{path, work};
+use crate::{
+    local::chaos::{
+        ChaosError, Findings, Run,
+        job::{CHAOS, StageWork, Work},
+        oracle::Expected,
+        world::{Setup, World},
+    },
+    repositories::postgres::MIGRATOR,
+};
+
+const LONG: Duration = Duration::from_secs(120);
+
+pub(super) async fn migration(run: &Run) -> Result<Findings, ChaosError> {
+    // The handler that brings the schema up to date finds a job in it that an older version had stored.
+    let stored = work(
+        "stored-by-an-older-version",
+        true,
+        [StageWork::of(20, 1), StageWork::of(3, 1)],
+    );
+    let old = Setup {
+        stored_before: Some(stored.clone()),
+        ..Setup::default()
+    };
+    let mut world = World::start(run, old).await?;
+    let tasks = world.sized(200, 5_000);
+    let job_id = stored.job_id()?;
+    world.expect(Expected::new(job_id, stored, LONG));
+    sqlx::query("UPDATE app.outbox SET next_send_at = now()")
+        .execute(world.recorder.pool())
+        .await?;
+
+    let mut all = 0;
+    for use_service_bus in [true, false] {
+        let stages = [StageWork::of(tasks, 10), StageWork::of(tasks, 10)];
+        let job = work(
+            format!("under-way-{}", path(use_service_bus)),
+            use_service_bus,
+            stages,
+        );
+        all += job.tasks();
+        world.submit(job, LONG * 10).await?;
+    }
+    let after = all / 4 + world.random.u64(0..all / 4);
+    world.until_done(after, LONG).await?;
+    world.say("a newer version's migration is applied");
+    let mut connection = PgConnection::connect(&world.url).await?;
+    let began = Instant::now();
+    for statement in [
+        "SET lock_timeout = '10s'",
+        "ALTER TABLE app.tasks ADD COLUMN of_the_future text",
+        "ALTER TABLE app.jobs ADD COLUMN of_the_future integer NOT NULL DEFAULT 0",
+        "INSERT INTO app._sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (9999, 'of the future', true, '\\x00', 0)",
+    ] {
+        connection.execute(statement).await?;
+    }
+    world.note(format!(
+        "the newer migration took {:.2} s under traffic",
+        began.elapsed().as_secs_f64()
+    ));
+    // A handler of this version that starts now must say no, and touch nothing.
+    let late = world.add_handler(Default::default()).await?;
+    let url = format!("{}/api/health", world.base_url(late));
+    let answer = match world.client().get(url).send().await {
+        Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap_or_default()),
+        Err(error) => (0, error.to_string()),
+    };
+    world.check(answer.0 == 503 && answer.1.contains("another version"), || {
+        format!("a handler on a newer schema is {answer:?}")
+    });
+    world.remove_handler().await;
+    // The one that runs goes on.
+    world.until_over(LONG * 10).await?;
+    let (status, health) = world.get("/api/health").await.map_err(ChaosError::Broken)?;
+    world.check(status == 200, || {
+        format!("the running handler is not well under the newer migration: {health}")
+    });
+    connection.close().await?;
+    world.finish().await
+}
+
+/// Makes the schema of the first migration, with a submission as that version knew it: no deadline, no pause, nothing that
+/// came later. Its message is owed, but not before the recorder is there.
+pub(in crate::local::chaos) async fn store_as_first_version(url: &str, job: &Work) -> Result<(), ChaosError> {
+    let mut connection = PgConnection::connect(url).await?;
+    for statement in ["CREATE SCHEMA app", "SET search_path = app"] {
+        connection.execute(statement).await?;
+    }
+    let first = MIGRATOR.iter().take(1).cloned().collect();
+    Migrator::with_migrations(first)
+        .run(&mut connection)
+        .await
+        .map_err(|error| ChaosError::Broken(error.to_string()))?;
+    let job_id = job.job_id()?;
+    let parameters = serde_json::to_string(job)?;
+    let mut transaction = connection.begin().await?;
+    sqlx::query(
+        "INSERT INTO app.jobs (job_id, job_type, total_stages, parameters, processing_path)
+         VALUES ($1, $2, $3, $4::json, 'service_bus')",
+    )
+    .bind(&job_id)
+    .bind(CHAOS)
+    .bind(i16::try_from(job.stages.len()).unwrap_or(i16::MAX))
+    .bind(parameters)
+    .execute(&mut *transaction)
+    .await?;
+    for statement in [
+        "INSERT INTO app.stages (job_id, stage) VALUES ($1, 1)",
+        "INSERT INTO app.outbox (job_id, stage, next_send_at) VALUES ($1, 1, now() + interval '1 hour')",
+    ] {
+        sqlx::query(statement)
+            .bind(&job_id)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    transaction.commit().await?;
+    connection.close().await?;
+    Ok(())
+}

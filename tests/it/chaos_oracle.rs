@@ -1,0 +1,281 @@
+//! The oracle of `lastlight chaos` is only worth what it catches: each of these plants one violation into a job that was
+//! sound, and it must be found.
+
+use std::{path::PathBuf, time::Duration};
+
+use lastlight::local::chaos::{
+    Act, CHAOS, Chaos, JobRuns, Ledger, LedgerRun, Rule, RunEnd, StageWork, Work,
+    oracle::{Expected, Judgement, Promise, judge},
+    read_ledger,
+    recorder::{JobFacts, Recorder},
+};
+use serde_json::json;
+
+use crate::harness::{TestApp, quick};
+
+/// A job that has run, and everything that is known about it.
+struct Done {
+    app: TestApp,
+    recorder: Recorder,
+    expected: Expected,
+    runs: JobRuns,
+    _folder: tempfile::TempDir,
+}
+
+/// Four tasks, one of which stumbles once and one of which fails, as it may; then two.
+fn work() -> Work {
+    let first = StageWork::of(4, 0)
+        .with(Rule::only(1, Act::Stumble).first(1))
+        .with(Rule::only(2, Act::Fail))
+        .tolerating(1);
+    Work {
+        tag: "oracle".to_owned(),
+        stages: vec![first, StageWork::of(2, 0)],
+        tasks_per_message: Default::default(),
+        use_service_bus: false,
+    }
+}
+
+impl Done {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path: PathBuf = folder.path().join("ledger");
+        let chaos = Chaos {
+            ledger: Ledger::open(&path).unwrap(),
+        };
+        let app = TestApp::with_job_type(chaos, quick()).await;
+        let recorder = Recorder::new(&app.url).unwrap();
+        recorder.install().await.unwrap();
+        let work = work();
+        let job_id = app.submitted(CHAOS, json!(work)).await;
+        app.run_until_over(&job_id).await;
+        let runs = read_ledger(&path).unwrap().remove("oracle").unwrap();
+        Self {
+            app,
+            recorder,
+            expected: Expected::new(job_id, work, Duration::from_secs(60)),
+            runs,
+            _folder: folder,
+        }
+    }
+
+    async fn facts(&self) -> JobFacts {
+        self.recorder.job(&self.expected.job_id).await.unwrap().unwrap()
+    }
+
+    async fn judged(&self) -> Judgement {
+        judge(&self.expected, &self.facts().await, &self.runs)
+    }
+
+    /// Meddles with the tables.
+    async fn meddle(&self, statements: &[&'static str]) {
+        let mut connection = self.app.connection().await;
+        for statement in statements {
+            let done = sqlx::query(*statement).execute(&mut connection).await.unwrap();
+            assert!(done.rows_affected() > 0, "{statement} met nothing");
+        }
+    }
+
+    /// What the oracle says is broken, each promise once, after this was done to a sound job.
+    async fn broken_by(statements: &[&'static str]) -> Vec<Promise> {
+        let done = Self::new().await;
+        assert_eq!(done.judged().await.violations, []);
+        done.meddle(statements).await;
+        promises(&done.judged().await)
+    }
+
+    /// The same for what is written in the ledger.
+    async fn broken_by_runs(change: impl FnOnce(&mut JobRuns)) -> Vec<Promise> {
+        let mut done = Self::new().await;
+        change(&mut done.runs);
+        promises(&done.judged().await)
+    }
+}
+
+fn promises(judgement: &Judgement) -> Vec<Promise> {
+    let mut promises: Vec<Promise> = judgement
+        .violations
+        .iter()
+        .map(|violation| violation.promise)
+        .collect();
+    promises.sort();
+    promises.dedup();
+    promises
+}
+
+#[tokio::test]
+async fn a_sound_job_breaks_nothing() {
+    let done = Done::new().await;
+    let judgement = done.judged().await;
+    assert_eq!(judgement.violations, []);
+    assert_eq!(
+        (judgement.outcomes, judgement.runs),
+        (6, 7),
+        "one of six tasks ran twice"
+    );
+}
+
+#[tokio::test]
+async fn a_task_whose_row_is_gone_is_lost() {
+    let broken = Done::broken_by(&["DELETE FROM tasks WHERE stage = 2 AND task_index = 't-1'"]).await;
+    assert!(broken.contains(&Promise::NothingLost), "{broken:?}");
+    // Its run has no row, its counter no task, and its end was seen.
+    assert!(broken.contains(&Promise::CountersAgree), "{broken:?}");
+}
+
+#[tokio::test]
+async fn a_row_in_the_place_of_another_is_found_though_the_totals_agree() {
+    let broken = Done::broken_by(&[
+        "UPDATE tasks SET task_index = 't-9', task_id = task_id || '9' WHERE stage = 2 AND task_index = 't-1'",
+    ])
+    .await;
+    assert!(broken.contains(&Promise::NothingLost), "{broken:?}");
+    assert!(broken.contains(&Promise::NothingTwice), "{broken:?}");
+}
+
+#[tokio::test]
+async fn an_outcome_that_is_taken_back_is_found() {
+    let broken =
+        Done::broken_by(&["UPDATE tasks SET status = 'processing' WHERE stage = 1 AND task_index = 't-0'"])
+            .await;
+    assert!(broken.contains(&Promise::NothingLost), "{broken:?}");
+    assert!(broken.contains(&Promise::NothingTwice), "{broken:?}");
+}
+
+#[tokio::test]
+async fn a_second_outcome_is_found_even_if_it_is_the_same() {
+    let broken =
+        Done::broken_by(&["UPDATE tasks SET status = 'completed' WHERE stage = 2 AND task_index = 't-0'"])
+            .await;
+    assert_eq!(broken, [Promise::NothingTwice]);
+}
+
+#[tokio::test]
+async fn an_outcome_that_changes_is_found() {
+    let broken = Done::broken_by(&[
+        "UPDATE tasks SET status = 'failed' WHERE stage = 1 AND task_index = 't-0'",
+        "UPDATE stages SET completed = completed - 1, failed = failed + 1 WHERE stage = 1",
+    ])
+    .await;
+    assert!(broken.contains(&Promise::NothingTwice), "{broken:?}");
+    assert!(
+        broken.contains(&Promise::NothingLost),
+        "not the outcome that was due: {broken:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_state_that_changed_behind_the_recorder_is_found() {
+    let broken = Done::broken_by(&[
+        "UPDATE chaos.task_writes SET new_status = 'skipped' WHERE task_index = 't-3' AND new_status = 'completed'",
+    ])
+    .await;
+    assert_eq!(broken, [Promise::NothingTwice]);
+}
+
+#[tokio::test]
+async fn a_counter_that_moved_is_found() {
+    let broken = Done::broken_by(&["UPDATE stages SET completed = completed - 1 WHERE stage = 2"]).await;
+    assert_eq!(broken, [Promise::CountersAgree]);
+}
+
+#[tokio::test]
+async fn a_stage_that_is_advanced_twice_is_found() {
+    let broken = Done::broken_by(&["UPDATE stages SET advanced_at = now() WHERE stage = 1"]).await;
+    assert_eq!(broken, [Promise::StagesInTurn]);
+}
+
+#[tokio::test]
+async fn a_stage_that_was_never_advanced_is_found() {
+    let broken = Done::broken_by(&["DELETE FROM chaos.advances WHERE stage = 1"]).await;
+    assert_eq!(broken, [Promise::StagesInTurn]);
+}
+
+#[tokio::test]
+async fn a_task_that_was_claimed_before_its_stage_is_found() {
+    let broken = Done::broken_by(&["UPDATE chaos.task_writes SET at = at - interval '1 minute'
+         WHERE stage = 2 AND task_index = 't-0' AND new_status = 'processing'"])
+    .await;
+    assert_eq!(broken, [Promise::StagesInTurn]);
+}
+
+#[tokio::test]
+async fn a_task_that_ran_before_its_stage_is_found() {
+    let broken = Done::broken_by_runs(|runs| runs.get_mut(&(2, 1)).unwrap()[0].began -= 60_000_000).await;
+    assert_eq!(broken, [Promise::StagesInTurn]);
+}
+
+#[tokio::test]
+async fn a_job_that_does_not_end_is_found() {
+    let broken = Done::broken_by(&["UPDATE jobs SET status = 'processing', finished_at = NULL"]).await;
+    assert!(broken.contains(&Promise::NothingStuck), "{broken:?}");
+    assert!(
+        broken.contains(&Promise::NothingTwice),
+        "nothing leaves an end: {broken:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_job_that_takes_too_long_is_found() {
+    let broken = Done::broken_by(&["UPDATE jobs SET finished_at = created_at + interval '61 seconds'"]).await;
+    assert_eq!(broken, [Promise::NothingStuck]);
+}
+
+#[tokio::test]
+async fn a_job_that_ends_otherwise_is_found() {
+    let mut done = Done::new().await;
+    done.expected.work.stages[0].tolerates = 0;
+    done.expected = Expected::new(done.expected.job_id, done.expected.work, Duration::from_secs(60));
+    assert_eq!(promises(&done.judged().await), [Promise::NothingStuck]);
+}
+
+#[tokio::test]
+async fn a_result_that_was_not_folded_is_found() {
+    let broken = Done::broken_by(&[
+        "UPDATE jobs SET stage_results = jsonb_set(stage_results::jsonb, '{2,summary,sum}', '0')::json",
+    ])
+    .await;
+    assert_eq!(broken, [Promise::CountersAgree]);
+}
+
+#[tokio::test]
+async fn a_result_without_a_run_is_found() {
+    let broken = Done::broken_by_runs(|runs| drop(runs.remove(&(1, 3)))).await;
+    assert_eq!(broken, [Promise::NothingLost]);
+}
+
+#[tokio::test]
+async fn a_run_without_a_claim_is_found() {
+    let again = LedgerRun {
+        attempt: 2,
+        process: 1,
+        began: i64::MAX,
+        ended: Some((i64::MAX, RunEnd::Completed)),
+    };
+    let broken = Done::broken_by_runs(|runs| runs.get_mut(&(1, 3)).unwrap().push(again)).await;
+    assert_eq!(broken, [Promise::NothingTwice]);
+}
+
+#[tokio::test]
+async fn two_runs_of_one_claim_are_found() {
+    let broken = Done::broken_by_runs(|runs| {
+        // The one that stumbled was claimed twice; now both runs are of the first claim.
+        for run in runs.get_mut(&(1, 1)).unwrap() {
+            run.attempt = 1;
+        }
+    })
+    .await;
+    assert_eq!(broken, [Promise::NothingTwice]);
+}
+
+#[tokio::test]
+async fn a_run_of_a_task_that_nobody_planned_is_found() {
+    let stranger = LedgerRun {
+        attempt: 1,
+        process: 1,
+        began: i64::MAX,
+        ended: None,
+    };
+    let broken = Done::broken_by_runs(|runs| drop(runs.insert((1, 77), vec![stranger]))).await;
+    assert_eq!(broken, [Promise::NothingTwice]);
+}
