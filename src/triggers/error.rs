@@ -32,6 +32,19 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// A body with more bytes than a submission may have.
+    pub(super) fn too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "payload too large",
+            format!(
+                "the body has more than {LARGEST_SUBMISSION} bytes; put large data into storage and send its address"
+            ),
+        )
+    }
+}
+
 impl From<ControllerError> for ApiError {
     fn from(error: ControllerError) -> Self {
         use ControllerError as E;
@@ -90,13 +103,7 @@ impl From<ControllerError> for ApiError {
 impl From<BytesRejection> for ApiError {
     fn from(rejection: BytesRejection) -> Self {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            return Self::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "payload too large",
-                format!(
-                    "the body has more than {LARGEST_SUBMISSION} bytes; put large data into storage and send its address"
-                ),
-            );
+            return Self::too_large();
         }
         Self::new(
             StatusCode::BAD_REQUEST,

@@ -1,6 +1,7 @@
 //! One file a function folder, of the same name: decode what the host sent, call the controller, answer.
 //! The router is the table of contents. Triggers know no SQL and no queue.
 
+mod body;
 mod cancel_job;
 mod deliver;
 mod error;
@@ -82,7 +83,8 @@ pub fn router(app: App) -> Router {
         .route("/", get(alive))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
-        .layer(DefaultBodyLimit::max(LARGEST_SUBMISSION))
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn(body::within_bounds))
         .with_state(app.clone());
     let functions = Router::new()
         .route("/process_queue_job", post(process_queue_job::handle))
