@@ -36,7 +36,10 @@ use crate::{
 };
 
 /// Rounds of steps before the faults end; up to four steps of a round are under way at the same moment.
-const ROUNDS: usize = 45;
+const ROUNDS: usize = 60;
+
+/// Lives of one run of the test.
+const LIVES: u64 = 16;
 
 /// Sweeps after the faults, at most: attempts of two stages that all die, and what was owed before.
 const MOST_SWEEPS: usize = 25;
@@ -54,7 +57,6 @@ enum Recording {
 #[derive(Debug)]
 struct Job {
     id: String,
-    path: ProcessingPath,
     /// Tasks of each stage.
     stages: Vec<u64>,
     parameters: Value,
@@ -216,7 +218,6 @@ impl World {
         let id = self.apps[0].submitted("probe", parameters.clone()).await;
         self.jobs.push(Job {
             id,
-            path,
             stages,
             parameters,
         });
@@ -265,7 +266,7 @@ impl World {
                 let verb = self.random.choice(verbs).unwrap_or("resume");
                 Step::Ask { app, job, verb }
             }
-            86..93 => {
+            86..94 => {
                 let stage = self.random.usize(..self.jobs[job].stages.len());
                 let tasks = self.jobs[job].stages[stage].max(1);
                 Step::SlowClaim {
@@ -668,6 +669,23 @@ impl World {
         }
     }
 
+    /// What this life has seen, counted.
+    async fn landmarks(&self) -> BTreeMap<String, i64> {
+        let seen = "SELECT 'jobs ' || status::text AS what, count(*) AS times FROM jobs GROUP BY 1
+                    UNION ALL SELECT 'tasks ' || status::text, count(*) FROM tasks GROUP BY 1
+                    UNION ALL SELECT 'attempts beyond the first', COALESCE(sum(greatest(attempt - 1, 0)), 0)::bigint FROM tasks
+                    UNION ALL SELECT 'duplicates', sum(duplicates)::bigint FROM stages
+                    UNION ALL SELECT 'outcomes refused', sum(stale)::bigint FROM stages
+                    UNION ALL SELECT 'tasks repeated by a person', count(*) FROM chronicle
+                        WHERE kind = 'task' AND before IN ('failed', 'skipped')
+                    UNION ALL SELECT 'batches sent again', COALESCE(sum(greatest(sends - 1, 0)), 0)::bigint FROM task_batches";
+        let mut connection = self.connection.lock().await;
+        let rows = sqlx::query(seen).fetch_all(&mut *connection).await.unwrap();
+        rows.iter()
+            .map(|row| (row.get("what"), row.get("times")))
+            .collect()
+    }
+
     /// What is wrong with the books, in words; nothing, if all is well.
     async fn oracle(&self) -> Vec<String> {
         let mut wrong = Vec::new();
@@ -842,14 +860,14 @@ impl Books {
     }
 }
 
-/// What is wrong after one life with this seed.
-async fn live(seed: u64, recording: Recording) -> Vec<String> {
+/// What is wrong after one life with this seed, and what it has seen.
+async fn live(seed: u64, recording: Recording) -> (Vec<String>, BTreeMap<String, i64>) {
     let mut world = World::new(seed, recording).await;
     world.live().await;
     if let Err(stuck) = world.recover().await {
-        return vec![stuck];
+        return (vec![stuck], BTreeMap::new());
     }
-    world.oracle().await
+    (world.oracle().await, world.landmarks().await)
 }
 
 fn seeds() -> std::ops::Range<u64> {
@@ -863,32 +881,60 @@ fn seeds() -> std::ops::Range<u64> {
         number("LASTLIGHT_INTERLEAVINGS"),
     ) {
         (Some(seed), _) => seed..seed + 1,
-        (None, many) => 0..many.unwrap_or(12),
+        (None, many) => 0..many.unwrap_or(LIVES),
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_happens_in_whatever_order_the_books_are_right() {
     let mut wrong = BTreeMap::new();
-    for seed in seeds() {
-        let found = live(seed, Recording::Fenced).await;
+    let mut seen: BTreeMap<String, i64> = BTreeMap::new();
+    let seeds = seeds();
+    for seed in seeds.clone() {
+        let (found, landmarks) = live(seed, Recording::Fenced).await;
         if !found.is_empty() {
             wrong.insert(seed, found);
         }
+        for (what, times) in landmarks {
+            *seen.entry(what).or_default() += times;
+        }
     }
+    println!("{} lives: {seen:#?}", seeds.end - seeds.start);
     assert!(wrong.is_empty(), "by LASTLIGHT_INTERLEAVING_SEED: {wrong:#?}");
+    if seeds.end - seeds.start >= LIVES {
+        // Or it would say little that nothing was wrong.
+        for what in [
+            "jobs completed",
+            "jobs failed",
+            "jobs cancelled",
+            "attempts beyond the first",
+            "duplicates",
+            "outcomes refused",
+            "tasks repeated by a person",
+            "batches sent again",
+        ] {
+            assert!(
+                seen.get(what).is_some_and(|times| *times > 0),
+                "never seen: {what}"
+            );
+        }
+    }
 }
 
 /// The same lives with one statement that is not ours: would the oracle notice?
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn outcomes_recorded_without_a_fence_are_noticed() {
     let mut noticed = BTreeMap::new();
-    for seed in 0..6 {
-        let found = live(seed, Recording::Unfenced).await;
+    for seed in 0..LIVES {
+        let (found, _) = live(seed, Recording::Unfenced).await;
         if !found.is_empty() {
             noticed.insert(seed, found);
         }
     }
-    println!("{noticed:#?}");
-    assert!(noticed.len() >= 3, "the oracle noticed {} of 6", noticed.len());
+    println!("noticed in {} of {LIVES} lives: {noticed:#?}", noticed.len());
+    assert!(
+        noticed.len() >= 3,
+        "the oracle noticed {} of {LIVES}",
+        noticed.len()
+    );
 }
