@@ -12,6 +12,7 @@
 
 mod actions;
 mod canonical;
+mod conformance;
 mod mutations;
 mod properties;
 mod recovery;
@@ -19,9 +20,13 @@ mod state;
 mod transactions;
 mod walks;
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use actions::{Protocol, Sizes};
+use conformance::Pair;
 use mutations::Mutation;
 use properties as must;
 use state::{Outside, STAGES};
@@ -360,4 +365,39 @@ breaks! {
     a_sweep_that_forgets_cancelled_jobs_leaves_tasks_open: SweepWithoutClosing breaks ENDS, job(&[1]), CANCEL;
     a_sweep_that_forgets_half_a_retry_leaves_tasks_open: SweepWithoutHalfReopened breaks ENDS, job(&[1]), RETRY;
     a_sweep_that_forgets_to_recount_leaves_a_drifted_stage: SweepWithoutMending breaks ENDS, job(&[1]), DRIFT;
+}
+
+/// The same calls on the model and on PostgreSQL come to the same.
+#[tokio::test]
+async fn postgresql_does_what_the_model_says() {
+    let rules = Rules {
+        batch: 2,
+        tolerates: 1,
+        ..job(&[4, 3])
+    };
+    let lives = if is_large() { 500 } else { 24 };
+    // How often each was called, and how often that changed anything.
+    let mut calls: BTreeMap<&'static str, [u32; 2]> = BTreeMap::new();
+    for seed in 0..lives {
+        let mut pair = Pair::new(rules, seed).await;
+        let mut story = Vec::new();
+        let mut before = String::new();
+        for _ in 0..300 {
+            let (name, model, real) = pair.call().await;
+            story.push(format!("{name}: {model}"));
+            assert_eq!(model, real, "seed {seed}: {name} answers otherwise; {story:#?}");
+            let (model, real) = pair.rows().await;
+            assert_eq!(model, real, "seed {seed}: {name} leaves other rows; {story:#?}");
+            let [called, changed] = calls.entry(name).or_default();
+            *called += 1;
+            let mended = name == "mend_counters" && story.last().is_some_and(|last| last.ends_with("true"));
+            *changed += u32::from(real != before || mended);
+            before = real;
+        }
+    }
+    println!("{lives} lives, calls and those that changed something: {calls:#?}");
+    for (name, [_, changed]) in calls {
+        let only_reads = ["ended_stage", "nothing", "what a sweep finds"].contains(&name);
+        assert!(changed > 0 || only_reads, "{name} never changed anything");
+    }
 }
