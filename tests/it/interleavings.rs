@@ -18,7 +18,7 @@ use futures_util::future::join_all;
 use lastlight::{
     controller::Timing,
     jobs::Catalog,
-    model::{JobStatus, ProcessingPath, Stage, TaskId, TaskIndex, TaskStatus},
+    model::{JobStatus, ProcessingPath, Stage, TaskId, TaskStatus},
     repositories::{
         postgres::{
             Claim, ClaimRequest, Completion, Database, RunningTask, TaskClaims, TaskCompletions, TaskOutcome,
@@ -137,10 +137,10 @@ enum Step {
         job: usize,
         verb: &'static str,
     },
+    /// Of the open tasks the one at this place.
     SlowClaim {
         job: usize,
-        stage: u8,
-        number: u64,
+        place: i64,
     },
     SlowOutcome {
         attempt: RunningTask,
@@ -210,10 +210,10 @@ impl World {
             "use_service_bus": path == ProcessingPath::ServiceBus,
             "tasks_per_message": random.choice(&[1, 1, 2, 4]).unwrap(),
             "sleeps_ms": random.choice(&[0, 0, 3]).unwrap(),
-            "fails": if random.u8(..3) == 0 { some(random) } else { Vec::new() },
+            "fails": if random.bool() { some(random) } else { Vec::new() },
             "stumbles": some(random),
             "stumbling_attempts": random.u32(1..=2),
-            "tolerates": random.choice(&[0, 3, 9]).unwrap(),
+            "tolerates": random.choice(&[0, 0, 9]).unwrap(),
         });
         let id = self.apps[0].submitted("probe", parameters.clone()).await;
         self.jobs.push(Job {
@@ -240,41 +240,38 @@ impl World {
         let app = self.random.usize(..self.apps.len());
         let job = self.random.usize(..self.jobs.len());
         match self.random.u8(..100) {
-            0..50 => match self.message() {
+            0..48 => match self.message() {
                 Some(message) => self.delivery(app, message),
                 None => Step::Reconcile { app },
             },
-            50..58 => Step::Reconcile { app },
-            58..60 => Step::ReconcileAndDie {
+            48..56 => Step::Reconcile { app },
+            56..58 => Step::ReconcileAndDie {
                 app,
                 after: self.random.u64(0..12),
             },
-            60..68 => Step::TimePasses,
-            68..70 => {
+            58..65 => Step::TimePasses,
+            65..67 => {
                 // Every queue is emptied.
                 self.messages.clear();
                 Step::TimePasses
             }
-            70..73 => Step::QueuesDown {
+            67..70 => Step::QueuesDown {
                 app,
                 after: self.random.usize(0..3),
             },
-            73..77 => Step::QueuesUp,
-            77..80 => Step::SubmitAgain { app, job },
-            80..86 => {
-                let verbs = ["cancel", "retry", "retry", "retry", "pause", "resume", "resume"];
+            70..74 => Step::QueuesUp,
+            74..76 => Step::SubmitAgain { app, job },
+            76..86 => {
+                let verbs = [
+                    "cancel", "cancel", "retry", "retry", "retry", "retry", "pause", "resume", "resume",
+                ];
                 let verb = self.random.choice(verbs).unwrap_or("resume");
                 Step::Ask { app, job, verb }
             }
-            86..94 => {
-                let stage = self.random.usize(..self.jobs[job].stages.len());
-                let tasks = self.jobs[job].stages[stage].max(1);
-                Step::SlowClaim {
-                    job,
-                    stage: stage as u8 + 1,
-                    number: self.random.u64(..tasks),
-                }
-            }
+            86..95 => Step::SlowClaim {
+                job,
+                place: self.random.i64(0..6),
+            },
             _ => {
                 let mut slow = self.slow.lock().await;
                 match slow.len() {
@@ -365,16 +362,25 @@ impl World {
                 let expected = [StatusCode::OK, StatusCode::CONFLICT];
                 assert!(expected.contains(&answer.status), "{verb}: {}", answer.body);
             }
-            Step::SlowClaim { job, stage, number } => self.slow_claim(*job, *stage, *number).await,
+            Step::SlowClaim { job, place } => self.slow_claim(*job, *place).await,
             Step::SlowOutcome { attempt } => self.slow_outcome(attempt).await,
         }
     }
 
-    async fn slow_claim(&self, job: usize, stage: u8, number: u64) {
+    async fn slow_claim(&self, job: usize, place: i64) {
+        let open = sqlx::query(
+            "SELECT stage, task_id FROM tasks
+             WHERE parent_job_id = $1 AND finished_at IS NULL ORDER BY stage, task_id OFFSET $2 LIMIT 1",
+        )
+        .bind(&self.jobs[job].id)
+        .bind(place)
+        .fetch_optional(&mut *self.connection.lock().await)
+        .await
+        .unwrap();
+        let Some(open) = open else { return };
         let job_id = self.jobs[job].id.parse().unwrap();
-        let stage = Stage::try_from(stage).unwrap();
-        let index = TaskIndex::try_from(format!("t-{number}").as_str()).unwrap();
-        let task_id = TaskId::derive(&job_id, stage, &index);
+        let stage = Stage::try_from(open.get::<i16, _>("stage") as u8).unwrap();
+        let task_id = TaskId::try_from(open.get::<&str, _>("task_id")).unwrap();
         let request = ClaimRequest {
             job_id,
             stage,
@@ -671,7 +677,7 @@ impl World {
 
     /// What this life has seen, counted.
     async fn landmarks(&self) -> BTreeMap<String, i64> {
-        let seen = "SELECT 'jobs ' || status::text AS what, count(*) AS times FROM jobs GROUP BY 1
+        let seen = "SELECT 'jobs ' || after AS what, count(*) AS times FROM chronicle WHERE kind = 'job' GROUP BY 1
                     UNION ALL SELECT 'tasks ' || status::text, count(*) FROM tasks GROUP BY 1
                     UNION ALL SELECT 'attempts beyond the first', COALESCE(sum(greatest(attempt - 1, 0)), 0)::bigint FROM tasks
                     UNION ALL SELECT 'duplicates', sum(duplicates)::bigint FROM stages
@@ -864,10 +870,13 @@ impl Books {
 async fn live(seed: u64, recording: Recording) -> (Vec<String>, BTreeMap<String, i64>) {
     let mut world = World::new(seed, recording).await;
     world.live().await;
-    if let Err(stuck) = world.recover().await {
-        return (vec![stuck], BTreeMap::new());
-    }
-    (world.oracle().await, world.landmarks().await)
+    let (wrong, seen) = match world.recover().await {
+        Ok(()) => (world.oracle().await, world.landmarks().await),
+        Err(stuck) => (vec![stuck], BTreeMap::new()),
+    };
+    // Its handlers' heartbeats hold their pools for a while; the next life needs the connections.
+    world.apps[0].end_connections().await;
+    (wrong, seen)
 }
 
 fn seeds() -> std::ops::Range<u64> {
@@ -921,20 +930,19 @@ async fn whatever_happens_in_whatever_order_the_books_are_right() {
     }
 }
 
-/// The same lives with one statement that is not ours: would the oracle notice?
+/// The same lives with one statement that is not ours: would the oracle notice? It needs the right moment, so not in each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn outcomes_recorded_without_a_fence_are_noticed() {
     let mut noticed = BTreeMap::new();
-    for seed in 0..LIVES {
+    for seed in 0..3 * LIVES {
         let (found, _) = live(seed, Recording::Unfenced).await;
         if !found.is_empty() {
             noticed.insert(seed, found);
         }
+        if noticed.len() == 3 {
+            println!("noticed: {noticed:#?}");
+            return;
+        }
     }
-    println!("noticed in {} of {LIVES} lives: {noticed:#?}", noticed.len());
-    assert!(
-        noticed.len() >= 3,
-        "the oracle noticed {} of {LIVES}",
-        noticed.len()
-    );
+    panic!("the oracle noticed only {noticed:#?}");
 }
