@@ -97,10 +97,14 @@ pub enum Action {
         task: u8,
         attempt: u8,
     },
-    /// The task's message came to the poison queue once too often.
+    /// A task's message came to the poison queue once too often.
     FailTask {
         stage: u8,
         task: u8,
+    },
+    /// The stage's job message did.
+    FailUnplannedJob {
+        stage: u8,
     },
     /// Somebody reads that a stage has ended: who recorded its last outcome, the planner, a second delivery, `reconcile`.
     EndedStage {
@@ -311,6 +315,9 @@ impl Protocol {
         for (stage, row) in database.stages() {
             let place = usize::from(stage);
             let is_open = !row.planned && !row.advanced && database.is_open();
+            if outside.poisons > 0 && is_open && queues.job_message[place] {
+                actions.push(Action::FailUnplannedJob { stage });
+            }
             if let Some(planner) = free.filter(|_| is_open && queues.job_message[place]) {
                 actions.push(Action::LeaseStage { stage, planner });
             }
@@ -478,6 +485,10 @@ impl Protocol {
             Action::FailTask { stage, task } => {
                 state.outside.poisons -= 1;
                 database.fail_task(stage, task).then_some(())?;
+            }
+            Action::FailUnplannedJob { stage } => {
+                state.outside.poisons -= 1;
+                database.fail_unplanned_job(stage).then_some(())?;
             }
             Action::EndedStage { stage } => {
                 let advancer = database.ended_stage(rules, stage)?;

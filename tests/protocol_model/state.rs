@@ -169,7 +169,7 @@ pub struct Outside {
     pub retries: u8,
     /// The deadline passes, or a plan turns out to be impossible.
     pub failures: u8,
-    /// A task's message is delivered as often as its queue allows, without success.
+    /// A message is delivered as often as its queue allows, without success, and so are those in its place.
     pub poisons: u8,
     /// A claim whose caller gave up waiting is handed back.
     pub hand_backs: u8,

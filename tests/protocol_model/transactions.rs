@@ -404,6 +404,13 @@ impl Database {
         true
     }
 
+    /// Fails the job because its job message could not be delivered.
+    pub fn fail_unplanned_job(&mut self, number: u8) -> bool {
+        let waits = self.job.is_some_and(|job| job.stage == number && !job.paused);
+        let is_unplanned = |stage: &Stage| !stage.planned && !stage.advanced;
+        waits && self.stage(number).is_some_and(is_unplanned) && self.end_early(JobStatus::Failed)
+    }
+
     /// One task of those that `skip_open_tasks` would skip.
     pub fn skip_open_task(&mut self, rules: &Rules, number: u8, task: u8) -> bool {
         if !self.is_over() && !rules.lacks(Mutation::SkipWithoutEnd) {

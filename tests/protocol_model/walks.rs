@@ -57,6 +57,7 @@ fn is_fault(state: &State, action: &Action) -> bool {
         | Action::RequestPause { .. }
         | Action::ReleaseClaim { .. }
         | Action::FailTask { .. }
+        | Action::FailUnplannedJob { .. }
         | Action::Drift { .. } => true,
         // From an attempt, or a planner, that holds its lease.
         Action::Claim { stage, task } => {
