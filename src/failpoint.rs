@@ -83,6 +83,8 @@ mod armed {
         ("reconcile.owed", false),
         ("reconcile.resent", false),
         ("reconcile.took", false),
+        ("fail_plan.before_commit", true),
+        ("fail_plan.after_commit", true),
         ("end_early.before_commit", true),
         ("end_early.after_commit", true),
         ("skip.before_commit", true),

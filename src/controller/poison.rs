@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     model::{
-        JobId, ProcessingPath, Stage, TaskId,
+        JobId, ProcessingPath, Stage, TaskId, clock,
         messages::{JobReference, TaskMessage, written_at},
         timestamp,
     },
@@ -442,7 +442,7 @@ fn is_older(written: Option<OffsetDateTime>, given_back: GivenBack) -> bool {
 /// Now, to the microsecond, as messages and the database say it; in any case after `written`, whose clock may be ahead.
 fn after(written: Option<OffsetDateTime>) -> OffsetDateTime {
     const TICK: time::Duration = time::Duration::MICROSECOND;
-    let now = OffsetDateTime::now_utc();
+    let now = clock::now();
     let now = now.replace_microsecond(now.microsecond()).unwrap_or(now);
     match written.and_then(|written| written.checked_add(TICK)) {
         Some(next) if next > now => next,
@@ -529,7 +529,7 @@ mod tests {
         ));
         assert!(!is_older(None, given_back));
         // A clock that is ahead changes nothing.
-        let ahead = OffsetDateTime::now_utc() + time::Duration::minutes(10);
+        let ahead = clock::now() + time::Duration::minutes(10);
         assert!(after(Some(ahead)) > ahead);
     }
 }

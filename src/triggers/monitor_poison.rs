@@ -12,12 +12,11 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use time::OffsetDateTime;
 
 use super::{ApiError, App, answer};
 use crate::{
     controller::SetAsideReport,
-    model::timestamp,
+    model::{clock, timestamp},
     repositories::{sender::QueueRole, set_aside::MOST_AT_ONCE},
 };
 
@@ -60,7 +59,7 @@ pub(super) async fn look(
             "queues_checked": reports.iter().map(|report| &report.queue).collect::<Vec<_>>(),
             "queue_details": reports.iter().map(details).collect::<Map<_, _>>(),
             "status": if is_quiet { "healthy" } else { "attention_needed" },
-            "last_checked": timestamp::write(OffsetDateTime::now_utc()),
+            "last_checked": timestamp::write(clock::now()),
         }),
     ))
 }
@@ -163,7 +162,7 @@ async fn process(app: &App) -> Response {
             "tasks_marked_failed": run.tasks_failed,
             "messages": run.messages,
             "errors": run.errors,
-            "processed_at": timestamp::write(OffsetDateTime::now_utc()),
+            "processed_at": timestamp::write(clock::now()),
             "success": run.errors.is_empty(),
         }),
     )

@@ -66,6 +66,8 @@ pub struct StageWork {
     pub tolerates: u64,
     /// Added to each task's parameters, bytes.
     pub padding: usize,
+    /// Its plan ends in an error, which fails the job.
+    pub plan_fails: bool,
     /// What is special about some tasks.
     pub rules: Vec<Rule>,
 }
@@ -230,7 +232,7 @@ impl Work {
 
     /// The first stage whose failures fail the job, from 1.
     pub fn failing_stage(&self) -> Option<usize> {
-        let fails = |stage: &StageWork| stage.failures() > stage.tolerates;
+        let fails = |stage: &StageWork| stage.plan_fails || stage.failures() > stage.tolerates;
         self.stages.iter().position(fails).map(|place| place + 1)
     }
 }
@@ -330,7 +332,13 @@ impl JobType for Chaos {
                 predecessor: predecessor.map(|(_, number)| index(number)).transpose()?,
             })
         };
-        stream::iter(context.from..stage.tasks).map(definition).boxed()
+        let error = stage
+            .plan_fails
+            .then(|| Err(PlanError("it fails, as it was told".to_owned())));
+        stream::iter(context.from..stage.tasks)
+            .map(definition)
+            .chain(stream::iter(error))
+            .boxed()
     }
 
     async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError> {

@@ -77,7 +77,6 @@ impl Database {
     /// # Errors
     /// A statement failed; nothing changed.
     pub async fn fail_plan(&self, key: &StageKey, owner: Uuid, reason: &str) -> Result<bool, DatabaseError> {
-        failpoint!("fail_plan.before_commit", Err(DatabaseError::lost()));
         let mut transaction = self.begin().await?;
         let released = sqlx::query(include_str!("sql/release_stage.sql"))
             .bind(key.job_id.as_str())
@@ -89,6 +88,7 @@ impl Database {
             return Ok(false);
         }
         let failed = end_early(&mut *transaction, &key.job_id, JobStatus::Failed, reason).await?;
+        failpoint!("fail_plan.before_commit", Err(DatabaseError::lost()));
         transaction.commit().await?;
         failpoint!("fail_plan.after_commit", Err(DatabaseError::lost()));
         Ok(failed)
@@ -187,7 +187,6 @@ impl Database {
         stage_results: &str,
         deadline_seconds: f64,
     ) -> Result<Option<JobStatus>, DatabaseError> {
-        failpoint!("reopen_job.before_commit", Err(DatabaseError::lost()));
         let mut transaction = self.begin().await?;
         let status: Option<String> = sqlx::query_scalar(include_str!("sql/reopen_job.sql"))
             .bind(key.job_id.as_str())
@@ -199,6 +198,7 @@ impl Database {
             .await?;
         let Some(status) = status else { return Ok(None) };
         let status = JobStatus::from_name(&status).ok_or_else(|| corrupt("status", status))?;
+        failpoint!("reopen_job.before_commit", Err(DatabaseError::lost()));
         transaction.commit().await?;
         failpoint!("reopen_job.after_commit", Err(DatabaseError::lost()));
         Ok(Some(status))

@@ -58,12 +58,15 @@ enum Life {
     Swept,
     /// It is cancelled in mid-task, and then repeated.
     Controlled,
+    /// Its second stage cannot be planned.
+    Unplannable,
 }
 
 impl Trial {
     fn life(&self) -> Life {
         match self.place.split('.').next() {
             Some("reconcile") => Life::Swept,
+            Some("fail_plan") => Life::Unplannable,
             Some("end_early" | "skip" | "reopen_tasks" | "reopen_job") => Life::Controlled,
             _ => Life::Plain,
         }
@@ -165,6 +168,14 @@ async fn strike(world: &mut World, trial: Trial, k: u64) -> Result<bool, ChaosEr
     });
     match trial.life() {
         Life::Controlled => controlled(world, tag, use_service_bus).await?,
+        Life::Unplannable => {
+            let unplannable = StageWork {
+                plan_fails: true,
+                ..StageWork::of(3, 1)
+            };
+            let job = work(tag, use_service_bus, [StageWork::of(2, 1), unplannable]);
+            world.submit(job, LONG).await?;
+        }
         Life::Plain | Life::Swept => {
             world.submit(plain(tag, use_service_bus), LONG).await?;
         }
