@@ -8,12 +8,12 @@ use std::{
 
 use sqlx::{
     ConnectOptions, PgPool, Postgres, Row, Transaction,
-    migrate::Migrator,
+    migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::sync::{OnceCell, watch};
 
-use super::DatabaseError;
+use super::{DatabaseError, error::is_missing_table};
 
 /// The migrations in `migrations/`, in the binary.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
@@ -140,17 +140,63 @@ impl Database {
     }
 
     async fn apply_migrations(&self) -> Result<(), DatabaseError> {
-        // The advisory lock keeps two starting instances from creating the schema at once, which
-        // IF NOT EXISTS alone does not.
+        if self.is_up_to_date().await? {
+            return Ok(());
+        }
+        // The advisory lock keeps two starting instances from creating the schema at once. Where it exists already it is
+        // not even named: CREATE SCHEMA IF NOT EXISTS asks for the right to create one all the same.
         self.with_schema_name(
             "DO $$ BEGIN
                  PERFORM pg_advisory_xact_lock(7311943270150501);
-                 EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I', current_setting('lastlight.schema'));
+                 IF to_regnamespace(quote_ident(current_setting('lastlight.schema'))) IS NULL THEN
+                     EXECUTE format('CREATE SCHEMA %I', current_setting('lastlight.schema'));
+                 END IF;
              END $$",
         )
         .await?;
-        MIGRATOR.run(&self.pool).await.map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => {
+        let mut connection = self.pool.acquire().await?;
+        // `run` on a connection of one's own does not compile in a task ("Acquire is not general enough"); this is what it
+        // calls.
+        match MIGRATOR.run_direct(None, &mut *connection, false).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                // sqlx leaves its lock on the connection, where it would keep others from migrating.
+                let _ = connection.close().await;
+                Err(self.not_migrated(error))
+            }
+        }
+    }
+
+    /// Whether the migrations of this version have run, and no others. Looked at first, so that the app's role needs no
+    /// right to change the schema where another role runs the migrations.
+    async fn is_up_to_date(&self) -> Result<bool, DatabaseError> {
+        let rows = sqlx::query(include_str!("sql/applied_migrations.sql"))
+            .fetch_all(&self.pool)
+            .await;
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(error) if is_missing_table(&error) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let mut applied = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (version, checksum): (i64, Vec<u8>) = (row.try_get("version")?, row.try_get("checksum")?);
+            if !MIGRATOR.version_exists(version) {
+                return Err(self.not_migrated(MigrateError::VersionMissing(version)));
+            }
+            applied.push((version, checksum));
+        }
+        Ok(MIGRATOR
+            .iter()
+            .map(|migration| (migration.version, &*migration.checksum))
+            .eq(applied
+                .iter()
+                .map(|(version, checksum)| (*version, checksum.as_slice()))))
+    }
+
+    fn not_migrated(&self, error: MigrateError) -> DatabaseError {
+        match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
                 DatabaseError::from(error)
             }
             other => DatabaseError::Schema {
@@ -160,7 +206,7 @@ impl Database {
                     self.schema
                 )),
             },
-        })
+        }
     }
 
     /// Applies the migrations in the background, again and again until the database answers.

@@ -73,14 +73,28 @@ impl From<sqlx::Error> for DatabaseError {
                 detail: Arc::from(format!("{error}{what_to_do}")),
             };
         }
+        // 42501: the role may not do it. 3F000: nor may it see the schema, or there is none.
+        if code(&error).is_some_and(|code| matches!(code.as_str(), "42501" | "3F000")) {
+            return Self::Schema {
+                detail: Arc::from(format!(
+                    "{error}; run `lastlight migrate` with a role that may change the schema, and grant the app's role what \
+                     SECURITY.md lists"
+                )),
+            };
+        }
         // 42P01: a table is missing: the schema was dropped under us, or migrations did not run.
-        if code(&error).is_some_and(|code| matches!(code.as_str(), "42P01" | "42704" | "42703" | "3F000")) {
+        if code(&error).is_some_and(|code| matches!(code.as_str(), "42P01" | "42704" | "42703")) {
             return Self::Schema {
                 detail: Arc::from(format!("{error}; run `lastlight migrate`")),
             };
         }
         Self::Statement(Arc::new(error))
     }
+}
+
+/// A table that a statement names is not there.
+pub(super) fn is_missing_table(error: &sqlx::Error) -> bool {
+    code(error).as_deref() == Some("42P01")
 }
 
 /// A certificate that was refused comes as an error of the connection.
