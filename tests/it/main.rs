@@ -17,6 +17,7 @@ mod host_payloads;
 mod ids;
 mod interleavings;
 mod late_comers;
+mod least_privilege;
 mod local_host;
 mod poison;
 mod preflight;
