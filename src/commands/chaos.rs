@@ -30,6 +30,9 @@ pub struct ChaosArguments {
     /// How many messages a soak delivers.
     #[arg(long, requires = "soak", default_value_t = 1_000_000)]
     deliveries: u64,
+    /// Keep logs, ledgers and the database cluster even if all passed.
+    #[arg(long)]
+    keep: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -106,7 +109,9 @@ pub async fn chaos(arguments: ChaosArguments) -> ExitCode {
         println!("{}", report.summary());
     }
     if report.passed {
-        let _ = std::fs::remove_dir_all(&folder);
+        if !arguments.keep {
+            let _ = std::fs::remove_dir_all(&folder);
+        }
         return ExitCode::SUCCESS;
     }
     eprintln!(

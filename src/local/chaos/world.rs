@@ -78,6 +78,8 @@ pub(super) struct World {
     violations: Vec<Violation>,
     sweeps: Option<AbortOnDropHandle<()>>,
     has_poison: bool,
+    /// What a rescue may take beyond lease and sweep; `None`: as long as it takes.
+    pub(super) rescue_slack: Option<Duration>,
 }
 
 impl World {
@@ -135,6 +137,7 @@ impl World {
             violations: Vec::new(),
             sweeps: None,
             has_poison: setup.has_poison,
+            rescue_slack: None,
         };
         world.healthy(Duration::from_secs(60)).await?;
         world.recorder.install().await?;
@@ -448,6 +451,8 @@ impl World {
         self.fault();
         self.figures.restarts += 1;
         self.run.shared.cluster.restart(how).await?;
+        // Broken until now.
+        self.fault();
         Ok(())
     }
 
@@ -526,7 +531,7 @@ impl World {
                 self.figures.duplicates += stage.absorbed[0].unsigned_abs();
                 self.figures.stale_completions += stage.absorbed[1].unsigned_abs();
             }
-            recovery.learn(&facts, runs, &self.faults);
+            recovery.learn(&expected.work.tag, &facts, runs, &self.faults);
             self.audit(expected).await;
         }
         self.figures.jobs += jobs.len() as u64;
@@ -535,10 +540,16 @@ impl World {
         self.check(strangers.is_empty(), || {
             format!("runs of jobs that nobody submitted: {strangers:?}")
         });
-        if let Some(rescue) = recovery.longest_rescue {
-            let bound = LEASE + SWEEP;
+        if let Some((rescue, which)) = &recovery.longest_rescue {
+            let (rescue, which, bound) = (*rescue, which.clone(), LEASE + SWEEP);
+            if let Some(slack) = self.rescue_slack {
+                self.check_timed(
+                    rescue <= i64::try_from((bound + slack).as_micros()).unwrap_or(i64::MAX),
+                    || format!("the rescue of {which} took {:.1} s", rescue as f64 / 1e6),
+                );
+            }
             self.note(format!(
-                "longest rescue of an attempt that was cut off: {:.1} s (lease + sweep: {:.1} s)",
+                "longest rescue of an attempt that was cut off: {:.1} s (lease + sweep: {:.1} s), {which}",
                 rescue as f64 / 1e6,
                 bound.as_secs_f64()
             ));
@@ -591,12 +602,12 @@ impl World {
 struct Recovery {
     /// All outcomes of all jobs.
     outcomes: Vec<i64>,
-    /// From the fault that cut an attempt off until the task's next claim, microseconds.
-    longest_rescue: Option<i64>,
+    /// From the last fault that an attempt did not survive until the task's next claim, microseconds; and which.
+    longest_rescue: Option<(i64, String)>,
 }
 
 impl Recovery {
-    fn learn(&mut self, facts: &JobFacts, runs: &JobRuns, faults: &[i64]) {
+    fn learn(&mut self, tag: &str, facts: &JobFacts, runs: &JobRuns, faults: &[i64]) {
         for (key, writes) in &facts.writes {
             let is_end = |status: Option<TaskStatus>| status.is_some_and(TaskStatus::is_terminal);
             self.outcomes.extend(
@@ -616,9 +627,19 @@ impl Recovery {
             };
             for pair in claims.windows(2) {
                 let [first, next] = pair else { continue };
-                let cut_off = faults.iter().find(|fault| (first.at..next.at).contains(fault));
+                // What was broken again meanwhile counts from then on.
+                let cut_off = faults.iter().rfind(|fault| (first.at..next.at).contains(fault));
                 if let (Some(cut_off), false) = (cut_off, ended(first.attempt)) {
-                    self.longest_rescue = self.longest_rescue.max(Some(next.at - cut_off));
+                    let rescue = next.at - cut_off;
+                    if self
+                        .longest_rescue
+                        .as_ref()
+                        .is_none_or(|(longest, _)| *longest < rescue)
+                    {
+                        let (stage, number) = key;
+                        let which = format!("{tag}, stage {stage}, task {number}, attempt {}", first.attempt);
+                        self.longest_rescue = Some((rescue, which));
+                    }
                 }
             }
         }
@@ -631,7 +652,11 @@ impl Recovery {
             let place = self.outcomes.partition_point(|outcome| outcome <= fault);
             self.outcomes.get(place).map(|outcome| outcome - fault)
         };
-        let longest = faults.iter().filter_map(next).chain(self.longest_rescue).max()?;
+        let longest = faults
+            .iter()
+            .filter_map(next)
+            .chain(self.longest_rescue.map(|(rescue, _)| rescue))
+            .max()?;
         Some(longest.unsigned_abs() / 1000)
     }
 }

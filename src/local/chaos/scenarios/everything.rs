@@ -57,6 +57,8 @@ pub(super) async fn everything(run: &Run) -> Result<Findings, ChaosError> {
     )
     .await?;
     let rounds = world.sized(12, 200);
+    // Generators of their own: how many jobs are over by a round hangs on the machine, and must not move what breaks.
+    let (jobs, faults) = (world.random.u64(..), world.random.u64(..));
     let mut done = 0;
     let mut submitted = 0;
     for round in 0_u64.. {
@@ -66,18 +68,19 @@ pub(super) async fn everything(run: &Run) -> Result<Findings, ChaosError> {
         }
         // As many jobs as are over come in anew, so that there is always something to break.
         while submitted < 4 || world.progress().await?.open_jobs < 4 {
-            submit(&mut world, submitted).await?;
+            submit(&mut world, submitted, fastrand::Rng::with_seed(jobs ^ submitted)).await?;
             submitted += 1;
         }
         // By the seed's number of outcomes, so that the moment does not hang on the machine's speed.
-        done += world.random.u64(10..80);
+        let mut random = fastrand::Rng::with_seed(faults ^ round);
+        done += random.u64(10..80);
         let _ = tokio::time::timeout(ROUND, world.until_done(done, LONG)).await;
         done = done.max(world.progress().await?.done);
-        let fault = FAULTS[world.random.usize(0..FAULTS.len())];
+        let fault = FAULTS[random.usize(0..FAULTS.len())];
         world.say(&format!(
             "round {round}: {fault:?} after {done} tasks, {delivered} deliveries"
         ));
-        strike(&mut world, fault).await?;
+        strike(&mut world, fault, random).await?;
     }
     world.set_faults(FaultPlan::default());
     world.until_over(LONG).await?;
@@ -85,12 +88,12 @@ pub(super) async fn everything(run: &Run) -> Result<Findings, ChaosError> {
 }
 
 /// A job of a kind that the seed picks.
-async fn submit(world: &mut World, number: u64) -> Result<(), ChaosError> {
-    let use_service_bus = world.random.bool();
-    let stages = (0..world.random.usize(1..=4))
+async fn submit(world: &mut World, number: u64, mut random: fastrand::Rng) -> Result<(), ChaosError> {
+    let use_service_bus = random.bool();
+    let stages = (0..random.usize(1..=4))
         .map(|_| {
-            let tasks = world.random.u64(0..80);
-            let stage = StageWork::of(tasks, world.random.u64(0..30));
+            let tasks = random.u64(0..80);
+            let stage = StageWork::of(tasks, random.u64(0..30));
             let slow = Rule::every(13, 4, Act::Sleep { ms: 300 });
             let stumbling = Rule::every(9, 2, Act::Stumble).first(2);
             let panicking = Rule::every(31, 5, Act::Panic).first(1);
@@ -103,7 +106,7 @@ async fn submit(world: &mut World, number: u64) -> Result<(), ChaosError> {
                 .tolerating(2)
         })
         .collect::<Vec<_>>();
-    let tasks_per_message = [1, 1, 7, 50][world.random.usize(0..4)];
+    let tasks_per_message = [1, 1, 7, 50][random.usize(0..4)];
     let job = work(
         format!("everything-{number}-{}", path(use_service_bus)),
         use_service_bus,
@@ -113,12 +116,12 @@ async fn submit(world: &mut World, number: u64) -> Result<(), ChaosError> {
     Ok(())
 }
 
-async fn strike(world: &mut World, fault: Fault) -> Result<(), ChaosError> {
-    let victim = world.random.usize(0..2);
+async fn strike(world: &mut World, fault: Fault, mut random: fastrand::Rng) -> Result<(), ChaosError> {
+    let victim = random.usize(0..2);
     match fault {
         Fault::Kill => world.kill(victim).await?,
         Fault::Stop => {
-            let pause = LEASE.mul_f64(0.5 + world.random.f64());
+            let pause = LEASE.mul_f64(0.5 + random.f64());
             world.signal(victim, Signal::STOP);
             tokio::time::sleep(pause).await;
             world.signal(victim, Signal::CONT);
@@ -131,21 +134,20 @@ async fn strike(world: &mut World, fault: Fault) -> Result<(), ChaosError> {
         Fault::Messages => {
             let plan = FaultPlan {
                 dropped: 0.05,
-                doubled: world.random.f64() / 2.0,
+                doubled: random.f64() / 2.0,
                 copies: 5,
-                late: world.random.f64(),
+                late: random.f64(),
                 late_by: Duration::from_secs(1),
                 ..FaultPlan::default()
             };
             world.set_faults(plan);
         }
         Fault::Answers => {
-            let lost_answer =
-                [LostAnswer::ServerError, LostAnswer::ClosedConnection][world.random.usize(0..2)];
+            let lost_answer = [LostAnswer::ServerError, LostAnswer::ClosedConnection][random.usize(0..2)];
             let plan = FaultPlan {
-                throttled: world.random.f64() / 5.0,
-                unavailable: world.random.f64() / 5.0,
-                lost_answers: world.random.f64() / 3.0,
+                throttled: random.f64() / 5.0,
+                unavailable: random.f64() / 5.0,
+                lost_answers: random.f64() / 3.0,
                 lost_answer,
                 ..FaultPlan::default()
             };

@@ -154,8 +154,9 @@ pub(super) async fn broker(run: &Run) -> Result<Findings, ChaosError> {
             all += job.tasks();
             world.submit(job, LONG * 10).await?;
         }
-        for part in 1..=3 {
-            let after = done + all * part / 4 + world.random.u64(0..all / 8);
+        // Drawn before any of them is waited for, so that a job that is over early moves no other.
+        let purges = [1, 2, 3].map(|part| done + all * part / 4 + world.random.u64(0..all / 8));
+        for after in purges {
             if !world.until_done(after, LONG).await? {
                 break;
             }

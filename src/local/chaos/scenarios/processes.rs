@@ -30,6 +30,8 @@ pub(super) async fn kill(run: &Run) -> Result<Findings, ChaosError> {
         },
     )
     .await?;
+    // The message that the sweep sends must arrive, and be claimed.
+    world.rescue_slack = Some(Duration::from_secs(1));
     let (tasks, kills) = world.sized((1_500, 6), (5_000, 40));
     let before = steady(&mut world, "before", tasks).await?;
     let done = world.progress().await?.done;
