@@ -18,6 +18,10 @@ bench *arguments:
 bench-peers *arguments:
     scripts/bench-peers {{arguments}}
 
+# Kill, stop, drop, double and delay: `just chaos --seed 7`.
+chaos *arguments:
+    scripts/chaos {{arguments}}
+
 # All tests, or those that a filter matches.
 test *arguments:
     scripts/test {{arguments}}

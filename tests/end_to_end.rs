@@ -509,7 +509,17 @@ fn the_benchmarks_print_figures_of_work_that_was_done() {
 #[test]
 fn wrong_arguments_and_a_missing_app_are_told_with_exit_code_2() {
     let folder = tempfile::tempdir().unwrap();
-    let cases: [&[&str]; 5] = [
+    let cases: [&[&str]; 9] = [
+        &["chaos", "--scenario", "no-such-scenario"],
+        &["chaos", "--soak", "--scenario", "1"],
+        &[
+            "chaos",
+            "--app-root",
+            env!("CARGO_MANIFEST_DIR"),
+            "--postgres-bin",
+            ".",
+        ],
+        &["chaos"],
         &["demo", "--n", "0"],
         &["demo", "--n", "ten"],
         &["local"],
@@ -525,4 +535,33 @@ fn wrong_arguments_and_a_missing_app_are_told_with_exit_code_2() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(!output.stderr.is_empty());
     }
+}
+
+#[test]
+fn chaos_runs_a_scenario_by_its_seed_and_says_what_it_did() {
+    let postgres = std::env::var("LASTLIGHT_TEST_POSTGRES_BIN").expect("run the tests with scripts/test");
+    let output = Command::new(BINARY)
+        .args([
+            "chaos",
+            "--app-root",
+            env!("CARGO_MANIFEST_DIR"),
+            "--postgres-bin",
+            &postgres,
+        ])
+        .args(["--seed", "1", "--scenario", "same,11", "--json"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["seed"], &report["passed"]), (&json!(1), &json!(true)));
+    let scenarios = report["scenarios"].as_array().unwrap();
+    let names: Vec<&Value> = scenarios.iter().map(|scenario| &scenario["name"]).collect();
+    assert_eq!(names, ["same", "payload"]);
+    assert_eq!(
+        (&scenarios[0]["jobs"], &scenarios[0]["runs"]),
+        (&json!(4), &json!(48))
+    );
+    let list = Command::new(BINARY).args(["chaos", "--list"]).output().unwrap();
+    assert_eq!(String::from_utf8(list.stdout).unwrap().lines().count(), 18);
 }

@@ -29,6 +29,12 @@ async fn a_job_message_that_cannot_be_processed_goes_back_to_the_host_with_the_r
             "must be a JSON object, not null",
         ),
         (
+            // Not a batch of no messages.
+            "[]".to_owned(),
+            StatusCode::BAD_REQUEST,
+            "must be a JSON object, not an array",
+        ),
+        (
             json!({ "job_type": "hello_world", "stage": 1 }).to_string(),
             StatusCode::BAD_REQUEST,
             "lacks job_id",

@@ -133,6 +133,96 @@ async fn a_task_that_kills_every_process_that_runs_it_fails_and_its_siblings_fin
     app.assert_consistent(&job_id).await;
 }
 
+/// Delivers messages at once and drops all of it in the middle, as a process that is killed with all its tasks.
+async fn killed_with(app: &TestApp, messages: &[String]) {
+    let deliveries = messages
+        .iter()
+        .map(|message| app.deliver("process_queue_task", message));
+    let killed = tokio::time::timeout(
+        Duration::from_millis(40),
+        futures_util::future::join_all(deliveries),
+    )
+    .await;
+    assert!(killed.is_err(), "nothing was running");
+}
+
+#[tokio::test]
+async fn a_task_that_takes_its_siblings_along_does_not_use_up_their_attempts() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), quick()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [2], "sleeps_ms": 60 }))
+        .await;
+    let mut messages: Vec<String> = app
+        .planned()
+        .await
+        .into_iter()
+        .map(|message| message.body)
+        .collect();
+    for round in 1..=2 {
+        assert!(
+            messages.iter().all(|message| !message.contains("runs_alone")),
+            "round {round}"
+        );
+        killed_with(&app, &messages).await;
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        app.controller.reconcile().await.unwrap();
+        messages = app
+            .queue
+            .take(QueueRole::Tasks)
+            .into_iter()
+            .map(|message| message.body)
+            .collect();
+        assert_eq!(messages.len(), 2, "round {round}");
+    }
+    // One attempt is left to each of them, and each has it for itself.
+    assert!(
+        messages
+            .iter()
+            .all(|message| message.contains("\"runs_alone\":true"))
+    );
+    killed_with(&app, &messages).await;
+    let runs = probe.runs();
+    let (died, waits): (Vec<_>, Vec<_>) = ["1/0", "1/1"].into_iter().partition(|task| runs[*task] == 3);
+    assert_eq!((died.len(), waits.len()), (1, 1), "{runs:?}");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    for message in &messages {
+        app.deliver("process_queue_task", message).await;
+    }
+    let status = app.status(&job_id).await;
+    assert_eq!(status["progress"][0]["completed"], 1, "{status}");
+    assert_eq!(status["progress"][0]["failed"], 1, "{status}");
+    let runs = probe.runs();
+    assert_eq!(
+        (runs[died[0]], runs[waits[0]]),
+        (3, 3),
+        "who waited ran its last attempt, who died had none left"
+    );
+    app.assert_consistent(&job_id).await;
+}
+
+#[tokio::test]
+async fn while_a_task_runs_alone_no_other_does() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [3], "sleeps_ms": 150 }))
+        .await;
+    let messages = app.planned().await;
+    let alone = messages[1].body.replacen('{', "{\"runs_alone\":true,", 1);
+    let began = std::time::Instant::now();
+    let bodies = [&messages[0].body, &alone, &messages[2].body];
+    let answers =
+        futures_util::future::join_all(bodies.map(|body| app.deliver("process_queue_task", body))).await;
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    // One after the other; side by side they would take as long as one.
+    assert!(
+        began.elapsed() >= Duration::from_millis(3 * 150),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+}
+
 #[tokio::test]
 async fn one_task_of_a_coarse_message_stumbles_and_comes_again_alone() {
     let probe = Probe::default();

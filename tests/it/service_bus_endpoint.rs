@@ -637,6 +637,39 @@ async fn faults_follow_their_seed() {
 }
 
 #[tokio::test]
+async fn accepted_messages_vanish_double_or_come_late_on_request() {
+    let namespace = Namespace::start(QueueOptions::default()).await;
+    let stored = async |plan: FaultPlan| {
+        namespace.faults.set(plan);
+        let before = namespace.counts();
+        let answer = namespace.send_batch(&batch(0..100)).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "the sender is told nothing");
+        let after = namespace.counts();
+        (after.active - before.active, after.scheduled - before.scheduled)
+    };
+    let vanished = FaultPlan {
+        dropped: 1.0,
+        ..FaultPlan::default()
+    };
+    assert_eq!(stored(vanished).await, (0, 0));
+    let doubled = FaultPlan {
+        doubled: 1.0,
+        copies: 5,
+        ..FaultPlan::default()
+    };
+    let (active, scheduled) = stored(doubled).await;
+    assert!((200..=500).contains(&active) && scheduled == 0, "{active}");
+    let late = FaultPlan {
+        late: 1.0,
+        late_by: Duration::from_secs(600),
+        ..FaultPlan::default()
+    };
+    let (active, scheduled) = stored(late).await;
+    assert_eq!(active + scheduled, 100);
+    assert!(scheduled >= 95, "{scheduled} of 100 come later than now");
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_said_with_the_port() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     let port = namespace.endpoint.address().port();
