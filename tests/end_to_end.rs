@@ -181,6 +181,34 @@ async fn a_handler_killed_in_mid_job_is_started_again_and_the_job_completes() {
 }
 
 #[tokio::test]
+async fn every_queue_message_deleted_by_hand_in_mid_job_only_delays_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let cloud = LocalCloud::start(options(folder.path(), Some(new_database_url().await)))
+        .await
+        .unwrap();
+    let client = reqwest::Client::new();
+    let mut jobs = Vec::new();
+    for use_service_bus in [true, false] {
+        let job = submit(&cloud, json!({ "n": 4000, "use_service_bus": use_service_bus })).await;
+        jobs.push(job["job_id"].as_str().unwrap().to_owned());
+    }
+    let url = format!("{}/admin/local/messages", cloud.base_url());
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let answer = client.delete(&url).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        let queues = answer["deleted_all_messages_of"].as_array().unwrap();
+        assert!(queues.contains(&json!("geospatial-tasks")) && queues.contains(&json!("sb-tasks")));
+    }
+    for job_id in &jobs {
+        let status = completed(&cloud, job_id, Duration::from_secs(60)).await;
+        assert_eq!(status["resultData"]["completed_tasks"], 2000, "{status}");
+    }
+    cloud.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_service_bus_that_is_down_at_submit_leaves_the_job_owed_and_gets_it_later() {
     let folder = tempfile::tempdir().unwrap();
     let cloud = LocalCloud::start(options(folder.path(), Some(new_database_url().await)))

@@ -22,3 +22,19 @@ pub use faults::{FaultPlan, Faults, LostAnswer};
 pub use lines::SnapshotError;
 pub use service_bus::ServiceBus;
 pub use storage_queue::StorageQueues;
+
+/// Deletes every message of every queue, as nobody should; the names of the queues.
+pub fn delete_all_messages(storage: &StorageQueues, service_bus: &ServiceBus) -> Vec<String> {
+    let mut queues = Vec::new();
+    for queue in storage.queue_names() {
+        if storage.clear(&queue).is_ok() {
+            queues.push(queue);
+        }
+    }
+    for queue in service_bus.queue_names() {
+        if service_bus.purge(&queue).is_ok() {
+            queues.push(queue);
+        }
+    }
+    queues
+}

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     local::{
         CloudOptions, LocalCloud,
-        broker::{FaultPlan, service_bus::QueueOptions},
+        broker::{FaultPlan, delete_all_messages, service_bus::QueueOptions},
         host::{HandlerCommand, LogSink, RunningHost},
     },
     model::TaskStatus,
@@ -492,12 +492,7 @@ impl World {
     /// Empties every queue.
     pub(super) fn purge(&mut self) {
         self.fault();
-        for queue in self.cloud.storage.queue_names() {
-            let _ = self.cloud.storage.clear(&queue);
-        }
-        for queue in self.cloud.service_bus.queue_names() {
-            let _ = self.cloud.service_bus.purge(&queue);
-        }
+        delete_all_messages(&self.cloud.storage, &self.cloud.service_bus);
     }
 
     // ---- the end

@@ -8,6 +8,7 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
+    routing::delete,
 };
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -17,6 +18,7 @@ use super::{
     client::{HOST_VERSION, Handler},
     route,
 };
+use crate::local::broker::{ServiceBus, StorageQueues, delete_all_messages};
 
 /// The host's own limit.
 const LARGEST_BODY: usize = 100 * 1024 * 1024;
@@ -25,6 +27,8 @@ const LARGEST_BODY: usize = 100 * 1024 * 1024;
 struct Context {
     app: Arc<FunctionApp>,
     handler: Arc<OnceLock<Handler>>,
+    storage: StorageQueues,
+    service_bus: ServiceBus,
 }
 
 /// Lets the handler into a router that is already served.
@@ -37,15 +41,31 @@ impl Door {
     }
 }
 
-pub(super) fn router(app: Arc<FunctionApp>) -> (Door, Router) {
+pub(super) fn router(
+    app: Arc<FunctionApp>,
+    storage: StorageQueues,
+    service_bus: ServiceBus,
+) -> (Door, Router) {
     let handler = Arc::new(OnceLock::new());
     let door = Door(Arc::clone(&handler), Handler::new(app.function_timeout));
     (
         door,
         Router::new()
+            .route("/admin/local/messages", delete(lose_everything))
             .fallback(handle)
-            .with_state(Context { app, handler }),
+            .with_state(Context {
+                app,
+                handler,
+                storage,
+                service_bus,
+            }),
     )
+}
+
+/// Not the real host's: for those who want to see that a queue message is only a hint.
+async fn lose_everything(State(context): State<Context>) -> Response {
+    let queues = delete_all_messages(&context.storage, &context.service_bus);
+    axum::Json(json!({ "deleted_all_messages_of": queues })).into_response()
 }
 
 async fn handle(State(context): State<Context>, request: Request) -> Response {

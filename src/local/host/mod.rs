@@ -83,7 +83,11 @@ pub struct RunningHost {
 pub async fn start(options: HostOptions) -> Result<RunningHost, HostError> {
     let app = Arc::new(FunctionApp::read(&options.app_root, &options.settings)?);
     // The port first: who listens there already should be told before anything is started.
-    let (handler, router) = http::router(Arc::clone(&app));
+    let (handler, router) = http::router(
+        Arc::clone(&app),
+        options.storage.clone(),
+        options.service_bus.clone(),
+    );
     let endpoint = Endpoint::start("Functions host", options.port, router).await?;
     let child = Child::start(&app, &options).await?;
     let handler = handler.attach(child.port());
