@@ -25,14 +25,14 @@ pub(super) async fn races(run: &Run) -> Result<Findings, ChaosError> {
         },
     )
     .await?;
-    let (count, rounds) = world.sized((8, 40), (40, 1_000));
+    let (count, rounds) = world.sized((8, 100), (40, 2_000));
     let mut jobs = Vec::new();
     for number in 0..count {
         let use_service_bus = number % 2 == 0;
-        let failing = StageWork::of(20, 10)
+        let failing = StageWork::of(20, 150)
             .with(Rule::only(7, Act::Fail).first(1))
             .tolerating(number % 3);
-        let stages = [StageWork::of(20, 15), failing, StageWork::of(10, 15)];
+        let stages = [StageWork::of(20, 150), failing, StageWork::of(10, 150)];
         let job = work(
             format!("control-{number}-{}", path(use_service_bus)),
             use_service_bus,
@@ -45,7 +45,8 @@ pub(super) async fn races(run: &Run) -> Result<Findings, ChaosError> {
     for _ in 0..rounds {
         tokio::time::sleep(Duration::from_millis(world.random.u64(0..60))).await;
         let (job_id, _) = &jobs[world.random.usize(0..jobs.len())];
-        let verbs = ["cancel", "retry", "pause", "resume"];
+        // Cancelled once, a job only waits to be repeated.
+        let verbs = ["cancel", "retry", "retry", "retry", "pause", "resume", "resume"];
         let pair = [0, 1].map(|handler| {
             let verb = verbs[world.random.usize(0..verbs.len())];
             (

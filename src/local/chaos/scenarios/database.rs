@@ -22,11 +22,11 @@ const LONG: Duration = Duration::from_secs(120);
 pub(super) async fn restarts(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup::default()).await?;
     let handler = world.handler_pid(0);
-    let (tasks, times) = world.sized((200, 4), (5_000, 20));
+    let (tasks, times) = world.sized((600, 4), (5_000, 20));
     let mut all = 0;
     for use_service_bus in [true, false] {
         let stages = [
-            StageWork::of(tasks, 10),
+            StageWork::of(tasks, 50),
             StageWork::of(tasks / 2, 10),
             StageWork::of(2, 10),
         ];
