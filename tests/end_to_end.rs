@@ -189,7 +189,7 @@ async fn every_queue_message_deleted_by_hand_in_mid_job_only_delays_it() {
     let client = reqwest::Client::new();
     let mut jobs = Vec::new();
     for use_service_bus in [true, false] {
-        let job = submit(&cloud, json!({ "n": 4000, "use_service_bus": use_service_bus })).await;
+        let job = submit(&cloud, json!({ "n": 1000, "use_service_bus": use_service_bus })).await;
         jobs.push(job["job_id"].as_str().unwrap().to_owned());
     }
     let url = format!("{}/admin/local/messages", cloud.base_url());
