@@ -12,7 +12,8 @@
 //! | [`model`] | ids, statuses and their transitions, messages | everything above |
 //! | [`config`] | every setting, parsed and checked once | everything but [`model`] |
 //! | [`server`] | the custom handler as a process | what a request means |
-//! | `local` | the local cloud: a Functions host, two queue services, an embedded database | the rooms above |
+//! | `local` | the local cloud: a Functions host, two queue services, an embedded database; and chaos | the rooms above |
+//! | `failpoint` | where chaos may cut; nothing in the deployed binary | everything |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod config;
