@@ -2,6 +2,8 @@
 //! it, and Azurite. A missing service fails a test.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+pub use lastlight::model;
+
 mod audit;
 mod back_pressure;
 mod bad_messages;
@@ -36,4 +38,5 @@ mod sql;
 mod storage_queue_conformance;
 mod submit;
 mod tls;
+mod tutorial;
 mod workflow;
