@@ -20,6 +20,7 @@ mod ids;
 mod interleavings;
 mod late_comers;
 mod least_privilege;
+mod lists;
 mod local_host;
 mod poison;
 mod preflight;
