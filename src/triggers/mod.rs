@@ -3,6 +3,7 @@
 
 mod body;
 mod cancel_job;
+mod dashboard;
 mod deliver;
 mod error;
 mod get_job_audit;
@@ -76,6 +77,9 @@ pub fn router(app: App) -> Router {
         .route("/api/db/schema/nuke", post(schema_nuke::handle))
         .route("/api/db/schema/redeploy", post(schema_redeploy::handle))
         .route("/api/health", get(health::handle))
+        .route("/api/dashboard", get(dashboard::page))
+        .route("/api/dashboard/", get(dashboard::without_slash))
+        .route("/api/dashboard/{file}", get(dashboard::file))
         .route(
             "/api/monitor/poison",
             get(monitor_poison::look).post(monitor_poison::order),
@@ -155,7 +159,7 @@ async fn not_found(request: Request) -> ApiError {
         format!(
             "there is no {}; there are POST /api/jobs/submit/{{job_type}}, GET /api/jobs/status/{{job_id}} and \
              audit/{{job_id}}, POST /api/jobs/cancel/{{job_id}}, retry, pause and resume, GET and POST \
-             /api/monitor/poison, POST /api/db/schema/nuke and redeploy, and GET /api/health",
+             /api/monitor/poison, POST /api/db/schema/nuke and redeploy, GET /api/health, and GET /api/dashboard",
             shown_path(&request)
         ),
     )

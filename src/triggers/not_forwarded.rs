@@ -17,7 +17,7 @@ use crate::{
     invocation::{self, HttpRequestData},
 };
 
-const HTTP_FUNCTIONS: [&str; 11] = [
+const HTTP_FUNCTIONS: [&str; 12] = [
     "submit_job",
     "get_job_status",
     "get_job_audit",
@@ -29,6 +29,7 @@ const HTTP_FUNCTIONS: [&str; 11] = [
     "schema_redeploy",
     "health",
     "monitor_poison",
+    "dashboard",
 ];
 
 pub(super) async fn handle(
