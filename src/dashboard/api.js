@@ -1,7 +1,7 @@
 // The app's HTTP API: one way to ask, one kind of error. Knows keys and the connection, and nothing of what is shown.
 
-// The page is at <prefix>/dashboard: what it asks for is beside it, whatever the route prefix is.
-const API = new URL('.', document.baseURI);
+// This file is <prefix>/dashboard/api.js: what it asks for is beside that folder, whatever the route prefix is.
+export const API = new URL('..', import.meta.url);
 
 const PATIENCE = 45_000;
 

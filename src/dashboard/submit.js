@@ -1,6 +1,6 @@
 // Submit a job: the form is drawn from the job type's JSON Schema, and what the app refuses is said at its field.
 
-import { ask } from './api.js';
+import { API, ask } from './api.js';
 import { h, newId, replace, setText } from './dom.js';
 import * as format from './format.js';
 import { icon } from './icons.js';
@@ -67,7 +67,7 @@ function form(type, signal) {
   }
 
   const preview = h('code', {});
-  const draw = () => setText(preview, `curl -X POST ${new URL(`jobs/submit/${type.name}`, new URL('.', document.baseURI))} -d '${body().replaceAll("'", "'\\''")}'`);
+  const draw = () => setText(preview, `curl -X POST ${new URL(`jobs/submit/${type.name}`, API)} -d '${body().replaceAll("'", "'\\''")}'`);
   const notices = h('div', { class: 'form-notices' });
   const send = h('button', { class: 'primary', type: 'submit' }, icon('submit'), 'Submit');
 

@@ -2,7 +2,7 @@
 //! binary (`src/dashboard`), so there is nothing to install, and nobody else is asked for anything. The page holds no data:
 //! it asks the API, with the key of whoever looks at it. Nothing here knows jobs or the database.
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use axum::{
     extract::Path,
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use super::ApiError;
 
 const PAGE: &str = "index.html";
+const PAGE_IN_FOLDER: &str = "";
 
 macro_rules! files {
     ($($name:literal),+ $(,)?) => {
@@ -75,18 +76,24 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
 
 struct File {
     name: &'static str,
-    text: &'static str,
+    text: Cow<'static, str>,
     tag: String,
 }
 
 static SERVED: LazyLock<Vec<File>> = LazyLock::new(|| {
+    let file = |name, text: Cow<'static, str>| File {
+        name,
+        tag: tag(&text),
+        text,
+    };
+    let in_folder = FILES
+        .iter()
+        .filter(|(name, _)| *name == PAGE)
+        .map(|(_, text)| file(PAGE_IN_FOLDER, text.replace("\"dashboard/", "\"").into()));
     FILES
         .iter()
-        .map(|&(name, text)| File {
-            name,
-            text,
-            tag: tag(text),
-        })
+        .map(|&(name, text)| file(name, text.into()))
+        .chain(in_folder)
         .collect()
 });
 
@@ -105,10 +112,10 @@ pub(super) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result
     served(&name, &headers)
 }
 
-/// The page's addresses are relative to the one without the slash.
-pub(super) async fn without_slash() -> Response {
-    let to = HeaderValue::from_static("../dashboard");
-    (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, to)]).into_response()
+/// The page with a slash behind its name: its addresses are relative, and stand one step deeper. A redirect would do, but
+/// the host may follow it by itself.
+pub(super) async fn page_in_folder(headers: HeaderMap) -> Result<Response, ApiError> {
+    served(PAGE_IN_FOLDER, &headers)
 }
 
 fn served(name: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
@@ -127,7 +134,7 @@ fn served(name: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
         return Ok((StatusCode::NOT_MODIFIED, tag, HEADERS).into_response());
     }
     let media_type = [(header::CONTENT_TYPE, media_type(file.name))];
-    Ok((StatusCode::OK, tag, HEADERS, media_type, file.text).into_response())
+    Ok((StatusCode::OK, tag, HEADERS, media_type, &*file.text).into_response())
 }
 
 /// The browser has this version. A proxy that compresses makes the tag a weak one.
@@ -142,7 +149,7 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
 
 fn media_type(name: &str) -> &'static str {
     match name.rsplit_once('.') {
-        Some((_, "html")) => "text/html; charset=utf-8",
+        Some((_, "html")) | None => "text/html; charset=utf-8",
         Some((_, "css")) => "text/css; charset=utf-8",
         Some((_, "js")) => "text/javascript; charset=utf-8",
         Some((_, "svg")) => "image/svg+xml",

@@ -78,7 +78,7 @@ pub fn router(app: App) -> Router {
         .route("/api/db/schema/redeploy", post(schema_redeploy::handle))
         .route("/api/health", get(health::handle))
         .route("/api/dashboard", get(dashboard::page))
-        .route("/api/dashboard/", get(dashboard::without_slash))
+        .route("/api/dashboard/", get(dashboard::page_in_folder))
         .route("/api/dashboard/{file}", get(dashboard::file))
         .route(
             "/api/monitor/poison",

@@ -40,8 +40,9 @@ async fn ask(router: &Router, method: &str, path: &str, tag: Option<&str>) -> Go
 
 /// What stands in quotes behind `before`.
 fn named<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
-    let (quote, rest) = (before.chars().last().unwrap(), text.split(before).skip(1));
-    rest.filter_map(|part| part.split_once(quote).map(|(name, _)| name))
+    text.split(before)
+        .skip(1)
+        .filter_map(|part| part.split_once(['"', '\'']).map(|(name, _)| name))
         .collect()
 }
 
@@ -65,12 +66,7 @@ async fn loaded(router: &Router) -> BTreeMap<String, Got> {
         }
         let file = ask(router, "GET", &format!("/api/dashboard/{name}"), None).await;
         assert_eq!(file.status, StatusCode::OK, "{name}: {}", file.text);
-        wanted.extend(
-            [" from './", "import('./"]
-                .iter()
-                .flat_map(|before| named(&file.text, before))
-                .map(str::to_owned),
-        );
+        wanted.extend(named(&file.text, " from './").into_iter().map(str::to_owned));
         found.insert(name, file);
     }
     found
@@ -198,9 +194,17 @@ async fn what_is_not_on_its_list_does_not_exist() {
 }
 
 #[tokio::test]
-async fn a_slash_too_many_leads_to_the_page() {
+async fn a_slash_behind_the_name_is_the_same_page_with_addresses_that_fit() {
     let app = TestApp::start().await;
-    let got = ask(&app.router, "GET", "/api/dashboard/", None).await;
-    assert_eq!(got.status, StatusCode::PERMANENT_REDIRECT);
-    assert_eq!(got.header("location"), "../dashboard");
+    let page = ask(&app.router, "GET", "/api/dashboard", None).await;
+    let in_folder = ask(&app.router, "GET", "/api/dashboard/", None).await;
+    assert_eq!(in_folder.status, StatusCode::OK);
+    assert_eq!(in_folder.header("content-type"), page.header("content-type"));
+    let addresses = named(&in_folder.text, "src=\"");
+    assert!(!addresses.is_empty());
+    for address in addresses {
+        let file = ask(&app.router, "GET", &format!("/api/dashboard/{address}"), None).await;
+        assert_eq!(file.status, StatusCode::OK, "{address}");
+    }
+    assert_eq!(in_folder.text, page.text.replace("\"dashboard/", "\""));
 }
