@@ -56,7 +56,12 @@ export async function startCloud() {
     child.once('exit', (code) => reject(new Error(`lastlight local ended with ${code}:\n${log.join('\n')}`)));
   });
   const cloud = new Cloud(child, addresses, databaseUrl, data, log);
-  await eventually('the app is healthy', () => cloud.get('health').then(({ status }) => status === 'healthy'), { within: 60_000, every: 100 });
+  try {
+    await eventually('the app is healthy', () => cloud.get('health').then(({ status }) => status === 'healthy'), { within: 60_000, every: 100 });
+  } catch (error) {
+    await cloud.stop();
+    throw new Error(`${error.message}\n${log.join('\n')}`);
+  }
   return cloud;
 }
 

@@ -14,10 +14,8 @@ export const world = { cloud: null, browser: null };
 const profile = mkdtempSync(path.join(tmpdir(), 'lastlight-chromium-'));
 
 before(async () => {
-  [world.cloud, world.browser] = await Promise.all([
-    startCloud(),
-    chromium.launch({ executablePath: required('LASTLIGHT_CHROMIUM'), args: FLAGS, env: { ...process.env, HOME: profile } }),
-  ]);
+  world.browser = await chromium.launch({ executablePath: required('LASTLIGHT_CHROMIUM'), args: FLAGS, env: { ...process.env, HOME: profile } });
+  world.cloud = await startCloud();
 });
 
 after(async () => {
