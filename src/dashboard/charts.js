@@ -60,8 +60,12 @@ export function percentiles({ title, note, groups }) {
   const words = groups.map(({ name, lines }) => `${name}: ${lines.map(({ label, p50, p95, p99 }) =>
     `${label} p50 ${format.milliseconds(p50)}, p95 ${format.milliseconds(p95)}, p99 ${format.milliseconds(p99)}`).join('; ')}`).join('. ');
   const node = figure(title, note, words,
-    h('div', { class: 'chart-scroll', tabindex: 0, role: 'group', 'aria-label': title },
-      s('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', class: 'chart-wide' }, axis, drawn)));
+    s('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', class: 'chart-wide' }, axis, drawn));
+  // Wider than a phone: it can be moved sideways, by keyboard too.
+  const drawing = node.querySelector('svg');
+  const frame = h('div', { class: 'chart-scroll', tabindex: 0, role: 'group', 'aria-label': title });
+  drawing.replaceWith(frame);
+  frame.append(drawing);
   node.append(h('p', { class: 'legend small muted', 'aria-hidden': 'true' },
     key((g) => g.append(s('circle', { cx: 8, cy: 8, r: 5 }))), 'p50',
     key((g) => g.append(s('path', { d: 'M8 2l6 6-6 6-6-6z' }))), 'p95',

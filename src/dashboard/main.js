@@ -3,7 +3,7 @@
 import { connection, keys } from './api.js';
 import { h, replace, setAttribute } from './dom.js';
 import { icon } from './icons.js';
-import { notice, toast } from './parts.js';
+import { heading, toast } from './parts.js';
 import * as router from './router.js';
 import * as shortcuts from './shortcuts.js';
 import { compare } from './compare.js';
@@ -44,12 +44,15 @@ function show({ parts, query }, signal) {
   };
   refresh = () => {};
   frame.title(NAV.find(([link]) => link === name)?.[1] ?? 'Not found');
-  replace(main, view ? view(frame) : notice('info', 'There is no such page', h('a', { href: '#/jobs' }, 'Jobs')));
+  replace(main, view ? view(frame) : nowhere());
   scrollTo(0, 0);
   // A screen reader begins at the title of the new view; the first one is read from the top anyway.
   if (!isFirst) (main.querySelector('h1') ?? main).focus({ preventScroll: true });
   isFirst = false;
 }
+
+const nowhere = () => h('section', { class: 'view' }, heading('There is no such page'),
+  h('p', { class: 'muted' }, 'The address names none. ', h('a', { href: '#/jobs' }, 'All jobs')));
 
 const state = document.getElementById('link-state');
 function showConnection() {

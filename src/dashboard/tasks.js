@@ -22,7 +22,7 @@ export function taskList({ jobId, signal, filters, changed }) {
   const table = h('table', { class: 'tasks cards', role: 'table', 'aria-label': 'Tasks' }, head);
   const notices = h('div', {});
   const place = h('span', { class: 'faint num' });
-  const back = h('button', { type: 'button', 'aria-label': 'Page before', onclick: () => turn(-1) }, icon('previous'), 'Back');
+  const back = h('button', { type: 'button', 'aria-label': 'Back one page', onclick: () => turn(-1) }, icon('previous'), 'Back');
   const on = h('button', { type: 'button', 'aria-label': 'Next page', onclick: () => turn(1) }, 'Next', icon('next'));
   const statusChoice = choice({ label: 'Status of the tasks', options: options(), value: filters.status, onchange: (value) => choose('status', value) });
   const stageSelect = select({ label: 'Stage', options: stages(), value: filters.stage, onchange: (value) => choose('stage', value) });

@@ -123,7 +123,7 @@ inBrowser('a job of 100,000 tasks: its first view takes under 200 ms of API time
     assert.ok(!(await badges()).includes('Failed'), 'no failed task is shown twice');
   }
   for (let turn = 3; turn >= 1; turn -= 1) {
-    await page.getByRole('button', { name: 'Page before' }).click();
+    await page.getByRole('button', { name: 'Back one page' }).click();
     await page.getByText(`Page ${turn} · 50 tasks`).waitFor();
   }
   assert.equal((await badges())[0], 'Failed');
