@@ -4,26 +4,29 @@
 import { h, s } from './dom.js';
 import * as format from './format.js';
 
-const WIDTH = 520;
-const LABEL = 118;
-const VALUE = 96;
+const LABEL = 112;
+const VALUE = 92;
+const STEP = 30;
 
-// One horizontal bar a series: [{ name, series, value, shown }]. Values may be null: then it says so.
+// One horizontal bar a series: [{ name, series, value, shown }]. Values may be null: then it says so. Letters keep their
+// size on a narrow screen; the bars give way.
 export function bars({ title, note, rows }) {
-  const height = rows.length * 34 + 4;
   const largest = Math.max(...rows.map(({ value }) => value ?? 0), 0);
-  const room = WIDTH - LABEL - VALUE;
+  const wide = (rect, share) => {
+    rect.style.setProperty('width', `calc((100% - ${LABEL + VALUE}px) * ${share.toFixed(4)})`);
+    return rect;
+  };
   const marks = rows.map(({ name, series, value, shown }, index) => {
-    const y = index * 34 + 4;
-    const length = largest > 0 && value !== null ? Math.max(2, (value / largest) * room) : 0;
+    const y = index * STEP;
+    const place = { x: LABEL, y: y + 5, height: 16, rx: 3 };
     return s('g', {},
-      s('text', { x: 0, y: y + 17, class: 'chart-label' }, name),
-      s('rect', { x: LABEL, y: y + 4, width: room, height: 18, rx: 3, class: 'chart-track' }),
-      value === null ? null : s('rect', { x: LABEL, y: y + 4, width: length, height: 18, rx: 3, class: `series-${series}` }),
-      s('text', { x: LABEL + room + 10, y: y + 17, class: value === null ? 'chart-label' : 'chart-value' }, value === null ? 'no data' : shown));
+      s('text', { x: 0, y: y + 18, class: 'chart-label' }, name),
+      wide(s('rect', { ...place, class: 'chart-track' }), 1),
+      value === null || largest === 0 ? null : wide(s('rect', { ...place, class: `series-${series}` }), Math.max(0.004, value / largest)),
+      s('text', { x: '100%', y: y + 18, 'text-anchor': 'end', class: value === null ? 'chart-label' : 'chart-value' }, value === null ? 'no data' : shown));
   });
   return figure(title, note, rows.map(({ name, value, shown }) => `${name}: ${value === null ? 'no data' : shown}`).join('; '),
-    s('svg', { viewBox: `0 0 ${WIDTH} ${height}`, role: 'img' }, marks));
+    s('svg', { height: rows.length * STEP, role: 'img' }, marks));
 }
 
 // p50, p95 and p99 as points on a logarithmic scale: [{ name, lines: [{ series, p50, p95, p99 }] }]. Milliseconds.

@@ -96,7 +96,7 @@ function tile(name, value, better, worse, what) {
   const isKnown = typeof value === 'number';
   return h('div', { class: 'tile' },
     h('p', { class: 'tile-name' }, name),
-    h('p', { class: 'tile-value num', 'data-tone': !isKnown || value === 0 ? null : value > 0 ? 'ok' : 'bad' },
+    h('p', { class: 'tile-value num', 'data-tone': !isKnown ? 'off' : value === 0 ? null : value > 0 ? 'ok' : 'bad' },
       isKnown ? `${format.measure(Math.abs(value))}% ${value >= 0 ? better : worse}` : 'not enough data'),
     h('p', { class: 'muted small' }, what));
 }
