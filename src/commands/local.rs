@@ -160,6 +160,7 @@ fn announce(cloud: &LocalCloud, arguments: &LocalArguments) {
     println!(
         "lastlight is running on this machine; Ctrl-C stops it, and its data stays in {}.
 
+  Dashboard        {base}/api/dashboard
   Functions host   {base}
   Storage Queues   http://{}/devstoreaccount1
   Service Bus      http://{}

@@ -4,6 +4,7 @@
 mod body;
 mod cancel_job;
 mod cursor;
+mod dashboard;
 mod deliver;
 mod error;
 mod get_job_audit;
@@ -88,6 +89,9 @@ pub fn router(app: App) -> Router {
         .route("/api/db/schema/nuke", post(schema_nuke::handle))
         .route("/api/db/schema/redeploy", post(schema_redeploy::handle))
         .route("/api/health", get(health::handle))
+        .route("/api/dashboard", get(dashboard::page))
+        .route("/api/dashboard/", get(dashboard::page_in_folder))
+        .route("/api/dashboard/{file}", get(dashboard::file))
         .route(
             "/api/monitor/poison",
             get(monitor_poison::look).post(monitor_poison::order),
@@ -167,7 +171,8 @@ async fn not_found(request: Request) -> ApiError {
         format!(
             "there is no {}; there are POST /api/jobs/submit/{{job_type}}, GET /api/jobs/status/{{job_id}} and \
              audit/{{job_id}}, POST /api/jobs/cancel/{{job_id}}, retry, pause and resume, GET /api/db/jobs, \
-             db/jobs/{{job_id}}, db/tasks and db/tasks/{{job_id}}, GET and POST /api/monitor/poison, POST /api/db/schema/nuke and redeploy, and GET /api/health",
+             db/jobs/{{job_id}}, db/tasks and db/tasks/{{job_id}}, GET and POST /api/monitor/poison, POST \
+             /api/db/schema/nuke and redeploy, GET /api/health, and GET /api/dashboard",
             shown_path(&request)
         ),
     )

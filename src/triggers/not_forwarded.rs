@@ -33,6 +33,7 @@ const HTTP_FUNCTIONS: &[&str] = &[
     "schema_redeploy",
     "health",
     "monitor_poison",
+    "dashboard",
 ];
 
 pub(super) async fn handle(

@@ -12,6 +12,7 @@ mod broker_engines;
 mod chaos_oracle;
 mod coarse_messages;
 mod control;
+mod dashboard;
 mod fixtures;
 mod function_keys;
 mod harness;

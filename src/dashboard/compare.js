@@ -1,0 +1,128 @@
+// The two paths side by side: Storage Queues and Service Bus, from what the app recorded.
+
+import { ask } from './api.js';
+import { bars, percentiles } from './charts.js';
+import { h, replace } from './dom.js';
+import * as format from './format.js';
+import { heading, notice, select, trouble } from './parts.js';
+import { poll } from './poll.js';
+import { note } from './router.js';
+
+const EVERY = 15_000;
+const WINDOWS = [['1', 'Last hour'], ['24', 'Last day'], ['168', 'Last week']];
+const PATHS = [['queue_storage', 'Storage Queue', 'a'], ['service_bus', 'Service Bus', 'b']];
+
+export function compare({ signal, query, onRefresh }) {
+  const filters = { hours: query.get('hours') ?? '24', job_type: query.get('type') ?? '' };
+  const content = h('div', { class: 'compare' });
+  const changed = (name, value) => {
+    filters[name] = value;
+    note(['compare'], { hours: filters.hours === '24' ? '' : filters.hours, type: filters.job_type });
+    poller.now();
+  };
+  const hours = select({ label: 'Time', value: filters.hours, options: WINDOWS, onchange: (value) => changed('hours', value) });
+  const types = select({
+    label: 'Job type', value: filters.job_type, onchange: (value) => changed('job_type', value),
+    options: [['', 'All job types'], ...(filters.job_type ? [[filters.job_type, filters.job_type]] : [])],
+  });
+  ask('jobs/types', { signal }).then(({ job_types: known }) => {
+    types.update(filters.job_type, [['', 'All job types'], ...known.map(({ name }) => [name, name])]);
+  }).catch(() => { /* the view itself says what is wrong */ });
+
+  let drawn = '';
+  const poller = poll(async (stop) => {
+    const answer = await ask('metrics/comparison', { query: filters, signal: stop });
+    const { request_id: _id, timestamp: _time, query_info: _info, ...figures } = answer;
+    const now = JSON.stringify(figures);
+    // The same figures are not drawn again: the focus stays where it is.
+    if (now !== drawn) replace(content, show(figures));
+    drawn = now;
+  }, { every: EVERY, signal, failed(problem) {
+    if (problem.kind === 'unreachable' && drawn !== '') return;
+    drawn = '';
+    replace(content, trouble(problem, () => poller.now()));
+  } });
+  onRefresh(() => poller.now());
+
+  return h('section', { class: 'view' },
+    heading('Compare the paths'),
+    h('div', { class: 'filters' }, h('p', { class: 'legend' }, PATHS.map(([, label, series]) =>
+      h('span', {}, h('i', { class: `swatch series-${series}`, 'aria-hidden': 'true' }), label))), h('span', { class: 'spacer' }), types.node, hours.node),
+    content);
+}
+
+function show(figures) {
+  const paths = PATHS.map(([key, label, series]) => ({ label, series, ...figures[key] }));
+  const { comparison } = figures;
+  const perPath = (value, shown) => paths.map((path) => {
+    const known = value(path);
+    const isKnown = typeof known === 'number';
+    return { name: path.label, series: path.series, value: isKnown ? known : null, shown: isKnown ? shown(known) : '' };
+  });
+  const latencies = (name, field) => ({
+    name, lines: paths.map((path) => ({ label: path.label, series: path.series, ...path[field] })),
+  });
+  const currency = paths.map(({ cost_per_million_tasks: cost }) => cost?.currency).find(Boolean) ?? '';
+  const money = (amount) => `${currency} ${amount.toLocaleString('en', { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`;
+  return [
+    comparison?.note ? notice('info', sentenceOf(comparison.note)) : null,
+    h('div', { class: 'tiles' },
+      tile('Latency', comparison?.latency_improvement, 'shorter', 'longer', 'a whole job over Service Bus'),
+      tile('Throughput', comparison?.throughput_improvement, 'more', 'less', 'tasks a second over Service Bus'),
+      tile('Timeouts', comparison?.timeout_reduction, 'fewer', 'more', 'jobs past their deadline over Service Bus')),
+    h('div', { class: 'charts' },
+      bars({ title: 'Throughput', note: 'tasks a second, while stages ran', rows: perPath((path) => path.tasks_per_second, (value) => `${format.measure(value)}/s`) }),
+      bars({ title: 'Cost', note: 'a million tasks, by the price table', rows: perPath((path) => path.cost_per_million_tasks?.amount, money) }),
+      bars({
+        title: 'Failures', note: 'share of tasks that failed for good',
+        rows: perPath((path) => (path.tasks_processed > 0 ? (path.tasks_failed ?? 0) / path.tasks_processed : null), format.percent),
+      }),
+      bars({
+        title: 'Repeated attempts', note: 'for each thousand tasks',
+        rows: perPath((path) => (path.tasks_processed > 0 ? ((path.retries ?? 0) / path.tasks_processed) * 1000 : null), format.measure),
+      })),
+    percentiles({
+      title: 'Latency', note: 'milliseconds on a logarithmic scale',
+      groups: [latencies('Wait in queue', 'queue_wait_ms'), latencies('Run', 'run_ms'), latencies('Whole job', 'job_ms')],
+    }),
+    table(paths, money),
+  ];
+}
+
+const sentenceOf = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
+
+// An improvement is Service Bus over Storage Queue, in percent.
+function tile(name, value, better, worse, what) {
+  const isKnown = typeof value === 'number';
+  return h('div', { class: 'tile' },
+    h('p', { class: 'tile-name' }, name),
+    h('p', { class: 'tile-value num', 'data-tone': !isKnown ? 'off' : value === 0 ? null : value > 0 ? 'ok' : 'bad' },
+      isKnown ? `${format.measure(Math.abs(value))}% ${value >= 0 ? better : worse}` : 'not enough data'),
+    h('p', { class: 'muted small' }, what));
+}
+
+function table(paths, money) {
+  const spread = (name, field) => [`${name}: p50 / p95 / p99`, (path) => {
+    const figures = path[field];
+    return figures?.p50 === null || figures?.p50 === undefined ? format.NOTHING
+      : [figures.p50, figures.p95, figures.p99].map(format.milliseconds).join(' / ');
+  }];
+  const rows = [
+    ['Jobs', (path) => format.count(path.jobs_processed)],
+    ['Tasks', (path) => format.count(path.tasks_processed)],
+    ['Tasks that failed', (path) => format.count(path.tasks_failed)],
+    ['Attempts repeated', (path) => format.count(path.retries)],
+    ['A whole job, on average', (path) => format.milliseconds(path.avg_latency_ms)],
+    ['Jobs past their deadline', (path) => format.percent(path.timeout_rate)],
+    ['Tasks a second', (path) => format.measure(path.tasks_per_second)],
+    ['Messages a task', (path) => format.measure(path.messages_per_task)],
+    ['Service Bus credits a task', (path) => format.measure(path.credits_per_task)],
+    ['A million tasks cost', (path) => (typeof path.cost_per_million_tasks?.amount === 'number' ? money(path.cost_per_million_tasks.amount) : format.NOTHING)],
+    spread('Wait in queue', 'queue_wait_ms'), spread('Run', 'run_ms'), spread('Whole job', 'job_ms'),
+    ['Samples: wait / run / job', (path) => ['queue_wait_ms', 'run_ms', 'job_ms'].map((field) => format.count(path[field]?.samples)).join(' / ')],
+  ];
+  return h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'All figures' }, h('table', { class: 'plain' },
+    h('caption', {}, 'All figures'),
+    h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'Figure'), paths.map(({ label }) => h('th', { scope: 'col', class: 'right' }, label)))),
+    h('tbody', {}, rows.map(([name, value]) => h('tr', {}, h('th', { scope: 'row' }, name), paths.map((path) => h('td', { class: 'num right' }, value(path))))))));
+}

@@ -1,0 +1,169 @@
+// The list of jobs, newest first: what runs, what failed, how far it is.
+
+import { ask } from './api.js';
+import { h, keyed, replace, setAttribute, setText } from './dom.js';
+import * as format from './format.js';
+import { icon } from './icons.js';
+import { badge, bar, choice, heading, lasting, select, trouble, when } from './parts.js';
+import { poll } from './poll.js';
+import { link, note } from './router.js';
+
+const EVERY = 3000;
+const PAGE = 50;
+const WINDOWS = [['1', 'Last hour'], ['24', 'Last day'], ['168', 'Last week']];
+const STATUSES = ['', 'queued', 'processing', 'completed', 'failed', 'cancelled']
+  .map((name) => [name, name === '' ? 'All' : format.status(name).label]);
+const PATHS = [['', 'Both paths'], ['queue_storage', 'Storage Queue'], ['service_bus', 'Service Bus']];
+
+export function jobs({ signal, query, onRefresh }) {
+  const filters = {
+    status: query.get('status') ?? '', job_type: query.get('type') ?? '',
+    processing_path: query.get('path') ?? '', hours: query.get('hours') ?? '168',
+  };
+  // The first page is asked for again and again; pages behind it are kept as they came.
+  let first = [], older = [], cursor = null;
+
+  const body = h('tbody', { role: 'rowgroup' });
+  const table = h('table', { class: 'jobs cards', role: 'table', 'aria-label': 'Jobs' },
+    h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' },
+      ['Status', 'Job', 'Progress', 'Stage', 'Path', 'Took', 'Submitted'].map((name) => h('th', { scope: 'col', role: 'columnheader' }, name)))),
+    body);
+  const notices = h('div', {});
+  const more = h('button', { class: 'more', hidden: true, onclick: () => nextPage() }, icon('more'), 'Older jobs');
+  const summary = h('p', { class: 'faint', role: 'status' });
+
+  const changed = (name, value) => {
+    filters[name] = value;
+    const { status, job_type: type, processing_path: path, hours } = filters;
+    note(['jobs'], { status, type, path, hours: hours === '168' ? '' : hours });
+    older = [];
+    table.setAttribute('aria-busy', 'true');
+    poller.now();
+  };
+  const statusChoice = choice({ label: 'Status', options: STATUSES, value: filters.status, onchange: (value) => changed('status', value) });
+  const typeSelect = select({
+    label: 'Job type', value: filters.job_type, onchange: (value) => changed('job_type', value),
+    options: [['', 'All job types'], ...(filters.job_type ? [[filters.job_type, filters.job_type]] : [])],
+  });
+  const pathSelect = select({ label: 'Path', value: filters.processing_path, options: PATHS, onchange: (value) => changed('processing_path', value) });
+  const hoursSelect = select({ label: 'Submitted within', value: filters.hours, options: WINDOWS, onchange: (value) => changed('hours', value) });
+  nameTypes(typeSelect, () => filters.job_type, signal);
+
+  const askFor = (at, stop) => ask('db/jobs', { query: { ...filters, limit: PAGE, cursor: at }, signal: stop });
+
+  const poller = poll(async (stop) => {
+    const { jobs: page, query_info: info } = await askFor(null, stop);
+    // What was on the first page and has been pushed off it is older now, not gone.
+    if (older.length > 0) {
+      const here = new Set([...page, ...older].map((job) => job.job_id));
+      older = [...first.filter((job) => !here.has(job.job_id)), ...older];
+    } else cursor = info.next_cursor;
+    first = page;
+    replace(notices);
+    draw();
+  }, { every: EVERY, signal, failed(problem) {
+    if (problem.kind !== 'unreachable' || first.length === 0) replace(notices, trouble(problem, () => poller.now()));
+    table.setAttribute('aria-busy', 'false');
+  } });
+  onRefresh(() => poller.now());
+
+  async function nextPage() {
+    more.disabled = true;
+    try {
+      const { jobs: page, query_info: info } = await askFor(cursor, signal);
+      older = [...older, ...page];
+      cursor = info.next_cursor;
+      draw();
+    } catch (problem) {
+      if (!signal.aborted) replace(notices, trouble(problem, nextPage));
+    } finally {
+      more.disabled = false;
+    }
+  }
+
+  function draw() {
+    const shown = new Map([...first, ...older].map((job) => [job.job_id, job]));
+    // A fresher copy wins.
+    for (const job of first) shown.set(job.job_id, job);
+    keyed(body, shown.values(), (job) => job.job_id, row);
+    table.hidden = shown.size === 0;
+    table.setAttribute('aria-busy', 'false');
+    more.hidden = cursor === null;
+    setText(summary, shown.size === 0 ? '' : `${format.plural(shown.size, 'job')} shown${cursor === null ? '' : ', newest first'}`);
+    if (shown.size === 0) replace(notices, nothing(filters));
+  }
+
+  return h('section', { class: 'view' },
+    heading('Jobs', h('a', { class: 'button primary', href: '#/submit' }, icon('submit'), 'Submit a job')),
+    h('div', { class: 'filters' }, statusChoice.node, h('span', { class: 'spacer' }), typeSelect.node, pathSelect.node, hoursSelect.node),
+    notices, table, h('div', { class: 'list-foot' }, summary, more));
+}
+
+// The types that the app knows, for the filter; without them the filter offers what it has.
+async function nameTypes(typeSelect, current, signal) {
+  try {
+    const { job_types: types } = await ask('jobs/types', { signal });
+    const names = new Set(types.map((type) => type.name));
+    if (current()) names.add(current());
+    typeSelect.update(current(), [['', 'All job types'], ...[...names].map((name) => [name, name])]);
+  } catch { /* the list itself says what is wrong */ }
+}
+
+function nothing({ status, job_type: type, processing_path: path }) {
+  return h('div', { class: 'empty' },
+    h('h2', {}, status || type || path ? 'No job like that' : 'No jobs yet'),
+    h('p', {}, status || type || path ? 'In the time that is looked at, no job matches these filters.' : 'What is submitted shows up here, newest first.'),
+    h('a', { class: 'button', href: '#/submit' }, icon('submit'), 'Submit a job'));
+}
+
+// The parameters in one line, without those that every job has.
+export function gist(parameters) {
+  const shown = Object.entries(parameters ?? {}).filter(([name, value]) => name !== 'use_service_bus' && value !== null);
+  return shown.map(([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`).join('  ·  ').slice(0, 160);
+}
+
+export const statusOf = (job) => (!format.isOver(job.status) && job.paused_at ? 'paused' : job.status);
+
+function row(job) {
+  const name = h('a', { class: 'row-link', href: link(['jobs', job.job_id]), 'data-row': true }, job.job_type);
+  const state = badge(statusOf(job));
+  const progress = bar(`Progress of ${job.job_type} ${format.shortId(job.job_id)}`);
+  const numbers = h('span', { class: 'num' });
+  const failed = h('span', { class: 'num bad-text' });
+  const stage = h('td', { role: 'cell', class: 'num', 'data-name': 'Stage' });
+  const took = lasting(job.created_at, job.finished_at);
+  const submitted = when(job.created_at);
+  const reason = h('span', { class: job.status === 'cancelled' ? 'muted reason' : 'bad-text reason' });
+  const node = h('tr', { role: 'row' },
+    h('td', { role: 'cell', class: 'cell-status' }, state.node),
+    h('td', { role: 'cell', class: 'cell-job' },
+      h('div', { class: 'two-lines' }, h('span', { class: 'line' }, name, h('code', { class: 'faint' }, format.shortId(job.job_id))),
+        h('span', { class: 'gist' }, reason, gist(job.parameters)))),
+    h('td', { role: 'cell', class: 'cell-progress' }, progress.node, h('span', { class: 'line small' }, numbers, failed)),
+    stage,
+    h('td', { role: 'cell', class: 'muted nowrap', 'data-name': 'Path' }, format.path(job.processing_path)),
+    h('td', { role: 'cell', class: 'nowrap', 'data-name': 'Took' }, took.node),
+    h('td', { role: 'cell', class: 'muted nowrap num', 'data-name': 'Submitted' }, submitted.node));
+  return {
+    node,
+    update(next) {
+      state.update(statusOf(next));
+      const isOver = format.isOver(next.status);
+      const { total, completed, failed: bad } = next;
+      progress.update({
+        ...next, isOver,
+        // Later stages are not planned: what is known is so much of the whole.
+        reach: next.status === 'completed' ? 1 : next.stage / next.total_stages,
+        label: `${format.count(completed)} of ${format.count(total)} tasks completed, ${format.count(bad)} failed`,
+      });
+      setText(numbers, total > 0 ? `${format.count(completed)} / ${format.count(total)}` : isOver ? 'no tasks' : 'not planned yet');
+      setText(failed, bad > 0 ? `${format.count(bad)} failed` : '');
+      setText(stage, `${next.stage} / ${next.total_stages}`);
+      took.update(next.created_at, isOver ? (next.finished_at ?? next.updated_at) : null);
+      submitted.update(next.created_at);
+      setText(reason, next.error_details ? `${next.error_details.split('\n')[0].slice(0, 160)}` : '');
+      setAttribute(reason, 'hidden', next.error_details ? null : '');
+      setAttribute(node, 'data-status', next.status);
+    },
+  };
+}

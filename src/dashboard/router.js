@@ -1,0 +1,38 @@
+// Which view the address names: #/jobs/<id>?status=failed. Everything that can be looked at has an address.
+
+export function parse(hash) {
+  const [path, search = ''] = hash.replace(/^#/, '').split('?');
+  const parts = path.split('/').filter(Boolean).map(decoded);
+  return { parts, query: new URLSearchParams(search) };
+}
+
+function decoded(part) {
+  try { return decodeURIComponent(part); } catch { return part; }
+}
+
+export function link(parts, query = {}) {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== null && value !== undefined && value !== '') search.set(name, value);
+  }
+  const text = search.toString();
+  return `#/${parts.map(encodeURIComponent).join('/')}${text ? `?${text}` : ''}`;
+}
+
+// Changes the address without showing the view anew: for filters, which the view has already applied.
+export function note(parts, query) {
+  history.replaceState(null, '', link(parts, query));
+}
+
+// Calls `show(route, signal)` for the address, now and when it changes; the signal ends the view before.
+export function start(show) {
+  let before = new AbortController();
+  const go = () => {
+    before.abort();
+    before = new AbortController();
+    show(parse(location.hash), before.signal);
+  };
+  addEventListener('hashchange', go);
+  go();
+  return { again: go };
+}

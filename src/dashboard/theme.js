@@ -1,0 +1,6 @@
+// The colours that the person chose, before anything is painted. Not a module, since modules run after the first paint.
+(() => {
+  let chosen = null;
+  try { chosen = localStorage.getItem('lastlight.theme'); } catch { /* storage is switched off: the system's colours */ }
+  if (chosen === 'light' || chosen === 'dark') document.documentElement.dataset.theme = chosen;
+})();

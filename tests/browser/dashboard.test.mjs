@@ -1,0 +1,8 @@
+// The dashboard as people use it, in headless Chromium against a real `lastlight local`: scripts/browser-test.
+// One file for the test runner, since all tests share one cloud and one browser.
+
+import './submit.mjs';
+import './jobs.mjs';
+import './poison.mjs';
+import './frame.mjs';
+import './pictures.mjs';

@@ -1,0 +1,157 @@
+// Looks, access and the connection: colours, narrow screens, screen readers, keys, and an app that goes away.
+
+import assert from 'node:assert/strict';
+
+import { axeSource, eventually } from './cloud.mjs';
+import { heading, inBrowser, PHONE } from './harness.mjs';
+
+const luminance = (page) => page.evaluate(() => {
+  const [red, green, blue] = getComputedStyle(document.documentElement).backgroundColor.match(/\d+/g).map(Number);
+  return (red + green + blue) / 3;
+});
+
+inBrowser('it is dark where the system is, and where the person says so', { colorScheme: 'dark' }, async ({ page, open }) => {
+  await open('jobs');
+  await heading(page, 'Jobs').waitFor();
+  assert.ok(await luminance(page) < 40);
+  await page.getByRole('button', { name: 'Light colours' }).click();
+  assert.ok(await luminance(page) > 220);
+  await page.reload();
+  await heading(page, 'Jobs').waitFor();
+  assert.ok(await luminance(page) > 220, 'the choice stays');
+  await page.keyboard.press('t');
+  assert.ok(await luminance(page) < 40);
+});
+
+async function everyView(page, open, cloud, look) {
+  const { jobs: [job] } = await cloud.get('db/jobs?status=failed');
+  const views = ['jobs', `jobs/${job.job_id}`, 'submit/hello_world', 'compare', 'poison', 'health'];
+  for (const view of views) {
+    await open(view);
+    await page.locator('main h1').waitFor();
+    await page.waitForLoadState('networkidle').catch(() => {});
+    if (view.includes('/') && view.startsWith('jobs')) await page.locator('.task-row button').first().click();
+    await look(view);
+  }
+}
+
+inBrowser('nothing sticks out of a phone', PHONE, async ({ page, open, cloud }) => {
+  await everyView(page, open, cloud, async (view) => {
+    const [wanted, there] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    assert.ok(wanted <= there, `${view} is ${wanted} wide on a screen of ${there}`);
+  });
+});
+
+for (const colorScheme of ['light', 'dark']) {
+  inBrowser(`axe finds no serious fault (${colorScheme})`, { colorScheme }, async ({ page, open, cloud }) => {
+    await everyView(page, open, cloud, async (view) => {
+      await page.evaluate(axeSource);
+      const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+      const serious = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
+      assert.deepEqual(serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(' | ')}`), [], view);
+    });
+  });
+}
+
+inBrowser('the key is asked for, kept for the tab, sent in the header and nowhere else', async ({ page, open, window }) => {
+  const seen = [];
+  await window.route('**/api/**', async (route) => {
+    const request = route.request();
+    seen.push(request.url());
+    const isOpen = /\/api\/(dashboard|health)/.test(request.url());
+    const wanted = request.url().includes('monitor/poison') ? ['the-master-key'] : ['a-function-key', 'the-master-key'];
+    if (isOpen || wanted.includes(request.headers()['x-functions-key'])) return route.continue();
+    return route.fulfill({ status: 401, body: '' });
+  });
+  await open('jobs');
+  await page.getByText('The app asks for a key.').waitFor();
+  await page.getByLabel('Function key').fill('wrong');
+  await page.getByRole('button', { name: 'Use key' }).click();
+  await page.getByText('The key was refused.').waitFor();
+  await page.getByLabel('Function key').fill('a-function-key');
+  await page.keyboard.press('Enter');
+  await page.locator('.jobs .row-link').first().waitFor();
+  await page.reload();
+  await page.locator('.jobs .row-link').first().waitFor();
+  // A function key is not enough for this one.
+  await open('poison');
+  await page.getByText('The key was refused.').waitFor();
+  await page.getByLabel('Master key').fill('the-master-key');
+  await page.getByRole('button', { name: 'Use key' }).click();
+  await page.getByRole('article', { name: 'sb-poison' }).waitFor();
+  assert.ok(seen.every((url) => !url.includes('key')), 'no key in an address');
+  assert.equal(await page.evaluate(() => Object.values(localStorage).join().includes('key')), false);
+  const other = await window.newPage();
+  await other.goto(page.url());
+  await other.getByText('The app asks for a key.').waitFor();
+  await other.close();
+  await page.getByRole('button', { name: 'Forget the keys' }).click();
+  await page.getByText('The app asks for a key.').waitFor();
+});
+
+inBrowser('a lost connection shows, and comes back by itself', async ({ page, open, window }) => {
+  await open('jobs');
+  await page.locator('.jobs .row-link').first().waitFor();
+  await window.setOffline(true);
+  await page.getByText('The connection to the app is lost.').waitFor();
+  assert.ok(await page.locator('.jobs .row-link').count() > 0, 'what was there stays');
+  await window.setOffline(false);
+  await page.getByText('Connected again.').waitFor();
+  await page.locator('.lost').waitFor({ state: 'detached' });
+});
+
+inBrowser('an app that does not answer behind its host is no reason to show errors', async ({ page, open }) => {
+  await open('jobs');
+  await page.locator('.jobs .row-link').first().waitFor();
+  await page.route('**/api/db/jobs*', (route) => route.fulfill({ status: 502, body: 'the handler did not answer' }));
+  await page.getByText('The connection to the app is lost.').waitFor();
+  await page.unroute('**/api/db/jobs*');
+  await page.getByText('Connected again.').waitFor();
+});
+
+inBrowser('an endpoint that this app lacks is said calmly', async ({ page, open }) => {
+  await page.route('**/api/metrics/comparison*', (route) => route.fulfill({
+    status: 404, contentType: 'application/json', body: JSON.stringify({ error: 'not found', message: 'there is no such thing' }),
+  }));
+  await open('compare');
+  await page.getByRole('note').getByText('Not available here').waitFor();
+  assert.equal(await page.getByRole('alert').count(), 0);
+});
+
+inBrowser('a hidden tab asks for nothing', async ({ page, open }) => {
+  await open('jobs');
+  await page.locator('.jobs .row-link').first().waitFor();
+  let asked = 0;
+  page.on('request', (request) => { if (request.url().includes('/api/db/')) asked += 1; });
+  const hide = (hidden) => page.evaluate((value) => {
+    Object.defineProperty(document, 'hidden', { configurable: true, get: () => value });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, hidden);
+  await hide(true);
+  asked = 0;
+  await page.waitForTimeout(4000);
+  assert.equal(asked, 0);
+  await hide(false);
+  await eventually('it asks at once', () => asked > 0, { within: 1000 });
+});
+
+inBrowser('the paths are compared, or it is said that there is not enough data', async ({ page, open, cloud }) => {
+  for (const use_service_bus of [true, false]) {
+    await cloud.over(await cloud.submit('hello_world', { n: 40, name: 'to be compared', use_service_bus }));
+  }
+  await open('compare');
+  await page.getByRole('img', { name: /^Throughput/ }).waitFor();
+  await page.getByRole('img', { name: /^Cost/ }).waitFor();
+  await page.getByRole('table', { name: 'All figures' }).waitFor();
+  const { comparison } = await cloud.get('metrics/comparison');
+  if (comparison.note) await page.getByText('not enough data').first().waitFor();
+  else await page.locator('.tile-value', { hasText: '%' }).first().waitFor();
+});
+
+inBrowser('health names what answers', async ({ page, open, cloud }) => {
+  const { components } = await cloud.get('health');
+  await open('health');
+  await page.getByText('Everything answers').waitFor();
+  assert.equal(await page.locator('.component').count(), Object.keys(components).length);
+  await page.getByRole('article', { name: 'PostgreSQL' }).getByText('healthy').waitFor();
+});

@@ -1,0 +1,66 @@
+// One cloud and one browser for all tests; each test has a window of its own, and fails if the page throws or complains.
+
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { chromium, required, startCloud } from './cloud.mjs';
+
+const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+
+export const world = { cloud: null, browser: null };
+const profile = mkdtempSync(path.join(tmpdir(), 'lastlight-chromium-'));
+
+before(async () => {
+  world.browser = await chromium.launch({ executablePath: required('LASTLIGHT_CHROMIUM'), args: FLAGS, env: { ...process.env, HOME: profile } });
+  world.cloud = await startCloud();
+});
+
+after(async () => {
+  await world.browser?.close();
+  await world.cloud?.stop();
+  rmSync(profile, { recursive: true, force: true });
+});
+
+export const DESK = { viewport: { width: 1280, height: 860 }, colorScheme: 'light', reducedMotion: 'reduce' };
+export const PHONE = { ...DESK, viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
+
+// What the browser says of answers that a test provokes is not the page's fault.
+const EXPECTED = /Failed to load resource/;
+
+// A test with a window of the dashboard. `open(view)` goes to a view.
+export function inBrowser(name, options, act) {
+  if (typeof options === 'function') [options, act] = [{}, options];
+  test(name, { timeout: 60_000 }, async (context) => {
+    const { log } = world.cloud;
+    const from = log.length;
+    const window = await world.browser.newContext({ ...DESK, ...options });
+    window.setDefaultTimeout(20_000);
+    const page = await window.newPage();
+    const complaints = [];
+    page.on('pageerror', (error) => complaints.push(error.stack ?? error.message));
+    page.on('console', (message) => {
+      if (message.type() === 'error' && !EXPECTED.test(message.text())) complaints.push(message.text());
+    });
+    page.on('dialog', (dialog) => {
+      complaints.push(`a dialog of the browser: ${dialog.message()}`);
+      dialog.dismiss();
+    });
+    const open = (view) => page.goto(`${world.cloud.page}#/${view}`);
+    try {
+      await act({ page, window, open, cloud: world.cloud, context });
+      assert.deepEqual(complaints, [], 'the page threw or complained');
+    } catch (error) {
+      context.diagnostic(`at ${page.url()}`);
+      for (const complaint of complaints) context.diagnostic(complaint);
+      for (const line of log.slice(from).slice(-20)) context.diagnostic(line);
+      throw error;
+    } finally {
+      await window.close();
+    }
+  });
+}
+
+export const heading = (page, name) => page.getByRole('heading', { level: 1, name });

@@ -1,0 +1,69 @@
+// What was set aside: seen, sent again, thrown away.
+
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+
+import { eventually } from './cloud.mjs';
+import { inBrowser } from './harness.mjs';
+
+const waiting = (cloud, queue) => async () => (await cloud.get('monitor/poison')).queue_details[queue].poison_messages === 1;
+
+inBrowser('a message of the review queue is seen, sent again, and gone', async ({ page, open, cloud }) => {
+  // For a job that is not there yet: it means nothing, and is kept for a person.
+  const parameters = { n: 7, name: `late ${randomUUID()}`, use_service_bus: true };
+  const jobId = await jobIdOf(parameters);
+  await cloud.send('sb-jobs', JSON.stringify({ job_id: jobId, job_type: 'hello_world', stage: 1, parameters }));
+  await eventually('the message is set aside', waiting(cloud, 'sb-poison'));
+  await open('poison');
+  const card = page.getByRole('article', { name: 'sb-poison' });
+  await card.getByText('1 message', { exact: true }).waitFor();
+  await page.getByRole('button', { name: 'Show messages' }).click();
+  await card.getByText(`there is no job ${jobId}`).waitFor();
+  await card.getByText('Message', { exact: true }).click();
+  await card.locator('.json', { hasText: jobId }).waitFor();
+  // Now the job is there, and what the message asks for is done.
+  assert.equal(await cloud.submit('hello_world', parameters), jobId);
+  await cloud.over(jobId);
+  await card.getByRole('button', { name: 'Redrive' }).click();
+  await page.getByText('Sent again, to sb-jobs.').waitFor();
+  await card.getByText('0 messages', { exact: true }).waitFor();
+  assert.equal(await card.locator('.messages li').count(), 0);
+  assert.equal((await cloud.get('monitor/poison')).poison_messages_found, 0);
+});
+
+inBrowser('a message is discarded only by who means it', async ({ page, open, cloud }) => {
+  await cloud.send('sb-tasks', 'not a message at all');
+  await eventually('the message is set aside', waiting(cloud, 'sb-poison'));
+  await open('poison');
+  const card = page.getByRole('article', { name: 'sb-poison' });
+  await page.getByRole('button', { name: 'Show messages' }).click();
+  await card.getByRole('button', { name: 'Discard' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Leave it' }).click();
+  assert.equal((await cloud.get('monitor/poison')).poison_messages_found, 1);
+  // What cannot be sent again is not, and the app says why.
+  await card.getByRole('button', { name: 'Redrive' }).click();
+  await page.getByRole('alert').getByText('cannot be sent again').waitFor();
+  await card.getByRole('button', { name: 'Discard' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Discard' }).click();
+  await page.getByText('Discarded.').waitFor();
+  await page.getByText('Nothing is set aside.').waitFor();
+});
+
+inBrowser('everything is dealt with at once', async ({ page, open, cloud }) => {
+  await cloud.send('sb-tasks', 'for the review queue');
+  await eventually('the message is set aside', waiting(cloud, 'sb-poison'));
+  await open('poison');
+  await page.getByRole('button', { name: 'Process all' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Process all' }).click();
+  await page.getByText('0 messages dealt with').waitFor();
+  await page.getByText('1 message set aside.').waitFor();
+  const { queue_details: { 'sb-poison': { messages: [message] } } } = await cloud.get('monitor/poison?peek=1');
+  await cloud.ask('POST', 'monitor/poison', { action: 'discard', queue: 'sb-poison', message_id: message.message_id });
+});
+
+// The id that a job will have: the hash of its type and its parameters as Python writes them.
+async function jobIdOf(parameters) {
+  const { createHash } = await import('node:crypto');
+  const sorted = Object.keys(parameters).sort().map((name) => `${JSON.stringify(name)}: ${JSON.stringify(parameters[name])}`);
+  return createHash('sha256').update(`hello_world:{${sorted.join(', ')}}`).digest('hex');
+}

@@ -1,0 +1,105 @@
+// Submitting from the form, by mouse and by keyboard, and what is said of bad input.
+
+import assert from 'node:assert/strict';
+
+import { heading, inBrowser } from './harness.mjs';
+
+inBrowser('a job is submitted from the form and watched until it is done', async ({ page, open }) => {
+  await open('submit/hello_world');
+  await page.getByLabel(/^n /).fill('250');
+  await page.getByLabel('name', { exact: true }).fill('the browser');
+  await page.getByText('Service Bus', { exact: true }).click();
+  await page.getByRole('button', { name: 'Submit' }).click();
+  await page.waitForURL(/#\/jobs\/[0-9a-f]{64}$/);
+  await heading(page, 'hello_world').waitFor();
+  // Nothing is reloaded: the page sees it by itself.
+  await page.locator('.view-head .badge', { hasText: 'Completed' }).waitFor();
+  await page.getByText('500 / 500').waitFor();
+  assert.equal(await page.locator('.stages [role=progressbar][aria-valuenow="100"]').count(), 2);
+  await page.getByRole('tab', { name: 'Parameters' }).click();
+  await page.locator('.json', { hasText: '"the browser"' }).waitFor();
+  assert.match(await page.locator('.json').first().textContent(), /"use_service_bus": true/);
+  await page.getByRole('tab', { name: 'Results' }).click();
+  await page.locator('.json', { hasText: '250' }).first().waitFor();
+  await page.getByRole('tab', { name: 'Audit' }).click();
+  await page.getByText('The books agree').waitFor();
+  assert.match(page.url(), /\?tab=audit$/);
+});
+
+inBrowser('a job is submitted with the keyboard alone', async ({ page, open }) => {
+  await open('jobs');
+  await heading(page, 'Jobs').waitFor();
+  await page.keyboard.press('g');
+  await page.keyboard.press('s');
+  await heading(page, 'Submit a job').waitFor();
+  const name = () => page.evaluate(() => document.activeElement.name ?? '');
+  for (let presses = 0; (await name()) !== 'n'; presses += 1) {
+    assert.ok(presses < 20, 'Tab leads to the first field');
+    await page.keyboard.press('Tab');
+  }
+  assert.equal(await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle), 'solid', 'the focus can be seen');
+  await page.keyboard.type('12');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Control+A');
+  await page.keyboard.type('keys g c j k');
+  await page.keyboard.press('Enter');
+  await page.waitForURL(/#\/jobs\/[0-9a-f]{64}$/);
+  await page.locator('.view-head .badge', { hasText: 'Completed' }).waitFor();
+  // And back: the list, its first row, into it.
+  await page.keyboard.press('g');
+  await page.keyboard.press('j');
+  await heading(page, 'Jobs').waitFor();
+  await page.locator('.jobs .row-link').first().waitFor();
+  await page.keyboard.press('j');
+  assert.equal(await page.evaluate(() => document.activeElement.className), 'row-link');
+  await page.keyboard.press('Enter');
+  await page.waitForURL(/#\/jobs\/[0-9a-f]{64}$/);
+  await page.keyboard.press('?');
+  await page.getByRole('dialog', { name: 'Keyboard' }).waitFor();
+  await page.keyboard.press('Escape');
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+});
+
+inBrowser('what is wrong is said at its field, by the page and by the app', async ({ page, open, cloud }) => {
+  await open('submit/hello_world');
+  const n = page.getByLabel(/^n /);
+  await page.getByRole('button', { name: 'Submit' }).click();
+  await page.getByText('It must be given.').waitFor();
+  assert.equal(await n.getAttribute('aria-invalid'), 'true');
+  assert.equal(await n.evaluate((field) => field === document.activeElement), true);
+  await n.fill('0');
+  await page.getByRole('button', { name: 'Submit' }).click();
+  await page.getByText('It must be a whole number from 1 to 1,000,000.').waitFor();
+  // How long a text is the app alone knows.
+  await n.fill('3');
+  const name = page.getByLabel('name', { exact: true });
+  await name.fill('x'.repeat(101));
+  await page.getByRole('button', { name: 'Submit' }).click();
+  await page.getByText('It must be text of 1 to 100 characters.').waitFor();
+  assert.equal(await name.getAttribute('aria-invalid'), 'true');
+  assert.equal(await n.getAttribute('aria-invalid'), null, 'what is right again is not marked');
+  const said = await fetch(`${cloud.addresses.url}/api/jobs/submit/hello_world`, { method: 'POST', body: JSON.stringify({ n: 3, name: 'x'.repeat(101) }) });
+  assert.equal((await said.json()).problems[0].allowed, 'text of 1 to 100 characters', 'these are the app’s words');
+});
+
+inBrowser('what cannot work is said with the arithmetic', async ({ page, open }) => {
+  await page.route('**/api/jobs/submit/**', (route) => route.fulfill({
+    status: 400, contentType: 'application/json',
+    body: JSON.stringify({ error: 'cannot work', message: 'no', problems: [{ check: 'duration', problem: '1000000 tasks of 1 h take 11 years' }] }),
+  }));
+  await open('submit/hello_world');
+  await page.getByLabel(/^n /).fill('1000000');
+  await page.getByRole('button', { name: 'Submit' }).click();
+  await page.getByText('Duration: 1000000 tasks of 1 h take 11 years').waitFor();
+});
+
+inBrowser('the same submission again leads to the same job', async ({ page, open, cloud }) => {
+  const first = await cloud.submit('hello_world', { n: 2, name: 'twice' });
+  await cloud.over(first);
+  await open('submit/hello_world');
+  await page.getByLabel(/^n /).fill('2');
+  await page.getByLabel('name', { exact: true }).fill('twice');
+  await page.getByRole('button', { name: 'Submit' }).click();
+  await page.getByText('The same submission is there already: completed.').waitFor();
+  assert.ok(page.url().endsWith(`#/jobs/${first}`));
+});
