@@ -148,6 +148,9 @@ impl ClientError {
             Self::NotTheApp {
                 status: 502..=504, ..
             } => "The app behind it is starting, stopped or failing: try again, then look at its log.",
+            Self::NotTheApp { status: 404, .. } => {
+                "There is no such function: the app is older than this command, or the address is another app's."
+            }
             Self::NotTheApp {
                 status: 300..=399, ..
             } => "Use that address with --url or LASTLIGHT_URL.",
@@ -170,11 +173,6 @@ impl ClientError {
                     .get("request_id")
                     .and_then(Value::as_str)
                     .map(|id| format!("The app's log has the reason under request_id {id}."));
-            }
-            Self::Refused {
-                status: 404, asked, ..
-            } if asked.starts_with("metrics") || asked == "list" || asked == "types" => {
-                "This app is older than this command."
             }
             Self::Refused { .. } => return None,
         };

@@ -6,7 +6,7 @@ use clap::Args;
 use lastlight::doctor::{self, Finding, Patient, State};
 use serde_json::json;
 
-use super::words::{Look, Paint};
+use super::paint::{Look, Paint};
 
 /// `lastlight doctor`.
 #[derive(Debug, Args)]

@@ -11,6 +11,8 @@ pub mod completions;
 pub mod doctor;
 #[cfg(feature = "local")]
 pub mod local;
+mod paint;
 #[cfg(all(test, feature = "local"))]
 mod reference;
+#[cfg(feature = "local")]
 mod words;

@@ -22,8 +22,16 @@ fn page() -> String {
     let mut whole = Arguments::command();
     whole.build();
     let mut page = HEAD.to_owned();
+    let asks = whole.find_subcommand("status");
+    let global: Vec<&Arg> = asks
+        .into_iter()
+        .flat_map(Command::get_arguments)
+        .filter(|argument| argument.is_global_set())
+        .collect();
+    page.push_str("Every one of them takes:\n");
+    table(&global, &mut page);
     if let Some(codes) = whole.get_after_help() {
-        page.push_str(&format!("{codes}\n"));
+        page.push_str(&format!("\n{codes}\n"));
     }
     for command in whole
         .get_subcommands()
@@ -55,8 +63,8 @@ fn describe(above: &str, command: &Command, page: &mut String) {
         .filter(|argument| {
             !argument.is_hide_set() && !matches!(argument.get_id().as_str(), "help" | "version")
         })
-        // Said once, above: they are the same everywhere.
-        .filter(|argument| !is_below(above) || !argument.is_global_set())
+        // Said once, in the head: they are the same everywhere.
+        .filter(|argument| !argument.is_global_set())
         .collect();
     if !arguments.is_empty() {
         page.push_str("\n| | |\n| --- | --- |\n");
@@ -76,9 +84,18 @@ fn describe(above: &str, command: &Command, page: &mut String) {
     }
 }
 
-/// A command of a command.
-fn is_below(above: &str) -> bool {
-    above != "lastlight"
+fn table(arguments: &[&Arg], page: &mut String) {
+    if arguments.is_empty() {
+        return;
+    }
+    page.push_str("\n| | |\n| --- | --- |\n");
+    for argument in arguments {
+        page.push_str(&format!(
+            "| `{}` | {} |\n",
+            spelled(argument),
+            explained(argument)
+        ));
+    }
 }
 
 fn spelled(argument: &Arg) -> String {
@@ -127,7 +144,7 @@ fn explained(argument: &Arg) -> String {
     if let Some(variable) = argument.get_env() {
         text.push_str(&format!("; or `{}`", variable.to_string_lossy()));
     }
-    text.replace('|', "\\|").replace('\n', " ")
+    text.replace('|', "\\|").replace('<', "\\<").replace('\n', " ")
 }
 
 #[test]

@@ -1,60 +1,10 @@
-//! Words for people: aligned tables, times as one says them, colours where a terminal shows them.
+//! Words for people: aligned tables, and times as one says them.
 
-use std::{io::IsTerminal, time::Duration};
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
-/// How a piece of text is to look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// As it is.
-    Plain,
-    /// All is well.
-    Good,
-    /// Look here.
-    Warning,
-    /// Something is wrong.
-    Bad,
-    /// Less important.
-    Faint,
-}
-
-/// Colours, if there are any: on a terminal, and not with `NO_COLOR`.
-#[derive(Debug, Clone, Copy)]
-pub struct Paint(bool);
-
-impl Paint {
-    /// As standard output wants it.
-    pub fn for_stdout() -> Self {
-        Self::wanted(std::io::stdout().is_terminal())
-    }
-
-    /// As standard error wants it.
-    pub fn for_stderr() -> Self {
-        Self::wanted(std::io::stderr().is_terminal())
-    }
-
-    fn wanted(is_terminal: bool) -> Self {
-        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        Self(is_terminal && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb"))
-    }
-
-    /// The text in its look.
-    pub fn text(self, look: Look, text: &str) -> String {
-        let code = match look {
-            Look::Plain => return text.to_owned(),
-            Look::Good => "32",
-            Look::Warning => "33",
-            Look::Bad => "31",
-            Look::Faint => "2",
-        };
-        if self.0 {
-            format!("\u{1b}[{code}m{text}\u{1b}[0m")
-        } else {
-            text.to_owned()
-        }
-    }
-}
+use super::paint::{Look, Paint};
 
 /// How a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,10 +156,10 @@ mod tests {
         table.row([plain("a"), plain("1000"), plain("")]);
         table.row([plain("löng"), plain("7"), ("bad".to_owned(), Look::Bad)]);
         assert_eq!(
-            table.text(Paint(false)),
+            table.text(Paint::new(false)),
             "JOB   DONE  ERROR\na     1000\nlöng     7  bad\n"
         );
-        let coloured = table.text(Paint(true));
+        let coloured = table.text(Paint::new(true));
         assert!(
             coloured.contains("löng     7  \u{1b}[31mbad\u{1b}[0m\n"),
             "{coloured:?}"

@@ -79,8 +79,10 @@ impl Settings {
 
     fn with_listen(mut env: Env, listen: SocketAddr) -> Result<Self, ConfigError> {
         let database = database(&mut env);
+        let problems = env.problems();
         let storage = StorageSettings::from_env(&mut env);
-        if storage.is_none() {
+        // One that cannot be used has said so itself.
+        if storage.is_none() && env.problems() == problems {
             env.problem(
                 "AzureWebJobsStorage",
                 "is not set",

@@ -96,11 +96,17 @@ pub(super) async fn service_bus(settings: ServiceBusSettings) -> Notes {
                 format!("{name} does not exist"),
                 format!("az servicebus queue create --name {name} --max-delivery-count 10 --lock-duration PT1M, or correct the setting that names it."),
             ),
+            Err(SendError::Unauthorized { detail, .. }) if detail.contains("InvalidSignature") => {
+                notes.fault(
+                    format!("{place}: the key is wrong: {detail}"),
+                    "Correct SERVICE_BUS_CONNECTION_STRING (Azure portal: Service Bus namespace, Shared access policies).",
+                );
+                return notes;
+            }
             Err(error @ SendError::Unauthorized { .. }) => {
                 notes.warning(
                     format!("{place}: {error}; jobs may run all the same, but nobody can look"),
-                    "To look takes the Manage right: Azure Service Bus Data Owner, or a shared access policy with Manage. If \
-                     the key itself is wrong, correct SERVICE_BUS_CONNECTION_STRING.",
+                    "To look takes the Manage right: Azure Service Bus Data Owner, or a shared access policy with Manage.",
                 );
                 return notes;
             }

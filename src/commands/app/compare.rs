@@ -13,7 +13,10 @@ use lastlight::{
 use serde_json::{Map, Value, json};
 
 use super::{AppArguments, CommandError, Session, Verdict, submit::parameter, watch::to_its_end};
-use crate::commands::words::{Align, Look, Table, between, plain};
+use crate::commands::{
+    paint::Look,
+    words::{Align, Table, between, plain},
+};
 
 /// `lastlight compare`.
 #[derive(Debug, Args)]

@@ -4,7 +4,10 @@ use clap::Args;
 use lastlight::client::Audit;
 
 use super::{AppArguments, CommandError, Session, Verdict, look_of};
-use crate::commands::words::{Align, Look, Table, count_of_bad, plain};
+use crate::commands::{
+    paint::Look,
+    words::{Align, Table, count_of_bad, plain},
+};
 
 /// A command that takes a job and nothing else.
 #[derive(Debug, Args)]

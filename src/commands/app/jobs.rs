@@ -8,7 +8,10 @@ use lastlight::{
 use serde_json::{Value, json};
 
 use super::{AppArguments, CommandError, Session, Verdict, look_of, short};
-use crate::commands::words::{Align, Look, Table, ago, between, count_of_bad, lasting, one_line, plain};
+use crate::commands::{
+    paint::Look,
+    words::{Align, Table, ago, between, count_of_bad, lasting, one_line, plain},
+};
 
 /// `lastlight status`.
 #[derive(Debug, Args)]

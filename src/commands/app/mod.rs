@@ -19,7 +19,8 @@ use lastlight::{
 };
 use serde_json::{Value, json};
 
-use super::words::{Look, Paint, lasting};
+use super::paint::{Look, Paint};
+use super::words::lasting;
 
 /// What every command of this kind takes.
 #[derive(Debug, Args)]
@@ -33,7 +34,7 @@ pub struct AppArguments {
         env = "LASTLIGHT_URL",
         default_value = "http://127.0.0.1:7071"
     )]
-    url: AppAddress,
+    url: String,
     /// A function key; `poison` takes the master key. `lastlight local` asks for none.
     #[arg(long, global = true, value_name = "KEY", env = "LASTLIGHT_KEY", hide_env_values = true, value_parser = secret)]
     key: Option<Secret>,
@@ -107,7 +108,12 @@ struct Session {
 
 impl AppArguments {
     fn session(&self) -> Result<Session, CommandError> {
-        let client = Client::new(self.url.clone(), self.key.as_ref())?.with_pauses_told(tell_pause);
+        // Not checked by clap, which repeats what it refuses: a key may stand in it.
+        let address: AppAddress = self
+            .url
+            .parse()
+            .map_err(|problem| CommandError::Argument(format!("--url (LASTLIGHT_URL): {problem}")))?;
+        let client = Client::new(address, self.key.as_ref())?.with_pauses_told(tell_pause);
         Ok(Session {
             client,
             is_json: self.json,

@@ -8,7 +8,10 @@ use lastlight::{
 use serde_json::Value;
 
 use super::{AppArguments, CommandError, Session, Verdict};
-use crate::commands::words::{Align, Look, Table, ago, one_line, plain};
+use crate::commands::{
+    paint::Look,
+    words::{Align, Table, ago, one_line, plain},
+};
 
 /// `lastlight poison`.
 #[derive(Debug, Args)]

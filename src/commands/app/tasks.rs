@@ -14,7 +14,10 @@ use super::{
     jobs::{PAGE, taken, whole},
     short,
 };
-use crate::commands::words::{Align, Look, Table, ago, between, lasting, one_line, plain};
+use crate::commands::{
+    paint::Look,
+    words::{Align, Table, ago, between, lasting, one_line, plain},
+};
 
 /// `lastlight tasks`.
 #[derive(Debug, Args)]

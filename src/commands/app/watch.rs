@@ -13,7 +13,10 @@ use lastlight::{
 };
 
 use super::{AppArguments, CommandError, Session, Verdict, look_of, short};
-use crate::commands::words::{Look, between, lasting, one_line};
+use crate::commands::{
+    paint::Look,
+    words::{between, lasting, one_line},
+};
 
 /// `lastlight watch`.
 #[derive(Debug, Args)]
@@ -199,7 +202,10 @@ fn name(stage: &Progress, status: &Status) -> String {
 }
 
 fn line(stage: &Progress, status: &Status) -> String {
-    let mut parts = vec![format!("{} of {} tasks done", stage.done(), stage.total)];
+    let mut parts = Vec::new();
+    if stage.total > 0 || stage.planned {
+        parts.push(format!("{} of {} tasks done", stage.done(), stage.total));
+    }
     parts.extend(remarks(stage));
     let task_type = stage.task_type.as_deref().unwrap_or(&status.job_type);
     format!(
