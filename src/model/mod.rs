@@ -15,3 +15,4 @@ pub use ids::{BatchId, IdError, JobId, Stage, TASKS_PER_BATCH, TaskId, TaskIndex
 pub use nesting::{DEEPEST_NESTING, nesting};
 pub use path::ProcessingPath;
 pub use status::{IllegalTransition, JobStatus, TaskStatus};
+pub use timestamp::Timestamp;

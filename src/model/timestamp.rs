@@ -1,9 +1,26 @@
 //! Times as the Python app writes them: ISO 8601, microseconds, UTC without an offset.
 
+use serde::{Serialize, Serializer};
 use time::{
     OffsetDateTime, PrimitiveDateTime, UtcOffset, format_description::well_known::Iso8601,
     macros::format_description,
 };
+
+/// A time as answers write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub OffsetDateTime);
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&write(self.0))
+    }
+}
+
+impl From<OffsetDateTime> for Timestamp {
+    fn from(time: OffsetDateTime) -> Self {
+        Self(time)
+    }
+}
 
 /// `2026-11-23T19:00:01.000000`, as in messages; always UTC.
 pub fn write_naive(time: OffsetDateTime) -> String {

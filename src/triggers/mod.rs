@@ -3,6 +3,7 @@
 
 mod body;
 mod cancel_job;
+mod cursor;
 mod deliver;
 mod error;
 mod get_job_audit;
@@ -19,11 +20,17 @@ mod process_sb_job;
 mod process_sb_job_dead_letter;
 mod process_sb_task;
 mod process_sb_task_dead_letter;
+mod query;
+mod query_job;
+mod query_job_tasks;
+mod query_jobs;
+mod query_tasks;
 mod reconcile;
 mod resume_job;
 mod retry_job;
 mod schema_nuke;
 mod schema_redeploy;
+mod shown;
 mod submit_job;
 
 use std::sync::Arc;
@@ -37,12 +44,13 @@ use axum::{
     routing::{any, get, post},
 };
 use percent_encoding::percent_decode_str;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task_local;
 
 use crate::{
     controller::Controller,
-    model::{JobId, clock, timestamp},
+    model::{JobId, Timestamp, clock, timestamp},
 };
 pub use error::ApiError;
 
@@ -73,6 +81,10 @@ pub fn router(app: App) -> Router {
         .route("/api/jobs/retry/{job_id}", post(retry_job::handle))
         .route("/api/jobs/pause/{job_id}", post(pause_job::handle))
         .route("/api/jobs/resume/{job_id}", post(resume_job::handle))
+        .route("/api/db/jobs", get(query_jobs::handle))
+        .route("/api/db/jobs/{job_id}", get(query_job::handle))
+        .route("/api/db/tasks", get(query_tasks::handle))
+        .route("/api/db/tasks/{job_id}", get(query_job_tasks::handle))
         .route("/api/db/schema/nuke", post(schema_nuke::handle))
         .route("/api/db/schema/redeploy", post(schema_redeploy::handle))
         .route("/api/health", get(health::handle))
@@ -154,8 +166,8 @@ async fn not_found(request: Request) -> ApiError {
         "not found",
         format!(
             "there is no {}; there are POST /api/jobs/submit/{{job_type}}, GET /api/jobs/status/{{job_id}} and \
-             audit/{{job_id}}, POST /api/jobs/cancel/{{job_id}}, retry, pause and resume, GET and POST \
-             /api/monitor/poison, POST /api/db/schema/nuke and redeploy, and GET /api/health",
+             audit/{{job_id}}, POST /api/jobs/cancel/{{job_id}}, retry, pause and resume, GET /api/db/jobs, \
+             db/jobs/{{job_id}}, db/tasks and db/tasks/{{job_id}}, GET and POST /api/monitor/poison, POST /api/db/schema/nuke and redeploy, and GET /api/health",
             shown_path(&request)
         ),
     )
@@ -192,6 +204,27 @@ fn stamped(mut body: Value) -> Value {
         );
     }
     body
+}
+
+/// An answer with what every answer has.
+#[derive(Debug, Serialize)]
+struct Stamped<T> {
+    #[serde(flatten)]
+    body: T,
+    request_id: String,
+    timestamp: Timestamp,
+}
+
+/// A typed answer of the HTTP functions.
+fn stamped_answer(status: StatusCode, body: impl Serialize) -> Response {
+    let request_id = REQUEST_ID.try_with(|id| id.to_string()).unwrap_or_default();
+    let timestamp = Timestamp(clock::now());
+    let stamped = Stamped {
+        body,
+        request_id,
+        timestamp,
+    };
+    (status, Json(stamped)).into_response()
 }
 
 /// The job that a path names.

@@ -17,7 +17,7 @@ use crate::{
     invocation::{self, HttpRequestData},
 };
 
-const HTTP_FUNCTIONS: [&str; 11] = [
+const HTTP_FUNCTIONS: &[&str] = &[
     "submit_job",
     "get_job_status",
     "get_job_audit",
@@ -25,6 +25,10 @@ const HTTP_FUNCTIONS: [&str; 11] = [
     "retry_job",
     "pause_job",
     "resume_job",
+    "query_jobs",
+    "query_job",
+    "query_tasks",
+    "query_job_tasks",
     "schema_nuke",
     "schema_redeploy",
     "health",

@@ -18,7 +18,7 @@ enum Caller {
     Host,
 }
 
-const DECIDED: [(&str, Caller); 20] = [
+const DECIDED: [(&str, Caller); 24] = [
     ("cancel_job", Caller::Function),
     ("get_job_audit", Caller::Function),
     ("get_job_status", Caller::Function),
@@ -33,6 +33,10 @@ const DECIDED: [(&str, Caller); 20] = [
     ("process_sb_job_dead_letter", Caller::Host),
     ("process_sb_task", Caller::Host),
     ("process_sb_task_dead_letter", Caller::Host),
+    ("query_job", Caller::Function),
+    ("query_job_tasks", Caller::Function),
+    ("query_jobs", Caller::Function),
+    ("query_tasks", Caller::Function),
     ("reconcile", Caller::Host),
     ("resume_job", Caller::Function),
     ("retry_job", Caller::Function),

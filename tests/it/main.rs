@@ -2,6 +2,8 @@
 //! it, and Azurite. A missing service fails a test.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+pub use lastlight::model;
+
 mod audit;
 mod back_pressure;
 mod bad_messages;
@@ -22,6 +24,7 @@ mod ids;
 mod interleavings;
 mod late_comers;
 mod least_privilege;
+mod lists;
 mod local_host;
 mod poison;
 mod preflight;
@@ -40,4 +43,5 @@ mod sql;
 mod storage_queue_conformance;
 mod submit;
 mod tls;
+mod tutorial;
 mod workflow;

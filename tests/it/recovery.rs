@@ -158,6 +158,36 @@ async fn a_queue_that_is_emptied_in_mid_job_only_delays_it() {
 }
 
 #[tokio::test]
+async fn a_batch_that_was_lost_many_times_is_not_waited_for_all_day() {
+    let timing = Timing {
+        lost_after: Duration::from_secs(10),
+        ..quick()
+    };
+    let app = TestApp::with(Catalog::standard(), timing).await;
+    let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
+    assert_eq!(app.planned().await.len(), 3);
+    let mut connection = app.connection().await;
+    for (seconds_ago, resent) in [(159, 0), (161, 3)] {
+        // Sent eleven times so far, each time in vain, the last time so many seconds ago.
+        sqlx::query(
+            "WITH silent AS (UPDATE stages SET updated_at = now() - interval '1 hour' WHERE job_id = $1)
+             UPDATE task_batches SET sends = 11, sent_at = now() - make_interval(secs => $2) WHERE job_id = $1",
+        )
+        .bind(&job_id)
+        .bind(f64::from(seconds_ago))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        reconcile(&app).await;
+        assert_eq!(
+            app.queue.take(QueueRole::Tasks).len(),
+            resent,
+            "{seconds_ago} s after the last send"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_task_whose_process_died_runs_again_once_its_lease_is_over() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;

@@ -54,6 +54,8 @@ pub struct JobRecord {
     pub created_at: OffsetDateTime,
     /// When its row changed last.
     pub updated_at: OffsetDateTime,
+    /// When it was over.
+    pub finished_at: Option<OffsetDateTime>,
     /// A job that is not over by then fails.
     pub deadline: Option<OffsetDateTime>,
     /// It is to stop at the end of its stage.
@@ -194,7 +196,7 @@ pub(super) fn optional_json_of(
         .map(|json| json.0))
 }
 
-fn job_record(row: &PgRow) -> Result<JobRecord, sqlx::Error> {
+pub(super) fn job_record(row: &PgRow) -> Result<JobRecord, sqlx::Error> {
     let status: &str = row.try_get("status")?;
     Ok(JobRecord {
         job_id: job_id_of(row, "job_id")?,
@@ -209,6 +211,7 @@ fn job_record(row: &PgRow) -> Result<JobRecord, sqlx::Error> {
         path: path_of(row, "processing_path")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
+        finished_at: row.try_get("finished_at")?,
         deadline: row.try_get("deadline")?,
         is_pause_requested: row.try_get("pause_requested")?,
         paused_at: row.try_get("paused_at")?,

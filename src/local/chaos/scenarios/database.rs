@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection, PgConnection, Postgres, pool::PoolConnection, postgres::PgConnectOptions};
 
 use super::{path, work};
 use crate::local::chaos::{
@@ -114,30 +114,31 @@ async fn exhaust(world: &mut World) -> Result<(), ChaosError> {
             .await?;
     }
     // One session stays the recorder's, to terminate with.
-    let mut own = world.recorder.pool().acquire().await?;
-    let options = PgConnectOptions::from_str(&world.url)?.application_name("hoarder");
-    let mut hoard = Vec::new();
+    let mut hoarder = Hoarder {
+        own: world.recorder.pool().acquire().await?,
+        options: PgConnectOptions::from_str(&world.url)?.application_name("hoarder"),
+        hoard: Vec::new(),
+    };
     world
         .until("503 without a connection", Duration::from_secs(60), async || {
-            // Whatever the handlers lose is taken before they can take it again.
-            let ended = sqlx::query(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'lastlight'",
-            );
-            let _ = ended.execute(&mut *own).await;
-            while let Ok(connection) = PgConnection::connect_with(&options).await {
-                hoard.push(connection);
-            }
-            matches!(world.get("/api/health").await, Ok((503, _)))
+            hoarder.take_all().await && matches!(world.get("/api/health").await, Ok((503, _)))
         })
         .await?;
     world.fault();
     world.say(&format!(
         "{} of {CONNECTIONS} connections are taken by others",
-        hoard.len()
+        hoarder.hoard.len()
     ));
     let unknown = format!("/api/jobs/status/{}", "0".repeat(64));
     let mut refused = 0;
     for _ in 0..3 {
+        world
+            .until(
+                "no connection for the handlers",
+                Duration::from_secs(60),
+                async || hoarder.take_all().await,
+            )
+            .await?;
         // Nothing else is an answer to a request that cannot be served now.
         let asked = world.get(&unknown).await;
         refused += u32::from(matches!(asked, Ok((503, _))));
@@ -145,8 +146,7 @@ async fn exhaust(world: &mut World) -> Result<(), ChaosError> {
             format!("without a connection the status was answered {asked:?}")
         });
     }
-    drop(own);
-    drop(hoard);
+    drop(hoarder);
     let began = Instant::now();
     world
         .until(
@@ -160,6 +160,37 @@ async fn exhaust(world: &mut World) -> Result<(), ChaosError> {
         began.elapsed().as_secs_f64()
     ));
     Ok(())
+}
+
+/// Whoever takes every session that a server has.
+struct Hoarder {
+    own: PoolConnection<Postgres>,
+    options: PgConnectOptions,
+    hoard: Vec<PgConnection>,
+}
+
+impl Hoarder {
+    /// Takes what the handlers hold and what is free; whether it has everything now. A session that was ended gives its place
+    /// up only a moment after it has left `pg_stat_activity`, and whoever comes first gets it: so it is asked for again
+    /// until, twice in a row, no handler has a session and none is to be had.
+    async fn take_all(&mut self) -> bool {
+        for _ in 0..2 {
+            let handlers: Result<i64, _> = sqlx::query_scalar(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'lastlight'",
+            )
+            .fetch_one(&mut *self.own)
+            .await;
+            let held = self.hoard.len();
+            while let Ok(connection) = PgConnection::connect_with(&self.options).await {
+                self.hoard.push(connection);
+            }
+            if !matches!(handlers, Ok(0)) || self.hoard.len() > held {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        true
+    }
 }
 
 /// 16: a transaction is left open, so that no dead row can be cleaned away, and analysts scan the tables.
@@ -214,11 +245,17 @@ pub(super) async fn vacuum(run: &Run) -> Result<Findings, ChaosError> {
         format!("{dead} dead rows for {meanwhile_tasks} tasks: more than two and a half a task")
     });
     idle.close().await?;
-    // Now they can be: nothing else holds them.
-    sqlx::query("VACUUM app.tasks, app.stages, app.jobs, app.task_batches")
-        .execute(world.recorder.pool())
-        .await?;
-    let (dead, _) = dead_and_live(&world).await?;
+    // Now they can be. A session that was left in mid-query holds them a moment longer, until its server process notices.
+    let began = Instant::now();
+    let dead = loop {
+        sqlx::query("VACUUM app.tasks, app.stages, app.jobs, app.task_batches")
+            .execute(world.recorder.pool())
+            .await?;
+        let (dead, _) = dead_and_live(&world).await?;
+        if dead <= 500 || began.elapsed() > Duration::from_secs(30) {
+            break dead;
+        }
+    };
     world.check(dead <= 500, || {
         format!("{dead} dead rows stay after the transaction ended")
     });

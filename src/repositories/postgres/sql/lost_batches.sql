@@ -1,6 +1,7 @@
 -- Batches that were sent, in stages that were planned and fell silent: nothing was recorded for $1 seconds and no attempt
 -- runs. Their messages may be lost, so they become owed again; a duplicate changes nothing. Each resend waits twice as
--- long as the one before, so that a queue that is merely slow is not flooded.
+-- long as the one before, so that a queue that is merely slow is not flooded; sixteen times as long at most, so that one
+-- that lost them again and again is not waited for all day.
 -- Index: stages_open, task_batches_pkey, tasks_pkey.
 UPDATE task_batches b
 SET status = 'pending_queue', next_send_at = now()
@@ -15,7 +16,7 @@ FROM (
                       WHERE r.parent_job_id = s.job_id AND r.stage = s.stage
                         AND r.status = 'processing' AND r.lease_until > now())
       AND c.status = 'queued'
-      AND c.sent_at < now() - make_interval(secs => $1 * power(2, least(c.sends, 8) - 1))
+      AND c.sent_at < now() - make_interval(secs => $1 * power(2, least(c.sends, 5) - 1))
       AND EXISTS (SELECT FROM UNNEST(c.task_ids) AS id (task_id)
                   JOIN tasks t ON t.parent_job_id = c.job_id AND t.stage = c.stage AND t.task_id = id.task_id
                   WHERE t.status IN ('pending_queue', 'queued'))

@@ -1,0 +1,173 @@
+//! Jobs as people look at them: newest first, a page at a time.
+//!
+//! A page looks at a bounded number of rows, however few of them its filters let through, and says where it stopped.
+
+use sqlx::{Row, postgres::PgRow};
+use time::OffsetDateTime;
+
+use super::{
+    Database, DatabaseError, JobRecord, StageRecord,
+    jobs::{job_id_of, job_record},
+};
+use crate::model::{JobId, JobStatus, ProcessingPath};
+
+/// A page's content may have this many bytes; one row is always in it.
+pub const LARGEST_PAGE: usize = 4 * 1024 * 1024;
+
+/// A job's place in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobPosition {
+    /// When it was submitted.
+    pub created_at: OffsetDateTime,
+    /// Its id.
+    pub job_id: JobId,
+}
+
+/// Which jobs to list. What is `None` lets every job through.
+#[derive(Debug, Clone, Copy)]
+pub struct JobFilter<'a> {
+    /// Only those that were submitted in the last hours, so many.
+    pub hours: u16,
+    /// Only those of this status.
+    pub status: Option<JobStatus>,
+    /// Only those of this type.
+    pub job_type: Option<&'a str>,
+    /// Only those of this pipeline.
+    pub path: Option<ProcessingPath>,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone)]
+pub struct Page<Row, Position> {
+    /// What was found.
+    pub rows: Vec<Row>,
+    /// How many rows were looked at.
+    pub looked_at: u64,
+    /// After which place to go on, if there may be more.
+    pub next: Option<Position>,
+}
+
+/// Tasks of a job by their outcome, over its stages so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Written so far.
+    pub total: i64,
+    /// With a result.
+    pub completed: i64,
+    /// Failed for good.
+    pub failed: i64,
+    /// That will not run.
+    pub skipped: i64,
+}
+
+impl Totals {
+    /// Those without an outcome.
+    pub fn open(&self) -> i64 {
+        self.total - self.completed - self.failed - self.skipped
+    }
+
+    /// The sum over `stages`.
+    pub fn of(stages: &[StageRecord]) -> Self {
+        stages.iter().fold(Self::default(), |sum, stage| Self {
+            total: sum.total + stage.total,
+            completed: sum.completed + stage.completed,
+            failed: sum.failed + stage.failed,
+            skipped: sum.skipped + stage.skipped,
+        })
+    }
+}
+
+/// A job in a list: without its stages' results and its own.
+#[derive(Debug, Clone)]
+pub struct ListedJob {
+    /// The job.
+    pub job: JobRecord,
+    /// How far it is.
+    pub totals: Totals,
+}
+
+impl Database {
+    /// At most `limit` jobs after `after`, of the next `look` in the list.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn list_jobs(
+        &self,
+        filter: JobFilter<'_>,
+        after: Option<JobPosition>,
+        limit: u16,
+        look: u32,
+    ) -> Result<Page<ListedJob, JobPosition>, DatabaseError> {
+        let statement = match filter.status {
+            None => sqlx::query(include_str!("sql/query_jobs.sql")),
+            Some(_) => sqlx::query(include_str!("sql/query_jobs_by_status.sql")),
+        };
+        // One more than is wanted says whether there are more.
+        let mut statement = statement
+            .bind(after.map(|position| position.created_at))
+            .bind(after.map(|position| position.job_id.as_str().to_owned()))
+            .bind(i32::from(filter.hours))
+            .bind(filter.job_type)
+            .bind(filter.path.map(ProcessingPath::as_str))
+            .bind(i64::from(limit) + 1)
+            .bind(i64::from(look))
+            .bind(LARGEST_PAGE as i64);
+        if let Some(status) = filter.status {
+            statement = statement.bind(status.as_str());
+        }
+        let rows = statement.fetch_all(self.pool().await?).await?;
+        let position = |row: &PgRow| {
+            Ok::<_, sqlx::Error>(JobPosition {
+                created_at: row.try_get("key_created_at")?,
+                job_id: job_id_of(row, "key_job_id")?,
+            })
+        };
+        Ok(page_of(&rows, "is_job", limit, look, listed_job, position)?)
+    }
+}
+
+fn listed_job(row: &PgRow) -> Result<ListedJob, sqlx::Error> {
+    Ok(ListedJob {
+        job: job_record(row)?,
+        totals: Totals {
+            total: row.try_get("total")?,
+            completed: row.try_get("completed")?,
+            failed: row.try_get("failed")?,
+            skipped: row.try_get("skipped")?,
+        },
+    })
+}
+
+/// Reads a page whose statement asked for one row more than `limit` and which, if it found fewer, ends with a row that says
+/// where the look ended. Rows that were left out because they are too large for one page leave out that row, too.
+pub(super) fn page_of<T, P>(
+    rows: &[PgRow],
+    is_content: &'static str,
+    limit: u16,
+    look: u32,
+    read: impl Fn(&PgRow) -> Result<T, sqlx::Error>,
+    position: impl Fn(&PgRow) -> Result<P, sqlx::Error>,
+) -> Result<Page<T, P>, sqlx::Error> {
+    let place = |row: &PgRow| {
+        row.try_get::<i64, _>("place")
+            .map(|place| u64::try_from(place).unwrap_or_default())
+    };
+    let (rows, stop) = match rows.split_last() {
+        Some((last, before)) if !last.try_get::<bool, _>(is_content)? => (before, Some(last)),
+        _ => (rows, None),
+    };
+    let kept = &rows[..rows.len().min(usize::from(limit))];
+    let (looked_at, next) = match (stop, kept.last()) {
+        (Some(stop), _) => {
+            let looked_at = place(stop)?;
+            (looked_at, (looked_at >= u64::from(look)).then(|| position(stop)))
+        }
+        (None, Some(last)) => (place(last)?, Some(position(last))),
+        (None, None) => (0, None),
+    };
+    Ok(Page {
+        rows: kept.iter().map(read).collect::<Result<_, _>>()?,
+        looked_at,
+        next: next.transpose()?,
+    })
+}

@@ -1,0 +1,59 @@
+-- A stage's tasks in key order, after the id $3: the first $4 among the next $5 that are shown as $7 (null: any), until their
+-- content comes to $6 bytes. A task whose batch is still owed is stored as queued and shown as pending_queue. If fewer than $4
+-- match, a last row, without a task, says where the look ended.
+-- Locks nothing. Index: tasks_pkey, task_batches_pkey.
+WITH page AS MATERIALIZED (
+    SELECT looked.task_id, looked.place
+    FROM (
+        SELECT t.task_id, t.status, t.batch_id, row_number() OVER (ORDER BY t.task_id) AS place
+        FROM tasks t
+        WHERE t.parent_job_id = $1 AND t.stage = $2 AND t.task_id > $3
+        ORDER BY t.task_id
+        LIMIT $5::bigint
+    ) looked
+    WHERE CASE
+        WHEN $7::text IS NULL THEN true
+        WHEN looked.status <> 'queued' THEN looked.status::text = $7
+        WHEN $7 NOT IN ('queued', 'pending_queue') THEN false
+        ELSE ($7 = 'pending_queue') = EXISTS (
+            SELECT FROM task_batches b
+            WHERE b.job_id = $1 AND b.stage = $2 AND b.batch_no = split_part(looked.batch_id, '-b', 2)::integer
+              AND b.status = 'pending_queue')
+    END
+    ORDER BY looked.task_id
+    LIMIT $4::bigint
+), stop AS (
+    SELECT looked.task_id, looked.place
+    FROM (
+        SELECT t.task_id, row_number() OVER (ORDER BY t.task_id) AS place
+        FROM tasks t
+        WHERE t.parent_job_id = $1 AND t.stage = $2 AND t.task_id > $3
+          AND (SELECT count(*) FROM page) < $4
+        ORDER BY t.task_id
+        LIMIT $5::bigint
+    ) looked
+    ORDER BY looked.place DESC
+    LIMIT 1
+), sized AS (
+    SELECT page.task_id, page.place, sum(own.bytes) OVER (ORDER BY page.place) - own.bytes AS bytes_before
+    FROM page
+    JOIN tasks t ON t.parent_job_id = $1 AND t.stage = $2 AND t.task_id = page.task_id
+    CROSS JOIN LATERAL (
+        SELECT octet_length(t.parameters::text) + COALESCE(octet_length(t.result_data::text), 0)
+                   + COALESCE(octet_length(t.error_details), 0) AS bytes
+    ) own
+)
+SELECT keys.place, keys.is_task, keys.task_id AS key_task_id,
+       t.task_id, t.parent_job_id, t.job_type, t.task_type, t.stage, t.task_index, t.ordinal,
+       CASE WHEN t.status = 'queued' AND b.status = 'pending_queue' THEN 'pending_queue' ELSE t.status::text END AS status,
+       t.attempt, t.retry_count, t.batch_id, t.parent_task_id, t.parameters, t.result_data, t.error_details,
+       t.created_at, t.updated_at, t.started_at, t.finished_at, t.due_at, t.lease_until
+FROM (
+    SELECT place, true AS is_task, task_id FROM sized WHERE bytes_before < $6::bigint
+    UNION ALL
+    SELECT place, false, task_id FROM stop WHERE NOT EXISTS (SELECT FROM sized WHERE bytes_before >= $6::bigint)
+) keys
+LEFT JOIN tasks t ON keys.is_task AND t.parent_job_id = $1 AND t.stage = $2 AND t.task_id = keys.task_id
+LEFT JOIN task_batches b ON t.status = 'queued' AND b.job_id = t.parent_job_id AND b.stage = t.stage
+     AND b.batch_no = split_part(t.batch_id, '-b', 2)::integer
+ORDER BY keys.is_task DESC, keys.place

@@ -1,0 +1,58 @@
+//! `GET /api/db/tasks/{job_id}`: a job's tasks, stage by stage, in the order of their ids.
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde::Serialize;
+
+use super::{
+    ApiError, App,
+    cursor::Cursor,
+    job_id,
+    query::QueryParameters,
+    query_tasks::{TaskQueryInfo, limit, stage, status},
+    stamped_answer,
+};
+use crate::{
+    controller::{JobTaskFilter, JobTaskPosition},
+    repositories::postgres::ListedTask,
+};
+
+#[derive(Debug, Serialize)]
+struct Tasks {
+    /// Stage by stage, in the order of their ids.
+    tasks: Vec<ListedTask>,
+    query_info: TaskQueryInfo,
+}
+
+pub(super) async fn handle(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    query: QueryParameters,
+) -> Result<Response, ApiError> {
+    let job_id = job_id(&id)?;
+    let limit = limit(&query)?;
+    let filter = JobTaskFilter {
+        stage: stage(&query)?,
+        status: status(&query)?,
+    };
+    let after = JobTaskPosition::of(&query)?;
+    let page = app
+        .controller
+        .list_tasks_of_job(&job_id, filter, after, limit)
+        .await?;
+    let answer = Tasks {
+        query_info: TaskQueryInfo {
+            limit,
+            status: filter.status,
+            stage: filter.stage,
+            returned: page.rows.len(),
+            scanned: page.looked_at,
+            next_cursor: page.next.as_ref().map(Cursor::write),
+        },
+        tasks: page.rows,
+    };
+    Ok(stamped_answer(StatusCode::OK, answer))
+}
