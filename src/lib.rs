@@ -11,13 +11,18 @@
 //! | [`repositories`] | PostgreSQL, Storage Queues, Service Bus: store and send | workflow |
 //! | [`model`] | ids, statuses and their transitions, messages | everything above |
 //! | [`config`] | every setting, parsed and checked once | everything but [`model`] |
+//! | [`doctor`] | examines settings, files, database and queues for a person; changes nothing | HTTP, workflow |
 //! | [`server`] | the custom handler as a process | what a request means |
+//! | `client` | the HTTP API as the command line uses it: shapes, keys, errors for people | every room that answers |
 //! | `local` | the local cloud: a Functions host, two queue services, an embedded database; and chaos | the rooms above |
 //! | `failpoint` | where chaos may cut; nothing in the deployed binary | everything |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+#[cfg(feature = "local")]
+pub mod client;
 pub mod config;
 pub mod controller;
+pub mod doctor;
 mod failpoint;
 pub mod invocation;
 pub mod jobs;

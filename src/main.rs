@@ -1,6 +1,7 @@
 //! The command line. Without a command it is the custom handler that a Functions host starts.
 //!
-//! Exit codes: 0 success; 1 the work failed; 2 settings or arguments are wrong.
+//! Exit codes: 0 success; 1 the work failed, or the app refused; 2 settings or arguments are wrong; 3 the app cannot be
+//! reached; 130 stopped by Ctrl-C.
 
 use std::process::ExitCode;
 
@@ -15,22 +16,25 @@ use lastlight::{
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
-#[cfg(feature = "local")]
 mod commands;
 
+use commands::doctor;
 #[cfg(feature = "local")]
-use commands::{bench, chaos, local};
+use commands::{app, bench, chaos, completions, local};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Job → Stage → Task orchestration for Azure Functions. The last task turns out the lights.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
 }
+
+const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 the work failed, or the app refused; 2 arguments or settings are wrong; \
+                          3 the app cannot be reached; 130 stopped by Ctrl-C.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -44,6 +48,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Check settings, host.json, function folders, database and queues, and say what to do about each fault.
+    Doctor(doctor::DoctorArguments),
+    #[cfg(feature = "local")]
+    #[command(flatten)]
+    App(app::AppCommand),
     /// Everything on this machine: database, queues, Functions host and the handler.
     #[cfg(feature = "local")]
     Local(local::LocalArguments),
@@ -57,6 +66,9 @@ enum Command {
     #[cfg(feature = "local")]
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Print what lets a shell complete these commands.
+    #[cfg(feature = "local")]
+    Completions(completions::CompletionsArguments),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +81,9 @@ fn main() -> ExitCode {
         Command::Serve => runtime.block_on(run_handler()),
         Command::Migrate => runtime.block_on(migrate()),
         Command::Reconcile { json } => runtime.block_on(reconcile(json)),
+        Command::Doctor(arguments) => runtime.block_on(doctor::doctor(arguments)),
+        #[cfg(feature = "local")]
+        Command::App(command) => runtime.block_on(app::run(command)),
         #[cfg(feature = "local")]
         Command::Local(arguments) => runtime.block_on(local::local(arguments)),
         #[cfg(feature = "local")]
@@ -77,6 +92,8 @@ fn main() -> ExitCode {
         Command::Chaos(arguments) => runtime.block_on(chaos::chaos(arguments)),
         #[cfg(feature = "local")]
         Command::Bench(command) => runtime.block_on(bench::bench(command)),
+        #[cfg(feature = "local")]
+        Command::Completions(arguments) => completions::completions(&arguments),
     };
     // A read of standard input cannot be called off, and nobody waits for it.
     runtime.shutdown_background();

@@ -8,7 +8,7 @@ use url::Url;
 use super::env::shown;
 
 /// Whether a host is this machine, where nobody listens in.
-pub(super) fn is_this_machine(host: &str) -> bool {
+pub(crate) fn is_this_machine(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
         || host

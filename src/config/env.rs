@@ -168,6 +168,11 @@ impl Env {
         });
     }
 
+    /// How many problems were noted so far.
+    pub(super) fn problems(&self) -> usize {
+        self.problems.len()
+    }
+
     /// Notes what works and should not stay; [`Env::finish`] hands it on.
     pub fn warning(&mut self, setting: &str, problem: impl Into<String>, remedy: impl Into<String>) {
         self.warnings.push(SettingProblem {

@@ -5,13 +5,14 @@
 //! that a person mends all of it in one go. Secrets are [`Secret`]s, which print as `***`.
 
 mod connection_string;
-mod endpoint;
+pub(crate) mod endpoint;
 mod env;
+pub mod host_json;
 mod service_bus;
 mod settings;
 mod storage;
 
 pub use env::{ConfigError, Env, Secret, SettingProblem};
 pub use service_bus::{ServiceBusAuth, ServiceBusSettings};
-pub use settings::Settings;
+pub use settings::{Settings, SettingsSoFar};
 pub use storage::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, QueueEncoding, StorageAuth, StorageSettings};

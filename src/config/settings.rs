@@ -36,7 +36,30 @@ pub struct Settings {
     pub warnings: Vec<SettingProblem>,
 }
 
+/// What can be had of settings of which some may be wrong, for `doctor`: each part that is whole.
+#[derive(Debug)]
+pub struct SettingsSoFar {
+    /// The database.
+    pub database: Option<DatabaseSettings>,
+    /// Storage Queues.
+    pub storage: Option<StorageSettings>,
+    /// Service Bus, where it is switched on.
+    pub service_bus: Option<ServiceBusSettings>,
+    /// Leases, graces and concurrency, with the default in the place of what is wrong.
+    pub timing: Timing,
+}
+
 impl Settings {
+    /// Reads what can be read. What is wrong is [`Settings::load_without_host`]'s to say.
+    pub fn load_so_far(mut env: Env) -> SettingsSoFar {
+        SettingsSoFar {
+            database: database(&mut env),
+            storage: StorageSettings::from_env(&mut env),
+            service_bus: service_bus(&mut env),
+            timing: timing(&mut env),
+        }
+    }
+
     /// Reads and checks everything that the handler needs.
     ///
     /// # Errors
@@ -56,8 +79,10 @@ impl Settings {
 
     fn with_listen(mut env: Env, listen: SocketAddr) -> Result<Self, ConfigError> {
         let database = database(&mut env);
+        let problems = env.problems();
         let storage = StorageSettings::from_env(&mut env);
-        if storage.is_none() {
+        // One that cannot be used has said so itself.
+        if storage.is_none() && env.problems() == problems {
             env.problem(
                 "AzureWebJobsStorage",
                 "is not set",

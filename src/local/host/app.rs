@@ -8,7 +8,8 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, de::Error as _};
-use serde_json::{Map, Value};
+
+use crate::config::host_json;
 
 /// What is wrong with an app's files.
 #[derive(Debug, thiserror::Error)]
@@ -291,27 +292,9 @@ impl FunctionApp {
     }
 }
 
-/// host.json with the app settings `AzureFunctionsJobHost__<path>` laid over it, as the host does.
+/// host.json with the app settings laid over it, as the host does.
 fn host_json(path: &Path, settings: &BTreeMap<String, String>) -> Result<HostJson, AppError> {
-    let mut host: Value = json(path)?;
-    for (name, text) in settings {
-        let Some(steps) = name.strip_prefix("AzureFunctionsJobHost__") else {
-            continue;
-        };
-        // Numbers and flags are written plainly; everything else is text.
-        let value = serde_json::from_str(text)
-            .ok()
-            .filter(|value: &Value| !value.is_string())
-            .unwrap_or_else(|| Value::from(text.as_str()));
-        let mut place = &mut host;
-        for step in steps.split("__") {
-            if !place.is_object() {
-                *place = Value::Object(Map::new());
-            }
-            place = &mut place[step];
-        }
-        *place = value;
-    }
+    let host = host_json::overlaid(json(path)?, settings);
     serde_json::from_value(host).map_err(|error| AppError {
         path: path.to_owned(),
         problem: error.to_string(),
@@ -333,9 +316,7 @@ fn function(
     settings: &BTreeMap<String, String>,
 ) -> Result<Option<Function>, AppError> {
     let FunctionJson { disabled, bindings } = json(path)?;
-    // The app setting that switches a function off, as in Azure.
-    let switch = settings.get(&format!("AzureWebJobs.{name}.Disabled"));
-    if disabled || switch.is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true")) {
+    if disabled || host_json::is_switched_off(settings, &name) {
         return Ok(None);
     }
     let failed = |problem: String| AppError {
@@ -393,42 +374,19 @@ fn function(
 
 /// Replaces each `%NAME%` by the setting of this name.
 fn resolved(text: &str, settings: &BTreeMap<String, String>) -> Result<String, String> {
-    let mut parts = text.split('%');
-    let mut whole = parts.next().unwrap_or_default().to_owned();
-    while let Some(name) = parts.next() {
-        let value = settings.get(name).ok_or_else(|| {
+    host_json::resolved(text, settings).map_err(|missing| match missing {
+        Some(name) => {
             format!("%{name}% names a setting that is not set; set {name} (see local.settings.example.json)")
-        })?;
-        whole.push_str(value);
-        whole.push_str(
-            parts
-                .next()
-                .ok_or_else(|| format!("{text:?} has a % without its partner"))?,
-        );
-    }
-    Ok(whole)
+        }
+        None => format!("{text:?} has a % without its partner"),
+    })
 }
 
 /// `hh:mm:ss`, or `d.hh:mm:ss`.
 fn time_span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let parse = || {
-        let (days, clock) = match text.split_once('.') {
-            Some((days, clock)) => (days.parse::<u64>().ok()?, clock),
-            None => (0, text.as_str()),
-        };
-        let numbers: Vec<u64> = clock
-            .split(':')
-            .map(|part| part.parse().ok())
-            .collect::<Option<_>>()?;
-        match numbers[..] {
-            [hours, minutes, seconds] => Some(Duration::from_secs(
-                days * 86_400 + hours * 3600 + minutes * 60 + seconds,
-            )),
-            _ => None,
-        }
-    };
-    parse().ok_or_else(|| D::Error::custom(format!("{text:?} is not a time span hh:mm:ss")))
+    host_json::time_span(&text)
+        .ok_or_else(|| D::Error::custom(format!("{text:?} is not a time span hh:mm:ss")))
 }
 
 fn optional_time_span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

@@ -14,6 +14,7 @@ use sqlx::{
 use tokio::sync::{OnceCell, watch};
 
 use super::{DatabaseError, error::is_missing_table};
+use crate::config::endpoint::is_this_machine;
 
 /// The migrations in `migrations/`, in the binary.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
@@ -29,6 +30,14 @@ pub struct DatabaseSettings {
     pub connections: u32,
     /// How long a request waits for a connection before it counts as unavailable.
     pub acquire_timeout: Duration,
+}
+
+impl DatabaseSettings {
+    /// The server is on this machine, where nobody listens in.
+    pub fn is_on_this_machine(&self) -> bool {
+        let host = self.connect.get_host();
+        self.connect.get_socket().is_some() || host.starts_with('/') || is_this_machine(host)
+    }
 }
 
 impl fmt::Debug for DatabaseSettings {

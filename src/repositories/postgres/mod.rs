@@ -10,6 +10,7 @@ mod completions;
 mod control;
 mod database;
 mod error;
+mod examination;
 mod group_commit;
 mod jobs;
 mod listed_jobs;
@@ -27,6 +28,7 @@ pub use completions::{Completion, CompletionRecord, TaskCompletions, TaskOutcome
 pub use control::{PauseRequest, ReopenedTasks, ResumeRequest, SkippedTasks};
 pub use database::{ConnectionLimits, Database, DatabaseSettings, MIGRATOR};
 pub use error::DatabaseError;
+pub use examination::{Examination, ExaminationError, MissingRight, SchemaState, examine};
 pub use jobs::{JobRecord, NewJob, StageRecord};
 pub use listed_jobs::{JobFilter, JobPosition, LARGEST_PAGE, ListedJob, Page, Totals};
 pub use listed_tasks::{ListedTask, StageToList, TaskFilter, TaskPosition};

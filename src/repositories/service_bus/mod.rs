@@ -6,6 +6,7 @@
 
 mod batch;
 mod gate;
+mod rules;
 mod set_aside;
 mod token;
 mod transport;
@@ -23,6 +24,7 @@ use super::{
 use crate::{config::ServiceBusSettings, model::ProcessingPath};
 use batch::Batch;
 use gate::Gate;
+pub use rules::QueueRules;
 use set_aside::DeadLetterQueues;
 use transport::{Fault, Transport};
 

@@ -166,6 +166,15 @@ impl ServiceBus {
         Ok(cell.with(|queue| queue.counts(now)))
     }
 
+    /// The queue's rules.
+    ///
+    /// # Errors
+    /// The queue does not exist.
+    pub fn options(&self, queue: &str) -> Result<QueueOptions, BrokerError> {
+        let (cell, _) = self.find(queue)?;
+        Ok(cell.with(|queue| queue.options))
+    }
+
     /// Removes every message, locked and scheduled ones too; of `<queue>/$DeadLetterQueue` the dead letters only,
     /// of `<queue>` all but those.
     ///

@@ -272,15 +272,22 @@ fn settle(bus: &ServiceBus, method: &Method, queue: &str, token: &str) -> Result
     Ok(StatusCode::OK.into_response())
 }
 
-/// The part of the management API that people read: how many messages there are.
+/// The part of the management API that people read: a queue's rules, and how many messages there are.
 fn describe(bus: &ServiceBus, queue: &str) -> Result<Response, Refusal> {
-    let counts = bus
-        .counts(queue)
-        .map_err(|error| Refusal(StatusCode::NOT_FOUND, error.to_string()))?;
+    let unknown = |error: BrokerError| Refusal(StatusCode::NOT_FOUND, error.to_string());
+    let counts = bus.counts(queue).map_err(unknown)?;
+    let options = bus.options(queue).map_err(unknown)?;
+    let window = options.duplicate_detection.unwrap_or(Duration::from_secs(600));
     let xml = format!(
         "<entry xmlns=\"http://www.w3.org/2005/Atom\"><title type=\"text\">{}</title><content type=\"application/xml\">\
          <QueueDescription xmlns=\"http://schemas.microsoft.com/netservices/2010/10/servicebus/connect\">\
+         <LockDuration>PT{}S</LockDuration>\
+         <RequiresDuplicateDetection>{}</RequiresDuplicateDetection>\
+         <RequiresSession>false</RequiresSession>\
+         <DuplicateDetectionHistoryTimeWindow>PT{}S</DuplicateDetectionHistoryTimeWindow>\
+         <MaxDeliveryCount>{}</MaxDeliveryCount>\
          <MessageCount>{}</MessageCount>\
+         <Status>Active</Status>\
          <CountDetails xmlns:d2p1=\"http://schemas.microsoft.com/netservices/2011/06/servicebus\">\
          <d2p1:ActiveMessageCount>{}</d2p1:ActiveMessageCount>\
          <d2p1:DeadLetterMessageCount>{}</d2p1:DeadLetterMessageCount>\
@@ -289,6 +296,10 @@ fn describe(bus: &ServiceBus, queue: &str) -> Result<Response, Refusal> {
          <d2p1:TransferDeadLetterMessageCount>0</d2p1:TransferDeadLetterMessageCount></CountDetails>\
          </QueueDescription></content></entry>",
         quick_xml::escape::escape(queue),
+        options.lock_duration.as_secs(),
+        options.duplicate_detection.is_some(),
+        window.as_secs(),
+        options.max_delivery_count,
         counts.active + counts.scheduled + counts.dead_letter,
         counts.active,
         counts.dead_letter,

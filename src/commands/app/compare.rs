@@ -1,0 +1,285 @@
+//! `lastlight compare`: the same work over both paths, one after the other, and what the app recorded of it.
+//!
+//! The figures are the seed's: jobs, latency, timeouts, tasks a second. They are computed here, from the two jobs alone, by the
+//! definitions of `GET /api/metrics/comparison`, which says the same of all jobs of the last hour and stands beside them.
+
+use std::time::Duration;
+
+use clap::{Args, builder::RangedU64ValueParser};
+use lastlight::{
+    client::{Answer, Comparison, Improvements, JobDetails, PathFigures, Progress},
+    model::{JobStatus, ProcessingPath, TasksPerMessage},
+};
+use serde_json::{Map, Value, json};
+
+use super::{AppArguments, CommandError, Session, Verdict, submit::parameter, watch::to_its_end};
+use crate::commands::{
+    paint::Look,
+    words::{Align, Table, between, plain},
+};
+
+/// `lastlight compare`.
+#[derive(Debug, Args)]
+pub struct CompareArguments {
+    /// The job type.
+    #[arg(long, value_name = "JOB_TYPE", default_value = "hello_world")]
+    job: String,
+    /// Its parameter n: how much work.
+    #[arg(long)]
+    n: Option<u64>,
+    /// Its parameter tasks_per_message: how many tasks one message names.
+    #[arg(long, value_parser = RangedU64ValueParser::<u64>::new().range(1..=u64::from(TasksPerMessage::LARGEST)))]
+    tasks_per_message: Option<u64>,
+    /// Another parameter; see `lastlight submit --help`.
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, Value)>,
+    #[command(flatten)]
+    pub(super) app: AppArguments,
+}
+
+/// One path's job, as the app recorded it.
+struct Run {
+    path: ProcessingPath,
+    job: Answer<JobDetails>,
+    messages: u64,
+}
+
+/// How far back the app's own comparison looks. Hours.
+const RECORDED: u16 = 1;
+
+pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, CommandError> {
+    let session = arguments.app.session()?;
+    let mut parameters: Map<String, Value> = arguments.parameters.iter().cloned().collect();
+    for (name, value) in [
+        ("n", arguments.n),
+        ("tasks_per_message", arguments.tasks_per_message),
+    ] {
+        if let Some(value) = value {
+            parameters.insert(name.to_owned(), json!(value));
+        }
+    }
+    // A job's id is made of its parameters: this makes the jobs new ones. It means nothing to a job type.
+    parameters.insert(
+        "version_id".to_owned(),
+        json!(format!("compare-{}", uuid::Uuid::new_v4().simple())),
+    );
+    let mut runs = Vec::new();
+    for path in ProcessingPath::ALL {
+        runs.push(run(&session, &arguments.job, path, &parameters).await?);
+    }
+    let figures = [figures(&runs[0].job.body), figures(&runs[1].job.body)];
+    let improvements = improvements(&figures[0], &figures[1]);
+    let recorded = session.client.comparison(RECORDED, Some(&arguments.job)).await?;
+    if session.is_json {
+        println!(
+            "{}",
+            document(
+                arguments,
+                &parameters,
+                &runs,
+                &figures,
+                &improvements,
+                &recorded.document
+            )
+        );
+    } else {
+        print!(
+            "{}",
+            described(
+                &session,
+                arguments,
+                &runs,
+                &figures,
+                &improvements,
+                &recorded.body
+            )
+        );
+    }
+    Ok(Verdict::Good)
+}
+
+async fn run(
+    session: &Session,
+    job_type: &str,
+    path: ProcessingPath,
+    parameters: &Map<String, Value>,
+) -> Result<Run, CommandError> {
+    let mut parameters = parameters.clone();
+    parameters.insert(
+        "use_service_bus".to_owned(),
+        json!(path == ProcessingPath::ServiceBus),
+    );
+    let job_id = session.client.submit(job_type, &parameters).await?.body.job_id;
+    if !session.is_json {
+        eprintln!("{path}: {job_id}");
+    }
+    let followed = tokio::select! {
+        followed = to_its_end(session, &job_id, |_| ()) => followed?,
+        _ = tokio::signal::ctrl_c() => {
+            return Err(CommandError::NoSuchJob(format!(
+                "stopped before both jobs were over; {job_id} goes on: lastlight cancel ends it"
+            )));
+        }
+    };
+    if followed.body.status != JobStatus::Completed {
+        return Err(CommandError::NoSuchJob(format!(
+            "the job over {path} is {}: {}; {job_id} has the rest",
+            followed.body.status,
+            followed.body.error_details.unwrap_or_default()
+        )));
+    }
+    let audit = session.client.audit(&job_id).await?.body;
+    Ok(Run {
+        path,
+        job: session.client.job(&job_id).await?,
+        // The job messages that start a stage are not in the books of tasks.
+        messages: audit.stages.iter().map(|stage| stage.messages_sent).sum(),
+    })
+}
+
+/// A path's figures over one job.
+fn figures(details: &JobDetails) -> PathFigures {
+    let job = &details.job;
+    let latency = job.finished_at.and_then(|end| between(job.created_at.0, end.0));
+    let timed_out = job.status == JobStatus::Failed
+        && matches!((job.finished_at, job.deadline), (Some(end), Some(deadline)) if end >= deadline);
+    let busy: f64 = details
+        .stages
+        .iter()
+        .filter_map(busy)
+        .map(|busy| busy.as_secs_f64())
+        .sum();
+    let tasks = (job.completed + job.failed) as f64;
+    PathFigures {
+        jobs_processed: 1,
+        avg_latency_ms: latency.map(|latency| latency.as_secs_f64() * 1000.0),
+        timeout_rate: Some(if timed_out { 1.0 } else { 0.0 }),
+        tasks_per_second: (busy > 0.0).then(|| tasks / busy),
+    }
+}
+
+/// How long a stage took.
+fn busy(stage: &Progress) -> Option<Duration> {
+    between(stage.started_at?.0, stage.finished_at?.0)
+}
+
+/// Service Bus against Storage Queues, percent.
+fn improvements(queue_storage: &PathFigures, service_bus: &PathFigures) -> Improvements {
+    let less = |of: Option<f64>, to: Option<f64>| {
+        Some(of?)
+            .zip(to)
+            .filter(|(of, _)| *of > 0.0)
+            .map(|(of, to)| 100.0 * (of - to) / of)
+    };
+    let more = |of: Option<f64>, to: Option<f64>| less(of, to).map(|less| -less);
+    Improvements {
+        latency_improvement: less(queue_storage.avg_latency_ms, service_bus.avg_latency_ms),
+        throughput_improvement: more(queue_storage.tasks_per_second, service_bus.tasks_per_second),
+        timeout_reduction: less(queue_storage.timeout_rate, service_bus.timeout_rate),
+    }
+}
+
+fn document(
+    arguments: &CompareArguments,
+    parameters: &Map<String, Value>,
+    runs: &[Run],
+    figures: &[PathFigures; 2],
+    improvements: &Improvements,
+    recorded: &Value,
+) -> Value {
+    let jobs: Vec<Value> = runs
+        .iter()
+        .map(|run| {
+            json!({ "processing_path": run.path, "messages": run.messages, "job": run.job.document.get("job"),
+                    "stages": run.job.document.get("stages") })
+        })
+        .collect();
+    json!({
+        "job_type": arguments.job,
+        "parameters": parameters,
+        "queue_storage": figures[0],
+        "service_bus": figures[1],
+        "comparison": improvements,
+        "runs": jobs,
+        "recorded": recorded,
+    })
+}
+
+fn described(
+    session: &Session,
+    arguments: &CompareArguments,
+    runs: &[Run],
+    figures: &[PathFigures; 2],
+    improvements: &Improvements,
+    recorded: &Comparison,
+) -> String {
+    let tasks = |run: &Run| run.job.body.job.completed + run.job.body.job.failed;
+    let mut text = format!("\n{}: the same work over both paths\n\n", arguments.job);
+    let mut table = table(figures, improvements);
+    let counted = |name: &str, value: &dyn Fn(&Run) -> String| {
+        [
+            plain(name),
+            plain(value(&runs[0])),
+            plain(value(&runs[1])),
+            plain(""),
+        ]
+    };
+    table.row(counted("tasks", &|run| tasks(run).to_string()));
+    table.row(counted("messages", &|run| run.messages.to_string()));
+    table.row(counted("messages a task", &|run| {
+        format!("{:.3}", run.messages as f64 / tasks(run).max(1) as f64)
+    }));
+    text.push_str(&table.text(session.paint));
+    text.push_str(&format!(
+        "\nAll {} jobs of the last {RECORDED} h (GET /api/metrics/comparison)\n\n",
+        arguments.job
+    ));
+    let all = [recorded.queue_storage, recorded.service_bus];
+    text.push_str(&self::table(&all, &recorded.comparison).text(session.paint));
+    text
+}
+
+fn table(figures: &[PathFigures; 2], improvements: &Improvements) -> Table {
+    let mut table = Table::new([
+        ("", Align::Left),
+        ("QUEUE STORAGE", Align::Right),
+        ("SERVICE BUS", Align::Right),
+        ("BETTER BY", Align::Right),
+    ]);
+    let known = |figure: Option<f64>, digits: usize| {
+        figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.digits$}"))
+    };
+    let better = |percent: Option<f64>| match percent {
+        None => plain("-"),
+        Some(percent) => {
+            let look = if percent < 0.0 { Look::Warning } else { Look::Good };
+            (format!("{percent:+.1} %"), look)
+        }
+    };
+    let [queue_storage, service_bus] = figures;
+    table.row([
+        plain("jobs processed"),
+        plain(queue_storage.jobs_processed.to_string()),
+        plain(service_bus.jobs_processed.to_string()),
+        plain(""),
+    ]);
+    table.row([
+        plain("average latency ms"),
+        plain(known(queue_storage.avg_latency_ms, 1)),
+        plain(known(service_bus.avg_latency_ms, 1)),
+        better(improvements.latency_improvement),
+    ]);
+    table.row([
+        plain("timeout rate"),
+        plain(known(queue_storage.timeout_rate, 3)),
+        plain(known(service_bus.timeout_rate, 3)),
+        better(improvements.timeout_reduction),
+    ]);
+    table.row([
+        plain("tasks per second"),
+        plain(known(queue_storage.tasks_per_second, 1)),
+        plain(known(service_bus.tasks_per_second, 1)),
+        better(improvements.throughput_improvement),
+    ]);
+    table
+}

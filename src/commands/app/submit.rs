@@ -1,0 +1,126 @@
+//! `lastlight submit`.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::PathBuf,
+};
+
+use clap::Args;
+use serde_json::{Map, Value};
+
+use super::{AppArguments, CommandError, Verdict, watch};
+
+/// `lastlight submit`.
+#[derive(Debug, Args)]
+pub struct SubmitArguments {
+    /// The job type; `lastlight types` names them.
+    job_type: String,
+    /// One parameter. The value is read as JSON where it is JSON, otherwise as text; text that looks like JSON goes into
+    /// quotes: --param 'name="42"'. Wins over --params and --file.
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, Value)>,
+    /// The parameters as a JSON object.
+    #[arg(long = "params", value_name = "JSON", conflicts_with = "file")]
+    object: Option<String>,
+    /// The parameters as a JSON object in a file; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Over Service Bus: the parameter use_service_bus.
+    #[arg(long)]
+    service_bus: bool,
+    /// Follow the job to its end, as `lastlight watch` does.
+    #[arg(long)]
+    watch: bool,
+    #[command(flatten)]
+    pub(super) app: AppArguments,
+}
+
+/// `name=value`, where the value may be JSON.
+pub(super) fn parameter(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text
+        .split_once('=')
+        .filter(|(name, _)| !name.trim().is_empty())
+        .ok_or("it is to be NAME=VALUE")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+    Ok((name.trim().to_owned(), value))
+}
+
+impl SubmitArguments {
+    fn whole(&self) -> Result<Map<String, Value>, CommandError> {
+        let (from, text) = match (&self.object, &self.file) {
+            (Some(text), _) => ("--params".to_owned(), text.clone()),
+            (None, Some(path)) if path.as_os_str() == "-" => {
+                let mut text = String::new();
+                io::stdin()
+                    .read_to_string(&mut text)
+                    .map_err(|error| CommandError::Argument(format!("standard input: {error}")))?;
+                ("standard input".to_owned(), text)
+            }
+            (None, Some(path)) => {
+                let text = fs::read_to_string(path)
+                    .map_err(|error| CommandError::Argument(format!("--file {}: {error}", path.display())))?;
+                (format!("--file {}", path.display()), text)
+            }
+            (None, None) => ("nothing".to_owned(), "{}".to_owned()),
+        };
+        let mut whole: Map<String, Value> = match serde_json::from_str(&text) {
+            Ok(Value::Object(whole)) => whole,
+            Ok(_) => {
+                return Err(CommandError::Argument(format!(
+                    "{from}: it is JSON and no object; write it as {{\"n\": 10}}"
+                )));
+            }
+            Err(error) => {
+                return Err(CommandError::Argument(format!(
+                    "{from}: it is not JSON: {error}; write it as {{\"n\": 10}}"
+                )));
+            }
+        };
+        whole.extend(self.parameters.iter().cloned());
+        if self.service_bus {
+            whole.insert("use_service_bus".to_owned(), Value::Bool(true));
+        }
+        Ok(whole)
+    }
+}
+
+pub(super) async fn submit(arguments: &SubmitArguments) -> Result<Verdict, CommandError> {
+    let session = arguments.app.session()?;
+    let parameters = arguments.whole()?;
+    let answer = session.client.submit(&arguments.job_type, &parameters).await?;
+    if !session.printed(&answer.document) {
+        let submitted = &answer.body;
+        println!("{}  {}", submitted.job_id, submitted.message);
+        if !arguments.watch {
+            println!(
+                "Follow it with: lastlight watch {}",
+                super::short(&submitted.job_id)
+            );
+        }
+    }
+    if arguments.watch {
+        return watch::follow(&session, &answer.body.job_id).await;
+    }
+    Ok(Verdict::Good)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_value_is_json_where_it_is_and_text_otherwise() {
+        let value = |text: &str| parameter(text).unwrap().1;
+        assert_eq!(value("n=10"), json!(10));
+        assert_eq!(value("name=Ada Lovelace"), json!("Ada Lovelace"));
+        assert_eq!(value("name=\"42\""), json!("42"));
+        assert_eq!(value("tags=[1, \"a\"]"), json!([1, "a"]));
+        assert_eq!(value("url=https://a/?b=c"), json!("https://a/?b=c"));
+        assert_eq!(value("empty="), json!(""));
+        assert!(parameter("n").is_err());
+        assert!(parameter("=5").is_err());
+    }
+}

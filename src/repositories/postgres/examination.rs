@@ -1,0 +1,304 @@
+//! A database as `doctor` sees it: one connection, no pool, nothing changed. What a pool hides behind "timed out" is said here.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use sqlx::{ConnectOptions, Connection, PgConnection, Row};
+use time::OffsetDateTime;
+
+use super::{DatabaseError, DatabaseSettings, MIGRATOR, error::is_missing_table};
+use crate::model::clock;
+
+/// A server that takes longer is not there.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What there is.
+#[derive(Debug, Clone)]
+pub struct Examination {
+    /// How long it took to connect.
+    pub connected_in: Duration,
+    /// `server_version_num`: 170005 is 17.5.
+    pub version: i32,
+    /// As the server writes it.
+    pub version_text: String,
+    /// A replica, or set to read only.
+    pub is_read_only: bool,
+    /// The connection is encrypted.
+    pub is_encrypted: bool,
+    /// `max_connections`.
+    pub connections: u32,
+    /// Of these, kept for others.
+    pub reserved: u32,
+    /// Of these, in use now.
+    pub used: u32,
+    /// The server's clock less this machine's, seconds; as exact as an answer is quick.
+    pub clock_ahead: f64,
+    /// The role may create the schema, or change it.
+    pub may_change_schema: bool,
+    /// The migrations that have run, against those of this binary.
+    pub schema: SchemaState,
+    /// Rights that the role lacks on tables that exist.
+    pub missing_rights: Vec<MissingRight>,
+}
+
+/// How the schema stands to this binary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SchemaState {
+    /// There are no tables yet.
+    Missing,
+    /// Of this version.
+    Current {
+        /// The newest migration.
+        version: i64,
+    },
+    /// These migrations have not run.
+    Behind(Vec<i64>),
+    /// These have run, and this binary does not know them.
+    Ahead(Vec<i64>),
+    /// These have run with another text.
+    Different(Vec<i64>),
+    /// The role may not even look.
+    Hidden,
+}
+
+/// A right that the role lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingRight {
+    /// Which table.
+    pub table: String,
+    /// SELECT, INSERT, UPDATE or DELETE.
+    pub privilege: String,
+}
+
+/// Why there is nothing to see, and what to do.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{problem}")]
+pub struct ExaminationError {
+    /// What happened.
+    pub problem: DatabaseError,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+impl From<sqlx::Error> for ExaminationError {
+    fn from(error: sqlx::Error) -> Self {
+        let remedy = remedy(&error);
+        Self {
+            problem: error.into(),
+            remedy,
+        }
+    }
+}
+
+fn remedy(error: &sqlx::Error) -> &'static str {
+    let code = error.as_database_error().and_then(|error| error.code());
+    match (error, code.as_deref()) {
+        (_, Some(code)) if code.starts_with("28") => {
+            "Correct the user or the password in DATABASE_URL or POSTGIS_*, or let the server admit this role from here."
+        }
+        (_, Some("3D000")) => "Create the database, or correct its name in DATABASE_URL or POSTGIS_DATABASE.",
+        (_, Some(code)) if code.starts_with("53") => {
+            "The server has no connection left: close others, or raise its max_connections."
+        }
+        (sqlx::Error::Io(error), _) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            "Start PostgreSQL there, or correct host and port in DATABASE_URL or POSTGIS_*."
+        }
+        (sqlx::Error::Tls(_), _) => {
+            "The server must offer TLS with a certificate for its host name; a certificate authority of your own is named \
+             with sslrootcert in DATABASE_URL."
+        }
+        (sqlx::Error::Io(_) | sqlx::Error::Configuration(_), _) => {
+            "Correct the host in DATABASE_URL or POSTGIS_HOST; let the server's firewall admit this machine."
+        }
+        _ => "See the server's log.",
+    }
+}
+
+/// Looks at the database; `rights`: tables and what the app does with them.
+///
+/// # Errors
+/// It cannot be reached, or it refuses to answer.
+pub async fn examine(
+    settings: &DatabaseSettings,
+    rights: &[(String, String)],
+) -> Result<Examination, ExaminationError> {
+    let options = settings
+        .connect
+        .clone()
+        .application_name("lastlight doctor")
+        .disable_statement_logging();
+    let began = Instant::now();
+    let mut connection = match tokio::time::timeout(PATIENCE, PgConnection::connect_with(&options)).await {
+        Ok(connected) => connected?,
+        Err(_) => {
+            return Err(
+                sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer within 10 s")).into(),
+            );
+        }
+    };
+    let connected_in = began.elapsed();
+    let examined =
+        tokio::time::timeout(PATIENCE, look(&mut connection, settings, rights, connected_in)).await;
+    let _ = connection.close().await;
+    match examined {
+        Ok(examined) => Ok(examined?),
+        Err(_) => {
+            Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer within 10 s")).into())
+        }
+    }
+}
+
+async fn look(
+    connection: &mut PgConnection,
+    settings: &DatabaseSettings,
+    rights: &[(String, String)],
+    connected_in: Duration,
+) -> Result<Examination, sqlx::Error> {
+    let asked = clock::now();
+    let row = sqlx::query(include_str!("sql/examine_server.sql"))
+        .bind(&settings.schema)
+        .fetch_one(&mut *connection)
+        .await?;
+    let answered = clock::now();
+    let server: OffsetDateTime = row.try_get("now")?;
+    // The server looked at its clock about half way.
+    let here = asked + (answered - asked) / 2;
+    let number = |name: &str| row.try_get::<i32, _>(name).map(i32::unsigned_abs);
+    let (has_schema, may_use): (bool, bool) = (row.try_get("has_schema")?, row.try_get("may_use_schema")?);
+    let schema = if !has_schema {
+        SchemaState::Missing
+    } else if !may_use {
+        SchemaState::Hidden
+    } else {
+        schema_state(connection, &settings.schema).await?
+    };
+    let (tables, privileges): (Vec<String>, Vec<String>) = rights.iter().cloned().unzip();
+    let missing_rights = sqlx::query(include_str!("sql/missing_rights.sql"))
+        .bind(&settings.schema)
+        .bind(tables)
+        .bind(privileges)
+        .fetch_all(&mut *connection)
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(MissingRight {
+                table: row.try_get("name")?,
+                privilege: row.try_get("privilege")?,
+            })
+        })
+        .collect::<Result<_, sqlx::Error>>()?;
+    Ok(Examination {
+        connected_in,
+        version: row.try_get("version")?,
+        version_text: row.try_get("version_text")?,
+        is_read_only: row.try_get("is_read_only")?,
+        is_encrypted: row.try_get("is_encrypted")?,
+        connections: number("connections")?,
+        reserved: number("reserved")?,
+        used: number("used")?,
+        clock_ahead: time::Duration::as_seconds_f64(server - here),
+        may_change_schema: row.try_get("may_change_schema")?,
+        schema,
+        missing_rights,
+    })
+}
+
+async fn schema_state(connection: &mut PgConnection, schema: &str) -> Result<SchemaState, sqlx::Error> {
+    sqlx::query("SELECT set_config('search_path', quote_ident($1), false)")
+        .bind(schema)
+        .execute(&mut *connection)
+        .await?;
+    let rows = sqlx::query(include_str!("sql/applied_migrations.sql"))
+        .fetch_all(&mut *connection)
+        .await;
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(error) if is_missing_table(&error) => return Ok(SchemaState::Missing),
+        Err(error)
+            if error
+                .as_database_error()
+                .and_then(|error| error.code())
+                .as_deref()
+                == Some("42501") =>
+        {
+            return Ok(SchemaState::Hidden);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut applied = Vec::with_capacity(rows.len());
+    for row in rows {
+        applied.push((
+            row.try_get::<i64, _>("version")?,
+            row.try_get::<Vec<u8>, _>("checksum")?,
+        ));
+    }
+    Ok(compared(&applied))
+}
+
+/// The migrations that have run against those of this binary.
+fn compared(applied: &[(i64, Vec<u8>)]) -> SchemaState {
+    let versions = |some: &mut dyn Iterator<Item = i64>| some.collect::<Vec<_>>();
+    let ahead = versions(
+        &mut applied
+            .iter()
+            .map(|(version, _)| *version)
+            .filter(|version| !MIGRATOR.version_exists(*version)),
+    );
+    let different = versions(
+        &mut MIGRATOR
+            .iter()
+            .filter(|known| {
+                applied
+                    .iter()
+                    .any(|(version, checksum)| *version == known.version && checksum[..] != *known.checksum)
+            })
+            .map(|known| known.version),
+    );
+    let behind = versions(
+        &mut MIGRATOR
+            .iter()
+            .map(|known| known.version)
+            .filter(|known| !applied.iter().any(|(version, _)| version == known)),
+    );
+    if !ahead.is_empty() {
+        SchemaState::Ahead(ahead)
+    } else if !different.is_empty() {
+        SchemaState::Different(different)
+    } else if !behind.is_empty() {
+        SchemaState::Behind(behind)
+    } else {
+        let version = applied.iter().map(|(version, _)| *version).max();
+        SchemaState::Current {
+            version: version.unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<(i64, Vec<u8>)> {
+        MIGRATOR
+            .iter()
+            .map(|migration| (migration.version, migration.checksum.to_vec()))
+            .collect()
+    }
+
+    #[test]
+    fn the_schema_s_version_is_told_from_the_migrations_that_ran() {
+        let newest = all().last().unwrap().0;
+        assert_eq!(compared(&all()), SchemaState::Current { version: newest });
+        let mut older = all();
+        older.pop();
+        assert_eq!(compared(&older), SchemaState::Behind(vec![newest]));
+        let mut newer = all();
+        newer.push((9999, vec![1]));
+        assert_eq!(compared(&newer), SchemaState::Ahead(vec![9999]));
+        let mut other = all();
+        other[0].1 = vec![0];
+        assert_eq!(compared(&other), SchemaState::Different(vec![other[0].0]));
+    }
+}

@@ -1,0 +1,471 @@
+//! `lastlight doctor`: what is well, and on broken configurations each fault with its remedy.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use lastlight::{
+    config::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY},
+    local::broker::{
+        Endpoint, Faults, ServiceBus, StorageQueues,
+        service_bus::{self, NewMessage, QueueOptions, ServiceBusAccess},
+        storage_queue::{self, StorageAccount},
+    },
+};
+use sqlx::{Connection, Executor, PgConnection};
+
+use crate::{
+    cli_harness::{Said, command, redacted, run},
+    harness::new_database_url,
+};
+
+/// A deployed app's folder, and the two queue services, all as they should be.
+struct Deployed {
+    folder: tempfile::TempDir,
+    storage: StorageQueues,
+    bus: ServiceBus,
+    endpoints: [Endpoint; 2],
+    settings: Vec<(String, String)>,
+}
+
+impl Deployed {
+    /// Everything but the database.
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy_app(folder.path());
+        let (storage, bus) = (StorageQueues::new(), ServiceBus::new());
+        let account = StorageAccount {
+            name: DEVELOPMENT_ACCOUNT.to_owned(),
+            key: DEVELOPMENT_KEY.to_owned(),
+        };
+        let access = ServiceBusAccess {
+            key_name: "Root".to_owned(),
+            key: "topsecret".to_owned(),
+        };
+        let storage_router = storage_queue::router(storage.clone(), account, Faults::default());
+        let bus_router = service_bus::router(bus.clone(), access, Faults::default());
+        let endpoints = [
+            Endpoint::start("Storage Queues", 0, storage_router)
+                .await
+                .unwrap(),
+            Endpoint::start("Service Bus", 0, bus_router).await.unwrap(),
+        ];
+        let [storage_address, bus_address] = endpoints.each_ref().map(Endpoint::address);
+        let connection = format!(
+            "DefaultEndpointsProtocol=http;AccountName={DEVELOPMENT_ACCOUNT};AccountKey={DEVELOPMENT_KEY};\
+             QueueEndpoint=http://{storage_address}/{DEVELOPMENT_ACCOUNT}"
+        );
+        let bus_connection = format!(
+            "Endpoint=sb://{bus_address};SharedAccessKeyName=Root;SharedAccessKey=topsecret;UseDevelopmentEmulator=true"
+        );
+        let settings = [
+            ("FUNCTIONS_WORKER_RUNTIME", "custom"),
+            ("AzureWebJobsStorage", &connection),
+            ("JOB_PROCESSING_QUEUE", "geospatial-jobs"),
+            ("TASK_PROCESSING_QUEUE", "geospatial-tasks"),
+            ("SERVICE_BUS_CONNECTION_STRING", &bus_connection),
+            ("ServiceBusConnection", &bus_connection),
+            ("SERVICE_BUS_JOB_QUEUE", "sb-jobs"),
+            ("SERVICE_BUS_TASK_QUEUE", "sb-tasks"),
+        ];
+        Self {
+            folder,
+            storage,
+            bus,
+            endpoints,
+            settings: settings
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        }
+    }
+
+    fn with_queues(self) -> Self {
+        for queue in ["geospatial-jobs", "geospatial-tasks", "geospatial-poison"] {
+            self.storage.create_queue(queue);
+        }
+        for queue in ["sb-jobs", "sb-tasks", "sb-poison"] {
+            self.bus.create_queue(queue, QueueOptions::default());
+        }
+        self
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != name);
+        if !value.is_empty() {
+            self.settings.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
+    fn file(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// Changes a JSON file of the app.
+    fn edit(&self, path: &str, change: impl FnOnce(&mut serde_json::Value)) {
+        let file = self.file(path);
+        let mut document = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        change(&mut document);
+        fs::write(file, document.to_string()).unwrap();
+    }
+
+    async fn doctor(&self, more: &[&str]) -> Said {
+        let root = self.folder.path().to_str().unwrap();
+        let settings: Vec<(&str, &str)> = self
+            .settings
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let said = run(command(
+            &[&["doctor", "--app-root", root], more].concat(),
+            &settings,
+        ))
+        .await;
+        let words = format!("{}{}", said.out, said.err);
+        assert!(!words.contains("topsecret"), "{words}");
+        assert!(!words.contains(DEVELOPMENT_KEY), "{words}");
+        said
+    }
+
+    /// What is not well, for a snapshot.
+    async fn complaints(&self, checks: &[&str]) -> String {
+        let said = self.doctor(&["--json"]).await;
+        let report = said.json();
+        let mut lines = Vec::new();
+        for finding in report["checks"].as_array().unwrap() {
+            let text = |name: &str| finding[name].as_str().unwrap_or_default().to_owned();
+            if text("state") != "ok" && checks.contains(&text("check").as_str()) {
+                lines.push(format!(
+                    "{}: {}\n  {}",
+                    text("state"),
+                    text("what"),
+                    text("remedy")
+                ));
+            }
+        }
+        let root = self.folder.path().to_str().unwrap();
+        redacted(&lines.join("\n").replace(root, "<app>"))
+    }
+}
+
+/// The repository's host.json and function folders, with a handler.
+fn copy_app(to: &Path) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    fs::copy(root.join("host.json"), to.join("host.json")).unwrap();
+    fs::write(to.join("lastlight"), "#!/bin/sh\n").unwrap();
+    fs::set_permissions(to.join("lastlight"), fs::Permissions::from_mode(0o755)).unwrap();
+    for entry in fs::read_dir(root).unwrap().flatten() {
+        let function = entry.path().join("function.json");
+        if function.is_file() {
+            let folder = to.join(entry.file_name());
+            fs::create_dir(&folder).unwrap();
+            fs::copy(function, folder.join("function.json")).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_everything_is_well_it_says_so() {
+    let mut app = Deployed::new().await.with_queues();
+    let url = new_database_url().await;
+    app.set("DATABASE_URL", &url);
+    let before = app.doctor(&[]).await;
+    assert_eq!(before.code, 0, "{}", before.out);
+    assert!(before.out.contains("is not made yet"), "{}", before.out);
+    let migrated = run(command(&["migrate"], &[("DATABASE_URL", &url)])).await;
+    assert_eq!(migrated.code, 0, "{}", migrated.err);
+    let said = app.doctor(&[]).await;
+    assert_eq!(said.code, 0, "{}", said.out);
+    assert!(said.out.ends_with("\nAll is well.\n"), "{}", said.out);
+    for words in [
+        "every setting can be read",
+        "it says what the app needs",
+        "folders, as they belong to this version",
+        "PostgreSQL",
+        "is of this version",
+        "clock agrees",
+        "geospatial-jobs, geospatial-tasks, geospatial-poison",
+        "sb-tasks, lock <time>, 10 deliveries, duplicate detection off",
+    ] {
+        assert!(redacted(&said.out).contains(words), "{words}: {}", said.out);
+    }
+    let report = app.doctor(&["--json"]).await.json();
+    assert_eq!((&report["faults"], &report["warnings"]), (&0.into(), &0.into()));
+    assert!(app.endpoints.iter().all(|endpoint| endpoint.address().port() > 0));
+}
+
+#[tokio::test]
+async fn settings_that_are_wrong_are_named_with_what_to_set() {
+    let mut app = Deployed::new().await;
+    app.set("FUNCTIONS_WORKER_RUNTIME", "python");
+    app.set("FUNCTION_TIMEOUT_MINUTES", "soon");
+    app.set("STORAGE_QUEUE_ENCODING", "rot13");
+    app.set("AzureWebJobsStorage", "AccountName=geo;AccountKey=topsecret!");
+    app.set("ENABLE_SERVICE_BUS", "perhaps");
+    insta::assert_snapshot!("doctor_settings", app.complaints(&["settings"]).await);
+    // A file of settings that cannot be used is a fault like any other.
+    for (text, words) in [
+        ("{\"Values\": {\"A\": 1}}", "Values.A is no text"),
+        ("{\"Values\": 5}", "it has no object \"Values\""),
+        (
+            "{\"IsEncrypted\": true, \"Values\": {}}",
+            "its values are encrypted",
+        ),
+        ("{", "it is not JSON"),
+    ] {
+        fs::write(app.file("local.settings.json"), text).unwrap();
+        let said = app.doctor(&[]).await;
+        assert_eq!(said.code, 1);
+        assert!(said.out.contains(words), "{words}: {}", said.out);
+    }
+    let nowhere = app.doctor(&["--settings", "/nowhere/settings.json"]).await;
+    assert_eq!(nowhere.code, 1);
+    assert!(
+        nowhere.out.contains("/nowhere/settings.json: No such file"),
+        "{}",
+        nowhere.out
+    );
+}
+
+#[tokio::test]
+async fn a_settings_file_is_read_as_func_start_reads_it() {
+    let app = Deployed::new().await;
+    let file = app.file("local.settings.json");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("local.settings.example.json");
+    fs::copy(example, &file).unwrap();
+    let file = file.to_str().unwrap();
+    let root = app.folder.path().to_str().unwrap();
+    let arguments = ["doctor", "--app-root", root, "--settings", file, "--json"];
+    let report = run(command(&arguments, &[("POSTGIS_PORT", "1")])).await.json();
+    let whats: Vec<&str> = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding["what"].as_str().unwrap())
+        .collect();
+    assert!(whats.contains(&"every setting can be read"), "{whats:?}");
+    // The environment wins over the file.
+    assert!(
+        whats
+            .iter()
+            .any(|what| what.starts_with("127.0.0.1:1/postgres: ")),
+        "{whats:?}"
+    );
+    assert!(
+        !whats.iter().any(|what| what.contains("Service Bus")),
+        "{whats:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_host_json_that_does_not_fit_is_taken_apart() {
+    let mut app = Deployed::new().await;
+    app.edit("host.json", |host| {
+        host["version"] = "1.0".into();
+        host["customHandler"]["enableForwardingHttpRequest"] = false.into();
+        host["extensionBundle"]["version"] = "[2.*, 3.0.0)".into();
+        host["functionTimeout"] = "00:05:00".into();
+        host["extensions"]["http"]["routePrefix"] = "".into();
+        host["extensions"]["queues"]["messageEncoding"] = "none".into();
+        host["extensions"]["queues"]["maxDequeueCount"] = 1.into();
+        host["extensions"]["queues"]["batchSize"] = 64.into();
+        host["extensions"]["queues"]["visibilityTimeout"] = "00:00:00".into();
+        host["extensions"]["serviceBus"]["maxAutoLockRenewalDuration"] = "00:01:00".into();
+        host["extensions"]["serviceBus"]["autoCompleteMessages"] = false.into();
+    });
+    fs::set_permissions(app.file("lastlight"), fs::Permissions::from_mode(0o644)).unwrap();
+    insta::assert_snapshot!("doctor_host_json", app.complaints(&["host.json"]).await);
+
+    app.edit("host.json", |host| {
+        host["customHandler"]["description"]["defaultExecutablePath"] = "handler".into();
+        host["functionTimeout"] = "half an hour".into();
+    });
+    app.set("AzureFunctionsJobHost__extensions__queues__batchSize", "16");
+    let said = app.complaints(&["host.json"]).await;
+    assert!(said.contains("the handler \"handler\""), "{said}");
+    assert!(
+        said.contains("functionTimeout is \"half an hour\", which is no time span"),
+        "{said}"
+    );
+    assert!(!said.contains("batchSize"), "the app setting wins: {said}");
+
+    for (text, words) in [("[]", "it is JSON and no object"), ("{,", "it is not JSON")] {
+        fs::write(app.file("host.json"), text).unwrap();
+        assert!(app.complaints(&["host.json"]).await.contains(words));
+    }
+    fs::remove_file(app.file("host.json")).unwrap();
+    assert!(app.complaints(&["host.json"]).await.contains("--app-root"));
+}
+
+#[tokio::test]
+async fn function_folders_that_are_missing_or_differ_are_named() {
+    let app = Deployed::new().await;
+    fs::remove_dir_all(app.file("reconcile")).unwrap();
+    fs::write(app.file("pause_job/function.json"), "oops").unwrap();
+    fs::create_dir(app.file("old_function")).unwrap();
+    fs::copy(
+        app.file("health/function.json"),
+        app.file("old_function/function.json"),
+    )
+    .unwrap();
+    app.edit("monitor_poison/function.json", |function| {
+        function["bindings"][0]["authLevel"] = "anonymous".into();
+    });
+    app.edit("health/function.json", |function| {
+        function["bindings"][0]["authLevel"] = "admin".into();
+    });
+    app.edit("submit_job/function.json", |function| {
+        function["bindings"][0]["route"] = "submit/{job_type}".into();
+        function["bindings"][0]["methods"] = serde_json::json!(["get"]);
+    });
+    app.edit("process_sb_task/function.json", |function| {
+        function["bindings"][0]["cardinality"] = "one".into();
+        function["bindings"][0]["queueName"] = "%SERVICE_BUS_TASK_QUEUE".into();
+    });
+    app.edit("process_queue_task/function.json", |function| {
+        function["bindings"][0]["queueName"] = "tasks".into();
+    });
+    app.edit("process_queue_task_poison/function.json", |function| {
+        function["disabled"] = true.into();
+    });
+    insta::assert_snapshot!("doctor_functions", app.complaints(&["functions"]).await);
+}
+
+#[tokio::test]
+async fn settings_that_functions_name_must_resolve_and_switches_must_fit() {
+    let mut app = Deployed::new().await;
+    app.set("JOB_PROCESSING_QUEUE", "");
+    app.set("ServiceBusConnection", "");
+    app.set("AzureWebJobs.process_sb_job.Disabled", "true");
+    insta::assert_snapshot!("doctor_functions_settings", app.complaints(&["functions"]).await);
+    let mut app = Deployed::new().await;
+    app.set("ENABLE_SERVICE_BUS", "false");
+    app.set("AzureWebJobs.reconcile.Disabled", "1");
+    insta::assert_snapshot!("doctor_functions_switches", app.complaints(&["functions"]).await);
+    let mut app = Deployed::new().await;
+    let other = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=topsecret;UseDevelopmentEmulator=true";
+    app.set("ServiceBusConnection", other);
+    let said = app.complaints(&["functions"]).await;
+    assert!(said.contains("the host listens at"), "{said}");
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_used_says_why_and_what_to_do() {
+    let url = new_database_url().await;
+    let mut app = Deployed::new().await;
+    let (server, _) = url.rsplit_once('/').unwrap();
+    let mut all = String::new();
+    for bad in [
+        "postgresql://nobody@127.0.0.1:1/x".to_owned(),
+        format!("{server}/no_such_database"),
+        "postgresql://u:topsecret@nowhere.invalid/x".to_owned(),
+    ] {
+        app.set("DATABASE_URL", &bad);
+        all.push_str(&app.complaints(&["database"]).await);
+        all.push('\n');
+    }
+    // How a name that does not exist is refused differs from machine to machine.
+    let sure: Vec<&str> = all
+        .lines()
+        .filter(|line| !line.contains("nowhere.invalid"))
+        // Where in the server's source, which differs from version to version.
+        .map(|line| line.split(" at line ").next().unwrap())
+        .collect();
+    insta::assert_snapshot!("doctor_database_away", sure.join("\n"));
+    assert!(all.contains("nowhere.invalid:5432/x"), "{all}");
+}
+
+#[tokio::test]
+async fn a_schema_of_another_version_too_few_connections_and_missing_rights_are_faults() {
+    let url = new_database_url().await;
+    let mut app = Deployed::new().await;
+    app.set("DATABASE_URL", &url);
+    app.set("LASTLIGHT_INSTANCES", "1000");
+    let said = app.complaints(&["database"]).await;
+    assert!(said.contains("1000 instance(s) x 8 connections = 8000"), "{said}");
+    app.set("LASTLIGHT_INSTANCES", "");
+
+    let migrated = run(command(&["migrate"], &[("DATABASE_URL", &url)])).await;
+    assert_eq!(migrated.code, 0, "{}", migrated.err);
+    let mut admin = PgConnection::connect(&url).await.unwrap();
+    let role = format!("doctor_{}", uuid::Uuid::new_v4().simple());
+    for statement in [
+        format!("CREATE ROLE {role} LOGIN PASSWORD 'topsecret'"),
+        format!("GRANT USAGE ON SCHEMA app TO {role}"),
+        format!("GRANT SELECT ON app._sqlx_migrations, app.jobs, app.stages, app.tasks TO {role}"),
+    ] {
+        admin.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+    }
+    let mut as_role = url::Url::parse(&url).unwrap();
+    as_role.set_username(&role).unwrap();
+    as_role.set_password(Some("topsecret")).unwrap();
+    app.set("DATABASE_URL", as_role.as_str());
+    let said = app.complaints(&["database"]).await;
+    for words in ["lacks", "INSERT on jobs", "DELETE on outbox", "SECURITY.md"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!said.contains("SELECT on jobs"), "{said}");
+
+    app.set("DATABASE_URL", &url);
+    admin
+        .execute(
+            "INSERT INTO app._sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (9999, 'from the future', true, '\\x00', 0)",
+        )
+        .await
+        .unwrap();
+    let said = app.complaints(&["database"]).await;
+    assert!(
+        said.contains("schema \"app\" is newer than this version: 9999"),
+        "{said}"
+    );
+    admin
+        .execute("DELETE FROM app._sqlx_migrations WHERE version > 1")
+        .await
+        .unwrap();
+    let said = app.complaints(&["database"]).await;
+    assert!(said.contains("is older than this version: 0002"), "{said}");
+    admin
+        .execute("UPDATE app._sqlx_migrations SET checksum = '\\x00'")
+        .await
+        .unwrap();
+    let said = app.complaints(&["database"]).await;
+    assert!(said.contains("was migrated by another program: 0001"), "{said}");
+}
+
+#[tokio::test]
+async fn queues_that_are_missing_or_have_rules_that_do_not_fit_are_named() {
+    let mut app = Deployed::new().await;
+    app.bus.create_queue(
+        "sb-tasks",
+        QueueOptions {
+            lock_duration: std::time::Duration::from_secs(5),
+            max_delivery_count: 2,
+            ..QueueOptions::default()
+        },
+    );
+    app.bus.create_queue("sb-poison", QueueOptions::default());
+    let message = NewMessage {
+        body: "left over".into(),
+        ..NewMessage::default()
+    };
+    app.bus.send("sb-poison", vec![message]).unwrap();
+    insta::assert_snapshot!(
+        "doctor_queues",
+        app.complaints(&["storage queues", "service bus"]).await
+    );
+
+    let key = "Endpoint=sb://{};SharedAccessKeyName=Root;SharedAccessKey=wrong;UseDevelopmentEmulator=true";
+    let address = app.endpoints[1].address().to_string();
+    app.set("SERVICE_BUS_CONNECTION_STRING", &key.replace("{}", &address));
+    let storage = format!(
+        "DefaultEndpointsProtocol=http;AccountName={DEVELOPMENT_ACCOUNT};AccountKey={DEVELOPMENT_KEY};\
+         QueueEndpoint=http://127.0.0.1:1/{DEVELOPMENT_ACCOUNT}"
+    );
+    app.set("AzureWebJobsStorage", &storage);
+    insta::assert_snapshot!(
+        "doctor_queues_away",
+        app.complaints(&["storage queues", "service bus"]).await
+    );
+}
