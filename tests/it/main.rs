@@ -23,6 +23,7 @@ mod harness;
 mod host_payloads;
 mod ids;
 mod interleavings;
+mod job_types;
 mod late_comers;
 mod least_privilege;
 mod lists;
