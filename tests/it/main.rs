@@ -42,6 +42,7 @@ mod service_bus_endpoint;
 mod set_aside;
 mod settings;
 mod sql;
+mod status;
 mod storage_queue_conformance;
 mod submit;
 mod tls;
