@@ -10,6 +10,7 @@ mod error;
 mod get_job_audit;
 mod get_job_status;
 mod health;
+mod job_types;
 mod monitor_poison;
 mod not_forwarded;
 mod pause_job;
@@ -76,6 +77,7 @@ pub struct App {
 pub fn router(app: App) -> Router {
     let api = Router::new()
         .route("/api/jobs/submit/{job_type}", post(submit_job::handle))
+        .route("/api/jobs/types", get(job_types::handle))
         .route("/api/jobs/status/{job_id}", get(get_job_status::handle))
         .route("/api/jobs/audit/{job_id}", get(get_job_audit::handle))
         .route("/api/jobs/cancel/{job_id}", post(cancel_job::handle))

@@ -20,6 +20,7 @@ use crate::{
 const HTTP_FUNCTIONS: &[&str] = &[
     "submit_job",
     "get_job_status",
+    "job_types",
     "get_job_audit",
     "cancel_job",
     "retry_job",

@@ -29,7 +29,7 @@ pub use control::{PauseRequest, ReopenedTasks, ResumeRequest, SkippedTasks};
 pub use database::{ConnectionLimits, Database, DatabaseSettings, MIGRATOR};
 pub use error::DatabaseError;
 pub use examination::{Examination, ExaminationError, MissingRight, SchemaState, examine};
-pub use jobs::{JobRecord, NewJob, StageRecord};
+pub use jobs::{JobPulse, JobRecord, NewJob, StageRecord};
 pub use listed_jobs::{JobFilter, JobPosition, LARGEST_PAGE, ListedJob, Page, Totals};
 pub use listed_tasks::{ListedTask, StageToList, TaskFilter, TaskPosition};
 pub use outbox::OwedJobMessage;
