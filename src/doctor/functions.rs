@@ -19,6 +19,10 @@ macro_rules! functions {
 const FUNCTIONS: &[(&str, &str)] = &functions![
     "cancel_job"
     "dashboard"
+    "db_debug_all"
+    "db_enums_diagnostic"
+    "db_functions_test"
+    "db_stats"
     "get_job_audit"
     "get_job_status"
     "health"

@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use futures_util::StreamExt;
 use lastlight::local::broker::service_bus::NewMessage;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -231,10 +232,13 @@ async fn more_jobs_than_a_page_holds_are_one_document() {
     let app = App::start().await;
     let client = reqwest::Client::new();
     let url = format!("{}/api/jobs/submit/hello_world", app.cloud.base_url());
-    for number in 0..105 {
+    let submits = (0..105).map(|number| {
         let body = json!({ "n": 1, "name": format!("N{number}") }).to_string();
-        assert_eq!(client.post(&url).body(body).send().await.unwrap().status(), 200);
-    }
+        let request = client.post(&url).body(body);
+        async { request.send().await.unwrap().status() }
+    });
+    let answered: Vec<_> = futures_util::stream::iter(submits).buffered(8).collect().await;
+    assert!(answered.iter().all(|status| *status == 200));
     let all = app.run(&["list", "--all", "--json"]).await.json();
     assert_eq!(all["jobs"].as_array().unwrap().len(), 105);
     assert_eq!(all["query_info"]["returned"], 105);
