@@ -8,6 +8,7 @@
 mod advance;
 mod audit;
 mod control;
+mod diagnosis;
 mod error;
 mod execute;
 mod health;

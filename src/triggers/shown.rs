@@ -78,6 +78,51 @@ impl ShownJob {
     }
 }
 
+/// A job's row, without a look at its stages.
+#[derive(Debug, Serialize)]
+pub(super) struct StoredJob {
+    job_id: JobId,
+    job_type: String,
+    status: JobStatus,
+    stage: Stage,
+    total_stages: Stage,
+    processing_path: ProcessingPath,
+    parameters: Box<RawValue>,
+    /// A summary of each stage that ended, keyed by its number.
+    stage_results: Box<RawValue>,
+    result_data: Option<Box<RawValue>>,
+    error_details: Option<String>,
+    pause_requested: bool,
+    paused_at: Option<Timestamp>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    finished_at: Option<Timestamp>,
+    deadline: Option<Timestamp>,
+}
+
+impl From<JobRecord> for StoredJob {
+    fn from(job: JobRecord) -> Self {
+        Self {
+            job_id: job.job_id,
+            job_type: job.job_type,
+            status: job.status,
+            stage: job.stage,
+            total_stages: job.total_stages,
+            processing_path: job.path,
+            parameters: job.parameters,
+            stage_results: job.stage_results,
+            result_data: job.result_data,
+            error_details: job.error_details,
+            pause_requested: job.is_pause_requested,
+            paused_at: job.paused_at.map(Timestamp),
+            created_at: Timestamp(job.created_at),
+            updated_at: Timestamp(job.updated_at),
+            finished_at: job.finished_at.map(Timestamp),
+            deadline: job.deadline.map(Timestamp),
+        }
+    }
+}
+
 /// A job whole.
 #[derive(Debug, Serialize)]
 pub(super) struct WholeJob {

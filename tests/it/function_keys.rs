@@ -22,6 +22,10 @@ const DECIDED: &[(&str, Caller)] = &[
     ("cancel_job", Caller::Function),
     // The page alone; what it shows it asks the API for, with a key.
     ("dashboard", Caller::Anyone),
+    ("db_debug_all", Caller::Admin),
+    ("db_enums_diagnostic", Caller::Function),
+    ("db_functions_test", Caller::Function),
+    ("db_stats", Caller::Function),
     ("get_job_audit", Caller::Function),
     ("get_job_status", Caller::Function),
     ("health", Caller::Anyone),

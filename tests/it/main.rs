@@ -17,6 +17,7 @@ mod cli_harness;
 mod coarse_messages;
 mod control;
 mod dashboard;
+mod diagnosis;
 mod fixtures;
 mod function_keys;
 mod harness;
