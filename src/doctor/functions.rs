@@ -28,6 +28,7 @@ const FUNCTIONS: &[(&str, &str)] = &functions![
     "health"
     "job_types"
     "monitor_poison"
+    "openapi"
     "pause_job"
     "process_queue_job"
     "process_queue_job_poison"
