@@ -31,6 +31,7 @@ const DECIDED: &[(&str, Caller)] = &[
     ("health", Caller::Anyone),
     ("job_types", Caller::Function),
     ("monitor_poison", Caller::Admin),
+    ("openapi", Caller::Anyone),
     ("pause_job", Caller::Function),
     ("process_queue_job", Caller::Host),
     ("process_queue_job_poison", Caller::Host),
