@@ -1,14 +1,15 @@
 -- A group of claims; each task is named once, in key order. A row for each one that was claimed: its job is not over,
 -- and it is open and due, or runs under a lease that ran out. Attempts grow here, so that an attempt which kills its
--- process counts. $4: lease in seconds; $5: the states from which a task may start; $6: the states in which a job runs.
+-- process counts. The job is looked at by itself: joined, it may lead a plan made on empty tables to the tasks, which then
+-- reads all of the job's for each claim. $4: lease in seconds; $5: the states from which a task may start; $6: the states in which a job runs.
 -- Locks: the tasks' rows, in key order. Index: tasks_pkey, jobs_pkey.
 UPDATE tasks t
 SET status = 'processing', attempt = t.attempt + 1, heartbeat = now(),
     lease_until = now() + make_interval(secs => $4), started_at = COALESCE(t.started_at, now()),
     updated_at = now()
 FROM UNNEST($1::text[], $2::smallint[], $3::text[]) WITH ORDINALITY AS wanted (job_id, stage, task_id, place)
-JOIN jobs j ON j.job_id = wanted.job_id AND j.status::text = ANY ($6)
 WHERE t.parent_job_id = wanted.job_id AND t.stage = wanted.stage AND t.task_id = wanted.task_id
+  AND (SELECT j.status::text = ANY ($6) FROM jobs j WHERE j.job_id = wanted.job_id)
   AND t.status::text = ANY ($5)
   AND (t.status <> 'processing' OR t.lease_until < now())
   AND (t.status <> 'retrying' OR t.due_at IS NULL OR t.due_at <= now())
