@@ -11,6 +11,7 @@ mod get_job_audit;
 mod get_job_status;
 mod health;
 mod job_types;
+mod metrics_comparison;
 mod monitor_poison;
 mod not_forwarded;
 mod pause_job;
@@ -51,7 +52,7 @@ use serde_json::{Value, json};
 use tokio::task_local;
 
 use crate::{
-    controller::Controller,
+    controller::{Controller, Prices},
     model::{JobId, Timestamp, clock, timestamp},
 };
 pub use error::ApiError;
@@ -71,6 +72,8 @@ pub struct App {
     pub environment: Arc<str>,
     /// The schema may be dropped over HTTP.
     pub allows_schema_admin: bool,
+    /// What messages cost.
+    pub prices: Arc<Prices>,
 }
 
 /// Everything that the handler answers: `/api/…` is forwarded by the host as it came, `/<function>` is the host's own.
@@ -87,6 +90,7 @@ pub fn router(app: App) -> Router {
         .route("/api/db/jobs", get(query_jobs::handle))
         .route("/api/db/jobs/{job_id}", get(query_job::handle))
         .route("/api/db/tasks", get(query_tasks::handle))
+        .route("/api/metrics/comparison", get(metrics_comparison::handle))
         .route("/api/db/tasks/{job_id}", get(query_job_tasks::handle))
         .route("/api/db/schema/nuke", post(schema_nuke::handle))
         .route("/api/db/schema/redeploy", post(schema_redeploy::handle))

@@ -8,7 +8,6 @@ use super::{
     Database, DatabaseError, StageKey,
     jobs::{job_id_of, stage_of},
 };
-use crate::failpoint::failpoint;
 
 /// What became of a call to [`Database::measure_stage`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,9 +86,7 @@ impl Database {
             .bind(histograms.total_ms)
             .fetch_one(&mut *transaction)
             .await?;
-        failpoint!("measure.before_commit", Err(DatabaseError::lost()));
         transaction.commit().await?;
-        failpoint!("measure.after_commit", Err(DatabaseError::lost()));
         Ok(if is_written {
             Measured::Now
         } else {
