@@ -9,7 +9,11 @@ use super::{
     ConfigError, Env, ServiceBusSettings, SettingProblem, StorageSettings, endpoint::is_this_machine,
     env::shown, prices::prices,
 };
-use crate::{controller::{Prices, Timing}, jobs::Backoff, repositories::postgres::DatabaseSettings};
+use crate::{
+    controller::{Prices, Timing},
+    jobs::Backoff,
+    repositories::postgres::DatabaseSettings,
+};
 
 /// Everything that the handler needs to know, checked.
 #[derive(Debug, Clone)]

@@ -266,7 +266,8 @@ impl Improvements {
         Self {
             latency_improvement: less(bus.avg_latency_ms, storage.avg_latency_ms),
             // Less of less: more.
-            throughput_improvement: less(bus.tasks_per_second, storage.tasks_per_second).map(|less| 0.0 - less),
+            throughput_improvement: less(bus.tasks_per_second, storage.tasks_per_second)
+                .map(|less| 0.0 - less),
             timeout_reduction: less(bus.timeout_rate, storage.timeout_rate),
             note: None,
         }

@@ -96,7 +96,8 @@ impl Controller {
         let left = LONGEST_SWEEP.saturating_sub(began.elapsed());
         self.send_owed_batches(&mut report, left).await?;
         // Last: figures can wait, work cannot.
-        self.measure(LONGEST_SWEEP.saturating_sub(began.elapsed())).await?;
+        self.measure(LONGEST_SWEEP.saturating_sub(began.elapsed()))
+            .await?;
         if report != ReconcileReport::default() {
             tracing::info!(?report, "reconciled");
         }

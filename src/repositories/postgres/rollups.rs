@@ -105,7 +105,9 @@ impl Database {
             .fetch_all(pool)
             .await?;
         for row in &rows {
-            found.tasks.push((path_of(row, "processing_path")?, task_sums(row)?));
+            found
+                .tasks
+                .push((path_of(row, "processing_path")?, task_sums(row)?));
         }
         let rows = sqlx::query(include_str!("sql/job_rollups.sql"))
             .bind(since)
@@ -113,7 +115,9 @@ impl Database {
             .fetch_all(pool)
             .await?;
         for row in &rows {
-            found.jobs.push((path_of(row, "processing_path")?, job_sums(row)?));
+            found
+                .jobs
+                .push((path_of(row, "processing_path")?, job_sums(row)?));
         }
         let rows = sqlx::query(include_str!("sql/latency_rollups.sql"))
             .bind(since)
@@ -121,7 +125,9 @@ impl Database {
             .fetch_all(pool)
             .await?;
         for row in &rows {
-            found.latencies.push((path_of(row, "processing_path")?, bucket(row)?));
+            found
+                .latencies
+                .push((path_of(row, "processing_path")?, bucket(row)?));
         }
         Ok(found)
     }
@@ -133,10 +139,16 @@ impl Database {
     pub async fn rollup_totals(&self) -> Result<RollupTotals, DatabaseError> {
         let mut found = RollupTotals::default();
         let pool = self.pool().await?;
-        for row in &sqlx::query(include_str!("sql/total_tasks.sql")).fetch_all(pool).await? {
+        for row in &sqlx::query(include_str!("sql/total_tasks.sql"))
+            .fetch_all(pool)
+            .await?
+        {
             found.tasks.push((key(row)?, task_sums(row)?));
         }
-        for row in &sqlx::query(include_str!("sql/total_jobs.sql")).fetch_all(pool).await? {
+        for row in &sqlx::query(include_str!("sql/total_jobs.sql"))
+            .fetch_all(pool)
+            .await?
+        {
             let key = RollupKey {
                 path: path_of(row, "processing_path")?,
                 job_type: row.try_get("job_type")?,
@@ -144,7 +156,10 @@ impl Database {
             };
             found.jobs.push((key, job_sums(row)?));
         }
-        for row in &sqlx::query(include_str!("sql/total_latencies.sql")).fetch_all(pool).await? {
+        for row in &sqlx::query(include_str!("sql/total_latencies.sql"))
+            .fetch_all(pool)
+            .await?
+        {
             found.latencies.push((key(row)?, bucket(row)?));
         }
         Ok(found)
