@@ -38,9 +38,9 @@ pub struct Prices {
 }
 
 impl Default for Prices {
-    /// Public list prices in November 2026, to be checked against one's own contract: Storage Queues, general purpose v2,
-    /// 0.004 USD for 10,000 operations; Service Bus Standard, operations beyond the 13 million that its base price covers,
-    /// 0.80 USD a million.
+    /// Taken for public list prices in November 2026, not verified, to be checked against one's own contract: Storage
+    /// Queues, general purpose v2, 0.004 USD for 10,000 operations; Service Bus Standard, operations beyond those that its
+    /// base price covers, 0.80 USD a million.
     fn default() -> Self {
         Self {
             currency: "USD".to_owned(),
