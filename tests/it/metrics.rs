@@ -165,3 +165,21 @@ async fn instances_that_measure_at_once_or_are_cut_off_count_everything_once() {
     assert_eq!(figures["queue_wait_ms"]["samples"], 6 * 35);
     assert_eq!(attempts(&app).await, 6 * 35);
 }
+
+#[tokio::test]
+async fn a_task_that_never_ran_is_no_sample_and_a_job_that_was_late_is_a_timeout() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [5], "time_limit_ms": 200 }))
+        .await;
+    app.planned().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    app.controller.reconcile().await.unwrap();
+    assert_eq!(app.status(&job_id).await["status"], "failed");
+    let figures = comparison(&app, "").await["queue_storage"].clone();
+    assert_eq!(figures["timeout_rate"], 1.0, "{figures}");
+    assert_eq!(figures["tasks_processed"], 0);
+    assert_eq!(figures["run_ms"]["samples"], 0);
+    assert_eq!(figures["queue_wait_ms"]["samples"], 0);
+    assert_eq!(figures["cost_per_million_tasks"], Value::Null);
+}

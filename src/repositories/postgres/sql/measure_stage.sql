@@ -25,24 +25,28 @@ WITH stage AS (
     WHERE b.job_id = $1 AND b.stage = $2
 ), grouped AS (
     SELECT GROUPING(k.wait) AS without_wait, GROUPING(k.run) AS without_run, k.wait, k.run,
-           count(k.wait) AS waits, sum(k.wait_ms) AS wait_ms, count(k.run) AS runs, sum(k.run_ms) AS run_ms,
+           count(k.wait) AS waits, sum(GREATEST(k.wait_ms, 0)) AS wait_ms, count(k.run) AS runs, sum(GREATEST(k.run_ms, 0)) AS run_ms,
            count(*) FILTER (WHERE k.is_new AND k.status = 'completed') AS completed,
            count(*) FILTER (WHERE k.is_new AND k.status = 'failed') AS failed,
            count(*) FILTER (WHERE k.is_new AND k.status = 'skipped') AS skipped,
            sum(k.attempt) AS attempts, sum(k.retry_count) AS retries,
            min(k.finished_at) FILTER (WHERE k.is_new) AS first_end, max(k.finished_at) FILTER (WHERE k.is_new) AS last_end
     FROM (
-        SELECT m.*, floor(8 * ln(GREATEST(m.wait_ms, 1)) / ln(2::double precision))::smallint AS wait,
-               floor(8 * ln(GREATEST(m.run_ms, 1)) / ln(2::double precision))::smallint AS run
+        -- Null is no sample; GREATEST alone would make it one.
+        SELECT m.*,
+               CASE WHEN m.wait_ms IS NOT NULL
+                    THEN floor(8 * ln(GREATEST(m.wait_ms, 1)) / ln(2::double precision))::smallint END AS wait,
+               CASE WHEN m.run_ms IS NOT NULL
+                    THEN floor(8 * ln(GREATEST(m.run_ms, 1)) / ln(2::double precision))::smallint END AS run
         FROM (
             SELECT t.status, t.attempt, t.retry_count, t.finished_at,
                    s.measured_at IS NULL OR t.finished_at > s.measured_at AS is_new,
                    CASE WHEN s.measured_at IS NULL OR t.started_at > s.measured_at
-                        THEN GREATEST(0, EXTRACT(EPOCH FROM t.started_at - b.sent_at)::double precision * 1000)
+                        THEN EXTRACT(EPOCH FROM t.started_at - b.sent_at)::double precision * 1000
                    END AS wait_ms,
                    CASE WHEN (s.measured_at IS NULL OR t.started_at > s.measured_at) AND t.status <> 'skipped'
                              AND t.attempts_forgiven IS NULL
-                        THEN GREATEST(0, EXTRACT(EPOCH FROM t.finished_at - t.started_at)::double precision * 1000)
+                        THEN EXTRACT(EPOCH FROM t.finished_at - t.started_at)::double precision * 1000
                    END AS run_ms
             FROM tasks t
             CROSS JOIN stage s
