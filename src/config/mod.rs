@@ -8,6 +8,7 @@ mod connection_string;
 pub(crate) mod endpoint;
 mod env;
 pub mod host_json;
+mod prices;
 mod service_bus;
 mod settings;
 mod storage;

@@ -7,9 +7,13 @@ use url::Url;
 
 use super::{
     ConfigError, Env, ServiceBusSettings, SettingProblem, StorageSettings, endpoint::is_this_machine,
-    env::shown,
+    env::shown, prices::prices,
 };
-use crate::{controller::Timing, jobs::Backoff, repositories::postgres::DatabaseSettings};
+use crate::{
+    controller::{Prices, Timing},
+    jobs::Backoff,
+    repositories::postgres::DatabaseSettings,
+};
 
 /// Everything that the handler needs to know, checked.
 #[derive(Debug, Clone)]
@@ -24,6 +28,8 @@ pub struct Settings {
     pub service_bus: Option<ServiceBusSettings>,
     /// Leases, graces and concurrency.
     pub timing: Timing,
+    /// What messages cost.
+    pub prices: Prices,
     /// `LOG_LEVEL`: error, warn, info, debug or trace, or a filter such as `info,lastlight=debug`.
     pub log_level: String,
     /// The environment's name in `health`.
@@ -92,6 +98,7 @@ impl Settings {
         }
         let service_bus = service_bus(&mut env);
         let timing = timing(&mut env);
+        let prices = prices(&mut env);
         let log_level = log_level(&mut env);
         let environment = env.get_or("AZURE_FUNCTIONS_ENVIRONMENT", "Production");
         let allows_schema_admin = env.flag("ENABLE_SCHEMA_ADMIN", false);
@@ -104,6 +111,7 @@ impl Settings {
                 storage,
                 service_bus,
                 timing,
+                prices,
                 log_level,
                 environment,
                 allows_schema_admin,

@@ -7,6 +7,7 @@
 
 mod advance;
 mod audit;
+mod comparison;
 mod control;
 mod diagnosis;
 mod error;
@@ -29,6 +30,7 @@ mod summary;
 use std::{sync::Arc, time::Duration};
 
 pub use audit::{JobAudit, StageBooks};
+pub use comparison::{Comparison, Prices};
 pub use control::{Cancellation, Pause, Retry};
 pub use error::ControllerError;
 pub use execute::TaskDelivery;

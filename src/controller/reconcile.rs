@@ -95,6 +95,11 @@ impl Controller {
         failpoint!("reconcile.resent");
         let left = LONGEST_SWEEP.saturating_sub(began.elapsed());
         self.send_owed_batches(&mut report, left).await?;
+        // Last: figures can wait, work cannot, and what was done does not fail for them.
+        let left = LONGEST_SWEEP.saturating_sub(began.elapsed());
+        if let Err(error) = self.measure(left).await {
+            tracing::warn!(%error, "what ended could not be measured; the next sweep tries again");
+        }
         if report != ReconcileReport::default() {
             tracing::info!(?report, "reconciled");
         }

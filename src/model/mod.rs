@@ -3,6 +3,7 @@
 mod batching;
 pub mod canonical;
 pub mod clock;
+pub mod histogram;
 mod ids;
 pub mod messages;
 mod nesting;
@@ -11,6 +12,7 @@ mod status;
 pub mod timestamp;
 
 pub use batching::{TasksPerMessage, TasksPerMessageError};
+pub use histogram::{Histogram, Metric};
 pub use ids::{BatchId, IdError, JobId, Stage, TASKS_PER_BATCH, TaskId, TaskIndex};
 pub use nesting::{DEEPEST_NESTING, nesting};
 pub use path::ProcessingPath;

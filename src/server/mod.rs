@@ -58,6 +58,7 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
         controller,
         environment: Arc::from(settings.environment),
         allows_schema_admin: settings.allows_schema_admin,
+        prices: Arc::new(settings.prices),
     };
     tracing::info!(address = %settings.listen, "lastlight listens");
     let serving = axum::serve(listener, triggers::router(app)).with_graceful_shutdown(asked_to_stop());

@@ -15,6 +15,7 @@ mod get_job_audit;
 mod get_job_status;
 mod health;
 mod job_types;
+mod metrics_comparison;
 mod monitor_poison;
 mod not_forwarded;
 mod openapi;
@@ -56,7 +57,7 @@ use serde_json::{Value, json};
 use tokio::task_local;
 
 use crate::{
-    controller::Controller,
+    controller::{Controller, Prices},
     model::{JobId, Timestamp, clock, timestamp},
 };
 pub use error::ApiError;
@@ -76,6 +77,8 @@ pub struct App {
     pub environment: Arc<str>,
     /// The schema may be dropped over HTTP.
     pub allows_schema_admin: bool,
+    /// What messages cost.
+    pub prices: Arc<Prices>,
 }
 
 /// An address of the API.
@@ -135,6 +138,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint!("/api/db/debug/all", get db_debug_all),
         endpoint!("/api/db/schema/nuke", post schema_nuke),
         endpoint!("/api/db/schema/redeploy", post schema_redeploy),
+        endpoint!("/api/metrics/comparison", get metrics_comparison),
         endpoint!("/api/health", get health),
         endpoint!("/api/openapi.json", get openapi),
         at(

@@ -38,6 +38,7 @@ async fn impatient(url: &str, patience: Duration) -> TestApp {
         controller: controller.clone(),
         environment: "test".into(),
         allows_schema_admin: false,
+        prices: std::sync::Arc::default(),
     });
     TestApp {
         router,

@@ -30,6 +30,7 @@ const DECIDED: &[(&str, Caller)] = &[
     ("get_job_status", Caller::Function),
     ("health", Caller::Anyone),
     ("job_types", Caller::Function),
+    ("metrics_comparison", Caller::Function),
     ("monitor_poison", Caller::Admin),
     ("openapi", Caller::Anyone),
     ("pause_job", Caller::Function),

@@ -342,6 +342,7 @@ impl TestApp {
             controller: controller.clone(),
             environment: "test".into(),
             allows_schema_admin: false,
+            prices: Arc::default(),
         });
         Self {
             router,

@@ -30,6 +30,7 @@ mod least_privilege;
 mod lists;
 mod local_host;
 mod openapi;
+mod metrics;
 mod poison;
 mod preflight;
 mod probe;

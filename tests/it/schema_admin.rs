@@ -16,6 +16,7 @@ async fn with_schema_admin() -> TestApp {
         controller: app.controller.clone(),
         environment: "test".into(),
         allows_schema_admin: true,
+        prices: std::sync::Arc::default(),
     });
     TestApp { router, ..app }
 }

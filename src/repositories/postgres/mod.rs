@@ -16,11 +16,13 @@ mod group_commit;
 mod jobs;
 mod listed_jobs;
 mod listed_tasks;
+mod measures;
 mod outbox;
 mod plans;
 mod poisoned;
 mod results;
 mod statements;
+mod rollups;
 mod sweep;
 
 pub use audit::{Counts, StageAudit};
@@ -35,10 +37,12 @@ pub use examination::{Examination, ExaminationError, MissingRight, SchemaState, 
 pub use jobs::{JobPulse, JobRecord, NewJob, StageRecord};
 pub use listed_jobs::{JobFilter, JobPosition, LARGEST_PAGE, ListedJob, Page, Totals};
 pub use listed_tasks::{ListedTask, StageToList, TaskFilter, TaskPosition};
+pub use measures::Measured;
 pub use outbox::OwedJobMessage;
 pub use plans::{ChunkWritten, NewTask, StageKey, StagePlan};
 pub use poisoned::{FailedTasks, GivenBack, PoisonedStage, PoisonedTask, PoisonedTasks};
 pub use results::{EndedStage, NextStage, TaskResult};
+pub use rollups::{BucketRow, JobSums, PathRollups, RollupKey, RollupTotals, TaskSums};
 pub use sweep::{DeadAttempt, OverdueJob};
 
 #[cfg(test)]

@@ -1,0 +1,134 @@
+//! Measuring what is over: a stage's tasks and ended jobs are added to the hourly rollups, each once. Gained from what the
+//! tables say afterwards, so that no claim, completion or send pays for it.
+
+use sqlx::{Row, postgres::PgRow};
+use time::OffsetDateTime;
+
+use super::{
+    Database, DatabaseError, StageKey,
+    jobs::{job_id_of, stage_of},
+};
+
+/// What became of a call to [`Database::measure_stage`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measured {
+    /// The stage is in the rollups, by this call.
+    Now,
+    /// Another instance is at it, or it changed meanwhile: nothing was written.
+    NotNow,
+}
+
+impl Database {
+    /// Up to `limit` stages that are over and that nobody has measured since.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn stages_to_measure(&self, limit: i64) -> Result<Vec<StageKey>, DatabaseError> {
+        let rows = sqlx::query(include_str!("sql/stages_to_measure.sql"))
+            .bind(limit)
+            .fetch_all(self.pool().await?)
+            .await?;
+        let keys = rows.iter().map(|row| {
+            Ok::<_, sqlx::Error>(StageKey {
+                job_id: job_id_of(row, "job_id")?,
+                stage: stage_of(row, "stage")?,
+            })
+        });
+        Ok(keys.collect::<Result<_, _>>()?)
+    }
+
+    /// Adds a stage that is over to the rollups, unless that was done. Reads every task of the stage, and locks nothing that
+    /// others work with until the sums are there.
+    ///
+    /// # Errors
+    /// A statement failed; nothing changed.
+    pub async fn measure_stage(&self, key: &StageKey) -> Result<Measured, DatabaseError> {
+        let (job_id, stage) = (key.job_id.as_str(), i16::from(key.stage.get()));
+        let mut transaction = self.begin().await?;
+        let is_mine: bool = sqlx::query_scalar(include_str!("sql/hold_measure.sql"))
+            .bind(job_id)
+            .bind(stage)
+            .fetch_one(&mut *transaction)
+            .await?;
+        if !is_mine {
+            return Ok(Measured::NotNow);
+        }
+        let row = sqlx::query(include_str!("sql/measure_stage.sql"))
+            .bind(job_id)
+            .bind(stage)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let Some(row) = row else {
+            return Ok(Measured::NotNow);
+        };
+        let measured_at: Option<OffsetDateTime> = row.try_get("measured_at")?;
+        let histograms = Histograms::read(&row)?;
+        let is_written: bool = sqlx::query_scalar(include_str!("sql/record_measure.sql"))
+            .bind(job_id)
+            .bind(stage)
+            .bind(row.try_get::<i64, _>("expected_total")?)
+            .bind(row.try_get::<i64, _>("expected_completed")?)
+            .bind(row.try_get::<i64, _>("expected_failed")?)
+            .bind(row.try_get::<OffsetDateTime, _>("advanced_at")?)
+            .bind(measured_at)
+            .bind(row.try_get::<String, _>("processing_path")?)
+            .bind(row.try_get::<String, _>("job_type")?)
+            .bind(row.try_get::<i64, _>("completed")?)
+            .bind(row.try_get::<i64, _>("failed")?)
+            .bind(row.try_get::<i64, _>("skipped")?)
+            .bind(row.try_get::<i64, _>("attempts")?)
+            .bind(row.try_get::<i64, _>("retries")?)
+            .bind(row.try_get::<i64, _>("messages")?)
+            .bind(row.try_get::<f64, _>("busy_seconds")?)
+            .bind(histograms.metrics)
+            .bind(histograms.buckets)
+            .bind(histograms.samples)
+            .bind(histograms.total_ms)
+            .fetch_one(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(if is_written {
+            Measured::Now
+        } else {
+            Measured::NotNow
+        })
+    }
+
+    /// Adds up to `limit` jobs that are over to the rollups; how many there were.
+    ///
+    /// # Errors
+    /// The statement failed; nothing changed.
+    pub async fn measure_jobs(&self, limit: i64) -> Result<u64, DatabaseError> {
+        let count: i64 = sqlx::query_scalar(include_str!("sql/measure_jobs.sql"))
+            .bind(limit)
+            .fetch_one(self.pool().await?)
+            .await?;
+        Ok(count.unsigned_abs())
+    }
+}
+
+/// Both histograms of a stage, a row a bucket.
+#[derive(Default)]
+struct Histograms {
+    metrics: Vec<&'static str>,
+    buckets: Vec<i16>,
+    samples: Vec<i64>,
+    total_ms: Vec<f64>,
+}
+
+impl Histograms {
+    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let mut all = Self::default();
+        for (metric, buckets, samples, total_ms) in [
+            ("queue_wait", "waits", "wait_samples", "wait_ms"),
+            ("run", "runs", "run_samples", "run_ms"),
+        ] {
+            let buckets: Vec<i16> = row.try_get(buckets)?;
+            all.metrics.extend(buckets.iter().map(|_| metric));
+            all.buckets.extend(buckets);
+            all.samples.extend(row.try_get::<Vec<i64>, _>(samples)?);
+            all.total_ms.extend(row.try_get::<Vec<f64>, _>(total_ms)?);
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,207 @@
+//! What the hourly rollups say: sums and histograms, by path for the comparison, by path, job type and stage for a scraper.
+
+use sqlx::{Row, postgres::PgRow};
+use time::OffsetDateTime;
+
+use super::{
+    Database, DatabaseError,
+    jobs::{corrupt, path_of},
+};
+use crate::model::{Metric, ProcessingPath};
+
+/// Tasks that got their outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TaskSums {
+    /// With a result.
+    pub completed: i64,
+    /// Failed for good.
+    pub failed: i64,
+    /// That did not run.
+    pub skipped: i64,
+    /// Attempts that began.
+    pub attempts: i64,
+    /// Attempts that were to be repeated.
+    pub retries: i64,
+    /// Messages that were sent, the stages' job messages among them.
+    pub messages: i64,
+    /// From a stage's first batch to its last outcome, over all stages.
+    pub busy_seconds: f64,
+}
+
+/// Jobs that ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobSums {
+    /// As they should.
+    pub completed: i64,
+    /// Failed, the late ones among them.
+    pub failed: i64,
+    /// By a person.
+    pub cancelled: i64,
+    /// Failed at their deadline.
+    pub timed_out: i64,
+}
+
+/// One bucket of a histogram: see [`crate::model::histogram`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BucketRow {
+    /// What was measured.
+    pub metric: Metric,
+    /// The bucket's number.
+    pub bucket: i16,
+    /// How often.
+    pub samples: i64,
+    /// What the samples come to together.
+    pub total_ms: f64,
+}
+
+/// What the rollups say about each path; a path in which nothing ended is not in it.
+#[derive(Debug, Clone, Default)]
+pub struct PathRollups {
+    /// Tasks.
+    pub tasks: Vec<(ProcessingPath, TaskSums)>,
+    /// Jobs.
+    pub jobs: Vec<(ProcessingPath, JobSums)>,
+    /// Histograms, buckets in ascending order.
+    pub latencies: Vec<(ProcessingPath, BucketRow)>,
+}
+
+/// What a total is of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RollupKey {
+    /// The pipeline.
+    pub path: ProcessingPath,
+    /// The job type.
+    pub job_type: String,
+    /// The stage; 0: the job.
+    pub stage: u8,
+}
+
+/// Everything that was ever measured. Only grows.
+#[derive(Debug, Clone, Default)]
+pub struct RollupTotals {
+    /// Tasks, by stage.
+    pub tasks: Vec<(RollupKey, TaskSums)>,
+    /// Jobs; the stage is 0.
+    pub jobs: Vec<(RollupKey, JobSums)>,
+    /// Histograms, buckets in ascending order.
+    pub latencies: Vec<(RollupKey, BucketRow)>,
+}
+
+impl Database {
+    /// The rollups of the hours from `since` on, of one job type or of all.
+    ///
+    /// # Errors
+    /// A statement failed.
+    pub async fn rollups_since(
+        &self,
+        since: OffsetDateTime,
+        job_type: Option<&str>,
+    ) -> Result<PathRollups, DatabaseError> {
+        let mut found = PathRollups::default();
+        let pool = self.pool().await?;
+        let rows = sqlx::query(include_str!("sql/task_rollups.sql"))
+            .bind(since)
+            .bind(job_type)
+            .fetch_all(pool)
+            .await?;
+        for row in &rows {
+            found
+                .tasks
+                .push((path_of(row, "processing_path")?, task_sums(row)?));
+        }
+        let rows = sqlx::query(include_str!("sql/job_rollups.sql"))
+            .bind(since)
+            .bind(job_type)
+            .fetch_all(pool)
+            .await?;
+        for row in &rows {
+            found
+                .jobs
+                .push((path_of(row, "processing_path")?, job_sums(row)?));
+        }
+        let rows = sqlx::query(include_str!("sql/latency_rollups.sql"))
+            .bind(since)
+            .bind(job_type)
+            .fetch_all(pool)
+            .await?;
+        for row in &rows {
+            found
+                .latencies
+                .push((path_of(row, "processing_path")?, bucket(row)?));
+        }
+        Ok(found)
+    }
+
+    /// Everything that was measured, over all hours: for a scraper's counters and histograms.
+    ///
+    /// # Errors
+    /// A statement failed.
+    pub async fn rollup_totals(&self) -> Result<RollupTotals, DatabaseError> {
+        let mut found = RollupTotals::default();
+        let pool = self.pool().await?;
+        for row in &sqlx::query(include_str!("sql/total_tasks.sql"))
+            .fetch_all(pool)
+            .await?
+        {
+            found.tasks.push((key(row)?, task_sums(row)?));
+        }
+        for row in &sqlx::query(include_str!("sql/total_jobs.sql"))
+            .fetch_all(pool)
+            .await?
+        {
+            let key = RollupKey {
+                path: path_of(row, "processing_path")?,
+                job_type: row.try_get("job_type")?,
+                stage: 0,
+            };
+            found.jobs.push((key, job_sums(row)?));
+        }
+        for row in &sqlx::query(include_str!("sql/total_latencies.sql"))
+            .fetch_all(pool)
+            .await?
+        {
+            found.latencies.push((key(row)?, bucket(row)?));
+        }
+        Ok(found)
+    }
+}
+
+fn key(row: &PgRow) -> Result<RollupKey, sqlx::Error> {
+    let stage: i16 = row.try_get("stage")?;
+    Ok(RollupKey {
+        path: path_of(row, "processing_path")?,
+        job_type: row.try_get("job_type")?,
+        stage: u8::try_from(stage).map_err(|_| corrupt("stage", stage))?,
+    })
+}
+
+fn task_sums(row: &PgRow) -> Result<TaskSums, sqlx::Error> {
+    Ok(TaskSums {
+        completed: row.try_get("completed")?,
+        failed: row.try_get("failed")?,
+        skipped: row.try_get("skipped")?,
+        attempts: row.try_get("attempts")?,
+        retries: row.try_get("retries")?,
+        messages: row.try_get("messages")?,
+        busy_seconds: row.try_get("busy_seconds")?,
+    })
+}
+
+fn job_sums(row: &PgRow) -> Result<JobSums, sqlx::Error> {
+    Ok(JobSums {
+        completed: row.try_get("completed")?,
+        failed: row.try_get("failed")?,
+        cancelled: row.try_get("cancelled")?,
+        timed_out: row.try_get("timed_out")?,
+    })
+}
+
+fn bucket(row: &PgRow) -> Result<BucketRow, sqlx::Error> {
+    let metric: &str = row.try_get("metric")?;
+    Ok(BucketRow {
+        metric: Metric::from_name(metric).ok_or_else(|| corrupt("metric", metric))?,
+        bucket: row.try_get("bucket")?,
+        samples: row.try_get("samples")?,
+        total_ms: row.try_get("total_ms")?,
+    })
+}

@@ -1,0 +1,185 @@
+//! The figures: everything that ended is in them once, and the comparison says what it cannot say.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use lastlight::controller::Timing;
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{TestApp, quick},
+    probe::Probe,
+};
+
+async fn comparison(app: &TestApp, query: &str) -> Value {
+    let answer = app
+        .request("GET", &format!("/api/metrics/comparison{query}"), "")
+        .await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    answer.body
+}
+
+#[tokio::test]
+async fn a_job_that_just_ended_is_in_the_comparison_and_is_counted_once() {
+    let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
+    for use_service_bus in [false, true] {
+        let parameters = json!({ "stages": [40, 2], "use_service_bus": use_service_bus });
+        let job_id = app.submitted("probe", parameters).await;
+        assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+    }
+    let first = comparison(&app, "").await;
+    for path in ["queue_storage", "service_bus"] {
+        let figures = &first[path];
+        assert_eq!(figures["jobs_processed"], 1, "{figures}");
+        assert_eq!(figures["tasks_processed"], 42);
+        assert_eq!(figures["run_ms"]["samples"], 42);
+        assert_eq!(figures["queue_wait_ms"]["samples"], 42);
+        assert_eq!(figures["job_ms"]["samples"], 1);
+        // A message a task, and a job message a stage.
+        assert_eq!(figures["messages_per_task"], 1.048);
+        assert_eq!(figures["timeout_rate"], 0.0);
+        assert!(figures["tasks_per_second"].as_f64().unwrap() > 0.0);
+        let [p50, p99] = ["p50", "p99"].map(|name| figures["run_ms"][name].as_f64().unwrap());
+        assert!(0.0 < p50 && p50 <= p99, "{figures}");
+    }
+    // 44 messages for 42 tasks; three operations each at 0.4 a million, two at 0.8.
+    assert_eq!(first["queue_storage"]["cost_per_million_tasks"]["amount"], 1.257);
+    assert_eq!(first["service_bus"]["cost_per_million_tasks"]["amount"], 1.676);
+    assert_eq!(first["service_bus"]["credits_per_task"], 2.095);
+    assert_eq!(first["queue_storage"]["credits_per_task"], Value::Null);
+    assert_eq!(first["comparison"]["note"], Value::Null);
+    assert!(first["comparison"]["latency_improvement"].is_number());
+    assert!(first["comparison"]["throughput_improvement"].is_number());
+    app.controller.reconcile().await.unwrap();
+    let again = comparison(&app, "?hours=168&job_type=probe").await;
+    assert_eq!(again["queue_storage"], first["queue_storage"]);
+    assert_eq!(again["service_bus"], first["service_bus"]);
+}
+
+#[tokio::test]
+async fn a_path_with_too_little_data_is_named_and_not_compared() {
+    let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
+    let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
+    app.run_until_over(&job_id).await;
+    let answer = comparison(&app, "").await;
+    assert_eq!(
+        answer["comparison"],
+        json!({
+            "latency_improvement": null, "throughput_improvement": null, "timeout_reduction": null,
+            "note": "not enough data: queue_storage has 3 tasks and 1 jobs, service_bus has 0 tasks and 0 jobs; a \
+                     comparison takes 30 tasks and 1 job on each path",
+        })
+    );
+    assert_eq!(answer["service_bus"]["avg_latency_ms"], Value::Null);
+    assert_eq!(answer["service_bus"]["run_ms"]["p50"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_wrong_is_named() {
+    let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
+    for (query, named) in [
+        ("?hours=0", "hours"),
+        ("?hours=169", "168"),
+        ("?job_type=nothing", "job_type"),
+    ] {
+        let answer = app
+            .request("GET", &format!("/api/metrics/comparison{query}"), "")
+            .await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+        assert!(
+            answer.body["message"].as_str().unwrap().contains(named),
+            "{}",
+            answer.body
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_retried_adds_what_it_did_since_and_nothing_twice() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [40], "fails": [1, 2] }))
+        .await;
+    assert_eq!(app.run_until_over(&job_id).await["status"], "failed");
+    let first = comparison(&app, "").await["queue_storage"].clone();
+    assert_eq!(
+        (&first["tasks_processed"], &first["tasks_failed"]),
+        (&json!(40), &json!(2))
+    );
+    assert_eq!(app.control("retry", &job_id).await.status, StatusCode::OK);
+    assert_eq!(app.run_until_over(&job_id).await["status"], "failed");
+    let second = comparison(&app, "").await["queue_storage"].clone();
+    // The two that were repeated have failed once more; the others do not count again.
+    assert_eq!(
+        (&second["tasks_processed"], &second["tasks_failed"]),
+        (&json!(42), &json!(4))
+    );
+    assert_eq!(second["jobs_processed"], 2, "it ended twice");
+    assert_eq!(
+        second["job_ms"]["samples"], 1,
+        "and waited for a person in between"
+    );
+    assert_eq!(second["run_ms"]["samples"], 40);
+    let totals = attempts(&app).await;
+    let audited = app.audit(&job_id).await["stages"][0]["attempts"]
+        .as_i64()
+        .unwrap();
+    assert_eq!(totals, audited);
+}
+
+async fn attempts(app: &TestApp) -> i64 {
+    sqlx::query_scalar("SELECT sum(attempts)::bigint FROM task_rollups")
+        .fetch_one(&mut app.connection().await)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn instances_that_measure_at_once_or_are_cut_off_count_everything_once() {
+    let url = crate::harness::new_database_url().await;
+    let app = TestApp::on(
+        &url,
+        lastlight::jobs::Catalog::standard().with(Probe::default()),
+        Timing::default(),
+    )
+    .await;
+    for number in 0..6 {
+        let job_id = app
+            .submitted("probe", json!({ "stages": [30, 5], "number": number }))
+            .await;
+        app.run_until_over(&job_id).await;
+    }
+    // Dropped in the middle, as by a kill, at ever later places.
+    for micros in [200, 1000, 3000, 6000, 10_000] {
+        let within = Duration::from_secs(5);
+        let _ = tokio::time::timeout(Duration::from_micros(micros), app.controller.measure(within)).await;
+    }
+    let results =
+        futures_util::future::join_all((0..4).map(|_| app.controller.measure(Duration::from_secs(5)))).await;
+    for result in results {
+        result.unwrap();
+    }
+    let figures = comparison(&app, "").await["queue_storage"].clone();
+    assert_eq!(figures["tasks_processed"], 6 * 35);
+    assert_eq!(figures["jobs_processed"], 6);
+    assert_eq!(figures["queue_wait_ms"]["samples"], 6 * 35);
+    assert_eq!(attempts(&app).await, 6 * 35);
+}
+
+#[tokio::test]
+async fn a_task_that_never_ran_is_no_sample_and_a_job_that_was_late_is_a_timeout() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [5], "time_limit_ms": 200 }))
+        .await;
+    app.planned().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    app.controller.reconcile().await.unwrap();
+    assert_eq!(app.status(&job_id).await["status"], "failed");
+    let figures = comparison(&app, "").await["queue_storage"].clone();
+    assert_eq!(figures["timeout_rate"], 1.0, "{figures}");
+    assert_eq!(figures["tasks_processed"], 0);
+    assert_eq!(figures["run_ms"]["samples"], 0);
+    assert_eq!(figures["queue_wait_ms"]["samples"], 0);
+    assert_eq!(figures["cost_per_million_tasks"], Value::Null);
+}
