@@ -21,6 +21,7 @@ const FUNCTIONS: &[(&str, &str)] = &functions![
     "get_job_audit"
     "get_job_status"
     "health"
+    "live"
     "monitor_poison"
     "pause_job"
     "process_queue_job"

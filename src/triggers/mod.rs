@@ -15,6 +15,7 @@ mod get_job_audit;
 mod get_job_status;
 mod health;
 mod job_types;
+mod live;
 mod monitor_poison;
 mod not_forwarded;
 mod pause_job;
@@ -99,6 +100,7 @@ pub fn router(app: App) -> Router {
         .route("/api/db/schema/nuke", post(schema_nuke::handle))
         .route("/api/db/schema/redeploy", post(schema_redeploy::handle))
         .route("/api/health", get(health::handle))
+        .route("/api/live", get(live::handle))
         .route("/api/dashboard", get(dashboard::page))
         .route("/api/dashboard/", get(dashboard::page_in_folder))
         .route("/api/dashboard/{file}", get(dashboard::file))
@@ -182,7 +184,7 @@ async fn not_found(request: Request) -> ApiError {
             "there is no {}; there are POST /api/jobs/submit/{{job_type}}, GET /api/jobs/status/{{job_id}} and \
              audit/{{job_id}}, POST /api/jobs/cancel/{{job_id}}, retry, pause and resume, GET /api/db/jobs, \
              db/jobs/{{job_id}}, db/tasks and db/tasks/{{job_id}}, GET and POST /api/monitor/poison, POST \
-             /api/db/schema/nuke and redeploy, GET /api/health, and GET /api/dashboard",
+             /api/db/schema/nuke and redeploy, GET /api/health, GET /api/live, and GET /api/dashboard",
             shown_path(&request)
         ),
     )

@@ -30,6 +30,7 @@ const DECIDED: &[(&str, Caller)] = &[
     ("get_job_status", Caller::Function),
     ("health", Caller::Anyone),
     ("job_types", Caller::Function),
+    ("live", Caller::Anyone),
     ("monitor_poison", Caller::Admin),
     ("pause_job", Caller::Function),
     ("process_queue_job", Caller::Host),
@@ -118,7 +119,7 @@ fn what_shows_no_job_is_open_and_what_destroys_or_moves_messages_takes_the_maste
         .filter(|(_, caller)| **caller == Caller::Anyone)
         .map(|(name, _)| name.as_str())
         .collect();
-    assert_eq!(open, ["dashboard", "health"]);
+    assert_eq!(open, ["dashboard", "health", "live"]);
     for (name, caller) in &found {
         let is_grave = ["schema", "poison", "dead_letter"]
             .iter()
