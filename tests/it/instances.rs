@@ -112,3 +112,51 @@ async fn live_asks_nothing_of_anybody() {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     assert_eq!(answer.body["status"], "alive", "{}", answer.body);
 }
+
+#[tokio::test]
+async fn health_says_when_nobody_sweeps_although_somebody_is_there_to() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let health = async || app.request("GET", "/api/health", Body::empty()).await;
+    let answer = health().await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let components = &answer.body["components"];
+    assert!(components["reconcile"]["last_run"].is_null(), "{components}");
+    assert_eq!(components["schema"]["version"], components["schema"]["known"]);
+    assert_eq!(components["instances"]["alive"], 0);
+    sqlx::query(
+        "INSERT INTO instances (instance_id, version, started_at, pool_open, pool_in_use, pool_limit)
+         VALUES (gen_random_uuid(), 'test', now() - interval '6 minutes', 1, 0, 8)",
+    )
+    .execute(&mut app.connection().await)
+    .await
+    .unwrap();
+    let answer = health().await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
+    assert_eq!(answer.body["components"]["reconcile"]["status"], "unhealthy");
+    app.controller.reconcile().await.unwrap();
+    let answer = health().await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(answer.body["components"]["instances"]["alive"], 1);
+}
+
+#[tokio::test]
+async fn health_says_what_is_owed() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    app.queue.set_down(true);
+    app.submitted("probe", json!({ "stages": [1] })).await;
+    let outbox = async || {
+        let answer = app.request("GET", "/api/health", Body::empty()).await;
+        answer.body["components"]["outbox"].clone()
+    };
+    let owed = outbox().await;
+    assert_eq!(owed["job_messages_owed"], 1, "{owed}");
+    assert!(owed["oldest_seconds"].as_f64().unwrap() >= 0.0, "{owed}");
+    app.queue.set_down(false);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    app.controller.reconcile().await.unwrap();
+    let owed = outbox().await;
+    assert_eq!(
+        (&owed["job_messages_owed"], &owed["oldest_seconds"]),
+        (&json!(0), &json!(null))
+    );
+}
