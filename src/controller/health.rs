@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -19,7 +20,7 @@ use crate::{
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// The state of everything that the app needs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Health {
     /// `healthy` or `unhealthy`.
     pub status: &'static str,
@@ -30,7 +31,7 @@ pub struct Health {
 }
 
 /// The state of one thing.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Component {
     /// `healthy`, `unhealthy`, or `unknown` where the database does not answer.
     pub status: &'static str,

@@ -30,6 +30,7 @@ mod late_comers;
 mod least_privilege;
 mod lists;
 mod local_host;
+mod openapi;
 mod poison;
 mod preflight;
 mod probe;
