@@ -9,7 +9,8 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::repositories::postgres::{Database, RunningTask};
+use crate::model::{JobId, Stage};
+use crate::repositories::postgres::{Database, RunningTask, StageKey};
 
 type Running = Mutex<HashMap<RunningTask, CancellationToken>>;
 
@@ -41,6 +42,18 @@ impl Heartbeat {
         let watched = Arc::downgrade(&running);
         tokio::spawn(beat(database, lease, watched));
         Self { running }
+    }
+
+    /// How many attempts run in this process, by job and stage.
+    pub(super) fn running(&self) -> Vec<(StageKey, i32)> {
+        let mut counts = HashMap::<(JobId, Stage), i32>::new();
+        for task in lock(&self.running).keys() {
+            *counts.entry((task.job_id, task.stage)).or_default() += 1;
+        }
+        let count = |((job_id, stage), tasks)| (StageKey { job_id, stage }, tasks);
+        let mut running: Vec<_> = counts.into_iter().map(count).collect();
+        running.sort_unstable_by_key(|(key, _)| (key.job_id, key.stage));
+        running
     }
 
     /// Extends the attempt's lease until the guard is dropped.

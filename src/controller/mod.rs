@@ -14,6 +14,7 @@ mod error;
 mod execute;
 mod health;
 mod heartbeat;
+mod instance;
 mod job_types;
 mod lists;
 mod outgoing;
@@ -51,6 +52,7 @@ use crate::{
     repositories::postgres::{Database, TaskClaims, TaskCompletions},
 };
 use heartbeat::Heartbeat;
+use instance::ThisInstance;
 use tokio::sync::Semaphore;
 
 /// What the workflow may be tuned by. The defaults suit a deployed app.
@@ -110,6 +112,7 @@ struct Shared {
     completions: TaskCompletions,
     heartbeat: Heartbeat,
     senders: Senders,
+    instance: ThisInstance,
     /// One permit a task between its claim and its outcome.
     running: Arc<Semaphore>,
     timing: Timing,
@@ -126,6 +129,7 @@ impl Controller {
             catalog,
             database,
             senders,
+            instance: ThisInstance::new(),
             running: Arc::new(Semaphore::new(timing.tasks_in_flight)),
             timing,
         }))

@@ -103,6 +103,7 @@ impl Controller {
         if report != ReconcileReport::default() {
             tracing::info!(?report, "reconciled");
         }
+        self.note_sweep(&report, began.elapsed()).await;
         Ok(report)
     }
 

@@ -54,11 +54,14 @@ impl Controller {
             .get(&job.job_type)
             .and_then(|definition| definition.stages(&parameters).ok())
             .unwrap_or_default();
+        let running = self.running(job_id).await;
         let standing = |record: StageRecord| StageStanding {
             task_type: specs
                 .get(usize::from(record.stage.get()) - 1)
                 .map(|spec| spec.task_type),
-            running: None,
+            running: running
+                .as_ref()
+                .map(|running| running.get(&record.stage).copied().unwrap_or(0)),
             record,
         };
         Ok(JobStanding {

@@ -27,6 +27,7 @@ const FUNCTIONS: &[(&str, &str)] = &functions![
     "get_job_status"
     "health"
     "job_types"
+    "live"
     "monitor_poison"
     "openapi"
     "pause_job"

@@ -54,6 +54,7 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
     let database = Database::new(&settings.database);
     database.migrate_in_background();
     let controller = controller(&settings, catalog, database.clone())?;
+    controller.report_in_background();
     let app = App {
         controller,
         environment: Arc::from(settings.environment),

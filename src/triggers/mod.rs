@@ -16,6 +16,7 @@ mod get_job_status;
 mod health;
 mod job_types;
 mod metrics_comparison;
+mod live;
 mod monitor_poison;
 mod not_forwarded;
 mod openapi;
@@ -140,6 +141,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint!("/api/db/schema/redeploy", post schema_redeploy),
         endpoint!("/api/metrics/comparison", get metrics_comparison),
         endpoint!("/api/health", get health),
+        endpoint!("/api/live", get live),
         endpoint!("/api/openapi.json", get openapi),
         at(
             "/api/monitor/poison",

@@ -37,6 +37,7 @@ const HTTP_FUNCTIONS: &[&str] = &[
     "schema_nuke",
     "schema_redeploy",
     "health",
+    "live",
     "openapi",
     "monitor_poison",
     "dashboard",

@@ -31,6 +31,7 @@ const DECIDED: &[(&str, Caller)] = &[
     ("health", Caller::Anyone),
     ("job_types", Caller::Function),
     ("metrics_comparison", Caller::Function),
+    ("live", Caller::Anyone),
     ("monitor_poison", Caller::Admin),
     ("openapi", Caller::Anyone),
     ("pause_job", Caller::Function),
@@ -120,7 +121,7 @@ fn what_shows_no_job_is_open_and_what_destroys_or_moves_messages_takes_the_maste
         .filter(|(_, caller)| **caller == Caller::Anyone)
         .map(|(name, _)| name.as_str())
         .collect();
-    assert_eq!(open, ["dashboard", "health", "openapi"]);
+    assert_eq!(open, ["dashboard", "health", "live", "openapi"]);
     for (name, caller) in &found {
         let is_grave = ["schema", "poison", "dead_letter"]
             .iter()

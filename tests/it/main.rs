@@ -23,6 +23,7 @@ mod function_keys;
 mod harness;
 mod host_payloads;
 mod ids;
+mod instances;
 mod interleavings;
 mod job_types;
 mod late_comers;

@@ -13,7 +13,7 @@ use sqlx::{
 };
 use tokio::sync::{OnceCell, watch};
 
-use super::{DatabaseError, error::is_missing_table};
+use super::{DatabaseError, PoolUse, error::is_missing_table};
 use crate::config::endpoint::is_this_machine;
 
 /// The migrations in `migrations/`, in the binary.
@@ -334,6 +334,16 @@ impl Database {
         let began = Instant::now();
         sqlx::query("SELECT 1").execute(self.pool().await?).await?;
         Ok(began.elapsed())
+    }
+
+    /// The connections of this process.
+    pub fn pool_use(&self) -> PoolUse {
+        let open = self.pool.size();
+        PoolUse {
+            open,
+            in_use: open.saturating_sub(u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX)),
+            limit: self.connections,
+        }
     }
 
     /// Closes the connections.

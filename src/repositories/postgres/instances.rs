@@ -1,0 +1,298 @@
+//! Who is alive, what runs where, what is owed, and the last sweep: for people to look at. Nothing here is part of a job's life.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::Value;
+use sqlx::Row;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    Database, DatabaseError, MIGRATOR, StageKey,
+    jobs::{path_of, stage_of},
+};
+use crate::model::{JobId, ProcessingPath, Stage};
+
+/// A process that was seen in this time is alive: it reports every thirty seconds at least.
+const ALIVE_SECONDS: f64 = 75.0;
+
+/// What a process said of its tasks holds for so long: it reports every two seconds while any run.
+const FRESH_SECONDS: f64 = 10.0;
+
+/// A process that said nothing for so long is forgotten.
+const FORGOTTEN_SECONDS: f64 = 600.0;
+
+/// What is owed is counted up to here.
+const MOST_COUNTED: i64 = 10_000;
+
+/// A process of the app.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Instance {
+    /// Made up when it started.
+    pub id: Uuid,
+    /// Of lastlight.
+    pub version: String,
+    /// When it started.
+    pub started_at: OffsetDateTime,
+    /// When it reported last.
+    pub seen_at: OffsetDateTime,
+    /// For how long it has been there, by the database's clock.
+    pub up: Duration,
+    /// Tasks that ran in it then.
+    pub running: i64,
+    /// Its connections then.
+    pub pool: PoolUse,
+}
+
+/// Connections of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Open ones.
+    pub open: u32,
+    /// Of these, in use.
+    pub in_use: u32,
+    /// At most so many may be open.
+    pub limit: u32,
+}
+
+/// The sweep that ended last.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LastSweep {
+    /// The process that swept.
+    pub by: Uuid,
+    /// When it ended.
+    pub finished_at: OffsetDateTime,
+    /// How long ago that is, by the database's clock.
+    pub age: Duration,
+    /// How long it took.
+    pub took: Duration,
+    /// What it found, by name.
+    pub found: Value,
+}
+
+/// What is owed by jobs that run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backlog {
+    /// Batches of task messages; from 10,000 on nobody counts.
+    pub batches: i64,
+    /// Job messages; likewise.
+    pub job_messages: i64,
+    /// How long ago the oldest of them was written, or sent in vain.
+    pub oldest: Option<Duration>,
+}
+
+/// Jobs of a status on a path that are not over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenJobs {
+    /// `queued` or `processing`.
+    pub status: String,
+    /// Which path.
+    pub path: ProcessingPath,
+    /// How many; from 10,000 of a status on nobody counts.
+    pub jobs: i64,
+}
+
+/// The newest migration that this version knows, and the newest that has run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchemaVersions {
+    /// Of this version.
+    pub known: i64,
+    /// Of the database.
+    pub applied: i64,
+}
+
+impl Database {
+    /// Writes what a process says of itself: its id, since when it is up, and how many tasks of which stage run in it.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn report_instance(
+        &self,
+        id: Uuid,
+        up: Duration,
+        running: &[(StageKey, i32)],
+    ) -> Result<(), DatabaseError> {
+        let jobs: Vec<&str> = running.iter().map(|(key, _)| key.job_id.as_str()).collect();
+        let stages: Vec<i16> = running
+            .iter()
+            .map(|(key, _)| i16::from(key.stage.get()))
+            .collect();
+        let tasks: Vec<i32> = running.iter().map(|(_, tasks)| *tasks).collect();
+        let pool = self.pool_use();
+        let whole = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+        sqlx::query(include_str!("sql/report_instance.sql"))
+            .bind(id)
+            .bind(env!("CARGO_PKG_VERSION"))
+            .bind(up.as_secs_f64())
+            .bind(jobs)
+            .bind(stages)
+            .bind(tasks)
+            .bind(whole(pool.open))
+            .bind(whole(pool.in_use))
+            .bind(whole(pool.limit))
+            .execute(self.pool().await?)
+            .await?;
+        Ok(())
+    }
+
+    /// Removes processes that said nothing for ten minutes; says how many.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn forget_instances(&self) -> Result<u64, DatabaseError> {
+        Ok(sqlx::query(include_str!("sql/forget_instances.sql"))
+            .bind(FORGOTTEN_SECONDS)
+            .execute(self.pool().await?)
+            .await?
+            .rows_affected())
+    }
+
+    /// The processes that are alive, oldest first.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn instances(&self) -> Result<Vec<Instance>, DatabaseError> {
+        let rows = sqlx::query(include_str!("sql/instances.sql"))
+            .bind(ALIVE_SECONDS)
+            .fetch_all(self.pool().await?)
+            .await?;
+        let instances = rows.iter().map(|row| {
+            let number = |name: &str| row.try_get::<i32, _>(name).map(i32::unsigned_abs);
+            Ok::<_, sqlx::Error>(Instance {
+                id: row.try_get("instance_id")?,
+                version: row.try_get("version")?,
+                started_at: row.try_get("started_at")?,
+                seen_at: row.try_get("seen_at")?,
+                up: seconds(row.try_get("up_seconds")?),
+                running: row.try_get("running")?,
+                pool: PoolUse {
+                    open: number("pool_open")?,
+                    in_use: number("pool_in_use")?,
+                    limit: number("pool_limit")?,
+                },
+            })
+        });
+        Ok(instances.collect::<Result<_, _>>()?)
+    }
+
+    /// How many tasks of a job run now, by stage, as the processes said in the last seconds; a stage that is not there has
+    /// none. `None`: no process says anything.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn running_in_stages(
+        &self,
+        job_id: &JobId,
+    ) -> Result<Option<BTreeMap<Stage, i64>>, DatabaseError> {
+        let rows = sqlx::query(include_str!("sql/running_in_stages.sql"))
+            .bind(job_id.as_str())
+            .bind(FRESH_SECONDS)
+            .bind(ALIVE_SECONDS)
+            .fetch_all(self.pool().await?)
+            .await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let mut running = BTreeMap::new();
+        for row in &rows {
+            // The row without a stage is that of processes in which no task of the job runs.
+            if row.try_get::<Option<i16>, _>("stage")?.is_some() {
+                running.insert(stage_of(row, "stage")?, row.try_get("tasks")?);
+            }
+        }
+        Ok(Some(running))
+    }
+
+    /// Notes a sweep that has just ended and took so long.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn record_sweep(&self, by: Uuid, took: Duration, found: &Value) -> Result<(), DatabaseError> {
+        sqlx::query(include_str!("sql/record_sweep.sql"))
+            .bind(by)
+            .bind(took.as_secs_f64())
+            .bind(found)
+            .execute(self.pool().await?)
+            .await?;
+        Ok(())
+    }
+
+    /// The sweep that ended last; `None`: there was none yet.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn last_sweep(&self) -> Result<Option<LastSweep>, DatabaseError> {
+        let row = sqlx::query(include_str!("sql/last_sweep.sql"))
+            .fetch_optional(self.pool().await?)
+            .await?;
+        let sweep = row.map(|row| {
+            Ok::<_, sqlx::Error>(LastSweep {
+                by: row.try_get("swept_by")?,
+                finished_at: row.try_get("finished_at")?,
+                age: seconds(row.try_get("age_seconds")?),
+                took: seconds(row.try_get("took_seconds")?),
+                found: row.try_get("found")?,
+            })
+        });
+        Ok(sweep.transpose()?)
+    }
+
+    /// What is owed now.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn backlog(&self) -> Result<Backlog, DatabaseError> {
+        let row = sqlx::query(include_str!("sql/backlog.sql"))
+            .bind(MOST_COUNTED)
+            .fetch_one(self.pool().await?)
+            .await?;
+        Ok(Backlog {
+            batches: row.try_get("batches")?,
+            job_messages: row.try_get("job_messages")?,
+            oldest: row.try_get::<Option<f64>, _>("oldest_seconds")?.map(seconds),
+        })
+    }
+
+    /// Jobs that are not over, by status and path; what is not there has none.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn open_jobs(&self) -> Result<Vec<OpenJobs>, DatabaseError> {
+        let rows = sqlx::query(include_str!("sql/open_jobs.sql"))
+            .bind(MOST_COUNTED)
+            .fetch_all(self.pool().await?)
+            .await?;
+        let open = rows.iter().map(|row| {
+            Ok::<_, sqlx::Error>(OpenJobs {
+                status: row.try_get("status")?,
+                path: path_of(row, "processing_path")?,
+                jobs: row.try_get("jobs")?,
+            })
+        });
+        Ok(open.collect::<Result<_, _>>()?)
+    }
+
+    /// Which migrations have run, and which should have.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn schema_versions(&self) -> Result<SchemaVersions, DatabaseError> {
+        let rows = sqlx::query(include_str!("sql/applied_migrations.sql"))
+            .fetch_all(self.pool().await?)
+            .await?;
+        let mut applied = 0;
+        for row in &rows {
+            applied = applied.max(row.try_get("version")?);
+        }
+        let known = MIGRATOR.iter().map(|migration| migration.version).max();
+        Ok(SchemaVersions {
+            known: known.unwrap_or_default(),
+            applied,
+        })
+    }
+}
+
+/// By two readings of a clock; one that was set back in between counts as no time.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}

@@ -1,0 +1,5 @@
+-- The sweep that ended last. Index: the key; there is one row.
+SELECT swept_by, finished_at, found,
+       extract(epoch FROM now() - finished_at)::float8 AS age_seconds,
+       extract(epoch FROM finished_at - began_at)::float8 AS took_seconds
+FROM last_sweep WHERE one_row

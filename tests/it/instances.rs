@@ -1,0 +1,162 @@
+//! Who is alive, what runs where, and that somebody sweeps.
+
+use std::time::Duration;
+
+use axum::{body::Body, http::StatusCode};
+use serde_json::json;
+
+use crate::{
+    harness::{TestApp, quick},
+    probe::Probe,
+};
+
+#[tokio::test]
+async fn status_says_how_many_tasks_run_over_all_processes() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [3], "sleeps_ms": 6000 }))
+        .await;
+    let tasks = app.planned().await;
+    let unknown = app.status(&job_id).await["progress"][0].clone();
+    assert!(
+        unknown["running"].is_null(),
+        "nobody said anything yet: {unknown}"
+    );
+    app.controller.report_in_background();
+    let watch = async {
+        let mut seen = json!(null);
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            seen = app.status(&job_id).await["progress"][0].clone();
+            if seen["running"] == 2 {
+                break;
+            }
+        }
+        seen
+    };
+    let (seen, ..) = tokio::join!(
+        watch,
+        app.deliver("process_queue_task", &tasks[0].body),
+        app.deliver("process_queue_task", &tasks[1].body),
+    );
+    assert_eq!(
+        (&seen["running"], &seen["queued"]),
+        (&json!(2), &json!(1)),
+        "{seen}"
+    );
+}
+
+#[tokio::test]
+async fn what_a_process_said_that_has_fallen_silent_does_not_count() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
+    assert_eq!(app.planned().await.len(), 3);
+    let mut connection = app.connection().await;
+    for (seconds_ago, running) in [(0, json!(2)), (20, json!(0)), (100, json!(null))] {
+        sqlx::query(
+            "INSERT INTO instances (instance_id, version, seen_at, running_jobs, running_stages, running_tasks,
+                                    pool_open, pool_in_use, pool_limit)
+             VALUES ('00000000-0000-4000-8000-000000000001', 'test', now() - make_interval(secs => $2),
+                     ARRAY[$1], ARRAY[1], ARRAY[2], 1, 1, 8)
+             ON CONFLICT (instance_id) DO UPDATE SET seen_at = EXCLUDED.seen_at",
+        )
+        .bind(&job_id)
+        .bind(f64::from(seconds_ago))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        let progress = app.status(&job_id).await["progress"][0].clone();
+        assert_eq!(progress["running"], running, "{seconds_ago} s ago: {progress}");
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_is_noted_and_forgets_processes_that_are_gone() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let mut connection = app.connection().await;
+    sqlx::query(
+        "INSERT INTO instances (instance_id, version, seen_at, pool_open, pool_in_use, pool_limit)
+         VALUES (gen_random_uuid(), 'gone', now() - interval '11 minutes', 1, 0, 8),
+                (gen_random_uuid(), 'alive', now() - interval '9 minutes', 1, 0, 8)",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    for _ in 0..2 {
+        let answer = app
+            .request("POST", "/reconcile", r#"{"Data":{},"Metadata":{}}"#)
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    let left: Vec<String> = sqlx::query_scalar("SELECT version FROM instances")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(left, ["alive"]);
+    let (sweeps, is_recent): (i64, bool) = sqlx::query_as(
+        "SELECT count(*), bool_and(finished_at > now() - interval '1 minute' AND began_at <= finished_at
+                                   AND found ? 'batches_lost') FROM last_sweep",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!((sweeps, is_recent), (1, true));
+}
+
+#[tokio::test]
+async fn live_asks_nothing_of_anybody() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    app.queue.set_down(true);
+    app.end_connections().await;
+    let answer = app.request("GET", "/api/live", Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(answer.body["status"], "alive", "{}", answer.body);
+}
+
+#[tokio::test]
+async fn health_says_when_nobody_sweeps_although_somebody_is_there_to() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let health = async || app.request("GET", "/api/health", Body::empty()).await;
+    let answer = health().await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let components = &answer.body["components"];
+    assert!(components["reconcile"]["last_run"].is_null(), "{components}");
+    assert_eq!(components["schema"]["version"], components["schema"]["known"]);
+    assert_eq!(components["instances"]["alive"], 0);
+    sqlx::query(
+        "INSERT INTO instances (instance_id, version, started_at, pool_open, pool_in_use, pool_limit)
+         VALUES (gen_random_uuid(), 'test', now() - interval '6 minutes', 1, 0, 8)",
+    )
+    .execute(&mut app.connection().await)
+    .await
+    .unwrap();
+    let answer = health().await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
+    assert_eq!(answer.body["components"]["reconcile"]["status"], "unhealthy");
+    app.controller.reconcile().await.unwrap();
+    let answer = health().await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(answer.body["components"]["instances"]["alive"], 1);
+}
+
+#[tokio::test]
+async fn health_says_what_is_owed() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    app.queue.set_down(true);
+    app.submitted("probe", json!({ "stages": [1] })).await;
+    let outbox = async || {
+        let answer = app.request("GET", "/api/health", Body::empty()).await;
+        answer.body["components"]["outbox"].clone()
+    };
+    let owed = outbox().await;
+    assert_eq!(owed["job_messages_owed"], 1, "{owed}");
+    assert!(owed["oldest_seconds"].as_f64().unwrap() >= 0.0, "{owed}");
+    app.queue.set_down(false);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    app.controller.reconcile().await.unwrap();
+    let owed = outbox().await;
+    assert_eq!(
+        (&owed["job_messages_owed"], &owed["oldest_seconds"]),
+        (&json!(0), &json!(null))
+    );
+}
