@@ -8,6 +8,7 @@
 mod advance;
 mod audit;
 mod control;
+mod counters;
 mod diagnosis;
 mod error;
 mod execute;
@@ -30,6 +31,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use audit::{JobAudit, StageBooks};
 pub use control::{Cancellation, Pause, Retry};
+pub use counters::{ProcessFigures, Sends, Sweeps};
 pub use error::ControllerError;
 pub use execute::TaskDelivery;
 pub use health::{Component, Health};
@@ -48,6 +50,7 @@ use crate::{
     jobs::{Backoff, Catalog},
     repositories::postgres::{Database, TaskClaims, TaskCompletions},
 };
+use counters::Counters;
 use heartbeat::Heartbeat;
 use tokio::sync::Semaphore;
 
@@ -111,6 +114,7 @@ struct Shared {
     /// One permit a task between its claim and its outcome.
     running: Arc<Semaphore>,
     timing: Timing,
+    counters: Counters,
 }
 
 impl Controller {
@@ -126,6 +130,7 @@ impl Controller {
             senders,
             running: Arc::new(Semaphore::new(timing.tasks_in_flight)),
             timing,
+            counters: Counters::new(),
         }))
     }
 

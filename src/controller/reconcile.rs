@@ -95,6 +95,7 @@ impl Controller {
         failpoint!("reconcile.resent");
         let left = LONGEST_SWEEP.saturating_sub(began.elapsed());
         self.send_owed_batches(&mut report, left).await?;
+        self.0.counters.note_sweep(&report);
         if report != ReconcileReport::default() {
             tracing::info!(?report, "reconciled");
         }

@@ -1,6 +1,7 @@
 //! One file a function folder, of the same name: decode what the host sent, call the controller, answer.
 //! The router is the table of contents. Triggers know no SQL and no queue.
 
+mod answered;
 mod body;
 mod cancel_job;
 mod cursor;
@@ -11,10 +12,12 @@ mod db_functions_test;
 mod db_stats;
 mod deliver;
 mod error;
+mod exposition;
 mod get_job_audit;
 mod get_job_status;
 mod health;
 mod job_types;
+mod metrics;
 mod monitor_poison;
 mod not_forwarded;
 mod pause_job;
@@ -42,7 +45,7 @@ mod submit_job;
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{DefaultBodyLimit, Request},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     middleware::{self, Next},
@@ -79,6 +82,7 @@ pub struct App {
 
 /// Everything that the handler answers: `/api/…` is forwarded by the host as it came, `/<function>` is the host's own.
 pub fn router(app: App) -> Router {
+    let answered = Arc::new(answered::Answered::default());
     let api = Router::new()
         .route("/api/jobs/submit/{job_type}", post(submit_job::handle))
         .route("/api/jobs/types", get(job_types::handle))
@@ -99,6 +103,7 @@ pub fn router(app: App) -> Router {
         .route("/api/db/schema/nuke", post(schema_nuke::handle))
         .route("/api/db/schema/redeploy", post(schema_redeploy::handle))
         .route("/api/health", get(health::handle))
+        .route("/api/metrics", get(metrics::handle))
         .route("/api/dashboard", get(dashboard::page))
         .route("/api/dashboard/", get(dashboard::page_in_folder))
         .route("/api/dashboard/{file}", get(dashboard::file))
@@ -111,6 +116,7 @@ pub fn router(app: App) -> Router {
         .fallback(not_found)
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(body::within_bounds))
+        .layer(Extension(Arc::clone(&answered)))
         .with_state(app.clone());
     let functions = Router::new()
         .route("/process_queue_job", post(process_queue_job::handle))
@@ -144,6 +150,7 @@ pub fn router(app: App) -> Router {
         .with_state(api.clone());
     api.merge(functions)
         .merge(described)
+        .layer(middleware::from_fn_with_state(answered, answered::count))
         .layer(middleware::from_fn(with_readable_path))
         .layer(middleware::from_fn(with_request_id))
 }
@@ -182,7 +189,7 @@ async fn not_found(request: Request) -> ApiError {
             "there is no {}; there are POST /api/jobs/submit/{{job_type}}, GET /api/jobs/status/{{job_id}} and \
              audit/{{job_id}}, POST /api/jobs/cancel/{{job_id}}, retry, pause and resume, GET /api/db/jobs, \
              db/jobs/{{job_id}}, db/tasks and db/tasks/{{job_id}}, GET and POST /api/monitor/poison, POST \
-             /api/db/schema/nuke and redeploy, GET /api/health, and GET /api/dashboard",
+             /api/db/schema/nuke and redeploy, GET /api/health and metrics, and GET /api/dashboard",
             shown_path(&request)
         ),
     )

@@ -37,6 +37,7 @@ const HTTP_FUNCTIONS: &[&str] = &[
     "schema_nuke",
     "schema_redeploy",
     "health",
+    "metrics",
     "monitor_poison",
     "dashboard",
 ];

@@ -30,6 +30,7 @@ const DECIDED: &[(&str, Caller)] = &[
     ("get_job_status", Caller::Function),
     ("health", Caller::Anyone),
     ("job_types", Caller::Function),
+    ("metrics", Caller::Function),
     ("monitor_poison", Caller::Admin),
     ("pause_job", Caller::Function),
     ("process_queue_job", Caller::Host),

@@ -29,6 +29,7 @@ mod late_comers;
 mod least_privilege;
 mod lists;
 mod local_host;
+mod metrics;
 mod poison;
 mod preflight;
 mod probe;

@@ -78,6 +78,17 @@ pub struct ConnectionLimits {
     pub reserved: u32,
 }
 
+/// This process's connections at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Open.
+    pub open: u32,
+    /// Of these, with nothing to do.
+    pub idle: u32,
+    /// As many as there may be.
+    pub at_most: u32,
+}
+
 impl Database {
     /// A pool that is not connected yet.
     pub fn new(settings: &DatabaseSettings) -> Self {
@@ -281,6 +292,17 @@ impl Database {
     /// How long a request waits before the database counts as unavailable.
     pub(super) fn patience(&self) -> Duration {
         self.acquire_timeout
+    }
+
+    /// How much of the pool is in use. Asks nobody.
+    pub fn pool_use(&self) -> PoolUse {
+        let open = self.pool.size();
+        PoolUse {
+            open,
+            // The two are read one after the other.
+            idle: u32::try_from(self.pool.num_idle()).map_or(open, |idle| idle.min(open)),
+            at_most: self.connections,
+        }
     }
 
     /// The connections that there are; asked for once.
