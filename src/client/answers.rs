@@ -122,7 +122,7 @@ pub struct Progress {
     /// When it began.
     #[serde(default)]
     pub started_at: Option<Moment>,
-    /// When its last task was done.
+    /// When it was over.
     #[serde(default)]
     pub finished_at: Option<Moment>,
 }
@@ -133,9 +133,9 @@ impl Progress {
         self.completed + self.failed + self.skipped
     }
 
-    /// Every task has its outcome.
+    /// Every task has its outcome, and the stage is closed.
     pub fn is_over(&self) -> bool {
-        self.planned && self.done() == self.total
+        self.planned && self.done() == self.total && self.finished_at.is_some()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The audit: does everything that was planned have its place, and what did the system absorb on the way?
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Controller, ControllerError};
@@ -9,7 +10,7 @@ use crate::{
 };
 
 /// A job's books.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobAudit {
     /// The job.
@@ -24,7 +25,7 @@ pub struct JobAudit {
 }
 
 /// A stage's books.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StageBooks {
     /// Which stage.

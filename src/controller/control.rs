@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -22,7 +23,7 @@ const REOPENED_AT_ONCE: i64 = 50;
 const LONGEST_REQUEST: Duration = Duration::from_secs(20);
 
 /// What a request to cancel came to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Cancellation {
     /// The job.
     pub job_id: JobId,
@@ -37,7 +38,7 @@ pub struct Cancellation {
 }
 
 /// What a request to repeat what failed came to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Retry {
     /// The job.
     pub job_id: JobId,
@@ -54,7 +55,7 @@ pub struct Retry {
 }
 
 /// What a request to pause or to resume came to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Pause {
     /// The job.
     pub job_id: JobId,

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Controller;
 use crate::repositories::sender::QueueRole;
 
 /// The state of everything that the app needs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Health {
     /// `healthy` or `unhealthy`.
     pub status: &'static str,
@@ -20,7 +21,7 @@ pub struct Health {
 }
 
 /// The state of one thing.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Component {
     /// `healthy` or `unhealthy`.
     pub status: &'static str,

@@ -1,5 +1,6 @@
 //! Job types as those see them who submit jobs.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -7,7 +8,7 @@ use super::{Controller, submit};
 use crate::{jobs::Fields, model::ProcessingPath};
 
 /// A job type.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct JobTypeInfo {
     /// The name in `/api/jobs/submit/{job_type}`.
     pub name: &'static str,

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use time::OffsetDateTime;
@@ -45,7 +46,7 @@ pub enum AskedBy {
 }
 
 /// What became of a message that was set aside. In each case it is dealt with, and may be deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PoisonOutcome {
     /// What it asks for is done, under way, or wanted no more.
@@ -59,7 +60,7 @@ pub enum PoisonOutcome {
 }
 
 /// What became of a message that was set aside, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PoisonDelivery {
     /// What.
     pub outcome: PoisonOutcome,

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use serde::{Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::Value;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{AskedBy, Controller, ControllerError, PoisonDelivery, PoisonOutcome};
 use crate::{
     model::{
-        JobStatus, ProcessingPath,
+        JobStatus, ProcessingPath, Timestamp,
         messages::{JobReference, TaskMessage},
-        timestamp,
     },
     repositories::{
         sender::{OutgoingMessage, QueueRole, SendError},
@@ -40,23 +39,18 @@ pub struct SetAsideReport {
 }
 
 /// A message set aside, as a person sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ShownMessage {
     /// What redrive and discard take.
     pub message_id: String,
     /// When it came there.
-    #[serde(serialize_with = "as_in_answers")]
-    pub enqueued_at: Option<OffsetDateTime>,
+    pub enqueued_at: Option<Timestamp>,
     /// How often it was delivered.
     pub delivery_count: u32,
     /// Why it was set aside, where that is known.
     pub reason: Option<String>,
     /// Its text, as it was sent.
     pub message: String,
-}
-
-fn as_in_answers<S: Serializer>(time: &Option<OffsetDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    time.map(timestamp::write).serialize(serializer)
 }
 
 /// What a person's request to deal with everything came to.
@@ -75,7 +69,7 @@ pub struct PoisonRun {
 }
 
 /// What became of one message.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ProcessedMessage {
     /// The queue that it was in.
     pub queue: String,
@@ -87,7 +81,7 @@ pub struct ProcessedMessage {
 }
 
 /// A message that was sent again.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Redriven {
     /// The queue that it was in.
     pub queue: String,
@@ -100,7 +94,7 @@ pub struct Redriven {
 }
 
 /// A message that was thrown away.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Discarded {
     /// The queue that it was in.
     pub queue: String,
@@ -393,7 +387,7 @@ fn shown(role: QueueRole, message: SetAsideMessage) -> ShownMessage {
     };
     ShownMessage {
         message_id: id,
-        enqueued_at: enqueued,
+        enqueued_at: enqueued.map(Timestamp),
         delivery_count,
         reason,
         message,

@@ -1,5 +1,6 @@
 //! Submit: check, derive the id, store, send the job message. The same submission twice is one job.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// What became of a submission.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Submission {
     /// The job's id: the same for the same work.
     pub job_id: JobId,
@@ -35,7 +36,7 @@ pub struct Submission {
 }
 
 /// What a submission queued.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct QueueInfo {
     /// A job message was sent. If not, `message` of the submission says why.
     pub queued: bool,

@@ -18,9 +18,11 @@ macro_rules! functions {
 /// Every folder, as it belongs to this version. A new folder needs its line here.
 const FUNCTIONS: &[(&str, &str)] = &functions![
     "cancel_job"
+    "dashboard"
     "get_job_audit"
     "get_job_status"
     "health"
+    "job_types"
     "monitor_poison"
     "pause_job"
     "process_queue_job"

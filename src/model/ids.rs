@@ -2,12 +2,14 @@
 //! How they are derived is fixed by PYTHON_APP.md, "Ids", and its vectors.
 
 use std::{
+    borrow::Cow,
     fmt::{self, Debug, Display, Write},
     num::NonZeroU8,
     str::FromStr,
     sync::Arc,
 };
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -90,6 +92,16 @@ fn hex(bytes: &[u8; 32]) -> [u8; 64] {
     digits
 }
 
+impl JsonSchema for JobId {
+    fn schema_name() -> Cow<'static, str> {
+        "JobId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9a-f]{64}$" })
+    }
+}
+
 impl FromStr for JobId {
     type Err = IdError;
 
@@ -170,6 +182,16 @@ impl TryFrom<u8> for Stage {
 impl From<Stage> for u8 {
     fn from(stage: Stage) -> Self {
         stage.get()
+    }
+}
+
+impl JsonSchema for Stage {
+    fn schema_name() -> Cow<'static, str> {
+        "Stage".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": 100 })
     }
 }
 

@@ -1,5 +1,8 @@
 //! Times as the Python app writes them: ISO 8601, microseconds, UTC without an offset.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use time::{
     OffsetDateTime, PrimitiveDateTime, UtcOffset, format_description::well_known::Iso8601,
@@ -13,6 +16,18 @@ pub struct Timestamp(pub OffsetDateTime);
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&write(self.0))
+    }
+}
+
+impl JsonSchema for Timestamp {
+    fn schema_name() -> Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string", "format": "date-time", "examples": ["2026-11-23T19:00:01.000000+00:00"]
+        })
     }
 }
 

@@ -7,9 +7,20 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{ApiError, App, answer, job_id};
+use super::{
+    ApiError, App, answer, job_id,
+    openapi::{Operation, Schemas},
+};
+use crate::controller::Cancellation;
 
 pub(super) async fn handle(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
     let cancellation = app.controller.cancel(&job_id(&id)?).await?;
     Ok(answer(StatusCode::OK, json!(cancellation)))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new("Ends a job for good: what waits does not run, what runs is stopped.")
+        .of_a_job()
+        .answers::<Cancellation>(schemas)
+        .refuses(&[StatusCode::CONFLICT])
 }

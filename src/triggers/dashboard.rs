@@ -11,7 +11,12 @@ use axum::{
 };
 use sha2::{Digest, Sha256};
 
-use super::ApiError;
+use serde_json::json;
+
+use super::{
+    ApiError,
+    openapi::{Operation, Schemas},
+};
 
 const PAGE: &str = "index.html";
 const PAGE_IN_FOLDER: &str = "";
@@ -155,4 +160,20 @@ fn media_type(name: &str) -> &'static str {
         Some((_, "svg")) => "image/svg+xml",
         _ => "text/plain; charset=utf-8",
     }
+}
+
+pub(super) fn operation(_: &mut Schemas) -> Operation {
+    Operation::new("The page for people.")
+        .open()
+        .answers_text(&["text/html"])
+        .refuses(&[StatusCode::NOT_MODIFIED])
+}
+
+pub(super) fn operation_of_file(_: &mut Schemas) -> Operation {
+    let names: Vec<_> = FILES.iter().map(|(name, _)| *name).collect();
+    Operation::new("What the page is made of.")
+        .open()
+        .path("file", json!({ "type": "string", "enum": names }), "Its name.")
+        .answers_text(&["text/html", "text/css", "text/javascript", "image/svg+xml"])
+        .refuses(&[StatusCode::NOT_FOUND, StatusCode::NOT_MODIFIED])
 }

@@ -1,9 +1,18 @@
 //! `GET /api/db/debug/all?limit=`: the newest jobs and tasks whole.
 
 use axum::{extract::State, http::StatusCode, response::Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{ApiError, App, query::QueryParameters, shown::StoredJob, stamped_answer};
+use serde_json::json;
+
+use super::{
+    ApiError, App,
+    openapi::{Operation, Schemas},
+    query::QueryParameters,
+    shown::StoredJob,
+    stamped_answer,
+};
 use crate::repositories::postgres::ListedTask;
 
 /// Each of them may hold megabytes.
@@ -12,7 +21,7 @@ const MOST: u16 = 20;
 /// Without `limit`.
 const USUALLY: u16 = 5;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Newest {
     /// Newest first.
     jobs: Vec<StoredJob>,
@@ -21,7 +30,8 @@ struct Newest {
     query_info: QueryInfo,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "NewestQueryInfo")]
 struct QueryInfo {
     /// Of jobs, and of tasks.
     limit: u16,
@@ -36,4 +46,12 @@ pub(super) async fn handle(State(app): State<App>, query: QueryParameters) -> Re
         query_info: QueryInfo { limit },
     };
     Ok(stamped_answer(StatusCode::OK, answer))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": MOST, "default": USUALLY });
+    Operation::new("The newest jobs and tasks whole.")
+        .query("limit", limit, "At most so many of each.")
+        .answers::<Newest>(schemas)
+        .refuses(&[StatusCode::BAD_REQUEST])
 }

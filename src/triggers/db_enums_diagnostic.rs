@@ -1,12 +1,18 @@
 //! `GET /api/db/enums/diagnostic`: the database's enum types beside those that the app expects.
 
 use axum::{extract::State, http::StatusCode, response::Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{ApiError, App, stamped_answer};
+use super::{
+    ApiError, App,
+    openapi::{Operation, Schemas},
+    stamped_answer,
+};
 use crate::repositories::postgres::EnumDiagnosis;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "EnumDiagnoses")]
 struct Diagnosis {
     /// Every type agrees.
     agrees: bool,
@@ -18,4 +24,9 @@ pub(super) async fn handle(State(app): State<App>) -> Result<Response, ApiError>
     let enums = app.controller.diagnose_enums().await?;
     let agrees = enums.iter().all(|diagnosis| diagnosis.agrees);
     Ok(stamped_answer(StatusCode::OK, Diagnosis { agrees, enums }))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new("The database's enum types beside those that the app expects.")
+        .answers::<Diagnosis>(schemas)
 }

@@ -1,12 +1,18 @@
 //! `GET /api/db/functions/test`: whether the database accepts each of the app's statements. None is run.
 
 use axum::{extract::State, http::StatusCode, response::Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{ApiError, App, stamped_answer};
+use super::{
+    ApiError, App,
+    openapi::{Operation, Schemas},
+    stamped_answer,
+};
 use crate::repositories::postgres::StatementDiagnosis;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "StatementDiagnoses")]
 struct Diagnosis {
     /// Every statement is accepted.
     accepted: bool,
@@ -24,4 +30,9 @@ pub(super) async fn handle(State(app): State<App>) -> Result<Response, ApiError>
         statements,
     };
     Ok(stamped_answer(StatusCode::OK, answer))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new("Whether the database accepts each of the app's statements. None is run.")
+        .answers::<Diagnosis>(schemas)
 }

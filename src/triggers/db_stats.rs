@@ -1,12 +1,17 @@
 //! `GET /api/db/stats`: size, upkeep and use of the database's tables and indexes.
 
 use axum::{extract::State, http::StatusCode, response::Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{ApiError, App, stamped_answer};
+use super::{
+    ApiError, App,
+    openapi::{Operation, Schemas},
+    stamped_answer,
+};
 use crate::repositories::postgres::{IndexStatistics, TableStatistics};
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Statistics {
     /// The app's schema.
     schema: String,
@@ -24,4 +29,9 @@ pub(super) async fn handle(State(app): State<App>) -> Result<Response, ApiError>
         indexes,
     };
     Ok(stamped_answer(StatusCode::OK, answer))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new("Size, upkeep and use of the database's tables and indexes.")
+        .answers::<Statistics>(schemas)
 }

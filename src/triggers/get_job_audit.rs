@@ -7,9 +7,19 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{ApiError, App, answer, job_id};
+use super::{
+    ApiError, App, answer, job_id,
+    openapi::{Operation, Schemas},
+};
+use crate::controller::JobAudit;
 
 pub(super) async fn handle(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
     let audit = app.controller.audit(&job_id(&id)?).await?;
     Ok(answer(StatusCode::OK, json!(audit)))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new("A job's books: what became of everything that was planned. Reads every task of the job.")
+        .of_a_job()
+        .answers::<JobAudit>(schemas)
 }

@@ -8,10 +8,17 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{json, value::RawValue};
 
-use super::{ApiError, App, job_id, query::QueryParameters, shown::StageProgress, stamped_answer};
+use super::{
+    ApiError, App, job_id,
+    openapi::{Operation, Schemas},
+    query::QueryParameters,
+    shown::StageProgress,
+    stamped_answer,
+};
 use crate::{
     controller::JobStanding,
     model::{JobId, JobStatus, ProcessingPath, Stage, Timestamp},
@@ -36,7 +43,7 @@ pub(super) async fn handle(
     Ok(stamped_answer(StatusCode::OK, JobStatusAnswer::from(standing)))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct JobStatusAnswer {
     job_id: JobId,
@@ -88,4 +95,16 @@ impl From<JobStanding> for JobStatusAnswer {
             error_details: job.error_details,
         }
     }
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    let wait = json!({ "type": "integer", "minimum": 0, "maximum": LONGEST_WAIT, "default": 0 });
+    Operation::new("Where a job stands, with the progress of each stage.")
+        .of_a_job()
+        .query(
+            "wait",
+            wait,
+            "Answer once the job is over, something has happened to it, or so many seconds have passed.",
+        )
+        .answers::<JobStatusAnswer>(schemas)
 }

@@ -3,7 +3,11 @@
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde_json::json;
 
-use super::{App, answer};
+use super::{
+    App, answer,
+    openapi::{Operation, Schemas},
+};
+use crate::controller::Health;
 
 pub(super) async fn handle(State(app): State<App>) -> Response {
     let health = app.controller.health().await;
@@ -21,4 +25,10 @@ pub(super) async fn handle(State(app): State<App>) -> Response {
             "errors": health.errors,
         }),
     )
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new("Whether everything that the app needs answers: 200 or 503.")
+        .open()
+        .answers::<Health>(schemas)
 }

@@ -13,6 +13,7 @@ use super::{
     App,
     answered::Answered,
     exposition::{Exposition, Kind},
+    openapi::{Operation, Schemas},
 };
 use crate::controller::{Health, ProcessFigures, SetAsideReport};
 
@@ -52,6 +53,11 @@ pub(super) async fn handle(
         answers.value(&[("route", &route), ("status", class)], count);
     }
     ([(CONTENT_TYPE, FORMAT)], text.into_text()).into_response()
+}
+
+pub(super) fn operation(_: &mut Schemas) -> Operation {
+    Operation::new("Prometheus' text: what answers, and what the process that answers counts.")
+        .answers_text(&["text/plain"])
 }
 
 fn components(text: &mut Exposition, health: Option<&Health>) {

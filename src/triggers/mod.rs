@@ -20,6 +20,7 @@ mod job_types;
 mod metrics;
 mod monitor_poison;
 mod not_forwarded;
+mod openapi;
 mod pause_job;
 mod process_queue_job;
 mod process_queue_job_poison;
@@ -50,7 +51,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{any, get, post},
+    routing::{MethodRouter, any, get, post},
 };
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
@@ -80,37 +81,97 @@ pub struct App {
     pub allows_schema_admin: bool,
 }
 
+/// An address of the API.
+struct Endpoint {
+    /// With the prefix that the host's routes have.
+    path: &'static str,
+    /// What it answers to.
+    methods: MethodRouter<App>,
+    /// Each method, with the name of its operation and what its trigger says of it.
+    operations: &'static [(&'static str, &'static str, Describe)],
+}
+
+type Describe = fn(&mut openapi::Schemas) -> openapi::Operation;
+
+/// The API: the router and its description are both made of this.
+fn endpoints() -> Vec<Endpoint> {
+    fn at(
+        path: &'static str,
+        methods: MethodRouter<App>,
+        operations: &'static [(&'static str, &'static str, Describe)],
+    ) -> Endpoint {
+        Endpoint {
+            path,
+            methods,
+            operations,
+        }
+    }
+    macro_rules! endpoint {
+        ($path:literal, $method:ident $trigger:ident) => {
+            at(
+                $path,
+                $method($trigger::handle),
+                &[(
+                    stringify!($method),
+                    stringify!($trigger),
+                    $trigger::operation,
+                )],
+            )
+        };
+    }
+    vec![
+        endpoint!("/api/jobs/submit/{job_type}", post submit_job),
+        endpoint!("/api/jobs/types", get job_types),
+        endpoint!("/api/jobs/status/{job_id}", get get_job_status),
+        endpoint!("/api/jobs/audit/{job_id}", get get_job_audit),
+        endpoint!("/api/jobs/cancel/{job_id}", post cancel_job),
+        endpoint!("/api/jobs/retry/{job_id}", post retry_job),
+        endpoint!("/api/jobs/pause/{job_id}", post pause_job),
+        endpoint!("/api/jobs/resume/{job_id}", post resume_job),
+        endpoint!("/api/db/jobs", get query_jobs),
+        endpoint!("/api/db/jobs/{job_id}", get query_job),
+        endpoint!("/api/db/tasks", get query_tasks),
+        endpoint!("/api/db/tasks/{job_id}", get query_job_tasks),
+        endpoint!("/api/db/stats", get db_stats),
+        endpoint!("/api/db/enums/diagnostic", get db_enums_diagnostic),
+        endpoint!("/api/db/functions/test", get db_functions_test),
+        endpoint!("/api/db/debug/all", get db_debug_all),
+        endpoint!("/api/db/schema/nuke", post schema_nuke),
+        endpoint!("/api/db/schema/redeploy", post schema_redeploy),
+        endpoint!("/api/health", get health),
+        endpoint!("/api/metrics", get metrics),
+        endpoint!("/api/openapi.json", get openapi),
+        at(
+            "/api/monitor/poison",
+            get(monitor_poison::look).post(monitor_poison::order),
+            &[
+                ("get", "monitor_poison", monitor_poison::operation_of_look),
+                ("post", "settle_poison", monitor_poison::operation_of_order),
+            ],
+        ),
+        at(
+            "/api/dashboard",
+            get(dashboard::page),
+            &[("get", "dashboard", dashboard::operation)],
+        ),
+        at("/api/dashboard/", get(dashboard::page_in_folder), &[]),
+        at(
+            "/api/dashboard/{file}",
+            get(dashboard::file),
+            &[("get", "dashboard_file", dashboard::operation_of_file)],
+        ),
+    ]
+}
+
 /// Everything that the handler answers: `/api/…` is forwarded by the host as it came, `/<function>` is the host's own.
 pub fn router(app: App) -> Router {
     let answered = Arc::new(answered::Answered::default());
-    let api = Router::new()
-        .route("/api/jobs/submit/{job_type}", post(submit_job::handle))
-        .route("/api/jobs/types", get(job_types::handle))
-        .route("/api/jobs/status/{job_id}", get(get_job_status::handle))
-        .route("/api/jobs/audit/{job_id}", get(get_job_audit::handle))
-        .route("/api/jobs/cancel/{job_id}", post(cancel_job::handle))
-        .route("/api/jobs/retry/{job_id}", post(retry_job::handle))
-        .route("/api/jobs/pause/{job_id}", post(pause_job::handle))
-        .route("/api/jobs/resume/{job_id}", post(resume_job::handle))
-        .route("/api/db/jobs", get(query_jobs::handle))
-        .route("/api/db/jobs/{job_id}", get(query_job::handle))
-        .route("/api/db/tasks", get(query_tasks::handle))
-        .route("/api/db/tasks/{job_id}", get(query_job_tasks::handle))
-        .route("/api/db/stats", get(db_stats::handle))
-        .route("/api/db/enums/diagnostic", get(db_enums_diagnostic::handle))
-        .route("/api/db/functions/test", get(db_functions_test::handle))
-        .route("/api/db/debug/all", get(db_debug_all::handle))
-        .route("/api/db/schema/nuke", post(schema_nuke::handle))
-        .route("/api/db/schema/redeploy", post(schema_redeploy::handle))
-        .route("/api/health", get(health::handle))
-        .route("/api/metrics", get(metrics::handle))
-        .route("/api/dashboard", get(dashboard::page))
-        .route("/api/dashboard/", get(dashboard::page_in_folder))
-        .route("/api/dashboard/{file}", get(dashboard::file))
-        .route(
-            "/api/monitor/poison",
-            get(monitor_poison::look).post(monitor_poison::order),
-        )
+    let routed = Router::new();
+    let api = endpoints()
+        .into_iter()
+        .fold(routed, |router, endpoint| {
+            router.route(endpoint.path, endpoint.methods)
+        })
         .route("/", get(alive))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
@@ -186,10 +247,7 @@ async fn not_found(request: Request) -> ApiError {
         StatusCode::NOT_FOUND,
         "not found",
         format!(
-            "there is no {}; there are POST /api/jobs/submit/{{job_type}}, GET /api/jobs/status/{{job_id}} and \
-             audit/{{job_id}}, POST /api/jobs/cancel/{{job_id}}, retry, pause and resume, GET /api/db/jobs, \
-             db/jobs/{{job_id}}, db/tasks and db/tasks/{{job_id}}, GET and POST /api/monitor/poison, POST \
-             /api/db/schema/nuke and redeploy, GET /api/health and metrics, and GET /api/dashboard",
+            "there is no {}; GET /api/openapi.json lists what there is, and GET /api/dashboard is the page for people",
             shown_path(&request)
         ),
     )

@@ -1,6 +1,8 @@
 //! `GET /api/monitor/poison`: how many messages were set aside, and on request which. `POST`: have them dealt with, send
 //! one again, or discard one.
 
+use std::collections::BTreeMap;
+
 use axum::{
     body::Bytes,
     extract::{
@@ -10,13 +12,18 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::{ApiError, App, answer};
+use super::{
+    ApiError, App,
+    openapi::{Operation, Schemas},
+    stamped_answer,
+};
 use crate::{
-    controller::SetAsideReport,
-    model::{clock, timestamp},
+    controller::{Discarded, ProcessedMessage, Redriven, SetAsideReport, ShownMessage},
+    model::{ProcessingPath, Timestamp, clock},
     repositories::{sender::QueueRole, set_aside::MOST_AT_ONCE},
 };
 
@@ -51,38 +58,76 @@ pub(super) async fn look(
         .sum();
     // What cannot be seen may be bad.
     let is_quiet = reports.iter().all(|report| matches!(report.count, Ok(0)));
-    Ok(answer(
-        StatusCode::OK,
-        json!({
-            "action": "status_check",
-            "poison_messages_found": found,
-            "queues_checked": reports.iter().map(|report| &report.queue).collect::<Vec<_>>(),
-            "queue_details": reports.iter().map(details).collect::<Map<_, _>>(),
-            "status": if is_quiet { "healthy" } else { "attention_needed" },
-            "last_checked": timestamp::write(clock::now()),
-        }),
-    ))
+    let answer = Seen {
+        action: "status_check",
+        poison_messages_found: found,
+        queues_checked: reports.iter().map(|report| report.queue.clone()).collect(),
+        queue_details: reports.into_iter().map(details).collect(),
+        status: if is_quiet { "healthy" } else { "attention_needed" },
+        last_checked: Timestamp(clock::now()),
+    };
+    Ok(stamped_answer(StatusCode::OK, answer))
 }
 
-fn details(report: &SetAsideReport) -> (String, Value) {
+/// What was set aside.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PoisonStatus")]
+struct Seen {
+    /// `status_check`.
+    action: &'static str,
+    /// In all queues that could be counted.
+    poison_messages_found: u64,
+    /// Their names.
+    queues_checked: Vec<String>,
+    /// Each queue by its name.
+    queue_details: BTreeMap<String, QueueDetails>,
+    /// `healthy`, or `attention_needed`: something was set aside, or a queue cannot be counted.
+    status: &'static str,
+    last_checked: Timestamp,
+}
+
+/// A queue of messages set aside.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PoisonQueue")]
+struct QueueDetails {
+    /// The pipeline that it belongs to.
+    processing_path: ProcessingPath,
+    /// What comes there, for people.
+    holds: &'static str,
+    /// How many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    poison_messages: Option<u64>,
+    /// The first of them, if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<Vec<ShownMessage>>,
+    /// Why it cannot be counted, or its messages cannot be shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+fn details(report: SetAsideReport) -> (String, QueueDetails) {
     let holds = match report.role {
         QueueRole::Jobs => "job messages that were delivered too often",
         QueueRole::Tasks => "task messages that were delivered too often",
         QueueRole::Poison => "messages that mean nothing to this app; only a person moves them",
     };
-    let mut details = json!({ "processing_path": report.path, "holds": holds });
-    if let Value::Object(fields) = &mut details {
-        match &report.count {
-            Ok(count) => fields.insert("poison_messages".to_owned(), json!(count)),
-            Err(error) => fields.insert("error".to_owned(), json!(error.to_string())),
-        };
-        match &report.messages {
-            Some(Ok(messages)) => fields.insert("messages".to_owned(), json!(messages)),
-            Some(Err(error)) => fields.insert("error".to_owned(), json!(error.to_string())),
-            None => None,
-        };
+    let mut details = QueueDetails {
+        processing_path: report.path,
+        holds,
+        poison_messages: None,
+        messages: None,
+        error: None,
+    };
+    match report.count {
+        Ok(count) => details.poison_messages = Some(count),
+        Err(error) => details.error = Some(error.to_string()),
     }
-    (report.queue.clone(), details)
+    match report.messages {
+        Some(Ok(messages)) => details.messages = Some(messages),
+        Some(Err(error)) => details.error = Some(error.to_string()),
+        None => {}
+    }
+    (report.queue, details)
 }
 
 /// What a person asks for.
@@ -112,28 +157,32 @@ pub(super) async fn order(
         })?
     };
     let controller = &app.controller;
-    let answered = match order.action.as_deref().unwrap_or("process") {
-        "process" => return Ok(process(&app).await),
+    match order.action.as_deref().unwrap_or("process") {
+        "process" => Ok(process(&app).await),
         "redrive" => {
             let (queue, message_id) = order.message()?;
-            json!(controller.redrive(queue, message_id).await?)
+            let message = controller.redrive(queue, message_id).await?;
+            Ok(settled("redrive", message))
         }
         "discard" => {
             let (queue, message_id) = order.message()?;
-            json!(controller.discard(queue, message_id).await?)
+            let message = controller.discard(queue, message_id).await?;
+            Ok(settled("discard", message))
         }
-        other => {
-            return Err(bad(format!(
-                "action must be \"process\", \"redrive\" or \"discard\", not {:?}",
-                shortened(other)
-            )));
-        }
-    };
-    let mut body = json!({ "action": order.action, "success": true });
-    if let (Value::Object(fields), Value::Object(answered)) = (&mut body, answered) {
-        fields.extend(answered);
+        other => Err(bad(format!(
+            "action must be \"process\", \"redrive\" or \"discard\", not {:?}",
+            shortened(other)
+        ))),
     }
-    Ok(answer(StatusCode::OK, body))
+}
+
+fn settled(action: &'static str, message: impl Serialize) -> Response {
+    let answer = Settled {
+        action,
+        success: true,
+        message,
+    };
+    stamped_answer(StatusCode::OK, answer)
 }
 
 impl Order {
@@ -153,19 +202,88 @@ impl Order {
 
 async fn process(app: &App) -> Response {
     let run = app.controller.process_poison().await;
-    answer(
-        StatusCode::OK,
+    let answer = Processed {
+        action: "process_poison_messages",
+        poison_messages_found: run.found,
+        jobs_marked_failed: run.jobs_failed,
+        tasks_marked_failed: run.tasks_failed,
+        messages: run.messages,
+        success: run.errors.is_empty(),
+        errors: run.errors,
+        processed_at: Timestamp(clock::now()),
+    };
+    stamped_answer(StatusCode::OK, answer)
+}
+
+/// What dealing with everything came to.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PoisonProcessed")]
+struct Processed {
+    /// `process_poison_messages`.
+    action: &'static str,
+    /// In all queues before.
+    poison_messages_found: u64,
+    jobs_marked_failed: u64,
+    tasks_marked_failed: u64,
+    /// What became of each message that was dealt with.
+    messages: Vec<ProcessedMessage>,
+    /// What went wrong: these messages are where they were.
+    errors: Vec<String>,
+    processed_at: Timestamp,
+    /// Nothing went wrong.
+    success: bool,
+}
+
+/// One message was sent again, or thrown away.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PoisonSettled")]
+struct Settled<T> {
+    action: &'static str,
+    success: bool,
+    #[serde(flatten)]
+    message: T,
+}
+
+pub(super) fn operation_of_look(schemas: &mut Schemas) -> Operation {
+    let peek = json!({ "type": "integer", "minimum": 0, "maximum": MOST_AT_ONCE, "default": 0 });
+    Operation::new("How many messages were set aside, and on request which.")
+        .query(
+            "peek",
+            peek,
+            "Show the first messages of each queue, so many. On Service Bus to look is to deliver.",
+        )
+        .answers::<Seen>(schemas)
+        .refuses(&[StatusCode::BAD_REQUEST])
+}
+
+pub(super) fn operation_of_order(schemas: &mut Schemas) -> Operation {
+    let one = |action: &str| {
         json!({
-            "action": "process_poison_messages",
-            "poison_messages_found": run.found,
-            "jobs_marked_failed": run.jobs_failed,
-            "tasks_marked_failed": run.tasks_failed,
-            "messages": run.messages,
-            "errors": run.errors,
-            "processed_at": timestamp::write(clock::now()),
-            "success": run.errors.is_empty(),
-        }),
-    )
+            "type": "object",
+            "properties": {
+                "action": { "const": action }, "queue": { "type": "string" }, "message_id": { "type": "string" },
+            },
+            "required": ["action", "queue", "message_id"],
+            "additionalProperties": false,
+        })
+    };
+    let all = json!({
+        "type": "object", "properties": { "action": { "const": "process" } }, "additionalProperties": false,
+    });
+    let answers = [
+        schemas.of::<Processed>(),
+        schemas.of::<Settled<Redriven>>(),
+        schemas.of::<Settled<Discarded>>(),
+    ];
+    Operation::new("Has what was set aside dealt with, or sends one message again, or throws one away.")
+        .body(false, json!({ "anyOf": [all, one("redrive"), one("discard")] }))
+        .answers_json(json!({ "anyOf": answers }))
+        .refuses(&[
+            StatusCode::BAD_REQUEST,
+            StatusCode::NOT_FOUND,
+            StatusCode::CONFLICT,
+            StatusCode::PAYLOAD_TOO_LARGE,
+        ])
 }
 
 fn shortened(text: &str) -> String {

@@ -7,9 +7,20 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{ApiError, App, answer, job_id};
+use super::{
+    ApiError, App, answer, job_id,
+    openapi::{Operation, Schemas},
+};
+use crate::controller::Pause;
 
 pub(super) async fn handle(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
     let pause = app.controller.pause(&job_id(&id)?).await?;
     Ok(answer(StatusCode::OK, json!(pause)))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new("A job stands still at the end of its stage.")
+        .of_a_job()
+        .answers::<Pause>(schemas)
+        .refuses(&[StatusCode::CONFLICT])
 }

@@ -5,15 +5,17 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
     ApiError, App, job_id,
+    openapi::{Operation, Schemas},
     shown::{StageProgress, WholeJob},
     stamped_answer,
 };
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Job {
     job: WholeJob,
     /// Its stages so far, in order.
@@ -27,4 +29,10 @@ pub(super) async fn handle(State(app): State<App>, Path(id): Path<String>) -> Re
         job: WholeJob::new(standing.job, totals),
     };
     Ok(stamped_answer(StatusCode::OK, answer))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new("A job whole, with its stages so far.")
+        .of_a_job()
+        .answers::<Job>(schemas)
 }

@@ -5,14 +5,16 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
     ApiError, App,
     cursor::Cursor,
     job_id,
+    openapi::{Operation, Schemas},
     query::QueryParameters,
-    query_tasks::{TaskQueryInfo, limit, stage, status},
+    query_tasks::{TaskQueryInfo, filters, limit, stage, status},
     stamped_answer,
 };
 use crate::{
@@ -20,7 +22,8 @@ use crate::{
     repositories::postgres::ListedTask,
 };
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "TasksOfJob")]
 struct Tasks {
     /// Stage by stage, in the order of their ids.
     tasks: Vec<ListedTask>,
@@ -55,4 +58,10 @@ pub(super) async fn handle(
         tasks: page.rows,
     };
     Ok(stamped_answer(StatusCode::OK, answer))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    let operation =
+        Operation::new("A job's tasks, stage by stage, in the order of their ids, page by page.").of_a_job();
+    filters(operation, schemas).answers::<Tasks>(schemas)
 }

@@ -1,9 +1,19 @@
 //! `GET /api/db/jobs`: the jobs, newest first.
 
 use axum::{extract::State, http::StatusCode, response::Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{ApiError, App, cursor::Cursor, query::QueryParameters, shown::ShownJob, stamped_answer};
+use serde_json::json;
+
+use super::{
+    ApiError, App,
+    cursor::Cursor,
+    openapi::{Operation, Schemas},
+    query::QueryParameters,
+    shown::ShownJob,
+    stamped_answer,
+};
 use crate::{
     model::{JobStatus, ProcessingPath},
     repositories::postgres::{JobFilter, JobPosition},
@@ -15,7 +25,7 @@ const USUAL_HOURS: u16 = 168;
 /// What a list without `limit` holds.
 const USUAL_LIMIT: u16 = 50;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Jobs {
     /// Newest first.
     jobs: Vec<ShownJob>,
@@ -23,7 +33,8 @@ struct Jobs {
 }
 
 /// What was asked for, and where to go on.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "JobsQueryInfo")]
 struct QueryInfo {
     limit: u16,
     hours_back: u16,
@@ -67,4 +78,35 @@ pub(super) async fn handle(State(app): State<App>, query: QueryParameters) -> Re
         query_info,
     };
     Ok(stamped_answer(StatusCode::OK, answer))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    let statuses = schemas.of::<JobStatus>();
+    let paths = schemas.of::<ProcessingPath>();
+    let job_types: Vec<_> = schemas.job_types.iter().map(|job_type| job_type.name).collect();
+    Operation::new("Jobs, newest first, page by page.")
+        .query(
+            "limit",
+            json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": USUAL_LIMIT }),
+            "At most so many.",
+        )
+        .query(
+            "hours",
+            json!({ "type": "integer", "minimum": 1, "maximum": 168, "default": USUAL_HOURS }),
+            "Only jobs that were submitted in the last hours, so many.",
+        )
+        .query("status", statuses, "Only those of this status.")
+        .query(
+            "job_type",
+            json!({ "type": "string", "enum": job_types }),
+            "Only those of this type.",
+        )
+        .query("processing_path", paths, "Only those of this pipeline.")
+        .query(
+            "cursor",
+            json!({ "type": "string" }),
+            "The next_cursor of the page before.",
+        )
+        .answers::<Jobs>(schemas)
+        .refuses(&[StatusCode::BAD_REQUEST])
 }

@@ -1,9 +1,18 @@
 //! `GET /api/db/tasks`: the tasks of all jobs, of the newest job first.
 
 use axum::{extract::State, http::StatusCode, response::Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{ApiError, App, cursor::Cursor, query::QueryParameters, stamped_answer};
+use serde_json::json;
+
+use super::{
+    ApiError, App,
+    cursor::Cursor,
+    openapi::{Operation, Schemas},
+    query::QueryParameters,
+    stamped_answer,
+};
 use crate::{
     model::{Stage, TaskStatus},
     repositories::postgres::{ListedTask, TaskFilter, TaskPosition},
@@ -15,7 +24,7 @@ const USUAL_HOURS: u16 = 168;
 /// What a list without `limit` holds.
 const USUAL_LIMIT: u16 = 50;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Tasks {
     /// Of the newest job first, stage by stage, in the order of their ids.
     tasks: Vec<ListedTask>,
@@ -23,7 +32,8 @@ struct Tasks {
 }
 
 /// What was asked for, and where to go on.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "TasksQueryInfo")]
 struct QueryInfo {
     #[serde(flatten)]
     of: TaskQueryInfo,
@@ -32,7 +42,7 @@ struct QueryInfo {
 }
 
 /// What both lists of tasks say.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct TaskQueryInfo {
     pub limit: u16,
     pub status: Option<TaskStatus>,
@@ -87,4 +97,46 @@ pub(super) fn stage(query: &QueryParameters) -> Result<Option<Stage>, ApiError> 
 
 pub(super) fn status(query: &QueryParameters) -> Result<Option<TaskStatus>, ApiError> {
     query.one_of("status", TaskStatus::ALL, TaskStatus::as_str)
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    let job_types: Vec<_> = schemas.job_types.iter().map(|job_type| job_type.name).collect();
+    filters(
+        Operation::new("Tasks of all jobs, of the newest job first."),
+        schemas,
+    )
+    .query(
+        "hours",
+        json!({ "type": "integer", "minimum": 1, "maximum": 168, "default": USUAL_HOURS }),
+        "Only jobs that were submitted in the last hours, so many.",
+    )
+    .query(
+        "job_type",
+        json!({ "type": "string", "enum": job_types }),
+        "Only of jobs of this type.",
+    )
+    .answers::<Tasks>(schemas)
+    .refuses(&[StatusCode::BAD_REQUEST])
+}
+
+/// What both lists of tasks take.
+pub(super) fn filters(operation: Operation, schemas: &mut Schemas) -> Operation {
+    let statuses = schemas.of::<TaskStatus>();
+    operation
+        .query(
+            "limit",
+            json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": USUAL_LIMIT }),
+            "At most so many.",
+        )
+        .query("status", statuses, "Only those that are shown with this status.")
+        .query(
+            "stage",
+            json!({ "type": "integer", "minimum": 1, "maximum": 100 }),
+            "Only of this stage.",
+        )
+        .query(
+            "cursor",
+            json!({ "type": "string" }),
+            "The next_cursor of the page before.",
+        )
 }

@@ -7,9 +7,20 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{ApiError, App, answer, job_id};
+use super::{
+    ApiError, App, answer, job_id,
+    openapi::{Operation, Schemas},
+};
+use crate::controller::Retry;
 
 pub(super) async fn handle(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
     let retry = app.controller.retry(&job_id(&id)?).await?;
     Ok(answer(StatusCode::OK, json!(retry)))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new("A job that failed or was cancelled goes on: what did not succeed runs again.")
+        .of_a_job()
+        .answers::<Retry>(schemas)
+        .refuses(&[StatusCode::CONFLICT])
 }

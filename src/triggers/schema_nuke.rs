@@ -8,7 +8,10 @@ use axum::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ApiError, App, answer};
+use super::{
+    ApiError, App, answer,
+    openapi::{Operation, Schemas},
+};
 
 /// What a request that destroys data must say.
 #[derive(Debug, Deserialize)]
@@ -55,4 +58,22 @@ pub(super) fn check(
         ));
     }
     Ok(())
+}
+
+pub(super) fn operation(_: &mut Schemas) -> Operation {
+    let done = json!({
+        "type": "object",
+        "properties": {
+            "action": { "type": "string" }, "schema": { "type": "string" }, "success": { "type": "boolean" },
+        },
+        "required": ["action", "schema", "success"],
+    });
+    Operation::new("Drops the app's schema with everything in it. Off unless ENABLE_SCHEMA_ADMIN=true.")
+        .query(
+            "confirm",
+            json!({ "type": "string", "enum": ["yes"] }),
+            "Must be yes.",
+        )
+        .answers_json(done)
+        .refuses(&[StatusCode::BAD_REQUEST, StatusCode::CONFLICT])
 }

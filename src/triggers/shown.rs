@@ -1,5 +1,6 @@
 //! Jobs, stages and tasks as the read endpoints show them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// A job in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ShownJob {
     /// Its id: the hash of its type and parameters.
     job_id: JobId,
@@ -79,7 +80,7 @@ impl ShownJob {
 }
 
 /// A job's row, without a look at its stages.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct StoredJob {
     job_id: JobId,
     job_type: String,
@@ -124,7 +125,7 @@ impl From<JobRecord> for StoredJob {
 }
 
 /// A job whole.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct WholeJob {
     #[serde(flatten)]
     job: ShownJob,
@@ -146,7 +147,7 @@ impl WholeJob {
 }
 
 /// How far a stage is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StageProgress {
     /// Which stage.

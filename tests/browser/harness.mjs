@@ -33,7 +33,7 @@ const EXPECTED = /Failed to load resource/;
 // A test with a window of the dashboard. `open(view)` goes to a view.
 export function inBrowser(name, options, act) {
   if (typeof options === 'function') [options, act] = [{}, options];
-  test(name, { timeout: 60_000 }, async (context) => {
+  test(name, { timeout: 120_000 }, async (context) => {
     const { log } = world.cloud;
     const from = log.length;
     const window = await world.browser.newContext({ ...DESK, ...options });

@@ -55,7 +55,7 @@ if (folder) {
     await phone.close();
     await page.emulateMedia({ colorScheme: 'light' });
     await open('compare');
-    await page.locator('.tile').first().waitFor();
+    await page.locator('.tile, .callout').first().waitFor();
     await shoot(page, 'compare-light');
   });
 }

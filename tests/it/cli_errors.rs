@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use axum::{
     Router,
-    extract::{Request, State},
+    extract::{Path, Request, State},
     http::StatusCode,
     response::{IntoResponse, Response},
+    routing::{get, post},
 };
 use lastlight::local::broker::Endpoint;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli_harness::{Said, command, run};
 
@@ -173,6 +174,75 @@ async fn something_else_that_answers_is_not_taken_for_the_app() {
         all.push_str(&format!("{}\n\n", said.whole()));
     }
     insta::assert_snapshot!(all);
+}
+
+/// An app that has run everything already, and compares.
+async fn comparing_app(note: Option<&'static str>) -> Endpoint {
+    fn job(id: &str) -> (bool, f64) {
+        let is_bus = id.starts_with('b');
+        (is_bus, if is_bus { 1.0 } else { 4.0 })
+    }
+    fn time(seconds: f64) -> String {
+        format!("2026-11-25T10:00:{seconds:09.6}+00:00")
+    }
+    let stage = |seconds: f64| {
+        json!({ "stage": 1, "planned": true, "total": 100, "open": 0, "completed": 100, "failed": 0, "skipped": 0,
+                "startedAt": time(0.0), "finishedAt": time(seconds) })
+    };
+    let submit = async |body: String| {
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let id = if body["use_service_bus"] == true { "b" } else { "a" };
+        assert!(body["version_id"].as_str().unwrap().starts_with("compare-"));
+        json!({ "job_id": id.repeat(64), "status": "created", "message": "created" }).to_string()
+    };
+    let status = async move |Path(id): Path<String>| {
+        let (is_bus, seconds) = job(&id);
+        let path = if is_bus { "service_bus" } else { "queue_storage" };
+        json!({ "jobId": id, "jobType": "tiles", "status": "completed", "stage": 1, "totalStages": 1,
+                "processingPath": path, "parameters": {}, "progress": [stage(seconds)],
+                "createdAt": time(0.0), "updatedAt": time(seconds) })
+        .to_string()
+    };
+    let whole = async move |Path(id): Path<String>| {
+        let (is_bus, seconds) = job(&id);
+        let path = if is_bus { "service_bus" } else { "queue_storage" };
+        let job = json!({ "job_id": id, "job_type": "tiles", "status": "completed", "stage": 1, "total_stages": 1,
+                          "processing_path": path, "total": 100, "completed": 100, "failed": 0, "skipped": 0,
+                          "created_at": time(0.0), "finished_at": time(seconds) });
+        json!({ "job": job, "stages": [stage(seconds)] }).to_string()
+    };
+    let audit = async || {
+        let books = json!({ "stage": 1, "planned": 100, "completed": 100, "failed": 0, "skipped": 0, "open": 0,
+                            "countersAgree": true, "attempts": 100, "duplicatesAbsorbed": 0,
+                            "staleCompletionsRefused": 0, "messagesSent": 50, "messagesResent": 0 });
+        json!({ "status": "completed", "consistent": true, "stages": [books] }).to_string()
+    };
+    let comparison = async move || {
+        let path = |jobs: u64, latency: f64, rate: f64| json!({ "jobs_processed": jobs, "avg_latency_ms": latency, "timeout_rate": 0.0, "tasks_per_second": rate });
+        json!({ "queue_storage": path(7, 5000.0, 20.0), "service_bus": path(9, 1250.0, 80.0),
+                "comparison": { "latency_improvement": 75.0, "throughput_improvement": 300.0, "timeout_reduction": null,
+                                "note": note } })
+        .to_string()
+    };
+    let router = Router::new()
+        .route("/api/jobs/submit/tiles", post(submit))
+        .route("/api/jobs/status/{id}", get(status))
+        .route("/api/jobs/audit/{id}", get(audit))
+        .route("/api/db/jobs/{id}", get(whole))
+        .route("/api/metrics/comparison", get(comparison));
+    Endpoint::start("a fake app", 0, router).await.unwrap()
+}
+
+#[tokio::test]
+async fn compare_shows_its_two_jobs_and_what_the_app_says_of_all() {
+    let app = comparing_app(Some("not enough data: 7 jobs")).await;
+    let url = format!("http://{}", app.address());
+    let arguments = ["compare", "--job", "tiles", "--url", &url];
+    let said = cli(&arguments, &[]).await;
+    insta::assert_snapshot!(said.whole());
+    let report = cli(&[&arguments[..], &["--json"]].concat(), &[]).await.json();
+    assert_eq!(report["comparison"]["latency_improvement"], 75.0);
+    assert_eq!(report["recorded"]["queue_storage"]["jobs_processed"], 7);
 }
 
 #[tokio::test]

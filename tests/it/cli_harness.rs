@@ -213,8 +213,11 @@ fn is_unit(word: &str) -> bool {
     )
 }
 
-/// Ids and ports within a word.
+/// Ids, ports and rates within a word.
 fn redacted_word(word: &str) -> String {
+    if word.strip_suffix("/s").is_some_and(is_number) {
+        return "<rate>".to_owned();
+    }
     let mut whole = String::new();
     let mut rest = word;
     while !rest.is_empty() {

@@ -32,6 +32,7 @@ const DECIDED: &[(&str, Caller)] = &[
     ("job_types", Caller::Function),
     ("metrics", Caller::Function),
     ("monitor_poison", Caller::Admin),
+    ("openapi", Caller::Anyone),
     ("pause_job", Caller::Function),
     ("process_queue_job", Caller::Host),
     ("process_queue_job_poison", Caller::Host),

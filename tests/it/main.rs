@@ -30,6 +30,7 @@ mod least_privilege;
 mod lists;
 mod local_host;
 mod metrics;
+mod openapi;
 mod poison;
 mod preflight;
 mod probe;

@@ -279,7 +279,7 @@ fn job_type_described(session: &Session, job_type: &KnownJobType) -> String {
         text.push_str(&format!(" (always over {path})"));
     }
     text.push('\n');
-    if let Some(description) = &job_type.description {
+    if let Some(description) = job_type.description.as_ref().filter(|text| !text.is_empty()) {
         text.push_str(&format!("  {description}\n"));
     }
     let required: Vec<&str> = job_type
@@ -318,13 +318,17 @@ fn job_type_described(session: &Session, job_type: &KnownJobType) -> String {
 
 /// What a schema allows, in a few words.
 fn allowed(schema: &Value) -> String {
-    let types = match schema.get("type") {
-        Some(Value::String(name)) => name.clone(),
-        Some(Value::Array(names)) => {
-            let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
-            names.join(" or ")
-        }
-        _ => "anything".to_owned(),
+    // That it may be null as well as left out is no news to a person.
+    let some = |names: &Value| -> Option<String> {
+        let all = names.as_array()?.iter().filter(|value| !value.is_null());
+        let all = all.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        Some(all.filter(|name| name != "null").collect::<Vec<_>>().join(" or "))
+    };
+    let types = match (schema.get("enum"), schema.get("type")) {
+        (Some(values), _) => some(values).unwrap_or_default(),
+        (None, Some(Value::String(name))) => name.clone(),
+        (None, Some(names)) => some(names).unwrap_or_default(),
+        (None, None) => "anything".to_owned(),
     };
     let number = |name: &str| {
         schema

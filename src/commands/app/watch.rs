@@ -76,7 +76,7 @@ pub(super) async fn to_its_end(
     mut show: impl FnMut(&Answer<Status>),
 ) -> Result<Answer<Status>, CommandError> {
     let mut away_since: Option<Instant> = None;
-    let mut before: Option<(JobStatus, Vec<Progress>)> = None;
+    let mut before: Option<(JobStatus, bool, Vec<Progress>)> = None;
     loop {
         let began = Instant::now();
         // The first answer comes at once; from then on, with the next change.
@@ -85,7 +85,13 @@ pub(super) async fn to_its_end(
             Ok(answer) => {
                 away_since = None;
                 let is_over = answer.body.status.is_terminal();
-                let now = (answer.body.status, answer.body.progress.clone());
+                let Status {
+                    status,
+                    paused_at,
+                    progress,
+                    ..
+                } = &answer.body;
+                let now = (*status, paused_at.is_some(), progress.clone());
                 if before.as_ref() != Some(&now) {
                     show(&answer);
                     before = Some(now);
@@ -117,10 +123,12 @@ enum Shown {
     Bars {
         all: MultiProgress,
         bars: Vec<ProgressBar>,
+        is_paused: bool,
     },
     Lines {
         said_at: Option<Instant>,
         said: Vec<String>,
+        is_paused: bool,
     },
 }
 
@@ -132,11 +140,13 @@ impl Shown {
             Self::Bars {
                 all: MultiProgress::new(),
                 bars: Vec::new(),
+                is_paused: false,
             }
         } else {
             Self::Lines {
                 said_at: None,
                 said: Vec::new(),
+                is_paused: false,
             }
         }
     }
@@ -145,7 +155,10 @@ impl Shown {
         let status = &answer.body;
         match self {
             Self::Json => println!("{}", answer.document),
-            Self::Bars { all, bars } => {
+            Self::Bars { all, bars, is_paused } => {
+                if let Some(words) = pause_begins(status, is_paused) {
+                    let _ = all.println(words);
+                }
                 for stage in &status.progress {
                     let place = usize::from(stage.stage).saturating_sub(1);
                     while bars.len() <= place {
@@ -154,7 +167,11 @@ impl Shown {
                     draw(&bars[place], stage, status);
                 }
             }
-            Self::Lines { said_at, said } => {
+            Self::Lines {
+                said_at,
+                said,
+                is_paused,
+            } => {
                 let is_due = said_at.is_none_or(|at| at.elapsed() > LINE_PAUSE);
                 for stage in &status.progress {
                     let line = line(stage, status);
@@ -165,6 +182,9 @@ impl Shown {
                         *said_at = Some(Instant::now());
                         said.push(line);
                     }
+                }
+                if let Some(words) = pause_begins(status, is_paused) {
+                    println!("{words}");
                 }
             }
         }
@@ -177,6 +197,17 @@ impl Shown {
             }
         }
     }
+}
+
+/// What to say when a job has come to stand still; who watches it would wait for ever.
+fn pause_begins(status: &Status, is_paused: &mut bool) -> Option<String> {
+    let was_paused = std::mem::replace(is_paused, status.paused_at.is_some());
+    (*is_paused && !was_paused).then(|| {
+        format!(
+            "The job is paused; lastlight resume {} lets it go on.",
+            short(&status.job_id)
+        )
+    })
 }
 
 fn bar() -> ProgressBar {

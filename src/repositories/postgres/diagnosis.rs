@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::{Executor, Row, SqlStr, postgres::PgRow};
 use time::OffsetDateTime;
@@ -11,7 +12,7 @@ use super::{Database, DatabaseError, statements::STATEMENTS};
 use crate::model::{JobStatus, TaskStatus, Timestamp};
 
 /// A table's size and upkeep, as the server last counted them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TableStatistics {
     /// Its name.
     pub name: String,
@@ -36,7 +37,7 @@ pub struct TableStatistics {
 }
 
 /// An index's size and use, as the server last counted them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct IndexStatistics {
     /// Its table.
     pub table_name: String,
@@ -53,7 +54,7 @@ pub struct IndexStatistics {
 }
 
 /// An enum type of the schema, beside what the app knows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct EnumDiagnosis {
     /// The type.
     pub name: String,
@@ -66,7 +67,7 @@ pub struct EnumDiagnosis {
 }
 
 /// Whether the database accepts one of the app's statements.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct StatementDiagnosis {
     /// Its file in `src/repositories/postgres/sql`.
     pub name: &'static str,

@@ -1,5 +1,6 @@
 //! Tasks as people look at them: a stage's page by page, in the order of their ids, and which stages can hold any.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::{Row, postgres::PgRow};
@@ -13,7 +14,7 @@ use super::{
 use crate::model::{JobId, Stage, TaskStatus, Timestamp};
 
 /// A task whole, as it is shown.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ListedTask {
     /// Its id, unique within its job.
     pub task_id: String,

@@ -7,7 +7,7 @@ SELECT current_setting('server_version_num')::integer AS version,
        current_setting('max_connections')::integer AS connections,
        current_setting('superuser_reserved_connections')::integer
            + COALESCE(current_setting('reserved_connections', true), '0')::integer AS reserved,
-       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::integer AS used,
+       (SELECT sum(numbackends) FROM pg_stat_database)::integer AS used,
        clock_timestamp() AS now,
        to_regnamespace(quote_ident($1)) IS NOT NULL AS has_schema,
        CASE WHEN to_regnamespace(quote_ident($1)) IS NULL THEN has_database_privilege(current_database(), 'CREATE')

@@ -1,5 +1,6 @@
 -- A stage's failed tasks in key order, after the id $3: the first $4 among the next $5, until their content comes to $6 bytes.
 -- If they are fewer than $4, a last row, without a task, says where the look ended.
+-- Each key is looked up by itself (LIMIT 1): a plan made before the table has statistics would join the page to the whole stage.
 -- Locks nothing. Index: tasks_failed, tasks_pkey.
 WITH page AS MATERIALIZED (
     SELECT looked.task_id, looked.place
@@ -29,10 +30,12 @@ WITH page AS MATERIALIZED (
 ), sized AS (
     SELECT page.task_id, page.place, sum(own.bytes) OVER (ORDER BY page.place) - own.bytes AS bytes_before
     FROM page
-    JOIN tasks t ON t.parent_job_id = $1 AND t.stage = $2 AND t.task_id = page.task_id
     CROSS JOIN LATERAL (
         SELECT octet_length(t.parameters::text) + COALESCE(octet_length(t.result_data::text), 0)
                    + COALESCE(octet_length(t.error_details), 0) AS bytes
+        FROM tasks t
+        WHERE t.parent_job_id = $1 AND t.stage = $2 AND t.task_id = page.task_id
+        LIMIT 1
     ) own
 )
 SELECT keys.place, keys.is_task, keys.task_id AS key_task_id,
@@ -45,7 +48,12 @@ FROM (
     UNION ALL
     SELECT place, false, task_id FROM stop WHERE NOT EXISTS (SELECT FROM sized WHERE bytes_before >= $6::bigint)
 ) keys
-LEFT JOIN tasks t ON keys.is_task AND t.parent_job_id = $1 AND t.stage = $2 AND t.task_id = keys.task_id
-LEFT JOIN task_batches b ON t.status = 'queued' AND b.job_id = t.parent_job_id AND b.stage = t.stage
-     AND b.batch_no = split_part(t.batch_id, '-b', 2)::integer
+LEFT JOIN LATERAL (
+    SELECT * FROM tasks t WHERE t.parent_job_id = $1 AND t.stage = $2 AND t.task_id = keys.task_id LIMIT 1
+) t ON keys.is_task
+LEFT JOIN LATERAL (
+    SELECT b.status FROM task_batches b
+    WHERE b.job_id = $1 AND b.stage = $2 AND b.batch_no = split_part(t.batch_id, '-b', 2)::integer
+    LIMIT 1
+) b ON t.status = 'queued'
 ORDER BY keys.is_task DESC, keys.place

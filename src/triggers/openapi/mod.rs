@@ -1,0 +1,90 @@
+//! `GET /api/openapi.json`: the API described in OpenAPI 3.1, made of what the router routes and what each trigger says of
+//! itself.
+
+mod operation;
+
+use axum::{Json, extract::State};
+use serde_json::{Map, Value, json};
+
+use super::{App, Endpoint, endpoints};
+use crate::controller::JobTypeInfo;
+pub(super) use operation::{Operation, Schemas};
+
+pub(super) async fn handle(State(app): State<App>) -> Json<Value> {
+    Json(document(app.controller.describe_job_types()))
+}
+
+pub(super) fn operation(_: &mut Schemas) -> Operation {
+    Operation::new("This document.")
+        .open()
+        .answers_text(&["application/json"])
+}
+
+/// The whole document.
+fn document(job_types: Vec<JobTypeInfo>) -> Value {
+    let mut schemas = Schemas::new(job_types);
+    let mut paths = Map::new();
+    for Endpoint { path, operations, .. } in endpoints() {
+        // An address that is only another's spelling is not described.
+        if operations.is_empty() {
+            continue;
+        }
+        let tag = path.split('/').nth(2).unwrap_or_default();
+        let described = operations.iter().map(|(method, id, describe)| {
+            (
+                (*method).to_owned(),
+                describe(&mut schemas).describe(id, tag.trim_end_matches(".json")),
+            )
+        });
+        paths.insert((*path).to_owned(), Value::Object(described.collect()));
+    }
+    let mut components = schemas.finish();
+    components.insert("Stamp".to_owned(), stamp());
+    components.insert("Error".to_owned(), error());
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "lastlight", "version": env!("CARGO_PKG_VERSION"),
+            "description": "Job → Stage → Task orchestration for Azure Functions.",
+            "license": { "name": "MIT", "identifier": "MIT" },
+        },
+        "servers": [{ "url": "/" }],
+        "security": [{ "key": [] }, { "code": [] }],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "key": { "type": "apiKey", "in": "header", "name": "x-functions-key" },
+                "code": { "type": "apiKey", "in": "query", "name": "code" },
+            },
+        },
+    })
+}
+
+/// What every answer has.
+fn stamp() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "request_id": { "type": "string" },
+            "timestamp": { "type": "string", "format": "date-time" },
+        },
+        "required": ["request_id", "timestamp"],
+    })
+}
+
+fn error() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "error": { "type": "string", "description": "What kind, in a few words." },
+            "message": { "type": "string", "description": "What happened and what to do." },
+            "problems": {
+                "type": "array", "items": { "type": "object" }, "description": "Each bad field, where there are several.",
+            },
+            "request_id": { "type": "string" },
+            "timestamp": { "type": "string", "format": "date-time" },
+        },
+        "required": ["error", "message", "request_id", "timestamp"],
+    })
+}

@@ -1,0 +1,112 @@
+//! `GET /api/openapi.json` describes what there is: the function folders, the router and the document are of one mind.
+
+use std::collections::BTreeSet;
+
+use axum::{body::Body, http::StatusCode};
+use serde_json::{Value, json};
+
+use crate::harness::TestApp;
+
+async fn document(app: &TestApp) -> Value {
+    let answer = app.request("GET", "/api/openapi.json", Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    answer.body
+}
+
+/// The routes of all folders with an HTTP trigger.
+fn routes_of_folders() -> BTreeSet<String> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut routes = BTreeSet::new();
+    for entry in std::fs::read_dir(root).unwrap() {
+        let Ok(text) = std::fs::read(entry.unwrap().path().join("function.json")) else {
+            continue;
+        };
+        let function: Value = serde_json::from_slice(&text).unwrap();
+        for binding in function["bindings"].as_array().unwrap() {
+            if let Some(route) = binding["route"].as_str() {
+                // A part that may be left out is two addresses.
+                match route.split_once("/{file?}") {
+                    Some((page, _)) => {
+                        routes.extend([format!("/api/{page}"), format!("/api/{page}/{{file}}")])
+                    }
+                    None => routes.extend([format!("/api/{route}")]),
+                }
+            }
+        }
+    }
+    routes
+}
+
+#[tokio::test]
+async fn the_document_has_every_function_with_a_url_and_nothing_else() {
+    let app = TestApp::start().await;
+    let document = document(&app).await;
+    let described: BTreeSet<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(described, routes_of_folders());
+}
+
+#[tokio::test]
+async fn what_is_described_is_answered_and_other_methods_are_not() {
+    let app = TestApp::start().await;
+    let document = document(&app).await;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let asked = path
+            .replace("{job_id}", &"0".repeat(64))
+            .replace("{job_type}", "hello_world")
+            .replace("{file}", "main.js");
+        for (method, operation) in operations.as_object().unwrap() {
+            let answer = app.request(&method.to_uppercase(), &asked, Body::empty()).await;
+            let status = answer.status.as_str().to_owned();
+            assert!(
+                operation["responses"][&status].is_object(),
+                "{method} {path} answers {status}, which is not described: {}",
+                answer.body
+            );
+            assert_ne!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+        }
+        let answer = app.request("PUT", &asked, Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "PUT {path}");
+    }
+}
+
+#[tokio::test]
+async fn references_lead_somewhere_and_operations_have_names_of_their_own() {
+    let app = TestApp::start().await;
+    let document = document(&app).await;
+    let mut names = BTreeSet::new();
+    for operation in document["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|operations| operations.as_object().unwrap().values())
+    {
+        let name = operation["operationId"].as_str().unwrap();
+        assert!(names.insert(name.to_owned()), "{name} stands twice");
+        assert!(operation["summary"].as_str().unwrap().ends_with('.'));
+    }
+    fn references(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                fields.values().for_each(|value| references(value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+    let mut found = BTreeSet::new();
+    references(&document, &mut found);
+    assert!(found.len() > 20, "{found:?}");
+    for reference in found {
+        assert!(
+            document.pointer(reference.trim_start_matches('#')).is_some(),
+            "{reference} leads nowhere"
+        );
+    }
+    // Numbers and times as they are answered.
+    let job = &document["components"]["schemas"]["ShownJob"]["properties"];
+    assert_eq!(
+        job["job_id"],
+        json!({ "$ref": "#/components/schemas/JobId", "description": "Its id: the hash of its type and parameters." })
+    );
+}
