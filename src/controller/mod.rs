@@ -9,6 +9,7 @@ mod advance;
 mod audit;
 mod comparison;
 mod control;
+mod counters;
 mod diagnosis;
 mod error;
 mod execute;
@@ -33,6 +34,7 @@ use std::{sync::Arc, time::Duration};
 pub use audit::{JobAudit, StageBooks};
 pub use comparison::{Comparison, Prices};
 pub use control::{Cancellation, Pause, Retry};
+pub use counters::{ProcessFigures, Sends, Sweeps};
 pub use error::ControllerError;
 pub use execute::TaskDelivery;
 pub use health::{Component, Health};
@@ -51,6 +53,7 @@ use crate::{
     jobs::{Backoff, Catalog},
     repositories::postgres::{Database, TaskClaims, TaskCompletions},
 };
+use counters::Counters;
 use heartbeat::Heartbeat;
 use instance::ThisInstance;
 use tokio::sync::Semaphore;
@@ -116,6 +119,7 @@ struct Shared {
     /// One permit a task between its claim and its outcome.
     running: Arc<Semaphore>,
     timing: Timing,
+    counters: Counters,
 }
 
 impl Controller {
@@ -132,6 +136,7 @@ impl Controller {
             instance: ThisInstance::new(),
             running: Arc::new(Semaphore::new(timing.tasks_in_flight)),
             timing,
+            counters: Counters::new(),
         }))
     }
 

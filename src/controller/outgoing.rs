@@ -284,6 +284,7 @@ impl Shared {
                 ..BatchSendReport::default()
             },
         };
+        self.counters.note_send(path, &report);
         failpoint!("send.after", unanswered());
         report
     }

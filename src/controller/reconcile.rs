@@ -100,6 +100,7 @@ impl Controller {
         if let Err(error) = self.measure(left).await {
             tracing::warn!(%error, "what ended could not be measured; the next sweep tries again");
         }
+        self.0.counters.note_sweep(&report);
         if report != ReconcileReport::default() {
             tracing::info!(?report, "reconciled");
         }

@@ -27,7 +27,11 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
     let job_types: Vec<_> = schemas.job_types.iter().map(|job_type| job_type.name).collect();
     Operation::new("Storage Queues and Service Bus side by side.")
         .query("hours", hours, "Over what ended in the last hours, so many.")
-        .query("job_type", json!({ "type": "string", "enum": job_types }), "Only jobs of this type.")
+        .query(
+            "job_type",
+            json!({ "type": "string", "enum": job_types }),
+            "Only jobs of this type.",
+        )
         .answers::<Comparison>(schemas)
         .refuses(&[StatusCode::BAD_REQUEST])
 }

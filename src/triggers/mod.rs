@@ -1,6 +1,7 @@
 //! One file a function folder, of the same name: decode what the host sent, call the controller, answer.
 //! The router is the table of contents. Triggers know no SQL and no queue.
 
+mod answered;
 mod body;
 mod cancel_job;
 mod cursor;
@@ -11,12 +12,14 @@ mod db_functions_test;
 mod db_stats;
 mod deliver;
 mod error;
+mod exposition;
 mod get_job_audit;
 mod get_job_status;
 mod health;
 mod job_types;
-mod metrics_comparison;
 mod live;
+mod metrics;
+mod metrics_comparison;
 mod monitor_poison;
 mod not_forwarded;
 mod openapi;
@@ -45,7 +48,7 @@ mod submit_job;
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{DefaultBodyLimit, Request},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     middleware::{self, Next},
@@ -142,6 +145,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint!("/api/metrics/comparison", get metrics_comparison),
         endpoint!("/api/health", get health),
         endpoint!("/api/live", get live),
+        endpoint!("/api/metrics", get metrics),
         endpoint!("/api/openapi.json", get openapi),
         at(
             "/api/monitor/poison",
@@ -167,6 +171,7 @@ fn endpoints() -> Vec<Endpoint> {
 
 /// Everything that the handler answers: `/api/…` is forwarded by the host as it came, `/<function>` is the host's own.
 pub fn router(app: App) -> Router {
+    let answered = Arc::new(answered::Answered::default());
     let routed = Router::new();
     let api = endpoints()
         .into_iter()
@@ -178,6 +183,7 @@ pub fn router(app: App) -> Router {
         .fallback(not_found)
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(body::within_bounds))
+        .layer(Extension(Arc::clone(&answered)))
         .with_state(app.clone());
     let functions = Router::new()
         .route("/process_queue_job", post(process_queue_job::handle))
@@ -211,6 +217,7 @@ pub fn router(app: App) -> Router {
         .with_state(api.clone());
     api.merge(functions)
         .merge(described)
+        .layer(middleware::from_fn_with_state(answered, answered::count))
         .layer(middleware::from_fn(with_readable_path))
         .layer(middleware::from_fn(with_request_id))
 }

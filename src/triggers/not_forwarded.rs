@@ -38,6 +38,7 @@ const HTTP_FUNCTIONS: &[&str] = &[
     "schema_redeploy",
     "health",
     "live",
+    "metrics",
     "openapi",
     "monitor_poison",
     "dashboard",

@@ -32,6 +32,7 @@ const DECIDED: &[(&str, Caller)] = &[
     ("job_types", Caller::Function),
     ("metrics_comparison", Caller::Function),
     ("live", Caller::Anyone),
+    ("metrics", Caller::Function),
     ("monitor_poison", Caller::Admin),
     ("openapi", Caller::Anyone),
     ("pause_job", Caller::Function),

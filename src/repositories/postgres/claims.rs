@@ -8,7 +8,7 @@ use sqlx::{Row, postgres::PgRow};
 use super::{
     Database, DatabaseError,
     audit::Absorbed,
-    group_commit::{GroupCommit, GroupStatement},
+    group_commit::{GroupCommit, GroupSizes, GroupStatement},
     jobs::{corrupt, json_of, optional_json_of},
 };
 use crate::{
@@ -98,6 +98,11 @@ impl TaskClaims {
             // A job between stages is queued; its last tasks may still be on their way here.
             runs_in: JobStatus::open(),
         }))
+    }
+
+    /// How large the groups were so far.
+    pub fn group_sizes(&self) -> GroupSizes {
+        self.0.sizes()
     }
 
     /// Claims a task; the answer is committed.

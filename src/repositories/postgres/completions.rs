@@ -8,7 +8,7 @@ use sqlx::Row;
 use super::{
     Database, DatabaseError, RunningTask,
     audit::Absorbed,
-    group_commit::{GroupCommit, GroupStatement},
+    group_commit::{GroupCommit, GroupSizes, GroupStatement},
     jobs::{corrupt, without_nul},
 };
 use crate::{
@@ -67,6 +67,11 @@ impl TaskCompletions {
             runs_in: JobStatus::open(),
             lost_seconds,
         }))
+    }
+
+    /// How large the groups were so far.
+    pub fn group_sizes(&self) -> GroupSizes {
+        self.0.sizes()
     }
 
     /// Records an outcome; the answer is committed.

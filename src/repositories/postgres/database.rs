@@ -13,7 +13,7 @@ use sqlx::{
 };
 use tokio::sync::{OnceCell, watch};
 
-use super::{DatabaseError, PoolUse, error::is_missing_table};
+use super::{DatabaseError, error::is_missing_table};
 use crate::config::endpoint::is_this_machine;
 
 /// The migrations in `migrations/`, in the binary.
@@ -76,6 +76,17 @@ pub struct ConnectionLimits {
     pub server: u32,
     /// Of these, kept for others.
     pub reserved: u32,
+}
+
+/// This process's connections at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Open ones.
+    pub open: u32,
+    /// Of these, in use.
+    pub in_use: u32,
+    /// At most so many may be open.
+    pub limit: u32,
 }
 
 impl Database {
@@ -283,6 +294,17 @@ impl Database {
         self.acquire_timeout
     }
 
+    /// How much of the pool is in use. Asks nobody.
+    pub fn pool_use(&self) -> PoolUse {
+        let open = self.pool.size();
+        PoolUse {
+            open,
+            // The two are read one after the other.
+            in_use: open.saturating_sub(u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX)),
+            limit: self.connections,
+        }
+    }
+
     /// The connections that there are; asked for once.
     ///
     /// # Errors
@@ -334,16 +356,6 @@ impl Database {
         let began = Instant::now();
         sqlx::query("SELECT 1").execute(self.pool().await?).await?;
         Ok(began.elapsed())
-    }
-
-    /// The connections of this process.
-    pub fn pool_use(&self) -> PoolUse {
-        let open = self.pool.size();
-        PoolUse {
-            open,
-            in_use: open.saturating_sub(u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX)),
-            limit: self.connections,
-        }
     }
 
     /// Closes the connections.

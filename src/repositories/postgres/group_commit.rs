@@ -9,7 +9,10 @@
 
 use std::{
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -55,6 +58,37 @@ pub(super) struct GroupCommit<S: GroupStatement> {
     patience: Option<Duration>,
     /// When the statement that is under way began, if one is.
     busy_since: Arc<Mutex<Option<Instant>>>,
+    sizes: Arc<Sizes>,
+}
+
+/// How many size classes there are: a class a power of two, from 1 to the largest group.
+const SIZE_CLASSES: usize = LARGEST_GROUP.ilog2() as usize + 1;
+
+/// How large the groups were. One writer, so that readers see at worst a group that is half counted.
+#[derive(Debug, Default)]
+struct Sizes {
+    /// Groups by size: at most 1, 2, 4 … requests, and more than the class before.
+    groups: [AtomicU64; SIZE_CLASSES],
+    requests: AtomicU64,
+}
+
+impl Sizes {
+    fn note(&self, size: usize) {
+        let class = size.next_power_of_two().ilog2() as usize;
+        if let Some(groups) = self.groups.get(class) {
+            groups.fetch_add(1, Ordering::Relaxed);
+            self.requests.fetch_add(size as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// How large the groups of one kind were since the process started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupSizes {
+    /// A size, and how many groups had at most that many requests; rising.
+    pub at_most: Vec<(u64, u64)>,
+    /// Requests over all groups.
+    pub requests: u64,
 }
 
 impl<S: GroupStatement> GroupCommit<S> {
@@ -64,12 +98,17 @@ impl<S: GroupStatement> GroupCommit<S> {
         let patience = statement.patience();
         let busy_since = Arc::new(Mutex::new(None));
         let busy = Arc::clone(&busy_since);
+        let sizes = Arc::new(Sizes::default());
+        let noted = Arc::clone(&sizes);
         tokio::spawn(async move {
             let mut group = Vec::with_capacity(LARGEST_GROUP);
             while waiting.recv_many(&mut group, LARGEST_GROUP).await > 0 {
                 let mut group = std::mem::take(&mut group);
                 if patience.is_some() {
                     group.retain(|(_, answer)| !answer.is_closed());
+                }
+                if !group.is_empty() {
+                    noted.note(group.len());
                 }
                 set(&busy, Some(Instant::now()));
                 serve(&statement, group).await;
@@ -80,6 +119,20 @@ impl<S: GroupStatement> GroupCommit<S> {
             queue,
             patience,
             busy_since,
+            sizes,
+        }
+    }
+
+    /// How large the groups were so far.
+    pub(super) fn sizes(&self) -> GroupSizes {
+        let mut groups = 0;
+        let class = |(class, count): (usize, &AtomicU64)| {
+            groups += count.load(Ordering::Relaxed);
+            (1 << class, groups)
+        };
+        GroupSizes {
+            at_most: self.sizes.groups.iter().enumerate().map(class).collect(),
+            requests: self.sizes.requests.load(Ordering::Relaxed),
         }
     }
 

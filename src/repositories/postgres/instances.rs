@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    Database, DatabaseError, MIGRATOR, StageKey,
+    Database, DatabaseError, MIGRATOR, PoolUse, StageKey,
     jobs::{path_of, stage_of},
 };
 use crate::model::{JobId, ProcessingPath, Stage};
@@ -42,17 +42,6 @@ pub struct Instance {
     pub running: i64,
     /// Its connections then.
     pub pool: PoolUse,
-}
-
-/// Connections of a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolUse {
-    /// Open ones.
-    pub open: u32,
-    /// Of these, in use.
-    pub in_use: u32,
-    /// At most so many may be open.
-    pub limit: u32,
 }
 
 /// The sweep that ended last.

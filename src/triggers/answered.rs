@@ -1,0 +1,59 @@
+//! Counts answers by route and class of status, for `GET /api/metrics`. A queue's invocation is an answer too.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::Response,
+};
+
+/// 1xx to 5xx.
+const CLASSES: usize = 5;
+
+/// Answers by route. The router's routes are the keys, so there are never more than it has, whatever is asked for; the lock
+/// is written once a route.
+#[derive(Debug, Default)]
+pub(super) struct Answered(RwLock<BTreeMap<String, [AtomicU64; CLASSES]>>);
+
+impl Answered {
+    fn note(&self, route: &str, status: u16) {
+        let class = (usize::from(status / 100)).clamp(1, CLASSES) - 1;
+        if let Some(counts) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(route) {
+            counts[class].fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let mut routes = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        routes.entry(route.to_owned()).or_default()[class].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Each route and class that was answered, with how often.
+    pub(super) fn counts(&self) -> Vec<(String, &'static str, u64)> {
+        const NAMES: [&str; CLASSES] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+        let routes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = Vec::new();
+        for (route, classes) in routes.iter() {
+            for (name, count) in NAMES.into_iter().zip(classes) {
+                let count = count.load(Ordering::Relaxed);
+                if count > 0 {
+                    counts.push((route.clone(), name, count));
+                }
+            }
+        }
+        counts
+    }
+}
+
+pub(super) async fn count(State(answered): State<Arc<Answered>>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    answered.note(route, response.status().as_u16());
+    response
+}

@@ -1,0 +1,172 @@
+//! `GET /api/metrics`: Prometheus' text. What this process counts, and whether what it needs answers.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension,
+    extract::State,
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    App,
+    answered::Answered,
+    exposition::{Exposition, Kind},
+    openapi::{Operation, Schemas},
+};
+use crate::controller::{Health, ProcessFigures, SetAsideReport};
+
+/// What has not answered by then is left out, and said to be down: one queue that is away must not cost the others' figures.
+/// Well below Prometheus' own ten seconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(super) async fn handle(
+    State(app): State<App>,
+    Extension(answered): Extension<Arc<Answered>>,
+) -> Response {
+    let (health, set_aside) = futures_util::join!(
+        tokio::time::timeout(PATIENCE, app.controller.health()),
+        tokio::time::timeout(PATIENCE, app.controller.poison_status(0)),
+    );
+    let mut text = Exposition::default();
+    text.metric(
+        "lastlight_build_info",
+        Kind::Gauge,
+        "1, with the version of the handler.",
+    )
+    .value(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    components(&mut text, health.ok().as_ref());
+    queues(&mut text, set_aside.ok().as_deref());
+    let figures = app.controller.process_figures();
+    // Not "instance", which Prometheus gives each target itself: behind the host's address there are many processes.
+    text.share("process", &figures.process);
+    process(&mut text, &figures);
+    let mut answers = text.metric(
+        "lastlight_answers_total",
+        Kind::Counter,
+        "Answers of this process, by route and class of status; the host's invocations too.",
+    );
+    for (route, class, count) in answered.counts() {
+        answers.value(&[("route", &route), ("status", class)], count);
+    }
+    ([(CONTENT_TYPE, FORMAT)], text.into_text()).into_response()
+}
+
+pub(super) fn operation(_: &mut Schemas) -> Operation {
+    Operation::new("Prometheus' text: what answers, and what the process that answers counts.")
+        .answers_text(&["text/plain"])
+}
+
+fn components(text: &mut Exposition, health: Option<&Health>) {
+    let mut up = text.metric(
+        "lastlight_up",
+        Kind::Gauge,
+        "1 if it answers, 0 if not; component=\"all\" is 0 if any does not, or not in time.",
+    );
+    let all = health.is_some_and(|health| health.errors.is_empty());
+    up.value(&[("component", "all")], u8::from(all));
+    for (name, component) in health.iter().flat_map(|health| &health.components) {
+        up.value(&[("component", name)], u8::from(component.error.is_none()));
+    }
+}
+
+fn queues(text: &mut Exposition, reports: Option<&[SetAsideReport]>) {
+    let mut messages = text.metric(
+        "lastlight_set_aside_messages",
+        Kind::Gauge,
+        "Messages in poison queues, dead letters and review queues; a queue that does not answer is left out.",
+    );
+    for report in reports.unwrap_or_default() {
+        if let Ok(count) = report.count {
+            messages.value(&[("path", report.path.as_str()), ("queue", &report.queue)], count);
+        }
+    }
+}
+
+fn process(text: &mut Exposition, figures: &ProcessFigures) {
+    let mut sent = text.metric(
+        "lastlight_messages_sent_total",
+        Kind::Counter,
+        "Messages that a queue accepted from this process.",
+    );
+    for sends in &figures.sends {
+        sent.value(&[("path", sends.path.as_str())], sends.messages);
+    }
+    let mut failed = text.metric(
+        "lastlight_send_failures_total",
+        Kind::Counter,
+        "Sends of this process that failed; what they carried stays owed.",
+    );
+    for sends in &figures.sends {
+        for (reason, count) in [
+            ("throttled", sends.throttled),
+            ("unavailable", sends.unavailable),
+            ("refused", sends.refused),
+        ] {
+            failed.value(&[("path", sends.path.as_str()), ("reason", reason)], count);
+        }
+    }
+    let mut groups = text.metric(
+        "lastlight_group_commit_requests",
+        Kind::Histogram,
+        "Requests that shared one statement and one commit, in this process.",
+    );
+    for (kind, sizes) in [("claims", &figures.claims), ("completions", &figures.completions)] {
+        groups.histogram(&[("kind", kind)], &sizes.at_most, sizes.requests);
+    }
+    text.metric(
+        "lastlight_tasks_running",
+        Kind::Gauge,
+        "Tasks of this process between their claim and their outcome.",
+    )
+    .value(&[], figures.tasks_running);
+    text.metric(
+        "lastlight_tasks_running_limit",
+        Kind::Gauge,
+        "Tasks that this process runs at once, at most.",
+    )
+    .value(&[], figures.tasks_at_most);
+    let mut pool = text.metric(
+        "lastlight_database_connections",
+        Kind::Gauge,
+        "Connections of this process to the database.",
+    );
+    pool.value(&[("state", "in_use")], figures.pool.in_use);
+    pool.value(&[("state", "idle")], figures.pool.open - figures.pool.in_use);
+    text.metric(
+        "lastlight_database_connections_limit",
+        Kind::Gauge,
+        "Connections that this process may have.",
+    )
+    .value(&[], figures.pool.limit);
+    sweeps(text, figures);
+}
+
+fn sweeps(text: &mut Exposition, figures: &ProcessFigures) {
+    let sweeps = &figures.sweeps;
+    text.metric(
+        "lastlight_sweeps_total",
+        Kind::Counter,
+        "Sweeps of reconcile that this process ended.",
+    )
+    .value(&[], sweeps.ended);
+    let mut last = text.metric(
+        "lastlight_last_sweep_timestamp_seconds",
+        Kind::Gauge,
+        "When this process last ended a sweep; nothing if it has not.",
+    );
+    if let Some(time) = sweeps.last {
+        last.value(&[], time.unix_timestamp());
+    }
+    let mut found = text.metric(
+        "lastlight_sweep_findings_total",
+        Kind::Counter,
+        "What the sweeps of this process found and mended, by kind.",
+    );
+    for (what, count) in &sweeps.found {
+        found.value(&[("what", what)], count);
+    }
+}
