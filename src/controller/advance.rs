@@ -58,7 +58,14 @@ impl Controller {
                     // A failure is noted and stays owed.
                     let _ = self
                         .0
-                        .send_job_message(&next, 0, &stage.job_type, &stage.parameters, stage.path)
+                        .send_job_message(
+                            &next,
+                            0,
+                            &stage.job_type,
+                            &stage.parameters,
+                            stage.path,
+                            stage.trace,
+                        )
                         .await;
                 }
                 Ok(moved != NextStage::NotOurs)

@@ -208,6 +208,7 @@ impl Controller {
                     job_type: batch.job_type.clone(),
                     stage: batch_id.stage,
                     runs_alone: false,
+                    trace: batch.trace,
                 };
                 (place, task)
             }));

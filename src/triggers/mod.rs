@@ -51,7 +51,7 @@ use tokio::task_local;
 
 use crate::{
     controller::Controller,
-    model::{JobId, Timestamp, clock, timestamp},
+    model::{JobId, Timestamp, TraceParent, clock, timestamp},
 };
 pub use error::ApiError;
 
@@ -196,6 +196,15 @@ async fn with_request_id(request: Request, next: Next) -> Response {
         _ => Arc::from(uuid::Uuid::new_v4().to_string()),
     };
     REQUEST_ID.scope(id, next.run(request)).await
+}
+
+/// The trace that the caller says it is in. What is not one, or is there twice, is ignored as the W3C says.
+fn caller_trace(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all("traceparent").iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    value.to_str().ok().and_then(TraceParent::read)
 }
 
 /// Adds what every answer has: `request_id` and `timestamp`.

@@ -3,19 +3,23 @@
 use axum::{
     body::Bytes,
     extract::{Path, State, rejection::BytesRejection},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::Response,
 };
 
-use super::{ApiError, App, answer};
+use super::{ApiError, App, answer, caller_trace};
 use crate::controller::ControllerError;
 
 pub(super) async fn handle(
     State(app): State<App>,
     Path(job_type): Path<String>,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
-    let submission = app.controller.submit(&job_type, &body?).await?;
+    let submission = app
+        .controller
+        .submit(&job_type, &body?, caller_trace(&headers))
+        .await?;
     let body =
         serde_json::to_value(submission).map_err(|error| ControllerError::BadBody(error.to_string()))?;
     Ok(answer(StatusCode::OK, body))

@@ -44,5 +44,6 @@ mod sql;
 mod storage_queue_conformance;
 mod submit;
 mod tls;
+mod traces;
 mod tutorial;
 mod workflow;

@@ -319,6 +319,7 @@ async fn send_over(bus: &str, storages: &[String]) -> Vec<String> {
         correlation_id: "job".to_owned(),
         body: "{}".to_owned(),
         delay: None,
+        trace: None,
     };
     for sender in senders {
         let report = sender
