@@ -15,6 +15,7 @@ use crate::{
         postgres::{BatchKey, DatabaseError, OwedTask, StageKey},
         sender::{BatchSendReport, OutgoingMessage, QueueRole},
     },
+    telemetry,
 };
 
 /// Parameters larger than this stay in PostgreSQL, where the handler reads them anyway.
@@ -150,6 +151,7 @@ impl Shared {
         path: ProcessingPath,
         trace: Option<TraceParent>,
     ) -> Result<OutgoingMessage, String> {
+        let trace = telemetry::outgoing(trace);
         let message = OutgoingMessage {
             message_id: format!("{}-s{}-{sends}", key.job_id, key.stage),
             correlation_id: key.job_id.to_string(),
@@ -260,7 +262,7 @@ impl Shared {
             job_id: &key.job_id,
             stage: key.stage,
             timestamp: &message_time(),
-            trace: task.trace,
+            trace: telemetry::outgoing(task.trace),
         };
         let Ok(message) = shared.message(TaskToSend::from(&task)) else {
             return;

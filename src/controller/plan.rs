@@ -16,6 +16,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
@@ -36,6 +37,7 @@ use crate::{
         },
         sender::OutgoingMessage,
     },
+    telemetry,
 };
 
 /// Tasks written by one transaction, at most; rounded down to whole batches.
@@ -85,15 +87,22 @@ impl Controller {
                 current: job.stage,
             });
         }
-        self.plan_stage(
-            definition.as_ref(),
-            &job,
-            StageKey {
-                job_id,
-                stage: message.stage,
-            },
-        )
-        .await
+        let trace = message.trace.or(job.trace);
+        let span = tracing::info_span!(
+            "plan",
+            %job_id,
+            stage = message.stage.get(),
+            job_type = job.job_type,
+            trace_id = trace.as_ref().map(TraceParent::trace_id),
+        );
+        telemetry::join(&span, trace);
+        let key = StageKey {
+            job_id,
+            stage: message.stage,
+        };
+        self.plan_stage(definition.as_ref(), &job, key)
+            .instrument(span)
+            .await
     }
 
     /// The job that a message names, and its type.
@@ -154,7 +163,7 @@ impl Controller {
                     lease_seconds: shared.timing.lease.as_secs_f64(),
                 };
                 shared
-                    .write_and_send(job.path, job.trace, &plan, cursor, tasks)
+                    .write_and_send(job.path, telemetry::outgoing(job.trace), &plan, cursor, tasks)
                     .await
             }
             Err(error) => Ok(PlanEnd::Impossible(error.to_string())),

@@ -61,6 +61,7 @@ impl Controller {
     ///
     /// # Errors
     /// The database failed. What was done until then stays done.
+    #[tracing::instrument(name = "reconcile", skip_all)]
     pub async fn reconcile(&self) -> Result<ReconcileReport, ControllerError> {
         let began = Instant::now();
         let mut report = ReconcileReport::default();

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
+use tracing::Span;
 
 use super::{Controller, ControllerError};
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
         postgres::{NewJob, StageKey},
         sender::QueueRole,
     },
+    telemetry,
 };
 
 /// What became of a submission.
@@ -58,6 +60,7 @@ impl Controller {
     /// # Errors
     /// The body or a parameter is not allowed; the job type is unknown; the job cannot work here; Service Bus is switched
     /// off; the database failed. A queue that cannot be reached is no error: the job is stored and its message sent later.
+    #[tracing::instrument(name = "submit", skip_all, fields(job_type, job_id, trace_id))]
     pub async fn submit(
         &self,
         job_type: &str,
@@ -68,6 +71,10 @@ impl Controller {
             .0
             .catalog
             .get(job_type)
+            .inspect(|definition| {
+                // Not what a caller made up.
+                Span::current().record("job_type", definition.name());
+            })
             .ok_or_else(|| ControllerError::UnknownJobType {
                 job_type: job_type.chars().take(80).collect(),
                 known: self.0.catalog.names(),
@@ -96,7 +103,10 @@ impl Controller {
             .ok_or(ControllerError::ServiceBusDisabled)?;
 
         let job_id = JobId::derive(job_type, &parameters);
-        let trace = trace.unwrap_or_else(TraceParent::generate);
+        let trace = telemetry::submitted_in(trace);
+        Span::current()
+            .record("job_id", job_id.as_str())
+            .record("trace_id", trace.trace_id());
         let mut stored = String::new();
         // A string refuses nothing.
         let _ = write_canonical_object(&parameters, &mut stored);
