@@ -42,39 +42,53 @@ impl<W> LogLayer<W> {
     }
 }
 
-/// A span's fields, kept with it.
+/// A span's fields, kept with it; or an event's.
 #[derive(Default)]
-struct Fields(Map<String, Value>);
+struct Fields(Vec<(&'static str, Value)>);
 
-impl Visit for Fields {
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.0.insert(name(field), value.into());
+impl Fields {
+    /// The last value of a name counts.
+    fn put(&mut self, field: &Field, value: Value) {
+        // Raw identifiers lose their mark.
+        let name = field.name().trim_start_matches("r#");
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => self.0.push((name, value)),
+        }
     }
 
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0.insert(name(field), value.into());
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.0.insert(name(field), value.into());
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.0.insert(name(field), value.into());
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(name(field), value.into());
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.insert(name(field), format!("{value:?}").into());
+    fn into_map(self) -> Map<String, Value> {
+        self.0
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 }
 
-/// Raw identifiers lose their mark.
-fn name(field: &Field) -> String {
-    field.name().trim_start_matches("r#").to_owned()
+impl Visit for Fields {
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value.into());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.put(field, format!("{value:?}").into());
+    }
 }
 
 impl<S, W> Layer<S> for LogLayer<W>
@@ -107,7 +121,7 @@ where
             if let Some(Fields(fields)) = span.extensions().get::<Fields>() {
                 // `otel.name` and the like are for the exporter.
                 let told = fields.iter().filter(|(name, _)| !name.contains('.'));
-                around.extend(told.map(|(name, value)| (name.clone(), value.clone())));
+                around.extend(told.map(|(name, value)| ((*name).to_owned(), value.clone())));
             }
         }
         opentelemetry::Context::map_current(|current| {
@@ -118,7 +132,7 @@ where
                 around.insert("span_id".to_owned(), span.span_id().to_string().into());
             }
         });
-        let Fields(mut own) = own;
+        let mut own = own.into_map();
         let message = match own.remove("message") {
             Some(Value::String(message)) => message,
             _ => String::new(),
@@ -202,4 +216,102 @@ fn on_one_line(text: &str) -> String {
         }
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn said(form: JsonOrText, say: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let layer = LogLayer::new(form, move || writer.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), say);
+        String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn say() {
+        let invocation = tracing::info_span!(
+            "invocation",
+            otel.name = "x",
+            invocation_id = "i-1",
+            job_id = "outer"
+        );
+        let _invocation = invocation.enter();
+        let task = tracing::info_span!(
+            "task",
+            job_id = "inner",
+            stage = 2,
+            outcome = tracing::field::Empty
+        );
+        let _task = task.enter();
+        task.record("outcome", "failed");
+        tracing::warn!(
+            reason = "line 1\nline \u{1b}[2J2",
+            level = 7,
+            r#type = true,
+            "what\nhappened"
+        );
+    }
+
+    #[test]
+    fn a_line_is_one_flat_object_with_the_fields_of_the_spans_around_it_and_the_inner_one_wins() {
+        let lines = said(JsonOrText::Json, say);
+        assert_eq!(lines.matches('\n').count(), 1);
+        let mut line: Value = serde_json::from_str(&lines).unwrap();
+        assert!(
+            line.as_object_mut()
+                .unwrap()
+                .remove("timestamp")
+                .unwrap()
+                .is_string()
+        );
+        let wanted = serde_json::json!({
+            "level": "warn", "target": "lastlight::telemetry::log::tests", "message": "what\nhappened",
+            "reason": "line 1\nline \u{1b}[2J2", "type": true,
+            "invocation_id": "i-1", "job_id": "inner", "stage": 2, "outcome": "failed",
+        });
+        assert_eq!(line, wanted);
+    }
+
+    #[test]
+    fn text_is_one_line_that_no_value_can_break_or_colour() {
+        let line = said(JsonOrText::Text { color: false }, say);
+        let (_, line) = line.split_once(' ').unwrap();
+        assert_eq!(
+            line,
+            " WARN lastlight::telemetry::log::tests: what\\nhappened level=7 reason=line 1\\nline \\u{1b}[2J2 type=true \
+             job_id=inner stage=2\n"
+        );
+    }
+
+    #[test]
+    fn an_event_outside_of_any_span_has_only_its_own_fields() {
+        let lines = said(JsonOrText::Json, || tracing::info!(n = 1, "alone"));
+        let line: Value = serde_json::from_str(&lines).unwrap();
+        let mut names: Vec<_> = line.as_object().unwrap().keys().cloned().collect();
+        names.sort();
+        assert_eq!(names, ["level", "message", "n", "target", "timestamp"]);
+    }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::header::RETRY_AFTER;
 use opentelemetry::{KeyValue, trace::TracerProvider};
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig};
@@ -145,7 +146,12 @@ impl HttpClient for Client {
         let http = self.http.clone();
         let sent = self.runtime.spawn(async move {
             let mut answer = http.execute(request).await?;
-            let (status, headers) = (answer.status(), answer.headers().clone());
+            let status = answer.status();
+            let retry_after = answer.headers().get(RETRY_AFTER).cloned();
+            // An answer that is no success may repeat the request's keys, and the exporter would repeat it.
+            if !status.is_success() {
+                return Ok((status, retry_after, Vec::new()));
+            }
             let mut body = Vec::new();
             while let Some(chunk) = answer.chunk().await? {
                 if body.len() + chunk.len() > LARGEST_ANSWER {
@@ -153,12 +159,14 @@ impl HttpClient for Client {
                 }
                 body.extend_from_slice(&chunk);
             }
-            Ok::<_, reqwest::Error>((status, headers, body))
+            Ok::<_, reqwest::Error>((status, retry_after, body))
         });
-        let (status, headers, body) = sent.await?.map_err(reqwest::Error::without_url)?;
+        let (status, retry_after, body) = sent.await?.map_err(reqwest::Error::without_url)?;
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;
-        *response.headers_mut() = headers;
+        if let Some(value) = retry_after {
+            response.headers_mut().insert(RETRY_AFTER, value);
+        }
         Ok(response)
     }
 }

@@ -40,6 +40,7 @@ mod sender_storage_queue;
 mod service_bus_endpoint;
 mod set_aside;
 mod settings;
+mod spans;
 mod sql;
 mod storage_queue_conformance;
 mod submit;

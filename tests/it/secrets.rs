@@ -584,6 +584,18 @@ fn malformed() -> Vec<(&'static str, String)> {
         ("POSTGIS_PORT", format!("5432@{PASSWORD}")),
         ("APP_SCHEMA", key.clone()),
         ("LOG_LEVEL", format!("lastlight={key}")),
+        ("LOG_FORMAT", key.clone()),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            format!("https://geo:{password}@collector.example"),
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            format!("https://collector.example/?sig={signature}"),
+        ),
+        ("OTEL_EXPORTER_OTLP_HEADERS", format!("x-key:{key}")),
+        ("OTEL_EXPORTER_OTLP_HEADERS", format!("x key={key}")),
+        ("OTEL_TRACES_SAMPLER", key.clone()),
         ("ENABLE_SERVICE_BUS", bus.clone()),
         ("SERVICE_BUS_NAMESPACE", bus.clone()),
         ("ServiceBusConnection__fullyQualifiedNamespace", bus.clone()),
@@ -654,6 +666,12 @@ fn good_but_for(setting: &str) -> Vec<(&'static str, String)> {
     }
     if matches!(setting, "SERVICE_BUS_JOB_QUEUE" | "SERVICE_BUS_RETRY_COUNT") {
         settings.push(("SERVICE_BUS_NAMESPACE", "rmh".to_owned()));
+    }
+    if matches!(setting, "OTEL_EXPORTER_OTLP_HEADERS" | "OTEL_TRACES_SAMPLER") {
+        settings.push((
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "https://collector.example".to_owned(),
+        ));
     }
     settings.retain(|(name, _)| *name != setting);
     settings
