@@ -406,7 +406,7 @@ pub struct Comparison {
 }
 
 /// What the recorded facts of a path come to.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, serde::Serialize)]
 pub struct PathFigures {
     /// Jobs that are over.
     pub jobs_processed: u64,
@@ -419,7 +419,7 @@ pub struct PathFigures {
 }
 
 /// Service Bus against Storage Queues, percent; positive is better.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, serde::Serialize)]
 pub struct Improvements {
     /// How much less time a job takes.
     pub latency_improvement: Option<f64>,
@@ -427,4 +427,7 @@ pub struct Improvements {
     pub throughput_improvement: Option<f64>,
     /// How many fewer jobs take too long.
     pub timeout_reduction: Option<f64>,
+    /// Why there is not enough to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }

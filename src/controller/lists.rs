@@ -3,12 +3,12 @@
 //! A request looks at a bounded number of rows and says where it stopped, so that it is answered soon at any size of the
 //! tables and with any filter. What the counters of a stage say it cannot have is not looked for.
 
-use super::{Controller, ControllerError};
+use super::{Controller, ControllerError, JobStanding};
 use crate::{
     model::{JobId, Stage, TaskStatus},
     repositories::postgres::{
-        JobFilter, JobPosition, JobRecord, LARGEST_PAGE, ListedJob, ListedTask, Page, StageKey, StageRecord,
-        StageToList, TaskFilter, TaskPosition, Totals,
+        JobFilter, JobPosition, LARGEST_PAGE, ListedJob, ListedTask, Page, StageKey, StageToList, TaskFilter,
+        TaskPosition, Totals,
     },
 };
 
@@ -57,12 +57,10 @@ impl Controller {
     ///
     /// # Errors
     /// There is no such job, or the database failed.
-    pub async fn whole_job(
-        &self,
-        job_id: &JobId,
-    ) -> Result<(JobRecord, Totals, Vec<StageRecord>), ControllerError> {
-        let (job, stages) = self.status(job_id).await?;
-        Ok((job, Totals::of(&stages), stages))
+    pub async fn whole_job(&self, job_id: &JobId) -> Result<(JobStanding, Totals), ControllerError> {
+        let standing = self.status(job_id).await?;
+        let totals = Totals::of(standing.stages.iter().map(|stage| &stage.record));
+        Ok((standing, totals))
     }
 
     /// At most `limit` tasks of a job, stage by stage, in the order of their ids.

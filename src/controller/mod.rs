@@ -8,10 +8,12 @@
 mod advance;
 mod audit;
 mod control;
+mod diagnosis;
 mod error;
 mod execute;
 mod health;
 mod heartbeat;
+mod job_types;
 mod lists;
 mod outgoing;
 mod plan;
@@ -20,6 +22,7 @@ mod preflight;
 mod reconcile;
 mod senders;
 mod set_aside;
+mod status;
 mod submit;
 mod summary;
 
@@ -30,6 +33,7 @@ pub use control::{Cancellation, Pause, Retry};
 pub use error::ControllerError;
 pub use execute::TaskDelivery;
 pub use health::{Component, Health};
+pub use job_types::JobTypeInfo;
 pub use lists::{JobTaskFilter, JobTaskPosition};
 pub use plan::JobDelivery;
 pub use poison::{AskedBy, PoisonDelivery, PoisonOutcome};
@@ -37,12 +41,12 @@ pub use preflight::PreflightProblem;
 pub use reconcile::ReconcileReport;
 pub use senders::Senders;
 pub use set_aside::{Discarded, PoisonRun, ProcessedMessage, Redriven, SetAsideReport, ShownMessage};
+pub use status::{JobStanding, StageStanding};
 pub use submit::{QueueInfo, Submission};
 
 use crate::{
     jobs::{Backoff, Catalog},
-    model::JobId,
-    repositories::postgres::{Database, JobRecord, StageRecord, TaskClaims, TaskCompletions},
+    repositories::postgres::{Database, TaskClaims, TaskCompletions},
 };
 use heartbeat::Heartbeat;
 use tokio::sync::Semaphore;
@@ -123,21 +127,6 @@ impl Controller {
             running: Arc::new(Semaphore::new(timing.tasks_in_flight)),
             timing,
         }))
-    }
-
-    /// A job and its stages so far.
-    ///
-    /// # Errors
-    /// There is no such job, or the database failed.
-    pub async fn status(&self, job_id: &JobId) -> Result<(JobRecord, Vec<StageRecord>), ControllerError> {
-        let job = self
-            .0
-            .database
-            .get_job(job_id)
-            .await?
-            .ok_or(ControllerError::UnknownJob { job_id: *job_id })?;
-        let stages = self.0.database.get_stages(job_id).await?;
-        Ok((job, stages))
     }
 
     /// Drops the schema with everything in it; its name.

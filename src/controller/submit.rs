@@ -1,7 +1,7 @@
 //! Submit: check, derive the id, store, send the job message. The same submission twice is one job.
 
 use serde::Serialize;
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
 use tracing::Span;
 
 use super::{Controller, ControllerError};
@@ -226,10 +226,31 @@ fn checked(
     submitted: Map<String, Value>,
 ) -> Result<(Map<String, Value>, ProcessingPath), ControllerError> {
     let mut fields = Fields::new(submitted);
+    let use_service_bus = check(definition, &mut fields);
+    let path = if use_service_bus {
+        ProcessingPath::ServiceBus
+    } else {
+        ProcessingPath::QueueStorage
+    };
+    Ok((fields.finish().map_err(ControllerError::BadParameters)?, path))
+}
+
+/// Checks what every submission may say and what the job type asks for; whether the job goes over Service Bus.
+pub(super) fn check(definition: &dyn DynJobType, fields: &mut Fields) -> bool {
     for field in ["dataset_id", "resource_id", "version_id"] {
-        fields.optional(field, "text", Value::is_string);
+        fields.optional(
+            field,
+            "text",
+            json!({ "type": ["string", "null"] }),
+            Value::is_string,
+        );
+        fields.describe(
+            field,
+            "For your own books: part of the job's identity, and otherwise not looked at.",
+        );
     }
-    fields.optional("system", "text, true or false", |value| {
+    let schema = json!({ "type": ["string", "boolean", "null"] });
+    fields.optional("system", "text, true or false", schema, |value| {
         value.is_string() || value.is_boolean()
     });
     let use_service_bus = match definition.prescribed_path() {
@@ -244,11 +265,10 @@ fn checked(
         }
         None => fields.flag_or("use_service_bus", false),
     };
-    definition.check(&mut fields);
-    let path = if use_service_bus {
-        ProcessingPath::ServiceBus
-    } else {
-        ProcessingPath::QueueStorage
-    };
-    Ok((fields.finish().map_err(ControllerError::BadParameters)?, path))
+    fields.describe(
+        "use_service_bus",
+        "Over Service Bus; otherwise over Storage Queues.",
+    );
+    definition.check(fields);
+    use_service_bus
 }

@@ -116,10 +116,18 @@ function nothing({ status, job_type: type, processing_path: path }) {
     h('a', { class: 'button', href: '#/submit' }, icon('submit'), 'Submit a job'));
 }
 
-// The parameters in one line, without those that every job has.
+// The parameters in one line: without what every job has, and what is nested only by its size.
 export function gist(parameters) {
+  const isNested = ([, value]) => typeof value === 'object';
   const shown = Object.entries(parameters ?? {}).filter(([name, value]) => name !== 'use_service_bus' && value !== null);
-  return shown.map(([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`).join('  ·  ').slice(0, 160);
+  shown.sort((one, other) => isNested(one) - isNested(other));
+  return shown.map(([name, value]) => `${name} ${inShort(value)}`).join(' · ').slice(0, 160);
+}
+
+function inShort(value) {
+  if (Array.isArray(value)) return `[${format.count(value.length)}]`;
+  if (typeof value === 'object') return '{…}';
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 export const statusOf = (job) => (!format.isOver(job.status) && job.paused_at ? 'paused' : job.status);

@@ -25,7 +25,11 @@ export function bar(label) {
   const node = h('span', { class: 'bar', role: 'progressbar', 'aria-label': label, 'aria-valuemin': 0, 'aria-valuemax': 100 }, known);
   const update = ({ total, completed, failed, skipped, isOver = true, reach = 1, label: text }) => {
     const shares = { ok: isOver ? completed : 0, run: isOver ? 0 : completed, bad: failed, off: skipped };
-    for (const [tone, part] of parts) part.style.setProperty('width', `${(format.share(shares[tone], total) * 100).toFixed(2)}%`);
+    for (const [tone, part] of parts) {
+      part.style.setProperty('width', `${(format.share(shares[tone], total) * 100).toFixed(2)}%`);
+      // One failure in a million can be seen.
+      part.style.setProperty('min-width', tone === 'bad' && failed > 0 ? '4px' : '0');
+    }
     known.style.setProperty('width', `${(reach * 100).toFixed(2)}%`);
     const done = format.share(completed + failed + skipped, total) * reach;
     setAttribute(node, 'aria-valuenow', Math.floor(done * 100));

@@ -229,6 +229,6 @@ function details(task) {
       exact('Next attempt', task.due_at), exact('Lease until', task.lease_until),
     ]).node),
     h('section', {}, h('h3', {}, 'Parameters'), json(task.parameters, { what: 'the task’s parameters', empty: 'None.' })),
-    h('section', {}, h('h3', {}, 'Result'), json(task.result_data, { what: 'the task’s result', empty: 'None yet.' })),
+    h('section', {}, h('h3', {}, 'Result'), json(task.result_data, { what: 'the task’s result', empty: ['failed', 'skipped'].includes(task.status) ? 'None.' : 'None yet.' })),
   ];
 }

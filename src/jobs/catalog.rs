@@ -39,6 +39,11 @@ impl Catalog {
         self.job_types.iter().find(|job_type| job_type.name() == name)
     }
 
+    /// All job types, in the order of the catalog.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn DynJobType> {
+        self.job_types.iter().map(AsRef::as_ref)
+    }
+
     /// All names, in the order of the catalog.
     pub fn names(&self) -> Vec<&'static str> {
         self.job_types.iter().map(|job_type| job_type.name()).collect()
@@ -50,6 +55,8 @@ impl Catalog {
 pub trait DynJobType: Debug + Send + Sync {
     /// See [`JobType::name`].
     fn name(&self) -> &'static str;
+    /// See [`JobType::description`].
+    fn description(&self) -> &'static str;
     /// See [`JobType::check`].
     fn check(&self, fields: &mut Fields);
     /// See [`JobType::prescribed_path`].
@@ -84,6 +91,10 @@ pub trait DynJobType: Debug + Send + Sync {
 impl<J: JobType> DynJobType for J {
     fn name(&self) -> &'static str {
         JobType::name(self)
+    }
+
+    fn description(&self) -> &'static str {
+        JobType::description(self)
     }
 
     fn check(&self, fields: &mut Fields) {

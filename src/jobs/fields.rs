@@ -1,10 +1,13 @@
 //! Reading the parameters of a submission: each reader checks one field, fills in its default, and notes
 //! what is wrong with the field's name, its value and what is allowed. Nothing stops at the first problem.
+//!
+//! The readers also note what they ask for, so that the same lines that check a submission describe it: see
+//! [`Fields::schema_of`].
 
 use std::ops::RangeInclusive;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,6 +51,9 @@ fn shortened(value: &Value) -> String {
 pub struct Fields {
     accepted: Map<String, Value>,
     problems: Vec<FieldProblem>,
+    /// JSON Schemas of the fields that were asked for, by name.
+    asked: Map<String, Value>,
+    required: Vec<String>,
 }
 
 impl Fields {
@@ -56,11 +62,44 @@ impl Fields {
         Self {
             accepted: submitted,
             problems: Vec::new(),
+            asked: Map::new(),
+            required: Vec::new(),
         }
+    }
+
+    /// A JSON Schema (draft 2020-12) of the objects that `check` accepts: what it asks for while it reads an empty one. A
+    /// field that it asks for only where another one has some value is not in it.
+    pub fn schema_of(check: impl FnOnce(&mut Self)) -> Value {
+        let mut fields = Self::new(Map::new());
+        check(&mut fields);
+        json!({
+            "type": "object",
+            "properties": fields.asked,
+            "required": fields.required,
+            "additionalProperties": true,
+        })
+    }
+
+    /// Says what a field is for, in the schema. Comes after the reader of the field.
+    pub fn describe(&mut self, field: &str, description: &str) {
+        if let Some(Value::Object(schema)) = self.asked.get_mut(field) {
+            schema.insert("description".to_owned(), Value::from(description));
+        }
+    }
+
+    fn ask(&mut self, field: &str, schema: Value) {
+        self.asked.insert(field.to_owned(), schema);
     }
 
     /// A whole number within `allowed`; it must be given.
     pub fn integer(&mut self, field: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
+        let schema = json!({ "type": "integer", "minimum": allowed.start(), "maximum": allowed.end() });
+        self.ask(field, schema);
+        self.required.push(field.to_owned());
+        self.given_integer(field, &allowed)
+    }
+
+    fn given_integer(&mut self, field: &str, allowed: &RangeInclusive<u64>) -> Option<u64> {
         let words = format!("a whole number from {} to {}", allowed.start(), allowed.end());
         match self.accepted.get(field) {
             None | Some(Value::Null) => {
@@ -79,18 +118,25 @@ impl Fields {
 
     /// A whole number within `allowed` that may be left out (or null, which is the same).
     pub fn optional_integer(&mut self, field: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
+        let schema =
+            json!({ "type": ["integer", "null"], "minimum": allowed.start(), "maximum": allowed.end() });
+        self.ask(field, schema);
         match self.accepted.get(field) {
             None => None,
             Some(Value::Null) => {
                 self.accepted.remove(field);
                 None
             }
-            Some(_) => self.integer(field, allowed),
+            Some(_) => self.given_integer(field, &allowed),
         }
     }
 
     /// Text whose length in characters is within `allowed`; `default` takes its place where it is not given.
     pub fn text_or(&mut self, field: &str, default: &str, allowed: RangeInclusive<usize>) -> String {
+        let schema = json!({
+            "type": ["string", "null"], "minLength": allowed.start(), "maxLength": allowed.end(), "default": default,
+        });
+        self.ask(field, schema);
         let words = format!("text of {} to {} characters", allowed.start(), allowed.end());
         match self.accepted.get(field) {
             None | Some(Value::Null) => {
@@ -107,6 +153,7 @@ impl Fields {
 
     /// `true` or `false`; `default` takes its place where it is not given.
     pub fn flag_or(&mut self, field: &str, default: bool) -> bool {
+        self.ask(field, json!({ "type": ["boolean", "null"], "default": default }));
         match self.accepted.get(field) {
             None | Some(Value::Null) => {
                 self.accepted.insert(field.to_owned(), Value::from(default));
@@ -120,8 +167,10 @@ impl Fields {
         }
     }
 
-    /// A field that may be left out (or null, which is the same) and otherwise must satisfy `is_allowed`.
-    pub fn optional(&mut self, field: &str, allowed: &str, is_allowed: fn(&Value) -> bool) {
+    /// A field that may be left out (or null, which is the same) and otherwise must satisfy `is_allowed`. `allowed` says so
+    /// in words, `schema` as a JSON Schema.
+    pub fn optional(&mut self, field: &str, allowed: &str, schema: Value, is_allowed: fn(&Value) -> bool) {
+        self.ask(field, schema);
         match self.accepted.get(field) {
             None => {}
             Some(Value::Null) => {
@@ -134,6 +183,10 @@ impl Fields {
 
     /// Sets a field to what the job type prescribes; another value that was given is a problem.
     pub fn prescribe(&mut self, field: &str, prescribed: Value, why: &str) {
+        self.ask(
+            field,
+            json!({ "enum": [prescribed, null], "default": prescribed }),
+        );
         match self.accepted.get(field) {
             Some(given) if !given.is_null() && *given != prescribed => {
                 self.note(field, format!("{prescribed}, or left out, {why}"));

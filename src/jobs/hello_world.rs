@@ -86,15 +86,28 @@ impl JobType for HelloWorld {
         self.name
     }
 
+    fn description(&self) -> &'static str {
+        match self.path {
+            None => "n greetings, then a reply to each: the smallest job with a fan-out and a fan-in.",
+            Some(_) => "hello_world, always over Service Bus.",
+        }
+    }
+
     fn prescribed_path(&self) -> Option<ProcessingPath> {
         self.path
     }
 
     fn check(&self, fields: &mut Fields) {
         fields.integer("n", 1..=1_000_000);
+        fields.describe("n", "How many greetings, and how many replies.");
         fields.text_or("name", "World", 1..=100);
+        fields.describe("name", "Who is greeted.");
         // Left out, it stays out: the job id of a submission that does not name it is the Python app's.
         fields.optional_integer("tasks_per_message", 1..=u64::from(TasksPerMessage::LARGEST));
+        fields.describe(
+            "tasks_per_message",
+            "How many tasks one message names; 1 where it is left out.",
+        );
     }
 
     fn stages(&self, parameters: &Parameters) -> Vec<StageSpec> {

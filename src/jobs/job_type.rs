@@ -180,7 +180,12 @@ pub trait JobType: Debug + Send + Sync + 'static {
     /// The name in `/api/jobs/submit/{job_type}`, 1-50 characters.
     fn name(&self) -> &'static str;
 
-    /// Checks the job type's own fields and fills in their defaults.
+    /// What it does, in a sentence or two, for people who choose among job types.
+    fn description(&self) -> &'static str {
+        ""
+    }
+
+    /// Checks the job type's own fields and fills in their defaults. Its JSON Schema is gained from it, too.
     fn check(&self, fields: &mut Fields);
 
     /// The one path that this job type takes; `None` lets `use_service_bus` choose.

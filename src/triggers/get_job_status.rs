@@ -1,60 +1,91 @@
-//! `GET /api/jobs/status/{job_id}`: where a job stands, with the progress of each stage.
+//! `GET /api/jobs/status/{job_id}`: where a job stands, with the progress of each stage. `?wait=30` answers once something
+//! has happened.
+
+use std::time::Duration;
 
 use axum::{
     extract::{Path, State},
     http::StatusCode,
     response::Response,
 };
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
-use super::{ApiError, App, answer, job_id};
+use super::{ApiError, App, job_id, query::QueryParameters, shown::StageProgress, stamped_answer};
 use crate::{
-    model::timestamp,
-    repositories::postgres::{JobRecord, StageRecord},
+    controller::JobStanding,
+    model::{JobId, JobStatus, ProcessingPath, Stage, Timestamp},
 };
 
-pub(super) async fn handle(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
-    let (job, stages) = app.controller.status(&job_id(&id)?).await?;
-    Ok(answer(StatusCode::OK, body(&job, &stages)))
+/// Seconds that a request may wait: well below the host's limit on a request.
+const LONGEST_WAIT: u16 = 30;
+
+pub(super) async fn handle(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    query: QueryParameters,
+) -> Result<Response, ApiError> {
+    let job_id = job_id(&id)?;
+    let standing = match query.number("wait", 0..=LONGEST_WAIT)? {
+        None | Some(0) => app.controller.status(&job_id).await?,
+        Some(seconds) => {
+            let wait = Duration::from_secs(seconds.into());
+            app.controller.status_after_change(&job_id, wait).await?
+        }
+    };
+    Ok(stamped_answer(StatusCode::OK, JobStatusAnswer::from(standing)))
 }
 
-fn body(job: &JobRecord, stages: &[StageRecord]) -> Value {
-    let mut body = json!({
-        "jobId": job.job_id,
-        "jobType": job.job_type,
-        "status": job.status,
-        "stage": job.stage,
-        "totalStages": job.total_stages,
-        "processingPath": job.path,
-        "parameters": job.parameters,
-        "stageResults": job.stage_results,
-        "progress": stages.iter().map(progress).collect::<Vec<_>>(),
-        "createdAt": timestamp::write(job.created_at),
-        "updatedAt": timestamp::write(job.updated_at),
-        "deadline": job.deadline.map(timestamp::write),
-        "pauseRequested": job.is_pause_requested,
-        "pausedAt": job.paused_at.map(timestamp::write),
-    });
-    if let Value::Object(fields) = &mut body {
-        if let Some(result) = &job.result_data {
-            fields.insert("resultData".to_owned(), json!(result));
-        }
-        if let Some(error) = &job.error_details {
-            fields.insert("errorDetails".to_owned(), json!(error));
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JobStatusAnswer {
+    job_id: JobId,
+    job_type: String,
+    status: JobStatus,
+    /// The stage that runs or is next.
+    stage: Stage,
+    total_stages: Stage,
+    processing_path: ProcessingPath,
+    parameters: Box<RawValue>,
+    /// A summary of each stage that ended, keyed by its number.
+    stage_results: Box<RawValue>,
+    /// Its stages so far, in order.
+    progress: Vec<StageProgress>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    /// A job that is not over by then fails.
+    deadline: Option<Timestamp>,
+    /// It is to stop at the end of its stage.
+    pause_requested: bool,
+    /// Since when it stands still, if it does.
+    paused_at: Option<Timestamp>,
+    /// The final result, once there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_data: Option<Box<RawValue>>,
+    /// Why it failed, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_details: Option<String>,
+}
+
+impl From<JobStanding> for JobStatusAnswer {
+    fn from(JobStanding { job, stages }: JobStanding) -> Self {
+        Self {
+            job_id: job.job_id,
+            job_type: job.job_type,
+            status: job.status,
+            stage: job.stage,
+            total_stages: job.total_stages,
+            processing_path: job.path,
+            parameters: job.parameters,
+            stage_results: job.stage_results,
+            progress: stages.iter().map(StageProgress::from).collect(),
+            created_at: Timestamp(job.created_at),
+            updated_at: Timestamp(job.updated_at),
+            deadline: job.deadline.map(Timestamp),
+            pause_requested: job.is_pause_requested,
+            paused_at: job.paused_at.map(Timestamp),
+            result_data: job.result_data,
+            error_details: job.error_details,
         }
     }
-    body
-}
-
-fn progress(stage: &StageRecord) -> Value {
-    json!({
-        "stage": stage.stage,
-        "planned": stage.planned_at.is_some(),
-        "total": stage.total,
-        "pendingQueue": stage.owed,
-        "open": stage.total - stage.completed - stage.failed - stage.skipped,
-        "completed": stage.completed,
-        "failed": stage.failed,
-        "skipped": stage.skipped,
-    })
 }

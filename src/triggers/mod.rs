@@ -5,11 +5,16 @@ mod body;
 mod cancel_job;
 mod cursor;
 mod dashboard;
+mod db_debug_all;
+mod db_enums_diagnostic;
+mod db_functions_test;
+mod db_stats;
 mod deliver;
 mod error;
 mod get_job_audit;
 mod get_job_status;
 mod health;
+mod job_types;
 mod monitor_poison;
 mod not_forwarded;
 mod pause_job;
@@ -78,6 +83,7 @@ pub struct App {
 pub fn router(app: App) -> Router {
     let api = Router::new()
         .route("/api/jobs/submit/{job_type}", post(submit_job::handle))
+        .route("/api/jobs/types", get(job_types::handle))
         .route("/api/jobs/status/{job_id}", get(get_job_status::handle))
         .route("/api/jobs/audit/{job_id}", get(get_job_audit::handle))
         .route("/api/jobs/cancel/{job_id}", post(cancel_job::handle))
@@ -88,6 +94,10 @@ pub fn router(app: App) -> Router {
         .route("/api/db/jobs/{job_id}", get(query_job::handle))
         .route("/api/db/tasks", get(query_tasks::handle))
         .route("/api/db/tasks/{job_id}", get(query_job_tasks::handle))
+        .route("/api/db/stats", get(db_stats::handle))
+        .route("/api/db/enums/diagnostic", get(db_enums_diagnostic::handle))
+        .route("/api/db/functions/test", get(db_functions_test::handle))
+        .route("/api/db/debug/all", get(db_debug_all::handle))
         .route("/api/db/schema/nuke", post(schema_nuke::handle))
         .route("/api/db/schema/redeploy", post(schema_redeploy::handle))
         .route("/api/health", get(health::handle))

@@ -21,10 +21,10 @@ struct Job {
 }
 
 pub(super) async fn handle(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
-    let (job, totals, stages) = app.controller.whole_job(&job_id(&id)?).await?;
+    let (standing, totals) = app.controller.whole_job(&job_id(&id)?).await?;
     let answer = Job {
-        job: WholeJob::new(job, totals),
-        stages: stages.iter().map(StageProgress::from).collect(),
+        stages: standing.stages.iter().map(StageProgress::from).collect(),
+        job: WholeJob::new(standing.job, totals),
     };
     Ok(stamped_answer(StatusCode::OK, answer))
 }

@@ -113,18 +113,16 @@ class Cloud {
 
   // A job as it stands in the database after a long night, without the night: `failed` of its tasks failed.
   async storeJob(jobId, tasks, failed) {
-    const { rows } = await this.sql("SELECT 1 FROM information_schema.columns WHERE table_schema = 'app' AND table_name = 'tasks' AND column_name = 'failed_at'");
-    const failedAt = rows.length > 0;
     await this.sql(`INSERT INTO jobs (job_id, job_type, status, stage, total_stages, parameters, error_details, finished_at)
       VALUES ($1, 'hello_world', 'failed', 1, 2, $2, 'too many tasks of stage 1 failed', now())`, [jobId, JSON.stringify({ n: tasks, name: 'night' })]);
     await this.sql(`INSERT INTO stages (job_id, stage, total, completed, failed, plan_cursor, batches, planned_at, advanced_at)
       VALUES ($1, 1, $2, $3, $4, $2, $5, now(), now())`, [jobId, tasks, tasks - failed, failed, Math.ceil(tasks / 100)]);
     await this.sql(`INSERT INTO tasks (parent_job_id, stage, task_id, ordinal, attempt, status, started_at, finished_at, job_type, task_type,
-        task_index, batch_id, parameters, result_data, error_details${failedAt ? ', failed_at' : ''})
+        task_index, batch_id, parameters, result_data, error_details)
       SELECT $1, 1, left($1, 8) || '-s1-greet-' || i, i, CASE WHEN fails THEN 4 ELSE 1 END, CASE WHEN fails THEN 'failed' ELSE 'completed' END::task_status,
         now() - interval '1 second', now(), 'hello_world', 'hello_world_greeting', 'greet-' || i, $1 || '-s1-b' || i / 100,
         json_build_object('task_number', i), CASE WHEN fails THEN NULL ELSE json_build_object('greeting', 'Hello') END,
-        CASE WHEN fails THEN 'the blob container went away' END${failedAt ? ', CASE WHEN fails THEN now() END' : ''}
+        CASE WHEN fails THEN 'the blob container went away' END
       FROM (SELECT i, i % ($2 / $3) = 7 AS fails FROM generate_series(0, $2 - 1) AS i) AS made`, [jobId, tasks, failed]);
     await this.sql(`INSERT INTO task_batches (job_id, stage, batch_no, status, task_ids, sends, next_send_at, sent_at)
       SELECT $1, 1, b, 'queued', (SELECT array_agg(left($1, 8) || '-s1-greet-' || i) FROM generate_series(b * 100, b * 100 + 99) AS i), 1, now(), now()

@@ -148,6 +148,20 @@ inBrowser('the paths are compared, or it is said that there is not enough data',
   else await page.locator('.tile-value', { hasText: '%' }).first().waitFor();
 });
 
+inBrowser('what cannot be compared is said, and no figure is made up', async ({ page, open }) => {
+  const nothing = { jobs_processed: 0, tasks_processed: 0, tasks_per_second: null, cost_per_million_tasks: null, job_ms: { p50: null, p95: null, p99: null, samples: 0 } };
+  await page.route('**/api/metrics/comparison*', (route) => route.fulfill({
+    contentType: 'application/json', body: JSON.stringify({
+      queue_storage: nothing, service_bus: nothing,
+      comparison: { latency_improvement: null, throughput_improvement: null, timeout_reduction: null, note: 'not enough data: no job over either path' },
+    }),
+  }));
+  await open('compare');
+  await page.getByText('Not enough data: no job over either path').waitFor();
+  assert.deepEqual(await page.locator('.tile-value').allTextContents(), Array(3).fill('not enough data'));
+  assert.doesNotMatch(await page.locator('.charts').textContent(), /\d/);
+});
+
 inBrowser('health names what answers', async ({ page, open, cloud }) => {
   const { components } = await cloud.get('health');
   await open('health');

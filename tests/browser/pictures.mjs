@@ -14,16 +14,13 @@ async function prepare(cloud) {
     tag: 'tiles-z12', use_service_bus: true, stages: [{ tasks: 600, ms: 5, rules: [{ every: 150, at: 17, act: 'fail' }] }, { tasks: 600, ms: 5 }],
   });
   await cloud.over(failing);
-  const running = await cloud.submit('chaos', {
-    tag: 'tiles-z14', use_service_bus: false,
-    stages: [{ tasks: 6000, ms: 900, tolerates: 100, rules: [{ every: 900, at: 41, act: 'fail' }] }, { tasks: 6000, ms: 5 }],
-  });
+  const running = await cloud.submit('hello_world', { n: 60_000, name: 'Aotearoa', use_service_bus: true });
   await cloud.send('sb-tasks', JSON.stringify({ task_id: 'b9f4c2aa-s1-tile-17', parent_job_id: 'b9f4c2aa'.repeat(8), job_type: 'tiles', task_type: 'render', stage: 1, task_index: 'tile-17', parameters: {} }));
   return { failing, running };
 }
 
 if (folder) {
-  inBrowser('pictures', { ...DESK, deviceScaleFactor: 1 }, async ({ page, open, cloud, window }) => {
+  inBrowser('pictures', DESK, async ({ page, open, cloud, window }) => {
     const { failing, running } = await prepare(cloud);
     const shoot = (on, name) => on.screenshot({ path: path.join(folder, `dashboard-${name}.png`) });
     await page.waitForTimeout(12_000);
@@ -38,9 +35,6 @@ if (folder) {
     await open(`jobs/${failing}`);
     await page.locator('.task-row button').first().click();
     await shoot(page, 'failure-light');
-    await open('compare');
-    await page.locator('.tile').first().waitFor();
-    await shoot(page, 'compare-light');
     await open('poison');
     await page.getByRole('button', { name: 'Show messages' }).click();
     await page.locator('.messages li').first().waitFor();
@@ -59,5 +53,9 @@ if (folder) {
     await small.locator('.jobs .row-link').nth(2).waitFor();
     await shoot(small, 'jobs-phone');
     await phone.close();
+    await page.emulateMedia({ colorScheme: 'light' });
+    await open('compare');
+    await page.locator('.tile').first().waitFor();
+    await shoot(page, 'compare-light');
   });
 }

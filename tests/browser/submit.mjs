@@ -20,7 +20,7 @@ inBrowser('a job is submitted from the form and watched until it is done', async
   await page.locator('.json', { hasText: '"the browser"' }).waitFor();
   assert.match(await page.locator('.json').first().textContent(), /"use_service_bus": true/);
   await page.getByRole('tab', { name: 'Results' }).click();
-  await page.locator('.json', { hasText: '250' }).first().waitFor();
+  await page.locator('[role=tabpanel]:not([hidden]) .json', { hasText: '250' }).first().waitFor();
   await page.getByRole('tab', { name: 'Audit' }).click();
   await page.getByText('The books agree').waitFor();
   assert.match(page.url(), /\?tab=audit$/);

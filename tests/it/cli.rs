@@ -189,6 +189,145 @@ async fn scripts_get_the_app_s_documents_and_watch_a_line_a_change() {
 }
 
 #[tokio::test]
+async fn jobs_are_listed_newest_first_and_found_by_the_beginning_of_their_ids() {
+    let app = App::start().await;
+    insta::assert_snapshot!(app.run(&["list"]).await.whole());
+    let failed = app.submitted("chaos", &failing("l", 6, 3)).await;
+    app.until(&failed, "failed").await;
+    let done = app
+        .submitted("hello_world", &json!({ "n": 12, "use_service_bus": true }))
+        .await;
+    app.until(&done, "completed").await;
+    insta::assert_snapshot!(app.run(&["list"]).await.whole());
+    insta::assert_snapshot!(app.run(&["list", "--limit", "1"]).await.whole());
+    let ids = |said: Said| -> Vec<String> {
+        let jobs = said.json()["jobs"].as_array().unwrap().clone();
+        jobs.iter()
+            .map(|job| job["job_id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    for filter in [
+        &["--status", "failed"][..],
+        &["--type", "chaos"],
+        &["--path", "queue_storage"],
+    ] {
+        let said = app.run(&[&["list", "--json"], filter].concat()).await;
+        assert_eq!(ids(said), [failed.as_str()], "{filter:?}");
+    }
+    let unknown = app.run(&["list", "--type", "nothing"]).await;
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.err.contains("\"nothing\""), "{}", unknown.err);
+
+    let found = app.run(&["status", &done[..8], "--json"]).await;
+    assert_eq!(found.json()["jobId"], done.as_str());
+    let nothing = app.run(&["status", "0123456789abcdef"]).await;
+    assert_eq!(nothing.code, 1);
+    assert!(nothing.err.contains("lastlight list"), "{}", nothing.err);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn more_jobs_than_a_page_holds_are_one_document() {
+    let app = App::start().await;
+    let client = reqwest::Client::new();
+    let url = format!("{}/api/jobs/submit/hello_world", app.cloud.base_url());
+    for number in 0..105 {
+        let body = json!({ "n": 1, "name": format!("N{number}") }).to_string();
+        assert_eq!(client.post(&url).body(body).send().await.unwrap().status(), 200);
+    }
+    let all = app.run(&["list", "--all", "--json"]).await.json();
+    assert_eq!(all["jobs"].as_array().unwrap().len(), 105);
+    assert_eq!(all["query_info"]["returned"], 105);
+    assert_eq!(all["query_info"]["next_cursor"], Value::Null);
+    let some = app.run(&["list", "--limit", "103", "--json"]).await.json();
+    assert_eq!(some["jobs"].as_array().unwrap().len(), 103);
+    assert_eq!(some["jobs"][0], all["jobs"][0]);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn tasks_that_failed_stand_first_with_the_reason() {
+    let app = App::start().await;
+    let job_id = app.submitted("chaos", &failing("t", 130, 64)).await;
+    app.until(&job_id, "failed").await;
+    insta::assert_snapshot!(app.run(&["tasks", &job_id, "--limit", "5"]).await.whole());
+    let all = app.run(&["tasks", &job_id, "--all", "--json"]).await.json();
+    let tasks = all["tasks"].as_array().unwrap();
+    assert_eq!(tasks.len(), 130, "none is missing, none stands twice");
+    let failed = tasks.iter().take_while(|task| task["status"] == "failed").count();
+    assert_eq!(failed, 3);
+    let completed = app
+        .run(&[
+            "tasks",
+            &job_id,
+            "--status",
+            "completed",
+            "--stage",
+            "1",
+            "--all",
+            "--json",
+        ])
+        .await;
+    assert_eq!(completed.json()["tasks"].as_array().unwrap().len(), 127);
+    let none = app.run(&["tasks", &job_id, "--status", "skipped"]).await;
+    assert_eq!(
+        (none.code, none.out.contains("has no such task")),
+        (0, true),
+        "{}",
+        none.out
+    );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_same_work_over_both_paths_is_compared() {
+    let app = App::start().await;
+    let said = app
+        .run(&["compare", "--n", "40", "--tasks-per-message", "10", "--json"])
+        .await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    let report = said.json();
+    for (place, path) in ["queue_storage", "service_bus"].into_iter().enumerate() {
+        let (run, figures) = (&report["runs"][place], &report[path]);
+        assert_eq!(run["processing_path"], path);
+        assert_eq!(run["job"]["parameters"]["n"], 40);
+        assert_eq!((&run["tasks"], &run["messages"]), (&json!(80), &json!(8)));
+        assert_eq!(figures["jobs_processed"], 1);
+        assert_eq!(figures["timeout_rate"], 0.0);
+        for figure in ["avg_latency_ms", "tasks_per_second"] {
+            assert!(
+                figures[figure].as_f64().unwrap() > 0.0,
+                "{path} {figure}: {figures}"
+            );
+        }
+    }
+    let ids = |report: &Value| [0, 1].map(|place| report["runs"][place]["job"]["job_id"].clone());
+    let again = app
+        .run(&["compare", "--n", "40", "--tasks-per-message", "10", "--json"])
+        .await;
+    assert_ne!(
+        ids(&report),
+        ids(&again.json()),
+        "a comparison runs jobs of its own"
+    );
+    let words = app.run(&["compare", "--n", "5"]).await;
+    assert_eq!(words.code, 0, "{}", words.err);
+    for line in [
+        "jobs processed",
+        "average latency ms",
+        "timeout rate",
+        "tasks per second",
+        "messages a task",
+    ] {
+        assert!(words.out.contains(line), "{line}: {}", words.out);
+    }
+    let refused = app.run(&["compare", "--job", "sb_hello_world", "--n", "5"]).await;
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("use_service_bus"), "{}", refused.err);
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn ctrl_c_leaves_the_job_running_and_says_so() {
     let app = App::start().await;
     let job_id = app.submitted("chaos", &slow("i", 600, 2000)).await;

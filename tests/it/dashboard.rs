@@ -7,6 +7,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Request, StatusCode},
 };
+use serde_json::json;
 use tower::ServiceExt;
 
 use crate::harness::TestApp;
@@ -207,4 +208,28 @@ async fn a_slash_behind_the_name_is_the_same_page_with_addresses_that_fit() {
         assert_eq!(file.status, StatusCode::OK, "{address}");
     }
     assert_eq!(in_folder.text, page.text.replace("\"dashboard/", "\""));
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_forward_gets_the_page_too() {
+    let app = TestApp::start().await;
+    for (url, media_type) in [
+        ("http://localhost/api/dashboard", "text/html; charset=utf-8"),
+        (
+            "http://localhost/api/dashboard/main.js",
+            "text/javascript; charset=utf-8",
+        ),
+    ] {
+        let invocation = json!({
+            "Data": { "req": { "Url": url, "Method": "GET", "Query": {}, "Headers": {}, "Params": {} } },
+            "Metadata": {},
+        });
+        let answer = app.request("POST", "/dashboard", invocation.to_string()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        let described = &answer.body["Outputs"]["res"];
+        assert_eq!(described["statusCode"], "200");
+        assert_eq!(described["headers"]["content-type"], media_type);
+        let path = url.trim_start_matches("http://localhost");
+        assert_eq!(described["body"], ask(&app.router, "GET", path, None).await.text);
+    }
 }

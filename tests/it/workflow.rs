@@ -210,6 +210,10 @@ async fn the_status_of_a_running_job_shows_its_progress() {
     for field in ["request_id", "timestamp", "createdAt", "updatedAt", "deadline"] {
         status[field] = Value::from("…");
     }
+    for field in ["etaSeconds", "ratePerSecond", "startedAt"] {
+        assert!(!status["progress"][0][field].is_null(), "{field}");
+        status["progress"][0][field] = Value::from("…");
+    }
     insta::assert_json_snapshot!(status, @r#"
     {
       "createdAt": "…",
@@ -227,12 +231,19 @@ async fn the_status_of_a_running_job_shows_its_progress() {
       "progress": [
         {
           "completed": 1,
+          "etaSeconds": "…",
           "failed": 0,
+          "finishedAt": null,
           "open": 2,
           "pendingQueue": 0,
           "planned": true,
+          "queued": null,
+          "ratePerSecond": "…",
+          "running": null,
           "skipped": 0,
           "stage": 1,
+          "startedAt": "…",
+          "taskType": "hello_world_greeting",
           "total": 3
         }
       ],

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, builder::RangedU64ValueParser};
 use lastlight::{
-    client::{Answer, Comparison, Improvements, JobDetails, PathFigures, Progress},
+    client::{Answer, ClientError, Improvements, JobDetails, PathFigures, Progress},
     model::{JobStatus, ProcessingPath, TasksPerMessage},
 };
 use serde_json::{Map, Value, json};
@@ -22,9 +22,9 @@ use crate::commands::{
 #[derive(Debug, Args)]
 pub struct CompareArguments {
     /// The job type.
-    #[arg(long, value_name = "JOB_TYPE", default_value = "hello_world")]
+    #[arg(long, value_name = "JOB_TYPE", default_value = HELLO_WORLD)]
     job: String,
-    /// Its parameter n: how much work.
+    /// Its parameter n: how much work. Of hello_world 1000 without it.
     #[arg(long)]
     n: Option<u64>,
     /// Its parameter tasks_per_message: how many tasks one message names.
@@ -37,11 +37,20 @@ pub struct CompareArguments {
     pub(super) app: AppArguments,
 }
 
+const HELLO_WORLD: &str = "hello_world";
+
 /// One path's job, as the app recorded it.
 struct Run {
     path: ProcessingPath,
     job: Answer<JobDetails>,
     messages: u64,
+}
+
+/// Both paths' jobs, and what they come to.
+struct Compared {
+    runs: Vec<Run>,
+    figures: [PathFigures; 2],
+    improvements: Improvements,
 }
 
 /// How far back the app's own comparison looks. Hours.
@@ -58,6 +67,9 @@ pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, Com
             parameters.insert(name.to_owned(), json!(value));
         }
     }
+    if arguments.job == HELLO_WORLD {
+        parameters.entry("n").or_insert(json!(1000));
+    }
     // A job's id is made of its parameters: this makes the jobs new ones. It means nothing to a job type.
     parameters.insert(
         "version_id".to_owned(),
@@ -67,33 +79,30 @@ pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, Com
     for path in ProcessingPath::ALL {
         runs.push(run(&session, &arguments.job, path, &parameters).await?);
     }
-    let figures = [figures(&runs[0].job.body), figures(&runs[1].job.body)];
-    let improvements = improvements(&figures[0], &figures[1]);
-    let recorded = session.client.comparison(RECORDED, Some(&arguments.job)).await?;
+    let compared = Compared::of(runs);
+    let recorded = match session.client.comparison(RECORDED, Some(&arguments.job)).await {
+        Ok(answer) => Some(answer),
+        // An older app does not compare; the two jobs say enough.
+        Err(ClientError::NotTheApp { status: 404, .. } | ClientError::Refused { status: 404, .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
     if session.is_json {
-        println!(
-            "{}",
-            document(
-                arguments,
-                &parameters,
-                &runs,
-                &figures,
-                &improvements,
-                &recorded.document
-            )
-        );
+        let mut document = compared.document();
+        document["job_type"] = json!(arguments.job);
+        document["parameters"] = json!(parameters);
+        document["recorded"] = recorded.map_or(Value::Null, |answer| answer.document);
+        println!("{document}");
     } else {
-        print!(
-            "{}",
-            described(
-                &session,
-                arguments,
-                &runs,
-                &figures,
-                &improvements,
-                &recorded.body
-            )
-        );
+        println!("\n{}: the same work over both paths\n", arguments.job);
+        print!("{}", compared.table().text(session.paint));
+        if let Some(Answer { body, .. }) = recorded {
+            println!("\nAll jobs of this type, of the last {RECORDED} h (GET /api/metrics/comparison)\n");
+            let all = [body.queue_storage, body.service_bus];
+            print!("{}", table(&all, &body.comparison).text(session.paint));
+            if let Some(note) = body.comparison.note {
+                println!("{note}");
+            }
+        }
     }
     Ok(Verdict::Good)
 }
@@ -176,67 +185,68 @@ fn improvements(queue_storage: &PathFigures, service_bus: &PathFigures) -> Impro
         latency_improvement: less(queue_storage.avg_latency_ms, service_bus.avg_latency_ms),
         throughput_improvement: more(queue_storage.tasks_per_second, service_bus.tasks_per_second),
         timeout_reduction: less(queue_storage.timeout_rate, service_bus.timeout_rate),
+        note: None,
     }
 }
 
-fn document(
-    arguments: &CompareArguments,
-    parameters: &Map<String, Value>,
-    runs: &[Run],
-    figures: &[PathFigures; 2],
-    improvements: &Improvements,
-    recorded: &Value,
-) -> Value {
-    let jobs: Vec<Value> = runs
-        .iter()
-        .map(|run| {
-            json!({ "processing_path": run.path, "messages": run.messages, "job": run.job.document.get("job"),
-                    "stages": run.job.document.get("stages") })
+impl Compared {
+    fn of(runs: Vec<Run>) -> Self {
+        let [queue_storage, service_bus] = ProcessingPath::ALL.map(|path| {
+            let of_path = runs.iter().find(|run| run.path == path);
+            of_path.map(|run| figures(&run.job.body)).unwrap_or_default()
+        });
+        Self {
+            improvements: improvements(&queue_storage, &service_bus),
+            figures: [queue_storage, service_bus],
+            runs,
+        }
+    }
+
+    fn document(&self) -> Value {
+        let runs: Vec<Value> = self
+            .runs
+            .iter()
+            .map(|run| {
+                json!({
+                    "processing_path": run.path,
+                    "tasks": run.tasks(),
+                    "messages": run.messages,
+                    "job": run.job.document.get("job"),
+                    "stages": run.job.document.get("stages"),
+                })
+            })
+            .collect();
+        json!({
+            "queue_storage": self.figures[0],
+            "service_bus": self.figures[1],
+            "comparison": self.improvements,
+            "runs": runs,
         })
-        .collect();
-    json!({
-        "job_type": arguments.job,
-        "parameters": parameters,
-        "queue_storage": figures[0],
-        "service_bus": figures[1],
-        "comparison": improvements,
-        "runs": jobs,
-        "recorded": recorded,
-    })
+    }
+
+    fn table(&self) -> Table {
+        let mut table = table(&self.figures, &self.improvements);
+        let mut row = |name: &str, value: &dyn Fn(&Run) -> String| {
+            let [queue_storage, service_bus] = ProcessingPath::ALL.map(|path| {
+                let of_path = self.runs.iter().find(|run| run.path == path);
+                plain(of_path.map(value).unwrap_or_default())
+            });
+            table.row([plain(name), queue_storage, service_bus, plain("")]);
+        };
+        row("tasks", &|run| run.tasks().to_string());
+        row("messages", &|run| run.messages.to_string());
+        row("messages a task", &|run| {
+            format!("{:.3}", run.messages as f64 / run.tasks().max(1) as f64)
+        });
+        table
+    }
 }
 
-fn described(
-    session: &Session,
-    arguments: &CompareArguments,
-    runs: &[Run],
-    figures: &[PathFigures; 2],
-    improvements: &Improvements,
-    recorded: &Comparison,
-) -> String {
-    let tasks = |run: &Run| run.job.body.job.completed + run.job.body.job.failed;
-    let mut text = format!("\n{}: the same work over both paths\n\n", arguments.job);
-    let mut table = table(figures, improvements);
-    let counted = |name: &str, value: &dyn Fn(&Run) -> String| {
-        [
-            plain(name),
-            plain(value(&runs[0])),
-            plain(value(&runs[1])),
-            plain(""),
-        ]
-    };
-    table.row(counted("tasks", &|run| tasks(run).to_string()));
-    table.row(counted("messages", &|run| run.messages.to_string()));
-    table.row(counted("messages a task", &|run| {
-        format!("{:.3}", run.messages as f64 / tasks(run).max(1) as f64)
-    }));
-    text.push_str(&table.text(session.paint));
-    text.push_str(&format!(
-        "\nAll {} jobs of the last {RECORDED} h (GET /api/metrics/comparison)\n\n",
-        arguments.job
-    ));
-    let all = [recorded.queue_storage, recorded.service_bus];
-    text.push_str(&self::table(&all, &recorded.comparison).text(session.paint));
-    text
+impl Run {
+    /// Tasks with an outcome that ran.
+    fn tasks(&self) -> u64 {
+        self.job.body.job.completed + self.job.body.job.failed
+    }
 }
 
 fn table(figures: &[PathFigures; 2], improvements: &Improvements) -> Table {
@@ -282,4 +292,57 @@ fn table(figures: &[PathFigures; 2], improvements: &Improvements) -> Table {
         better(improvements.throughput_improvement),
     ]);
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures_of(latency: f64, rate: f64, timeouts: f64) -> PathFigures {
+        PathFigures {
+            jobs_processed: 1,
+            avg_latency_ms: Some(latency),
+            timeout_rate: Some(timeouts),
+            tasks_per_second: Some(rate),
+        }
+    }
+
+    #[test]
+    fn improvements_are_percent_of_what_queue_storage_takes() {
+        let better = improvements(&figures_of(1000.0, 100.0, 0.5), &figures_of(250.0, 400.0, 0.0));
+        assert_eq!(
+            [
+                better.latency_improvement,
+                better.throughput_improvement,
+                better.timeout_reduction
+            ],
+            [Some(75.0), Some(300.0), Some(100.0)]
+        );
+        let worse = improvements(&figures_of(100.0, 400.0, 0.0), &figures_of(150.0, 100.0, 0.0));
+        assert_eq!(worse.latency_improvement, Some(-50.0));
+        assert_eq!(worse.throughput_improvement, Some(-75.0));
+        assert_eq!(worse.timeout_reduction, None, "less than none is not to be had");
+        let unknown = improvements(&PathFigures::default(), &figures_of(1.0, 1.0, 0.0));
+        assert_eq!(unknown.latency_improvement, None);
+    }
+
+    #[test]
+    fn a_job_s_figures_are_its_recorded_times() {
+        let details: JobDetails = serde_json::from_value(json!({
+            "job": {
+                "job_id": "a", "job_type": "hello_world", "status": "completed", "stage": 2, "total_stages": 2,
+                "processing_path": "service_bus", "total": 40, "completed": 40, "failed": 0, "skipped": 0,
+                "created_at": "2026-11-25T10:00:00.000000+00:00", "finished_at": "2026-11-25T10:00:04.500000+00:00",
+                "deadline": "2026-11-26T10:00:00.000000+00:00",
+            },
+            "stages": [
+                { "stage": 1, "planned": true, "total": 20, "open": 0, "completed": 20, "failed": 0, "skipped": 0,
+                  "startedAt": "2026-11-25T10:00:00.000000+00:00", "finishedAt": "2026-11-25T10:00:02.000000+00:00" },
+                { "stage": 2, "planned": true, "total": 20, "open": 0, "completed": 20, "failed": 0, "skipped": 0,
+                  "startedAt": "2026-11-25T10:00:02.000000+00:00", "finishedAt": "2026-11-25T10:00:04.000000+00:00" },
+            ],
+        }))
+        .unwrap();
+        assert_eq!(figures(&details), figures_of(4500.0, 10.0, 0.0));
+    }
 }

@@ -284,7 +284,12 @@ impl JobType for Chaos {
 
     fn check(&self, fields: &mut Fields) {
         fields.text_or("tag", "chaos", 1..=50);
-        fields.optional("stages", "a list of stages", Value::is_array);
+        fields.optional(
+            "stages",
+            "a list of stages",
+            json!({ "type": ["array", "null"], "items": { "type": "object" } }),
+            Value::is_array,
+        );
         fields.optional_integer("tasks_per_message", 1..=u64::from(TasksPerMessage::LARGEST));
     }
 

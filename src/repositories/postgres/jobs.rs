@@ -99,6 +99,46 @@ pub struct StageRecord {
     pub planned_at: Option<OffsetDateTime>,
     /// When it was over.
     pub advanced_at: Option<OffsetDateTime>,
+    /// When this was read, by the database's clock.
+    pub read_at: OffsetDateTime,
+}
+
+impl StageRecord {
+    /// Tasks with an outcome.
+    pub fn done(&self) -> i64 {
+        self.completed + self.failed + self.skipped
+    }
+
+    /// Tasks without one.
+    pub fn open(&self) -> i64 {
+        self.total - self.done()
+    }
+
+    /// Outcomes a second, from the stage's begin to its end, or until it was read. `None` where there is nothing to go by.
+    pub fn rate(&self) -> Option<f64> {
+        let seconds = (self.advanced_at.unwrap_or(self.read_at) - self.created_at).as_seconds_f64();
+        let ran = self.completed + self.failed;
+        (ran > 0 && seconds > 0.0).then(|| ran as f64 / seconds)
+    }
+
+    /// Seconds until the stage's end, if it goes on as it did so far. `None` before the first outcome, and while the number of
+    /// its tasks is not known.
+    pub fn seconds_left(&self) -> Option<f64> {
+        self.planned_at?;
+        if self.advanced_at.is_some() {
+            return Some(0.0);
+        }
+        self.rate().map(|rate| self.open() as f64 / rate)
+    }
+}
+
+/// Whether a job is over, and a text that differs whenever something has happened to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobPulse {
+    /// Nothing more happens to it by itself.
+    pub is_over: bool,
+    /// Compared, and otherwise not looked at.
+    pub pulse: String,
 }
 
 impl Database {
@@ -134,6 +174,24 @@ impl Database {
             .fetch_optional(self.pool().await?)
             .await?;
         Ok(row.as_ref().map(job_record).transpose()?)
+    }
+
+    /// Whether anything has happened to a job; a look at a handful of rows. `None`: there is no such job.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn job_pulse(&self, job_id: &JobId) -> Result<Option<JobPulse>, DatabaseError> {
+        let row = sqlx::query(include_str!("sql/job_pulse.sql"))
+            .bind(job_id.as_str())
+            .fetch_optional(self.pool().await?)
+            .await?;
+        let pulse = |row: &PgRow| {
+            Ok::<_, sqlx::Error>(JobPulse {
+                is_over: row.try_get("over")?,
+                pulse: row.try_get("pulse")?,
+            })
+        };
+        Ok(row.as_ref().map(pulse).transpose()?)
     }
 
     /// The job's stages so far, in order.
@@ -241,5 +299,6 @@ fn stage_record(row: &PgRow) -> Result<StageRecord, sqlx::Error> {
         created_at: row.try_get("created_at")?,
         planned_at: row.try_get("planned_at")?,
         advanced_at: row.try_get("advanced_at")?,
+        read_at: row.try_get("read_at")?,
     })
 }

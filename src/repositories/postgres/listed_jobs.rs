@@ -67,8 +67,8 @@ impl Totals {
     }
 
     /// The sum over `stages`.
-    pub fn of(stages: &[StageRecord]) -> Self {
-        stages.iter().fold(Self::default(), |sum, stage| Self {
+    pub fn of<'a>(stages: impl Iterator<Item = &'a StageRecord>) -> Self {
+        stages.fold(Self::default(), |sum, stage| Self {
             total: sum.total + stage.total,
             completed: sum.completed + stage.completed,
             failed: sum.failed + stage.failed,

@@ -1,7 +1,7 @@
 -- A job's stages so far, in order. `owed` counts the tasks whose messages are not sent yet.
 -- Index: stages_pkey, task_batches_pkey.
 SELECT s.stage, s.total, s.completed, s.failed, s.skipped, s.plan_cursor, s.batches,
-       s.created_at, s.planned_at, s.advanced_at,
+       s.created_at, s.planned_at, s.advanced_at, now() AS read_at,
        COALESCE((SELECT sum(cardinality(b.task_ids))
                  FROM task_batches b
                  WHERE b.job_id = s.job_id AND b.stage = s.stage AND b.status = 'pending_queue'), 0)::bigint AS owed

@@ -1,0 +1,11 @@
+-- What changes whenever something happens to a job, and whether it is over. Index: jobs_pkey, stages_pkey.
+SELECT j.finished_at IS NOT NULL AS over,
+       concat_ws('/', j.status, j.stage, j.pause_requested, j.paused_at, s.total, s.done, s.failed, s.planned, s.advanced) AS pulse
+FROM jobs j
+CROSS JOIN LATERAL (
+    SELECT sum(s.total) AS total, sum(s.completed + s.failed + s.skipped) AS done, sum(s.failed) AS failed,
+           count(s.planned_at) AS planned, count(s.advanced_at) AS advanced
+    FROM stages s
+    WHERE s.job_id = j.job_id
+) s
+WHERE j.job_id = $1

@@ -1,0 +1,100 @@
+//! Every statement of the app, by the name of its file: for those who have the database prepare them all. The statements
+//! themselves are run by the functions beside whose concern they stand.
+
+macro_rules! statements {
+    ($($name:literal),* $(,)?) => {
+        /// Name and text of every file in `sql/`.
+        pub const STATEMENTS: &[(&str, &str)] = &[$(($name, include_str!(concat!("sql/", $name, ".sql")))),*];
+    };
+}
+
+statements![
+    "advance_stage",
+    "applied_migrations",
+    "audit_stages",
+    "batch_create_tasks",
+    "batch_failed",
+    "batch_update_status",
+    "claim_tasks",
+    "close_stage",
+    "colliding_tasks",
+    "complete_tasks",
+    "connection_limits",
+    "create_batches",
+    "dead_attempts",
+    "dead_planners",
+    "due_job_messages",
+    "end_early",
+    "end_job",
+    "ended_stage",
+    "enum_labels",
+    "examine_server",
+    "extend_leases",
+    "extend_plan",
+    "fail_tasks",
+    "fail_unplanned_job",
+    "finish_plan",
+    "get_job",
+    "get_pending_retry_batches",
+    "get_stages",
+    "get_tasks_by_batch",
+    "index_statistics",
+    "insert_job",
+    "job_message_failed",
+    "job_message_sent",
+    "job_pulse",
+    "keep_plan",
+    "lease_stage",
+    "lock_stage",
+    "lost_batches",
+    "mend_counters",
+    "missing_rights",
+    "next_stage",
+    "note_absorbed",
+    "open_half_reopened",
+    "over_job",
+    "overdue_jobs",
+    "owed_task",
+    "poisoned_stage",
+    "poisoned_tasks",
+    "query_failed_tasks",
+    "query_jobs",
+    "query_jobs_by_status",
+    "query_tasks",
+    "recount_stage",
+    "release_claims",
+    "release_stage",
+    "reopen_job",
+    "reopen_tasks",
+    "request_pause",
+    "results_page",
+    "resume_job",
+    "silent_stages",
+    "skip_open_tasks",
+    "stage_given_back",
+    "stages_of_job_with_tasks",
+    "stages_to_advance",
+    "stages_to_close",
+    "stages_with_tasks",
+    "table_statistics",
+    "task_ids_of_batches",
+    "tasks_given_back",
+    "unclaimed_tasks",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::STATEMENTS;
+
+    #[test]
+    fn the_list_has_every_file() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/repositories/postgres/sql");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        let listed: Vec<String> = STATEMENTS.iter().map(|(name, _)| format!("{name}.sql")).collect();
+        assert_eq!(listed, files);
+    }
+}

@@ -1,0 +1,27 @@
+//! `GET /api/db/stats`: size, upkeep and use of the database's tables and indexes.
+
+use axum::{extract::State, http::StatusCode, response::Response};
+use serde::Serialize;
+
+use super::{ApiError, App, stamped_answer};
+use crate::repositories::postgres::{IndexStatistics, TableStatistics};
+
+#[derive(Debug, Serialize)]
+struct Statistics {
+    /// The app's schema.
+    schema: String,
+    /// By name.
+    tables: Vec<TableStatistics>,
+    /// By table and name.
+    indexes: Vec<IndexStatistics>,
+}
+
+pub(super) async fn handle(State(app): State<App>) -> Result<Response, ApiError> {
+    let (schema, tables, indexes) = app.controller.statistics().await?;
+    let answer = Statistics {
+        schema: schema.to_owned(),
+        tables,
+        indexes,
+    };
+    Ok(stamped_answer(StatusCode::OK, answer))
+}

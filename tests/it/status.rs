@@ -1,0 +1,111 @@
+//! Where a job stands: its stages' progress, and an answer that waits until something has happened.
+
+use std::time::{Duration, Instant};
+
+use axum::{body::Body, http::StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{TestApp, quick},
+    probe::Probe,
+};
+
+async fn wait(app: &TestApp, job_id: &str, seconds: u32) -> (Value, Duration) {
+    let began = Instant::now();
+    let path = format!("/api/jobs/status/{job_id}?wait={seconds}");
+    let answer = app.request("GET", &path, Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    (answer.body, began.elapsed())
+}
+
+#[tokio::test]
+async fn progress_says_how_far_each_stage_is_and_how_long_it_will_take() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let job_id = app.submitted("probe", json!({ "stages": [10, 1] })).await;
+    let tasks = app.planned().await;
+    let begun = app.status(&job_id).await["progress"][0].clone();
+    assert_eq!(
+        (&begun["taskType"], &begun["planned"]),
+        (&json!("probe"), &json!(true))
+    );
+    assert_eq!(
+        (&begun["open"], &begun["ratePerSecond"]),
+        (&json!(10), &Value::Null)
+    );
+    for task in tasks.iter().take(4) {
+        app.deliver("process_queue_task", &task.body).await;
+    }
+    let going = app.status(&job_id).await["progress"][0].clone();
+    assert_eq!((&going["completed"], &going["open"]), (&json!(4), &json!(6)));
+    let (rate, eta) = (
+        going["ratePerSecond"].as_f64().unwrap(),
+        going["etaSeconds"].as_f64().unwrap(),
+    );
+    assert!(rate > 0.0 && (eta * rate - 6.0).abs() < 0.1, "{going}");
+    assert_eq!(going["finishedAt"], Value::Null);
+    for task in tasks.iter().skip(4) {
+        app.deliver("process_queue_task", &task.body).await;
+    }
+    let status = app.run_until_over(&job_id).await;
+    let over = &status["progress"][0];
+    assert_eq!((&over["etaSeconds"], &over["open"]), (&json!(0.0), &json!(0)));
+    assert!(over["finishedAt"].is_string());
+}
+
+#[tokio::test]
+async fn who_waits_is_answered_once_something_happens_or_the_time_is_over() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let job_id = app.submitted("probe", json!({ "stages": [2] })).await;
+    let (_, took) = wait(&app, &job_id, 1).await;
+    assert!(took >= Duration::from_secs(1), "nothing happened: {took:?}");
+
+    let happens = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        app.planned().await
+    };
+    let ((status, took), tasks) = futures_util::future::join(wait(&app, &job_id, 30), happens).await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(status["status"], "processing");
+
+    for task in &tasks {
+        app.deliver("process_queue_task", &task.body).await;
+    }
+    app.run_dry().await;
+    let (status, took) = wait(&app, &job_id, 30).await;
+    assert_eq!(status["status"], "completed");
+    assert!(
+        took < Duration::from_secs(1),
+        "a job that is over is not waited for: {took:?}"
+    );
+
+    for (query, said) in [("wait=31", "31"), ("wait=-1", "-1"), ("wait=soon", "soon")] {
+        let path = format!("/api/jobs/status/{job_id}?{query}");
+        let answer = app.request("GET", &path, Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        let message = answer.body["message"].as_str().unwrap();
+        assert!(
+            message.contains("wait must be a whole number from 0 to 30") && message.contains(said),
+            "{message}"
+        );
+    }
+    let unknown = format!("/api/jobs/status/{}?wait=5", "0".repeat(64));
+    let answer = app.request("GET", &unknown, Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn those_who_wait_hold_no_connection() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let job_id = app.submitted("probe", json!({ "stages": [1] })).await;
+    // Many times the pool.
+    let waiters = futures_util::future::join_all((0..200).map(|_| wait(&app, &job_id, 3)));
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let began = Instant::now();
+        app.status(&job_id).await;
+        began.elapsed()
+    };
+    let (waited, took) = futures_util::future::join(waiters, meanwhile).await;
+    assert_eq!(waited.len(), 200);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
