@@ -11,8 +11,10 @@ pub mod host_json;
 mod service_bus;
 mod settings;
 mod storage;
+mod telemetry;
 
 pub use env::{ConfigError, Env, Secret, SettingProblem};
 pub use service_bus::{ServiceBusAuth, ServiceBusSettings};
 pub use settings::{Settings, SettingsSoFar};
 pub use storage::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, QueueEncoding, StorageAuth, StorageSettings};
+pub use telemetry::{LogFormat, LogSettings, OtlpSettings, SamplerSettings};

@@ -9,6 +9,7 @@ mod nesting;
 mod path;
 mod status;
 pub mod timestamp;
+mod trace;
 
 pub use batching::{TasksPerMessage, TasksPerMessageError};
 pub use ids::{BatchId, IdError, JobId, Stage, TASKS_PER_BATCH, TaskId, TaskIndex};
@@ -16,3 +17,4 @@ pub use nesting::{DEEPEST_NESTING, nesting};
 pub use path::ProcessingPath;
 pub use status::{IllegalTransition, JobStatus, TaskStatus};
 pub use timestamp::Timestamp;
+pub use trace::TraceParent;
