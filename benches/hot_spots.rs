@@ -7,7 +7,7 @@ use divan::{Bencher, black_box, counter::ItemsCount};
 use lastlight::{
     invocation,
     model::{
-        JobId, Stage, TaskId, TaskIndex,
+        JobId, Stage, TaskId, TaskIndex, TraceParent,
         messages::{JobReference, TaskMessage, TaskQueueMessage, message_time},
     },
 };
@@ -52,6 +52,7 @@ fn message(number: usize) -> String {
         retry_count: 0,
         runs_alone: false,
         timestamp: &message_time(),
+        traceparent: Some(TraceParent::generate()),
     })
     .unwrap()
 }

@@ -12,6 +12,7 @@
 //! | [`model`] | ids, statuses and their transitions, messages | everything above |
 //! | [`config`] | every setting, parsed and checked once | everything but [`model`] |
 //! | [`doctor`] | examines settings, files, database and queues for a person; changes nothing | HTTP, workflow |
+//! | [`telemetry`] | the log, and spans to a collector | jobs, queues, the database |
 //! | [`server`] | the custom handler as a process | what a request means |
 //! | `client` | the HTTP API as the command line uses it: shapes, keys, errors for people | every room that answers |
 //! | `local` | the local cloud: a Functions host, two queue services, an embedded database; and chaos | the rooms above |
@@ -31,4 +32,5 @@ pub mod local;
 pub mod model;
 pub mod repositories;
 pub mod server;
+pub mod telemetry;
 pub mod triggers;

@@ -12,9 +12,9 @@ use lastlight::{
     jobs::Catalog,
     repositories::postgres::Database,
     server::{ServeError, reconcile_once, serve},
+    telemetry::{self, Exporter},
 };
 use serde_json::Value;
-use tracing_subscriber::EnvFilter;
 
 mod commands;
 
@@ -105,7 +105,11 @@ async fn run_handler() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return failed(&error, 2),
     };
-    log_to_stdout(&settings.log_level);
+    let exporter = match settings.otlp.as_ref().map(Exporter::start).transpose() {
+        Ok(exporter) => exporter,
+        Err(error) => return failed(&error, 1),
+    };
+    telemetry::start(&settings.log, exporter.as_ref());
     for warning in &settings.warnings {
         let SettingProblem {
             setting,
@@ -114,7 +118,11 @@ async fn run_handler() -> ExitCode {
         } = warning;
         tracing::warn!(setting, problem, remedy, "a setting should be changed");
     }
-    match serve(settings, catalog()).await {
+    let served = serve(settings, catalog()).await;
+    if let Some(exporter) = exporter {
+        exporter.stop().await;
+    }
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ ServeError::Config(_)) => failed(&error, 2),
         Err(error) => failed(&error, 1),
@@ -175,17 +183,6 @@ async fn reconcile(as_json: bool) -> ExitCode {
         );
     }
     ExitCode::SUCCESS
-}
-
-/// The host turns lines on standard output into log lines; lines on standard error count as errors.
-fn log_to_stdout(level: &str) {
-    // The settings have checked the level; sqlx and the HTTP client are only of interest when asked for.
-    let filter = EnvFilter::try_new(format!("warn,lastlight={level}")).or_else(|_| EnvFilter::try_new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_default())
-        .with_writer(std::io::stdout)
-        .with_ansi(false)
-        .init();
 }
 
 fn warn(warnings: &[SettingProblem]) {

@@ -12,8 +12,10 @@ mod prices;
 mod service_bus;
 mod settings;
 mod storage;
+mod telemetry;
 
 pub use env::{ConfigError, Env, Secret, SettingProblem};
 pub use service_bus::{ServiceBusAuth, ServiceBusSettings};
 pub use settings::{Settings, SettingsSoFar};
 pub use storage::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, QueueEncoding, StorageAuth, StorageSettings};
+pub use telemetry::{LogFormat, LogSettings, OtlpSettings, SamplerSettings};

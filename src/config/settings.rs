@@ -6,8 +6,8 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
 use super::{
-    ConfigError, Env, ServiceBusSettings, SettingProblem, StorageSettings, endpoint::is_this_machine,
-    env::shown, prices::prices,
+    ConfigError, Env, LogSettings, OtlpSettings, ServiceBusSettings, SettingProblem, StorageSettings,
+    endpoint::is_this_machine, env::shown, prices::prices,
 };
 use crate::{
     controller::{Prices, Timing},
@@ -30,8 +30,10 @@ pub struct Settings {
     pub timing: Timing,
     /// What messages cost.
     pub prices: Prices,
-    /// `LOG_LEVEL`: error, warn, info, debug or trace, or a filter such as `info,lastlight=debug`.
-    pub log_level: String,
+    /// The log.
+    pub log: LogSettings,
+    /// Where spans go, if anywhere.
+    pub otlp: Option<OtlpSettings>,
     /// The environment's name in `health`.
     pub environment: String,
     /// `ENABLE_SCHEMA_ADMIN`: the schema may be dropped over HTTP.
@@ -99,7 +101,8 @@ impl Settings {
         let service_bus = service_bus(&mut env);
         let timing = timing(&mut env);
         let prices = prices(&mut env);
-        let log_level = log_level(&mut env);
+        let log = LogSettings::from_env(&mut env);
+        let otlp = OtlpSettings::from_env(&mut env);
         let environment = env.get_or("AZURE_FUNCTIONS_ENVIRONMENT", "Production");
         let allows_schema_admin = env.flag("ENABLE_SCHEMA_ADMIN", false);
         let exit_with_parent = env.flag("LASTLIGHT_EXIT_WITH_PARENT", false);
@@ -112,7 +115,8 @@ impl Settings {
                 service_bus,
                 timing,
                 prices,
-                log_level,
+                log,
+                otlp,
                 environment,
                 allows_schema_admin,
                 exit_with_parent,
@@ -417,23 +421,4 @@ fn timing(env: &mut Env) -> Timing {
             ),
         ),
     }
-}
-
-fn log_level(env: &mut Env) -> String {
-    let given = env.get_or("LOG_LEVEL", "info");
-    let level = given.to_ascii_lowercase();
-    // Python's names for the same.
-    let level = match level.as_str() {
-        "warning" => "warn".to_owned(),
-        "critical" => "error".to_owned(),
-        _ => level,
-    };
-    if level.parse::<tracing_subscriber::EnvFilter>().is_err() {
-        env.problem(
-            "LOG_LEVEL",
-            format!("{} is not a log level", shown(&given)),
-            "Set it to info, debug or warning.",
-        );
-    }
-    level
 }

@@ -2,12 +2,14 @@
 //! stage's end in the database goes on, everybody else finds it claimed.
 
 use serde_json::{Map, Value, json};
+use tracing::Instrument;
 
 use super::{Controller, ControllerError, summary::StageFold};
 use crate::{
     failpoint::failpoint,
-    model::JobStatus,
+    model::{JobStatus, TraceParent},
     repositories::postgres::{EndedStage, NextStage, StageKey},
+    telemetry,
 };
 
 /// Outcomes read at once while a stage is folded.
@@ -19,10 +21,22 @@ impl Controller {
         let Some(stage) = self.0.database.ended_stage(key).await? else {
             return Ok(false);
         };
+        let span = tracing::info_span!(
+            "advance",
+            job_id = %key.job_id,
+            stage = key.stage.get(),
+            job_type = stage.job_type,
+            trace_id = stage.trace.as_ref().map(TraceParent::trace_id),
+        );
+        telemetry::join(&span, stage.trace);
+        self.advance_ended(key, &stage).instrument(span).await
+    }
+
+    async fn advance_ended(&self, key: &StageKey, stage: &EndedStage) -> Result<bool, ControllerError> {
         // Outcomes do not change while the job runs, so the fold needs no transaction; two that fold at once come to the
         // same. What a retry changed meanwhile is noticed when the end is claimed.
-        let bears = self.bears(key, &stage);
-        let result = self.fold(key, &stage, bears).await?;
+        let bears = self.bears(key, stage);
+        let result = self.fold(key, stage, bears).await?;
         let mut results: Map<String, Value> =
             serde_json::from_str(stage.stage_results.get()).unwrap_or_default();
         results.insert(key.stage.to_string(), result);
@@ -30,11 +44,11 @@ impl Controller {
         failpoint!("advance.folded");
 
         if !bears {
-            let reason = failure(key, &stage, &results);
+            let reason = failure(key, stage, &results);
             let ended = self
                 .0
                 .database
-                .end_job(key, &stage, JobStatus::Failed, &stored, None, Some(&reason))
+                .end_job(key, stage, JobStatus::Failed, &stored, None, Some(&reason))
                 .await?;
             if ended {
                 tracing::warn!(job_id = %key.job_id, stage = %key.stage, reason, "job failed");
@@ -44,7 +58,7 @@ impl Controller {
         match key.stage.next().filter(|next| *next <= stage.total_stages) {
             Some(next) => {
                 let grace = self.0.timing.send_grace.as_secs_f64();
-                let moved = self.0.database.next_stage(key, &stage, &stored, grace).await?;
+                let moved = self.0.database.next_stage(key, stage, &stored, grace).await?;
                 if moved != NextStage::NotOurs {
                     tracing::info!(job_id = %key.job_id, stage = %key.stage, tasks = stage.total, failed = stage.failed,
                         ?moved, "stage completed");
@@ -58,17 +72,24 @@ impl Controller {
                     // A failure is noted and stays owed.
                     let _ = self
                         .0
-                        .send_job_message(&next, 0, &stage.job_type, &stage.parameters, stage.path)
+                        .send_job_message(
+                            &next,
+                            0,
+                            &stage.job_type,
+                            &stage.parameters,
+                            stage.path,
+                            stage.trace,
+                        )
                         .await;
                 }
                 Ok(moved != NextStage::NotOurs)
             }
             None => {
-                let data = final_result(&stage, &results).to_string();
+                let data = final_result(stage, &results).to_string();
                 let ended = self
                     .0
                     .database
-                    .end_job(key, &stage, JobStatus::Completed, &stored, Some(&data), None)
+                    .end_job(key, stage, JobStatus::Completed, &stored, Some(&data), None)
                     .await?;
                 if ended {
                     tracing::info!(job_id = %key.job_id, stages = %stage.total_stages, "job completed");

@@ -10,13 +10,14 @@ use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::value::RawValue;
 
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::{Instrument, Span};
 
 use super::{Controller, ControllerError, Timing};
 use crate::{
     failpoint::failpoint,
     jobs::{DynJobType, Task, TaskError, TaskPolicy},
     model::{
-        DEEPEST_NESTING,
+        DEEPEST_NESTING, TraceParent,
         messages::{TaskMessage, TaskReference},
         nesting,
     },
@@ -24,6 +25,7 @@ use crate::{
         BatchKey, Claim, ClaimRequest, Claimed, Completion, CompletionRecord, DatabaseError, RunningTask,
         StageKey, TaskOutcome,
     },
+    telemetry,
 };
 
 /// A result larger than this fails its task: large data belongs into storage, its address into the result. Bytes.
@@ -98,6 +100,7 @@ impl Controller {
             job_id,
             stage,
             task_id,
+            trace,
             ..
         } = message;
         let key = StageKey { job_id, stage };
@@ -118,7 +121,19 @@ impl Controller {
                     task_id,
                     attempt: claimed.attempt,
                 };
-                self.run(key, running, &claimed).await
+                let span = tracing::info_span!(
+                    "task",
+                    %job_id,
+                    stage = stage.get(),
+                    task_id = running.task_id.as_str(),
+                    attempt = claimed.attempt,
+                    job_type = claimed.job_type,
+                    task_type = claimed.task_type,
+                    outcome = tracing::field::Empty,
+                    trace_id = trace.as_ref().map(TraceParent::trace_id),
+                );
+                telemetry::join(&span, trace);
+                self.run(key, running, &claimed).instrument(span).await
             }
             Claim::Done { stage_ended } => {
                 if stage_ended {
@@ -208,6 +223,7 @@ impl Controller {
                     job_type: batch.job_type.clone(),
                     stage: batch_id.stage,
                     runs_alone: false,
+                    trace: batch.trace,
                 };
                 (place, task)
             }));
@@ -226,7 +242,7 @@ impl Controller {
             outcome = self.outcome(claimed) => outcome,
             // Whatever it comes to would not count: stop for the sake of those that wait.
             () = beating.lost() => {
-                tracing::info!(job_id = %key.job_id, task_id = %running.task_id, attempt = running.attempt,
+                tracing::debug!(job_id = %key.job_id, task_id = %running.task_id, attempt = running.attempt,
                     "an attempt was stopped: its task went to another one, or its job is over");
                 return Ok(TaskDelivery::Superseded);
             }
@@ -241,6 +257,14 @@ impl Controller {
             TaskOutcome::Failed(_) => TaskDelivery::Ran { completed: false },
             TaskOutcome::Retry { pause, .. } => TaskDelivery::PutOff { pause: *pause },
         };
+        Span::current().record(
+            "outcome",
+            match &outcome {
+                TaskOutcome::Completed(_) => "completed",
+                TaskOutcome::Failed(_) => "failed",
+                TaskOutcome::Retry { .. } => "put off",
+            },
+        );
         let task_id = running.task_id.clone();
         let record = self
             .record(Arc::new(Completion {

@@ -8,13 +8,14 @@ use super::Shared;
 use crate::{
     failpoint::failpoint,
     model::{
-        JobId, ProcessingPath, Stage, TaskId,
+        JobId, ProcessingPath, Stage, TaskId, TraceParent,
         messages::{Empty, JobQueueMessage, TaskBatchQueueMessage, TaskQueueMessage, message_time},
     },
     repositories::{
         postgres::{BatchKey, DatabaseError, OwedTask, StageKey},
         sender::{BatchSendReport, OutgoingMessage, QueueRole},
     },
+    telemetry,
 };
 
 /// Parameters larger than this stay in PostgreSQL, where the handler reads them anyway.
@@ -32,6 +33,7 @@ pub(super) struct TaskMessages<'a> {
     pub job_id: &'a JobId,
     pub stage: Stage,
     pub timestamp: &'a str,
+    pub trace: Option<TraceParent>,
 }
 
 /// One task, borrowed from wherever it is.
@@ -86,6 +88,7 @@ impl TaskMessages<'_> {
             retry_count: task.attempt.max(task.resends).min(LARGEST_RETRY_COUNT),
             runs_alone: task.runs_alone,
             timestamp: self.timestamp,
+            traceparent: self.trace,
         })?;
         Ok(OutgoingMessage {
             message_id: format!(
@@ -98,6 +101,7 @@ impl TaskMessages<'_> {
             correlation_id: self.job_id.to_string(),
             body,
             delay: None,
+            trace: self.trace,
         })
     }
 }
@@ -109,6 +113,7 @@ pub(super) struct BatchToSend<'a> {
     pub job_type: &'a str,
     pub task_type: &'a str,
     pub resends: u32,
+    pub trace: Option<TraceParent>,
 }
 
 impl BatchToSend<'_> {
@@ -123,12 +128,14 @@ impl BatchToSend<'_> {
             stage: self.key.stage,
             retry_count: self.resends.min(LARGEST_RETRY_COUNT),
             timestamp,
+            traceparent: self.trace,
         })?;
         Ok(OutgoingMessage {
             message_id: format!("{batch_id}-{}", self.resends % 1_000_000),
             correlation_id: self.key.job_id.to_string(),
             body,
             delay: None,
+            trace: self.trace,
         })
     }
 }
@@ -142,7 +149,9 @@ impl Shared {
         job_type: &str,
         parameters: &RawValue,
         path: ProcessingPath,
+        trace: Option<TraceParent>,
     ) -> Result<OutgoingMessage, String> {
+        let trace = telemetry::outgoing(trace);
         let message = OutgoingMessage {
             message_id: format!("{}-s{}-{sends}", key.job_id, key.stage),
             correlation_id: key.job_id.to_string(),
@@ -154,9 +163,11 @@ impl Shared {
                 stage_results: Empty {},
                 retry_count: 0,
                 timestamp: &message_time(),
+                traceparent: trace,
             })
             .map_err(|error| error.to_string())?,
             delay: None,
+            trace,
         };
         let message = self.shrunk_to_fit(message, path, key, job_type)?;
         let report = self
@@ -203,6 +214,7 @@ impl Shared {
             stage_results: Empty {},
             retry_count: 0,
             timestamp: &message_time(),
+            traceparent: message.trace,
         });
         Ok(OutgoingMessage {
             body: body.map_err(|error| error.to_string())?,
@@ -250,6 +262,7 @@ impl Shared {
             job_id: &key.job_id,
             stage: key.stage,
             timestamp: &message_time(),
+            trace: telemetry::outgoing(task.trace),
         };
         let Ok(message) = shared.message(TaskToSend::from(&task)) else {
             return;

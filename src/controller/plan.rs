@@ -16,6 +16,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
@@ -26,7 +27,7 @@ use crate::{
     failpoint::failpoint,
     jobs::{DynJobType, Plan, PlanContext, PlanError, StageSpec, TaskDefinition},
     model::{
-        DEEPEST_NESTING, ProcessingPath, Stage, TASKS_PER_BATCH, TaskId,
+        DEEPEST_NESTING, ProcessingPath, Stage, TASKS_PER_BATCH, TaskId, TraceParent,
         messages::{JobReference, message_time},
         nesting,
     },
@@ -36,6 +37,7 @@ use crate::{
         },
         sender::OutgoingMessage,
     },
+    telemetry,
 };
 
 /// Tasks written by one transaction, at most; rounded down to whole batches.
@@ -85,15 +87,22 @@ impl Controller {
                 current: job.stage,
             });
         }
-        self.plan_stage(
-            definition.as_ref(),
-            &job,
-            StageKey {
-                job_id,
-                stage: message.stage,
-            },
-        )
-        .await
+        let trace = message.trace.or(job.trace);
+        let span = tracing::info_span!(
+            "plan",
+            %job_id,
+            stage = message.stage.get(),
+            job_type = job.job_type,
+            trace_id = trace.as_ref().map(TraceParent::trace_id),
+        );
+        telemetry::join(&span, trace);
+        let key = StageKey {
+            job_id,
+            stage: message.stage,
+        };
+        self.plan_stage(definition.as_ref(), &job, key)
+            .instrument(span)
+            .await
     }
 
     /// The job that a message names, and its type.
@@ -153,7 +162,9 @@ impl Controller {
                     owner,
                     lease_seconds: shared.timing.lease.as_secs_f64(),
                 };
-                shared.write_and_send(job.path, &plan, cursor, tasks).await
+                shared
+                    .write_and_send(job.path, telemetry::outgoing(job.trace), &plan, cursor, tasks)
+                    .await
             }
             Err(error) => Ok(PlanEnd::Impossible(error.to_string())),
         };
@@ -217,6 +228,7 @@ impl Shared {
     async fn write_and_send(
         &self,
         path: ProcessingPath,
+        trace: Option<TraceParent>,
         plan: &StagePlan<'_>,
         cursor: u64,
         tasks: Plan,
@@ -225,7 +237,7 @@ impl Shared {
         // Room for two chunks: the writer waits for the senders rather than fill the memory.
         let (batches, to_send) = mpsc::channel(2 * batches_per_chunk);
         let writing = self.write(plan, cursor, tasks, batches);
-        let sending = self.send_planned(path, plan, to_send);
+        let sending = self.send_planned(path, trace, plan, to_send);
         let (end, ()) = tokio::join!(writing, sending);
         end
     }
@@ -313,6 +325,7 @@ impl Shared {
     async fn send_planned(
         &self,
         path: ProcessingPath,
+        trace: Option<TraceParent>,
         plan: &StagePlan<'_>,
         to_send: mpsc::Receiver<BatchOfTasks>,
     ) {
@@ -338,7 +351,7 @@ impl Shared {
                     .iter()
                     .map(|batch| BatchKey::new(key, batch.batch_no))
                     .collect();
-                let sent = match messages(plan, &timestamp, &batches) {
+                let sent = match messages(plan, &timestamp, trace, &batches) {
                     Ok(messages) => self.send_batches(path, &keys, &messages).await,
                     Err(error) => {
                         tracing::error!(job_id = %key.job_id, %error, "a task message cannot be written");
@@ -360,12 +373,14 @@ impl Shared {
 fn messages(
     plan: &StagePlan<'_>,
     timestamp: &str,
+    trace: Option<TraceParent>,
     batches: &[BatchOfTasks],
 ) -> Result<Vec<OutgoingMessage>, serde_json::Error> {
     let shared = TaskMessages {
         job_id: &plan.key.job_id,
         stage: plan.key.stage,
         timestamp,
+        trace,
     };
     let one = |task: &NewTask| {
         shared.message(TaskToSend {
@@ -386,6 +401,7 @@ fn messages(
             job_type: plan.job_type,
             task_type: plan.task_type,
             resends: 0,
+            trace,
         };
         batch.message(timestamp)
     };

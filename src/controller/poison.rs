@@ -217,7 +217,7 @@ impl Controller {
             // A failure is noted and stays owed.
             let _ = self
                 .0
-                .send_job_message(key, sends, &job.job_type, &job.parameters, job.path)
+                .send_job_message(key, sends, &job.job_type, &job.parameters, job.path, job.trace)
                 .await;
         }
         Ok(PoisonDelivery::of(PoisonOutcome::SentAgain, key, AGAIN))
@@ -382,6 +382,7 @@ impl Controller {
                 correlation_id: String::new(),
                 body: kept(text, &reason.to_string(), largest),
                 delay: None,
+                trace: None,
             })
             .collect();
         let report = self.0.send(path, QueueRole::Poison, &messages).await;
@@ -475,6 +476,7 @@ fn new_message(
                 job_type: &owed.job_type,
                 task_type: &owed.task_type,
                 resends: u32::from(count),
+                trace: owed.trace,
             };
             let message = batch.message(timestamp)?;
             OutgoingMessage {
@@ -487,6 +489,7 @@ fn new_message(
                 job_id: &named.key.job_id,
                 stage: named.key.stage,
                 timestamp,
+                trace: owed.trace,
             };
             let message = shared.message(TaskToSend {
                 resends: owed.resends + 1,

@@ -61,6 +61,7 @@ impl Controller {
     ///
     /// # Errors
     /// The database failed. What was done until then stays done.
+    #[tracing::instrument(name = "reconcile", skip_all)]
     pub async fn reconcile(&self) -> Result<ReconcileReport, ControllerError> {
         let began = Instant::now();
         let mut report = ReconcileReport::default();
@@ -177,7 +178,14 @@ impl Controller {
             let sent = !failing.is(owed.path)
                 && self
                     .0
-                    .send_job_message(&owed.key, owed.sends, &owed.job_type, &owed.parameters, owed.path)
+                    .send_job_message(
+                        &owed.key,
+                        owed.sends,
+                        &owed.job_type,
+                        &owed.parameters,
+                        owed.path,
+                        owed.trace,
+                    )
                     .await
                     .is_ok();
             if !sent {
@@ -204,6 +212,7 @@ impl Controller {
                         job_id: &dead.key.job_id,
                         stage: dead.key.stage,
                         timestamp: &timestamp,
+                        trace: dead.task.trace,
                     };
                     let task = TaskToSend {
                         runs_alone: self.is_last_attempt(dead),
@@ -242,6 +251,7 @@ impl Controller {
             job_id: &owed.key.job_id,
             stage: owed.key.stage,
             timestamp: &timestamp,
+            trace: tasks.first().and_then(|task| task.trace),
         };
         let messages: Vec<_> = if owed.tasks_per_message.is_coarse() {
             let coarse = |task: &OwedTask| {
@@ -250,6 +260,7 @@ impl Controller {
                     job_type: &task.job_type,
                     task_type: &task.task_type,
                     resends: owed.sends,
+                    trace: task.trace,
                 };
                 batch.message(&timestamp).ok()
             };

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{AskedBy, Controller, ControllerError, PoisonDelivery, PoisonOutcome};
 use crate::{
     model::{
-        JobStatus, ProcessingPath, Timestamp,
+        JobStatus, ProcessingPath, Timestamp, TraceParent,
         messages::{JobReference, TaskMessage},
     },
     repositories::{
@@ -318,12 +318,14 @@ async fn send_again(
         QueueRole::Jobs | QueueRole::Tasks => role,
         QueueRole::Poison => belongs_to(&shown)?,
     };
+    let trace = trace_of(&shown.message);
     let outgoing = OutgoingMessage {
         // An id of its own, or duplicate detection would drop it.
         message_id: format!("redriven-{}", Uuid::new_v4()),
         correlation_id: job_of(&shown.message),
         body: shown.message,
         delay: None,
+        trace,
     };
     let report = service
         .batch_send_messages(to, std::slice::from_ref(&outgoing))
@@ -363,6 +365,15 @@ fn job_of(message: &str) -> String {
     });
     let job = task.or_else(|_| JobReference::decode(message).map(|job| job.job_id));
     job.map(|job_id| job_id.to_string()).unwrap_or_default()
+}
+
+/// The trace that a message says it goes on with.
+fn trace_of(message: &str) -> Option<TraceParent> {
+    match TaskMessage::decode(message) {
+        Ok(TaskMessage::One(task)) => task.trace,
+        Ok(TaskMessage::Batch(batch)) => batch.trace,
+        Err(_) => JobReference::decode(message).ok()?.trace,
+    }
 }
 
 /// The message as it was sent: one of the review queue is wrapped with the reason why it is there.

@@ -3,12 +3,13 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json, value::RawValue};
+use tracing::Span;
 
 use super::{Controller, ControllerError};
 use crate::{
     jobs::{DynJobType, Fields},
     model::{
-        DEEPEST_NESTING, JobId, JobStatus, ProcessingPath, Stage,
+        DEEPEST_NESTING, JobId, JobStatus, ProcessingPath, Stage, TraceParent,
         canonical::{reject_wide_integers, write_canonical_object},
         nesting,
     },
@@ -16,6 +17,7 @@ use crate::{
         postgres::{NewJob, StageKey},
         sender::QueueRole,
     },
+    telemetry,
 };
 
 /// What became of a submission.
@@ -53,16 +55,27 @@ pub struct QueueInfo {
 }
 
 impl Controller {
-    /// Submits a job of type `job_type` with the JSON object `body`.
+    /// Submits a job of type `job_type` with the JSON object `body`. `trace`: the caller's; without it a new one begins. The
+    /// job stays in the trace of its first submission.
     ///
     /// # Errors
     /// The body or a parameter is not allowed; the job type is unknown; the job cannot work here; Service Bus is switched
     /// off; the database failed. A queue that cannot be reached is no error: the job is stored and its message sent later.
-    pub async fn submit(&self, job_type: &str, body: &[u8]) -> Result<Submission, ControllerError> {
+    #[tracing::instrument(name = "submit", skip_all, fields(job_type, job_id, trace_id))]
+    pub async fn submit(
+        &self,
+        job_type: &str,
+        body: &[u8],
+        trace: Option<TraceParent>,
+    ) -> Result<Submission, ControllerError> {
         let definition = self
             .0
             .catalog
             .get(job_type)
+            .inspect(|definition| {
+                // Not what a caller made up.
+                Span::current().record("job_type", definition.name());
+            })
             .ok_or_else(|| ControllerError::UnknownJobType {
                 job_type: job_type.chars().take(80).collect(),
                 known: self.0.catalog.names(),
@@ -91,6 +104,10 @@ impl Controller {
             .ok_or(ControllerError::ServiceBusDisabled)?;
 
         let job_id = JobId::derive(job_type, &parameters);
+        let trace = telemetry::submitted_in(trace);
+        Span::current()
+            .record("job_id", job_id.as_str())
+            .record("trace_id", trace.trace_id());
         let mut stored = String::new();
         // A string refuses nothing.
         let _ = write_canonical_object(&parameters, &mut stored);
@@ -102,6 +119,7 @@ impl Controller {
             parameters: &stored,
             path,
             deadline_seconds: time_limit.as_secs_f64(),
+            trace: Some(trace),
         };
         let is_new = self
             .0
@@ -125,14 +143,19 @@ impl Controller {
             parameters,
         };
         if is_new {
-            self.queue(&mut submission, &stored).await?;
+            self.queue(&mut submission, &stored, trace).await?;
         } else {
             self.describe_existing(&mut submission).await?;
         }
         Ok(submission)
     }
 
-    async fn queue(&self, submission: &mut Submission, parameters: &str) -> Result<(), ControllerError> {
+    async fn queue(
+        &self,
+        submission: &mut Submission,
+        parameters: &str,
+        trace: TraceParent,
+    ) -> Result<(), ControllerError> {
         let key = StageKey {
             job_id: submission.job_id,
             stage: Stage::FIRST,
@@ -142,7 +165,7 @@ impl Controller {
         let path = submission.queue_info.processing_path;
         match self
             .0
-            .send_job_message(&key, 0, &submission.job_type, parameters, path)
+            .send_job_message(&key, 0, &submission.job_type, parameters, path, Some(trace))
             .await
         {
             Ok(message) => {

@@ -148,6 +148,10 @@ impl LocalCloud {
             }
             (None, None) => None,
         };
+        // Its lines are read by a person here, unless somebody wants it otherwise.
+        if std::env::var_os("LOG_FORMAT").is_none() {
+            settings.insert("LOG_FORMAT".into(), "text".into());
+        }
         settings.extend(options.settings);
         create_queues(&settings, &storage, &service_bus);
         restore(&data, &storage, &service_bus)?;

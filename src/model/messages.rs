@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 use time::OffsetDateTime;
 
-use super::{BatchId, JobId, Stage, TaskId, clock, timestamp};
+use super::{BatchId, JobId, Stage, TaskId, TraceParent, clock, timestamp};
 
 /// Why a message cannot be understood. Sending it again cannot help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +55,8 @@ pub struct JobReference {
     pub job_type: String,
     /// The stage to start.
     pub stage: Stage,
+    /// The trace that it goes on with; one that cannot be read is as good as none.
+    pub trace: Option<TraceParent>,
 }
 
 /// What a task message says: run this task.
@@ -71,6 +73,8 @@ pub struct TaskReference {
     /// Nothing else may run in the process while it does: attempts before died with their processes, and nobody knows
     /// which of the tasks in them was to blame.
     pub runs_alone: bool,
+    /// As in [`JobReference::trace`].
+    pub trace: Option<TraceParent>,
 }
 
 /// What a coarse task message says: run what is open of this batch.
@@ -80,6 +84,8 @@ pub struct TaskBatchReference {
     pub batch_id: BatchId,
     /// Its job's type, as the sender saw it.
     pub job_type: String,
+    /// As in [`JobReference::trace`].
+    pub trace: Option<TraceParent>,
 }
 
 /// A message on a task queue. One that has a `batch_id` names a batch, any other a task.
@@ -110,6 +116,7 @@ impl TaskBatchReference {
         let reference = Self {
             batch_id,
             job_type: fields.name("job_type")?,
+            trace: fields.trace(),
         };
         fields.retry_count()?;
         fields.timestamp()?;
@@ -128,6 +135,7 @@ impl JobReference {
             job_id: fields.job_id("job_id")?,
             job_type: fields.name("job_type")?,
             stage: fields.stage()?,
+            trace: fields.trace(),
         };
         fields.object("parameters")?;
         fields.object("stage_results")?;
@@ -154,6 +162,7 @@ impl TaskReference {
             stage: fields.stage()?,
             // A hint, like all of it: whatever else stands there means no.
             runs_alone: fields.get("runs_alone").and_then(Value::as_bool).unwrap_or(false),
+            trace: fields.trace(),
         };
         fields.name("task_type")?;
         fields.task_index()?;
@@ -257,6 +266,12 @@ impl Fields {
         }
     }
 
+    fn trace(&self) -> Option<TraceParent> {
+        self.get("traceparent")
+            .and_then(Value::as_str)
+            .and_then(TraceParent::read)
+    }
+
     fn object(&self, field: &'static str) -> Result<(), MessageError> {
         match self.get(field) {
             None | Some(Value::Object(_)) => Ok(()),
@@ -315,6 +330,9 @@ pub struct JobQueueMessage<'a> {
     pub retry_count: u8,
     /// When it was written; see [`timestamp::write_naive`].
     pub timestamp: &'a str,
+    /// The trace that it goes on with; the Python app does not know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
 }
 
 /// A task message to send.
@@ -343,6 +361,9 @@ pub struct TaskQueueMessage<'a> {
     pub runs_alone: bool,
     /// When it was written; see [`timestamp::write_naive`].
     pub timestamp: &'a str,
+    /// The trace that it goes on with; the Python app does not know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
 }
 
 /// A coarse task message to send.
@@ -362,6 +383,9 @@ pub struct TaskBatchQueueMessage<'a> {
     pub retry_count: u32,
     /// When it was written; see [`timestamp::write_naive`].
     pub timestamp: &'a str,
+    /// The trace that it goes on with; the Python app does not know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
 }
 
 /// `{}`.

@@ -10,6 +10,7 @@ mod nesting;
 mod path;
 mod status;
 pub mod timestamp;
+mod trace;
 
 pub use batching::{TasksPerMessage, TasksPerMessageError};
 pub use histogram::{Histogram, Metric};
@@ -18,3 +19,4 @@ pub use nesting::{DEEPEST_NESTING, nesting};
 pub use path::ProcessingPath;
 pub use status::{IllegalTransition, JobStatus, TaskStatus};
 pub use timestamp::Timestamp;
+pub use trace::TraceParent;

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 
-use crate::model::ProcessingPath;
+use crate::model::{ProcessingPath, TraceParent};
 
 /// What a queue is for. Each transport maps it to the queue name in its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -38,6 +38,8 @@ pub struct OutgoingMessage {
     pub body: String,
     /// How long the message stays invisible after it was sent.
     pub delay: Option<Duration>,
+    /// The trace that it goes on with; Service Bus carries it as the property `traceparent` too.
+    pub trace: Option<TraceParent>,
 }
 
 /// What came of [`MessageSender::batch_send_messages`]; the Python app's `BatchResult`.

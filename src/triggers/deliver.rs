@@ -38,7 +38,7 @@ pub(super) async fn jobs(app: &App, path: ProcessingPath, body: &[u8]) -> Result
 async fn job(app: &App, text: &MessageText) -> Result<(), ControllerError> {
     let message = JobReference::decode(&text.0)?;
     let delivery = app.controller.process_job_message(&message).await?;
-    tracing::info!(job_id = %message.job_id, stage = %message.stage, ?delivery, "job message");
+    tracing::debug!(job_id = %message.job_id, stage = %message.stage, ?delivery, "job message");
     Ok(())
 }
 

@@ -49,7 +49,7 @@ use std::sync::Arc;
 
 use axum::{
     Extension, Json, Router,
-    extract::{DefaultBodyLimit, Request},
+    extract::{DefaultBodyLimit, MatchedPath, Request},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -59,10 +59,12 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task_local;
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
     controller::{Controller, Prices},
-    model::{JobId, Timestamp, clock, timestamp},
+    model::{JobId, Timestamp, TraceParent, clock, timestamp},
+    telemetry,
 };
 pub use error::ApiError;
 
@@ -276,7 +278,41 @@ async fn with_request_id(request: Request, next: Next) -> Response {
         Some(Ok(id)) if (1..=100).contains(&id.len()) => Arc::from(id),
         _ => Arc::from(uuid::Uuid::new_v4().to_string()),
     };
-    REQUEST_ID.scope(id, next.run(request)).await
+    // The host asks for it all day.
+    if request.uri().path() == "/" {
+        return REQUEST_ID.scope(id, next.run(request)).await;
+    }
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("not found", |path| path.as_str());
+    let trace = caller_trace(request.headers());
+    let span = tracing::info_span!(
+        "invocation",
+        otel.name = route,
+        otel.kind = "server",
+        http.request.method = request.method().as_str(),
+        http.response.status_code = Empty,
+        function = route.trim_start_matches('/'),
+        invocation_id = &*id,
+        trace_id = trace.as_ref().map(TraceParent::trace_id),
+    );
+    telemetry::join(&span, trace);
+    let answering = async move {
+        let response = next.run(request).await;
+        Span::current().record("http.response.status_code", response.status().as_u16());
+        response
+    };
+    REQUEST_ID.scope(id, answering.instrument(span)).await
+}
+
+/// The trace that the caller says it is in. What is not one, or is there twice, is ignored as the W3C says.
+fn caller_trace(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all("traceparent").iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    value.to_str().ok().and_then(TraceParent::read)
 }
 
 /// Adds what every answer has: `request_id` and `timestamp`.

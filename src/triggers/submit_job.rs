@@ -3,14 +3,14 @@
 use axum::{
     body::Bytes,
     extract::{Path, State, rejection::BytesRejection},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::Response,
 };
 
 use serde_json::json;
 
 use super::{
-    ApiError, App, answer,
+    ApiError, App, answer, caller_trace,
     openapi::{Operation, Schemas},
 };
 use crate::controller::{ControllerError, Submission};
@@ -18,9 +18,13 @@ use crate::controller::{ControllerError, Submission};
 pub(super) async fn handle(
     State(app): State<App>,
     Path(job_type): Path<String>,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
-    let submission = app.controller.submit(&job_type, &body?).await?;
+    let submission = app
+        .controller
+        .submit(&job_type, &body?, caller_trace(&headers))
+        .await?;
     let body =
         serde_json::to_value(submission).map_err(|error| ControllerError::BadBody(error.to_string()))?;
     Ok(answer(StatusCode::OK, body))

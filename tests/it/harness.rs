@@ -132,6 +132,7 @@ impl Mailbox {
             correlation_id: String::new(),
             body: body.to_owned(),
             delay: None,
+            trace: None,
         };
         set_aside(&mut self.state.lock().unwrap(), role).push_back((Instant::now(), message));
     }
@@ -205,6 +206,7 @@ impl SetAsideQueues for Mailbox {
             correlation_id: taken.lock().to_owned(),
             body: taken.message.body.clone(),
             delay: None,
+            trace: None,
         };
         set_aside(&mut self.state.lock().unwrap(), role).push_front((Instant::now(), message));
         Ok(Settled::Done)

@@ -319,6 +319,7 @@ async fn send_over(bus: &str, storages: &[String]) -> Vec<String> {
         correlation_id: "job".to_owned(),
         body: "{}".to_owned(),
         delay: None,
+        trace: None,
     };
     for sender in senders {
         let report = sender
@@ -583,6 +584,18 @@ fn malformed() -> Vec<(&'static str, String)> {
         ("POSTGIS_PORT", format!("5432@{PASSWORD}")),
         ("APP_SCHEMA", key.clone()),
         ("LOG_LEVEL", format!("lastlight={key}")),
+        ("LOG_FORMAT", key.clone()),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            format!("https://geo:{password}@collector.example"),
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            format!("https://collector.example/?sig={signature}"),
+        ),
+        ("OTEL_EXPORTER_OTLP_HEADERS", format!("x-key:{key}")),
+        ("OTEL_EXPORTER_OTLP_HEADERS", format!("x key={key}")),
+        ("OTEL_TRACES_SAMPLER", key.clone()),
         ("ENABLE_SERVICE_BUS", bus.clone()),
         ("SERVICE_BUS_NAMESPACE", bus.clone()),
         ("ServiceBusConnection__fullyQualifiedNamespace", bus.clone()),
@@ -653,6 +666,12 @@ fn good_but_for(setting: &str) -> Vec<(&'static str, String)> {
     }
     if matches!(setting, "SERVICE_BUS_JOB_QUEUE" | "SERVICE_BUS_RETRY_COUNT") {
         settings.push(("SERVICE_BUS_NAMESPACE", "rmh".to_owned()));
+    }
+    if matches!(setting, "OTEL_EXPORTER_OTLP_HEADERS" | "OTEL_TRACES_SAMPLER") {
+        settings.push((
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "https://collector.example".to_owned(),
+        ));
     }
     settings.retain(|(name, _)| *name != setting);
     settings

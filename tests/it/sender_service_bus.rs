@@ -12,6 +12,7 @@ use lastlight::{
         Endpoint, FaultPlan, Faults, ServiceBus,
         service_bus::{QueueOptions, ServiceBusAccess, router},
     },
+    model::TraceParent,
     repositories::{
         sender::{MessageSender, OutgoingMessage, QueueRole, SendError},
         service_bus::{ServiceBusRepository, create_service_bus_repository},
@@ -64,6 +65,7 @@ impl Namespace {
 }
 
 const KEY: &str = "s3cr3t+/=";
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 fn messages(count: usize) -> Vec<OutgoingMessage> {
     (0..count)
@@ -72,6 +74,7 @@ fn messages(count: usize) -> Vec<OutgoingMessage> {
             correlation_id: "the-job".to_owned(),
             body: format!("{{\"number\":{number},\"text\":\"ü\\\"\"}}"),
             delay: None,
+            trace: TraceParent::read(TRACE),
         })
         .collect()
 }
@@ -95,6 +98,7 @@ async fn a_hundred_messages_are_one_request_and_arrive_as_they_were() {
     assert_eq!(first.correlation_id.as_deref(), Some("the-job"));
     assert_eq!(first.content_type.as_deref(), Some("application/json"));
     assert_eq!(first.application_properties["job_id"], "the-job");
+    assert_eq!(first.application_properties["traceparent"], TRACE);
 }
 
 #[tokio::test]

@@ -56,6 +56,7 @@ fn messages(count: usize) -> Vec<OutgoingMessage> {
             correlation_id: String::new(),
             body: format!("{{\"number\":{number},\"text\":\"<ü&>\"}}"),
             delay: None,
+            trace: None,
         })
         .collect()
 }

@@ -45,6 +45,11 @@ fn what_is_malformed_is_named_with_its_value_but_never_a_secret() {
             "Endpoint=sb://x;SharedAccessKeyName=n;SharedAccessKey=hunter2;Oops",
         ),
         ("LOG_LEVEL", "lastlight=loud"),
+        ("LOG_FORMAT", "xml"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.example:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a, hunter2"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
+        ("OTEL_TRACES_SAMPLER_ARG", "2"),
     ]);
     assert_eq!(code, 2);
     for words_of in [
@@ -54,6 +59,11 @@ fn what_is_malformed_is_named_with_its_value_but_never_a_secret() {
         "\"perhaps\" is neither true nor false",
         "is not a schema name",
         "LOG_LEVEL",
+        "\"xml\" is not a form of the log",
+        "OTEL_EXPORTER_OTLP_ENDPOINT: it is http://collector.example: plain HTTP is for this machine alone",
+        "OTEL_EXPORTER_OTLP_HEADERS: its entry number 2 is not name=value",
+        "\"sometimes\" is not a sampler",
+        "OTEL_TRACES_SAMPLER_ARG: \"2\" is not a number from 0 to 1",
     ] {
         assert!(words.contains(words_of), "{words_of}: {words}");
     }

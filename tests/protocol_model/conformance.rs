@@ -207,6 +207,7 @@ impl Pair {
             parameters: "{}",
             path: ProcessingPath::QueueStorage,
             deadline_seconds: LONG,
+            trace: None,
         };
         let inserted = self.real.database.insert_job(job, LONG).await.unwrap();
         ("insert_job", is_new.to_string(), inserted.to_string())

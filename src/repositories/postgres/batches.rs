@@ -5,7 +5,7 @@ use sqlx::Row;
 use super::{Database, DatabaseError, NewTask, StageKey, jobs};
 use crate::{
     failpoint::failpoint,
-    model::{BatchId, JobId, ProcessingPath, Stage, TaskId, TasksPerMessage},
+    model::{BatchId, JobId, ProcessingPath, Stage, TaskId, TasksPerMessage, TraceParent},
 };
 
 /// A batch that was just written.
@@ -89,6 +89,8 @@ pub struct OwedTask {
     pub attempt: u32,
     /// Messages so far beyond the first, whatever the reason.
     pub resends: u32,
+    /// The trace that the job belongs to.
+    pub trace: Option<TraceParent>,
 }
 
 impl Database {
@@ -261,6 +263,7 @@ pub(super) fn owed_task(row: &sqlx::postgres::PgRow) -> Result<OwedTask, sqlx::E
         parameters: jobs::json_of(row, "parameters")?.get().to_owned(),
         attempt: u32::from(row.try_get::<i16, _>("attempt")?.unsigned_abs()),
         resends: u32::from(row.try_get::<i16, _>("retry_count")?.unsigned_abs()),
+        trace: jobs::trace_of(row)?,
     })
 }
 

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::{Database, DatabaseError, StageKey};
 use crate::{
     failpoint::failpoint,
-    model::{JobId, JobStatus, ProcessingPath, Stage},
+    model::{JobId, JobStatus, ProcessingPath, Stage, TraceParent},
 };
 
 /// A submission that passed all checks.
@@ -25,6 +25,8 @@ pub struct NewJob<'a> {
     pub path: ProcessingPath,
     /// Seconds until a job that is not over has failed.
     pub deadline_seconds: f64,
+    /// The trace that the job belongs to.
+    pub trace: Option<TraceParent>,
 }
 
 /// A job as stored.
@@ -62,6 +64,8 @@ pub struct JobRecord {
     pub is_pause_requested: bool,
     /// Since when it stands still, if it does.
     pub paused_at: Option<OffsetDateTime>,
+    /// The trace that the job belongs to.
+    pub trace: Option<TraceParent>,
 }
 
 impl JobRecord {
@@ -153,6 +157,7 @@ impl Database {
             .bind(job.path.as_str())
             .bind(grace_seconds)
             .bind(job.deadline_seconds)
+            .bind(job.trace.as_ref().map(TraceParent::as_str))
             .fetch_one(self.pool().await?)
             .await?;
         failpoint!("submit.after_commit", Err(DatabaseError::lost()));
@@ -241,6 +246,12 @@ pub(super) fn path_of(row: &PgRow, column: &'static str) -> Result<ProcessingPat
     ProcessingPath::from_name(text).ok_or_else(|| corrupt(column, text))
 }
 
+/// The job's trace; what cannot be read is as good as none.
+pub(super) fn trace_of(row: &PgRow) -> Result<Option<TraceParent>, sqlx::Error> {
+    let text: Option<&str> = row.try_get("traceparent")?;
+    Ok(text.and_then(TraceParent::read))
+}
+
 pub(super) fn json_of(row: &PgRow, column: &'static str) -> Result<Box<RawValue>, sqlx::Error> {
     Ok(row.try_get::<Json<Box<RawValue>>, _>(column)?.0)
 }
@@ -273,6 +284,7 @@ pub(super) fn job_record(row: &PgRow) -> Result<JobRecord, sqlx::Error> {
         deadline: row.try_get("deadline")?,
         is_pause_requested: row.try_get("pause_requested")?,
         paused_at: row.try_get("paused_at")?,
+        trace: trace_of(row)?,
     })
 }
 

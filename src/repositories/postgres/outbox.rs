@@ -4,7 +4,10 @@ use serde_json::value::RawValue;
 use sqlx::Row;
 
 use super::{Database, DatabaseError, StageKey, jobs};
-use crate::{failpoint::failpoint, model::ProcessingPath};
+use crate::{
+    failpoint::failpoint,
+    model::{ProcessingPath, TraceParent},
+};
 
 /// A job message that is due.
 #[derive(Debug, Clone)]
@@ -19,6 +22,8 @@ pub struct OwedJobMessage {
     pub parameters: Box<RawValue>,
     /// The job's pipeline.
     pub path: ProcessingPath,
+    /// The trace that the job belongs to.
+    pub trace: Option<TraceParent>,
 }
 
 impl Database {
@@ -47,6 +52,7 @@ impl Database {
                 job_type: row.try_get("job_type")?,
                 parameters: jobs::json_of(row, "parameters")?,
                 path: jobs::path_of(row, "processing_path")?,
+                trace: jobs::trace_of(row)?,
             })
         });
         Ok(messages.collect::<Result<_, _>>()?)

@@ -6,11 +6,11 @@ use time::OffsetDateTime;
 
 use super::{
     Database, DatabaseError, StageKey,
-    jobs::{corrupt, json_of, optional_json_of, path_of, stage_of, without_nul},
+    jobs::{corrupt, json_of, optional_json_of, path_of, stage_of, trace_of, without_nul},
 };
 use crate::{
     failpoint::failpoint,
-    model::{JobStatus, ProcessingPath, Stage, TaskStatus},
+    model::{JobStatus, ProcessingPath, Stage, TaskStatus, TraceParent},
 };
 
 /// A stage that has ended and was not advanced yet.
@@ -38,6 +38,8 @@ pub struct EndedStage {
     pub parameters: Box<RawValue>,
     /// The summaries of the stages before.
     pub stage_results: Box<RawValue>,
+    /// The trace that the job belongs to.
+    pub trace: Option<TraceParent>,
 }
 
 /// What going on to the next stage came to.
@@ -94,6 +96,7 @@ impl Database {
                 path: path_of(&row, "processing_path")?,
                 parameters: json_of(&row, "parameters")?,
                 stage_results: json_of(&row, "stage_results")?,
+                trace: trace_of(&row)?,
             })
         });
         Ok(stage.transpose()?)

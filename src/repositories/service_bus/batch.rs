@@ -4,7 +4,7 @@ use serde::Serialize;
 use time::{format_description::BorrowedFormatItem, macros::format_description};
 
 use crate::{
-    model::clock,
+    model::{TraceParent, clock},
     repositories::sender::{OutgoingMessage, SendError},
 };
 
@@ -48,6 +48,8 @@ struct BrokerProperties<'a> {
 struct UserProperties<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     job_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
 }
 
 pub(super) const RFC_1123: &[BorrowedFormatItem<'_>] =
@@ -142,6 +144,7 @@ fn entry(message: &OutgoingMessage) -> Result<Entry, String> {
         },
         user_properties: UserProperties {
             job_id: &message.correlation_id,
+            traceparent: message.trace.as_ref().map(TraceParent::as_str),
         },
     })
     .map_err(|error| error.to_string())?;
@@ -163,6 +166,7 @@ mod tests {
             correlation_id: "job".to_owned(),
             body: "x".repeat(bytes),
             delay: None,
+            trace: None,
         }
     }
 

@@ -134,6 +134,7 @@ impl ServiceBusRepository {
             correlation_id: String::new(),
             body: message.body.clone(),
             delay: None,
+            trace: None,
         };
         let report = self.batch_send_messages(role, std::slice::from_ref(&copy)).await;
         if let Some(error) = report.errors.into_iter().next() {

@@ -5,7 +5,7 @@ UPDATE tasks t
 SET status = 'retrying', lease_until = now() + make_interval(secs => $1), retry_count = t.retry_count + 1,
     updated_at = now()
 FROM (
-    SELECT d.parent_job_id, d.stage, d.task_id, j.processing_path
+    SELECT d.parent_job_id, d.stage, d.task_id, j.processing_path, j.traceparent
     FROM stages s
     JOIN jobs j ON j.job_id = s.job_id AND j.status = 'processing'
     JOIN tasks d ON d.parent_job_id = s.job_id AND d.stage = s.stage
@@ -17,4 +17,4 @@ FROM (
 WHERE t.parent_job_id = dead.parent_job_id AND t.stage = dead.stage AND t.task_id = dead.task_id
 RETURNING t.parent_job_id AS job_id, t.stage, t.task_id, t.job_type, t.task_type, t.task_index, t.parent_task_id,
           t.parameters, t.attempt, t.retry_count, t.attempt - COALESCE(t.attempts_forgiven, 0) AS tries,
-          dead.processing_path
+          dead.processing_path, dead.traceparent

@@ -7,4 +7,4 @@ WHERE j.job_id = o.job_id
   AND (o.job_id, o.stage) IN (
       SELECT job_id, stage FROM outbox WHERE next_send_at <= now()
       ORDER BY next_send_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-RETURNING o.job_id, o.stage, o.sends, j.job_type, j.parameters, j.processing_path
+RETURNING o.job_id, o.stage, o.sends, j.job_type, j.parameters, j.processing_path, j.traceparent

@@ -2,7 +2,7 @@
 -- there is, in the order of the plan; none if there is no such job. A lease that holds is an attempt's, or that of a
 -- message on its way to a task that is to be repeated.
 -- Index: jobs_pkey, stages_pkey, tasks_pkey.
-SELECT j.status::text AS job_status, j.processing_path,
+SELECT j.status::text AS job_status, j.processing_path, j.traceparent,
        s.planned_at IS NOT NULL AND s.advanced_at IS NULL
            AND s.completed + s.failed + s.skipped = s.total AS ended,
        t.task_id, t.status::text AS task_status, t.job_type, t.task_type, t.task_index, t.parent_task_id, t.parameters,
