@@ -52,6 +52,16 @@ pub struct LocalArguments {
     /// Empty the data folder first.
     #[arg(long)]
     fresh: bool,
+    /// An app setting of one's own, over those of the local cloud; may be given several times.
+    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    settings: Vec<(String, String)>,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE, such as LASTLIGHT_LEASE_SECONDS=5".to_owned()),
+    }
 }
 
 /// `lastlight demo`.
@@ -118,6 +128,7 @@ pub async fn local(arguments: LocalArguments) -> ExitCode {
     options.port = arguments.port;
     options.storage_port = arguments.storage_port;
     options.service_bus_port = arguments.service_bus_port;
+    options.settings.extend(arguments.settings.iter().cloned());
     let cloud = tokio::select! {
         started = LocalCloud::start(options) => match started {
             Ok(cloud) => cloud,

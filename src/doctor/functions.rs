@@ -28,6 +28,8 @@ const FUNCTIONS: &[(&str, &str)] = &functions![
     "health"
     "job_types"
     "live"
+    "metrics"
+    "metrics_comparison"
     "monitor_poison"
     "openapi"
     "pause_job"

@@ -26,12 +26,15 @@ use crate::{
 type Answers = (&'static str, String, String);
 
 /// Statements that write and are not called here, and why not.
-const LEFT_OUT: [(&str, &str); 10] = [
+const LEFT_OUT: [(&str, &str); 13] = [
     ("batch_failed", "a note for people"),
     ("job_message_failed", "a note for people"),
     ("note_absorbed", "counts for people"),
     ("record_measure", "figures of stages that are over"),
     ("measure_jobs", "figures of jobs that are over"),
+    ("report_instance", "for people: which processes there are"),
+    ("forget_instances", "for people: which processes there are"),
+    ("record_sweep", "a note for people"),
     ("extend_leases", "the clock: a lease that holds longer"),
     ("keep_plan", "the clock: a lease that holds longer"),
     ("silent_stages", "the clock: when a stage was looked at last"),

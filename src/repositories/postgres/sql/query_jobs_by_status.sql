@@ -41,7 +41,7 @@ WITH page AS MATERIALIZED (
 SELECT keys.place, keys.is_job, keys.created_at AS key_created_at, keys.job_id AS key_job_id,
        j.job_id, j.job_type, j.status::text AS status, j.stage, j.total_stages, j.parameters, '{}'::json AS stage_results,
        NULL::json AS result_data, j.error_details, j.processing_path, j.created_at, j.updated_at, j.finished_at, j.deadline,
-       j.pause_requested, j.paused_at, s.total, s.completed, s.failed, s.skipped
+       j.pause_requested, j.paused_at, j.traceparent, s.total, s.completed, s.failed, s.skipped
 FROM (
     SELECT place, is_job, created_at, job_id FROM sized WHERE bytes_before < $8::bigint
     UNION ALL
