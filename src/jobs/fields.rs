@@ -35,6 +35,15 @@ impl std::fmt::Display for FieldProblem {
     }
 }
 
+/// The whole number that a value is, however it is spelt: JSON knows one kind of number.
+fn whole(value: &Value) -> Option<u64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    value.as_u64().or_else(|| {
+        let number = value.as_f64()?;
+        (number.fract() == 0.0 && (0.0..EXACT).contains(&number)).then_some(number as u64)
+    })
+}
+
 /// A value as an error shows it: long ones are cut, so that an error is never as large as its cause.
 fn shortened(value: &Value) -> String {
     const SHOWN: usize = 80;
@@ -106,8 +115,12 @@ impl Fields {
                 self.note(field, words);
                 None
             }
-            Some(value) => match value.as_u64().filter(|number| allowed.contains(number)) {
-                Some(number) => Some(number),
+            Some(value) => match whole(value).filter(|number| allowed.contains(number)) {
+                Some(number) => {
+                    // 5.0 is the same work as 5, and gets the same id.
+                    self.accepted.insert(field.to_owned(), Value::from(number));
+                    Some(number)
+                }
                 None => {
                     self.note(field, words);
                     None

@@ -36,7 +36,8 @@ pub(super) trait Cursor: Sized {
 
     /// The place after which the list is to go on.
     fn of(query: &QueryParameters) -> Result<Option<Self>, ApiError> {
-        let Some(text) = query.text("cursor")? else {
+        // An empty one is none: forms send those.
+        let Some(text) = query.text("cursor")?.filter(|text| !text.is_empty()) else {
             return Ok(None);
         };
         match Self::read(text) {

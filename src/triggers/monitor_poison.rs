@@ -158,6 +158,10 @@ pub(super) async fn order(
     };
     let controller = &app.controller;
     match order.action.as_deref().unwrap_or("process") {
+        "process" if order.queue.is_some() || order.message_id.is_some() => Err(bad(
+            "queue and message_id go with the action \"redrive\" or \"discard\"; without them everything is processed"
+                .to_owned(),
+        )),
         "process" => Ok(process(&app).await),
         "redrive" => {
             let (queue, message_id) = order.message()?;
@@ -268,7 +272,11 @@ pub(super) fn operation_of_order(schemas: &mut Schemas) -> Operation {
         })
     };
     let all = json!({
-        "type": "object", "properties": { "action": { "const": "process" } }, "additionalProperties": false,
+        "type": "object",
+        "properties": {
+            "action": { "enum": ["process", null] }, "queue": { "type": "null" }, "message_id": { "type": "null" },
+        },
+        "additionalProperties": false,
     });
     let answers = [
         schemas.of::<Processed>(),

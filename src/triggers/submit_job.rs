@@ -30,20 +30,10 @@ pub(super) async fn handle(
     Ok(answer(StatusCode::OK, body))
 }
 
+/// What it takes depends on the job type: the document has an address for each.
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    let names: Vec<_> = schemas.job_types.iter().map(|job_type| job_type.name).collect();
-    let bodies: Vec<_> = schemas
-        .job_types
-        .iter()
-        .map(|job_type| json!({ "title": job_type.name, "allOf": [job_type.parameters] }))
-        .collect();
     Operation::new("Submits a job. The same submission again answers with the first one, and runs nothing.")
-        .path(
-            "job_type",
-            json!({ "type": "string", "enum": names }),
-            "Which job type; GET /api/jobs/types lists them.",
-        )
-        .body(true, json!({ "anyOf": bodies }))
+        .body(true, json!({}))
         .answers::<Submission>(schemas)
         .refuses(&[
             StatusCode::BAD_REQUEST,

@@ -24,12 +24,18 @@ fn routes_of_folders() -> BTreeSet<String> {
         let function: Value = serde_json::from_slice(&text).unwrap();
         for binding in function["bindings"].as_array().unwrap() {
             if let Some(route) = binding["route"].as_str() {
-                // A part that may be left out is two addresses.
-                match route.split_once("/{file?}") {
-                    Some((page, _)) => {
-                        routes.extend([format!("/api/{page}"), format!("/api/{page}/{{file}}")])
+                // A part that may be left out is two addresses; each job type has one of its own.
+                match route.split_once('{') {
+                    Some((page, "file?}")) => {
+                        let page = page.trim_end_matches('/');
+                        routes.extend([format!("/api/{page}"), format!("/api/{page}/{{file}}")]);
                     }
-                    None => routes.extend([format!("/api/{route}")]),
+                    Some((submit, "job_type}")) => {
+                        routes.extend(
+                            ["hello_world", "sb_hello_world"].map(|name| format!("/api/{submit}{name}")),
+                        );
+                    }
+                    _ => routes.extend([format!("/api/{route}")]),
                 }
             }
         }
@@ -52,7 +58,6 @@ async fn what_is_described_is_answered_and_other_methods_are_not() {
     for (path, operations) in document["paths"].as_object().unwrap() {
         let asked = path
             .replace("{job_id}", &"0".repeat(64))
-            .replace("{job_type}", "hello_world")
             .replace("{file}", "main.js");
         for (method, operation) in operations.as_object().unwrap() {
             let answer = app.request(&method.to_uppercase(), &asked, Body::empty()).await;

@@ -38,6 +38,7 @@ fn document(job_types: Vec<JobTypeInfo>) -> Value {
         });
         paths.insert((*path).to_owned(), Value::Object(described.collect()));
     }
+    submit_by_job_type(&mut paths, &schemas.job_types);
     let mut components = schemas.finish();
     components.insert("Stamp".to_owned(), stamp());
     components.insert("Error".to_owned(), error());
@@ -59,6 +60,33 @@ fn document(job_types: Vec<JobTypeInfo>) -> Value {
             },
         },
     })
+}
+
+/// Each job type has an address of its own to be submitted at, so that the document can say what it takes.
+fn submit_by_job_type(paths: &mut Map<String, Value>, job_types: &[JobTypeInfo]) {
+    const PART: &str = "{job_type}";
+    let Some((path, general)) = paths
+        .iter()
+        .find(|(path, _)| path.ends_with(PART))
+        .map(|(path, general)| (path.clone(), general.clone()))
+    else {
+        return;
+    };
+    paths.remove(&path);
+    for job_type in job_types {
+        let mut own = general.clone();
+        let operation = &mut own["post"];
+        let id = format!(
+            "{}_{}",
+            operation["operationId"].as_str().unwrap_or_default(),
+            job_type.name
+        );
+        operation["operationId"] = Value::from(id);
+        operation["description"] = Value::from(job_type.description);
+        operation["parameters"] = json!([]);
+        operation["requestBody"]["content"]["application/json"]["schema"] = job_type.parameters.clone();
+        paths.insert(path.replace(PART, job_type.name), own);
+    }
 }
 
 /// What every answer has.

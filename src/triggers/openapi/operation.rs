@@ -10,7 +10,7 @@ use crate::controller::JobTypeInfo;
 /// Schemas of the types that are answered with, each under its name once.
 pub(in crate::triggers) struct Schemas {
     generator: SchemaGenerator,
-    /// What may be submitted.
+    /// Names for filters, and what may be submitted.
     pub(in crate::triggers) job_types: Vec<JobTypeInfo>,
 }
 
