@@ -61,6 +61,11 @@ pub(super) fn check(
 }
 
 pub(super) fn operation(_: &mut Schemas) -> Operation {
+    confirmed("Drops the app's schema with everything in it. Off unless ENABLE_SCHEMA_ADMIN=true.")
+}
+
+/// An operation that wants to be confirmed and says what it did.
+pub(super) fn confirmed(summary: &'static str) -> Operation {
     let done = json!({
         "type": "object",
         "properties": {
@@ -68,7 +73,7 @@ pub(super) fn operation(_: &mut Schemas) -> Operation {
         },
         "required": ["action", "schema", "success"],
     });
-    Operation::new("Drops the app's schema with everything in it. Off unless ENABLE_SCHEMA_ADMIN=true.")
+    Operation::new(summary)
         .query(
             "confirm",
             json!({ "type": "string", "enum": ["yes"] }),

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{
     ApiError, App, answer,
     openapi::{Operation, Schemas},
-    schema_nuke::{Confirmation, check},
+    schema_nuke::{Confirmation, check, confirmed},
 };
 
 pub(super) async fn handle(
@@ -27,19 +27,5 @@ pub(super) async fn handle(
 }
 
 pub(super) fn operation(_: &mut Schemas) -> Operation {
-    let done = json!({
-        "type": "object",
-        "properties": {
-            "action": { "type": "string" }, "schema": { "type": "string" }, "success": { "type": "boolean" },
-        },
-        "required": ["action", "schema", "success"],
-    });
-    Operation::new("Drops the app's schema and makes it anew. Off unless ENABLE_SCHEMA_ADMIN=true.")
-        .query(
-            "confirm",
-            json!({ "type": "string", "enum": ["yes"] }),
-            "Must be yes.",
-        )
-        .answers_json(done)
-        .refuses(&[StatusCode::BAD_REQUEST, StatusCode::CONFLICT])
+    confirmed("Drops the app's schema and makes it anew. Off unless ENABLE_SCHEMA_ADMIN=true.")
 }
