@@ -187,6 +187,9 @@ pub struct StageBooks {
     pub messages_sent: u64,
     /// Of these, sent again.
     pub messages_resent: u64,
+    /// From its first batch to its last outcome.
+    #[serde(default)]
+    pub busy_seconds: Option<f64>,
 }
 
 /// `GET jobs/types`.
@@ -403,6 +406,19 @@ pub struct Comparison {
     pub service_bus: PathFigures,
     /// One against the other.
     pub comparison: Improvements,
+    /// What it is made of.
+    #[serde(default)]
+    pub query_info: ComparisonInfo,
+}
+
+/// What a comparison says about itself.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub struct ComparisonInfo {
+    /// Stages that ended and are not in it yet.
+    pub stages_not_counted_yet: u64,
+    /// Jobs that ended and are not in it yet.
+    pub jobs_not_counted_yet: u64,
 }
 
 /// What the recorded facts of a path come to.

@@ -10,8 +10,8 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 use lastlight::{
     local::{
-        CloudOptions, FanoutLeg, FanoutOptions, FanoutReport, RunOptions, RunReport, SendWay, bench_fanout,
-        bench_run, host::LogSink,
+        CloudOptions, FanoutLeg, FanoutOptions, FanoutReport, ReadReport, ReadsOptions, RunOptions,
+        RunReport, SendWay, Stored, bench_fanout, bench_reads, bench_run, host::LogSink,
     },
     model::{ProcessingPath, TasksPerMessage},
 };
@@ -27,6 +27,8 @@ pub enum BenchCommand {
     Run(RunArguments),
     /// Plan and send, nothing run: one by one against lastlight's way, over both paths.
     Fanout(FanoutArguments),
+    /// How long each read endpoint and each first view of the dashboard take over a full database.
+    Reads(ReadsArguments),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -80,6 +82,28 @@ pub struct FanoutArguments {
     timeout: u64,
 }
 
+/// `lastlight bench reads`.
+#[derive(Debug, Args)]
+pub struct ReadsArguments {
+    #[command(flatten)]
+    cloud: CloudArguments,
+    /// Tasks to store, half of them in one job.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(4..=20_000_000))]
+    tasks: u64,
+    /// Jobs to store.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
+    jobs: u64,
+    /// How often each is asked.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    requests: u32,
+    /// What takes longer than this in 1 of 20 answers is too slow, and the exit code is 1. Milliseconds.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    at_most_ms: u32,
+    /// Filling the database may take as long as this. Seconds.
+    #[arg(long, default_value_t = 3600)]
+    timeout: u64,
+}
+
 /// Runs a benchmark until it is done or stopped.
 pub async fn bench(command: BenchCommand) -> ExitCode {
     log_to_stderr();
@@ -91,6 +115,7 @@ pub async fn bench(command: BenchCommand) -> ExitCode {
         match command {
             BenchCommand::Run(arguments) => run(arguments, &folder).await,
             BenchCommand::Fanout(arguments) => fanout(arguments, &folder).await,
+            BenchCommand::Reads(arguments) => reads(arguments, &folder).await,
         }
     };
     let result = tokio::select! {
@@ -263,4 +288,79 @@ async fn fanout(arguments: FanoutArguments, folder: &std::path::Path) -> Result<
         println!("\n~ scaled from {} messages", arguments.one_by_one_at_most);
     }
     Ok(())
+}
+
+async fn reads(arguments: ReadsArguments, folder: &std::path::Path) -> Result<(), String> {
+    let is_json = arguments.cloud.json;
+    let options = ReadsOptions {
+        cloud: fresh_cloud(&arguments.cloud, folder)?,
+        tasks: arguments.tasks,
+        jobs: arguments.jobs,
+        requests: arguments.requests,
+        timeout: Duration::from_secs(arguments.timeout),
+    };
+    let said = Cell::new(Instant::now());
+    let progress = |done| {
+        if said.get().elapsed() > Duration::from_secs(5) {
+            said.set(Instant::now());
+            eprintln!("filling: {done} of {} jobs are over", arguments.jobs);
+        }
+    };
+    let most = f64::from(arguments.at_most_ms);
+    let each = |report: &ReadReport| {
+        if !is_json {
+            println!("{}", read_row(report, most));
+        }
+    };
+    let stored = |stored: &Stored| {
+        if !is_json {
+            println!(
+                "{} tasks of {} jobs, {} of them failed; they ran for {:.0} s\n\n{READ_HEADER}",
+                stored.tasks, stored.jobs, stored.failed, stored.seconds
+            );
+        }
+    };
+    let (stored, reports) = bench_reads(options, progress, stored, each)
+        .await
+        .map_err(|error| error.to_string())?;
+    let slow = reports.iter().filter(|report| is_slow(report, most)).count();
+    if is_json {
+        println!(
+            "{}",
+            json!({ "stored": stored, "at_most_ms": arguments.at_most_ms, "too_slow": slow, "reads": reports })
+        );
+    } else {
+        println!("\n* reads every task of the job, and says so: not judged");
+    }
+    match slow {
+        0 => Ok(()),
+        slow => Err(format!(
+            "{slow} of {} took longer than {} ms in 1 of 20 answers",
+            reports.len(),
+            arguments.at_most_ms
+        )),
+    }
+}
+
+const READ_HEADER: &str = "first ms  p50 ms  p95 ms  max ms      bytes";
+
+fn is_slow(report: &ReadReport, most: f64) -> bool {
+    report.p95_ms > most && !report.is_exhaustive
+}
+
+fn read_row(report: &ReadReport, most: f64) -> String {
+    format!(
+        "{:>8.1} {:>7.1} {:>7.1} {:>7.1} {:>10}  {}{}",
+        report.first_ms,
+        report.p50_ms,
+        report.p95_ms,
+        report.max_ms,
+        report.bytes,
+        report.read,
+        match report {
+            report if report.is_exhaustive => " *",
+            report if is_slow(report, most) => "  <- too slow",
+            _ => "",
+        }
+    )
 }

@@ -58,6 +58,9 @@ pub struct StageBooks {
     pub messages_resent: i64,
     /// Batches whose messages are owed.
     pub batches_owed: i64,
+    /// From the stage's first batch to its last outcome, as in the comparison's `tasks_per_second`, but with the time that a
+    /// person took to retry it. Null until the stage is over.
+    pub busy_seconds: Option<f64>,
 }
 
 impl From<StageAudit> for StageBooks {
@@ -80,6 +83,7 @@ impl From<StageAudit> for StageBooks {
             messages_sent: audit.messages_first + audit.messages_again,
             messages_resent: audit.messages_again,
             batches_owed: audit.batches_owed,
+            busy_seconds: audit.busy_seconds,
         }
     }
 }

@@ -32,7 +32,8 @@ export function compare({ signal, query, onRefresh }) {
   let drawn = '';
   const poller = poll(async (stop) => {
     const answer = await ask('metrics/comparison', { query: filters, signal: stop });
-    const { request_id: _id, timestamp: _time, query_info: _info, ...figures } = answer;
+    const { request_id: _id, timestamp: _time, query_info: info, ...rest } = answer;
+    const figures = { ...rest, missing: { stages: info?.stages_not_counted_yet ?? 0, jobs: info?.jobs_not_counted_yet ?? 0 } };
     const now = JSON.stringify(figures);
     // The same figures are not drawn again: the focus stays where it is.
     if (now !== drawn) replace(content, show(figures));
@@ -53,7 +54,7 @@ export function compare({ signal, query, onRefresh }) {
 
 function show(figures) {
   const paths = PATHS.map(([key, label, series]) => ({ label, series, ...figures[key] }));
-  const { comparison } = figures;
+  const { comparison, missing } = figures;
   const perPath = (value, shown) => paths.map((path) => {
     const known = value(path);
     const isKnown = typeof known === 'number';
@@ -66,6 +67,9 @@ function show(figures) {
   const money = (amount) => `${currency} ${amount.toLocaleString('en', { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`;
   return [
     comparison?.note ? notice('info', sentenceOf(comparison.note)) : null,
+    missing.stages + missing.jobs > 0
+      ? notice('info', `${format.count(missing.stages)} stages and ${format.count(missing.jobs)} jobs that ended are not counted yet`, 'The next sweeps add them.')
+      : null,
     h('div', { class: 'tiles' },
       tile('Latency', comparison?.latency_improvement, 'shorter', 'longer', 'a whole job over Service Bus'),
       tile('Throughput', comparison?.throughput_improvement, 'more', 'less', 'tasks a second over Service Bus'),

@@ -53,6 +53,27 @@ impl Api {
         answer("status", self.client.get(url)).await
     }
 
+    /// The document at an address below `/api/`, and how long it is in bytes.
+    pub(super) async fn get(&self, path: &str) -> Result<(Value, usize), ApiError> {
+        let body = self.text(path).await?;
+        let document = serde_json::from_str(&body).map_err(|error| ApiError::new("read", &error))?;
+        Ok((document, body.len()))
+    }
+
+    /// What is at an address below `/api/`; everything but 200 is an error.
+    pub(super) async fn text(&self, path: &str) -> Result<String, ApiError> {
+        let said =
+            |error: &dyn std::fmt::Display| ApiError::new("read", &format!("GET /api/{path}: {error}"));
+        let response = self.client.get(format!("{}/api/{path}", self.base)).send().await;
+        let response = response.map_err(|error| said(&error))?;
+        let status = response.status();
+        let body = response.text().await.map_err(|error| said(&error))?;
+        if !status.is_success() {
+            return Err(said(&format!("status {status}: {body}")));
+        }
+        Ok(body)
+    }
+
     /// Returns when the handler has its database.
     pub(super) async fn ready(&self) -> Result<(), ApiError> {
         let url = format!("{}/api/health", self.base);

@@ -14,8 +14,8 @@ pub mod host;
 
 pub use api::ApiError;
 pub use bench::{
-    BenchError, FanoutLeg, FanoutOptions, FanoutReport, RunOptions, RunReport, SendWay, bench_fanout,
-    bench_run,
+    BenchError, FanoutLeg, FanoutOptions, FanoutReport, ReadReport, ReadsOptions, RunOptions, RunReport,
+    SendWay, Stored, bench_fanout, bench_reads, bench_run,
 };
 pub use cloud::{CloudError, CloudOptions, LocalCloud};
 pub use database::{EmbeddedDatabase, EmbeddedDatabaseError};

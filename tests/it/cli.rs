@@ -295,7 +295,7 @@ async fn the_same_work_over_both_paths_is_compared() {
         let (run, figures) = (&report["runs"][place], &report[path]);
         assert_eq!(run["processing_path"], path);
         assert_eq!(run["job"]["parameters"]["n"], 40);
-        assert_eq!((&run["tasks"], &run["messages"]), (&json!(80), &json!(8)));
+        assert_eq!((&run["tasks"], &run["messages"]), (&json!(80), &json!(10)));
         assert_eq!(figures["jobs_processed"], 1);
         assert_eq!(figures["timeout_rate"], 0.0);
         for figure in ["avg_latency_ms", "tasks_per_second"] {
@@ -303,7 +303,16 @@ async fn the_same_work_over_both_paths_is_compared() {
                 figures[figure].as_f64().unwrap() > 0.0,
                 "{path} {figure}: {figures}"
             );
+            // They are the only jobs of their type, so what the app recorded of all is what it recorded of them.
+            let recorded = &report["recorded"][path];
+            let [here, there] = [figures, recorded].map(|of| of[figure].as_f64().unwrap());
+            assert!(
+                (here - there).abs() <= 0.001,
+                "{path} {figure}: {here}, {there}; {report}"
+            );
         }
+        let messages = report["recorded"][path]["messages_per_task"].as_f64();
+        assert_eq!(messages, Some(10.0 / 80.0), "{path}");
     }
     let ids = |report: &Value| [0, 1].map(|place| report["runs"][place]["job"]["job_id"].clone());
     let again = app

@@ -211,10 +211,10 @@ async fn comparing_app(note: Option<&'static str>) -> Endpoint {
                           "created_at": time(0.0), "finished_at": time(seconds) });
         json!({ "job": job, "stages": [stage(seconds)] }).to_string()
     };
-    let audit = async || {
+    let audit = async |Path(id): Path<String>| {
         let books = json!({ "stage": 1, "planned": 100, "completed": 100, "failed": 0, "skipped": 0, "open": 0,
                             "countersAgree": true, "attempts": 100, "duplicatesAbsorbed": 0,
-                            "staleCompletionsRefused": 0, "messagesSent": 50, "messagesResent": 0 });
+                            "staleCompletionsRefused": 0, "messagesSent": 50, "messagesResent": 0, "busySeconds": if id.starts_with('b') { 1.0 } else { 4.0 } });
         json!({ "status": "completed", "consistent": true, "stages": [books] }).to_string()
     };
     let comparison = async move || {

@@ -3,11 +3,11 @@
 //! The figures are the seed's: jobs, latency, timeouts, tasks a second. They are computed here, from the two jobs alone, by the
 //! definitions of `GET /api/metrics/comparison`, which says the same of all jobs of the last hour and stands beside them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, builder::RangedU64ValueParser};
 use lastlight::{
-    client::{Answer, ClientError, Improvements, JobDetails, PathFigures, Progress},
+    client::{Answer, Audit, ClientError, Comparison, Improvements, JobDetails, PathFigures},
     model::{JobStatus, ProcessingPath, TasksPerMessage},
 };
 use serde_json::{Map, Value, json};
@@ -43,7 +43,7 @@ const HELLO_WORLD: &str = "hello_world";
 struct Run {
     path: ProcessingPath,
     job: Answer<JobDetails>,
-    messages: u64,
+    audit: Audit,
 }
 
 /// Both paths' jobs, and what they come to.
@@ -55,6 +55,9 @@ struct Compared {
 
 /// How far back the app's own comparison looks. Hours.
 const RECORDED: u16 = 1;
+
+/// How long to wait for it to count what has just ended.
+const COUNTED_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, CommandError> {
     let session = arguments.app.session()?;
@@ -80,12 +83,7 @@ pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, Com
         runs.push(run(&session, &arguments.job, path, &parameters).await?);
     }
     let compared = Compared::of(runs);
-    let recorded = match session.client.comparison(RECORDED, Some(&arguments.job)).await {
-        Ok(answer) => Some(answer),
-        // An older app does not compare; the two jobs say enough.
-        Err(ClientError::NotTheApp { status: 404, .. } | ClientError::Refused { status: 404, .. }) => None,
-        Err(error) => return Err(error.into()),
-    };
+    let recorded = recorded(&session, &arguments.job).await?;
     if session.is_json {
         let mut document = compared.document();
         document["job_type"] = json!(arguments.job);
@@ -102,9 +100,38 @@ pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, Com
             if let Some(note) = body.comparison.note {
                 println!("{note}");
             }
+            let missing = body.query_info;
+            if missing.stages_not_counted_yet + missing.jobs_not_counted_yet > 0 {
+                println!(
+                    "{} stages and {} jobs that ended are not in it yet; reconcile adds them",
+                    missing.stages_not_counted_yet, missing.jobs_not_counted_yet
+                );
+            }
         }
     }
     Ok(Verdict::Good)
+}
+
+/// What the app says of all jobs of the type, with these two in it; none if it is an older one, which does not compare: the
+/// two jobs say enough.
+async fn recorded(session: &Session, job_type: &str) -> Result<Option<Answer<Comparison>>, CommandError> {
+    let began = Instant::now();
+    loop {
+        let answer = match session.client.comparison(RECORDED, Some(job_type)).await {
+            Ok(answer) => answer,
+            Err(ClientError::NotTheApp { status: 404, .. } | ClientError::Refused { status: 404, .. }) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let missing = answer.body.query_info;
+        let is_whole = missing.stages_not_counted_yet + missing.jobs_not_counted_yet == 0;
+        // Where jobs end all the time, something is always missing.
+        if is_whole || began.elapsed() >= COUNTED_WITHIN {
+            return Ok(Some(answer));
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
 }
 
 async fn run(
@@ -137,27 +164,20 @@ async fn run(
             followed.body.error_details.unwrap_or_default()
         )));
     }
-    let audit = session.client.audit(&job_id).await?.body;
     Ok(Run {
         path,
         job: session.client.job(&job_id).await?,
-        // The job messages that start a stage are not in the books of tasks.
-        messages: audit.stages.iter().map(|stage| stage.messages_sent).sum(),
+        audit: session.client.audit(&job_id).await?.body,
     })
 }
 
 /// A path's figures over one job.
-fn figures(details: &JobDetails) -> PathFigures {
+fn figures(details: &JobDetails, audit: &Audit) -> PathFigures {
     let job = &details.job;
     let latency = job.finished_at.and_then(|end| between(job.created_at.0, end.0));
     let timed_out = job.status == JobStatus::Failed
         && matches!((job.finished_at, job.deadline), (Some(end), Some(deadline)) if end >= deadline);
-    let busy: f64 = details
-        .stages
-        .iter()
-        .filter_map(busy)
-        .map(|busy| busy.as_secs_f64())
-        .sum();
+    let busy: f64 = audit.stages.iter().filter_map(|stage| stage.busy_seconds).sum();
     let tasks = (job.completed + job.failed) as f64;
     PathFigures {
         jobs_processed: 1,
@@ -165,11 +185,6 @@ fn figures(details: &JobDetails) -> PathFigures {
         timeout_rate: Some(if timed_out { 1.0 } else { 0.0 }),
         tasks_per_second: (busy > 0.0).then(|| tasks / busy),
     }
-}
-
-/// How long a stage took.
-fn busy(stage: &Progress) -> Option<Duration> {
-    between(stage.started_at?.0, stage.finished_at?.0)
 }
 
 /// Service Bus against Storage Queues, percent.
@@ -193,7 +208,9 @@ impl Compared {
     fn of(runs: Vec<Run>) -> Self {
         let [queue_storage, service_bus] = ProcessingPath::ALL.map(|path| {
             let of_path = runs.iter().find(|run| run.path == path);
-            of_path.map(|run| figures(&run.job.body)).unwrap_or_default()
+            of_path
+                .map(|run| figures(&run.job.body, &run.audit))
+                .unwrap_or_default()
         });
         Self {
             improvements: improvements(&queue_storage, &service_bus),
@@ -210,7 +227,7 @@ impl Compared {
                 json!({
                     "processing_path": run.path,
                     "tasks": run.tasks(),
-                    "messages": run.messages,
+                    "messages": run.messages(),
                     "job": run.job.document.get("job"),
                     "stages": run.job.document.get("stages"),
                 })
@@ -234,9 +251,9 @@ impl Compared {
             table.row([plain(name), queue_storage, service_bus, plain("")]);
         };
         row("tasks", &|run| run.tasks().to_string());
-        row("messages", &|run| run.messages.to_string());
+        row("messages", &|run| run.messages().to_string());
         row("messages a task", &|run| {
-            format!("{:.3}", run.messages as f64 / run.tasks().max(1) as f64)
+            format!("{:.3}", run.messages() as f64 / run.tasks().max(1) as f64)
         });
         table
     }
@@ -246,6 +263,15 @@ impl Run {
     /// Tasks with an outcome that ran.
     fn tasks(&self) -> u64 {
         self.job.body.job.completed + self.job.body.job.failed
+    }
+
+    /// What was sent for it. The job message that starts a stage is not in the books of its tasks.
+    fn messages(&self) -> u64 {
+        self.audit
+            .stages
+            .iter()
+            .map(|stage| stage.messages_sent + 1)
+            .sum()
     }
 }
 
@@ -335,14 +361,19 @@ mod tests {
                 "created_at": "2026-11-25T10:00:00.000000+00:00", "finished_at": "2026-11-25T10:00:04.500000+00:00",
                 "deadline": "2026-11-26T10:00:00.000000+00:00",
             },
-            "stages": [
-                { "stage": 1, "planned": true, "total": 20, "open": 0, "completed": 20, "failed": 0, "skipped": 0,
-                  "startedAt": "2026-11-25T10:00:00.000000+00:00", "finishedAt": "2026-11-25T10:00:02.000000+00:00" },
-                { "stage": 2, "planned": true, "total": 20, "open": 0, "completed": 20, "failed": 0, "skipped": 0,
-                  "startedAt": "2026-11-25T10:00:02.000000+00:00", "finishedAt": "2026-11-25T10:00:04.000000+00:00" },
-            ],
         }))
         .unwrap();
-        assert_eq!(figures(&details), figures_of(4500.0, 10.0, 0.0));
+        let stage = |number: u8, busy: f64| {
+            json!({
+                "stage": number, "planned": 20, "completed": 20, "failed": 0, "skipped": 0, "open": 0,
+                "countersAgree": true, "attempts": 20, "duplicatesAbsorbed": 0, "staleCompletionsRefused": 0,
+                "messagesSent": 20, "messagesResent": 0, "busySeconds": busy,
+            })
+        };
+        let audit: Audit = serde_json::from_value(json!({
+            "status": "completed", "consistent": true, "stages": [stage(1, 2.0), stage(2, 2.0)],
+        }))
+        .unwrap();
+        assert_eq!(figures(&details, &audit), figures_of(4500.0, 10.0, 0.0));
     }
 }

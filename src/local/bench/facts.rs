@@ -49,6 +49,24 @@ impl Ledger {
         })
     }
 
+    /// Sets one in 200 tasks to failed, so that there is something to find; how many. What counts them is left as it is: this
+    /// is for reads alone.
+    pub(super) async fn fail_some(&mut self, schema: &str) -> Result<u64, sqlx::Error> {
+        sqlx::query("SELECT set_config('search_path', quote_ident($1), false)")
+            .bind(schema)
+            .execute(&mut self.0)
+            .await?;
+        let failed = sqlx::query(
+            "UPDATE tasks
+             SET status = 'failed', result_data = NULL, error_details = 'set to failed for the benchmark'
+             WHERE hashtext(task_id) % 200 = 0 AND status = 'completed'",
+        )
+        .execute(&mut self.0)
+        .await?;
+        sqlx::raw_sql("ANALYZE").execute(&mut self.0).await?;
+        Ok(failed.rows_affected())
+    }
+
     /// Removes a run's tables.
     pub(super) async fn drop_schema(&mut self, schema: &str) -> Result<(), sqlx::Error> {
         sqlx::query("SELECT set_config('lastlight.schema', $1, false)")

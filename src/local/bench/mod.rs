@@ -3,10 +3,12 @@
 
 mod facts;
 mod fanout;
+mod reads;
 mod run;
 
 pub(super) use facts::peak_memory_mib;
 pub use fanout::{FanoutLeg, FanoutOptions, FanoutReport, SendWay, bench_fanout};
+pub use reads::{ReadReport, ReadsOptions, Stored, bench_reads};
 pub use run::{RunOptions, RunReport, bench_run};
 
 use super::{CloudError, api::ApiError};

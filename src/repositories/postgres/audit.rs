@@ -17,7 +17,7 @@ pub(super) enum Absorbed {
 }
 
 /// A stage's books: its counters beside a recount of its tasks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StageAudit {
     /// Which stage.
     pub stage: Stage,
@@ -41,6 +41,8 @@ pub struct StageAudit {
     pub messages_again: i64,
     /// Batches whose messages are owed.
     pub batches_owed: i64,
+    /// From the first batch to the last outcome; none before the stage is over.
+    pub busy_seconds: Option<f64>,
 }
 
 /// How many tasks, by their state.
@@ -98,6 +100,7 @@ impl Database {
                 messages_first: first.min(messages),
                 messages_again: (messages - first).max(0) + row.try_get::<i64, _>("tasks_resent")?,
                 batches_owed: row.try_get("batches_owed")?,
+                busy_seconds: row.try_get("busy_seconds")?,
             })
         });
         Ok(stages.collect::<Result<_, _>>()?)

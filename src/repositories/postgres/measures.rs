@@ -18,14 +18,24 @@ pub enum Measured {
     NotNow,
 }
 
+/// What is over and not measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unmeasured {
+    /// Stages.
+    pub stages: i64,
+    /// Jobs.
+    pub jobs: i64,
+}
+
 impl Database {
-    /// Up to `limit` stages that are over and that nobody has measured since.
+    /// Up to `limit` stages of at most `largest` tasks that are over and that nobody has measured since.
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn stages_to_measure(&self, limit: i64) -> Result<Vec<StageKey>, DatabaseError> {
+    pub async fn stages_to_measure(&self, limit: i64, largest: i64) -> Result<Vec<StageKey>, DatabaseError> {
         let rows = sqlx::query(include_str!("sql/stages_to_measure.sql"))
             .bind(limit)
+            .bind(largest)
             .fetch_all(self.pool().await?)
             .await?;
         let keys = rows.iter().map(|row| {
@@ -91,6 +101,21 @@ impl Database {
             Measured::Now
         } else {
             Measured::NotNow
+        })
+    }
+
+    /// What is over and in no rollup yet, counted up to `most` of each.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn unmeasured(&self, most: i64) -> Result<Unmeasured, DatabaseError> {
+        let row = sqlx::query(include_str!("sql/unmeasured.sql"))
+            .bind(most)
+            .fetch_one(self.pool().await?)
+            .await?;
+        Ok(Unmeasured {
+            stages: row.try_get("stages")?,
+            jobs: row.try_get("jobs")?,
         })
     }
 

@@ -99,6 +99,7 @@ statements![
     "total_latencies",
     "total_tasks",
     "unclaimed_tasks",
+    "unmeasured",
 ];
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ SELECT s.stage, s.total, s.completed, s.failed, s.skipped, s.duplicates, s.stale
        s.advanced_at IS NOT NULL AS advanced,
        t.total AS tasks, t.completed AS tasks_completed, t.failed AS tasks_failed, t.skipped AS tasks_skipped,
        t.resent AS tasks_resent, t.attempts,
-       b.messages AS batch_messages, b.first AS first_messages, b.owed AS batches_owed
+       b.messages AS batch_messages, b.first AS first_messages, b.owed AS batches_owed,
+       CASE WHEN s.advanced_at IS NOT NULL
+            THEN GREATEST(0, date_part('epoch', t.last_end - COALESCE(b.began, t.first_end))) END AS busy_seconds
 FROM stages s
 CROSS JOIN LATERAL (
     SELECT count(*) AS total,
@@ -12,7 +14,8 @@ CROSS JOIN LATERAL (
            count(*) FILTER (WHERE t.status = 'failed') AS failed,
            count(*) FILTER (WHERE t.status = 'skipped') AS skipped,
            COALESCE(sum(t.retry_count), 0)::bigint AS resent,
-           COALESCE(sum(t.attempt), 0)::bigint AS attempts
+           COALESCE(sum(t.attempt), 0)::bigint AS attempts,
+           min(t.finished_at) AS first_end, max(t.finished_at) AS last_end
     FROM tasks t
     WHERE t.parent_job_id = s.job_id AND t.stage = s.stage
 ) t
@@ -20,7 +23,8 @@ CROSS JOIN LATERAL (
     SELECT COALESCE(sum(b.messages), 0)::bigint AS messages,
            COALESCE(sum(CASE WHEN b.tasks_per_message > 1 THEN 1 ELSE cardinality(b.task_ids) END)
                     FILTER (WHERE b.sends > 0), 0)::bigint AS first,
-           count(*) FILTER (WHERE b.status = 'pending_queue') AS owed
+           count(*) FILTER (WHERE b.status = 'pending_queue') AS owed,
+           min(b.created_at) AS began
     FROM task_batches b
     WHERE b.job_id = s.job_id AND b.stage = s.stage
 ) b

@@ -3,8 +3,10 @@
 -- Counted: outcomes since the last measure; of attempts, retries and messages, what is not in the rollups. A task's wait and
 -- run are samples only if its first attempt began since, or a person's pause would be in them. A batch that was sent more than
 -- once counts from when it was written. One row with the sums and each histogram as three arrays, or none.
+-- A million tasks are tallied in hash tables of some hundred rows; OFFSET 0 is what keeps the planner from a sort: without it,
+-- it takes the buckets for as many as the instants that they are made of.
 -- Index: stages_pkey, jobs_pkey, task_batches_pkey, tasks_pkey.
-WITH stage AS (
+WITH stage AS MATERIALIZED (
     SELECT s.job_id, s.stage, s.total, s.completed, s.failed, s.skipped, s.advanced_at, s.measured_at,
            s.measured_attempts, s.measured_retries, s.measured_messages, j.job_type, j.processing_path
     FROM stages s
@@ -12,10 +14,6 @@ WITH stage AS (
     WHERE s.job_id = $1 AND s.stage = $2 AND s.advanced_at IS NOT NULL
       AND (s.measured_at IS NULL OR s.measured_at < s.advanced_at)
       AND s.completed + s.failed + s.skipped = s.total
-), batches AS MATERIALIZED (
-    SELECT b.batch_no, CASE WHEN b.sends > 1 THEN b.created_at ELSE b.sent_at END AS sent_at
-    FROM task_batches b
-    WHERE b.job_id = $1 AND b.stage = $2 AND EXISTS (SELECT FROM stage)
 ), sent AS (
     SELECT COALESCE(sum(b.messages), 0)::bigint AS messages,
            min(CASE WHEN s.measured_at IS NULL THEN b.created_at
@@ -23,9 +21,10 @@ WITH stage AS (
     FROM task_batches b
     CROSS JOIN stage s
     WHERE b.job_id = $1 AND b.stage = $2
-), grouped AS (
-    SELECT GROUPING(k.wait) AS without_wait, GROUPING(k.run) AS without_run, k.wait, k.run,
-           count(k.wait) AS waits, sum(GREATEST(k.wait_ms, 0)) AS wait_ms, count(k.run) AS runs, sum(GREATEST(k.run_ms, 0)) AS run_ms,
+), tallied AS MATERIALIZED (
+    SELECT k.wait, k.run,
+           count(k.wait) AS waits, sum(GREATEST(k.wait_ms, 0)) AS wait_ms,
+           count(k.run) AS runs, sum(GREATEST(k.run_ms, 0)) AS run_ms,
            count(*) FILTER (WHERE k.is_new AND k.status = 'completed') AS completed,
            count(*) FILTER (WHERE k.is_new AND k.status = 'failed') AS failed,
            count(*) FILTER (WHERE k.is_new AND k.status = 'skipped') AS skipped,
@@ -42,38 +41,51 @@ WITH stage AS (
             SELECT t.status, t.attempt, t.retry_count, t.finished_at,
                    s.measured_at IS NULL OR t.finished_at > s.measured_at AS is_new,
                    CASE WHEN s.measured_at IS NULL OR t.started_at > s.measured_at
-                        THEN EXTRACT(EPOCH FROM t.started_at - b.sent_at)::double precision * 1000
+                        THEN date_part('epoch', t.started_at - b.sent_at) * 1000
                    END AS wait_ms,
                    CASE WHEN (s.measured_at IS NULL OR t.started_at > s.measured_at) AND t.status <> 'skipped'
                              AND t.attempts_forgiven IS NULL
-                        THEN EXTRACT(EPOCH FROM t.finished_at - t.started_at)::double precision * 1000
+                        THEN date_part('epoch', t.finished_at - t.started_at) * 1000
                    END AS run_ms
-            FROM tasks t
-            CROSS JOIN stage s
-            LEFT JOIN batches b ON b.batch_no = substring(t.batch_id FROM '-b([0-9]+)$')::integer
-            WHERE t.parent_job_id = $1 AND t.stage = $2
+            FROM stage s
+            JOIN tasks t ON t.parent_job_id = $1 AND t.stage = $2
+            LEFT JOIN (
+                SELECT b.job_id || '-s' || b.stage || '-b' || b.batch_no AS batch_id,
+                       min(CASE WHEN b.sends > 1 THEN b.created_at ELSE b.sent_at END) AS sent_at
+                FROM task_batches b
+                WHERE b.job_id = $1 AND b.stage = $2
+                GROUP BY 1
+            ) b ON b.batch_id = t.batch_id
+            OFFSET 0
         ) m
+        OFFSET 0
     ) k
-    GROUP BY GROUPING SETS ((), (k.wait), (k.run))
+    GROUP BY k.wait, k.run
+), waits AS (
+    SELECT array_agg(g.wait ORDER BY g.wait) AS buckets, array_agg(g.samples ORDER BY g.wait) AS samples, array_agg(g.ms ORDER BY g.wait) AS ms
+    FROM (SELECT wait, sum(waits)::bigint AS samples, sum(wait_ms) AS ms FROM tallied WHERE wait IS NOT NULL GROUP BY wait) g
+), runs AS (
+    SELECT array_agg(g.run ORDER BY g.run) AS buckets, array_agg(g.samples ORDER BY g.run) AS samples, array_agg(g.ms ORDER BY g.run) AS ms
+    FROM (SELECT run, sum(runs)::bigint AS samples, sum(run_ms) AS ms FROM tallied WHERE run IS NOT NULL GROUP BY run) g
+), summed AS (
+    SELECT COALESCE(sum(completed), 0)::bigint AS completed, COALESCE(sum(failed), 0)::bigint AS failed, COALESCE(sum(skipped), 0)::bigint AS skipped,
+           COALESCE(sum(attempts), 0)::bigint AS attempts, COALESCE(sum(retries), 0)::bigint AS retries,
+           min(first_end) AS first_end, max(last_end) AS last_end
+    FROM tallied
 )
 SELECT s.total AS expected_total, s.completed AS expected_completed, s.failed AS expected_failed,
        s.advanced_at, s.measured_at, s.job_type, s.processing_path,
        a.completed, a.failed, a.skipped,
-       COALESCE(a.attempts, 0)::bigint - s.measured_attempts AS attempts,
-       COALESCE(a.retries, 0)::bigint - s.measured_retries AS retries,
+       a.attempts - s.measured_attempts AS attempts,
+       a.retries - s.measured_retries AS retries,
        -- The stage's own job message is one of them.
-       b.messages + COALESCE(a.retries, 0)::bigint + 1 - s.measured_messages AS messages,
+       b.messages + a.retries + 1 - s.measured_messages AS messages,
        COALESCE(GREATEST(0, EXTRACT(EPOCH FROM a.last_end - COALESCE(b.began, a.first_end))), 0)::double precision
            AS busy_seconds,
-       ARRAY(SELECT g.wait FROM grouped g WHERE g.without_wait = 0 AND g.wait IS NOT NULL ORDER BY g.wait) AS waits,
-       ARRAY(SELECT g.waits FROM grouped g WHERE g.without_wait = 0 AND g.wait IS NOT NULL ORDER BY g.wait)
-           AS wait_samples,
-       ARRAY(SELECT g.wait_ms FROM grouped g WHERE g.without_wait = 0 AND g.wait IS NOT NULL ORDER BY g.wait)
-           AS wait_ms,
-       ARRAY(SELECT g.run FROM grouped g WHERE g.without_run = 0 AND g.run IS NOT NULL ORDER BY g.run) AS runs,
-       ARRAY(SELECT g.runs FROM grouped g WHERE g.without_run = 0 AND g.run IS NOT NULL ORDER BY g.run) AS run_samples,
-       ARRAY(SELECT g.run_ms FROM grouped g WHERE g.without_run = 0 AND g.run IS NOT NULL ORDER BY g.run) AS run_ms
+       COALESCE(w.buckets, '{}') AS waits, COALESCE(w.samples, '{}') AS wait_samples, COALESCE(w.ms, '{}') AS wait_ms,
+       COALESCE(r.buckets, '{}') AS runs, COALESCE(r.samples, '{}') AS run_samples, COALESCE(r.ms, '{}') AS run_ms
 FROM stage s
 CROSS JOIN sent b
-CROSS JOIN grouped a
-WHERE a.without_wait = 1 AND a.without_run = 1
+CROSS JOIN summed a
+CROSS JOIN waits w
+CROSS JOIN runs r
