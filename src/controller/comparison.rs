@@ -31,7 +31,7 @@ const MOST_NOT_COUNTED: i64 = 1000;
 const STORAGE_OPERATIONS: f64 = 3.0;
 
 /// And on Service Bus: one to send it and one to receive it. Also the credits that a namespace counts.
-const SERVICE_BUS_OPERATIONS: f64 = 2.0;
+pub const SERVICE_BUS_OPERATIONS: f64 = 2.0;
 
 /// What messages cost.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,9 @@
 //! Health: does what the app needs answer?
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 use schemars::JsonSchema;
@@ -11,13 +14,16 @@ use super::Controller;
 use crate::{
     model::timestamp,
     repositories::{
-        postgres::{DatabaseError, Instance},
+        postgres::{Backlog, DatabaseError, Instance, LastSweep},
         sender::QueueRole,
     },
 };
 
 /// reconcile runs every minute: after so long without a sweep something keeps it from running.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Who asks for health waits no longer than this for any part of it.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The state of everything that the app needs.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -28,6 +34,20 @@ pub struct Health {
     pub components: BTreeMap<String, Component>,
     /// What is wrong, for people.
     pub errors: Vec<String>,
+    /// What was read for it, as numbers.
+    #[serde(skip)]
+    pub readings: Readings,
+}
+
+/// What health read of the database; absent: it did not answer.
+#[derive(Debug, Clone, Default)]
+pub struct Readings {
+    /// What is owed.
+    pub backlog: Option<Backlog>,
+    /// The sweep that ended last, of any process; `None` within: there was none yet.
+    pub sweep: Option<Option<LastSweep>>,
+    /// The processes that are alive.
+    pub instances: Option<Vec<Instance>>,
 }
 
 /// The state of one thing.
@@ -38,6 +58,9 @@ pub struct Component {
     /// How long it took to answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<f64>,
+    /// Messages in it, where it is a queue and the service says so; those that are delayed or under way may be among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Option<u64>,
     /// What it said, if it is not well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -52,6 +75,7 @@ impl Component {
         Self {
             status: if wrong.is_none() { "healthy" } else { "unhealthy" },
             latency_ms: None,
+            messages: None,
             error: wrong,
             facts: match facts {
                 Value::Object(facts) => facts,
@@ -68,20 +92,14 @@ impl Component {
         }
     }
 
-    fn of<E: std::fmt::Display>(answer: Result<f64, E>) -> Self {
+    /// It answered or did not.
+    fn of<E: std::fmt::Display>(answer: Result<Duration, E>) -> Self {
         match answer {
             Ok(latency) => Self {
-                status: "healthy",
-                latency_ms: Some(latency),
-                error: None,
-                facts: Map::new(),
+                latency_ms: Some(latency.as_secs_f64() * 1000.0),
+                ..Self::found(Value::Null, None)
             },
-            Err(error) => Self {
-                status: "unhealthy",
-                latency_ms: None,
-                error: Some(error.to_string()),
-                facts: Map::new(),
-            },
+            Err(error) => failed(error),
         }
     }
 }
@@ -89,15 +107,42 @@ impl Component {
 impl Controller {
     /// Asks the database and each queue that is in use.
     pub async fn health(&self) -> Health {
+        self.health_within(PATIENCE).await
+    }
+
+    /// The same; what has not answered after `patience` is not well. One that hangs costs no other its answer.
+    pub async fn health_within(&self, patience: Duration) -> Health {
+        let began = Instant::now();
+        let left = || patience.saturating_sub(began.elapsed());
         let database = async {
-            let answer = self.0.database.ping().await;
+            let answer = in_time(left(), patience, self.0.database.ping()).await;
             let answers = answer.is_ok();
-            let database = Component::of(answer.map(|latency| latency.as_secs_f64() * 1000.0));
+            let database = Component::of(answer);
             let mut components = vec![("database".to_owned(), database)];
+            let mut readings = Readings::default();
             let [schema, outbox, sweep, instances] = if answers {
-                let (schema, outbox, (sweep, instances)) =
-                    futures_util::join!(self.schema_health(), self.outbox_health(), self.sweep_health());
-                [schema, outbox, sweep, instances].map(|found| found.unwrap_or_else(failed))
+                let (schema, outbox, sweep, instances) = futures_util::join!(
+                    in_time(left(), patience, self.schema_health()),
+                    in_time(left(), patience, self.0.database.backlog()),
+                    in_time(left(), patience, self.0.database.last_sweep()),
+                    in_time(left(), patience, self.0.database.instances()),
+                );
+                let shown = [
+                    schema.unwrap_or_else(failed),
+                    outbox.as_ref().map_or_else(failed, outbox_health),
+                    sweep.as_ref().map_or_else(failed, |sweep| {
+                        sweep_health(sweep.as_ref(), instances.as_deref().unwrap_or_default())
+                    }),
+                    instances
+                        .as_ref()
+                        .map_or_else(failed, |alive| instances_health(alive)),
+                ];
+                readings = Readings {
+                    backlog: outbox.ok(),
+                    sweep: sweep.ok(),
+                    instances: instances.ok(),
+                };
+                shown
             } else {
                 std::array::from_fn(|_| Component::unknown())
             };
@@ -110,22 +155,23 @@ impl Controller {
                 ]
                 .map(|(name, component)| (name.to_owned(), component)),
             );
-            components
+            (components, readings)
         };
         let queues = self.0.senders.enabled().flat_map(|sender| {
             [QueueRole::Jobs, QueueRole::Tasks].map(|role| async move {
-                let began = std::time::Instant::now();
-                let answer = sender
-                    .probe(role)
-                    .await
-                    .map(|()| began.elapsed().as_secs_f64() * 1000.0);
+                let began = Instant::now();
+                let answer = in_time(patience, patience, sender.probe(role)).await;
+                let messages = answer.as_ref().ok().copied().flatten();
                 (
                     format!("{}:{}", sender.path(), sender.queue_name(role)),
-                    Component::of(answer),
+                    Component {
+                        messages,
+                        ..Component::of(answer.map(|_| began.elapsed()))
+                    },
                 )
             })
         });
-        let (database, queues) = futures_util::join!(database, join_all(queues));
+        let ((database, readings), queues) = futures_util::join!(database, join_all(queues));
         let components: BTreeMap<String, Component> = queues.into_iter().chain(database).collect();
         let errors: Vec<String> = components
             .iter()
@@ -135,8 +181,10 @@ impl Controller {
             status: if errors.is_empty() { "healthy" } else { "unhealthy" },
             components,
             errors,
+            readings,
         }
     }
+
     /// A schema that is newer is another version's, which is being deployed and fits both.
     async fn schema_health(&self) -> Result<Component, DatabaseError> {
         let versions = self.0.database.schema_versions().await?;
@@ -151,51 +199,70 @@ impl Controller {
             wrong,
         ))
     }
+}
 
-    async fn outbox_health(&self) -> Result<Component, DatabaseError> {
-        let backlog = self.0.database.backlog().await?;
-        Ok(Component::found(
-            json!({
-                "batches_owed": backlog.batches,
-                "job_messages_owed": backlog.job_messages,
-                "oldest_seconds": backlog.oldest.map(|oldest| oldest.as_secs_f64()),
-            }),
-            None,
-        ))
-    }
+/// Why a part of health is not known.
+enum Unanswered<E> {
+    Failed(E),
+    Late(Duration),
+}
 
-    /// The last sweep, and who is alive: nobody can have swept while nobody was there.
-    async fn sweep_health(&self) -> (Result<Component, DatabaseError>, Result<Component, DatabaseError>) {
-        let database = &self.0.database;
-        let (sweep, instances) = futures_util::join!(database.last_sweep(), database.instances());
-        let sweep = sweep.map(|sweep| {
-            let up = match &instances {
-                Ok(alive) => alive.iter().map(|instance| instance.up).max().unwrap_or_default(),
-                Err(_) => Duration::ZERO,
-            };
-            let is_late = sweep.as_ref().is_none_or(|sweep| sweep.age > LONGEST_PAUSE) && up > LONGEST_PAUSE;
-            let wrong = is_late.then(|| {
-                "nobody has swept for 5 minutes: the timer function reconcile is disabled or fails; until it runs, what \
-                 gets lost stays lost"
-                    .to_owned()
-            });
-            let facts = json!({
-                "last_run": sweep.as_ref().map(|sweep| timestamp::write(sweep.finished_at)),
-                "age_seconds": sweep.as_ref().map(|sweep| sweep.age.as_secs_f64()),
-                "took_seconds": sweep.as_ref().map(|sweep| sweep.took.as_secs_f64()),
-                "found": sweep.as_ref().map(|sweep| &sweep.found),
-            });
-            Component::found(facts, wrong)
-        });
-        let alive = instances.map(|alive| {
-            let shown: Vec<Value> = alive.iter().map(shown).collect();
-            Component::found(json!({ "alive": alive.len(), "instances": shown }), None)
-        });
-        (sweep, alive)
+impl<E: std::fmt::Display> std::fmt::Display for Unanswered<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed(error) => error.fmt(f),
+            Self::Late(patience) => write!(f, "it did not answer within {} s", patience.as_secs_f64()),
+        }
     }
 }
 
-fn failed(error: DatabaseError) -> Component {
+/// The answer, if it comes in what is `left` of the `patience`.
+async fn in_time<T, E>(
+    left: Duration,
+    patience: Duration,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, Unanswered<E>> {
+    match tokio::time::timeout(left, answer).await {
+        Ok(answer) => answer.map_err(Unanswered::Failed),
+        Err(_) => Err(Unanswered::Late(patience)),
+    }
+}
+
+fn outbox_health(backlog: &Backlog) -> Component {
+    Component::found(
+        json!({
+            "batches_owed": backlog.batches,
+            "job_messages_owed": backlog.job_messages,
+            "oldest_seconds": backlog.oldest.map(|oldest| oldest.as_secs_f64()),
+        }),
+        None,
+    )
+}
+
+/// Nobody can have swept while nobody was there.
+fn sweep_health(sweep: Option<&LastSweep>, alive: &[Instance]) -> Component {
+    let up = alive.iter().map(|instance| instance.up).max().unwrap_or_default();
+    let is_late = sweep.is_none_or(|sweep| sweep.age > LONGEST_PAUSE) && up > LONGEST_PAUSE;
+    let wrong = is_late.then(|| {
+        "nobody has swept for 5 minutes: the timer function reconcile is disabled or fails; until it runs, what gets lost \
+         stays lost"
+            .to_owned()
+    });
+    let facts = json!({
+        "last_run": sweep.map(|sweep| timestamp::write(sweep.finished_at)),
+        "age_seconds": sweep.map(|sweep| sweep.age.as_secs_f64()),
+        "took_seconds": sweep.map(|sweep| sweep.took.as_secs_f64()),
+        "found": sweep.map(|sweep| &sweep.found),
+    });
+    Component::found(facts, wrong)
+}
+
+fn instances_health(alive: &[Instance]) -> Component {
+    let shown: Vec<Value> = alive.iter().map(shown).collect();
+    Component::found(json!({ "alive": alive.len(), "instances": shown }), None)
+}
+
+fn failed(error: impl std::fmt::Display) -> Component {
     Component::found(Value::Null, Some(error.to_string()))
 }
 

@@ -13,6 +13,7 @@ mod counters;
 mod diagnosis;
 mod error;
 mod execute;
+mod figures;
 mod health;
 mod heartbeat;
 mod instance;
@@ -32,12 +33,13 @@ mod summary;
 use std::{sync::Arc, time::Duration};
 
 pub use audit::{JobAudit, StageBooks};
-pub use comparison::{Comparison, Prices};
+pub use comparison::{Comparison, Prices, SERVICE_BUS_OPERATIONS};
 pub use control::{Cancellation, Pause, Retry};
 pub use counters::{ProcessFigures, Sends, Sweeps};
 pub use error::ControllerError;
 pub use execute::TaskDelivery;
-pub use health::{Component, Health};
+pub use figures::DatabaseFigures;
+pub use health::{Component, Health, Readings};
 pub use job_types::JobTypeInfo;
 pub use lists::{JobTaskFilter, JobTaskPosition};
 pub use plan::JobDelivery;
@@ -118,6 +120,8 @@ struct Shared {
     instance: ThisInstance,
     /// One permit a task between its claim and its outcome.
     running: Arc<Semaphore>,
+    /// One permit: the scrape that reads the database's figures.
+    reading: Semaphore,
     timing: Timing,
     counters: Counters,
 }
@@ -135,6 +139,7 @@ impl Controller {
             senders,
             instance: ThisInstance::new(),
             running: Arc::new(Semaphore::new(timing.tasks_in_flight)),
+            reading: Semaphore::new(1),
             timing,
             counters: Counters::new(),
         }))

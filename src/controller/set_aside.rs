@@ -1,6 +1,6 @@
 //! What a person may see and do of the messages that were set aside: count, look, have dealt with, send again, discard.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use schemars::JsonSchema;
@@ -124,6 +124,25 @@ impl Controller {
                 role,
                 count,
                 messages: messages.map(|messages| messages.map(shown)),
+            }
+        });
+        join_all(reports).await
+    }
+
+    /// Counts what was set aside; a queue that does not answer within `patience` says so.
+    pub async fn poison_counts(&self, patience: Duration) -> Vec<SetAsideReport> {
+        let reports = self.set_aside_queues().map(|(service, role)| async move {
+            let count = tokio::time::timeout(patience, service.count(role)).await;
+            SetAsideReport {
+                queue: service.set_aside_name(role).to_owned(),
+                path: service.path(),
+                role,
+                count: count.unwrap_or_else(|_| {
+                    Err(SendError::Unavailable {
+                        detail: format!("no answer within {} s", patience.as_secs_f64()),
+                    })
+                }),
+                messages: None,
             }
         });
         join_all(reports).await

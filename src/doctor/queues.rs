@@ -42,7 +42,7 @@ pub(super) async fn storage(settings: StorageSettings) -> Notes {
     for role in ROLES {
         let name = queues.queue_name(role).to_owned();
         match patiently(queues.probe(role)).await {
-            Ok(()) => found.push(name),
+            Ok(_) => found.push(name),
             Err(SendError::QueueNotFound { .. }) => notes.warning(
                 format!("{name} does not exist yet"),
                 "The app makes it with the first message; the host's trigger, too.",

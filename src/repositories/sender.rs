@@ -156,9 +156,10 @@ pub trait MessageSender: Debug + Send + Sync {
     /// fails as a whole: what could not be sent is in the report. The same messages may be given again.
     async fn batch_send_messages(&self, role: QueueRole, messages: &[OutgoingMessage]) -> BatchSendReport;
 
-    /// Whether the queue can be reached and exists, for `health`. Stores nothing.
+    /// Whether the queue can be reached and exists, and how many messages it holds where the service says so: those that
+    /// nobody has done with, those that are delayed or under way included. Stores nothing.
     ///
     /// # Errors
     /// Why not.
-    async fn probe(&self, role: QueueRole) -> Result<(), SendError>;
+    async fn probe(&self, role: QueueRole) -> Result<Option<u64>, SendError>;
 }

@@ -75,12 +75,17 @@ impl Samples<'_> {
         self.line("", labels, None, value);
     }
 
-    /// A histogram: for each bound, how many were at most as large; and the sum of all.
-    pub(super) fn histogram(&mut self, labels: Labels<'_>, at_most: &[(u64, u64)], sum: u64) {
+    /// A histogram: for each bound, how many were at most as large; how many there are, and the sum of all.
+    pub(super) fn histogram<Bound: Display>(
+        &mut self,
+        labels: Labels<'_>,
+        at_most: &[(Bound, u64)],
+        count: u64,
+        sum: impl Display,
+    ) {
         for (bound, count) in at_most {
             self.line("_bucket", labels, Some(&bound.to_string()), count);
         }
-        let count = at_most.last().map_or(0, |(_, count)| *count);
         self.line("_bucket", labels, Some("+Inf"), count);
         self.line("_sum", labels, None, sum);
         self.line("_count", labels, None, count);
@@ -125,7 +130,7 @@ mod tests {
             .value(&[("a", "x\"\\\n"), ("b", "{}")], 1.5);
         text.share("process", "p");
         text.metric("sizes", Kind::Histogram, "Sizes.")
-            .histogram(&[], &[(1, 2), (2, 5)], 8);
+            .histogram(&[], &[(1, 2), (2, 5)], 6, 8);
         insta::assert_snapshot!(text.into_text(), @r#"
         # HELP odd Odd labels.
         # TYPE odd gauge
@@ -134,9 +139,9 @@ mod tests {
         # TYPE sizes histogram
         sizes_bucket{process="p",le="1"} 2
         sizes_bucket{process="p",le="2"} 5
-        sizes_bucket{process="p",le="+Inf"} 5
+        sizes_bucket{process="p",le="+Inf"} 6
         sizes_sum{process="p"} 8
-        sizes_count{process="p"} 5
+        sizes_count{process="p"} 6
         "#);
     }
 }

@@ -1,6 +1,10 @@
-//! `GET /api/metrics`: Prometheus' text. What this process counts, and whether what it needs answers.
+//! `GET /api/metrics`: Prometheus' text. What the whole app has done and has to do, what this process counts, and whether
+//! what it needs answers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Extension,
@@ -14,12 +18,13 @@ use super::{
     answered::Answered,
     exposition::{Exposition, Kind},
     openapi::{Operation, Schemas},
+    shared_figures,
 };
-use crate::controller::{Health, ProcessFigures, SetAsideReport};
+use crate::controller::{DatabaseFigures, Health, ProcessFigures, SetAsideReport};
 
 /// What has not answered by then is left out, and said to be down: one queue that is away must not cost the others' figures.
-/// Well below Prometheus' own ten seconds.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// With what it takes to write, two seconds: well below Prometheus' own ten.
+const PATIENCE: Duration = Duration::from_millis(1800);
 
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -27,9 +32,11 @@ pub(super) async fn handle(
     State(app): State<App>,
     Extension(answered): Extension<Arc<Answered>>,
 ) -> Response {
-    let (health, set_aside) = futures_util::join!(
-        tokio::time::timeout(PATIENCE, app.controller.health()),
-        tokio::time::timeout(PATIENCE, app.controller.poison_status(0)),
+    let began = Instant::now();
+    let (health, set_aside, database) = futures_util::join!(
+        app.controller.health_within(PATIENCE),
+        app.controller.poison_counts(PATIENCE),
+        app.controller.database_figures(),
     );
     let mut text = Exposition::default();
     text.metric(
@@ -38,8 +45,12 @@ pub(super) async fn handle(
         "1, with the version of the handler.",
     )
     .value(&[("version", env!("CARGO_PKG_VERSION"))], 1);
-    components(&mut text, health.ok().as_ref());
-    queues(&mut text, set_aside.ok().as_deref());
+    components(&mut text, &health);
+    parts(&mut text, &database, &set_aside);
+    depths(&mut text, &health);
+    queues(&mut text, &set_aside);
+    shared_figures::readings(&mut text, &health.readings);
+    shared_figures::database(&mut text, &database);
     let figures = app.controller.process_figures();
     // Not "instance", which Prometheus gives each target itself: behind the host's address there are many processes.
     text.share("process", &figures.process);
@@ -52,34 +63,71 @@ pub(super) async fn handle(
     for (route, class, count) in answered.counts() {
         answers.value(&[("route", &route), ("status", class)], count);
     }
+    text.metric(
+        "lastlight_scrape_seconds",
+        Kind::Gauge,
+        "How long it took to gather this answer.",
+    )
+    .value(&[], began.elapsed().as_secs_f64());
     ([(CONTENT_TYPE, FORMAT)], text.into_text()).into_response()
 }
 
 pub(super) fn operation(_: &mut Schemas) -> Operation {
-    Operation::new("Prometheus' text: what answers, and what the process that answers counts.")
+    Operation::new(
+        "Prometheus' text: what the app has done and has to do, what answers, and what the process that answers counts.",
+    )
         .answers_text(&["text/plain"])
 }
 
-fn components(text: &mut Exposition, health: Option<&Health>) {
+fn components(text: &mut Exposition, health: &Health) {
     let mut up = text.metric(
         "lastlight_up",
         Kind::Gauge,
-        "1 if it answers, 0 if not; component=\"all\" is 0 if any does not, or not in time.",
+        "1 if it answers and is well, 0 if not, or not in time; component=\"all\" is 0 if any is.",
     );
-    let all = health.is_some_and(|health| health.errors.is_empty());
-    up.value(&[("component", "all")], u8::from(all));
-    for (name, component) in health.iter().flat_map(|health| &health.components) {
-        up.value(&[("component", name)], u8::from(component.error.is_none()));
+    up.value(&[("component", "all")], u8::from(health.errors.is_empty()));
+    for (name, component) in &health.components {
+        // What is unknown, since the database does not answer, is not up either.
+        up.value(&[("component", name)], u8::from(component.status == "healthy"));
     }
 }
 
-fn queues(text: &mut Exposition, reports: Option<&[SetAsideReport]>) {
+/// Figures that are no component of the app's health.
+fn parts(text: &mut Exposition, database: &DatabaseFigures, set_aside: &[SetAsideReport]) {
+    let mut up = text.metric(
+        "lastlight_figures_up",
+        Kind::Gauge,
+        "1 if these figures are in the answer, 0 if they could not be had in time and are left out.",
+    );
+    for (part, is_there) in [
+        ("totals", database.totals.is_some()),
+        ("open_work", database.open_work.is_some()),
+        ("set_aside", set_aside.iter().all(|report| report.count.is_ok())),
+    ] {
+        up.value(&[("part", part)], u8::from(is_there));
+    }
+}
+
+fn depths(text: &mut Exposition, health: &Health) {
+    let mut messages = text.metric(
+        "lastlight_queue_messages",
+        Kind::Gauge,
+        "Messages in a queue that nobody has done with, those that are delayed or under way included; approximate.",
+    );
+    for (name, component) in &health.components {
+        if let (Some((path, queue)), Some(count)) = (name.split_once(':'), component.messages) {
+            messages.value(&[("path", path), ("queue", queue)], count);
+        }
+    }
+}
+
+fn queues(text: &mut Exposition, reports: &[SetAsideReport]) {
     let mut messages = text.metric(
         "lastlight_set_aside_messages",
         Kind::Gauge,
         "Messages in poison queues, dead letters and review queues; a queue that does not answer is left out.",
     );
-    for report in reports.unwrap_or_default() {
+    for report in reports {
         if let Ok(count) = report.count {
             messages.value(&[("path", report.path.as_str()), ("queue", &report.queue)], count);
         }
@@ -115,7 +163,8 @@ fn process(text: &mut Exposition, figures: &ProcessFigures) {
         "Requests that shared one statement and one commit, in this process.",
     );
     for (kind, sizes) in [("claims", &figures.claims), ("completions", &figures.completions)] {
-        groups.histogram(&[("kind", kind)], &sizes.at_most, sizes.requests);
+        let count = sizes.at_most.last().map_or(0, |(_, count)| *count);
+        groups.histogram(&[("kind", kind)], &sizes.at_most, count, sizes.requests);
     }
     text.metric(
         "lastlight_tasks_running",

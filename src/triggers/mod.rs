@@ -42,6 +42,7 @@ mod resume_job;
 mod retry_job;
 mod schema_nuke;
 mod schema_redeploy;
+mod shared_figures;
 mod shown;
 mod submit_job;
 

@@ -73,6 +73,8 @@ struct State {
     jobs_set_aside: VecDeque<Waiting>,
     tasks_set_aside: VecDeque<Waiting>,
     down: bool,
+    /// It takes questions and never answers.
+    hangs: bool,
     /// Sends that succeed before it goes down by itself.
     sends_left: Option<usize>,
 }
@@ -92,6 +94,11 @@ impl Mailbox {
         let mut state = self.state.lock().unwrap();
         state.down = down;
         state.sends_left = None;
+    }
+
+    /// Who asks how it is gets no answer.
+    pub fn set_hangs(&self, hangs: bool) {
+        self.state.lock().unwrap().hangs = hangs;
     }
 
     pub fn goes_down_after(&self, sends: usize) {
@@ -278,12 +285,19 @@ impl MessageSender for Mailbox {
         }
     }
 
-    async fn probe(&self, _role: QueueRole) -> Result<(), SendError> {
-        match self.state.lock().unwrap().down {
+    async fn probe(&self, role: QueueRole) -> Result<Option<u64>, SendError> {
+        let (down, hangs) = {
+            let state = self.state.lock().unwrap();
+            (state.down, state.hangs)
+        };
+        if hangs {
+            std::future::pending::<()>().await;
+        }
+        match down {
             true => Err(SendError::Unavailable {
                 detail: "switched off by the test".to_owned(),
             }),
-            false => Ok(()),
+            false => Ok(Some(self.count(role) as u64)),
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use lastlight::controller::Timing;
+use lastlight::{controller::Timing, jobs::Catalog};
 use serde_json::{Value, json};
+use sqlx::Executor;
 
 use crate::{
     harness::{TestApp, quick},
@@ -140,7 +141,7 @@ async fn a_job_that_is_retried_adds_what_it_did_since_and_nothing_twice() {
 }
 
 async fn attempts(app: &TestApp) -> i64 {
-    sqlx::query_scalar("SELECT sum(attempts)::bigint FROM task_rollups")
+    sqlx::query_scalar("SELECT sum(attempts)::bigint FROM task_rollups WHERE hour > '-infinity'")
         .fetch_one(&mut app.connection().await)
         .await
         .unwrap()
@@ -217,4 +218,125 @@ async fn a_task_that_never_ran_is_no_sample_and_a_job_that_was_late_is_a_timeout
     assert_eq!(figures["run_ms"]["samples"], 0);
     assert_eq!(figures["queue_wait_ms"]["samples"], 0);
     assert_eq!(figures["cost_per_million_tasks"], Value::Null);
+}
+
+/// Totals that are not the sums of their hours.
+async fn wrong_totals(app: &TestApp) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (what, hours, totals) in [
+        (
+            "tasks",
+            "SELECT processing_path, job_type, stage, sum(stages), sum(completed), sum(failed), sum(skipped), sum(attempts),
+                    sum(retries), sum(messages), round(sum(busy_seconds)::numeric, 3)
+             FROM task_rollups WHERE hour > '-infinity' GROUP BY 1, 2, 3",
+            "SELECT processing_path, job_type, stage, stages, completed, failed, skipped, attempts, retries, messages,
+                    round(busy_seconds::numeric, 3)
+             FROM task_rollups WHERE hour = '-infinity'",
+        ),
+        (
+            "jobs",
+            "SELECT processing_path, job_type, sum(completed), sum(failed), sum(cancelled), sum(timed_out)
+             FROM job_rollups WHERE hour > '-infinity' GROUP BY 1, 2",
+            "SELECT processing_path, job_type, completed, failed, cancelled, timed_out
+             FROM job_rollups WHERE hour = '-infinity'",
+        ),
+        (
+            "latencies",
+            "SELECT processing_path, job_type, stage, metric, bucket, sum(samples), round(sum(total_ms)::numeric, 3)
+             FROM latency_rollups WHERE hour > '-infinity' GROUP BY 1, 2, 3, 4, 5",
+            "SELECT processing_path, job_type, stage, metric, bucket, samples, round(total_ms::numeric, 3)
+             FROM latency_rollups WHERE hour = '-infinity'",
+        ),
+    ] {
+        let sql = format!(
+            "WITH h AS ({hours}), t AS ({totals}), wrong AS ((TABLE h EXCEPT TABLE t) UNION ALL (TABLE t EXCEPT TABLE h))
+             SELECT (SELECT count(*) FROM wrong), (SELECT count(*) FROM t)"
+        );
+        let (differing, all): (i64, i64) = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .fetch_one(&mut app.connection().await)
+            .await
+            .unwrap();
+        if differing > 0 || all == 0 {
+            wrong.push(format!("{what}: {differing} of {all}"));
+        }
+    }
+    wrong
+}
+
+async fn with_two_ended_jobs() -> TestApp {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    for use_service_bus in [false, true] {
+        let parameters = json!({ "stages": [40, 2], "fails": [3], "use_service_bus": use_service_bus });
+        let job_id = app.submitted("probe", parameters).await;
+        app.run_until_over(&job_id).await;
+    }
+    app.controller.measure(Duration::from_secs(5)).await.unwrap();
+    app
+}
+
+#[tokio::test]
+async fn totals_are_the_sums_of_all_hours_whoever_writes_an_hour() {
+    let app = with_two_ended_jobs().await;
+    assert_eq!(wrong_totals(&app).await, [""; 0]);
+    let before = comparison(&app, "").await;
+    // As a version that knows no totals does, in any order, at once: no two block each other.
+    let writers = (0..8_i32).map(|number| {
+        let app = &app;
+        async move {
+            let mut connection = app.connection().await;
+            for round in 0..10_i32 {
+                sqlx::query(
+                    "INSERT INTO job_rollups AS r
+                         (hour, processing_path, job_type, completed, failed, cancelled, timed_out)
+                     SELECT date_trunc('hour', now() - make_interval(days => 40, hours => $1)), 'queue_storage',
+                            'type ' || n, 1, $2, 0, 0
+                     FROM generate_series(1, 40) AS n
+                     ORDER BY CASE WHEN $1 % 2 = 0 THEN n ELSE -n END
+                     ON CONFLICT (hour, processing_path, job_type) DO UPDATE
+                     SET completed = r.completed + EXCLUDED.completed, failed = r.failed + EXCLUDED.failed",
+                )
+                .bind(number)
+                .bind(round)
+                .execute(&mut connection)
+                .await
+                .unwrap();
+            }
+        }
+    });
+    futures_util::future::join_all(writers).await;
+    assert_eq!(wrong_totals(&app).await, [""; 0]);
+    let completed: i64 = sqlx::query_scalar(
+        "SELECT completed FROM job_rollups WHERE hour = '-infinity' AND job_type = 'type 7'",
+    )
+    .fetch_one(&mut app.connection().await)
+    .await
+    .unwrap();
+    assert_eq!(completed, 80);
+    // The comparison is of hours: neither totals nor what is long ago is in it.
+    let after = comparison(&app, "").await;
+    assert_eq!(after["queue_storage"], before["queue_storage"]);
+}
+
+#[tokio::test]
+async fn hours_from_before_there_were_totals_are_in_them() {
+    let app = with_two_ended_jobs().await;
+    let mut connection = app.connection().await;
+    // As it was before the migration.
+    for undo in [
+        "DROP FUNCTION add_to_task_totals, add_to_job_totals, add_to_latency_totals CASCADE",
+        "DELETE FROM task_rollups WHERE hour = '-infinity'",
+        "DELETE FROM job_rollups WHERE hour = '-infinity'",
+        "DELETE FROM latency_rollups WHERE hour = '-infinity'",
+        "DELETE FROM _sqlx_migrations WHERE version >= 10",
+    ] {
+        connection.execute(undo).await.unwrap();
+    }
+    let app = TestApp::on(&app.url, Catalog::standard().with(Probe::default()), quick()).await;
+    assert_eq!(wrong_totals(&app).await, [""; 0]);
+    let job_id = app.submitted("probe", json!({ "stages": [40, 2], "n": 2 })).await;
+    app.run_until_over(&job_id).await;
+    app.controller.measure(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(wrong_totals(&app).await, [""; 0]);
+    // Two jobs whose first stage failed, and one that ran to its end.
+    assert_eq!(attempts(&app).await, 2 * 40 + 42);
 }

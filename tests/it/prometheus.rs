@@ -1,16 +1,29 @@
 //! `GET /api/metrics`: what a Prometheus server may rely on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode},
 };
-use lastlight::repositories::sender::QueueRole;
+use lastlight::{controller::Timing, jobs::Catalog, repositories::sender::QueueRole};
 use serde_json::{Value, json};
+use sqlx::{Connection, Executor};
+use tokio::{
+    io::AsyncReadExt,
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 use tower::ServiceExt;
 
-use crate::harness::TestApp;
+use crate::{
+    harness::{TestApp, new_database_url, quick},
+    probe::Probe,
+};
 
 async fn scrape(app: &TestApp) -> String {
     let request = Request::get("/api/metrics").body(Body::empty()).unwrap();
@@ -22,6 +35,28 @@ async fn scrape(app: &TestApp) -> String {
     without_process(&String::from_utf8(text.into()).unwrap())
 }
 
+/// The figures that are the same whichever process answers.
+const SHARED: [&str; 18] = [
+    "lastlight_build_info",
+    "lastlight_figures_up",
+    "lastlight_instances",
+    "lastlight_job_seconds",
+    "lastlight_jobs_",
+    "lastlight_newest_sweep_",
+    "lastlight_open_",
+    "lastlight_owed",
+    "lastlight_queue_messages",
+    "lastlight_service_bus_credits_total",
+    "lastlight_set_aside_messages",
+    "lastlight_stage_",
+    "lastlight_task_attempts_total",
+    "lastlight_task_queue_wait_seconds",
+    "lastlight_task_retries_total",
+    "lastlight_task_run_seconds",
+    "lastlight_tasks_ended_total",
+    "lastlight_up",
+];
+
 /// The text without the name of the process, which must stand in every figure that a process counts for itself.
 fn without_process(text: &str) -> String {
     let (_, name) = text.split_once("{process=\"").expect("the process has a name");
@@ -32,8 +67,7 @@ fn without_process(text: &str) -> String {
         .lines()
         .filter(|line| !line.starts_with('#') && !line.contains(&label));
     for line in own {
-        let shared = ["lastlight_up", "lastlight_set_aside", "lastlight_build_info"];
-        assert!(shared.iter().any(|name| line.starts_with(name)), "{line}");
+        assert!(SHARED.iter().any(|name| line.starts_with(name)), "{line}");
     }
     text.replace(&format!("{label},"), "")
         .replace(&format!("{{{label}}}"), "")
@@ -171,4 +205,194 @@ async fn every_metric_of_the_dashboard_and_the_alerts_exists() {
             assert!(samples.contains(&name), "{file}: there is no {name}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_ended_is_counted_by_path_type_and_stage_whichever_process_is_asked() {
+    let url = new_database_url().await;
+    let catalog = || Catalog::standard().with(Probe::default());
+    let app = TestApp::on(&url, catalog(), quick()).await;
+    for use_service_bus in [false, true] {
+        let parameters = json!({ "stages": [40, 2], "fails": [1], "use_service_bus": use_service_bus });
+        let job_id = app.submitted("probe", parameters).await;
+        app.run_until_over(&job_id).await;
+    }
+    app.controller.reconcile().await.unwrap();
+    let other = TestApp::on(&url, catalog(), quick()).await;
+    let (text, elsewhere) = (scrape(&app).await, scrape(&other).await);
+    let (samples, elsewhere) = (samples(&text), samples(&elsewhere));
+    for path in ["queue_storage", "service_bus"] {
+        let of = |name: &str, more: &str| {
+            let sample = format!("lastlight_{name}{{path=\"{path}\",job_type=\"probe\"{more}}}");
+            assert_eq!(samples.get(&*sample), elsewhere.get(&*sample), "{sample}");
+            *samples
+                .get(&*sample)
+                .unwrap_or_else(|| panic!("no {sample} in {text}"))
+        };
+        assert_eq!(of("jobs_ended_total", ",outcome=\"failed\""), 1.0);
+        assert_eq!(of("jobs_ended_total", ",outcome=\"completed\""), 0.0);
+        assert_eq!(of("jobs_timed_out_total", ""), 0.0);
+        let first = ",stage=\"1\"";
+        assert_eq!(of("tasks_ended_total", ",stage=\"1\",outcome=\"failed\""), 1.0);
+        assert_eq!(
+            of("tasks_ended_total", ",stage=\"1\",outcome=\"completed\""),
+            39.0
+        );
+        assert_eq!(of("stage_messages_total", first), 41.0);
+        assert_eq!(of("task_attempts_total", first), 40.0);
+        assert_eq!(of("task_retries_total", first), 0.0);
+        assert!(of("stage_busy_seconds_total", first) > 0.0);
+        for (name, count, more) in [
+            ("task_run_seconds", 40.0, first),
+            ("task_queue_wait_seconds", 40.0, first),
+            ("job_seconds", 1.0, ""),
+        ] {
+            assert_eq!(of(&format!("{name}_count"), more), count, "{name}");
+            assert_eq!(
+                of(&format!("{name}_bucket"), &format!("{more},le=\"+Inf\"")),
+                count
+            );
+            assert_eq!(
+                of(&format!("{name}_bucket"), &format!("{more},le=\"65.536\"")),
+                count
+            );
+            let sum = of(&format!("{name}_sum"), more);
+            assert!((0.0..60.0).contains(&sum), "{name}: {sum} s");
+        }
+    }
+    assert_eq!(
+        samples["lastlight_service_bus_credits_total{job_type=\"probe\",stage=\"1\"}"],
+        82.0
+    );
+}
+
+/// A way to the database that can be blocked: what is sent on it then waits, and no connection breaks.
+struct Way {
+    url: String,
+    is_open: watch::Sender<bool>,
+}
+
+impl Way {
+    async fn to(url: &str) -> Self {
+        let real = url::Url::parse(url).unwrap();
+        let server = format!("{}:{}", real.host_str().unwrap(), real.port().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut url = real;
+        url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
+        let (is_open, opened) = watch::channel(true);
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let far = TcpStream::connect(&server).await.unwrap();
+                let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
+                for (mut from, mut to) in [(from_near, to_far), (from_far, to_near)] {
+                    let mut opened = opened.clone();
+                    tokio::spawn(async move {
+                        let mut some = [0; 8192];
+                        while let Ok(length @ 1..) = from.read(&mut some).await {
+                            let _ = opened.wait_for(|is_open| *is_open).await;
+                            if to.write_all(&some[..length]).await.is_err() {
+                                return;
+                            }
+                        }
+                    });
+                }
+            }
+        });
+        Self {
+            url: url.to_string(),
+            is_open,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_and_queues_that_hang_are_down_in_time_and_the_process_s_own_figures_are_there() {
+    let way = Way::to(&new_database_url().await).await;
+    let app = TestApp::on(&way.url, Catalog::standard(), Timing::default()).await;
+    app.submitted("hello_world", json!({ "n": 1 })).await;
+    app.bus.set_hangs(true);
+    way.is_open.send_replace(false);
+    // More often than there are connections.
+    for _ in 0..3 {
+        let began = Instant::now();
+        let texts = futures_util::future::join_all((0..4).map(|_| scrape(&app))).await;
+        assert!(
+            began.elapsed() < Duration::from_millis(2500),
+            "{:?}",
+            began.elapsed()
+        );
+        let samples = samples(&texts[0]);
+        for component in [
+            "all",
+            "database",
+            "schema",
+            "outbox",
+            "service_bus:tasks",
+            "service_bus:jobs",
+        ] {
+            let sample = format!("lastlight_up{{component=\"{component}\"}}");
+            assert_eq!(samples[&*sample], 0.0, "{component}");
+        }
+        assert_eq!(samples["lastlight_up{component=\"queue_storage:tasks\"}"], 1.0);
+        for part in ["totals", "open_work", "set_aside"] {
+            let sample = format!("lastlight_figures_up{{part=\"{part}\"}}");
+            assert_eq!(samples[&*sample], 0.0, "{part}");
+        }
+        assert_eq!(
+            samples["lastlight_queue_messages{path=\"queue_storage\",queue=\"jobs\"}"],
+            1.0
+        );
+        assert_eq!(samples["lastlight_tasks_running"], 0.0);
+        for absent in [
+            "lastlight_open_jobs{",
+            "lastlight_jobs_ended",
+            "queue=\"sb-poison\"",
+        ] {
+            assert!(!texts[0].contains(absent), "{absent}");
+        }
+    }
+    app.bus.set_hangs(false);
+    way.is_open.send_replace(true);
+    for _ in 0..100 {
+        if samples(&scrape(&app).await)["lastlight_up{component=\"all\"}"] == 1.0 {
+            return;
+        }
+    }
+    panic!("it does not come back: {}", scrape(&app).await);
+}
+
+#[tokio::test]
+async fn a_table_that_is_locked_costs_only_the_figures_that_are_read_from_it() {
+    let app = TestApp::start().await;
+    let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
+    app.run_until_over(&job_id).await;
+    app.controller.reconcile().await.unwrap();
+    let mut meddler = app.connection().await;
+    let mut lock = meddler.begin().await.unwrap();
+    lock.execute("LOCK TABLE stages IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let began = Instant::now();
+    let text = scrape(&app).await;
+    assert!(
+        began.elapsed() < Duration::from_millis(2500),
+        "{:?}",
+        began.elapsed()
+    );
+    let samples = samples(&text);
+    assert_eq!(samples["lastlight_figures_up{part=\"open_work\"}"], 0.0);
+    assert_eq!(samples["lastlight_figures_up{part=\"totals\"}"], 1.0);
+    assert_eq!(samples["lastlight_up{component=\"all\"}"], 1.0);
+    let completed =
+        "lastlight_jobs_ended_total{path=\"queue_storage\",job_type=\"hello_world\",outcome=\"completed\"}";
+    assert_eq!(samples[completed], 1.0);
+    assert!(!text.contains("lastlight_open_jobs{"));
+    // The server has ended what nobody waits for.
+    let waiting: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    )
+    .fetch_one(&mut app.connection().await)
+    .await
+    .unwrap();
+    assert_eq!(waiting, 0);
 }

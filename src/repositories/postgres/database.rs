@@ -289,6 +289,25 @@ impl Database {
         }
     }
 
+    /// Begins a transaction that only reads, and whose statements the server ends after `within` each, at least 1 ms: one
+    /// that hangs does not keep its connection from others for long.
+    ///
+    /// # Errors
+    /// There is no connection, or it broke.
+    pub(super) async fn begin_bounded(
+        &self,
+        within: Duration,
+    ) -> Result<Transaction<'static, Postgres>, DatabaseError> {
+        let mut transaction = self.begin().await?;
+        // 0 would be no bound at all.
+        let milliseconds = within.as_millis().max(1);
+        sqlx::query(include_str!("sql/bound_reading.sql"))
+            .bind(format!("{milliseconds}ms"))
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction)
+    }
+
     /// How long a request waits before the database counts as unavailable.
     pub(super) fn patience(&self) -> Duration {
         self.acquire_timeout

@@ -7,11 +7,8 @@ use sqlx::Row;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{
-    Database, DatabaseError, MIGRATOR, PoolUse, StageKey,
-    jobs::{path_of, stage_of},
-};
-use crate::model::{JobId, ProcessingPath, Stage};
+use super::{Database, DatabaseError, MIGRATOR, PoolUse, StageKey, jobs::stage_of};
+use crate::model::{JobId, Stage};
 
 /// A process that was seen in this time is alive: it reports every thirty seconds at least.
 const ALIVE_SECONDS: f64 = 75.0;
@@ -22,8 +19,8 @@ const FRESH_SECONDS: f64 = 10.0;
 /// A process that said nothing for so long is forgotten.
 const FORGOTTEN_SECONDS: f64 = 600.0;
 
-/// What is owed is counted up to here.
-const MOST_COUNTED: i64 = 10_000;
+/// What is owed or open is counted up to here.
+pub(super) const MOST_COUNTED: i64 = 10_000;
 
 /// A process of the app.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,17 +65,6 @@ pub struct Backlog {
     pub job_messages: i64,
     /// How long ago the oldest of them was written, or sent in vain.
     pub oldest: Option<Duration>,
-}
-
-/// Jobs of a status on a path that are not over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenJobs {
-    /// `queued` or `processing`.
-    pub status: String,
-    /// Which path.
-    pub path: ProcessingPath,
-    /// How many; from 10,000 of a status on nobody counts.
-    pub jobs: i64,
 }
 
 /// The newest migration that this version knows, and the newest that has run.
@@ -242,25 +228,6 @@ impl Database {
         })
     }
 
-    /// Jobs that are not over, by status and path; what is not there has none.
-    ///
-    /// # Errors
-    /// The statement failed.
-    pub async fn open_jobs(&self) -> Result<Vec<OpenJobs>, DatabaseError> {
-        let rows = sqlx::query(include_str!("sql/open_jobs.sql"))
-            .bind(MOST_COUNTED)
-            .fetch_all(self.pool().await?)
-            .await?;
-        let open = rows.iter().map(|row| {
-            Ok::<_, sqlx::Error>(OpenJobs {
-                status: row.try_get("status")?,
-                path: path_of(row, "processing_path")?,
-                jobs: row.try_get("jobs")?,
-            })
-        });
-        Ok(open.collect::<Result<_, _>>()?)
-    }
-
     /// Which migrations have run, and which should have.
     ///
     /// # Errors
@@ -282,6 +249,6 @@ impl Database {
 }
 
 /// By two readings of a clock; one that was set back in between counts as no time.
-fn seconds(seconds: f64) -> Duration {
+pub(super) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }

@@ -18,6 +18,7 @@ mod jobs;
 mod listed_jobs;
 mod listed_tasks;
 mod measures;
+mod open_work;
 mod outbox;
 mod plans;
 mod poisoned;
@@ -36,16 +37,17 @@ pub use diagnosis::{EnumDiagnosis, IndexStatistics, StatementDiagnosis, TableSta
 pub use error::DatabaseError;
 pub use examination::{Examination, ExaminationError, MissingRight, SchemaState, examine};
 pub use group_commit::GroupSizes;
-pub use instances::{Backlog, Instance, LastSweep, OpenJobs, SchemaVersions};
+pub use instances::{Backlog, Instance, LastSweep, SchemaVersions};
 pub use jobs::{JobPulse, JobRecord, NewJob, StageRecord};
 pub use listed_jobs::{JobFilter, JobPosition, LARGEST_PAGE, ListedJob, Page, Totals};
 pub use listed_tasks::{ListedTask, StageToList, TaskFilter, TaskPosition};
 pub use measures::Measured;
+pub use open_work::OpenWork;
 pub use outbox::OwedJobMessage;
 pub use plans::{ChunkWritten, NewTask, StageKey, StagePlan};
 pub use poisoned::{FailedTasks, GivenBack, PoisonedStage, PoisonedTask, PoisonedTasks};
 pub use results::{EndedStage, NextStage, TaskResult};
-pub use rollups::{BucketRow, JobSums, PathRollups, RollupKey, RollupTotals, TaskSums};
+pub use rollups::{BucketRow, JobSums, OctaveRow, PathRollups, RollupKey, RollupTotals, TaskSums};
 pub use sweep::{DeadAttempt, OverdueJob};
 
 #[cfg(test)]

@@ -1,4 +1,7 @@
-//! What the hourly rollups say: sums and histograms, by path for the comparison, by path, job type and stage for a scraper.
+//! What the rollups say: sums and histograms. Of the hours, by path, for the comparison; of all time, by path, job type and
+//! stage, for a scraper.
+
+use std::time::Duration;
 
 use sqlx::{Row, postgres::PgRow};
 use time::OffsetDateTime;
@@ -76,6 +79,17 @@ pub struct RollupKey {
     pub stage: u8,
 }
 
+/// Samples between two powers of two.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OctaveRow {
+    /// They took at most 2 to the power of this, in ms, and more than of one less; 1: no more than 2 ms.
+    pub octave: i16,
+    /// How many.
+    pub samples: i64,
+    /// What they come to together.
+    pub total_ms: f64,
+}
+
 /// Everything that was ever measured. Only grows.
 #[derive(Debug, Clone, Default)]
 pub struct RollupTotals {
@@ -83,8 +97,8 @@ pub struct RollupTotals {
     pub tasks: Vec<(RollupKey, TaskSums)>,
     /// Jobs; the stage is 0.
     pub jobs: Vec<(RollupKey, JobSums)>,
-    /// Histograms, buckets in ascending order.
-    pub latencies: Vec<(RollupKey, BucketRow)>,
+    /// Histograms, octaves in ascending order.
+    pub latencies: Vec<(RollupKey, Metric, Vec<OctaveRow>)>,
 }
 
 impl Database {
@@ -132,21 +146,22 @@ impl Database {
         Ok(found)
     }
 
-    /// Everything that was measured, over all hours: for a scraper's counters and histograms.
+    /// Everything that was ever measured: for a scraper's counters and histograms. A statement that takes longer than
+    /// `within` is ended.
     ///
     /// # Errors
     /// A statement failed.
-    pub async fn rollup_totals(&self) -> Result<RollupTotals, DatabaseError> {
+    pub async fn rollup_totals(&self, within: Duration) -> Result<RollupTotals, DatabaseError> {
         let mut found = RollupTotals::default();
-        let pool = self.pool().await?;
+        let mut reading = self.begin_bounded(within).await?;
         for row in &sqlx::query(include_str!("sql/total_tasks.sql"))
-            .fetch_all(pool)
+            .fetch_all(&mut *reading)
             .await?
         {
             found.tasks.push((key(row)?, task_sums(row)?));
         }
         for row in &sqlx::query(include_str!("sql/total_jobs.sql"))
-            .fetch_all(pool)
+            .fetch_all(&mut *reading)
             .await?
         {
             let key = RollupKey {
@@ -157,11 +172,16 @@ impl Database {
             found.jobs.push((key, job_sums(row)?));
         }
         for row in &sqlx::query(include_str!("sql/total_latencies.sql"))
-            .fetch_all(pool)
+            .fetch_all(&mut *reading)
             .await?
         {
-            found.latencies.push((key(row)?, bucket(row)?));
+            let (key, metric, octave) = (key(row)?, metric(row)?, octave(row)?);
+            match found.latencies.last_mut() {
+                Some((of, measured, octaves)) if (&*of, *measured) == (&key, metric) => octaves.push(octave),
+                _ => found.latencies.push((key, metric, vec![octave])),
+            }
         }
+        reading.commit().await?;
         Ok(found)
     }
 }
@@ -196,10 +216,22 @@ fn job_sums(row: &PgRow) -> Result<JobSums, sqlx::Error> {
     })
 }
 
-fn bucket(row: &PgRow) -> Result<BucketRow, sqlx::Error> {
+fn metric(row: &PgRow) -> Result<Metric, sqlx::Error> {
     let metric: &str = row.try_get("metric")?;
+    Metric::from_name(metric).ok_or_else(|| corrupt("metric", metric))
+}
+
+fn octave(row: &PgRow) -> Result<OctaveRow, sqlx::Error> {
+    Ok(OctaveRow {
+        octave: row.try_get("octave")?,
+        samples: row.try_get("samples")?,
+        total_ms: row.try_get("total_ms")?,
+    })
+}
+
+fn bucket(row: &PgRow) -> Result<BucketRow, sqlx::Error> {
     Ok(BucketRow {
-        metric: Metric::from_name(metric).ok_or_else(|| corrupt("metric", metric))?,
+        metric: metric(row)?,
         bucket: row.try_get("bucket")?,
         samples: row.try_get("samples")?,
         total_ms: row.try_get("total_ms")?,

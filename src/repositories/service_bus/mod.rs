@@ -5,6 +5,7 @@
 //! the end is reported; the caller keeps it owed.
 
 mod batch;
+mod description;
 mod gate;
 mod rules;
 mod set_aside;
@@ -166,12 +167,8 @@ impl MessageSender for ServiceBusRepository {
         BatchSendReport::gather(batch_count, oversize, results).await
     }
 
-    async fn probe(&self, role: QueueRole) -> Result<(), SendError> {
-        let queue = self.queue_name(role);
-        self.transport
-            .describe(queue)
-            .await
-            .map(drop)
-            .map_err(|fault| fault.into_send_error(queue))
+    async fn probe(&self, role: QueueRole) -> Result<Option<u64>, SendError> {
+        let counts = self.description(role).await?.counts;
+        Ok(counts.map(|counts| counts.active_message_count + counts.scheduled_message_count))
     }
 }

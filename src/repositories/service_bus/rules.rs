@@ -2,13 +2,8 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
-use super::ServiceBusRepository;
-use crate::repositories::{
-    http::said,
-    sender::{MessageSender, QueueRole, SendError},
-};
+use super::{ServiceBusRepository, description::Description};
+use crate::repositories::sender::{QueueRole, SendError};
 
 /// A queue's rules; what the service does not say is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,74 +20,26 @@ pub struct QueueRules {
     pub status: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Entry {
-    content: Content,
-}
-
-#[derive(Deserialize)]
-struct Content {
-    #[serde(rename = "QueueDescription")]
-    description: Description,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Description {
-    #[serde(default)]
-    lock_duration: Option<String>,
-    #[serde(default)]
-    max_delivery_count: Option<u32>,
-    #[serde(default)]
-    requires_duplicate_detection: Option<bool>,
-    #[serde(default)]
-    requires_session: Option<bool>,
-    #[serde(default)]
-    status: Option<String>,
-}
-
 impl ServiceBusRepository {
     /// The rules of a queue.
     ///
     /// # Errors
     /// It cannot be asked, or there is no such queue.
     pub async fn rules(&self, role: QueueRole) -> Result<QueueRules, SendError> {
-        let queue = self.queue_name(role);
-        let answer = self.transport.describe(queue).await;
-        let body = answer.map_err(|fault| fault.into_send_error(queue))?;
-        read(&body).map_err(|problem| match problem {
-            Problem::NoQueue => SendError::QueueNotFound {
-                queue: queue.to_owned(),
-            },
-            Problem::Unreadable(detail) => SendError::Refused { status: 200, detail },
-        })
+        self.description(role).await.map(QueueRules::from)
     }
 }
 
-#[derive(Debug)]
-enum Problem {
-    NoQueue,
-    Unreadable(String),
-}
-
-fn read(body: &[u8]) -> Result<QueueRules, Problem> {
-    let entry: Entry = azure_core::xml::from_xml(body).map_err(|error| {
-        // A queue that does not exist is described by an empty list.
-        if String::from_utf8_lossy(body).contains("<feed") {
-            Problem::NoQueue
-        } else {
-            let words = said(&error.to_string(), &[]);
-            Problem::Unreadable(format!("the queue's description cannot be read: {words}"))
+impl From<Description> for QueueRules {
+    fn from(description: Description) -> Self {
+        Self {
+            lock_duration: description.lock_duration.as_deref().and_then(iso_duration),
+            max_delivery_count: description.max_delivery_count,
+            drops_duplicates: description.requires_duplicate_detection,
+            requires_session: description.requires_session,
+            status: description.status,
         }
-    })?;
-    let description = entry.content.description;
-    Ok(QueueRules {
-        lock_duration: description.lock_duration.as_deref().and_then(iso_duration),
-        max_delivery_count: description.max_delivery_count,
-        drops_duplicates: description.requires_duplicate_detection,
-        requires_session: description.requires_session,
-        status: description.status,
-    })
+    }
 }
 
 /// Reads `PT1M`, `PT90S`, `P1DT2H`; fractions of a second are cut off.
@@ -122,7 +69,10 @@ fn iso_duration(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::description::{Problem, read},
+        *,
+    };
 
     #[test]
     fn a_real_description_is_read() {
@@ -134,7 +84,7 @@ mod tests {
             <DeadLetteringOnMessageExpiration>false</DeadLetteringOnMessageExpiration>
             <DuplicateDetectionHistoryTimeWindow>PT10M</DuplicateDetectionHistoryTimeWindow>
             <MaxDeliveryCount>10</MaxDeliveryCount><Status>SendDisabled</Status></QueueDescription></content></entry>"#;
-        let rules = read(xml.as_bytes()).unwrap();
+        let rules = QueueRules::from(read(xml.as_bytes()).ok().unwrap());
         let expected = QueueRules {
             lock_duration: Some(Duration::from_secs(90)),
             max_delivery_count: Some(10),

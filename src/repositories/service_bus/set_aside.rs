@@ -8,7 +8,6 @@
 
 use async_trait::async_trait;
 use reqwest::{Method, header::HeaderMap};
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use time::{OffsetDateTime, PrimitiveDateTime};
 use url::Url;
@@ -18,7 +17,6 @@ use super::{Fault, ServiceBusRepository, batch::RFC_1123, transport::Answer};
 use crate::{
     config::ServiceBusSettings,
     repositories::{
-        http::said,
         sender::{MessageSender, OutgoingMessage, QueueRole, SendError},
         set_aside::{MOST_AT_ONCE, SetAsideMessage, SetAsideQueues, Settled, TakenMessage},
     },
@@ -44,32 +42,6 @@ impl DeadLetterQueues {
             tasks: format!("{}/$DeadLetterQueue", settings.task_queue),
         }
     }
-}
-
-/// What the management API says of a queue, as far as it is read.
-#[derive(Deserialize)]
-struct Entry {
-    content: Content,
-}
-
-#[derive(Deserialize)]
-struct Content {
-    #[serde(rename = "QueueDescription")]
-    description: Description,
-}
-
-#[derive(Deserialize)]
-struct Description {
-    #[serde(rename = "CountDetails")]
-    counts: CountDetails,
-}
-
-#[derive(Deserialize)]
-struct CountDetails {
-    #[serde(rename = "ActiveMessageCount")]
-    active: u64,
-    #[serde(rename = "DeadLetterMessageCount")]
-    dead_letter: u64,
 }
 
 impl ServiceBusRepository {
@@ -188,21 +160,17 @@ impl SetAsideQueues for ServiceBusRepository {
     }
 
     async fn count(&self, role: QueueRole) -> Result<u64, SendError> {
-        let queue = self.queue_name(role);
-        let answer = self.transport.describe(queue).await;
-        let body = answer.map_err(|fault| fault.into_send_error(queue))?;
-        // A queue that does not exist is described by an empty list.
-        let entry: Entry = azure_core::xml::from_xml(&body).map_err(|error| SendError::Refused {
+        let counts = self.description(role).await?.counts;
+        let counts = counts.ok_or_else(|| SendError::Refused {
             status: 200,
             detail: format!(
-                "queue {queue:?} has no description that can be read, so it may not exist: {}",
-                said(&error.to_string(), &[])
+                "the description of {:?} counts no messages",
+                self.queue_name(role)
             ),
         })?;
-        let counts = entry.content.description.counts;
         Ok(match role {
-            QueueRole::Jobs | QueueRole::Tasks => counts.dead_letter,
-            QueueRole::Poison => counts.active,
+            QueueRole::Jobs | QueueRole::Tasks => counts.dead_letter_message_count,
+            QueueRole::Poison => counts.active_message_count,
         })
     }
 
@@ -293,26 +261,5 @@ mod tests {
             "b".to_owned(),
         );
         assert_eq!((garbled.id.as_str(), garbled.body.as_str()), ("", "b"));
-    }
-
-    #[test]
-    fn the_counts_of_a_description_are_found() {
-        let xml = r#"<?xml version="1.0" encoding="utf-8"?>
-            <entry xmlns="http://www.w3.org/2005/Atom"><id>https://ns.servicebus.windows.net/sb-tasks?api-version=2021-05</id>
-            <title type="text">sb-tasks</title><author><name>ns</name></author><content type="application/xml">
-            <QueueDescription xmlns="http://schemas.microsoft.com/netservices/2010/10/servicebus/connect"
-              xmlns:i="http://www.w3.org/2001/XMLSchema-instance"><LockDuration>PT1M</LockDuration>
-            <MessageCount>19</MessageCount>
-            <CountDetails xmlns:d2p1="http://schemas.microsoft.com/netservices/2011/06/servicebus">
-            <d2p1:ActiveMessageCount>12</d2p1:ActiveMessageCount><d2p1:DeadLetterMessageCount>7</d2p1:DeadLetterMessageCount>
-            <d2p1:ScheduledMessageCount>0</d2p1:ScheduledMessageCount>
-            <d2p1:TransferMessageCount>0</d2p1:TransferMessageCount>
-            <d2p1:TransferDeadLetterMessageCount>3</d2p1:TransferDeadLetterMessageCount></CountDetails>
-            </QueueDescription></content></entry>"#;
-        let entry: Entry = azure_core::xml::from_xml(xml).unwrap();
-        let counts = entry.content.description.counts;
-        assert_eq!((counts.active, counts.dead_letter), (12, 7));
-        let nothing = r#"<feed xmlns="http://www.w3.org/2005/Atom"><title type="text">Publicly Listed Services</title></feed>"#;
-        assert!(azure_core::xml::from_xml::<_, Entry>(nothing).is_err());
     }
 }

@@ -17,7 +17,7 @@ use azure_core::{
 };
 use azure_storage_queue::{
     QueueClient, QueueClientOptions,
-    models::{QueueClientSendMessageOptions, QueueMessage},
+    models::{QueueClientGetPropertiesResultHeaders, QueueClientSendMessageOptions, QueueMessage},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::{StreamExt, stream};
@@ -314,11 +314,10 @@ impl MessageSender for StorageQueueRepository {
         BatchSendReport::gather(messages.len(), Vec::new(), results).await
     }
 
-    async fn probe(&self, role: QueueRole) -> Result<(), SendError> {
-        self.client(role)?
-            .get_properties(None)
-            .await
-            .map(drop)
-            .map_err(|error| self.fault(role, &error))
+    async fn probe(&self, role: QueueRole) -> Result<Option<u64>, SendError> {
+        let answer = self.client(role)?.get_properties(None).await;
+        let count = answer.and_then(|answer| answer.approximate_messages_count());
+        let count = count.map_err(|error| self.fault(role, &error))?;
+        Ok(count.and_then(|count| u64::try_from(count).ok()))
     }
 }

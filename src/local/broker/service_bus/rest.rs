@@ -272,11 +272,13 @@ fn settle(bus: &ServiceBus, method: &Method, queue: &str, token: &str) -> Result
     Ok(StatusCode::OK.into_response())
 }
 
-/// The part of the management API that people read: a queue's rules, and how many messages there are.
+/// The part of the management API that people read: a queue's rules, and how many messages there are. For a queue that does
+/// not exist the service answers with success and an empty list.
 fn describe(bus: &ServiceBus, queue: &str) -> Result<Response, Refusal> {
-    let unknown = |error: BrokerError| Refusal(StatusCode::NOT_FOUND, error.to_string());
-    let counts = bus.counts(queue).map_err(unknown)?;
-    let options = bus.options(queue).map_err(unknown)?;
+    let (Ok(counts), Ok(options)) = (bus.counts(queue), bus.options(queue)) else {
+        let nothing = "<feed xmlns=\"http://www.w3.org/2005/Atom\"><title type=\"text\">Publicly Listed Services</title></feed>";
+        return Ok(([(header::CONTENT_TYPE, ATOM)], nothing).into_response());
+    };
     let window = options.duplicate_detection.unwrap_or(Duration::from_secs(600));
     let xml = format!(
         "<entry xmlns=\"http://www.w3.org/2005/Atom\"><title type=\"text\">{}</title><content type=\"application/xml\">\

@@ -1,6 +1,5 @@
--- How jobs ended, over all hours, by path and type. Reads the whole of a small table. Index: none.
-SELECT r.processing_path, r.job_type, sum(r.completed)::bigint AS completed, sum(r.failed)::bigint AS failed,
-       sum(r.cancelled)::bigint AS cancelled, sum(r.timed_out)::bigint AS timed_out
+-- How jobs ended, ever, by path and type. Index: job_rollups_pkey.
+SELECT r.processing_path, r.job_type, r.completed, r.failed, r.cancelled, r.timed_out
 FROM job_rollups r
-GROUP BY r.processing_path, r.job_type
+WHERE r.hour = '-infinity'
 ORDER BY r.processing_path, r.job_type
