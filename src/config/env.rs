@@ -1,11 +1,12 @@
-//! Reading single settings: what is missing or malformed is said with the setting's name, its value and
-//! what is allowed.
+//! Reading single settings, as they are declared: what is missing or malformed is said with the setting's name, its value
+//! and what is allowed. What is not declared cannot be read here. Knows no setting by name.
 
 use std::{
     collections::BTreeMap,
     fmt::{self, Debug, Display},
-    str::FromStr,
 };
+
+use super::declaration::{Choice, Declared, Figure, Flag, Given, Number, Text};
 
 /// A value that must not be printed: `Debug` and `Display` show `***`.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,6 +46,15 @@ pub(super) fn shown(value: &str) -> String {
     match value.char_indices().nth(SHOWN) {
         None => format!("{value:?}"),
         Some((end, _)) => format!("{:?}…", &value[..end]),
+    }
+}
+
+/// `a, b or c`.
+fn one_of(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
     }
 }
 
@@ -113,7 +123,13 @@ pub struct Env {
     values: BTreeMap<String, String>,
     problems: Vec<SettingProblem>,
     warnings: Vec<SettingProblem>,
+    #[cfg(test)]
+    asked: Asked,
 }
+
+/// The names that were asked for.
+#[cfg(test)]
+pub(super) type Asked = std::sync::Arc<std::sync::Mutex<std::collections::BTreeSet<&'static str>>>;
 
 impl Debug for Env {
     /// The names alone: many of the values are secrets.
@@ -146,17 +162,51 @@ impl Env {
         }
     }
 
-    /// The setting's value without surrounding blanks; an empty one counts as not set.
-    pub fn get(&self, setting: &str) -> Option<&str> {
+    /// What was asked for so far, and will be.
+    #[cfg(test)]
+    pub(super) fn asked(&self) -> Asked {
+        self.asked.clone()
+    }
+
+    /// A setting's value without surrounding blanks; an empty one counts as not set.
+    fn value(&self, setting: &dyn Declared) -> Option<&str> {
+        #[cfg(test)]
+        self.asked.lock().unwrap().insert(setting.name());
         self.values
-            .get(setting)
+            .get(setting.name())
             .map(|value| value.trim())
             .filter(|value| !value.is_empty())
     }
 
-    /// The setting's value, or `default` where it is not set.
-    pub fn get_or(&self, setting: &str, default: &str) -> String {
-        self.get(setting).unwrap_or(default).to_owned()
+    /// Whether something stands in the setting.
+    pub(super) fn is_set(&self, setting: &dyn Declared) -> bool {
+        self.value(setting).is_some()
+    }
+
+    /// What stands in the setting, if anything does.
+    pub(super) fn get(&self, setting: &Given) -> Option<&str> {
+        self.value(setting)
+    }
+
+    /// The text, or the setting's default; one that is not allowed is noted, and goes on.
+    pub(super) fn text(&mut self, setting: &Text) -> String {
+        self.text_or(setting, setting.default)
+    }
+
+    /// The text, or what counts in its place where it is not set.
+    pub(super) fn text_or(&mut self, setting: &Text, instead: &str) -> String {
+        let text = self.value(setting).unwrap_or(instead).to_owned();
+        if !(setting.is_allowed)(&text) {
+            self.problem(
+                setting.name,
+                format!("{} is not {}", shown(&text), setting.what),
+                format!(
+                    "Use {}; or leave it out for {}.",
+                    setting.allowed, setting.default
+                ),
+            );
+        }
+        text
     }
 
     /// Notes a problem; [`Env::finish`] reports it.
@@ -182,44 +232,78 @@ impl Env {
         });
     }
 
-    /// A number within `min..=max`; a malformed one is noted and `default` goes on in its place.
-    pub fn number<T>(&mut self, setting: &str, default: T, min: T, max: T) -> T
-    where
-        T: FromStr + PartialOrd + Display + Copy,
-    {
-        let Some(text) = self.get(setting).map(str::to_owned) else {
-            return default;
+    /// A number within the setting's bounds; in the place of one that is not, which is noted, the default goes on.
+    pub(super) fn number<T: Figure>(&mut self, setting: &Number<T>) -> T {
+        self.number_or(setting, setting.default)
+    }
+
+    /// The number, or what counts in its place where it is not set.
+    pub(super) fn number_or<T: Figure>(&mut self, setting: &Number<T>, instead: T) -> T {
+        let Some(text) = self.value(setting).map(str::to_owned) else {
+            return instead;
         };
+        let Number { min, max, .. } = setting;
         match text.parse::<T>() {
-            Ok(value) if value >= min && value <= max => value,
+            Ok(value) if setting.allows(value) => value,
             _ => {
+                let or = match setting.default() {
+                    Some(default) => format!(", or leave it out for {default}"),
+                    None => String::new(),
+                };
                 self.problem(
-                    setting,
+                    setting.name,
                     format!("{} is not a number from {min} to {max}", shown(&text)),
-                    format!("Set it to a number from {min} to {max}, or leave it out for {default}."),
+                    format!("Set it to a number from {min} to {max}{or}."),
                 );
-                default
+                instead
             }
         }
     }
 
-    /// `true`/`false` (also 1/0, yes/no, in any case).
-    pub fn flag(&mut self, setting: &str, default: bool) -> bool {
-        let Some(text) = self.get(setting).map(str::to_owned) else {
-            return default;
-        };
+    /// `true`/`false` (also 1/0, yes/no, in any case), or the setting's default.
+    pub(super) fn flag(&mut self, setting: &Flag) -> bool {
+        self.said_flag(setting).or(setting.default).unwrap_or_default()
+    }
+
+    /// The same where it is set. What is neither is noted, and taken for the default.
+    pub(super) fn said_flag(&mut self, setting: &Flag) -> Option<bool> {
+        let text = self.value(setting)?.to_owned();
         match text.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" => true,
-            "false" | "0" | "no" => false,
+            "true" | "1" | "yes" => Some(true),
+            "false" | "0" | "no" => Some(false),
             _ => {
+                let or = match setting.default {
+                    Some(default) => format!(", or leave it out for {default}"),
+                    None => ", or leave it out".to_owned(),
+                };
                 self.problem(
-                    setting,
+                    setting.name,
                     format!("{} is neither true nor false", shown(&text)),
-                    format!("Set it to true or false, or leave it out for {default}."),
+                    format!("Set it to true or false{or}."),
                 );
-                default
+                Some(setting.default.unwrap_or_default())
             }
         }
+    }
+
+    /// One of the setting's values; in the place of what is none of them, which is noted, the default goes on.
+    pub(super) fn choice<T: Copy + Sync>(&mut self, setting: &Choice<T>) -> T {
+        let Some(text) = self.value(setting).map(str::to_owned) else {
+            return setting.default.1;
+        };
+        if let Some(value) = setting.find(&text) {
+            return value;
+        }
+        self.problem(
+            setting.name,
+            format!("{} is not {}", shown(&text), setting.what),
+            format!(
+                "Set it to {}, or leave it out for {}.",
+                one_of(&setting.names()),
+                setting.default.0
+            ),
+        );
+        setting.default.1
     }
 
     /// The warnings that were noted.

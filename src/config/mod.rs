@@ -5,15 +5,18 @@
 //! that a person mends all of it in one go. Secrets are [`Secret`]s, which print as `***`.
 
 mod connection_string;
+mod declaration;
 pub(crate) mod endpoint;
 mod env;
 pub mod host_json;
 mod prices;
+pub mod reference;
 mod service_bus;
 mod settings;
 mod storage;
 mod telemetry;
 
+pub use declaration::{Declared, Form};
 pub use env::{ConfigError, Env, Secret, SettingProblem};
 pub use service_bus::{ServiceBusAuth, ServiceBusSettings};
 pub use settings::{Settings, SettingsSoFar};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{Env, Secret, connection_string, endpoint, env::shown};
+use super::{Env, Secret, connection_string, declaration::Given, endpoint, env::shown, reference as setting};
 
 /// How to sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,6 @@ pub struct ServiceBusSettings {
     pub request_timeout: Duration,
 }
 
-const CONNECTION_STRING: &str = "SERVICE_BUS_CONNECTION_STRING";
 const REMEDY: &str = "Write it as Endpoint=sb://<namespace>.servicebus.windows.net/;SharedAccessKeyName=<name>;\
                       SharedAccessKey=<key> (Azure portal: Service Bus namespace, Shared access policies).";
 
@@ -59,28 +58,16 @@ impl ServiceBusSettings {
     /// The settings; `None` where no connection is configured, or what there is cannot be used (noted in `env`).
     pub fn from_env(env: &mut Env) -> Option<Self> {
         let (endpoint, auth) = connection(env)?;
-        let queue = |env: &mut Env, setting: &str, default: &str| {
-            let name = env.get_or(setting, default);
-            let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | '~');
-            if name.len() > 260 || !name.chars().all(is_allowed) {
-                env.problem(
-                    setting,
-                    format!("{} is not a queue name", shown(&name)),
-                    "Use letters, digits, '.', '-', '_' and '/', at most 260 characters.",
-                );
-            }
-            name
-        };
-        let credits = env.number("SERVICE_BUS_CREDITS_PER_SECOND", 0_u32, 0, 1_000_000);
+        let credits = env.number(&setting::SERVICE_BUS_CREDITS_PER_SECOND);
         Some(Self {
-            job_queue: queue(env, "SERVICE_BUS_JOB_QUEUE", "sb-jobs"),
-            task_queue: queue(env, "SERVICE_BUS_TASK_QUEUE", "sb-tasks"),
-            poison_queue: queue(env, "SERVICE_BUS_POISON_QUEUE", "sb-poison"),
-            max_batch_size: env.number("SERVICE_BUS_MAX_BATCH_SIZE", 100, 1, 100),
-            retry_count: env.number("SERVICE_BUS_RETRY_COUNT", 3, 0, 10),
-            sends_in_flight: env.number("SERVICE_BUS_SENDS_IN_FLIGHT", 16, 1, 64),
+            job_queue: env.text(&setting::SERVICE_BUS_JOB_QUEUE),
+            task_queue: env.text(&setting::SERVICE_BUS_TASK_QUEUE),
+            poison_queue: env.text(&setting::SERVICE_BUS_POISON_QUEUE),
+            max_batch_size: env.number(&setting::SERVICE_BUS_MAX_BATCH_SIZE),
+            retry_count: env.number(&setting::SERVICE_BUS_RETRY_COUNT),
+            sends_in_flight: env.number(&setting::SERVICE_BUS_SENDS_IN_FLIGHT),
             credits_per_second: (credits > 0).then_some(credits),
-            request_timeout: Duration::from_secs(env.number("SERVICE_BUS_TIMEOUT_SECONDS", 30, 1, 300)),
+            request_timeout: Duration::from_secs(env.number(&setting::SERVICE_BUS_TIMEOUT_SECONDS)),
             endpoint,
             auth,
         })
@@ -88,38 +75,35 @@ impl ServiceBusSettings {
 }
 
 fn connection(env: &mut Env) -> Option<(Url, ServiceBusAuth)> {
-    let setting = if env.get(CONNECTION_STRING).is_some() {
-        CONNECTION_STRING
+    let given = if env.is_set(&setting::SERVICE_BUS_CONNECTION_STRING) {
+        &setting::SERVICE_BUS_CONNECTION_STRING
     } else {
-        "ServiceBusConnection"
+        &setting::SERVICE_BUS_CONNECTION
     };
-    let parsed = env.get(setting).map(connection_string::parse);
+    let parsed = env.get(given).map(connection_string::parse);
     let is_local =
         matches!(&parsed, Some(Ok(parts)) if connection_string::is_true(parts, "usedevelopmentemulator"));
-    if !is_local && let Some(namespace) = env.get("ServiceBusConnection__fullyQualifiedNamespace") {
-        let namespace = namespace.to_owned();
-        return by_identity(env, "ServiceBusConnection__fullyQualifiedNamespace", &namespace);
+    if !is_local && env.is_set(&setting::SERVICE_BUS_CONNECTION_NAMESPACE) {
+        return by_identity(env, &setting::SERVICE_BUS_CONNECTION_NAMESPACE);
     }
     match parsed {
         Some(Ok(parts)) => match by_key(&parts, is_local) {
             Ok(connection) => Some(connection),
             Err(problem) => {
-                env.problem(setting, problem, REMEDY);
+                env.problem(given.name, problem, REMEDY);
                 None
             }
         },
         Some(Err(problem)) => {
-            env.problem(setting, problem, REMEDY);
+            env.problem(given.name, problem, REMEDY);
             None
         }
-        None => {
-            let namespace = env.get("SERVICE_BUS_NAMESPACE")?.to_owned();
-            by_identity(env, "SERVICE_BUS_NAMESPACE", &namespace)
-        }
+        None => by_identity(env, &setting::SERVICE_BUS_NAMESPACE),
     }
 }
 
-fn by_identity(env: &mut Env, setting: &str, namespace: &str) -> Option<(Url, ServiceBusAuth)> {
+fn by_identity(env: &mut Env, given: &Given) -> Option<(Url, ServiceBusAuth)> {
+    let namespace = env.get(given)?.to_owned();
     let host = if namespace.contains('.') {
         namespace.trim_end_matches('/').to_owned()
     } else {
@@ -132,8 +116,8 @@ fn by_identity(env: &mut Env, setting: &str, namespace: &str) -> Option<(Url, Se
         Ok(endpoint) if is_host => Some((endpoint, ServiceBusAuth::Entra)),
         _ => {
             env.problem(
-                setting,
-                format!("{} is not a Service Bus namespace", shown(namespace)),
+                given.name,
+                format!("{} is not a Service Bus namespace", shown(&namespace)),
                 "Set it to the namespace's name or its host: rmhgeoapi or rmhgeoapi.servicebus.windows.net.",
             );
             None
@@ -178,6 +162,8 @@ fn by_key(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CONNECTION_STRING: &str = "SERVICE_BUS_CONNECTION_STRING";
 
     fn settings(pairs: &[(&str, &str)]) -> (Option<ServiceBusSettings>, String) {
         let mut env = Env::from_pairs(pairs.iter().copied());

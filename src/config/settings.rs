@@ -7,7 +7,11 @@ use url::Url;
 
 use super::{
     ConfigError, Env, LogSettings, OtlpSettings, ServiceBusSettings, SettingProblem, StorageSettings,
-    endpoint::is_this_machine, env::shown, prices::prices,
+    declaration::{Given, Number},
+    endpoint::is_this_machine,
+    env::shown,
+    prices::prices,
+    reference as setting,
 };
 use crate::{
     controller::{Prices, Timing},
@@ -92,7 +96,7 @@ impl Settings {
         // One that cannot be used has said so itself.
         if storage.is_none() && env.problems() == problems {
             env.problem(
-                "AzureWebJobsStorage",
+                setting::STORAGE.name,
                 "is not set",
                 "Set it to a storage connection string, to UseDevelopmentStorage=true for Azurite, or set \
                  AzureWebJobsStorage__accountName for sign-in by identity.",
@@ -103,9 +107,9 @@ impl Settings {
         let prices = prices(&mut env);
         let log = LogSettings::from_env(&mut env);
         let otlp = OtlpSettings::from_env(&mut env);
-        let environment = env.get_or("AZURE_FUNCTIONS_ENVIRONMENT", "Production");
-        let allows_schema_admin = env.flag("ENABLE_SCHEMA_ADMIN", false);
-        let exit_with_parent = env.flag("LASTLIGHT_EXIT_WITH_PARENT", false);
+        let environment = env.text(&setting::AZURE_FUNCTIONS_ENVIRONMENT);
+        let allows_schema_admin = env.flag(&setting::ENABLE_SCHEMA_ADMIN);
+        let exit_with_parent = env.flag(&setting::EXIT_WITH_PARENT);
         let warnings = env.finish()?;
         match (database, storage) {
             (Some(database), Some(storage)) => Ok(Self {
@@ -141,14 +145,14 @@ impl Settings {
 }
 
 fn listen(env: &mut Env) -> SocketAddr {
-    let setting = ["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT"]
+    let given = [&setting::CUSTOMHANDLER_PORT, &setting::HTTPWORKER_PORT]
         .into_iter()
-        .find(|setting| env.get(setting).is_some());
-    let port = match setting {
-        Some(setting) => env.number(setting, 0_u16, 1, u16::MAX),
+        .find(|given| env.is_set(*given));
+    let port = match given {
+        Some(given) => env.number(given),
         None => {
             env.problem(
-                "FUNCTIONS_CUSTOMHANDLER_PORT",
+                setting::CUSTOMHANDLER_PORT.name,
                 "is not set: this is the custom handler of a Functions host, which sets it",
                 "Run `lastlight local` for everything on this machine, or `func start` in the app's folder.",
             );
@@ -159,25 +163,13 @@ fn listen(env: &mut Env) -> SocketAddr {
 }
 
 fn database(env: &mut Env) -> Option<DatabaseSettings> {
-    let connect = match env.get("DATABASE_URL").map(str::to_owned) {
+    let connect = match env.get(&setting::DATABASE_URL).map(str::to_owned) {
         Some(url) => from_url(env, &url),
         None => from_parts(env),
     };
-    let schema = env.get_or("APP_SCHEMA", "app");
-    let mut characters = schema.chars();
-    let begins_well = characters
-        .next()
-        .is_some_and(|first| first.is_ascii_lowercase() || first == '_');
-    let goes_on_well = characters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if !begins_well || !goes_on_well || schema.len() > 63 || schema.starts_with("pg_") {
-        env.problem(
-            "APP_SCHEMA",
-            format!("{} is not a schema name", shown(&schema)),
-            "Use a-z, 0-9 and _, not beginning with a digit or pg_, at most 63 characters; or leave it out for app.",
-        );
-    }
-    let connections = env.number("LASTLIGHT_DATABASE_CONNECTIONS", 8, 1, 100);
-    let acquire = env.number("LASTLIGHT_DATABASE_WAIT_SECONDS", 5, 1, 60);
+    let schema = env.text(&setting::APP_SCHEMA);
+    let connections = env.number(&setting::DATABASE_CONNECTIONS);
+    let acquire = env.number(&setting::DATABASE_WAIT_SECONDS);
     connect.map(|connect| DatabaseSettings {
         connect,
         schema,
@@ -214,7 +206,7 @@ fn from_url(env: &mut Env, text: &str) -> Option<PgConnectOptions> {
                           digit in the password percent-encoded.";
     if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
         env.problem(
-            "DATABASE_URL",
+            setting::DATABASE_URL.name,
             "does not begin with postgresql:// (its value is a secret)",
             REMEDY,
         );
@@ -224,7 +216,11 @@ fn from_url(env: &mut Env, text: &str) -> Option<PgConnectOptions> {
         Ok(url) => url,
         Err(error) => {
             // The words name the part; the URL itself is not repeated.
-            env.problem("DATABASE_URL", format!("cannot be read: {error}"), REMEDY);
+            env.problem(
+                setting::DATABASE_URL.name,
+                format!("cannot be read: {error}"),
+                REMEDY,
+            );
             return None;
         }
     };
@@ -238,22 +234,25 @@ fn from_url(env: &mut Env, text: &str) -> Option<PgConnectOptions> {
     }
     for (name, _) in ignored {
         env.warning(
-            "DATABASE_URL",
+            setting::DATABASE_URL.name,
             format!("{} is not known and is ignored", parameter(&name)),
             "Leave it out, or correct its name.",
         );
     }
-    let explicit = known
+    let in_url = known
         .iter()
         .rev()
         .find(|(name, _)| matches!(name.as_str(), "sslmode" | "ssl-mode"))
-        .map(|(_, mode)| mode.clone())
-        .or_else(|| env.get("PGSSLMODE").map(str::to_owned));
-    if let Some(mode) = &explicit
+        .map(|(_, mode)| (&setting::DATABASE_URL, mode.clone()));
+    let explicit = in_url.or_else(|| {
+        let mode = env.get(&setting::PGSSLMODE)?;
+        Some((&setting::PGSSLMODE, mode.to_owned()))
+    });
+    if let Some((given, mode)) = &explicit
         && mode.parse::<PgSslMode>().is_err()
     {
         env.problem(
-            "DATABASE_URL",
+            given.name,
             "its sslmode is not known",
             "Set sslmode to verify-full, verify-ca, require, prefer or disable; or leave it out.",
         );
@@ -262,13 +261,14 @@ fn from_url(env: &mut Env, text: &str) -> Option<PgConnectOptions> {
     let Ok(options) = PgConnectOptions::from_str(url.as_str()) else {
         // The driver's words may repeat a value.
         env.problem(
-            "DATABASE_URL",
+            setting::DATABASE_URL.name,
             "cannot be read: a part of it has no valid value",
             REMEDY,
         );
         return None;
     };
-    Some(with_tls(env, options, explicit.as_deref()))
+    let explicit = explicit.as_ref().map(|(given, mode)| (given.name, &**mode));
+    Some(with_tls(env, options, explicit))
 }
 
 /// A parameter as a warning names it: what does not look like a name may be a part of the password.
@@ -283,11 +283,11 @@ fn parameter(name: &str) -> String {
 
 /// The driver's default, `prefer`, goes on without TLS where the server, or whoever answers in its place, has none. A
 /// database on another machine is reached with verified TLS, unless the URL says otherwise.
-fn with_tls(env: &mut Env, options: PgConnectOptions, explicit: Option<&str>) -> PgConnectOptions {
+fn with_tls(env: &mut Env, options: PgConnectOptions, explicit: Option<(&str, &str)>) -> PgConnectOptions {
     let is_here = options.get_socket().is_some()
         || options.get_host().starts_with('/')
         || is_this_machine(options.get_host());
-    let Some(mode) = explicit else {
+    let Some((said_in, mode)) = explicit else {
         return options.ssl_mode(if is_here {
             PgSslMode::Prefer
         } else {
@@ -303,7 +303,7 @@ fn with_tls(env: &mut Env, options: PgConnectOptions, explicit: Option<&str>) ->
             PgSslMode::VerifyCa | PgSslMode::VerifyFull => "does not verify the server's name",
         };
         env.warning(
-            "DATABASE_URL",
+            said_in,
             format!("the database is on another machine, and this sslmode {what}"),
             "Leave sslmode out, or set it to verify-full; name a certificate authority of your own with sslrootcert.",
         );
@@ -312,21 +312,21 @@ fn with_tls(env: &mut Env, options: PgConnectOptions, explicit: Option<&str>) ->
 }
 
 fn from_parts(env: &mut Env) -> Option<PgConnectOptions> {
-    let Some(host) = env.get("POSTGIS_HOST").map(str::to_owned) else {
+    let Some(host) = env.get(&setting::POSTGIS_HOST).map(str::to_owned) else {
         env.problem(
-            "DATABASE_URL",
+            setting::DATABASE_URL.name,
             "is not set, and neither is POSTGIS_HOST",
             "Set DATABASE_URL to postgresql://user:password@host:5432/database, or POSTGIS_HOST, POSTGIS_PORT, \
              POSTGIS_USER, POSTGIS_PASSWORD and POSTGIS_DATABASE.",
         );
         return None;
     };
-    let port = env.number("POSTGIS_PORT", 5432_u16, 1, u16::MAX);
+    let port = env.number(&setting::POSTGIS_PORT);
     let mut missing = false;
-    let mut required = |env: &mut Env, setting: &str| {
-        env.get(setting).map(str::to_owned).unwrap_or_else(|| {
+    let mut required = |env: &mut Env, given: &Given| {
+        env.get(given).map(str::to_owned).unwrap_or_else(|| {
             env.problem(
-                setting,
+                given.name,
                 "is not set, though POSTGIS_HOST is",
                 "Set it, or set DATABASE_URL instead.",
             );
@@ -334,15 +334,15 @@ fn from_parts(env: &mut Env) -> Option<PgConnectOptions> {
             String::new()
         })
     };
-    let user = required(env, "POSTGIS_USER");
-    let database = required(env, "POSTGIS_DATABASE");
+    let user = required(env, &setting::POSTGIS_USER);
+    let database = required(env, &setting::POSTGIS_DATABASE);
     if missing {
         return None;
     }
     let is_address = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
     if !host.starts_with('/') && !host.chars().all(is_address) {
         env.problem(
-            "POSTGIS_HOST",
+            setting::POSTGIS_HOST.name,
             format!("{} is not a host", shown(&host)),
             "Set it to the server's name alone: myserver.postgres.database.azure.com.",
         );
@@ -360,7 +360,7 @@ fn from_parts(env: &mut Env) -> Option<PgConnectOptions> {
         } else {
             PgSslMode::VerifyFull
         });
-    if let Some(password) = env.get("POSTGIS_PASSWORD") {
+    if let Some(password) = env.get(&setting::POSTGIS_PASSWORD) {
         options = options.password(password);
     }
     Some(options)
@@ -368,14 +368,14 @@ fn from_parts(env: &mut Env) -> Option<PgConnectOptions> {
 
 /// `ENABLE_SERVICE_BUS` decides; without it, Service Bus is on where a connection to it is configured.
 fn service_bus(env: &mut Env) -> Option<ServiceBusSettings> {
-    let is_said = env.get("ENABLE_SERVICE_BUS").is_some();
-    if is_said && !env.flag("ENABLE_SERVICE_BUS", false) {
+    let said = env.said_flag(&setting::ENABLE_SERVICE_BUS);
+    if said == Some(false) {
         return None;
     }
     let settings = ServiceBusSettings::from_env(env);
-    if settings.is_none() && is_said {
+    if settings.is_none() && said.is_some() {
         env.problem(
-            "SERVICE_BUS_CONNECTION_STRING",
+            setting::SERVICE_BUS_CONNECTION_STRING.name,
             "is not set, though ENABLE_SERVICE_BUS is true",
             "Set it to Endpoint=sb://<namespace>.servicebus.windows.net/;SharedAccessKeyName=…;SharedAccessKey=…, or \
              set SERVICE_BUS_NAMESPACE for sign-in by identity, or set ENABLE_SERVICE_BUS=false.",
@@ -385,40 +385,24 @@ fn service_bus(env: &mut Env) -> Option<ServiceBusSettings> {
 }
 
 fn timing(env: &mut Env) -> Timing {
-    let default = Timing::default();
-    let seconds = |env: &mut Env, setting: &str, default: Duration| {
-        Duration::from_secs_f64(env.number(setting, default.as_secs_f64(), 0.1, 86_400.0))
-    };
+    let seconds = |env: &mut Env, setting: &Number<f64>| Duration::from_secs_f64(env.number(setting));
     Timing {
-        lease: seconds(env, "LASTLIGHT_LEASE_SECONDS", default.lease),
-        send_grace: seconds(env, "LASTLIGHT_SEND_GRACE_SECONDS", default.send_grace),
-        lost_after: seconds(env, "LASTLIGHT_LOST_AFTER_SECONDS", default.lost_after),
-        sends_in_flight: env.number("LASTLIGHT_SENDS_IN_FLIGHT", default.sends_in_flight, 1, 64),
-        tasks_in_flight: env.number("LASTLIGHT_TASKS_IN_FLIGHT", default.tasks_in_flight, 1, 1024),
-        task_timeout: Duration::from_secs(60 * env.number("FUNCTION_TIMEOUT_MINUTES", 30, 1, 24 * 60)),
+        lease: seconds(env, &setting::LEASE_SECONDS),
+        send_grace: seconds(env, &setting::SEND_GRACE_SECONDS),
+        lost_after: seconds(env, &setting::LOST_AFTER_SECONDS),
+        sends_in_flight: env.number(&setting::SENDS_IN_FLIGHT),
+        tasks_in_flight: env.number(&setting::TASKS_IN_FLIGHT),
+        task_timeout: Duration::from_secs(60 * env.number(&setting::FUNCTION_TIMEOUT_MINUTES)),
         // Retries are what comes after the first attempt.
-        max_attempts: 1 + env.number("MAX_RETRY_ATTEMPTS", default.max_attempts - 1, 0, 1000),
+        max_attempts: 1 + env.number(&setting::MAX_RETRY_ATTEMPTS),
         backoff: Backoff {
-            first: seconds(env, "LASTLIGHT_RETRY_FIRST_SECONDS", default.backoff.first),
-            largest: seconds(env, "LASTLIGHT_RETRY_LARGEST_SECONDS", default.backoff.largest),
+            first: seconds(env, &setting::RETRY_FIRST_SECONDS),
+            largest: seconds(env, &setting::RETRY_LARGEST_SECONDS),
         },
         instances: {
-            // The platform's own bound on scaling out, where it is set.
-            let platform = env.number(
-                "WEBSITE_MAX_DYNAMIC_APPLICATION_SCALE_OUT",
-                default.instances,
-                1,
-                1000,
-            );
-            env.number("LASTLIGHT_INSTANCES", platform, 1, 1000)
+            let platform = env.number(&setting::SCALE_OUT);
+            env.number_or(&setting::INSTANCES, platform)
         },
-        job_timeout: Duration::from_secs(
-            3600 * env.number(
-                "LASTLIGHT_JOB_TIMEOUT_HOURS",
-                default.job_timeout.as_secs() / 3600,
-                1,
-                24 * 365,
-            ),
-        ),
+        job_timeout: Duration::from_secs(3600 * env.number(&setting::JOB_TIMEOUT_HOURS)),
     }
 }

@@ -5,7 +5,7 @@
 
 use url::Url;
 
-use super::{Env, Secret, connection_string, endpoint, env::shown};
+use super::{Env, Secret, connection_string, endpoint, env::shown, reference as setting};
 
 /// The account and key that Azurite, and lastlight's local cloud, know; public by design.
 pub const DEVELOPMENT_ACCOUNT: &str = "devstoreaccount1";
@@ -59,7 +59,6 @@ pub struct StorageSettings {
     pub retry_count: u32,
 }
 
-const SETTING: &str = "AzureWebJobsStorage";
 const REMEDY: &str = "Write it as DefaultEndpointsProtocol=https;AccountName=<name>;AccountKey=<key>;\
                       EndpointSuffix=core.windows.net (Azure portal: storage account, Access keys), or as \
                       UseDevelopmentStorage=true for Azurite.";
@@ -68,74 +67,39 @@ impl StorageSettings {
     /// The settings; `None` where no connection is configured, or what there is cannot be used (noted in `env`).
     pub fn from_env(env: &mut Env) -> Option<Self> {
         let (endpoint, auth) = connection(env)?;
-        let encoding = match env
-            .get("STORAGE_QUEUE_ENCODING")
-            .map(str::to_ascii_lowercase)
-            .as_deref()
-        {
-            None | Some("base64") => QueueEncoding::Base64,
-            Some("none") => QueueEncoding::None,
-            Some(other) => {
-                let problem = format!("{} is neither base64 nor none", shown(other));
-                env.problem(
-                    "STORAGE_QUEUE_ENCODING",
-                    problem,
-                    "Set it as host.json's messageEncoding is set.",
-                );
-                QueueEncoding::Base64
-            }
-        };
         Some(Self {
-            job_queue: queue_name(env, "JOB_PROCESSING_QUEUE", "geospatial-jobs"),
-            task_queue: queue_name(env, "TASK_PROCESSING_QUEUE", "geospatial-tasks"),
-            poison_queue: queue_name(env, "POISON_QUEUE", "geospatial-poison"),
-            encoding,
-            sends_in_flight: env.number("STORAGE_QUEUE_SENDS_IN_FLIGHT", 64, 1, 512),
-            retry_count: env.number("STORAGE_QUEUE_RETRY_COUNT", 3, 0, 10),
+            job_queue: env.text(&setting::JOB_PROCESSING_QUEUE),
+            task_queue: env.text(&setting::TASK_PROCESSING_QUEUE),
+            poison_queue: env.text(&setting::POISON_QUEUE),
+            encoding: env.choice(&setting::STORAGE_QUEUE_ENCODING),
+            sends_in_flight: env.number(&setting::STORAGE_QUEUE_SENDS_IN_FLIGHT),
+            retry_count: env.number(&setting::STORAGE_QUEUE_RETRY_COUNT),
             endpoint,
             auth,
         })
     }
 }
 
-fn queue_name(env: &mut Env, setting: &str, default: &str) -> String {
-    let name = env.get_or(setting, default);
-    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let is_well_formed = (3..=63).contains(&name.len())
-        && name.chars().all(is_allowed)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
-        && !name.contains("--");
-    if !is_well_formed {
-        env.problem(
-            setting,
-            format!("{} is not a queue name", shown(&name)),
-            "Use 3 to 63 of a-z, 0-9 and single '-' between them.",
-        );
-    }
-    name
-}
-
 fn connection(env: &mut Env) -> Option<(Url, StorageAuth)> {
-    if let Some(text) = env.get(SETTING) {
+    if let Some(text) = env.get(&setting::STORAGE) {
         return match connection_string::parse(text).and_then(|parts| by_connection_string(&parts)) {
             Ok(connection) => Some(connection),
             Err(problem) => {
-                env.problem(SETTING, problem, REMEDY);
+                env.problem(setting::STORAGE.name, problem, REMEDY);
                 None
             }
         };
     }
-    let by_uri = env.get("AzureWebJobsStorage__queueServiceUri").map(str::to_owned);
-    let (setting, address) = match by_uri {
-        Some(uri) => ("AzureWebJobsStorage__queueServiceUri", Ok(uri)),
+    let by_uri = env.get(&setting::STORAGE_QUEUE_SERVICE_URI).map(str::to_owned);
+    let (given, address) = match by_uri {
+        Some(uri) => (&setting::STORAGE_QUEUE_SERVICE_URI, Ok(uri)),
         None => {
-            let setting = ["AzureWebJobsStorage__accountName", "STORAGE_ACCOUNT_NAME"]
+            let given = [&setting::STORAGE_ACCOUNT, &setting::STORAGE_ACCOUNT_NAME]
                 .into_iter()
-                .find(|setting| env.get(setting).is_some())?;
-            let address = account_name(env.get(setting)?)
+                .find(|given| env.is_set(*given))?;
+            let address = account_name(env.get(given)?)
                 .map(|account| format!("https://{account}.queue.core.windows.net"));
-            (setting, address)
+            (given, address)
         }
     };
     match address.and_then(|address| endpoint::checked("the address", &address)) {
@@ -143,7 +107,7 @@ fn connection(env: &mut Env) -> Option<(Url, StorageAuth)> {
         Err(problem) => {
             let remedy =
                 "Set it to the storage account's name, or to https://<account>.queue.core.windows.net.";
-            env.problem(setting, problem, remedy);
+            env.problem(given.name, problem, remedy);
             None
         }
     }
@@ -217,6 +181,8 @@ fn account_name(name: &str) -> Result<&str, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SETTING: &str = "AzureWebJobsStorage";
 
     fn settings(pairs: &[(&str, &str)]) -> (Option<StorageSettings>, String) {
         let mut env = Env::from_pairs(pairs.iter().copied());

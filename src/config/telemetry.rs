@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{Env, Secret, endpoint::checked, env::shown};
+use super::{Env, Secret, endpoint::checked, reference as setting};
 
 /// `LOG_FORMAT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,55 +55,39 @@ pub struct SamplerSettings {
 
 impl LogSettings {
     pub(super) fn from_env(env: &mut Env) -> Self {
-        let level = level(env);
-        let given = env.get_or("LOG_FORMAT", "auto");
-        let format = match given.to_ascii_lowercase().as_str() {
-            "auto" => LogFormat::Auto,
-            "json" => LogFormat::Json,
-            "text" => LogFormat::Text,
-            _ => {
-                env.problem(
-                    "LOG_FORMAT",
-                    format!("{} is not a form of the log", shown(&given)),
-                    "Set it to json or text, or leave it out for text on a terminal and json elsewhere.",
-                );
-                LogFormat::Auto
-            }
-        };
-        Self { level, format }
+        Self {
+            level: level(&env.text(&setting::LOG_LEVEL)),
+            format: env.choice(&setting::LOG_FORMAT),
+        }
     }
 }
 
-fn level(env: &mut Env) -> String {
-    let given = env.get_or("LOG_LEVEL", "info");
+/// The level as the log takes it.
+fn level(given: &str) -> String {
     let level = given.to_ascii_lowercase();
     // Python's names for the same.
-    let level = match level.as_str() {
+    match level.as_str() {
         "warning" => "warn".to_owned(),
         "critical" => "error".to_owned(),
         _ => level,
-    };
-    if level.parse::<tracing_subscriber::EnvFilter>().is_err() {
-        env.problem(
-            "LOG_LEVEL",
-            format!("{} is not a log level", shown(&given)),
-            "Set it to info, debug or warning.",
-        );
     }
-    level
+}
+
+/// Whether the log takes it.
+pub(super) fn is_level(given: &str) -> bool {
+    level(given).parse::<tracing_subscriber::EnvFilter>().is_ok()
 }
 
 impl OtlpSettings {
     /// `None` where no collector is named. The rest is checked only then.
     pub(super) fn from_env(env: &mut Env) -> Option<Self> {
-        const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-        let text = env.get(ENDPOINT).map(str::to_owned)?;
+        let text = env.get(&setting::OTLP_ENDPOINT).map(str::to_owned)?;
         let endpoint =
             match checked("it", &text).and_then(|url| url.join("v1/traces").map_err(|e| e.to_string())) {
                 Ok(endpoint) => Some(endpoint),
                 Err(problem) => {
                     env.problem(
-                        ENDPOINT,
+                        setting::OTLP_ENDPOINT.name,
                         problem,
                         "Set it to the collector's address, https://collector.example:4318; keys belong into \
                      OTEL_EXPORTER_OTLP_HEADERS. Leave it out to send no spans.",
@@ -112,9 +96,12 @@ impl OtlpSettings {
                 }
             };
         let headers = headers(env);
-        let timeout = Duration::from_millis(env.number("OTEL_EXPORTER_OTLP_TIMEOUT", 10_000, 1, 60_000));
-        let site = env.get_or("WEBSITE_SITE_NAME", "lastlight");
-        let service_name = env.get_or("OTEL_SERVICE_NAME", &site);
+        let timeout = Duration::from_millis(env.number(&setting::OTLP_TIMEOUT));
+        let site = env.get(&setting::WEBSITE_SITE_NAME).map(str::to_owned);
+        let service_name = env.text_or(
+            &setting::OTEL_SERVICE_NAME,
+            site.as_deref().unwrap_or(setting::OTEL_SERVICE_NAME.default),
+        );
         let sampler = sampler(env);
         Some(Self {
             endpoint: endpoint?,
@@ -128,8 +115,7 @@ impl OtlpSettings {
 
 /// `name=value,name=value`, values percent-encoded. No part of it is shown: any may be a key.
 fn headers(env: &mut Env) -> Vec<(String, Secret)> {
-    const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
-    let text = env.get_or(HEADERS, "");
+    let text = env.get(&setting::OTLP_HEADERS).unwrap_or_default().to_owned();
     let mut headers = Vec::new();
     for (number, pair) in text.split(',').map(str::trim).enumerate() {
         if pair.is_empty() {
@@ -144,7 +130,7 @@ fn headers(env: &mut Env) -> Vec<(String, Secret)> {
         match header {
             Some(header) => headers.push(header),
             None => env.problem(
-                HEADERS,
+                setting::OTLP_HEADERS.name,
                 format!("its entry number {} is not name=value (the value is a secret)", number + 1),
                 "Write it as name=value,name=value, with what is not a letter or a digit in a value percent-encoded.",
             ),
@@ -154,25 +140,10 @@ fn headers(env: &mut Env) -> Vec<(String, Secret)> {
 }
 
 fn sampler(env: &mut Env) -> SamplerSettings {
-    const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
-    let share = env.number("OTEL_TRACES_SAMPLER_ARG", 1.0, 0.0, 1.0);
-    let name = env.get_or(SAMPLER, "parentbased_always_on");
-    let (asks_parent, share) = match name.to_ascii_lowercase().as_str() {
-        "always_on" => (false, 1.0),
-        "always_off" => (false, 0.0),
-        "traceidratio" => (false, share),
-        "parentbased_always_on" => (true, 1.0),
-        "parentbased_always_off" => (true, 0.0),
-        "parentbased_traceidratio" => (true, share),
-        _ => {
-            env.problem(
-                SAMPLER,
-                format!("{} is not a sampler", shown(&name)),
-                "Set it to always_on, always_off or traceidratio, or one of these with parentbased_ before it; \
-                 traceidratio takes its share, 0 to 1, from OTEL_TRACES_SAMPLER_ARG.",
-            );
-            (true, 1.0)
-        }
-    };
-    SamplerSettings { asks_parent, share }
+    let said = env.number(&setting::OTEL_TRACES_SAMPLER_ARG);
+    let (asks_parent, share) = env.choice(&setting::OTEL_TRACES_SAMPLER);
+    SamplerSettings {
+        asks_parent,
+        share: share.unwrap_or(said),
+    }
 }

@@ -44,15 +44,22 @@ pub struct Prices {
     pub service_bus_per_million: f64,
 }
 
+/// Taken for public list prices in November 2026, not verified, to be checked against one's own contract.
+impl Prices {
+    /// What the prices are in.
+    pub const CURRENCY: &'static str = "USD";
+    /// Storage Queues, general purpose v2.
+    pub const STORAGE_PER_10_000: f64 = 0.004;
+    /// Service Bus Standard, operations beyond those that its base price covers.
+    pub const SERVICE_BUS_PER_MILLION: f64 = 0.80;
+}
+
 impl Default for Prices {
-    /// Taken for public list prices in November 2026, not verified, to be checked against one's own contract: Storage
-    /// Queues, general purpose v2, 0.004 USD for 10,000 operations; Service Bus Standard, operations beyond those that its
-    /// base price covers, 0.80 USD a million.
     fn default() -> Self {
         Self {
-            currency: "USD".to_owned(),
-            storage_per_10_000: 0.004,
-            service_bus_per_million: 0.80,
+            currency: Self::CURRENCY.to_owned(),
+            storage_per_10_000: Self::STORAGE_PER_10_000,
+            service_bus_per_million: Self::SERVICE_BUS_PER_MILLION,
         }
     }
 }

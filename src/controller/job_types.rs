@@ -5,7 +5,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Controller, submit};
-use crate::{jobs::Fields, model::ProcessingPath};
+use crate::{
+    jobs::{Catalog, DynJobType, Fields},
+    model::ProcessingPath,
+};
 
 /// A job type.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -20,10 +23,10 @@ pub struct JobTypeInfo {
     pub parameters: Value,
 }
 
-impl Controller {
-    /// All job types, in the order of the catalog.
-    pub fn describe_job_types(&self) -> Vec<JobTypeInfo> {
-        let describe = |definition: &dyn crate::jobs::DynJobType| JobTypeInfo {
+impl JobTypeInfo {
+    /// Those of a catalog, in its order.
+    pub(crate) fn all_of(catalog: &Catalog) -> Vec<Self> {
+        let describe = |definition: &dyn DynJobType| Self {
             name: definition.name(),
             description: definition.description(),
             prescribed_path: definition.prescribed_path(),
@@ -31,6 +34,13 @@ impl Controller {
                 submit::check(definition, fields);
             }),
         };
-        self.0.catalog.iter().map(describe).collect()
+        catalog.iter().map(describe).collect()
+    }
+}
+
+impl Controller {
+    /// All job types, in the order of the catalog.
+    pub fn describe_job_types(&self) -> Vec<JobTypeInfo> {
+        JobTypeInfo::all_of(&self.0.catalog)
     }
 }

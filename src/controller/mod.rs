@@ -85,23 +85,28 @@ pub struct Timing {
     pub instances: u32,
 }
 
+impl Timing {
+    /// What a deployed app does where its settings say nothing else.
+    pub const DEFAULT: Self = Self {
+        lease: Duration::from_secs(60),
+        send_grace: Duration::from_secs(30),
+        lost_after: Duration::from_secs(300),
+        sends_in_flight: 16,
+        tasks_in_flight: 256,
+        task_timeout: Duration::from_secs(30 * 60),
+        max_attempts: 4,
+        backoff: Backoff {
+            first: Duration::from_secs(5),
+            largest: Duration::from_secs(300),
+        },
+        job_timeout: Duration::from_secs(7 * 24 * 60 * 60),
+        instances: 1,
+    };
+}
+
 impl Default for Timing {
     fn default() -> Self {
-        Self {
-            lease: Duration::from_secs(60),
-            send_grace: Duration::from_secs(30),
-            lost_after: Duration::from_secs(300),
-            sends_in_flight: 16,
-            tasks_in_flight: 256,
-            task_timeout: Duration::from_secs(30 * 60),
-            max_attempts: 4,
-            backoff: Backoff {
-                first: Duration::from_secs(5),
-                largest: Duration::from_secs(300),
-            },
-            job_timeout: Duration::from_secs(7 * 24 * 60 * 60),
-            instances: 1,
-        }
+        Self::DEFAULT
     }
 }
 

@@ -28,6 +28,7 @@ mod interleavings;
 mod job_types;
 mod late_comers;
 mod least_privilege;
+mod links;
 mod lists;
 mod local_host;
 mod metrics;

@@ -115,3 +115,24 @@ async fn references_lead_somewhere_and_operations_have_names_of_their_own() {
         json!({ "$ref": "#/components/schemas/JobId", "description": "Its id: the hash of its type and parameters." })
     );
 }
+
+#[tokio::test]
+async fn health_is_described_with_all_its_fields_well_or_not() {
+    let app = TestApp::start().await;
+    let document = document(&app).await;
+    let responses = &document["paths"]["/api/health"]["get"]["responses"];
+    assert_eq!(responses["503"]["content"], responses["200"]["content"]);
+    // The schema of what it is made of, then that of what every answer has.
+    let parts = &responses["200"]["content"]["application/json"]["schema"]["allOf"];
+    let mut described = BTreeSet::new();
+    for part in [&parts[0]["allOf"][0], &parts[0]["allOf"][1], &parts[1]] {
+        let schema = match part["$ref"].as_str() {
+            Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
+            None => part,
+        };
+        described.extend(schema["properties"].as_object().unwrap().keys().cloned());
+    }
+    let answer = app.request("GET", "/api/health", Body::empty()).await;
+    let answered: BTreeSet<String> = answer.body.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(answered, described);
+}

@@ -2,6 +2,8 @@
 //! itself.
 
 mod operation;
+#[cfg(test)]
+mod reference;
 
 use axum::{Json, extract::State};
 use serde_json::{Map, Value, json};

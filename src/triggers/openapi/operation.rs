@@ -43,6 +43,7 @@ pub(in crate::triggers) struct Operation {
     content: Value,
     others: Vec<StatusCode>,
     needs_key: bool,
+    is_away_alike: bool,
 }
 
 impl Operation {
@@ -55,6 +56,7 @@ impl Operation {
             content: json!({}),
             others: Vec::new(),
             needs_key: true,
+            is_away_alike: false,
         }
     }
 
@@ -134,12 +136,20 @@ impl Operation {
         self
     }
 
+    /// What it answers with 200 it answers with 503, too.
+    pub(in crate::triggers) fn answers_alike_when_away(self) -> Self {
+        Self {
+            is_away_alike: true,
+            ..self
+        }
+    }
+
     /// As the document says it. `id`: the function's name.
     pub(super) fn describe(self, id: &str, tag: &str) -> Value {
         let mut responses = Map::new();
         responses.insert(
             "200".to_owned(),
-            json!({ "description": "As asked.", "content": self.content }),
+            json!({ "description": "As asked.", "content": &self.content }),
         );
         let mut others = self.others;
         // Whatever needs the database may find it away.
@@ -150,7 +160,11 @@ impl Operation {
         others.sort();
         others.dedup();
         for status in others {
-            responses.insert(status.as_str().to_owned(), refusal(status));
+            let mut refusal = refusal(status);
+            if status == StatusCode::SERVICE_UNAVAILABLE && self.is_away_alike {
+                refusal["content"] = self.content.clone();
+            }
+            responses.insert(status.as_str().to_owned(), refusal);
         }
         let mut operation = json!({
             "operationId": id, "tags": [tag], "summary": self.summary, "parameters": self.parameters,
