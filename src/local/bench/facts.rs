@@ -49,22 +49,30 @@ impl Ledger {
         })
     }
 
-    /// Sets one in 200 tasks to failed, so that there is something to find; how many. What counts them is left as it is: this
-    /// is for reads alone.
+    /// Sets one in 200 tasks to failed, and their stages' counters, so that there is something to find; how many.
     pub(super) async fn fail_some(&mut self, schema: &str) -> Result<u64, sqlx::Error> {
         sqlx::query("SELECT set_config('search_path', quote_ident($1), false)")
             .bind(schema)
             .execute(&mut self.0)
             .await?;
-        let failed = sqlx::query(
-            "UPDATE tasks
-             SET status = 'failed', result_data = NULL, error_details = 'set to failed for the benchmark'
-             WHERE hashtext(task_id) % 200 = 0 AND status = 'completed'",
+        let failed: i64 = sqlx::query_scalar(
+            "WITH failed AS (
+                 UPDATE tasks
+                 SET status = 'failed', result_data = NULL, error_details = 'set to failed for the benchmark'
+                 WHERE hashtext(task_id) % 200 = 0 AND status = 'completed'
+                 RETURNING parent_job_id, stage
+             ), counted AS (
+                 UPDATE stages s
+                 SET completed = s.completed - f.tasks, failed = s.failed + f.tasks
+                 FROM (SELECT parent_job_id, stage, count(*) AS tasks FROM failed GROUP BY parent_job_id, stage) f
+                 WHERE s.job_id = f.parent_job_id AND s.stage = f.stage
+             )
+             SELECT count(*) FROM failed",
         )
-        .execute(&mut self.0)
+        .fetch_one(&mut self.0)
         .await?;
         sqlx::raw_sql("ANALYZE").execute(&mut self.0).await?;
-        Ok(failed.rows_affected())
+        Ok(failed.unsigned_abs())
     }
 
     /// Removes a run's tables.

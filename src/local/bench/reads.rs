@@ -269,7 +269,7 @@ async fn reads(api: &Api, large: &str) -> Result<Vec<Read>, BenchError> {
         "db/stats",
         "db/enums/diagnostic",
         "db/functions/test",
-        "db/debug/all?limit=100",
+        "db/debug/all?limit=20",
         "metrics/comparison",
         "metrics/comparison?hours=168",
         "metrics/comparison?hours=168&job_type=hello_world",
