@@ -1,5 +1,5 @@
 //! What a setting is declared as: its name, default and bounds stand once, for the reader in [`super::Env`] and for the
-//! page that a person reads. Knows no setting; those are in [`super::reference`].
+//! page that a person reads. Knows no setting; those are in [`mod@super::reference`].
 
 use std::{fmt::Display, str::FromStr};
 
