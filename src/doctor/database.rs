@@ -91,6 +91,10 @@ fn schema(settings: &DatabaseSettings, examination: &Examination, notes: &mut No
         (SchemaState::Current { version }, _) => {
             notes.ok(format!("schema {name:?} is of this version (migration {version:04})"));
         }
+        (SchemaState::Foreign(tables), _) => notes.fault(
+            format!("schema {name:?} holds tables of another program: {}", tables.join(", ")),
+            "Set APP_SCHEMA to a schema of lastlight's own; it is made there.",
+        ),
         (SchemaState::Missing, true) => notes.warning(
             format!("schema {name:?} is not made yet"),
             "The first start makes it; lastlight migrate does it beforehand.",
@@ -110,8 +114,15 @@ fn schema(settings: &DatabaseSettings, examination: &Examination, notes: &mut No
             ),
             migrate,
         ),
-        (SchemaState::Ahead(versions), _) => notes.fault(
-            format!("schema {name:?} is newer than this version: {} are not known here", listed(versions)),
+        (SchemaState::Ahead { unknown, works: true }, _) => notes.warning(
+            format!(
+                "schema {name:?} is newer than this version, which works with it: {} are not known here",
+                listed(unknown)
+            ),
+            "Deploy the version of lastlight that migrated it, once it may be.",
+        ),
+        (SchemaState::Ahead { unknown, .. }, _) => notes.fault(
+            format!("schema {name:?} is newer than this version: {} are not known here", listed(unknown)),
             "Deploy the version of lastlight that migrated it, or set APP_SCHEMA to another schema.",
         ),
         (SchemaState::Different(versions), _) => notes.fault(

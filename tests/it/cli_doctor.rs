@@ -417,6 +417,12 @@ async fn a_schema_of_another_version_too_few_connections_and_missing_rights_are_
         .unwrap();
     let said = app.complaints(&["database"]).await;
     assert!(
+        said.contains("schema \"app\" is newer than this version, which works with it: 9999"),
+        "{said}"
+    );
+    admin.execute("DROP FUNCTION app.works_from()").await.unwrap();
+    let said = app.complaints(&["database"]).await;
+    assert!(
         said.contains("schema \"app\" is newer than this version: 9999"),
         "{said}"
     );
@@ -432,6 +438,13 @@ async fn a_schema_of_another_version_too_few_connections_and_missing_rights_are_
         .unwrap();
     let said = app.complaints(&["database"]).await;
     assert!(said.contains("was migrated by another program: 0001"), "{said}");
+    admin.execute("DROP TABLE app._sqlx_migrations").await.unwrap();
+    let said = app.complaints(&["database"]).await;
+    assert!(
+        said.contains("holds tables of another program: jobs, outbox, stages, task_batches, tasks")
+            && said.contains("APP_SCHEMA"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -258,7 +258,7 @@ async fn what_is_not_granted_or_not_migrated_is_said_and_the_app_goes_on_once_it
 }
 
 #[tokio::test]
-async fn a_schema_of_a_newer_version_is_refused_by_a_role_of_either_kind() {
+async fn a_newer_schema_is_worked_on_only_if_it_says_so_by_a_role_of_either_kind() {
     let parted = Parted::new().await;
     parted.migrate().await;
     parted.grant().await;
@@ -269,12 +269,51 @@ async fn a_schema_of_a_newer_version_is_refused_by_a_role_of_either_kind() {
          VALUES (9999, 'from the future', true, '', 0)",
     )
     .await;
-    for url in [&parted.owner_url, &parted.app_url] {
+    let migrate = async |url: &str| {
         let database = lastlight::repositories::postgres::Database::new(&database_settings(url));
-        let error = database.migrate().await.unwrap_err().to_string();
-        assert!(
-            error.contains("9999") && error.contains("another version of lastlight"),
-            "{error}"
+        database.migrate().await.map_err(|error| error.to_string())
+    };
+    for url in [&parted.owner_url, &parted.app_url] {
+        assert_eq!(
+            migrate(url).await,
+            Ok(()),
+            "the schema works from this version on"
         );
     }
+    run(
+        &mut owner,
+        "CREATE OR REPLACE FUNCTION app.works_from() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT 9999::bigint'",
+    )
+    .await;
+    for says_so in [true, false] {
+        if !says_so {
+            run(&mut owner, "DROP FUNCTION app.works_from()").await;
+        }
+        for url in [&parted.owner_url, &parted.app_url] {
+            let error = migrate(url).await.unwrap_err();
+            assert!(
+                error.contains("9999") && error.contains("another version of lastlight"),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn tables_of_another_program_are_left_alone_and_named() {
+    let parted = Parted::new().await;
+    let mut owner = PgConnection::connect(&parted.owner_url).await.unwrap();
+    run(&mut owner, "CREATE TABLE app.jobs (job_id text PRIMARY KEY)").await;
+    run(&mut owner, "CREATE TABLE app.tasks (task_id text PRIMARY KEY)").await;
+    let database = lastlight::repositories::postgres::Database::new(&database_settings(&parted.owner_url));
+    let error = database.migrate().await.unwrap_err().to_string();
+    assert!(
+        error.contains("another program (jobs, tasks)") && error.contains("APP_SCHEMA"),
+        "{error}"
+    );
+    let made: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_tables WHERE schemaname = 'app'")
+        .fetch_one(&mut owner)
+        .await
+        .unwrap();
+    assert_eq!(made, 2, "nothing was added");
 }

@@ -13,7 +13,7 @@ use sqlx::{
 };
 use tokio::sync::{OnceCell, watch};
 
-use super::{DatabaseError, error::is_missing_table};
+use super::{DatabaseError, SchemaState};
 use crate::config::endpoint::is_this_machine;
 
 /// The migrations in `migrations/`, in the binary.
@@ -187,31 +187,34 @@ impl Database {
         }
     }
 
-    /// Whether the migrations of this version have run, and no others. Looked at first, so that the app's role needs no
-    /// right to change the schema where another role runs the migrations.
+    /// Whether the migrations of this version have run. Looked at first, so that the app's role needs no right to change the
+    /// schema where another role runs the migrations.
     async fn is_up_to_date(&self) -> Result<bool, DatabaseError> {
-        let rows = sqlx::query(include_str!("sql/applied_migrations.sql"))
-            .fetch_all(&self.pool)
-            .await;
-        let rows = match rows {
-            Ok(rows) => rows,
-            Err(error) if is_missing_table(&error) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        let mut applied = Vec::with_capacity(rows.len());
-        for row in rows {
-            let (version, checksum): (i64, Vec<u8>) = (row.try_get("version")?, row.try_get("checksum")?);
-            if !MIGRATOR.version_exists(version) {
-                return Err(self.not_migrated(MigrateError::VersionMissing(version)));
+        let mut connection = self.pool.acquire().await?;
+        match SchemaState::ask(&mut connection, &self.schema).await? {
+            SchemaState::Current { .. } => Ok(true),
+            SchemaState::Ahead { unknown, works: true } => {
+                tracing::warn!(schema = %self.schema, ?unknown,
+                    "the schema is of a newer version of lastlight; this one works with it");
+                Ok(true)
             }
-            applied.push((version, checksum));
+            SchemaState::Ahead { unknown, .. } => {
+                let newest = unknown.iter().max().copied().unwrap_or_default();
+                Err(self.not_migrated(MigrateError::VersionMissing(newest)))
+            }
+            SchemaState::Foreign(tables) => Err(DatabaseError::Schema {
+                detail: Arc::from(format!(
+                    "schema {:?} holds tables of another program ({}): set APP_SCHEMA to a schema of lastlight's own",
+                    self.schema,
+                    tables.join(", ")
+                )),
+            }),
+            // Of Different, the migrator says which.
+            SchemaState::Missing
+            | SchemaState::Behind(_)
+            | SchemaState::Different(_)
+            | SchemaState::Hidden => Ok(false),
         }
-        Ok(MIGRATOR
-            .iter()
-            .map(|migration| (migration.version, &*migration.checksum))
-            .eq(applied
-                .iter()
-                .map(|(version, checksum)| (*version, checksum.as_slice()))))
     }
 
     fn not_migrated(&self, error: MigrateError) -> DatabaseError {

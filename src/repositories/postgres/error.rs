@@ -97,6 +97,16 @@ pub(super) fn is_missing_table(error: &sqlx::Error) -> bool {
     code(error).as_deref() == Some("42P01")
 }
 
+/// A function that a statement names is not there.
+pub(super) fn is_missing_function(error: &sqlx::Error) -> bool {
+    code(error).as_deref() == Some("42883")
+}
+
+/// The role may not do it.
+pub(super) fn is_refused(error: &sqlx::Error) -> bool {
+    code(error).as_deref() == Some("42501")
+}
+
 /// A certificate that was refused comes as an error of the connection.
 fn is_about_tls(error: &sqlx::Error) -> bool {
     match error {

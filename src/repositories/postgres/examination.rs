@@ -8,7 +8,7 @@ use std::{
 use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 use time::OffsetDateTime;
 
-use super::{DatabaseError, DatabaseSettings, MIGRATOR, error::is_missing_table};
+use super::{DatabaseError, DatabaseSettings, SchemaState, error::is_refused};
 use crate::model::clock;
 
 /// A server that takes longer is not there.
@@ -41,26 +41,6 @@ pub struct Examination {
     pub schema: SchemaState,
     /// Rights that the role lacks on tables that exist.
     pub missing_rights: Vec<MissingRight>,
-}
-
-/// How the schema stands to this binary.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SchemaState {
-    /// There are no tables yet.
-    Missing,
-    /// Of this version.
-    Current {
-        /// The newest migration.
-        version: i64,
-    },
-    /// These migrations have not run.
-    Behind(Vec<i64>),
-    /// These have run, and this binary does not know them.
-    Ahead(Vec<i64>),
-    /// These have run with another text.
-    Different(Vec<i64>),
-    /// The role may not even look.
-    Hidden,
 }
 
 /// A right that the role lacks.
@@ -210,95 +190,8 @@ async fn schema_state(connection: &mut PgConnection, schema: &str) -> Result<Sch
         .bind(schema)
         .execute(&mut *connection)
         .await?;
-    let rows = sqlx::query(include_str!("sql/applied_migrations.sql"))
-        .fetch_all(&mut *connection)
-        .await;
-    let rows = match rows {
-        Ok(rows) => rows,
-        Err(error) if is_missing_table(&error) => return Ok(SchemaState::Missing),
-        Err(error)
-            if error
-                .as_database_error()
-                .and_then(|error| error.code())
-                .as_deref()
-                == Some("42501") =>
-        {
-            return Ok(SchemaState::Hidden);
-        }
-        Err(error) => return Err(error),
-    };
-    let mut applied = Vec::with_capacity(rows.len());
-    for row in rows {
-        applied.push((
-            row.try_get::<i64, _>("version")?,
-            row.try_get::<Vec<u8>, _>("checksum")?,
-        ));
-    }
-    Ok(compared(&applied))
-}
-
-/// The migrations that have run against those of this binary.
-fn compared(applied: &[(i64, Vec<u8>)]) -> SchemaState {
-    let versions = |some: &mut dyn Iterator<Item = i64>| some.collect::<Vec<_>>();
-    let ahead = versions(
-        &mut applied
-            .iter()
-            .map(|(version, _)| *version)
-            .filter(|version| !MIGRATOR.version_exists(*version)),
-    );
-    let different = versions(
-        &mut MIGRATOR
-            .iter()
-            .filter(|known| {
-                applied
-                    .iter()
-                    .any(|(version, checksum)| *version == known.version && checksum[..] != *known.checksum)
-            })
-            .map(|known| known.version),
-    );
-    let behind = versions(
-        &mut MIGRATOR
-            .iter()
-            .map(|known| known.version)
-            .filter(|known| !applied.iter().any(|(version, _)| version == known)),
-    );
-    if !ahead.is_empty() {
-        SchemaState::Ahead(ahead)
-    } else if !different.is_empty() {
-        SchemaState::Different(different)
-    } else if !behind.is_empty() {
-        SchemaState::Behind(behind)
-    } else {
-        let version = applied.iter().map(|(version, _)| *version).max();
-        SchemaState::Current {
-            version: version.unwrap_or_default(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn all() -> Vec<(i64, Vec<u8>)> {
-        MIGRATOR
-            .iter()
-            .map(|migration| (migration.version, migration.checksum.to_vec()))
-            .collect()
-    }
-
-    #[test]
-    fn the_schema_s_version_is_told_from_the_migrations_that_ran() {
-        let newest = all().last().unwrap().0;
-        assert_eq!(compared(&all()), SchemaState::Current { version: newest });
-        let mut older = all();
-        older.pop();
-        assert_eq!(compared(&older), SchemaState::Behind(vec![newest]));
-        let mut newer = all();
-        newer.push((9999, vec![1]));
-        assert_eq!(compared(&newer), SchemaState::Ahead(vec![9999]));
-        let mut other = all();
-        other[0].1 = vec![0];
-        assert_eq!(compared(&other), SchemaState::Different(vec![other[0].0]));
+    match SchemaState::ask(connection, schema).await {
+        Err(error) if is_refused(&error) => Ok(SchemaState::Hidden),
+        asked => asked,
     }
 }

@@ -24,6 +24,7 @@ mod plans;
 mod poisoned;
 mod results;
 mod rollups;
+mod schema_state;
 mod statements;
 mod sweep;
 
@@ -35,7 +36,7 @@ pub use control::{PauseRequest, ReopenedTasks, ResumeRequest, SkippedTasks};
 pub use database::{ConnectionLimits, Database, DatabaseSettings, MIGRATOR, PoolUse};
 pub use diagnosis::{EnumDiagnosis, IndexStatistics, StatementDiagnosis, TableStatistics};
 pub use error::DatabaseError;
-pub use examination::{Examination, ExaminationError, MissingRight, SchemaState, examine};
+pub use examination::{Examination, ExaminationError, MissingRight, examine};
 pub use group_commit::GroupSizes;
 pub use instances::{Backlog, Instance, LastSweep, SchemaVersions};
 pub use jobs::{JobPulse, JobRecord, NewJob, StageRecord};
@@ -48,6 +49,7 @@ pub use plans::{ChunkWritten, NewTask, StageKey, StagePlan};
 pub use poisoned::{FailedTasks, GivenBack, PoisonedStage, PoisonedTask, PoisonedTasks};
 pub use results::{EndedStage, NextStage, TaskResult};
 pub use rollups::{BucketRow, JobSums, OctaveRow, PathRollups, RollupKey, RollupTotals, TaskSums};
+pub use schema_state::SchemaState;
 pub use sweep::{DeadAttempt, OverdueJob};
 
 #[cfg(test)]

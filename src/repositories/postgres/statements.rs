@@ -36,6 +36,7 @@ statements![
     "fail_tasks",
     "fail_unplanned_job",
     "finish_plan",
+    "foreign_tables",
     "forget_instances",
     "get_job",
     "get_pending_retry_batches",
@@ -101,6 +102,7 @@ statements![
     "total_tasks",
     "unclaimed_tasks",
     "unmeasured",
+    "works_from",
 ];
 
 #[cfg(test)]

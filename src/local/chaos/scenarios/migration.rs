@@ -1,7 +1,7 @@
 //! Versions of the schema under traffic (17). There is no older release whose binary could be run, so the older version is
 //! its schema: a job that was stored under the first migration must come to its end under the last. And a newer version is
-//! its migration: one that adds a column, applied while handlers run, must not disturb them; a handler that starts on it must
-//! refuse, since it cannot know what else the newer version expects.
+//! its migration: one that adds a column, applied while handlers run, must not disturb them, and a handler that starts on it
+//! works; once the schema says that it needs a newer handler, one that starts must refuse.
 
 use std::time::{Duration, Instant};
 
@@ -68,7 +68,23 @@ pub(super) async fn migration(run: &Run) -> Result<Findings, ChaosError> {
         "the newer migration took {:.2} s under traffic",
         began.elapsed().as_secs_f64()
     ));
-    // A handler of this version that starts now must say no, and touch nothing.
+    // The schema says that handlers of this version work on it: one is put there, as by a restart.
+    let restarted = world.add_handler(Default::default()).await?;
+    let url = format!("{}/api/health", world.base_url(restarted));
+    let status = match world.client().get(url).send().await {
+        Ok(answer) => answer.status().as_u16(),
+        Err(_) => 0,
+    };
+    world.check(status == 200, || {
+        format!("a handler that starts on a newer schema that it works with answers {status}")
+    });
+    world.remove_handler().await;
+    // And now it says that they do not: one that starts must say no, and touch nothing.
+    connection
+        .execute(
+            "CREATE OR REPLACE FUNCTION app.works_from() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT 9999::bigint'",
+        )
+        .await?;
     let late = world.add_handler(Default::default()).await?;
     let url = format!("{}/api/health", world.base_url(late));
     let answer = match world.client().get(url).send().await {
