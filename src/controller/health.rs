@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::Controller;
 use crate::{
-    model::timestamp,
+    model::{ProcessingPath, timestamp},
     repositories::{
         postgres::{Backlog, DatabaseError, Instance, LastSweep},
         sender::QueueRole,
@@ -120,13 +120,16 @@ impl Controller {
             let database = Component::of(answer);
             let mut components = vec![("database".to_owned(), database)];
             let mut readings = Readings::default();
+            let mut stranded = None;
             let [schema, outbox, sweep, instances] = if answers {
-                let (schema, outbox, sweep, instances) = futures_util::join!(
+                let (schema, outbox, sweep, instances, open) = futures_util::join!(
                     in_time(left(), patience, self.schema_health()),
                     in_time(left(), patience, self.0.database.backlog()),
                     in_time(left(), patience, self.0.database.last_sweep()),
                     in_time(left(), patience, self.0.database.instances()),
+                    in_time(left(), patience, self.stranded_health()),
                 );
+                stranded = open.unwrap_or_else(|error| Some(failed(error)));
                 let shown = [
                     schema.unwrap_or_else(failed),
                     outbox.as_ref().map_or_else(failed, outbox_health),
@@ -155,6 +158,7 @@ impl Controller {
                 ]
                 .map(|(name, component)| (name.to_owned(), component)),
             );
+            components.extend(stranded.map(|stranded| ("switched_off".to_owned(), stranded)));
             (components, readings)
         };
         let queues = self.0.senders.enabled().flat_map(|sender| {
@@ -183,6 +187,27 @@ impl Controller {
             errors,
             readings,
         }
+    }
+
+    /// Jobs whose path is switched off; none if there are none.
+    async fn stranded_health(&self) -> Result<Option<Component>, DatabaseError> {
+        let off: Vec<ProcessingPath> = ProcessingPath::ALL
+            .into_iter()
+            .filter(|path| self.0.senders.for_path(*path).is_none())
+            .collect();
+        if off.is_empty() {
+            return Ok(None);
+        }
+        let open = self.0.database.open_on_paths(&off).await?;
+        Ok((open > 0).then(|| {
+            Component::found(
+                json!({ "open_jobs": open }),
+                Some(format!(
+                    "{open} open jobs go over Service Bus, which is switched off: they stand still. Set its connection, and \
+                     ENABLE_SERVICE_BUS if it is set, or cancel them"
+                )),
+            )
+        }))
     }
 
     /// A schema that is newer is another version's, which is being deployed and fits both.

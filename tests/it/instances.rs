@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use axum::{body::Body, http::StatusCode};
+use lastlight::{
+    controller::{Controller, Senders, Timing},
+    jobs::Catalog,
+    repositories::postgres::Database,
+};
 use serde_json::json;
 
 use crate::{
-    harness::{TestApp, quick},
+    harness::{TestApp, database_settings, quick},
     probe::Probe,
 };
 
@@ -159,4 +164,28 @@ async fn health_says_what_is_owed() {
         (&owed["job_messages_owed"], &owed["oldest_seconds"]),
         (&json!(0), &json!(null))
     );
+}
+
+#[tokio::test]
+async fn a_job_whose_path_was_switched_off_since_is_said_to_stand_still() {
+    let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [2], "use_service_bus": true }))
+        .await;
+    let database = Database::new(&database_settings(&app.url));
+    database.migrate().await.unwrap();
+    let senders = Senders::new(app.queue.clone(), None);
+    let without_bus = Controller::new(Catalog::standard(), database, senders, Timing::default());
+    let health = without_bus.health().await;
+    assert_eq!(health.status, "unhealthy");
+    assert!(
+        health.errors.iter().any(|error| error.starts_with(
+            "switched_off: 1 open jobs go over Service Bus, which is switched off: they stand still"
+        )),
+        "{:?}",
+        health.errors
+    );
+    assert_eq!(app.control("cancel", &job_id).await.status, StatusCode::OK);
+    assert_eq!(without_bus.health().await.status, "healthy");
+    assert_eq!(app.controller.health().await.status, "healthy");
 }

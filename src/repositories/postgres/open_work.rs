@@ -37,6 +37,19 @@ pub struct OpenWork {
 }
 
 impl Database {
+    /// How many jobs of these paths are not over and not paused; counted up to 10,000.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn open_on_paths(&self, paths: &[ProcessingPath]) -> Result<i64, DatabaseError> {
+        let names: Vec<&str> = paths.iter().map(|path| path.as_str()).collect();
+        Ok(sqlx::query_scalar(include_str!("sql/open_on_paths.sql"))
+            .bind(names)
+            .bind(MOST_COUNTED)
+            .fetch_one(self.pool().await?)
+            .await?)
+    }
+
     /// What is not over; a group that is empty is not in it. A statement that takes longer than `within` is ended.
     ///
     /// # Errors

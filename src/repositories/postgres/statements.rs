@@ -63,6 +63,7 @@ statements![
     "next_stage",
     "note_absorbed",
     "open_half_reopened",
+    "open_on_paths",
     "open_work",
     "over_job",
     "overdue_jobs",
