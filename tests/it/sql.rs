@@ -44,10 +44,29 @@ async fn migrations_may_run_again_and_at_once() {
     databases[0].migrate().await.unwrap();
 }
 
+/// Statements that read a whole stage, or all that is open, since that is what they are for.
+const READS_STAGES: [&str; 5] = [
+    // People ask for them.
+    "audit_stages",
+    "recount_stage",
+    // Once a stage, after its end.
+    "measure_stage",
+    // Of open stages, once a minute: attempts whose lease ran out; whether an attempt runs in one that fell silent.
+    "dead_attempts",
+    "lost_batches",
+];
+
+/// Statements that count, or look once at, the batches of a stage for a person.
+const READS_BATCHES: [&str; 2] = ["get_stages", "query_tasks"];
+
+/// Statements that look for jobs of a status.
+const READS_JOBS: [&str; 2] = ["open_work", "query_jobs_by_status"];
+
 /// A connection makes its plans once, maybe while the tables are empty and nobody has counted their rows. A plan that finds
-/// a task by its job alone, and looks through the rest, is as quick then, and takes the square of the job later.
+/// a task or a batch by its job alone, or a job by its status, and looks through the rest, is as quick then, and takes the
+/// square of the job, or of the jobs, later.
 #[tokio::test]
-async fn a_plan_made_on_empty_tables_finds_each_task_by_its_whole_key() {
+async fn a_plan_made_on_empty_tables_finds_each_row_by_its_whole_key() {
     let app = TestApp::start().await;
     let mut connection = app.connection().await;
     connection
@@ -57,15 +76,13 @@ async fn a_plan_made_on_empty_tables_finds_each_task_by_its_whole_key() {
         )
         .await
         .unwrap();
+    let mut found = std::collections::BTreeMap::<&str, u32>::new();
+    let mut wrong = Vec::new();
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/repositories/postgres/sql");
-    for name in [
-        "claim_tasks",
-        "complete_tasks",
-        "extend_leases",
-        "query_tasks",
-        "query_failed_tasks",
-    ] {
-        let statement = std::fs::read_to_string(folder.join(format!("{name}.sql"))).unwrap();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let statement = std::fs::read_to_string(&path).unwrap();
         let parameters = (1..)
             .take_while(|number| statement.contains(&format!("${number}")))
             .map(|_| "NULL")
@@ -73,7 +90,10 @@ async fn a_plan_made_on_empty_tables_finds_each_task_by_its_whole_key() {
             .join(", ");
         let text = format!("PREPARE {name} AS {statement}");
         connection.execute(sqlx::AssertSqlSafe(text)).await.unwrap();
-        let text = format!("EXPLAIN EXECUTE {name} ({parameters})");
+        let text = match &*parameters {
+            "" => format!("EXPLAIN EXECUTE {name}"),
+            _ => format!("EXPLAIN EXECUTE {name} ({parameters})"),
+        };
         let plan: Vec<String> = connection
             .fetch_all(sqlx::AssertSqlSafe(text))
             .await
@@ -82,12 +102,35 @@ async fn a_plan_made_on_empty_tables_finds_each_task_by_its_whole_key() {
             .map(|row| row.get(0))
             .collect();
         let plan = plan.join("\n");
-        let scans: Vec<&str> = plan.split(" using tasks_").skip(1).collect();
-        assert!(!scans.is_empty(), "{name} reads no task:\n{plan}");
-        for scan in scans {
-            let condition = scan.split_once("Index Cond: ").unwrap().1;
-            let condition = condition.lines().next().unwrap();
-            assert!(condition.contains("task_id"), "{name}: {condition}\n{plan}");
+        assert!(
+            !plan.contains("jobs_by_status") || READS_JOBS.contains(&name),
+            "{name} looks for jobs by their status:\n{plan}"
+        );
+        assert!(
+            !plan.contains("task_batches_owed") || ["backlog", "get_pending_retry_batches"].contains(&name),
+            "{name} reads what is owed:\n{plan}"
+        );
+        if READS_STAGES.contains(&name) {
+            continue;
+        }
+        for (index, column) in [
+            (" using tasks_", "task_id"),
+            (" using task_batches_pkey", "batch_no"),
+        ] {
+            for scan in plan.split(index).skip(1) {
+                let condition = scan.split_once("Index Cond: ").map_or("none", |(_, rest)| rest);
+                let condition = condition.lines().next().unwrap();
+                let is_meant = column == "batch_no" && READS_BATCHES.contains(&name);
+                if !condition.contains(column) && !is_meant {
+                    wrong.push(format!("{name}: {condition}\n{plan}"));
+                }
+                *found.entry(index).or_default() += 1;
+            }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert!(
+        found[" using tasks_"] >= 15 && found[" using task_batches_pkey"] >= 5,
+        "{found:?}"
+    );
 }

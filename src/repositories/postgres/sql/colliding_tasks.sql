@@ -1,7 +1,12 @@
 -- Which of these definitions met another task's id: two semantic indexes that are the same once everything
--- outside [A-Za-z0-9-] became '-'. Index: tasks_pkey.
+-- outside [A-Za-z0-9-] became '-'. Each is found by its whole key, which stands beside its id: a plan made on empty tables
+-- would read the stage for it. Index: tasks_pkey.
+WITH new AS MATERIALIZED (
+    SELECT $1::text AS job_id, $2::smallint AS stage, n.task_id, n.task_index
+    FROM UNNEST($3::text[], $4::text[]) AS n (task_id, task_index)
+)
 SELECT new.task_index AS wanted, t.task_index AS present
-FROM UNNEST($3::text[], $4::text[]) AS new (task_id, task_index)
-JOIN tasks t ON t.parent_job_id = $1 AND t.stage = $2 AND t.task_id = new.task_id
+FROM new
+JOIN tasks t ON t.parent_job_id = new.job_id AND t.stage = new.stage AND t.task_id = new.task_id
 WHERE t.task_index <> new.task_index
 LIMIT 1

@@ -1,13 +1,14 @@
 -- Tasks whose attempt died (its lease ran out), and retries whose message is overdue: due again, with a new
 -- message. $1: seconds until they are looked at again; $3: states from which a retry is legal.
--- Index: stages_open, tasks_pkey.
+-- The job's status is compared as text, which is in no index: a plan made on empty tables would begin with all jobs that run
+-- and read all their tasks, those of earlier stages too. Index: stages_open, jobs_pkey, tasks_pkey.
 UPDATE tasks t
 SET status = 'retrying', lease_until = now() + make_interval(secs => $1), retry_count = t.retry_count + 1,
     updated_at = now()
 FROM (
     SELECT d.parent_job_id, d.stage, d.task_id, j.processing_path, j.traceparent
     FROM stages s
-    JOIN jobs j ON j.job_id = s.job_id AND j.status = 'processing'
+    JOIN jobs j ON j.job_id = s.job_id AND j.status::text = 'processing'
     JOIN tasks d ON d.parent_job_id = s.job_id AND d.stage = s.stage
     WHERE s.advanced_at IS NULL AND d.lease_until < now()
       AND (d.status = 'retrying' OR d.status::text = ANY ($3))

@@ -1,10 +1,16 @@
 -- The tasks of one batch that still need a message, in the order of the plan.
+-- Each is found by its whole key, which stands beside its id: a plan made on empty tables would read the stage for it.
 -- Index: task_batches_pkey, tasks_pkey, jobs_pkey.
+WITH batch AS MATERIALIZED (
+    SELECT b.job_id, b.stage, b.sends, id.task_id
+    FROM task_batches b
+    CROSS JOIN UNNEST(b.task_ids) AS id (task_id)
+    WHERE b.job_id = $1 AND b.stage = $2 AND b.batch_no = $3
+)
 SELECT t.task_id, t.job_type, t.task_type, t.task_index, t.parent_task_id, t.parameters, t.attempt,
        t.retry_count, b.sends, j.traceparent
-FROM task_batches b
+FROM batch b
+JOIN tasks t ON t.parent_job_id = b.job_id AND t.stage = b.stage AND t.task_id = b.task_id
 JOIN jobs j ON j.job_id = b.job_id
-CROSS JOIN UNNEST(b.task_ids) AS id (task_id)
-JOIN tasks t ON t.parent_job_id = b.job_id AND t.stage = b.stage AND t.task_id = id.task_id
-WHERE b.job_id = $1 AND b.stage = $2 AND b.batch_no = $3 AND t.status IN ('pending_queue', 'queued', 'retrying')
+WHERE t.status IN ('pending_queue', 'queued', 'retrying')
 ORDER BY t.ordinal

@@ -2,24 +2,31 @@
 -- runs. Their messages may be lost, so they become owed again; a duplicate changes nothing. Each resend waits twice as
 -- long as the one before, so that a queue that is merely slow is not flooded; sixteen times as long at most, so that one
 -- that lost them again and again is not waited for all day.
--- Index: stages_open, task_batches_pkey, tasks_pkey.
+-- Whether an attempt runs is looked at once a stage; jobs and tasks are looked at by themselves, by their whole keys: a plan
+-- made on empty tables would read all open jobs, and the stage, for each batch.
+-- Index: stages_open, jobs_pkey, task_batches_pkey, tasks_pkey.
+WITH silent AS MATERIALIZED (
+    SELECT s.job_id, s.stage
+    FROM stages s
+    WHERE s.advanced_at IS NULL AND s.planned_at IS NOT NULL
+      AND s.updated_at < now() - make_interval(secs => $1)
+      AND (SELECT j.status = 'processing' FROM jobs j WHERE j.job_id = s.job_id)
+      AND NOT EXISTS (SELECT FROM tasks r
+                      WHERE r.parent_job_id = s.job_id AND r.stage = s.stage
+                        AND r.status = 'processing' AND r.lease_until > now())
+)
 UPDATE task_batches b
 SET status = 'pending_queue', next_send_at = now()
 FROM (
     SELECT c.job_id, c.stage, c.batch_no
-    FROM stages s
-    JOIN jobs j ON j.job_id = s.job_id AND j.status = 'processing'
+    FROM silent s
     JOIN task_batches c ON c.job_id = s.job_id AND c.stage = s.stage
-    WHERE s.advanced_at IS NULL AND s.planned_at IS NOT NULL
-      AND s.updated_at < now() - make_interval(secs => $1)
-      AND NOT EXISTS (SELECT FROM tasks r
-                      WHERE r.parent_job_id = s.job_id AND r.stage = s.stage
-                        AND r.status = 'processing' AND r.lease_until > now())
-      AND c.status = 'queued'
+    WHERE c.status = 'queued'
       AND c.sent_at < now() - make_interval(secs => $1 * power(2, least(c.sends, 5) - 1))
       AND EXISTS (SELECT FROM UNNEST(c.task_ids) AS id (task_id)
-                  JOIN tasks t ON t.parent_job_id = c.job_id AND t.stage = c.stage AND t.task_id = id.task_id
-                  WHERE t.status IN ('pending_queue', 'queued'))
+                  WHERE (SELECT t.status IN ('pending_queue', 'queued')
+                         FROM tasks t
+                         WHERE t.parent_job_id = c.job_id AND t.stage = c.stage AND t.task_id = id.task_id))
     LIMIT $2
     FOR UPDATE OF c SKIP LOCKED
 ) lost

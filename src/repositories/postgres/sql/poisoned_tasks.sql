@@ -1,7 +1,12 @@
 -- Where the tasks stand that a message set aside names, and all that a new message for them says: a row for each one that
 -- there is, in the order of the plan; none if there is no such job. A lease that holds is an attempt's, or that of a
 -- message on its way to a task that is to be repeated.
+-- Each task is found by its whole key, which stands beside its id: a plan made on empty tables would read the stage.
 -- Index: jobs_pkey, stages_pkey, tasks_pkey.
+WITH named AS MATERIALIZED (
+    SELECT DISTINCT $1::text AS job_id, $2::smallint AS stage, n.task_id
+    FROM UNNEST($3::text[]) AS n (task_id)
+)
 SELECT j.status::text AS job_status, j.processing_path, j.traceparent,
        s.planned_at IS NOT NULL AND s.advanced_at IS NULL
            AND s.completed + s.failed + s.skipped = s.total AS ended,
@@ -9,6 +14,6 @@ SELECT j.status::text AS job_status, j.processing_path, j.traceparent,
        t.attempt, t.retry_count, t.lease_until > now() AS leased, t.poisoned, t.poisoned_at
 FROM jobs j
 LEFT JOIN stages s ON s.job_id = j.job_id AND s.stage = $2
-LEFT JOIN tasks t ON t.parent_job_id = j.job_id AND t.stage = $2 AND t.task_id = ANY ($3::text[])
+LEFT JOIN (named n JOIN tasks t ON t.parent_job_id = n.job_id AND t.stage = n.stage AND t.task_id = n.task_id) ON true
 WHERE j.job_id = $1
 ORDER BY t.ordinal

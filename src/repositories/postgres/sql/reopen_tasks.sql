@@ -2,6 +2,8 @@
 -- Their number, the last one, and how many tasks. The job is over and the stage closed meanwhile, so that
 -- nobody claims or skips any of it.
 -- $5: the states that are given up; $6: the states from which a job may be repeated.
+-- Tasks and batches are found by their whole keys, taken from the rows before them, not by $1 and $2: a plan made on empty
+-- tables would read the stage for each.
 -- Locks: the job's row, the tasks' rows in key order, the batches', then the stage's. Index: task_batches_pkey, tasks_pkey.
 WITH job AS (
     SELECT j.job_id
@@ -10,17 +12,20 @@ WITH job AS (
     WHERE j.job_id = $1 AND j.status::text = ANY ($6)
     FOR UPDATE OF j
 ), chosen AS (
-    SELECT b.batch_no, b.task_ids
+    SELECT b.job_id, b.stage, b.batch_no, b.task_ids
     FROM task_batches b
     JOIN job ON job.job_id = b.job_id
     WHERE b.job_id = $1 AND b.stage = $2 AND b.batch_no > $3
     ORDER BY b.batch_no
     LIMIT $4
-), given_up AS (
-    SELECT c.batch_no, t.task_id, t.status
+), named AS MATERIALIZED (
+    SELECT c.job_id, c.stage, c.batch_no, id.task_id
     FROM chosen c
     CROSS JOIN UNNEST(c.task_ids) AS id (task_id)
-    JOIN tasks t ON t.parent_job_id = $1 AND t.stage = $2 AND t.task_id = id.task_id
+), given_up AS (
+    SELECT n.job_id, n.stage, n.batch_no, t.task_id, t.status
+    FROM named n
+    JOIN tasks t ON t.parent_job_id = n.job_id AND t.stage = n.stage AND t.task_id = n.task_id
     WHERE t.status::text = ANY ($5)
     ORDER BY t.task_id
     FOR UPDATE OF t
@@ -29,12 +34,13 @@ WITH job AS (
     SET status = 'queued', attempts_forgiven = t.attempt, result_data = NULL, error_details = NULL, due_at = NULL,
         lease_until = NULL, finished_at = NULL, poisoned = NULL, updated_at = now()
     FROM given_up g
-    WHERE t.parent_job_id = $1 AND t.stage = $2 AND t.task_id = g.task_id AND t.status::text = ANY ($5)
-    RETURNING g.batch_no, g.status
+    WHERE t.parent_job_id = g.job_id AND t.stage = g.stage AND t.task_id = g.task_id AND t.status::text = ANY ($5)
+    RETURNING g.job_id, g.stage, g.batch_no, g.status
 ), owed AS (
     UPDATE task_batches b
     SET status = 'pending_queue', next_send_at = now()
-    WHERE b.job_id = $1 AND b.stage = $2 AND b.batch_no IN (SELECT batch_no FROM reopened)
+    FROM (SELECT DISTINCT job_id, stage, batch_no FROM reopened) r
+    WHERE b.job_id = r.job_id AND b.stage = r.stage AND b.batch_no = r.batch_no
 ), counted AS (
     UPDATE stages s
     SET failed = s.failed - c.failed, skipped = s.skipped - c.skipped, updated_at = now()

@@ -2,7 +2,7 @@
 -- the job stays over meanwhile. Their number, and the last id. $5: the states from which that is legal.
 -- Locks: the tasks' rows in key order, then the stage's row. Index: tasks_pkey, stages_pkey.
 WITH open AS (
-    SELECT t.task_id
+    SELECT t.parent_job_id, t.stage, t.task_id
     FROM tasks t
     WHERE t.parent_job_id = $1 AND t.stage = $2 AND t.task_id > $3 AND t.status::text = ANY ($5)
       AND EXISTS (SELECT FROM stages s WHERE s.job_id = $1 AND s.stage = $2 AND s.advanced_at IS NULL)
@@ -13,7 +13,8 @@ WITH open AS (
     UPDATE tasks t
     SET status = 'skipped', lease_until = NULL, due_at = NULL, updated_at = now(), finished_at = now()
     FROM open o
-    WHERE t.parent_job_id = $1 AND t.stage = $2 AND t.task_id = o.task_id AND t.status::text = ANY ($5)
+    -- By the whole key of what was read, not by $1 and $2: a plan made on empty tables would read the stage for each.
+    WHERE t.parent_job_id = o.parent_job_id AND t.stage = o.stage AND t.task_id = o.task_id AND t.status::text = ANY ($5)
     RETURNING t.task_id
 ), counted AS (
     UPDATE stages s

@@ -1,14 +1,19 @@
 -- Counts that a new message, written at $5, was sent for tasks whose old one could not be delivered. Two who send at the
 -- same moment count once: $4 is the count that they saw. $6: the batch whose message it was, if it was one for all of them;
 -- otherwise it was the tasks' own.
+-- Each task is found by its whole key, which stands beside its id: a plan made on empty tables would read the stage for it.
 -- Locks: the tasks' rows in key order, then the batch's. Index: tasks_pkey, task_batches_pkey.
-WITH counted AS (
+WITH given_back AS MATERIALIZED (
+    SELECT $1::text AS job_id, $2::smallint AS stage, g.task_id, g.poisoned
+    FROM UNNEST($3::text[], $4::smallint[]) AS g (task_id, poisoned)
+    ORDER BY g.task_id COLLATE "C"
+), counted AS (
     UPDATE tasks t
-    SET poisoned = given_back.poisoned + 1, poisoned_at = $5, updated_at = now(),
+    SET poisoned = g.poisoned + 1, poisoned_at = $5, updated_at = now(),
         retry_count = t.retry_count + ($6::integer IS NULL)::integer::smallint
-    FROM UNNEST($3::text[], $4::smallint[]) AS given_back (task_id, poisoned)
-    WHERE t.parent_job_id = $1 AND t.stage = $2 AND t.task_id = given_back.task_id
-      AND COALESCE(t.poisoned, 0) = given_back.poisoned
+    FROM given_back g
+    WHERE t.parent_job_id = g.job_id AND t.stage = g.stage AND t.task_id = g.task_id
+      AND COALESCE(t.poisoned, 0) = g.poisoned
     RETURNING t.task_id
 )
 UPDATE task_batches b
