@@ -2,4 +2,4 @@
 -- schema asks this, so that one that is restarted or added while a new version is rolled out, or put back after it, starts. A
 -- migration that the binary before does not work with replaces the function with its own number. A function, not a table: no
 -- role needs to be granted anything.
-CREATE FUNCTION works_from() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT 11::bigint';
+CREATE OR REPLACE FUNCTION works_from() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT 11::bigint';

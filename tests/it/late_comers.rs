@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use lastlight::{
-    model::{JobStatus, Stage, TaskIndex},
+    model::{JobStatus, Stage, TaskId, TaskIndex},
     repositories::{
         postgres::{
             Claim, ClaimRequest, Completion, Database, RunningTask, StageKey, TaskClaims, TaskCompletions,
@@ -15,6 +15,7 @@ use lastlight::{
     },
 };
 use serde_json::json;
+use sqlx::Connection;
 
 use crate::{
     harness::{TestApp, database_settings, quick},
@@ -38,7 +39,7 @@ fn first_stage(job_id: &str) -> StageKey {
 /// Runs a task to its failure in a process that dies before it looks whether that was the last one.
 async fn fail_and_die(database: &Database, key: &StageKey, number: u64) {
     let index = TaskIndex::try_from(format!("t-{number}").as_str()).unwrap();
-    let task_id = lastlight::model::TaskId::derive(&key.job_id, key.stage, &index);
+    let task_id = TaskId::derive(&key.job_id, key.stage, &index);
     let StageKey { job_id, stage } = *key;
     let request = ClaimRequest {
         job_id,
@@ -163,4 +164,55 @@ async fn what_a_retry_that_died_left_open_is_skipped_again() {
     );
     assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
     app.assert_consistent(&job_id).await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_takes_rows_in_the_order_in_which_a_group_of_completions_does() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let database = database(&app).await;
+    let job_id = app.submitted("probe", json!({ "stages": [2] })).await;
+    let key = first_stage(&job_id);
+    app.planned().await;
+    let mut other = app.connection().await;
+    sqlx::query("UPDATE tasks SET status = 'processing', attempt = 1")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let ids: Vec<String> = sqlx::query_scalar("SELECT task_id FROM tasks ORDER BY task_id")
+        .fetch_all(&mut other)
+        .await
+        .unwrap();
+    let attempts: Vec<RunningTask> = ids
+        .iter()
+        .rev()
+        .map(|task_id| RunningTask {
+            job_id: key.job_id,
+            stage: key.stage,
+            task_id: TaskId::try_from(task_id.as_str()).unwrap(),
+            attempt: 1,
+        })
+        .collect();
+    // Somebody holds the first one by key, which comes last here.
+    let mut holder = app.connection().await;
+    let lock = "SELECT task_id FROM tasks WHERE task_id = $1 FOR UPDATE NOWAIT";
+    let mut held = holder.begin().await.unwrap();
+    sqlx::query(lock).bind(&ids[0]).execute(&mut *held).await.unwrap();
+    let beat = tokio::spawn(async move { database.extend_leases(&attempts, 60.0).await });
+    loop {
+        let waiting: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .fetch_one(&mut other)
+        .await
+        .unwrap();
+        if waiting > 0 {
+            break;
+        }
+        assert!(!beat.is_finished(), "the heartbeat did not wait");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // It waits with empty hands: whoever goes on from the first to the second is not held up.
+    sqlx::query(lock).bind(&ids[1]).execute(&mut *held).await.unwrap();
+    held.commit().await.unwrap();
+    assert_eq!(beat.await.unwrap().unwrap(), [true, true]);
 }

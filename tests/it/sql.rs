@@ -60,7 +60,7 @@ const READS_STAGES: [&str; 5] = [
 const READS_BATCHES: [&str; 2] = ["get_stages", "query_tasks"];
 
 /// Statements that look for jobs of a status.
-const READS_JOBS: [&str; 2] = ["open_work", "query_jobs_by_status"];
+const READS_JOBS: [&str; 3] = ["open_on_paths", "open_work", "query_jobs_by_status"];
 
 /// A connection makes its plans once, maybe while the tables are empty and nobody has counted their rows. A plan that finds
 /// a task or a batch by its job alone, or a job by its status, and looks through the rest, is as quick then, and takes the

@@ -220,6 +220,26 @@ fn in_key_order(requests: &[ClaimRequest]) -> Vec<usize> {
     order
 }
 
+/// The places of the tasks in the order of their keys, and what UNNEST takes in that order: a heartbeat that locked in
+/// another one would meet a group of completions in a deadlock.
+fn columns_in_key_order(running: &[RunningTask]) -> (Vec<usize>, [Vec<&str>; 2], [Vec<i16>; 2]) {
+    let mut order: Vec<usize> = (0..running.len()).collect();
+    order.sort_by_key(|place| {
+        let task = &running[*place];
+        (task.job_id.as_str(), task.stage.get(), task.task_id.as_str())
+    });
+    let tasks = || order.iter().map(|place| &running[*place]);
+    let texts = [
+        tasks().map(|task| task.job_id.as_str()).collect(),
+        tasks().map(|task| task.task_id.as_str()).collect(),
+    ];
+    let numbers = [
+        tasks().map(|task| i16::from(task.stage.get())).collect(),
+        tasks().map(|task| task.attempt).collect(),
+    ];
+    (order, texts, numbers)
+}
+
 /// What UNNEST takes.
 struct Columns<'a> {
     jobs: Vec<&'a str>,
@@ -297,10 +317,7 @@ impl Database {
     /// Hands back claims whose attempts never began; they do not count. Unless somebody claims one again within
     /// `lost_seconds`, `reconcile` sends a message for it.
     async fn release_claims(&self, claims: &[RunningTask], lost_seconds: f64) -> Result<(), DatabaseError> {
-        let jobs: Vec<&str> = claims.iter().map(|task| task.job_id.as_str()).collect();
-        let stages: Vec<i16> = claims.iter().map(|task| i16::from(task.stage.get())).collect();
-        let tasks: Vec<&str> = claims.iter().map(|task| task.task_id.as_str()).collect();
-        let attempts: Vec<i16> = claims.iter().map(|task| task.attempt).collect();
+        let (_, [jobs, tasks], [stages, attempts]) = columns_in_key_order(claims);
         sqlx::query(include_str!("sql/release_claims.sql"))
             .bind(jobs)
             .bind(stages)
@@ -323,10 +340,7 @@ impl Database {
         running: &[RunningTask],
         lease_seconds: f64,
     ) -> Result<Vec<bool>, DatabaseError> {
-        let jobs: Vec<&str> = running.iter().map(|task| task.job_id.as_str()).collect();
-        let stages: Vec<i16> = running.iter().map(|task| i16::from(task.stage.get())).collect();
-        let tasks: Vec<&str> = running.iter().map(|task| task.task_id.as_str()).collect();
-        let attempts: Vec<i16> = running.iter().map(|task| task.attempt).collect();
+        let (order, [jobs, tasks], [stages, attempts]) = columns_in_key_order(running);
         let places: Vec<i64> = sqlx::query_scalar(include_str!("sql/extend_leases.sql"))
             .bind(jobs)
             .bind(stages)
@@ -340,7 +354,8 @@ impl Database {
         for place in places {
             let slot = usize::try_from(place - 1)
                 .ok()
-                .and_then(|place| held.get_mut(place));
+                .and_then(|place| order.get(place))
+                .and_then(|place| held.get_mut(*place));
             *slot.ok_or_else(|| corrupt("place", place))? = true;
         }
         Ok(held)
