@@ -13,8 +13,7 @@ use lastlight::{controller::Timing, jobs::Catalog, repositories::sender::QueueRo
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor};
 use tokio::{
-    io::AsyncReadExt,
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
 };
@@ -184,12 +183,23 @@ fn named(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-#[tokio::test]
-async fn every_metric_of_the_dashboard_and_the_alerts_exists() {
-    let app = TestApp::start().await;
+/// A scrape in which every metric has a sample.
+async fn full_scrape() -> String {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    for use_service_bus in [false, true] {
+        let parameters = json!({ "stages": [3], "use_service_bus": use_service_bus });
+        let job_id = app.submitted("probe", parameters).await;
+        app.run_until_over(&job_id).await;
+    }
+    app.submitted("hello_world", json!({ "n": 1 })).await;
     app.request("GET", "/api/health", Body::empty()).await;
     app.controller.reconcile().await.unwrap();
-    let text = scrape(&app).await;
+    scrape(&app).await
+}
+
+#[tokio::test]
+async fn every_metric_of_the_dashboard_and_the_alerts_exists() {
+    let text = full_scrape().await;
     let samples: BTreeSet<String> = samples(&text)
         .into_keys()
         .map(|sample| sample.split('{').next().unwrap().to_owned())
@@ -197,14 +207,140 @@ async fn every_metric_of_the_dashboard_and_the_alerts_exists() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/grafana");
     let dashboard = std::fs::read_to_string(root.join("lastlight.json")).unwrap();
     let parsed: Value = serde_json::from_str(&dashboard).unwrap();
-    assert!(!parsed["panels"].as_array().unwrap().is_empty());
+    assert!(parsed["panels"].as_array().unwrap().len() > 20);
     for file in ["lastlight.json", "alerts.yml"] {
         let names = named(&std::fs::read_to_string(root.join(file)).unwrap());
-        assert!(names.len() > 5, "{file} names {names:?}");
+        assert!(names.len() > 10, "{file} names {names:?}");
         for name in names {
             assert!(samples.contains(&name), "{file}: there is no {name}");
         }
     }
+}
+
+/// Each metric's type and labels, without those that Prometheus gives a histogram and that each figure of a process has.
+fn described(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let mut metrics = BTreeMap::new();
+    let mut name = "";
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let kind;
+            (name, kind) = rest.split_once(' ').unwrap();
+            metrics.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
+        } else if let (false, Some((_, labels))) = (line.starts_with('#'), line.split_once('{')) {
+            let (labels, _) = labels.rsplit_once('}').unwrap();
+            // No value of these has a comma or a quote in it.
+            let names = labels.split(',').map(|label| label.split_once('=').unwrap().0);
+            let (_, all) = metrics.get_mut(name).unwrap();
+            all.extend(names.filter(|name| *name != "le").map(str::to_owned));
+        }
+    }
+    metrics
+}
+
+#[tokio::test]
+async fn the_page_lists_every_metric_with_its_type_and_labels_and_no_other() {
+    let text = full_scrape().await;
+    let page = include_str!("../../docs/METRICS.md");
+    let listed: BTreeMap<String, (String, BTreeSet<String>)> = page
+        .lines()
+        .filter(|line| line.starts_with("| `lastlight_"))
+        .map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let labels = cells[3].split(", ").filter(|label| !label.is_empty());
+            let labels = labels.map(str::to_owned).collect();
+            (
+                cells[1].trim_matches('`').to_owned(),
+                (cells[2].to_owned(), labels),
+            )
+        })
+        .collect();
+    assert_eq!(described(&text), listed);
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let plain = ["_bucket", "_sum", "_count"]
+            .into_iter()
+            .find_map(|suffix| name.strip_suffix(suffix))
+            .unwrap_or(name);
+        assert!(listed.contains_key(plain) || listed.contains_key(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_open_owed_and_alive_is_shown_and_a_paused_job_does_not_count_as_one_that_stands_still() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let of_probe = |stage: u8, status: &str| {
+        format!("{{path=\"queue_storage\",job_type=\"probe\",stage=\"{stage}\",status=\"{status}\"}}")
+    };
+    let waiting = app
+        .submitted("probe", json!({ "stages": [7], "number": 1 }))
+        .await;
+    let text = scrape(&app).await;
+    let before = samples(&text);
+    assert_eq!(
+        before[&*format!("lastlight_open_jobs{}", of_probe(1, "queued"))],
+        1.0
+    );
+    assert_eq!(
+        before["lastlight_queue_messages{path=\"queue_storage\",queue=\"jobs\"}"],
+        1.0
+    );
+    assert!(!text.contains("lastlight_newest_sweep_timestamp_seconds"));
+
+    // Planned; what it owes cannot be sent.
+    app.queue.set_down(true);
+    for message in app.queue.take(QueueRole::Jobs) {
+        app.deliver("process_queue_job", &message.body).await;
+    }
+    app.queue.set_down(false);
+    sqlx::query("UPDATE jobs SET updated_at = updated_at - interval '2 hours'")
+        .execute(&mut app.connection().await)
+        .await
+        .unwrap();
+    sqlx::query("UPDATE stages SET updated_at = updated_at - interval '1 hour'")
+        .execute(&mut app.connection().await)
+        .await
+        .unwrap();
+    app.controller.report_in_background();
+    let text = loop {
+        let text = scrape(&app).await;
+        if text.contains("lastlight_instances 1\n") {
+            break text;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let planned = samples(&text);
+    let sample = |name: &str, status: &str| planned[&*format!("lastlight_{name}{}", of_probe(1, status))];
+    assert_eq!(sample("open_jobs", "processing"), 1.0);
+    let still = sample("open_job_still_seconds", "processing");
+    assert!((3600.0..3700.0).contains(&still), "{still}");
+    assert_eq!(sample("open_stage_tasks", "open"), 7.0);
+    assert_eq!(sample("open_stage_tasks", "completed"), 0.0);
+    assert_eq!(planned["lastlight_owed{what=\"task_batches\"}"], 1.0);
+    assert_eq!(planned["lastlight_owed{what=\"job_messages\"}"], 0.0);
+    assert!(planned["lastlight_owed_oldest_seconds"] > 0.0);
+    assert_eq!(planned["lastlight_instances_tasks_running"], 0.0);
+
+    // What is owed is sent once its grace is over.
+    while app.queue.count(QueueRole::Tasks) == 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        app.controller.reconcile().await.unwrap();
+    }
+    app.run_until_over(&waiting).await;
+    let paused = app
+        .submitted("probe", json!({ "stages": [2, 2], "number": 2 }))
+        .await;
+    assert_eq!(app.control("pause", &paused).await.status, StatusCode::OK);
+    app.run_dry().await;
+    let text = scrape(&app).await;
+    let samples = samples(&text);
+    let open: Vec<&&str> = samples
+        .keys()
+        .filter(|sample| sample.starts_with("lastlight_open_jobs{"))
+        .collect();
+    assert_eq!(open.len(), 1, "{open:?}");
+    assert!(open[0].contains("status=\"paused\""), "{open:?}");
+    assert!(samples["lastlight_newest_sweep_timestamp_seconds"] > 1.7e9);
+    assert_eq!(samples["lastlight_owed{what=\"task_batches\"}"], 0.0);
 }
 
 #[tokio::test]
