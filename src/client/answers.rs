@@ -127,15 +127,34 @@ pub struct Progress {
     pub finished_at: Option<Moment>,
 }
 
-impl Progress {
-    /// Tasks with an outcome.
+impl Status {
+    /// Since when it stands still; nothing of a job that is over.
+    pub fn stands_still_since(&self) -> Option<Moment> {
+        self.paused_at.filter(|_| !self.status.is_terminal())
+    }
+}
+
+impl Job {
+    /// It stands still. A job that is over does not, whatever was asked of it before.
+    pub fn stands_still(&self) -> bool {
+        self.paused_at.is_some() && !self.status.is_terminal()
+    }
+
+    /// Tasks that ran to their outcome.
     pub fn done(&self) -> u64 {
-        self.completed + self.failed + self.skipped
+        self.completed + self.failed
+    }
+}
+
+impl Progress {
+    /// Tasks that ran to their outcome. One that was skipped is over and not done: nobody did anything for it.
+    pub fn done(&self) -> u64 {
+        self.completed + self.failed
     }
 
     /// Every task has its outcome, and the stage is closed.
     pub fn is_over(&self) -> bool {
-        self.planned && self.done() == self.total && self.finished_at.is_some()
+        self.planned && self.done() + self.skipped == self.total && self.finished_at.is_some()
     }
 }
 

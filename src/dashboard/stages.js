@@ -32,7 +32,7 @@ export function stageList(choose) {
           label: `Stage ${next.stage}: ${format.count(next.completed)} of ${format.count(next.total)} tasks completed, ${format.count(next.failed)} failed`,
         });
         setText(share, isBegun ? format.percent(done) : '');
-        setText(numbers, isBegun ? `${format.count(next.completed + next.failed + next.skipped)} / ${format.count(next.total)}` : 'not begun');
+        setText(numbers, isBegun ? `${format.count(next.completed + next.failed)} / ${format.count(next.total)}` : 'not begun');
         setText(pace, isOver ? took(next) : rate(next));
         keyed(parts, numbersOf(next, isOver), ([key]) => key, part);
       },

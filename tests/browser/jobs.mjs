@@ -48,6 +48,10 @@ inBrowser('a job is cancelled only by who means it, and retried', async ({ page,
   await dialog.getByRole('button', { name: 'Cancel the job' }).click();
   await state('Cancelled').waitFor();
   await page.getByText('The job was cancelled', { exact: true }).waitFor();
+  // What was skipped was not done.
+  const { progress: [{ completed, failed, skipped, total }] } = await cloud.get(`jobs/status/${jobId}`);
+  assert.ok(skipped > 0);
+  await page.locator('.figures').getByText(`${completed + failed} / ${total}`, { exact: true }).waitFor();
   await page.getByRole('button', { name: 'Retry' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Retry' }).click();
   await eventually('the job runs again', async () => (await state('Processing').count()) + (await state('Queued').count()) > 0);

@@ -157,6 +157,25 @@ async fn a_job_is_paused_resumed_cancelled_and_retried() {
 fn without_counts(line: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();
     let said: Vec<&str> = words
+#[tokio::test]
+async fn what_was_skipped_is_not_done_and_a_job_that_is_over_is_not_to_pause() {
+    let app = App::start().await;
+    let job_id = app.submitted("chaos", &slow("s", 3, 60_000)).await;
+    app.until(&job_id, "processing").await;
+    assert_eq!(app.run(&["pause", &job_id]).await.code, 0);
+    assert_eq!(app.run(&["cancel", &job_id]).await.code, 0);
+    let status = app.run(&["status", &job_id]).await.out;
+    assert!(status.contains("\nstatus     cancelled\n"), "{status}");
+    let row = status.lines().find(|line| line.contains("chaos_task")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells[2], "0/3", "{status}");
+    assert!(cells.contains(&"3"), "skipped: {status}");
+    let list = app.run(&["list"]).await.out;
+    let row = list.lines().find(|line| line.contains("chaos")).unwrap();
+    assert!(row.contains("cancelled") && row.contains(" 0/3 "), "{list}");
+    app.stop().await;
+}
+
         .iter()
         .enumerate()
         .map(|(place, word)| match words.get(place + 1) {

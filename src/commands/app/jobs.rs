@@ -80,9 +80,9 @@ fn described(session: &Session, status: &Status) -> String {
     if !status.status.is_terminal() {
         state.push_str(&format!(", stage {} of {}", status.stage, status.total_stages));
     }
-    if let Some(paused) = status.paused_at {
+    if let Some(paused) = status.stands_still_since() {
         state.push_str(&format!(", paused {}", ago(paused.0, now)));
-    } else if status.pause_requested {
+    } else if status.pause_requested && !status.status.is_terminal() {
         state.push_str(", to pause at the end of its stage");
     }
     fact("status", &state);
@@ -233,7 +233,7 @@ fn table(jobs: &[Job]) -> Table {
         ("TOOK", Align::Left),
     ]);
     for job in jobs {
-        let state = if job.paused_at.is_some() {
+        let state = if job.stands_still() {
             ("paused".to_owned(), Look::Warning)
         } else {
             (job.status.to_string(), look_of(job.status))
@@ -244,11 +244,7 @@ fn table(jobs: &[Job]) -> Table {
             plain(&*job.job_type),
             state,
             plain(format!("{}/{}", job.stage, job.total_stages)),
-            plain(format!(
-                "{}/{}",
-                job.completed + job.failed + job.skipped,
-                job.total
-            )),
+            plain(format!("{}/{}", job.done(), job.total)),
             count_of_bad(job.failed),
             plain(job.processing_path.as_str()),
             plain(ago(job.created_at.0, now)),

@@ -85,13 +85,9 @@ pub(super) async fn to_its_end(
             Ok(answer) => {
                 away_since = None;
                 let is_over = answer.body.status.is_terminal();
-                let Status {
-                    status,
-                    paused_at,
-                    progress,
-                    ..
-                } = &answer.body;
-                let now = (*status, paused_at.is_some(), progress.clone());
+                let body = &answer.body;
+                let stands_still = body.stands_still_since().is_some();
+                let now = (body.status, stands_still, body.progress.clone());
                 if before.as_ref() != Some(&now) {
                     show(&answer);
                     before = Some(now);
@@ -201,7 +197,7 @@ impl Shown {
 
 /// What to say when a job has come to stand still; who watches it would wait for ever.
 fn pause_begins(status: &Status, is_paused: &mut bool) -> Option<String> {
-    let was_paused = std::mem::replace(is_paused, status.paused_at.is_some());
+    let was_paused = std::mem::replace(is_paused, status.stands_still_since().is_some());
     (*is_paused && !was_paused).then(|| {
         format!(
             "The job is paused; lastlight resume {} lets it go on.",
