@@ -135,7 +135,9 @@ async fn a_job_is_paused_resumed_cancelled_and_retried() {
     let job_id = app.submitted("chaos", &parameters).await;
     app.until(&job_id, "processing").await;
     let mut said = Vec::new();
-    for action in ["pause", "resume", "cancel", "cancel", "retry", "cancel", "resume"] {
+    for action in [
+        "pause", "resume", "retry", "cancel", "cancel", "pause", "retry", "cancel", "resume",
+    ] {
         let answer = app.run(&[action, &job_id]).await;
         said.push(format!("{action}: {}", answer.whole()));
     }
@@ -203,7 +205,7 @@ async fn scripts_get_the_app_s_documents_and_watch_a_line_a_change() {
     assert_eq!(refused.code, 1);
     assert_eq!(
         refused.json()["message"],
-        "job cannot go from completed to cancelled"
+        "the job is completed; it is over and cannot be cancelled"
     );
     app.stop().await;
 }
