@@ -357,6 +357,9 @@ pub struct PoisonQueue {
     /// How many there are; absent if nobody knows.
     #[serde(default)]
     pub poison_messages: Option<u64>,
+    /// Only a person moves what is there; an older app does not say it.
+    #[serde(default)]
+    pub is_review: Option<bool>,
     /// Why nobody knows.
     #[serde(default)]
     pub error: Option<String>,
@@ -392,6 +395,9 @@ pub struct PoisonProcessed {
     /// Jobs that failed.
     pub jobs_marked_failed: u64,
     /// Tasks that failed.
+    /// Of these, in the review queues, where they still are; an older app does not say it.
+    #[serde(default)]
+    pub left_for_review: Option<u64>,
     pub tasks_marked_failed: u64,
     /// What became of each.
     #[serde(default)]

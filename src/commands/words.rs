@@ -96,7 +96,12 @@ pub fn count_of_bad(count: u64) -> (String, Look) {
     (count.to_string(), if count > 0 { Look::Bad } else { Look::Plain })
 }
 
-/// How long ago, as one says it.
+/// How many of something: `1 task`, `2 tasks`.
+pub fn counted(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
+/// How long ago, as one says it; or in how long.
 pub fn ago(time: OffsetDateTime, now: OffsetDateTime) -> String {
     let seconds = (now - time).whole_seconds();
     match seconds {

@@ -457,11 +457,22 @@ async fn what_was_set_aside_is_listed_sent_again_and_thrown_away() {
     assert_eq!(again.code, 1, "{}", again.out);
     assert!(again.err.contains("no-such-id"), "{}", again.err);
     let processed = app.run(&["poison", "process"]).await;
-    assert_eq!(processed.code, 0, "{}", processed.err);
     assert!(
-        processed.out.contains("0 jobs and 0 tasks failed"),
-        "{}",
-        processed.out
+        !words.out.contains("poison process"),
+        "it would do nothing to a review queue: {}",
+        words.out
+    );
+    // The flags of list are those of the command without a word, too.
+    let counted = app.run(&["poison", "--peek", "0"]).await;
+    assert_eq!(counted.code, 0, "{}", counted.err);
+    assert!(!counted.out.contains("not JSON at all"), "{}", counted.out);
+    let odd = app.run(&["poison", "--peek", "3", "process"]).await;
+    assert_eq!((odd.code, odd.err.contains("--peek")), (2, true), "{}", odd.err);
+    assert_eq!(processed.code, 0, "{}", processed.err);
+    assert_eq!(
+        processed.out,
+        "1 found; 0 dealt with: 0 jobs and 0 tasks failed.\n1 is in a review queue, whose messages mean nothing to this app: \
+         process leaves them alone. lastlight poison shows them; redrive or discard them one by one.\n"
     );
     app.stop().await;
 }
