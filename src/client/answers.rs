@@ -206,6 +206,9 @@ pub struct StageBooks {
     pub messages_sent: u64,
     /// Of these, sent again.
     pub messages_resent: u64,
+    /// Batches whose messages are owed; an older app does not say it.
+    #[serde(default)]
+    pub batches_owed: Option<u64>,
     /// From its first batch to its last outcome.
     #[serde(default)]
     pub busy_seconds: Option<f64>,
