@@ -240,7 +240,9 @@ impl Database {
                         tracing::info!(schema = %database.schema, "the database is ready");
                         return;
                     }
-                    Err(error) => tracing::warn!(%error, retry_in = ?pause, "the database is not ready"),
+                    Err(error) => {
+                        tracing::warn!(%error, retry_in_seconds = pause.as_secs_f64(), "the database is not ready")
+                    }
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
