@@ -114,7 +114,7 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
     ], ([key]) => (['Took', 'Running for'].includes(key) ? 'time' : key), figure);
     drawReason(shown);
     drawActions(isOver);
-    stages.update(current.progress, current.totalStages);
+    stages.update(current.progress, current.totalStages, current.status);
     if (view.tab === 'parameters') drawOnce(parameters, current.parameters, 'the job’s parameters', 'None.');
     if (view.tab === 'results') drawResults();
   }

@@ -69,6 +69,8 @@ inBrowser('a job is paused and resumed', async ({ page, open, cloud }) => {
   await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click();
   await page.getByText(/The job (will stand|stands) still/).first().waitFor();
   await page.locator('.view-head .badge', { hasText: 'Paused' }).waitFor();
+  await page.locator('.stages li').nth(1).getByText('not begun', { exact: true }).waitFor();
+  assert.equal(await page.locator('.stages').getByText('planning').count(), 0);
   await page.getByRole('button', { name: 'Resume' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Resume' }).click();
   await page.locator('.view-head .badge', { hasText: 'Completed' }).waitFor();

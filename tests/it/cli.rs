@@ -45,7 +45,9 @@ async fn a_job_is_submitted_and_followed_to_its_end() {
         .out
         .lines()
         .filter(|line| {
-            !line.contains("planned") && (!line.contains("tasks done") || line.contains("20 of 20"))
+            !line.contains("planned")
+                && !line.contains("has not begun")
+                && (!line.contains("tasks done") || line.contains("20 of 20"))
         })
         .collect();
     insta::assert_snapshot!(crate::cli_harness::redacted(&sure.join("\n")));
@@ -155,10 +157,6 @@ async fn a_job_is_paused_resumed_cancelled_and_retried() {
     app.stop().await;
 }
 
-/// "5 tasks" and "12 tasks" are the same.
-fn without_counts(line: &str) -> String {
-    let words: Vec<&str> = line.split(' ').collect();
-    let said: Vec<&str> = words
 #[tokio::test]
 async fn what_was_skipped_is_not_done_and_a_job_that_is_over_is_not_to_pause() {
     let app = App::start().await;
@@ -178,6 +176,10 @@ async fn what_was_skipped_is_not_done_and_a_job_that_is_over_is_not_to_pause() {
     app.stop().await;
 }
 
+/// "5 tasks" and "12 tasks" are the same.
+fn without_counts(line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').collect();
+    let said: Vec<&str> = words
         .iter()
         .enumerate()
         .map(|(place, word)| match words.get(place + 1) {
@@ -376,6 +378,14 @@ async fn who_watches_a_paused_job_is_told_how_it_goes_on() {
     let mut said = Vec::new();
     while let Some(line) = lines.next_line().await.unwrap() {
         if line.starts_with("The job is paused; lastlight resume") {
+            let status = app.run(&["status", &job_id]).await.out;
+            assert!(
+                status.contains(", paused ") && status.contains("has not begun"),
+                "{status}"
+            );
+            let paused = app.run(&["list", "--status", "paused", "--json"]).await.json();
+            assert_eq!(paused["jobs"][0]["job_id"], job_id.as_str());
+            assert_eq!(paused["query_info"]["status"], "paused");
             assert_eq!(app.run(&["resume", &job_id]).await.code, 0);
         }
         said.push(line);
@@ -386,6 +396,8 @@ async fn who_watches_a_paused_job_is_told_how_it_goes_on() {
         1,
         "{said:?}"
     );
+    let none = app.run(&["list", "--status", "paused"]).await;
+    assert!(none.out.contains("no such job"), "{}", none.out);
     app.stop().await;
 }
 
@@ -445,6 +457,17 @@ async fn what_was_set_aside_is_listed_sent_again_and_thrown_away() {
     let words = app.run(&["poison", "list"]).await;
     assert!(words.out.contains("not JSON at all"), "{}", words.out);
     assert!(words.out.contains("lastlight poison redrive"), "{}", words.out);
+    assert!(
+        !words.out.contains("poison process"),
+        "it would do nothing to a review queue: {}",
+        words.out
+    );
+    // The flags of list are those of the command without a word, too.
+    let counted = app.run(&["poison", "--peek", "0"]).await;
+    assert_eq!(counted.code, 0, "{}", counted.err);
+    assert!(!counted.out.contains("not JSON at all"), "{}", counted.out);
+    let odd = app.run(&["poison", "--peek", "3", "process"]).await;
+    assert_eq!((odd.code, odd.err.contains("--peek")), (2, true), "{}", odd.err);
     let id = |place: usize| messages[place]["message_id"].as_str().unwrap().to_owned();
     let gone = app.run(&["poison", "discard", "sb-poison", &id(0)]).await;
     assert_eq!(gone.code, 0, "{}", gone.err);
@@ -457,17 +480,6 @@ async fn what_was_set_aside_is_listed_sent_again_and_thrown_away() {
     assert_eq!(again.code, 1, "{}", again.out);
     assert!(again.err.contains("no-such-id"), "{}", again.err);
     let processed = app.run(&["poison", "process"]).await;
-    assert!(
-        !words.out.contains("poison process"),
-        "it would do nothing to a review queue: {}",
-        words.out
-    );
-    // The flags of list are those of the command without a word, too.
-    let counted = app.run(&["poison", "--peek", "0"]).await;
-    assert_eq!(counted.code, 0, "{}", counted.err);
-    assert!(!counted.out.contains("not JSON at all"), "{}", counted.out);
-    let odd = app.run(&["poison", "--peek", "3", "process"]).await;
-    assert_eq!((odd.code, odd.err.contains("--peek")), (2, true), "{}", odd.err);
     assert_eq!(processed.code, 0, "{}", processed.err);
     assert_eq!(
         processed.out,

@@ -12,7 +12,7 @@ use lastlight::{
     model::JobStatus,
 };
 
-use super::{AppArguments, CommandError, Session, Verdict, look_of, short};
+use super::{AppArguments, CommandError, Session, Verdict, look_of, planning, short};
 use crate::commands::{
     paint::Look,
     words::{between, lasting, one_line},
@@ -215,7 +215,7 @@ fn draw(bar: &ProgressBar, stage: &Progress, status: &Status) {
     bar.set_prefix(name(stage, status));
     bar.set_length(stage.total);
     bar.set_position(stage.done());
-    bar.set_message(remarks(stage).join(", "));
+    bar.set_message(remarks(stage, status).join(", "));
 }
 
 fn name(stage: &Progress, status: &Status) -> String {
@@ -233,7 +233,7 @@ fn line(stage: &Progress, status: &Status) -> String {
     if stage.total > 0 || stage.planned {
         parts.push(format!("{} of {} tasks done", stage.done(), stage.total));
     }
-    parts.extend(remarks(stage));
+    parts.extend(remarks(stage, status));
     let task_type = stage.task_type.as_deref().unwrap_or(&status.job_type);
     format!(
         "stage {} of {}, {task_type}: {}",
@@ -244,7 +244,7 @@ fn line(stage: &Progress, status: &Status) -> String {
 }
 
 /// What is to be said of a stage beside how far it is.
-fn remarks(stage: &Progress) -> Vec<String> {
+fn remarks(stage: &Progress, status: &Status) -> Vec<String> {
     let mut remarks = Vec::new();
     for (count, what) in [(stage.failed, "failed"), (stage.skipped, "skipped")] {
         if count > 0 {
@@ -259,8 +259,8 @@ fn remarks(stage: &Progress) -> Vec<String> {
         }
         return remarks;
     }
-    if !stage.planned {
-        remarks.push("still being planned".to_owned());
+    if let Some(words) = planning(stage, status) {
+        remarks.push(words.to_owned());
     }
     if stage.pending_queue > 0 {
         remarks.push(format!("{} messages owed", stage.pending_queue));
