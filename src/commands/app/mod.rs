@@ -54,7 +54,7 @@ pub enum AppCommand {
     Status(jobs::StatusArguments),
     /// Jobs, newest first.
     List(jobs::ListArguments),
-    /// Tasks of a job: those that failed first, with the reason.
+    /// Tasks of a job: those that failed first, then those that are retrying, with the reason; then the others, stage by stage.
     Tasks(tasks::TasksArguments),
     /// End a job: what waits is skipped, what runs is stopped.
     Cancel(control::ControlArguments),
