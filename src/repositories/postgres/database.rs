@@ -166,6 +166,13 @@ impl Database {
         // The advisory lock keeps two starting instances from creating the schema at once. Where it exists already it is
         // not even named: CREATE SCHEMA IF NOT EXISTS asks for the right to create one all the same.
         self.with_schema_name(
+        match self.make_schema().await {
+            Err(error @ DatabaseError::Schema { .. }) => Err(self.right_that_lacks().await.unwrap_or(error)),
+            made => made,
+        }
+    }
+
+    async fn make_schema(&self) -> Result<(), DatabaseError> {
             "DO $$ BEGIN
                  PERFORM pg_advisory_xact_lock(7311943270150501);
                  IF to_regnamespace(quote_ident(current_setting('lastlight.schema'))) IS NULL THEN
@@ -190,6 +197,42 @@ impl Database {
     /// Whether the migrations of this version have run, and no others. Looked at first, so that the app's role needs no
     /// right to change the schema where another role runs the migrations.
     async fn is_up_to_date(&self) -> Result<bool, DatabaseError> {
+    /// Why this role may not make the schema or change it, in words that name both; none if it may.
+    async fn right_that_lacks(&self) -> Option<DatabaseError> {
+        let row = sqlx::query(include_str!("sql/schema_rights.sql"))
+            .bind(&*self.schema)
+            .fetch_one(&self.pool)
+            .await
+            .ok()?;
+        let right = |name: &str| row.try_get::<bool, _>(name).ok();
+        let (role, database): (String, String) = (row.try_get("role").ok()?, row.try_get("database").ok()?);
+        let (schema, migrate) = (
+            &self.schema,
+            "run `lastlight migrate` with a role that may change the schema",
+        );
+        let detail = if !right("has_schema")? {
+            format!(
+                "there is no schema {schema:?} in database {database:?}, and role {role:?} may not create one: {migrate}, and \
+                 then grant this role what SECURITY.md lists"
+            )
+        } else if !right("may_look")? {
+            format!(
+                "role {role:?} may not look into schema {schema:?}: if it was not migrated yet, {migrate}; then let its owner \
+                 GRANT USAGE ON SCHEMA {schema} TO {role}, and the rest that SECURITY.md lists"
+            )
+        } else if !right("may_create")? {
+            format!(
+                "schema {schema:?} is not of this version, and role {role:?} may not create in it: {migrate}, and then grant this \
+                 role what SECURITY.md lists"
+            )
+        } else {
+            return None;
+        };
+        Some(DatabaseError::Schema {
+            detail: Arc::from(detail),
+        })
+    }
+
         let rows = sqlx::query(include_str!("sql/applied_migrations.sql"))
             .fetch_all(&self.pool)
             .await;
