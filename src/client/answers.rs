@@ -357,12 +357,12 @@ pub struct PoisonStatus {
 pub struct PoisonQueue {
     /// What it is for.
     pub holds: String,
-    /// How many there are; absent if nobody knows.
-    #[serde(default)]
-    pub poison_messages: Option<u64>,
     /// Only a person moves what is there; an older app does not say it.
     #[serde(default)]
     pub is_review: Option<bool>,
+    /// How many there are; absent if nobody knows.
+    #[serde(default)]
+    pub poison_messages: Option<u64>,
     /// Why nobody knows.
     #[serde(default)]
     pub error: Option<String>,
@@ -395,12 +395,12 @@ pub struct SetAside {
 pub struct PoisonProcessed {
     /// In all queues, before.
     pub poison_messages_found: u64,
-    /// Jobs that failed.
-    pub jobs_marked_failed: u64,
-    /// Tasks that failed.
     /// Of these, in the review queues, where they still are; an older app does not say it.
     #[serde(default)]
     pub left_for_review: Option<u64>,
+    /// Jobs that failed.
+    pub jobs_marked_failed: u64,
+    /// Tasks that failed.
     pub tasks_marked_failed: u64,
     /// What became of each.
     #[serde(default)]

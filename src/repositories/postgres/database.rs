@@ -103,6 +103,9 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections)
             .acquire_timeout(settings.acquire_timeout)
+            // Who waited for a connection and got one has an answer; who got none says so, and the figures of the pool say
+            // how full it is. The embedded database takes some seconds to start, which is nothing to be warned of.
+            .acquire_slow_level(tracing::log::LevelFilter::Debug)
             .max_lifetime(Duration::from_secs(30 * 60))
             .after_connect(move |connection, _| {
                 let search_path = Arc::clone(&search_path);
@@ -163,9 +166,6 @@ impl Database {
         if self.is_up_to_date().await? {
             return Ok(());
         }
-        // The advisory lock keeps two starting instances from creating the schema at once. Where it exists already it is
-        // not even named: CREATE SCHEMA IF NOT EXISTS asks for the right to create one all the same.
-        self.with_schema_name(
         match self.make_schema().await {
             Err(error @ DatabaseError::Schema { .. }) => Err(self.right_that_lacks().await.unwrap_or(error)),
             made => made,
@@ -173,6 +173,9 @@ impl Database {
     }
 
     async fn make_schema(&self) -> Result<(), DatabaseError> {
+        // The advisory lock keeps two starting instances from creating the schema at once. Where it exists already it is
+        // not even named: CREATE SCHEMA IF NOT EXISTS asks for the right to create one all the same.
+        self.with_schema_name(
             "DO $$ BEGIN
                  PERFORM pg_advisory_xact_lock(7311943270150501);
                  IF to_regnamespace(quote_ident(current_setting('lastlight.schema'))) IS NULL THEN
@@ -194,9 +197,6 @@ impl Database {
         }
     }
 
-    /// Whether the migrations of this version have run, and no others. Looked at first, so that the app's role needs no
-    /// right to change the schema where another role runs the migrations.
-    async fn is_up_to_date(&self) -> Result<bool, DatabaseError> {
     /// Why this role may not make the schema or change it, in words that name both; none if it may.
     async fn right_that_lacks(&self) -> Option<DatabaseError> {
         let row = sqlx::query(include_str!("sql/schema_rights.sql"))
@@ -233,6 +233,9 @@ impl Database {
         })
     }
 
+    /// Whether the migrations of this version have run, and no others. Looked at first, so that the app's role needs no
+    /// right to change the schema where another role runs the migrations.
+    async fn is_up_to_date(&self) -> Result<bool, DatabaseError> {
         let rows = sqlx::query(include_str!("sql/applied_migrations.sql"))
             .fetch_all(&self.pool)
             .await;
