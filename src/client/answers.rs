@@ -127,15 +127,34 @@ pub struct Progress {
     pub finished_at: Option<Moment>,
 }
 
-impl Progress {
-    /// Tasks with an outcome.
+impl Status {
+    /// Since when it stands still; nothing of a job that is over.
+    pub fn stands_still_since(&self) -> Option<Moment> {
+        self.paused_at.filter(|_| !self.status.is_terminal())
+    }
+}
+
+impl Job {
+    /// It stands still. A job that is over does not, whatever was asked of it before.
+    pub fn stands_still(&self) -> bool {
+        self.paused_at.is_some() && !self.status.is_terminal()
+    }
+
+    /// Tasks that ran to their outcome.
     pub fn done(&self) -> u64 {
-        self.completed + self.failed + self.skipped
+        self.completed + self.failed
+    }
+}
+
+impl Progress {
+    /// Tasks that ran to their outcome. One that was skipped is over and not done: nobody did anything for it.
+    pub fn done(&self) -> u64 {
+        self.completed + self.failed
     }
 
     /// Every task has its outcome, and the stage is closed.
     pub fn is_over(&self) -> bool {
-        self.planned && self.done() == self.total && self.finished_at.is_some()
+        self.planned && self.done() + self.skipped == self.total && self.finished_at.is_some()
     }
 }
 
@@ -187,6 +206,9 @@ pub struct StageBooks {
     pub messages_sent: u64,
     /// Of these, sent again.
     pub messages_resent: u64,
+    /// Batches whose messages are owed; an older app does not say it.
+    #[serde(default)]
+    pub batches_owed: Option<u64>,
     /// From its first batch to its last outcome.
     #[serde(default)]
     pub busy_seconds: Option<f64>,
@@ -335,6 +357,9 @@ pub struct PoisonStatus {
 pub struct PoisonQueue {
     /// What it is for.
     pub holds: String,
+    /// Only a person moves what is there; an older app does not say it.
+    #[serde(default)]
+    pub is_review: Option<bool>,
     /// How many there are; absent if nobody knows.
     #[serde(default)]
     pub poison_messages: Option<u64>,
@@ -370,6 +395,9 @@ pub struct SetAside {
 pub struct PoisonProcessed {
     /// In all queues, before.
     pub poison_messages_found: u64,
+    /// Of these, in the review queues, where they still are; an older app does not say it.
+    #[serde(default)]
+    pub left_for_review: Option<u64>,
     /// Jobs that failed.
     pub jobs_marked_failed: u64,
     /// Tasks that failed.

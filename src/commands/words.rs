@@ -96,11 +96,16 @@ pub fn count_of_bad(count: u64) -> (String, Look) {
     (count.to_string(), if count > 0 { Look::Bad } else { Look::Plain })
 }
 
-/// How long ago, as one says it.
+/// How many of something: `1 task`, `2 tasks`.
+pub fn counted(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
+/// How long ago, as one says it; or in how long.
 pub fn ago(time: OffsetDateTime, now: OffsetDateTime) -> String {
     let seconds = (now - time).whole_seconds();
     match seconds {
-        ..0 => format!("in {}", rough(seconds.unsigned_abs())),
+        ..0 => format!("in {}", until(seconds.unsigned_abs())),
         0..5 => "just now".to_owned(),
         _ => format!("{} ago", rough(seconds.unsigned_abs())),
     }
@@ -112,6 +117,25 @@ fn rough(seconds: u64) -> String {
         60..3600 => format!("{} min", seconds / 60),
         3600..86_400 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Who reads how long something has yet must not take 167 hours for 6 days: two units, rounded, not one, cut off.
+fn until(seconds: u64) -> String {
+    let two = |first: u64, one: &str, second: u64, other: &str| match second {
+        0 => format!("{first} {one}"),
+        _ => format!("{first} {one} {second} {other}"),
+    };
+    let minutes = (seconds + 30) / 60;
+    let hours = (seconds + 1800) / 3600;
+    if seconds < 60 {
+        format!("{seconds} s")
+    } else if minutes < 24 * 60 {
+        two(minutes / 60, "h", minutes % 60, "min")
+            .trim_start_matches("0 h ")
+            .to_owned()
+    } else {
+        two(hours / 24, "d", hours % 24, "h")
     }
 }
 
@@ -182,7 +206,23 @@ mod tests {
                 "2 d ago"
             ]
         );
-        assert_eq!(ago(now + Duration::from_secs(90), now), "in 1 min");
+        let after = |seconds: u64| ago(now + Duration::from_secs(seconds), now);
+        let said = [45, 90, 3599, 7200, 19_800, 86_380, 93_600, 604_795, 601_500].map(after);
+        assert_eq!(
+            said,
+            [
+                "in 45 s",
+                "in 2 min",
+                "in 1 h",
+                "in 2 h",
+                "in 5 h 30 min",
+                "in 1 d",
+                "in 1 d 2 h",
+                "in 7 d",
+                "in 6 d 23 h"
+            ]
+        );
+        assert_eq!([counted(1, "task"), counted(0, "task")], ["1 task", "0 tasks"]);
         let lasts = [530, 12_400, 200_000, 7_500_000].map(|ms| lasting(Duration::from_millis(ms)));
         assert_eq!(lasts, ["0.53 s", "12.4 s", "3 min 20 s", "2 h 5 min"]);
     }

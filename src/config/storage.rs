@@ -1,7 +1,8 @@
 //! Settings of Storage Queues.
 //!
-//! `AzureWebJobsStorage` is a connection string; `AzureWebJobsStorage__queueServiceUri` or `…__accountName` (or
-//! `STORAGE_ACCOUNT_NAME` without any of them) mean sign-in by identity, as they do to the Functions host.
+//! `AzureWebJobsStorage` is a connection string; `AzureWebJobsStorage__queueServiceUri` or `…__accountName` mean sign-in by
+//! identity, as they do to the Functions host. So does `STORAGE_ACCOUNT_NAME` without any of them, to this handler alone: the
+//! host does not read it.
 
 use url::Url;
 

@@ -61,7 +61,7 @@ impl Controller {
                 let moved = self.0.database.next_stage(key, stage, &stored, grace).await?;
                 if moved != NextStage::NotOurs {
                     tracing::info!(job_id = %key.job_id, stage = %key.stage, tasks = stage.total, failed = stage.failed,
-                        ?moved, "stage completed");
+                        next_stage = moved.as_str(), "stage completed");
                 }
                 if moved == NextStage::Owed {
                     let next = StageKey {

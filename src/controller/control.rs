@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Controller, ControllerError, ReconcileReport};
+use super::{Change, Controller, ControllerError, ReconcileReport, Refusal};
 use crate::{
     model::{JobId, JobStatus, Stage},
     repositories::postgres::{JobRecord, PauseRequest, ResumeRequest, StageKey},
@@ -82,7 +82,7 @@ impl Controller {
             .end_early(job_id, JobStatus::Cancelled, "cancelled on request")
             .await?;
         if !cancelled {
-            return Err(self.refused(job_id, JobStatus::Cancelled).await?);
+            return Err(self.refused(job_id, Change::Cancel).await?);
         }
         tracing::info!(%job_id, "job cancelled");
         let skipped = self.bring_to_rest(&job.key()).await?;
@@ -106,7 +106,9 @@ impl Controller {
     /// be made again.
     pub async fn retry(&self, job_id: &JobId) -> Result<Retry, ControllerError> {
         let job = self.job(job_id).await?;
-        job.status.reopen()?;
+        if let Some(refusal) = Refusal::of(Change::Retry, &job) {
+            return Err(refusal.into());
+        }
         let key = job.key();
         // Nothing may be skipped any more while tasks are made ready to run.
         self.bring_to_rest(&key).await?;
@@ -123,7 +125,7 @@ impl Controller {
         let deadline = self.time_limit(&job).as_secs_f64();
         let stored = Value::Object(results).to_string();
         let Some(status) = self.0.database.reopen_job(&key, &stored, deadline).await? else {
-            return Err(self.refused(job_id, JobStatus::Queued).await?);
+            return Err(self.refused(job_id, Change::Retry).await?);
         };
         tracing::info!(%job_id, stage = %key.stage, tasks_reset, "job goes on");
         self.send_owed(&mut ReconcileReport::default(), LONGEST_REQUEST)
@@ -154,7 +156,7 @@ impl Controller {
             PauseRequest::AtStageEnd => {
                 "The job will stand still at the end of its stage; resume before that withdraws it."
             }
-            PauseRequest::NotOpen => return Err(self.refused(job_id, JobStatus::Queued).await?),
+            PauseRequest::NotOpen => return Err(self.refused(job_id, Change::Pause).await?),
         };
         self.paused(job_id, message).await
     }
@@ -164,7 +166,7 @@ impl Controller {
     /// # Errors
     /// There is no such job, it was not to pause, or the database failed.
     pub async fn resume(&self, job_id: &JobId) -> Result<Pause, ControllerError> {
-        let job = self.job(job_id).await?;
+        self.job(job_id).await?;
         let message = match self.0.database.resume_job(job_id).await? {
             ResumeRequest::Resumed => {
                 self.send_owed(&mut ReconcileReport::default(), LONGEST_REQUEST)
@@ -172,12 +174,7 @@ impl Controller {
                 "The job goes on."
             }
             ResumeRequest::PauseWithdrawn => "The job will not stand still at the end of its stage.",
-            ResumeRequest::NotPaused => {
-                return Err(ControllerError::NotPaused {
-                    job_id: *job_id,
-                    status: job.status,
-                });
-            }
+            ResumeRequest::NotPaused => return Err(self.refused(job_id, Change::Resume).await?),
         };
         self.paused(job_id, message).await
     }
@@ -217,15 +214,15 @@ impl Controller {
         self.0.database.get_job(job_id).await?.ok_or(unknown)
     }
 
-    /// Why a change to `to` was refused, by the state that the job is in now.
-    async fn refused(&self, job_id: &JobId, to: JobStatus) -> Result<ControllerError, ControllerError> {
-        let status = self.job(job_id).await?.status;
-        Ok(match status.transition(to) {
-            Err(illegal) => illegal.into(),
-            // It was illegal a moment ago: somebody else changed the job meanwhile.
-            Ok(_) => ControllerError::ChangedMeanwhile {
+    /// Why what was asked was refused, by the state that the job is in now.
+    async fn refused(&self, job_id: &JobId, asked: Change) -> Result<ControllerError, ControllerError> {
+        let job = self.job(job_id).await?;
+        Ok(match Refusal::of(asked, &job) {
+            Some(refusal) => refusal.into(),
+            // It was not allowed a moment ago: somebody else changed the job meanwhile.
+            None => ControllerError::ChangedMeanwhile {
                 job_id: *job_id,
-                status,
+                status: job.status,
             },
         })
     }

@@ -46,6 +46,7 @@ impl Controller {
     /// The database failed.
     pub async fn newest(&self, limit: u16) -> Result<(Vec<JobRecord>, Vec<ListedTask>), ControllerError> {
         let every_job = JobFilter {
+            is_paused: false,
             hours: EVER,
             status: None,
             job_type: None,

@@ -1,10 +1,10 @@
 //! What the controller refuses, and why. The triggers turn it into answers in one place.
 
-use super::PreflightProblem;
+use super::{PreflightProblem, Refusal};
 use crate::{
     invocation::InvocationError,
     jobs::FieldProblem,
-    model::{BatchId, IllegalTransition, JobId, JobStatus, Stage, TaskId, messages::MessageError},
+    model::{BatchId, JobId, JobStatus, Stage, TaskId, messages::MessageError},
     repositories::{postgres::DatabaseError, sender::SendError},
 };
 
@@ -76,9 +76,9 @@ pub enum ControllerError {
         /// The job's stage.
         current: Stage,
     },
-    /// A change that the job's state does not allow.
-    #[error(transparent)]
-    Illegal(#[from] IllegalTransition),
+    /// A person asked for what the job's state does not allow.
+    #[error("{0}")]
+    NotAllowed(Refusal),
     /// Somebody else changed the job at the same moment.
     #[error(
         "job {job_id} was changed by somebody else at the same moment and is {status} now; look, and ask again"
@@ -87,14 +87,6 @@ pub enum ControllerError {
         /// The job.
         job_id: JobId,
         /// Where it stands now.
-        status: JobStatus,
-    },
-    /// There is no pause to end.
-    #[error("job {job_id} is {status} and is not to pause")]
-    NotPaused {
-        /// The job.
-        job_id: JobId,
-        /// Where it stands.
         status: JobStatus,
     },
     /// The message cannot be understood.
@@ -159,6 +151,12 @@ pub enum ControllerError {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+}
+
+impl From<Refusal> for ControllerError {
+    fn from(refusal: Refusal) -> Self {
+        Self::NotAllowed(refusal)
+    }
 }
 
 impl ControllerError {

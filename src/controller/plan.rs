@@ -62,6 +62,26 @@ pub enum JobDelivery {
     Failed,
 }
 
+impl JobDelivery {
+    /// The name in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Planned { .. } => "planned",
+            Self::Duplicate => "duplicate",
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Tasks written by it.
+    pub fn tasks(self) -> Option<u64> {
+        match self {
+            Self::Planned { tasks } => Some(tasks),
+            Self::Duplicate | Self::Passed | Self::Failed => None,
+        }
+    }
+}
+
 enum PlanEnd {
     Whole { tasks: u64, stage_ended: bool },
     LeaseLost,

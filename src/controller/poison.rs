@@ -72,6 +72,10 @@ pub struct PoisonDelivery {
     /// The job's stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
+    /// The task, if it names one alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub task_id: Option<TaskId>,
     /// Jobs that failed by this: 0 or 1. One that fails because its last task did is not counted here.
     pub jobs_failed: u64,
     /// Tasks that failed by this.
@@ -80,13 +84,59 @@ pub struct PoisonDelivery {
     pub tasks_sent_again: u64,
 }
 
+impl PoisonOutcome {
+    /// The name in answers and in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Absorbed => "absorbed",
+            Self::SentAgain => "sent_again",
+            Self::Failed => "failed",
+            Self::KeptForReview => "kept_for_review",
+        }
+    }
+}
+
+/// The fields by which a log is searched; a macro, since an event's level is not a value.
+macro_rules! note {
+    ($level:ident, $path:expr, $delivery:expr) => {
+        tracing::$level!(
+            path = $path.as_str(),
+            outcome = $delivery.outcome.as_str(),
+            reason = $delivery.reason,
+            job_id = $delivery.job_id.as_ref().map(tracing::field::display),
+            stage = $delivery.stage.map(Stage::get),
+            task_id = $delivery.task_id.as_ref().map(tracing::field::display),
+            jobs_failed = some($delivery.jobs_failed),
+            tasks_failed = some($delivery.tasks_failed),
+            tasks_sent_again = some($delivery.tasks_sent_again),
+            "a message that was set aside"
+        )
+    };
+}
+
+/// A count that is worth a field.
+pub(super) fn some(count: u64) -> Option<u64> {
+    (count > 0).then_some(count)
+}
+
 impl PoisonDelivery {
+    /// Says in the log what became of it. What was merely absorbed is as it should be.
+    pub(crate) fn note(&self, path: ProcessingPath) {
+        match self.outcome {
+            PoisonOutcome::Absorbed => note!(info, path, self),
+            PoisonOutcome::SentAgain | PoisonOutcome::Failed | PoisonOutcome::KeptForReview => {
+                note!(warn, path, self);
+            }
+        }
+    }
+
     fn of(outcome: PoisonOutcome, key: &StageKey, reason: impl Into<String>) -> Self {
         Self {
             outcome,
             reason: reason.into(),
             job_id: Some(key.job_id),
             stage: Some(key.stage),
+            task_id: None,
             jobs_failed: 0,
             tasks_failed: 0,
             tasks_sent_again: 0,
@@ -135,6 +185,7 @@ impl Controller {
                     reason: reason.to_string(),
                     job_id: None,
                     stage: None,
+                    task_id: None,
                     jobs_failed: 0,
                     tasks_failed: 0,
                     tasks_sent_again: 0,
@@ -225,6 +276,18 @@ impl Controller {
 
     async fn poisoned_tasks(&self, text: &str, asked_by: AskedBy) -> Result<PoisonDelivery, ControllerError> {
         let named = self.named(text).await?;
+        let mut delivery = self.poisoned_named(&named, asked_by).await?;
+        if let ([task_id], None) = (named.tasks.as_slice(), named.batch) {
+            delivery.task_id = Some(task_id.clone());
+        }
+        Ok(delivery)
+    }
+
+    async fn poisoned_named(
+        &self,
+        named: &Named,
+        asked_by: AskedBy,
+    ) -> Result<PoisonDelivery, ControllerError> {
         let key = named.key;
         let StageKey { job_id, stage } = key;
         let Some(stand) = self.0.database.poisoned_tasks(&key, &named.tasks).await? else {
@@ -264,7 +327,7 @@ impl Controller {
         };
         let mut delivery = PoisonDelivery::absorbed(&key, SUCCEEDED);
         if !again.is_empty() {
-            self.give_back_tasks(&named, &stand, &again).await?;
+            self.give_back_tasks(named, &stand, &again).await?;
             delivery.outcome = PoisonOutcome::SentAgain;
             delivery.reason = AGAIN.to_owned();
             delivery.tasks_sent_again = again.len() as u64;

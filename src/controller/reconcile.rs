@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{
     Controller, ControllerError,
     outgoing::{BatchToSend, TaskMessages, TaskToSend},
+    poison::some,
 };
 use crate::{
     failpoint::failpoint,
@@ -77,8 +78,14 @@ impl Controller {
         failpoint!("reconcile.closed");
         for key in database.silent_stages(lost_after, AT_ONCE).await? {
             if let Some((counters, recount)) = database.mend_counters(&key).await? {
-                tracing::warn!(job_id = %key.job_id, stage = %key.stage, ?counters, ?recount,
-                    "a stage's counters had drifted and were set to a recount");
+                tracing::warn!(
+                    job_id = %key.job_id, stage = key.stage.get(),
+                    counted.total = counters.total, counted.completed = counters.completed,
+                    counted.failed = counters.failed, counted.skipped = counters.skipped,
+                    recount.total = recount.total, recount.completed = recount.completed,
+                    recount.failed = recount.failed, recount.skipped = recount.skipped,
+                    "a stage's counters had drifted and were set to a recount"
+                );
                 report.counters_mended += 1;
             }
         }
@@ -103,7 +110,7 @@ impl Controller {
         }
         self.0.counters.note_sweep(&report);
         if report != ReconcileReport::default() {
-            tracing::info!(?report, "reconciled");
+            report.note();
         }
         self.note_sweep(&report, began.elapsed()).await;
         Ok(report)
@@ -276,6 +283,24 @@ impl Controller {
 }
 
 impl ReconcileReport {
+    /// Says in the log what was found: a field for each kind that there was.
+    fn note(&self) {
+        tracing::info!(
+            jobs_timed_out = some(self.jobs_timed_out),
+            retries_cut_off = some(self.retries_cut_off),
+            tasks_skipped = some(self.tasks_skipped),
+            counters_mended = some(self.counters_mended),
+            stages_advanced = some(self.stages_advanced),
+            planners_missing = some(self.planners_missing),
+            job_messages_sent = some(self.job_messages_sent),
+            dead_attempts_resent = some(self.dead_attempts_resent),
+            batches_lost = some(self.batches_lost),
+            batches_sent = some(self.batches_sent),
+            sends_failed = some(self.sends_failed),
+            "reconciled"
+        );
+    }
+
     fn count(&mut self, sent: bool, counter: impl FnOnce(&mut Self) -> &mut u64) {
         *if sent {
             counter(self)

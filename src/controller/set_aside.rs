@@ -58,6 +58,8 @@ pub struct ShownMessage {
 pub struct PoisonRun {
     /// Messages in all queues before, the review queues' included.
     pub found: u64,
+    /// Of these, in the review queues, where they still are.
+    pub for_review: u64,
     /// What became of each message that was dealt with.
     pub messages: Vec<ProcessedMessage>,
     /// Jobs that failed, those included whose last task did.
@@ -152,11 +154,13 @@ impl Controller {
     /// they are: what is there means nothing to this app.
     pub async fn process_poison(&self) -> PoisonRun {
         let reports = self.poison_status(0).await;
+        let counted = |is_in: fn(&SetAsideReport) -> bool| -> u64 {
+            let some = reports.iter().filter(|report| is_in(report));
+            some.filter_map(|report| report.count.as_ref().ok()).sum()
+        };
         let mut run = PoisonRun {
-            found: reports
-                .iter()
-                .filter_map(|report| report.count.as_ref().ok())
-                .sum(),
+            found: counted(|_| true),
+            for_review: counted(|report| report.role == QueueRole::Poison),
             messages: Vec::new(),
             jobs_failed: 0,
             tasks_failed: 0,

@@ -60,11 +60,21 @@ export const time = (text) => {
   return Number.isNaN(value) ? null : value;
 };
 
+// Two units, rounded: who reads how long something has yet must not take 167 hours for 6 days.
+function until(seconds) {
+  const two = (first, one, second, other) => [[first, one], [second, other]]
+    .filter(([number]) => number > 0).map((part) => part.join(' ')).join(' ');
+  const minutes = Math.round(seconds / 60), hours = Math.round(seconds / 3600);
+  if (seconds < 60) return `${seconds} s`;
+  if (minutes < 24 * 60) return two(Math.floor(minutes / 60), 'h', minutes % 60, 'min');
+  return two(Math.floor(hours / 24), 'd', hours % 24, 'h');
+}
+
 export function ago(then, now = Date.now()) {
   const seconds = Math.round((now - then) / 1000);
   if (Math.abs(seconds) < 5) return 'just now';
-  const words = running(Math.abs(seconds) * 1000).replace(/^(\d+ (?:min|h|d)) .*$/, '$1');
-  return seconds < 0 ? `in ${words}` : `${words} ago`;
+  if (seconds < 0) return `in ${until(-seconds)}`;
+  return `${running(seconds * 1000).replace(/^(\d+ (?:min|h|d)) .*$/, '$1')} ago`;
 }
 
 const clock = new Intl.DateTimeFormat('en-GB', {

@@ -104,7 +104,7 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
     const sums = { total: 0, completed: 0, failed: 0, skipped: 0 };
     for (const stage of current.progress) for (const key of Object.keys(sums)) sums[key] += stage[key];
     keyed(figures, [
-      ['Tasks', `${format.count(sums.completed + sums.failed + sums.skipped)} / ${format.count(sums.total)}`],
+      ['Tasks', `${format.count(sums.completed + sums.failed)} / ${format.count(sums.total)}`],
       ['Failed', format.count(sums.failed), sums.failed > 0 ? 'bad' : null],
       ['Stage', `${current.stage} of ${current.totalStages}`],
       [isOver ? 'Took' : 'Running for', took.node],
@@ -114,7 +114,7 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
     ], ([key]) => (['Took', 'Running for'].includes(key) ? 'time' : key), figure);
     drawReason(shown);
     drawActions(isOver);
-    stages.update(current.progress, current.totalStages);
+    stages.update(current.progress, current.totalStages, current.status);
     if (view.tab === 'parameters') drawOnce(parameters, current.parameters, 'the job’s parameters', 'None.');
     if (view.tab === 'results') drawResults();
   }

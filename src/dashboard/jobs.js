@@ -11,7 +11,7 @@ import { link, note } from './router.js';
 const EVERY = 3000;
 const PAGE = 50;
 const WINDOWS = [['1', 'Last hour'], ['24', 'Last day'], ['168', 'Last week']];
-const STATUSES = ['', 'queued', 'processing', 'completed', 'failed', 'cancelled']
+const STATUSES = ['', 'queued', 'paused', 'processing', 'completed', 'failed', 'cancelled']
   .map((name) => [name, name === '' ? 'All' : format.status(name).label]);
 const PATHS = [['', 'Both paths'], ['queue_storage', 'Storage Queue'], ['service_bus', 'Service Bus']];
 

@@ -31,7 +31,8 @@ export function bar(label) {
       part.style.setProperty('min-width', tone === 'bad' && failed > 0 ? '4px' : '0');
     }
     known.style.setProperty('width', `${(reach * 100).toFixed(2)}%`);
-    const done = format.share(completed + failed + skipped, total) * reach;
+    // What was skipped is seen in the bar and is not done.
+    const done = format.share(completed + failed, total) * reach;
     setAttribute(node, 'aria-valuenow', Math.floor(done * 100));
     setAttribute(node, 'aria-valuetext', text ?? format.percent(done));
     return done;

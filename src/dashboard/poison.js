@@ -100,6 +100,7 @@ function report(run) {
   const failed = run.jobs_marked_failed + run.tasks_marked_failed;
   return notice(run.success ? (failed > 0 ? 'warn' : 'ok') : 'bad', `${format.plural(run.messages.length, 'message')} dealt with`,
     `${format.plural(run.jobs_marked_failed, 'job')} and ${format.plural(run.tasks_marked_failed, 'task')} marked failed.`,
+    run.left_for_review > 0 ? ` ${format.plural(run.left_for_review, 'message')} in review queues stay: redrive or discard them one by one.` : '',
     ...(run.errors ?? []),
     run.messages.length > 0 ? h('details', {}, h('summary', {}, 'Each message'),
       h('ul', { class: 'plain-list' }, run.messages.map((message) => h('li', {},

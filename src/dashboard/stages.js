@@ -32,20 +32,22 @@ export function stageList(choose) {
           label: `Stage ${next.stage}: ${format.count(next.completed)} of ${format.count(next.total)} tasks completed, ${format.count(next.failed)} failed`,
         });
         setText(share, isBegun ? format.percent(done) : '');
-        setText(numbers, isBegun ? `${format.count(next.completed + next.failed + next.skipped)} / ${format.count(next.total)}` : 'not begun');
+        setText(numbers, isBegun ? `${format.count(next.completed + next.failed)} / ${format.count(next.total)}` : 'not begun');
         setText(pace, isOver ? took(next) : rate(next));
-        keyed(parts, numbersOf(next, isOver), ([key]) => key, part);
+        keyed(parts, numbersOf(next), ([key]) => key, part);
       },
     };
   };
   return {
     node: list,
-    update(stages, totalStages) {
+    update(stages, totalStages, status) {
       const begun = new Map(stages.map((stage) => [stage.stage, stage]));
       const all = Array.from({ length: Math.max(totalStages, stages.length) }, (_, index) => begun.get(index + 1) ?? {
         stage: index + 1, planned: false, total: 0, open: 0, completed: 0, failed: 0, skipped: 0,
       });
-      keyed(list, all, (stage) => stage.stage, make);
+      // A stage has its row from the end of the one before on, and nobody may have begun it: the job is paused, or over.
+      const isPlanning = (stage) => !stage.planned && status === 'processing' && begun.has(stage.stage);
+      keyed(list, all.map((stage) => ({ ...stage, isPlanning: isPlanning(stage) })), (stage) => stage.stage, make);
     },
   };
 }
@@ -55,8 +57,8 @@ function part([, tone]) {
   return { node, update: ([, , text]) => setText(node, text) };
 }
 
-function numbersOf(stage, isOver) {
-  if (!(stage.total > 0)) return stage.planned === false && stage.startedAt ? [['planning', 'run', 'planning']] : [];
+function numbersOf(stage) {
+  if (!(stage.total > 0)) return stage.isPlanning ? [['planning', 'run', 'planning']] : [];
   const shown = [
     ['completed', 'ok', stage.completed, 'completed'],
     ['failed', 'bad', stage.failed, 'failed'],
@@ -65,7 +67,7 @@ function numbersOf(stage, isOver) {
     ['queued', 'idle', stage.queued, 'queued'],
     ['pending', 'idle', stage.pendingQueue, 'to be sent'],
   ].filter(([, , number]) => number > 0).map(([key, tone, number, word]) => [key, tone, `${format.count(number)} ${word}`]);
-  if (!stage.planned && !isOver) shown.push(['planning', 'run', 'still planning']);
+  if (stage.isPlanning) shown.push(['planning', 'run', 'still planning']);
   return shown;
 }
 

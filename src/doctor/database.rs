@@ -81,7 +81,7 @@ fn server(place: &str, settings: &DatabaseSettings, examination: &Examination, n
 }
 
 fn schema(settings: &DatabaseSettings, examination: &Examination, notes: &mut Notes) {
-    let name = &settings.schema;
+    let (name, role) = (&settings.schema, settings.connect.get_username());
     let migrate = "Run lastlight migrate, with a role that may change the schema.";
     let listed = |versions: &[i64]| {
         let all: Vec<String> = versions.iter().map(|version| format!("{version:04}")).collect();
@@ -129,8 +129,10 @@ fn schema(settings: &DatabaseSettings, examination: &Examination, notes: &mut No
             format!("schema {name:?} was migrated by another program: {} had another text", listed(versions)),
             "Deploy the version of lastlight that migrated it, or set APP_SCHEMA to another schema.",
         ),
+        // The list of rights below says which one is missing, and there is one fault, not two.
+        (SchemaState::Hidden, _) if !examination.missing_rights.is_empty() => {}
         (SchemaState::Hidden, _) => notes.fault(
-            format!("this role may not look into schema {name:?}"),
+            format!("the role {role:?} may not look into schema {name:?}: it lacks USAGE on it"),
             "Grant the app's role what SECURITY.md lists.",
         ),
     }
@@ -143,9 +145,12 @@ fn schema(settings: &DatabaseSettings, examination: &Examination, notes: &mut No
     if !missing.is_empty() {
         notes.fault(
             format!(
-                "the role {:?} lacks {}",
-                settings.connect.get_username(),
-                missing.join(", ")
+                "the role {role:?} lacks {}{}",
+                missing.join(", "),
+                match examination.schema {
+                    SchemaState::Hidden => ", so that nobody can say of which version the schema is",
+                    _ => "",
+                }
             ),
             "Grant the app's role what SECURITY.md lists.",
         );

@@ -117,6 +117,7 @@ pub(super) fn examine(root: &Path, given: &BTreeMap<String, String>, settings: &
                  ServiceBusConnection__fullyQualifiedNamespace to the namespace's host for sign-in by identity."
                     .to_owned()
             }
+            None if setting == "AzureWebJobsStorage" => storage_connection(given),
             None => format!("Set {setting}; see local.settings.example.json."),
         };
         notes.fault(
@@ -139,6 +140,20 @@ pub(super) fn examine(root: &Path, given: &BTreeMap<String, String>, settings: &
         ));
     }
     notes
+}
+
+/// What to set for the host's storage account.
+fn storage_connection(given: &BTreeMap<String, String>) -> String {
+    let account = given.get("STORAGE_ACCOUNT_NAME").map(|name| name.trim());
+    match account.filter(|name| !name.is_empty()) {
+        // The name may hold anything, be it a secret that went astray: it is not repeated.
+        Some(_) => "Set AzureWebJobsStorage__accountName to what STORAGE_ACCOUNT_NAME is, for sign-in by identity: that one \
+                    is the handler's alone, and the host does not read it."
+            .to_owned(),
+        None => "Set AzureWebJobsStorage to a connection string, or AzureWebJobsStorage__accountName to the account's name \
+                 for sign-in by identity."
+            .to_owned(),
+    }
 }
 
 /// A function.json's one trigger, and whether the file switches it off.

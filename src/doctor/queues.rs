@@ -6,7 +6,7 @@ use super::Notes;
 use crate::{
     config::{ServiceBusSettings, StorageSettings},
     repositories::{
-        sender::{MessageSender, QueueRole, SendError},
+        sender::{MessageSender, NO_TOKEN, QueueRole, SendError},
         service_bus::{QueueRules, ServiceBusRepository, create_service_bus_repository},
         set_aside::SetAsideQueues,
         storage_queue::create_queue_repository,
@@ -21,6 +21,10 @@ const USUAL_DELIVERIES: u32 = 10;
 
 /// A batch of task messages is worked on under one lock, which nobody renews.
 const SHORTEST_LOCK: Duration = Duration::from_secs(30);
+
+/// The settings are right; who runs this is nobody yet.
+const SIGN_IN: &str = "Sign in: az login on a machine of one's own, in Azure the app's managed identity (Identity, Status: On); or \
+                       use a connection string instead.";
 
 const ROLES: [QueueRole; 3] = [QueueRole::Jobs, QueueRole::Tasks, QueueRole::Poison];
 
@@ -48,7 +52,9 @@ pub(super) async fn storage(settings: StorageSettings) -> Notes {
                 "The app makes it with the first message; the host's trigger, too.",
             ),
             Err(error) => {
-                let remedy = if is_development {
+                let remedy = if lacks_token(&error) {
+                    SIGN_IN
+                } else if is_development {
                     "Start it: Azurite, or lastlight local; or correct AzureWebJobsStorage."
                 } else {
                     "Correct AzureWebJobsStorage; by identity it takes the role Storage Queue Data Contributor; the account's \
@@ -111,11 +117,13 @@ pub(super) async fn service_bus(settings: ServiceBusSettings) -> Notes {
                 return notes;
             }
             Err(error) => {
-                notes.fault(
-                    format!("{place}: {error}"),
+                let remedy = if lacks_token(&error) {
+                    SIGN_IN
+                } else {
                     "Correct the namespace in SERVICE_BUS_CONNECTION_STRING or SERVICE_BUS_NAMESPACE; its firewall must admit \
-                     this machine.",
-                );
+                     this machine."
+                };
+                notes.fault(format!("{place}: {error}"), remedy);
                 return notes;
             }
         }
@@ -186,8 +194,13 @@ fn against(name: &str, role: QueueRole, rules: &QueueRules, notes: &mut Notes) {
 fn attention(name: &str, count: u64, notes: &mut Notes) {
     notes.warning(
         format!("{name} holds {count} message(s) that were set aside"),
-        "lastlight poison list, or GET /api/monitor/poison?peek=32, says why; README: \"When something is stuck in poison\".",
+        "lastlight poison list, or GET /api/monitor/poison?peek=32, says why; docs/howto/poison.md.",
     );
+}
+
+/// The service was not asked: there was nothing to sign in with.
+fn lacks_token(error: &SendError) -> bool {
+    matches!(error, SendError::Unavailable { detail } if detail.starts_with(NO_TOKEN))
 }
 
 async fn patiently<T>(asked: impl Future<Output = Result<T, SendError>>) -> Result<T, SendError> {

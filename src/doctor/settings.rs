@@ -16,7 +16,11 @@ pub(super) fn gathered(patient: &Patient) -> (BTreeMap<String, String>, Notes) {
     match &patient.settings_file {
         Some(path) => match read(path) {
             Ok(values) => {
-                notes.ok(format!("{}: {} settings", path.display(), values.len()));
+                notes.ok(format!(
+                    "{}: {} settings",
+                    path.display(),
+                    values.keys().filter(is_setting).count()
+                ));
                 given = values;
             }
             Err((problem, remedy)) => notes.fault(format!("{}: {problem}", path.display()), remedy),
@@ -35,6 +39,11 @@ pub(super) fn gathered(patient: &Patient) -> (BTreeMap<String, String>, Notes) {
     }
     given.extend(patient.environment.clone());
     (given, notes)
+}
+
+/// Not a comment, which JSON has no other place for.
+fn is_setting(name: &&String) -> bool {
+    !name.starts_with("_comment")
 }
 
 /// The `Values` of a settings file.

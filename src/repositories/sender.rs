@@ -26,6 +26,9 @@ pub enum QueueRole {
     Poison,
 }
 
+/// What a failure begins with that came before the service was asked: nobody is signed in.
+pub const NO_TOKEN: &str = "no token: ";
+
 /// One message to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingMessage {

@@ -38,7 +38,10 @@ pub(super) async fn jobs(app: &App, path: ProcessingPath, body: &[u8]) -> Result
 async fn job(app: &App, text: &MessageText) -> Result<(), ControllerError> {
     let message = JobReference::decode(&text.0)?;
     let delivery = app.controller.process_job_message(&message).await?;
-    tracing::debug!(job_id = %message.job_id, stage = %message.stage, ?delivery, "job message");
+    tracing::debug!(
+        job_id = %message.job_id, stage = message.stage.get(), outcome = delivery.as_str(), tasks = delivery.tasks(),
+        "job message"
+    );
     Ok(())
 }
 
@@ -76,7 +79,7 @@ pub(super) async fn poison(
         .await;
     match delivery {
         Ok(delivery) => {
-            tracing::warn!(%path, ?delivery, "a message that was set aside");
+            delivery.note(path);
             Ok(invocation::success())
         }
         Err(error) => {

@@ -60,7 +60,7 @@ impl From<ControllerError> for ApiError {
             E::UnknownTask { .. } => (StatusCode::NOT_FOUND, "unknown task"),
             E::UnknownBatch { .. } => (StatusCode::NOT_FOUND, "unknown batch"),
             E::ServiceBusDisabled => (StatusCode::CONFLICT, "service bus is switched off"),
-            E::Illegal(_) | E::ChangedMeanwhile { .. } | E::NotPaused { .. } => {
+            E::NotAllowed(_) | E::ChangedMeanwhile { .. } => {
                 (StatusCode::CONFLICT, "not allowed in this state")
             }
             E::StageNotReached { .. } => (StatusCode::CONFLICT, "stage not reached"),

@@ -94,6 +94,8 @@ struct QueueDetails {
     processing_path: ProcessingPath,
     /// What comes there, for people.
     holds: &'static str,
+    /// No function empties it: only a person moves what is there.
+    is_review: bool,
     /// How many.
     #[serde(skip_serializing_if = "Option::is_none")]
     poison_messages: Option<u64>,
@@ -114,6 +116,7 @@ fn details(report: SetAsideReport) -> (String, QueueDetails) {
     let mut details = QueueDetails {
         processing_path: report.path,
         holds,
+        is_review: report.role == QueueRole::Poison,
         poison_messages: None,
         messages: None,
         error: None,
@@ -209,6 +212,7 @@ async fn process(app: &App) -> Response {
     let answer = Processed {
         action: "process_poison_messages",
         poison_messages_found: run.found,
+        left_for_review: run.for_review,
         jobs_marked_failed: run.jobs_failed,
         tasks_marked_failed: run.tasks_failed,
         messages: run.messages,
@@ -227,6 +231,8 @@ struct Processed {
     action: &'static str,
     /// In all queues before.
     poison_messages_found: u64,
+    /// Of these, in the review queues, which are left as they are: redrive or discard them one by one.
+    left_for_review: u64,
     jobs_marked_failed: u64,
     tasks_marked_failed: u64,
     /// What became of each message that was dealt with.

@@ -38,7 +38,7 @@ struct Jobs {
 struct QueryInfo {
     limit: u16,
     hours_back: u16,
-    status: Option<JobStatus>,
+    status: Option<ListedAs>,
     job_type: Option<&'static str>,
     processing_path: Option<ProcessingPath>,
     /// Jobs in this answer.
@@ -49,11 +49,55 @@ struct QueryInfo {
     next_cursor: Option<String>,
 }
 
+/// What the list can be narrowed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ListedAs {
+    Queued,
+    /// It stands still before a stage. No status of its own: its jobs are `queued`.
+    Paused,
+    Processing,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl ListedAs {
+    const ALL: [Self; 6] = [
+        Self::Queued,
+        Self::Paused,
+        Self::Processing,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Paused => "paused",
+            other => other.stored().as_str(),
+        }
+    }
+
+    /// The status that such jobs have in their rows.
+    fn stored(self) -> JobStatus {
+        match self {
+            Self::Queued | Self::Paused => JobStatus::Queued,
+            Self::Processing => JobStatus::Processing,
+            Self::Completed => JobStatus::Completed,
+            Self::Failed => JobStatus::Failed,
+            Self::Cancelled => JobStatus::Cancelled,
+        }
+    }
+}
+
 pub(super) async fn handle(State(app): State<App>, query: QueryParameters) -> Result<Response, ApiError> {
     let limit = query.number("limit", 1..=100)?.unwrap_or(USUAL_LIMIT);
+    let status = query.one_of("status", &ListedAs::ALL, ListedAs::as_str)?;
     let filter = JobFilter {
         hours: query.number("hours", 1..=168)?.unwrap_or(USUAL_HOURS),
-        status: query.one_of("status", JobStatus::ALL, JobStatus::as_str)?,
+        status: status.map(ListedAs::stored),
+        is_paused: status == Some(ListedAs::Paused),
         job_type: query.one_of("job_type", &app.controller.job_types(), |name| name)?,
         path: query.one_of("processing_path", &ProcessingPath::ALL, ProcessingPath::as_str)?,
     };
@@ -62,7 +106,7 @@ pub(super) async fn handle(State(app): State<App>, query: QueryParameters) -> Re
     let query_info = QueryInfo {
         limit,
         hours_back: filter.hours,
-        status: filter.status,
+        status,
         job_type: filter.job_type,
         processing_path: filter.path,
         returned: page.rows.len(),
@@ -81,7 +125,7 @@ pub(super) async fn handle(State(app): State<App>, query: QueryParameters) -> Re
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    let statuses = schemas.of::<JobStatus>();
+    let statuses = schemas.of::<ListedAs>();
     let paths = schemas.of::<ProcessingPath>();
     let job_types: Vec<_> = schemas.job_types.iter().map(|job_type| job_type.name).collect();
     Operation::new("Jobs, newest first, page by page.")
@@ -95,7 +139,11 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
             json!({ "type": "integer", "minimum": 1, "maximum": 168, "default": USUAL_HOURS }),
             "Only jobs that were submitted in the last hours, so many.",
         )
-        .query("status", statuses, "Only those of this status.")
+        .query(
+            "status",
+            statuses,
+            "Only those of this status; `paused` are those of `queued` that stand still.",
+        )
         .query(
             "job_type",
             json!({ "type": "string", "enum": job_types }),

@@ -48,6 +48,10 @@ inBrowser('a job is cancelled only by who means it, and retried', async ({ page,
   await dialog.getByRole('button', { name: 'Cancel the job' }).click();
   await state('Cancelled').waitFor();
   await page.getByText('The job was cancelled', { exact: true }).waitFor();
+  // What was skipped was not done.
+  const { progress: [{ completed, failed, skipped, total }] } = await cloud.get(`jobs/status/${jobId}`);
+  assert.ok(skipped > 0);
+  await page.locator('.figures').getByText(`${completed + failed} / ${total}`, { exact: true }).waitFor();
   await page.getByRole('button', { name: 'Retry' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Retry' }).click();
   await eventually('the job runs again', async () => (await state('Processing').count()) + (await state('Queued').count()) > 0);
@@ -65,6 +69,8 @@ inBrowser('a job is paused and resumed', async ({ page, open, cloud }) => {
   await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click();
   await page.getByText(/The job (will stand|stands) still/).first().waitFor();
   await page.locator('.view-head .badge', { hasText: 'Paused' }).waitFor();
+  await page.locator('.stages li').nth(1).getByText('not begun', { exact: true }).waitFor();
+  assert.equal(await page.locator('.stages').getByText('planning').count(), 0);
   await page.getByRole('button', { name: 'Resume' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Resume' }).click();
   await page.locator('.view-head .badge', { hasText: 'Completed' }).waitFor();

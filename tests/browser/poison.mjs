@@ -56,6 +56,7 @@ inBrowser('everything is dealt with at once', async ({ page, open, cloud }) => {
   await page.getByRole('button', { name: 'Process all' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Process all' }).click();
   await page.getByText('0 messages dealt with').waitFor();
+  await page.getByText('1 message in review queues stay').waitFor();
   await page.getByText('1 message set aside.').waitFor();
   const { queue_details: { 'sb-poison': { messages: [message] } } } = await cloud.get('monitor/poison?peek=1');
   await cloud.ask('POST', 'monitor/poison', { action: 'discard', queue: 'sb-poison', message_id: message.message_id });

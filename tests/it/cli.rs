@@ -45,7 +45,9 @@ async fn a_job_is_submitted_and_followed_to_its_end() {
         .out
         .lines()
         .filter(|line| {
-            !line.contains("planned") && (!line.contains("tasks done") || line.contains("20 of 20"))
+            !line.contains("planned")
+                && !line.contains("has not begun")
+                && (!line.contains("tasks done") || line.contains("20 of 20"))
         })
         .collect();
     insta::assert_snapshot!(crate::cli_harness::redacted(&sure.join("\n")));
@@ -135,7 +137,9 @@ async fn a_job_is_paused_resumed_cancelled_and_retried() {
     let job_id = app.submitted("chaos", &parameters).await;
     app.until(&job_id, "processing").await;
     let mut said = Vec::new();
-    for action in ["pause", "resume", "cancel", "cancel", "retry", "cancel", "resume"] {
+    for action in [
+        "pause", "resume", "retry", "cancel", "cancel", "pause", "retry", "cancel", "resume",
+    ] {
         let answer = app.run(&[action, &job_id]).await;
         said.push(format!("{action}: {}", answer.whole()));
     }
@@ -150,6 +154,25 @@ async fn a_job_is_paused_resumed_cancelled_and_retried() {
     let watched = app.run(&["watch", &job_id]).await;
     assert_eq!(watched.code, 1);
     assert!(watched.out.contains("cancelled"), "{}", watched.out);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_skipped_is_not_done_and_a_job_that_is_over_is_not_to_pause() {
+    let app = App::start().await;
+    let job_id = app.submitted("chaos", &slow("s", 3, 60_000)).await;
+    app.until(&job_id, "processing").await;
+    assert_eq!(app.run(&["pause", &job_id]).await.code, 0);
+    assert_eq!(app.run(&["cancel", &job_id]).await.code, 0);
+    let status = app.run(&["status", &job_id]).await.out;
+    assert!(status.contains("\nstatus     cancelled\n"), "{status}");
+    let row = status.lines().find(|line| line.contains("chaos_task")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells[2], "0/3", "{status}");
+    assert!(cells.contains(&"3"), "skipped: {status}");
+    let list = app.run(&["list"]).await.out;
+    let row = list.lines().find(|line| line.contains("chaos")).unwrap();
+    assert!(row.contains("cancelled") && row.contains(" 0/3 "), "{list}");
     app.stop().await;
 }
 
@@ -184,7 +207,7 @@ async fn scripts_get_the_app_s_documents_and_watch_a_line_a_change() {
     assert_eq!(refused.code, 1);
     assert_eq!(
         refused.json()["message"],
-        "job cannot go from completed to cancelled"
+        "the job is completed; it is over and cannot be cancelled"
     );
     app.stop().await;
 }
@@ -355,6 +378,14 @@ async fn who_watches_a_paused_job_is_told_how_it_goes_on() {
     let mut said = Vec::new();
     while let Some(line) = lines.next_line().await.unwrap() {
         if line.starts_with("The job is paused; lastlight resume") {
+            let status = app.run(&["status", &job_id]).await.out;
+            assert!(
+                status.contains(", paused ") && status.contains("has not begun"),
+                "{status}"
+            );
+            let paused = app.run(&["list", "--status", "paused", "--json"]).await.json();
+            assert_eq!(paused["jobs"][0]["job_id"], job_id.as_str());
+            assert_eq!(paused["query_info"]["status"], "paused");
             assert_eq!(app.run(&["resume", &job_id]).await.code, 0);
         }
         said.push(line);
@@ -365,6 +396,8 @@ async fn who_watches_a_paused_job_is_told_how_it_goes_on() {
         1,
         "{said:?}"
     );
+    let none = app.run(&["list", "--status", "paused"]).await;
+    assert!(none.out.contains("no such job"), "{}", none.out);
     app.stop().await;
 }
 
@@ -424,6 +457,17 @@ async fn what_was_set_aside_is_listed_sent_again_and_thrown_away() {
     let words = app.run(&["poison", "list"]).await;
     assert!(words.out.contains("not JSON at all"), "{}", words.out);
     assert!(words.out.contains("lastlight poison redrive"), "{}", words.out);
+    assert!(
+        !words.out.contains("poison process"),
+        "it would do nothing to a review queue: {}",
+        words.out
+    );
+    // The flags of list are those of the command without a word, too.
+    let counted = app.run(&["poison", "--peek", "0"]).await;
+    assert_eq!(counted.code, 0, "{}", counted.err);
+    assert!(!counted.out.contains("not JSON at all"), "{}", counted.out);
+    let odd = app.run(&["poison", "--peek", "3", "process"]).await;
+    assert_eq!((odd.code, odd.err.contains("--peek")), (2, true), "{}", odd.err);
     let id = |place: usize| messages[place]["message_id"].as_str().unwrap().to_owned();
     let gone = app.run(&["poison", "discard", "sb-poison", &id(0)]).await;
     assert_eq!(gone.code, 0, "{}", gone.err);
@@ -437,10 +481,10 @@ async fn what_was_set_aside_is_listed_sent_again_and_thrown_away() {
     assert!(again.err.contains("no-such-id"), "{}", again.err);
     let processed = app.run(&["poison", "process"]).await;
     assert_eq!(processed.code, 0, "{}", processed.err);
-    assert!(
-        processed.out.contains("0 jobs and 0 tasks failed"),
-        "{}",
-        processed.out
+    assert_eq!(
+        processed.out,
+        "1 found; 0 dealt with: 0 jobs and 0 tasks failed.\n1 is in a review queue, whose messages mean nothing to this app: \
+         process leaves them alone. lastlight poison shows them; redrive or discard them one by one.\n"
     );
     app.stop().await;
 }

@@ -245,6 +245,16 @@ async fn a_settings_file_is_read_as_func_start_reads_it() {
         .map(|finding| finding["what"].as_str().unwrap())
         .collect();
     assert!(whats.contains(&"every setting can be read"), "{whats:?}");
+    // What is a comment is no setting.
+    let text = std::fs::read_to_string(file).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let names = document["Values"].as_object().unwrap().keys();
+    let settings = names.filter(|name| !name.starts_with("_comment")).count();
+    let counted = format!("local.settings.json: {settings} settings");
+    assert!(
+        whats.iter().any(|what| what.ends_with(&counted)),
+        "{counted}: {whats:?}"
+    );
     // The environment wins over the file.
     assert!(
         whats
@@ -348,6 +358,21 @@ async fn settings_that_functions_name_must_resolve_and_switches_must_fit() {
     app.set("ServiceBusConnection", other);
     let said = app.complaints(&["functions"]).await;
     assert!(said.contains("the host listens at"), "{said}");
+    let mut app = Deployed::new().await;
+    app.set("AzureWebJobsStorage", "");
+    let said = app.complaints(&["functions"]).await;
+    assert!(said.contains("AzureWebJobsStorage__accountName"), "{said}");
+    // The handler signs in with this one, and the host does not: both are said, and what to set.
+    app.set("STORAGE_ACCOUNT_NAME", "geo");
+    let said = app.complaints(&["functions", "settings", "storage queues"]).await;
+    for words in [
+        "AzureWebJobsStorage is not set, and the host cannot start",
+        "Set AzureWebJobsStorage__accountName to what STORAGE_ACCOUNT_NAME is",
+        "Sign in: az login",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!said.contains("Correct AzureWebJobsStorage"), "{said}");
 }
 
 #[tokio::test]
@@ -406,6 +431,22 @@ async fn a_schema_of_another_version_too_few_connections_and_missing_rights_are_
         assert!(said.contains(words), "{words}: {said}");
     }
     assert!(!said.contains("SELECT on jobs"), "{said}");
+    // One cause, one fault.
+    for (statement, words) in [
+        (
+            format!("REVOKE SELECT ON app._sqlx_migrations FROM {role}"),
+            "SELECT on _sqlx_migrations",
+        ),
+        (
+            format!("REVOKE USAGE ON SCHEMA app FROM {role}"),
+            "may not look into schema \"app\"",
+        ),
+    ] {
+        admin.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+        let said = app.complaints(&["database"]).await;
+        assert!(said.contains(words), "{words}: {said}");
+        assert_eq!(said.matches("fault: ").count(), 1, "{said}");
+    }
 
     app.set("DATABASE_URL", &url);
     admin

@@ -176,6 +176,63 @@ async fn something_else_that_answers_is_not_taken_for_the_app() {
     insta::assert_snapshot!(all);
 }
 
+#[tokio::test]
+async fn messages_that_functions_hold_are_said_to_be_held() {
+    fn queue(count: u64, is_review: bool, messages: &Value) -> Value {
+        json!({ "processing_path": "service_bus", "holds": "messages", "is_review": is_review, "poison_messages": count,
+                "messages": messages })
+    }
+    let listing = Fake::start(|_| {
+        let review = json!([{ "message_id": "m-1", "delivery_count": 1, "message": "not JSON" }]);
+        let queues = json!({ "sb-tasks/$DeadLetterQueue": queue(100, false, &json!([])), "sb-poison": queue(1, true, &review) });
+        json!({ "poison_messages_found": 101, "status": "attention_needed", "queue_details": queues })
+            .to_string()
+            .into_response()
+    })
+    .await;
+    let said = cli(&["poison", "--url", &listing.url()], &[]).await;
+    insta::assert_snapshot!(said.whole());
+    let processing = Fake::start(|_| {
+        json!({ "poison_messages_found": 103, "left_for_review": 3, "jobs_marked_failed": 1, "tasks_marked_failed": 1,
+                "messages": [{ "queue": "q", "message_id": "m", "outcome": "failed", "reason": "why" }] })
+        .to_string()
+        .into_response()
+    })
+    .await;
+    let said = cli(&["poison", "process", "--url", &processing.url()], &[]).await;
+    insta::assert_snapshot!(said.whole());
+}
+
+#[tokio::test]
+async fn tasks_that_are_retrying_stand_after_the_failed_ones_and_before_the_others() {
+    // Asked for the failed ones, for those that are retrying, and for all.
+    let app = Fake::start(|request| {
+        let task = |index: u8, status: &str, error: Value| {
+            json!({ "task_id": format!("5d980689-s1-t-{index}"), "task_type": "t", "stage": 1, "task_index": index.to_string(),
+                    "status": status, "attempt": 2, "error_details": error })
+        };
+        let failed = task(7, "failed", json!("no such tile"));
+        let retrying = task(5, "retrying", json!("503 of the service"));
+        let (tasks, cursor) = match request {
+            1 => (json!([failed]), None),
+            // There may be more: one look is enough.
+            2 => (json!([retrying]), Some("further")),
+            _ => (json!([task(1, "completed", Value::Null), retrying, failed]), None),
+        };
+        json!({ "tasks": tasks, "query_info": { "next_cursor": cursor } }).to_string().into_response()
+    })
+    .await;
+    let said = cli(&["tasks", JOB, "--url", &app.url()], &[]).await;
+    let order: Vec<&str> = said
+        .out
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().nth(2))
+        .collect();
+    assert_eq!(order, ["failed", "retrying", "completed"], "{}", said.out);
+    assert_eq!(app.keys.lock().unwrap().len(), 3, "requests");
+}
+
 /// An app that has run everything already, and compares.
 async fn comparing_app(note: Option<&'static str>) -> Endpoint {
     fn job(id: &str) -> (bool, f64) {

@@ -247,6 +247,11 @@ async fn what_the_state_of_a_job_does_not_allow_is_a_409_that_says_so() {
     for verb in ["retry", "resume"] {
         let answer = app.control(verb, &open).await;
         assert_eq!(answer.status, StatusCode::CONFLICT, "{verb}: {}", answer.body);
+        let message = answer.body["message"].as_str().unwrap();
+        assert!(
+            message.ends_with("; it can be cancelled or paused"),
+            "{verb}: {message}"
+        );
     }
     app.run_dry().await;
     for verb in ["cancel", "retry", "pause", "resume"] {

@@ -235,12 +235,30 @@ async fn what_is_not_granted_or_not_migrated_is_said_and_the_app_goes_on_once_it
             error.contains("`lastlight migrate` with a role that may") && error.contains("SECURITY.md"),
             "{error}"
         );
+        assert!(
+            error.contains("schema \"app\"") && error.contains(&parted.app_role),
+            "{error}"
+        );
+        let grant = format!("GRANT USAGE ON SCHEMA app TO {}", parted.app_role);
+        assert!(error.contains(&grant), "{error}");
     }
+    // It may look, and a migration has not run.
+    let mut owner = PgConnection::connect(&parted.owner_url).await.unwrap();
     parted.grant().await;
+    let is_run = async |owner: &mut PgConnection, is_run: &str| {
+        let update = format!("UPDATE app._sqlx_migrations SET success = {is_run} WHERE version > 1");
+        run(owner, &update).await;
+    };
+    is_run(&mut owner, "false").await;
+    let error = database.migrate().await.unwrap_err().to_string();
+    assert!(
+        error.contains("schema \"app\" is not of this version") && error.contains("may not create in it"),
+        "{error}"
+    );
+    is_run(&mut owner, "true").await;
     database.migrate().await.unwrap();
 
     let app = TestApp::on(&parted.app_url, Catalog::standard(), Timing::default()).await;
-    let mut owner = PgConnection::connect(&parted.owner_url).await.unwrap();
     run(
         &mut owner,
         &format!("REVOKE INSERT ON app.jobs FROM {}", parted.app_role),

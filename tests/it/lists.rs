@@ -87,6 +87,36 @@ async fn jobs_come_newest_first_page_by_page_and_by_their_filters() {
 }
 
 #[tokio::test]
+async fn paused_jobs_are_listed_by_themselves_and_among_the_queued_ones() {
+    let app = TestApp::start().await;
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        let body = json!({ "n": 1, "name": format!("N{number}") });
+        ids.push(app.submitted("hello_world", body).await);
+    }
+    for id in [&ids[1], &ids[3], &ids[4]] {
+        assert_eq!(app.control("pause", id).await.body["paused"], true);
+    }
+    let of = async |filter: &str| -> Vec<String> {
+        let listed = all(&app, &format!("/api/db/jobs?limit=2&{filter}"), "jobs").await;
+        let id = |job: &Value| job["job_id"].as_str().unwrap().to_owned();
+        listed.iter().map(id).collect()
+    };
+    assert_eq!(
+        of("status=paused").await,
+        [&*ids[4], &*ids[3], &*ids[1]],
+        "page by page"
+    );
+    assert_eq!(of("status=queued").await.len(), 5);
+    assert_eq!(app.control("cancel", &ids[3]).await.status, StatusCode::OK);
+    assert_eq!(
+        of("status=paused").await,
+        [&*ids[4], &*ids[1]],
+        "one that is over stands still no more"
+    );
+}
+
+#[tokio::test]
 async fn a_job_is_shown_whole_with_its_stages() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
@@ -196,7 +226,7 @@ async fn what_a_list_cannot_mean_is_refused_with_what_is_allowed() {
         ),
         (
             "/api/db/jobs?status=done",
-            "status must be one of queued, processing, completed, failed, cancelled",
+            "status must be one of queued, paused, processing, completed, failed, cancelled",
         ),
         (
             "/api/db/jobs?job_type=nope",

@@ -1,6 +1,8 @@
 //! Poison messages and dead letters: what was delivered too often is sent again, fails what it names, or is kept for a
 //! person; nothing of it is lost, and nothing is done twice.
 
+use std::sync::{Arc, Mutex};
+
 use axum::http::StatusCode;
 use futures_util::future::join_all;
 use lastlight::{
@@ -8,6 +10,7 @@ use lastlight::{
     jobs::Catalog,
     model::{ProcessingPath, timestamp},
     repositories::sender::{OutgoingMessage, QueueRole},
+    telemetry::{JsonOrText, LogLayer},
 };
 use proptest::{
     prelude::*,
@@ -15,11 +18,95 @@ use proptest::{
 };
 use serde_json::{Value, json};
 use sqlx::Executor;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::{
     harness::{Answer, TestApp, quick},
     probe::Probe,
 };
+
+/// What is logged from now on in this test, a JSON object a line.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let layer = LogLayer::new(JsonOrText::Json, move || writer.clone());
+        let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+        (log, guard)
+    }
+
+    fn lines(&self, message: &str) -> Vec<Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let all = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        all.filter(|line| line["message"] == message).collect()
+    }
+}
+
+#[tokio::test]
+async fn the_log_has_fields_to_search_by_and_warns_of_nothing_that_is_as_it_should_be() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let (job_id, messages) = planned(&app, json!({ "stages": [2, 1] })).await;
+    let (log, _guard) = Log::begin();
+    let function = "process_queue_task_poison";
+    poisoned(&app, function, &messages[0].body).await;
+    app.deliver("process_queue_task", &messages[1].body).await;
+    poisoned(&app, function, &messages[1].body).await;
+    poisoned(&app, function, "not JSON").await;
+    let again = sent_again(&app).remove(0);
+    app.deliver("process_queue_task", &again.body).await;
+    app.run_until_over(&job_id).await;
+    let lines = log.lines("a message that was set aside");
+    let of = |name: &str| -> Vec<Value> { lines.iter().map(|line| line[name].clone()).collect() };
+    assert_eq!(
+        of("outcome"),
+        [json!("sent_again"), json!("absorbed"), json!("kept_for_review")]
+    );
+    assert_eq!(of("level"), [json!("warn"), json!("info"), json!("warn")]);
+    assert_eq!(of("job_id"), [json!(job_id), json!(job_id), Value::Null]);
+    assert_eq!(of("tasks_sent_again"), [json!(1), Value::Null, Value::Null]);
+    let task: Value = serde_json::from_str(&messages[0].body).unwrap();
+    assert_eq!(lines[0]["task_id"], task["task_id"]);
+    assert_eq!(log.lines("stage completed")[0]["next_stage"], "owed");
+
+    let lost = app
+        .submitted("probe", json!({ "stages": [1], "tag": "lost" }))
+        .await;
+    app.queue.take(QueueRole::Jobs);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    app.deliver("reconcile", "{}").await;
+    let reports = log.lines("reconciled");
+    let report = reports
+        .last()
+        .expect("the job message was lost")
+        .as_object()
+        .unwrap();
+    assert_eq!(report["planners_missing"], 1, "{report:?}");
+    assert!(
+        !report.contains_key("batches_lost"),
+        "what was not found is no field: {report:?}"
+    );
+    app.run_until_over(&lost).await;
+    for text in ["Some(", "{ "] {
+        let all = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(!all.contains(text), "{text}: {all}");
+    }
+}
 
 const UNKNOWN_JOB: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 

@@ -56,6 +56,7 @@ fn books(session: &Session, audit: &Audit) -> String {
         ("FAILED", Align::Right),
         ("SKIPPED", Align::Right),
         ("OPEN", Align::Right),
+        ("OWED", Align::Right),
         ("ATTEMPTS", Align::Right),
         ("MESSAGES", Align::Right),
         ("RESENT", Align::Right),
@@ -76,6 +77,12 @@ fn books(session: &Session, audit: &Audit) -> String {
             count_of_bad(stage.failed),
             plain(stage.skipped.to_string()),
             plain(stage.open.to_string()),
+            plain(
+                stage
+                    .batches_owed
+                    .map(|owed| owed.to_string())
+                    .unwrap_or_default(),
+            ),
             plain(stage.attempts.to_string()),
             plain(stage.messages_sent.to_string()),
             plain(stage.messages_resent.to_string()),

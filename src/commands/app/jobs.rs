@@ -2,12 +2,12 @@
 
 use clap::{Args, builder::PossibleValuesParser};
 use lastlight::{
-    client::{Job, JobFilter, KnownJobType, Progress, Status},
+    client::{Job, JobFilter, KnownJobType, Status},
     model::{JobStatus, ProcessingPath, clock},
 };
 use serde_json::{Value, json};
 
-use super::{AppArguments, CommandError, Session, Verdict, look_of, short};
+use super::{AppArguments, CommandError, Session, Verdict, look_of, planning, short};
 use crate::commands::{
     paint::Look,
     words::{Align, Table, ago, between, count_of_bad, lasting, one_line, plain},
@@ -25,8 +25,8 @@ pub struct StatusArguments {
 /// `lastlight list`.
 #[derive(Debug, Args)]
 pub struct ListArguments {
-    /// Only jobs that stand there.
-    #[arg(long, value_parser = PossibleValuesParser::new(JobStatus::ALL.iter().map(|status| status.as_str())))]
+    /// Only jobs that stand there. `queued` has the paused ones, too.
+    #[arg(long, value_parser = PossibleValuesParser::new(LISTED_AS))]
     status: Option<String>,
     /// Only jobs of this type.
     #[arg(long = "type", value_name = "JOB_TYPE")]
@@ -46,6 +46,16 @@ pub struct ListArguments {
     #[command(flatten)]
     pub(super) app: AppArguments,
 }
+
+/// What a list can be narrowed to, as it is shown in it.
+const LISTED_AS: [&str; 6] = [
+    "queued",
+    "paused",
+    "processing",
+    "completed",
+    "failed",
+    "cancelled",
+];
 
 /// `lastlight types`.
 #[derive(Debug, Args)]
@@ -80,9 +90,9 @@ fn described(session: &Session, status: &Status) -> String {
     if !status.status.is_terminal() {
         state.push_str(&format!(", stage {} of {}", status.stage, status.total_stages));
     }
-    if let Some(paused) = status.paused_at {
+    if let Some(paused) = status.stands_still_since() {
         state.push_str(&format!(", paused {}", ago(paused.0, now)));
-    } else if status.pause_requested {
+    } else if status.pause_requested && !status.status.is_terminal() {
         state.push_str(", to pause at the end of its stage");
     }
     fact("status", &state);
@@ -106,7 +116,7 @@ fn described(session: &Session, status: &Status) -> String {
     }
     if !status.progress.is_empty() {
         text.push('\n');
-        text.push_str(&stages(&status.progress).text(paint));
+        text.push_str(&stages(status).text(paint));
     }
     if matches!(status.status, JobStatus::Failed | JobStatus::Cancelled) {
         let next = format!(
@@ -118,7 +128,7 @@ fn described(session: &Session, status: &Status) -> String {
     text
 }
 
-fn stages(progress: &[Progress]) -> Table {
+fn stages(status: &Status) -> Table {
     let mut table = Table::new([
         ("STAGE", Align::Right),
         ("TASKS", Align::Left),
@@ -129,18 +139,18 @@ fn stages(progress: &[Progress]) -> Table {
         ("RATE", Align::Right),
         ("", Align::Left),
     ]);
-    for stage in progress {
+    for stage in &status.progress {
         let rate = stage.rate_per_second.map(|rate| format!("{rate:.0}/s"));
         let remark = if stage.is_over() {
             match (stage.started_at, stage.finished_at) {
                 (Some(from), Some(to)) => between(from.0, to.0).map(|took| format!("took {}", lasting(took))),
                 _ => None,
             }
-        } else if stage.planned {
+        } else if let Some(words) = planning(stage, status) {
+            Some(words.to_owned())
+        } else {
             let seconds = stage.eta_seconds.filter(|eta| eta.is_finite() && *eta >= 0.0);
             seconds.map(|eta| format!("{} to go", lasting(std::time::Duration::from_secs_f64(eta))))
-        } else {
-            Some("still being planned".to_owned())
         };
         table.row([
             plain(stage.stage.to_string()),
@@ -233,7 +243,7 @@ fn table(jobs: &[Job]) -> Table {
         ("TOOK", Align::Left),
     ]);
     for job in jobs {
-        let state = if job.paused_at.is_some() {
+        let state = if job.stands_still() {
             ("paused".to_owned(), Look::Warning)
         } else {
             (job.status.to_string(), look_of(job.status))
@@ -244,11 +254,7 @@ fn table(jobs: &[Job]) -> Table {
             plain(&*job.job_type),
             state,
             plain(format!("{}/{}", job.stage, job.total_stages)),
-            plain(format!(
-                "{}/{}",
-                job.completed + job.failed + job.skipped,
-                job.total
-            )),
+            plain(format!("{}/{}", job.done(), job.total)),
             count_of_bad(job.failed),
             plain(job.processing_path.as_str()),
             plain(ago(job.created_at.0, now)),

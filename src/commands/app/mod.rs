@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use lastlight::{
-    client::{AppAddress, Client, ClientError, JobFilter, Pause},
+    client::{AppAddress, Client, ClientError, JobFilter, Pause, Progress, Status},
     config::Secret,
     model::JobStatus,
 };
@@ -54,7 +54,7 @@ pub enum AppCommand {
     Status(jobs::StatusArguments),
     /// Jobs, newest first.
     List(jobs::ListArguments),
-    /// Tasks of a job: those that failed first, with the reason.
+    /// Tasks of a job: those that failed first, then those that are retrying, with the reason; then the others, stage by stage.
     Tasks(tasks::TasksArguments),
     /// End a job: what waits is skipped, what runs is stopped.
     Cancel(control::ControlArguments),
@@ -282,6 +282,18 @@ const MOST_PAGES_SEARCHED: usize = 20;
 /// As much of an id as tables show; every command takes it.
 fn short(job_id: &str) -> &str {
     job_id.get(..12).unwrap_or(job_id)
+}
+
+/// What is to be said of a stage whose plan is not whole. A stage has a row from the moment that the one before it ended, also
+/// while nobody may begin it.
+fn planning(stage: &Progress, status: &Status) -> Option<&'static str> {
+    let is_begun = stage.total > 0 || status.status == JobStatus::Processing;
+    match (stage.planned, status.status.is_terminal(), is_begun) {
+        (true, ..) => None,
+        (false, true, true) => Some("was not planned to its end"),
+        (false, _, false) => Some("has not begun"),
+        (false, false, true) => Some("still being planned"),
+    }
 }
 
 fn look_of(status: JobStatus) -> Look {

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use lastlight::{
-    client::{PoisonProcessed, PoisonStatus},
+    client::{PoisonProcessed, PoisonQueue, PoisonStatus},
     model::clock,
 };
 use serde_json::Value;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{AppArguments, CommandError, Session, Verdict};
 use crate::commands::{
     paint::Look,
-    words::{Align, Table, ago, one_line, plain},
+    words::{Align, Table, ago, counted, one_line, plain},
 };
 
 /// `lastlight poison`.
@@ -19,23 +19,28 @@ pub struct PoisonArguments {
     #[command(subcommand)]
     command: Option<PoisonCommand>,
     #[command(flatten)]
+    list: ListArguments,
+    #[command(flatten)]
     pub(super) app: AppArguments,
 }
 
 #[derive(Debug, Subcommand)]
 enum PoisonCommand {
     /// What lies where, and why (the default).
-    List {
-        /// How many messages of each queue are shown. On Service Bus to look is to deliver: delivery counts grow.
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=32))]
-        peek: u8,
-    },
+    List(ListArguments),
     /// Deal with everything that was delivered too often, now: what is not done by then has failed.
     Process,
     /// Send one message again, unchanged.
     Redrive(MessageArguments),
     /// Throw one message away; its last copy is printed.
     Discard(MessageArguments),
+}
+
+#[derive(Debug, Args)]
+struct ListArguments {
+    /// How many messages of each queue are shown: 10 without it. On Service Bus to look is to deliver: delivery counts grow.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=32))]
+    peek: Option<u8>,
 }
 
 #[derive(Debug, Args)]
@@ -46,26 +51,34 @@ struct MessageArguments {
     message_id: String,
 }
 
+/// Messages of each queue that are shown to who asks for no other number.
+const USUAL_PEEK: u8 = 10;
+
 pub(super) async fn poison(arguments: &PoisonArguments) -> Result<Verdict, CommandError> {
     let session = arguments.app.session()?;
+    let peek = arguments.list.peek;
     match &arguments.command {
-        None => list(&session, 10).await,
-        Some(PoisonCommand::List { peek }) => list(&session, *peek).await,
+        None => list(&session, peek).await,
+        Some(PoisonCommand::List(own)) => list(&session, own.peek.or(peek)).await,
+        Some(_) if peek.is_some() => Err(CommandError::Argument(
+            "--peek is list's: process, redrive and discard take no --peek".to_owned(),
+        )),
         Some(PoisonCommand::Process) => process(&session).await,
         Some(PoisonCommand::Redrive(message)) => order(&session, "redrive", message).await,
         Some(PoisonCommand::Discard(message)) => order(&session, "discard", message).await,
     }
 }
 
-async fn list(session: &Session, peek: u8) -> Result<Verdict, CommandError> {
+async fn list(session: &Session, peek: Option<u8>) -> Result<Verdict, CommandError> {
+    let peek = peek.unwrap_or(USUAL_PEEK);
     let answer = session.client.poison(peek).await?;
     if !session.printed(&answer.document) {
-        print!("{}", described(session, &answer.body));
+        print!("{}", described(session, &answer.body, peek));
     }
     Ok(Verdict::Good)
 }
 
-fn described(session: &Session, status: &PoisonStatus) -> String {
+fn described(session: &Session, status: &PoisonStatus, peek: u8) -> String {
     let paint = session.paint;
     let mut table = Table::new([
         ("QUEUE", Align::Left),
@@ -90,8 +103,9 @@ fn described(session: &Session, status: &PoisonStatus) -> String {
                 .map(|at| format!(", {}", ago(at.0, now)))
                 .unwrap_or_default();
             text.push_str(&format!(
-                "\n{name}  {}  delivered {} times{when}\n",
-                message.message_id, message.delivery_count
+                "\n{name}  {}  delivered {}{when}\n",
+                message.message_id,
+                counted(message.delivery_count.into(), "time")
             ));
             if let Some(reason) = &message.reason {
                 text.push_str(&format!(
@@ -103,15 +117,48 @@ fn described(session: &Session, status: &PoisonStatus) -> String {
             text.push_str(&format!("  {}\n", paint.text(Look::Faint, &body)));
         }
     }
+    for (name, queue) in &status.queue_details {
+        if let Some(why) = held(name, queue, peek) {
+            text.push_str(&format!("\n{why}\n"));
+        }
+    }
+    let has_messages = |is_wanted: fn(&PoisonQueue) -> bool| {
+        let mut queues = status.queue_details.values();
+        queues.any(|queue| queue.poison_messages.unwrap_or_default() > 0 && is_wanted(queue))
+    };
     if status.poison_messages_found > 0 {
         text.push_str(
-            "\nlastlight poison redrive <queue> <message id> sends one again, discard throws it away; lastlight poison \
-             process deals with all that was delivered too often.\n",
+            "\nlastlight poison redrive <queue> <message id> sends one again, discard throws it away.\n",
         );
+        // Where only review queues hold anything, it would do nothing.
+        if has_messages(|queue| queue.is_review != Some(true)) {
+            text.push_str(
+                "lastlight poison process deals with all that was delivered too often: what is not done by then has failed.\n",
+            );
+        }
     } else if status.status == "healthy" {
         text.push_str(&format!("{}\n", paint.text(Look::Good, "Nothing was set aside.")));
     }
     text
+}
+
+/// Why fewer of a queue's messages are shown than were asked for, if they are.
+fn held(name: &str, queue: &PoisonQueue, peek: u8) -> Option<String> {
+    let count = queue.poison_messages?;
+    let shown = queue.messages.len() as u64;
+    // A queue that could not be read has said why already.
+    let is_missing = queue.error.is_none() && shown < count.min(peek.into());
+    let whose = match queue.is_review {
+        Some(true) => "somebody else who looks",
+        _ => "its function, or somebody else who looks,",
+    };
+    is_missing.then(|| {
+        format!(
+            "{name}: {shown} of {} can be shown; {whose} holds the rest for now. A function deals with what it holds, or \
+             gives it back: ask again in a minute.",
+            counted(count, "message")
+        )
+    })
 }
 
 async fn process(session: &Session) -> Result<Verdict, CommandError> {
@@ -127,13 +174,29 @@ async fn process(session: &Session) -> Result<Verdict, CommandError> {
 }
 
 fn processed(session: &Session, run: &PoisonProcessed) -> String {
+    let dealt_with = run.messages.len() as u64;
     let mut text = format!(
-        "{} found; {} dealt with: {} jobs and {} tasks failed.\n",
+        "{} found; {dealt_with} dealt with: {} and {} failed.\n",
         run.poison_messages_found,
-        run.messages.len(),
-        run.jobs_marked_failed,
-        run.tasks_marked_failed
+        counted(run.jobs_marked_failed, "job"),
+        counted(run.tasks_marked_failed, "task")
     );
+    let for_review = run.left_for_review.unwrap_or_default();
+    if for_review > 0 {
+        text.push_str(&format!(
+            "{} in a review queue, whose messages mean nothing to this app: process leaves them alone. lastlight poison \
+             shows them; redrive or discard them one by one.\n",
+            if for_review == 1 { "1 is".to_owned() } else { format!("{for_review} are") }
+        ));
+    }
+    let others = run.poison_messages_found.saturating_sub(for_review + dealt_with);
+    if run.left_for_review.is_some() && others > 0 && run.errors.is_empty() {
+        text.push_str(&format!(
+            "{} not to be had: a function holds what it deals with, and at most 500 of a queue are dealt with at once. \
+             Look again in a minute: lastlight poison.\n",
+            if others == 1 { "1 was".to_owned() } else { format!("{others} were") }
+        ));
+    }
     for message in &run.messages {
         let part = |name: &str| message.get(name).and_then(Value::as_str).unwrap_or_default();
         let outcome = part("outcome").replace('_', " ");

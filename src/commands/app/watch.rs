@@ -12,7 +12,7 @@ use lastlight::{
     model::JobStatus,
 };
 
-use super::{AppArguments, CommandError, Session, Verdict, look_of, short};
+use super::{AppArguments, CommandError, Session, Verdict, look_of, planning, short};
 use crate::commands::{
     paint::Look,
     words::{between, lasting, one_line},
@@ -85,13 +85,9 @@ pub(super) async fn to_its_end(
             Ok(answer) => {
                 away_since = None;
                 let is_over = answer.body.status.is_terminal();
-                let Status {
-                    status,
-                    paused_at,
-                    progress,
-                    ..
-                } = &answer.body;
-                let now = (*status, paused_at.is_some(), progress.clone());
+                let body = &answer.body;
+                let stands_still = body.stands_still_since().is_some();
+                let now = (body.status, stands_still, body.progress.clone());
                 if before.as_ref() != Some(&now) {
                     show(&answer);
                     before = Some(now);
@@ -201,7 +197,7 @@ impl Shown {
 
 /// What to say when a job has come to stand still; who watches it would wait for ever.
 fn pause_begins(status: &Status, is_paused: &mut bool) -> Option<String> {
-    let was_paused = std::mem::replace(is_paused, status.paused_at.is_some());
+    let was_paused = std::mem::replace(is_paused, status.stands_still_since().is_some());
     (*is_paused && !was_paused).then(|| {
         format!(
             "The job is paused; lastlight resume {} lets it go on.",
@@ -219,7 +215,7 @@ fn draw(bar: &ProgressBar, stage: &Progress, status: &Status) {
     bar.set_prefix(name(stage, status));
     bar.set_length(stage.total);
     bar.set_position(stage.done());
-    bar.set_message(remarks(stage).join(", "));
+    bar.set_message(remarks(stage, status).join(", "));
 }
 
 fn name(stage: &Progress, status: &Status) -> String {
@@ -237,7 +233,7 @@ fn line(stage: &Progress, status: &Status) -> String {
     if stage.total > 0 || stage.planned {
         parts.push(format!("{} of {} tasks done", stage.done(), stage.total));
     }
-    parts.extend(remarks(stage));
+    parts.extend(remarks(stage, status));
     let task_type = stage.task_type.as_deref().unwrap_or(&status.job_type);
     format!(
         "stage {} of {}, {task_type}: {}",
@@ -248,7 +244,7 @@ fn line(stage: &Progress, status: &Status) -> String {
 }
 
 /// What is to be said of a stage beside how far it is.
-fn remarks(stage: &Progress) -> Vec<String> {
+fn remarks(stage: &Progress, status: &Status) -> Vec<String> {
     let mut remarks = Vec::new();
     for (count, what) in [(stage.failed, "failed"), (stage.skipped, "skipped")] {
         if count > 0 {
@@ -263,8 +259,8 @@ fn remarks(stage: &Progress) -> Vec<String> {
         }
         return remarks;
     }
-    if !stage.planned {
-        remarks.push("still being planned".to_owned());
+    if let Some(words) = planning(stage, status) {
+        remarks.push(words.to_owned());
     }
     if stage.pending_queue > 0 {
         remarks.push(format!("{} messages owed", stage.pending_queue));

@@ -103,6 +103,9 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections)
             .acquire_timeout(settings.acquire_timeout)
+            // Who waited for a connection and got one has an answer; who got none says so, and the figures of the pool say
+            // how full it is. The embedded database takes some seconds to start, which is nothing to be warned of.
+            .acquire_slow_level(tracing::log::LevelFilter::Debug)
             .max_lifetime(Duration::from_secs(30 * 60))
             .after_connect(move |connection, _| {
                 let search_path = Arc::clone(&search_path);
@@ -163,6 +166,13 @@ impl Database {
         if self.is_up_to_date().await? {
             return Ok(());
         }
+        match self.make_schema().await {
+            Err(error @ DatabaseError::Schema { .. }) => Err(self.right_that_lacks().await.unwrap_or(error)),
+            made => made,
+        }
+    }
+
+    async fn make_schema(&self) -> Result<(), DatabaseError> {
         // The advisory lock keeps two starting instances from creating the schema at once. Where it exists already it is
         // not even named: CREATE SCHEMA IF NOT EXISTS asks for the right to create one all the same.
         self.with_schema_name(
@@ -185,6 +195,42 @@ impl Database {
                 Err(self.not_migrated(error))
             }
         }
+    }
+
+    /// Why this role may not make the schema or change it, in words that name both; none if it may.
+    async fn right_that_lacks(&self) -> Option<DatabaseError> {
+        let row = sqlx::query(include_str!("sql/schema_rights.sql"))
+            .bind(&*self.schema)
+            .fetch_one(&self.pool)
+            .await
+            .ok()?;
+        let right = |name: &str| row.try_get::<bool, _>(name).ok();
+        let (role, database): (String, String) = (row.try_get("role").ok()?, row.try_get("database").ok()?);
+        let (schema, migrate) = (
+            &self.schema,
+            "run `lastlight migrate` with a role that may change the schema",
+        );
+        let detail = if !right("has_schema")? {
+            format!(
+                "there is no schema {schema:?} in database {database:?}, and role {role:?} may not create one: {migrate}, and \
+                 then grant this role what SECURITY.md lists"
+            )
+        } else if !right("may_look")? {
+            format!(
+                "role {role:?} may not look into schema {schema:?}: if it was not migrated yet, {migrate}; then let its owner \
+                 GRANT USAGE ON SCHEMA {schema} TO {role}, and the rest that SECURITY.md lists"
+            )
+        } else if !right("may_create")? {
+            format!(
+                "schema {schema:?} is not of this version, and role {role:?} may not create in it: {migrate}, and then grant this \
+                 role what SECURITY.md lists"
+            )
+        } else {
+            return None;
+        };
+        Some(DatabaseError::Schema {
+            detail: Arc::from(detail),
+        })
     }
 
     /// Whether the migrations of this version have run. Looked at first, so that the app's role needs no right to change the
@@ -243,7 +289,9 @@ impl Database {
                         tracing::info!(schema = %database.schema, "the database is ready");
                         return;
                     }
-                    Err(error) => tracing::warn!(%error, retry_in = ?pause, "the database is not ready"),
+                    Err(error) => {
+                        tracing::warn!(%error, retry_in_seconds = pause.as_secs_f64(), "the database is not ready")
+                    }
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));

@@ -154,7 +154,9 @@ async fn look(
     } else {
         schema_state(connection, &settings.schema).await?
     };
-    let (tables, privileges): (Vec<String>, Vec<String>) = rights.iter().cloned().unzip();
+    // Who may not look into the schema cannot even ask for its tables, and lacks that one right first.
+    let asked_for = if may_use { rights } else { &[] };
+    let (tables, privileges): (Vec<String>, Vec<String>) = asked_for.iter().cloned().unzip();
     let missing_rights = sqlx::query(include_str!("sql/missing_rights.sql"))
         .bind(&settings.schema)
         .bind(tables)

@@ -30,6 +30,8 @@ pub struct JobFilter<'a> {
     pub hours: u16,
     /// Only those of this status.
     pub status: Option<JobStatus>,
+    /// Only those that stand still. They are all `queued`, so with no other status there are none.
+    pub is_paused: bool,
     /// Only those of this type.
     pub job_type: Option<&'a str>,
     /// Only those of this pipeline.
@@ -113,7 +115,7 @@ impl Database {
             .bind(i64::from(look))
             .bind(LARGEST_PAGE as i64);
         if let Some(status) = filter.status {
-            statement = statement.bind(status.as_str());
+            statement = statement.bind(status.as_str()).bind(filter.is_paused);
         }
         let rows = statement.fetch_all(self.pool().await?).await?;
         let position = |row: &PgRow| {

@@ -53,6 +53,17 @@ pub enum NextStage {
     NotOurs,
 }
 
+impl NextStage {
+    /// The name in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Owed => "owed",
+            Self::Paused => "paused",
+            Self::NotOurs => "not_ours",
+        }
+    }
+}
+
 /// One task's outcome.
 #[derive(Debug, Clone)]
 pub struct TaskResult {

@@ -86,6 +86,7 @@ statements![
     "results_page",
     "resume_job",
     "running_in_stages",
+    "schema_rights",
     "silent_stages",
     "skip_open_tasks",
     "stage_given_back",

@@ -18,7 +18,7 @@ use crate::{
     config::{Secret, ServiceBusSettings},
     repositories::{
         http::{describe, pooled_client, said},
-        sender::SendError,
+        sender::{NO_TOKEN, SendError},
     },
 };
 
@@ -175,7 +175,7 @@ impl Transport {
                 .header(&self.endpoint, queue)
                 .await
                 .map_err(|detail| Fault::Unknown {
-                    detail: format!("no token: {detail}"),
+                    detail: format!("{NO_TOKEN}{detail}"),
                 })?;
             let mut header = HeaderValue::from_str(sent.expose()).map_err(|_| Fault::Refused {
                 status: 0,

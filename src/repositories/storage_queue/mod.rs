@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use self::client::Client;
 use super::{
     http::{backoff, entra_credential, last_cause, no_token, pooled_client},
-    sender::{BatchSendReport, MessageSender, OutgoingMessage, QueueRole, SendError},
+    sender::{BatchSendReport, MessageSender, NO_TOKEN, OutgoingMessage, QueueRole, SendError},
 };
 use crate::{
     config::{QueueEncoding, StorageAuth, StorageSettings},
@@ -266,7 +266,7 @@ fn fault(queue: &str, error: &azure_core::Error) -> SendError {
             }
         }
         ErrorKind::Credential => SendError::Unavailable {
-            detail: format!("no token: {}", no_token(error)),
+            detail: format!("{NO_TOKEN}{}", no_token(error)),
         },
         // The error's own words hold the URL, which holds a signature: only the last cause is shown.
         _ => SendError::Unavailable {

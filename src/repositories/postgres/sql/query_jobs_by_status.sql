@@ -5,7 +5,7 @@
 WITH page AS MATERIALIZED (
     SELECT looked.created_at, looked.job_id, looked.place
     FROM (
-        SELECT j.created_at, j.job_id, j.job_type, j.processing_path,
+        SELECT j.created_at, j.job_id, j.job_type, j.processing_path, j.paused_at,
                row_number() OVER (ORDER BY j.created_at DESC, j.job_id DESC) AS place
         FROM jobs j
         WHERE (j.created_at, j.job_id) < (COALESCE($1::timestamptz, 'infinity'), COALESCE($2::text, ''))
@@ -15,6 +15,7 @@ WITH page AS MATERIALIZED (
         LIMIT $7::bigint
     ) looked
     WHERE ($4::text IS NULL OR looked.job_type = $4) AND ($5::text IS NULL OR looked.processing_path = $5)
+      AND (NOT $10::boolean OR looked.paused_at IS NOT NULL)
     ORDER BY looked.created_at DESC, looked.job_id DESC
     LIMIT $6::bigint
 ), stop AS (
