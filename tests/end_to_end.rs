@@ -377,19 +377,33 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
     let (status, answer) = poison(&cloud, Some(redrive("geospatial-poison", &left[0]))).await;
     assert_eq!(status, 409, "{answer}");
 
-    for (queue, message) in std::iter::once(("geospatial-poison", left[0].clone())).chain(
-        set_aside(&cloud, "sb-poison", 4)
-            .await
-            .into_iter()
-            .map(|message| ("sb-poison", message)),
-    ) {
-        let discard = json!({ "action": "discard", "queue": queue, "message_id": message["message_id"] });
-        let (status, answer) = poison(&cloud, Some(discard)).await;
-        assert_eq!(
-            (status, &answer["message"]),
-            (200, &message["message"]),
-            "{answer}"
-        );
+    let discard = async |queue: &str, message: &Value| {
+        let body = json!({ "action": "discard", "queue": queue, "message_id": message["message_id"] });
+        poison(&cloud, Some(body)).await
+    };
+    let (status, answer) = discard("geospatial-poison", &left[0]).await;
+    assert_eq!(
+        (status, &answer["message"]),
+        (200, &left[0]["message"]),
+        "{answer}"
+    );
+    for left in (1..=4).rev() {
+        // Every look and every discard delivers those that stay, and one that was delivered five times gets another id.
+        let mut tries = 0;
+        loop {
+            let message = set_aside(&cloud, "sb-poison", left).await.remove(0);
+            let (status, answer) = discard("sb-poison", &message).await;
+            tries += 1;
+            if status == 404 && tries < 3 {
+                continue;
+            }
+            assert_eq!(
+                (status, &answer["message"]),
+                (200, &message["message"]),
+                "{answer}"
+            );
+            break;
+        }
     }
     let (_, seen) = poison(&cloud, None).await;
     assert_eq!(
