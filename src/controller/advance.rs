@@ -51,7 +51,7 @@ impl Controller {
                 .end_job(key, stage, JobStatus::Failed, &stored, None, Some(&reason))
                 .await?;
             if ended {
-                tracing::warn!(job_id = %key.job_id, stage = %key.stage, reason, "job failed");
+                tracing::warn!(job_id = %key.job_id, stage = key.stage.get(), reason, "job failed");
             }
             return Ok(ended);
         }
@@ -60,7 +60,7 @@ impl Controller {
                 let grace = self.0.timing.send_grace.as_secs_f64();
                 let moved = self.0.database.next_stage(key, stage, &stored, grace).await?;
                 if moved != NextStage::NotOurs {
-                    tracing::info!(job_id = %key.job_id, stage = %key.stage, tasks = stage.total, failed = stage.failed,
+                    tracing::info!(job_id = %key.job_id, stage = key.stage.get(), tasks = stage.total, failed = stage.failed,
                         next_stage = moved.as_str(), "stage completed");
                 }
                 if moved == NextStage::Owed {
@@ -92,7 +92,7 @@ impl Controller {
                     .end_job(key, stage, JobStatus::Completed, &stored, Some(&data), None)
                     .await?;
                 if ended {
-                    tracing::info!(job_id = %key.job_id, stages = %stage.total_stages, "job completed");
+                    tracing::info!(job_id = %key.job_id, stages = stage.total_stages.get(), "job completed");
                 }
                 Ok(ended)
             }

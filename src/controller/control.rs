@@ -127,7 +127,7 @@ impl Controller {
         let Some(status) = self.0.database.reopen_job(&key, &stored, deadline).await? else {
             return Err(self.refused(job_id, Change::Retry).await?);
         };
-        tracing::info!(%job_id, stage = %key.stage, tasks_reset, "job goes on");
+        tracing::info!(%job_id, stage = key.stage.get(), tasks_reset, "job goes on");
         self.send_owed(&mut ReconcileReport::default(), LONGEST_REQUEST)
             .await?;
         // A job that failed with nothing left to repeat in its stage goes on after it.

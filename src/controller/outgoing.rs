@@ -180,7 +180,7 @@ impl Shared {
         };
         if let Err(error) = noted {
             // The message may go out twice, which changes nothing.
-            tracing::warn!(job_id = %key.job_id, stage = %key.stage, %error, "the outbox could not be updated");
+            tracing::warn!(job_id = %key.job_id, stage = key.stage.get(), %error, "the outbox could not be updated");
         }
         if report.success {
             Ok(message)
@@ -239,7 +239,7 @@ impl Shared {
         } else {
             let reasons = reasons(&report);
             if let Some(first) = batches.first() {
-                tracing::warn!(job_id = %first.job_id, stage = %first.stage, batch = first.batch_no,
+                tracing::warn!(job_id = %first.job_id, stage = first.stage.get(), batch = first.batch_no,
                     batches = batches.len(), reasons, "batches could not be sent and stay owed");
             }
             self.database.batch_failed(batches, &reasons).await?;

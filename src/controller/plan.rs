@@ -190,7 +190,7 @@ impl Controller {
         };
         match end {
             Ok(PlanEnd::Whole { tasks, stage_ended }) => {
-                tracing::info!(job_id = %key.job_id, stage = %key.stage, tasks, "stage planned");
+                tracing::info!(job_id = %key.job_id, stage = key.stage.get(), tasks, "stage planned");
                 if stage_ended {
                     self.advance(&key).await?;
                 }

@@ -343,7 +343,7 @@ impl Controller {
                     delivery.reason = "it went on meanwhile".to_owned();
                 }
             } else {
-                tracing::warn!(%job_id, %stage, tasks = failed.failed, reason, "tasks failed");
+                tracing::warn!(%job_id, stage = stage.get(), tasks = failed.failed, reason, "tasks failed");
                 delivery.outcome = PoisonOutcome::Failed;
                 delivery.reason = reason;
                 delivery.tasks_failed = failed.failed;

@@ -79,10 +79,15 @@ async fn the_log_has_fields_to_search_by_and_warns_of_nothing_that_is_as_it_shou
     );
     assert_eq!(of("level"), [json!("warn"), json!("info"), json!("warn")]);
     assert_eq!(of("job_id"), [json!(job_id), json!(job_id), Value::Null]);
+    assert_eq!(of("stage"), [json!(1), json!(1), Value::Null]);
     assert_eq!(of("tasks_sent_again"), [json!(1), Value::Null, Value::Null]);
     let task: Value = serde_json::from_str(&messages[0].body).unwrap();
     assert_eq!(lines[0]["task_id"], task["task_id"]);
-    assert_eq!(log.lines("stage completed")[0]["next_stage"], "owed");
+    let completed = &log.lines("stage completed")[0];
+    assert_eq!(
+        (&completed["next_stage"], &completed["stage"]),
+        (&json!("owed"), &json!(1))
+    );
 
     let lost = app
         .submitted("probe", json!({ "stages": [1], "tag": "lost" }))
