@@ -532,3 +532,17 @@ async fn a_table_that_is_locked_costs_only_the_figures_that_are_read_from_it() {
     .unwrap();
     assert_eq!(waiting, 0);
 }
+
+#[test]
+fn the_page_says_of_every_alert_what_to_do_and_of_no_other() {
+    let page = include_str!("../../docs/howto/alerts.md");
+    let rules = include_str!("../../docs/grafana/alerts.yml");
+    let names = |text: &'static str, before: &str| -> BTreeSet<&'static str> {
+        text.lines()
+            .filter_map(|line| line.trim_start().strip_prefix(before))
+            .collect()
+    };
+    let alerts = names(rules, "- alert: ");
+    assert!(alerts.len() > 10, "{alerts:?}");
+    assert_eq!(names(page, "## "), alerts);
+}
