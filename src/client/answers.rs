@@ -37,6 +37,9 @@ pub struct Submitted {
     pub status: String,
     /// What happened, for people.
     pub message: String,
+    /// What may not be what was meant.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// `GET jobs/status/{job_id}`.

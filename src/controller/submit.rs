@@ -33,6 +33,9 @@ pub struct Submission {
     pub message: String,
     /// The parameters with their defaults.
     pub parameters: Map<String, Value>,
+    /// What was taken and may not be what was meant: fields that nothing reads. Absent if there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// What was queued.
     pub queue_info: QueueInfo,
 }
@@ -80,7 +83,11 @@ impl Controller {
                 job_type: job_type.chars().take(80).collect(),
                 known: self.0.catalog.names(),
             })?;
-        let (parameters, path) = checked(definition.as_ref(), object(body)?)?;
+        let Checked {
+            parameters,
+            path,
+            warnings,
+        } = checked(definition.as_ref(), object(body)?)?;
         let stages = definition
             .stages(&parameters)
             .map_err(|error| ControllerError::BadBody(error.to_string()))?;
@@ -141,6 +148,7 @@ impl Controller {
                 stage: Stage::FIRST,
             },
             parameters,
+            warnings,
         };
         if is_new {
             self.queue(&mut submission, &stored, trace).await?;
@@ -221,11 +229,16 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, ControllerError> {
     Ok(fields)
 }
 
-/// The parameters with their defaults, and the path that they choose.
-fn checked(
-    definition: &dyn DynJobType,
-    submitted: Map<String, Value>,
-) -> Result<(Map<String, Value>, ProcessingPath), ControllerError> {
+/// A submission that is allowed.
+struct Checked {
+    /// With their defaults.
+    parameters: Map<String, Value>,
+    /// The one that they choose.
+    path: ProcessingPath,
+    warnings: Vec<String>,
+}
+
+fn checked(definition: &dyn DynJobType, submitted: Map<String, Value>) -> Result<Checked, ControllerError> {
     let mut fields = Fields::new(submitted);
     let use_service_bus = check(definition, &mut fields);
     let path = if use_service_bus {
@@ -233,7 +246,12 @@ fn checked(
     } else {
         ProcessingPath::QueueStorage
     };
-    Ok((fields.finish().map_err(ControllerError::BadParameters)?, path))
+    let warnings = fields.unread();
+    Ok(Checked {
+        parameters: fields.finish().map_err(ControllerError::BadParameters)?,
+        path,
+        warnings,
+    })
 }
 
 /// Checks what every submission may say and what the job type asks for; whether the job goes over Service Bus.

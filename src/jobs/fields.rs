@@ -210,6 +210,44 @@ impl Fields {
         }
     }
 
+    /// What was given and no reader asked for, a sentence each, with the name that may have been meant. For people: such a
+    /// field is allowed, but whoever misspelt one waits in vain for what it should do. Comes after the readers.
+    pub fn unread(&self) -> Vec<String> {
+        const SHOWN: usize = 20;
+        let unread = || {
+            self.accepted
+                .keys()
+                .filter(|name| !self.asked.contains_key(*name))
+        };
+        let mut said: Vec<String> = unread()
+            .take(SHOWN)
+            .map(|name| {
+                let meant = self.close_to(name).map(|meant| format!("did you mean {meant}? "));
+                format!(
+                    "nothing reads {}: {}it is part of the job's identity and does nothing",
+                    shortened(&Value::from(name.as_str())),
+                    meant.unwrap_or_default()
+                )
+            })
+            .collect();
+        let left = unread().count().saturating_sub(SHOWN);
+        if left > 0 {
+            said.push(format!("nothing reads {left} more fields"));
+        }
+        said
+    }
+
+    /// The known name that is most like this one, if one is.
+    fn close_to(&self, name: &str) -> Option<&str> {
+        // Longer ones are no misspelling, and what is compared takes the square of its length.
+        const LONGEST: usize = 64;
+        let likeness = |known: &String| strsim::damerau_levenshtein(known, name);
+        let best = (name.len() <= LONGEST)
+            .then(|| self.asked.keys().min_by_key(|known| likeness(known)))
+            .flatten()?;
+        (likeness(best) <= (name.chars().count() / 4).max(1)).then_some(best)
+    }
+
     fn note(&mut self, field: &str, allowed: String) {
         self.problems.push(FieldProblem {
             field: field.to_owned(),

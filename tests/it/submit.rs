@@ -360,3 +360,38 @@ async fn a_database_that_is_down_is_503_and_loses_nothing() {
     let alive = app.request("GET", "/", Body::empty()).await;
     assert_eq!(alive.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_parameter_that_nothing_reads_is_taken_and_said_with_what_may_have_been_meant() {
+    let app = TestApp::start().await;
+    let answer = app
+        .submit(
+            "hello_world",
+            json!({ "n": 2, "tasks_per_mesage": 100, "batch": "b-7", "version_id": "1" }),
+        )
+        .await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(
+        answer.body["warnings"],
+        json!([
+            "nothing reads \"batch\": it is part of the job's identity and does nothing",
+            "nothing reads \"tasks_per_mesage\": did you mean tasks_per_message? it is part of the job's identity and does \
+             nothing",
+        ])
+    );
+    assert_eq!(answer.body["parameters"]["tasks_per_mesage"], 100);
+    let answer = app
+        .submit("hello_world", json!({ "n": 2, "x".repeat(3000): 1 }))
+        .await;
+    assert!(answer.body["warnings"][0].as_str().unwrap().len() < 200);
+    let mut many: serde_json::Map<_, _> = (0..50)
+        .map(|number| (format!("field-{number:02}"), json!(1)))
+        .collect();
+    many.insert("n".to_owned(), json!(2));
+    let answer = app.submit("hello_world", json!(many)).await;
+    let warnings = answer.body["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 21);
+    assert_eq!(warnings[20], "nothing reads 30 more fields");
+    let plain = app.submit("hello_world", json!({ "n": 3 })).await;
+    assert!(plain.body.get("warnings").is_none(), "{}", plain.body);
+}

@@ -92,6 +92,9 @@ pub(super) async fn submit(arguments: &SubmitArguments) -> Result<Verdict, Comma
     if !session.printed(&answer.document) {
         let submitted = &answer.body;
         println!("{}  {}", submitted.job_id, submitted.message);
+        for warning in &submitted.warnings {
+            eprintln!("warning: {warning}");
+        }
         if !arguments.watch {
             println!(
                 "Follow it with: lastlight watch {}",
