@@ -9,10 +9,11 @@ import { poll } from './poll.js';
 
 const EVERY = 5000;
 const KEPT = 60;
-const KNOWN = { database: 'PostgreSQL', schema: 'Schema', outbox: 'Outbox', reconcile: 'Sweep', instances: 'Processes' };
+const KNOWN = { database: 'PostgreSQL', schema: 'Schema', outbox: 'Outbox', reconcile: 'Sweep', instances: 'Processes', switched_off: 'Switched off' };
 const ABOUT = {
   schema: 'the tables that the app expects', outbox: 'messages that are owed to the queues',
   reconcile: 'finds what got lost, every minute', instances: 'handlers that report', database: 'holds everything that is still to do',
+  switched_off: 'jobs whose path is not in use here',
 };
 
 export function health({ signal, onRefresh }) {
@@ -103,6 +104,10 @@ function alsoSaid(rest) {
     if (value === null || value === undefined) continue;
     if (Array.isArray(value) && value.every((entry) => entry !== null && typeof entry === 'object')) {
       if (value.length > 0) tables.push(listOf(value, name));
+    } else if (name === 'found') {
+      const found = Object.entries(value).filter(([, number]) => number !== 0);
+      if (found.length === 0) single.push(['Found', 'nothing to mend']);
+      for (const [inner, innerValue] of found) single.push([words(inner), worded(inner, innerValue)]);
     } else if (typeof value === 'object' && !Array.isArray(value)) {
       for (const [inner, innerValue] of Object.entries(value)) single.push([words(`${inner}`), worded(inner, innerValue)]);
     } else single.push([words(name), worded(name, value)]);
@@ -115,7 +120,13 @@ function listOf(entries, name) {
   return h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': words(name) }, h('table', { class: 'plain' },
     h('caption', { class: 'unseen' }, words(name)),
     h('thead', {}, h('tr', {}, columns.map((column) => h('th', { scope: 'col' }, words(column))))),
-    h('tbody', {}, entries.map((entry) => h('tr', {}, columns.map((column) => h('td', { class: 'num' }, worded(column, entry[column]))))))));
+    h('tbody', {}, entries.map((entry) => h('tr', {}, columns.map((column) => cell(column, entry[column])))))));
+}
+
+function cell(name, value) {
+  if (name === 'instance_id') return h('td', { class: 'num', title: value }, String(value).slice(0, 8));
+  if (name === 'pool' && value !== null) return h('td', { class: 'num' }, `${format.count(value.in_use)} of ${format.count(value.limit)} in use`);
+  return h('td', { class: 'num' }, worded(name, value));
 }
 
 const words = (name) => {

@@ -168,4 +168,7 @@ inBrowser('health names what answers', async ({ page, open, cloud }) => {
   await page.getByText('Everything answers').waitFor();
   assert.equal(await page.locator('.component').count(), Object.keys(components).length);
   await page.getByRole('article', { name: 'PostgreSQL' }).getByText('healthy').waitFor();
+  const processes = page.getByRole('article', { name: 'Processes' });
+  await processes.getByText(/^\d+ of 8 in use$/).first().waitFor();
+  assert.doesNotMatch(await page.locator('.components').textContent(), /[{}]/);
 });
