@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use super::{BenchError, facts::Ledger};
+use super::{BenchError, bed::Bed};
 use crate::{
     local::{
         CloudOptions, LocalCloud,
@@ -99,15 +98,9 @@ pub async fn bench_fanout(options: FanoutOptions) -> Result<FanoutReport, BenchE
             cloud.settings.insert(setting.to_owned(), "1".to_owned());
         }
     }
-    let schema = format!("bench_{}", Uuid::new_v4().simple());
-    cloud.settings.insert("APP_SCHEMA".to_owned(), schema.clone());
-    let url = cloud.database_url.clone();
-    let cloud = LocalCloud::start(cloud).await?;
-    let measured = measure(&cloud, &options).await;
-    cloud.stop().await?;
-    if let Some(url) = url {
-        Ledger::open(&url).await?.drop_schema(&schema).await?;
-    }
+    let bed = Bed::start(cloud).await?;
+    let measured = measure(&bed.cloud, &options).await;
+    bed.stop().await?;
     measured
 }
 

@@ -1,6 +1,7 @@
 //! Benchmarks on the local cloud: the real handler as a process of its own, real wire protocols, a fresh local cloud for
 //! every figure. They measure and print; nothing here decides whether a figure is good.
 
+mod bed;
 mod facts;
 mod fanout;
 mod reads;

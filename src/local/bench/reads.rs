@@ -9,11 +9,10 @@ use std::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use super::{BenchError, facts::Ledger};
+use super::{BenchError, bed::Bed};
 use crate::local::{
-    CloudOptions, LocalCloud,
+    CloudOptions,
     api::{Api, text},
 };
 
@@ -84,20 +83,13 @@ pub async fn bench_reads(
     filled: impl FnOnce(&Stored),
     mut each: impl FnMut(&ReadReport),
 ) -> Result<(Stored, Vec<ReadReport>), BenchError> {
-    let mut cloud = options.cloud.clone();
-    let schema = format!("bench_{}", Uuid::new_v4().simple());
-    cloud.settings.insert("APP_SCHEMA".to_owned(), schema.clone());
-    let mut ledger = match &cloud.database_url {
-        Some(url) => Some(Ledger::open(url).await?),
-        None => None,
-    };
-    let cloud = LocalCloud::start(cloud).await?;
+    let mut bed = Bed::start(options.cloud.clone()).await?;
     let measured = async {
-        let api = Api::new(cloud.base_url())?;
+        let api = Api::new(bed.cloud.base_url())?;
         api.ready().await?;
         let (mut stored, large) = fill(&api, &options, progress).await?;
-        if let Some(ledger) = &mut ledger {
-            stored.failed = ledger.fail_some(&schema).await?;
+        if let Some(ledger) = &mut bed.ledger {
+            stored.failed = ledger.fail_some(&bed.schema).await?;
         }
         settle(&api, options.timeout).await?;
         filled(&stored);
@@ -110,10 +102,7 @@ pub async fn bench_reads(
         Ok((stored, reports))
     }
     .await;
-    cloud.stop().await?;
-    if let Some(ledger) = &mut ledger {
-        ledger.drop_schema(&schema).await?;
-    }
+    bed.stop().await?;
     measured
 }
 

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{
     BenchError,
+    bed::Bed,
     facts::{Cost, Ledger, Reading, peak_memory_mib},
 };
 use crate::{
@@ -79,18 +79,9 @@ pub async fn bench_run(options: RunOptions, progress: impl Fn(u64)) -> Result<Ru
     if let Some(in_flight) = options.in_flight {
         cloud.settings.extend(concurrency(in_flight));
     }
-    let schema = format!("bench_{}", Uuid::new_v4().simple());
-    cloud.settings.insert("APP_SCHEMA".to_owned(), schema.clone());
-    let mut ledger = match &cloud.database_url {
-        Some(url) => Some(Ledger::open(url).await?),
-        None => None,
-    };
-    let cloud = LocalCloud::start(cloud).await?;
-    let measured = measure(&cloud, &options, ledger.as_mut(), progress).await;
-    cloud.stop().await?;
-    if let Some(ledger) = &mut ledger {
-        ledger.drop_schema(&schema).await?;
-    }
+    let mut bed = Bed::start(cloud).await?;
+    let measured = measure(&bed.cloud, &options, bed.ledger.as_mut(), progress).await;
+    bed.stop().await?;
     measured
 }
 
