@@ -21,7 +21,7 @@ const AT_ONCE: i64 = 500;
 /// What comes before an answer may take this long, but for the stage that is begun by then; the rest is the sweep's.
 const BEFORE_ANSWER: Duration = Duration::from_millis(100);
 
-/// Nor is a stage of more tasks measured before an answer: these take some 30 ms.
+/// Nor is a stage of more tasks measured before an answer.
 const LARGEST_BEFORE_ANSWER: i64 = 10_000;
 
 /// More stages or jobs than these that are not counted yet are not counted, either.
