@@ -58,6 +58,9 @@ pub struct Status {
     pub total_stages: u8,
     /// The path that it takes.
     pub processing_path: ProcessingPath,
+    /// Which state this is; empty from an app that does not say it.
+    #[serde(default)]
+    pub version: String,
     /// What was asked for.
     pub parameters: Map<String, Value>,
     /// Each stage so far.

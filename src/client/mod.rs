@@ -163,17 +163,34 @@ impl Client {
             .await
     }
 
-    /// Where a job stands. With `wait` the app answers when that has changed, or after so many seconds.
+    /// Where a job stands.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn status(&self, job_id: &str, wait: Option<u8>) -> Result<Answer<Status>, ClientError> {
-        let seconds = wait.unwrap_or_default();
-        let text = seconds.to_string();
-        let query: &[(&str, &str)] = if seconds > 0 { &[("wait", &text)] } else { &[] };
+    pub async fn status(&self, job_id: &str) -> Result<Answer<Status>, ClientError> {
+        self.get(&format!("status {job_id}"), &["jobs", "status", job_id], &[])
+            .await
+    }
+
+    /// Where a job stands once that is no longer as `seen`, the version of an answer, or after `wait` seconds.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn status_after(
+        &self,
+        job_id: &str,
+        seen: &str,
+        wait: u8,
+    ) -> Result<Answer<Status>, ClientError> {
+        let seconds = wait.to_string();
+        let mut query = vec![("wait", &*seconds)];
+        // An app that is older than this program says no version.
+        if !seen.is_empty() {
+            query.push(("seen", seen));
+        }
         let request = self
-            .request(Method::GET, &["jobs", "status", job_id], query)
-            .timeout(PATIENCE + Duration::from_secs(seconds.into()));
+            .request(Method::GET, &["jobs", "status", job_id], &query)
+            .timeout(PATIENCE + Duration::from_secs(wait.into()));
         self.ask(&format!("status {job_id}"), request, Repeat::Safe).await
     }
 

@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{Controller, ControllerError};
 use crate::{
-    model::JobId,
-    repositories::postgres::{JobRecord, StageRecord},
+    model::{JobId, JobVersion},
+    repositories::postgres::{JobPulse, JobRecord, StageRecord},
 };
 
 /// Between two looks of one who waits: grows from the first to the last.
@@ -17,6 +17,8 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// A job and how far it is.
 #[derive(Debug, Clone)]
 pub struct JobStanding {
+    /// The state that this is, or an earlier one: what it does not show yet, the next version tells.
+    pub version: JobVersion,
     /// The job.
     pub job: JobRecord,
     /// Its stages so far, in order.
@@ -40,6 +42,17 @@ impl Controller {
     /// # Errors
     /// There is no such job, or the database failed.
     pub async fn status(&self, job_id: &JobId) -> Result<JobStanding, ControllerError> {
+        let pulse = self.pulse(job_id).await?;
+        self.standing(job_id, pulse.version).await
+    }
+
+    async fn pulse(&self, job_id: &JobId) -> Result<JobPulse, ControllerError> {
+        let pulse = self.0.database.job_pulse(job_id).await?;
+        pulse.ok_or(ControllerError::UnknownJob { job_id: *job_id })
+    }
+
+    /// `version` was read before: one that is read later could be newer than what is shown, and its change missed.
+    async fn standing(&self, job_id: &JobId, version: JobVersion) -> Result<JobStanding, ControllerError> {
         let job = self
             .0
             .database
@@ -65,13 +78,15 @@ impl Controller {
             record,
         };
         Ok(JobStanding {
+            version,
             stages: records.into_iter().map(standing).collect(),
             job,
         })
     }
 
-    /// The same, once the job is over, something has happened to it, or `wait` has passed. Who waits holds no connection
-    /// meanwhile, and looks less often the longer nothing happens.
+    /// The same, once the job is over, is in another state than the one `seen`, or `wait` has passed. Without `seen`: than
+    /// the one it is in now; who asks again and again then misses what happens between two requests. Who waits holds no
+    /// connection meanwhile, and looks less often the longer nothing happens.
     ///
     /// # Errors
     /// There is no such job, or the database failed.
@@ -79,20 +94,17 @@ impl Controller {
         &self,
         job_id: &JobId,
         wait: Duration,
+        seen: Option<JobVersion>,
     ) -> Result<JobStanding, ControllerError> {
         let until = Instant::now() + wait;
         let (mut pause, longest) = LOOKS;
-        let first = self.0.database.job_pulse(job_id).await?;
-        while let Some(pulse) = &first
-            && !pulse.is_over
-            && Instant::now() < until
-        {
+        let mut pulse = self.pulse(job_id).await?;
+        let seen = seen.unwrap_or(pulse.version);
+        while !pulse.is_over && pulse.version == seen && Instant::now() < until {
             sleep(pause.min(until - Instant::now())).await;
             pause = (pause * 3 / 2).min(longest);
-            if self.0.database.job_pulse(job_id).await? != first {
-                break;
-            }
+            pulse = self.pulse(job_id).await?;
         }
-        self.status(job_id).await
+        self.standing(job_id, pulse.version).await
     }
 }

@@ -12,8 +12,8 @@ import { gist } from './jobs.js';
 import { stageList } from './stages.js';
 import { taskList } from './tasks.js';
 
-// The app answers when something has changed, or after this many seconds.
-const WAIT = 20;
+// The app answers when something has changed, or after this many seconds: rates and what runs change without that.
+const WAIT = 5;
 // A fast job changes all the time: no more often than this. Milliseconds.
 const EVERY = 700;
 const TASKS_EVERY = 3000;
@@ -55,8 +55,8 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
     h('section', { 'aria-label': 'Stages' }, h('h2', {}, 'Stages'), stages.node), tabs.node);
 
   const poller = poll(async (stop) => {
-    const asked = current === null ? undefined : WAIT;
-    const next = await ask(`jobs/status/${encodeURIComponent(jobId)}`, { query: { wait: asked }, signal: stop });
+    const query = current === null ? {} : { wait: WAIT, seen: current.version };
+    const next = await ask(`jobs/status/${encodeURIComponent(jobId)}`, { query, signal: stop });
     const before = current;
     current = next;
     replace(notices);

@@ -32,7 +32,7 @@ pub struct IdError {
 }
 
 impl IdError {
-    fn new(field: &'static str, value: impl Display, allowed: &'static str) -> Self {
+    pub(super) fn new(field: &'static str, value: impl Display, allowed: &'static str) -> Self {
         let value = value.to_string();
         let value = match value.char_indices().nth(80) {
             None => value,

@@ -11,6 +11,7 @@ mod path;
 mod status;
 pub mod timestamp;
 mod trace;
+mod version;
 
 pub use batching::{TasksPerMessage, TasksPerMessageError};
 pub use histogram::{Histogram, Metric};
@@ -20,3 +21,4 @@ pub use path::ProcessingPath;
 pub use status::{IllegalTransition, JobStatus, TaskStatus};
 pub use timestamp::Timestamp;
 pub use trace::TraceParent;
+pub use version::JobVersion;

@@ -1,5 +1,5 @@
 //! `GET /api/jobs/status/{job_id}`: where a job stands, with the progress of each stage. `?wait=30` answers once something
-//! has happened.
+//! has happened, and with `&seen=<version>` also if that was before the request came.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use serde_json::{json, value::RawValue};
 use super::{
     ApiError, App, job_id,
     openapi::{Operation, Schemas},
-    query::QueryParameters,
+    query::{QueryParameters, bad},
     shown::StageProgress,
     stamped_answer,
 };
 use crate::{
     controller::JobStanding,
-    model::{JobId, JobStatus, ProcessingPath, Stage, Timestamp},
+    model::{IdError, JobId, JobStatus, JobVersion, ProcessingPath, Stage, Timestamp},
 };
 
 /// Seconds that a request may wait: well below the host's limit on a request.
@@ -33,11 +33,15 @@ pub(super) async fn handle(
     query: QueryParameters,
 ) -> Result<Response, ApiError> {
     let job_id = job_id(&id)?;
+    let seen = match query.text("seen")? {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|error: IdError| bad(error.to_string()))?),
+    };
     let standing = match query.number("wait", 0..=LONGEST_WAIT)? {
         None | Some(0) => app.controller.status(&job_id).await?,
         Some(seconds) => {
             let wait = Duration::from_secs(seconds.into());
-            app.controller.status_after_change(&job_id, wait).await?
+            app.controller.status_after_change(&job_id, wait, seen).await?
         }
     };
     Ok(stamped_answer(StatusCode::OK, JobStatusAnswer::from(standing)))
@@ -66,6 +70,8 @@ struct JobStatusAnswer {
     pause_requested: bool,
     /// Since when it stands still, if it does.
     paused_at: Option<Timestamp>,
+    /// Which state of the job this is. As `seen` beside `wait` it makes sure that no change is missed.
+    version: JobVersion,
     /// The final result, once there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     result_data: Option<Box<RawValue>>,
@@ -75,7 +81,7 @@ struct JobStatusAnswer {
 }
 
 impl From<JobStanding> for JobStatusAnswer {
-    fn from(JobStanding { job, stages }: JobStanding) -> Self {
+    fn from(JobStanding { version, job, stages }: JobStanding) -> Self {
         Self {
             job_id: job.job_id,
             job_type: job.job_type,
@@ -91,6 +97,7 @@ impl From<JobStanding> for JobStatusAnswer {
             deadline: job.deadline.map(Timestamp),
             pause_requested: job.is_pause_requested,
             paused_at: job.paused_at.map(Timestamp),
+            version,
             result_data: job.result_data,
             error_details: job.error_details,
         }
@@ -98,6 +105,7 @@ impl From<JobStanding> for JobStatusAnswer {
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    let seen = json!({ "type": "string", "pattern": "^[0-9a-f]{16}$" });
     let wait = json!({ "type": "integer", "minimum": 0, "maximum": LONGEST_WAIT, "default": 0 });
     Operation::new("Where a job stands, with the progress of each stage.")
         .of_a_job()
@@ -105,6 +113,11 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
             "wait",
             wait,
             "Answer once the job is over, something has happened to it, or so many seconds have passed.",
+        )
+        .query(
+            "seen",
+            seen,
+            "With wait: the version of the last answer. What has happened since then is told at once.",
         )
         .answers::<JobStatusAnswer>(schemas)
 }

@@ -94,6 +94,49 @@ async fn who_waits_is_answered_once_something_happens_or_the_time_is_over() {
 }
 
 #[tokio::test]
+async fn what_happened_between_two_requests_is_told_at_once() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
+    let mut shown = app.status(&job_id).await;
+    let tasks = app.planned().await;
+    for task in &tasks[..2] {
+        // Nobody waits while it happens.
+        let seen = shown["version"].as_str().unwrap();
+        let began = Instant::now();
+        let path = format!("/api/jobs/status/{job_id}?wait=30&seen={seen}");
+        let answer = app.request("GET", &path, Body::empty()).await;
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "a change was missed: {shown}"
+        );
+        assert_ne!(answer.body["version"], shown["version"]);
+        shown = answer.body;
+        app.deliver("process_queue_task", &task.body).await;
+    }
+    let version = app.status(&job_id).await["version"].clone();
+    assert_eq!(
+        version,
+        app.status(&job_id).await["version"],
+        "nothing has happened"
+    );
+    let path = format!(
+        "/api/jobs/status/{job_id}?wait=1&seen={}",
+        version.as_str().unwrap()
+    );
+    let began = Instant::now();
+    app.request("GET", &path, Body::empty()).await;
+    assert!(began.elapsed() >= Duration::from_secs(1), "nothing happened");
+
+    let path = format!("/api/jobs/status/{job_id}?wait=1&seen=yesterday");
+    let answer = app.request("GET", &path, Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        answer.body["message"],
+        "seen must be the version of an earlier answer, 16 lower-case hex digits, not \"yesterday\""
+    );
+}
+
+#[tokio::test]
 async fn those_who_wait_hold_no_connection() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1] })).await;

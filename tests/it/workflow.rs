@@ -207,7 +207,14 @@ async fn the_status_of_a_running_job_shows_its_progress() {
     let first = app.queue.take(QueueRole::Tasks).remove(0);
     app.deliver("process_queue_task", &first.body).await;
     let mut status = app.status(&job_id).await;
-    for field in ["request_id", "timestamp", "createdAt", "updatedAt", "deadline"] {
+    for field in [
+        "request_id",
+        "timestamp",
+        "createdAt",
+        "updatedAt",
+        "deadline",
+        "version",
+    ] {
         status[field] = Value::from("…");
     }
     for field in ["etaSeconds", "ratePerSecond", "startedAt"] {
@@ -253,7 +260,8 @@ async fn the_status_of_a_running_job_shows_its_progress() {
       "status": "processing",
       "timestamp": "…",
       "totalStages": 2,
-      "updatedAt": "…"
+      "updatedAt": "…",
+      "version": "…"
     }
     "#);
 }

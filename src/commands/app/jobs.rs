@@ -70,7 +70,7 @@ pub(super) const PAGE: usize = 100;
 pub(super) async fn status(arguments: &StatusArguments) -> Result<Verdict, CommandError> {
     let session = arguments.app.session()?;
     let job_id = session.job_id(&arguments.job_id).await?;
-    let answer = session.client.status(&job_id, None).await?;
+    let answer = session.client.status(&job_id).await?;
     if !session.printed(&answer.document) {
         print!("{}", described(&session, &answer.body));
     }

@@ -28,7 +28,7 @@ pub struct WatchArguments {
 }
 
 /// The app answers sooner if anything changes. Seconds.
-const WAIT: u8 = 10;
+const WAIT: u8 = 5;
 
 /// No more often than this, however fast things change.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -76,14 +76,19 @@ pub(super) async fn to_its_end(
     mut show: impl FnMut(&Answer<Status>),
 ) -> Result<Answer<Status>, CommandError> {
     let mut away_since: Option<Instant> = None;
+    let mut seen: Option<String> = None;
     let mut before: Option<(JobStatus, bool, Vec<Progress>)> = None;
     loop {
         let began = Instant::now();
         // The first answer comes at once; from then on, with the next change.
-        let wait = before.is_some().then_some(WAIT);
-        match session.client.status(job_id, wait).await {
+        let asked = match &seen {
+            None => session.client.status(job_id).await,
+            Some(seen) => session.client.status_after(job_id, seen, WAIT).await,
+        };
+        match asked {
             Ok(answer) => {
                 away_since = None;
+                seen = Some(answer.body.version.clone());
                 let is_over = answer.body.status.is_terminal();
                 let body = &answer.body;
                 let stands_still = body.stands_still_since().is_some();
@@ -97,7 +102,7 @@ pub(super) async fn to_its_end(
                 }
             }
             // Somebody follows it already: an app that is starting again is waited for.
-            Err(error) if error.is_passing() && before.is_some() => {
+            Err(error) if error.is_passing() && seen.is_some() => {
                 let since = *away_since.get_or_insert_with(|| {
                     eprintln!("lastlight: {error}; waiting for it to come back");
                     began

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::{Database, DatabaseError, StageKey};
 use crate::{
     failpoint::failpoint,
-    model::{JobId, JobStatus, ProcessingPath, Stage, TraceParent},
+    model::{JobId, JobStatus, JobVersion, ProcessingPath, Stage, TraceParent},
 };
 
 /// A submission that passed all checks.
@@ -132,13 +132,13 @@ impl StageRecord {
     }
 }
 
-/// Whether a job is over, and a text that differs whenever something has happened to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Whether a job is over, and which state of it this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobPulse {
     /// Nothing more happens to it by itself.
     pub is_over: bool,
-    /// Compared, and otherwise not looked at.
-    pub pulse: String,
+    /// Differs from the one before whenever something has happened to it.
+    pub version: JobVersion,
 }
 
 impl Database {
@@ -188,7 +188,7 @@ impl Database {
         let pulse = |row: &PgRow| {
             Ok::<_, sqlx::Error>(JobPulse {
                 is_over: row.try_get("over")?,
-                pulse: row.try_get("pulse")?,
+                version: JobVersion::of_hash(row.try_get("version")?),
             })
         };
         Ok(row.as_ref().map(pulse).transpose()?)

@@ -1,6 +1,7 @@
 -- What changes whenever something happens to a job, and whether it is over. Index: jobs_pkey, stages_pkey.
 SELECT j.finished_at IS NOT NULL AS over,
-       concat_ws('/', j.status, j.stage, j.pause_requested, j.paused_at, s.total, s.done, s.failed, s.planned, s.advanced) AS pulse
+       hashtextextended(format('%s/%s/%s/%s/%s/%s/%s/%s/%s', j.status, j.stage, j.pause_requested, j.paused_at,
+                               s.total, s.done, s.failed, s.planned, s.advanced), 0) AS version
 FROM jobs j
 CROSS JOIN LATERAL (
     SELECT sum(s.total) AS total, sum(s.completed + s.failed + s.skipped) AS done, sum(s.failed) AS failed,
