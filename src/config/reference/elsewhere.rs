@@ -59,8 +59,8 @@ const PLAIN: Elsewhere = Elsewhere {
 const JOB_HOST: &str = "AzureFunctionsJobHost__";
 
 /// In the order of the page.
-pub(super) static ELSEWHERE: &[Group] = &[
-    Group {
+pub(super) static ELSEWHERE: &[&Group] = &[
+    &Group {
         title: "The command line",
         about: "[CLI.md](CLI.md) has the arguments that win over these.",
         settings: &[
@@ -92,7 +92,7 @@ pub(super) static ELSEWHERE: &[Group] = &[
             },
         ],
     },
-    Group {
+    &Group {
         title: "The Functions host, the local one too",
         about: "`lastlight local` and `lastlight demo` set the connections, the queues and `LASTLIGHT_LOST_AFTER_SECONDS` of \
                 their handler, and hand `LOG_LEVEL` and `LOG_FORMAT` on; `--setting NAME=VALUE` wins over all of it.",
@@ -125,7 +125,7 @@ pub(super) static ELSEWHERE: &[Group] = &[
             },
         ],
     },
-    Group {
+    &Group {
         title: "Sign-in by identity",
         about: "The platform sets these. They decide which identity signs in: the workload's, the app's managed one, or, \
                 without both, that of the developer's tools (`az login`).",
@@ -151,7 +151,7 @@ pub(super) static ELSEWHERE: &[Group] = &[
             },
         ],
     },
-    Group {
+    &Group {
         title: "Chaos",
         about: "`lastlight chaos` sets these for the handlers that it starts. Never set them for an app that matters. The \
                 deployed binary does not read them.",
@@ -242,7 +242,7 @@ fn read_in(source: &str) -> BTreeSet<String> {
 
 #[test]
 fn what_is_read_elsewhere_is_on_the_page_and_the_other_way_round() {
-    let declared = |groups: &[Group]| -> BTreeSet<String> {
+    let declared = |groups: &[&Group]| -> BTreeSet<String> {
         groups
             .iter()
             .flat_map(|group| group.settings)

@@ -1,0 +1,43 @@
+//! What messages cost.
+
+use super::Group;
+use crate::{
+    config::declaration::{Number, Text},
+    controller::Prices,
+};
+
+pub(super) static GROUP: Group = Group {
+    title: "Prices",
+    about: "What messages cost, for the comparison of the two paths ([METRICS.md](METRICS.md)). The defaults are to be \
+            checked against one's own contract.",
+    settings: &[&PRICE_CURRENCY, &PRICE_STORAGE, &PRICE_SERVICE_BUS],
+};
+
+const DEAREST: f64 = 1000.0;
+
+pub(in crate::config) static PRICE_CURRENCY: Text = Text {
+    name: "LASTLIGHT_PRICE_CURRENCY",
+    default: Prices::CURRENCY,
+    what: "a currency",
+    allowed: "three capital letters, such as USD or EUR",
+    is_allowed: |text| text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase()),
+    meaning: "What the prices are in. Nothing is converted.",
+};
+
+pub(in crate::config) static PRICE_STORAGE: Number<f64> = Number {
+    name: "LASTLIGHT_PRICE_STORAGE_PER_10000",
+    default: Prices::STORAGE_PER_10_000,
+    min: 0.0,
+    max: DEAREST,
+    unit: "of the currency",
+    meaning: "The price of 10,000 operations on a Storage Queue.",
+};
+
+pub(in crate::config) static PRICE_SERVICE_BUS: Number<f64> = Number {
+    name: "LASTLIGHT_PRICE_SERVICE_BUS_PER_MILLION",
+    default: Prices::SERVICE_BUS_PER_MILLION,
+    min: 0.0,
+    max: DEAREST,
+    unit: "of the currency",
+    meaning: "The price of a million operations on Service Bus.",
+};

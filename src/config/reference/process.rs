@@ -1,0 +1,61 @@
+//! What may be done to the schema over HTTP, and what the Functions host or the local cloud says to its process.
+
+use super::{Group, anything};
+use crate::config::declaration::{Flag, Number, Text};
+
+pub(super) static ADMINISTRATION: Group = Group {
+    title: "Administration",
+    about: "",
+    settings: &[&ENABLE_SCHEMA_ADMIN],
+};
+
+pub(super) static SET_BY_THE_HOST: Group = Group {
+    title: "Set by the Functions host",
+    about: "Nobody sets these by hand.",
+    settings: &[
+        &CUSTOMHANDLER_PORT,
+        &HTTPWORKER_PORT,
+        &AZURE_FUNCTIONS_ENVIRONMENT,
+        &EXIT_WITH_PARENT,
+    ],
+};
+
+pub(in crate::config) static ENABLE_SCHEMA_ADMIN: Flag = Flag {
+    name: "ENABLE_SCHEMA_ADMIN",
+    default: Some(false),
+    meaning: "Whether the schema may be dropped over HTTP: `POST /api/db/schema/nuke` and `…/redeploy`.",
+};
+
+pub(in crate::config) static CUSTOMHANDLER_PORT: Number<u16> = Number {
+    name: "FUNCTIONS_CUSTOMHANDLER_PORT",
+    // None: without a host there is nobody to listen to.
+    default: 0,
+    min: 1,
+    max: u16::MAX,
+    unit: "",
+    meaning: "Where `lastlight serve` listens, on this machine's loopback. Must be set for it.",
+};
+
+pub(in crate::config) static HTTPWORKER_PORT: Number<u16> = Number {
+    name: "FUNCTIONS_HTTPWORKER_PORT",
+    default: 0,
+    min: 1,
+    max: u16::MAX,
+    unit: "",
+    meaning: "The same under its older name, read where the newer one is not set.",
+};
+
+pub(in crate::config) static AZURE_FUNCTIONS_ENVIRONMENT: Text = Text {
+    name: "AZURE_FUNCTIONS_ENVIRONMENT",
+    default: "Production",
+    what: "a name",
+    allowed: "any text",
+    is_allowed: anything,
+    meaning: "The environment's name, as `health` shows it.",
+};
+
+pub(in crate::config) static EXIT_WITH_PARENT: Flag = Flag {
+    name: "LASTLIGHT_EXIT_WITH_PARENT",
+    default: Some(false),
+    meaning: "End when standard input does. The local cloud sets it, so that no handler outlives it.",
+};

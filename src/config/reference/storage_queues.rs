@@ -1,0 +1,118 @@
+//! The storage account and its queues.
+
+use super::Group;
+use crate::config::{
+    QueueEncoding,
+    declaration::{Choice, Given, Number, Text},
+};
+
+pub(super) static GROUP: Group = Group {
+    title: "Storage Queues",
+    about: "The first that is set is the connection: `AzureWebJobsStorage`, `AzureWebJobsStorage__queueServiceUri`, \
+            `AzureWebJobsStorage__accountName`, `STORAGE_ACCOUNT_NAME`. The last three mean sign-in by identity.",
+    settings: &[
+        &STORAGE,
+        &STORAGE_QUEUE_SERVICE_URI,
+        &STORAGE_ACCOUNT,
+        &STORAGE_ACCOUNT_NAME,
+        &JOB_PROCESSING_QUEUE,
+        &TASK_PROCESSING_QUEUE,
+        &POISON_QUEUE,
+        &STORAGE_QUEUE_ENCODING,
+        &STORAGE_QUEUE_SENDS_IN_FLIGHT,
+        &STORAGE_QUEUE_RETRY_COUNT,
+    ],
+};
+
+pub(in crate::config) static STORAGE: Given = Given {
+    name: "AzureWebJobsStorage",
+    allowed: "a connection string: with `AccountName` and `AccountKey`, with `QueueEndpoint` and `SharedAccessSignature`, \
+              or `UseDevelopmentStorage=true` for Azurite",
+    is_secret: true,
+    meaning: "The storage account, for the handler and for the host. Plain HTTP is for this machine alone.",
+};
+
+pub(in crate::config) static STORAGE_QUEUE_SERVICE_URI: Given = Given {
+    name: "AzureWebJobsStorage__queueServiceUri",
+    allowed: "`https://<account>.queue.core.windows.net`",
+    is_secret: false,
+    meaning: "The queue service, by identity.",
+};
+
+pub(in crate::config) static STORAGE_ACCOUNT: Given = Given {
+    name: "AzureWebJobsStorage__accountName",
+    allowed: "a storage account: a-z and 0-9",
+    is_secret: false,
+    meaning: "The account, by identity.",
+};
+
+pub(in crate::config) static STORAGE_ACCOUNT_NAME: Given = Given {
+    name: "STORAGE_ACCOUNT_NAME",
+    allowed: "a storage account: a-z and 0-9",
+    is_secret: false,
+    meaning: "The same, for the handler alone: the host does not know this name.",
+};
+
+const STORAGE_QUEUE_NAMES: &str = "3 to 63 of a-z, 0-9 and single '-' between them";
+
+fn is_storage_queue_name(name: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (3..=63).contains(&name.len())
+        && name.chars().all(is_allowed)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && !name.contains("--")
+}
+
+pub(in crate::config) static JOB_PROCESSING_QUEUE: Text = Text {
+    name: "JOB_PROCESSING_QUEUE",
+    default: "geospatial-jobs",
+    what: "a queue name",
+    allowed: STORAGE_QUEUE_NAMES,
+    is_allowed: is_storage_queue_name,
+    meaning: "The queue of job messages. function.json reads it too, and knows no default.",
+};
+
+pub(in crate::config) static TASK_PROCESSING_QUEUE: Text = Text {
+    name: "TASK_PROCESSING_QUEUE",
+    default: "geospatial-tasks",
+    what: "a queue name",
+    allowed: STORAGE_QUEUE_NAMES,
+    is_allowed: is_storage_queue_name,
+    meaning: "The queue of task messages. function.json reads it too, and knows no default.",
+};
+
+pub(in crate::config) static POISON_QUEUE: Text = Text {
+    name: "POISON_QUEUE",
+    default: "geospatial-poison",
+    what: "a queue name",
+    allowed: STORAGE_QUEUE_NAMES,
+    is_allowed: is_storage_queue_name,
+    meaning: "The review queue: messages that mean nothing to this app.",
+};
+
+pub(in crate::config) static STORAGE_QUEUE_ENCODING: Choice<QueueEncoding> = Choice {
+    name: "STORAGE_QUEUE_ENCODING",
+    default: ("base64", QueueEncoding::Base64),
+    others: &[("none", QueueEncoding::None)],
+    what: "an encoding of messages",
+    meaning: "How a message's text is wrapped. `messageEncoding` in host.json must say the same.",
+};
+
+pub(in crate::config) static STORAGE_QUEUE_SENDS_IN_FLIGHT: Number<usize> = Number {
+    name: "STORAGE_QUEUE_SENDS_IN_FLIGHT",
+    default: 64,
+    min: 1,
+    max: 512,
+    unit: "messages",
+    meaning: "Messages under way at once: a Storage Queue knows no batches.",
+};
+
+pub(in crate::config) static STORAGE_QUEUE_RETRY_COUNT: Number<u32> = Number {
+    name: "STORAGE_QUEUE_RETRY_COUNT",
+    default: 3,
+    min: 0,
+    max: 10,
+    unit: "tries",
+    meaning: "Tries to send after the first one. What cannot be sent stays owed, and the sweep sends it.",
+};
