@@ -87,7 +87,7 @@ pub struct FanoutArguments {
 pub struct ReadsArguments {
     #[command(flatten)]
     cloud: CloudArguments,
-    /// Tasks to store, half of them in one job.
+    /// Tasks to store, half of them in one job, which has 2000000 at most.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(4..=20_000_000))]
     tasks: u64,
     /// Jobs to store.

@@ -25,12 +25,15 @@ const SUBMITTING: usize = 16;
 /// Pages that are turned before a page deep in a list is asked for.
 const PAGES_TURNED: usize = 20;
 
+/// What `hello_world` takes as `n`.
+const LARGEST_STAGE: u64 = 1_000_000;
+
 /// What to measure.
 #[derive(Debug, Clone)]
 pub struct ReadsOptions {
     /// The local cloud to run it on; its data folder must be empty.
     pub cloud: CloudOptions,
-    /// Tasks to store: half of them in one job, the rest in the others.
+    /// Tasks to store: half of them in one job, as far as a job can have so many, the rest in the others.
     pub tasks: u64,
     /// Jobs to store.
     pub jobs: u64,
@@ -115,11 +118,14 @@ async fn fill(
     let began = Instant::now();
     // Two stages each, with as many tasks in both.
     let others = options.jobs.saturating_sub(1);
-    let small = match others {
-        0 => 0,
-        others => (options.tasks / 4 / others).max(1),
+    let stage = options.tasks / 2;
+    let (large, small) = match others {
+        0 => (stage.clamp(1, LARGEST_STAGE), 0),
+        others => {
+            let large = (stage / 2).clamp(1, LARGEST_STAGE);
+            (large, (stage.saturating_sub(large) / others).max(1))
+        }
     };
-    let large = (options.tasks / 2).saturating_sub(small * others).max(1);
     let parameters = |n: u64, name: String, over_bus: bool| json!({ "n": n, "name": name, "tasks_per_message": TASKS_PER_MESSAGE, "use_service_bus": over_bus });
     let large_id = api
         .submit("hello_world", &parameters(large, "everyone".to_owned(), false))
