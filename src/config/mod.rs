@@ -16,10 +16,12 @@ mod service_bus;
 mod settings;
 mod storage;
 mod telemetry;
+mod values;
 
 pub use declaration::{Declared, Form};
 pub use env::{ConfigError, Env, Secret, SettingProblem};
 pub use service_bus::{ServiceBusAuth, ServiceBusSettings};
 pub use settings::{Settings, SettingsSoFar};
-pub use storage::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, QueueEncoding, StorageAuth, StorageSettings};
-pub use telemetry::{LogFormat, LogSettings, OtlpSettings, SamplerSettings};
+pub use storage::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, StorageAuth, StorageSettings};
+pub use telemetry::{LogSettings, OtlpSettings, SamplerSettings};
+pub use values::{LogFormat, QueueEncoding};

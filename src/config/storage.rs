@@ -6,7 +6,9 @@
 
 use url::Url;
 
-use super::{Env, Secret, connection_string, endpoint, env::shown, reference as setting};
+use super::{
+    Env, Secret, connection_string, endpoint, env::shown, reference as setting, values::QueueEncoding,
+};
 
 /// The account and key that Azurite, and lastlight's local cloud, know; public by design.
 pub const DEVELOPMENT_ACCOUNT: &str = "devstoreaccount1";
@@ -28,15 +30,6 @@ pub enum StorageAuth {
     SharedAccessSignature(Secret),
     /// Entra ID.
     Entra,
-}
-
-/// How a message's text is wrapped. The host's `messageEncoding` must say the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QueueEncoding {
-    /// The host's default.
-    Base64,
-    /// As it is.
-    None,
 }
 
 /// Where Storage Queues are and how to send to them.

@@ -6,19 +6,12 @@ use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{Env, Secret, endpoint::checked, reference as setting};
-
-/// `LOG_FORMAT`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    #[default]
-    Auto,
-    /// One object a line.
-    Json,
-    /// For people.
-    Text,
-}
+use super::{
+    Env, Secret,
+    endpoint::checked,
+    reference as setting,
+    values::{LogFormat, log_level},
+};
 
 /// What the log says, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,26 +49,10 @@ pub struct SamplerSettings {
 impl LogSettings {
     pub(super) fn from_env(env: &mut Env) -> Self {
         Self {
-            level: level(&env.text(&setting::LOG_LEVEL)),
+            level: log_level(&env.text(&setting::LOG_LEVEL)),
             format: env.choice(&setting::LOG_FORMAT),
         }
     }
-}
-
-/// The level as the log takes it.
-fn level(given: &str) -> String {
-    let level = given.to_ascii_lowercase();
-    // Python's names for the same.
-    match level.as_str() {
-        "warning" => "warn".to_owned(),
-        "critical" => "error".to_owned(),
-        _ => level,
-    }
-}
-
-/// Whether the log takes it.
-pub(super) fn is_level(given: &str) -> bool {
-    level(given).parse::<tracing_subscriber::EnvFilter>().is_ok()
 }
 
 impl OtlpSettings {

@@ -2,8 +2,8 @@
 
 use super::Group;
 use crate::config::{
-    QueueEncoding,
     declaration::{Choice, Given, Number, Text},
+    values::QueueEncoding,
 };
 
 pub(super) static GROUP: Group = Group {

@@ -2,8 +2,8 @@
 
 use super::{Group, anything};
 use crate::config::{
-    LogFormat,
     declaration::{Choice, Given, Number, Text},
+    values::{LogFormat, is_log_level},
 };
 
 pub(super) static GROUP: Group = Group {
@@ -29,7 +29,7 @@ pub(in crate::config) static LOG_LEVEL: Text = Text {
     what: "a log level",
     allowed: "error, warn, info, debug or trace in any case (critical and warning, too), or a filter such as \
               info,lastlight=debug",
-    is_allowed: crate::config::telemetry::is_level,
+    is_allowed: is_log_level,
     meaning: "What the log says.",
 };
 

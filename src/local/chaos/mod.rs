@@ -13,6 +13,7 @@
 //! It knows the local cloud, the job type `chaos` and the tables. The handlers that it torments are the real ones: the same
 //! binary, as child processes.
 
+mod first_version;
 mod job;
 mod ledger;
 pub mod oracle;

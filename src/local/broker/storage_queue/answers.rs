@@ -9,12 +9,11 @@ use axum::{
 };
 
 use super::{
-    super::{BrokerError, faults::Verdict, http_time::http_time},
-    QueueMessage, StorageQueues,
+    super::{BrokerError, Faults, faults::Verdict, http_time::http_time},
+    QueueMessage, StorageAccount, StorageQueues,
     engine::Created,
     operation::{Operation, Query},
     refusal::Refusal,
-    rest::Context,
     xml::{self, Shape},
 };
 
@@ -28,6 +27,14 @@ const DEFAULT_VISIBILITY: i64 = 30;
 const MOST_MESSAGES: i64 = 32;
 /// Queues that one page of a list holds, unless fewer are asked for.
 const LONGEST_LIST: i64 = 5000;
+
+/// What a request is answered with.
+#[derive(Clone)]
+pub(super) struct Context {
+    pub(super) queues: StorageQueues,
+    pub(super) account: StorageAccount,
+    pub(super) faults: Faults,
+}
 
 pub(super) fn answer(
     context: &Context,
@@ -194,7 +201,7 @@ fn update(
     Ok(response)
 }
 
-fn done(result: Result<(), super::super::BrokerError>) -> Result<Response, Refusal> {
+fn done(result: Result<(), BrokerError>) -> Result<Response, Refusal> {
     result?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use super::{
     super::Faults,
-    StorageAccount, StorageQueues, answers,
+    StorageAccount, StorageQueues,
+    answers::{self, Context},
     auth::Signed,
     operation::{Operation, Query},
     refusal::Refusal,
@@ -28,14 +29,6 @@ const VERSION: HeaderValue = HeaderValue::from_static("2025-11-05");
 const VERSION_HEADER: HeaderName = HeaderName::from_static("x-ms-version");
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-ms-request-id");
 const CLIENT_REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-ms-client-request-id");
-
-/// What a request is answered with.
-#[derive(Clone)]
-pub(super) struct Context {
-    pub(super) queues: StorageQueues,
-    pub(super) account: StorageAccount,
-    pub(super) faults: Faults,
-}
 
 /// The endpoint over `queues`.
 pub fn router(queues: StorageQueues, account: StorageAccount, faults: Faults) -> Router {

@@ -5,17 +5,14 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{Connection, Executor, PgConnection, migrate::Migrator};
+use sqlx::{Connection, Executor, PgConnection};
 
 use super::{path, work};
-use crate::{
-    local::chaos::{
-        ChaosError, Findings, Run,
-        job::{CHAOS, StageWork, Work},
-        oracle::Expected,
-        world::{Setup, World},
-    },
-    repositories::postgres::MIGRATOR,
+use crate::local::chaos::{
+    ChaosError, Findings, Run,
+    job::StageWork,
+    oracle::Expected,
+    world::{Setup, World},
 };
 
 const LONG: Duration = Duration::from_secs(120);
@@ -103,43 +100,4 @@ pub(super) async fn migration(run: &Run) -> Result<Findings, ChaosError> {
     });
     connection.close().await?;
     world.finish().await
-}
-
-/// Makes the schema of the first migration, with a submission as that version knew it: no deadline, no pause, nothing that
-/// came later. Its message is owed, but not before the recorder is there.
-pub(in crate::local::chaos) async fn store_as_first_version(url: &str, job: &Work) -> Result<(), ChaosError> {
-    let mut connection = PgConnection::connect(url).await?;
-    for statement in ["CREATE SCHEMA app", "SET search_path = app"] {
-        connection.execute(statement).await?;
-    }
-    let first = MIGRATOR.iter().take(1).cloned().collect();
-    Migrator::with_migrations(first)
-        .run(&mut connection)
-        .await
-        .map_err(|error| ChaosError::Broken(error.to_string()))?;
-    let job_id = job.job_id()?;
-    let parameters = serde_json::to_string(job)?;
-    let mut transaction = connection.begin().await?;
-    sqlx::query(
-        "INSERT INTO app.jobs (job_id, job_type, total_stages, parameters, processing_path)
-         VALUES ($1, $2, $3, $4::json, 'service_bus')",
-    )
-    .bind(&job_id)
-    .bind(CHAOS)
-    .bind(i16::try_from(job.stages.len()).unwrap_or(i16::MAX))
-    .bind(parameters)
-    .execute(&mut *transaction)
-    .await?;
-    for statement in [
-        "INSERT INTO app.stages (job_id, stage) VALUES ($1, 1)",
-        "INSERT INTO app.outbox (job_id, stage, next_send_at) VALUES ($1, 1, now() + interval '1 hour')",
-    ] {
-        sqlx::query(statement)
-            .bind(&job_id)
-            .execute(&mut *transaction)
-            .await?;
-    }
-    transaction.commit().await?;
-    connection.close().await?;
-    Ok(())
 }

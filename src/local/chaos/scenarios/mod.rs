@@ -11,8 +11,6 @@ mod migration;
 mod processes;
 mod sizes;
 
-pub(super) use migration::store_as_first_version;
-
 use super::{ChaosError, Findings, Run, Work, job::StageWork};
 use crate::model::TasksPerMessage;
 
