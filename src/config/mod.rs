@@ -6,6 +6,7 @@
 //! and bounds from. Secrets are [`Secret`]s, which print as `***`.
 
 mod connection_string;
+mod database;
 mod declaration;
 pub(crate) mod endpoint;
 mod env;
@@ -16,12 +17,16 @@ mod service_bus;
 mod settings;
 mod storage;
 mod telemetry;
+mod timing;
 mod values;
 
+pub use database::DatabaseSettings;
 pub use declaration::{Declared, Form};
 pub use env::{ConfigError, Env, Secret, SettingProblem};
+pub use prices::Prices;
 pub use service_bus::{ServiceBusAuth, ServiceBusSettings};
 pub use settings::{Settings, SettingsSoFar};
 pub use storage::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, StorageAuth, StorageSettings};
 pub use telemetry::{LogSettings, OtlpSettings, SamplerSettings};
+pub use timing::Timing;
 pub use values::{LogFormat, QueueEncoding};

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use super::{Controller, ControllerError};
 use crate::{
+    config::Prices,
     model::{Histogram, Metric, ProcessingPath, clock, timestamp},
     repositories::postgres::{JobSums, Measured, PathRollups, TaskSums},
 };
@@ -32,37 +33,6 @@ const STORAGE_OPERATIONS: f64 = 3.0;
 
 /// And on Service Bus: one to send it and one to receive it. Also the credits that a namespace counts.
 pub const SERVICE_BUS_OPERATIONS: f64 = 2.0;
-
-/// What messages cost.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Prices {
-    /// Three letters, as in ISO 4217.
-    pub currency: String,
-    /// Of 10,000 operations on a Storage Queue.
-    pub storage_per_10_000: f64,
-    /// Of a million operations on Service Bus.
-    pub service_bus_per_million: f64,
-}
-
-/// Taken for public list prices in November 2026, not verified, to be checked against one's own contract.
-impl Prices {
-    /// What the prices are in.
-    pub const CURRENCY: &'static str = "USD";
-    /// Storage Queues, general purpose v2.
-    pub const STORAGE_PER_10_000: f64 = 0.004;
-    /// Service Bus Standard, operations beyond those that its base price covers.
-    pub const SERVICE_BUS_PER_MILLION: f64 = 0.80;
-}
-
-impl Default for Prices {
-    fn default() -> Self {
-        Self {
-            currency: Self::CURRENCY.to_owned(),
-            storage_per_10_000: Self::STORAGE_PER_10_000,
-            service_bus_per_million: Self::SERVICE_BUS_PER_MILLION,
-        }
-    }
-}
 
 /// Both paths and what lies between them.
 #[derive(Debug, Clone, Serialize, JsonSchema)]

@@ -12,8 +12,9 @@ use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument, Span};
 
-use super::{Controller, ControllerError, Timing};
+use super::{Controller, ControllerError};
 use crate::{
+    config::Timing,
     failpoint::failpoint,
     jobs::{DynJobType, Task, TaskError, TaskPolicy},
     model::{

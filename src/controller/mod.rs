@@ -31,10 +31,10 @@ mod status;
 mod submit;
 mod summary;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 pub use audit::{JobAudit, StageBooks};
-pub use comparison::{Comparison, Prices, SERVICE_BUS_OPERATIONS};
+pub use comparison::{Comparison, SERVICE_BUS_OPERATIONS};
 pub use control::{Cancellation, Pause, Retry};
 pub use counters::{ProcessFigures, Sends, Sweeps};
 pub use error::ControllerError;
@@ -54,63 +54,14 @@ pub use status::{JobStanding, StageStanding};
 pub use submit::{QueueInfo, Submission};
 
 use crate::{
-    jobs::{Backoff, Catalog},
+    config::Timing,
+    jobs::Catalog,
     repositories::postgres::{Database, TaskClaims, TaskCompletions},
 };
 use counters::Counters;
 use heartbeat::Heartbeat;
 use instance::ThisInstance;
 use tokio::sync::Semaphore;
-
-/// What the workflow may be tuned by. The defaults suit a deployed app.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Timing {
-    /// How long a claim or a planner's lease holds without a heartbeat.
-    pub lease: Duration,
-    /// How long the process that owes a message has to send it before `reconcile` does.
-    pub send_grace: Duration,
-    /// How long nothing may happen in a stage before its messages count as lost.
-    pub lost_after: Duration,
-    /// Batches of messages under way at once while a stage is planned.
-    pub sends_in_flight: usize,
-    /// Tasks that this process runs at once, over all invocations.
-    pub tasks_in_flight: usize,
-    /// An attempt that runs longer has failed: the host would end it.
-    pub task_timeout: Duration,
-    /// Attempts before a task has failed for good, where its type does not say; at least 1.
-    pub max_attempts: u16,
-    /// The pause between attempts, where the task's type does not say.
-    pub backoff: Backoff,
-    /// A job that takes longer fails, where its type does not say.
-    pub job_timeout: Duration,
-    /// Processes that may share the database, at most; preflight counts with it.
-    pub instances: u32,
-}
-
-impl Timing {
-    /// What a deployed app does where its settings say nothing else.
-    pub const DEFAULT: Self = Self {
-        lease: Duration::from_secs(60),
-        send_grace: Duration::from_secs(30),
-        lost_after: Duration::from_secs(300),
-        sends_in_flight: 16,
-        tasks_in_flight: 256,
-        task_timeout: Duration::from_secs(30 * 60),
-        max_attempts: 4,
-        backoff: Backoff {
-            first: Duration::from_secs(5),
-            largest: Duration::from_secs(300),
-        },
-        job_timeout: Duration::from_secs(7 * 24 * 60 * 60),
-        instances: 1,
-    };
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
 
 /// The one controller that all triggers end in. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Controller, ControllerError, Timing, plan::LARGEST_STAGE};
-use crate::{jobs::StageSpec, repositories::postgres::ConnectionLimits};
+use super::{Controller, ControllerError, plan::LARGEST_STAGE};
+use crate::{config::Timing, jobs::StageSpec, repositories::postgres::ConnectionLimits};
 
 /// A job's parameters may have this many bytes as they are stored. They are read for every stage.
 const LARGEST_PARAMETERS: usize = 1024 * 1024;

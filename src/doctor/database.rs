@@ -2,8 +2,8 @@
 
 use super::Notes;
 use crate::{
-    controller::Timing,
-    repositories::postgres::{DatabaseSettings, Examination, SchemaState, examine as look},
+    config::{DatabaseSettings, Timing},
+    repositories::postgres::{Examination, SchemaState, examine as look},
 };
 
 /// `server_version_num` of the oldest server that is tested against.

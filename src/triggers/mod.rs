@@ -63,7 +63,8 @@ use tokio::task_local;
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
-    controller::{Controller, Prices},
+    config::Prices,
+    controller::Controller,
     model::{JobId, Timestamp, TraceParent, clock, timestamp},
     telemetry,
 };

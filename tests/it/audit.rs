@@ -1,7 +1,7 @@
 //! The audit: everything that was planned has its place, and what was absorbed is counted.
 
 use axum::http::StatusCode;
-use lastlight::controller::Timing;
+use lastlight::config::Timing;
 use serde_json::json;
 
 use crate::{

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use lastlight::{
-    controller::{Controller, Senders, Timing},
+    config::{DatabaseSettings, Timing},
+    controller::{Controller, Senders},
     jobs::Catalog,
     model::ProcessingPath,
-    repositories::postgres::{Database, DatabaseSettings},
+    repositories::postgres::Database,
     triggers::{App, router},
 };
 use serde_json::json;

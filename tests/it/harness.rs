@@ -13,11 +13,12 @@ use axum::{
     http::{Request, StatusCode},
 };
 use lastlight::{
-    controller::{Controller, Senders, Timing},
+    config::{DatabaseSettings, Timing},
+    controller::{Controller, Senders},
     jobs::{Backoff, Catalog, JobType},
     model::ProcessingPath,
     repositories::{
-        postgres::{Database, DatabaseSettings},
+        postgres::Database,
         sender::{BatchSendReport, MessageSender, OutgoingMessage, QueueRole, SendError},
         set_aside::{SetAsideMessage, SetAsideQueues, Settled, TakenMessage},
     },

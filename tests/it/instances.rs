@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::{body::Body, http::StatusCode};
 use lastlight::{
-    controller::{Controller, Senders, Timing},
+    config::Timing,
+    controller::{Controller, Senders},
     jobs::Catalog,
     repositories::postgres::Database,
 };

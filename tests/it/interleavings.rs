@@ -16,7 +16,7 @@ use std::{
 use axum::http::StatusCode;
 use futures_util::future::join_all;
 use lastlight::{
-    controller::Timing,
+    config::Timing,
     jobs::Catalog,
     model::{JobStatus, ProcessingPath, Stage, TaskId, TaskStatus},
     repositories::{

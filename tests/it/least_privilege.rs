@@ -1,6 +1,6 @@
 //! The rights that SECURITY.md lists are enough for the app, and none of them is too much.
 
-use lastlight::{controller::Timing, jobs::Catalog};
+use lastlight::{config::Timing, jobs::Catalog};
 use serde_json::json;
 use sqlx::{Connection, Either, Executor, PgConnection, SqlSafeStr, Statement};
 

@@ -40,6 +40,7 @@ mod prometheus;
 mod recovery;
 mod redelivery;
 mod retries;
+mod rooms;
 mod schema_admin;
 mod secrets;
 mod sender_service_bus;

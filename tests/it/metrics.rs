@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use lastlight::{controller::Timing, jobs::Catalog};
+use lastlight::{config::Timing, jobs::Catalog};
 use serde_json::{Value, json};
 use sqlx::Executor;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::http::StatusCode;
 use futures_util::future::join_all;
 use lastlight::{
-    controller::Timing,
+    config::Timing,
     jobs::Catalog,
     model::{ProcessingPath, timestamp},
     repositories::sender::{OutgoingMessage, QueueRole},

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use lastlight::controller::Timing;
+use lastlight::config::Timing;
 use serde_json::json;
 
 use crate::{harness::TestApp, probe::Probe};

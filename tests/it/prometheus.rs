@@ -9,7 +9,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode},
 };
-use lastlight::{controller::Timing, jobs::Catalog, repositories::sender::QueueRole};
+use lastlight::{config::Timing, jobs::Catalog, repositories::sender::QueueRole};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor};
 use tokio::{

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use lastlight::{controller::Timing, jobs::Catalog, repositories::sender::QueueRole};
+use lastlight::{config::Timing, jobs::Catalog, repositories::sender::QueueRole};
 use serde_json::json;
 
 use crate::{

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures_util::future::join_all;
-use lastlight::{controller::Timing, jobs::Catalog, repositories::sender::QueueRole};
+use lastlight::{config::Timing, jobs::Catalog, repositories::sender::QueueRole};
 use serde_json::json;
 
 use crate::{

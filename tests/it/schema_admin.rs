@@ -2,7 +2,7 @@
 
 use axum::{body::Body, http::StatusCode};
 use lastlight::{
-    controller::Timing,
+    config::Timing,
     repositories::sender::QueueRole,
     triggers::{App, router},
 };

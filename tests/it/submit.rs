@@ -2,7 +2,8 @@
 
 use axum::{body::Body, http::StatusCode};
 use lastlight::{
-    controller::{Controller, Senders, Timing},
+    config::Timing,
+    controller::{Controller, Senders},
     jobs::Catalog,
     model::ProcessingPath,
     repositories::{postgres::Database, sender::QueueRole},
@@ -323,7 +324,7 @@ async fn a_queue_that_is_down_leaves_the_job_owed_and_reconcile_sends_it() {
 #[tokio::test]
 async fn a_database_that_is_down_is_503_and_loses_nothing() {
     let settings = database_settings("postgresql://postgres@127.0.0.1:1/none");
-    let settings = lastlight::repositories::postgres::DatabaseSettings {
+    let settings = lastlight::config::DatabaseSettings {
         acquire_timeout: std::time::Duration::from_millis(200),
         ..settings
     };

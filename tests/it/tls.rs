@@ -13,9 +13,9 @@ use std::{
 };
 
 use lastlight::{
-    config::{Env, ServiceBusSettings, Settings, StorageSettings},
+    config::{DatabaseSettings, Env, ServiceBusSettings, Settings, StorageSettings},
     repositories::{
-        postgres::{Database, DatabaseError, DatabaseSettings},
+        postgres::{Database, DatabaseError},
         sender::{MessageSender, QueueRole, SendError},
         service_bus::create_service_bus_repository,
         storage_queue::create_queue_repository,

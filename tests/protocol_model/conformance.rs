@@ -8,9 +8,8 @@ use std::{collections::BTreeSet, str::FromStr, sync::Arc, time::Duration};
 use lastlight::{
     model::{JobId, JobStatus, ProcessingPath, Stage, TaskId, TaskIndex, TaskStatus, TasksPerMessage},
     repositories::postgres::{
-        BatchKey, ChunkWritten, Claim, ClaimRequest, Completion, Database, DatabaseSettings, EndedStage,
-        NewJob, NewTask, NextStage, RunningTask, StageKey, StagePlan, TaskClaims, TaskCompletions,
-        TaskOutcome,
+        BatchKey, ChunkWritten, Claim, ClaimRequest, Completion, Database, EndedStage, NewJob, NewTask,
+        NextStage, RunningTask, StageKey, StagePlan, TaskClaims, TaskCompletions, TaskOutcome,
     },
 };
 use serde_json::{json, value::RawValue};
@@ -781,7 +780,7 @@ impl Real {
             .await
             .unwrap();
         let url = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
-        let database = Database::new(&DatabaseSettings {
+        let database = Database::new(&lastlight::config::DatabaseSettings {
             connect: PgConnectOptions::from_str(&url).unwrap(),
             schema: "app".to_owned(),
             connections: 2,

@@ -6,9 +6,8 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::Value;
 
 use super::GROUPS;
-use crate::{
-    config::{ConfigError, Declared, Env, Form, ServiceBusAuth, Settings, StorageAuth, env::Asked},
-    controller::{Prices, Timing},
+use crate::config::{
+    ConfigError, Declared, Env, Form, Prices, ServiceBusAuth, Settings, StorageAuth, Timing, env::Asked,
 };
 
 type Pairs = BTreeMap<&'static str, String>;

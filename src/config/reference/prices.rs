@@ -1,9 +1,9 @@
 //! What messages cost.
 
 use super::Group;
-use crate::{
-    config::declaration::{Number, Text},
-    controller::Prices,
+use crate::config::{
+    Prices,
+    declaration::{Number, Text},
 };
 
 pub(super) static GROUP: Group = Group {

@@ -1,7 +1,7 @@
 //! Retries, time limits, leases, and how much goes on at once.
 
 use super::Group;
-use crate::{config::declaration::Number, controller::Timing};
+use crate::config::{Timing, declaration::Number};
 
 pub(super) static GROUP: Group = Group {
     title: "Workflow",

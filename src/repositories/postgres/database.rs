@@ -1,7 +1,6 @@
 //! The connection pool, the schema's migrations, and whether they have run.
 
 use std::{
-    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,52 +8,15 @@ use std::{
 use sqlx::{
     ConnectOptions, PgPool, Postgres, Row, Transaction,
     migrate::{MigrateError, Migrator},
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::PgPoolOptions,
 };
 use tokio::sync::{OnceCell, watch};
 
 use super::{DatabaseError, SchemaState};
-use crate::config::endpoint::is_this_machine;
+use crate::config::DatabaseSettings;
 
 /// The migrations in `migrations/`, in the binary.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
-
-/// How to reach the database.
-#[derive(Clone)]
-pub struct DatabaseSettings {
-    /// Host, credentials, TLS.
-    pub connect: PgConnectOptions,
-    /// The schema of all tables; created if it is missing.
-    pub schema: String,
-    /// At most this many connections.
-    pub connections: u32,
-    /// How long a request waits for a connection before it counts as unavailable.
-    pub acquire_timeout: Duration,
-}
-
-impl DatabaseSettings {
-    /// The server is on this machine, where nobody listens in.
-    pub fn is_on_this_machine(&self) -> bool {
-        let host = self.connect.get_host();
-        self.connect.get_socket().is_some() || host.starts_with('/') || is_this_machine(host)
-    }
-}
-
-impl fmt::Debug for DatabaseSettings {
-    /// `Debug` of the driver's type prints the password, so its parts are named one by one.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DatabaseSettings")
-            .field("host", &self.connect.get_host())
-            .field("port", &self.connect.get_port())
-            .field("user", &self.connect.get_username())
-            .field("database", &self.connect.get_database())
-            .field("ssl_mode", &self.connect.get_ssl_mode())
-            .field("schema", &self.schema)
-            .field("connections", &self.connections)
-            .field("acquire_timeout", &self.acquire_timeout)
-            .finish_non_exhaustive()
-    }
-}
 
 /// The pool. Cheap to clone; connects when it is first used, so that the handler can answer before.
 #[derive(Debug, Clone)]

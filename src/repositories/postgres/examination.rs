@@ -8,8 +8,8 @@ use std::{
 use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 use time::OffsetDateTime;
 
-use super::{DatabaseError, DatabaseSettings, SchemaState, error::is_refused};
-use crate::model::clock;
+use super::{DatabaseError, SchemaState, error::is_refused};
+use crate::{config::DatabaseSettings, model::clock};
 
 /// A server that takes longer is not there.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -33,7 +33,7 @@ pub use batches::{BatchKey, BatchOfTasks, OwedBatch, OwedTask};
 pub use claims::{Claim, ClaimRequest, Claimed, RunningTask, TaskClaims};
 pub use completions::{Completion, CompletionRecord, TaskCompletions, TaskOutcome};
 pub use control::{PauseRequest, ReopenedTasks, ResumeRequest, SkippedTasks};
-pub use database::{ConnectionLimits, Database, DatabaseSettings, MIGRATOR, PoolUse};
+pub use database::{ConnectionLimits, Database, MIGRATOR, PoolUse};
 pub use diagnosis::{EnumDiagnosis, IndexStatistics, StatementDiagnosis, TableStatistics};
 pub use error::DatabaseError;
 pub use examination::{Examination, ExaminationError, MissingRight, examine};
