@@ -95,7 +95,11 @@ impl Counters {
         Self {
             process,
             sends: Default::default(),
-            sweeps: Mutex::default(),
+            // All names from the start, with zero: a series that begins with what the first sweep found has not grown.
+            sweeps: Mutex::new(Sweeps {
+                found: counts(&ReconcileReport::default()).collect(),
+                ..Sweeps::default()
+            }),
         }
     }
 
@@ -120,12 +124,21 @@ impl Counters {
         let mut sweeps = self.sweeps.lock().unwrap_or_else(PoisonError::into_inner);
         sweeps.ended += 1;
         sweeps.last = Some(clock::now());
-        if let Ok(Value::Object(found)) = serde_json::to_value(report) {
-            for (name, count) in found {
-                *sweeps.found.entry(name).or_default() += count.as_u64().unwrap_or_default();
-            }
+        for (name, count) in counts(report) {
+            *sweeps.found.entry(name).or_default() += count;
         }
     }
+}
+
+/// What a sweep found, by name.
+fn counts(report: &ReconcileReport) -> impl Iterator<Item = (String, u64)> {
+    let found = match serde_json::to_value(report) {
+        Ok(Value::Object(found)) => found,
+        _ => serde_json::Map::new(),
+    };
+    found
+        .into_iter()
+        .map(|(name, count)| (name, count.as_u64().unwrap_or_default()))
 }
 
 impl Controller {

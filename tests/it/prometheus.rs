@@ -285,6 +285,11 @@ async fn what_is_open_owed_and_alive_is_shown_and_a_paused_job_does_not_count_as
         1.0
     );
     assert!(!text.contains("lastlight_newest_sweep_timestamp_seconds"));
+    // Before the first sweep, too: what that finds is growth.
+    assert_eq!(
+        before["lastlight_sweep_findings_total{what=\"dead_attempts_resent\"}"],
+        0.0
+    );
 
     // Planned; what it owes cannot be sent.
     app.queue.set_down(true);
