@@ -313,6 +313,7 @@ pub struct TestApp {
 }
 
 /// An answer, read.
+#[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
     pub body: Value,

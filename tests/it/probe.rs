@@ -209,6 +209,13 @@ impl JobType for Probe {
 }
 
 impl Probe {
+    /// Returns once so many runs have begun, over all tasks.
+    pub async fn until_runs(&self, begun: u32) {
+        while self.runs().values().sum::<u32>() < begun {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     pub fn runs(&self) -> HashMap<String, u32> {
         self.ledger.lock().unwrap().clone()
     }

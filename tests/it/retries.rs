@@ -104,18 +104,12 @@ async fn a_retry_whose_message_is_lost_is_found_by_the_sweep() {
 async fn a_task_that_kills_every_process_that_runs_it_fails_and_its_siblings_finish() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
-    let parameters = json!({ "stages": [3], "sleeps_ms": 60 });
+    let parameters = json!({ "stages": [3], "sleeps_ms": 400 });
     let job_id = app.submitted("probe", parameters).await;
     let messages = app.planned().await;
-    let killer = messages[1].body.clone();
-    for round in 1..=3 {
-        // Dropped in the middle, as by a kill.
-        let killed = tokio::time::timeout(
-            Duration::from_millis(40),
-            app.deliver("process_queue_task", &killer),
-        )
-        .await;
-        assert!(killed.is_err(), "round {round}: it was not running");
+    let killer = [messages[1].body.clone()];
+    for _ in 1..=3 {
+        killed_with(&app, &probe, &killer, 1).await;
         tokio::time::sleep(Duration::from_millis(1100)).await;
     }
     for message in &messages {
@@ -133,17 +127,16 @@ async fn a_task_that_kills_every_process_that_runs_it_fails_and_its_siblings_fin
     app.assert_consistent(&job_id).await;
 }
 
-/// Delivers messages at once and drops all of it in the middle, as a process that is killed with all its tasks.
-async fn killed_with(app: &TestApp, messages: &[String]) {
+/// Delivers messages at once and drops all of it once so many tasks run, as a process that is killed with all its tasks.
+async fn killed_with(app: &TestApp, probe: &Probe, messages: &[String], running: u32) {
+    let before: u32 = probe.runs().values().sum();
     let deliveries = messages
         .iter()
         .map(|message| app.deliver("process_queue_task", message));
-    let killed = tokio::time::timeout(
-        Duration::from_millis(40),
-        futures_util::future::join_all(deliveries),
-    )
-    .await;
-    assert!(killed.is_err(), "nothing was running");
+    tokio::select! {
+        answers = futures_util::future::join_all(deliveries) => panic!("nothing runs any more: {answers:?}"),
+        () = probe.until_runs(before + running) => {}
+    }
 }
 
 #[tokio::test]
@@ -151,7 +144,7 @@ async fn a_task_that_takes_its_siblings_along_does_not_use_up_their_attempts() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app
-        .submitted("probe", json!({ "stages": [2], "sleeps_ms": 60 }))
+        .submitted("probe", json!({ "stages": [2], "sleeps_ms": 400 }))
         .await;
     let mut messages: Vec<String> = app
         .planned()
@@ -164,7 +157,7 @@ async fn a_task_that_takes_its_siblings_along_does_not_use_up_their_attempts() {
             messages.iter().all(|message| !message.contains("runs_alone")),
             "round {round}"
         );
-        killed_with(&app, &messages).await;
+        killed_with(&app, &probe, &messages, 2).await;
         tokio::time::sleep(Duration::from_millis(1100)).await;
         app.controller.reconcile().await.unwrap();
         messages = app
@@ -181,7 +174,7 @@ async fn a_task_that_takes_its_siblings_along_does_not_use_up_their_attempts() {
             .iter()
             .all(|message| message.contains("\"runs_alone\":true"))
     );
-    killed_with(&app, &messages).await;
+    killed_with(&app, &probe, &messages, 1).await;
     let runs = probe.runs();
     let (died, waits): (Vec<_>, Vec<_>) = ["1/0", "1/1"].into_iter().partition(|task| runs[*task] == 3);
     assert_eq!((died.len(), waits.len()), (1, 1), "{runs:?}");
