@@ -57,10 +57,13 @@ export async function ask(path, { method, query = {}, json, text, signal, level 
   const key = keyFor(level);
   if (key) headers['x-functions-key'] = key;
   const patience = AbortSignal.timeout(PATIENCE);
+  const verb = method ?? (body === undefined ? 'GET' : 'POST');
+  // Who only looks asks again, and says so. What was to be done is not repeated by itself.
+  const unknown = verb === 'GET' ? undefined : 'It may have been done or not: see how things stand, and ask again if need be.';
   let response, answered;
   try {
     response = await fetch(url, {
-      method: method ?? (body === undefined ? 'GET' : 'POST'),
+      method: verb,
       headers, body, cache: 'no-store', credentials: 'omit',
       signal: signal ? AbortSignal.any([signal, patience]) : patience,
     });
@@ -70,7 +73,7 @@ export async function ask(path, { method, query = {}, json, text, signal, level 
     connected(false);
     throw new ApiProblem('unreachable', patience.aborted
       ? `There was no answer within ${PATIENCE / 1000} seconds.`
-      : 'The app cannot be reached.', { advice: 'It is tried again by itself.' });
+      : 'The app cannot be reached.', { advice: unknown });
   }
   const parsed = parse(answered);
   // A gateway's words are not the app's: the host is there, the app is not.
@@ -78,14 +81,14 @@ export async function ask(path, { method, query = {}, json, text, signal, level 
   connected(!isGateway);
   if (response.ok && parsed !== undefined) return parsed;
   if (accept.includes(response.status) && parsed !== undefined) return parsed;
-  throw problem(response, parsed, answered, { isGateway, level, path, hadKey: key !== '' });
+  throw problem(response, parsed, answered, { isGateway, unknown, level, path, hadKey: key !== '' });
 }
 
 function parse(text) {
   try { return JSON.parse(text); } catch { return undefined; }
 }
 
-function problem(response, parsed, answered, { isGateway, level, path, hadKey }) {
+function problem(response, parsed, answered, { isGateway, unknown, level, path, hadKey }) {
   const { status } = response;
   const body = parsed !== null && typeof parsed === 'object' ? parsed : {};
   const message = body.message ?? (answered.slice(0, 300).trim() || `HTTP ${status}`);
@@ -93,7 +96,7 @@ function problem(response, parsed, answered, { isGateway, level, path, hadKey })
   const facts = { status, body, level, title: body.error, retryAfter: seconds > 0 ? seconds * 1000 : undefined };
   if (isGateway) {
     return new ApiProblem('unreachable', 'The Functions host answers, the app behind it does not.', {
-      ...facts, advice: 'It may be starting. It is tried again by itself.',
+      ...facts, advice: unknown ?? 'It may be starting.',
     });
   }
   if (status === 401 || status === 403) {
