@@ -83,7 +83,7 @@ export const notice = (tone, title, ...content) =>
     h('strong', {}, title), content.map((part) => (typeof part === 'string' ? h('p', {}, part) : part)));
 
 // What an ApiProblem says and what to do. `again` is called once a key was given.
-export function trouble(problem, again) {
+function trouble(problem, again) {
   if (problem.kind === 'key') return keyForm(problem, again);
   if (problem.kind === 'missing') return notice('info', 'Not available here', problem.message, problem.advice);
   if (problem.kind === 'unreachable') return notice('warn', problem.message, problem.advice);
