@@ -1,5 +1,7 @@
 // The app's HTTP API: one way to ask, one kind of error. Knows keys and the connection, and nothing of what is shown.
 
+import { exactly } from './exact.js';
+
 // This file is <prefix>/dashboard/api.js: what it asks for is beside that folder, whatever the route prefix is.
 export const API = new URL('..', import.meta.url);
 
@@ -45,8 +47,9 @@ export const keys = {
 };
 const keyFor = (level) => (level === 'admin' ? kept('admin') || kept('function') : kept('function') || kept('admin'));
 
-// GET unless there is a body or a method. `query` leaves out what is empty; `accept` are statuses that are answers, too.
-export async function ask(path, { method, query = {}, json, text, signal, level = 'function', accept = [] } = {}) {
+// GET unless there is a body or a method. `query` leaves out what is empty; `accept` are statuses that are answers, too;
+// `hasData`: what people and tasks wrote is in the answer, and its numbers keep their digits.
+export async function ask(path, { method, query = {}, json, text, signal, level = 'function', accept = [], hasData = false } = {}) {
   const url = new URL(path, API);
   for (const [name, value] of Object.entries(query)) {
     if (value !== null && value !== undefined && value !== '') url.searchParams.set(name, value);
@@ -75,7 +78,7 @@ export async function ask(path, { method, query = {}, json, text, signal, level 
       ? `There was no answer within ${PATIENCE / 1000} seconds.`
       : 'The app cannot be reached.', { advice: unknown });
   }
-  const parsed = parse(answered);
+  const parsed = parse(answered, hasData);
   // A gateway's words are not the app's: the host is there, the app is not.
   const isGateway = parsed === undefined && [502, 503, 504].includes(response.status);
   connected(!isGateway);
@@ -84,8 +87,8 @@ export async function ask(path, { method, query = {}, json, text, signal, level 
   throw problem(response, parsed, answered, { isGateway, unknown, level, path, hadKey: key !== '' });
 }
 
-function parse(text) {
-  try { return JSON.parse(text); } catch { return undefined; }
+function parse(text, hasData) {
+  try { return hasData ? exactly(text) : JSON.parse(text); } catch { return undefined; }
 }
 
 function problem(response, parsed, answered, { isGateway, unknown, level, path, hadKey }) {

@@ -57,7 +57,7 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
 
   const poller = poll(async (stop, isAskedFor) => {
     const query = current === null || isAskedFor ? {} : { wait: WAIT, seen: current.version };
-    const next = await ask(`jobs/status/${encodeURIComponent(jobId)}`, { query, signal: stop });
+    const next = await ask(`jobs/status/${encodeURIComponent(jobId)}`, { query, signal: stop, hasData: true });
     const before = current;
     current = next;
     replace(notices);
@@ -82,7 +82,8 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
     clearTimeout(tasksWanted);
     const wait = isUrgent ? 0 : Math.max(0, tasksAt + TASKS_EVERY - Date.now());
     tasksWanted = setTimeout(() => {
-      if (signal.aborted) return;
+      // When the tab is shown again, all is asked for anew.
+      if (signal.aborted || document.hidden) return;
       tasksAt = Date.now();
       tasks.update(current.progress, isUrgent);
     }, wait);

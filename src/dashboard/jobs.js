@@ -2,6 +2,7 @@
 
 import { ask } from './api.js';
 import { h, keyed, replace, setAttribute, setText } from './dom.js';
+import { isExact } from './exact.js';
 import * as format from './format.js';
 import { icon } from './icons.js';
 import { badge, bar, choice, heading, lasting, select, showTrouble, when } from './parts.js';
@@ -52,7 +53,7 @@ export function jobs({ signal, query, onRefresh }) {
   const hoursSelect = select({ label: 'Submitted within', value: filters.hours, options: WINDOWS, onchange: (value) => changed('hours', value) });
   nameTypes(typeSelect, () => filters.job_type, signal);
 
-  const askFor = (at, stop) => ask('db/jobs', { query: { ...filters, limit: PAGE, cursor: at }, signal: stop });
+  const askFor = (at, stop) => ask('db/jobs', { query: { ...filters, limit: PAGE, cursor: at }, signal: stop, hasData: true });
 
   const poller = poll(async (stop) => {
     if (isMoreWanted && cursor !== null) {
@@ -118,7 +119,7 @@ function nothing({ status, job_type: type, processing_path: path, hours }, areOl
 
 // The parameters in one line: without what every job has, and what is nested only by its size.
 export function gist(parameters) {
-  const isNested = ([, value]) => typeof value === 'object';
+  const isNested = ([, value]) => typeof value === 'object' && !isExact(value);
   const shown = Object.entries(parameters ?? {}).filter(([name, value]) => name !== 'use_service_bus' && value !== null);
   shown.sort((one, other) => isNested(one) - isNested(other));
   return shown.map(([name, value]) => `${name} ${inShort(value)}`).join(' · ').slice(0, 160);
@@ -126,7 +127,7 @@ export function gist(parameters) {
 
 function inShort(value) {
   if (Array.isArray(value)) return `[${format.count(value.length)}]`;
-  if (typeof value === 'object') return '{…}';
+  if (typeof value === 'object' && !isExact(value)) return '{…}';
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 

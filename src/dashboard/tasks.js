@@ -81,7 +81,7 @@ export function taskList({ jobId, signal, filters, changed }) {
   }
 
   const askFor = (status, cursor, limit, stop) => ask(`db/tasks/${encodeURIComponent(jobId)}`, {
-    query: { limit, status, stage: filters.stage, cursor }, signal: stop,
+    query: { limit, status, stage: filters.stage, cursor }, signal: stop, hasData: true,
   });
 
   // One page: rows, and where the next one begins. The app looks at a bounded number of rows for one answer, so an answer
