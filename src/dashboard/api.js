@@ -117,6 +117,6 @@ function advice(status, body) {
   if (status === 503) return 'Nothing was lost. It is safe to ask again; Health says what is away.';
   if (status >= 500) return body.request_id ? `The app’s log has the reason under ${body.request_id}.` : 'The app’s log has the reason.';
   if (status === 409) return 'Somebody or something changed it meanwhile; what is shown now is how it stands.';
-  if (status === 404) return 'It may have been in another database or schema.';
+  if (status === 404 && body.error === 'unknown job') return 'It may have been in another database or schema.';
   return undefined;
 }

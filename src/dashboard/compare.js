@@ -4,6 +4,7 @@ import { ask } from './api.js';
 import { bars, percentiles } from './charts.js';
 import { h, redraw, setAttribute } from './dom.js';
 import * as format from './format.js';
+import { nameTypes } from './jobs.js';
 import { heading, notice, select, showTrouble } from './parts.js';
 import { poll } from './poll.js';
 import { note } from './router.js';
@@ -27,10 +28,7 @@ export function compare({ signal, query, onRefresh }) {
     label: 'Job type', value: filters.job_type, onchange: (value) => changed('job_type', value),
     options: [['', 'All job types'], ...(filters.job_type ? [[filters.job_type, filters.job_type]] : [])],
   });
-  ask('jobs/types', { signal }).then(({ job_types: known }) => {
-    types.update(filters.job_type, [['', 'All job types'], ...known.map(({ name }) => [name, name])]);
-  }).catch(() => { /* the view itself says what is wrong */ });
-
+  let named = null;
   let drawn = '';
   const poller = poll(async (stop) => {
     const answer = await ask('metrics/comparison', { query: filters, signal: stop });
@@ -41,6 +39,7 @@ export function compare({ signal, query, onRefresh }) {
     if (now !== drawn) redraw(content, show(figures));
     drawn = now;
     setAttribute(content, 'aria-busy', null);
+    named ??= nameTypes(types, () => filters.job_type, signal).catch(() => { named = null; });
   }, { every: EVERY, signal, failed(problem) {
     if (problem.kind === 'unreachable' && drawn !== '') return;
     drawn = '';

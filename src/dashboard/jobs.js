@@ -51,7 +51,7 @@ export function jobs({ signal, query, onRefresh }) {
   });
   const pathSelect = select({ label: 'Path', value: filters.processing_path, options: PATHS, onchange: (value) => changed('processing_path', value) });
   const hoursSelect = select({ label: 'Submitted within', value: filters.hours, options: WINDOWS, onchange: (value) => changed('hours', value) });
-  nameTypes(typeSelect, () => filters.job_type, signal);
+  let types = null;
 
   const askFor = (at, stop) => ask('db/jobs', { query: { ...filters, limit: PAGE, cursor: at }, signal: stop, hasData: true });
 
@@ -68,6 +68,8 @@ export function jobs({ signal, query, onRefresh }) {
       [shown, pages, cursor, isMoreWanted] = [found, turned, at, false];
     }
     draw();
+    // Not before there is an answer: without a key there would be none.
+    types ??= nameTypes(typeSelect, () => filters.job_type, signal).catch(() => { types = null; });
     return EVERY * pages;
   }, { every: EVERY, signal, failed(problem) {
     if (problem.kind === 'unreachable' && shown.length > 0) return;
@@ -96,14 +98,12 @@ export function jobs({ signal, query, onRefresh }) {
     notices, table, h('div', { class: 'list-foot' }, summary, more));
 }
 
-// The types that the app knows, for the filter; without them the filter offers what it has.
-async function nameTypes(typeSelect, current, signal) {
-  try {
-    const { job_types: types } = await ask('jobs/types', { signal });
-    const names = new Set(types.map((type) => type.name));
-    if (current()) names.add(current());
-    typeSelect.update(current(), [['', 'All job types'], ...[...names].map((name) => [name, name])]);
-  } catch { /* the list itself says what is wrong */ }
+// Offers the types that the app knows.
+export async function nameTypes(typeSelect, current, signal) {
+  const { job_types: types } = await ask('jobs/types', { signal });
+  const names = new Set(types.map((type) => type.name));
+  if (current()) names.add(current());
+  typeSelect.update(current(), [['', 'All job types'], ...[...names].map((name) => [name, name])]);
 }
 
 // The app looks at a bounded number of jobs for one answer: there may be older ones that it has not looked at.

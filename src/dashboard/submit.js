@@ -34,18 +34,19 @@ export function submit({ signal, parts: [asked] }) {
     const open = (name) => {
       type = types.find((candidate) => candidate.name === name);
       note(['submit', name], {});
-      replace(place, form(type, signal));
+      replace(place, form(type, signal, () => poller.now()));
     };
     const picker = choice({ label: 'Job type', options: types.map(({ name }) => [name, name]), value: type.name, onchange: open });
     replace(content, asked && type.name !== asked ? notice('info', `There is no job type ${asked}`, 'These are the ones that there are.') : null,
       picker.node, place);
-    replace(place, form(type, signal));
+    replace(place, form(type, signal, () => poller.now()));
   }
 
   return h('section', { class: 'view narrow' }, heading('Submit a job'), content);
 }
 
-function form(type, signal) {
+// `lost` is told that the app could not be reached: somebody has to look whether it is there again.
+function form(type, signal, lost) {
   const schema = type.parameters ?? {};
   const required = new Set(schema.required ?? []);
   const properties = Object.entries(schema.properties ?? {}).filter(([name]) => name !== 'use_service_bus');
@@ -89,8 +90,12 @@ function form(type, signal) {
       if (answer.queue_info?.queued === false && answer.status === 'created') toast('warn', answer.message);
       if (!signal.aborted) location.hash = `#/jobs/${answer.job_id}`;
     } catch (problem) {
+      if (problem.kind === 'unreachable') {
+        problem.advice = 'It may have been submitted or not. To submit it again is safe: the same submission leads to the same job.';
+        lost();
+      }
       // Who has gone on to another page is told there.
-      if (signal.aborted) toast('bad', [`${type.name} was not submitted.`, problem.message, problem.advice].filter(Boolean).join(' '));
+      if (signal.aborted) toast('bad', [`Submitting ${type.name} came to nothing.`, problem.message, problem.advice].filter(Boolean).join(' '));
       else refuse(problem);
     } finally {
       send.disabled = false;

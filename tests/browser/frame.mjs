@@ -78,6 +78,8 @@ inBrowser('the key is asked for, kept for the tab, sent in the header and nowher
   await page.getByLabel('Function key').fill('a-function-key');
   await page.keyboard.press('Enter');
   await page.locator('.jobs .row-link').first().waitFor();
+  const types = page.getByLabel('Job type').locator('option');
+  await eventually('the filter has the types, too', async () => await types.count() > 1, { within: 2000 });
   await page.reload();
   await page.locator('.jobs .row-link').first().waitFor();
   // A function key is not enough for this one.

@@ -117,6 +117,7 @@ inBrowser('jobs: older ones are those of the filter, and are as they are by now'
   await cloud.sql(`INSERT INTO jobs (job_id, job_type, status, total_stages, parameters, created_at, finished_at)
     SELECT encode(sha256(('past' || i)::bytea), 'hex'), 'hello_world', 'cancelled', 2, '{"n": 1}', now() - interval '5 days' - i * interval '1 minute', now()
     FROM generate_series(1, 120) AS i`);
+  await cloud.storeJob(idOf('one that failed'), 100, 1);
   await open('jobs?status=cancelled');
   const rows = page.locator('.jobs tbody tr');
   await rows.nth(49).waitFor();
@@ -200,6 +201,14 @@ inBrowser('submit: the form comes once the app does, and who left it is told wha
   await page.getByText('It is tried again by itself.', { exact: true }).waitFor();
   await page.unroute('**/api/jobs/types');
   await page.getByLabel(/^n /).fill('3', { timeout: 5000 });
+  // Nothing else asks on this page: what was lost is looked for all the same.
+  await page.route('**/api/jobs/submit/*', (route) => route.abort(), { times: 1 });
+  await page.getByText('Connected again.').waitFor();
+  await page.getByRole('button', { name: 'Close' }).click();
+  await page.getByRole('button', { name: 'Submit' }).click();
+  await page.getByText('To submit it again is safe').waitFor();
+  await page.getByText('Connected again.').waitFor();
+  await page.locator('.lost').waitFor({ state: 'detached' });
   let refuse;
   await page.route('**/api/jobs/submit/*', async (route) => {
     await new Promise((resolve) => { refuse = resolve; });
@@ -211,7 +220,7 @@ inBrowser('submit: the form comes once the app does, and who left it is told wha
   await page.evaluate(() => { location.hash = '#/jobs'; });
   await heading(page, 'Jobs').waitFor();
   refuse();
-  await page.getByRole('alert').getByText('hello_world was not submitted. the database is away').waitFor();
+  await page.getByRole('alert').getByText('Submitting hello_world came to nothing. the database is away').waitFor();
 });
 
 inBrowser('health: what is moved sideways or has the focus stays there', PHONE, async ({ page, open }) => {
