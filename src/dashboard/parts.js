@@ -149,7 +149,7 @@ export const announce = (text) => setText(document.getElementById('announcer'), 
 export function confirm({ title, text, action, isGrave = true }) {
   return new Promise((resolve) => {
     const id = newId('dialog');
-    const dialog = h('dialog', { 'aria-labelledby': id, onclose: () => { dialog.remove(); resolve(dialog.returnValue === 'yes'); } },
+    const dialog = h('dialog', { class: 'question', 'aria-labelledby': id, onclose: () => { dialog.remove(); resolve(dialog.returnValue === 'yes'); } },
       h('form', { method: 'dialog' },
         h('h2', { id }, title),
         [text].flat().map((paragraph) => h('p', {}, paragraph)),
