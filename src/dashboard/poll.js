@@ -41,7 +41,7 @@ export function poll(task, { every, signal, failed = () => {} }) {
     if (isWanted) {
       isWanted = false;
       run();
-    } else if (wait !== Infinity) timer = setTimeout(run, wait);
+    } else if (wait !== Infinity && !signal.aborted) timer = setTimeout(run, wait);
   }
 
   // A request under way is given up: what it would say may be older than what the caller has just done, and one that was

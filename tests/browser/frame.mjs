@@ -102,6 +102,7 @@ inBrowser('a lost connection shows, and comes back by itself', async ({ page, op
   await open('jobs');
   await page.locator('.jobs .row-link').first().waitFor();
   await window.setOffline(true);
+  await page.keyboard.press('r');
   await page.getByText('The connection to the app is lost.').waitFor();
   assert.ok(await page.locator('.jobs .row-link').count() > 0, 'what was there stays');
   await window.setOffline(false);
@@ -113,6 +114,7 @@ inBrowser('an app that does not answer behind its host is no reason to show erro
   await open('jobs');
   await page.locator('.jobs .row-link').first().waitFor();
   await page.route('**/api/db/jobs*', (route) => route.fulfill({ status: 502, body: 'the handler did not answer' }));
+  await page.keyboard.press('r');
   await page.getByText('The connection to the app is lost.').waitFor();
   await page.unroute('**/api/db/jobs*');
   await page.getByText('Connected again.').waitFor();
