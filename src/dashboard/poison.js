@@ -14,6 +14,8 @@ const PEEK = 32;
 export function poison({ signal, onRefresh }) {
   // Looking changes things on Service Bus, so it is done on request, not again and again.
   let looked = null, status = null, isLooking = false, isProcessing = false;
+  // What was dealt with since the last look began: its answer may still have it.
+  let settled = new Set();
   const notices = h('div', {});
   const outcome = h('div', { role: 'status' });
   const list = h('div', { class: 'queues' });
@@ -36,7 +38,7 @@ export function poison({ signal, onRefresh }) {
   function draw() {
     const queues = Object.entries(status?.queue_details ?? {}).map(([queue, details]) => {
       const kept = details.poison_messages > 0 ? looked?.[queue] : undefined;
-      return { queue, ...details, messages: kept?.messages, error: details.error ?? kept?.error, hasLooked: kept !== undefined, act };
+      return { queue, ...details, messages: kept?.messages ?? [], error: details.error ?? kept?.error, kept, act };
     });
     const held = (isIn) => queues.filter(isIn).reduce((sum, queue) => sum + (queue.poison_messages ?? 0), 0);
     const [forAll, forReview] = [held((queue) => !queue.is_review), held((queue) => queue.is_review)];
@@ -49,10 +51,13 @@ export function poison({ signal, onRefresh }) {
 
   async function look() {
     isLooking = true;
+    settled = new Set();
     draw();
     try {
       status = await ask('monitor/poison', { level: 'admin', query: { peek: PEEK }, signal });
-      looked = status.queue_details;
+      looked = Object.fromEntries(Object.entries(status.queue_details).map(([queue, { poison_messages: count, messages = [], error }]) => [queue, {
+        error, of: count, seen: messages.length, messages: messages.filter(({ message_id: id }) => !settled.has(id)),
+      }]));
       replace(notices);
     } catch (problem) {
       if (!signal.aborted) showTrouble(notices, problem, look);
@@ -74,8 +79,9 @@ export function poison({ signal, onRefresh }) {
       const answer = await ask('monitor/poison', { level: 'admin', json: { action, queue, message_id: message.message_id } });
       toast('ok', action === 'redrive' ? `Sent again, to ${answer.sent_to}.` : 'Discarded.');
       isGone = true;
+      settled.add(message.message_id);
       const kept = looked?.[queue];
-      if (kept?.messages) kept.messages = kept.messages.filter(({ message_id: id }) => id !== message.message_id);
+      if (kept) kept.messages = kept.messages.filter(({ message_id: id }) => id !== message.message_id);
       const counted = status?.queue_details[queue];
       if (counted?.poison_messages > 0) counted.poison_messages -= 1;
       draw();
@@ -120,6 +126,14 @@ function wordsFor(forAll, forReview, isHealthy) {
   return `${format.plural(forAll + forReview, 'message')} set aside. ${forReview > 0 ? advice : ''}`;
 }
 
+// Why a queue holds more than is shown of it, if somebody has looked.
+function wordsOnMissing({ kept, poison_messages: count, messages, is_review: isReview }) {
+  if (!kept || messages.length >= count) return '';
+  if (kept.seen >= Math.min(kept.of, PEEK)) return 'It holds more than is shown here: show the messages again.';
+  return `${format.count(kept.seen)} of ${format.plural(kept.of, 'message')} could be shown. ${isReview
+    ? 'Somebody else who looks' : 'Its function, or somebody else who looks,'} holds the rest for now: show the messages again in a minute.`;
+}
+
 function report(run) {
   const others = run.poison_messages_found - run.left_for_review - run.messages.length;
   const failed = run.jobs_marked_failed + run.tasks_marked_failed;
@@ -149,12 +163,9 @@ function queueCard(first) {
       setAttribute(node, 'data-tone', next.error ? 'bad' : next.poison_messages > 0 ? 'warn' : null);
       setText(problem, next.error ?? '');
       problem.hidden = !next.error;
-      const seen = (next.messages ?? []).length;
-      const isMissing = next.hasLooked && !next.error && seen < Math.min(next.poison_messages, PEEK);
-      setText(held, isMissing ? `${format.count(seen)} of ${format.plural(next.poison_messages, 'message')} can be shown. ${next.is_review
-        ? 'Somebody else who looks' : 'Its function, or somebody else who looks,'} holds the rest for now, or they came later: show the messages again in a minute.` : '');
-      held.hidden = !isMissing;
-      keyed(messages, (next.messages ?? []).map((message) => ({ ...message, queue: next.queue, act: next.act })), ({ message_id: id }) => id, messageRow);
+      setText(held, next.error ? '' : wordsOnMissing(next));
+      held.hidden = held.textContent === '';
+      keyed(messages, next.messages.map((message) => ({ ...message, queue: next.queue, act: next.act })), ({ message_id: id }) => id, messageRow);
     },
   };
 }

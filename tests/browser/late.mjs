@@ -5,25 +5,9 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 
 import { eventually } from './cloud.mjs';
-import { heading, inBrowser, PHONE } from './harness.mjs';
-
-// Answers to these requests are kept back until `release()`; `held` are the requests.
-async function hold(page, pattern, isMeant = () => true) {
-  const held = [];
-  let release;
-  const gate = new Promise((resolve) => { release = resolve; });
-  await page.route(pattern, async (route) => {
-    if (!isMeant(route.request())) return route.fallback();
-    held.push(route.request());
-    const response = await route.fetch().catch(() => null);
-    await gate;
-    await (response ? route.fulfill({ response }) : route.abort()).catch(() => { /* the page has given it up */ });
-  });
-  return { held, release };
-}
+import { heading, hold, inBrowser, PHONE } from './harness.mjs';
 
 const idOf = (text) => createHash('sha256').update(text).digest('hex');
-const isPost = (request) => request.method() === 'POST';
 const focused = (page) => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent);
 const slow = (tag) => ({ tag, stages: [{ tasks: 400, ms: 1500 }], use_service_bus: false });
 
