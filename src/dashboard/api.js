@@ -1,5 +1,7 @@
 // The app's HTTP API: one way to ask, one kind of error. Knows keys and the connection, and nothing of what is shown.
 
+import { exactly } from './exact.js';
+
 // This file is <prefix>/dashboard/api.js: what it asks for is beside that folder, whatever the route prefix is.
 export const API = new URL('..', import.meta.url);
 
@@ -45,8 +47,9 @@ export const keys = {
 };
 const keyFor = (level) => (level === 'admin' ? kept('admin') || kept('function') : kept('function') || kept('admin'));
 
-// GET unless there is a body or a method. `query` leaves out what is empty; `accept` are statuses that are answers, too.
-export async function ask(path, { method, query = {}, json, text, signal, level = 'function', accept = [] } = {}) {
+// GET unless there is a body or a method. `query` leaves out what is empty; `accept` are statuses that are answers, too;
+// `hasData`: what people and tasks wrote is in the answer, and its numbers keep their digits.
+export async function ask(path, { method, query = {}, json, text, signal, level = 'function', accept = [], hasData = false } = {}) {
   const url = new URL(path, API);
   for (const [name, value] of Object.entries(query)) {
     if (value !== null && value !== undefined && value !== '') url.searchParams.set(name, value);
@@ -57,10 +60,13 @@ export async function ask(path, { method, query = {}, json, text, signal, level 
   const key = keyFor(level);
   if (key) headers['x-functions-key'] = key;
   const patience = AbortSignal.timeout(PATIENCE);
+  const verb = method ?? (body === undefined ? 'GET' : 'POST');
+  // Who only looks asks again, and says so. What was to be done is not repeated by itself.
+  const unknown = verb === 'GET' ? undefined : 'It may have been done or not: see how things stand, and ask again if need be.';
   let response, answered;
   try {
     response = await fetch(url, {
-      method: method ?? (body === undefined ? 'GET' : 'POST'),
+      method: verb,
       headers, body, cache: 'no-store', credentials: 'omit',
       signal: signal ? AbortSignal.any([signal, patience]) : patience,
     });
@@ -70,22 +76,22 @@ export async function ask(path, { method, query = {}, json, text, signal, level 
     connected(false);
     throw new ApiProblem('unreachable', patience.aborted
       ? `There was no answer within ${PATIENCE / 1000} seconds.`
-      : 'The app cannot be reached.', { advice: 'It is tried again by itself.' });
+      : 'The app cannot be reached.', { advice: unknown });
   }
-  const parsed = parse(answered);
+  const parsed = parse(answered, hasData);
   // A gateway's words are not the app's: the host is there, the app is not.
   const isGateway = parsed === undefined && [502, 503, 504].includes(response.status);
   connected(!isGateway);
   if (response.ok && parsed !== undefined) return parsed;
   if (accept.includes(response.status) && parsed !== undefined) return parsed;
-  throw problem(response, parsed, answered, { isGateway, level, path, hadKey: key !== '' });
+  throw problem(response, parsed, answered, { isGateway, unknown, level, path, hadKey: key !== '' });
 }
 
-function parse(text) {
-  try { return JSON.parse(text); } catch { return undefined; }
+function parse(text, hasData) {
+  try { return hasData ? exactly(text) : JSON.parse(text); } catch { return undefined; }
 }
 
-function problem(response, parsed, answered, { isGateway, level, path, hadKey }) {
+function problem(response, parsed, answered, { isGateway, unknown, level, path, hadKey }) {
   const { status } = response;
   const body = parsed !== null && typeof parsed === 'object' ? parsed : {};
   const message = body.message ?? (answered.slice(0, 300).trim() || `HTTP ${status}`);
@@ -93,7 +99,7 @@ function problem(response, parsed, answered, { isGateway, level, path, hadKey })
   const facts = { status, body, level, title: body.error, retryAfter: seconds > 0 ? seconds * 1000 : undefined };
   if (isGateway) {
     return new ApiProblem('unreachable', 'The Functions host answers, the app behind it does not.', {
-      ...facts, advice: 'It may be starting. It is tried again by itself.',
+      ...facts, advice: unknown ?? 'It may be starting.',
     });
   }
   if (status === 401 || status === 403) {
@@ -111,6 +117,6 @@ function advice(status, body) {
   if (status === 503) return 'Nothing was lost. It is safe to ask again; Health says what is away.';
   if (status >= 500) return body.request_id ? `The app’s log has the reason under ${body.request_id}.` : 'The app’s log has the reason.';
   if (status === 409) return 'Somebody or something changed it meanwhile; what is shown now is how it stands.';
-  if (status === 404) return 'It may have been in another database or schema.';
+  if (status === 404 && body.error === 'unknown job') return 'It may have been in another database or schema.';
   return undefined;
 }

@@ -2,9 +2,10 @@
 
 import { ask } from './api.js';
 import { bars, percentiles } from './charts.js';
-import { h, replace } from './dom.js';
+import { h, redraw, setAttribute } from './dom.js';
 import * as format from './format.js';
-import { heading, notice, select, trouble } from './parts.js';
+import { nameTypes } from './jobs.js';
+import { heading, notice, select, showTrouble } from './parts.js';
 import { poll } from './poll.js';
 import { note } from './router.js';
 
@@ -18,6 +19,8 @@ export function compare({ signal, query, onRefresh }) {
   const changed = (name, value) => {
     filters[name] = value;
     note(['compare'], { hours: filters.hours === '24' ? '' : filters.hours, type: filters.job_type });
+    // Until the answer is there, the figures are those of the filters before.
+    setAttribute(content, 'aria-busy', 'true');
     poller.now();
   };
   const hours = select({ label: 'Time', value: filters.hours, options: WINDOWS, onchange: (value) => changed('hours', value) });
@@ -25,10 +28,7 @@ export function compare({ signal, query, onRefresh }) {
     label: 'Job type', value: filters.job_type, onchange: (value) => changed('job_type', value),
     options: [['', 'All job types'], ...(filters.job_type ? [[filters.job_type, filters.job_type]] : [])],
   });
-  ask('jobs/types', { signal }).then(({ job_types: known }) => {
-    types.update(filters.job_type, [['', 'All job types'], ...known.map(({ name }) => [name, name])]);
-  }).catch(() => { /* the view itself says what is wrong */ });
-
+  let named = null;
   let drawn = '';
   const poller = poll(async (stop) => {
     const answer = await ask('metrics/comparison', { query: filters, signal: stop });
@@ -36,12 +36,15 @@ export function compare({ signal, query, onRefresh }) {
     const figures = { ...rest, missing: { stages: info?.stages_not_counted_yet ?? 0, jobs: info?.jobs_not_counted_yet ?? 0 } };
     const now = JSON.stringify(figures);
     // The same figures are not drawn again: the focus stays where it is.
-    if (now !== drawn) replace(content, show(figures));
+    if (now !== drawn) redraw(content, show(figures));
     drawn = now;
+    setAttribute(content, 'aria-busy', null);
+    named ??= nameTypes(types, () => filters.job_type, signal).catch(() => { named = null; });
   }, { every: EVERY, signal, failed(problem) {
     if (problem.kind === 'unreachable' && drawn !== '') return;
     drawn = '';
-    replace(content, trouble(problem, () => poller.now()));
+    setAttribute(content, 'aria-busy', null);
+    showTrouble(content, problem, () => poller.now());
   } });
   onRefresh(() => poller.now());
 

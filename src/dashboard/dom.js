@@ -42,6 +42,20 @@ export function replace(parent, ...children) {
   return parent;
 }
 
+// The same, where what comes looks like what goes: the focus, and how far things are scrolled, are handed on.
+export function redraw(parent, ...children) {
+  const reachable = () => [...parent.querySelectorAll('a, button, input, summary, [tabindex]')];
+  const nameOf = (node) => `${node.localName} ${node.getAttribute('aria-label') ?? node.textContent}`;
+  const left = reachable().filter((node) => node === document.activeElement || node.scrollTop > 0 || node.scrollLeft > 0)
+    .map((node) => ({ name: nameOf(node), hadFocus: node === document.activeElement, top: node.scrollTop, left: node.scrollLeft }));
+  replace(parent, ...children);
+  for (const { name, hadFocus, ...place } of left) {
+    const heir = reachable().find((node) => nameOf(node) === name);
+    heir?.scrollTo(place);
+    if (hadFocus) heir?.focus({ preventScroll: true });
+  }
+}
+
 const lists = new WeakMap();
 
 // Brings the children of `parent` that it has made in line with `items`, behind those that were there before. A row that
@@ -57,6 +71,8 @@ export function keyed(parent, items, keyOf, make) {
     }
   }
   const made = new Set([...before.values()].map((row) => row.node));
+  // A node that is moved loses the focus.
+  const held = parent.contains(document.activeElement) ? document.activeElement : null;
   let place = [...parent.children].find((child) => made.has(child)) ?? null;
   for (const [key, item] of wanted) {
     const row = before.get(key) ?? make(item);
@@ -66,6 +82,7 @@ export function keyed(parent, items, keyOf, make) {
     else parent.insertBefore(row.node, place);
   }
   lists.set(parent, after);
+  if (held && held !== document.activeElement && parent.contains(held)) held.focus({ preventScroll: true });
 }
 
 let numbers = 0;

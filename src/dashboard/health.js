@@ -2,9 +2,9 @@
 
 import { ask } from './api.js';
 import { sparkline } from './charts.js';
-import { h, keyed, replace, setAttribute, setText } from './dom.js';
+import { h, keyed, redraw, replace, setAttribute, setText } from './dom.js';
 import * as format from './format.js';
-import { facts, heading, notice, trouble, when } from './parts.js';
+import { facts, heading, notice, showTrouble, when } from './parts.js';
 import { poll } from './poll.js';
 
 const EVERY = 5000;
@@ -29,7 +29,7 @@ export function health({ signal, onRefresh }) {
     replace(notices);
     draw(answer);
   }, { every: EVERY, signal, failed(problem) {
-    if (problem.kind !== 'unreachable' || !list.hasChildNodes()) replace(notices, trouble(problem, () => poller.now()));
+    if (problem.kind !== 'unreachable' || !list.hasChildNodes()) showTrouble(notices, problem, () => poller.now());
   } });
   onRefresh(() => poller.now());
 
@@ -91,7 +91,7 @@ function componentCard(first) {
       setText(problem, error ?? '');
       problem.hidden = !error;
       const now = JSON.stringify(rest);
-      if (now !== drawn) replace(more, alsoSaid(rest));
+      if (now !== drawn) redraw(more, alsoSaid(rest));
       drawn = now;
     },
   };

@@ -1,11 +1,11 @@
 // One job: where it stands, its stages, its tasks, what came of it, and what a person may do to it.
 
 import { ask } from './api.js';
-import { h, keyed, newId, replace, setAttribute, setText } from './dom.js';
+import { h, keyed, newId, redraw, replace, setAttribute, setText } from './dom.js';
 import * as format from './format.js';
 import { icon } from './icons.js';
 import { json } from './json.js';
-import { announce, badge, confirm, id, lasting, notice, toast, trouble, when } from './parts.js';
+import { announce, badge, confirm, id, lasting, notice, showTrouble, toast, when } from './parts.js';
 import { poll } from './poll.js';
 import { note } from './router.js';
 import { gist } from './jobs.js';
@@ -50,28 +50,29 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
     keepAddress();
     if (opened === 'audit') showAudit();
     draw();
+    if (current !== null) showTasks(true);
   });
   const content = h('div', { hidden: true },
     h('section', { 'aria-label': 'Stages' }, h('h2', {}, 'Stages'), stages.node), tabs.node);
 
-  const poller = poll(async (stop) => {
-    const query = current === null ? {} : { wait: WAIT, seen: current.version };
-    const next = await ask(`jobs/status/${encodeURIComponent(jobId)}`, { query, signal: stop });
+  const poller = poll(async (stop, isAskedFor) => {
+    const query = current === null || isAskedFor ? {} : { wait: WAIT, seen: current.version };
+    const next = await ask(`jobs/status/${encodeURIComponent(jobId)}`, { query, signal: stop, hasData: true });
     const before = current;
     current = next;
     replace(notices);
     content.hidden = false;
-    if (before && before.status !== next.status) announce(`The job is ${format.status(next.status).label.toLowerCase()}.`);
+    if (before && shownAs(before) !== shownAs(next)) announce(`The job is ${format.status(shownAs(next)).label.toLowerCase()}.`);
     draw();
-    showTasks(before === null || before.status !== next.status);
+    showTasks(before === null || isAskedFor || before.status !== next.status);
     // A job that is over changes only by somebody's hand.
     return format.isOver(next.status) ? 10_000 : EVERY;
   }, { every: EVERY, signal, failed(problem) {
-    if (problem.kind !== 'unreachable' || current === null) replace(notices, trouble(problem, () => poller.now()));
+    if (problem.kind !== 'unreachable' || current === null) showTrouble(notices, problem, () => poller.now());
   } });
   onRefresh(() => {
     poller.now();
-    tasks.update(current?.progress ?? []);
+    if (view.tab === 'audit') showAudit();
   });
 
   // The rows are asked for less often than the counts.
@@ -81,9 +82,10 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
     clearTimeout(tasksWanted);
     const wait = isUrgent ? 0 : Math.max(0, tasksAt + TASKS_EVERY - Date.now());
     tasksWanted = setTimeout(() => {
-      if (signal.aborted) return;
+      // When the tab is shown again, all is asked for anew.
+      if (signal.aborted || document.hidden) return;
       tasksAt = Date.now();
-      tasks.update(current.progress);
+      tasks.update(current.progress, isUrgent);
     }, wait);
   }
 
@@ -93,7 +95,7 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
   function draw() {
     if (current === null) return;
     const isOver = format.isOver(current.status);
-    const shown = !isOver && current.pausedAt ? 'paused' : current.status;
+    const shown = shownAs(current);
     title(`${current.jobType} ${format.shortId(jobId)}`);
     setText(name, current.jobType);
     state.update(shown);
@@ -152,11 +154,13 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
       toast('ok', answer.message);
     } catch (problem) {
       toast('bad', [problem.message, problem.advice].filter(Boolean).join(' '));
-    } finally {
-      button.disabled = false;
-      await poller.now();
-      tasks.update(current.progress);
     }
+    if (view.tab === 'audit') showAudit();
+    // Until it is known how the job stands now, the same is not to be asked for twice.
+    await poller.now();
+    button.disabled = false;
+    // What had the focus was switched off, or is no longer offered.
+    if (!signal.aborted && document.activeElement === document.body) (actions.querySelector('button') ?? name).focus();
   }
 
   function drawResults() {
@@ -171,12 +175,18 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
       begun.map(([stage, result]) => [h('h3', {}, `Stage ${stage}`), json(result, { what: `the results of stage ${stage}` })]));
   }
 
+  let audits = 0;
   async function showAudit() {
-    replace(audit, h('p', { class: 'faint' }, 'Counting every task of the job …'));
+    const asked = ++audits;
+    if (!audit.hasChildNodes()) replace(audit, h('p', { class: 'faint' }, 'Counting every task of the job …'));
+    setAttribute(audit, 'aria-busy', 'true');
     try {
-      drawAudit(audit, await ask(`jobs/audit/${encodeURIComponent(jobId)}`, { signal }), showAudit);
+      const books = await ask(`jobs/audit/${encodeURIComponent(jobId)}`, { signal });
+      if (asked === audits) drawAudit(audit, books, showAudit);
     } catch (problem) {
-      if (!signal.aborted) replace(audit, trouble(problem, showAudit));
+      if (!signal.aborted && asked === audits) showTrouble(audit, problem, showAudit);
+    } finally {
+      if (asked === audits) setAttribute(audit, 'aria-busy', null);
     }
   }
   if (view.tab === 'audit') showAudit();
@@ -186,6 +196,8 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
     h('div', { class: 'view-head' }, h('div', { class: 'title-block' }, h('div', { class: 'line' }, name, state.node), subtitle), actions),
     notices, figures, reason, content);
 }
+
+const shownAs = (job) => (!format.isOver(job.status) && job.pausedAt ? 'paused' : job.status);
 
 const QUESTIONS = {
   cancel: (job) => ({
@@ -231,7 +243,7 @@ const BOOKS = [
 ];
 
 function drawAudit(node, books, again) {
-  replace(node,
+  redraw(node,
     notice(books.consistent ? 'ok' : 'bad', books.consistent ? 'The books agree' : 'The books do not agree',
       books.consistent
         ? 'In every stage planned = completed + failed + skipped + open, and the counters are what a recount of the tasks comes to.'
@@ -243,7 +255,8 @@ function drawAudit(node, books, again) {
         h('th', { scope: 'row' }, stage.stage),
         BOOKS.map(([field]) => h('td', { class: 'num right', 'data-tone': field === 'failed' && stage[field] > 0 ? 'bad' : null }, format.count(stage[field]))),
         h('td', { 'data-tone': stage.countersAgree ? 'ok' : 'bad' }, stage.countersAgree ? 'agree' : 'differ')))))),
-    h('p', {}, h('button', { type: 'button', onclick: again }, 'Count again')));
+    h('p', { class: 'line' }, h('button', { type: 'button', onclick: again }, 'Count again'),
+      h('span', { class: 'faint' }, when(new Date().toISOString(), { prefix: 'Counted ' }).node)));
 }
 
 // Tabs as the ARIA practices want them: one stop for Tab, arrows between them.

@@ -2,9 +2,10 @@
 
 import { ask } from './api.js';
 import { h, keyed, replace, setAttribute, setText } from './dom.js';
+import { isExact } from './exact.js';
 import * as format from './format.js';
 import { icon } from './icons.js';
-import { badge, bar, choice, heading, lasting, select, trouble, when } from './parts.js';
+import { badge, bar, choice, heading, lasting, select, showTrouble, when } from './parts.js';
 import { poll } from './poll.js';
 import { link, note } from './router.js';
 
@@ -20,8 +21,9 @@ export function jobs({ signal, query, onRefresh }) {
     status: query.get('status') ?? '', job_type: query.get('type') ?? '',
     processing_path: query.get('path') ?? '', hours: query.get('hours') ?? '168',
   };
-  // The first page is asked for again and again; pages behind it are kept as they came.
-  let first = [], older = [], cursor = null;
+  // All pages that are shown are asked for again and again, the less often the more they are: each job as it is by now.
+  let shown = [], pages = 1, cursor = null, isMoreWanted = false;
+  let empty = '';
 
   const body = h('tbody', { role: 'rowgroup' });
   const table = h('table', { class: 'jobs cards', role: 'table', 'aria-label': 'Jobs' },
@@ -29,14 +31,16 @@ export function jobs({ signal, query, onRefresh }) {
       ['Status', 'Job', 'Progress', 'Stage', 'Path', 'Took', 'Submitted'].map((name) => h('th', { scope: 'col', role: 'columnheader' }, name)))),
     body);
   const notices = h('div', {});
-  const more = h('button', { class: 'more', hidden: true, onclick: () => nextPage() }, icon('more'), 'Older jobs');
+  const more = h('button', { class: 'more', hidden: true, onclick: () => { isMoreWanted = true; poller.now(); } }, icon('more'), 'Older jobs');
   const summary = h('p', { class: 'faint', role: 'status' });
 
   const changed = (name, value) => {
     filters[name] = value;
     const { status, job_type: type, processing_path: path, hours } = filters;
     note(['jobs'], { status, type, path, hours: hours === '168' ? '' : hours });
-    older = [];
+    [pages, cursor, isMoreWanted] = [1, null, false];
+    more.hidden = true;
+    // Until the answer is there, the rows are those of the filters before.
     table.setAttribute('aria-busy', 'true');
     poller.now();
   };
@@ -47,50 +51,45 @@ export function jobs({ signal, query, onRefresh }) {
   });
   const pathSelect = select({ label: 'Path', value: filters.processing_path, options: PATHS, onchange: (value) => changed('processing_path', value) });
   const hoursSelect = select({ label: 'Submitted within', value: filters.hours, options: WINDOWS, onchange: (value) => changed('hours', value) });
-  nameTypes(typeSelect, () => filters.job_type, signal);
+  let types = null;
 
-  const askFor = (at, stop) => ask('db/jobs', { query: { ...filters, limit: PAGE, cursor: at }, signal: stop });
+  const askFor = (at, stop) => ask('db/jobs', { query: { ...filters, limit: PAGE, cursor: at }, signal: stop, hasData: true });
 
   const poller = poll(async (stop) => {
-    const { jobs: page, query_info: info } = await askFor(null, stop);
-    // What was on the first page and has been pushed off it is older now, not gone.
-    if (older.length > 0) {
-      const here = new Set([...page, ...older].map((job) => job.job_id));
-      older = [...first.filter((job) => !here.has(job.job_id)), ...older];
-    } else cursor = info.next_cursor;
-    first = page;
-    replace(notices);
+    if (isMoreWanted && cursor !== null) {
+      const { jobs: page, query_info: info } = await askFor(cursor, stop);
+      [shown, pages, cursor, isMoreWanted] = [[...shown, ...page], pages + 1, info.next_cursor, false];
+    } else {
+      let found = [], at = null, turned = 0;
+      do {
+        const { jobs: page, query_info: info } = await askFor(at, stop);
+        [found, at, turned] = [[...found, ...page], info.next_cursor, turned + 1];
+      } while (at !== null && turned < pages);
+      [shown, pages, cursor, isMoreWanted] = [found, turned, at, false];
+    }
     draw();
+    // Not before there is an answer: without a key there would be none.
+    types ??= nameTypes(typeSelect, () => filters.job_type, signal).catch(() => { types = null; });
+    return EVERY * pages;
   }, { every: EVERY, signal, failed(problem) {
-    if (problem.kind !== 'unreachable' || first.length === 0) replace(notices, trouble(problem, () => poller.now()));
-    table.setAttribute('aria-busy', 'false');
+    if (problem.kind === 'unreachable' && shown.length > 0) return;
+    empty = '';
+    showTrouble(notices, problem, () => poller.now());
   } });
   onRefresh(() => poller.now());
 
-  async function nextPage() {
-    more.disabled = true;
-    try {
-      const { jobs: page, query_info: info } = await askFor(cursor, signal);
-      older = [...older, ...page];
-      cursor = info.next_cursor;
-      draw();
-    } catch (problem) {
-      if (!signal.aborted) replace(notices, trouble(problem, nextPage));
-    } finally {
-      more.disabled = false;
-    }
-  }
-
   function draw() {
-    const shown = new Map([...first, ...older].map((job) => [job.job_id, job]));
-    // A fresher copy wins.
-    for (const job of first) shown.set(job.job_id, job);
-    keyed(body, shown.values(), (job) => job.job_id, row);
-    table.hidden = shown.size === 0;
+    keyed(body, shown, (job) => job.job_id, row);
+    table.hidden = shown.length === 0;
     table.setAttribute('aria-busy', 'false');
+    const hadFocus = document.activeElement === more;
     more.hidden = cursor === null;
-    setText(summary, shown.size === 0 ? '' : `${format.plural(shown.size, 'job')} shown${cursor === null ? '' : ', newest first'}`);
-    if (shown.size === 0) replace(notices, nothing(filters));
+    if (hadFocus && more.hidden) [...body.querySelectorAll('.row-link')].at(-1)?.focus();
+    setText(summary, shown.length === 0 ? '' : `${format.plural(shown.length, 'job')} shown${cursor === null ? '' : ', newest first'}`);
+    const key = shown.length === 0 ? JSON.stringify([filters, cursor === null]) : '';
+    // The same words are not drawn again: the focus stays where it is.
+    if (key !== empty || key === '') replace(notices, key === '' ? null : nothing(filters, cursor !== null));
+    empty = key;
   }
 
   return h('section', { class: 'view' },
@@ -99,26 +98,28 @@ export function jobs({ signal, query, onRefresh }) {
     notices, table, h('div', { class: 'list-foot' }, summary, more));
 }
 
-// The types that the app knows, for the filter; without them the filter offers what it has.
-async function nameTypes(typeSelect, current, signal) {
-  try {
-    const { job_types: types } = await ask('jobs/types', { signal });
-    const names = new Set(types.map((type) => type.name));
-    if (current()) names.add(current());
-    typeSelect.update(current(), [['', 'All job types'], ...[...names].map((name) => [name, name])]);
-  } catch { /* the list itself says what is wrong */ }
+// Offers the types that the app knows.
+export async function nameTypes(typeSelect, current, signal) {
+  const { job_types: types } = await ask('jobs/types', { signal });
+  const names = new Set(types.map((type) => type.name));
+  if (current()) names.add(current());
+  typeSelect.update(current(), [['', 'All job types'], ...[...names].map((name) => [name, name])]);
 }
 
-function nothing({ status, job_type: type, processing_path: path }) {
+// The app looks at a bounded number of jobs for one answer: there may be older ones that it has not looked at.
+function nothing({ status, job_type: type, processing_path: path, hours }, areOlder) {
+  const isFiltered = status || type || path;
+  const time = (WINDOWS.find(([value]) => value === hours)?.[1] ?? 'Last week').toLowerCase();
   return h('div', { class: 'empty' },
-    h('h2', {}, status || type || path ? 'No job like that' : 'No jobs yet'),
-    h('p', {}, status || type || path ? 'In the time that is looked at, no job matches these filters.' : 'What is submitted shows up here, newest first.'),
+    h('h2', {}, areOlder ? 'No job like that so far' : isFiltered ? `No job like that in the ${time}` : `No jobs in the ${time}`),
+    h('p', {}, areOlder ? 'There are older ones that were not looked at yet.'
+      : isFiltered ? 'None that was submitted in that time matches these filters.' : 'What is submitted shows up here, newest first.'),
     h('a', { class: 'button', href: '#/submit' }, icon('submit'), 'Submit a job'));
 }
 
 // The parameters in one line: without what every job has, and what is nested only by its size.
 export function gist(parameters) {
-  const isNested = ([, value]) => typeof value === 'object';
+  const isNested = ([, value]) => typeof value === 'object' && !isExact(value);
   const shown = Object.entries(parameters ?? {}).filter(([name, value]) => name !== 'use_service_bus' && value !== null);
   shown.sort((one, other) => isNested(one) - isNested(other));
   return shown.map(([name, value]) => `${name} ${inShort(value)}`).join(' · ').slice(0, 160);
@@ -126,7 +127,7 @@ export function gist(parameters) {
 
 function inShort(value) {
   if (Array.isArray(value)) return `[${format.count(value.length)}]`;
-  if (typeof value === 'object') return '{…}';
+  if (typeof value === 'object' && !isExact(value)) return '{…}';
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
@@ -141,7 +142,7 @@ function row(job) {
   const stage = h('td', { role: 'cell', class: 'num', 'data-name': 'Stage' });
   const took = lasting(job.created_at, job.finished_at);
   const submitted = when(job.created_at);
-  const reason = h('span', { class: job.status === 'cancelled' ? 'muted reason' : 'bad-text reason' });
+  const reason = h('span', {});
   const node = h('tr', { role: 'row' },
     h('td', { role: 'cell', class: 'cell-status' }, state.node),
     h('td', { role: 'cell', class: 'cell-job' },
@@ -169,6 +170,7 @@ function row(job) {
       setText(stage, `${next.stage} / ${next.total_stages}`);
       took.update(next.created_at, isOver ? (next.finished_at ?? next.updated_at) : null);
       submitted.update(next.created_at);
+      setAttribute(reason, 'class', next.status === 'cancelled' ? 'muted reason' : 'bad-text reason');
       setText(reason, next.error_details ? `${next.error_details.split('\n')[0].slice(0, 160)}` : '');
       setAttribute(reason, 'hidden', next.error_details ? null : '');
       setAttribute(node, 'data-status', next.status);

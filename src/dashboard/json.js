@@ -1,6 +1,7 @@
 // JSON as people read it: indented, coloured, short enough to be drawn.
 
 import { h } from './dom.js';
+import { exactly } from './exact.js';
 import * as format from './format.js';
 import { copyButton } from './parts.js';
 
@@ -27,7 +28,7 @@ const sentenceOf = (what) => what.charAt(0).toUpperCase() + what.slice(1);
 
 // A message's text may be JSON or anything else.
 function pretty(text) {
-  try { return JSON.stringify(JSON.parse(text), null, 2); } catch { return text; }
+  try { return JSON.stringify(exactly(text), null, 2); } catch { return text; }
 }
 
 function paint(pre, text) {

@@ -43,6 +43,8 @@ function show({ parts, query }, signal) {
     onRefresh(act) { refresh = act; },
   };
   refresh = () => {};
+  // A question of the page before is not to be answered on this one.
+  for (const dialog of document.querySelectorAll('dialog.question')) dialog.close();
   frame.title(NAV.find(([link]) => link === name)?.[1] ?? 'Not found');
   replace(main, view ? view(frame) : nowhere());
   scrollTo(0, 0);

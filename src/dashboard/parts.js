@@ -83,12 +83,31 @@ export const notice = (tone, title, ...content) =>
     h('strong', {}, title), content.map((part) => (typeof part === 'string' ? h('p', {}, part) : part)));
 
 // What an ApiProblem says and what to do. `again` is called once a key was given.
-export function trouble(problem, again) {
+function trouble(problem, again) {
   if (problem.kind === 'key') return keyForm(problem, again);
   if (problem.kind === 'missing') return notice('info', 'Not available here', problem.message, problem.advice);
   if (problem.kind === 'unreachable') return notice('warn', problem.message, problem.advice);
   if (!problem.kind) return notice('bad', 'This page has a fault', String(problem?.message ?? problem));
   return notice('bad', sentence(problem.title ?? 'The app refused'), problem.message, ...(problem.advice ? [problem.advice] : []));
+}
+
+const troubles = new WeakMap();
+
+// Says in `place` why a request came to nothing. The same again changes nothing: who types a key goes on, and no screen
+// reader begins anew.
+export function showTrouble(place, problem, again) {
+  const key = [problem.kind, problem.level, problem.title, problem.message].join(' ');
+  const before = troubles.get(place);
+  if (before?.key === key && before.node.parentNode === place) return;
+  const hadFocus = place.contains(document.activeElement);
+  const node = trouble(problem, () => {
+    // A key was given: what is said next is said of that one.
+    troubles.delete(place);
+    again();
+  });
+  troubles.set(place, { key, node });
+  replace(place, node);
+  if (hadFocus) node.querySelector('input')?.focus();
 }
 
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
@@ -114,11 +133,13 @@ function keyForm(problem, again) {
   h('div', { class: 'row' }, input, h('button', { class: 'primary' }, 'Use key')));
 }
 
-// Says something once, for eyes and screen readers; an error stays until it is closed.
+// Says something once, for eyes and screen readers; an error stays until it is closed, or is said again.
 export function toast(tone, text) {
   const node = h('div', { class: 'toast', 'data-tone': tone, role: tone === 'bad' ? 'alert' : 'status' },
     h('p', {}, text), h('button', { class: 'icon-button', 'aria-label': 'Close', onclick: () => node.remove() }, icon('cancel')));
-  document.getElementById('toasts').append(node);
+  const toasts = document.getElementById('toasts');
+  for (const same of [...toasts.children].filter((other) => other.textContent === node.textContent)) same.remove();
+  toasts.append(node);
   if (tone !== 'bad') setTimeout(() => node.remove(), 7000);
 }
 
@@ -128,7 +149,7 @@ export const announce = (text) => setText(document.getElementById('announcer'), 
 export function confirm({ title, text, action, isGrave = true }) {
   return new Promise((resolve) => {
     const id = newId('dialog');
-    const dialog = h('dialog', { 'aria-labelledby': id, onclose: () => { dialog.remove(); resolve(dialog.returnValue === 'yes'); } },
+    const dialog = h('dialog', { class: 'question', 'aria-labelledby': id, onclose: () => { dialog.remove(); resolve(dialog.returnValue === 'yes'); } },
       h('form', { method: 'dialog' },
         h('h2', { id }, title),
         [text].flat().map((paragraph) => h('p', {}, paragraph)),

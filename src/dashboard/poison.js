@@ -5,7 +5,7 @@ import { h, keyed, replace, setAttribute, setText } from './dom.js';
 import * as format from './format.js';
 import { icon } from './icons.js';
 import { json } from './json.js';
-import { confirm, facts, heading, notice, toast, trouble, when } from './parts.js';
+import { confirm, facts, heading, notice, showTrouble, toast, when } from './parts.js';
 import { poll } from './poll.js';
 
 const EVERY = 10_000;
@@ -13,63 +13,83 @@ const PEEK = 32;
 
 export function poison({ signal, onRefresh }) {
   // Looking changes things on Service Bus, so it is done on request, not again and again.
-  let looked = null;
+  let looked = null, status = null, isLooking = false, isProcessing = false;
+  // What was dealt with since the last look began: its answer may still have it.
+  let settled = new Set();
   const notices = h('div', {});
-  const outcome = h('div', {});
+  const outcome = h('div', { role: 'status' });
   const list = h('div', { class: 'queues' });
   const state = h('p', { class: 'muted', role: 'status' });
-  const lookButton = h('button', { type: 'button', onclick: () => look() }, icon('look'), 'Show messages');
-  const allButton = h('button', { type: 'button', onclick: () => processAll() }, 'Process all');
+  const lookButton = h('button', { type: 'button', disabled: true, onclick: () => look() }, icon('look'), 'Show messages');
+  const allButton = h('button', { type: 'button', disabled: true, onclick: () => processAll() }, 'Process all');
 
   const poller = poll(async (stop) => {
-    draw(await ask('monitor/poison', { level: 'admin', signal: stop }));
+    status = await ask('monitor/poison', { level: 'admin', signal: stop });
+    replace(notices);
+    draw();
   }, { every: EVERY, signal, failed(problem) {
-    if (problem.kind !== 'unreachable' || !list.hasChildNodes()) replace(notices, trouble(problem, () => poller.now()));
-    if (problem.kind === 'key') keyed(list, [], (queue) => queue, queueCard);
+    if (problem.kind !== 'unreachable' || !list.hasChildNodes()) showTrouble(notices, problem, () => poller.now());
+    if (problem.kind !== 'key') return;
+    status = null;
+    draw();
   } });
   onRefresh(() => poller.now());
 
-  function draw(status) {
-    replace(notices);
-    const found = status.poison_messages_found;
-    setText(state, found > 0 ? `${format.plural(found, 'message')} set aside.` : status.status === 'healthy' ? 'Nothing is set aside.' : 'Not every queue can be read.');
-    allButton.disabled = found === 0;
-    lookButton.disabled = found === 0;
-    const queues = Object.entries(status.queue_details).map(([queue, details]) => ({
-      queue, ...details, messages: details.messages ?? (details.poison_messages > 0 ? looked?.[queue]?.messages : undefined), act,
-    }));
+  function draw() {
+    const queues = Object.entries(status?.queue_details ?? {}).map(([queue, details]) => {
+      const kept = details.poison_messages > 0 ? looked?.[queue] : undefined;
+      return { queue, ...details, messages: kept?.messages ?? [], error: details.error ?? kept?.error, kept, act };
+    });
+    const held = (isIn) => queues.filter(isIn).reduce((sum, queue) => sum + (queue.poison_messages ?? 0), 0);
+    const [forAll, forReview] = [held((queue) => !queue.is_review), held((queue) => queue.is_review)];
+    setText(state, status === null ? '' : wordsFor(forAll, forReview, status.status === 'healthy'));
+    // What is in the review queues it would leave as it is.
+    allButton.disabled = forAll === 0 || isProcessing;
+    lookButton.disabled = forAll + forReview === 0 || isLooking;
     keyed(list, queues, ({ queue }) => queue, queueCard);
   }
 
   async function look() {
-    lookButton.disabled = true;
+    isLooking = true;
+    settled = new Set();
+    draw();
     try {
-      const status = await ask('monitor/poison', { level: 'admin', query: { peek: PEEK }, signal });
-      looked = status.queue_details;
-      draw(status);
+      status = await ask('monitor/poison', { level: 'admin', query: { peek: PEEK }, signal });
+      looked = Object.fromEntries(Object.entries(status.queue_details).map(([queue, { poison_messages: count, messages = [], error }]) => [queue, {
+        error, of: count, seen: messages.length, messages: messages.filter(({ message_id: id }) => !settled.has(id)),
+      }]));
+      replace(notices);
     } catch (problem) {
-      if (!signal.aborted) replace(notices, trouble(problem, look));
-    } finally {
-      lookButton.disabled = false;
+      if (!signal.aborted) showTrouble(notices, problem, look);
     }
+    isLooking = false;
+    draw();
+    if (document.activeElement === document.body && !signal.aborted) lookButton.focus();
   }
 
-  // Redrive or discard one message.
+  // Redrive or discard one message. True if it is gone.
   async function act(action, queue, message) {
     const isWanted = action === 'redrive' || await confirm({
       title: 'Throw this message away?', action: 'Discard',
       text: [`It leaves ${queue} for good. If a job still needs what it asks for, the sweep finds out and sends a new one.`],
     });
-    if (!isWanted) return;
+    if (!isWanted) return false;
+    let isGone = false;
     try {
       const answer = await ask('monitor/poison', { level: 'admin', json: { action, queue, message_id: message.message_id } });
       toast('ok', action === 'redrive' ? `Sent again, to ${answer.sent_to}.` : 'Discarded.');
+      isGone = true;
+      settled.add(message.message_id);
       const kept = looked?.[queue];
-      if (kept?.messages) kept.messages = kept.messages.filter(({ message_id: id }) => id !== message.message_id);
+      if (kept) kept.messages = kept.messages.filter(({ message_id: id }) => id !== message.message_id);
+      const counted = status?.queue_details[queue];
+      if (counted?.poison_messages > 0) counted.poison_messages -= 1;
+      draw();
     } catch (problem) {
       toast('bad', [problem.message, problem.advice].filter(Boolean).join(' '));
     }
     poller.now();
+    return isGone;
   }
 
   async function processAll() {
@@ -79,15 +99,18 @@ export function poison({ signal, onRefresh }) {
         'Messages in the review queues stay: only you can say what they are.'],
     });
     if (!isWanted) return;
-    allButton.disabled = true;
+    isProcessing = true;
+    draw();
     replace(outcome);
     try {
       replace(outcome, report(await ask('monitor/poison', { level: 'admin', json: { action: 'process' } })));
       looked = null;
     } catch (problem) {
-      replace(outcome, trouble(problem, processAll));
+      showTrouble(outcome, problem, processAll);
     }
-    poller.now();
+    isProcessing = false;
+    await poller.now();
+    if (document.activeElement === document.body && !signal.aborted) (allButton.disabled ? lookButton : allButton).focus();
   }
 
   return h('section', { class: 'view' },
@@ -96,11 +119,28 @@ export function poison({ signal, onRefresh }) {
     state, notices, outcome, list);
 }
 
+function wordsFor(forAll, forReview, isHealthy) {
+  if (forAll + forReview === 0) return isHealthy ? 'Nothing is set aside.' : 'Not every queue can be read.';
+  const where = forAll > 0 ? `${format.count(forReview)} of them in review queues` : forReview === 1 ? 'It is in a review queue' : 'All are in review queues';
+  const advice = `${where}, where nothing happens by itself: show the messages, then redrive or discard each.`;
+  return `${format.plural(forAll + forReview, 'message')} set aside. ${forReview > 0 ? advice : ''}`;
+}
+
+// Why a queue holds more than is shown of it, if somebody has looked.
+function wordsOnMissing({ kept, poison_messages: count, messages, is_review: isReview }) {
+  if (!kept || messages.length >= count) return '';
+  if (kept.seen >= Math.min(kept.of, PEEK)) return 'It holds more than is shown here: show the messages again.';
+  return `${format.count(kept.seen)} of ${format.plural(kept.of, 'message')} could be shown. ${isReview
+    ? 'Somebody else who looks' : 'Its function, or somebody else who looks,'} holds the rest for now: show the messages again in a minute.`;
+}
+
 function report(run) {
+  const others = run.poison_messages_found - run.left_for_review - run.messages.length;
   const failed = run.jobs_marked_failed + run.tasks_marked_failed;
   return notice(run.success ? (failed > 0 ? 'warn' : 'ok') : 'bad', `${format.plural(run.messages.length, 'message')} dealt with`,
     `${format.plural(run.jobs_marked_failed, 'job')} and ${format.plural(run.tasks_marked_failed, 'task')} marked failed.`,
     run.left_for_review > 0 ? ` ${format.plural(run.left_for_review, 'message')} in review queues stay: redrive or discard them one by one.` : '',
+    others > 0 && run.success ? ` ${format.plural(others, 'message')} could not be had: a function holds what it deals with, and at most 500 of a queue are dealt with at once. Look again in a minute.` : '',
     ...(run.errors ?? []),
     run.messages.length > 0 ? h('details', {}, h('summary', {}, 'Each message'),
       h('ul', { class: 'plain-list' }, run.messages.map((message) => h('li', {},
@@ -111,10 +151,11 @@ function report(run) {
 function queueCard(first) {
   const number = h('span', { class: 'queue-count num' });
   const problem = h('p', { class: 'bad-text' });
+  const held = h('p', { class: 'muted small' });
   const messages = h('ul', { class: 'messages' });
   const node = h('article', { class: 'card queue', 'aria-label': first.queue },
     h('header', { class: 'line' }, h('h2', {}, first.queue), h('span', { class: 'spacer' }), number),
-    h('p', { class: 'muted small' }, `${format.path(first.processing_path)} · ${first.holds}`), problem, messages);
+    h('p', { class: 'muted small' }, `${format.path(first.processing_path)} · ${first.holds}`), problem, held, messages);
   return {
     node,
     update(next) {
@@ -122,25 +163,35 @@ function queueCard(first) {
       setAttribute(node, 'data-tone', next.error ? 'bad' : next.poison_messages > 0 ? 'warn' : null);
       setText(problem, next.error ?? '');
       problem.hidden = !next.error;
-      keyed(messages, (next.messages ?? []).map((message) => ({ ...message, queue: next.queue, act: next.act })), ({ message_id: id }) => id, messageRow);
+      setText(held, next.error ? '' : wordsOnMissing(next));
+      held.hidden = held.textContent === '';
+      keyed(messages, next.messages.map((message) => ({ ...message, queue: next.queue, act: next.act })), ({ message_id: id }) => id, messageRow);
     },
   };
 }
 
 function messageRow(message) {
   const { queue, act } = message;
-  const busy = (action) => async (event) => {
-    event.currentTarget.disabled = true;
-    const button = event.currentTarget;
-    await act(action, queue, message);
-    button.disabled = false;
+  let isBusy = false;
+  // The button stays as it is meanwhile, and the focus with it: who deals with many goes from one to the next.
+  const settle = (action) => async (event) => {
+    if (isBusy) return;
+    isBusy = true;
+    const { className } = event.currentTarget;
+    const following = () => [...(node.nextElementSibling ?? node.previousElementSibling ?? node).querySelectorAll('button')];
+    const next = following().find((button) => button.className === className);
+    setAttribute(node, 'aria-busy', 'true');
+    const isGone = await act(action, queue, message);
+    isBusy = false;
+    setAttribute(node, 'aria-busy', null);
+    if (isGone && document.activeElement === document.body) (next?.isConnected ? next : document.querySelector('main h1'))?.focus();
   };
   const named = jobOf(message.message);
   const node = h('li', {},
     h('div', { class: 'line wrap' },
       h('code', {}, message.message_id), h('span', { class: 'spacer' }),
-      h('button', { type: 'button', onclick: busy('redrive') }, icon('retry'), 'Redrive'),
-      h('button', { type: 'button', class: 'danger-quiet', onclick: busy('discard') }, icon('cancel'), 'Discard')),
+      h('button', { type: 'button', onclick: settle('redrive') }, icon('retry'), 'Redrive'),
+      h('button', { type: 'button', class: 'danger-quiet', onclick: settle('discard') }, icon('cancel'), 'Discard')),
     facts([
       ['Why', message.reason ?? 'delivered too often'],
       ['Deliveries', format.count(message.delivery_count)],

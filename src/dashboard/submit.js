@@ -4,7 +4,8 @@ import { API, ask } from './api.js';
 import { h, newId, replace, setText } from './dom.js';
 import * as format from './format.js';
 import { icon } from './icons.js';
-import { choice, heading, notice, sentence, toast, trouble } from './parts.js';
+import { choice, heading, notice, sentence, showTrouble, toast } from './parts.js';
+import { poll } from './poll.js';
 import { note } from './router.js';
 
 // Fields that every job type has, and most submissions leave alone.
@@ -12,14 +13,16 @@ const SHARED = ['dataset_id', 'resource_id', 'version_id', 'system'];
 
 export function submit({ signal, parts: [asked] }) {
   const content = h('div', {}, h('p', { class: 'faint' }, 'Asking for the job types …'));
-  async function load() {
-    try {
-      const { job_types: types } = await ask('jobs/types', { signal });
-      show(types);
-    } catch (problem) {
-      if (!signal.aborted) replace(content, trouble(problem, load));
-    }
-  }
+  // Until they are there; they do not change while the app runs.
+  let isShown = false;
+  const poller = poll(async (stop) => {
+    const { job_types: types } = await ask('jobs/types', { signal: stop });
+    if (!isShown) show(types);
+    isShown = true;
+    return Infinity;
+  }, { every: Infinity, signal, failed(problem) {
+    if (!isShown) showTrouble(content, problem, () => poller.now());
+  } });
 
   function show(types) {
     if (types.length === 0) {
@@ -31,19 +34,19 @@ export function submit({ signal, parts: [asked] }) {
     const open = (name) => {
       type = types.find((candidate) => candidate.name === name);
       note(['submit', name], {});
-      replace(place, form(type, signal));
+      replace(place, form(type, signal, () => poller.now()));
     };
     const picker = choice({ label: 'Job type', options: types.map(({ name }) => [name, name]), value: type.name, onchange: open });
     replace(content, asked && type.name !== asked ? notice('info', `There is no job type ${asked}`, 'These are the ones that there are.') : null,
       picker.node, place);
-    replace(place, form(type, signal));
+    replace(place, form(type, signal, () => poller.now()));
   }
 
-  load();
   return h('section', { class: 'view narrow' }, heading('Submit a job'), content);
 }
 
-function form(type, signal) {
+// `lost` is told that the app could not be reached: somebody has to look whether it is there again.
+function form(type, signal, lost) {
   const schema = type.parameters ?? {};
   const required = new Set(schema.required ?? []);
   const properties = Object.entries(schema.properties ?? {}).filter(([name]) => name !== 'use_service_bus');
@@ -83,14 +86,20 @@ function form(type, signal) {
     send.disabled = true;
     try {
       const answer = await ask(`jobs/submit/${encodeURIComponent(type.name)}`, { text: body() });
-      if (signal.aborted) return;
       toast('ok', answer.status === 'created' ? 'Submitted.' : `The same submission is there already: ${answer.status}.`);
       if (answer.queue_info?.queued === false && answer.status === 'created') toast('warn', answer.message);
-      location.hash = `#/jobs/${answer.job_id}`;
+      if (!signal.aborted) location.hash = `#/jobs/${answer.job_id}`;
     } catch (problem) {
-      refuse(problem);
+      if (problem.kind === 'unreachable') {
+        problem.advice = 'It may have been submitted or not. To submit it again is safe: the same submission leads to the same job.';
+        lost();
+      }
+      // Who has gone on to another page is told there.
+      if (signal.aborted) toast('bad', [`Submitting ${type.name} came to nothing.`, problem.message, problem.advice].filter(Boolean).join(' '));
+      else refuse(problem);
     } finally {
       send.disabled = false;
+      if (!signal.aborted && document.activeElement === document.body) send.focus();
     }
   }
 
@@ -104,7 +113,7 @@ function form(type, signal) {
         first ??= at;
       } else rest.push(name && allowed ? `${name} must be ${allowed}.` : `${sentence(check ?? name ?? 'problem')}: ${text ?? allowed}`);
     }
-    if (!first && rest.length === 0) replace(notices, trouble(problem, submitIt));
+    if (!first && rest.length === 0) showTrouble(notices, problem, submitIt);
     else if (rest.length > 0) replace(notices, notice('bad', sentence(problem.title ?? 'refused'), ...rest));
     first?.focus();
   }

@@ -2,19 +2,24 @@
 // A page is 50 rows, however many tasks there are.
 
 import { ask } from './api.js';
-import { h, keyed, newId, replace, setAttribute, setText } from './dom.js';
+import { h, keyed, newId, redraw, replace, setAttribute, setText } from './dom.js';
 import * as format from './format.js';
 import { icon } from './icons.js';
 import { json } from './json.js';
-import { badge, choice, facts, id, lasting, select, trouble, when } from './parts.js';
+import { badge, choice, facts, id, lasting, select, showTrouble, when } from './parts.js';
 
 const PAGE = 50;
 const STATUSES = ['failed', 'processing', 'retrying', 'queued', 'pending_queue', 'completed', 'skipped'];
 
+const keyOf = (task) => `${task.stage}/${task.task_id}`;
+
 // `changed(filters)` is told what the person chose. `update` takes the job's state and asks for the page again.
 export function taskList({ jobId, signal, filters, changed }) {
   // Where the page begins, and how to come back: each entry is { failed: in the first part, cursor }.
-  let trail = [], next = null, known = [], isAsking = false, isWanted = false, hasShown = false;
+  let trail = [], next = null, known = [], round = null, isWanted = false, hasShown = false;
+  // The rows that stand there, and which of them the person has opened.
+  let shown = [];
+  const opened = new Set();
 
   const head = h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' },
     ['Status', 'Task', 'Stage', 'Attempt', 'Ran', 'Last change', 'What came of it'].map((name) =>
@@ -22,8 +27,8 @@ export function taskList({ jobId, signal, filters, changed }) {
   const table = h('table', { class: 'tasks cards', role: 'table', 'aria-label': 'Tasks' }, head);
   const notices = h('div', {});
   const place = h('span', { class: 'faint num' });
-  const back = h('button', { type: 'button', 'aria-label': 'Back one page', onclick: () => turn(-1) }, icon('previous'), 'Back');
-  const on = h('button', { type: 'button', 'aria-label': 'Next page', onclick: () => turn(1) }, 'Next', icon('next'));
+  const back = h('button', { type: 'button', disabled: true, 'aria-label': 'Back one page', onclick: () => turn(-1) }, icon('previous'), 'Back');
+  const on = h('button', { type: 'button', disabled: true, 'aria-label': 'Next page', onclick: () => turn(1) }, 'Next', icon('next'));
   const statusChoice = choice({ label: 'Status of the tasks', options: options(), value: filters.status, onchange: (value) => choose('status', value) });
   const stageSelect = select({ label: 'Stage', options: stages(), value: filters.stage, onchange: (value) => choose('stage', value) });
 
@@ -66,24 +71,27 @@ export function taskList({ jobId, signal, filters, changed }) {
   }
 
   function turn(by) {
-    if (by > 0 && next) trail = [...trail, next];
-    else if (by < 0 && trail.length > 1) trail = trail.slice(0, -1);
+    if (by > 0 && next) {
+      trail = [...trail, next];
+      // Where the page behind that one begins is known when it is there.
+      next = null;
+    } else if (by < 0 && trail.length > 1) trail = trail.length === 2 ? [start()] : trail.slice(0, -1);
     else return;
     load({ isNew: true });
   }
 
-  const askFor = (status, cursor, limit) => ask(`db/tasks/${encodeURIComponent(jobId)}`, {
-    query: { limit, status, stage: filters.stage, cursor }, signal,
+  const askFor = (status, cursor, limit, stop) => ask(`db/tasks/${encodeURIComponent(jobId)}`, {
+    query: { limit, status, stage: filters.stage, cursor }, signal: stop, hasData: true,
   });
 
   // One page: rows, and where the next one begins. The app looks at a bounded number of rows for one answer, so an answer
   // may have few rows, or none, and still not be the last.
-  async function page({ failed, cursor }) {
+  async function page({ failed, cursor }, stop) {
     const rows = [];
     let at = cursor, isFailed = failed;
     for (let tries = 0; rows.length < PAGE && tries < 8; tries += 1) {
       const status = isFailed ? 'failed' : filters.status;
-      const answer = await askFor(status, at, PAGE - rows.length);
+      const answer = await askFor(status, at, PAGE - rows.length, stop);
       rows.push(...answer.tasks.filter((task) => isFailed || filters.status !== '' || task.status !== 'failed'));
       at = answer.query_info.next_cursor;
       if (at === null && isFailed) isFailed = false;
@@ -92,28 +100,30 @@ export function taskList({ jobId, signal, filters, changed }) {
     return { rows, next: { failed: isFailed, cursor: at } };
   }
 
-  async function load({ isNew = false } = {}) {
-    if (isAsking) {
+  // What is wanted now does not wait for what was wanted before: isNew, another page; isUrgent, the same one as it is by now.
+  async function load({ isNew = false, isUrgent = false } = {}) {
+    if (round !== null && !isNew && !isUrgent) {
       isWanted = true;
       return;
     }
-    isAsking = true;
-    if (isNew) table.setAttribute('aria-busy', 'true');
+    round?.abort();
+    const own = new AbortController();
+    round = own;
+    isWanted = false;
+    // Until the answer is there, the rows are those of another page.
+    if (isNew) setAttribute(table, 'aria-busy', 'true');
+    const stop = AbortSignal.any([signal, own.signal]);
     try {
-      const got = await page(trail.at(-1));
+      const got = await page(trail.at(-1), stop);
       next = got.next;
       draw(got.rows);
       replace(notices, got.rows.length === 0 ? h('p', { class: 'empty-line' }, emptyWords()) : null);
     } catch (problem) {
-      if (!signal.aborted && (problem.kind !== 'unreachable' || !hasShown)) replace(notices, trouble(problem, () => load()));
-    } finally {
-      isAsking = false;
-      table.setAttribute('aria-busy', 'false');
+      if (!stop.aborted && (problem.kind !== 'unreachable' || !hasShown)) showTrouble(notices, problem, () => load());
     }
-    if (isWanted && !signal.aborted) {
-      isWanted = false;
-      load();
-    }
+    if (own !== round) return;
+    round = null;
+    if (isWanted && !signal.aborted) load();
   }
 
   function emptyWords() {
@@ -124,10 +134,24 @@ export function taskList({ jobId, signal, filters, changed }) {
 
   function draw(rows) {
     hasShown = true;
-    keyed(table, rows, (task) => `${task.stage}/${task.task_id}`, row);
-    table.hidden = rows.length === 0;
+    const here = new Set(rows.map(keyOf));
+    const all = [...rows];
+    // What somebody reads is not taken away because it is no longer like the others.
+    if (table.getAttribute('aria-busy') !== 'true') {
+      shown.forEach((task, index) => {
+        if (opened.has(keyOf(task)) && !here.has(keyOf(task))) all.splice(index, 0, { ...task, hasLeft: true });
+      });
+    }
+    shown = all;
+    keyed(table, all, keyOf, (task) => row(task, opened));
+    for (const key of opened) if (!all.some((task) => keyOf(task) === key)) opened.delete(key);
+    table.hidden = all.length === 0;
+    setAttribute(table, 'aria-busy', 'false');
+    const held = document.activeElement;
     back.disabled = trail.length === 1;
     on.disabled = !next;
+    if (held === on && on.disabled) back.focus();
+    if (held === back && back.disabled) on.focus();
     setText(place, rows.length === 0 ? '' : `Page ${format.count(trail.length)} · ${format.plural(rows.length, 'task')}`);
   }
 
@@ -137,12 +161,12 @@ export function taskList({ jobId, signal, filters, changed }) {
   return {
     node,
     choose,
-    update(progress) {
+    update(progress, isUrgent) {
       known = progress;
       drawFilters();
       // On the first page what failed meanwhile comes to the top.
       if (trail.length <= 1) trail = [start()];
-      load();
+      load({ isUrgent });
     },
     // The counts alone: for every answer, where the rows are asked for less often.
     count(progress) {
@@ -152,19 +176,20 @@ export function taskList({ jobId, signal, filters, changed }) {
   };
 }
 
-function row(task) {
+function row(task, opened) {
   const detailId = newId('task');
   const state = badge(task.status);
   const attempt = h('span', {});
   const ran = lasting(task.started_at, task.finished_at);
   const changedAt = when(task.updated_at);
   const outcome = h('span', { class: 'outcome' });
-  let current = task, drawn = '';
+  let current = task;
   const opener = h('button', {
     class: 'row-link as-link', type: 'button', 'aria-expanded': 'false', 'aria-controls': detailId, 'data-row': true,
     onclick: () => open(opener.getAttribute('aria-expanded') !== 'true'),
   }, icon('next'), h('code', {}, indexOf(task)));
-  const detail = h('div', { class: 'task-detail', id: detailId });
+  const blocks = details();
+  const detail = h('div', { class: 'task-detail', id: detailId }, blocks.map((block) => block.node));
   const detailRow = h('tr', { class: 'detail-row', role: 'row', hidden: true }, h('td', { colspan: 7, role: 'cell' }, detail));
   const line = h('tr', { role: 'row', class: 'task-row' },
     h('td', { role: 'cell', class: 'cell-status' }, state.node),
@@ -174,16 +199,14 @@ function row(task) {
     h('td', { role: 'cell', class: 'num nowrap', 'data-name': 'Ran' }, ran.node),
     h('td', { role: 'cell', class: 'muted nowrap num', 'data-name': 'Last change' }, changedAt.node),
     h('td', { role: 'cell', class: 'cell-outcome' }, outcome));
+  const drawDetail = () => { for (const block of blocks) block.update(current); };
   function open(isOpen) {
     setAttribute(opener, 'aria-expanded', isOpen);
     detailRow.hidden = !isOpen;
     line.classList.toggle('open', isOpen);
+    if (isOpen) opened.add(keyOf(task));
+    else opened.delete(keyOf(task));
     if (isOpen) drawDetail();
-  }
-  function drawDetail() {
-    const now = JSON.stringify(current);
-    if (now !== drawn) replace(detail, details(current));
-    drawn = now;
   }
   // Two rows that go together: a table body takes them as one group.
   const node = h('tbody', { role: 'rowgroup', class: 'task-group' }, line, detailRow);
@@ -199,6 +222,7 @@ function row(task) {
       setText(outcome, failed ? failed.split('\n')[0].slice(0, 240) : inOneLine(next.result_data));
       setAttribute(outcome, 'data-tone', failed ? (next.status === 'failed' ? 'bad' : 'warn') : null);
       setAttribute(line, 'data-status', next.status);
+      line.classList.toggle('has-left', next.hasLeft === true);
       if (!detailRow.hidden) drawDetail();
     },
   };
@@ -212,14 +236,33 @@ function inOneLine(value) {
   return text.length > 240 ? `${text.slice(0, 240)}…` : text;
 }
 
-function details(task) {
+// The parts of a task's detail. Each is drawn when what it shows has changed, so that a task that runs can be read.
+function details() {
   const exact = (name, text) => [name, text ? when(text).node : null];
+  const part = (className, read, draw) => {
+    const node = h('section', { class: className });
+    let drawn;
+    return {
+      node,
+      update(task) {
+        const now = JSON.stringify(read(task));
+        if (now === drawn) return;
+        drawn = now;
+        const content = draw(task);
+        node.hidden = content === null;
+        redraw(node, content);
+      },
+    };
+  };
   return [
-    task.error_details
-      ? h('section', { class: 'wide' }, h('h3', {}, task.status === 'failed' ? 'Why it failed' : 'Why the last attempt failed'),
-        h('pre', { class: 'error-text', tabindex: 0 }, task.error_details))
-      : null,
-    h('section', {}, h('h3', {}, 'Facts'), facts([
+    part('wide', (task) => task.hasLeft === true, (task) => (task.hasLeft
+      ? h('p', { class: 'muted' }, 'It is no longer one of those that this page shows. This is how it was when it was.')
+      : null)),
+    part('wide', (task) => [task.status, task.error_details], (task) => (task.error_details
+      ? [h('h3', {}, task.status === 'failed' ? 'Why it failed' : 'Why the last attempt failed'),
+        h('pre', { class: 'error-text', tabindex: 0 }, task.error_details)]
+      : null)),
+    part(null, (task) => task, (task) => [h('h3', {}, 'Facts'), facts([
       ['Task', id(task.task_id, 'the task id')],
       ['Type', task.task_type],
       ['Attempts', `${task.attempt}${task.retry_count > 0 ? `, ${format.plural(task.retry_count, 'repeat')}` : ''}`],
@@ -227,8 +270,10 @@ function details(task) {
       ['Follows', task.parent_task_id ? h('code', {}, task.parent_task_id) : null],
       exact('Planned', task.created_at), exact('Began', task.started_at), exact('Ended', task.finished_at),
       exact('Next attempt', task.due_at), exact('Lease until', task.lease_until),
-    ]).node),
-    h('section', {}, h('h3', {}, 'Parameters'), json(task.parameters, { what: 'the task’s parameters', empty: 'None.' })),
-    h('section', {}, h('h3', {}, 'Result'), json(task.result_data, { what: 'the task’s result', empty: ['failed', 'skipped'].includes(task.status) ? 'None.' : 'None yet.' })),
+    ]).node]),
+    part(null, (task) => task.parameters, (task) => [h('h3', {}, 'Parameters'),
+      json(task.parameters, { what: 'the task’s parameters', empty: 'None.' })]),
+    part(null, (task) => [task.status, task.result_data], (task) => [h('h3', {}, 'Result'),
+      json(task.result_data, { what: 'the task’s result', empty: ['failed', 'skipped'].includes(task.status) ? 'None.' : 'None yet.' })]),
   ];
 }

@@ -39,6 +39,7 @@ const FILES: &[(&str, &str)] = files![
     "main.js",
     "router.js",
     "api.js",
+    "exact.js",
     "poll.js",
     "dom.js",
     "format.js",

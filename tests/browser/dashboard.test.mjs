@@ -5,4 +5,5 @@ import './submit.mjs';
 import './jobs.mjs';
 import './poison.mjs';
 import './frame.mjs';
+import './late.mjs';
 import './pictures.mjs';

@@ -1,6 +1,7 @@
 // Looks, access and the connection: colours, narrow screens, screen readers, keys, and an app that goes away.
 
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 
 import { axeSource, eventually } from './cloud.mjs';
 import { heading, inBrowser, PHONE } from './harness.mjs';
@@ -36,8 +37,14 @@ async function everyView(page, open, cloud, look) {
 }
 
 inBrowser('nothing sticks out of a phone', PHONE, async ({ page, open, cloud }) => {
+  const jobId = createHash('sha256').update('long names').digest('hex');
+  await cloud.storeJob(jobId, 100, 2);
+  const long = 'a_name_as_long_as_the_columns_of_the_tables_take_it'.slice(0, 50);
+  await cloud.sql(`UPDATE jobs SET job_type = $2::text, error_details = repeat($2, 20), parameters = json_build_object($2::text, repeat($2, 5)) WHERE job_id = $1`, [jobId, long]);
+  await cloud.sql(`UPDATE tasks SET task_type = $2::text, task_index = left(task_index || $2, 50), error_details = repeat($2, 20) WHERE parent_job_id = $1`, [jobId, long]);
   await everyView(page, open, cloud, async (view) => {
-    const [wanted, there] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    // The screen's own width: a page that is wider makes the window wider on a phone.
+    const [wanted, there] = [await page.evaluate(() => document.documentElement.scrollWidth), PHONE.viewport.width];
     assert.ok(wanted <= there, `${view} is ${wanted} wide on a screen of ${there}`);
   });
 });
@@ -71,6 +78,8 @@ inBrowser('the key is asked for, kept for the tab, sent in the header and nowher
   await page.getByLabel('Function key').fill('a-function-key');
   await page.keyboard.press('Enter');
   await page.locator('.jobs .row-link').first().waitFor();
+  const types = page.getByLabel('Job type').locator('option');
+  await eventually('the filter has the types, too', async () => await types.count() > 1, { within: 2000 });
   await page.reload();
   await page.locator('.jobs .row-link').first().waitFor();
   // A function key is not enough for this one.
@@ -93,6 +102,7 @@ inBrowser('a lost connection shows, and comes back by itself', async ({ page, op
   await open('jobs');
   await page.locator('.jobs .row-link').first().waitFor();
   await window.setOffline(true);
+  await page.keyboard.press('r');
   await page.getByText('The connection to the app is lost.').waitFor();
   assert.ok(await page.locator('.jobs .row-link').count() > 0, 'what was there stays');
   await window.setOffline(false);
@@ -104,6 +114,7 @@ inBrowser('an app that does not answer behind its host is no reason to show erro
   await open('jobs');
   await page.locator('.jobs .row-link').first().waitFor();
   await page.route('**/api/db/jobs*', (route) => route.fulfill({ status: 502, body: 'the handler did not answer' }));
+  await page.keyboard.press('r');
   await page.getByText('The connection to the app is lost.').waitFor();
   await page.unroute('**/api/db/jobs*');
   await page.getByText('Connected again.').waitFor();
@@ -129,7 +140,7 @@ inBrowser('a hidden tab asks for nothing', async ({ page, open }) => {
   }, hidden);
   await hide(true);
   asked = 0;
-  await page.waitForTimeout(4000);
+  await page.waitForTimeout(3300);
   assert.equal(asked, 0);
   await hide(false);
   await eventually('it asks at once', () => asked > 0, { within: 1000 });

@@ -64,3 +64,18 @@ export function inBrowser(name, options, act) {
 }
 
 export const heading = (page, name) => page.getByRole('heading', { level: 1, name });
+
+// Answers to these requests are kept back until `release()`; `held` are the requests that the app has answered.
+export async function hold(page, pattern, isMeant = () => true) {
+  const held = [];
+  let release;
+  const gate = new Promise((resolve) => { release = resolve; });
+  await page.route(pattern, async (route) => {
+    if (!isMeant(route.request())) return route.fallback();
+    const response = await route.fetch().catch(() => null);
+    held.push(route.request());
+    await gate;
+    await (response ? route.fulfill({ response }) : route.abort()).catch(() => { /* the page has given it up */ });
+  });
+  return { held, release };
+}

@@ -156,6 +156,16 @@ inBrowser('older jobs come a page at a time, and new ones come by themselves', a
   await page.locator(`a[href="#/jobs/${jobId}"]`).waitFor();
 });
 
+inBrowser('a number is shown with all its digits', async ({ page, open, cloud }) => {
+  const jobId = createHash('sha256').update('digits').digest('hex');
+  await cloud.storeJob(jobId, 100, 1);
+  await cloud.sql(`UPDATE jobs SET parameters = '{"tile": 9007199254740993, "list": [12345678901234567890]}' WHERE job_id = $1`, [jobId]);
+  await open(`jobs/${jobId}?tab=parameters`);
+  await page.getByText('tile 9007199254740993 · list [1]').waitFor();
+  await page.locator('.json', { hasText: '"tile": 9007199254740993' }).waitFor();
+  await page.locator('.json', { hasText: '12345678901234567890' }).waitFor();
+});
+
 inBrowser('a job that there is not is said to be unknown', async ({ page, open }) => {
   await open(`jobs/${'0'.repeat(64)}`);
   await page.getByRole('alert').getByText('there is no job').waitFor();

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 
 import { eventually } from './cloud.mjs';
-import { inBrowser } from './harness.mjs';
+import { hold, inBrowser } from './harness.mjs';
 
 const waiting = (cloud, queue) => async () => (await cloud.get('monitor/poison')).queue_details[queue].poison_messages === 1;
 
@@ -49,15 +49,73 @@ inBrowser('a message is discarded only by who means it', async ({ page, open, cl
   await page.getByText('Nothing is set aside.').waitFor();
 });
 
+inBrowser('many messages are gone through with the keyboard', async ({ page, open, cloud }) => {
+  for (const text of ['one', 'two']) await cloud.send('sb-tasks', text);
+  await eventually('the messages are set aside', async () => (await cloud.get('monitor/poison')).poison_messages_found === 2);
+  await open('poison');
+  // Nothing of it would be dealt with: only a person knows what it is.
+  await page.getByText('2 messages set aside. All are in review queues').waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Process all' }).isDisabled(), true);
+  await page.getByRole('button', { name: 'Show messages' }).click();
+  const discards = page.getByRole('button', { name: 'Discard' });
+  await discards.nth(1).waitFor();
+  assert.equal(await page.getByText('could be shown').count() + await page.getByText('holds more than').count(), 0);
+  // An answer that is older than what was done meanwhile brings nothing back.
+  const look = await hold(page, '**/api/monitor/poison?peek=*');
+  await page.getByRole('button', { name: 'Show messages' }).click();
+  await eventually('it is looked at', () => look.held.length === 1);
+  await discards.first().focus();
+  for (const left of [1, 0]) {
+    await page.keyboard.press('Enter');
+    await page.getByRole('dialog').waitFor();
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await eventually('one is gone', async () => await page.locator('.messages > li').count() === left);
+    await eventually('the focus goes on', () => page.evaluate((word) => document.activeElement.textContent === word,
+      left > 0 ? 'Discard' : 'Poison and dead letters'), { within: 2000 });
+    if (left === 0) break;
+    look.release();
+    await eventually('the look is over', () => page.getByRole('button', { name: 'Show messages' }).isEnabled());
+    assert.equal(await page.locator('.messages > li').count(), 1);
+  }
+  await page.getByText('Nothing is set aside.').waitFor();
+});
+
 inBrowser('everything is dealt with at once', async ({ page, open, cloud }) => {
   await cloud.send('sb-tasks', 'for the review queue');
   await eventually('the message is set aside', waiting(cloud, 'sb-poison'));
+  // A dead letter that its function holds just now: it is counted, and cannot be had.
+  await page.route('**/api/monitor/poison*', async (route) => {
+    if (route.request().method() !== 'GET') return route.fallback();
+    const response = await route.fetch();
+    const answer = await response.json();
+    answer.queue_details['sb-tasks/$DeadLetterQueue'].poison_messages = 1;
+    await route.fulfill({ response, json: answer });
+  });
   await open('poison');
-  await page.getByRole('button', { name: 'Process all' }).click();
+  await page.getByText('2 messages set aside. 1 of them in review queues').waitFor();
+  await page.getByRole('button', { name: 'Show messages' }).click();
+  await page.getByText('0 of 1 message could be shown.').waitFor();
+  let answer;
+  await page.route('**/api/monitor/poison', async (route) => {
+    if (route.request().method() !== 'POST') return route.fallback();
+    await new Promise((resolve) => { answer = resolve; });
+    await route.continue();
+  });
+  const all = page.getByRole('button', { name: 'Process all' });
+  await all.click();
   await page.getByRole('dialog').getByRole('button', { name: 'Process all' }).click();
+  await eventually('it is asked', () => answer);
+  // That takes a while, in which counts come and go: once is enough.
+  const counted = page.waitForResponse('**/api/monitor/poison');
+  await page.keyboard.press('r');
+  await counted;
+  await page.waitForTimeout(50);
+  assert.equal(await all.isDisabled(), true);
+  answer();
   await page.getByText('0 messages dealt with').waitFor();
   await page.getByText('1 message in review queues stay').waitFor();
-  await page.getByText('1 message set aside.').waitFor();
+  await page.getByText('2 messages set aside.').waitFor();
   const { queue_details: { 'sb-poison': { messages: [message] } } } = await cloud.get('monitor/poison?peek=1');
   await cloud.ask('POST', 'monitor/poison', { action: 'discard', queue: 'sb-poison', message_id: message.message_id });
 });

@@ -32,6 +32,7 @@ inBrowser('a job is submitted with the keyboard alone', async ({ page, open }) =
   await page.keyboard.press('g');
   await page.keyboard.press('s');
   await heading(page, 'Submit a job').waitFor();
+  await page.getByLabel(/^n /).waitFor();
   const name = () => page.evaluate(() => document.activeElement.name ?? '');
   for (let presses = 0; (await name()) !== 'n'; presses += 1) {
     assert.ok(presses < 20, 'Tab leads to the first field');

@@ -1,0 +1,230 @@
+// Answers that come late, twice or not at all: nothing old is shown as new, nothing is promised that does not happen, and
+// whoever reads, types or tabs is left in peace.
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+
+import { eventually } from './cloud.mjs';
+import { heading, hold, inBrowser, PHONE } from './harness.mjs';
+
+const idOf = (text) => createHash('sha256').update(text).digest('hex');
+const focused = (page) => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent);
+const slow = (tag) => ({ tag, stages: [{ tasks: 400, ms: 1500 }], use_service_bus: false });
+
+inBrowser('what was asked of a job cannot be asked twice before it is known how it stands', async ({ page, open, cloud }) => {
+  const jobId = await cloud.submit('chaos', slow('twice'));
+  await open(`jobs/${jobId}`);
+  const pause = page.getByRole('button', { name: 'Pause', exact: true });
+  await pause.click();
+  const { release } = await hold(page, '**/api/jobs/status/*', (request) => !request.url().includes('seen='));
+  await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click();
+  await page.locator('.toast').first().waitFor();
+  assert.equal(await pause.isDisabled(), true);
+  release();
+  await page.getByRole('button', { name: 'Resume', exact: true }).waitFor();
+  await eventually('the focus is where the button was', async () => await focused(page) === 'Resume', { within: 2000 });
+  // A question goes with its page: on another one it would be about another job.
+  await page.getByRole('button', { name: 'Cancel', exact: true }).click();
+  await page.getByRole('dialog').waitFor();
+  await page.evaluate(() => { location.hash = '#/health'; });
+  await heading(page, 'Health').waitFor();
+  assert.equal(await page.getByRole('dialog').count(), 0);
+  // What was not heard of may have been done; nobody does it again.
+  await page.goto(`${cloud.page}#/jobs/${jobId}`);
+  await page.route('**/api/jobs/cancel/*', (route) => route.abort());
+  await page.getByRole('button', { name: 'Cancel', exact: true }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel the job' }).click();
+  const said = await page.locator('.toast[data-tone=bad]').textContent();
+  assert.match(said, /It may have been done or not/);
+  assert.doesNotMatch(said, /by itself/);
+  await cloud.ask('POST', `jobs/cancel/${jobId}`);
+});
+
+inBrowser('tasks: a page is the one that was asked for last, and is there when it is wanted', async ({ page, open, cloud }) => {
+  const jobId = idOf('three hundred tasks');
+  await cloud.storeJob(jobId, 300, 3);
+  await open(`jobs/${jobId}?tab=results`);
+  await page.getByText('The job’s result').waitFor();
+  await page.getByRole('tab', { name: 'Tasks' }).click();
+  const rows = page.locator('.task-row');
+  await rows.nth(49).waitFor({ timeout: 3000 });
+  const held = await hold(page, '**/api/db/tasks/*', (request) => request.url().includes('cursor='));
+  const on = page.getByRole('button', { name: 'Next page' });
+  await on.click();
+  await on.click();
+  // And then something else, before the answer is there.
+  await page.locator('.task-list .choice').getByText('Failed', { exact: true }).click();
+  await eventually('the failed ones are there', async () => await rows.count() === 3, { within: 3000 });
+  held.release();
+  await page.unroute('**/api/db/tasks/*');
+  await page.locator('.task-list .choice').getByText('All, failed first').click();
+  await page.getByText('Page 1 · 50 tasks').waitFor();
+  const again = await hold(page, '**/api/db/tasks/*', (request) => request.url().includes('cursor='));
+  await on.click();
+  await on.click();
+  again.release();
+  await page.getByText('Page 2 · 50 tasks').waitFor();
+});
+
+inBrowser('tasks: who reads one goes on reading, whatever becomes of it', async ({ page, open, cloud }) => {
+  const jobId = idOf('read in peace');
+  await cloud.storeJob(jobId, 100, 1);
+  await open(`jobs/${jobId}?status=completed`);
+  const row = page.locator('.task-group', { has: page.getByRole('button', { name: 'greet-42', exact: true }) });
+  await row.getByRole('button', { name: 'greet-42', exact: true }).click();
+  const copy = row.getByRole('button', { name: 'Copy the task id' });
+  await copy.focus();
+  const change = (what) => cloud.sql(`UPDATE tasks SET ${what} WHERE parent_job_id = $1 AND task_index = 'greet-42'`, [jobId]);
+  await change('attempt = 3, retry_count = 2');
+  await page.keyboard.press('r');
+  await row.getByText('3, 2 repeats').waitFor();
+  assert.equal(await focused(page), 'Copy the task id');
+  await change(`status = 'failed', error_details = 'it came to nothing'`);
+  await page.keyboard.press('r');
+  await row.getByText('It is no longer one of those that this page shows.').waitFor();
+  assert.equal(await focused(page), 'Copy the task id');
+  // In the list of all it goes to the top, with the focus.
+  await page.locator('.task-list .choice').getByText('All, failed first').click();
+  await page.locator('.task-row').nth(49).waitFor();
+  await change(`status = 'completed', error_details = NULL`);
+  await page.keyboard.press('r');
+  await eventually('it stands among the others', async () => await row.locator('.badge').textContent() === 'Completed');
+  const opener = row.getByRole('button', { name: 'greet-42', exact: true });
+  await opener.focus();
+  await change(`status = 'failed', error_details = 'it came to nothing'`);
+  await page.keyboard.press('r');
+  await eventually('it is one of the first', async () => (await page.locator('.task-row button').allTextContents()).slice(0, 2).includes('greet-42'));
+  assert.equal(await focused(page), 'greet-42');
+});
+
+inBrowser('jobs: older ones are those of the filter, and are as they are by now', async ({ page, open, cloud }) => {
+  await cloud.sql(`INSERT INTO jobs (job_id, job_type, status, total_stages, parameters, created_at, finished_at)
+    SELECT encode(sha256(('past' || i)::bytea), 'hex'), 'hello_world', 'cancelled', 2, '{"n": 1}', now() - interval '5 days' - i * interval '1 minute', now()
+    FROM generate_series(1, 120) AS i`);
+  await cloud.storeJob(idOf('one that failed'), 100, 1);
+  await open('jobs?status=cancelled');
+  const rows = page.locator('.jobs tbody tr');
+  await rows.nth(49).waitFor();
+  const held = await hold(page, '**/api/db/jobs?*', (request) => request.url().includes('cursor='));
+  await page.getByRole('button', { name: 'Older jobs' }).click();
+  await eventually('it is asked', () => held.held.length > 0);
+  await page.getByText('Failed', { exact: true }).first().click();
+  await page.locator('.jobs tbody tr[data-status=failed]').first().waitFor();
+  held.release();
+  await page.unroute('**/api/db/jobs?*');
+  await page.keyboard.press('r');
+  await page.waitForResponse('**/api/db/jobs?*');
+  assert.equal(await page.locator('.jobs tbody tr[data-status=cancelled]').count(), 0);
+  await page.getByText('Cancelled', { exact: true }).first().click();
+  await page.locator('.jobs tbody tr[data-status=cancelled]').nth(49).waitFor();
+  await page.getByRole('button', { name: 'Older jobs' }).click();
+  await rows.nth(99).waitFor();
+  const ids = await page.locator('.jobs .row-link').evaluateAll((links) => links.map((link) => link.hash.split('/').at(-1)));
+  await cloud.sql(`UPDATE jobs SET status = 'completed' WHERE job_id = $1`, [ids[3]]);
+  await cloud.sql(`UPDATE jobs SET error_details = 'seen late' WHERE job_id = $1`, [ids[70]]);
+  await page.keyboard.press('r');
+  await page.getByText('seen late').waitFor();
+  assert.equal(await page.locator(`a[href="#/jobs/${ids[3]}"]`).count(), 0);
+});
+
+inBrowser('jobs: an empty list says of which time, and lets nobody lose their place', async ({ page, open }) => {
+  await page.route('**/api/db/jobs?*', (route) => route.fulfill({ json: { jobs: [], query_info: { next_cursor: null } } }));
+  await open('jobs?hours=1');
+  await page.getByText('No jobs in the last hour').waitFor();
+  await page.locator('.empty a').focus();
+  const answered = page.waitForResponse('**/api/db/jobs?*');
+  await page.keyboard.press('r');
+  await answered;
+  await page.waitForTimeout(50);
+  assert.equal(await focused(page), 'Submit a job');
+});
+
+inBrowser('a request that nobody will answer is given up when the network changes', async ({ page, open }) => {
+  await open('jobs');
+  await page.locator('.jobs .row-link').first().waitFor();
+  const { held, release } = await hold(page, '**/api/db/jobs?*');
+  await page.keyboard.press('r');
+  await eventually('it is asked', () => held.length > 0);
+  const before = held.length;
+  await page.evaluate(() => dispatchEvent(new Event('online')));
+  await eventually('it is asked anew', () => held.length > before, { within: 2000 });
+  release();
+});
+
+inBrowser('keys: who types one is left in peace, and what needs it is sent once', async ({ page, open }) => {
+  await page.route('**/api/db/**', (route) => route.fulfill({ status: 401, body: '' }));
+  await open('jobs');
+  await page.getByLabel('Function key').fill('half a k');
+  // To the program that keeps the keys, and back.
+  const answered = page.waitForResponse('**/api/db/jobs?*');
+  await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+  await answered;
+  await page.waitForTimeout(50);
+  assert.equal(await page.getByLabel('Function key').inputValue(), 'half a k');
+  await page.keyboard.press('Enter');
+  await page.getByText('The key was refused.').waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.type), 'password', 'the next try can be typed at once');
+  // In the form for a job it is a form within a form.
+  await open('submit/hello_world');
+  const sent = [];
+  await page.route('**/api/jobs/submit/*', (route) => {
+    sent.push(route.request().headers()['x-functions-key']);
+    return sent.at(-1) === 'a-key' ? route.fallback() : route.fulfill({ status: 401, body: '' });
+  });
+  await page.getByLabel(/^n /).fill('3');
+  await page.getByRole('button', { name: 'Submit' }).click();
+  await page.getByLabel('Function key').fill('a-key');
+  await page.keyboard.press('Enter');
+  await page.waitForURL(/#\/jobs\/[0-9a-f]{64}$/);
+  assert.deepEqual(sent.slice(1), ['a-key']);
+});
+
+inBrowser('submit: the form comes once the app does, and who left it is told what came of it', async ({ page, open }) => {
+  await page.route('**/api/jobs/types', (route) => route.abort());
+  await open('submit/hello_world');
+  await page.getByText('It is tried again by itself.', { exact: true }).waitFor();
+  await page.unroute('**/api/jobs/types');
+  await page.getByLabel(/^n /).fill('3', { timeout: 5000 });
+  // Nothing else asks on this page: what was lost is looked for all the same.
+  await page.route('**/api/jobs/submit/*', (route) => route.abort(), { times: 1 });
+  await page.getByText('Connected again.').waitFor();
+  await page.getByRole('button', { name: 'Close' }).click();
+  await page.getByRole('button', { name: 'Submit' }).click();
+  await page.getByText('To submit it again is safe').waitFor();
+  await page.getByText('Connected again.').waitFor();
+  await page.locator('.lost').waitFor({ state: 'detached' });
+  let refuse;
+  await page.route('**/api/jobs/submit/*', async (route) => {
+    await new Promise((resolve) => { refuse = resolve; });
+    await route.fulfill({ status: 503, json: { error: 'unavailable', message: 'the database is away' } });
+  });
+  await page.getByRole('button', { name: 'Submit' }).click();
+  await eventually('it is sent', () => refuse);
+  await page.keyboard.press('Escape');
+  await page.evaluate(() => { location.hash = '#/jobs'; });
+  await heading(page, 'Jobs').waitFor();
+  refuse();
+  await page.getByRole('alert').getByText('Submitting hello_world came to nothing. the database is away').waitFor();
+});
+
+inBrowser('health: what is moved sideways or has the focus stays there', PHONE, async ({ page, open }) => {
+  let rounds = 0;
+  await page.route('**/api/health', async (route) => {
+    const response = await route.fetch();
+    const answer = await response.json();
+    rounds += 1;
+    for (const instance of answer.components.instances.instances) instance.started_at = new Date(rounds * 1e9).toISOString();
+    await route.fulfill({ response, json: answer });
+  });
+  await open('health');
+  const table = page.getByRole('article', { name: 'Processes' }).locator('.scroll').first();
+  await table.evaluate((node) => {
+    node.scrollLeft = 60;
+    node.focus();
+    node.dataset.old = 'yes';
+  });
+  await page.keyboard.press('r');
+  await eventually('it was drawn anew', async () => await table.getAttribute('data-old') === null, { within: 5000 });
+  assert.equal(await table.evaluate((node) => node.scrollLeft), 60);
+  assert.equal(await table.evaluate((node) => node === document.activeElement), true);
+});
