@@ -1,7 +1,10 @@
 //! What goes wrong, as the command line says it: what was asked, what came of it, what to do; and the exit codes that its help
 //! names.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Router,
@@ -316,5 +319,47 @@ async fn completions_are_printed_for_every_shell() {
             said.out.contains(words) && said.out.contains("redrive"),
             "{shell}"
         );
+    }
+}
+
+#[tokio::test]
+async fn output_that_nobody_takes_is_no_panic() {
+    for arguments in [
+        &["completions", "bash"][..],
+        &["chaos", "--list"],
+        &["doctor"],
+        &["doctor", "--json"],
+        &["status", "xyz", "--json"],
+        &["nonsense"],
+    ] {
+        let read = cli(arguments, &[]).await;
+        // Both ends of both pipes are gone before a word is said.
+        let mut unread = command(arguments, &[]);
+        unread.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = unread.spawn().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        assert_eq!(
+            child.wait().await.unwrap().code(),
+            Some(read.code),
+            "{arguments:?}"
+        );
+        // A disk that is full keeps half of what was said: that is a failure.
+        let mut full = command(arguments, &[]);
+        let disk = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        full.stdout(disk.unwrap()).stderr(Stdio::piped());
+        let output = full.spawn().unwrap().wait_with_output().await.unwrap();
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            output.status.code(),
+            Some(read.code.max(1)),
+            "{arguments:?}: {words}"
+        );
+        assert!(!words.contains("panicked"), "{arguments:?}: {words}");
+        if read.code == 0 {
+            assert!(
+                words.contains("standard output cannot be written: No space left"),
+                "{words}"
+            );
+        }
     }
 }

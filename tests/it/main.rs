@@ -7,6 +7,7 @@ pub use lastlight::model;
 mod audit;
 mod back_pressure;
 mod bad_messages;
+mod bench;
 mod bounds;
 mod broker_engines;
 mod chaos_oracle;

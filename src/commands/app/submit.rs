@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::{AppArguments, CommandError, Verdict, watch};
+use crate::commands::out::{say, tell};
 
 /// `lastlight submit`.
 #[derive(Debug, Args)]
@@ -91,12 +92,12 @@ pub(super) async fn submit(arguments: &SubmitArguments) -> Result<Verdict, Comma
     let answer = session.client.submit(&arguments.job_type, &parameters).await?;
     if !session.printed(&answer.document) {
         let submitted = &answer.body;
-        println!("{}  {}", submitted.job_id, submitted.message);
+        say!("{}  {}", submitted.job_id, submitted.message);
         for warning in &submitted.warnings {
-            eprintln!("warning: {warning}");
+            tell!("warning: {warning}");
         }
         if !arguments.watch {
-            println!(
+            say!(
                 "Follow it with: lastlight watch {}",
                 super::short(&submitted.job_id)
             );
