@@ -14,7 +14,7 @@ use lastlight::{
     server::{ServeError, reconcile_once, serve},
     telemetry::{self, Exporter},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 mod commands;
 
@@ -75,7 +75,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return out::checked(misused(&error)),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error, 1),
@@ -101,6 +104,21 @@ fn main() -> ExitCode {
     // A read of standard input cannot be called off, and nobody waits for it.
     runtime.shutdown_background();
     out::checked(code)
+}
+
+/// Says what is wrong with the arguments; to a script as it is said of all other errors. Help is no error.
+fn misused(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let words = error.render().to_string();
+        let message = words.split("\n\n").next().unwrap_or_default();
+        let message = message.trim_start_matches("error: ").trim_end();
+        say!(
+            "{}",
+            json!({ "error": "bad argument", "message": message, "remedy": null })
+        );
+    }
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 async fn run_handler() -> ExitCode {

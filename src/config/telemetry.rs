@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use url::Url;
 
 use super::{Env, Secret, endpoint::checked, reference as setting};
@@ -75,7 +76,11 @@ fn level(given: &str) -> String {
 
 /// Whether the log takes it.
 pub(super) fn is_level(given: &str) -> bool {
-    level(given).parse::<tracing_subscriber::EnvFilter>().is_ok()
+    let level = level(given);
+    // The log takes a word that is no level for the name of a module, and says nothing of all others: a slip of the pen
+    // would silence it. A filter of spans may have commas of its own.
+    let is_stray = |part: &str| !part.contains('=') && part.trim().parse::<LevelFilter>().is_err();
+    (level.contains('[') || !level.split(',').any(is_stray)) && level.parse::<EnvFilter>().is_ok()
 }
 
 impl OtlpSettings {

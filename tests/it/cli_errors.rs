@@ -363,3 +363,37 @@ async fn output_that_nobody_takes_is_no_panic() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_script_gets_a_document_whatever_is_wrong_with_its_arguments() {
+    for (arguments, words) in [
+        (
+            &["list", "--limit", "0", "--json"][..],
+            "invalid value '0' for '--limit <LIMIT>'",
+        ),
+        (
+            &["list", "--status", "ready", "--json"],
+            "[possible values: queued, paused",
+        ),
+        (&["submit", "--json"], "<JOB_TYPE>"),
+        (&["submit", "", "--json"], "<JOB_TYPE>"),
+        (
+            &["submit", "hello_world", "-p", "n", "--json"],
+            "it is to be NAME=VALUE",
+        ),
+        (
+            &["submit", "hello_world", "--file", "/dev/zero", "--json"],
+            "more than 16777216 bytes",
+        ),
+        (&["nonsense", "--json"], "unrecognized subcommand 'nonsense'"),
+    ] {
+        let said = cli(arguments, &[]).await;
+        assert_eq!(said.code, 2, "{arguments:?}");
+        let message = said.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(words), "{arguments:?}: {message}");
+        assert!(!said.err.is_empty(), "{arguments:?}");
+    }
+    let help = cli(&["list", "--help", "--json"], &[]).await;
+    assert_eq!(help.code, 0);
+    assert!(help.out.contains("Usage:"), "{}", help.out);
+}
