@@ -15,7 +15,7 @@ use tracing::{Instrument, Span};
 use super::{Controller, ControllerError, Timing};
 use crate::{
     failpoint::failpoint,
-    jobs::{DynJobType, Task, TaskError, TaskPolicy},
+    jobs::{DynJobType, Task, TaskError, TaskPolicy, panics::said},
     model::{
         DEEPEST_NESTING, TraceParent,
         messages::{TaskMessage, TaskReference},
@@ -411,12 +411,4 @@ fn shortened(error: TaskError) -> TaskError {
         TaskError::Transient(reason) => TaskError::Transient(cut(reason)),
         TaskError::Permanent(reason) => TaskError::Permanent(cut(reason)),
     }
-}
-
-fn said(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }

@@ -15,6 +15,7 @@ mod cli;
 mod cli_doctor;
 mod cli_errors;
 mod cli_harness;
+mod clumsy;
 mod coarse_messages;
 mod control;
 mod dashboard;
