@@ -305,7 +305,7 @@ impl Controller {
 
     /// Attempts before a task has failed for good.
     pub(super) fn most_attempts(&self, policy: &TaskPolicy) -> u16 {
-        policy.max_attempts.unwrap_or(self.0.timing.max_attempts).max(1)
+        policy.most_attempts(self.0.timing.max_attempts)
     }
 
     /// Runs an attempt; says what it means for the task.

@@ -12,6 +12,9 @@ use super::{
 };
 use crate::model::{ProcessingPath, Stage};
 
+/// A job type that says "for ever" means this; the database's times end somewhere. A hundred years.
+const LONGEST_JOB: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// All job types that this binary knows.
 #[derive(Debug, Clone)]
 pub struct Catalog {
@@ -137,7 +140,8 @@ impl<J: JobType> DynJobType for J {
 
     fn time_limit(&self, parameters: &Map<String, Value>) -> Result<Option<Duration>, PlanError> {
         let parameters = typed::<J>(parameters)?;
-        caught(|| JobType::time_limit(self, &parameters)).map_err(PlanError)
+        let limit = caught(|| JobType::time_limit(self, &parameters)).map_err(PlanError)?;
+        Ok(limit.map(|limit| limit.min(LONGEST_JOB)))
     }
 
     async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError> {

@@ -67,6 +67,10 @@ impl JobType for Clumsy {
         TaskPolicy::default()
     }
 
+    fn time_limit(&self, parameters: &Where) -> Option<Duration> {
+        (parameters.slips == "time").then_some(Duration::MAX)
+    }
+
     async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError> {
         Ok(to_json(&task.task_type)?)
     }
@@ -103,6 +107,7 @@ async fn a_job_type_that_panics_fails_its_job_with_the_reason() {
     for (slips, end, words) in [
         ("nowhere", "completed", ""),
         ("policy", "completed", ""),
+        ("time", "completed", ""),
         (
             "plan",
             "failed",
