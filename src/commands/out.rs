@@ -52,6 +52,7 @@ pub fn write_aside(words: Arguments<'_>) {
 }
 
 /// Returns once nobody can read any more what is said: for commands that do nothing else.
+#[cfg(feature = "local")]
 pub async fn lost() {
     let mut lost = std::pin::pin!(IS_LOST.notified());
     // Before the look, or what happens between the two is missed.
