@@ -14,13 +14,16 @@ use lastlight::{
     server::{ServeError, reconcile_once, serve},
     telemetry::{self, Exporter},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 mod commands;
 
-use commands::doctor;
 #[cfg(feature = "local")]
 use commands::{app, bench, chaos, completions, local};
+use commands::{
+    doctor,
+    out::{self, say, tell},
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -72,7 +75,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return out::checked(misused(&error)),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error, 1),
@@ -97,7 +103,22 @@ fn main() -> ExitCode {
     };
     // A read of standard input cannot be called off, and nobody waits for it.
     runtime.shutdown_background();
-    code
+    out::checked(code)
+}
+
+/// Says what is wrong with the arguments; to a script as it is said of all other errors. Help is no error.
+fn misused(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let words = error.render().to_string();
+        let message = words.split("\n\n").next().unwrap_or_default();
+        let message = message.trim_start_matches("error: ").trim_end();
+        say!(
+            "{}",
+            json!({ "error": "bad argument", "message": message, "remedy": null })
+        );
+    }
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 async fn run_handler() -> ExitCode {
@@ -147,7 +168,7 @@ async fn migrate() -> ExitCode {
     let database = Database::new(&settings);
     match database.migrate().await {
         Ok(()) => {
-            println!("schema {:?} is up to date", database.schema());
+            say!("schema {:?} is up to date", database.schema());
             ExitCode::SUCCESS
         }
         Err(error) => failed(&error, 1),
@@ -168,12 +189,12 @@ async fn reconcile(as_json: bool) -> ExitCode {
         return failed(&"the report cannot be written", 1);
     };
     if as_json {
-        println!("{}", Value::Object(counts));
+        say!("{}", Value::Object(counts));
     } else if report == ReconcileReport::default() {
-        println!("nothing was owed, lost or stuck");
+        say!("nothing was owed, lost or stuck");
     } else {
         for (what, count) in counts.iter().filter(|(_, count)| count.as_u64() != Some(0)) {
-            println!("{:<22}{count}", what.replace('_', " "));
+            say!("{:<22}{count}", what.replace('_', " "));
         }
     }
     if report.sends_failed > 0 {
@@ -187,11 +208,20 @@ async fn reconcile(as_json: bool) -> ExitCode {
 
 fn warn(warnings: &[SettingProblem]) {
     for warning in warnings {
-        eprintln!("lastlight: warning: {warning}");
+        tell!("lastlight: warning: {warning}");
     }
 }
 
+/// The exit code of what was stopped by Ctrl-C.
+#[cfg(feature = "local")]
+const STOPPED: u8 = 130;
+
+#[cfg(feature = "local")]
+fn stopped(words: &dyn std::fmt::Display) -> ExitCode {
+    failed(words, STOPPED)
+}
+
 fn failed(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
-    eprintln!("lastlight: {error}");
+    tell!("lastlight: {error}");
     ExitCode::from(code)
 }

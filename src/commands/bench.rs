@@ -2,23 +2,28 @@
 
 use std::{
     cell::Cell,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use clap::{Args, Subcommand, ValueEnum};
 use lastlight::{
     local::{
-        CloudOptions, FanoutLeg, FanoutOptions, FanoutReport, ReadReport, ReadsOptions, RunOptions,
-        RunReport, SendWay, Stored, bench_fanout, bench_reads, bench_run, host::LogSink,
+        BenchError, BenchStop, CloudOptions, FanoutLeg, FanoutOptions, FanoutReport, ReadReport,
+        ReadsOptions, RunOptions, RunReport, SendWay, Stored, bench_fanout, bench_reads, bench_run,
+        host::LogSink,
     },
     model::{ProcessingPath, TasksPerMessage},
 };
 use serde_json::json;
 
-use super::local::{CloudArguments, asked_to_stop, log_to_stderr};
-use crate::failed;
+use super::{
+    local::{CloudArguments, asked_to_stop, log_to_stderr},
+    out::{self, say, tell},
+};
+use crate::{STOPPED, failed, stopped};
 
 /// `lastlight bench`.
 #[derive(Debug, Subcommand)]
@@ -108,39 +113,75 @@ pub struct ReadsArguments {
 pub async fn bench(command: BenchCommand) -> ExitCode {
     log_to_stderr();
     if cfg!(debug_assertions) {
-        eprintln!("this is a debug build: its figures mean nothing; use cargo run --release");
+        tell!("this is a debug build: its figures mean nothing; use cargo run --release");
     }
     let folder = std::env::temp_dir().join(format!("lastlight-bench-{}", uuid::Uuid::new_v4()));
-    let running = async {
-        match command {
-            BenchCommand::Run(arguments) => run(arguments, &folder).await,
-            BenchCommand::Fanout(arguments) => fanout(arguments, &folder).await,
-            BenchCommand::Reads(arguments) => reads(arguments, &folder).await,
-        }
+    let stop = Arc::new(BenchStop::default());
+    let asking = tokio::spawn(ask_to_stop(Arc::clone(&stop), folder.clone()));
+    let result = match command {
+        BenchCommand::Run(arguments) => run(arguments, &folder, &stop).await,
+        BenchCommand::Fanout(arguments) => fanout(arguments, &folder, &stop).await,
+        BenchCommand::Reads(arguments) => reads(arguments, &folder, &stop).await,
     };
-    let result = tokio::select! {
-        result = running => result,
-        () = asked_to_stop() => Err("stopped before the benchmark was done".to_owned()),
-    };
+    asking.abort();
     let _ = std::fs::remove_dir_all(&folder);
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => failed(&problem, 1),
+        Err(NoFigures::Stopped) => stopped(&"stopped before the benchmark was done"),
+        Err(NoFigures::Failed(problem)) => failed(&problem, 1),
     }
 }
 
+/// Why a benchmark did not come to its end.
+enum NoFigures {
+    Stopped,
+    Failed(String),
+}
+
+impl NoFigures {
+    /// `figure`: which one.
+    fn of(figure: &str, error: &BenchError) -> Self {
+        match error {
+            BenchError::Stopped => Self::Stopped,
+            error => Self::Failed(format!("{figure}{error}")),
+        }
+    }
+}
+
+impl From<String> for NoFigures {
+    fn from(problem: String) -> Self {
+        Self::Failed(problem)
+    }
+}
+
+/// Ctrl-C and SIGTERM end the benchmark, which then removes what it made; who asks again is not kept waiting, and told what
+/// stays. Rows that nobody reads are not measured either.
+async fn ask_to_stop(stop: Arc<BenchStop>, folder: PathBuf) {
+    tokio::select! {
+        () = asked_to_stop() => tell!("stopping"),
+        () = out::lost() => {}
+    }
+    stop.ask();
+    asked_to_stop().await;
+    if let Some(schema) = stop.leaves() {
+        tell!("lastlight: schema {schema} stays on the server; remove it with DROP SCHEMA {schema} CASCADE");
+    }
+    let _ = std::fs::remove_dir_all(folder);
+    std::process::exit(i32::from(STOPPED));
+}
+
 /// The options of a local cloud of its own below `folder`.
-fn fresh_cloud(arguments: &CloudArguments, folder: &std::path::Path) -> Result<CloudOptions, String> {
+fn fresh_cloud(arguments: &CloudArguments, folder: &Path) -> Result<CloudOptions, String> {
     let log = LogSink::new(|line| {
         if ["WARN", "ERROR"].iter().any(|level| line.contains(level)) {
-            eprintln!("{line}");
+            tell!("{line}");
         }
     });
     let data: PathBuf = folder.join(uuid::Uuid::new_v4().to_string());
     arguments.options(data, log)
 }
 
-async fn run(arguments: RunArguments, folder: &std::path::Path) -> Result<(), String> {
+async fn run(arguments: RunArguments, folder: &Path, stop: &BenchStop) -> Result<(), NoFigures> {
     let paths = match arguments.path {
         PathChoice::Both => ProcessingPath::ALL.to_vec(),
         PathChoice::QueueStorage => vec![ProcessingPath::QueueStorage],
@@ -149,7 +190,7 @@ async fn run(arguments: RunArguments, folder: &std::path::Path) -> Result<(), St
     let is_json = arguments.cloud.json;
     let mut reports: Vec<RunReport> = Vec::new();
     if !is_json {
-        println!("{RUN_HEADER}");
+        say!("{RUN_HEADER}");
     }
     for path in paths {
         for tasks_per_message in &arguments.tasks_per_message {
@@ -166,21 +207,21 @@ async fn run(arguments: RunArguments, folder: &std::path::Path) -> Result<(), St
                 let progress = |done| {
                     if said.get().elapsed() > Duration::from_secs(5) {
                         said.set(Instant::now());
-                        eprintln!("{path}, {tasks_per_message} a message: {done} of {n} tasks done");
+                        tell!("{path}, {tasks_per_message} a message: {done} of {n} tasks done");
                     }
                 };
-                let report = bench_run(options, progress)
+                let report = bench_run(options, progress, stop)
                     .await
-                    .map_err(|error| format!("{path}, n = {n}: {error}"))?;
+                    .map_err(|error| NoFigures::of(&format!("{path}, n = {n}: "), &error))?;
                 if !is_json {
-                    println!("{}", run_row(&report, &reports));
+                    say!("{}", run_row(&report, &reports));
                 }
                 reports.push(report);
             }
         }
     }
     if is_json {
-        println!("{}", json!({ "runs": reports }));
+        say!("{}", json!({ "runs": reports }));
     }
     Ok(())
 }
@@ -215,15 +256,15 @@ fn run_row(report: &RunReport, before: &[RunReport]) -> String {
     )
 }
 
-async fn fanout(arguments: FanoutArguments, folder: &std::path::Path) -> Result<(), String> {
+async fn fanout(arguments: FanoutArguments, folder: &Path, stop: &BenchStop) -> Result<(), NoFigures> {
     let is_json = arguments.cloud.json;
     let mut rows = Vec::new();
     if !is_json {
-        println!(
+        say!(
             "every request to a queue service takes {} ms or more\n",
             arguments.latency_ms
         );
-        println!("path           way                  n   seconds  messages/s  against one by one");
+        say!("path           way                  n   seconds  messages/s  against one by one");
     }
     let mut one_by_one: Vec<FanoutReport> = Vec::new();
     for n in &arguments.n {
@@ -245,9 +286,9 @@ async fn fanout(arguments: FanoutArguments, folder: &std::path::Path) -> Result<
                         latency: Duration::from_millis(arguments.latency_ms),
                         timeout: Duration::from_secs(arguments.timeout),
                     };
-                    bench_fanout(options)
+                    bench_fanout(options, stop)
                         .await
-                        .map_err(|error| format!("n = {n}: {error}"))?
+                        .map_err(|error| NoFigures::of(&format!("n = {n}: "), &error))?
                 }
             };
             if leg.way == SendWay::OneByOne {
@@ -263,7 +304,7 @@ async fn fanout(arguments: FanoutArguments, folder: &std::path::Path) -> Result<
                     "seconds": seconds, "messages_per_second": report.messages_per_second, "ratio": ratio,
                 }));
             } else {
-                println!(
+                say!(
                     "{:<14} {:<12} {:>9} {:>9} {:>11.0}  {}",
                     leg.path.as_str(),
                     match leg.way {
@@ -280,17 +321,17 @@ async fn fanout(arguments: FanoutArguments, folder: &std::path::Path) -> Result<
         }
     }
     if is_json {
-        println!(
+        say!(
             "{}",
             json!({ "latency_ms": arguments.latency_ms, "fanout": rows })
         );
     } else if arguments.n.iter().any(|n| *n > arguments.one_by_one_at_most) {
-        println!("\n~ scaled from {} messages", arguments.one_by_one_at_most);
+        say!("\n~ scaled from {} messages", arguments.one_by_one_at_most);
     }
     Ok(())
 }
 
-async fn reads(arguments: ReadsArguments, folder: &std::path::Path) -> Result<(), String> {
+async fn reads(arguments: ReadsArguments, folder: &Path, stop: &BenchStop) -> Result<(), NoFigures> {
     let is_json = arguments.cloud.json;
     let options = ReadsOptions {
         cloud: fresh_cloud(&arguments.cloud, folder)?,
@@ -303,42 +344,45 @@ async fn reads(arguments: ReadsArguments, folder: &std::path::Path) -> Result<()
     let progress = |done| {
         if said.get().elapsed() > Duration::from_secs(5) {
             said.set(Instant::now());
-            eprintln!("filling: {done} of {} jobs are over", arguments.jobs);
+            tell!("filling: {done} of {} jobs are over", arguments.jobs);
         }
     };
     let most = f64::from(arguments.at_most_ms);
     let each = |report: &ReadReport| {
         if !is_json {
-            println!("{}", read_row(report, most));
+            say!("{}", read_row(report, most));
         }
     };
     let stored = |stored: &Stored| {
         if !is_json {
-            println!(
+            say!(
                 "{} tasks of {} jobs, {} of them failed; they ran for {:.0} s\n\n{READ_HEADER}",
-                stored.tasks, stored.jobs, stored.failed, stored.seconds
+                stored.tasks,
+                stored.jobs,
+                stored.failed,
+                stored.seconds
             );
         }
     };
-    let (stored, reports) = bench_reads(options, progress, stored, each)
+    let (stored, reports) = bench_reads(options, progress, stored, each, stop)
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| NoFigures::of("", &error))?;
     let slow = reports.iter().filter(|report| is_slow(report, most)).count();
     if is_json {
-        println!(
+        say!(
             "{}",
             json!({ "stored": stored, "at_most_ms": arguments.at_most_ms, "too_slow": slow, "reads": reports })
         );
     } else {
-        println!("\n* reads every task of the job, and says so: not judged");
+        say!("\n* reads every task of the job, and says so: not judged");
     }
     match slow {
         0 => Ok(()),
-        slow => Err(format!(
+        slow => Err(NoFigures::Failed(format!(
             "{slow} of {} took longer than {} ms in 1 of 20 answers",
             reports.len(),
             arguments.at_most_ms
-        )),
+        ))),
     }
 }
 

@@ -9,8 +9,11 @@ use lastlight::local::{
 };
 use serde_json::json;
 
-use super::local::{asked_to_stop, log_to_stderr_from};
-use crate::failed;
+use super::{
+    local::{asked_to_stop, log_to_stderr_from},
+    out::{say, tell},
+};
+use crate::{failed, stopped};
 
 /// `lastlight chaos`.
 #[derive(Debug, Args)]
@@ -74,25 +77,24 @@ pub async fn chaos(arguments: ChaosArguments) -> ExitCode {
         Err(problem) => return failed(&problem, 2),
     };
     let folder = options.folder.clone();
-    eprintln!(
+    tell!(
         "seed {}; handlers' logs and ledgers are in {}",
         options.seed,
         folder.display()
     );
     if !arguments.json {
-        println!("{HEADER}");
+        say!("{HEADER}");
     }
     let is_json = arguments.json;
     let running = chaos::chaos(options, |report| {
         if !is_json {
-            println!("{}", report.lines());
+            say!("{}", report.lines());
         }
     });
     let result = tokio::select! {
         result = running => result,
         () = asked_to_stop() => {
-            eprintln!("stopped; what was done is in {}", folder.display());
-            return ExitCode::from(1);
+            return stopped(&format_args!("stopped; what was done is in {}", folder.display()));
         }
     };
     let report = match result {
@@ -102,11 +104,11 @@ pub async fn chaos(arguments: ChaosArguments) -> ExitCode {
     };
     if is_json {
         match serde_json::to_string_pretty(&report) {
-            Ok(json) => println!("{json}"),
+            Ok(json) => say!("{json}"),
             Err(error) => return failed(&error, 1),
         }
     } else {
-        println!("{}", report.summary());
+        say!("{}", report.summary());
     }
     if report.passed {
         if !arguments.keep {
@@ -114,7 +116,7 @@ pub async fn chaos(arguments: ChaosArguments) -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    eprintln!(
+    tell!(
         "what was done is in {}; the same again: --seed {}",
         folder.display(),
         report.seed
@@ -163,10 +165,10 @@ fn list(is_json: bool) {
         let all = SCENARIOS
             .each_ref()
             .map(|Scenario { number, name, what }| json!({ "number": number, "name": name, "what": what }));
-        println!("{}", json!(all));
+        say!("{}", json!(all));
         return;
     }
     for Scenario { number, name, what } in &SCENARIOS {
-        println!("{number:>2} {name:<12} {what}");
+        say!("{number:>2} {name:<12} {what}");
     }
 }

@@ -1,11 +1,12 @@
 //! `lastlight completions`: what lets a shell complete the commands.
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
 
-use crate::{Arguments, failed};
+use super::out;
+use crate::Arguments;
 
 /// `lastlight completions`.
 #[derive(Debug, Args)]
@@ -16,7 +17,7 @@ pub struct CompletionsArguments {
 
 /// Prints the script for a shell.
 pub fn completions(arguments: &CompletionsArguments) -> ExitCode {
-    // In memory first: the generator panics where its output cannot be written, as into a pipe that was closed.
+    // In memory first: the generator panics where its output cannot be written.
     let mut script = Vec::new();
     generate(
         arguments.shell,
@@ -24,8 +25,6 @@ pub fn completions(arguments: &CompletionsArguments) -> ExitCode {
         "lastlight",
         &mut script,
     );
-    match std::io::stdout().write_all(&script) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error, 1),
-    }
+    out::text(&String::from_utf8_lossy(&script));
+    ExitCode::SUCCESS
 }

@@ -6,7 +6,10 @@ use clap::Args;
 use lastlight::doctor::{self, Finding, Patient, State};
 use serde_json::json;
 
-use super::paint::{Look, Paint};
+use super::{
+    out::{self, say},
+    paint::{Look, Paint},
+};
 
 /// `lastlight doctor`.
 #[derive(Debug, Args)]
@@ -36,14 +39,14 @@ pub async fn doctor(arguments: DoctorArguments) -> ExitCode {
     let is_json = arguments.json;
     let findings = doctor::examine(&patient, |finding| {
         if !is_json {
-            print!("{}", line(finding, paint));
+            out::text(&line(finding, paint));
         }
     })
     .await;
     let counted = |state: State| findings.iter().filter(|finding| finding.state == state).count();
     let (faults, warnings) = (counted(State::Fault), counted(State::Warning));
     if is_json {
-        println!(
+        say!(
             "{}",
             json!({ "faults": faults, "warnings": warnings, "checks": findings })
         );
@@ -63,7 +66,7 @@ pub async fn doctor(arguments: DoctorArguments) -> ExitCode {
                 paint.text(Look::Bad, &words)
             }
         };
-        println!("\n{verdict}");
+        say!("\n{verdict}");
     }
     match doctor::worst(&findings) {
         State::Ok | State::Warning => ExitCode::SUCCESS,

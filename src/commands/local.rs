@@ -16,7 +16,8 @@ use lastlight::local::{
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
-use crate::failed;
+use super::out::{self, say, tell};
+use crate::{failed, stopped};
 
 /// What both commands share.
 #[derive(Debug, Args)]
@@ -120,7 +121,7 @@ pub async fn local(arguments: LocalArguments) -> ExitCode {
             1,
         );
     }
-    let log = LogSink::new(|line| eprintln!("{line}"));
+    let log = LogSink::new(|line| tell!("{line}"));
     let mut options = match arguments.cloud.options(arguments.data.clone(), log) {
         Ok(options) => options,
         Err(problem) => return failed(&problem, 2),
@@ -139,7 +140,7 @@ pub async fn local(arguments: LocalArguments) -> ExitCode {
     announce(&cloud, &arguments);
     let mut code = ExitCode::SUCCESS;
     tokio::select! {
-        () = asked_to_stop() => eprintln!("stopping"),
+        () = asked_to_stop() => tell!("stopping"),
         error = cloud.failed() => code = failed(&error, 1),
     }
     match cloud.stop().await {
@@ -152,7 +153,7 @@ fn announce(cloud: &LocalCloud, arguments: &LocalArguments) {
     let base = cloud.base_url();
     let setting = |name: &str| cloud.settings().get(name).cloned().unwrap_or_default();
     if arguments.cloud.json {
-        println!(
+        say!(
             "{}",
             json!({
                 "url": base,
@@ -168,7 +169,7 @@ fn announce(cloud: &LocalCloud, arguments: &LocalArguments) {
         Some(_) => "the server of --database-url".to_owned(),
         None => format!("embedded, in {}", arguments.data.join("postgres").display()),
     };
-    println!(
+    say!(
         "lastlight is running on this machine; Ctrl-C stops it, and its data stays in {}.
 
   Dashboard        {base}/api/dashboard
@@ -193,7 +194,7 @@ pub async fn demo(arguments: DemoArguments) -> ExitCode {
     let folder = std::env::temp_dir().join(format!("lastlight-demo-{}", uuid::Uuid::new_v4()));
     let log = LogSink::new(|line| {
         if ["WARN", "ERROR"].iter().any(|level| line.contains(level)) {
-            eprintln!("{line}");
+            tell!("{line}");
         }
     });
     let cloud = match arguments.cloud.options(folder.clone(), log) {
@@ -201,7 +202,7 @@ pub async fn demo(arguments: DemoArguments) -> ExitCode {
             // On a server of one's own, beside what is there: the same submission must not find an older job.
             if cloud.database_url.is_some() {
                 let schema = format!("demo_{}", uuid::Uuid::new_v4().simple());
-                eprintln!("this run's tables are in schema {schema}; drop it when you have seen enough");
+                tell!("this run's tables are in schema {schema}; drop it when you have seen enough");
                 cloud.settings.insert("APP_SCHEMA".to_owned(), schema);
             }
             cloud
@@ -222,17 +223,17 @@ pub async fn demo(arguments: DemoArguments) -> ExitCode {
     match result {
         Some(Ok(report)) if arguments.cloud.json => match serde_json::to_string_pretty(&report) {
             Ok(json) => {
-                println!("{json}");
+                say!("{json}");
                 ExitCode::SUCCESS
             }
             Err(error) => failed(&error, 1),
         },
         Some(Ok(report)) => {
-            print!("{}", table(&report));
+            out::text(&table(&report));
             ExitCode::SUCCESS
         }
         Some(Err(error)) => failed(&error, 1),
-        None => failed(&"stopped before the jobs completed", 1),
+        None => stopped(&"stopped before the jobs completed"),
     }
 }
 
@@ -305,5 +306,7 @@ pub(super) fn log_to_stderr_from(level: &str) {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would say so on standard error, and panic.
+        .log_internal_errors(false)
         .try_init();
 }

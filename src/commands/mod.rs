@@ -11,6 +11,7 @@ pub mod completions;
 pub mod doctor;
 #[cfg(feature = "local")]
 pub mod local;
+pub mod out;
 mod paint;
 #[cfg(all(test, feature = "local"))]
 mod reference;

@@ -1,5 +1,7 @@
 //! Values that a setting may have, below both the settings' declarations and their readers.
 
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
 /// `LOG_FORMAT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -34,5 +36,9 @@ pub(super) fn log_level(given: &str) -> String {
 
 /// Whether the log takes it.
 pub(super) fn is_log_level(given: &str) -> bool {
-    log_level(given).parse::<tracing_subscriber::EnvFilter>().is_ok()
+    let level = log_level(given);
+    // The log takes a word that is no level for the name of a module, and says nothing of all others: a slip of the pen
+    // would silence it. A filter of spans may have commas of its own.
+    let is_stray = |part: &str| !part.contains('=') && part.trim().parse::<LevelFilter>().is_err();
+    (level.contains('[') || !level.split(',').any(is_stray)) && level.parse::<EnvFilter>().is_ok()
 }

@@ -4,7 +4,10 @@
 use serde_json::{Map, Value, json};
 use tracing::Instrument;
 
-use super::{Controller, ControllerError, summary::StageFold};
+use super::{
+    Controller, ControllerError,
+    summary::{Folded, StageFold},
+};
 use crate::{
     failpoint::failpoint,
     model::{JobStatus, TraceParent},
@@ -36,15 +39,22 @@ impl Controller {
         // Outcomes do not change while the job runs, so the fold needs no transaction; two that fold at once come to the
         // same. What a retry changed meanwhile is noticed when the end is claimed.
         let bears = self.bears(key, stage);
-        let result = self.fold(key, stage, bears).await?;
+        let Folded { result, problem } = self.fold(key, stage, bears).await?;
         let mut results: Map<String, Value> =
             serde_json::from_str(stage.stage_results.get()).unwrap_or_default();
         results.insert(key.stage.to_string(), result);
         let stored = Value::Object(results.clone()).to_string();
         failpoint!("advance.folded");
 
-        if !bears {
-            let reason = failure(key, stage, &results);
+        let reason = match problem {
+            _ if !bears => Some(failure(key, stage, &results)),
+            Some(problem) => Some(format!(
+                "stage {}: its results cannot be summed up: {problem}",
+                key.stage
+            )),
+            None => None,
+        };
+        if let Some(reason) = reason {
             let ended = self
                 .0
                 .database
@@ -113,9 +123,9 @@ impl Controller {
         policy.bears(stage.failed.unsigned_abs(), stage.total.unsigned_abs())
     }
 
-    async fn fold(&self, key: &StageKey, stage: &EndedStage, bears: bool) -> Result<Value, ControllerError> {
+    async fn fold(&self, key: &StageKey, stage: &EndedStage, bears: bool) -> Result<Folded, ControllerError> {
         let definition = self.0.catalog.get(&stage.job_type);
-        let mut fold = StageFold::new(definition.map(|definition| definition.fold(key.stage)));
+        let mut fold = StageFold::new(definition.map(|definition| || definition.fold(key.stage)));
         let mut after = String::new();
         loop {
             let page = self.0.database.results_page(key, &after, PAGE).await?;

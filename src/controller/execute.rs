@@ -16,7 +16,7 @@ use super::{Controller, ControllerError};
 use crate::{
     config::Timing,
     failpoint::failpoint,
-    jobs::{DynJobType, Task, TaskError, TaskPolicy},
+    jobs::{DynJobType, Task, TaskError, TaskPolicy, panics::said},
     model::{
         DEEPEST_NESTING, TraceParent,
         messages::{TaskMessage, TaskReference},
@@ -306,7 +306,7 @@ impl Controller {
 
     /// Attempts before a task has failed for good.
     pub(super) fn most_attempts(&self, policy: &TaskPolicy) -> u16 {
-        policy.max_attempts.unwrap_or(self.0.timing.max_attempts).max(1)
+        policy.most_attempts(self.0.timing.max_attempts)
     }
 
     /// Runs an attempt; says what it means for the task.
@@ -412,12 +412,4 @@ fn shortened(error: TaskError) -> TaskError {
         TaskError::Transient(reason) => TaskError::Transient(cut(reason)),
         TaskError::Permanent(reason) => TaskError::Permanent(cut(reason)),
     }
-}
-
-fn said(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }

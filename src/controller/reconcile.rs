@@ -19,7 +19,7 @@ use crate::{
     jobs::TaskPolicy,
     model::{JobStatus, ProcessingPath, messages::message_time, timestamp},
     repositories::{
-        postgres::{DeadAttempt, OverdueJob, OwedBatch, OwedTask},
+        postgres::{BatchKey, DatabaseError, DeadAttempt, OverdueJob, OwedBatch, OwedTask, StageKey},
         sender::{OutgoingMessage, QueueRole},
     },
 };
@@ -68,16 +68,17 @@ impl Controller {
         let mut report = ReconcileReport::default();
         let database = &self.0.database;
         for job in database.overdue_jobs(AT_ONCE).await? {
-            report.jobs_timed_out += u64::from(self.time_out(&job).await?);
+            report.jobs_timed_out += u64::from(or_left(&job.key, self.time_out(&job).await)?);
         }
         let lost_after = self.0.timing.lost_after.as_secs_f64();
         report.retries_cut_off = database.open_half_reopened(lost_after, AT_ONCE).await?;
         for key in database.stages_to_close(AT_ONCE).await? {
-            report.tasks_skipped += self.bring_to_rest(&key).await?;
+            report.tasks_skipped += or_left(&key, self.bring_to_rest(&key).await)?;
         }
         failpoint!("reconcile.closed");
         for key in database.silent_stages(lost_after, AT_ONCE).await? {
-            if let Some((counters, recount)) = database.mend_counters(&key).await? {
+            let mended = database.mend_counters(&key).await.map_err(ControllerError::from);
+            if let Some((counters, recount)) = or_left(&key, mended)? {
                 tracing::warn!(
                     job_id = %key.job_id, stage = key.stage.get(),
                     counted.total = counters.total, counted.completed = counters.completed,
@@ -90,7 +91,7 @@ impl Controller {
             }
         }
         for key in database.stages_to_advance(AT_ONCE).await? {
-            report.stages_advanced += u64::from(self.advance(&key).await?);
+            report.stages_advanced += u64::from(or_left(&key, self.advance(&key).await)?);
         }
         failpoint!("reconcile.advanced");
         report.planners_missing = database.owe_dead_planners(lost_after).await?;
@@ -146,11 +147,13 @@ impl Controller {
                     if failing.is(batch.path) {
                         return Ok(false);
                     }
-                    let sent = self.send_owed_batch(&batch).await?;
-                    if !sent {
+                    let BatchKey { job_id, stage, .. } = batch.key;
+                    let sent = self.send_owed_batch(&batch).await.map(Some);
+                    let sent = or_left(&StageKey { job_id, stage }, sent)?;
+                    if sent == Some(false) {
                         failing.note(batch.path);
                     }
-                    Ok::<_, ControllerError>(sent)
+                    Ok::<_, ControllerError>(sent == Some(true))
                 })
                 .buffer_unordered(self.0.timing.sends_in_flight);
             let mut sends = std::pin::pin!(sends);
@@ -279,6 +282,18 @@ impl Controller {
         };
         let batch = std::slice::from_ref(&owed.key);
         Ok(self.0.send_batches(owed.path, batch, &messages).await?)
+    }
+}
+
+/// What came of one stage. A statement that fails on it for a reason of its own, such as a value in its rows that nobody can
+/// read, would fail in every sweep, and must not keep the sweep from all other jobs.
+fn or_left<T: Default>(key: &StageKey, result: Result<T, ControllerError>) -> Result<T, ControllerError> {
+    match result {
+        Err(ControllerError::Database(DatabaseError::Statement(error))) => {
+            tracing::error!(job_id = %key.job_id, stage = key.stage.get(), %error, "the sweep leaves a stage as it is");
+            Ok(T::default())
+        }
+        result => result,
     }
 }
 

@@ -4,8 +4,8 @@
 use serde_json::{Value, json, value::RawValue};
 
 use crate::{
-    jobs::Fold,
-    model::{Stage, TaskStatus, timestamp},
+    jobs::{Fold, panics::caught},
+    model::{DEEPEST_NESTING, Stage, TaskStatus, timestamp},
     repositories::postgres::{EndedStage, TaskResult},
 };
 
@@ -19,16 +19,33 @@ const LONGEST_ERROR: usize = 500;
 /// Folds a stage's outcomes while they stream by.
 pub(super) struct StageFold {
     fold: Option<Box<dyn Fold>>,
+    /// Why there is no summary, though there should be.
+    problem: Option<String>,
     samples: Vec<(i32, Value)>,
     errors: Vec<Value>,
     /// Microseconds from planned to finished; 4 bytes a task, so that percentiles are exact.
     latencies: Vec<u32>,
 }
 
+/// What a stage came to.
+pub(super) struct Folded {
+    /// For `stage_results`.
+    pub result: Value,
+    /// Why the job type has no summary of it: then the job cannot go on.
+    pub problem: Option<String>,
+}
+
 impl StageFold {
-    pub(super) fn new(fold: Option<Box<dyn Fold>>) -> Self {
+    /// `fold` makes the job type's own; none where this version does not know the job type.
+    pub(super) fn new(fold: Option<impl FnOnce() -> Box<dyn Fold>>) -> Self {
+        let (fold, problem) = match fold.map(caught) {
+            None => (None, None),
+            Some(Ok(fold)) => (Some(fold), None),
+            Some(Err(problem)) => (None, Some(problem)),
+        };
         Self {
             fold,
+            problem,
             samples: Vec::new(),
             errors: Vec::new(),
             latencies: Vec::new(),
@@ -42,8 +59,12 @@ impl StageFold {
         }
         match (task.status, task.result) {
             (TaskStatus::Completed, Some(result)) => {
-                if let Some(fold) = &mut self.fold {
-                    fold.add(&result);
+                if let Some(fold) = &mut self.fold
+                    && let Err(problem) = caught(|| fold.add(&result))
+                {
+                    // What it holds now is of no use, and it is not asked again.
+                    self.fold = None;
+                    self.problem = Some(problem);
                 }
                 // Places in the plan begin at 0, so these are its first tasks.
                 if task.ordinal < SAMPLES {
@@ -66,14 +87,31 @@ impl StageFold {
     }
 
     /// `bears`: the job goes on after what failed.
-    pub(super) fn finish(mut self, number: Stage, stage: &EndedStage, bears: bool) -> Value {
+    pub(super) fn finish(mut self, number: Stage, stage: &EndedStage, bears: bool) -> Folded {
+        let summary = match self.fold.take().map(|fold| caught(|| fold.finish())) {
+            None => Value::Null,
+            Some(Ok(summary)) => match depth(&summary) {
+                // It would be stored, and nobody could read it, nor what other stages came to.
+                deep if deep > DEEPEST_NESTING => {
+                    self.problem = Some(format!(
+                        "the summary is nested {deep} deep; at most {DEEPEST_NESTING} are kept"
+                    ));
+                    Value::Null
+                }
+                _ => summary,
+            },
+            Some(Err(problem)) => {
+                self.problem = Some(problem);
+                Value::Null
+            }
+        };
         self.samples.sort_by_key(|(ordinal, _)| *ordinal);
         let samples: Vec<Value> = self.samples.into_iter().map(|(_, sample)| sample).collect();
         let seconds = (stage.updated_at - stage.created_at).as_seconds_f64();
         self.latencies.sort_unstable();
-        json!({
+        let result = json!({
             "stage": number,
-            "status": if bears { "completed" } else { "failed" },
+            "status": if bears && self.problem.is_none() { "completed" } else { "failed" },
             "total": stage.total,
             "completed": stage.completed,
             "failed": stage.failed,
@@ -86,11 +124,30 @@ impl StageFold {
                 "p95": percentile(&self.latencies, 95),
                 "p99": percentile(&self.latencies, 99),
             },
-            "summary": self.fold.map_or(Value::Null, Fold::finish),
+            "summary": summary,
             "samples": samples,
             "errors": self.errors,
-        })
+        });
+        Folded {
+            result,
+            problem: self.problem,
+        }
     }
+}
+
+/// How deep objects and arrays stand in one another. Not by recursion, which would end where the stack does.
+fn depth(value: &Value) -> usize {
+    let mut deepest = 0;
+    let mut left = vec![(value, 1)];
+    while let Some((value, depth)) = left.pop() {
+        match value {
+            Value::Array(items) => left.extend(items.iter().map(|item| (item, depth + 1))),
+            Value::Object(fields) => left.extend(fields.values().map(|field| (field, depth + 1))),
+            _ => continue,
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 fn sample(index: &str, result: &RawValue) -> Value {

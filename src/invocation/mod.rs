@@ -5,4 +5,6 @@ mod answer;
 mod payload;
 
 pub use answer::{failure, http_answer, success};
-pub use payload::{HttpRequestData, InvocationError, MessageText, Messages, http_request, message, messages};
+pub use payload::{
+    HttpRequestData, InvocationError, MessageText, Messages, deliveries, http_request, message, messages,
+};

@@ -5,11 +5,14 @@
 //! the message; a JSON string is unwrapped and looked at again; text that is not JSON is tried as base64 of
 //! something that is; what remains is the text itself, and whoever reads it says what is wrong with it.
 //!
-//! Nothing is taken from Metadata: the host mixes the message's own properties into it.
+//! Nothing that is decided by is taken from Metadata: the host mixes the message's own properties into it. How often a
+//! message was delivered is, for people who look at a trace.
+
+use std::{borrow::Cow, collections::HashMap};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 /// More than any host wraps; ends the unwrapping of hostile input.
 const DEEPEST_WRAPPING: usize = 4;
@@ -76,18 +79,25 @@ struct Invocation {
     data: Map<String, Value>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Described<'a> {
+    #[serde(borrow)]
+    metadata: &'a RawValue,
+}
+
 /// The messages in the binding `binding`.
 ///
 /// # Errors
 /// The body is no invocation, or has no such binding.
 pub fn messages(body: &[u8], binding: &'static str) -> Result<Messages, InvocationError> {
     match bound(body, binding)? {
-        Value::Array(items) => many(items, binding),
+        Value::Array(items) => Ok(many(items)),
         Value::String(text) => match unwrap(text) {
             Unwrapped::Text(text) => Ok(Messages::One(MessageText(text))),
             // The host delivers no empty batch: this is a message, and must not vanish as one of none.
             Unwrapped::Array(items) if items.is_empty() => Ok(Messages::One(MessageText("[]".to_owned()))),
-            Unwrapped::Array(items) => many(items, binding),
+            Unwrapped::Array(items) => Ok(many(items)),
         },
         object @ Value::Object(_) => Ok(Messages::One(MessageText(object.to_string()))),
         other => Err(InvocationError::BadBinding {
@@ -109,6 +119,29 @@ pub fn message(body: &[u8], binding: &'static str) -> Result<MessageText, Invoca
         },
         other => other.to_string(),
     }))
+}
+
+/// How often the messages of an invocation were delivered by now, as Metadata says under one of `names`; of a batch, the
+/// highest. `None` where it does not say: that is no reason to refuse anything.
+pub fn deliveries(body: &[u8], names: &[&str]) -> Option<u64> {
+    let Described { metadata } = serde_json::from_slice(body).ok()?;
+    let metadata: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(metadata.get()).ok()?;
+    names
+        .iter()
+        .find_map(|name| highest(&serde_json::from_str(metadata.get(*name)?.get()).ok()?))
+}
+
+/// The highest number in a value that is one, or several, or text that says so: `"4"`, `"[1,4]"`.
+fn highest(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(number) => number.as_u64(),
+        Value::Array(items) => items.iter().filter_map(Value::as_u64).max(),
+        Value::String(text) => match serde_json::from_str(text).ok()? {
+            Value::Array(items) => items.iter().filter_map(Value::as_u64).max(),
+            number => number.as_u64(),
+        },
+        _ => None,
+    }
 }
 
 /// The HTTP request in the binding `req`.
@@ -136,20 +169,17 @@ fn bound(body: &[u8], binding: &'static str) -> Result<Value, InvocationError> {
         })
 }
 
-fn many(items: Vec<Value>, binding: &'static str) -> Result<Messages, InvocationError> {
+/// Of a batch every item is a message, whatever it is: one that is none must not keep its siblings from being processed.
+fn many(items: Vec<Value>) -> Messages {
     let texts = items.into_iter().map(|item| match item {
         Value::String(text) => match unwrap(text) {
-            Unwrapped::Text(text) => Ok(MessageText(text)),
+            Unwrapped::Text(text) => MessageText(text),
             // A message may be an array; whoever reads it refuses it.
-            Unwrapped::Array(items) => Ok(MessageText(Value::Array(items).to_string())),
+            Unwrapped::Array(items) => MessageText(Value::Array(items).to_string()),
         },
-        object @ Value::Object(_) => Ok(MessageText(object.to_string())),
-        other => Err(InvocationError::BadBinding {
-            binding,
-            found: other.to_string(),
-        }),
+        other => MessageText(other.to_string()),
     });
-    Ok(Messages::Many(texts.collect::<Result<_, _>>()?))
+    Messages::Many(texts.collect())
 }
 
 enum Unwrapped {
@@ -186,4 +216,35 @@ fn from_base64(text: &str) -> Option<String> {
     let bytes = BASE64_STANDARD.decode(text.trim()).ok()?;
     let inner = String::from_utf8(bytes).ok()?;
     matches!(inner.trim_start().as_bytes().first(), Some(b'{' | b'"' | b'[')).then_some(inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_delivery_count_is_found_in_every_form_and_nothing_else_is_taken_for_one() {
+        let of = |metadata: &str| {
+            let body = format!(r#"{{"Data":{{"msg":"x"}},"Metadata":{metadata}}}"#);
+            deliveries(body.as_bytes(), &["DeliveryCount", "DeliveryCountArray"])
+        };
+        for (metadata, count) in [
+            (r#"{"DeliveryCount":"4"}"#, Some(4)),
+            (r#"{"DeliveryCount":4}"#, Some(4)),
+            (r#"{"DeliveryCountArray":"[1,4,2]"}"#, Some(4)),
+            (r#"{"DeliveryCountArray":[3]}"#, Some(3)),
+            (r#"{"a\u0000":1e400,"DeliveryCount":"2"}"#, Some(2)),
+            (r#"{"DequeueCount":"4"}"#, None),
+            (r#"{"DeliveryCount":"often"}"#, None),
+            (r#"{"DeliveryCount":-1}"#, None),
+            (r#"{"DeliveryCount":1e400}"#, None),
+            (r#"{"DeliveryCountArray":"[]"}"#, None),
+            ("null", None),
+            ("[]", None),
+        ] {
+            assert_eq!(of(metadata), count, "{metadata}");
+        }
+        assert_eq!(deliveries(b"{}", &["DeliveryCount"]), None);
+        assert_eq!(deliveries(b"\xff", &["DeliveryCount"]), None);
+    }
 }

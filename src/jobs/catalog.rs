@@ -1,14 +1,19 @@
 //! The table of contents of job types, and the form in which the controller sees them.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{fmt::Debug, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     Fields, Fold, HelloWorld, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskError, TaskPolicy,
+    panics::{caught, panicked},
 };
 use crate::model::{ProcessingPath, Stage};
+
+/// A job type that says "for ever" means this; the database's times end somewhere. A hundred years.
+const LONGEST_JOB: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// All job types that this binary knows.
 #[derive(Debug, Clone)]
@@ -50,7 +55,8 @@ impl Catalog {
     }
 }
 
-/// A [`JobType`] whose parameters are JSON: what the controller works with. Implemented for every job type.
+/// A [`JobType`] whose parameters are JSON: what the controller works with. Implemented for every job type. Where a job type
+/// panics while it plans, that is a plan that cannot be made.
 #[async_trait]
 pub trait DynJobType: Debug + Send + Sync {
     /// See [`JobType::name`].
@@ -106,19 +112,36 @@ impl<J: JobType> DynJobType for J {
     }
 
     fn stages(&self, parameters: &Map<String, Value>) -> Result<Vec<StageSpec>, PlanError> {
-        Ok(JobType::stages(self, &typed::<J>(parameters)?))
+        let parameters = typed::<J>(parameters)?;
+        caught(|| JobType::stages(self, &parameters)).map_err(PlanError)
     }
 
     fn plan(&self, parameters: &Map<String, Value>, context: PlanContext) -> Result<Plan, PlanError> {
-        Ok(JobType::plan(self, typed::<J>(parameters)?, context))
+        let parameters = typed::<J>(parameters)?;
+        let plan = caught(|| JobType::plan(self, parameters, context)).map_err(PlanError)?;
+        let caught = AssertUnwindSafe(plan).catch_unwind();
+        Ok(caught
+            .map(|task| task.unwrap_or_else(|panic| Err(PlanError(panicked(&*panic)))))
+            .boxed())
     }
 
     fn task_policy(&self, task_type: &str) -> TaskPolicy {
-        JobType::task_policy(self, task_type)
+        caught(|| JobType::task_policy(self, task_type)).unwrap_or_else(|problem| {
+            let job_type = JobType::name(self);
+            tracing::error!(
+                job_type,
+                task_type,
+                problem,
+                "the app's settings are the task's policy"
+            );
+            TaskPolicy::default()
+        })
     }
 
     fn time_limit(&self, parameters: &Map<String, Value>) -> Result<Option<Duration>, PlanError> {
-        Ok(JobType::time_limit(self, &typed::<J>(parameters)?))
+        let parameters = typed::<J>(parameters)?;
+        let limit = caught(|| JobType::time_limit(self, &parameters)).map_err(PlanError)?;
+        Ok(limit.map(|limit| limit.min(LONGEST_JOB)))
     }
 
     async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError> {

@@ -8,6 +8,7 @@ mod fields;
 mod fold;
 mod hello_world;
 mod job_type;
+pub(crate) mod panics;
 mod policy;
 
 pub use catalog::{Catalog, DynJobType};

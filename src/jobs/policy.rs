@@ -2,6 +2,13 @@
 
 use std::time::Duration;
 
+/// Queues keep a message back for a week, and none for longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(6 * 24 * 3600);
+
+/// More attempts than this are not counted apart: their number has 15 bits, and goes on growing when a person has the task
+/// repeated.
+const MOST_ATTEMPTS: u16 = 10_000;
+
 /// How a task type is tried. What is `None` is the app's setting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TaskPolicy {
@@ -12,6 +19,13 @@ pub struct TaskPolicy {
     /// An attempt that runs longer has failed and is tried again. `FUNCTION_TIMEOUT_MINUTES`, which bounds it too: the
     /// host ends an invocation then.
     pub timeout: Option<Duration>,
+}
+
+impl TaskPolicy {
+    /// Attempts before a task has failed for good; `otherwise` where the policy does not say.
+    pub(crate) fn most_attempts(&self, otherwise: u16) -> u16 {
+        self.max_attempts.unwrap_or(otherwise).clamp(1, MOST_ATTEMPTS)
+    }
 }
 
 /// The pause between attempts: doubled after each, up to a bound, a random half of it left out, so that tasks which
@@ -29,6 +43,7 @@ impl Backoff {
     pub fn pause(&self, tries: u16, random: f64) -> Duration {
         let doublings = u32::from(tries.saturating_sub(1)).min(30);
         let whole = self.first.saturating_mul(1 << doublings).min(self.largest);
+        let whole = whole.min(LONGEST_PAUSE);
         whole.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0)
     }
 }
@@ -71,6 +86,23 @@ mod tests {
         assert_eq!(whole, [2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(backoff.pause(3, 1.0), Duration::from_secs(4));
         assert_eq!(backoff.pause(u16::MAX, 0.5), Duration::from_secs(45));
+    }
+
+    #[test]
+    fn for_ever_is_as_long_as_the_queues_and_the_tables_bear() {
+        let for_ever = Backoff {
+            first: Duration::MAX,
+            largest: Duration::MAX,
+        };
+        assert_eq!(for_ever.pause(1, 0.0), LONGEST_PAUSE);
+        assert_eq!(for_ever.pause(u16::MAX, 1.0), LONGEST_PAUSE / 2);
+        let attempts = |max_attempts| TaskPolicy {
+            max_attempts,
+            ..TaskPolicy::default()
+        };
+        assert_eq!(attempts(Some(u16::MAX)).most_attempts(3), 10_000);
+        assert_eq!(attempts(Some(0)).most_attempts(3), 1);
+        assert_eq!(attempts(None).most_attempts(3), 3);
     }
 
     #[test]

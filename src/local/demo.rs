@@ -1,7 +1,7 @@
 //! The main job on the local cloud, over both paths, and how they compare.
 
 use std::{
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     time::{Duration, Instant},
 };
 
@@ -244,7 +244,12 @@ impl Progress {
         }
         if self.shows_lines && self.last_line.get().elapsed() > Duration::from_secs(2) {
             self.last_line.set(Instant::now());
-            eprintln!("{}: {done} of {} tasks done", self.path, 2 * self.n);
+            let _ = writeln!(
+                std::io::stderr(),
+                "{}: {done} of {} tasks done",
+                self.path,
+                2 * self.n
+            );
         }
     }
 
@@ -254,7 +259,7 @@ impl Progress {
             bar.abandon();
         }
         if self.shows_lines {
-            eprintln!("{}: completed", self.path);
+            let _ = writeln!(std::io::stderr(), "{}: completed", self.path);
         }
     }
 }

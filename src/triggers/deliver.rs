@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use axum::response::Response;
+use tracing::Span;
 
 use super::{ApiError, App};
 use crate::{
@@ -27,6 +28,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// Job messages.
 pub(super) async fn jobs(app: &App, path: ProcessingPath, body: &[u8]) -> Result<Response, ApiError> {
+    note_deliveries(path, body);
     let texts = texts(body)?;
     let mut results = Vec::with_capacity(texts.len());
     for text in &texts {
@@ -47,6 +49,7 @@ async fn job(app: &App, text: &MessageText) -> Result<(), ControllerError> {
 
 /// Task messages.
 pub(super) async fn tasks(app: &App, path: ProcessingPath, body: &[u8]) -> Result<Response, ApiError> {
+    note_deliveries(path, body);
     let texts = texts(body)?;
     let decoded: Vec<_> = texts.iter().map(|text| TaskMessage::decode(&text.0)).collect();
     let messages: Vec<TaskMessage> = decoded
@@ -72,6 +75,7 @@ pub(super) async fn poison(
     role: QueueRole,
     body: &[u8],
 ) -> Result<Response, ApiError> {
+    note_deliveries(path, body);
     let MessageText(text) = invocation::message(body, BINDING).map_err(ControllerError::from)?;
     let delivery = app
         .controller
@@ -90,6 +94,19 @@ pub(super) async fn poison(
             Err(error.into())
         }
     }
+}
+
+/// Says in the invocation's span how often the host has delivered its messages by now.
+fn note_deliveries(path: ProcessingPath, body: &[u8]) {
+    let span = Span::current();
+    if span.is_disabled() {
+        return;
+    }
+    let names: &[&str] = match path {
+        ProcessingPath::QueueStorage => &["DequeueCount"],
+        ProcessingPath::ServiceBus => &["DeliveryCount", "DeliveryCountArray"],
+    };
+    span.record("delivery_count", invocation::deliveries(body, names));
 }
 
 fn texts(body: &[u8]) -> Result<Vec<MessageText>, ApiError> {

@@ -188,6 +188,8 @@ pub fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(body::within_bounds))
         .layer(Extension(Arc::clone(&answered)))
+        // Here, since a request that was described comes in this way too.
+        .layer(middleware::from_fn(with_readable_path))
         .with_state(app.clone());
     let functions = Router::new()
         .route("/process_queue_job", post(process_queue_job::handle))
@@ -218,11 +220,11 @@ pub fn router(app: App) -> Router {
     let described = Router::new()
         .route("/{function}", any(not_forwarded::handle))
         .layer(DefaultBodyLimit::max(LARGEST_INVOCATION))
+        .layer(middleware::from_fn(with_readable_path))
         .with_state(api.clone());
     api.merge(functions)
         .merge(described)
         .layer(middleware::from_fn_with_state(answered, answered::count))
-        .layer(middleware::from_fn(with_readable_path))
         .layer(middleware::from_fn(with_request_id))
 }
 
@@ -297,6 +299,7 @@ async fn with_request_id(request: Request, next: Next) -> Response {
         http.response.status_code = Empty,
         function = route.trim_start_matches('/'),
         invocation_id = &*id,
+        delivery_count = Empty,
         trace_id = trace.as_ref().map(TraceParent::trace_id),
     );
     telemetry::join(&span, trace);

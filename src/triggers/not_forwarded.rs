@@ -5,8 +5,11 @@ use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
     extract::{Path, Request, State, rejection::BytesRejection},
-    http::{Method, StatusCode, Uri, header::CONTENT_LENGTH},
-    response::Response,
+    http::{
+        HeaderValue, Method, StatusCode, Uri,
+        header::{ALLOW, CONTENT_LENGTH},
+    },
+    response::{IntoResponse, Response},
 };
 use serde_json::Value;
 use tower::ServiceExt;
@@ -61,11 +64,16 @@ pub(super) async fn handle(
         ));
     }
     if method != Method::POST {
-        return Err(ApiError::new(
+        let refused = ApiError::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method not allowed",
             format!("{method} is not allowed on /{function}; the host posts invocations to it"),
-        ));
+        );
+        let mut response = refused.into_response();
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("POST"));
+        return Ok(response);
     }
     let described = invocation::http_request(&body?).map_err(ControllerError::from)?;
     let request = request(described).map_err(|problem| {

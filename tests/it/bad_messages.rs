@@ -184,6 +184,26 @@ async fn a_bad_message_in_a_batch_is_set_aside_and_its_siblings_run() {
 }
 
 #[tokio::test]
+async fn an_item_of_a_batch_that_is_no_text_is_set_aside_and_its_siblings_run() {
+    let app = TestApp::start().await;
+    let job_id = app
+        .submitted("hello_world", json!({ "n": 1, "use_service_bus": true }))
+        .await;
+    let job = app.bus.take(QueueRole::Jobs).remove(0);
+    app.deliver("process_sb_job", &job.body).await;
+    let task = app.bus.take(QueueRole::Tasks).remove(0);
+    let body = json!({ "Data": { "msg": [7, task.body, null] } });
+    let answer = app.request("POST", "/process_sb_task", body.to_string()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(app.status(&job_id).await["progress"][0]["completed"], 1);
+    let aside = app.bus.take(QueueRole::Poison);
+    let kept = aside
+        .iter()
+        .map(|message| serde_json::from_str::<serde_json::Value>(&message.body).unwrap()["message"].clone());
+    assert_eq!(kept.collect::<Vec<_>>(), ["7", "null"]);
+}
+
+#[tokio::test]
 async fn a_bad_message_that_cannot_be_set_aside_brings_the_batch_again() {
     let app = TestApp::start().await;
     let job_id = app

@@ -1,6 +1,6 @@
 //! The command line as a person uses it: submit, follow, look, change, and what scripts get.
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
 use futures_util::StreamExt;
 use lastlight::local::broker::service_bus::NewMessage;
@@ -434,6 +434,43 @@ async fn ctrl_c_leaves_the_job_running_and_says_so() {
     assert_eq!(output.status.code(), Some(130), "{words}");
     assert!(words.contains("The job goes on without you."), "{words}");
     app.until(&job_id, "processing").await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_has_seen_enough_is_no_failure() {
+    let app = App::start().await;
+    let job_id = app.submitted("chaos", &failing("h", 4, 2)).await;
+    app.until(&job_id, "failed").await;
+    let running = app.submitted("chaos", &slow("r", 600, 2000)).await;
+    for (arguments, code) in [
+        (&["list"][..], 0),
+        (&["list", "--json"], 0),
+        (&["tasks", &job_id, "--all"], 0),
+        (&["status", &job_id], 0),
+        (&["audit", &job_id, "--json"], 0),
+        (&["types"], 0),
+        (&["poison"], 0),
+        (&["pause", &running], 0),
+        (&["cancel", &job_id, "--json"], 1),
+        // They would go on for long, and nobody is there.
+        (&["watch", &running], 0),
+        (&["watch", &running, "--json"], 0),
+        (&["status", "ffff"], 1),
+    ] {
+        let mut child = app
+            .command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let ended = tokio::time::timeout(Duration::from_secs(20), child.wait_with_output()).await;
+        let output = ended.unwrap_or_else(|_| panic!("{arguments:?} goes on")).unwrap();
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {words}");
+        assert!(!words.contains("panicked"), "{arguments:?}: {words}");
+    }
     app.stop().await;
 }
 

@@ -1,7 +1,10 @@
 //! What goes wrong, as the command line says it: what was asked, what came of it, what to do; and the exit codes that its help
 //! names.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Router,
@@ -317,4 +320,80 @@ async fn completions_are_printed_for_every_shell() {
             "{shell}"
         );
     }
+}
+
+#[tokio::test]
+async fn output_that_nobody_takes_is_no_panic() {
+    for arguments in [
+        &["completions", "bash"][..],
+        &["chaos", "--list"],
+        &["doctor"],
+        &["doctor", "--json"],
+        &["status", "xyz", "--json"],
+        &["nonsense"],
+    ] {
+        let read = cli(arguments, &[]).await;
+        // Both ends of both pipes are gone before a word is said.
+        let mut unread = command(arguments, &[]);
+        unread.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = unread.spawn().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        assert_eq!(
+            child.wait().await.unwrap().code(),
+            Some(read.code),
+            "{arguments:?}"
+        );
+        // A disk that is full keeps half of what was said: that is a failure.
+        let mut full = command(arguments, &[]);
+        let disk = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        full.stdout(disk.unwrap()).stderr(Stdio::piped());
+        let output = full.spawn().unwrap().wait_with_output().await.unwrap();
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            output.status.code(),
+            Some(read.code.max(1)),
+            "{arguments:?}: {words}"
+        );
+        assert!(!words.contains("panicked"), "{arguments:?}: {words}");
+        if read.code == 0 {
+            assert!(
+                words.contains("standard output cannot be written: No space left"),
+                "{words}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_script_gets_a_document_whatever_is_wrong_with_its_arguments() {
+    for (arguments, words) in [
+        (
+            &["list", "--limit", "0", "--json"][..],
+            "invalid value '0' for '--limit <LIMIT>'",
+        ),
+        (
+            &["list", "--status", "ready", "--json"],
+            "[possible values: queued, paused",
+        ),
+        (&["submit", "--json"], "<JOB_TYPE>"),
+        (&["submit", "", "--json"], "<JOB_TYPE>"),
+        (
+            &["submit", "hello_world", "-p", "n", "--json"],
+            "it is to be NAME=VALUE",
+        ),
+        (
+            &["submit", "hello_world", "--file", "/dev/zero", "--json"],
+            "more than 16777216 bytes",
+        ),
+        (&["nonsense", "--json"], "unrecognized subcommand 'nonsense'"),
+    ] {
+        let said = cli(arguments, &[]).await;
+        assert_eq!(said.code, 2, "{arguments:?}");
+        let message = said.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(words), "{arguments:?}: {message}");
+        assert!(!said.err.is_empty(), "{arguments:?}");
+    }
+    let help = cli(&["list", "--help", "--json"], &[]).await;
+    assert_eq!(help.code, 0);
+    assert!(help.out.contains("Usage:"), "{}", help.out);
 }

@@ -1,7 +1,11 @@
 //! The real host's payloads, answered as its contract says.
 
-use axum::http::StatusCode;
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
 use serde_json::{Value, json};
+use tower::ServiceExt;
 
 use crate::harness::TestApp;
 
@@ -70,4 +74,31 @@ async fn an_http_request_that_is_described_is_answered_with_the_same_errors() {
     let answer = app.request("POST", "/submit_job", bad).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.body["Outputs"]["res"]["statusCode"], "400");
+}
+
+#[tokio::test]
+async fn a_described_request_whose_path_cannot_be_read_is_refused_as_a_forwarded_one_is() {
+    let app = TestApp::start().await;
+    let bad = fixture("http_not_forwarded").replace("submit/hello_world", "submit/%FF");
+    let answer = app.request("POST", "/submit_job", bad).await;
+    let described = &answer.body["Outputs"]["res"];
+    assert_eq!(described["statusCode"], "400", "{}", answer.body);
+    let body: Value = serde_json::from_str(described["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body["error"], "bad path");
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_allowed_is_told_which_one_is() {
+    let app = TestApp::start().await;
+    for (path, allowed) in [
+        ("/process_queue_task", "POST"),
+        ("/submit_job", "POST"),
+        ("/api/jobs/submit/hello_world", "POST"),
+        ("/api/monitor/poison", "GET,HEAD,POST"),
+    ] {
+        let request = Request::builder().method("PUT").uri(path).body(Body::empty());
+        let response = app.router.clone().oneshot(request.unwrap()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(response.headers()["allow"], allowed, "{path}");
+    }
 }

@@ -492,10 +492,7 @@ async fn a_handler_for_which_everything_fails_shows_no_secret() {
     let mut forbidden = Forbidden::all();
     let echo = Echo::start(401, None).await;
     for (database, words) in [
-        (
-            database_at(closed()),
-            "timed out while waiting for an open connection",
-        ),
+        (database_at(closed()), "no connection was to be had in time"),
         (database_at("no-such-host.invalid"), "failed to lookup address"),
         (
             database_at(postgres_that_refuses().await),

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -302,32 +302,37 @@ async fn a_collector_that_is_away_is_mentioned_once_and_holds_up_nothing() {
     assert!(!lines.concat().contains("hunter"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_handler_that_is_asked_to_stop_sends_its_last_spans() {
-    let (collector, address) = Collector::start().await;
+/// A handler without a database, and the address that it listens on.
+async fn bare_handler(collector: SocketAddr) -> (Child, String) {
     let port = TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()
         .local_addr()
         .unwrap()
         .port();
-    let mut handler = Command::new(BINARY)
+    let handler = Command::new(BINARY)
         .env_clear()
         .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
         .env("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
         .env("AzureWebJobsStorage", "UseDevelopmentStorage=true")
+        .env("LASTLIGHT_DATABASE_WAIT_SECONDS", "1")
         .env("OTEL_SERVICE_NAME", "lastlight-test")
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}"))
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{collector}"))
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let url = format!("http://127.0.0.1:{port}/api/nothing");
+    let url = format!("http://127.0.0.1:{port}");
     for _ in 0..200 {
-        if reqwest::get(&url).await.is_ok() {
+        if reqwest::get(format!("{url}/api/nothing")).await.is_ok() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
+    (handler, url)
+}
+
+/// Asks it to stop, and waits for that.
+async fn asked_to_stop(mut handler: Child) {
     assert!(
         Command::new("kill")
             .arg(handler.id().to_string())
@@ -340,6 +345,51 @@ async fn a_handler_that_is_asked_to_stop_sends_its_last_spans() {
         .unwrap()
         .unwrap();
     assert!(ended.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_is_asked_to_stop_sends_its_last_spans() {
+    let (collector, address) = Collector::start().await;
+    let (handler, _) = bare_handler(address).await;
+    asked_to_stop(handler).await;
     let seen = collector.seen();
     assert!(seen.iter().any(|span| span.name == "not found"), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invocation_says_how_often_the_host_has_delivered_its_message() {
+    let (collector, address) = Collector::start().await;
+    let (handler, url) = bare_handler(address).await;
+    for (function, fixture) in [
+        ("process_queue_job", "queue_job"),
+        ("process_queue_task", "queue_task_redelivered"),
+        ("process_queue_task_poison", "queue_task_redelivered"),
+        ("process_sb_job", "sb_job"),
+        ("process_sb_task", "sb_task_many"),
+        ("process_sb_task_dead_letter", "sb_task_one"),
+    ] {
+        let file = format!(
+            "{}/tests/fixtures/host/{fixture}.json",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let request = reqwest::Client::new().post(format!("{url}/{function}"));
+        request.body(std::fs::read(file).unwrap()).send().await.unwrap();
+    }
+    asked_to_stop(handler).await;
+    let seen = collector.seen();
+    let counted = |function: &str| {
+        let span = seen.iter().find(|span| span.name == format!("/{function}"));
+        span.unwrap_or_else(|| panic!("no span of {function}: {seen:?}"))
+            .fields
+            .get("delivery_count")
+            .map(String::as_str)
+    };
+    assert_eq!(counted("process_queue_job"), Some("1"));
+    assert_eq!(counted("process_queue_task"), Some("4"));
+    assert_eq!(counted("process_queue_task_poison"), Some("4"));
+    assert_eq!(counted("process_sb_job"), Some("1"));
+    assert_eq!(counted("process_sb_task"), Some("2"));
+    assert_eq!(counted("process_sb_task_dead_letter"), Some("1"));
+    let request = seen.iter().find(|span| span.name == "not found").unwrap();
+    assert!(!request.fields.contains_key("delivery_count"));
 }

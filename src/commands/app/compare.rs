@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{AppArguments, CommandError, Session, Verdict, submit::parameter, watch::to_its_end};
 use crate::commands::{
+    out::{self, say, tell},
     paint::Look,
     words::{Align, Table, between, plain},
 };
@@ -89,22 +90,23 @@ pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, Com
         document["job_type"] = json!(arguments.job);
         document["parameters"] = json!(parameters);
         document["recorded"] = recorded.map_or(Value::Null, |answer| answer.document);
-        println!("{document}");
+        say!("{document}");
     } else {
-        println!("\n{}: the same work over both paths\n", arguments.job);
-        print!("{}", compared.table().text(session.paint));
+        say!("\n{}: the same work over both paths\n", arguments.job);
+        out::text(&compared.table().text(session.paint));
         if let Some(Answer { body, .. }) = recorded {
-            println!("\nAll jobs of this type, of the last {RECORDED} h (GET /api/metrics/comparison)\n");
+            say!("\nAll jobs of this type, of the last {RECORDED} h (GET /api/metrics/comparison)\n");
             let all = [body.queue_storage, body.service_bus];
-            print!("{}", table(&all, &body.comparison).text(session.paint));
+            out::text(&table(&all, &body.comparison).text(session.paint));
             if let Some(note) = body.comparison.note {
-                println!("{note}");
+                say!("{note}");
             }
             let missing = body.query_info;
             if missing.stages_not_counted_yet + missing.jobs_not_counted_yet > 0 {
-                println!(
+                say!(
                     "{} stages and {} jobs that ended are not in it yet; reconcile adds them",
-                    missing.stages_not_counted_yet, missing.jobs_not_counted_yet
+                    missing.stages_not_counted_yet,
+                    missing.jobs_not_counted_yet
                 );
             }
         }
@@ -147,7 +149,7 @@ async fn run(
     );
     let job_id = session.client.submit(job_type, &parameters).await?.body.job_id;
     if !session.is_json {
-        eprintln!("{path}: {job_id}");
+        tell!("{path}: {job_id}");
     }
     let followed = tokio::select! {
         followed = to_its_end(session, &job_id, |_| ()) => followed?,

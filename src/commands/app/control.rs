@@ -5,6 +5,7 @@ use lastlight::client::Audit;
 
 use super::{AppArguments, CommandError, Session, Verdict, look_of};
 use crate::commands::{
+    out::{self, say},
     paint::Look,
     words::{Align, Table, count_of_bad, plain},
 };
@@ -28,7 +29,7 @@ pub(super) async fn change(action: &str, arguments: &ControlArguments) -> Result
         let status = session
             .paint
             .text(look_of(changed.status), changed.status.as_str());
-        println!("{} is {status}. {}", super::short(&job_id), changed.message);
+        say!("{} is {status}. {}", super::short(&job_id), changed.message);
     }
     Ok(Verdict::Good)
 }
@@ -39,7 +40,7 @@ pub(super) async fn audit(arguments: &ControlArguments) -> Result<Verdict, Comma
     let job_id = session.job_id(&arguments.job_id).await?;
     let answer = session.client.audit(&job_id).await?;
     if !session.printed(&answer.document) {
-        print!("{}", books(&session, &answer.body));
+        out::text(&books(&session, &answer.body));
     }
     Ok(if answer.body.consistent {
         Verdict::Good

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{AppArguments, CommandError, Session, Verdict, look_of, planning, short};
 use crate::commands::{
+    out::{self, say},
     paint::Look,
     words::{Align, Table, ago, between, count_of_bad, lasting, one_line, plain},
 };
@@ -72,7 +73,7 @@ pub(super) async fn status(arguments: &StatusArguments) -> Result<Verdict, Comma
     let job_id = session.job_id(&arguments.job_id).await?;
     let answer = session.client.status(&job_id).await?;
     if !session.printed(&answer.document) {
-        print!("{}", described(&session, &answer.body));
+        out::text(&described(&session, &answer.body));
     }
     Ok(Verdict::Good)
 }
@@ -202,12 +203,12 @@ pub(super) async fn list(arguments: &ListArguments) -> Result<Verdict, CommandEr
         return Ok(Verdict::Good);
     }
     if jobs.is_empty() {
-        println!("no such job within {} hours", arguments.hours);
+        say!("no such job within {} hours", arguments.hours);
         return Ok(Verdict::Good);
     }
-    print!("{}", table(&jobs).text(session.paint));
+    out::text(&table(&jobs).text(session.paint));
     if cursor.is_some() {
-        println!("There are more: --limit or --all.");
+        say!("There are more: --limit or --all.");
     }
     Ok(Verdict::Good)
 }
@@ -272,9 +273,9 @@ pub(super) async fn types(arguments: &TypesArguments) -> Result<Verdict, Command
     }
     for (place, job_type) in answer.body.job_types.iter().enumerate() {
         if place > 0 {
-            println!();
+            say!("");
         }
-        print!("{}", job_type_described(&session, job_type));
+        out::text(&job_type_described(&session, job_type));
     }
     Ok(Verdict::Good)
 }

@@ -19,8 +19,12 @@ use lastlight::{
 };
 use serde_json::{Value, json};
 
-use super::paint::{Look, Paint};
-use super::words::lasting;
+use super::{
+    out::{say, tell},
+    paint::{Look, Paint},
+    words::lasting,
+};
+use crate::STOPPED;
 
 /// What every command of this kind takes.
 #[derive(Debug, Args)]
@@ -129,7 +133,7 @@ fn secret(text: &str) -> Result<Secret, String> {
 }
 
 fn tell_pause(pause: &Pause<'_>) {
-    eprintln!(
+    tell!(
         "lastlight: {}: {}; trying again in {}",
         pause.asked,
         pause.message,
@@ -158,7 +162,7 @@ pub async fn run(command: AppCommand) -> ExitCode {
     match result {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
         Ok(Verdict::Bad) => ExitCode::from(1),
-        Ok(Verdict::Stopped) => ExitCode::from(130),
+        Ok(Verdict::Stopped) => ExitCode::from(STOPPED),
         Err(error) => explain(&error, is_json),
     }
 }
@@ -181,16 +185,16 @@ fn explain(error: &CommandError, is_json: bool) -> ExitCode {
             CommandError::Client(ClientError::Refused { document, .. }) => document.clone(),
             error => json!({ "error": kind(error), "message": error.to_string(), "remedy": remedy }),
         };
-        println!("{document}");
+        say!("{document}");
     }
-    eprintln!("lastlight: {error}");
+    tell!("lastlight: {error}");
     if let CommandError::Client(ClientError::Refused { document, .. }) = error {
         for problem in problems(document, &error.to_string()) {
-            eprintln!("  {problem}");
+            tell!("  {problem}");
         }
     }
     if let Some(remedy) = remedy {
-        eprintln!(
+        tell!(
             "{}",
             Paint::for_stderr().text(Look::Faint, &format!("  {remedy}"))
         );
@@ -226,7 +230,7 @@ impl Session {
     /// Prints a document in `--json`'s way; says whether it did.
     fn printed(&self, document: &Value) -> bool {
         if self.is_json {
-            println!("{document}");
+            say!("{document}");
         }
         self.is_json
     }

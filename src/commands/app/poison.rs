@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{AppArguments, CommandError, Session, Verdict};
 use crate::commands::{
+    out::{self, say},
     paint::Look,
     words::{Align, Table, ago, counted, one_line, plain},
 };
@@ -73,7 +74,7 @@ async fn list(session: &Session, peek: Option<u8>) -> Result<Verdict, CommandErr
     let peek = peek.unwrap_or(USUAL_PEEK);
     let answer = session.client.poison(peek).await?;
     if !session.printed(&answer.document) {
-        print!("{}", described(session, &answer.body, peek));
+        out::text(&described(session, &answer.body, peek));
     }
     Ok(Verdict::Good)
 }
@@ -164,7 +165,7 @@ fn held(name: &str, queue: &PoisonQueue, peek: u8) -> Option<String> {
 async fn process(session: &Session) -> Result<Verdict, CommandError> {
     let answer = session.client.process_poison().await?;
     if !session.printed(&answer.document) {
-        print!("{}", processed(session, &answer.body));
+        out::text(&processed(session, &answer.body));
     }
     Ok(if answer.body.errors.is_empty() {
         Verdict::Good
@@ -222,15 +223,17 @@ async fn order(
     if !session.printed(&answer.document) {
         let removed = &answer.body;
         match (&removed.sent_to, &removed.message) {
-            (Some(to), _) => println!(
+            (Some(to), _) => say!(
                 "Message {} of {} was sent to {to} again.",
-                removed.message_id, removed.queue
+                removed.message_id,
+                removed.queue
             ),
-            (None, Some(message)) => println!(
+            (None, Some(message)) => say!(
                 "Message {} of {} is gone. It was:\n{message}",
-                removed.message_id, removed.queue
+                removed.message_id,
+                removed.queue
             ),
-            (None, None) => println!("Message {} of {} is gone.", removed.message_id, removed.queue),
+            (None, None) => say!("Message {} of {} is gone.", removed.message_id, removed.queue),
         }
     }
     Ok(Verdict::Good)

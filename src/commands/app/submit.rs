@@ -10,11 +10,13 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::{AppArguments, CommandError, Verdict, watch};
+use crate::commands::out::{say, tell};
 
 /// `lastlight submit`.
 #[derive(Debug, Args)]
 pub struct SubmitArguments {
     /// The job type; `lastlight types` names them.
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     job_type: String,
     /// One parameter. The value is read as JSON where it is JSON, otherwise as text; text that looks like JSON goes into
     /// quotes: --param 'name="42"'. Wins over --params and --file.
@@ -46,21 +48,37 @@ pub(super) fn parameter(text: &str) -> Result<(String, Value), String> {
     Ok((name.trim().to_owned(), value))
 }
 
+/// No file of parameters has more bytes: the app takes 1 MiB, without the blanks that people like.
+const LARGEST_FILE: u64 = 16 * 1024 * 1024;
+
+/// All of it; but a device, which has no end, would fill the memory.
+fn read(from: &str, source: impl Read) -> Result<String, CommandError> {
+    let mut text = String::new();
+    source
+        .take(LARGEST_FILE + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| CommandError::Argument(format!("{from}: {error}")))?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(CommandError::Argument(format!(
+            "{from}: it has more than {LARGEST_FILE} bytes; put large data into storage and submit its address"
+        )));
+    }
+    Ok(text)
+}
+
 impl SubmitArguments {
     fn whole(&self) -> Result<Map<String, Value>, CommandError> {
         let (from, text) = match (&self.object, &self.file) {
             (Some(text), _) => ("--params".to_owned(), text.clone()),
             (None, Some(path)) if path.as_os_str() == "-" => {
-                let mut text = String::new();
-                io::stdin()
-                    .read_to_string(&mut text)
-                    .map_err(|error| CommandError::Argument(format!("standard input: {error}")))?;
-                ("standard input".to_owned(), text)
+                let from = "standard input".to_owned();
+                (from.clone(), read(&from, io::stdin())?)
             }
             (None, Some(path)) => {
-                let text = fs::read_to_string(path)
-                    .map_err(|error| CommandError::Argument(format!("--file {}: {error}", path.display())))?;
-                (format!("--file {}", path.display()), text)
+                let from = format!("--file {}", path.display());
+                let file = fs::File::open(path)
+                    .map_err(|error| CommandError::Argument(format!("{from}: {error}")))?;
+                (from.clone(), read(&from, file)?)
             }
             (None, None) => ("nothing".to_owned(), "{}".to_owned()),
         };
@@ -91,12 +109,12 @@ pub(super) async fn submit(arguments: &SubmitArguments) -> Result<Verdict, Comma
     let answer = session.client.submit(&arguments.job_type, &parameters).await?;
     if !session.printed(&answer.document) {
         let submitted = &answer.body;
-        println!("{}  {}", submitted.job_id, submitted.message);
+        say!("{}  {}", submitted.job_id, submitted.message);
         for warning in &submitted.warnings {
-            eprintln!("warning: {warning}");
+            tell!("warning: {warning}");
         }
         if !arguments.watch {
-            println!(
+            say!(
                 "Follow it with: lastlight watch {}",
                 super::short(&submitted.job_id)
             );

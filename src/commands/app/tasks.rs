@@ -15,6 +15,7 @@ use super::{
     short,
 };
 use crate::commands::{
+    out::{self, say},
     paint::Look,
     words::{Align, Table, ago, between, lasting, one_line, plain},
 };
@@ -95,12 +96,12 @@ pub(super) async fn tasks(arguments: &TasksArguments) -> Result<Verdict, Command
         return Ok(Verdict::Good);
     }
     if tasks.is_empty() {
-        println!("job {} has no such task", short(&job_id));
+        say!("job {} has no such task", short(&job_id));
         return Ok(Verdict::Good);
     }
-    print!("{}", table(&tasks).text(session.paint));
+    out::text(&table(&tasks).text(session.paint));
     if has_more {
-        println!("There are more: --limit or --all.");
+        say!("There are more: --limit or --all.");
     }
     Ok(Verdict::Good)
 }

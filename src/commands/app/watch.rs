@@ -14,6 +14,7 @@ use lastlight::{
 
 use super::{AppArguments, CommandError, Session, Verdict, look_of, planning, short};
 use crate::commands::{
+    out::{self, say, tell},
     paint::Look,
     words::{between, lasting, one_line},
 };
@@ -45,23 +46,24 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<Verdict, Command
     follow(&session, &job_id).await
 }
 
-/// Follows a job to its end; Ctrl-C ends only the following.
+/// Follows a job to its end; Ctrl-C ends only the following, and so does a reader that has seen enough.
 pub(super) async fn follow(session: &Session, job_id: &str) -> Result<Verdict, CommandError> {
     let mut shown = Shown::new(session);
     let followed = tokio::select! {
         followed = to_its_end(session, job_id, |answer| shown.show(answer)) => Some(followed?),
         _ = tokio::signal::ctrl_c() => None,
+        () = out::lost() => return Ok(Verdict::Good),
     };
     shown.finish();
     let Some(answer) = followed else {
-        eprintln!(
+        tell!(
             "\nThe job goes on without you. lastlight watch {} follows it again; lastlight cancel {0} ends it.",
             short(job_id)
         );
         return Ok(Verdict::Stopped);
     };
     if !session.is_json {
-        println!("{}", ending(session, &answer.body));
+        say!("{}", ending(session, &answer.body));
     }
     Ok(match answer.body.status {
         JobStatus::Completed => Verdict::Good,
@@ -104,7 +106,7 @@ pub(super) async fn to_its_end(
             // Somebody follows it already: an app that is starting again is waited for.
             Err(error) if error.is_passing() && seen.is_some() => {
                 let since = *away_since.get_or_insert_with(|| {
-                    eprintln!("lastlight: {error}; waiting for it to come back");
+                    tell!("lastlight: {error}; waiting for it to come back");
                     began
                 });
                 if since.elapsed() > MOST_AWAY {
@@ -155,7 +157,7 @@ impl Shown {
     fn show(&mut self, answer: &Answer<Status>) {
         let status = &answer.body;
         match self {
-            Self::Json => println!("{}", answer.document),
+            Self::Json => say!("{}", answer.document),
             Self::Bars { all, bars, is_paused } => {
                 if let Some(words) = pause_begins(status, is_paused) {
                     let _ = all.println(words);
@@ -179,13 +181,13 @@ impl Shown {
                     // What is over is always said, once.
                     let is_said = said.contains(&line);
                     if !is_said && (is_due || stage.is_over() || status.status.is_terminal()) {
-                        println!("{line}");
+                        say!("{line}");
                         *said_at = Some(Instant::now());
                         said.push(line);
                     }
                 }
                 if let Some(words) = pause_begins(status, is_paused) {
-                    println!("{words}");
+                    say!("{words}");
                 }
             }
         }

@@ -170,7 +170,10 @@ fn examples(name: &str) -> ([&'static str; 2], Vec<String>) {
         "SERVICE_BUS_JOB_QUEUE" | "SERVICE_BUS_TASK_QUEUE" | "SERVICE_BUS_POISON_QUEUE" => {
             with_long(261, of(["a/b", "A.b-c_d~e"], &["a b", "a%b"]))
         }
-        "LOG_LEVEL" => of(["WARNING", "info,lastlight=debug"], &["lastlight=loud"]),
+        "LOG_LEVEL" => of(
+            ["WARNING", "info,lastlight=debug"],
+            &["lastlight=loud", "inof", "info,loud"],
+        ),
         "OTEL_EXPORTER_OTLP_ENDPOINT" => of(
             ["https://collector.example:4318", "http://127.0.0.1:4318"],
             &[

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{BenchError, bed::Bed};
+use super::{
+    BenchError,
+    bed::{Bed, Stop},
+};
 use crate::{
     local::{
         CloudOptions, LocalCloud,
@@ -81,8 +84,8 @@ pub struct FanoutReport {
 /// Plans and sends one stage on a local cloud of its own, whose task triggers are switched off.
 ///
 /// # Errors
-/// The local cloud did not start, or not all was sent in time.
-pub async fn bench_fanout(options: FanoutOptions) -> Result<FanoutReport, BenchError> {
+/// The local cloud did not start, not all was sent in time, or it was asked to stop.
+pub async fn bench_fanout(options: FanoutOptions, stop: &Stop) -> Result<FanoutReport, BenchError> {
     let mut cloud = options.cloud.clone();
     for function in ["process_queue_task", "process_sb_task"] {
         let switch = format!("AzureWebJobs.{function}.Disabled");
@@ -98,10 +101,7 @@ pub async fn bench_fanout(options: FanoutOptions) -> Result<FanoutReport, BenchE
             cloud.settings.insert(setting.to_owned(), "1".to_owned());
         }
     }
-    let bed = Bed::start(cloud).await?;
-    let measured = measure(&bed.cloud, &options).await;
-    bed.stop().await?;
-    measured
+    Bed::lend(cloud, stop, async |bed| measure(&bed.cloud, &options).await).await
 }
 
 async fn measure(cloud: &LocalCloud, options: &FanoutOptions) -> Result<FanoutReport, BenchError> {

@@ -7,6 +7,7 @@ mod fanout;
 mod reads;
 mod run;
 
+pub use bed::Stop;
 pub(super) use facts::peak_memory_mib;
 pub use fanout::{FanoutLeg, FanoutOptions, FanoutReport, SendWay, bench_fanout};
 pub use reads::{ReadReport, ReadsOptions, Stored, bench_reads};
@@ -35,5 +36,16 @@ pub enum BenchError {
         seconds: f64,
         /// Why, or how far it came.
         detail: String,
+    },
+    /// It was asked to stop.
+    #[error("stopped before the benchmark was done")]
+    Stopped,
+    /// A figure's tables could not be removed from the server.
+    #[error("schema {schema} stays on the server: {error}; remove it with DROP SCHEMA {schema} CASCADE")]
+    Left {
+        /// Its name.
+        schema: String,
+        /// Why.
+        error: sqlx::Error,
     },
 }

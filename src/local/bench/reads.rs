@@ -10,7 +10,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{BenchError, bed::Bed};
+use super::{
+    BenchError,
+    bed::{Bed, Stop},
+};
 use crate::local::{
     CloudOptions,
     api::{Api, text},
@@ -79,15 +82,15 @@ pub struct ReadReport {
 /// there is then; `each`, every endpoint's figures once they are there.
 ///
 /// # Errors
-/// The local cloud did not start, a job did not complete, or an endpoint did not answer with 200.
+/// The local cloud did not start, a job did not complete, an endpoint did not answer with 200, or it was asked to stop.
 pub async fn bench_reads(
     options: ReadsOptions,
     progress: impl Fn(u64),
     filled: impl FnOnce(&Stored),
     mut each: impl FnMut(&ReadReport),
+    stop: &Stop,
 ) -> Result<(Stored, Vec<ReadReport>), BenchError> {
-    let mut bed = Bed::start(options.cloud.clone()).await?;
-    let measured = async {
+    Bed::lend(options.cloud.clone(), stop, async |bed| {
         let api = Api::new(bed.cloud.base_url())?;
         api.ready().await?;
         let (mut stored, large) = fill(&api, &options, progress).await?;
@@ -103,10 +106,8 @@ pub async fn bench_reads(
             reports.push(report);
         }
         Ok((stored, reports))
-    }
-    .await;
-    bed.stop().await?;
-    measured
+    })
+    .await
 }
 
 /// Runs the jobs; what is stored then, and the large job's id.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     BenchError,
-    bed::Bed,
+    bed::{Bed, Stop},
     facts::{Cost, Ledger, Reading, peak_memory_mib},
 };
 use crate::{
@@ -73,16 +73,20 @@ pub struct RunReport {
 /// Runs one job on a local cloud of its own. `progress`: called with the tasks done so far.
 ///
 /// # Errors
-/// The local cloud did not start, or the job did not complete.
-pub async fn bench_run(options: RunOptions, progress: impl Fn(u64)) -> Result<RunReport, BenchError> {
+/// The local cloud did not start, the job did not complete, or it was asked to stop.
+pub async fn bench_run(
+    options: RunOptions,
+    progress: impl Fn(u64),
+    stop: &Stop,
+) -> Result<RunReport, BenchError> {
     let mut cloud = options.cloud.clone();
     if let Some(in_flight) = options.in_flight {
         cloud.settings.extend(concurrency(in_flight));
     }
-    let mut bed = Bed::start(cloud).await?;
-    let measured = measure(&bed.cloud, &options, bed.ledger.as_mut(), progress).await;
-    bed.stop().await?;
-    measured
+    Bed::lend(cloud, stop, async |bed| {
+        measure(&bed.cloud, &options, bed.ledger.as_mut(), progress).await
+    })
+    .await
 }
 
 async fn measure(

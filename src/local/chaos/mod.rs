@@ -24,7 +24,7 @@ mod scenarios;
 mod world;
 
 use std::{
-    io,
+    io::{self, Write},
     path::PathBuf,
     sync::{
         Arc,
@@ -133,7 +133,8 @@ impl Run {
     }
 
     fn say(&self, what: &str) {
-        eprintln!("{:>2} {}: {what}", self.scenario.number, self.scenario.name);
+        let Scenario { number, name, .. } = self.scenario;
+        let _ = writeln!(io::stderr(), "{number:>2} {name}: {what}");
     }
 }
 

@@ -70,7 +70,14 @@ impl From<sqlx::Error> for DatabaseError {
                 ""
             };
             return Self::Unavailable {
-                detail: Arc::from(format!("{error}{what_to_do}")),
+                detail: match error {
+                    // The driver tries for as long as that and keeps to itself why it failed.
+                    E::PoolTimedOut => Arc::from(
+                        "no connection was to be had in time: it cannot be reached, or all connections of this process are \
+                         in use",
+                    ),
+                    error => Arc::from(format!("{error}{what_to_do}")),
+                },
             };
         }
         // 42501: the role may not do it. 3F000: nor may it see the schema, or there is none.

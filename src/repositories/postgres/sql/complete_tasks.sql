@@ -8,7 +8,7 @@ WITH written AS (
     SET status = o.status::task_status, result_data = o.result::json, error_details = o.error,
         due_at = now() + make_interval(secs => o.pause),
         lease_until = now() + make_interval(secs => o.pause + $11),
-        retry_count = t.retry_count + (o.pause IS NOT NULL)::integer::smallint,
+        retry_count = LEAST(t.retry_count + (o.pause IS NOT NULL)::integer, 32767),
         updated_at = now(), finished_at = CASE WHEN o.pause IS NULL THEN now() END
     FROM UNNEST($1::text[], $2::smallint[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[],
                 $8::double precision[])

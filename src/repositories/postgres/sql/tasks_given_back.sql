@@ -10,7 +10,7 @@ WITH given_back AS MATERIALIZED (
 ), counted AS (
     UPDATE tasks t
     SET poisoned = g.poisoned + 1, poisoned_at = $5, updated_at = now(),
-        retry_count = t.retry_count + ($6::integer IS NULL)::integer::smallint
+        retry_count = LEAST(t.retry_count + ($6::integer IS NULL)::integer, 32767)
     FROM given_back g
     WHERE t.parent_job_id = g.job_id AND t.stage = g.stage AND t.task_id = g.task_id
       AND COALESCE(t.poisoned, 0) = g.poisoned
