@@ -122,6 +122,7 @@ impl Controller {
                     task_id,
                     attempt: claimed.attempt,
                 };
+                self.0.reached.begins(&running);
                 let span = tracing::info_span!(
                     "task",
                     %job_id,

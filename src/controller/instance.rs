@@ -1,5 +1,6 @@
-//! This process, as others see it: every two seconds while tasks run in it, every thirty while none does, it writes what runs.
-//! Nobody decides by it; it is what people look at.
+//! This process, as others see it: every two seconds while tasks run or begin in it, every thirty while none does, it writes
+//! what runs and how far it has worked off the queues. People look at it; and the sweep, which leaves alone what may still wait
+//! in a queue.
 
 use std::{
     sync::Arc,
@@ -51,7 +52,9 @@ impl Controller {
                 looks.tick().await;
                 let Some(shared) = shared.upgrade() else { return };
                 let running = shared.heartbeat.running();
+                let begun = shared.reached.take();
                 let may_wait = running.is_empty()
+                    && begun.is_empty()
                     && reported
                         .as_ref()
                         .is_some_and(|(when, said)| said.is_empty() && when.elapsed() < IDLE);
@@ -61,7 +64,7 @@ impl Controller {
                 let ThisInstance { id, started } = shared.instance;
                 match shared
                     .database
-                    .report_instance(id, started.elapsed(), &running)
+                    .report_instance(id, started.elapsed(), &running, &begun)
                     .await
                 {
                     Ok(()) => reported = Some((Instant::now(), running)),

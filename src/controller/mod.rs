@@ -23,6 +23,7 @@ mod outgoing;
 mod plan;
 mod poison;
 mod preflight;
+mod reached;
 mod reconcile;
 mod refusal;
 mod senders;
@@ -61,6 +62,7 @@ use crate::{
 use counters::Counters;
 use heartbeat::Heartbeat;
 use instance::ThisInstance;
+use reached::Reached;
 use tokio::sync::Semaphore;
 
 /// The one controller that all triggers end in. Cheap to clone.
@@ -74,6 +76,7 @@ struct Shared {
     claims: TaskClaims,
     completions: TaskCompletions,
     heartbeat: Heartbeat,
+    reached: Reached,
     senders: Senders,
     instance: ThisInstance,
     /// One permit a task between its claim and its outcome.
@@ -92,6 +95,7 @@ impl Controller {
             claims: TaskClaims::start(database.clone(), lease_seconds),
             completions: TaskCompletions::start(database.clone(), lease_seconds),
             heartbeat: Heartbeat::start(database.clone(), timing.lease),
+            reached: Reached::default(),
             catalog,
             database,
             senders,

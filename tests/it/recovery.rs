@@ -397,3 +397,101 @@ async fn a_plan_that_is_slow_to_come_keeps_its_lease() {
         (&json!(true), &json!(8))
     );
 }
+
+/// Two jobs of a task each, sent one after the other; the second has been silent for longer than what is lost.
+async fn one_behind_the_other(seconds_since: f64) -> (TestApp, Vec<String>, sqlx::PgConnection) {
+    let timing = Timing {
+        lost_after: Duration::from_secs(10),
+        ..quick()
+    };
+    let app = TestApp::with_job_type(Probe::default(), timing).await;
+    app.controller.report_in_background();
+    let mut connection = app.connection().await;
+    let mut messages = Vec::new();
+    for number in 0..2 {
+        app.submitted("probe", json!({ "stages": [2], "number": number }))
+            .await;
+        messages.extend(app.planned().await.into_iter().map(|message| message.body));
+    }
+    // The first job's were sent a second before the other's.
+    sqlx::query(
+        "WITH silent AS (UPDATE stages SET updated_at = now() - interval '1 hour')
+         UPDATE task_batches b SET sent_at = now() - make_interval(secs => CASE WHEN j.number = '0' THEN $1 + 1 ELSE $1 END)
+         FROM (SELECT job_id, parameters ->> 'number' AS number FROM jobs) j WHERE j.job_id = b.job_id",
+    )
+    .bind(seconds_since)
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    (app, messages, connection)
+}
+
+async fn reached(connection: &mut sqlx::PgConnection) {
+    for _ in 0..100 {
+        let is_said: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM instances WHERE queue_storage_reached_at IS NOT NULL)",
+        )
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap();
+        if is_said {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("nobody says how far the queue is worked off");
+}
+
+/// The messages that a sweep sends, and its count of lost batches.
+async fn swept(app: &TestApp) -> (usize, u64) {
+    let report = app.controller.reconcile().await.unwrap();
+    (app.queue.take(QueueRole::Tasks).len(), report.batches_lost)
+}
+
+#[tokio::test]
+async fn what_waits_in_a_long_queue_is_not_taken_for_lost() {
+    let (app, messages, mut connection) = one_behind_the_other(20.0).await;
+    // The queue has come to the first job's messages.
+    app.deliver("process_queue_task", &messages[0]).await;
+    reached(&mut connection).await;
+    assert_eq!(swept(&app).await, (0, 0), "the second job's wait behind them");
+
+    // It goes on with messages that were sent after the second job's: those are lost.
+    sqlx::query("UPDATE instances SET queue_storage_reached = now() - interval '19 seconds'")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(swept(&app).await.1, 1);
+}
+
+#[tokio::test]
+async fn a_queue_in_which_nothing_moves_any_more_has_lost_what_is_missing() {
+    let (app, messages, mut connection) = one_behind_the_other(20.0).await;
+    app.deliver("process_queue_task", &messages[0]).await;
+    reached(&mut connection).await;
+    sqlx::query("UPDATE instances SET queue_storage_reached_at = now() - interval '11 seconds'")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(swept(&app).await, (2, 1));
+}
+
+#[tokio::test]
+async fn a_queue_that_is_ever_so_long_does_not_hold_up_what_was_lost_for_ever() {
+    let (app, messages, mut connection) = one_behind_the_other(161.0).await;
+    app.deliver("process_queue_task", &messages[0]).await;
+    reached(&mut connection).await;
+    assert_eq!(swept(&app).await.1, 1, "sixteen times as long as what is lost");
+}
+
+#[tokio::test]
+async fn how_far_one_path_is_says_nothing_of_the_other() {
+    let (app, messages, mut connection) = one_behind_the_other(20.0).await;
+    app.deliver("process_queue_task", &messages[0]).await;
+    reached(&mut connection).await;
+    sqlx::query("UPDATE jobs SET processing_path = 'service_bus' WHERE parameters ->> 'number' = '1'")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(swept(&app).await.1, 1);
+}

@@ -94,7 +94,8 @@ pub(in crate::config) static LOST_AFTER_SECONDS: Number<f64> = Number {
     min: 0.1,
     max: LONGEST_SECONDS,
     unit: "seconds",
-    meaning: "How long nothing may happen in a stage before its messages count as lost and are sent again.",
+    meaning: "How long nothing may happen in a stage before its messages count as lost and are sent again, unless their \
+              queue is still at earlier ones.",
 };
 
 pub(in crate::config) static TASKS_IN_FLIGHT: Number<usize> = Number {

@@ -1,4 +1,5 @@
-//! Who is alive, what runs where, what is owed, and the last sweep: for people to look at. Nothing here is part of a job's life.
+//! Who is alive, what runs where, how far the queues are worked off, what is owed, and the last sweep. People look at it; nothing
+//! here is part of a job's life but that the sweep does not take for lost what may still wait in a queue.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,7 +8,7 @@ use sqlx::Row;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, DatabaseError, MIGRATOR, PoolUse, StageKey, jobs::stage_of};
+use super::{Database, DatabaseError, MIGRATOR, PoolUse, RunningTask, StageKey, jobs::stage_of};
 use crate::model::{JobId, Stage};
 
 /// A process that was seen in this time is alive: it reports every thirty seconds at least.
@@ -77,7 +78,8 @@ pub struct SchemaVersions {
 }
 
 impl Database {
-    /// Writes what a process says of itself: its id, since when it is up, and how many tasks of which stage run in it.
+    /// Writes what a process says of itself: its id, since when it is up, how many tasks of which stage run in it, and some of
+    /// the tasks that began in it since it last did.
     ///
     /// # Errors
     /// The statement failed.
@@ -86,7 +88,11 @@ impl Database {
         id: Uuid,
         up: Duration,
         running: &[(StageKey, i32)],
+        begun: &[RunningTask],
     ) -> Result<(), DatabaseError> {
+        let begun_jobs: Vec<&str> = begun.iter().map(|task| task.job_id.as_str()).collect();
+        let begun_stages: Vec<i16> = begun.iter().map(|task| i16::from(task.stage.get())).collect();
+        let begun_tasks: Vec<&str> = begun.iter().map(|task| task.task_id.as_str()).collect();
         let jobs: Vec<&str> = running.iter().map(|(key, _)| key.job_id.as_str()).collect();
         let stages: Vec<i16> = running
             .iter()
@@ -105,6 +111,9 @@ impl Database {
             .bind(whole(pool.open))
             .bind(whole(pool.in_use))
             .bind(whole(pool.limit))
+            .bind(begun_jobs)
+            .bind(begun_stages)
+            .bind(begun_tasks)
             .execute(self.pool().await?)
             .await?;
         Ok(())

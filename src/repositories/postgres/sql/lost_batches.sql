@@ -2,11 +2,22 @@
 -- runs. Their messages may be lost, so they become owed again; a duplicate changes nothing. Each resend waits twice as
 -- long as the one before, so that a queue that is merely slow is not flooded; sixteen times as long at most, so that one
 -- that lost them again and again is not waited for all day.
+-- A long queue is no loss: while tasks begin on a path, what was sent after the batches that they are of waits behind them.
+-- It is left alone, for the same sixteen times at most. A path on which nothing began for $1 seconds has nothing left to
+-- wait behind. All of these times are the database's.
 -- Whether an attempt runs is looked at once a stage; jobs and tasks are looked at by themselves, by their whole keys: a plan
 -- made on empty tables would read all open jobs, and the stage, for each batch.
--- Index: stages_open, jobs_pkey, task_batches_pkey, tasks_pkey.
-WITH silent AS MATERIALIZED (
-    SELECT s.job_id, s.stage
+-- Index: stages_open, jobs_pkey, task_batches_pkey, tasks_pkey. Reads all of instances, which has a row a process.
+WITH reached AS MATERIALIZED (
+    SELECT max(queue_storage_reached) FILTER (WHERE queue_storage_reached_at > now() - make_interval(secs => $1)) AS queue_storage,
+           max(service_bus_reached) FILTER (WHERE service_bus_reached_at > now() - make_interval(secs => $1)) AS service_bus
+    FROM instances
+), silent AS MATERIALIZED (
+    SELECT s.job_id, s.stage,
+           CASE (SELECT j.processing_path FROM jobs j WHERE j.job_id = s.job_id)
+               WHEN 'service_bus' THEN (SELECT service_bus FROM reached)
+               ELSE (SELECT queue_storage FROM reached)
+           END AS reached
     FROM stages s
     WHERE s.advanced_at IS NULL AND s.planned_at IS NOT NULL
       AND s.updated_at < now() - make_interval(secs => $1)
@@ -23,6 +34,7 @@ FROM (
     JOIN task_batches c ON c.job_id = s.job_id AND c.stage = s.stage
     WHERE c.status = 'queued'
       AND c.sent_at < now() - make_interval(secs => $1 * power(2, least(c.sends, 5) - 1))
+      AND (s.reached IS NULL OR c.sent_at < s.reached OR c.sent_at < now() - make_interval(secs => $1 * 16))
       AND EXISTS (SELECT FROM UNNEST(c.task_ids) AS id (task_id)
                   WHERE (SELECT t.status IN ('pending_queue', 'queued')
                          FROM tasks t
