@@ -327,7 +327,7 @@ async fn hours_from_before_there_were_totals_are_in_them() {
         "DELETE FROM task_rollups WHERE hour = '-infinity'",
         "DELETE FROM job_rollups WHERE hour = '-infinity'",
         "DELETE FROM latency_rollups WHERE hour = '-infinity'",
-        "DELETE FROM _sqlx_migrations WHERE version >= 10",
+        "DELETE FROM _sqlx_migrations WHERE version = 10",
     ] {
         connection.execute(undo).await.unwrap();
     }
