@@ -9,7 +9,7 @@ use std::{
 
 use crate::repositories::postgres::RunningTask;
 
-/// Tasks of a sample. A few that are out of order, such as one that was delivered late, are outweighed.
+/// Tasks of a sample: enough that one is among them whose batch was sent once.
 const MOST: usize = 16;
 
 /// Between two of a sample: a task that begins costs a look at a clock, not an entry.

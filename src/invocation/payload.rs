@@ -133,14 +133,10 @@ pub fn deliveries(body: &[u8], names: &[&str]) -> Option<u64> {
 
 /// The highest number in a value that is one, or several, or text that says so: `"4"`, `"[1,4]"`.
 fn highest(value: &Value) -> Option<u64> {
-    match value {
-        Value::Number(number) => number.as_u64(),
+    let said: Option<Value> = value.as_str().and_then(|text| serde_json::from_str(text).ok());
+    match said.as_ref().unwrap_or(value) {
         Value::Array(items) => items.iter().filter_map(Value::as_u64).max(),
-        Value::String(text) => match serde_json::from_str(text).ok()? {
-            Value::Array(items) => items.iter().filter_map(Value::as_u64).max(),
-            number => number.as_u64(),
-        },
-        _ => None,
+        number => number.as_u64(),
     }
 }
 

@@ -169,9 +169,7 @@ async fn a_bad_message_in_a_batch_is_set_aside_and_its_siblings_run() {
     let job_id = app
         .submitted("hello_world", json!({ "n": 3, "use_service_bus": true }))
         .await;
-    let job = app.bus.take(QueueRole::Jobs).remove(0);
-    app.deliver("process_sb_job", &job.body).await;
-    let tasks = app.bus.take(QueueRole::Tasks);
+    let tasks = app.planned_over_bus().await;
     let batch = [&tasks[0].body, "this is not JSON", &tasks[1].body, &tasks[2].body];
     let answer = app.deliver_many("process_sb_task", &batch).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -189,9 +187,7 @@ async fn an_item_of_a_batch_that_is_no_text_is_set_aside_and_its_siblings_run() 
     let job_id = app
         .submitted("hello_world", json!({ "n": 1, "use_service_bus": true }))
         .await;
-    let job = app.bus.take(QueueRole::Jobs).remove(0);
-    app.deliver("process_sb_job", &job.body).await;
-    let task = app.bus.take(QueueRole::Tasks).remove(0);
+    let task = app.planned_over_bus().await.remove(0);
     let body = json!({ "Data": { "msg": [7, task.body, null] } });
     let answer = app.request("POST", "/process_sb_task", body.to_string()).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -209,9 +205,7 @@ async fn a_bad_message_that_cannot_be_set_aside_brings_the_batch_again() {
     let job_id = app
         .submitted("hello_world", json!({ "n": 1, "use_service_bus": true }))
         .await;
-    let job = app.bus.take(QueueRole::Jobs).remove(0);
-    app.deliver("process_sb_job", &job.body).await;
-    let task = app.bus.take(QueueRole::Tasks).remove(0);
+    let task = app.planned_over_bus().await.remove(0);
     app.bus.set_down(true);
     let answer = app.deliver_many("process_sb_task", &[&task.body, "bad"]).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);

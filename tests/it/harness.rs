@@ -494,6 +494,15 @@ impl TestApp {
         self.queue.take(QueueRole::Tasks)
     }
 
+    /// The same over Service Bus.
+    pub async fn planned_over_bus(&self) -> Vec<OutgoingMessage> {
+        for message in self.bus.take(QueueRole::Jobs) {
+            let answer = self.deliver("process_sb_job", &message.body).await;
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        }
+        self.bus.take(QueueRole::Tasks)
+    }
+
     /// A connection of the test's own, in the app's schema.
     pub async fn connection(&self) -> PgConnection {
         let mut connection = PgConnection::connect(&self.url).await.unwrap();

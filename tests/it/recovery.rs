@@ -398,8 +398,9 @@ async fn a_plan_that_is_slow_to_come_keeps_its_lease() {
     );
 }
 
-/// Two jobs of a task each, sent one after the other; the second has been silent for longer than what is lost.
-async fn one_behind_the_other(seconds_since: f64) -> (TestApp, Vec<String>, sqlx::PgConnection) {
+/// Two jobs, sent one after the other and silent for longer than what is lost. Then a task of the first one begins: so far has
+/// the queue been worked off.
+async fn one_behind_the_other(seconds_since: f64) -> (TestApp, sqlx::PgConnection) {
     let timing = Timing {
         lost_after: Duration::from_secs(10),
         ..quick()
@@ -423,19 +424,16 @@ async fn one_behind_the_other(seconds_since: f64) -> (TestApp, Vec<String>, sqlx
     .execute(&mut connection)
     .await
     .unwrap();
-    (app, messages, connection)
-}
-
-async fn reached(connection: &mut sqlx::PgConnection) {
+    app.deliver("process_queue_task", &messages[0]).await;
     for _ in 0..100 {
         let is_said: bool = sqlx::query_scalar(
             "SELECT EXISTS (SELECT FROM instances WHERE queue_storage_reached_at IS NOT NULL)",
         )
-        .fetch_one(&mut *connection)
+        .fetch_one(&mut connection)
         .await
         .unwrap();
         if is_said {
-            return;
+            return (app, connection);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -450,10 +448,7 @@ async fn swept(app: &TestApp) -> (usize, u64) {
 
 #[tokio::test]
 async fn what_waits_in_a_long_queue_is_not_taken_for_lost() {
-    let (app, messages, mut connection) = one_behind_the_other(20.0).await;
-    // The queue has come to the first job's messages.
-    app.deliver("process_queue_task", &messages[0]).await;
-    reached(&mut connection).await;
+    let (app, mut connection) = one_behind_the_other(20.0).await;
     assert_eq!(swept(&app).await, (0, 0), "the second job's wait behind them");
 
     // It goes on with messages that were sent after the second job's: those are lost.
@@ -466,9 +461,7 @@ async fn what_waits_in_a_long_queue_is_not_taken_for_lost() {
 
 #[tokio::test]
 async fn a_queue_in_which_nothing_moves_any_more_has_lost_what_is_missing() {
-    let (app, messages, mut connection) = one_behind_the_other(20.0).await;
-    app.deliver("process_queue_task", &messages[0]).await;
-    reached(&mut connection).await;
+    let (app, mut connection) = one_behind_the_other(20.0).await;
     sqlx::query("UPDATE instances SET queue_storage_reached_at = now() - interval '11 seconds'")
         .execute(&mut connection)
         .await
@@ -478,17 +471,13 @@ async fn a_queue_in_which_nothing_moves_any_more_has_lost_what_is_missing() {
 
 #[tokio::test]
 async fn a_queue_that_is_ever_so_long_does_not_hold_up_what_was_lost_for_ever() {
-    let (app, messages, mut connection) = one_behind_the_other(161.0).await;
-    app.deliver("process_queue_task", &messages[0]).await;
-    reached(&mut connection).await;
+    let (app, _) = one_behind_the_other(161.0).await;
     assert_eq!(swept(&app).await.1, 1, "sixteen times as long as what is lost");
 }
 
 #[tokio::test]
 async fn how_far_one_path_is_says_nothing_of_the_other() {
-    let (app, messages, mut connection) = one_behind_the_other(20.0).await;
-    app.deliver("process_queue_task", &messages[0]).await;
-    reached(&mut connection).await;
+    let (app, mut connection) = one_behind_the_other(20.0).await;
     sqlx::query("UPDATE jobs SET processing_path = 'service_bus' WHERE parameters ->> 'number' = '1'")
         .execute(&mut connection)
         .await

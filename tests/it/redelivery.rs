@@ -120,9 +120,7 @@ async fn the_same_task_twice_in_one_batch_counts_once() {
     let job_id = app
         .submitted("probe", json!({ "stages": [3], "use_service_bus": true }))
         .await;
-    let job = app.bus.take(QueueRole::Jobs).remove(0);
-    app.deliver("process_sb_job", &job.body).await;
-    let tasks = app.bus.take(QueueRole::Tasks);
+    let tasks = app.planned_over_bus().await;
     let texts: Vec<&str> = tasks
         .iter()
         .chain(&tasks)
