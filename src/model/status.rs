@@ -82,7 +82,7 @@ status! {
 status! {
     /// Where a task stands.
     TaskStatus, "task" {
-        /// Written; its message is still owed.
+        /// Written; its message is unsent: not yet sent, or to be sent anew since no process had room for the task.
         PendingQueue = "pending_queue",
         /// Its message was sent.
         Queued = "queued",
@@ -159,6 +159,7 @@ impl TaskStatus {
         use TaskStatus::{Completed, Failed, PendingQueue, Processing, Queued, Retrying, Skipped};
         match (self, to) {
             (PendingQueue, Queued | Processing | Failed | Skipped)
+            | (Queued, PendingQueue)
             | (Queued | Retrying, Processing | Failed | Skipped)
             | (Processing, Processing | Retrying | Completed | Failed | Skipped) => Ok(to),
             _ => Err(self.illegal(to)),
@@ -214,7 +215,7 @@ mod tests {
         assert_eq!(
             task_table(),
             [
-                "pending_queue <- ",
+                "pending_queue <- queued",
                 "queued <- pending_queue",
                 "processing <- pending_queue queued processing retrying",
                 "retrying <- processing",

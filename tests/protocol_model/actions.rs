@@ -60,6 +60,10 @@ pub enum Action {
     FinishPlan {
         planner: PlannerId,
     },
+    /// The planner has used up its share of the function's time, and stops at its cursor.
+    StopPlan {
+        planner: PlannerId,
+    },
     /// The planner meets an error and gives its lease back.
     ReleaseStage {
         planner: PlannerId,
@@ -96,6 +100,16 @@ pub enum Action {
         stage: u8,
         task: u8,
         attempt: u8,
+    },
+    /// A task message is delivered, and there is no room to begin the task.
+    DeferTask {
+        stage: u8,
+        task: u8,
+    },
+    /// A deferred task gets a new message.
+    TakeDeferred {
+        stage: u8,
+        task: u8,
     },
     /// A task's message came to the poison queue once too often.
     FailTask {
@@ -310,7 +324,11 @@ impl Protocol {
             if outside.failures > 0 {
                 actions.push(Action::FailPlan { planner });
             }
-            actions.extend([Action::ReleaseStage { planner }, Action::PlannerDies { planner }]);
+            actions.extend([
+                Action::StopPlan { planner },
+                Action::ReleaseStage { planner },
+                Action::PlannerDies { planner },
+            ]);
         }
         for (stage, row) in database.stages() {
             let place = usize::from(stage);
@@ -328,6 +346,12 @@ impl Protocol {
                 }
                 if is_sent && !row.status.is_terminal() && row.attempt < self.sizes.attempts {
                     actions.push(Action::Claim { stage, task });
+                }
+                if outside.deferrals > 0 && is_sent {
+                    actions.push(Action::DeferTask { stage, task });
+                }
+                if row.deferred {
+                    actions.push(Action::TakeDeferred { stage, task });
                 }
                 for attempt in attempts(handlers, stage, task) {
                     let complete = |outcome| Action::Complete {
@@ -450,6 +474,10 @@ impl Protocol {
                 // Whether it ended the stage it then reads like anybody else.
                 database.finish_plan(stage, planner);
             }
+            Action::StopPlan { planner } => {
+                let Planner { stage, .. } = state.handlers.planners[usize::from(planner)].take()?;
+                database.stop_plan(stage, planner);
+            }
             Action::ReleaseStage { planner } => {
                 let Planner { stage, .. } = state.handlers.planners[usize::from(planner)].take()?;
                 database.release_stage(stage, planner);
@@ -481,6 +509,14 @@ impl Protocol {
                 state.outside.hand_backs -= 1;
                 end_attempt(&mut state.handlers, stage, task, attempt);
                 database.release_claim(stage, task, attempt);
+            }
+            Action::DeferTask { stage, task } => {
+                state.outside.deferrals -= 1;
+                database.defer_task(rules, stage, task).then_some(())?;
+            }
+            Action::TakeDeferred { stage, task } => {
+                database.take_deferred(stage, task).then_some(())?;
+                // Its message was sent before, and sending it again changes no set.
             }
             Action::FailTask { stage, task } => {
                 state.outside.poisons -= 1;

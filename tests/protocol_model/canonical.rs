@@ -91,6 +91,7 @@ fn sort_tasks(state: &mut State, number: u8) {
                 row.status as u8,
                 row.attempt,
                 row.forgiven,
+                row.deferred,
                 row.outcomes,
                 row.decided_by,
             )

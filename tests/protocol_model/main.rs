@@ -65,6 +65,7 @@ const SMALL: Sizes = Sizes {
         failures: 0,
         poisons: 0,
         hand_backs: 0,
+        deferrals: 0,
         drifts: 0,
     },
     walk: false,
@@ -84,6 +85,10 @@ const RETRY: Sizes = with(Outside {
 });
 const FAILURE: Sizes = with(Outside {
     failures: 1,
+    ..SMALL.outside
+});
+const DEFERRAL: Sizes = with(Outside {
+    deferrals: 1,
     ..SMALL.outside
 });
 const DRIFT: Sizes = with(Outside {
@@ -234,6 +239,23 @@ fn nor_when_claims_are_handed_back_and_messages_given_up() {
 }
 
 #[test]
+fn nor_when_tasks_are_deferred_for_want_of_room() {
+    let outside = Outside {
+        deferrals: 2,
+        ..SMALL.outside
+    };
+    search(job(&[2]), with(outside));
+    let harder = Outside {
+        cancels: 1,
+        retries: 1,
+        hand_backs: 1,
+        ..outside
+    };
+    search(job(&[1, 1]), with(Outside { retries: 0, ..harder }));
+    search(job(&[1]), with(harder));
+}
+
+#[test]
 fn nor_when_a_counter_drifts() {
     let outside = Outside {
         cancels: 1,
@@ -269,6 +291,7 @@ fn nor_on_long_walks_through_larger_jobs() {
         failures: 1,
         poisons: 2,
         hand_backs: 3,
+        deferrals: 3,
         drifts: 0,
     };
     let sizes = Sizes {
@@ -360,6 +383,8 @@ breaks! {
     a_sweep_that_forgets_owed_batches_leaves_tasks: SweepWithoutOwedBatches breaks ENDS, job(&[1]), SMALL;
     a_sweep_that_forgets_lost_batches_leaves_tasks: SweepWithoutLostBatches breaks ENDS, job(&[1]), SMALL;
     a_sweep_that_forgets_dead_attempts_leaves_tasks: SweepWithoutDeadAttempts breaks ENDS, job(&[1]), SMALL;
+    a_sweep_that_forgets_deferred_tasks_leaves_them: SweepWithoutDeferred breaks ENDS, job(&[1]), DEFERRAL;
+    deferring_a_task_that_is_done_loses_its_outcome: DeferWithoutState breaks ONE_OUTCOME, job(&[1]), DEFERRAL;
     a_sweep_that_forgets_dead_planners_leaves_stages: SweepWithoutDeadPlanners breaks ENDS, job(&[1]), SMALL;
     a_sweep_that_forgets_ended_stages_leaves_jobs: SweepWithoutAdvance breaks ENDS, job(&[1]), SMALL;
     a_sweep_that_forgets_cancelled_jobs_leaves_tasks_open: SweepWithoutClosing breaks ENDS, job(&[1]), CANCEL;

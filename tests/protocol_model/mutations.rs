@@ -31,6 +31,8 @@ pub enum Mutation {
     NextStageWithoutOutbox,
     /// `close_stage` does not wait until its open tasks are skipped.
     CloseBeforeSkipped,
+    /// `defer_tasks` does not ask for the state.
+    DeferWithoutState,
     /// `skip_open_tasks` does not ask whether the job is over.
     SkipWithoutEnd,
     /// `reopen_job` does not ask whether everything that did not succeed was reopened.
@@ -43,6 +45,8 @@ pub enum Mutation {
     SweepWithoutLostBatches,
     /// `reconcile` without `take_dead_attempts`.
     SweepWithoutDeadAttempts,
+    /// `reconcile` without `take_deferred`.
+    SweepWithoutDeferred,
     /// `reconcile` without `owe_dead_planners`.
     SweepWithoutDeadPlanners,
     /// `reconcile` without `stages_to_advance`.

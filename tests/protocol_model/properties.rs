@@ -201,6 +201,15 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
             },
         ));
     }
+    if outside.deferrals > 0 {
+        landmarks.push(Property::sometimes(
+            "a task that was deferred waits for its new message",
+            |_, state: &State| tasks(state).any(|task| task.deferred && task.status == TaskStatus::Queued),
+        ));
+        landmarks.push(Property::sometimes("a retry is deferred", |_, state: &State| {
+            tasks(state).any(|task| task.deferred && task.status == TaskStatus::Retrying)
+        }));
+    }
     if outside.cancels > 0 {
         landmarks.push(Property::sometimes("a job is cancelled", |_, state: &State| {
             status(state) == Some(JobStatus::Cancelled)

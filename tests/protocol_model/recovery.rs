@@ -174,6 +174,15 @@ impl<'a> Run<'a> {
                 }
             }
         }
+        if self.sweeps(Mutation::SweepWithoutDeferred) {
+            for &stage in &numbers {
+                for task in 0..self.rules.tasks(stage) {
+                    if self.database.take_deferred(stage, task) {
+                        self.messages.push_back(Message::Task { stage, task });
+                    }
+                }
+            }
+        }
         if self.sweeps(Mutation::SweepWithoutOwedBatches) {
             self.each_batch(|run, stage, batch| {
                 if run.database.is_pending_retry_batch(stage, batch) {

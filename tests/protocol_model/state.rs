@@ -73,6 +73,8 @@ pub struct Task {
     pub attempt: u8,
     /// `attempts_forgiven`.
     pub forgiven: u8,
+    /// `next_send_at` is set: its message came when there was no room, and a new one is due.
+    pub deferred: bool,
     /// Not a column: outcomes that were recorded, at most 2.
     pub outcomes: u8,
     /// Not a column: the attempt with whose end the outcome was recorded; 0: none.
@@ -173,6 +175,8 @@ pub struct Outside {
     pub poisons: u8,
     /// A claim whose caller gave up waiting is handed back.
     pub hand_backs: u8,
+    /// A message is delivered to a process that has no room to begin its task.
+    pub deferrals: u8,
     /// A counter is changed by a foreign hand.
     pub drifts: u8,
 }
@@ -270,7 +274,7 @@ impl Hash for State {
         bytes.put(self.outside.cancels * 16 + self.outside.pauses);
         bytes.put(self.outside.retries * 16 + self.outside.failures);
         bytes.put(self.outside.poisons * 16 + self.outside.hand_backs);
-        bytes.put(self.outside.drifts);
+        bytes.put(self.outside.drifts * 16 + self.outside.deferrals);
         for byte in self.steps.to_le_bytes() {
             bytes.put(byte);
         }
@@ -340,7 +344,7 @@ impl Bytes {
                 };
                 self.put(1 + task.status as u8 * 16 + task.attempt);
                 self.put(task.forgiven * 16 + task.decided_by);
-                self.put(task.outcomes);
+                self.put(task.outcomes * 2 + u8::from(task.deferred));
             }
             for batches in stage.batches.chunks(2) {
                 let code = |batch: Option<Batch>| batch.map_or(0, |batch| 1 + batch as u8);

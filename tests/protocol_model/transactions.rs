@@ -158,6 +158,7 @@ impl Database {
                     status: TaskStatus::Queued,
                     attempt: 0,
                     forgiven: 0,
+                    deferred: false,
                     outcomes: 0,
                     decided_by: 0,
                 });
@@ -182,6 +183,20 @@ impl Database {
         Some(stage.counters_add_up())
     }
 
+    /// Stops before the plan is whole, at the cursor: the stage's job message is unsent again.
+    pub fn stop_plan(&mut self, number: u8, owner: PlannerId) -> bool {
+        let runs = self.is_open() && self.job.is_some_and(|job| !job.paused);
+        let Some(stage) = self
+            .stage_mut(number)
+            .filter(|stage| runs && !stage.planned && stage.lease_owner == Some(owner))
+        else {
+            return false;
+        };
+        stage.lease_owner = None;
+        stage.owed = true;
+        true
+    }
+
     pub fn release_stage(&mut self, number: u8, owner: PlannerId) {
         if let Some(stage) = self
             .stage_mut(number)
@@ -201,6 +216,7 @@ impl Database {
         row.status = row.status.transition(TaskStatus::Processing).ok()?;
         let attempt = row.attempt + 1;
         row.attempt += counted;
+        row.deferred = false;
         Some(attempt)
     }
 
@@ -272,6 +288,42 @@ impl Database {
         true
     }
 
+    /// One task of those that `defer_tasks` keeps for a new message, because there is no room to begin it.
+    pub fn defer_task(&mut self, rules: &Rules, number: u8, task: u8) -> bool {
+        let Some(stage) = self.stage_mut(number) else {
+            return false;
+        };
+        let Some(row) = stage.tasks[usize::from(task)].as_mut() else {
+            return false;
+        };
+        match row.status.transition(TaskStatus::PendingQueue) {
+            Ok(status) => row.status = status,
+            Err(_) if matches!(row.status, TaskStatus::PendingQueue | TaskStatus::Retrying) => {}
+            Err(_) if rules.lacks(Mutation::DeferWithoutState) => row.status = TaskStatus::PendingQueue,
+            Err(_) => return false,
+        }
+        row.deferred = true;
+        true
+    }
+
+    /// Takes a deferred task; its message is sent after that. It stays deferred until somebody claims it.
+    pub fn take_deferred(&mut self, number: u8, task: u8) -> bool {
+        let runs = self.is_processing();
+        let Some(stage) = self.stage_mut(number).filter(|_| runs) else {
+            return false;
+        };
+        let Some(row) = stage.tasks[usize::from(task)].as_mut() else {
+            return false;
+        };
+        if !row.deferred {
+            return false;
+        }
+        if let Ok(queued) = row.status.transition(TaskStatus::Queued) {
+            row.status = queued;
+        }
+        true
+    }
+
     /// One task of those that `fail_tasks` gives up, which no attempt holds.
     pub fn fail_task(&mut self, number: u8, task: u8) -> bool {
         let is_open = self.is_open();
@@ -285,6 +337,7 @@ impl Database {
             return false;
         };
         row.status = failed;
+        row.deferred = false;
         row.decided_by = row.attempt;
         row.outcomes = (row.outcomes + 1).min(2);
         stage.failed += 1;
@@ -309,12 +362,10 @@ impl Database {
     /// The tasks of a batch that still need a message, those of `get_tasks_by_batch`.
     pub fn tasks_of_batch(&self, rules: &Rules, number: u8, batch: u8) -> impl Iterator<Item = u8> {
         let waits = move |task: &u8| {
-            let status = self
-                .stage(number)
-                .and_then(|stage| stage.task(*task))
-                .map(|row| row.status);
             use TaskStatus::{PendingQueue, Queued, Retrying};
-            matches!(status, Some(PendingQueue | Queued | Retrying))
+            self.stage(number)
+                .and_then(|stage| stage.task(*task))
+                .is_some_and(|row| !row.deferred && matches!(row.status, PendingQueue | Queued | Retrying))
         };
         rules.tasks_of(number, batch).filter(waits)
     }
@@ -426,6 +477,7 @@ impl Database {
             return false;
         };
         row.status = skipped;
+        row.deferred = false;
         row.decided_by = 0;
         row.outcomes = (row.outcomes + 1).min(2);
         stage.skipped += 1;
@@ -504,6 +556,7 @@ impl Database {
                 status: TaskStatus::Queued,
                 attempt: row.attempt,
                 forgiven: row.attempt,
+                deferred: false,
                 outcomes: 0,
                 decided_by: 0,
             };
@@ -586,8 +639,10 @@ impl Database {
             return false;
         };
         let waits = |task: u8| {
-            let status = stage.task(task).map(|row| row.status);
-            matches!(status, Some(TaskStatus::PendingQueue | TaskStatus::Queued))
+            use TaskStatus::{PendingQueue, Queued};
+            stage
+                .task(task)
+                .is_some_and(|row| !row.deferred && matches!(row.status, PendingQueue | Queued))
         };
         self.is_processing()
             && stage.planned
@@ -613,7 +668,10 @@ impl Database {
         let Some(row) = stage.tasks[usize::from(task)].as_mut() else {
             return false;
         };
-        if row.status != TaskStatus::Retrying && row.status.transition(TaskStatus::Retrying).is_err() {
+        let is_deferred = row.status == TaskStatus::Retrying && row.deferred;
+        if is_deferred
+            || row.status != TaskStatus::Retrying && row.status.transition(TaskStatus::Retrying).is_err()
+        {
             return false;
         }
         row.status = TaskStatus::Retrying;
