@@ -55,6 +55,7 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
     database.migrate_in_background();
     let controller = controller(&settings, catalog, database.clone())?;
     controller.report_in_background();
+    controller.send_deferred_in_background();
     let app = App {
         controller,
         environment: Arc::from(settings.environment),

@@ -9,6 +9,7 @@ mod claims;
 mod completions;
 mod control;
 mod database;
+mod deferred;
 mod diagnosis;
 mod error;
 mod examination;
@@ -30,10 +31,11 @@ mod sweep;
 
 pub use audit::{Counts, StageAudit};
 pub use batches::{BatchKey, BatchOfTasks, OwedBatch, OwedTask};
-pub use claims::{Claim, ClaimRequest, Claimed, RunningTask, TaskClaims};
+pub use claims::{Claim, ClaimRequest, Claimed, RunningTask, TaskClaims, Unclaimed};
 pub use completions::{Completion, CompletionRecord, TaskCompletions, TaskOutcome};
 pub use control::{PauseRequest, ReopenedTasks, ResumeRequest, SkippedTasks};
 pub use database::{ConnectionLimits, Database, MIGRATOR, PoolUse};
+pub use deferred::{Deferral, TaskDeferrals};
 pub use diagnosis::{EnumDiagnosis, IndexStatistics, StatementDiagnosis, TableStatistics};
 pub use error::DatabaseError;
 pub use examination::{Examination, ExaminationError, MissingRight, examine};
@@ -50,7 +52,7 @@ pub use poisoned::{FailedTasks, GivenBack, PoisonedStage, PoisonedTask, Poisoned
 pub use results::{EndedStage, NextStage, TaskResult};
 pub use rollups::{BucketRow, JobSums, OctaveRow, PathRollups, RollupKey, RollupTotals, TaskSums};
 pub use schema_state::SchemaState;
-pub use sweep::{DeadAttempt, OverdueJob};
+pub use sweep::{OverdueJob, TaskDue};
 
 #[cfg(test)]
 mod tests {
