@@ -58,4 +58,5 @@ mod submit;
 mod tls;
 mod traces;
 mod tutorial;
+mod unreachable_database;
 mod workflow;

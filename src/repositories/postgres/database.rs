@@ -12,7 +12,7 @@ use sqlx::{
 };
 use tokio::sync::{OnceCell, watch};
 
-use super::{DatabaseError, SchemaState};
+use super::{DatabaseAddress, DatabaseError, SchemaState, reach};
 use crate::config::DatabaseSettings;
 
 /// The migrations in `migrations/`, in the binary.
@@ -24,8 +24,7 @@ pub struct Database {
     pool: PgPool,
     schema: Arc<str>,
     migrated: watch::Sender<Option<Result<(), DatabaseError>>>,
-    acquire_timeout: Duration,
-    connections: u32,
+    settings: Arc<DatabaseSettings>,
     limits: Arc<OnceCell<ConnectionLimits>>,
 }
 
@@ -99,8 +98,7 @@ impl Database {
             pool,
             schema,
             migrated,
-            acquire_timeout: settings.acquire_timeout,
-            connections: settings.connections,
+            settings: Arc::new(settings.clone()),
             limits: Arc::default(),
         }
     }
@@ -251,14 +249,25 @@ impl Database {
                         tracing::info!(schema = %database.schema, "the database is ready");
                         return;
                     }
-                    Err(error) => {
-                        tracing::warn!(%error, retry_in_seconds = pause.as_secs_f64(), "the database is not ready")
-                    }
+                    Err(error) => database.note_waiting(&error, pause).await,
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
         });
+    }
+
+    /// Says what the handler waits for. The pool keeps to itself why it has no connection; one beside it says so.
+    async fn note_waiting(&self, error: &DatabaseError, pause: Duration) {
+        let error = match (error, reach(&self.settings).await) {
+            (DatabaseError::Unavailable { .. }, Err(unreachable)) => unreachable.to_string(),
+            (error, _) => format!("{}: {error}", DatabaseAddress::of(&self.settings)),
+        };
+        tracing::warn!(
+            error,
+            retry_in_seconds = pause.as_secs_f64(),
+            "the database is not ready; lastlight waits for it"
+        );
     }
 
     /// The pool, once the migrations have run; waits for them no longer than for a connection.
@@ -270,7 +279,8 @@ impl Database {
             return Ok(&self.pool);
         }
         let mut migrated = self.migrated.subscribe();
-        let waited = tokio::time::timeout(self.acquire_timeout, migrated.wait_for(Option::is_some)).await;
+        let waited =
+            tokio::time::timeout(self.settings.acquire_timeout, migrated.wait_for(Option::is_some)).await;
         match waited {
             Ok(Ok(result)) => match &*result {
                 Some(Err(error)) => Err(error.clone()),
@@ -323,7 +333,7 @@ impl Database {
 
     /// How long a request waits before the database counts as unavailable.
     pub(super) fn patience(&self) -> Duration {
-        self.acquire_timeout
+        self.settings.acquire_timeout
     }
 
     /// How much of the pool is in use. Asks nobody.
@@ -333,7 +343,7 @@ impl Database {
             open,
             // The two are read one after the other.
             in_use: open.saturating_sub(u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX)),
-            limit: self.connections,
+            limit: self.settings.connections,
         }
     }
 
@@ -347,7 +357,7 @@ impl Database {
                 .fetch_one(self.pool().await?)
                 .await?;
             Ok::<_, DatabaseError>(ConnectionLimits {
-                pool: self.connections,
+                pool: self.settings.connections,
                 server: row.try_get::<i32, _>("server")?.unsigned_abs(),
                 reserved: row.try_get::<i32, _>("reserved")?.unsigned_abs(),
             })
