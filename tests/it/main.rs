@@ -36,6 +36,7 @@ mod local_host;
 mod metrics;
 mod openapi;
 mod poison;
+mod pooler;
 mod preflight;
 mod probe;
 mod prometheus;

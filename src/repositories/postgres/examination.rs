@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use super::{
     DatabaseError, SchemaState,
     error::is_refused,
+    pooler::{self, Pooler, pooler_of},
     reach::{connect, no_answer, remedy},
 };
 use crate::{config::DatabaseSettings, model::clock};
@@ -28,6 +29,8 @@ pub struct Examination {
     pub is_read_only: bool,
     /// The connection is encrypted.
     pub is_encrypted: bool,
+    /// Through a pooler, one that fits.
+    pub is_pooled: bool,
     /// `max_connections`.
     pub connections: u32,
     /// Of these, kept for others.
@@ -83,10 +86,23 @@ pub async fn examine(
     let began = Instant::now();
     let mut connection = connect(settings, "lastlight doctor", TIMEOUT).await?;
     let connected_in = began.elapsed();
+    let pooler = match tokio::time::timeout(TIMEOUT, pooler_of(&mut connection, settings)).await {
+        Ok(Ok(Pooler::LosesStatements)) => {
+            return Err(ExaminationError {
+                problem: DatabaseError::Pooler,
+                remedy: pooler::REMEDY,
+            });
+        }
+        Ok(pooler) => pooler?,
+        Err(_) => return Err(no_answer(TIMEOUT).into()),
+    };
     let examined = tokio::time::timeout(TIMEOUT, look(&mut connection, settings, rights, connected_in)).await;
     let _ = connection.close().await;
     match examined {
-        Ok(examined) => Ok(examined?),
+        Ok(examined) => Ok(Examination {
+            is_pooled: pooler != Pooler::None,
+            ..examined?
+        }),
         Err(_) => Err(no_answer(TIMEOUT).into()),
     }
 }
@@ -138,6 +154,7 @@ async fn look(
         version_text: row.try_get("version_text")?,
         is_read_only: row.try_get("is_read_only")?,
         is_encrypted: row.try_get("is_encrypted")?,
+        is_pooled: false,
         connections: number("connections")?,
         reserved: number("reserved")?,
         used: number("used")?,
@@ -149,11 +166,12 @@ async fn look(
 }
 
 async fn schema_state(connection: &mut PgConnection, schema: &str) -> Result<SchemaState, sqlx::Error> {
-    sqlx::query("SELECT set_config('search_path', quote_ident($1), false)")
+    let mut transaction = connection.begin().await?;
+    sqlx::query("SELECT set_config('search_path', quote_ident($1), true)")
         .bind(schema)
-        .execute(&mut *connection)
+        .execute(&mut *transaction)
         .await?;
-    match SchemaState::ask(connection, schema).await {
+    match SchemaState::ask(&mut transaction, schema).await {
         Err(error) if is_refused(&error) => Ok(SchemaState::Hidden),
         asked => asked,
     }

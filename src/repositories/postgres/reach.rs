@@ -5,6 +5,10 @@ use std::{fmt, io, time::Duration};
 
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
+use super::{
+    connections::{APPLICATION_NAME, connect_options},
+    pooler::{self, Pooler, pooler_of},
+};
 use crate::config::DatabaseSettings;
 
 /// A command says within 5 s why its database cannot be used.
@@ -59,21 +63,31 @@ pub struct Unreachable {
     pub is_wrong_setting: bool,
 }
 
-/// Connects once to see whether the database can be used, for no longer than 4 s.
+/// Connects to see whether the database, and a pooler before it, can be used, for no longer than 4 s.
 ///
 /// # Errors
 /// It cannot, for the reason given.
 pub async fn reach(settings: &DatabaseSettings) -> Result<(), Unreachable> {
     let reached = async {
-        let connection = connect(settings, "lastlight", TIMEOUT).await?;
+        let mut connection = connect(settings, APPLICATION_NAME, TIMEOUT).await?;
+        let pooler = pooler_of(&mut connection, settings).await?;
         let _ = connection.close().await;
-        Ok(())
+        Ok(pooler)
     };
-    match tokio::time::timeout(TIMEOUT, reached).await {
+    let reached = match tokio::time::timeout(TIMEOUT, reached).await {
         Ok(reached) => reached,
         Err(_) => Err(no_answer(TIMEOUT)),
+    };
+    match reached {
+        Ok(Pooler::LosesStatements) => Err(Unreachable {
+            address: DatabaseAddress::of(settings),
+            reason: pooler::LOSES_STATEMENTS.to_owned(),
+            remedy: pooler::REMEDY,
+            is_wrong_setting: true,
+        }),
+        Ok(Pooler::None | Pooler::Fits) => Ok(()),
+        Err(error) => Err(unreachable(settings, &error)),
     }
-    .map_err(|error| unreachable(settings, error))
 }
 
 /// A connection of its own, within `timeout`.
@@ -82,11 +96,7 @@ pub(super) async fn connect(
     application_name: &str,
     timeout: Duration,
 ) -> Result<PgConnection, sqlx::Error> {
-    let options = settings
-        .connect
-        .clone()
-        .application_name(application_name)
-        .disable_statement_logging();
+    let options = connect_options(&settings.connect, application_name).disable_statement_logging();
     match tokio::time::timeout(timeout, PgConnection::connect_with(&options)).await {
         Ok(connected) => connected,
         Err(_) => Err(no_answer(timeout)),
@@ -101,12 +111,12 @@ pub(super) fn no_answer(timeout: Duration) -> sqlx::Error {
     ))
 }
 
-fn unreachable(settings: &DatabaseSettings, error: sqlx::Error) -> Unreachable {
+fn unreachable(settings: &DatabaseSettings, error: &sqlx::Error) -> Unreachable {
     Unreachable {
         address: DatabaseAddress::of(settings),
-        remedy: remedy(&error),
-        is_wrong_setting: is_wrong_setting(&error),
-        reason: reason(&error),
+        remedy: remedy(error),
+        is_wrong_setting: is_wrong_setting(error),
+        reason: reason(error),
     }
 }
 
