@@ -23,6 +23,7 @@ mod lists;
 mod outgoing;
 mod plan;
 mod poison;
+mod poison_tasks;
 mod preflight;
 mod reached;
 mod reconcile;

@@ -6,42 +6,26 @@
 //! every message here that was under way. Attempts are counted where they begin, at the claim, which fails a task that
 //! has used them up. So what is still to do gets a new message, a few times; only then has it failed.
 
-use std::time::Duration;
-
-use futures_util::future::try_join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{
-    Controller, ControllerError,
-    outgoing::{BatchToSend, TaskMessages, TaskToSend, reasons},
-};
+use super::{Controller, ControllerError, outgoing::reasons};
 use crate::{
     model::{
         JobId, ProcessingPath, Stage, TaskId, clock,
-        messages::{JobReference, TaskMessage, written_at},
-        timestamp,
+        messages::{JobReference, written_at},
     },
     repositories::{
-        postgres::{BatchKey, ClaimRequest, GivenBack, JobRecord, PoisonedTask, PoisonedTasks, StageKey},
+        postgres::{GivenBack, JobRecord, StageKey},
         sender::{OutgoingMessage, QueueRole},
     },
 };
 
 /// New messages that a task or a stage gets in place of one that could not be delivered.
-const MOST_GIVEN_BACK: u8 = 5;
-
-/// Each of them waits so much longer than the one before.
-const PAUSE: Duration = Duration::from_secs(10);
-
-/// Service Bus allows no shorter lock.
-const SHORTEST_LOCK: Duration = Duration::from_secs(5);
-
-/// Service Bus makes a message a dead letter after so many deliveries, unless its queue says otherwise.
-const MOST_DELIVERIES: u32 = 10;
+pub(super) const MOST_GIVEN_BACK: u8 = 5;
 
 /// Who wants a message that was set aside dealt with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +121,7 @@ impl PoisonDelivery {
         }
     }
 
-    fn of(outcome: PoisonOutcome, key: &StageKey, reason: impl Into<String>) -> Self {
+    pub(super) fn of(outcome: PoisonOutcome, key: &StageKey, reason: impl Into<String>) -> Self {
         Self {
             outcome,
             reason: reason.into(),
@@ -150,18 +134,9 @@ impl PoisonDelivery {
         }
     }
 
-    fn absorbed(key: &StageKey, reason: &str) -> Self {
+    pub(super) fn absorbed(key: &StageKey, reason: &str) -> Self {
         Self::of(PoisonOutcome::Absorbed, key, reason)
     }
-}
-
-/// The tasks that a message names, as it names them.
-struct Named {
-    key: StageKey,
-    tasks: Vec<TaskId>,
-    /// The batch of a coarse message.
-    batch: Option<BatchKey>,
-    written: Option<OffsetDateTime>,
 }
 
 impl Controller {
@@ -281,179 +256,6 @@ impl Controller {
         Ok(PoisonDelivery::of(PoisonOutcome::SentAgain, key, AGAIN))
     }
 
-    async fn poisoned_tasks(&self, text: &str, asked_by: AskedBy) -> Result<PoisonDelivery, ControllerError> {
-        let named = self.named(text).await?;
-        let mut delivery = self.poisoned_named(&named, asked_by).await?;
-        if let ([task_id], None) = (named.tasks.as_slice(), named.batch) {
-            delivery.task_id = Some(task_id.clone());
-        }
-        Ok(delivery)
-    }
-
-    async fn poisoned_named(
-        &self,
-        named: &Named,
-        asked_by: AskedBy,
-    ) -> Result<PoisonDelivery, ControllerError> {
-        let key = named.key;
-        let StageKey { job_id, stage } = key;
-        let Some(stand) = self.0.database.poisoned_tasks(&key, &named.tasks).await? else {
-            return Err(ControllerError::UnknownJob { job_id });
-        };
-        if stand.job_status.is_terminal() {
-            return Ok(PoisonDelivery::absorbed(&key, "the job is over"));
-        }
-        if let (true, Some(task_id)) = (stand.tasks.is_empty(), named.tasks.first()) {
-            return Err(ControllerError::UnknownTask {
-                job_id,
-                stage,
-                task_id: task_id.clone(),
-            });
-        }
-        if stand.stage_ended {
-            // Whoever recorded the last outcome may have died before the advance.
-            self.advance(&key).await?;
-        }
-        let open: Vec<&PoisonedTask> = stand
-            .tasks
-            .iter()
-            .filter(|task| !task.status.is_terminal() && !task.leased)
-            .filter(|task| !task.deferred || asked_by == AskedBy::Person)
-            .collect();
-        if open.is_empty() {
-            return Ok(PoisonDelivery::absorbed(
-                &key,
-                "it has its outcome, runs, or gets another message by itself",
-            ));
-        }
-        let (again, failing): (Vec<&PoisonedTask>, Vec<&PoisonedTask>) = match asked_by {
-            AskedBy::Person => (Vec::new(), open),
-            AskedBy::Queue => open
-                .into_iter()
-                .filter(|task| !is_older(named.written, task.given_back))
-                .partition(|task| task.given_back.count < MOST_GIVEN_BACK),
-        };
-        let mut delivery = PoisonDelivery::absorbed(&key, SUCCEEDED);
-        let (waited, again): (Vec<&PoisonedTask>, Vec<&PoisonedTask>) = again
-            .into_iter()
-            .partition(|task| may_have_waited(named, stand.path, task));
-        if !waited.is_empty() {
-            self.defer_waited(&key, &waited).await?;
-            delivery.outcome = PoisonOutcome::SentAgain;
-            delivery.reason = WAITED.to_owned();
-            delivery.tasks_sent_again = waited.len() as u64;
-        }
-        if !again.is_empty() {
-            self.give_back_tasks(named, &stand, &again).await?;
-            delivery.outcome = PoisonOutcome::SentAgain;
-            delivery.reason = AGAIN.to_owned();
-            delivery.tasks_sent_again += again.len() as u64;
-        }
-        if !failing.is_empty() {
-            let reason = format!("its task message was {}", delivered(asked_by));
-            let failed = self.0.database.fail_tasks(&key, &failing, &reason).await?;
-            if failed.stage_ended {
-                self.advance(&key).await?;
-            }
-            if failed.failed == 0 {
-                if again.is_empty() {
-                    delivery.reason = "it went on meanwhile".to_owned();
-                }
-            } else {
-                tracing::warn!(%job_id, stage = stage.get(), tasks = failed.failed, reason, "tasks failed");
-                delivery.outcome = PoisonOutcome::Failed;
-                delivery.reason = reason;
-                delivery.tasks_failed = failed.failed;
-            }
-        }
-        Ok(delivery)
-    }
-
-    /// The tasks that a message names.
-    async fn named(&self, text: &str) -> Result<Named, ControllerError> {
-        let message = TaskMessage::decode(text)?;
-        let job_type = match &message {
-            TaskMessage::One(task) => &task.job_type,
-            TaskMessage::Batch(batch) => &batch.job_type,
-        };
-        if self.0.catalog.get(job_type).is_none() {
-            return Err(ControllerError::UnknownJobType {
-                job_type: job_type.clone(),
-                known: self.0.catalog.names(),
-            });
-        }
-        let written = written_at(text);
-        match message {
-            TaskMessage::One(task) => Ok(Named {
-                key: StageKey {
-                    job_id: task.job_id,
-                    stage: task.stage,
-                },
-                tasks: vec![task.task_id],
-                batch: None,
-                written,
-            }),
-            TaskMessage::Batch(batch) => {
-                let batch_id = batch.batch_id;
-                let key = BatchKey::from(batch_id);
-                let mut found = self.0.database.task_ids_of_batches(&[key]).await?;
-                let tasks = found.pop().flatten();
-                Ok(Named {
-                    key: StageKey {
-                        job_id: key.job_id,
-                        stage: key.stage,
-                    },
-                    tasks: tasks.ok_or(ControllerError::UnknownBatch { batch_id })?,
-                    batch: Some(key),
-                    written,
-                })
-            }
-        }
-    }
-
-    /// Tasks whose message only waited get another one when there is room; nothing is counted.
-    async fn defer_waited(&self, key: &StageKey, tasks: &[&PoisonedTask]) -> Result<(), ControllerError> {
-        let deferrals = tasks.iter().map(|task| {
-            self.0.deferrals.defer(ClaimRequest {
-                job_id: key.job_id,
-                stage: key.stage,
-                task_id: task.owed.task_id.clone(),
-            })
-        });
-        try_join_all(deferrals).await?;
-        self.0.room.know_deferred(true);
-        Ok(())
-    }
-
-    /// Sends first and counts then: until it is counted the message set aside comes again, and makes the same message
-    /// again, with the same id.
-    async fn give_back_tasks(
-        &self,
-        named: &Named,
-        stand: &PoisonedTasks,
-        tasks: &[&PoisonedTask],
-    ) -> Result<(), ControllerError> {
-        let job_id = named.key.job_id;
-        let unsent = |detail: String| ControllerError::NotSentAgain { job_id, detail };
-        let written = after(named.written);
-        let message = new_message(named, tasks, &timestamp::write_naive(written));
-        let message = message.map_err(|error| unsent(error.to_string()))?;
-        if let Some(message) = message {
-            let report = self
-                .0
-                .send(stand.path, QueueRole::Tasks, std::slice::from_ref(&message))
-                .await;
-            if !report.success {
-                return Err(unsent(reasons(&report)));
-            }
-        }
-        self.0
-            .database
-            .tasks_given_back(&named.key, tasks, written, named.batch.as_ref())
-            .await?;
-        Ok(())
-    }
-
     /// Puts the texts of refused messages into the path's review queue, each with its reason.
     ///
     /// # Errors
@@ -510,12 +312,10 @@ fn kept(text: &str, reason: &str, largest: usize) -> String {
     .to_string()
 }
 
-const SUCCEEDED: &str = "a newer message was sent in its place";
-const WAITED: &str =
-    "no process had room before its lock ran out, time and again: it is sent again when there is room";
-const AGAIN: &str = "it was not done yet: a new message takes its place";
+pub(super) const SUCCEEDED: &str = "a newer message was sent in its place";
+pub(super) const AGAIN: &str = "it was not done yet: a new message takes its place";
 
-fn delivered(asked_by: AskedBy) -> String {
+pub(super) fn delivered(asked_by: AskedBy) -> String {
     match asked_by {
         AskedBy::Queue => format!(
             "delivered as often as its queue allows, without success, and so were {MOST_GIVEN_BACK} new ones; the log of \
@@ -529,17 +329,8 @@ fn delivered(asked_by: AskedBy) -> String {
     }
 }
 
-/// Whether a message may have come to the host and waited there until its lock ran out, as often as the queue allows, without
-/// that anybody began its task. Its deliveries say nothing then. One that fails is back at once, and gone sooner.
-fn may_have_waited(named: &Named, path: ProcessingPath, task: &PoisonedTask) -> bool {
-    let age = named.written.map(|written| clock::now() - written);
-    path == ProcessingPath::ServiceBus
-        && task.owed.attempt == 0
-        && age.is_some_and(|age| age >= SHORTEST_LOCK * MOST_DELIVERIES)
-}
-
 /// Whether a message was written before the newest one that was sent in place of another.
-fn is_older(written: Option<OffsetDateTime>, given_back: GivenBack) -> bool {
+pub(super) fn is_older(written: Option<OffsetDateTime>, given_back: GivenBack) -> bool {
     match (written, given_back.last) {
         (Some(written), Some(last)) => written < last,
         _ => false,
@@ -547,7 +338,7 @@ fn is_older(written: Option<OffsetDateTime>, given_back: GivenBack) -> bool {
 }
 
 /// Now, to the microsecond, as messages and the database say it; in any case after `written`, whose clock may be ahead.
-fn after(written: Option<OffsetDateTime>) -> OffsetDateTime {
+pub(super) fn after(written: Option<OffsetDateTime>) -> OffsetDateTime {
     const TICK: time::Duration = time::Duration::MICROSECOND;
     let now = clock::now();
     let now = now.replace_microsecond(now.microsecond()).unwrap_or(now);
@@ -557,70 +348,10 @@ fn after(written: Option<OffsetDateTime>) -> OffsetDateTime {
     }
 }
 
-/// One message for `tasks`, which are of one batch or a single one. Its id says which new message it is, so that two who
-/// make it at the same moment make the same: at most 100 + 16 + 12 characters.
-fn new_message(
-    named: &Named,
-    tasks: &[&PoisonedTask],
-    timestamp: &str,
-) -> Result<Option<OutgoingMessage>, serde_json::Error> {
-    let Some(first) = tasks.first() else {
-        return Ok(None);
-    };
-    let count = tasks
-        .iter()
-        .map(|task| task.given_back.count)
-        .max()
-        .unwrap_or_default()
-        + 1;
-    let owed = &first.owed;
-    let message = match &named.batch {
-        Some(key) => {
-            let batch = BatchToSend {
-                key,
-                job_type: &owed.job_type,
-                task_type: &owed.task_type,
-                resends: u32::from(count),
-                trace: owed.trace,
-            };
-            let message = batch.message(timestamp)?;
-            OutgoingMessage {
-                message_id: format!("{}-p{count}", key.batch_id()),
-                ..message
-            }
-        }
-        None => {
-            let shared = TaskMessages {
-                job_id: &named.key.job_id,
-                stage: named.key.stage,
-                timestamp,
-                trace: owed.trace,
-            };
-            let message = shared.message(TaskToSend {
-                resends: owed.resends + 1,
-                ..TaskToSend::from(owed)
-            })?;
-            let job = &named.key.job_id.as_str()[8..24];
-            OutgoingMessage {
-                message_id: format!(
-                    "{}-{job}-p{count}.{}.{}",
-                    owed.task_id,
-                    owed.attempt % 1000,
-                    owed.resends % 1000
-                ),
-                ..message
-            }
-        }
-    };
-    Ok(Some(OutgoingMessage {
-        delay: (count > 1).then(|| PAUSE * u32::from(count - 1)),
-        ..message
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::timestamp;
 
     #[test]
     fn a_message_written_before_its_successor_is_older_and_the_successor_is_not() {

@@ -492,11 +492,11 @@ async fn a_handler_for_which_everything_fails_shows_no_secret() {
     let mut forbidden = Forbidden::all();
     let echo = Echo::start(401, None).await;
     for (database, words) in [
-        (database_at(closed()), "no connection was to be had in time"),
+        (database_at(closed()), "Connection refused"),
         (database_at("no-such-host.invalid"), "failed to lookup address"),
         (
             database_at(postgres_that_refuses().await),
-            "password authentication failed for user \"geo\"",
+            "password authentication failed for user",
         ),
     ] {
         let port = closed().port();

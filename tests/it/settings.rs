@@ -220,10 +220,10 @@ fn migrate_says_what_it_did_and_fails_without_a_database() {
         .env("LASTLIGHT_DATABASE_WAIT_SECONDS", "1")
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(
-        words.contains("the database is not available") && !words.contains("hunter2"),
+        words.contains("on 127.0.0.1, port 1, cannot be used") && !words.contains("hunter2"),
         "{words}"
     );
 }

@@ -165,13 +165,13 @@ impl Pair {
         };
         let task = self.task(stage);
         let batch = self.rules.batch_of(task);
-        match self.random.u16(..1000) {
+        match self.random.u16(..1010) {
             0..20 => self.insert_job().await,
             20..40 => self.job_message_sent(stage).await,
             40..110 => self.lease_stage(stage).await,
-            110..300 => self.go_on_planning().await,
-            300..303 => self.release_stage().await,
-            303..305 => self.stop_plan().await,
+            110..296 => self.go_on_planning().await,
+            296..302 => self.release_stage().await,
+            302..305 => self.stop_plan().await,
             305..315 => self.fail_plan().await,
             315..480 => self.claim(stage, task).await,
             480..530 => self.defer(stage, task).await,
@@ -194,7 +194,7 @@ impl Pair {
             977..985 => self.drift_and_mend(stage).await,
             985..988 => self.fail_unplanned_job(stage).await,
             988..991 => self.stage_given_back(stage).await,
-            991..994 => self.take_deferred().await,
+            991..1004 => self.take_deferred().await,
             _ => self.what_is_found(stage, batch).await,
         }
     }

@@ -13,7 +13,7 @@ WITH due AS MATERIALIZED (
     ORDER BY d.next_send_at
     LIMIT GREATEST($2 - (SELECT count(*)
                          FROM (SELECT FROM tasks s
-                               WHERE s.next_send_at > now() + make_interval(secs => $1 - $5)
+                               WHERE s.next_send_at > now() + make_interval(secs => $1::float8 - $5::float8)
                                LIMIT $2) AS arriving), 0)
     FOR UPDATE OF d SKIP LOCKED
 ), taken AS (
