@@ -178,6 +178,12 @@ fn process(text: &mut Exposition, figures: &ProcessFigures) {
         "Tasks that this process runs at once, at most.",
     )
     .value(&[], figures.tasks_at_most);
+    text.metric(
+        "lastlight_tasks_deferred_total",
+        Kind::Counter,
+        "Tasks that this process deferred, since it had no room for them when their messages came.",
+    )
+    .value(&[], figures.tasks_deferred);
     let mut pool = text.metric(
         "lastlight_database_connections",
         Kind::Gauge,

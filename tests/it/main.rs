@@ -33,6 +33,7 @@ mod least_privilege;
 mod links;
 mod lists;
 mod local_host;
+mod long_tasks;
 mod metrics;
 mod openapi;
 mod poison;

@@ -165,7 +165,7 @@ impl Pair {
         };
         let task = self.task(stage);
         let batch = self.rules.batch_of(task);
-        match self.random.u16(..1010) {
+        match self.random.u16(..1034) {
             0..20 => self.insert_job().await,
             20..40 => self.job_message_sent(stage).await,
             40..110 => self.lease_stage(stage).await,
@@ -194,7 +194,8 @@ impl Pair {
             977..985 => self.drift_and_mend(stage).await,
             985..988 => self.fail_unplanned_job(stage).await,
             988..991 => self.stage_given_back(stage).await,
-            991..1004 => self.take_deferred().await,
+            991..1018 => self.take_deferred().await,
+            1018..1028 => self.stage_given_back(stage).await,
             _ => self.what_is_found(stage, batch).await,
         }
     }

@@ -400,7 +400,7 @@ async fn postgresql_does_what_the_model_says() {
         tolerates: 1,
         ..job(&[4, 3])
     };
-    let lives = if is_large() { 500 } else { 24 };
+    let lives = if is_large() { 500 } else { 36 };
     // How often each was called, and how often that changed anything.
     let mut calls: BTreeMap<&'static str, [u32; 2]> = BTreeMap::new();
     for seed in 0..lives {

@@ -1,0 +1,263 @@
+//! Tasks that take long: no invocation is held open for the sake of tasks that could as well begin in another one, none is
+//! open longer than the host waits, and a message that only waited costs its task nothing.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use lastlight::{
+    config::Timing,
+    repositories::sender::{OutgoingMessage, QueueRole},
+};
+use serde_json::{Value, json};
+use sqlx::Executor;
+
+use crate::{
+    harness::{TestApp, quick},
+    probe::Probe,
+};
+
+/// One task at once, and a host that ends the process after 8 seconds: what waits in an invocation does so for 2.
+fn narrow() -> Timing {
+    Timing {
+        function_timeout: Duration::from_secs(8),
+        tasks_in_flight: 1,
+        lease: Duration::from_secs(10),
+        lost_after: Duration::from_secs(60),
+        ..quick()
+    }
+}
+
+/// Status, attempt, whether a new message is due or under way, and how often messages were given back, of each task in order.
+async fn tasks(app: &TestApp) -> Vec<(String, i16, bool, i16)> {
+    sqlx::query_as(
+        "SELECT status::text, attempt::smallint, next_send_at IS NOT NULL, COALESCE(poisoned, 0)::smallint
+         FROM tasks ORDER BY task_id",
+    )
+    .fetch_all(&mut app.connection().await)
+    .await
+    .unwrap()
+}
+
+async fn deferred(app: &TestApp) -> usize {
+    let tasks = tasks(app).await;
+    for (status, attempt, _, _) in tasks.iter().filter(|(_, _, due, _)| *due) {
+        assert_eq!((status.as_str(), *attempt), ("pending_queue", 0));
+    }
+    tasks.iter().filter(|(_, _, due, _)| *due).count()
+}
+
+/// The job ends with each task begun once.
+async fn ends_in_first_attempts(app: &TestApp, job_id: &str) {
+    app.controller.send_deferred_in_background();
+    let status = app.run_until_over(job_id).await;
+    assert_eq!(status["status"], "completed", "{status}");
+    for (status, attempt, due, given_back) in tasks(app).await {
+        assert_eq!(
+            (status.as_str(), attempt, due, given_back),
+            ("completed", 1, false, 0)
+        );
+    }
+    app.assert_consistent(job_id).await;
+}
+
+/// The texts of messages.
+fn bodies(messages: &[OutgoingMessage]) -> Vec<&str> {
+    messages.iter().map(|message| message.body.as_str()).collect()
+}
+
+#[tokio::test]
+async fn tasks_without_room_are_unsent_until_there_is_some_and_no_attempt_is_counted() {
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), narrow()).await;
+    let job_id = app
+        .submitted(
+            "probe",
+            json!({ "stages": [4], "sleeps_ms": 2500, "use_service_bus": true }),
+        )
+        .await;
+    let messages = app.planned_over_bus().await;
+    let answer = app.deliver_many("process_sb_task", &bodies(&messages)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(deferred(&app).await, 3, "one ran, and the others are answered");
+    assert_eq!(app.status(&job_id).await["progress"][0]["open"], 3);
+    ends_in_first_attempts(&app, &job_id).await;
+    assert!(probe.ledger.lock().unwrap().values().all(|runs| *runs == 1));
+}
+
+#[tokio::test]
+async fn a_message_of_many_tasks_is_answered_when_the_rest_of_them_has_to_wait() {
+    let app = TestApp::with_job_type(Probe::default(), narrow()).await;
+    let job_id = app
+        .submitted(
+            "probe",
+            json!({ "stages": [4], "sleeps_ms": 2500, "tasks_per_message": 4 }),
+        )
+        .await;
+    let messages = app.planned().await;
+    assert_eq!(messages.len(), 1);
+    let answer = app.deliver("process_queue_task", &messages[0].body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(deferred(&app).await, 3);
+    ends_in_first_attempts(&app, &job_id).await;
+}
+
+#[tokio::test]
+async fn the_sweep_sends_deferred_tasks_of_a_process_that_is_gone() {
+    let url = crate::harness::new_database_url().await;
+    let gone = TestApp::on(&url, probes(), narrow()).await;
+    let job_id = gone
+        .submitted("probe", json!({ "stages": [3], "sleeps_ms": 2500 }))
+        .await;
+    let messages = gone.planned().await;
+    let deliveries = messages
+        .iter()
+        .map(|message| gone.deliver("process_queue_task", &message.body));
+    for answer in futures_util::future::join_all(deliveries).await {
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    assert_eq!(deferred(&gone).await, 2);
+    drop(gone);
+    let app = TestApp::on(&url, probes(), Timing::default()).await;
+    let answer = app.deliver("reconcile", "{}").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(app.queue.count(QueueRole::Tasks), 2);
+    let status = app.run_until_over(&job_id).await;
+    assert_eq!(status["status"], "completed", "{status}");
+}
+
+fn probes() -> lastlight::jobs::Catalog {
+    lastlight::jobs::Catalog::standard().with(Probe::default())
+}
+
+#[tokio::test]
+async fn a_plan_that_is_slow_to_come_goes_on_in_another_invocation_from_its_cursor() {
+    let app = TestApp::with_job_type(Probe::default(), narrow()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [300], "plan_sleeps_ms": 20 }))
+        .await;
+    let mut invocations = 0;
+    let mut planned = 0;
+    loop {
+        let job = app.queue.take(QueueRole::Jobs);
+        let Some(job) = job.first() else { break };
+        let answer = app.deliver("process_queue_job", &job.body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        let rows = tasks(&app).await.len();
+        assert!(rows > planned, "each invocation gets further");
+        planned = rows;
+        invocations += 1;
+    }
+    assert_eq!(planned, 300);
+    assert!(invocations > 1, "six seconds do not fit into two");
+    let status = app.run_until_over(&job_id).await;
+    assert_eq!(status["status"], "completed", "{status}");
+    app.assert_consistent(&job_id).await;
+}
+
+#[tokio::test]
+async fn a_message_that_was_set_aside_while_its_task_waits_for_room_changes_nothing() {
+    let app = TestApp::with_job_type(Probe::default(), narrow()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [2], "sleeps_ms": 2500 }))
+        .await;
+    let messages = app.planned().await;
+    let deliveries = messages
+        .iter()
+        .map(|message| app.deliver("process_queue_task", &message.body));
+    futures_util::future::join_all(deliveries).await;
+    assert_eq!(deferred(&app).await, 1);
+    let before = tasks(&app).await;
+    for message in &messages {
+        let answer = app.deliver("process_queue_task_poison", &message.body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    assert_eq!(
+        app.queue.count(QueueRole::Tasks),
+        0,
+        "it gets its message by itself"
+    );
+    assert_eq!(tasks(&app).await, before);
+    ends_in_first_attempts(&app, &job_id).await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_only_waited_at_the_host_counts_for_nothing() {
+    let app = TestApp::with_job_type(Probe::default(), narrow()).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [1], "use_service_bus": true }))
+        .await;
+    let mut messages = app.planned_over_bus().await;
+    // More often than a message is given back whose deliveries failed.
+    for _ in 0..8 {
+        assert_eq!(messages.len(), 1);
+        // Ten locks long.
+        let mut waited: Value = serde_json::from_str(&messages[0].body).unwrap();
+        let ago = time::OffsetDateTime::now_utc() - Duration::from_secs(120);
+        waited["timestamp"] = json!(lastlight::model::timestamp::write_naive(ago));
+        let answer = app
+            .deliver("process_sb_task_dead_letter", &waited.to_string())
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        assert_eq!(deferred(&app).await, 1);
+        let answer = app.deliver("reconcile", "{}").await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        messages = app.bus.take(QueueRole::Tasks);
+        // As if that one had waited as long.
+        let mut connection = app.connection().await;
+        connection
+            .execute("UPDATE tasks SET next_send_at = NULL")
+            .await
+            .unwrap();
+    }
+    app.deliver_many("process_sb_task", &bodies(&messages)).await;
+    ends_in_first_attempts(&app, &job_id).await;
+}
+
+#[tokio::test]
+async fn an_attempt_ends_before_the_host_ends_the_process() {
+    let timing = Timing {
+        function_timeout: Duration::from_secs(2),
+        max_attempts: 1,
+        ..narrow()
+    };
+    let app = TestApp::with_job_type(Probe::default(), timing).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [1], "sleeps_ms": 60_000 }))
+        .await;
+    let messages = app.planned().await;
+    let answer = app.deliver("process_queue_task", &messages[0].body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let error: String = sqlx::query_scalar("SELECT error_details FROM tasks WHERE parent_job_id = $1")
+        .bind(&job_id)
+        .fetch_one(&mut app.connection().await)
+        .await
+        .unwrap();
+    let seconds: f64 = error
+        .split_once("the attempt took longer than ")
+        .and_then(|(_, rest)| rest.split_once(" s"))
+        .expect(&error)
+        .0
+        .parse()
+        .unwrap();
+    assert!(seconds < 2.0, "{error}");
+    assert!(error.contains("functionTimeout in host.json"), "{error}");
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_answered_before_the_host_ends_the_process() {
+    let timing = Timing {
+        function_timeout: Duration::from_secs(1),
+        ..narrow()
+    };
+    let app = TestApp::with_job_type(Probe::default(), timing).await;
+    app.submitted("probe", json!({ "stages": [1] })).await;
+    let job = app.queue.take(QueueRole::Jobs).remove(0);
+    let mut connection = app.connection().await;
+    connection
+        .execute("BEGIN; LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let answer = app.deliver("process_queue_job", &job.body).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
+    assert_eq!(answer.body["error"], "took too long", "{}", answer.body);
+}
