@@ -133,7 +133,7 @@ fn probes() -> lastlight::jobs::Catalog {
 async fn a_plan_that_is_slow_to_come_goes_on_in_another_invocation_from_its_cursor() {
     let app = TestApp::with_job_type(Probe::default(), narrow()).await;
     let job_id = app
-        .submitted("probe", json!({ "stages": [300], "plan_sleeps_ms": 20 }))
+        .submitted("probe", json!({ "stages": [250], "plan_sleeps_ms": 20 }))
         .await;
     let mut invocations = 0;
     let mut planned = 0;
@@ -147,8 +147,8 @@ async fn a_plan_that_is_slow_to_come_goes_on_in_another_invocation_from_its_curs
         planned = rows;
         invocations += 1;
     }
-    assert_eq!(planned, 300);
-    assert!(invocations > 1, "six seconds do not fit into two");
+    assert_eq!(planned, 250);
+    assert!(invocations > 1, "five seconds do not fit into two");
     let status = app.run_until_over(&job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
     app.assert_consistent(&job_id).await;
