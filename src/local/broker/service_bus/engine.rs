@@ -97,8 +97,8 @@ impl ServiceBus {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// The engine's time.
-    pub(super) fn now(&self) -> OffsetDateTime {
+    /// The engine's time, by which locks run.
+    pub fn now(&self) -> OffsetDateTime {
         self.clock.now()
     }
 
