@@ -1,7 +1,7 @@
 //! The command line. Without a command it is the custom handler that a Functions host starts.
 //!
-//! Exit codes: 0 success; 1 the work failed, or the app refused; 2 settings or arguments are wrong; 3 the app cannot be
-//! reached; 130 stopped by Ctrl-C.
+//! Exit codes: 0 success; 1 the work failed, or the app refused; 2 settings or arguments are wrong; 3 the app or the database
+//! cannot be reached; 130 stopped by Ctrl-C.
 
 use std::process::ExitCode;
 
@@ -10,8 +10,8 @@ use lastlight::{
     config::{Env, SettingProblem, Settings},
     controller::ReconcileReport,
     jobs::Catalog,
-    repositories::postgres::Database,
-    server::{ServeError, reconcile_once, serve},
+    repositories::postgres::{Database, Unreachable, reach},
+    server::{ReconcileError, ServeError, reconcile_once, serve},
     telemetry::{self, Exporter},
 };
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 the work failed, or the app refused; 2 arguments or settings are wrong; \
-                          3 the app cannot be reached; 130 stopped by Ctrl-C.";
+                          3 the app or the database cannot be reached; 130 stopped by Ctrl-C.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -165,6 +165,9 @@ async fn migrate() -> ExitCode {
         Err(error) => return failed(&error, 2),
     };
     warn(&warnings);
+    if let Err(error) = reach(&settings).await {
+        return unreachable(&error);
+    }
     let database = Database::new(&settings);
     match database.migrate().await {
         Ok(()) => {
@@ -183,6 +186,7 @@ async fn reconcile(as_json: bool) -> ExitCode {
     warn(&settings.warnings);
     let report = match reconcile_once(settings, Catalog::standard()).await {
         Ok(report) => report,
+        Err(ReconcileError::Unreachable(error)) => return unreachable(&error),
         Err(error) => return failed(&error, 1),
     };
     let Ok(Value::Object(counts)) = serde_json::to_value(report) else {
@@ -219,6 +223,22 @@ const STOPPED: u8 = 130;
 #[cfg(feature = "local")]
 fn stopped(words: &dyn std::fmt::Display) -> ExitCode {
     failed(words, STOPPED)
+}
+
+/// A database that cannot be used: the settings are wrong, or it is not there.
+fn unreachable(error: &Unreachable) -> ExitCode {
+    failed(error, if error.is_wrong_setting { 2 } else { 3 })
+}
+
+/// A local cloud that did not start, or stop.
+#[cfg(feature = "local")]
+fn no_cloud(error: &lastlight::local::CloudError) -> ExitCode {
+    use lastlight::local::CloudError;
+    match error {
+        CloudError::Unreachable(error) => unreachable(error),
+        CloudError::Config(error) => failed(error, 2),
+        error => failed(error, 1),
+    }
 }
 
 fn failed(error: &dyn std::fmt::Display, code: u8) -> ExitCode {

@@ -11,7 +11,7 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 use lastlight::{
     local::{
-        BenchError, BenchStop, CloudOptions, FanoutLeg, FanoutOptions, FanoutReport, ReadReport,
+        BenchError, BenchStop, CloudError, CloudOptions, FanoutLeg, FanoutOptions, FanoutReport, ReadReport,
         ReadsOptions, RunOptions, RunReport, SendWay, Stored, bench_fanout, bench_reads, bench_run,
         host::LogSink,
     },
@@ -23,7 +23,7 @@ use super::{
     local::{CloudArguments, asked_to_stop, log_to_stderr},
     out::{self, say, tell},
 };
-use crate::{STOPPED, failed, stopped};
+use crate::{STOPPED, failed, no_cloud, stopped};
 
 /// `lastlight bench`.
 #[derive(Debug, Subcommand)]
@@ -128,6 +128,7 @@ pub async fn bench(command: BenchCommand) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(NoFigures::Stopped) => stopped(&"stopped before the benchmark was done"),
+        Err(NoFigures::NoCloud(error)) => no_cloud(&error),
         Err(NoFigures::Failed(problem)) => failed(&problem, 1),
     }
 }
@@ -135,14 +136,18 @@ pub async fn bench(command: BenchCommand) -> ExitCode {
 /// Why a benchmark did not come to its end.
 enum NoFigures {
     Stopped,
+    NoCloud(CloudError),
     Failed(String),
 }
 
 impl NoFigures {
     /// `figure`: which one.
-    fn of(figure: &str, error: &BenchError) -> Self {
+    fn of(figure: &str, error: BenchError) -> Self {
         match error {
             BenchError::Stopped => Self::Stopped,
+            BenchError::Cloud(error @ (CloudError::Unreachable(_) | CloudError::Config(_))) => {
+                Self::NoCloud(error)
+            }
             error => Self::Failed(format!("{figure}{error}")),
         }
     }
@@ -212,7 +217,7 @@ async fn run(arguments: RunArguments, folder: &Path, stop: &BenchStop) -> Result
                 };
                 let report = bench_run(options, progress, stop)
                     .await
-                    .map_err(|error| NoFigures::of(&format!("{path}, n = {n}: "), &error))?;
+                    .map_err(|error| NoFigures::of(&format!("{path}, n = {n}: "), error))?;
                 if !is_json {
                     say!("{}", run_row(&report, &reports));
                 }
@@ -288,7 +293,7 @@ async fn fanout(arguments: FanoutArguments, folder: &Path, stop: &BenchStop) -> 
                     };
                     bench_fanout(options, stop)
                         .await
-                        .map_err(|error| NoFigures::of(&format!("n = {n}: "), &error))?
+                        .map_err(|error| NoFigures::of(&format!("n = {n}: "), error))?
                 }
             };
             if leg.way == SendWay::OneByOne {
@@ -366,7 +371,7 @@ async fn reads(arguments: ReadsArguments, folder: &Path, stop: &BenchStop) -> Re
     };
     let (stored, reports) = bench_reads(options, progress, stored, each, stop)
         .await
-        .map_err(|error| NoFigures::of("", &error))?;
+        .map_err(|error| NoFigures::of("", error))?;
     let slow = reports.iter().filter(|report| is_slow(report, most)).count();
     if is_json {
         say!(

@@ -10,14 +10,14 @@ use std::{
 
 use clap::Args;
 use lastlight::local::{
-    CloudOptions, DemoOptions, DemoReport, LocalCloud, PathReport,
+    CloudOptions, DemoError, DemoOptions, DemoReport, LocalCloud, PathReport,
     host::{HandlerCommand, LogSink},
 };
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use super::out::{self, say, tell};
-use crate::{failed, stopped};
+use crate::{failed, no_cloud, stopped};
 
 /// What both commands share.
 #[derive(Debug, Args)]
@@ -133,7 +133,7 @@ pub async fn local(arguments: LocalArguments) -> ExitCode {
     let cloud = tokio::select! {
         started = LocalCloud::start(options) => match started {
             Ok(cloud) => cloud,
-            Err(error) => return failed(&error, 1),
+            Err(error) => return no_cloud(&error),
         },
         () = asked_to_stop() => return ExitCode::SUCCESS,
     };
@@ -232,6 +232,7 @@ pub async fn demo(arguments: DemoArguments) -> ExitCode {
             out::text(&table(&report));
             ExitCode::SUCCESS
         }
+        Some(Err(DemoError::Cloud(error))) => no_cloud(&error),
         Some(Err(error)) => failed(&error, 1),
         None => stopped(&"stopped before the jobs completed"),
     }

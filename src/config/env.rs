@@ -162,6 +162,14 @@ impl Env {
         }
     }
 
+    /// These settings over those.
+    #[must_use]
+    pub fn with<K: Into<String>, V: Into<String>>(mut self, pairs: impl IntoIterator<Item = (K, V)>) -> Self {
+        self.values
+            .extend(pairs.into_iter().map(|(key, value)| (key.into(), value.into())));
+        self
+    }
+
     /// What was asked for so far, and will be.
     #[cfg(test)]
     pub(super) fn asked(&self) -> Asked {

@@ -29,6 +29,7 @@ use crate::{
 pub(super) struct Counters {
     process: String,
     sends: [SendCounters; ProcessingPath::ALL.len()],
+    deferred: AtomicU64,
     sweeps: Mutex<Sweeps>,
 }
 
@@ -73,6 +74,8 @@ pub struct ProcessFigures {
     pub process: String,
     /// A path each.
     pub sends: Vec<Sends>,
+    /// Tasks that it deferred for want of room.
+    pub tasks_deferred: u64,
     /// Its sweeps.
     pub sweeps: Sweeps,
     /// Groups of claims.
@@ -95,6 +98,7 @@ impl Counters {
         Self {
             process,
             sends: Default::default(),
+            deferred: AtomicU64::new(0),
             // All names from the start, with zero: a series that begins with what the first sweep found has not grown.
             sweeps: Mutex::new(Sweeps {
                 found: counts(&ReconcileReport::default()).collect(),
@@ -118,6 +122,10 @@ impl Counters {
             };
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    pub(super) fn note_deferred(&self) {
+        self.deferred.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn note_sweep(&self, report: &ReconcileReport) {
@@ -160,10 +168,11 @@ impl Controller {
         ProcessFigures {
             process: shared.counters.process.clone(),
             sends: sends.collect(),
+            tasks_deferred: shared.counters.deferred.load(Ordering::Relaxed),
             sweeps: sweeps.unwrap_or_else(PoisonError::into_inner).clone(),
             claims: shared.claims.group_sizes(),
             completions: shared.completions.group_sizes(),
-            tasks_running: tasks_at_most.saturating_sub(shared.running.available_permits()),
+            tasks_running: shared.room.taken(),
             tasks_at_most,
             pool: shared.database.pool_use(),
         }

@@ -1,6 +1,7 @@
 //! Execute: a task message runs a task. Claim, run, record the outcome, and turn out the light if it was the last.
 
 use std::{
+    collections::VecDeque,
     panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
@@ -9,28 +10,30 @@ use std::{
 use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::value::RawValue;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument, Span};
 
-use super::{Controller, ControllerError};
+use super::{Controller, ControllerError, Shared, room::Place};
 use crate::{
     config::Timing,
     failpoint::failpoint,
     jobs::{DynJobType, Task, TaskError, TaskPolicy, panics::said},
     model::{
-        DEEPEST_NESTING, TraceParent,
+        DEEPEST_NESTING, TaskId, TraceParent,
         messages::{TaskMessage, TaskReference},
         nesting,
     },
     repositories::postgres::{
         BatchKey, Claim, ClaimRequest, Claimed, Completion, CompletionRecord, DatabaseError, RunningTask,
-        StageKey, TaskOutcome,
+        StageKey, TaskOutcome, Unclaimed,
     },
     telemetry,
 };
 
 /// A result larger than this fails its task: large data belongs into storage, its address into the result. Bytes.
 const LARGEST_RESULT: usize = 1024 * 1024;
+
+/// Tasks of one invocation that are being deferred at the same moment, at most.
+const DEFERRED_AT_ONCE: usize = 512;
 
 /// A handler's reason for failing is cut at this many characters.
 const LONGEST_REASON: usize = 8 * 1024;
@@ -53,6 +56,45 @@ pub enum TaskDelivery {
     Superseded,
     /// The task runs elsewhere, is not due yet, has its outcome, or its job is over.
     Duplicate,
+    /// There was no room for the task: it gets a new message, and no attempt is counted.
+    Deferred,
+}
+
+/// An invocation: the host gives it `functionTimeout`, and kills the process when it takes longer.
+#[derive(Debug, Clone, Copy)]
+struct Invocation {
+    began: Instant,
+}
+
+impl Invocation {
+    fn begins() -> Self {
+        Self {
+            began: Instant::now(),
+        }
+    }
+
+    /// When the last task of it begins that has to wait for room, so that it ends in time as tasks take on the average.
+    fn begin_by(self, timing: &Timing, waits: Duration, mean: Duration) -> Instant {
+        let in_time = timing.function_timeout.saturating_sub(timing.margin() + 2 * mean);
+        self.began + waits.min(in_time)
+    }
+
+    /// What is left for an attempt that begins now.
+    fn left(self, timing: &Timing) -> Duration {
+        timing
+            .function_timeout
+            .saturating_sub(timing.margin() + self.began.elapsed())
+    }
+}
+
+/// A task that a message names.
+#[derive(Debug)]
+struct Named {
+    /// The message's place in its invocation.
+    place: usize,
+    task: TaskReference,
+    /// How long it may wait for room.
+    waits: Duration,
 }
 
 impl Controller {
@@ -65,38 +107,59 @@ impl Controller {
         &self,
         message: TaskReference,
     ) -> Result<TaskDelivery, ControllerError> {
-        let permit = self.permit(&message).await;
-        self.process_permitted(message, permit).await
+        let invocation = Invocation::begins();
+        let named = self.named_by_itself(0, message);
+        let place = self.enter(invocation, &named).await;
+        self.process_entered(invocation, named.task, place).await
     }
 
-    /// Waits for its turn. Comes before the claim, so that no task waits under a lease. One that runs alone waits for all
-    /// others to end, and those that come after it wait for it.
-    fn permit(
-        &self,
-        task: &TaskReference,
-    ) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send + use<> {
-        let permits = if task.runs_alone {
-            self.0.timing.tasks_in_flight
+    fn named_by_itself(&self, place: usize, task: TaskReference) -> Named {
+        let timing = &self.0.timing;
+        let waits = if task.runs_alone {
+            timing.invocation_share()
         } else {
-            1
+            timing.longest_wait()
         };
-        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.0.running).acquire_many_owned(permits);
-        // Nobody ever closes the semaphore.
-        async { permit.await.ok() }
+        Named { place, task, waits }
     }
 
-    async fn process_permitted(
+    /// Room for a task, if there is some in time. Comes before the claim, so that no task waits under a lease. One that runs
+    /// alone waits for all others to end, and those that come after it wait for it.
+    async fn enter(&self, invocation: Invocation, named: &Named) -> Option<Place> {
+        let Shared { room, timing, .. } = &*self.0;
+        let by = invocation.begin_by(timing, named.waits, room.mean());
+        if named.task.runs_alone {
+            room.enter_alone(by, timing.function_timeout).await
+        } else {
+            room.enter(by).await
+        }
+    }
+
+    /// Runs a task, or defers it where there is no place for it.
+    async fn process_entered(
         &self,
-        message: TaskReference,
-        _permit: Option<OwnedSemaphorePermit>,
+        invocation: Invocation,
+        task: TaskReference,
+        place: Option<Place>,
     ) -> Result<TaskDelivery, ControllerError> {
-        if self.0.catalog.get(&message.job_type).is_none() {
+        if self.0.catalog.get(&task.job_type).is_none() {
             return Err(ControllerError::UnknownJobType {
-                job_type: message.job_type,
+                job_type: task.job_type,
                 known: self.0.catalog.names(),
             });
         }
+        match place {
+            Some(place) => self.process_placed(invocation, task, place).await,
+            None => self.defer(task).await,
+        }
+    }
+
+    async fn process_placed(
+        &self,
+        invocation: Invocation,
+        message: TaskReference,
+        _place: Place,
+    ) -> Result<TaskDelivery, ControllerError> {
         let TaskReference {
             job_id,
             stage,
@@ -114,64 +177,88 @@ impl Controller {
                 task_id: task_id.clone(),
             })
             .await?;
-        match claim {
-            Claim::Claimed(claimed) => {
-                let running = RunningTask {
-                    job_id,
-                    stage,
-                    task_id,
-                    attempt: claimed.attempt,
-                };
-                self.0.reached.begins(&running);
-                let span = tracing::info_span!(
-                    "task",
-                    %job_id,
-                    stage = stage.get(),
-                    task_id = running.task_id.as_str(),
-                    attempt = claimed.attempt,
-                    job_type = claimed.job_type,
-                    task_type = claimed.task_type,
-                    outcome = tracing::field::Empty,
-                    trace_id = trace.as_ref().map(TraceParent::trace_id),
-                );
-                telemetry::join(&span, trace);
-                self.run(key, running, &claimed).instrument(span).await
-            }
-            Claim::Done { stage_ended } => {
+        let claimed = match claim {
+            Claim::Claimed(claimed) => claimed,
+            Claim::Unclaimed(unclaimed) => return self.not_begun(&key, task_id, unclaimed).await,
+        };
+        let running = RunningTask {
+            job_id,
+            stage,
+            task_id,
+            attempt: claimed.attempt,
+        };
+        self.0.reached.begins(&running);
+        let span = tracing::info_span!(
+            "task",
+            %job_id,
+            stage = stage.get(),
+            task_id = running.task_id.as_str(),
+            attempt = claimed.attempt,
+            job_type = claimed.job_type,
+            task_type = claimed.task_type,
+            outcome = tracing::field::Empty,
+            trace_id = trace.as_ref().map(TraceParent::trace_id),
+        );
+        telemetry::join(&span, trace);
+        self.run(invocation, key, running, &claimed)
+            .instrument(span)
+            .await
+    }
+
+    /// What a message comes to whose task is not to be begun.
+    pub(super) async fn not_begun(
+        &self,
+        key: &StageKey,
+        task_id: TaskId,
+        unclaimed: Unclaimed,
+    ) -> Result<TaskDelivery, ControllerError> {
+        let StageKey { job_id, stage } = *key;
+        match unclaimed {
+            Unclaimed::Done { stage_ended } => {
                 if stage_ended {
-                    self.advance(&key).await?;
+                    self.advance(key).await?;
                 }
                 Ok(TaskDelivery::Duplicate)
             }
-            Claim::Running | Claim::JobOver(_) => Ok(TaskDelivery::Duplicate),
-            Claim::UnknownTask => Err(ControllerError::UnknownTask {
+            Unclaimed::Running | Unclaimed::JobOver(_) => Ok(TaskDelivery::Duplicate),
+            Unclaimed::UnknownTask => Err(ControllerError::UnknownTask {
                 job_id,
                 stage,
                 task_id,
             }),
-            Claim::UnknownJob => Err(ControllerError::UnknownJob { job_id }),
+            Unclaimed::UnknownJob => Err(ControllerError::UnknownJob { job_id }),
         }
     }
 
     /// Runs the tasks that the messages of one invocation name, several at once; the answers are in the order of the
     /// messages. A coarse message runs whatever is still open of its batch: each task is claimed when its turn comes,
-    /// so that none waits under a lease.
+    /// so that none waits under a lease. What cannot begin soon and end in time is deferred.
     pub async fn process_task_messages(
         &self,
         messages: Vec<TaskMessage>,
     ) -> Vec<Result<(), ControllerError>> {
+        let invocation = Invocation::begins();
         let mut results: Vec<Result<(), ControllerError>> = messages.iter().map(|_| Ok(())).collect();
         let tasks = self.tasks_of(messages, &mut results).await;
-        let running = stream::iter(tasks)
-            .then(|(place, task)| {
-                let permit = self.permit(&task);
-                async move { (place, task, permit.await) }
-            })
-            .map(|(place, task, permit)| {
+        let entering = stream::unfold(
+            (self.clone(), VecDeque::from(tasks)),
+            move |(controller, mut left)| async move {
+                let next = controller.next_to_enter(invocation, &mut left).await?;
+                Some((next, (controller, left)))
+            },
+        );
+        let running = entering
+            .map(|(named, place)| {
                 let controller = self.clone();
-                async move { (place, controller.process_permitted(task, permit).await) }
+                async move {
+                    let Named {
+                        place: message, task, ..
+                    } = named;
+                    (message, controller.process_entered(invocation, task, place).await)
+                }
             })
-            .buffer_unordered(self.0.timing.tasks_in_flight);
+            // As many as may run, and some that are deferred meanwhile.
+            .buffer_unordered(self.0.timing.tasks_in_flight + DEFERRED_AT_ONCE);
         let mut running = std::pin::pin!(running);
         while let Some((place, delivery)) = running.next().await {
             let (Err(error), Some(result)) = (delivery, results.get_mut(place)) else {
@@ -185,18 +272,37 @@ impl Controller {
         results
     }
 
+    /// The next task, with its place; without one it is to be deferred. The last ones come first where there are more than
+    /// can begin in time: others may have room for them.
+    async fn next_to_enter(
+        &self,
+        invocation: Invocation,
+        left: &mut VecDeque<Named>,
+    ) -> Option<(Named, Option<Place>)> {
+        let Shared { room, timing, .. } = &*self.0;
+        if let Some(last) = left.back() {
+            let by = invocation.begin_by(timing, last.waits, room.mean());
+            if !last.task.runs_alone && left.len() > room.fits(by) {
+                return left.pop_back().map(|named| (named, None));
+            }
+        }
+        let named = left.pop_front()?;
+        let place = self.enter(invocation, &named).await;
+        Some((named, place))
+    }
+
     /// The tasks that messages name, each with the place of its message; what is wrong with a message goes into its
     /// result.
     async fn tasks_of(
         &self,
         messages: Vec<TaskMessage>,
         results: &mut [Result<(), ControllerError>],
-    ) -> Vec<(usize, TaskReference)> {
+    ) -> Vec<Named> {
         let mut tasks = Vec::with_capacity(messages.len());
         let mut batches = Vec::new();
         for (place, message) in messages.into_iter().enumerate() {
             match message {
-                TaskMessage::One(task) => tasks.push((place, task)),
+                TaskMessage::One(task) => tasks.push(self.named_by_itself(place, task)),
                 TaskMessage::Batch(batch) => batches.push((place, batch)),
             }
         }
@@ -227,7 +333,9 @@ impl Controller {
                     runs_alone: false,
                     trace: batch.trace,
                 };
-                (place, task)
+                // Deferred, each would need a message of its own.
+                let waits = self.0.timing.invocation_share();
+                Named { place, task, waits }
             }));
         }
         tasks
@@ -235,13 +343,15 @@ impl Controller {
 
     async fn run(
         &self,
+        invocation: Invocation,
         key: StageKey,
         running: RunningTask,
         claimed: &Claimed,
     ) -> Result<TaskDelivery, ControllerError> {
         let beating = self.0.heartbeat.keep(running.clone());
+        let began = Instant::now();
         let outcome = tokio::select! {
-            outcome = self.outcome(claimed) => outcome,
+            outcome = self.outcome(invocation, claimed) => outcome,
             // Whatever it comes to would not count: stop for the sake of those that wait.
             () = beating.lost() => {
                 tracing::debug!(job_id = %key.job_id, task_id = %running.task_id, attempt = running.attempt,
@@ -249,6 +359,7 @@ impl Controller {
                 return Ok(TaskDelivery::Superseded);
             }
         };
+        self.0.room.note(began.elapsed());
         failpoint!("execute.ran");
         if let TaskOutcome::Failed(reason) | TaskOutcome::Retry { reason, .. } = &outcome {
             tracing::warn!(job_id = %key.job_id, task_id = %running.task_id, attempt = running.attempt,
@@ -311,7 +422,7 @@ impl Controller {
     }
 
     /// Runs an attempt; says what it means for the task.
-    async fn outcome(&self, claimed: &Claimed) -> TaskOutcome {
+    async fn outcome(&self, invocation: Invocation, claimed: &Claimed) -> TaskOutcome {
         let definition = self.0.catalog.get(&claimed.job_type);
         let policy = definition.map_or_else(TaskPolicy::default, |definition| {
             definition.task_policy(&claimed.task_type)
@@ -334,7 +445,8 @@ impl Controller {
             Some(definition) => {
                 let limit = policy
                     .timeout
-                    .map_or(task_timeout, |timeout| timeout.min(task_timeout));
+                    .map_or(task_timeout, |timeout| timeout.min(task_timeout))
+                    .min(invocation.left(&self.0.timing));
                 attempt(definition.as_ref(), claimed, limit).await
             }
             None => Err(TaskError::Transient(format!(
@@ -382,7 +494,7 @@ async fn attempt(
         }
         Err(_) => {
             return Err(TaskError::Transient(format!(
-                "the attempt took longer than {} s: plan smaller tasks, or raise the task type's timeout, or \
+                "the attempt took longer than {:.3} s: plan smaller tasks, or raise the task type's timeout, or \
                  FUNCTION_TIMEOUT_MINUTES, and functionTimeout in host.json with it",
                 limit.as_secs_f64()
             )));

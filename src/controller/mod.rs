@@ -10,6 +10,7 @@ mod audit;
 mod comparison;
 mod control;
 mod counters;
+mod deferred;
 mod diagnosis;
 mod error;
 mod execute;
@@ -26,13 +27,14 @@ mod preflight;
 mod reached;
 mod reconcile;
 mod refusal;
+mod room;
 mod senders;
 mod set_aside;
 mod status;
 mod submit;
 mod summary;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use audit::{JobAudit, StageBooks};
 pub use comparison::{Comparison, SERVICE_BUS_OPERATIONS};
@@ -57,12 +59,13 @@ pub use submit::{QueueInfo, Submission};
 use crate::{
     config::Timing,
     jobs::Catalog,
-    repositories::postgres::{Database, TaskClaims, TaskCompletions},
+    repositories::postgres::{Database, TaskClaims, TaskCompletions, TaskDeferrals},
 };
 use counters::Counters;
 use heartbeat::Heartbeat;
 use instance::ThisInstance;
 use reached::Reached;
+use room::Room;
 use tokio::sync::Semaphore;
 
 /// The one controller that all triggers end in. Cheap to clone.
@@ -75,12 +78,13 @@ struct Shared {
     database: Database,
     claims: TaskClaims,
     completions: TaskCompletions,
+    deferrals: TaskDeferrals,
     heartbeat: Heartbeat,
     reached: Reached,
     senders: Senders,
     instance: ThisInstance,
-    /// One permit a task between its claim and its outcome.
-    running: Arc<Semaphore>,
+    /// For tasks between their claim and their outcome.
+    room: Arc<Room>,
     /// One permit: the scrape that reads the database's figures.
     reading: Semaphore,
     timing: Timing,
@@ -94,13 +98,14 @@ impl Controller {
         Self(Arc::new(Shared {
             claims: TaskClaims::start(database.clone(), lease_seconds),
             completions: TaskCompletions::start(database.clone(), lease_seconds),
+            deferrals: TaskDeferrals::start(database.clone()),
             heartbeat: Heartbeat::start(database.clone(), timing.lease),
             reached: Reached::default(),
             catalog,
             database,
             senders,
             instance: ThisInstance::new(),
-            running: Arc::new(Semaphore::new(timing.tasks_in_flight)),
+            room: Arc::new(Room::new(timing.tasks_in_flight)),
             reading: Semaphore::new(1),
             timing,
             counters: Counters::new(),
@@ -124,6 +129,12 @@ impl Controller {
         self.0.database.drop_schema().await?;
         self.0.database.migrate().await?;
         Ok(self.0.database.schema())
+    }
+
+    /// How long a request to this process may take: a little less than the host gives an invocation.
+    pub fn longest_invocation(&self) -> Duration {
+        let timing = &self.0.timing;
+        timing.function_timeout.saturating_sub(timing.margin() / 2)
     }
 
     /// The names of all job types.

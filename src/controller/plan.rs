@@ -3,7 +3,8 @@
 //!
 //! One planner at a time holds the stage's lease. It may die anywhere: each chunk is one transaction that moves the
 //! stage's cursor and makes its batches owed, so the next planner goes on at the cursor and `reconcile` sends what
-//! is owed.
+//! is owed. A planner whose invocation has used up its share of the function's time stops at the cursor by itself, and sends
+//! the job message again.
 
 use std::{
     sync::{
@@ -54,6 +55,11 @@ pub enum JobDelivery {
         /// Tasks written by it.
         tasks: u64,
     },
+    /// Its invocation was open long enough: another delivery plans the rest of the stage.
+    Stopped {
+        /// Tasks written by it.
+        tasks: u64,
+    },
     /// The stage is planned already, or another delivery plans it.
     Duplicate,
     /// The job has gone past the stage, or is over.
@@ -67,6 +73,7 @@ impl JobDelivery {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Planned { .. } => "planned",
+            Self::Stopped { .. } => "stopped",
             Self::Duplicate => "duplicate",
             Self::Passed => "passed",
             Self::Failed => "failed",
@@ -76,7 +83,7 @@ impl JobDelivery {
     /// Tasks written by it.
     pub fn tasks(self) -> Option<u64> {
         match self {
-            Self::Planned { tasks } => Some(tasks),
+            Self::Planned { tasks } | Self::Stopped { tasks } => Some(tasks),
             Self::Duplicate | Self::Passed | Self::Failed => None,
         }
     }
@@ -84,6 +91,7 @@ impl JobDelivery {
 
 enum PlanEnd {
     Whole { tasks: u64, stage_ended: bool },
+    Stopped { tasks: u64 },
     LeaseLost,
     Impossible(String),
 }
@@ -163,6 +171,7 @@ impl Controller {
     ) -> Result<JobDelivery, ControllerError> {
         let shared = &*self.0;
         let owner = Uuid::new_v4();
+        let began = Instant::now();
         let Some(cursor) = shared
             .database
             .lease_stage(&key, owner, shared.timing.lease.as_secs_f64())
@@ -183,7 +192,14 @@ impl Controller {
                     lease_seconds: shared.timing.lease.as_secs_f64(),
                 };
                 shared
-                    .write_and_send(job.path, telemetry::outgoing(job.trace), &plan, cursor, tasks)
+                    .write_and_send(
+                        job.path,
+                        telemetry::outgoing(job.trace),
+                        &plan,
+                        cursor,
+                        tasks,
+                        began,
+                    )
                     .await
             }
             Err(error) => Ok(PlanEnd::Impossible(error.to_string())),
@@ -195,6 +211,19 @@ impl Controller {
                     self.advance(&key).await?;
                 }
                 Ok(JobDelivery::Planned { tasks })
+            }
+            Ok(PlanEnd::Stopped { tasks }) => {
+                let grace = shared.timing.send_grace.as_secs_f64();
+                let Some(sends) = shared.database.stop_plan(&key, owner, grace).await? else {
+                    return Ok(JobDelivery::Duplicate);
+                };
+                tracing::info!(job_id = %key.job_id, stage = key.stage.get(), tasks,
+                    "planning goes on in another invocation");
+                // A failure is noted, and the message stays unsent.
+                let _ = shared
+                    .send_job_message(&key, sends, &job.job_type, &job.parameters, job.path, job.trace)
+                    .await;
+                Ok(JobDelivery::Stopped { tasks })
             }
             Ok(PlanEnd::LeaseLost) => Ok(JobDelivery::Duplicate),
             Ok(PlanEnd::Impossible(reason)) => {
@@ -252,11 +281,12 @@ impl Shared {
         plan: &StagePlan<'_>,
         cursor: u64,
         tasks: Plan,
+        began: Instant,
     ) -> Result<PlanEnd, DatabaseError> {
         let batches_per_chunk = CHUNK / plan.tasks_per_message.tasks_per_batch() as usize;
         // Room for two chunks: the writer waits for the senders rather than fill the memory.
         let (batches, to_send) = mpsc::channel(2 * batches_per_chunk);
-        let writing = self.write(plan, cursor, tasks, batches);
+        let writing = self.write(plan, cursor, tasks, batches, began);
         let sending = self.send_planned(path, trace, plan, to_send);
         let (end, ()) = tokio::join!(writing, sending);
         end
@@ -268,6 +298,7 @@ impl Shared {
         mut cursor: u64,
         tasks: Plan,
         batches: mpsc::Sender<BatchOfTasks>,
+        began: Instant,
     ) -> Result<PlanEnd, DatabaseError> {
         let StagePlan { key, owner, .. } = plan;
         let began_at = cursor;
@@ -278,7 +309,8 @@ impl Shared {
         let mut chunk: Vec<NewTask> = Vec::with_capacity(CHUNK);
         let mut extended = Instant::now();
         loop {
-            let arrived = tokio::time::timeout(self.timing.lease / 3, chunks.next()).await;
+            let patience = (self.timing.lease / 3).min(self.timing.margin());
+            let arrived = tokio::time::timeout(patience, chunks.next()).await;
             // A plan that is slow to come must not lose its lease meanwhile.
             if extended.elapsed() > self.timing.lease / 3 {
                 if !self.database.keep_plan(key, *owner, lease).await? {
@@ -286,9 +318,9 @@ impl Shared {
                 }
                 extended = Instant::now();
             }
-            let Ok(arrived) = arrived else { continue };
-            let is_last = arrived.is_none();
-            for definition in arrived.into_iter().flatten() {
+            let is_last = matches!(arrived, Ok(None));
+            let is_late = began.elapsed() >= self.timing.invocation_share();
+            for definition in arrived.into_iter().flatten().flatten() {
                 match definition {
                     Ok(definition) => match unfit(&definition) {
                         None => chunk.push(new_task(key, definition)),
@@ -297,9 +329,15 @@ impl Shared {
                     Err(error) => return Ok(PlanEnd::Impossible(error.to_string())),
                 }
             }
-            // A slow plan yields few at a time; only its last chunk may be short, so that batches stay whole.
-            while chunk.len() >= whole || (is_last && !chunk.is_empty()) {
-                let rest = chunk.split_off(chunk.len().min(whole));
+            // A slow plan yields few at a time; only the last chunk of a planner may be short. Batches stay whole.
+            while chunk.len() >= whole || (is_last && !chunk.is_empty()) || (is_late && chunk.len() >= batch)
+            {
+                let full = if is_last {
+                    chunk.len()
+                } else {
+                    chunk.len() / batch * batch
+                };
+                let rest = chunk.split_off(full.min(whole));
                 let tasks = std::mem::replace(&mut chunk, rest);
                 let length = tasks.len() as u64;
                 if cursor + length > LARGEST_STAGE {
@@ -329,6 +367,20 @@ impl Shared {
             }
             if is_last {
                 break;
+            }
+            if is_late && cursor > began_at {
+                // What is left of the chunk is no batch: the next planner makes it again.
+                return Ok(PlanEnd::Stopped {
+                    tasks: cursor - began_at,
+                });
+            }
+            if began.elapsed() + self.timing.margin() >= self.timing.function_timeout {
+                return Ok(PlanEnd::Impossible(format!(
+                    "it yielded {} task(s) within {:.0} s, of at least {batch} that are written at once: list less at a time, \
+                     or raise functionTimeout in host.json",
+                    chunk.len(),
+                    began.elapsed().as_secs_f64()
+                )));
             }
         }
         match self.database.finish_plan(key, *owner).await? {

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
@@ -25,7 +26,7 @@ use crate::{
         timestamp,
     },
     repositories::{
-        postgres::{BatchKey, GivenBack, JobRecord, PoisonedTask, PoisonedTasks, StageKey},
+        postgres::{BatchKey, ClaimRequest, GivenBack, JobRecord, PoisonedTask, PoisonedTasks, StageKey},
         sender::{OutgoingMessage, QueueRole},
     },
 };
@@ -35,6 +36,12 @@ const MOST_GIVEN_BACK: u8 = 5;
 
 /// Each of them waits so much longer than the one before.
 const PAUSE: Duration = Duration::from_secs(10);
+
+/// Service Bus allows no shorter lock.
+const SHORTEST_LOCK: Duration = Duration::from_secs(5);
+
+/// Service Bus makes a message a dead letter after so many deliveries, unless its queue says otherwise.
+const MOST_DELIVERIES: u32 = 10;
 
 /// Who wants a message that was set aside dealt with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -311,11 +318,12 @@ impl Controller {
             .tasks
             .iter()
             .filter(|task| !task.status.is_terminal() && !task.leased)
+            .filter(|task| !task.deferred || asked_by == AskedBy::Person)
             .collect();
         if open.is_empty() {
             return Ok(PoisonDelivery::absorbed(
                 &key,
-                "it has its outcome, runs, or is to be repeated",
+                "it has its outcome, runs, or gets another message by itself",
             ));
         }
         let (again, failing): (Vec<&PoisonedTask>, Vec<&PoisonedTask>) = match asked_by {
@@ -326,11 +334,20 @@ impl Controller {
                 .partition(|task| task.given_back.count < MOST_GIVEN_BACK),
         };
         let mut delivery = PoisonDelivery::absorbed(&key, SUCCEEDED);
+        let (waited, again): (Vec<&PoisonedTask>, Vec<&PoisonedTask>) = again
+            .into_iter()
+            .partition(|task| may_have_waited(named, stand.path, task));
+        if !waited.is_empty() {
+            self.defer_waited(&key, &waited).await?;
+            delivery.outcome = PoisonOutcome::SentAgain;
+            delivery.reason = WAITED.to_owned();
+            delivery.tasks_sent_again = waited.len() as u64;
+        }
         if !again.is_empty() {
             self.give_back_tasks(named, &stand, &again).await?;
             delivery.outcome = PoisonOutcome::SentAgain;
             delivery.reason = AGAIN.to_owned();
-            delivery.tasks_sent_again = again.len() as u64;
+            delivery.tasks_sent_again += again.len() as u64;
         }
         if !failing.is_empty() {
             let reason = format!("its task message was {}", delivered(asked_by));
@@ -392,6 +409,20 @@ impl Controller {
                 })
             }
         }
+    }
+
+    /// Tasks whose message only waited get another one when there is room; nothing is counted.
+    async fn defer_waited(&self, key: &StageKey, tasks: &[&PoisonedTask]) -> Result<(), ControllerError> {
+        let deferrals = tasks.iter().map(|task| {
+            self.0.deferrals.defer(ClaimRequest {
+                job_id: key.job_id,
+                stage: key.stage,
+                task_id: task.owed.task_id.clone(),
+            })
+        });
+        try_join_all(deferrals).await?;
+        self.0.room.know_deferred(true);
+        Ok(())
     }
 
     /// Sends first and counts then: until it is counted the message set aside comes again, and makes the same message
@@ -480,6 +511,8 @@ fn kept(text: &str, reason: &str, largest: usize) -> String {
 }
 
 const SUCCEEDED: &str = "a newer message was sent in its place";
+const WAITED: &str =
+    "no process had room before its lock ran out, time and again: it is sent again when there is room";
 const AGAIN: &str = "it was not done yet: a new message takes its place";
 
 fn delivered(asked_by: AskedBy) -> String {
@@ -494,6 +527,15 @@ fn delivered(asked_by: AskedBy) -> String {
                 .to_owned()
         }
     }
+}
+
+/// Whether a message may have come to the host and waited there until its lock ran out, as often as the queue allows, without
+/// that anybody began its task. Its deliveries say nothing then. One that fails is back at once, and gone sooner.
+fn may_have_waited(named: &Named, path: ProcessingPath, task: &PoisonedTask) -> bool {
+    let age = named.written.map(|written| clock::now() - written);
+    path == ProcessingPath::ServiceBus
+        && task.owed.attempt == 0
+        && age.is_some_and(|age| age >= SHORTEST_LOCK * MOST_DELIVERIES)
 }
 
 /// Whether a message was written before the newest one that was sent in place of another.

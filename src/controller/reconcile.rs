@@ -16,18 +16,14 @@ use super::{
 };
 use crate::{
     failpoint::failpoint,
-    jobs::TaskPolicy,
     model::{JobStatus, ProcessingPath, messages::message_time, timestamp},
-    repositories::{
-        postgres::{BatchKey, DatabaseError, DeadAttempt, OverdueJob, OwedBatch, OwedTask, StageKey},
-        sender::{OutgoingMessage, QueueRole},
-    },
+    repositories::postgres::{BatchKey, DatabaseError, OverdueJob, OwedBatch, OwedTask, StageKey},
 };
 
 /// Taken at once; more waits for the next round.
 const AT_ONCE: i64 = 500;
 
-/// A sweep ends after this; the next one goes on. Below the timer's minute.
+/// A sweep ends after this, or its share of an invocation's time; the next one goes on. Below the timer's minute.
 const LONGEST_SWEEP: Duration = Duration::from_secs(45);
 
 /// What a sweep found and mended. All zero on a quiet system.
@@ -49,6 +45,8 @@ pub struct ReconcileReport {
     pub job_messages_sent: u64,
     /// Tasks whose attempt died, sent again.
     pub dead_attempts_resent: u64,
+    /// Deferred tasks sent.
+    pub deferred_sent: u64,
     /// Sent batches that count as lost.
     pub batches_lost: u64,
     /// Owed batches sent.
@@ -102,10 +100,12 @@ impl Controller {
         failpoint!("reconcile.owed");
         self.resend_dead_attempts(&mut report).await?;
         failpoint!("reconcile.resent");
-        let left = LONGEST_SWEEP.saturating_sub(began.elapsed());
+        self.resend_deferred(&mut report).await?;
+        let longest = LONGEST_SWEEP.min(self.0.timing.invocation_share());
+        let left = longest.saturating_sub(began.elapsed());
         self.send_owed_batches(&mut report, left).await?;
         // Last: figures can wait, work cannot, and what was done does not fail for them.
-        let left = LONGEST_SWEEP.saturating_sub(began.elapsed());
+        let left = longest.saturating_sub(began.elapsed());
         if let Err(error) = self.measure(left).await {
             tracing::warn!(%error, "what ended could not be measured; the next sweep tries again");
         }
@@ -206,52 +206,23 @@ impl Controller {
         Ok(())
     }
 
-    /// Those of a path go out together. What cannot be sent is 'retrying' with a time to be looked at again, so the next
-    /// sweep finds it.
+    /// What cannot be sent is 'retrying' with a time to be looked at again, so the next sweep finds it.
     async fn resend_dead_attempts(&self, report: &mut ReconcileReport) -> Result<(), ControllerError> {
         let again = self.0.timing.lease.as_secs_f64();
-        let timestamp = message_time();
         let dead = self.0.database.take_dead_attempts(again, AT_ONCE).await?;
         failpoint!("reconcile.took");
-        for path in ProcessingPath::ALL {
-            let messages: Vec<OutgoingMessage> = dead
-                .iter()
-                .filter(|dead| dead.path == path)
-                .filter_map(|dead| {
-                    let shared = TaskMessages {
-                        job_id: &dead.key.job_id,
-                        stage: dead.key.stage,
-                        timestamp: &timestamp,
-                        trace: dead.task.trace,
-                    };
-                    let task = TaskToSend {
-                        runs_alone: self.is_last_attempt(dead),
-                        ..TaskToSend::from(&dead.task)
-                    };
-                    shared.message(task).ok()
-                })
-                .collect();
-            if messages.is_empty() {
-                continue;
-            }
-            let sent = self.0.send(path, QueueRole::Tasks, &messages).await;
-            report.dead_attempts_resent += sent.messages_sent as u64;
-            report.sends_failed += messages.len().saturating_sub(sent.messages_sent) as u64;
-        }
+        let resent = self.send_due(&dead).await;
+        report.dead_attempts_resent += resent.sent;
+        report.sends_failed += resent.failed();
         Ok(())
     }
 
-    /// Whether a task whose attempts so far died has only one left. That one runs alone: a task that kills its process
-    /// takes all others in it along, every time, and those must not use up their attempts with it.
-    fn is_last_attempt(&self, dead: &DeadAttempt) -> bool {
-        let OwedTask {
-            job_type, task_type, ..
-        } = &dead.task;
-        let definition = self.0.catalog.get(job_type);
-        let policy = definition.map_or_else(TaskPolicy::default, |definition| {
-            definition.task_policy(task_type)
-        });
-        dead.tries + 1 == self.most_attempts(&policy)
+    /// For processes that have room and do not know of deferred tasks: one that has none yet, or had no database.
+    async fn resend_deferred(&self, report: &mut ReconcileReport) -> Result<(), ControllerError> {
+        let resent = self.send_deferred(self.0.timing.tasks_in_flight).await?;
+        report.deferred_sent += resent.sent;
+        report.sends_failed += resent.failed();
+        Ok(())
     }
 
     async fn send_owed_batch(&self, owed: &OwedBatch) -> Result<bool, ControllerError> {
@@ -309,6 +280,7 @@ impl ReconcileReport {
             planners_missing = some(self.planners_missing),
             job_messages_sent = some(self.job_messages_sent),
             dead_attempts_resent = some(self.dead_attempts_resent),
+            deferred_sent = some(self.deferred_sent),
             batches_lost = some(self.batches_lost),
             batches_sent = some(self.batches_sent),
             sends_failed = some(self.sends_failed),

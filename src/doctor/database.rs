@@ -46,6 +46,7 @@ fn server(place: &str, settings: &DatabaseSettings, examination: &Examination, n
         version_text,
         is_read_only,
         is_encrypted,
+        is_pooled,
         connected_in,
         ..
     } = examination;
@@ -57,7 +58,8 @@ fn server(place: &str, settings: &DatabaseSettings, examination: &Examination, n
         "no TLS"
     };
     notes.ok(format!(
-        "{place} answers: PostgreSQL {version_text}, {privacy}, connected in {} ms",
+        "{place} answers{}: PostgreSQL {version_text}, {privacy}, connected in {} ms",
+        if *is_pooled { " through a pooler" } else { "" },
         connected_in.as_millis()
     ));
     if *version < OLDEST {

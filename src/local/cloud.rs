@@ -19,7 +19,10 @@ use super::{
     database::{EmbeddedDatabase, EmbeddedDatabaseError},
     host::{self, HandlerCommand, HostError, HostOptions, LogSink, RunningHost},
 };
-use crate::config::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY};
+use crate::{
+    config::{ConfigError, DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, Env, Settings},
+    repositories::postgres::{Unreachable, reach},
+};
 
 /// What a local cloud is made of.
 #[derive(Debug, Clone)]
@@ -61,6 +64,12 @@ pub enum CloudError {
         /// The folder.
         folder: PathBuf,
     },
+    /// The settings of the PostgreSQL server are missing or malformed.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The PostgreSQL server cannot be used.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
     /// The embedded database did not start.
     #[error(transparent)]
     Database(#[from] EmbeddedDatabaseError),
@@ -99,12 +108,33 @@ pub struct LocalCloud {
     _lock: fs::File,
 }
 
+impl CloudOptions {
+    /// Sees whether the PostgreSQL server can be used, where it is not the embedded one: its handler would wait for it
+    /// without end.
+    ///
+    /// # Errors
+    /// It cannot; said within 5 s.
+    pub async fn reach_database(&self) -> Result<(), CloudError> {
+        let named = self.settings.get("DATABASE_URL").or(self.database_url.as_ref());
+        let Some(url) = named.cloned() else {
+            return Ok(());
+        };
+        // As the handler will read them: it inherits this process's environment.
+        let env = Env::from_process()
+            .with(self.settings.clone())
+            .with([("DATABASE_URL", url)]);
+        let (settings, _) = Settings::load_database(env)?;
+        Ok(reach(&settings).await?)
+    }
+}
+
 impl LocalCloud {
     /// Starts everything; returns when the handler is ready.
     ///
     /// # Errors
     /// A part did not start; those that did are stopped.
     pub async fn start(options: CloudOptions) -> Result<Self, CloudError> {
+        options.reach_database().await?;
         let data = options.data;
         let data_error = |error| CloudError::Data {
             folder: data.clone(),

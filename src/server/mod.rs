@@ -10,8 +10,11 @@ use crate::{
     controller::{Controller, ControllerError, ReconcileReport, Senders},
     jobs::Catalog,
     repositories::{
-        postgres::Database, sender::SendError, service_bus::create_service_bus_repository,
-        set_aside::QueueService, storage_queue::create_queue_repository,
+        postgres::{Database, Unreachable, reach},
+        sender::SendError,
+        service_bus::create_service_bus_repository,
+        set_aside::QueueService,
+        storage_queue::create_queue_repository,
     },
     triggers::{self, App},
 };
@@ -55,6 +58,7 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
     database.migrate_in_background();
     let controller = controller(&settings, catalog, database.clone())?;
     controller.report_in_background();
+    controller.send_deferred_in_background();
     let app = App {
         controller,
         environment: Arc::from(settings.environment),
@@ -78,6 +82,7 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
 /// # Errors
 /// A queue's client cannot be set up, or the database failed.
 pub async fn reconcile_once(settings: Settings, catalog: Catalog) -> Result<ReconcileReport, ReconcileError> {
+    reach(&settings.database).await?;
     let database = Database::new(&settings.database);
     database.migrate().await.map_err(ControllerError::from)?;
     let controller = controller(&settings, catalog, database.clone())?;
@@ -89,6 +94,9 @@ pub async fn reconcile_once(settings: Settings, catalog: Catalog) -> Result<Reco
 /// Why a sweep came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
+    /// The database cannot be used.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
     /// A sender cannot be set up.
     #[error("a queue's client cannot be set up: {0}")]
     Sender(#[from] SendError),

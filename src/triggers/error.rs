@@ -70,9 +70,9 @@ impl From<ControllerError> for ApiError {
             E::NotSetAside { .. } | E::NotSentAgain { .. } | E::Queue(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "queue unavailable")
             }
-            E::Database(DatabaseError::Unavailable { .. } | DatabaseError::Schema { .. }) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "database unavailable")
-            }
+            E::Database(
+                DatabaseError::Unavailable { .. } | DatabaseError::Schema { .. } | DatabaseError::Pooler,
+            ) => (StatusCode::SERVICE_UNAVAILABLE, "database unavailable"),
             E::Database(DatabaseError::Statement(_)) => (StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
         };
         if status.is_server_error() {

@@ -45,6 +45,7 @@ mod schema_redeploy;
 mod shared_figures;
 mod shown;
 mod submit_job;
+mod time_limit;
 
 use std::sync::Arc;
 
@@ -176,6 +177,7 @@ fn endpoints() -> Vec<Endpoint> {
 /// Everything that the handler answers: `/api/…` is forwarded by the host as it came, `/<function>` is the host's own.
 pub fn router(app: App) -> Router {
     let answered = Arc::new(answered::Answered::default());
+    let limit = app.controller.longest_invocation();
     let routed = Router::new();
     let api = endpoints()
         .into_iter()
@@ -224,6 +226,7 @@ pub fn router(app: App) -> Router {
         .with_state(api.clone());
     api.merge(functions)
         .merge(described)
+        .layer(middleware::from_fn_with_state(limit, time_limit::within))
         .layer(middleware::from_fn_with_state(answered, answered::count))
         .layer(middleware::from_fn(with_request_id))
 }

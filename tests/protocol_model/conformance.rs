@@ -8,8 +8,9 @@ use std::{collections::BTreeSet, str::FromStr, sync::Arc, time::Duration};
 use lastlight::{
     model::{JobId, JobStatus, ProcessingPath, Stage, TaskId, TaskIndex, TaskStatus, TasksPerMessage},
     repositories::postgres::{
-        BatchKey, ChunkWritten, Claim, ClaimRequest, Completion, Database, EndedStage, NewJob, NewTask,
-        NextStage, RunningTask, StageKey, StagePlan, TaskClaims, TaskCompletions, TaskOutcome,
+        BatchKey, ChunkWritten, Claim, ClaimRequest, Completion, Database, Deferral, EndedStage, NewJob,
+        NewTask, NextStage, RunningTask, StageKey, StagePlan, TaskClaims, TaskCompletions, TaskDeferrals,
+        TaskOutcome,
     },
 };
 use serde_json::{json, value::RawValue};
@@ -48,7 +49,7 @@ const LEFT_OUT: [(&str, &str); 13] = [
 ];
 
 /// Statements that write and are called here, some by the function of another name.
-const CALLED: [&str; 31] = [
+const CALLED: [&str; 34] = [
     "advance_stage",
     "batch_create_tasks",
     "batch_update_status",
@@ -58,6 +59,7 @@ const CALLED: [&str; 31] = [
     "create_batches",
     "dead_attempts",
     "dead_planners",
+    "defer_tasks",
     "due_job_messages",
     "end_early",
     "end_job",
@@ -80,6 +82,8 @@ const CALLED: [&str; 31] = [
     "resume_job",
     "skip_open_tasks",
     "stage_given_back",
+    "stop_plan",
+    "take_deferred",
 ];
 
 /// Statements that write, in the repository's folder, and that are neither called here nor left out for a reason; and the
@@ -121,6 +125,7 @@ struct Real {
     database: Database,
     claims: TaskClaims,
     completions: TaskCompletions,
+    deferrals: TaskDeferrals,
     connection: PgConnection,
     job_id: JobId,
 }
@@ -165,9 +170,11 @@ impl Pair {
             20..40 => self.job_message_sent(stage).await,
             40..110 => self.lease_stage(stage).await,
             110..300 => self.go_on_planning().await,
-            300..305 => self.release_stage().await,
+            300..303 => self.release_stage().await,
+            303..305 => self.stop_plan().await,
             305..315 => self.fail_plan().await,
-            315..530 => self.claim(stage, task).await,
+            315..480 => self.claim(stage, task).await,
+            480..530 => self.defer(stage, task).await,
             530..720 => self.complete(stage, task).await,
             720..735 => self.fail_task(stage, task).await,
             735..765 => self.batch_update_status(stage, batch).await,
@@ -187,6 +194,7 @@ impl Pair {
             977..985 => self.drift_and_mend(stage).await,
             985..988 => self.fail_unplanned_job(stage).await,
             988..991 => self.stage_given_back(stage).await,
+            991..994 => self.take_deferred().await,
             _ => self.what_is_found(stage, batch).await,
         }
     }
@@ -321,6 +329,17 @@ impl Pair {
         ("release_stage", String::new(), String::new())
     }
 
+    async fn stop_plan(&mut self) -> Answers {
+        let Some(name) = self.planner() else {
+            return nothing();
+        };
+        let (Planner { stage, .. }, owner) = self.planners[usize::from(name)];
+        let model = self.model.stop_plan(stage, name);
+        let key = self.real.key(stage);
+        let real = self.real.database.stop_plan(&key, owner, LONG).await.unwrap();
+        ("stop_plan", model.to_string(), real.is_some().to_string())
+    }
+
     async fn fail_plan(&mut self) -> Answers {
         let Some(name) = self.planner() else {
             return nothing();
@@ -340,16 +359,41 @@ impl Pair {
     async fn claim(&mut self, stage: u8, task: u8) -> Answers {
         let sees_open = self.model.is_open();
         let model = self.model.claim_task(&self.rules, stage, task, sees_open);
-        let request = ClaimRequest {
-            job_id: self.real.job_id,
-            stage: self.real.key(stage).stage,
-            task_id: self.real.task_id(stage, task),
-        };
-        let real = match self.real.claims.claim(request).await.unwrap() {
+        let real = match self
+            .real
+            .claims
+            .claim(self.real.request(stage, task))
+            .await
+            .unwrap()
+        {
             Claim::Claimed(claimed) => Some(claimed.attempt),
             _ => None,
         };
         ("claim_tasks", format!("{model:?}"), format!("{real:?}"))
+    }
+
+    async fn defer(&mut self, stage: u8, task: u8) -> Answers {
+        let model = self.model.defer_task(&self.rules, stage, task);
+        let request = self.real.request(stage, task);
+        let real = self.real.deferrals.defer(request).await.unwrap() == Deferral::Deferred;
+        ("defer_tasks", model.to_string(), real.to_string())
+    }
+
+    async fn take_deferred(&mut self) -> Answers {
+        let mut model = BTreeSet::new();
+        for stage in 0..self.rules.stages {
+            for task in 0..self.rules.tasks(stage) {
+                if self.model.take_deferred(stage, task) {
+                    model.insert(self.real.task_id(stage, task).as_str().to_owned());
+                }
+            }
+        }
+        let due = self.real.database.take_deferred(LONG, 100, 0.0).await.unwrap();
+        let real: BTreeSet<String> = due
+            .iter()
+            .map(|due| due.task.task_id.as_str().to_owned())
+            .collect();
+        ("take_deferred", format!("{model:?}"), format!("{real:?}"))
     }
 
     async fn complete(&mut self, stage: u8, task: u8) -> Answers {
@@ -750,11 +794,12 @@ fn rows_of_the_model(database: &state::Database, rules: &Rules) -> String {
         ));
         for (task, row) in stage.tasks() {
             words.push(format!(
-                "task {}/{task}: {} attempt {} forgiven {}",
+                "task {}/{task}: {} attempt {} forgiven {} deferred {}",
                 number + 1,
                 row.status,
                 row.attempt,
-                row.forgiven
+                row.forgiven,
+                row.deferred
             ));
         }
         for batch in (0..).take_while(|batch| !rules.tasks_of(number, *batch).is_empty()) {
@@ -795,6 +840,7 @@ impl Real {
         Self {
             claims: TaskClaims::start(database.clone(), LONG),
             completions: TaskCompletions::start(database.clone(), LONG),
+            deferrals: TaskDeferrals::start(database.clone()),
             database,
             connection,
             job_id: JobId::derive("model", &parameters),
@@ -813,6 +859,14 @@ impl Real {
         TaskId::derive(&self.job_id, self.key(stage).stage, &index)
     }
 
+    fn request(&self, stage: u8, task: u8) -> ClaimRequest {
+        ClaimRequest {
+            job_id: self.job_id,
+            stage: self.key(stage).stage,
+            task_id: self.task_id(stage, task),
+        }
+    }
+
     async fn execute(&mut self, statement: &'static str, stage: u8) {
         sqlx::query(statement)
             .bind(self.job_id.as_str())
@@ -825,7 +879,8 @@ impl Real {
     /// Whatever waits for a time has come due.
     async fn time_passes(&mut self) {
         for statement in [
-            "UPDATE tasks SET lease_until = lease_until - interval '1 day', due_at = due_at - interval '1 day'",
+            "UPDATE tasks SET lease_until = lease_until - interval '1 day', due_at = due_at - interval '1 day',
+                              next_send_at = next_send_at - interval '1 day'",
             "UPDATE stages SET lease_until = lease_until - interval '1 day', updated_at = updated_at - interval '1 day'",
             "UPDATE task_batches SET next_send_at = next_send_at - interval '1 day', sent_at = sent_at - interval '1 day'",
             "UPDATE outbox SET next_send_at = next_send_at - interval '1 day'",
@@ -878,7 +933,8 @@ impl Real {
 
     async fn tasks_and_batches(&mut self, number: i16, rules: &Rules) -> Vec<String> {
         let tasks = sqlx::query(
-            "SELECT ordinal, status::text, attempt, COALESCE(attempts_forgiven, 0::smallint) AS forgiven
+            "SELECT ordinal, status::text, attempt, COALESCE(attempts_forgiven, 0::smallint) AS forgiven,
+                    next_send_at IS NOT NULL AS deferred
              FROM tasks WHERE stage = $1 ORDER BY ordinal",
         )
         .bind(number)
@@ -897,7 +953,10 @@ impl Real {
             let (ordinal, status): (i32, String) = (row.get("ordinal"), row.get("status"));
             let (attempt, forgiven): (i16, i16) = (row.get("attempt"), row.get("forgiven"));
             assert!(TaskStatus::from_name(&status).is_some());
-            format!("task {number}/{ordinal}: {status} attempt {attempt} forgiven {forgiven}")
+            let deferred: bool = row.get("deferred");
+            format!(
+                "task {number}/{ordinal}: {status} attempt {attempt} forgiven {forgiven} deferred {deferred}"
+            )
         });
         let batches = batches.iter().map(|row| {
             let (batch, status): (i32, String) = (row.get("batch_no"), row.get("status"));

@@ -48,6 +48,10 @@ fn around(name: &str) -> Pairs {
         | "AzureWebJobsStorage__queueServiceUri" => {
             pairs.remove("AzureWebJobsStorage");
         }
+        // Another one than host.json's.
+        "FUNCTIONS_APP_ROOT_PATH" => {
+            pairs.insert("FUNCTION_TIMEOUT_MINUTES", "60".to_owned());
+        }
         _ => {}
     }
     pairs.remove(name);
@@ -111,6 +115,8 @@ fn examples(name: &str) -> ([&'static str; 2], Vec<String>) {
         (good, bad)
     };
     match name {
+        "FUNCTIONS_APP_ROOT_PATH" => of([env!("CARGO_MANIFEST_DIR"), "/nowhere"], &[]),
+        "AzureFunctionsJobHost__functionTimeout" => of(["00:10:00", "-1"], &[]),
         "DATABASE_URL" => of(
             [
                 "postgresql://u:p@db.example/x",

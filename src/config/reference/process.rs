@@ -1,7 +1,7 @@
 //! What may be done to the schema over HTTP, and what the Functions host or the local cloud says to its process.
 
 use super::{Group, anything};
-use crate::config::declaration::{Flag, Number, Text};
+use crate::config::declaration::{Flag, Given, Number, Text};
 
 pub(super) static ADMINISTRATION: Group = Group {
     title: "Administration",
@@ -16,6 +16,8 @@ pub(super) static SET_BY_THE_HOST: Group = Group {
         &CUSTOMHANDLER_PORT,
         &HTTPWORKER_PORT,
         &AZURE_FUNCTIONS_ENVIRONMENT,
+        &APP_ROOT_PATH,
+        &FUNCTION_TIMEOUT,
         &EXIT_WITH_PARENT,
     ],
 };
@@ -52,6 +54,21 @@ pub(in crate::config) static AZURE_FUNCTIONS_ENVIRONMENT: Text = Text {
     allowed: "any text",
     is_allowed: anything,
     meaning: "The environment's name, as `health` shows it.",
+};
+
+pub(in crate::config) static APP_ROOT_PATH: Given = Given {
+    name: "FUNCTIONS_APP_ROOT_PATH",
+    allowed: "a folder",
+    is_secret: false,
+    meaning: "The app's folder. `functionTimeout` of its host.json bounds how long an invocation stays open; where it says \
+              none, `FUNCTION_TIMEOUT_MINUTES` counts.",
+};
+
+pub(in crate::config) static FUNCTION_TIMEOUT: Given = Given {
+    name: "AzureFunctionsJobHost__functionTimeout",
+    allowed: "`hh:mm:ss`, or `-1` for no limit",
+    is_secret: false,
+    meaning: "Wins over `functionTimeout` in host.json, for the host and for this process.",
 };
 
 pub(in crate::config) static EXIT_WITH_PARENT: Flag = Flag {

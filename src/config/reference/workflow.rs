@@ -58,7 +58,8 @@ pub(in crate::config) static FUNCTION_TIMEOUT_MINUTES: Number<u64> = Number {
     min: 1,
     max: 24 * 60,
     unit: "minutes",
-    meaning: "An attempt that runs longer has failed. `functionTimeout` in host.json must not be shorter.",
+    meaning: "An attempt that runs longer has failed. `functionTimeout` in host.json should not be shorter: attempts end a \
+              little before it in any case.",
 };
 
 pub(in crate::config) static JOB_TIMEOUT_HOURS: Number<u64> = Number {
@@ -104,7 +105,8 @@ pub(in crate::config) static TASKS_IN_FLIGHT: Number<usize> = Number {
     min: 1,
     max: 1024,
     unit: "tasks",
-    meaning: "Tasks that the process runs at once, over all invocations: lower it where a task takes much memory or a core.",
+    meaning: "Tasks that the process runs at once, over all invocations: lower it where a task takes much memory or a core. \
+              Messages that come when there is no room are sent again later.",
 };
 
 pub(in crate::config) static SENDS_IN_FLIGHT: Number<usize> = Number {

@@ -57,6 +57,8 @@ impl Bed {
         stop: &Stop,
         measure: impl AsyncFnOnce(&mut Self) -> Result<T, BenchError>,
     ) -> Result<T, BenchError> {
+        // Before anything asks the server without a time limit.
+        options.reach_database().await?;
         let schema = format!("bench_{}", Uuid::new_v4().simple());
         options.settings.insert("APP_SCHEMA".to_owned(), schema.clone());
         let server = options.database_url.clone();

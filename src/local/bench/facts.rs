@@ -27,7 +27,9 @@ pub(super) struct Cost {
 
 impl Ledger {
     pub(super) async fn open(url: &str) -> Result<Self, sqlx::Error> {
-        let options = PgConnectOptions::from_str(url)?.disable_statement_logging();
+        let options = PgConnectOptions::from_str(url)?
+            .extra_float_digits(None)
+            .disable_statement_logging();
         Ok(Self(PgConnection::connect_with(&options).await?))
     }
 
@@ -51,9 +53,10 @@ impl Ledger {
 
     /// Sets one in 200 tasks to failed, and their stages' counters, so that there is something to find; how many.
     pub(super) async fn fail_some(&mut self, schema: &str) -> Result<u64, sqlx::Error> {
-        sqlx::query("SELECT set_config('search_path', quote_ident($1), false)")
+        let mut transaction = self.0.begin().await?;
+        sqlx::query("SELECT set_config('search_path', quote_ident($1), true)")
             .bind(schema)
-            .execute(&mut self.0)
+            .execute(&mut *transaction)
             .await?;
         let failed: i64 = sqlx::query_scalar(
             "WITH failed AS (
@@ -69,26 +72,28 @@ impl Ledger {
              )
              SELECT count(*) FROM failed",
         )
-        .fetch_one(&mut self.0)
+        .fetch_one(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         sqlx::raw_sql("ANALYZE").execute(&mut self.0).await?;
         Ok(failed.unsigned_abs())
     }
 
     /// Removes a run's tables.
     pub(super) async fn drop_schema(&mut self, schema: &str) -> Result<(), sqlx::Error> {
-        sqlx::query("SELECT set_config('lastlight.schema', $1, false)")
+        let mut transaction = self.0.begin().await?;
+        sqlx::query("SELECT set_config('lastlight.schema', $1, true)")
             .bind(schema)
-            .execute(&mut self.0)
+            .execute(&mut *transaction)
             .await?;
         sqlx::raw_sql(
             "DO $$ BEGIN
                  EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', current_setting('lastlight.schema'));
              END $$",
         )
-        .execute(&mut self.0)
+        .execute(&mut *transaction)
         .await?;
-        Ok(())
+        transaction.commit().await
     }
 }
 

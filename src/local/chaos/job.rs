@@ -62,6 +62,9 @@ pub struct StageWork {
     pub tasks: u64,
     /// How long each takes, milliseconds.
     pub ms: u64,
+    /// How long each definition takes to come, milliseconds.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub plan_ms: u64,
     /// How many may fail without failing the job.
     pub tolerates: u64,
     /// Added to each task's parameters, bytes.
@@ -70,6 +73,10 @@ pub struct StageWork {
     pub plan_fails: bool,
     /// What is special about some tasks.
     pub rules: Vec<Rule>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What is special about the tasks whose number leaves `at` when divided by `every`.
@@ -316,6 +323,7 @@ impl JobType for Chaos {
             .and_then(|place| work.stages.get(place))
             .cloned();
         let padding = "x".repeat(stage.padding);
+        let plan_pause = Duration::from_millis(stage.plan_ms);
         let definition = move |number| {
             let predecessor = before
                 .as_ref()
@@ -346,6 +354,12 @@ impl JobType for Chaos {
             .plan_fails
             .then(|| Err(PlanError("it fails, as it was told".to_owned())));
         stream::iter(context.from..stage.tasks)
+            .then(move |number| async move {
+                if !plan_pause.is_zero() {
+                    tokio::time::sleep(plan_pause).await;
+                }
+                number
+            })
             .map(definition)
             .chain(stream::iter(error))
             .boxed()

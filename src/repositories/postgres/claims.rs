@@ -32,6 +32,13 @@ pub struct ClaimRequest {
 pub enum Claim {
     /// It is the caller's to run.
     Claimed(Claimed),
+    /// It is not.
+    Unclaimed(Unclaimed),
+}
+
+/// Why a task is not to be begun now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unclaimed {
     /// Another attempt holds the lease, or the task is not due yet: whoever put it off sends a message for it.
     Running,
     /// It has its outcome.
@@ -47,9 +54,9 @@ pub enum Claim {
     UnknownJob,
 }
 
-impl Claim {
+impl Unclaimed {
     /// The message came for something that was done, is being done, or is not to be done any more.
-    fn is_duplicate(&self) -> bool {
+    fn is_duplicate(self) -> bool {
         matches!(self, Self::Running | Self::Done { .. } | Self::JobOver(_))
     }
 }
@@ -170,42 +177,73 @@ impl GroupStatement for ClaimStatement {
         failpoint!("claim.after_commit", Err(DatabaseError::lost()));
         let mut claims: Vec<Option<Claim>> = requests.iter().map(|_| None).collect();
         for row in &rows {
-            *slot(&mut claims, &order, row)? = Some(Claim::Claimed(claimed(row)?));
+            claims[place_of(&order, row)?] = Some(Claim::Claimed(claimed(row)?));
         }
         let left: Vec<usize> = order
             .into_iter()
             .filter(|place| claims[*place].is_none())
             .collect();
-        if !left.is_empty() {
-            let asked = Columns::of(left.iter().map(|place| &requests[*place]));
-            let rows = sqlx::query(include_str!("sql/unclaimed_tasks.sql"))
-                .bind(asked.jobs)
-                .bind(asked.stages)
-                .bind(asked.tasks)
-                .fetch_all(self.database.pool().await?)
-                .await?;
-            for row in &rows {
-                *slot(&mut claims, &left, row)? = Some(unclaimed(row)?);
-            }
+        let found = self.database.unclaimed(requests, &left).await?;
+        for (place, unclaimed) in found {
+            claims[place] = Some(Claim::Unclaimed(unclaimed));
         }
         // The same task twice in one group is the first one's: the others find it running.
         let claims: Vec<Claim> = claims
             .into_iter()
-            .map(|claim| claim.unwrap_or(Claim::Running))
+            .map(|claim| claim.unwrap_or(Claim::Unclaimed(Unclaimed::Running)))
             .collect();
-        let absorbed = requests
-            .iter()
-            .zip(&claims)
-            .filter(|(_, claim)| claim.is_duplicate());
-        let stages = absorbed.map(|(request, _)| (request.job_id, request.stage));
-        self.database.note_absorbed(stages, Absorbed::Duplicate).await;
+        self.database
+            .note_duplicates(requests, &claims, |claim| match claim {
+                Claim::Claimed(_) => None,
+                Claim::Unclaimed(unclaimed) => Some(*unclaimed),
+            })
+            .await;
         Ok(claims)
+    }
+}
+
+impl Database {
+    /// Why the tasks of `requests` at the places `left`, which are in key order, are not to be begun now, each with its place.
+    pub(super) async fn unclaimed(
+        &self,
+        requests: &[ClaimRequest],
+        left: &[usize],
+    ) -> Result<Vec<(usize, Unclaimed)>, DatabaseError> {
+        if left.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked = Columns::of(left.iter().map(|place| &requests[*place]));
+        let rows = sqlx::query(include_str!("sql/unclaimed_tasks.sql"))
+            .bind(asked.jobs)
+            .bind(asked.stages)
+            .bind(asked.tasks)
+            .fetch_all(self.pool().await?)
+            .await?;
+        let found = rows
+            .iter()
+            .map(|row| Ok::<_, sqlx::Error>((place_of(left, row)?, unclaimed(row)?)));
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// Counts the messages whose answers say that they were duplicates.
+    pub(super) async fn note_duplicates<A>(
+        &self,
+        requests: &[ClaimRequest],
+        answers: &[A],
+        unclaimed: impl Fn(&A) -> Option<Unclaimed>,
+    ) {
+        let duplicates = requests
+            .iter()
+            .zip(answers)
+            .filter(|(_, answer)| unclaimed(answer).is_some_and(Unclaimed::is_duplicate));
+        let stages = duplicates.map(|(request, _)| (request.job_id, request.stage));
+        self.note_absorbed(stages, Absorbed::Duplicate).await;
     }
 }
 
 /// The places of the requests in the order of their keys, so that groups of two processes lock alike; of requests for
 /// the same task only the first one's.
-fn in_key_order(requests: &[ClaimRequest]) -> Vec<usize> {
+pub(super) fn in_key_order(requests: &[ClaimRequest]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..requests.len()).collect();
     let key = |place: &usize| {
         let request = &requests[*place];
@@ -241,14 +279,14 @@ fn columns_in_key_order(running: &[RunningTask]) -> (Vec<usize>, [Vec<&str>; 2],
 }
 
 /// What UNNEST takes.
-struct Columns<'a> {
-    jobs: Vec<&'a str>,
-    stages: Vec<i16>,
-    tasks: Vec<&'a str>,
+pub(super) struct Columns<'a> {
+    pub(super) jobs: Vec<&'a str>,
+    pub(super) stages: Vec<i16>,
+    pub(super) tasks: Vec<&'a str>,
 }
 
 impl<'a> Columns<'a> {
-    fn of(requests: impl ExactSizeIterator<Item = &'a ClaimRequest>) -> Self {
+    pub(super) fn of(requests: impl ExactSizeIterator<Item = &'a ClaimRequest>) -> Self {
         let mut columns = Self {
             jobs: Vec::with_capacity(requests.len()),
             stages: Vec::with_capacity(requests.len()),
@@ -263,16 +301,12 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Where the answer of `row` goes; `order`: the requests' places as the statement was given them.
-fn slot<'a>(
-    claims: &'a mut [Option<Claim>],
-    order: &[usize],
-    row: &PgRow,
-) -> Result<&'a mut Option<Claim>, sqlx::Error> {
+/// Which request the answer `row` is for; `order`: the requests' places as the statement was given them.
+pub(super) fn place_of(order: &[usize], row: &PgRow) -> Result<usize, sqlx::Error> {
     let place: i64 = row.try_get("place")?;
     let request = usize::try_from(place - 1).ok().and_then(|index| order.get(index));
     request
-        .and_then(|request| claims.get_mut(*request))
+        .copied()
         .ok_or_else(|| corrupt("place", place.to_string()))
 }
 
@@ -287,16 +321,16 @@ fn claimed(row: &PgRow) -> Result<Claimed, sqlx::Error> {
     })
 }
 
-fn unclaimed(row: &PgRow) -> Result<Claim, sqlx::Error> {
+fn unclaimed(row: &PgRow) -> Result<Unclaimed, sqlx::Error> {
     let Some(job_status) = row.try_get::<Option<&str>, _>("job_status")? else {
-        return Ok(Claim::UnknownJob);
+        return Ok(Unclaimed::UnknownJob);
     };
     let job_status = JobStatus::from_name(job_status).ok_or_else(|| corrupt("job_status", job_status))?;
     let Some(task_status) = row.try_get::<Option<&str>, _>("task_status")? else {
         return Ok(if job_status.is_terminal() {
-            Claim::JobOver(job_status)
+            Unclaimed::JobOver(job_status)
         } else {
-            Claim::UnknownTask
+            Unclaimed::UnknownTask
         });
     };
     let task_status =
@@ -304,12 +338,12 @@ fn unclaimed(row: &PgRow) -> Result<Claim, sqlx::Error> {
     Ok(if task_status.is_terminal() {
         let stage_ended =
             row.try_get::<Option<bool>, _>("ended")?.unwrap_or(false) && !job_status.is_terminal();
-        Claim::Done { stage_ended }
+        Unclaimed::Done { stage_ended }
     } else if job_status.is_terminal() {
-        Claim::JobOver(job_status)
+        Unclaimed::JobOver(job_status)
     } else {
         // Under a live lease; or freed since the claim, and then whoever freed it sends a message.
-        Claim::Running
+        Unclaimed::Running
     })
 }
 

@@ -1,31 +1,41 @@
 //! The connection pool, the schema's migrations, and whether they have run.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
 use sqlx::{
-    ConnectOptions, PgPool, Postgres, Row, Transaction,
+    ConnectOptions, Connection, Postgres, Row, Transaction,
     migrate::{MigrateError, Migrator},
     postgres::PgPoolOptions,
 };
 use tokio::sync::{OnceCell, watch};
 
-use super::{DatabaseError, SchemaState};
+use super::{
+    DatabaseAddress, DatabaseError, SchemaState,
+    connections::{APPLICATION_NAME, Connections, connect_options},
+    pooler::{Pooler, pooler_of},
+    reach,
+    reach::connect,
+};
 use crate::config::DatabaseSettings;
 
 /// The migrations in `migrations/`, in the binary.
-pub static MIGRATOR: Migrator = sqlx::migrate!();
+pub static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrator = sqlx::migrate!();
+    // Its lock would be the session's.
+    migrator.set_locking(false);
+    migrator
+});
 
 /// The pool. Cheap to clone; connects when it is first used, so that the handler can answer before.
 #[derive(Debug, Clone)]
 pub struct Database {
-    pool: PgPool,
+    connections: Connections,
     schema: Arc<str>,
     migrated: watch::Sender<Option<Result<(), DatabaseError>>>,
-    acquire_timeout: Duration,
-    connections: u32,
+    settings: Arc<DatabaseSettings>,
     limits: Arc<OnceCell<ConnectionLimits>>,
 }
 
@@ -55,11 +65,7 @@ impl Database {
     /// A pool that is not connected yet.
     pub fn new(settings: &DatabaseSettings) -> Self {
         let schema: Arc<str> = Arc::from(settings.schema.as_str());
-        let search_path = Arc::clone(&schema);
-        let options = settings
-            .connect
-            .clone()
-            .application_name("lastlight")
+        let options = connect_options(&settings.connect, APPLICATION_NAME)
             .log_statements(tracing::log::LevelFilter::Trace)
             .log_slow_statements(tracing::log::LevelFilter::Debug, Duration::from_secs(1));
         let pool = PgPoolOptions::new()
@@ -68,39 +74,14 @@ impl Database {
             // Who waited for a connection and got one has an answer; who got none says so, and the figures of the pool say
             // how full it is. The embedded database takes some seconds to start, which is nothing to be warned of.
             .acquire_slow_level(tracing::log::LevelFilter::Debug)
-            .max_lifetime(Duration::from_secs(30 * 60))
-            .after_connect(move |connection, _| {
-                let search_path = Arc::clone(&search_path);
-                Box::pin(async move {
-                    // Every statement goes by an index, whatever the size of its tables. Said so, its plan is made
-                    // once a connection and holds; left to itself, the server plans each group anew, which takes
-                    // longer than running it, or keeps a plan that scans a table which was small.
-                    // A row that somebody holds for long makes the statement fail, and its message comes again, rather
-                    // than hold up everybody; a process of ours that was stopped in mid-transaction loses its locks.
-                    sqlx::query(
-                        "SELECT set_config('search_path', quote_ident($1), false), \
-                                set_config('plan_cache_mode', 'force_generic_plan', false), \
-                                set_config('enable_seqscan', 'off', false), \
-                                set_config('enable_hashjoin', 'off', false), \
-                                set_config('enable_mergejoin', 'off', false), \
-                                set_config('jit', 'off', false), \
-                                set_config('lock_timeout', '10s', false), \
-                                set_config('idle_in_transaction_session_timeout', '30s', false)",
-                    )
-                    .bind(&*search_path)
-                    .execute(connection)
-                    .await?;
-                    Ok(())
-                })
-            })
-            .connect_lazy_with(options);
+            .max_lifetime(Duration::from_secs(30 * 60));
+        let connections = Connections::new(pool, options, &schema);
         let (migrated, _) = watch::channel(None);
         Self {
-            pool,
+            connections,
             schema,
             migrated,
-            acquire_timeout: settings.acquire_timeout,
-            connections: settings.connections,
+            settings: Arc::new(settings.clone()),
             limits: Arc::default(),
         }
     }
@@ -125,6 +106,7 @@ impl Database {
     }
 
     async fn apply_migrations(&self) -> Result<(), DatabaseError> {
+        self.examine_pooler().await?;
         if self.is_up_to_date().await? {
             return Ok(());
         }
@@ -134,36 +116,61 @@ impl Database {
         }
     }
 
+    /// Refuses a pooler that loses prepared statements before any statement is lost.
+    async fn examine_pooler(&self) -> Result<(), DatabaseError> {
+        drop(self.connections.pool().acquire().await?);
+        if !self.connections.is_shared() {
+            return Ok(());
+        }
+        let timeout = self.settings.acquire_timeout;
+        let mut connection = connect(&self.settings, APPLICATION_NAME, timeout).await?;
+        let pooler = pooler_of(&mut connection, &self.settings).await?;
+        let _ = connection.close().await;
+        match pooler {
+            Pooler::LosesStatements => Err(DatabaseError::Pooler),
+            Pooler::None | Pooler::Fits => Ok(()),
+        }
+    }
+
     async fn make_schema(&self) -> Result<(), DatabaseError> {
-        // The advisory lock keeps two starting instances from creating the schema at once. Where it exists already it is
-        // not even named: CREATE SCHEMA IF NOT EXISTS asks for the right to create one all the same.
+        // Where it exists already it is not even named: CREATE SCHEMA IF NOT EXISTS asks for the right to create one all
+        // the same.
         self.with_schema_name(
             "DO $$ BEGIN
-                 PERFORM pg_advisory_xact_lock(7311943270150501);
                  IF to_regnamespace(quote_ident(current_setting('lastlight.schema'))) IS NULL THEN
                      EXECUTE format('CREATE SCHEMA %I', current_setting('lastlight.schema'));
                  END IF;
              END $$",
         )
         .await?;
-        let mut connection = self.pool.acquire().await?;
-        // `run` on a connection of one's own does not compile in a task ("Acquire is not general enough"); this is what it
-        // calls.
-        match MIGRATOR.run_direct(None, &mut *connection, false).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                // sqlx leaves its lock on the connection, where it would keep others from migrating.
-                let _ = connection.close().await;
-                Err(self.not_migrated(error))
-            }
+        // Each in a transaction of its own, which is told its schema and holds the lock.
+        for migration in MIGRATOR.iter() {
+            let mut transaction = self.begin_alone().await?;
+            // `run` on a connection of one's own does not compile in a task ("Acquire is not general enough"); this is what
+            // it calls.
+            MIGRATOR
+                .run_direct(Some(migration.version), &mut *transaction, false)
+                .await
+                .map_err(|error| self.not_migrated(error))?;
+            transaction.commit().await?;
         }
+        Ok(())
+    }
+
+    /// A transaction that changes the schema, and alone does so.
+    async fn begin_alone(&self) -> Result<Transaction<'static, Postgres>, DatabaseError> {
+        let mut transaction = self.connections.begin().await?;
+        sqlx::query(include_str!("sql/migration_lock.sql"))
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction)
     }
 
     /// Why this role may not make the schema or change it, in words that name both; none if it may.
     async fn right_that_lacks(&self) -> Option<DatabaseError> {
         let row = sqlx::query(include_str!("sql/schema_rights.sql"))
             .bind(&*self.schema)
-            .fetch_one(&self.pool)
+            .fetch_one(&self.connections)
             .await
             .ok()?;
         let right = |name: &str| row.try_get::<bool, _>(name).ok();
@@ -198,8 +205,10 @@ impl Database {
     /// Whether the migrations of this version have run. Looked at first, so that the app's role needs no right to change the
     /// schema where another role runs the migrations.
     async fn is_up_to_date(&self) -> Result<bool, DatabaseError> {
-        let mut connection = self.pool.acquire().await?;
-        match SchemaState::ask(&mut connection, &self.schema).await? {
+        let mut transaction = self.connections.begin().await?;
+        let state = SchemaState::ask(&mut transaction, &self.schema).await?;
+        transaction.commit().await?;
+        match state {
             SchemaState::Current { .. } => Ok(true),
             SchemaState::Ahead { unknown, works: true } => {
                 tracing::warn!(schema = %self.schema, ?unknown,
@@ -251,9 +260,7 @@ impl Database {
                         tracing::info!(schema = %database.schema, "the database is ready");
                         return;
                     }
-                    Err(error) => {
-                        tracing::warn!(%error, retry_in_seconds = pause.as_secs_f64(), "the database is not ready")
-                    }
+                    Err(error) => database.note_waiting(&error, pause).await,
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
@@ -261,20 +268,34 @@ impl Database {
         });
     }
 
+    /// Says what the handler waits for. The pool keeps to itself why it has no connection; one beside it says so.
+    async fn note_waiting(&self, error: &DatabaseError, pause: Duration) {
+        let error = match (error, reach(&self.settings).await) {
+            (DatabaseError::Unavailable { .. }, Err(unreachable)) => unreachable.to_string(),
+            (error, _) => format!("{}: {error}", DatabaseAddress::of(&self.settings)),
+        };
+        tracing::warn!(
+            error,
+            retry_in_seconds = pause.as_secs_f64(),
+            "the database is not ready; lastlight waits for it"
+        );
+    }
+
     /// The pool, once the migrations have run; waits for them no longer than for a connection.
     ///
     /// # Errors
     /// They have not run in that time, or they failed.
-    pub(super) async fn pool(&self) -> Result<&PgPool, DatabaseError> {
+    pub(super) async fn pool(&self) -> Result<&Connections, DatabaseError> {
         if matches!(*self.migrated.borrow(), Some(Ok(()))) {
-            return Ok(&self.pool);
+            return Ok(&self.connections);
         }
         let mut migrated = self.migrated.subscribe();
-        let waited = tokio::time::timeout(self.acquire_timeout, migrated.wait_for(Option::is_some)).await;
+        let waited =
+            tokio::time::timeout(self.settings.acquire_timeout, migrated.wait_for(Option::is_some)).await;
         match waited {
             Ok(Ok(result)) => match &*result {
                 Some(Err(error)) => Err(error.clone()),
-                _ => Ok(&self.pool),
+                _ => Ok(&self.connections),
             },
             _ => Err(DatabaseError::Unavailable {
                 detail: Arc::from(
@@ -286,20 +307,10 @@ impl Database {
 
     /// Begins a transaction, which is rolled back when it is dropped.
     ///
-    /// A caller may be dropped at any `await`: its client went away. sqlx 0.9 forgets a transaction whose BEGIN is under
-    /// way at that moment, and gives its connection back to the pool with the transaction open: whoever comes next would
-    /// be told that all is well, and nothing would ever be committed. So BEGIN runs in a task of its own, to its end.
-    ///
     /// # Errors
     /// There is no connection, or it broke.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, DatabaseError> {
-        let pool = self.pool().await?.clone();
-        match tokio::spawn(async move { pool.begin().await }).await {
-            Ok(begun) => Ok(begun?),
-            Err(_) => Err(DatabaseError::Unavailable {
-                detail: Arc::from("lastlight is stopping"),
-            }),
-        }
+        Ok(self.pool().await?.begin().await?)
     }
 
     /// Begins a transaction that only reads, and whose statements the server ends after `within` each, at least 1 ms: one
@@ -323,17 +334,18 @@ impl Database {
 
     /// How long a request waits before the database counts as unavailable.
     pub(super) fn patience(&self) -> Duration {
-        self.acquire_timeout
+        self.settings.acquire_timeout
     }
 
     /// How much of the pool is in use. Asks nobody.
     pub fn pool_use(&self) -> PoolUse {
-        let open = self.pool.size();
+        let pool = self.connections.pool();
+        let open = pool.size();
         PoolUse {
             open,
             // The two are read one after the other.
-            in_use: open.saturating_sub(u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX)),
-            limit: self.connections,
+            in_use: open.saturating_sub(u32::try_from(pool.num_idle()).unwrap_or(u32::MAX)),
+            limit: self.settings.connections,
         }
     }
 
@@ -347,7 +359,7 @@ impl Database {
                 .fetch_one(self.pool().await?)
                 .await?;
             Ok::<_, DatabaseError>(ConnectionLimits {
-                pool: self.connections,
+                pool: self.settings.connections,
                 server: row.try_get::<i32, _>("server")?.unsigned_abs(),
                 reserved: row.try_get::<i32, _>("reserved")?.unsigned_abs(),
             })
@@ -362,7 +374,6 @@ impl Database {
     pub async fn drop_schema(&self) -> Result<(), DatabaseError> {
         self.with_schema_name(
             "DO $$ BEGIN
-                 PERFORM pg_advisory_xact_lock(7311943270150501);
                  EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', current_setting('lastlight.schema'));
              END $$",
         )
@@ -371,13 +382,13 @@ impl Database {
 
     /// Runs a block that finds the schema's name in `lastlight.schema`: a name cannot be a parameter.
     async fn with_schema_name(&self, block: &'static str) -> Result<(), DatabaseError> {
-        let mut connection = self.pool.acquire().await?;
-        sqlx::query("SELECT set_config('lastlight.schema', $1, false)")
+        let mut transaction = self.begin_alone().await?;
+        sqlx::query("SELECT set_config('lastlight.schema', $1, true)")
             .bind(&*self.schema)
-            .execute(&mut *connection)
+            .execute(&mut *transaction)
             .await?;
-        sqlx::raw_sql(block).execute(&mut *connection).await?;
-        Ok(())
+        sqlx::raw_sql(block).execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// Asks the database for an answer, for `health`.
@@ -392,6 +403,6 @@ impl Database {
 
     /// Closes the connections.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.connections.pool().close().await;
     }
 }

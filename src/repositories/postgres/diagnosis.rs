@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use sqlx::{Executor, Row, SqlStr, postgres::PgRow};
+use sqlx::{Connection, Executor, Row, SqlStr, postgres::PgRow};
 use time::OffsetDateTime;
 
 use super::{Database, DatabaseError, statements::STATEMENTS};
@@ -192,11 +192,17 @@ impl Database {
     /// # Errors
     /// There is no connection. A statement that is refused is part of the answer.
     pub async fn diagnose_statements(&self) -> Result<(Vec<StatementDiagnosis>, Duration), DatabaseError> {
-        let mut session = self.pool().await?.acquire().await?;
+        let mut session = self.pool().await?.pool().acquire().await?;
+        // It is given up: its cache is full of these, and no longer holds what its next user would find there.
+        session.close_on_drop();
+        let mut transaction = self.pool().await?.begin_on(&mut session).await?;
         let began = Instant::now();
         let mut diagnoses = Vec::with_capacity(STATEMENTS.len());
         for (name, statement) in STATEMENTS {
-            let prepared = (&mut *session).prepare(SqlStr::from_static(statement)).await;
+            // One that is refused must not end the transaction.
+            let mut attempt = (*transaction).begin().await?;
+            let prepared = (&mut *attempt).prepare(SqlStr::from_static(statement)).await;
+            attempt.rollback().await?;
             diagnoses.push(StatementDiagnosis {
                 name,
                 accepted: prepared.is_ok(),
@@ -204,8 +210,7 @@ impl Database {
             });
         }
         let took = began.elapsed();
-        // The session is given up: its cache is full of these, and no longer holds what its next user would find there.
-        session.close().await?;
+        transaction.rollback().await?;
         Ok((diagnoses, took))
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::pooler;
+
 /// A statement that did not succeed. Cheap to clone: a group of requests shares one failure.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DatabaseError {
@@ -18,6 +20,9 @@ pub enum DatabaseError {
         /// What does not fit, and what to do.
         detail: Arc<str>,
     },
+    /// A pooler stands before the database that loses prepared statements.
+    #[error("{}. {}", pooler::LOSES_STATEMENTS, pooler::REMEDY)]
+    Pooler,
     /// The statement failed for a reason of its own: a defect in lastlight or in the stored data.
     #[error("a statement failed: {0}")]
     Statement(Arc<sqlx::Error>),
@@ -80,6 +85,9 @@ impl From<sqlx::Error> for DatabaseError {
                 },
             };
         }
+        if is_lost_statement(&error) {
+            return Self::Pooler;
+        }
         // 42501: the role may not do it. 3F000: nor may it see the schema, or there is none.
         if code(&error).is_some_and(|code| matches!(code.as_str(), "42501" | "3F000")) {
             return Self::Schema {
@@ -99,14 +107,9 @@ impl From<sqlx::Error> for DatabaseError {
     }
 }
 
-/// A table that a statement names is not there.
-pub(super) fn is_missing_table(error: &sqlx::Error) -> bool {
-    code(error).as_deref() == Some("42P01")
-}
-
-/// A function that a statement names is not there.
-pub(super) fn is_missing_function(error: &sqlx::Error) -> bool {
-    code(error).as_deref() == Some("42883")
+/// A statement that was prepared is not there (26000), or one that was not is (42P05): the connection's other end changed.
+pub(super) fn is_lost_statement(error: &sqlx::Error) -> bool {
+    matches!(code(error).as_deref(), Some("26000" | "42P05"))
 }
 
 /// The role may not do it.

@@ -1,18 +1,20 @@
 //! A database as `doctor` sees it: one connection, no pool, nothing changed. What a pool hides behind "timed out" is said here.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use sqlx::{ConnectOptions, Connection, PgConnection, Row};
+use sqlx::{Connection, PgConnection, Row};
 use time::OffsetDateTime;
 
-use super::{DatabaseError, SchemaState, error::is_refused};
+use super::{
+    DatabaseError, SchemaState,
+    error::is_refused,
+    pooler::{self, Pooler, pooler_of},
+    reach::{connect, no_answer, remedy},
+};
 use crate::{config::DatabaseSettings, model::clock};
 
 /// A server that takes longer is not there.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What there is.
 #[derive(Debug, Clone)]
@@ -27,6 +29,8 @@ pub struct Examination {
     pub is_read_only: bool,
     /// The connection is encrypted.
     pub is_encrypted: bool,
+    /// Through a pooler, one that fits.
+    pub is_pooled: bool,
     /// `max_connections`.
     pub connections: u32,
     /// Of these, kept for others.
@@ -64,35 +68,10 @@ pub struct ExaminationError {
 
 impl From<sqlx::Error> for ExaminationError {
     fn from(error: sqlx::Error) -> Self {
-        let remedy = remedy(&error);
         Self {
+            remedy: remedy(&error),
             problem: error.into(),
-            remedy,
         }
-    }
-}
-
-fn remedy(error: &sqlx::Error) -> &'static str {
-    let code = error.as_database_error().and_then(|error| error.code());
-    match (error, code.as_deref()) {
-        (_, Some(code)) if code.starts_with("28") => {
-            "Correct the user or the password in DATABASE_URL or POSTGIS_*, or let the server admit this role from here."
-        }
-        (_, Some("3D000")) => "Create the database, or correct its name in DATABASE_URL or POSTGIS_DATABASE.",
-        (_, Some(code)) if code.starts_with("53") => {
-            "The server has no connection left: close others, or raise its max_connections."
-        }
-        (sqlx::Error::Io(error), _) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            "Start PostgreSQL there, or correct host and port in DATABASE_URL or POSTGIS_*."
-        }
-        (sqlx::Error::Tls(_), _) => {
-            "The server must offer TLS with a certificate for its host name; a certificate authority of your own is named \
-             with sslrootcert in DATABASE_URL."
-        }
-        (sqlx::Error::Io(_) | sqlx::Error::Configuration(_), _) => {
-            "Correct the host in DATABASE_URL or POSTGIS_HOST; let the server's firewall admit this machine."
-        }
-        _ => "See the server's log.",
     }
 }
 
@@ -104,29 +83,27 @@ pub async fn examine(
     settings: &DatabaseSettings,
     rights: &[(String, String)],
 ) -> Result<Examination, ExaminationError> {
-    let options = settings
-        .connect
-        .clone()
-        .application_name("lastlight doctor")
-        .disable_statement_logging();
     let began = Instant::now();
-    let mut connection = match tokio::time::timeout(PATIENCE, PgConnection::connect_with(&options)).await {
-        Ok(connected) => connected?,
-        Err(_) => {
-            return Err(
-                sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer within 10 s")).into(),
-            );
-        }
-    };
+    let mut connection = connect(settings, "lastlight doctor", TIMEOUT).await?;
     let connected_in = began.elapsed();
-    let examined =
-        tokio::time::timeout(PATIENCE, look(&mut connection, settings, rights, connected_in)).await;
+    let pooler = match tokio::time::timeout(TIMEOUT, pooler_of(&mut connection, settings)).await {
+        Ok(Ok(Pooler::LosesStatements)) => {
+            return Err(ExaminationError {
+                problem: DatabaseError::Pooler,
+                remedy: pooler::REMEDY,
+            });
+        }
+        Ok(pooler) => pooler?,
+        Err(_) => return Err(no_answer(TIMEOUT).into()),
+    };
+    let examined = tokio::time::timeout(TIMEOUT, look(&mut connection, settings, rights, connected_in)).await;
     let _ = connection.close().await;
     match examined {
-        Ok(examined) => Ok(examined?),
-        Err(_) => {
-            Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer within 10 s")).into())
-        }
+        Ok(examined) => Ok(Examination {
+            is_pooled: pooler != Pooler::None,
+            ..examined?
+        }),
+        Err(_) => Err(no_answer(TIMEOUT).into()),
     }
 }
 
@@ -177,6 +154,7 @@ async fn look(
         version_text: row.try_get("version_text")?,
         is_read_only: row.try_get("is_read_only")?,
         is_encrypted: row.try_get("is_encrypted")?,
+        is_pooled: false,
         connections: number("connections")?,
         reserved: number("reserved")?,
         used: number("used")?,
@@ -188,11 +166,12 @@ async fn look(
 }
 
 async fn schema_state(connection: &mut PgConnection, schema: &str) -> Result<SchemaState, sqlx::Error> {
-    sqlx::query("SELECT set_config('search_path', quote_ident($1), false)")
+    let mut transaction = connection.begin().await?;
+    sqlx::query("SELECT set_config('search_path', quote_ident($1), true)")
         .bind(schema)
-        .execute(&mut *connection)
+        .execute(&mut *transaction)
         .await?;
-    match SchemaState::ask(connection, schema).await {
+    match SchemaState::ask(&mut transaction, schema).await {
         Err(error) if is_refused(&error) => Ok(SchemaState::Hidden),
         asked => asked,
     }

@@ -171,6 +171,31 @@ impl Database {
         Ok(ended)
     }
 
+    /// Stops planning before the plan is whole: the lease is given back, and a job message for the stage is unsent, which is the
+    /// caller's to send for `grace_seconds`; the number of its send, or `None` when the lease was lost, or the job is over or
+    /// paused.
+    ///
+    /// # Errors
+    /// The statement failed; the lease then runs out by itself.
+    pub async fn stop_plan(
+        &self,
+        key: &StageKey,
+        owner: Uuid,
+        grace_seconds: f64,
+    ) -> Result<Option<u32>, DatabaseError> {
+        failpoint!("stop_plan.before_commit", Err(DatabaseError::lost()));
+        let sends: Option<i32> = sqlx::query_scalar(include_str!("sql/stop_plan.sql"))
+            .bind(key.job_id.as_str())
+            .bind(i16::from(key.stage.get()))
+            .bind(owner)
+            .bind(grace_seconds)
+            .bind(JobStatus::open())
+            .fetch_optional(self.pool().await?)
+            .await?;
+        failpoint!("stop_plan.after_commit", Err(DatabaseError::lost()));
+        Ok(sends.map(i32::unsigned_abs))
+    }
+
     /// Gives the lease back before the plan is whole.
     ///
     /// # Errors

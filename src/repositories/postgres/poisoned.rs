@@ -40,6 +40,8 @@ pub struct PoisonedTask {
     pub status: TaskStatus,
     /// An attempt holds it, or a message is on its way to it.
     pub leased: bool,
+    /// It waits for room, and gets its new message by itself.
+    pub deferred: bool,
     /// Messages sent in place of others.
     pub given_back: GivenBack,
     /// All that a new message says.
@@ -235,6 +237,7 @@ fn poisoned_task(row: &PgRow) -> Result<Option<PoisonedTask>, sqlx::Error> {
     Ok(Some(PoisonedTask {
         status: TaskStatus::from_name(status).ok_or_else(|| corrupt("task_status", status))?,
         leased: row.try_get::<Option<bool>, _>("leased")?.unwrap_or(false),
+        deferred: row.try_get::<Option<bool>, _>("deferred")?.unwrap_or(false),
         given_back: given_back(row)?,
         owed: owed_task(row)?,
     }))

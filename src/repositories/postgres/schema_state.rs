@@ -2,10 +2,7 @@
 
 use sqlx::{PgConnection, Row};
 
-use super::{
-    MIGRATOR,
-    error::{is_missing_function, is_missing_table},
-};
+use super::MIGRATOR;
 
 /// How a schema stands to this binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,13 +37,17 @@ impl SchemaState {
     /// # Errors
     /// A statement failed; also if the role may not look.
     pub(super) async fn ask(connection: &mut PgConnection, schema: &str) -> Result<Self, sqlx::Error> {
-        let rows = sqlx::query(include_str!("sql/applied_migrations.sql"))
-            .fetch_all(&mut *connection)
-            .await;
-        let rows = match rows {
-            Ok(rows) => rows,
-            Err(error) if is_missing_table(&error) => Vec::new(),
-            Err(error) => return Err(error),
+        // Asked first: in a transaction a statement that fails would be the last one.
+        let knows = sqlx::query(include_str!("sql/schema_knows.sql"))
+            .fetch_one(&mut *connection)
+            .await?;
+        let rows = match knows.try_get("has_migrations")? {
+            true => {
+                sqlx::query(include_str!("sql/applied_migrations.sql"))
+                    .fetch_all(&mut *connection)
+                    .await?
+            }
+            false => Vec::new(),
         };
         if rows.is_empty() {
             let foreign: Vec<String> = sqlx::query_scalar(include_str!("sql/foreign_tables.sql"))
@@ -63,18 +64,14 @@ impl SchemaState {
             applied.push((row.try_get("version")?, row.try_get("checksum")?));
         }
         let state = compared(&applied, None);
-        if !matches!(state, Self::Ahead { .. }) {
+        // Whoever made the schema may not say.
+        if !matches!(state, Self::Ahead { .. }) || !knows.try_get("has_works_from")? {
             return Ok(state);
         }
         let works_from = sqlx::query_scalar(include_str!("sql/works_from.sql"))
             .fetch_one(&mut *connection)
-            .await;
-        match works_from {
-            Ok(works_from) => Ok(compared(&applied, Some(works_from))),
-            // Whoever made this schema does not say.
-            Err(error) if is_missing_function(&error) => Ok(state),
-            Err(error) => Err(error),
-        }
+            .await?;
+        Ok(compared(&applied, Some(works_from)))
     }
 }
 

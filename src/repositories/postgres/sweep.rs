@@ -10,9 +10,9 @@ use super::{
 };
 use crate::model::{JobStatus, ProcessingPath, TaskStatus};
 
-/// A task whose attempt died and that needs a new message.
+/// A task that needs a message of its own: its attempt died, or it was deferred.
 #[derive(Debug, Clone)]
-pub struct DeadAttempt {
+pub struct TaskDue {
     /// Its job and stage.
     pub key: StageKey,
     /// All that its message says.
@@ -58,22 +58,14 @@ impl Database {
         &self,
         again_seconds: f64,
         limit: i64,
-    ) -> Result<Vec<DeadAttempt>, DatabaseError> {
+    ) -> Result<Vec<TaskDue>, DatabaseError> {
         let rows = sqlx::query(include_str!("sql/dead_attempts.sql"))
             .bind(again_seconds)
             .bind(limit)
             .bind(TaskStatus::sources(TaskStatus::Retrying))
             .fetch_all(self.pool().await?)
             .await?;
-        let dead = rows.iter().map(|row| {
-            Ok::<_, sqlx::Error>(DeadAttempt {
-                key: stage_key(row)?,
-                task: owed_task(row)?,
-                path: path_of(row, "processing_path")?,
-                tries: u16::try_from(row.try_get::<i32, _>("tries")?).unwrap_or_default(),
-            })
-        });
-        Ok(dead.collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(task_due).collect::<Result<_, _>>()?)
     }
 
     /// Makes a job message owed for each stage that is not planned and whose planner died, or whose job message was
@@ -203,6 +195,15 @@ impl Database {
         transaction.commit().await?;
         Ok(Some((counters, recount)))
     }
+}
+
+pub(super) fn task_due(row: &PgRow) -> Result<TaskDue, sqlx::Error> {
+    Ok(TaskDue {
+        key: stage_key(row)?,
+        task: owed_task(row)?,
+        path: path_of(row, "processing_path")?,
+        tries: u16::try_from(row.try_get::<i32, _>("tries")?).unwrap_or_default(),
+    })
 }
 
 fn stage_key(row: &PgRow) -> Result<StageKey, sqlx::Error> {

@@ -31,7 +31,8 @@ const LONG: Duration = Duration::from_secs(90);
 /// Worlds side by side.
 const LANES: usize = 6;
 
-/// The sweep passes its own places twice a second for as long as a job lasts; at the small size so many of them do.
+/// The sweep passes its own places twice a second for as long as a job lasts, and a narrow handler its own again and again;
+/// at the small size so many of them do.
 const SWEEPS: u64 = 2;
 
 /// How a fail point strikes.
@@ -56,6 +57,8 @@ enum Life {
     Plain,
     /// The same, while messages vanish, so that the sweep has something to do.
     Swept,
+    /// The handler has room for one task, and a planner writes no more than a batch.
+    Narrow,
     /// It is cancelled in mid-task, and then repeated.
     Controlled,
     /// Its second stage cannot be planned.
@@ -66,6 +69,7 @@ impl Trial {
     fn life(&self) -> Life {
         match self.place.split('.').next() {
             Some("reconcile") => Life::Swept,
+            Some("defer" | "stop_plan") => Life::Narrow,
             Some("fail_plan") => Life::Unplannable,
             Some("end_early" | "skip" | "reopen_tasks" | "reopen_job") => Life::Controlled,
             _ => Life::Plain,
@@ -130,7 +134,8 @@ async fn lane(run: &Run, trials: &Mutex<VecDeque<Trial>>) -> Result<(Findings, u
         for k in 1.. {
             let struck = strike(&mut world, trial, k).await?;
             runs += 1;
-            let is_enough = trial.life() == Life::Swept && !world.is_full() && k >= SWEEPS;
+            let is_enough =
+                matches!(trial.life(), Life::Swept | Life::Narrow) && !world.is_full() && k >= SWEEPS;
             if !struck || is_enough {
                 // A place that no run comes by is not tested, whatever it is called.
                 world.check(struck || k > 1, || format!("no run comes by {}", trial.place));
@@ -155,11 +160,18 @@ async fn strike(world: &mut World, trial: Trial, k: u64) -> Result<bool, ChaosEr
     };
     let tag = format!("{place}-{action}-{k}{}", if use_service_bus { "-sb" } else { "" });
     let hits = world.folder.join(format!("hit-{tag}"));
-    let armed: BTreeMap<String, String> = [
+    let mut armed: BTreeMap<String, String> = [
         (FAILPOINT_SETTING.to_owned(), format!("{place}:{k}:{action}")),
         (HITS_SETTING.to_owned(), hits.display().to_string()),
     ]
     .into();
+    if trial.life() == Life::Narrow {
+        armed.insert("LASTLIGHT_TASKS_IN_FLIGHT".to_owned(), "1".to_owned());
+        armed.insert(
+            "AzureFunctionsJobHost__functionTimeout".to_owned(),
+            "00:00:04".to_owned(),
+        );
+    }
     world.replace_handler(armed).await?;
     let dropped = if trial.life() == Life::Swept { 0.5 } else { 0.0 };
     world.set_faults(FaultPlan {
@@ -174,6 +186,14 @@ async fn strike(world: &mut World, trial: Trial, k: u64) -> Result<bool, ChaosEr
                 ..StageWork::of(3, 1)
             };
             let job = work(tag, use_service_bus, [StageWork::of(2, 1), unplannable]);
+            world.submit(job, LONG).await?;
+        }
+        Life::Narrow => {
+            let listed_slowly = StageWork {
+                plan_ms: 300,
+                ..StageWork::of(8, 700)
+            };
+            let job = coarse(work(tag, use_service_bus, [listed_slowly]), 2);
             world.submit(job, LONG).await?;
         }
         Life::Plain | Life::Swept => {

@@ -6,7 +6,7 @@
 UPDATE tasks t
 SET status = 'processing', attempt = t.attempt + 1, heartbeat = now(),
     lease_until = now() + make_interval(secs => $4), started_at = COALESCE(t.started_at, now()),
-    updated_at = now()
+    next_send_at = NULL, updated_at = now()
 FROM UNNEST($1::text[], $2::smallint[], $3::text[]) WITH ORDINALITY AS wanted (job_id, stage, task_id, place)
 WHERE t.parent_job_id = wanted.job_id AND t.stage = wanted.stage AND t.task_id = wanted.task_id
   AND (SELECT j.status::text = ANY ($6) FROM jobs j WHERE j.job_id = wanted.job_id)

@@ -1,5 +1,6 @@
 -- Tasks whose attempt died (its lease ran out), and retries whose message is overdue: due again, with a new
 -- message. Their count stops at what its column holds: a task whose function is switched off for weeks gets one a minute.
+-- A deferred retry gets its new message by itself.
 -- $1: seconds until they are looked at again; $3: states from which a retry is legal.
 -- The job's status is compared as text, which is in no index: a plan made on empty tables would begin with all jobs that run
 -- and read all their tasks, those of earlier stages too. Index: stages_open, jobs_pkey, tasks_pkey.
@@ -12,7 +13,7 @@ FROM (
     JOIN jobs j ON j.job_id = s.job_id AND j.status::text = 'processing'
     JOIN tasks d ON d.parent_job_id = s.job_id AND d.stage = s.stage
     WHERE s.advanced_at IS NULL AND d.lease_until < now()
-      AND (d.status = 'retrying' OR d.status::text = ANY ($3))
+      AND (d.status = 'retrying' AND d.next_send_at IS NULL OR d.status::text = ANY ($3))
     LIMIT $2
     FOR UPDATE OF d SKIP LOCKED
 ) dead

@@ -10,7 +10,7 @@ WITH given_up AS MATERIALIZED (
     ORDER BY g.task_id COLLATE "C"
 ), written AS (
     UPDATE tasks t
-    SET status = 'failed', error_details = $5, due_at = NULL, lease_until = NULL, updated_at = now(),
+    SET status = 'failed', error_details = $5, due_at = NULL, lease_until = NULL, next_send_at = NULL, updated_at = now(),
         finished_at = now()
     FROM given_up g
     WHERE t.parent_job_id = g.job_id AND t.stage = g.stage AND t.task_id = g.task_id AND t.attempt = g.attempt

@@ -1,4 +1,4 @@
--- The tasks of one batch that still need a message, in the order of the plan.
+-- The tasks of one batch that still need a message, in the order of the plan. A deferred task gets one by itself.
 -- Each is found by its whole key, which stands beside its id: a plan made on empty tables would read the stage for it.
 -- Index: task_batches_pkey, tasks_pkey, jobs_pkey.
 WITH batch AS MATERIALIZED (
@@ -12,5 +12,5 @@ SELECT t.task_id, t.job_type, t.task_type, t.task_index, t.parent_task_id, t.par
 FROM batch b
 JOIN tasks t ON t.parent_job_id = b.job_id AND t.stage = b.stage AND t.task_id = b.task_id
 JOIN jobs j ON j.job_id = b.job_id
-WHERE t.status IN ('pending_queue', 'queued', 'retrying')
+WHERE t.status IN ('pending_queue', 'queued', 'retrying') AND t.next_send_at IS NULL
 ORDER BY t.ordinal

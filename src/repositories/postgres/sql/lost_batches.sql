@@ -5,6 +5,7 @@
 -- A long queue is no loss: while tasks begin on a path, what was sent after the batches that they are of waits behind them.
 -- It is left alone, for the same sixteen times at most. A path on which nothing began for $1 seconds has nothing left to
 -- wait behind. All of these times are the database's.
+-- A deferred task gets its new message by itself.
 -- Whether an attempt runs is looked at once a stage; jobs and tasks are looked at by themselves, by their whole keys: a plan
 -- made on empty tables would read all open jobs, and the stage, for each batch.
 -- Index: stages_open, jobs_pkey, task_batches_pkey, tasks_pkey. Reads all of instances, which has a row a process.
@@ -36,7 +37,7 @@ FROM (
       AND c.sent_at < now() - make_interval(secs => $1 * power(2, least(c.sends, 5) - 1))
       AND (s.reached IS NULL OR c.sent_at < s.reached OR c.sent_at < now() - make_interval(secs => $1 * 16))
       AND EXISTS (SELECT FROM UNNEST(c.task_ids) AS id (task_id)
-                  WHERE (SELECT t.status IN ('pending_queue', 'queued')
+                  WHERE (SELECT t.status IN ('pending_queue', 'queued') AND t.next_send_at IS NULL
                          FROM tasks t
                          WHERE t.parent_job_id = c.job_id AND t.stage = c.stage AND t.task_id = id.task_id))
     LIMIT $2

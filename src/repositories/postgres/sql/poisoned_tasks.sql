@@ -11,7 +11,7 @@ SELECT j.status::text AS job_status, j.processing_path, j.traceparent,
        s.planned_at IS NOT NULL AND s.advanced_at IS NULL
            AND s.completed + s.failed + s.skipped = s.total AS ended,
        t.task_id, t.status::text AS task_status, t.job_type, t.task_type, t.task_index, t.parent_task_id, t.parameters,
-       t.attempt, t.retry_count, t.lease_until > now() AS leased, t.poisoned, t.poisoned_at
+       t.attempt, t.retry_count, t.lease_until > now() AS leased, t.next_send_at IS NOT NULL AS deferred, t.poisoned, t.poisoned_at
 FROM jobs j
 LEFT JOIN stages s ON s.job_id = j.job_id AND s.stage = $2
 LEFT JOIN (named n JOIN tasks t ON t.parent_job_id = n.job_id AND t.stage = n.stage AND t.task_id = n.task_id) ON true

@@ -32,7 +32,7 @@ WITH job AS (
 ), reopened AS (
     UPDATE tasks t
     SET status = 'queued', attempts_forgiven = t.attempt, result_data = NULL, error_details = NULL, due_at = NULL,
-        lease_until = NULL, finished_at = NULL, poisoned = NULL, updated_at = now()
+        lease_until = NULL, next_send_at = NULL, finished_at = NULL, poisoned = NULL, updated_at = now()
     FROM given_up g
     WHERE t.parent_job_id = g.job_id AND t.stage = g.stage AND t.task_id = g.task_id AND t.status::text = ANY ($5)
     RETURNING g.job_id, g.stage, g.batch_no, g.status

@@ -11,7 +11,7 @@ WITH open AS (
     FOR UPDATE OF t
 ), skipped AS (
     UPDATE tasks t
-    SET status = 'skipped', lease_until = NULL, due_at = NULL, updated_at = now(), finished_at = now()
+    SET status = 'skipped', lease_until = NULL, due_at = NULL, next_send_at = NULL, updated_at = now(), finished_at = now()
     FROM open o
     -- By the whole key of what was read, not by $1 and $2: a plan made on empty tables would read the stage for each.
     WHERE t.parent_job_id = o.parent_job_id AND t.stage = o.stage AND t.task_id = o.task_id AND t.status::text = ANY ($5)

@@ -1,0 +1,32 @@
+-- Up to $2 deferred tasks whose new message is due, the longest due first, of jobs that run: each counts as sent, and is due
+-- once more after $1 seconds unless somebody claims it. Those that were sent in the last $5 seconds and are on their way count
+-- among the $2. A task that is begun or done needs no message: its mark is cleared.
+-- $3: the states from which a task may be begun; $4: those from which its message is sent.
+-- The job is looked at by itself: joined, a plan made on empty tables would read all that run for each task.
+-- Locks: the tasks' rows; skips those that somebody holds. Index: tasks_deferred, tasks_pkey, jobs_pkey.
+WITH due AS MATERIALIZED (
+    SELECT d.parent_job_id, d.stage, d.task_id,
+           d.status::text = ANY ($3) AND d.status <> 'processing' AS waits
+    FROM tasks d
+    WHERE d.next_send_at <= now()
+      AND (SELECT j.status = 'processing' FROM jobs j WHERE j.job_id = d.parent_job_id)
+    ORDER BY d.next_send_at
+    LIMIT GREATEST($2 - (SELECT count(*)
+                         FROM (SELECT FROM tasks s
+                               WHERE s.next_send_at > now() + make_interval(secs => $1 - $5)
+                               LIMIT $2) AS arriving), 0)
+    FOR UPDATE OF d SKIP LOCKED
+), taken AS (
+    UPDATE tasks t
+    SET next_send_at = CASE WHEN due.waits THEN now() + make_interval(secs => $1) END,
+        status = CASE WHEN due.waits AND t.status::text = ANY ($4) THEN 'queued' ELSE t.status END,
+        retry_count = LEAST(t.retry_count + due.waits::integer, 32767)
+    FROM due
+    WHERE t.parent_job_id = due.parent_job_id AND t.stage = due.stage AND t.task_id = due.task_id
+    RETURNING t.parent_job_id AS job_id, t.stage, t.task_id, t.job_type, t.task_type, t.task_index, t.parent_task_id,
+              t.parameters, t.attempt, t.retry_count, t.attempt - COALESCE(t.attempts_forgiven, 0) AS tries, due.waits
+)
+SELECT taken.*,
+       (SELECT j.processing_path FROM jobs j WHERE j.job_id = taken.job_id) AS processing_path,
+       (SELECT j.traceparent FROM jobs j WHERE j.job_id = taken.job_id) AS traceparent
+FROM taken
