@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, t
 
 use serde_json::Value;
 
-use super::Notes;
+use super::{Notes, concurrency};
 use crate::config::{QueueEncoding, SettingsSoFar, host_json};
 
 /// What `extensions.serviceBus` is without a word about it.
@@ -49,6 +49,7 @@ pub(super) fn examine(root: &Path, given: &BTreeMap<String, String>, settings: &
     bundle(&host, &mut notes);
     times(&host, settings, &mut notes);
     queues(&host, settings, &mut notes);
+    concurrency::examine(&host, root, given, settings, &mut notes);
     if notes.is_quiet() {
         notes.ok("it says what the app needs");
     }
@@ -174,17 +175,19 @@ fn times(host: &Value, settings: &SettingsSoFar, notes: &mut Notes) {
     let ours = settings.timing.task_timeout;
     let minutes = ours.as_secs() / 60;
     // -1 is no limit at all.
-    let is_endless = host.get("functionTimeout").and_then(Value::as_str) == Some("-1");
+    let is_endless = host
+        .get("functionTimeout")
+        .is_some_and(|limit| limit == "-1" || limit == -1);
     let limit = if is_endless {
         None
     } else {
         span(host, "/functionTimeout", notes)
     };
     match limit {
-        Some(limit) if limit < ours => notes.fault(
+        Some(limit) if limit < ours => notes.warning(
             format!(
-                "functionTimeout is {} s, less than FUNCTION_TIMEOUT_MINUTES ({minutes} min): the host ends attempts before \
-                 lastlight does, and they count as dead",
+                "functionTimeout is {} s, less than FUNCTION_TIMEOUT_MINUTES ({minutes} min): attempts end a little before \
+                 functionTimeout, since the host would kill the handler with all that runs in it",
                 limit.as_secs()
             ),
             format!(

@@ -2,6 +2,7 @@
 //! database and the queues are looked at in turn; nothing is changed. Each finding says what is, and where that is wrong, what
 //! to do. It must not know HTTP: a person reads it before anything runs.
 
+mod concurrency;
 mod database;
 mod functions;
 mod host_json;

@@ -222,6 +222,11 @@ impl LocalCloud {
         self.host.handler_pid()
     }
 
+    /// The local cloud's own host.
+    pub fn host(&self) -> &RunningHost {
+        &self.host
+    }
+
     /// The settings that the handler got, connection strings among them.
     pub fn settings(&self) -> &BTreeMap<String, String> {
         &self.settings

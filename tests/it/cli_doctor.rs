@@ -308,6 +308,45 @@ async fn a_host_json_that_does_not_fit_is_taken_apart() {
     assert!(app.complaints(&["host.json"]).await.contains("--app-root"));
 }
 
+/// Of a host.json that was made for short tasks.
+#[tokio::test]
+async fn numbers_that_do_not_fit_few_tasks_at_once_are_named_with_those_that_do() {
+    const PREFIX: &str = "AzureFunctionsJobHost__";
+    let mut app = Deployed::new().await;
+    assert_eq!(
+        app.complaints(&["host.json"]).await,
+        "",
+        "the shipped numbers fit"
+    );
+    app.set("LASTLIGHT_TASKS_IN_FLIGHT", "5");
+    app.set(&format!("{PREFIX}extensions__serviceBus__prefetchCount"), "200");
+    app.set(&format!("{PREFIX}functionTimeout"), "00:10:00");
+    insta::assert_snapshot!("doctor_long_tasks", app.complaints(&["host.json"]).await);
+    // One message at a time: another number counts.
+    app.edit("process_sb_task/function.json", |function| {
+        function["bindings"][0]["cardinality"] = "one".into();
+    });
+    let said = app.complaints(&["host.json", "functions"]).await;
+    assert!(said.contains("maxConcurrentCalls is 200"), "{said}");
+    assert!(!said.contains("maxMessageBatchSize"), "{said}");
+    assert!(!said.contains("cardinality is"), "{said}");
+    // What it says to do is enough.
+    for (setting, value) in [
+        ("extensions__queues__batchSize", "3"),
+        ("extensions__queues__newBatchThreshold", "2"),
+        ("extensions__serviceBus__maxConcurrentCalls", "5"),
+        ("extensions__serviceBus__prefetchCount", "0"),
+    ] {
+        app.set(&format!("{PREFIX}{setting}"), value);
+    }
+    app.set("FUNCTION_TIMEOUT_MINUTES", "10");
+    assert_eq!(app.complaints(&["host.json", "functions"]).await, "");
+    // No limit at all is none to compare with.
+    app.set(&format!("{PREFIX}functionTimeout"), "-1");
+    let said = app.complaints(&["host.json"]).await;
+    assert!(!said.contains("functionTimeout is"), "{said}");
+}
+
 #[tokio::test]
 async fn function_folders_that_are_missing_or_differ_are_named() {
     let app = Deployed::new().await;
@@ -330,8 +369,12 @@ async fn function_folders_that_are_missing_or_differ_are_named() {
         function["bindings"][0]["methods"] = serde_json::json!(["get"]);
     });
     app.edit("process_sb_task/function.json", |function| {
+        // Right for long tasks.
         function["bindings"][0]["cardinality"] = "one".into();
         function["bindings"][0]["queueName"] = "%SERVICE_BUS_TASK_QUEUE".into();
+    });
+    app.edit("process_sb_job/function.json", |function| {
+        function["bindings"][0]["cardinality"] = "many".into();
     });
     app.edit("process_queue_task/function.json", |function| {
         function["bindings"][0]["queueName"] = "tasks".into();

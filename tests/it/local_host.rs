@@ -201,10 +201,10 @@ fn every_function_folder_can_be_read_and_its_settings_are_in_the_example() {
 }
 
 /// An app whose files stand in a folder of the test's own.
-struct Files(tempfile::TempDir);
+pub struct Files(tempfile::TempDir);
 
 impl Files {
-    fn new(host: &Value, functions: &[(&str, Value)]) -> Self {
+    pub fn new(host: &Value, functions: &[(&str, Value)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("host.json"), host.to_string()).unwrap();
         for (name, binding) in functions {
@@ -219,7 +219,7 @@ impl Files {
         Self(folder)
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 }

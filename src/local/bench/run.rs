@@ -201,12 +201,14 @@ fn not_completed(status: &Value, began: Instant) -> BenchError {
     }
 }
 
+/// The extension's own `maxMessageBatchSize`.
+const LARGEST_BATCH: u64 = 1000;
+
 /// The host.json settings for so many messages under way at once, as app settings, which win over the file. A Storage
-/// Queue trigger fetches 32 at most; a Service Bus trigger has two batches under way, so that one runs while the other
-/// is handed over.
+/// Queue trigger fetches 32 at most; a Service Bus trigger has one batch under way.
 fn concurrency(in_flight: u64) -> [(String, String); 4] {
     let fetched = in_flight.clamp(1, 32);
-    let batch = in_flight.div_ceil(2).clamp(1, 100);
+    let batch = in_flight.clamp(1, LARGEST_BATCH);
     let setting = |name: &str, value: u64| {
         let name = format!("AzureFunctionsJobHost__extensions__{name}");
         (name, value.to_string())

@@ -103,6 +103,11 @@ pub enum Act {
         /// Milliseconds.
         ms: u64,
     },
+    /// Holds the thread that it runs on, so that whatever else is to run there waits, timers too.
+    Block {
+        /// Milliseconds.
+        ms: u64,
+    },
     /// Fails in a way that passes.
     Stumble,
     /// Fails for good.
@@ -169,7 +174,7 @@ impl Rule {
 
     fn ends_badly(&self) -> bool {
         let is_bad = match self.act {
-            Act::Sleep { .. } => false,
+            Act::Sleep { .. } | Act::Block { .. } => false,
             Act::Result { bytes } => bytes > LARGEST_RESULT,
             Act::Stumble | Act::Fail | Act::Panic | Act::Abort | Act::Devour => true,
         };
@@ -399,6 +404,7 @@ async fn perform(work: &ChaosTask, task: &Task<'_>) -> Result<Box<RawValue>, Tas
     for rule in work.acts.iter().filter(now) {
         match rule.act {
             Act::Sleep { ms } => tokio::time::sleep(Duration::from_millis(ms)).await,
+            Act::Block { ms } => std::thread::sleep(Duration::from_millis(ms)),
             Act::Stumble => return Err(TaskError::transient("it stumbles, as it was told")),
             Act::Fail => return Err(TaskError::permanent("it fails, as it was told")),
             #[expect(clippy::panic, reason = "what a handler that panics does is the question")]

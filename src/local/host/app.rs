@@ -32,7 +32,7 @@ pub struct FunctionApp {
     pub forwards_http: bool,
     /// `extensions.http.routePrefix`.
     pub route_prefix: String,
-    /// After this an invocation has failed.
+    /// After this an invocation has failed, and its process is killed. [`Duration::MAX`]: never.
     pub function_timeout: Duration,
     pub(super) queues: QueueSettings,
     pub(super) service_bus: ServiceBusTriggerSettings,
@@ -135,6 +135,7 @@ impl Default for QueueSettings {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ServiceBusTriggerSettings {
+    pub prefetch_count: usize,
     pub max_concurrent_calls: usize,
     pub max_message_batch_size: usize,
     #[serde(deserialize_with = "time_span")]
@@ -144,6 +145,7 @@ pub(super) struct ServiceBusTriggerSettings {
 impl Default for ServiceBusTriggerSettings {
     fn default() -> Self {
         Self {
+            prefetch_count: 0,
             max_concurrent_calls: 16,
             max_message_batch_size: 1000,
             max_auto_lock_renewal_duration: Duration::from_secs(300),
@@ -155,7 +157,7 @@ impl Default for ServiceBusTriggerSettings {
 #[serde(rename_all = "camelCase")]
 struct HostJson {
     version: String,
-    #[serde(default, deserialize_with = "optional_time_span")]
+    #[serde(default, deserialize_with = "function_timeout")]
     function_timeout: Option<Duration>,
     custom_handler: CustomHandler,
     #[serde(default)]
@@ -389,6 +391,15 @@ fn time_span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::
         .ok_or_else(|| D::Error::custom(format!("{text:?} is not a time span hh:mm:ss")))
 }
 
-fn optional_time_span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    time_span(deserializer).map(Some)
+/// A time span, or `-1` for no limit.
+fn function_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    let unbounded = value == "-1" || value == -1;
+    let span = value.as_str().and_then(host_json::time_span);
+    let read = if unbounded { Some(Duration::MAX) } else { span };
+    let read = read.filter(|timeout| !timeout.is_zero());
+    read.map(Some).ok_or_else(|| {
+        let allowed = "a time span hh:mm:ss of a second or more, or \"-1\" for no limit";
+        D::Error::custom(format!("functionTimeout is {value}; write {allowed}"))
+    })
 }

@@ -1,4 +1,5 @@
-//! The handler's process: started with the host's variables, awaited, restarted when it crashes, killed at the end.
+//! The handler's process: started with the host's variables, awaited, restarted when it crashes, killed and restarted when
+//! one of its invocations takes longer than `functionTimeout`, killed at the end. Only crashes count towards giving up.
 
 use std::{
     collections::VecDeque,
@@ -6,10 +7,7 @@ use std::{
     fmt::{self, Debug},
     path::PathBuf,
     process::Stdio,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU16, AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -22,7 +20,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{FunctionApp, HostOptions};
+use super::{FunctionApp, HostOptions, process::Process};
 
 /// What the host starts.
 #[derive(Debug, Clone)]
@@ -92,8 +90,7 @@ type Lines = Arc<Mutex<VecDeque<String>>>;
 
 #[derive(Debug)]
 pub(super) struct Child {
-    port: Arc<AtomicU16>,
-    pid: Arc<AtomicU32>,
+    process: Arc<Process>,
     given_up: watch::Receiver<Option<HandlerExit>>,
     supervisor: Option<JoinHandle<()>>,
 }
@@ -117,16 +114,15 @@ struct Spec {
 
 impl Child {
     pub(super) async fn start(app: &FunctionApp, options: &HostOptions) -> Result<Self, HandlerExit> {
-        let port = Arc::new(AtomicU16::new(0));
-        let pid = Arc::new(AtomicU32::new(0));
+        let current = Arc::new(Process::default());
         let (give_up, given_up) = watch::channel(None);
         let (program, arguments) = match &options.handler {
             HandlerCommand::Running { port: running } => {
-                port.store(*running, Ordering::Relaxed);
+                current.starts(0);
+                current.listens(*running);
                 // The channel's sender goes with this function: nobody ever gives up on what it did not start.
                 return Ok(Self {
-                    port,
-                    pid,
+                    process: current,
                     given_up,
                     supervisor: None,
                 });
@@ -149,29 +145,18 @@ impl Child {
                 .and_then(|text| text.parse().ok())
                 .unwrap_or(MOST_CRASHES),
         };
-        let started = spec.start_ready(&port, &pid).await?;
-        let supervisor = tokio::spawn(supervise(
-            spec,
-            started,
-            Arc::clone(&port),
-            Arc::clone(&pid),
-            give_up,
-        ));
+        let started = spec.start_ready(&current).await?;
+        let supervisor = tokio::spawn(supervise(spec, started, Arc::clone(&current), give_up));
         Ok(Self {
-            port,
-            pid,
+            process: current,
             given_up,
             supervisor: Some(supervisor),
         })
     }
 
-    /// Where the current process listens; changes with each restart.
-    pub(super) fn port(&self) -> &Arc<AtomicU16> {
-        &self.port
-    }
-
-    pub(super) fn pid(&self) -> Option<u32> {
-        Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    /// The current process; another one after each restart.
+    pub(super) fn process(&self) -> &Arc<Process> {
+        &self.process
     }
 
     pub(super) async fn given_up(&self) -> HandlerExit {
@@ -205,15 +190,21 @@ impl Drop for Child {
 async fn supervise(
     spec: Spec,
     mut running: Started,
-    port: Arc<AtomicU16>,
-    pid: Arc<AtomicU32>,
+    current: Arc<Process>,
     give_up: watch::Sender<Option<HandlerExit>>,
 ) {
     let mut crashes: VecDeque<Instant> = VecDeque::new();
     loop {
-        let code = running.process.wait().await.ok().and_then(|status| status.code());
-        port.store(0, Ordering::Relaxed);
-        pid.store(0, Ordering::Relaxed);
+        let status = tokio::select! {
+            status = running.process.wait() => status,
+            () = current.condemned() => {
+                // With all that runs in it, as the real host does: without asking.
+                let _ = running.process.start_kill();
+                running.process.wait().await
+            }
+        };
+        let code = status.ok().and_then(|status| status.code());
+        let mut timed_out = current.ended();
         let mut exit = HandlerExit {
             how: code.map_or("was killed".to_owned(), |code| format!("ended with code {code}")),
             last_lines: joined(&running.lines),
@@ -221,7 +212,8 @@ async fn supervise(
         };
         drop(running.input.take());
         loop {
-            if exit.code != Some(RESTART_CODE) {
+            let timed_out = timed_out.take();
+            if timed_out.is_none() && exit.code != Some(RESTART_CODE) {
                 crashes.push_back(Instant::now());
                 while crashes
                     .front()
@@ -230,13 +222,14 @@ async fn supervise(
                     crashes.pop_front();
                 }
             }
-            (spec.log.0)(&format!("the handler {}; it is started again", exit.how));
+            let why = timed_out.map(|why| format!(", since {why}")).unwrap_or_default();
+            (spec.log.0)(&format!("the handler {}{why}; it is started again", exit.how));
             if crashes.len() >= spec.most_crashes {
                 exit.how = format!("{}, {} times within half an hour", exit.how, crashes.len());
                 give_up.send_replace(Some(exit));
                 return;
             }
-            match spec.start_ready(&port, &pid).await {
+            match spec.start_ready(&current).await {
                 Ok(started) => {
                     running = started;
                     break;
@@ -249,7 +242,7 @@ async fn supervise(
 
 impl Spec {
     /// Starts a process and waits until it answers on `/`.
-    async fn start_ready(&self, port: &AtomicU16, pid: &AtomicU32) -> Result<Started, HandlerExit> {
+    async fn start_ready(&self, current: &Process) -> Result<Started, HandlerExit> {
         let failed = |how: String| HandlerExit {
             how,
             last_lines: String::new(),
@@ -287,12 +280,12 @@ impl Spec {
         if let Some(output) = process.stderr.take() {
             tokio::spawn(take_lines(output, self.log.clone(), Arc::clone(&lines)));
         }
-        pid.store(process.id().unwrap_or(0), Ordering::Relaxed);
+        current.starts(process.id().unwrap_or(0));
         let client = reqwest::Client::builder().no_proxy().build().unwrap_or_default();
         let began = Instant::now();
         loop {
             if let Ok(Some(status)) = process.try_wait() {
-                pid.store(0, Ordering::Relaxed);
+                current.ended();
                 // Its last lines may still be on their way through the pipe.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 let how = status
@@ -308,7 +301,7 @@ impl Spec {
                 .get(format!("http://127.0.0.1:{free}/"))
                 .timeout(Duration::from_secs(5));
             if request.send().await.is_ok() {
-                port.store(free, Ordering::Relaxed);
+                current.listens(free);
                 return Ok(Started {
                     process,
                     lines,

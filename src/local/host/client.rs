@@ -1,29 +1,29 @@
 //! Invoking the handler over HTTP, and what its answers mean.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU16, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use reqwest::header::{CONTENT_TYPE, USER_AGENT};
 use uuid::Uuid;
 
+use super::process::{Listening, Process};
+
 /// The version that the requests claim, as the real host's do.
 pub(super) const HOST_VERSION: &str = "4.1037.0.0";
 
-/// How long an invocation waits for a process that is started again, and how often it looks.
-const HELD_BACK: Duration = Duration::from_secs(4 * 60);
-const READY_POLL: Duration = Duration::from_millis(25);
-
-/// The handler, wherever its current process listens.
+/// The handler, whichever its current process is.
 #[derive(Debug, Clone)]
 pub(super) struct Handler {
-    pub(super) client: reqwest::Client,
-    port: Arc<AtomicU16>,
+    client: reqwest::Client,
+    process: Arc<Process>,
     timeout: Duration,
+}
+
+/// A process of the handler that listens, for one invocation.
+#[derive(Debug)]
+pub(super) struct Ready<'a> {
+    pub(super) client: &'a reqwest::Client,
+    handler: &'a Handler,
+    listening: Listening,
 }
 
 /// An invocation that failed: its messages are to be delivered again.
@@ -31,53 +31,55 @@ pub(super) struct Handler {
 #[error("{0}")]
 pub(super) struct Failed(String);
 
+/// An invocation took longer than `functionTimeout`.
+#[derive(Debug, thiserror::Error)]
+#[error("{function} took longer than functionTimeout ({} s)", timeout.as_secs_f64())]
+pub(super) struct TimedOut {
+    function: String,
+    timeout: Duration,
+}
+
 impl Handler {
     pub(super) fn new(timeout: Duration) -> Self {
         Self {
-            // One request is bounded where it is made; requests over HTTP triggers may take as long as they take.
+            // How long an invocation takes is bounded where it is made.
             client: reqwest::Client::builder()
                 .tcp_nodelay(true)
                 .no_proxy()
                 .build()
                 .unwrap_or_default(),
-            port: Arc::default(),
+            process: Arc::default(),
             timeout,
         }
     }
 
-    /// From now on the handler listens on `port`; 0 while no process is ready.
-    pub(super) fn attach(self, port: &Arc<AtomicU16>) -> Self {
+    /// From now on the handler is this process.
+    pub(super) fn attach(self, process: &Arc<Process>) -> Self {
         Self {
-            port: Arc::clone(port),
+            process: Arc::clone(process),
             ..self
         }
     }
 
-    /// Returns when a process is ready: while one is started again, the real host holds its invocations back, up to the
-    /// time that all starts together may take. Without this a message would use up its deliveries within milliseconds.
-    pub(super) async fn ready(&self) {
-        let began = Instant::now();
-        while self.port.load(Ordering::Relaxed) == 0 && began.elapsed() < HELD_BACK {
-            tokio::time::sleep(READY_POLL).await;
+    /// Returns when a process is ready.
+    pub(super) async fn ready(&self) -> Ready<'_> {
+        Ready {
+            client: &self.client,
+            handler: self,
+            listening: self.process.ready().await,
         }
-    }
-
-    pub(super) fn address(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port.load(Ordering::Relaxed))
     }
 
     /// Posts an invocation; success only if the answer says so the way the host wants it.
     pub(super) async fn invoke(&self, function: &str, payload: String) -> Result<(), Failed> {
-        self.ready().await;
-        let request = self
+        let ready = self.ready().await;
+        let request = ready
             .client
-            .post(format!("{}/{function}", self.address()))
+            .post(format!("{}/{function}", ready.address()))
             .header(CONTENT_TYPE, "application/json; charset=utf-8")
             .header(USER_AGENT, format!("Azure-Functions-Host/{HOST_VERSION}"))
             .header("X-Azure-Functions-InvocationId", Uuid::new_v4().to_string())
             .header("X-Azure-Functions-HostVersion", HOST_VERSION)
-            // The host's client gives up a minute after the function's time is over.
-            .timeout(self.timeout + Duration::from_secs(60))
             .body(payload);
         let answered = async {
             let response = request
@@ -94,19 +96,17 @@ impl Handler {
                 .bytes()
                 .await
                 .map_err(|error| Failed(format!("half an answer: {error}")))?;
+            if status.is_success() && body.is_empty() {
+                // Such an invocation never completes; it fails when its time is over.
+                std::future::pending::<()>().await;
+            }
             Ok::<_, Failed>((status, is_json, body))
         };
-        let (status, is_json, body) = answered.await?;
+        let answered = ready.in_time(function, answered).await;
+        let (status, is_json, body) = answered.map_err(|error| Failed(error.to_string()))??;
         if !status.is_success() {
             let words: String = String::from_utf8_lossy(&body).chars().take(500).collect();
             return Err(Failed(format!("status {status}: {words}")));
-        }
-        if body.is_empty() {
-            // Such an invocation never completes; it fails when its time is over.
-            tokio::time::sleep(self.timeout).await;
-            return Err(Failed(
-                "an empty answer, which never completes an invocation".to_owned(),
-            ));
         }
         if !is_json {
             return Err(Failed("an answer that is not application/json".to_owned()));
@@ -115,5 +115,32 @@ impl Handler {
             Ok(serde_json::Value::Object(_)) => Ok(()),
             _ => Err(Failed("an answer that is not a JSON object".to_owned())),
         }
+    }
+}
+
+impl Ready<'_> {
+    pub(super) fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.listening.port)
+    }
+
+    /// What an invocation of `function` in this process comes to. One that takes longer than `functionTimeout` has failed,
+    /// and the process is killed with all that runs in it, as the real host does.
+    pub(super) async fn in_time<T>(
+        &self,
+        function: &str,
+        invocation: impl Future<Output = T>,
+    ) -> Result<T, TimedOut> {
+        let timeout = self.handler.timeout;
+        let answered = tokio::time::timeout(timeout, invocation).await;
+        answered.map_err(|_| {
+            let error = TimedOut {
+                function: function.to_owned(),
+                timeout,
+            };
+            self.handler
+                .process
+                .took_too_long(self.listening.generation, &error.to_string());
+            error
+        })
     }
 }

@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use super::{
     Binding, Function, FunctionApp,
-    client::{HOST_VERSION, Handler},
+    client::{HOST_VERSION, Handler, Ready},
+    process::Process,
     route,
 };
 use crate::local::broker::{ServiceBus, StorageQueues, delete_all_messages};
@@ -35,8 +36,8 @@ struct Context {
 pub(super) struct Door(Arc<OnceLock<Handler>>, Handler);
 
 impl Door {
-    pub(super) fn attach(self, port: &Arc<std::sync::atomic::AtomicU16>) -> Handler {
-        let handler = self.1.attach(port);
+    pub(super) fn attach(self, process: &Arc<Process>) -> Handler {
+        let handler = self.1.attach(process);
         self.0.get_or_init(|| handler.clone()).clone()
     }
 }
@@ -82,14 +83,15 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
     let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
-    handler.ready().await;
-    let answer = if context.app.forwards_http {
-        forward(handler, parts.method, &parts.uri, &parts.headers, body).await
-    } else {
+    let ready = handler.ready().await;
+    let answering = async {
+        if context.app.forwards_http {
+            return forward(&ready, parts.method, &parts.uri, &parts.headers, body).await;
+        }
         let path = without_prefix(&context.app, parts.uri.path()).unwrap_or_default();
         let parameters = route::parameters(template, path);
         describe(
-            handler,
+            &ready,
             function,
             binding,
             &parts.method,
@@ -100,13 +102,14 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
         )
         .await
     };
-    answer.unwrap_or_else(|error| {
-        (
-            StatusCode::BAD_GATEWAY,
-            format!("the handler did not answer: {error}"),
-        )
-            .into_response()
-    })
+    match ready.in_time(&function.name, answering).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => {
+            let problem = format!("the handler did not answer: {error}");
+            (StatusCode::BAD_GATEWAY, problem).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }
 
 /// `POST /admin/functions/<name>` runs a timer's function now, as the real host's does; it answers before the function
@@ -174,7 +177,7 @@ fn find<'a>(app: &'a FunctionApp, method: &Method, path: &str) -> Option<(&'a Fu
 }
 
 async fn forward(
-    handler: &Handler,
+    handler: &Ready<'_>,
     method: Method,
     uri: &Uri,
     headers: &HeaderMap,
@@ -229,7 +232,7 @@ fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     reason = "a request is described with all that it has"
 )]
 async fn describe(
-    handler: &Handler,
+    handler: &Ready<'_>,
     function: &Function,
     binding: &str,
     method: &Method,

@@ -9,6 +9,8 @@ mod child;
 mod client;
 mod http;
 mod payload;
+mod prefetch;
+mod process;
 mod queue_trigger;
 mod route;
 mod service_bus_trigger;
@@ -90,7 +92,7 @@ pub async fn start(options: HostOptions) -> Result<RunningHost, HostError> {
     );
     let endpoint = Endpoint::start("Functions host", options.port, router).await?;
     let child = Child::start(&app, &options).await?;
-    let handler = handler.attach(child.port());
+    let handler = handler.attach(child.process());
     let stop = CancellationToken::new();
     let triggers = TaskTracker::new();
     start_triggers(&app, &options, &handler, &stop, &triggers);
@@ -172,7 +174,17 @@ impl RunningHost {
 
     /// The handler's process id, if it is a child and runs.
     pub fn handler_pid(&self) -> Option<u32> {
-        self.child.pid()
+        self.child.process().pid()
+    }
+
+    /// How often the handler's process was killed because one of its invocations took longer than `functionTimeout`.
+    pub fn timeouts(&self) -> u64 {
+        self.child.process().timeouts()
+    }
+
+    /// How often the handler's process was started again, for whatever reason.
+    pub fn restarts(&self) -> u64 {
+        self.child.process().restarts()
     }
 
     /// Returns when the handler has crashed too often to be started again.

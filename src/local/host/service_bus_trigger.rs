@@ -1,20 +1,17 @@
 //! Service Bus triggers: one message an invocation, up to `maxConcurrentCalls` at once, with lock renewal; or up to
-//! `maxMessageBatchSize` messages an invocation, without. Success completes, failure abandons.
-//!
-//! The number of batches under way at once is not documented; here it is what `maxConcurrentCalls` messages fill.
+//! `maxMessageBatchSize` messages an invocation, one invocation at a time, without renewal, as the real extension does.
+//! Success completes, failure abandons.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{Cardinality, app::ServiceBusTriggerSettings, client::Handler, payload};
+use super::{Cardinality, app::ServiceBusTriggerSettings, client::Handler, payload, prefetch::Receiver};
 use crate::local::broker::{ServiceBus, service_bus::LockedMessage};
 
-/// An idle trigger looks again after this; a message that arrives wakes it.
-const IDLE: Duration = Duration::from_secs(60);
-
-/// Half of a queue's shortest usual lock.
-const RENEW_EVERY: Duration = Duration::from_secs(15);
+/// A lock is renewed when half of its time is over, within these bounds.
+const RENEW_AFTER: Duration = Duration::from_secs(15);
+const RENEW_SOONEST: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone)]
 pub(super) struct ServiceBusTrigger {
@@ -30,27 +27,33 @@ impl ServiceBusTrigger {
     pub(super) async fn run(self, cardinality: Cardinality) {
         let this = Arc::new(self);
         let ServiceBusTriggerSettings {
+            prefetch_count,
             max_concurrent_calls,
             max_message_batch_size,
             ..
         } = this.settings;
         let at_once = match cardinality {
-            Cardinality::One => max_concurrent_calls,
-            Cardinality::Many => max_concurrent_calls.div_ceil(max_message_batch_size.max(1)),
+            Cardinality::One => max_concurrent_calls.max(1),
+            Cardinality::Many => 1,
         };
+        let mut receiver = Receiver::new(this.bus.clone(), &this.queue, prefetch_count);
         let mut running = JoinSet::new();
         loop {
             while running.try_join_next().is_some() {}
-            while running.len() >= at_once.max(1) {
-                running.join_next().await;
+            receiver.fill();
+            if running.len() >= at_once {
+                tokio::select! {
+                    _ = running.join_next() => {}
+                    () = receiver.message_to_prefetch() => {}
+                }
+                continue;
             }
-            let wanted = match cardinality {
+            let received = receiver.take(match cardinality {
                 Cardinality::One => at_once - running.len(),
-                Cardinality::Many => max_message_batch_size,
-            };
-            let received = this.bus.receive(&this.queue, wanted).unwrap_or_default();
+                Cardinality::Many => max_message_batch_size.max(1),
+            });
             if received.is_empty() {
-                this.bus.wait_for_message(&this.queue, IDLE).await;
+                receiver.message().await;
                 continue;
             }
             match cardinality {
@@ -68,21 +71,30 @@ impl ServiceBusTrigger {
 
     async fn deliver_one(self: Arc<Self>, message: LockedMessage) {
         let payload = payload::service_bus_one(&self.function, &self.binding, &message);
-        let began = Instant::now();
-        let mut invocation = std::pin::pin!(self.handler.invoke(&self.function, payload));
-        let result = loop {
-            tokio::select! {
-                result = &mut invocation => break result,
-                () = tokio::time::sleep(RENEW_EVERY) => {
-                    if began.elapsed() < self.settings.max_auto_lock_renewal_duration {
-                        let _ = self.bus.renew(&self.queue, &message.lock_token);
-                    }
-                }
-            }
+        let result = tokio::select! {
+            result = self.handler.invoke(&self.function, payload) => result,
+            never = self.keep_locked(&message) => match never {},
         };
         self.settle(std::slice::from_ref(&message), result.is_ok());
         if let Err(error) = result {
             tracing::debug!(function = %self.function, id = message.message_id, %error, "invocation failed");
+        }
+    }
+
+    /// Renews a lock each time that half of it is over, until it is lost or was renewed for long enough.
+    async fn keep_locked(&self, message: &LockedMessage) -> Infallible {
+        let began = Instant::now();
+        let mut until = message.locked_until;
+        loop {
+            let left = Duration::try_from(until - self.bus.now()).unwrap_or_default();
+            tokio::time::sleep((left / 2).clamp(RENEW_SOONEST, RENEW_AFTER)).await;
+            if began.elapsed() >= self.settings.max_auto_lock_renewal_duration {
+                return std::future::pending().await;
+            }
+            match self.bus.renew(&self.queue, &message.lock_token) {
+                Ok(renewed) => until = renewed,
+                Err(_) => return std::future::pending().await,
+            }
         }
     }
 

@@ -97,8 +97,8 @@ impl ServiceBus {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// The engine's time.
-    pub(super) fn now(&self) -> OffsetDateTime {
+    /// The engine's time, by which locks run.
+    pub fn now(&self) -> OffsetDateTime {
         self.clock.now()
     }
 
@@ -164,6 +164,19 @@ impl ServiceBus {
         let (cell, _) = self.find(queue)?;
         let now = self.clock.now();
         Ok(cell.with(|queue| queue.counts(now)))
+    }
+
+    /// How many of the queue's messages ever became dead letters, whatever became of those.
+    ///
+    /// # Errors
+    /// The queue does not exist.
+    pub fn messages_dead_lettered(&self, queue: &str) -> Result<u64, BrokerError> {
+        let (cell, _) = self.find(queue)?;
+        let now = self.clock.now();
+        Ok(cell.with(|queue| {
+            queue.counts(now);
+            queue.dead_lettered
+        }))
     }
 
     /// The queue's rules.
@@ -284,6 +297,13 @@ mod tests {
             Some("MaxDeliveryCountExceeded")
         );
         assert_eq!(bus.counts("q").unwrap().dead_letter, 1);
+        bus.complete("q/$DeadLetterQueue", &dead[0].lock_token).unwrap();
+        assert_eq!(bus.counts("q").unwrap().dead_letter, 0);
+        assert_eq!(
+            bus.messages_dead_lettered("q"),
+            Ok(1),
+            "it is still known that there was one"
+        );
     }
 
     #[test]

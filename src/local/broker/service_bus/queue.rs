@@ -88,6 +88,8 @@ pub(super) struct Queue {
     pub(super) scheduled: BTreeMap<(OffsetDateTime, u64), NewMessage>,
     pub(super) history: History,
     pub(super) last_sequence_number: i64,
+    /// Messages that became dead letters, ever.
+    pub(super) dead_lettered: u64,
     scheduled_so_far: u64,
 }
 
@@ -301,6 +303,7 @@ impl Queue {
     }
 
     fn bury(&mut self, mut message: Box<Stored>, letter: DeadLetter) {
+        self.dead_lettered += 1;
         message.dead_letter = Some(letter);
         // Dead letters do not expire.
         message.expires = NEVER;

@@ -66,6 +66,16 @@ impl StorageQueues {
         Ok(message)
     }
 
+    /// How many messages were ever put into this queue.
+    ///
+    /// # Errors
+    /// The queue does not exist.
+    pub fn messages_put_into(&self, queue: &str) -> Result<u64, BrokerError> {
+        let cell = self.registry.get(queue)?;
+        // Messages are numbered from 1.
+        Ok(cell.with(|queue| queue.next_number.saturating_sub(1)))
+    }
+
     /// How many messages were ever put, into all queues.
     pub fn messages_put(&self) -> u64 {
         self.put.load(Ordering::Relaxed)

@@ -6,6 +6,7 @@ mod content;
 mod control;
 mod database;
 mod everything;
+mod long_tasks;
 mod messages;
 mod migration;
 mod processes;
@@ -30,7 +31,7 @@ const fn scenario(number: u8, name: &'static str, what: &'static str) -> Scenari
 }
 
 /// All of them, in order.
-pub const SCENARIOS: [Scenario; 18] = [
+pub const SCENARIOS: [Scenario; 19] = [
     scenario(
         1,
         "kill",
@@ -105,6 +106,11 @@ pub const SCENARIOS: [Scenario; 18] = [
         "a migration is applied under traffic; a schema of another version is refused",
     ),
     scenario(18, "everything", "all faults at once, in an order of the seed's"),
+    scenario(
+        19,
+        "long-tasks",
+        "tasks longer than a lock, few at once; then a handler that hangs until the host kills it",
+    ),
 ];
 
 pub(super) async fn run(run: &Run) -> Result<Findings, ChaosError> {
@@ -126,7 +132,8 @@ pub(super) async fn run(run: &Run) -> Result<Findings, ChaosError> {
         15 => control::races(run).await,
         16 => database::vacuum(run).await,
         17 => migration::migration(run).await,
-        _ => everything::everything(run).await,
+        18 => everything::everything(run).await,
+        _ => long_tasks::long_tasks(run).await,
     }
 }
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{HandlerNumber, World};
+use super::{BUS_QUEUES, HandlerNumber, POISON_QUEUES, World};
 use crate::local::{
     broker::{FaultPlan, delete_all_messages},
     chaos::{ChaosError, ledger, postgres::Restart},
+    host::RunningHost,
 };
 
 impl World {
@@ -62,6 +63,28 @@ impl World {
         .fetch_one(self.recorder.pool())
         .await?;
         Ok(ended)
+    }
+
+    /// Processes that their hosts killed because an invocation took too long.
+    pub(in crate::local::chaos) fn timeouts(&self) -> u64 {
+        self.hosts().map(RunningHost::timeouts).sum()
+    }
+
+    /// Processes that were started in the place of others.
+    pub(in crate::local::chaos) fn handler_restarts(&self) -> u64 {
+        self.hosts().map(RunningHost::restarts).sum()
+    }
+
+    fn hosts(&self) -> impl Iterator<Item = &RunningHost> {
+        std::iter::once(self.cloud.host()).chain(&self.others)
+    }
+
+    /// Messages that their queues delivered as often as they may, whatever became of them then.
+    pub(in crate::local::chaos) fn dead_lettered(&self) -> u64 {
+        let (bus, storage) = (&self.cloud.service_bus, &self.cloud.storage);
+        let of_bus = BUS_QUEUES.map(|queue| bus.messages_dead_lettered(queue).unwrap_or_default());
+        let of_storage = POISON_QUEUES.map(|queue| storage.messages_put_into(queue).unwrap_or_default());
+        of_bus.into_iter().chain(of_storage).sum()
     }
 
     /// Something is broken now.

@@ -38,6 +38,12 @@ pub(super) const LEASE: Duration = Duration::from_secs(2);
 /// How often a sweep begins.
 pub(super) const SWEEP: Duration = Duration::from_millis(500);
 
+/// The bus's queues that bring a handler its work.
+const BUS_QUEUES: [&str; 2] = ["sb-jobs", "sb-tasks"];
+
+/// Where messages go that a Storage Queue delivered too often.
+const POISON_QUEUES: [&str; 2] = ["geospatial-jobs-poison", "geospatial-tasks-poison"];
+
 /// Nothing happens in a stage for so long: its messages count as lost.
 pub(super) const LOST_AFTER: Duration = Duration::from_secs(3);
 
@@ -52,6 +58,8 @@ pub(super) struct Setup {
     pub handler: Option<HandlerCommand>,
     /// Messages become poison after as few deliveries as in Azure.
     pub has_poison: bool,
+    /// How long a message of Service Bus is locked; `None`: as long as usual.
+    pub lock: Option<Duration>,
     /// The schema is the first version's, with this job in it, until the handler starts.
     pub stored_before: Option<Work>,
 }
@@ -77,6 +85,7 @@ pub(super) struct World {
     violations: Vec<Violation>,
     sweeps: Option<AbortOnDropHandle<()>>,
     has_poison: bool,
+    lock: Option<Duration>,
     /// What a rescue may take beyond lease and sweep; `None`: as long as it takes.
     pub(super) rescue_slack: Option<Duration>,
 }
@@ -136,6 +145,7 @@ impl World {
             violations: Vec::new(),
             sweeps: None,
             has_poison: setup.has_poison,
+            lock: setup.lock,
             rescue_slack: None,
         };
         world.healthy(Duration::from_secs(60)).await?;
@@ -143,7 +153,7 @@ impl World {
         for _ in 1..setup.handlers.max(1) {
             world.add_handler(BTreeMap::new()).await?;
         }
-        world.patient_queues();
+        world.set_queues();
         world.sweep_from_now_on();
         Ok(world)
     }
@@ -154,7 +164,7 @@ impl World {
         settings: BTreeMap<String, String>,
     ) -> Result<HandlerNumber, ChaosError> {
         self.others.push(self.cloud.another_host(settings).await?);
-        self.patient_queues();
+        self.set_queues();
         Ok(self.others.len())
     }
 
@@ -172,21 +182,22 @@ impl World {
     ) -> Result<(), ChaosError> {
         let host = self.cloud.another_host(settings).await?;
         self.cloud.replace_host(host).await;
-        self.patient_queues();
+        self.set_queues();
         self.sweep_from_now_on();
         Ok(())
     }
 
-    /// Handlers are killed here while they hold messages, more often than Azure's ten deliveries allow.
-    fn patient_queues(&self) {
-        if self.has_poison {
-            return;
+    /// The rules of the bus's queues, which each host that starts sets to the usual ones.
+    fn set_queues(&self) {
+        let mut options = QueueOptions::default();
+        if !self.has_poison {
+            // Handlers are killed here while they hold messages, more often than Azure's ten deliveries allow.
+            options.max_delivery_count = 100_000;
         }
-        for queue in ["sb-jobs", "sb-tasks"] {
-            let options = QueueOptions {
-                max_delivery_count: 100_000,
-                ..QueueOptions::default()
-            };
+        if let Some(lock) = self.lock {
+            options.lock_duration = lock;
+        }
+        for queue in BUS_QUEUES {
             self.cloud.service_bus.create_queue(queue, options);
         }
     }
