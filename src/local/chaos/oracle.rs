@@ -492,8 +492,12 @@ fn is_outcome(write: &TaskWrite) -> bool {
 fn is_legal(write: &TaskWrite) -> bool {
     match (write.from, write.to) {
         (None, Some(to)) => matches!(to, TaskStatus::PendingQueue | TaskStatus::Queued),
-        // A message that is overdue once more.
-        (Some(TaskStatus::Retrying), Some(TaskStatus::Retrying)) => true,
+        // It stays where it is: deferred once more, or its message is sent once more.
+        (Some(TaskStatus::PendingQueue | TaskStatus::Queued | TaskStatus::Retrying), Some(to))
+            if write.from == Some(to) =>
+        {
+            true
+        }
         (Some(from), Some(to)) => from.transition(to).is_ok(),
         (_, None) => false,
     }
