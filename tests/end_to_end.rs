@@ -605,5 +605,5 @@ fn chaos_runs_a_scenario_by_its_seed_and_says_what_it_did() {
         (&json!(4), &json!(48))
     );
     let list = Command::new(BINARY).args(["chaos", "--list"]).output().unwrap();
-    assert_eq!(String::from_utf8(list.stdout).unwrap().lines().count(), 18);
+    assert_eq!(String::from_utf8(list.stdout).unwrap().lines().count(), 19);
 }
