@@ -19,6 +19,9 @@ use sqlx::{Connection, Executor, PgConnection};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_lastlight");
 
+/// What has not happened by then never will, however slow the machine.
+const LIMIT: Duration = Duration::from_secs(400);
+
 async fn new_database_url() -> String {
     let server = std::env::var("LASTLIGHT_TEST_DATABASE_URL").expect("run the tests with scripts/test");
     let mut connection = PgConnection::connect(&server).await.unwrap();
@@ -57,7 +60,8 @@ fn options(data: &Path, database_url: Option<String>) -> CloudOptions {
 async fn submit(cloud: &LocalCloud, parameters: Value) -> Value {
     let url = format!("{}/api/jobs/submit/hello_world", cloud.base_url());
     let client = reqwest::Client::new();
-    for _ in 0..60 {
+    let began = Instant::now();
+    while began.elapsed() < LIMIT {
         let answer = client
             .post(&url)
             .body(parameters.to_string())
@@ -84,11 +88,11 @@ async fn status(cloud: &LocalCloud, job_id: &str) -> Option<Value> {
 }
 
 /// Waits for a job; the sweep, which the timer starts every minute, is started every second.
-async fn completed(cloud: &LocalCloud, job_id: &str, within: Duration) -> Value {
+async fn completed(cloud: &LocalCloud, job_id: &str) -> Value {
     let began = Instant::now();
     let mut last = Value::Null;
     let mut swept = Instant::now();
-    while began.elapsed() < within {
+    while began.elapsed() < LIMIT {
         if let Some(status) = status(cloud, job_id).await {
             if status["status"] == "completed" {
                 return status;
@@ -103,7 +107,7 @@ async fn completed(cloud: &LocalCloud, job_id: &str, within: Duration) -> Value 
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("not completed within {within:?}: {last}");
+    panic!("not completed within {LIMIT:?}: {last}");
 }
 
 async fn both_paths_run(database_url: Option<String>) {
@@ -123,7 +127,7 @@ async fn both_paths_run(database_url: Option<String>) {
     ] {
         let submitted = submit(&cloud, json!({ "n": 10, "use_service_bus": use_service_bus })).await;
         assert_eq!(submitted["job_id"], job_id);
-        let status = completed(&cloud, job_id, Duration::from_secs(30)).await;
+        let status = completed(&cloud, job_id).await;
         assert_eq!(status["totalStages"], 2);
         assert_eq!(status["stageResults"]["1"]["summary"]["greetings"], 10);
         assert_eq!(status["stageResults"]["2"]["summary"]["replies"], 10);
@@ -174,7 +178,7 @@ async fn a_handler_killed_in_mid_job_is_started_again_and_the_job_completes() {
             .unwrap()
             .success()
     );
-    let status = completed(&cloud, job_id, Duration::from_secs(200)).await;
+    let status = completed(&cloud, job_id).await;
     assert_eq!(status["resultData"]["completed_tasks"], 6000);
     assert_ne!(cloud.handler_pid(), Some(pid));
     cloud.stop().await.unwrap();
@@ -202,7 +206,7 @@ async fn every_queue_message_deleted_by_hand_in_mid_job_only_delays_it() {
         assert!(queues.contains(&json!("geospatial-tasks")) && queues.contains(&json!("sb-tasks")));
     }
     for job_id in &jobs {
-        let status = completed(&cloud, job_id, Duration::from_secs(60)).await;
+        let status = completed(&cloud, job_id).await;
         assert_eq!(status["resultData"]["completed_tasks"], 2000, "{status}");
     }
     cloud.stop().await.unwrap();
@@ -222,16 +226,20 @@ async fn a_service_bus_that_is_down_at_submit_leaves_the_job_owed_and_gets_it_la
     let url = format!("{}/api/jobs/submit/hello_world", cloud.base_url());
     let body = json!({ "n": 10, "use_service_bus": true }).to_string();
     // The answer waits for the service as long as retries may help; whoever does not wait finds the job all the same.
-    let request = reqwest::Client::new()
-        .post(&url)
-        .body(body)
-        .timeout(Duration::from_secs(3))
-        .send()
-        .await;
-    assert!(request.is_err() || cloud.service_bus.messages_sent() == 0);
-    cloud.service_bus_faults.set(FaultPlan::default());
     let job_id = "5d980689e58d4ec832c1e8d6ad81aefe2a2df1cdf9cb8def939dfeb3ec38c347";
-    let status = completed(&cloud, job_id, Duration::from_secs(60)).await;
+    let request = reqwest::Client::new().post(&url).body(body).send();
+    let is_stored = async {
+        while status(&cloud, job_id).await.is_none() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        _ = request => {}
+        () = is_stored => {}
+    }
+    assert_eq!(cloud.service_bus.messages_sent(), 0);
+    cloud.service_bus_faults.set(FaultPlan::default());
+    let status = completed(&cloud, job_id).await;
     assert_eq!(status["resultData"]["completed_tasks"], 20);
     cloud.stop().await.unwrap();
 }
@@ -241,7 +249,7 @@ async fn jobs_and_messages_survive_a_restart_of_the_local_cloud() {
     let folder = tempfile::tempdir().unwrap();
     let cloud = LocalCloud::start(options(folder.path(), None)).await.unwrap();
     let first = submit(&cloud, json!({ "n": 5 })).await;
-    completed(&cloud, first["job_id"].as_str().unwrap(), Duration::from_secs(30)).await;
+    completed(&cloud, first["job_id"].as_str().unwrap()).await;
     let second = submit(&cloud, json!({ "n": 2000 })).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     cloud.stop().await.unwrap();
@@ -254,12 +262,7 @@ async fn jobs_and_messages_survive_a_restart_of_the_local_cloud() {
             .to_string()
             .contains("another local cloud uses")
     );
-    completed(
-        &in_use,
-        second["job_id"].as_str().unwrap(),
-        Duration::from_secs(200),
-    )
-    .await;
+    completed(&in_use, second["job_id"].as_str().unwrap()).await;
     let kept = status(&in_use, first["job_id"].as_str().unwrap()).await.unwrap();
     assert_eq!(kept["status"], "completed");
     in_use.stop().await.unwrap();
@@ -283,7 +286,8 @@ async fn poison(cloud: &LocalCloud, body: Option<Value>) -> (u16, Value) {
 /// Waits until so many messages are in a queue of messages set aside; what it shows.
 async fn set_aside(cloud: &LocalCloud, queue: &str, count: usize) -> Vec<Value> {
     let mut last = Value::Null;
-    for _ in 0..200 {
+    let began = Instant::now();
+    while began.elapsed() < LIMIT {
         let (status, seen) = poison(cloud, None).await;
         assert_eq!(status, 200, "{seen}");
         let details = &seen["queue_details"][queue];
@@ -328,7 +332,7 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
         let texts = ["this is not JSON", &in_bus].map(NewMessage::new);
         cloud.service_bus.send(queue, texts.into()).unwrap();
     }
-    completed(&cloud, early["job_id"].as_str().unwrap(), Duration::from_secs(30)).await;
+    completed(&cloud, early["job_id"].as_str().unwrap()).await;
 
     let storage = set_aside(&cloud, "geospatial-poison", 2).await;
     let bus = set_aside(&cloud, "sb-poison", 4).await;
@@ -364,7 +368,7 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
 
     // The job comes after its message: sent again, the message finds its task done.
     submit(&cloud, json!({ "n": 10, "use_service_bus": true })).await;
-    completed(&cloud, job_id, Duration::from_secs(30)).await;
+    completed(&cloud, job_id).await;
     let redrive = |queue: &str, message: &Value| json!({ "action": "redrive", "queue": queue, "message_id": message["message_id"] });
     let (status, answer) = poison(&cloud, Some(redrive("geospatial-poison", kept))).await;
     assert_eq!(
@@ -394,7 +398,7 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
             let message = set_aside(&cloud, "sb-poison", left).await.remove(0);
             let (status, answer) = discard("sb-poison", &message).await;
             tries += 1;
-            if status == 404 && tries < 3 {
+            if status == 404 && tries < 20 {
                 continue;
             }
             assert_eq!(
@@ -434,7 +438,8 @@ async fn dead_letters_of_tasks_that_never_ran_are_given_back_and_the_job_complet
     let submitted = submit(&cloud, json!({ "n": TASKS, "use_service_bus": true })).await;
     let job_id = submitted["job_id"].as_str().unwrap().to_owned();
     let all_active = async || {
-        for _ in 0..300 {
+        let began = Instant::now();
+        while began.elapsed() < LIMIT {
             let counts = cloud.service_bus.counts("sb-tasks").unwrap();
             if (counts.active, counts.dead_letter) == (TASKS, 0) {
                 return;
@@ -457,7 +462,7 @@ async fn dead_letters_of_tasks_that_never_ran_are_given_back_and_the_job_complet
     let cloud = LocalCloud::start(options(folder.path(), Some(database_url)))
         .await
         .unwrap();
-    let status = completed(&cloud, &job_id, Duration::from_secs(60)).await;
+    let status = completed(&cloud, &job_id).await;
     assert_eq!(status["resultData"]["completed_tasks"], 2 * TASKS);
     cloud.stop().await.unwrap();
 }

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { chromium, required, startCloud } from './cloud.mjs';
+import { chromium, LIMIT, required, startCloud } from './cloud.mjs';
 
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
@@ -33,11 +33,11 @@ const EXPECTED = /Failed to load resource/;
 // A test with a window of the dashboard. `open(view)` goes to a view.
 export function inBrowser(name, options, act) {
   if (typeof options === 'function') [options, act] = [{}, options];
-  test(name, { timeout: 120_000 }, async (context) => {
+  test(name, { timeout: 5 * LIMIT }, async (context) => {
     const { log } = world.cloud;
     const from = log.length;
     const window = await world.browser.newContext({ ...DESK, ...options });
-    window.setDefaultTimeout(20_000);
+    window.setDefaultTimeout(LIMIT);
     const page = await window.newPage();
     const complaints = [];
     page.on('pageerror', (error) => complaints.push(error.stack ?? error.message));

@@ -9,7 +9,7 @@ import { heading, hold, inBrowser, PHONE } from './harness.mjs';
 
 const idOf = (text) => createHash('sha256').update(text).digest('hex');
 const focused = (page) => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent);
-const slow = (tag) => ({ tag, stages: [{ tasks: 400, ms: 1500 }], use_service_bus: false });
+const slow = (tag) => ({ tag, stages: [{ tasks: 20, rules: [{ every: 1, at: 0, act: 'wait' }] }], use_service_bus: false });
 
 inBrowser('what was asked of a job cannot be asked twice before it is known how it stands', async ({ page, open, cloud }) => {
   const jobId = await cloud.submit('chaos', slow('twice'));
@@ -22,7 +22,7 @@ inBrowser('what was asked of a job cannot be asked twice before it is known how 
   assert.equal(await pause.isDisabled(), true);
   release();
   await page.getByRole('button', { name: 'Resume', exact: true }).waitFor();
-  await eventually('the focus is where the button was', async () => await focused(page) === 'Resume', { within: 2000 });
+  await eventually('the focus is where the button was', async () => await focused(page) === 'Resume');
   // A question goes with its page: on another one it would be about another job.
   await page.getByRole('button', { name: 'Cancel', exact: true }).click();
   await page.getByRole('dialog').waitFor();
@@ -38,6 +38,7 @@ inBrowser('what was asked of a job cannot be asked twice before it is known how 
   assert.match(said, /It may have been done or not/);
   assert.doesNotMatch(said, /by itself/);
   await cloud.ask('POST', `jobs/cancel/${jobId}`);
+  cloud.openGate('twice');
 });
 
 inBrowser('tasks: a page is the one that was asked for last, and is there when it is wanted', async ({ page, open, cloud }) => {
@@ -47,14 +48,14 @@ inBrowser('tasks: a page is the one that was asked for last, and is there when i
   await page.getByText('The job’s result').waitFor();
   await page.getByRole('tab', { name: 'Tasks' }).click();
   const rows = page.locator('.task-row');
-  await rows.nth(49).waitFor({ timeout: 3000 });
+  await rows.nth(49).waitFor();
   const held = await hold(page, '**/api/db/tasks/*', (request) => request.url().includes('cursor='));
   const on = page.getByRole('button', { name: 'Next page' });
   await on.click();
   await on.click();
   // And then something else, before the answer is there.
   await page.locator('.task-list .choice').getByText('Failed', { exact: true }).click();
-  await eventually('the failed ones are there', async () => await rows.count() === 3, { within: 3000 });
+  await eventually('the failed ones are there', async () => await rows.count() === 3);
   held.release();
   await page.unroute('**/api/db/tasks/*');
   await page.locator('.task-list .choice').getByText('All, failed first').click();
@@ -147,7 +148,7 @@ inBrowser('a request that nobody will answer is given up when the network change
   await eventually('it is asked', () => held.length > 0);
   const before = held.length;
   await page.evaluate(() => dispatchEvent(new Event('online')));
-  await eventually('it is asked anew', () => held.length > before, { within: 2000 });
+  await eventually('it is asked anew', () => held.length > before);
   release();
 });
 
@@ -184,7 +185,7 @@ inBrowser('submit: the form comes once the app does, and who left it is told wha
   await open('submit/hello_world');
   await page.getByText('It is tried again by itself.', { exact: true }).waitFor();
   await page.unroute('**/api/jobs/types');
-  await page.getByLabel(/^n /).fill('3', { timeout: 5000 });
+  await page.getByLabel(/^n /).fill('3');
   // Nothing else asks on this page: what was lost is looked for all the same.
   await page.route('**/api/jobs/submit/*', (route) => route.abort(), { times: 1 });
   await page.getByText('Connected again.').waitFor();
@@ -224,7 +225,7 @@ inBrowser('health: what is moved sideways or has the focus stays there', PHONE, 
     node.dataset.old = 'yes';
   });
   await page.keyboard.press('r');
-  await eventually('it was drawn anew', async () => await table.getAttribute('data-old') === null, { within: 5000 });
+  await eventually('it was drawn anew', async () => await table.getAttribute('data-old') === null);
   assert.equal(await table.evaluate((node) => node.scrollLeft), 60);
   assert.equal(await table.evaluate((node) => node === document.activeElement), true);
 });

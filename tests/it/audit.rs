@@ -67,7 +67,7 @@ async fn counters_that_drifted_are_found_said_and_mended() {
         app.deliver("process_queue_task", &message.body).await;
     }
     assert_eq!(app.status(&job_id).await["status"], "processing", "it is stuck");
-    tokio::time::sleep(std::time::Duration::from_millis(450)).await;
+    app.time_passes(quick().lost_after * 2).await;
     let report = app.controller.reconcile().await.unwrap();
     assert_eq!((report.counters_mended, report.stages_advanced), (1, 1));
     assert_eq!(app.run_until_over(&job_id).await["status"], "completed");

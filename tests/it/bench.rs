@@ -8,7 +8,11 @@ use tokio::{
     process::{Child, ChildStderr, Command},
 };
 
-use crate::{cli_harness::command, harness::new_database_url};
+use crate::{
+    cli_harness::command,
+    harness::new_database_url,
+    waiting::{LIMIT, until},
+};
 
 /// A benchmark that takes long, and what it says on standard error.
 fn long_bench(url: &str) -> (Child, Lines<BufReader<ChildStderr>>) {
@@ -41,22 +45,17 @@ async fn schemas(server: &mut PgConnection) -> Vec<String> {
 
 /// Once it has stored tasks: its schema's name.
 async fn until_it_runs(server: &mut PgConnection) -> String {
-    for _ in 0..600 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let Some(schema) = schemas(server).await.pop() else {
-            continue;
-        };
+    until("the benchmark has stored tasks", async || {
+        let schema = schemas(server).await.pop()?;
         let table = format!("{schema}.tasks");
         let stored: Result<bool, sqlx::Error> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
             "SELECT EXISTS (SELECT FROM {table})"
         )))
         .fetch_one(&mut *server)
         .await;
-        if matches!(stored, Ok(true)) {
-            return schema;
-        }
-    }
-    panic!("the benchmark did not begin");
+        matches!(stored, Ok(true)).then_some(schema)
+    })
+    .await
 }
 
 async fn signal(bench: &Child, name: &str) {
@@ -73,7 +72,7 @@ async fn a_benchmark_that_is_stopped_leaves_no_schema_on_the_server() {
         let (mut bench, mut said) = long_bench(&url);
         until_it_runs(&mut server).await;
         signal(&bench, name).await;
-        let ended = tokio::time::timeout(Duration::from_secs(30), bench.wait()).await;
+        let ended = tokio::time::timeout(LIMIT, bench.wait()).await;
         assert_eq!(ended.expect("it stops").unwrap().code(), Some(130), "{name}");
         assert_eq!(schemas(&mut server).await, Vec::<String>::new(), "{name}");
         let mut last = String::new();
@@ -101,7 +100,7 @@ async fn who_does_not_wait_for_a_benchmark_to_clear_up_is_told_what_stays() {
     while said.next_line().await.unwrap().expect("it says that it stops") != "stopping" {}
     tokio::time::sleep(Duration::from_secs(1)).await;
     signal(&bench, "-INT").await;
-    let ended = tokio::time::timeout(Duration::from_secs(10), bench.wait()).await;
+    let ended = tokio::time::timeout(LIMIT, bench.wait()).await;
     assert_eq!(ended.expect("it ends at once").unwrap().code(), Some(130));
     let mut last = String::new();
     while let Some(line) = said.next_line().await.unwrap() {

@@ -225,10 +225,9 @@ fn a_storage_message_lives_as_long_as_it_was_put_for_and_no_longer() {
     assert_eq!(queues.receive("q", 10, seconds(1)).unwrap()[0].body, "long");
 }
 
-/// A million messages: a minute on a slow machine if anything scans, seconds if nothing does.
+/// A million messages: seconds if nothing scans them. If anything does, hours, and the runner ends it.
 #[test]
 fn a_million_messages_are_no_burden() {
-    let began = std::time::Instant::now();
     let (bus, clock) = service_bus(QueueOptions::default());
     for batch in 0..10_000 {
         let messages = (0..100).map(|n| NewMessage::new(format!("{batch}/{n}")));
@@ -244,7 +243,6 @@ fn a_million_messages_are_no_burden() {
         bus.complete("q", &message.lock_token).unwrap();
     }
     assert_eq!(bus.counts("q").unwrap().active, 999_900);
-    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
 #[derive(Debug, Clone)]

@@ -1,13 +1,16 @@
 //! The command line as a person uses it: submit, follow, look, change, and what scripts get.
 
-use std::{process::Stdio, time::Duration};
+use std::process::Stdio;
 
 use futures_util::StreamExt;
 use lastlight::local::broker::service_bus::NewMessage;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::cli_harness::{App, Said};
+use crate::{
+    cli_harness::{App, Said},
+    waiting::LIMIT,
+};
 
 /// A job of one stage whose tasks fail as the rule says.
 fn failing(tag: &str, tasks: u64, every: u64) -> Value {
@@ -442,7 +445,7 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
     let app = App::start().await;
     let job_id = app.submitted("chaos", &failing("h", 4, 2)).await;
     app.until(&job_id, "failed").await;
-    let running = app.submitted("chaos", &slow("r", 600, 2000)).await;
+    let running = app.submitted("chaos", &slow("r", 600, 600_000)).await;
     for (arguments, code) in [
         (&["list"][..], 0),
         (&["list", "--json"], 0),
@@ -465,7 +468,7 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
             .spawn()
             .unwrap();
         drop(child.stdout.take());
-        let ended = tokio::time::timeout(Duration::from_secs(20), child.wait_with_output()).await;
+        let ended = tokio::time::timeout(LIMIT, child.wait_with_output()).await;
         let output = ended.unwrap_or_else(|_| panic!("{arguments:?} goes on")).unwrap();
         let words = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {words}");

@@ -1,6 +1,6 @@
 //! The real binary as a person runs it, against an app of its own; and its words without what differs from run to run.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, process::Stdio};
 
 use lastlight::local::{
     CloudOptions, LocalCloud,
@@ -9,7 +9,7 @@ use lastlight::local::{
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use crate::harness::new_database_url;
+use crate::{harness::new_database_url, waiting::until};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_lastlight");
 
@@ -98,16 +98,11 @@ impl App {
     /// Returns when the app has its database.
     async fn ready(&self) {
         let url = format!("{}/api/health", self.cloud.base_url());
-        for _ in 0..100 {
-            if reqwest::get(&url)
-                .await
-                .is_ok_and(|answer| answer.status() == 200)
-            {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("the app did not become ready");
+        until("the app is ready", async || {
+            let answer = reqwest::get(&url).await.ok()?;
+            (answer.status() == 200).then_some(())
+        })
+        .await;
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
@@ -148,15 +143,11 @@ impl App {
 
     /// Waits until a job stands there.
     pub async fn until(&self, job_id: &str, wanted: &str) {
-        let mut last = Value::Null;
-        for _ in 0..200 {
-            last = self.run(&["status", job_id, "--json"]).await.json()["status"].clone();
-            if last == wanted {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("job {job_id} is {last}, not {wanted}");
+        until(&format!("job {job_id} is {wanted}"), async || {
+            let status = &self.run(&["status", job_id, "--json"]).await.json()["status"];
+            (status == wanted).then_some(())
+        })
+        .await;
     }
 
     pub async fn stop(self) {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     harness::{TestApp, quick},
     probe::Probe,
+    waiting::until,
 };
 
 /// Delivers the job message that waits and returns the bodies of the task messages that it made.
@@ -126,27 +127,25 @@ async fn a_coarse_message_that_comes_again_after_a_kill_runs_only_what_is_open()
         ..quick()
     };
     let app = TestApp::with_job_type(probe.clone(), timing).await;
-    let parameters = json!({ "stages": [40], "tasks_per_message": 40, "sleeps_ms": 20 });
+    let parameters = json!({ "stages": [40], "tasks_per_message": 40, "waits_at": 20 });
     let job_id = app.submitted("probe", parameters).await;
     let messages = planned(&app).await;
     // Dropped in the middle, as by a kill.
-    let cut = tokio::time::timeout(std::time::Duration::from_millis(100), deliver(&app, &messages[0])).await;
-    assert!(cut.is_err(), "the batch was too quick");
-    let done = app.status(&job_id).await["progress"][0]["completed"]
-        .as_u64()
-        .unwrap();
-    assert!(0 < done && done < 40, "{done}");
+    let some_are_done = async {
+        until("all but one are done", async || {
+            let done = app.status(&job_id).await["progress"][0]["completed"].clone();
+            (done == 39).then_some(())
+        })
+        .await;
+    };
+    tokio::select! {
+        () = deliver(&app, &messages[0]) => panic!("the batch is through"),
+        () = some_are_done => {}
+    }
+    probe.open_gate();
     deliver(&app, &messages[0]).await;
     // Those that ran when it was cut come back once their leases are over.
-    for _ in 0..60 {
-        app.deliver("reconcile", "{}").await;
-        app.run_dry().await;
-        if app.status(&job_id).await["status"] == "completed" {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    assert_eq!(app.status(&job_id).await["status"], "completed");
+    assert_eq!(app.sweep_until_over(&job_id).await["status"], "completed");
     let runs = probe.runs();
     assert_eq!(runs.len(), 40);
     let twice = runs.values().filter(|runs| **runs > 1).count();
@@ -164,15 +163,9 @@ async fn lost_coarse_messages_are_sent_again_one_a_batch_with_ids_of_their_own()
     let lost = app.queue.take(QueueRole::Tasks);
     assert_eq!(lost.len(), 5);
     deliver(&app, &lost[0].body).await;
-    let mut again = Vec::new();
-    for _ in 0..40 {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        app.deliver("reconcile", "{}").await;
-        again.extend(app.queue.take(QueueRole::Tasks));
-        if again.len() >= 4 {
-            break;
-        }
-    }
+    app.time_passes(quick().lost_after * 2).await;
+    app.deliver("reconcile", "{}").await;
+    let again = app.queue.take(QueueRole::Tasks);
     assert_eq!(again.len(), 4, "the four that were lost");
     assert!(
         again

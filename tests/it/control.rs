@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::{
     harness::{TestApp, quick},
     probe::Probe,
+    waiting::until,
 };
 
 #[tokio::test]
@@ -46,14 +47,17 @@ async fn a_cancelled_job_runs_nothing_more_and_every_open_task_is_skipped() {
 
 #[tokio::test]
 async fn the_outcome_of_a_task_whose_job_was_cancelled_meanwhile_does_not_count() {
-    let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let job_id = app
-        .submitted("probe", json!({ "stages": [1], "sleeps_ms": 300 }))
+        .submitted("probe", json!({ "stages": [1], "waits": true }))
         .await;
     let message = app.planned().await.remove(0);
     let (answer, cancelled) = tokio::join!(app.deliver("process_queue_task", &message.body), async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        app.control("cancel", &job_id).await
+        probe.until_runs(1).await;
+        let cancelled = app.control("cancel", &job_id).await;
+        probe.open_gate();
+        cancelled
     });
     assert_eq!(
         (answer.status, cancelled.status),
@@ -72,34 +76,57 @@ async fn the_outcome_of_a_task_whose_job_was_cancelled_meanwhile_does_not_count(
 
 #[tokio::test]
 async fn a_running_task_of_a_cancelled_job_is_stopped_at_its_next_heartbeat() {
-    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    // A heartbeat is a third of a lease, and may come as late as it likes.
+    let timing = Timing {
+        lease: Duration::from_secs(3),
+        ..quick()
+    };
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), timing).await;
     let job_id = app
-        .submitted("probe", json!({ "stages": [1], "sleeps_ms": 2900 }))
+        .submitted("probe", json!({ "stages": [1], "waits": true }))
         .await;
     let message = app.planned().await.remove(0);
-    let began = std::time::Instant::now();
+    // It waits at a gate that nobody opens: only the heartbeat ends it.
     let (answer, _) = tokio::join!(app.deliver("process_queue_task", &message.body), async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        probe.until_runs(1).await;
         app.control("cancel", &job_id).await
     });
     assert_eq!(answer.status, StatusCode::OK);
-    assert!(
-        began.elapsed() < Duration::from_secs(2),
-        "it ran on for {:?}",
-        began.elapsed()
+    let stage = &app.audit(&job_id).await["stages"][0];
+    assert_eq!(
+        (&stage["skipped"], &stage["staleCompletionsRefused"]),
+        (&json!(1), &json!(0)),
+        "it came to no outcome: {stage}"
     );
+}
+
+/// Returns once a part of a plan is stored.
+async fn until_tasks_are_stored(app: &TestApp) {
+    let mut connection = app.connection().await;
+    until("tasks are stored", async || {
+        let are_there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM tasks)")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        are_there.then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_job_that_is_cancelled_while_it_is_planned_comes_to_rest() {
-    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app
-        .submitted("probe", json!({ "stages": [3000], "plan_sleeps_ms": 1 }))
+        .submitted("probe", json!({ "stages": [3000], "plan_waits_at": 1500 }))
         .await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     let (planned, cancelled) = tokio::join!(app.deliver("process_queue_job", &job.body), async {
-        tokio::time::sleep(Duration::from_millis(1700)).await;
-        app.control("cancel", &job_id).await
+        until_tasks_are_stored(&app).await;
+        let cancelled = app.control("cancel", &job_id).await;
+        probe.open_gate();
+        cancelled
     });
     assert_eq!(
         (planned.status, cancelled.status),
@@ -169,12 +196,13 @@ async fn a_job_cancelled_in_mid_plan_is_planned_to_its_end_when_it_is_retried() 
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app
-        .submitted("probe", json!({ "stages": [2400], "plan_sleeps_ms": 1 }))
+        .submitted("probe", json!({ "stages": [2400], "plan_waits_at": 1500 }))
         .await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     tokio::join!(app.deliver("process_queue_job", &job.body), async {
-        tokio::time::sleep(Duration::from_millis(1700)).await;
-        app.control("cancel", &job_id).await
+        until_tasks_are_stored(&app).await;
+        app.control("cancel", &job_id).await;
+        probe.open_gate();
     });
     app.queue.take(QueueRole::Tasks);
     let answer = app.control("retry", &job_id).await;
@@ -207,7 +235,7 @@ async fn a_paused_job_stands_still_at_the_end_of_its_stage_until_it_is_resumed()
     assert_eq!(probe.runs().len(), 3, "the stage goes on to its end");
     // Long past the time after which a job message would count as lost.
     for _ in 0..8 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        app.time_passes(Duration::from_secs(3600)).await;
         app.controller.reconcile().await.unwrap();
         app.run_dry().await;
     }
@@ -307,7 +335,7 @@ async fn cancel_and_retry_racing_completions_leave_consistent_books() {
         }
     };
     tokio::join!(deliveries, meddling);
-    for _ in 0..100 {
+    for _ in 0..40 {
         other.controller.reconcile().await.unwrap();
         app.controller.reconcile().await.unwrap();
         other.run_dry().await;
@@ -315,7 +343,7 @@ async fn cancel_and_retry_racing_completions_leave_consistent_books() {
         if status != "processing" && status != "queued" {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        app.time_passes(Duration::from_secs(3600)).await;
     }
     let status = app.status(&job_id).await;
     assert!(
@@ -353,12 +381,15 @@ async fn a_stage_bears_as_many_failures_as_its_policy_says() {
 async fn a_job_past_its_time_limit_fails_and_says_which() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app
-        .submitted("probe", json!({ "stages": [3], "time_limit_ms": 300 }))
+        .submitted("probe", json!({ "stages": [3], "time_limit_ms": 600_000 }))
         .await;
     app.planned().await;
     app.controller.reconcile().await.unwrap();
     assert_eq!(app.status(&job_id).await["status"], "processing");
-    tokio::time::sleep(Duration::from_millis(350)).await;
+    sqlx::query("UPDATE jobs SET deadline = deadline - interval '11 minutes'")
+        .execute(&mut app.connection().await)
+        .await
+        .unwrap();
     let report = app.controller.reconcile().await.unwrap();
     assert_eq!((report.jobs_timed_out, report.tasks_skipped), (1, 3));
     let status = app.status(&job_id).await;

@@ -28,6 +28,8 @@ use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use tower::ServiceExt;
 
+use crate::waiting::until;
+
 /// A setting that `scripts/test` sets; without it the test fails.
 pub fn service(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with scripts/test"))
@@ -319,12 +321,10 @@ pub struct Answer {
     pub body: Value,
 }
 
-/// Leases and graces short enough to wait for.
+/// Pauses between attempts that are short enough to wait for. Leases and graces are not: no slow machine loses one, and
+/// [`TestApp::time_passes`] lets them run out.
 pub fn quick() -> Timing {
     Timing {
-        lease: Duration::from_secs(1),
-        send_grace: Duration::from_millis(200),
-        lost_after: Duration::from_millis(400),
         backoff: Backoff {
             first: Duration::from_millis(100),
             largest: Duration::from_millis(200),
@@ -453,15 +453,13 @@ impl TestApp {
 
     /// Delivers messages as they show, until the job is over.
     pub async fn run_until_over(&self, job_id: &str) -> Value {
-        for _ in 0..200 {
+        until("the job is over", async || {
             self.run_dry().await;
             let status = self.status(job_id).await;
-            if ["completed", "failed", "cancelled"].contains(&status["status"].as_str().unwrap()) {
-                return status;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("the job is stuck: {}", self.status(job_id).await);
+            let is_over = ["completed", "failed", "cancelled"].contains(&status["status"].as_str().unwrap());
+            is_over.then_some(status)
+        })
+        .await
     }
 
     /// Delivers everything, and says where the job stands.

@@ -1,7 +1,5 @@
 //! Who is alive, what runs where, and that somebody sweeps.
 
-use std::time::Duration;
-
 use axum::{body::Body, http::StatusCode};
 use lastlight::{
     config::Timing,
@@ -14,13 +12,15 @@ use serde_json::json;
 use crate::{
     harness::{TestApp, database_settings, quick},
     probe::Probe,
+    waiting::until,
 };
 
 #[tokio::test]
 async fn status_says_how_many_tasks_run_over_all_processes() {
-    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app
-        .submitted("probe", json!({ "stages": [3], "sleeps_ms": 6000 }))
+        .submitted("probe", json!({ "stages": [3], "waits": true }))
         .await;
     let tasks = app.planned().await;
     let unknown = app.status(&job_id).await["progress"][0].clone();
@@ -30,14 +30,12 @@ async fn status_says_how_many_tasks_run_over_all_processes() {
     );
     app.controller.report_in_background();
     let watch = async {
-        let mut seen = json!(null);
-        for _ in 0..50 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            seen = app.status(&job_id).await["progress"][0].clone();
-            if seen["running"] == 2 {
-                break;
-            }
-        }
+        let seen = until("two tasks run", async || {
+            let seen = app.status(&job_id).await["progress"][0].clone();
+            (seen["running"] == 2).then_some(seen)
+        })
+        .await;
+        probe.open_gate();
         seen
     };
     let (seen, ..) = tokio::join!(
@@ -158,7 +156,7 @@ async fn health_says_what_is_owed() {
     assert_eq!(owed["job_messages_owed"], 1, "{owed}");
     assert!(owed["oldest_seconds"].as_f64().unwrap() >= 0.0, "{owed}");
     app.queue.set_down(false);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    app.time_passes(quick().send_grace * 2).await;
     app.controller.reconcile().await.unwrap();
     let owed = outbox().await;
     assert_eq!(

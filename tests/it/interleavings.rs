@@ -33,6 +33,7 @@ use tokio::sync::Mutex;
 use crate::{
     harness::{Mailbox, TestApp, database_settings, new_database_url},
     probe::Probe,
+    waiting::{time_passes, until_at_rest},
 };
 
 /// Rounds of steps before the faults end; up to four steps of a round are under way at the same moment.
@@ -431,14 +432,7 @@ impl World {
 
     /// A day passes for everything in the database, and for nobody who runs.
     async fn time_passes(&self) {
-        let mut connection = self.connection.lock().await;
-        for statement in A_DAY {
-            // It meets others in no order of its own, so it may be the one that a deadlock ends.
-            while let Err(error) = connection.execute(statement).await {
-                let code = error.as_database_error().and_then(|error| error.code());
-                assert_eq!(code.as_deref(), Some("40P01"), "{error}");
-            }
-        }
+        time_passes(&mut *self.connection.lock().await, Duration::from_secs(24 * 3600)).await;
     }
 
     fn mailboxes(&self, app: usize) -> [&Mailbox; 2] {
@@ -482,7 +476,7 @@ impl World {
             self.messages.clear();
         }
         // Statements of those that died may still be under way.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        until_at_rest(&mut *self.connection.lock().await).await;
         for _ in 0..MOST_SWEEPS {
             self.time_passes().await;
             for job in &self.jobs {
@@ -563,16 +557,6 @@ const CHRONICLE: &str = "
         WHEN (NEW.status <> OLD.status OR NEW.stage <> OLD.stage)
         EXECUTE FUNCTION chronicle_job();
 ";
-
-/// Moves everything in the database that waits for a time into the past.
-const A_DAY: [&str; 4] = [
-    "UPDATE tasks SET lease_until = lease_until - interval '1 day', due_at = due_at - interval '1 day'
-     WHERE lease_until IS NOT NULL OR due_at IS NOT NULL",
-    "UPDATE stages SET lease_until = lease_until - interval '1 day', updated_at = updated_at - interval '1 day',
-                       recounted_at = recounted_at - interval '1 day'",
-    "UPDATE task_batches SET next_send_at = next_send_at - interval '1 day', sent_at = sent_at - interval '1 day'",
-    "UPDATE outbox SET next_send_at = next_send_at - interval '1 day'",
-];
 
 /// One line of the chronicle.
 struct Event {

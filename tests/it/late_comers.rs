@@ -20,6 +20,7 @@ use sqlx::Connection;
 use crate::{
     harness::{TestApp, database_settings, quick},
     probe::Probe,
+    waiting::until,
 };
 
 /// The repository as another process has it.
@@ -103,22 +104,29 @@ async fn who_judged_a_stage_before_the_job_was_repeated_does_not_end_it() {
 
 #[tokio::test]
 async fn a_planner_that_lost_its_lease_does_not_fail_the_job() {
-    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app
         .submitted(
             "probe",
-            json!({ "stages": [3], "plan_sleeps_ms": 150, "plan_fails_after": 1 }),
+            json!({ "stages": [3], "plan_waits_at": 1, "plan_fails_after": 1 }),
         )
         .await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     let mut connection = app.connection().await;
     let meanwhile = async {
         // It stands still past its lease, and another one plans the stage.
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        sqlx::query("UPDATE stages SET lease_owner = gen_random_uuid()")
+        until("the stage is leased", async || {
+            let changed = sqlx::query(
+                "UPDATE stages SET lease_owner = gen_random_uuid() WHERE lease_owner IS NOT NULL",
+            )
             .execute(&mut connection)
             .await
             .unwrap();
+            (changed.rows_affected() == 1).then_some(())
+        })
+        .await;
+        probe.open_gate();
     };
     let (answer, ()) = tokio::join!(app.deliver("process_queue_job", &job.body), meanwhile);
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -145,7 +153,7 @@ async fn what_a_retry_that_died_left_open_is_skipped_again() {
     );
     let early = app.controller.reconcile().await.unwrap();
     assert_eq!(early.retries_cut_off, 0, "it may be under way still");
-    tokio::time::sleep(quick().lost_after + Duration::from_millis(100)).await;
+    app.time_passes(quick().lost_after * 2).await;
     let report = app.controller.reconcile().await.unwrap();
     assert_eq!(
         (report.retries_cut_off, report.tasks_skipped),

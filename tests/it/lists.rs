@@ -147,7 +147,7 @@ async fn a_jobs_tasks_come_stage_by_stage_and_by_status_with_what_went_wrong() {
             .await
             .is_empty()
     );
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    app.time_passes(std::time::Duration::from_secs(3600)).await;
     app.deliver("reconcile", "{}").await;
     app.run_until_over(&job_id).await;
 

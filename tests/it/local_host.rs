@@ -23,6 +23,8 @@ use lastlight::local::{
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use crate::waiting::until;
+
 fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -293,13 +295,7 @@ async fn start(
 }
 
 async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..200 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("not within 5 s: {what}");
+    until(what, async || condition().then_some(())).await;
 }
 
 #[tokio::test]

@@ -63,4 +63,5 @@ mod tls;
 mod traces;
 mod tutorial;
 mod unreachable_database;
+mod waiting;
 mod workflow;

@@ -206,10 +206,14 @@ async fn a_stage_too_large_to_wait_for_is_said_to_be_missing_until_a_sweep_has_c
 async fn a_task_that_never_ran_is_no_sample_and_a_job_that_was_late_is_a_timeout() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app
-        .submitted("probe", json!({ "stages": [5], "time_limit_ms": 200 }))
+        .submitted("probe", json!({ "stages": [5], "time_limit_ms": 600_000 }))
         .await;
     app.planned().await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // Eleven minutes later.
+    sqlx::query("UPDATE jobs SET deadline = deadline - interval '11 minutes', created_at = created_at - interval '11 minutes'")
+        .execute(&mut app.connection().await)
+        .await
+        .unwrap();
     app.controller.reconcile().await.unwrap();
     assert_eq!(app.status(&job_id).await["status"], "failed");
     let figures = comparison(&app, "").await["queue_storage"].clone();

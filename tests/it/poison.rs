@@ -93,7 +93,7 @@ async fn the_log_has_fields_to_search_by_and_warns_of_nothing_that_is_as_it_shou
         .submitted("probe", json!({ "stages": [1], "tag": "lost" }))
         .await;
     app.queue.take(QueueRole::Jobs);
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    app.time_passes(quick().lost_after * 2).await;
     app.deliver("reconcile", "{}").await;
     let reports = log.lines("reconciled");
     let report = reports
@@ -448,7 +448,7 @@ async fn a_new_job_message_that_cannot_be_sent_stays_owed() {
     app.queue.set_down(true);
     poisoned(&app, "process_queue_job_poison", &text).await;
     app.queue.set_down(false);
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    app.time_passes(quick().send_grace * 2).await;
     poisoned(&app, "reconcile", "{}").await;
     app.run_dry().await;
     assert_eq!(app.status(&job_id).await["status"], "completed");

@@ -16,6 +16,9 @@ use lastlight::{
 };
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
+use tokio_util::sync::CancellationToken;
+
+use crate::waiting::{LIMIT, until};
 
 /// How often each task ran.
 pub type Ledger = Arc<Mutex<HashMap<String, u32>>>;
@@ -23,6 +26,8 @@ pub type Ledger = Arc<Mutex<HashMap<String, u32>>>;
 #[derive(Debug, Default, Clone)]
 pub struct Probe {
     pub ledger: Ledger,
+    /// Opens the gate at which tasks and plans wait that are told to.
+    gate: CancellationToken,
 }
 
 #[derive(Debug, Deserialize)]
@@ -36,12 +41,15 @@ pub struct Parameters {
     collides: bool,
     /// The plan stops with an error after this many.
     plan_fails_after: Option<u64>,
-    /// Each definition takes this long to come.
-    plan_sleeps_ms: u64,
+    /// The plan waits at the gate before this definition.
+    plan_waits_at: Option<u64>,
     /// Tasks (by number) that fail, panic, or take this many milliseconds.
     fails: Vec<u64>,
     panics: Vec<u64>,
     sleeps_ms: u64,
+    /// Tasks wait at the gate before they go on, all of them or one by its number.
+    waits: bool,
+    waits_at: Option<u64>,
     /// Tasks (by number) whose first attempts fail in a way that passes, so many of them.
     stumbles: Vec<u64>,
     stumbling_attempts: u32,
@@ -63,10 +71,12 @@ impl Default for Parameters {
             tasks_per_message: TasksPerMessage::ONE,
             collides: false,
             plan_fails_after: None,
-            plan_sleeps_ms: 0,
+            plan_waits_at: None,
             fails: Vec::new(),
             panics: Vec::new(),
             sleeps_ms: 0,
+            waits: false,
+            waits_at: None,
             stumbles: Vec::new(),
             stumbling_attempts: 0,
             tolerates: None,
@@ -115,7 +125,7 @@ impl JobType for Probe {
                 first: Duration::from_millis(200),
                 largest: Duration::from_millis(400),
             }),
-            timeout: Some(Duration::from_secs(3)),
+            timeout: Some(LIMIT),
         }
     }
 
@@ -129,21 +139,27 @@ impl JobType for Probe {
             fails,
             panics,
             sleeps_ms,
+            waits,
+            waits_at,
             stumbles,
             stumbling_attempts,
             result_bytes,
             plan_fails_after,
-            plan_sleeps_ms,
+            plan_waits_at,
             collides,
             ..
         } = parameters;
         let stage = context.stage;
+        let gate = self.gate.clone();
         stream::iter(context.from..count)
-            .then(move |number| async move {
-                if plan_sleeps_ms > 0 {
-                    tokio::time::sleep(Duration::from_millis(plan_sleeps_ms)).await;
+            .then(move |number| {
+                let gate = gate.clone();
+                async move {
+                    if plan_waits_at == Some(number) {
+                        gate.cancelled().await;
+                    }
+                    number
                 }
-                number
             })
             .map(move |number| {
                 if plan_fails_after == Some(number) {
@@ -161,6 +177,7 @@ impl JobType for Probe {
                         "fails": fails.contains(&number),
                         "panics": panics.contains(&number),
                         "sleeps_ms": sleeps_ms,
+                        "waits": waits || waits_at == Some(number),
                         "stumbles": if stumbles.contains(&number) { stumbling_attempts } else { 0 },
                         "result_bytes": result_bytes,
                     }))?,
@@ -177,12 +194,16 @@ impl JobType for Probe {
             fails: bool,
             panics: bool,
             sleeps_ms: u64,
+            waits: bool,
             stumbles: u32,
             result_bytes: usize,
         }
         let todo: Todo = task.parameters()?;
         *self.ledger.lock().unwrap().entry(todo.key.clone()).or_default() += 1;
         tokio::time::sleep(Duration::from_millis(todo.sleeps_ms)).await;
+        if todo.waits {
+            self.gate.cancelled().await;
+        }
         assert!(!todo.panics, "task {} was told to panic", todo.key);
         if todo.fails {
             return Err(TaskError::permanent(format!(
@@ -211,9 +232,15 @@ impl JobType for Probe {
 impl Probe {
     /// Returns once so many runs have begun, over all tasks.
     pub async fn until_runs(&self, begun: u32) {
-        while self.runs().values().sum::<u32>() < begun {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until("so many runs have begun", async || {
+            (self.runs().values().sum::<u32>() >= begun).then_some(())
+        })
+        .await;
+    }
+
+    /// Opens the gate, for those who wait there and for those who come later.
+    pub fn open_gate(&self) {
+        self.gate.cancel();
     }
 
     pub fn runs(&self) -> HashMap<String, u32> {

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::{
     harness::{TestApp, quick},
     probe::Probe,
+    waiting::{until, until_at_rest},
 };
 
 async fn reconcile(app: &TestApp) {
@@ -16,41 +17,27 @@ async fn reconcile(app: &TestApp) {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
 }
 
-/// Sweeps and delivers until the job is over, as the timer and the queues would.
-async fn sweep_until_over(app: &TestApp, job_id: &str) -> serde_json::Value {
-    for _ in 0..40 {
-        reconcile(app).await;
-        app.run_dry().await;
-        let status = app.status(job_id).await;
-        if status["finishedAt"].is_string()
-            || ["completed", "failed"].contains(&status["status"].as_str().unwrap())
-        {
-            return status;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("the job is stuck: {}", app.status(job_id).await);
-}
+/// Long past every lease, grace and pause.
+const AN_HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
 async fn a_planner_that_dies_is_followed_by_one_that_goes_on_where_it_stopped() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
-    let job_id = app.submitted("probe", json!({ "stages": [2500] })).await;
+    let job_id = app
+        .submitted("probe", json!({ "stages": [2500], "plan_waits_at": 2200 }))
+        .await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     // Dropped in the middle, as by a kill: some chunks are written, some of their batches are sent.
-    let cut = tokio::time::timeout(
-        Duration::from_millis(60),
-        app.deliver("process_queue_job", &job.body),
-    )
-    .await;
+    tokio::select! {
+        answer = app.deliver("process_queue_job", &job.body) => panic!("the plan is through: {answer:?}"),
+        () = until("batches are sent", async || (app.queue.count(QueueRole::Tasks) > 0).then_some(())) => {}
+    }
     let sent_before = app.queue.take(QueueRole::Tasks).len();
     let progress = app.status(&job_id).await["progress"][0].clone();
-    assert!(
-        cut.is_err() && progress["planned"] == false,
-        "the planner was too quick: {progress}"
-    );
-    let status = sweep_until_over(&app, &job_id).await;
+    assert_eq!(progress["planned"], false, "{progress}");
+    probe.open_gate();
+    let status = app.sweep_until_over(&job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
     assert_eq!(status["resultData"]["completed_tasks"], 2500);
     assert!(sent_before < 2500);
@@ -77,22 +64,11 @@ async fn requests_whose_clients_go_away_at_any_moment_leave_no_transaction_open(
         if gone.is_ok() {
             continue;
         }
-        // Long enough for what was under way to be rolled back, and before anybody else uses its connection.
-        tokio::time::sleep(Duration::from_millis(40)).await;
-        let open: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM pg_stat_activity
-             WHERE state = 'idle in transaction' AND datname = current_database() AND application_name = 'lastlight'",
-        )
-        .fetch_one(&mut watcher)
-        .await
-        .unwrap();
-        assert_eq!(
-            open, 0,
-            "round {round}: a connection with a transaction that nobody will end"
-        );
+        // What was under way is rolled back before anybody else uses its connection; nobody else is there.
+        until_at_rest(&mut watcher).await;
     }
     for job_id in &jobs {
-        assert_eq!(sweep_until_over(&app, job_id).await["status"], "completed");
+        assert_eq!(app.sweep_until_over(job_id).await["status"], "completed");
     }
 }
 
@@ -118,7 +94,7 @@ async fn batches_that_could_not_be_sent_stay_owed_and_are_sent_later() {
         .execute(&mut connection)
         .await
         .unwrap();
-    let status = sweep_until_over(&app, &job_id).await;
+    let status = app.sweep_until_over(&job_id).await;
     assert_eq!(status["resultData"]["completed_tasks"], 1500);
     app.assert_consistent(&job_id).await;
 }
@@ -129,7 +105,7 @@ async fn a_queue_that_is_emptied_in_mid_job_only_delays_it() {
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [250, 10] })).await;
     app.queue.take(QueueRole::Jobs);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    app.time_passes(AN_HOUR).await;
     reconcile(&app).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     app.deliver("process_queue_job", &job.body).await;
@@ -138,7 +114,7 @@ async fn a_queue_that_is_emptied_in_mid_job_only_delays_it() {
         app.deliver("process_queue_task", &task.body).await;
     }
     let first_ids: Vec<_> = tasks.iter().map(|task| task.message_id.clone()).collect();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    app.time_passes(AN_HOUR).await;
     reconcile(&app).await;
     let again = app.queue.take(QueueRole::Tasks);
     assert_eq!(again.len(), 220, "only what is open is sent again");
@@ -151,7 +127,7 @@ async fn a_queue_that_is_emptied_in_mid_job_only_delays_it() {
     for task in again {
         app.deliver("process_queue_task", &task.body).await;
     }
-    let status = sweep_until_over(&app, &job_id).await;
+    let status = app.sweep_until_over(&job_id).await;
     assert_eq!(status["resultData"]["completed_tasks"], 260);
     assert!(probe.runs().values().all(|runs| *runs == 1));
     app.assert_consistent(&job_id).await;
@@ -192,7 +168,7 @@ async fn a_task_whose_process_died_runs_again_once_its_lease_is_over() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app
-        .submitted("probe", json!({ "stages": [2], "sleeps_ms": 300 }))
+        .submitted("probe", json!({ "stages": [2], "waits": true }))
         .await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     app.deliver("process_queue_job", &job.body).await;
@@ -211,31 +187,65 @@ async fn a_task_whose_process_died_runs_again_once_its_lease_is_over() {
         1,
         "a delivery within the lease must not run it again"
     );
+    probe.open_gate();
     app.deliver("process_queue_task", &tasks[1].body).await;
-    let status = sweep_until_over(&app, &job_id).await;
+    let status = app.sweep_until_over(&job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
     assert_eq!(probe.runs()["1/0"], 2);
     app.assert_consistent(&job_id).await;
 }
 
+/// It is extended three times while it runs. A machine on which that comes ten seconds late loses it.
+const A_LEASE_TO_WAIT_FOR: Timing = Timing {
+    lease: Duration::from_secs(15),
+    ..Timing::DEFAULT
+};
+
+/// Meddles until a lease ends later than it did at first.
+async fn until_extended(
+    connection: &mut sqlx::PgConnection,
+    lease: &'static str,
+    mut meddle: impl AsyncFnMut(),
+) {
+    let mut first: Option<String> = None;
+    until("the lease is extended", async || {
+        meddle().await;
+        let now: Option<String> = sqlx::query_scalar(lease)
+            .fetch_one(&mut *connection)
+            .await
+            .unwrap();
+        let is_extended = first.is_some() && now > first;
+        first = first.take().or(now);
+        is_extended.then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_long_task_keeps_its_lease_by_heartbeats() {
     let probe = Probe::default();
-    let app = TestApp::with_job_type(probe.clone(), quick()).await;
+    let app = TestApp::with_job_type(probe.clone(), A_LEASE_TO_WAIT_FOR).await;
     let job_id = app
-        .submitted("probe", json!({ "stages": [1], "sleeps_ms": 2000 }))
+        .submitted("probe", json!({ "stages": [1], "waits": true }))
         .await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     app.deliver("process_queue_job", &job.body).await;
     let task = app.queue.take(QueueRole::Tasks).remove(0);
+    let mut connection = app.connection().await;
     let meddle = async {
-        for _ in 0..8 {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            reconcile(&app).await;
-            for again in app.queue.take(QueueRole::Tasks) {
-                app.deliver("process_queue_task", &again.body).await;
-            }
-        }
+        probe.until_runs(1).await;
+        until_extended(
+            &mut connection,
+            "SELECT lease_until::text FROM tasks",
+            async || {
+                reconcile(&app).await;
+                for again in app.queue.take(QueueRole::Tasks) {
+                    app.deliver("process_queue_task", &again.body).await;
+                }
+            },
+        )
+        .await;
+        probe.open_gate();
     };
     let (answer, ()) = tokio::join!(app.deliver("process_queue_task", &task.body), meddle);
     assert_eq!(answer.status, StatusCode::OK);
@@ -264,28 +274,22 @@ async fn a_stage_that_ended_while_nobody_could_go_on_is_advanced() {
     assert_eq!(app.queue.count(QueueRole::Jobs), 1);
     // … or the sweep finds it.
     app.run_dry().await;
-    assert_eq!(sweep_until_over(&app, &job_id).await["status"], "completed");
+    assert_eq!(app.sweep_until_over(&job_id).await["status"], "completed");
 }
 
 #[tokio::test]
 async fn several_sweeps_at_once_send_each_owed_message_once() {
     let probe = Probe::default();
-    // Long enough that no sweep takes over from another that is merely slow.
-    let long = Duration::from_secs(2);
-    let timing = Timing {
-        send_grace: long,
-        lost_after: 5 * long,
-        ..quick()
-    };
-    let app = TestApp::with_job_type(probe.clone(), timing).await;
-    let other = TestApp::on(&app.url, Catalog::standard().with(probe), timing).await;
+    let app = TestApp::with_job_type(probe.clone(), quick()).await;
+    let other = TestApp::on(&app.url, Catalog::standard().with(probe), quick()).await;
     app.queue.set_down(true);
     for number in 0..20 {
         app.submitted("probe", json!({ "stages": [1], "number": number }))
             .await;
     }
     app.queue.set_down(false);
-    tokio::time::sleep(Duration::from_millis(2100)).await;
+    // Past the grace; not so long that the messages would count as lost.
+    app.time_passes(quick().send_grace).await;
     futures_util::future::join_all((0..6).map(|turn| reconcile(if turn % 2 == 0 { &app } else { &other })))
         .await;
     let mailboxes = [&app.queue, &other.queue];
@@ -304,7 +308,7 @@ async fn a_sweep_of_a_quiet_system_finds_nothing() {
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
     app.run_dry().await;
     assert_eq!(app.status(&job_id).await["status"], "completed");
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    app.time_passes(AN_HOUR).await;
     assert_eq!(
         app.controller.reconcile().await.unwrap(),
         lastlight::controller::ReconcileReport::default()
@@ -313,11 +317,7 @@ async fn a_sweep_of_a_quiet_system_finds_nothing() {
 
 #[tokio::test]
 async fn a_path_that_is_down_does_not_hold_up_the_other() {
-    let timing = Timing {
-        send_grace: Duration::from_secs(4),
-        ..quick()
-    };
-    let app = TestApp::with_job_type(Probe::default(), timing).await;
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let mut owed = Vec::new();
     for use_service_bus in [true, false] {
         let parameters = json!({ "stages": [900], "use_service_bus": use_service_bus });
@@ -330,13 +330,13 @@ async fn a_path_that_is_down_does_not_hold_up_the_other() {
         app.deliver(function, &message.body).await;
     }
     app.queue.set_down(false);
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    app.time_passes(quick().send_grace).await;
     let report = app.controller.reconcile().await.unwrap();
     assert_eq!((report.batches_sent, report.sends_failed), (9, 9), "{report:?}");
     app.run_dry().await;
     assert_eq!(app.status(&owed[1]).await["status"], "completed");
     app.bus.set_down(false);
-    assert_eq!(sweep_until_over(&app, &owed[0]).await["status"], "completed");
+    assert_eq!(app.sweep_until_over(&owed[0]).await["status"], "completed");
 }
 
 #[tokio::test]
@@ -353,7 +353,16 @@ async fn a_sweep_reads_no_table_from_end_to_end() {
     let mut read = async || -> (i64, i64) {
         // A session reports what it read when it ends.
         app.end_connections().await;
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        until("the sessions have ended", async || {
+            let left: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'lastlight'",
+            )
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+            (left == 0).then_some(())
+        })
+        .await;
         sqlx::query_as(
             "SELECT sum(seq_tup_read)::bigint, sum(idx_tup_fetch)::bigint FROM pg_stat_user_tables
              WHERE schemaname = 'app' AND relname IN ('jobs', 'stages', 'tasks', 'task_batches', 'outbox')",
@@ -374,21 +383,28 @@ async fn a_sweep_reads_no_table_from_end_to_end() {
 
 #[tokio::test]
 async fn a_plan_that_is_slow_to_come_keeps_its_lease() {
-    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let probe = Probe::default();
+    let app = TestApp::with_job_type(probe.clone(), A_LEASE_TO_WAIT_FOR).await;
     let job_id = app
-        .submitted("probe", json!({ "stages": [8], "plan_sleeps_ms": 250 }))
+        .submitted("probe", json!({ "stages": [8], "plan_waits_at": 4 }))
         .await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
+    let mut connection = app.connection().await;
     let meddle = async {
-        for _ in 0..9 {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            reconcile(&app).await;
-            assert_eq!(
-                app.queue.count(QueueRole::Jobs),
-                0,
-                "a second planner was called for"
-            );
-        }
+        until_extended(
+            &mut connection,
+            "SELECT lease_until::text FROM stages",
+            async || {
+                reconcile(&app).await;
+                assert_eq!(
+                    app.queue.count(QueueRole::Jobs),
+                    0,
+                    "a second planner was called for"
+                );
+            },
+        )
+        .await;
+        probe.open_gate();
     };
     tokio::join!(app.deliver("process_queue_job", &job.body), meddle);
     let progress = &app.status(&job_id).await["progress"][0];

@@ -1,7 +1,5 @@
 //! Invariants 1 to 4 under redelivery and concurrency: messages doubled, late, out of order, at once.
 
-use std::time::Duration;
-
 use axum::http::StatusCode;
 use futures_util::future::join_all;
 use lastlight::{config::Timing, jobs::Catalog, repositories::sender::QueueRole};
@@ -185,7 +183,7 @@ async fn a_completion_that_comes_after_the_lease_went_elsewhere_changes_nothing(
     let probe = Probe::default();
     let slow = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = slow
-        .submitted("probe", json!({ "stages": [1], "sleeps_ms": 700 }))
+        .submitted("probe", json!({ "stages": [1], "waits": true }))
         .await;
     let job = slow.queue.take(QueueRole::Jobs).remove(0);
     slow.deliver("process_queue_job", &job.body).await;
@@ -193,11 +191,12 @@ async fn a_completion_that_comes_after_the_lease_went_elsewhere_changes_nothing(
     let mut connection = slow.connection().await;
     let meddle = async {
         // The process stands still past its lease: another attempt takes the task meanwhile.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        probe.until_runs(1).await;
         sqlx::query("UPDATE tasks SET attempt = attempt + 1")
             .execute(&mut connection)
             .await
             .unwrap();
+        probe.open_gate();
     };
     let (answer, ()) = tokio::join!(slow.deliver("process_queue_task", &task.body), meddle);
     assert_eq!(answer.status, StatusCode::OK);

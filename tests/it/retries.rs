@@ -11,6 +11,9 @@ use crate::{
     probe::Probe,
 };
 
+/// Long past every lease, grace and pause.
+const AN_HOUR: Duration = Duration::from_secs(3600);
+
 #[tokio::test]
 async fn a_task_that_stumbles_twice_completes_in_its_third_attempt() {
     let probe = Probe::default();
@@ -70,13 +73,18 @@ async fn a_retry_waits_for_its_time_however_early_its_message_comes() {
         "duplicate detection would drop it"
     );
     assert!(again.delay.unwrap() > Duration::from_millis(1100), "{again:?}");
-    // The message that was delivered already, and the new one before its time: neither runs the task.
+    // The message that was delivered already, and the new one before its time, which is put off until a test can be sure
+    // of it: neither runs the task.
+    sqlx::query("UPDATE tasks SET due_at = due_at + interval '1 hour'")
+        .execute(&mut app.connection().await)
+        .await
+        .unwrap();
     for message in [&first, &again] {
         let answer = app.deliver("process_queue_task", &message.body).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     }
     assert_eq!(probe.runs()["1/0"], 1);
-    tokio::time::sleep(Duration::from_millis(250)).await;
+    app.time_passes(2 * AN_HOUR).await;
     app.deliver("process_queue_task", &again.body).await;
     assert_eq!(app.status(&job_id).await["status"], "completed");
     assert_eq!(probe.runs()["1/0"], 2);
@@ -91,12 +99,7 @@ async fn a_retry_whose_message_is_lost_is_found_by_the_sweep() {
     let first = app.planned().await.remove(0);
     app.deliver("process_queue_task", &first.body).await;
     assert_eq!(app.queue.take_delayed(QueueRole::Tasks).len(), 1);
-    for _ in 0..40 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        app.controller.reconcile().await.unwrap();
-        app.run_dry().await;
-    }
-    assert_eq!(app.status(&job_id).await["status"], "completed");
+    assert_eq!(app.sweep_until_over(&job_id).await["status"], "completed");
     assert_eq!(probe.runs()["1/0"], 2);
 }
 
@@ -104,14 +107,15 @@ async fn a_retry_whose_message_is_lost_is_found_by_the_sweep() {
 async fn a_task_that_kills_every_process_that_runs_it_fails_and_its_siblings_finish() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
-    let parameters = json!({ "stages": [3], "sleeps_ms": 400 });
+    let parameters = json!({ "stages": [3], "waits": true });
     let job_id = app.submitted("probe", parameters).await;
     let messages = app.planned().await;
     let killer = [messages[1].body.clone()];
     for _ in 1..=3 {
         killed_with(&app, &probe, &killer, 1).await;
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        app.time_passes(AN_HOUR).await;
     }
+    probe.open_gate();
     for message in &messages {
         app.deliver("process_queue_task", &message.body).await;
     }
@@ -144,7 +148,7 @@ async fn a_task_that_takes_its_siblings_along_does_not_use_up_their_attempts() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app
-        .submitted("probe", json!({ "stages": [2], "sleeps_ms": 400 }))
+        .submitted("probe", json!({ "stages": [2], "waits": true }))
         .await;
     let mut messages: Vec<String> = app
         .planned()
@@ -158,7 +162,7 @@ async fn a_task_that_takes_its_siblings_along_does_not_use_up_their_attempts() {
             "round {round}"
         );
         killed_with(&app, &probe, &messages, 2).await;
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        app.time_passes(AN_HOUR).await;
         app.controller.reconcile().await.unwrap();
         messages = app
             .queue
@@ -178,7 +182,8 @@ async fn a_task_that_takes_its_siblings_along_does_not_use_up_their_attempts() {
     let runs = probe.runs();
     let (died, waits): (Vec<_>, Vec<_>) = ["1/0", "1/1"].into_iter().partition(|task| runs[*task] == 3);
     assert_eq!((died.len(), waits.len()), (1, 1), "{runs:?}");
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    app.time_passes(AN_HOUR).await;
+    probe.open_gate();
     for message in &messages {
         app.deliver("process_queue_task", message).await;
     }

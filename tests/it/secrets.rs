@@ -37,7 +37,7 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::harness::new_database_url;
+use crate::{harness::new_database_url, waiting::LIMIT};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_lastlight");
 
@@ -441,10 +441,7 @@ async fn ask(port: u16) -> String {
     let base = format!("http://127.0.0.1:{port}");
     let began = Instant::now();
     while client.get(format!("{base}/")).send().await.is_err() {
-        assert!(
-            began.elapsed() < Duration::from_secs(20),
-            "the handler does not answer"
-        );
+        assert!(began.elapsed() < LIMIT, "the handler does not answer");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let job = "a".repeat(64);

@@ -20,7 +20,7 @@ use lastlight::{
 };
 use time::OffsetDateTime;
 
-use crate::{harness::service, storage_queue_conformance::Raw};
+use crate::{harness::service, storage_queue_conformance::Raw, waiting::until_refused};
 
 async fn local_storage() -> (Endpoint, String) {
     let account = StorageAccount {
@@ -329,7 +329,7 @@ async fn a_namespace_that_refuses_or_is_away_says_so() {
     }
     let queues = namespace.queues(KEY, &[]);
     namespace.endpoint.stop();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until_refused(namespace.endpoint.address()).await;
     let away = queues.count(QueueRole::Tasks).await.unwrap_err();
     assert!(matches!(&away, SendError::Unavailable { .. }), "{away:?}");
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
@@ -22,7 +22,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::harness::new_database_url;
+use crate::{harness::new_database_url, waiting::until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_lastlight");
 const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -133,30 +133,27 @@ fn options(data: &Path, url: String, collector: SocketAddr, lines: &Lines) -> Cl
 
 async fn submitted(cloud: &LocalCloud, parameters: &Value) -> String {
     let url = format!("{}/api/jobs/submit/hello_world", cloud.base_url());
-    for _ in 0..120 {
+    until("the job is submitted", async || {
         let request = reqwest::Client::new().post(&url).header("traceparent", CALLER);
         let answer = request.body(parameters.to_string()).send().await.unwrap();
         if answer.status() == 200 {
             let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-            return body["job_id"].as_str().unwrap().to_owned();
+            return Some(body["job_id"].as_str().unwrap().to_owned());
         }
         // The database may still be coming up.
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-    panic!("the handler did not become ready");
+        None
+    })
+    .await
 }
 
 async fn until_completed(cloud: &LocalCloud, job_id: &str) {
     let url = format!("{}/api/jobs/status/{job_id}", cloud.base_url());
-    for _ in 0..600 {
+    until("the job completes", async || {
         let answer = reqwest::get(&url).await.unwrap().text().await.unwrap();
         let status: Value = serde_json::from_str(&answer).unwrap();
-        if status["status"] == "completed" {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("the job is stuck");
+        (status["status"] == "completed").then_some(())
+    })
+    .await;
 }
 
 const N: usize = 150;
@@ -174,15 +171,14 @@ async fn a_job_is_one_trace_over_both_paths_and_across_two_processes() {
     for bus in [false, true] {
         let job_id = submitted(&cloud, &json!({ "n": N, "use_service_bus": bus })).await;
         until_completed(&cloud, &job_id).await;
-        let began = Instant::now();
         let whole = |spans: &[Seen]| {
             let count = |name: &str| spans.iter().filter(|span| span.name == name).count();
             (count("plan"), count("task"), count("advance")) == (2, 2 * N, 2)
         };
-        while !whole(&collector.of_job(&job_id)) {
-            assert!(began.elapsed() < Duration::from_secs(30), "spans are missing");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        until("all spans are there", async || {
+            whole(&collector.of_job(&job_id)).then_some(())
+        })
+        .await;
         let spans = collector.of_job(&job_id);
         assert!(spans.iter().all(|span| span.trace == TRACE));
         let all: HashMap<String, Seen> = collector
@@ -287,18 +283,21 @@ async fn a_collector_that_is_away_is_mentioned_once_and_holds_up_nothing() {
     let cloud = LocalCloud::start(options(folder.path(), new_database_url().await, nobody, &lines))
         .await
         .unwrap();
+    let said = || {
+        let lines = lines.lock().unwrap();
+        let said = lines.iter().filter(|line| line.contains("spans cannot be sent"));
+        said.count()
+    };
     for n in [20, 21] {
         let job_id = submitted(&cloud, &json!({ "n": n })).await;
         until_completed(&cloud, &job_id).await;
+        until("it is said", async || (said() > 0).then_some(())).await;
+        // And tried a second time, of which nothing is said.
         tokio::time::sleep(Duration::from_secs(4)).await;
     }
     cloud.stop().await.unwrap();
+    assert_eq!(said(), 1, "{lines:#?}");
     let lines = lines.lock().unwrap();
-    let said = lines
-        .iter()
-        .filter(|line| line.contains("spans cannot be sent"))
-        .count();
-    assert_eq!(said, 1, "{lines:#?}");
     assert!(!lines.concat().contains("hunter"));
 }
 
@@ -322,12 +321,10 @@ async fn bare_handler(collector: SocketAddr) -> (Child, String) {
         .spawn()
         .unwrap();
     let url = format!("http://127.0.0.1:{port}");
-    for _ in 0..200 {
-        if reqwest::get(format!("{url}/api/nothing")).await.is_ok() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
+    until("the handler answers", async || {
+        reqwest::get(format!("{url}/api/nothing")).await.ok().map(drop)
+    })
+    .await;
     (handler, url)
 }
 

@@ -11,7 +11,7 @@ use lastlight::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{Mailbox, TestApp, database_settings};
+use crate::harness::{Mailbox, TestApp, database_settings, quick};
 
 const JOB_10: &str = "83b3132f96c4a33d568f94fbc9db66f7870f8ca7a8294b3cbc9326190d8e0f5d";
 const JOB_10_OVER_BUS: &str = "5d980689e58d4ec832c1e8d6ad81aefe2a2df1cdf9cb8def939dfeb3ec38c347";
@@ -298,7 +298,7 @@ async fn service_bus_switched_off_is_a_conflict_that_says_what_to_set() {
 
 #[tokio::test]
 async fn a_queue_that_is_down_leaves_the_job_owed_and_reconcile_sends_it() {
-    let app = TestApp::with(Catalog::standard(), crate::harness::quick()).await;
+    let app = TestApp::with(Catalog::standard(), quick()).await;
     app.bus.set_down(true);
     let answer = app
         .submit("hello_world", json!({ "n": 2, "use_service_bus": true }))
@@ -314,7 +314,7 @@ async fn a_queue_that_is_down_leaves_the_job_owed_and_reconcile_sends_it() {
     assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
 
     app.bus.set_down(false);
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    app.time_passes(quick().send_grace * 2).await;
     assert_eq!(app.deliver("reconcile", "{}").await.status, StatusCode::OK);
     app.run_dry().await;
     let job_id = answer.body["job_id"].as_str().unwrap();

@@ -102,7 +102,7 @@ async fn what_is_sent_again_stays_in_the_trace() {
     let tasks = app.planned().await;
     assert_eq!(tasks.len(), 3);
     // All of them are lost; reconcile sends them again.
-    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    app.time_passes(quick().lost_after * 2).await;
     app.controller.reconcile().await.unwrap();
     let again = app.queue.take(QueueRole::Tasks);
     assert_eq!(again.len(), 3);

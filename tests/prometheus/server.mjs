@@ -24,7 +24,7 @@ export async function startPrometheus(url) {
   const config = path.join(data, 'prometheus.yml');
   // JSON is YAML.
   writeFileSync(config, JSON.stringify({
-    global: { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' },
+    global: { scrape_interval: '3s', scrape_timeout: '3s', evaluation_interval: '1s' },
     rule_files: [RULES],
     scrape_configs: [{ job_name: 'lastlight', metrics_path: '/api/metrics', static_configs: [{ targets: [new URL(url).host] }] }],
   }));
@@ -51,13 +51,13 @@ class Prometheus {
   }
 
   async isReady() {
-    for (const until = Date.now() + 30_000; Date.now() < until;) {
+    for (const until = Date.now() + LIMIT; Date.now() < until;) {
       if (this.failure) throw this.failure;
       if (this.child.exitCode !== null) throw new Error(`Prometheus ended with ${this.child.exitCode}:\n${this.log.join('\n')}`);
       if (await fetch(`${this.url}/-/ready`).then(({ ok }) => ok, () => false)) return;
       await sleep(50);
     }
-    throw new Error(`Prometheus was not ready within 30 s:\n${this.log.join('\n')}`);
+    throw new Error(`Prometheus was not ready within ${LIMIT} ms:\n${this.log.join('\n')}`);
   }
 
   async get(what, parameters = {}) {

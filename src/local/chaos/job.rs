@@ -25,6 +25,9 @@ const TASK: &str = "chaos_task";
 /// A task that says so takes this much memory at once, untouched, until none is left. Bytes.
 const MOUTHFUL: usize = 64 * 1024 * 1024;
 
+/// How often a task that waits at its job's gate looks.
+const GATE_POLL: Duration = Duration::from_millis(50);
+
 /// The job types of the handler: the deployed ones, and `chaos` where its ledger is named and can be written.
 pub fn catalog() -> Catalog {
     let catalog = Catalog::standard();
@@ -118,6 +121,8 @@ pub enum Act {
     Abort,
     /// Allocates memory until there is none, which ends its process.
     Devour,
+    /// Waits until somebody opens the job's gate, see [`Ledger::gate`].
+    Wait,
     /// Has a result of this size.
     Result {
         /// Bytes.
@@ -174,7 +179,7 @@ impl Rule {
 
     fn ends_badly(&self) -> bool {
         let is_bad = match self.act {
-            Act::Sleep { .. } | Act::Block { .. } => false,
+            Act::Sleep { .. } | Act::Block { .. } | Act::Wait => false,
             Act::Result { bytes } => bytes > LARGEST_RESULT,
             Act::Stumble | Act::Fail | Act::Panic | Act::Abort | Act::Devour => true,
         };
@@ -373,7 +378,7 @@ impl JobType for Chaos {
             attempt: task.attempt,
         };
         self.ledger.begins(entry);
-        let result = perform(&work, &task).await;
+        let result = perform(&work, &task, &self.ledger).await;
         let end = match result {
             Ok(_) => RunEnd::Completed,
             Err(_) => RunEnd::Failed,
@@ -387,7 +392,7 @@ impl JobType for Chaos {
     }
 }
 
-async fn perform(work: &ChaosTask, task: &Task<'_>) -> Result<Box<RawValue>, TaskError> {
+async fn perform(work: &ChaosTask, task: &Task<'_>, ledger: &Ledger) -> Result<Box<RawValue>, TaskError> {
     if let Some(needs) = work.needs {
         let before: ChaosResult = task.predecessor()?;
         if (before.tag.as_str(), before.stage, before.number) != (work.tag.as_str(), work.stage - 1, needs) {
@@ -405,6 +410,11 @@ async fn perform(work: &ChaosTask, task: &Task<'_>) -> Result<Box<RawValue>, Tas
         match rule.act {
             Act::Sleep { ms } => tokio::time::sleep(Duration::from_millis(ms)).await,
             Act::Block { ms } => std::thread::sleep(Duration::from_millis(ms)),
+            Act::Wait => {
+                while !ledger.gate(&work.tag).exists() {
+                    tokio::time::sleep(GATE_POLL).await;
+                }
+            }
             Act::Stumble => return Err(TaskError::transient("it stumbles, as it was told")),
             Act::Fail => return Err(TaskError::permanent("it fails, as it was told")),
             #[expect(clippy::panic, reason = "what a handler that panics does is the question")]

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -14,7 +14,10 @@ pub const LEDGER_SETTING: &str = "LASTLIGHT_CHAOS_LEDGER";
 
 /// The file, open for appending.
 #[derive(Debug)]
-pub struct Ledger(fs::File);
+pub struct Ledger {
+    file: fs::File,
+    path: PathBuf,
+}
 
 /// How a run ended, in the ledger's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +65,17 @@ impl Ledger {
     /// It cannot be written.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = fs::OpenOptions::new().create(true).append(true).open(path);
-        Ok(Self(file?))
+        Ok(Self {
+            file: file?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// A file of this name opens the gate of the jobs with this tag: `<ledger>.<tag>.open`.
+    pub fn gate(&self, tag: &str) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(format!(".{tag}.open"));
+        path.into()
     }
 
     /// Notes that a run begins.
@@ -89,7 +102,7 @@ impl Ledger {
             now(),
         );
         // Nobody can be told; the oracle then misses the run and says so.
-        let _ = (&self.0).write_all(line.as_bytes());
+        let _ = (&self.file).write_all(line.as_bytes());
     }
 }
 

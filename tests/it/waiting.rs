@@ -1,0 +1,90 @@
+//! How tests wait. For a condition, with a limit that no slow machine comes near; or not at all: leases, graces and pauses
+//! run out when a test says so. No verdict depends on how fast the machine is.
+
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
+
+use crate::harness::TestApp;
+
+/// What has not happened by then never will.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// Looks again and again until there is something to see.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(began.elapsed() < LIMIT, "within {LIMIT:?} never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What the database keeps its times by; `$` stands for how much of it passes.
+const CLOCKS: [&str; 4] = [
+    "UPDATE tasks SET lease_until = lease_until - $, due_at = due_at - $, next_send_at = next_send_at - $
+     WHERE lease_until IS NOT NULL OR due_at IS NOT NULL OR next_send_at IS NOT NULL",
+    "UPDATE stages SET lease_until = lease_until - $, updated_at = updated_at - $, recounted_at = recounted_at - $",
+    "UPDATE task_batches SET next_send_at = next_send_at - $, sent_at = sent_at - $",
+    "UPDATE outbox SET next_send_at = next_send_at - $",
+];
+
+/// So much time passes for everything in the database, and for nobody who runs.
+pub async fn time_passes(connection: &mut PgConnection, by: Duration) {
+    let interval = format!("interval '{} milliseconds'", by.as_millis());
+    for statement in CLOCKS {
+        let statement = statement.replace('$', &interval);
+        // It meets others in no order of its own, so it may be the one that a deadlock ends.
+        while let Err(error) = connection.execute(AssertSqlSafe(statement.clone())).await {
+            let code = error.as_database_error().and_then(|error| error.code());
+            assert_eq!(code.as_deref(), Some("40P01"), "{error}");
+        }
+    }
+}
+
+/// Returns when the database does nothing for anybody else: statements of those that were dropped in the middle have ended.
+pub async fn until_at_rest(connection: &mut PgConnection) {
+    until("the database is at rest", async || {
+        let at_work: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'
+               AND backend_type = 'client backend'",
+        )
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap();
+        (at_work == 0).then_some(())
+    })
+    .await;
+}
+
+/// Returns when nobody takes connections there any more.
+pub async fn until_refused(address: std::net::SocketAddr) {
+    until("connections are refused", async || {
+        tokio::net::TcpStream::connect(address).await.err().map(drop)
+    })
+    .await;
+}
+
+impl TestApp {
+    /// So much time passes for everything in the database, and for nobody who runs.
+    pub async fn time_passes(&self, by: Duration) {
+        time_passes(&mut self.connection().await, by).await;
+    }
+
+    /// Sweeps and delivers until the job is over. Between two sweeps all leases and graces run out.
+    pub async fn sweep_until_over(&self, job_id: &str) -> serde_json::Value {
+        for _ in 0..40 {
+            self.controller.reconcile().await.unwrap();
+            self.run_dry().await;
+            let status = self.status(job_id).await;
+            if ["completed", "failed", "cancelled"].contains(&status["status"].as_str().unwrap()) {
+                return status;
+            }
+            self.time_passes(Duration::from_secs(3600)).await;
+        }
+        panic!("the job is stuck: {}", self.status(job_id).await);
+    }
+}
