@@ -4,6 +4,7 @@
 
 pub use lastlight::model;
 
+mod addresses;
 mod audit;
 mod back_pressure;
 mod bad_messages;
@@ -24,6 +25,7 @@ mod fixtures;
 mod function_keys;
 mod harness;
 mod host_batches;
+mod host_callers;
 mod host_payloads;
 mod host_timeouts;
 mod ids;

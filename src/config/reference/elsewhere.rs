@@ -123,6 +123,13 @@ pub(super) static ELSEWHERE: &[&Group] = &[
                 meaning: "The local host alone: crashes of the handler in half an hour after which it gives up.",
                 ..PLAIN
             },
+            &Elsewhere {
+                name: "LASTLIGHT_LOCAL_HOSTS",
+                allowed: "names or addresses of hosts, separated by commas",
+                meaning: "The local host alone: it refuses requests whose `Host` or `Origin` is not this machine, or one of these, \
+                          since any web page could submit jobs otherwise.",
+                ..PLAIN
+            },
         ],
     },
     &Group {

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use reqwest::header::{CONTENT_TYPE, USER_AGENT};
+use reqwest::{
+    header::{CONTENT_TYPE, USER_AGENT},
+    redirect::Policy,
+};
 use uuid::Uuid;
 
 use super::process::{Listening, Process};
@@ -46,6 +49,8 @@ impl Handler {
             client: reqwest::Client::builder()
                 .tcp_nodelay(true)
                 .no_proxy()
+                // A redirect is the client's to follow, as with the real host.
+                .redirect(Policy::none())
                 .build()
                 .unwrap_or_default(),
             process: Arc::default(),

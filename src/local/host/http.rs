@@ -1,12 +1,16 @@
 //! HTTP triggers: requests go to the handler as they came, or described in `Data.req`.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+};
 
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::delete,
 };
@@ -15,6 +19,7 @@ use uuid::Uuid;
 
 use super::{
     Binding, Function, FunctionApp,
+    callers::{self, Callers},
     client::{HOST_VERSION, Handler, Ready},
     process::Process,
     route,
@@ -46,6 +51,7 @@ pub(super) fn router(
     app: Arc<FunctionApp>,
     storage: StorageQueues,
     service_bus: ServiceBus,
+    callers: Callers,
 ) -> (Door, Router) {
     let handler = Arc::new(OnceLock::new());
     let door = Door(Arc::clone(&handler), Handler::new(app.function_timeout));
@@ -54,6 +60,7 @@ pub(super) fn router(
         Router::new()
             .route("/admin/local/messages", delete(lose_everything))
             .fallback(handle)
+            .layer(middleware::from_fn_with_state(callers, callers::of_this_machine))
             .with_state(Context {
                 app,
                 handler,
@@ -72,6 +79,15 @@ async fn lose_everything(State(context): State<Context>) -> Response {
 async fn handle(State(context): State<Context>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     if let Some(function) = parts.uri.path().strip_prefix("/admin/functions/") {
+        if parts
+            .headers
+            .get(header::CONTENT_TYPE)
+            .is_none_or(|kind| !kind.as_bytes().starts_with(b"application/json"))
+        {
+            tracing::warn!(
+                "in Azure this wants the master key, Content-Type: application/json, and a body such as {{\"input\": \"\"}}"
+            );
+        }
         return start_by_hand(&context, &parts.method, function);
     }
     let Some((function, binding, template)) = find(&context.app, &parts.method, parts.uri.path()) else {
@@ -80,6 +96,13 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
     let Some(handler) = context.handler.get() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "the handler is starting").into_response();
     };
+    // The real host copies the header and makes no content, which its own client then refuses (`HttpRequestExtensions.cs`).
+    if parts.headers.contains_key(header::TRANSFER_ENCODING)
+        && !parts.headers.contains_key(header::CONTENT_LENGTH)
+    {
+        let problem = "the Functions host takes no chunked body: send it with its length, in Content-Length";
+        return (StatusCode::INTERNAL_SERVER_ERROR, problem).into_response();
+    }
     let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
@@ -153,7 +176,10 @@ fn without_prefix<'a>(app: &FunctionApp, path: &'a str) -> Option<&'a str> {
     if app.route_prefix.is_empty() {
         return Some(path);
     }
-    let rest = path.strip_prefix(app.route_prefix.as_str())?;
+    let (prefix, rest) = path.split_at_checked(app.route_prefix.len())?;
+    if !prefix.eq_ignore_ascii_case(&app.route_prefix) {
+        return None;
+    }
     rest.strip_prefix('/').or(rest.is_empty().then_some(rest))
 }
 
@@ -183,7 +209,10 @@ async fn forward(
     headers: &HeaderMap,
     body: Bytes,
 ) -> reqwest::Result<Response> {
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let target = match uri.query() {
+        Some(query) => format!("{}?{}", uri.path(), joined(query)),
+        None => uri.path().to_owned(),
+    };
     let mut headers = end_to_end(headers);
     headers.insert(
         header::USER_AGENT,
@@ -208,6 +237,28 @@ async fn forward(
     *response.headers_mut() = end_to_end(answer.headers());
     *response.body_mut() = Body::from(answer.bytes().await?);
     Ok(response)
+}
+
+/// The query as the host makes it anew, of a dictionary: the values of a name that is there twice are one, joined by commas.
+fn joined(query: &str) -> String {
+    let mut values: Vec<(Cow<'_, str>, String)> = Vec::new();
+    let mut is_repeated = false;
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        if let Some((_, values)) = values.iter_mut().find(|(known, _)| *known == name) {
+            is_repeated = true;
+            values.push(',');
+            values.push_str(&value);
+        } else {
+            values.push((name, value.into_owned()));
+        }
+    }
+    if is_repeated {
+        url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(values)
+            .finish()
+    } else {
+        query.to_owned()
+    }
 }
 
 /// Headers that concern one connection only stay there.
@@ -250,7 +301,8 @@ async fn describe(
         .get(header::HOST)
         .and_then(|value| value.to_str().ok())
         .unwrap_or("localhost");
-    let query: Map<String, Value> = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+    let query = joined(uri.query().unwrap_or_default());
+    let query: Map<String, Value> = url::form_urlencoded::parse(query.as_bytes())
         .map(|(name, value)| (name.into_owned(), Value::from(value)))
         .collect();
     let payload = json!({

@@ -5,6 +5,7 @@
 //! the process. Nothing here knows what the functions mean.
 
 mod app;
+mod callers;
 mod child;
 mod client;
 mod http;
@@ -31,6 +32,7 @@ use super::broker::{
     Endpoint, EndpointError, ServiceBus, StorageQueues,
     service_bus::{QueueOptions, is_dead_letter_queue},
 };
+use callers::Callers;
 use child::Child;
 use client::Handler;
 
@@ -89,6 +91,7 @@ pub async fn start(options: HostOptions) -> Result<RunningHost, HostError> {
         Arc::clone(&app),
         options.storage.clone(),
         options.service_bus.clone(),
+        Callers::named(options.settings.get(callers::HOSTS_SETTING).map(String::as_str)),
     );
     let endpoint = Endpoint::start("Functions host", options.port, router).await?;
     let child = Child::start(&app, &options).await?;
