@@ -14,6 +14,9 @@ pub enum ControllerError {
     /// The body of a submission cannot be read.
     #[error("{0}")]
     BadBody(String),
+    /// What lastlight itself makes cannot be written as JSON.
+    #[error("lastlight cannot write what it made: {0}")]
+    Unwritten(String),
     /// Fields of a submission that are not allowed, all of them.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     BadParameters(Vec<FieldProblem>),

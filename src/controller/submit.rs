@@ -168,8 +168,8 @@ impl Controller {
             job_id: submission.job_id,
             stage: Stage::FIRST,
         };
-        let parameters: &RawValue =
-            serde_json::from_str(parameters).map_err(|error| ControllerError::BadBody(error.to_string()))?;
+        let parameters: &RawValue = serde_json::from_str(parameters)
+            .map_err(|error| ControllerError::Unwritten(error.to_string()))?;
         let path = submission.queue_info.processing_path;
         match self
             .0
@@ -209,7 +209,12 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, ControllerError> {
         )))
     };
     let Ok(text) = std::str::from_utf8(body) else {
-        return bad("the body is not UTF-8".to_owned());
+        return bad(match body {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+                "the body is UTF-16, as its first bytes say; write the file as UTF-8".to_owned()
+            }
+            _ => "the body is not UTF-8".to_owned(),
+        });
     };
     if text.trim().is_empty() {
         return bad("the body is empty".to_owned());

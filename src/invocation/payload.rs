@@ -14,6 +14,9 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
+/// What editors write before text. It is no part of the text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// More than any host wraps; ends the unwrapping of hostile input.
 const DEEPEST_WRAPPING: usize = 4;
 
@@ -185,6 +188,10 @@ enum Unwrapped {
 
 fn unwrap(mut text: String) -> Unwrapped {
     for _ in 0..DEEPEST_WRAPPING {
+        // A person who puts a file into a queue puts its byte order mark there, too.
+        if let Some(unmarked) = text.strip_prefix(BYTE_ORDER_MARK) {
+            text = unmarked.to_owned();
+        }
         match text.trim_start().as_bytes().first() {
             // An object is the message, whole or broken: its reader says where.
             Some(b'{') => return Unwrapped::Text(text),
@@ -211,7 +218,8 @@ fn unwrap(mut text: String) -> Unwrapped {
 fn from_base64(text: &str) -> Option<String> {
     let bytes = BASE64_STANDARD.decode(text.trim()).ok()?;
     let inner = String::from_utf8(bytes).ok()?;
-    matches!(inner.trim_start().as_bytes().first(), Some(b'{' | b'"' | b'[')).then_some(inner)
+    let unmarked = inner.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&inner);
+    matches!(unmarked.trim_start().as_bytes().first(), Some(b'{' | b'"' | b'[')).then_some(inner)
 }
 
 #[cfg(test)]

@@ -17,7 +17,10 @@ use super::{ApiError, LARGEST_SUBMISSION};
 /// Who sends more than this has no claim to an answer.
 const MOST_READ: usize = 128 * 1024 * 1024;
 
-/// Answers 413 to a body that is too large, once all of it is here.
+/// What editors and PowerShell write before text in UTF-8. It is no part of the text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Answers 413 to a body that is too large, once all of it is here. A byte order mark before it is read past.
 pub(super) async fn within_bounds(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
@@ -50,6 +53,9 @@ async fn read(body: Body) -> Result<Bytes, ApiError> {
     }
     if length > LARGEST_SUBMISSION {
         return Err(ApiError::too_large());
+    }
+    if kept.starts_with(BYTE_ORDER_MARK) {
+        kept.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(kept.into())
 }

@@ -73,7 +73,9 @@ impl From<ControllerError> for ApiError {
             E::Database(
                 DatabaseError::Unavailable { .. } | DatabaseError::Schema { .. } | DatabaseError::Pooler,
             ) => (StatusCode::SERVICE_UNAVAILABLE, "database unavailable"),
-            E::Database(DatabaseError::Statement(_)) => (StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
+            E::Database(DatabaseError::Statement(_)) | E::Unwritten(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+            }
         };
         if status.is_server_error() {
             tracing::error!(message, "request failed");

@@ -1,6 +1,7 @@
 //! One file a function folder, of the same name: decode what the host sent, call the controller, answer.
 //! The router is the table of contents. Triggers know no SQL and no queue.
 
+mod addresses;
 mod answered;
 mod body;
 mod cancel_job;
@@ -52,7 +53,7 @@ use std::sync::Arc;
 use axum::{
     Extension, Json, Router,
     extract::{DefaultBodyLimit, MatchedPath, Request},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodRouter, any, get, post},
@@ -61,11 +62,12 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task_local;
+use tower::ServiceExt;
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
     config::Prices,
-    controller::Controller,
+    controller::{Controller, ControllerError},
     model::{JobId, Timestamp, TraceParent, clock, timestamp},
     telemetry,
 };
@@ -223,12 +225,21 @@ pub fn router(app: App) -> Router {
         .route("/{function}", any(not_forwarded::handle))
         .layer(DefaultBodyLimit::max(LARGEST_INVOCATION))
         .layer(middleware::from_fn(with_readable_path))
-        .with_state(api.clone());
-    api.merge(functions)
+        .with_state(addressed(api.clone()));
+    let all = api
+        .merge(functions)
         .merge(described)
         .layer(middleware::from_fn_with_state(limit, time_limit::within))
         .layer(middleware::from_fn_with_state(answered, answered::count))
-        .layer(middleware::from_fn(with_request_id))
+        .layer(middleware::from_fn(with_request_id));
+    addressed(all)
+}
+
+/// The same, for addresses as the host matches them.
+fn addressed(router: Router) -> Router {
+    let addresses: Arc<[&str]> = endpoints().iter().map(|endpoint| endpoint.path).collect();
+    Router::new()
+        .fallback_service(router.map_request(move |request| addresses::as_routed(request, &addresses)))
 }
 
 /// The host takes any answer on `/` for "ready".
@@ -354,7 +365,15 @@ fn stamped_answer(status: StatusCode, body: impl Serialize) -> Response {
         request_id,
         timestamp,
     };
-    (status, Json(stamped)).into_response()
+    written(status, &stamped)
+}
+
+/// An answer as JSON. One that cannot be written is a failure of ours, whatever it was to be.
+fn written(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(body) => (status, [(CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => ApiError::from(ControllerError::Unwritten(error.to_string())).into_response(),
+    }
 }
 
 /// The job that a path names.
@@ -366,4 +385,28 @@ fn job_id(text: &str) -> Result<JobId, ApiError> {
 /// An answer of the HTTP functions.
 fn answer(status: StatusCode, body: Value) -> Response {
     (status, HeaderMap::new(), Json(stamped(body))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Unwritable;
+
+    impl Serialize for Unwritable {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("a fault of ours"))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_cannot_be_written_is_a_failure_of_ours_and_not_of_the_client() {
+        let response = stamped_answer(StatusCode::OK, Unwritable);
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+            .await
+            .unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"], "internal error", "{body}");
+    }
 }

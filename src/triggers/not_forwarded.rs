@@ -42,6 +42,7 @@ const HTTP_FUNCTIONS: &[&str] = &[
     "health",
     "live",
     "metrics",
+    "metrics_comparison",
     "openapi",
     "monitor_poison",
     "dashboard",
@@ -125,4 +126,26 @@ fn request(described: HttpRequestData) -> Result<Request, String> {
         }
     }
     request.body(Body::from(body)).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn the_list_has_every_folder_of_an_http_function_and_no_other() {
+        let mut folders = BTreeSet::new();
+        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap() {
+            let entry = entry.unwrap();
+            if let Ok(text) = fs::read_to_string(entry.path().join("function.json"))
+                && text.contains("\"httpTrigger\"")
+            {
+                folders.insert(entry.file_name().into_string().unwrap());
+            }
+        }
+        let listed: BTreeSet<String> = HTTP_FUNCTIONS.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(listed, folders);
+    }
 }

@@ -10,10 +10,11 @@ use axum::{
 use serde_json::json;
 
 use super::{
-    ApiError, App, answer, caller_trace,
+    ApiError, App, caller_trace,
     openapi::{Operation, Schemas},
+    stamped_answer,
 };
-use crate::controller::{ControllerError, Submission};
+use crate::controller::Submission;
 
 pub(super) async fn handle(
     State(app): State<App>,
@@ -25,9 +26,7 @@ pub(super) async fn handle(
         .controller
         .submit(&job_type, &body?, caller_trace(&headers))
         .await?;
-    let body =
-        serde_json::to_value(submission).map_err(|error| ControllerError::BadBody(error.to_string()))?;
-    Ok(answer(StatusCode::OK, body))
+    Ok(stamped_answer(StatusCode::OK, submission))
 }
 
 /// What it takes depends on the job type: the document has an address for each.

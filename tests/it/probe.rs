@@ -43,6 +43,8 @@ pub struct Parameters {
     plan_fails_after: Option<u64>,
     /// The plan waits at the gate before this definition.
     plan_waits_at: Option<u64>,
+    /// Each definition takes this long to come.
+    plan_sleeps_ms: u64,
     /// Tasks (by number) that fail, panic, or take this many milliseconds.
     fails: Vec<u64>,
     panics: Vec<u64>,
@@ -72,6 +74,7 @@ impl Default for Parameters {
             collides: false,
             plan_fails_after: None,
             plan_waits_at: None,
+            plan_sleeps_ms: 0,
             fails: Vec::new(),
             panics: Vec::new(),
             sleeps_ms: 0,
@@ -146,6 +149,7 @@ impl JobType for Probe {
             result_bytes,
             plan_fails_after,
             plan_waits_at,
+            plan_sleeps_ms,
             collides,
             ..
         } = parameters;
@@ -158,6 +162,7 @@ impl JobType for Probe {
                     if plan_waits_at == Some(number) {
                         gate.cancelled().await;
                     }
+                    tokio::time::sleep(Duration::from_millis(plan_sleeps_ms)).await;
                     number
                 }
             })

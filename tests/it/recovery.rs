@@ -330,7 +330,8 @@ async fn a_path_that_is_down_does_not_hold_up_the_other() {
         app.deliver(function, &message.body).await;
     }
     app.queue.set_down(false);
-    app.time_passes(quick().send_grace).await;
+    // So long they are their planner's to send.
+    app.time_passes(quick().lease).await;
     let report = app.controller.reconcile().await.unwrap();
     assert_eq!((report.batches_sent, report.sends_failed), (9, 9), "{report:?}");
     app.run_dry().await;

@@ -82,7 +82,7 @@ impl SubmitArguments {
             }
             (None, None) => ("nothing".to_owned(), "{}".to_owned()),
         };
-        let mut whole: Map<String, Value> = match serde_json::from_str(&text) {
+        let mut whole: Map<String, Value> = match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
             Ok(Value::Object(whole)) => whole,
             Ok(_) => {
                 return Err(CommandError::Argument(format!(

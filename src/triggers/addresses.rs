@@ -1,0 +1,95 @@
+//! Addresses as the Functions host matches them: without regard to the case of letters, with or without a slash at the end. The
+//! host forwards the path as it came (`WebScriptHostHttpRoutesManager.cs` and `DefaultHttpWorkerService.cs` of
+//! Azure/azure-functions-host), so the handler reads it as the host did. Knows the addresses; must not know what they do.
+
+use axum::{extract::Request, http::Uri};
+use percent_encoding::percent_decode_str;
+
+/// The request with its path as the router has it. One that is none of the addresses stays as it is.
+pub(super) fn as_routed(mut request: Request, addresses: &[&'static str]) -> Request {
+    if let Some(uri) = routed(request.uri(), addresses) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+fn routed(uri: &Uri, addresses: &[&'static str]) -> Option<Uri> {
+    let path = uri.path();
+    let without_slash = path.strip_suffix('/').unwrap_or(path);
+    let fitting = |path: &str| addresses.iter().find_map(|address| spelled(address, path));
+    let spelled = fitting(path).or_else(|| fitting(without_slash))?;
+    if spelled == path {
+        return None;
+    }
+    let mut parts = uri.clone().into_parts();
+    let target = match uri.query() {
+        Some(query) => format!("{spelled}?{query}"),
+        None => spelled,
+    };
+    parts.path_and_query = Some(target.parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// The path as `address` spells it, if it fits; what stands for a parameter stays as it came.
+fn spelled(address: &str, path: &str) -> Option<String> {
+    let mut given = path.split('/');
+    let mut spelled = Vec::new();
+    for part in address.split('/') {
+        let segment = given.next()?;
+        if part.starts_with('{') {
+            spelled.push((!segment.is_empty()).then_some(segment)?);
+        } else {
+            let decoded = percent_decode_str(segment).decode_utf8().ok()?;
+            spelled.push(decoded.eq_ignore_ascii_case(part).then_some(part)?);
+        }
+    }
+    given.next().is_none().then(|| spelled.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDRESSES: [&str; 4] = ["/api/health", "/api/jobs/{job_id}", "/api/files", "/api/files/"];
+
+    fn path(uri: &str) -> String {
+        let request = Request::builder()
+            .uri(uri)
+            .body(axum::body::Body::empty())
+            .unwrap();
+        as_routed(request, &ADDRESSES).uri().to_string()
+    }
+
+    #[test]
+    fn case_and_a_slash_at_the_end_make_no_difference_but_in_parameters() {
+        assert_eq!(path("/API/Health/"), "/api/health");
+        assert_eq!(path("/api/health"), "/api/health");
+        assert_eq!(path("/Api/Jobs/AbC/?Hours=7&x=/"), "/api/jobs/AbC?Hours=7&x=/");
+        assert_eq!(path("/api/%48ealth"), "/api/health");
+        assert_eq!(
+            path("http://here:7071/api/Jobs/a%2Fb"),
+            "http://here:7071/api/jobs/a%2Fb"
+        );
+    }
+
+    #[test]
+    fn an_address_with_a_slash_of_its_own_keeps_it() {
+        assert_eq!(path("/api/Files"), "/api/files");
+        assert_eq!(path("/api/Files/"), "/api/files/");
+    }
+
+    #[test]
+    fn what_is_none_of_the_addresses_stays_as_it_came() {
+        for uri in [
+            "/",
+            "/api/",
+            "/API/jobs",
+            "/api/health//",
+            "/api//health",
+            "/api/jobs/a/b",
+            "/api/Jobs//",
+        ] {
+            assert_eq!(path(uri), uri);
+        }
+    }
+}
