@@ -3,9 +3,11 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use url::Url;
 
-use super::{Env, declaration::Given, endpoint::is_this_machine, env::shown, reference as setting};
+use super::{
+    Env, database_text::url_of, declaration::Given, endpoint::is_this_machine, env::shown,
+    reference as setting,
+};
 
 /// How to reach the database.
 #[derive(Clone)]
@@ -86,24 +88,12 @@ const URL_PARAMETERS: [&str; 18] = [
 
 fn from_url(env: &mut Env, text: &str) -> Option<PgConnectOptions> {
     const REMEDY: &str = "Write it as postgresql://user:password@host:5432/database, with what is not a letter or a \
-                          digit in the password percent-encoded.";
-    if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
-        env.problem(
-            setting::DATABASE_URL.name,
-            "does not begin with postgresql:// (its value is a secret)",
-            REMEDY,
-        );
-        return None;
-    }
-    let mut url = match Url::parse(text) {
+                          digit in the password percent-encoded; or as ADO.NET and libpq do: \
+                          Host=…;Database=…;Username=…;Password=…, or host=… dbname=… user=… password=….";
+    let mut url = match url_of(text) {
         Ok(url) => url,
-        Err(error) => {
-            // The words name the part; the URL itself is not repeated.
-            env.problem(
-                setting::DATABASE_URL.name,
-                format!("cannot be read: {error}"),
-                REMEDY,
-            );
+        Err(problem) => {
+            env.problem(setting::DATABASE_URL.name, problem, REMEDY);
             return None;
         }
     };

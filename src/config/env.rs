@@ -2,11 +2,15 @@
 //! and what is allowed. What is not declared cannot be read here. Knows no setting by name.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::{self, Debug, Display},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use super::declaration::{Choice, Declared, Figure, Flag, Given, Number, Text};
+use super::{
+    declaration::{Choice, Declared, Figure, Flag, Given, Number, Text},
+    unresolved::unresolved,
+};
 
 /// A value that must not be printed: `Debug` and `Display` show `***`.
 #[derive(Clone, PartialEq, Eq)]
@@ -123,13 +127,11 @@ pub struct Env {
     values: BTreeMap<String, String>,
     problems: Vec<SettingProblem>,
     warnings: Vec<SettingProblem>,
-    #[cfg(test)]
     asked: Asked,
 }
 
 /// The names that were asked for.
-#[cfg(test)]
-pub(super) type Asked = std::sync::Arc<std::sync::Mutex<std::collections::BTreeSet<&'static str>>>;
+pub(super) type Asked = Arc<Mutex<BTreeSet<&'static str>>>;
 
 impl Debug for Env {
     /// The names alone: many of the values are secrets.
@@ -178,8 +180,10 @@ impl Env {
 
     /// A setting's value without surrounding blanks; an empty one counts as not set.
     fn value(&self, setting: &dyn Declared) -> Option<&str> {
-        #[cfg(test)]
-        self.asked.lock().unwrap().insert(setting.name());
+        self.asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(setting.name());
         self.values
             .get(setting.name())
             .map(|value| value.trim())
@@ -318,13 +322,37 @@ impl Env {
     ///
     /// # Errors
     /// All problems that the readers noted.
-    pub fn finish(self) -> Result<Vec<SettingProblem>, ConfigError> {
+    pub fn finish(mut self) -> Result<Vec<SettingProblem>, ConfigError> {
+        self.name_unresolved();
         if self.problems.is_empty() {
             Ok(self.warnings)
         } else {
             Err(ConfigError {
                 problems: self.problems,
             })
+        }
+    }
+
+    /// A reference that was not resolved is said to be one, in the place of what its reader found wrong with it. One that
+    /// was asked for shows those that were not yet, too: they mostly fail together.
+    fn name_unresolved(&mut self) {
+        let unresolved: Vec<(String, String, &str)> = self
+            .values
+            .iter()
+            .filter_map(|(name, value)| {
+                unresolved(value.trim()).map(|(what, remedy)| (name.clone(), what, remedy))
+            })
+            .collect();
+        let is_asked = {
+            let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            unresolved.iter().any(|(name, ..)| asked.contains(name.as_str()))
+        };
+        if !is_asked {
+            return;
+        }
+        for (name, what, remedy) in unresolved {
+            self.problems.retain(|problem| problem.setting != name);
+            self.problem(&name, what, remedy);
         }
     }
 }

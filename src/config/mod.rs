@@ -7,6 +7,7 @@
 
 mod connection_string;
 mod database;
+mod database_text;
 mod declaration;
 pub(crate) mod endpoint;
 mod env;
@@ -18,6 +19,7 @@ mod settings;
 mod storage;
 mod telemetry;
 mod timing;
+mod unresolved;
 mod values;
 
 pub use database::DatabaseSettings;
@@ -29,4 +31,5 @@ pub use settings::{Settings, SettingsSoFar};
 pub use storage::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, StorageAuth, StorageSettings};
 pub use telemetry::{LogSettings, OtlpSettings, SamplerSettings};
 pub use timing::Timing;
+pub(crate) use unresolved::unresolved;
 pub use values::{LogFormat, QueueEncoding};

@@ -78,6 +78,14 @@ impl Notes {
         self.note(State::Fault, what.into(), Some(remedy.into()));
     }
 
+    /// Something is said of this setting.
+    fn mention(&self, setting: &str) -> bool {
+        self.findings.iter().any(|finding| {
+            let rest = finding.what.strip_prefix(setting);
+            rest.is_some_and(|rest| rest.starts_with(':'))
+        })
+    }
+
     fn note(&mut self, state: State, what: String, remedy: Option<String>) {
         self.findings.push(Finding {
             check: self.check,

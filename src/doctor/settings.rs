@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use serde_json::Value;
 
 use super::{Notes, Patient, env};
-use crate::config::{SettingProblem, Settings};
+use crate::config::{SettingProblem, Settings, unresolved};
 
 const LOCAL: &str = "local.settings.json";
 
@@ -92,6 +92,14 @@ pub(super) fn examine(given: &BTreeMap<String, String>) -> Notes {
             Vec::new()
         }
     };
+    // Those of the host and of other programs, which the handler does not read.
+    for (name, value) in given {
+        if let Some((what, remedy)) = unresolved(value.trim())
+            && !notes.mention(name)
+        {
+            notes.fault(format!("{name}: {what}"), remedy);
+        }
+    }
     for SettingProblem {
         setting,
         problem,

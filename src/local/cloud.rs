@@ -20,7 +20,7 @@ use super::{
     host::{self, HandlerCommand, HostError, HostOptions, LogSink, RunningHost},
 };
 use crate::{
-    config::{ConfigError, DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, Env, Settings},
+    config::{ConfigError, DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, DatabaseSettings, Env, Settings},
     repositories::postgres::{Unreachable, reach},
 };
 
@@ -109,22 +109,23 @@ pub struct LocalCloud {
 }
 
 impl CloudOptions {
-    /// Sees whether the PostgreSQL server can be used, where it is not the embedded one: its handler would wait for it
-    /// without end.
+    /// Sees whether the PostgreSQL server can be used, where it is not the embedded one, and how: its handler would wait
+    /// for it without end.
     ///
     /// # Errors
     /// It cannot; said within 5 s.
-    pub async fn reach_database(&self) -> Result<(), CloudError> {
+    pub async fn reach_database(&self) -> Result<Option<DatabaseSettings>, CloudError> {
         let named = self.settings.get("DATABASE_URL").or(self.database_url.as_ref());
         let Some(url) = named.cloned() else {
-            return Ok(());
+            return Ok(None);
         };
         // As the handler will read them: it inherits this process's environment.
         let env = Env::from_process()
             .with(self.settings.clone())
             .with([("DATABASE_URL", url)]);
         let (settings, _) = Settings::load_database(env)?;
-        Ok(reach(&settings).await?)
+        reach(&settings).await?;
+        Ok(Some(settings))
     }
 }
 

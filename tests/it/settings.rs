@@ -227,3 +227,97 @@ fn migrate_says_what_it_did_and_fails_without_a_database() {
         "{words}"
     );
 }
+
+/// Settings of a vault that keeps the app out: all of them are named at once, the host's too by `doctor`.
+#[test]
+fn references_to_a_vault_that_were_not_resolved_are_named_for_what_they_are() {
+    let reference =
+        |name: &str| format!("@Microsoft.KeyVault(SecretUri=https://geo.vault.azure.net/secrets/{name}/)");
+    let (database, storage, queue) = (reference("db"), reference("storage"), reference("queue"));
+    let settings = [
+        ("FUNCTIONS_CUSTOMHANDLER_PORT", "9000"),
+        ("DATABASE_URL", database.as_str()),
+        ("AzureWebJobsStorage", &storage),
+        ("JOB_PROCESSING_QUEUE", &queue),
+        ("ServiceBusConnection", &database),
+    ];
+    let (code, words) = lastlight(&settings);
+    assert_eq!(code, 2);
+    for (name, secret) in [
+        ("DATABASE_URL", "db"),
+        ("AzureWebJobsStorage", "storage"),
+        ("JOB_PROCESSING_QUEUE", "queue"),
+    ] {
+        let line = format!(
+            r#"{name}: is a Key Vault reference that was not resolved (secret "{secret}" of vault "geo")"#
+        );
+        assert!(words.contains(&line), "{line}: {words}");
+    }
+    assert!(words.contains("identity lacks the right"), "{words}");
+    assert!(!words.contains("does not begin with"), "{words}");
+    let doctor = Command::new(env!("CARGO_BIN_EXE_lastlight"))
+        .args(["doctor", "--app-root", env!("CARGO_MANIFEST_DIR")])
+        .env_clear()
+        .envs([
+            ("ServiceBusConnection", &*database),
+            ("FUNCTIONS_WORKER_RUNTIME", "custom"),
+        ])
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&doctor.stdout);
+    assert!(
+        words.contains("ServiceBusConnection: is a Key Vault reference"),
+        "{words}"
+    );
+}
+
+#[tokio::test]
+async fn the_database_is_read_as_ado_net_and_libpq_write_it() {
+    let url = crate::harness::new_database_url().await;
+    let place = url::Url::parse(&url).unwrap();
+    let (port, database) = (place.port().unwrap(), &place.path()[1..]);
+    for text in [
+        format!(
+            "Host=127.0.0.1;Port={port};Database={database};Username=postgres;Password=postgres;Pooling=true"
+        ),
+        format!(
+            "host=127.0.0.1 port={port} dbname={database} user=postgres password=postgres connect_timeout=10"
+        ),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_lastlight"))
+            .arg("migrate")
+            .env_clear()
+            .env("DATABASE_URL", &text)
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}: {words}");
+        assert!(words.contains("is not known and is ignored"), "{words}");
+    }
+}
+
+#[test]
+fn no_form_of_the_database_shows_its_password() {
+    for text in [
+        "Host=127.0.0.1;Port=1;Database=d;Username=u;Password=hunter2",
+        "Host=127.0.0.1;Port=one;Database=d;Username=u;Password=hunter2",
+        "Host=127.0.0.1;Database=d;Username=u;Password='hunter2",
+        "host=127.0.0.1 port=1 dbname=d user=u password=hunter2",
+        "host=127.0.0.1 hunter2",
+        "host=127.0.0.1 dbname=d user=u passwort=hunter2 port=1",
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_lastlight"))
+            .arg("migrate")
+            .env_clear()
+            .env("DATABASE_URL", text)
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && !words.contains("hunter2"),
+            "{text}: {words}"
+        );
+        let settings = Settings::load_database(Env::from_pairs([("DATABASE_URL", text)]));
+        assert!(!format!("{settings:?}").contains("hunter2"), "{text}");
+    }
+}

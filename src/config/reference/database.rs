@@ -24,9 +24,10 @@ pub(super) static GROUP: Group = Group {
 pub(in crate::config) static DATABASE_URL: Given = Given {
     name: "DATABASE_URL",
     allowed: "`postgresql://user:password@host:5432/database`, with what is not a letter or a digit in the password \
-              percent-encoded",
+              percent-encoded; `Host=…;Database=…;Username=…;Password=…` as ADO.NET takes it; `host=… dbname=… user=… \
+              password=…` as libpq takes it",
     is_secret: true,
-    meaning: "The database. A parameter in its query that the driver does not know is warned about and ignored.",
+    meaning: "The database. A parameter that the driver does not know is warned about and ignored.",
 };
 
 pub(in crate::config) static POSTGIS_HOST: Given = Given {

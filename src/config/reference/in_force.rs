@@ -297,6 +297,23 @@ fn a_text_is_taken_or_refused_as_its_words_say() {
 }
 
 #[test]
+fn every_setting_is_told_from_a_reference_that_was_not_resolved() {
+    for setting in all() {
+        let name = setting.name();
+        let mut pairs = around(name);
+        let reference = "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/s/)";
+        pairs.insert(name, reference.to_owned());
+        let problems = Settings::load(Env::from_pairs(pairs)).unwrap_err().problems;
+        assert_eq!(problems.len(), 1, "{name}: {problems:?}");
+        assert_eq!(problems[0].setting, name);
+        assert!(
+            problems[0].problem.contains("Key Vault reference"),
+            "{problems:?}"
+        );
+    }
+}
+
+#[test]
 fn what_counts_in_the_place_of_another_is_asked_second() {
     let of = |pairs: &[(&'static str, &str)]| {
         let mut all = around("");

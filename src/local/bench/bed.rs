@@ -58,13 +58,12 @@ impl Bed {
         measure: impl AsyncFnOnce(&mut Self) -> Result<T, BenchError>,
     ) -> Result<T, BenchError> {
         // Before anything asks the server without a time limit.
-        options.reach_database().await?;
+        let server = options.reach_database().await?;
         let schema = format!("bench_{}", Uuid::new_v4().simple());
         options.settings.insert("APP_SCHEMA".to_owned(), schema.clone());
-        let server = options.database_url.clone();
         let ledger = match &server {
-            Some(url) => {
-                let ledger = Ledger::open(url).await?;
+            Some(server) => {
+                let ledger = Ledger::open(server).await?;
                 stop.note(Some(schema.clone()));
                 Some(ledger)
             }
@@ -93,8 +92,8 @@ impl Bed {
             }
             Err(error) => Err(error.into()),
         };
-        if let Some(url) = server {
-            let dropped = match Ledger::open(&url).await {
+        if let Some(server) = server {
+            let dropped = match Ledger::open(&server).await {
                 Ok(mut ledger) => ledger.drop_schema(&schema).await,
                 Err(error) => Err(error),
             };

@@ -1,8 +1,8 @@
 //! What a run cost, from the database server's and the kernel's own books.
 
-use std::str::FromStr;
+use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 
-use sqlx::{ConnectOptions, Connection, PgConnection, Row, postgres::PgConnectOptions};
+use crate::config::DatabaseSettings;
 
 /// A connection beside the handler's. The embedded database has only one session, so there it has none.
 pub(super) struct Ledger(PgConnection);
@@ -26,10 +26,9 @@ pub(super) struct Cost {
 }
 
 impl Ledger {
-    pub(super) async fn open(url: &str) -> Result<Self, sqlx::Error> {
-        let options = PgConnectOptions::from_str(url)?
-            .extra_float_digits(None)
-            .disable_statement_logging();
+    pub(super) async fn open(server: &DatabaseSettings) -> Result<Self, sqlx::Error> {
+        let connect = server.connect.clone();
+        let options = connect.extra_float_digits(None).disable_statement_logging();
         Ok(Self(PgConnection::connect_with(&options).await?))
     }
 
