@@ -20,6 +20,7 @@ mod heartbeat;
 mod instance;
 mod job_types;
 mod lists;
+mod orphans;
 mod outgoing;
 mod plan;
 mod poison;
@@ -65,6 +66,7 @@ use crate::{
 use counters::Counters;
 use heartbeat::Heartbeat;
 use instance::ThisInstance;
+use orphans::OrphanCursor;
 use reached::Reached;
 use room::Room;
 use tokio::sync::Semaphore;
@@ -90,6 +92,7 @@ struct Shared {
     reading: Semaphore,
     timing: Timing,
     counters: Counters,
+    orphans: OrphanCursor,
 }
 
 impl Controller {
@@ -110,6 +113,7 @@ impl Controller {
             reading: Semaphore::new(1),
             timing,
             counters: Counters::new(),
+            orphans: OrphanCursor::anywhere(),
         }))
     }
 

@@ -34,7 +34,8 @@ use crate::{
     },
     repositories::{
         postgres::{
-            BatchKey, BatchOfTasks, ChunkWritten, DatabaseError, JobRecord, NewTask, StageKey, StagePlan,
+            BatchKey, BatchOfTasks, ChunkWritten, DatabaseError, JobRecord, LeasedStage, NewTask, StageKey,
+            StagePlan,
         },
         sender::OutgoingMessage,
     },
@@ -172,7 +173,7 @@ impl Controller {
         let shared = &*self.0;
         let owner = Uuid::new_v4();
         let began = Instant::now();
-        let Some(cursor) = shared
+        let Some(LeasedStage { cursor, is_littered }) = shared
             .database
             .lease_stage(&key, owner, shared.timing.lease.as_secs_f64())
             .await?
@@ -181,6 +182,9 @@ impl Controller {
             self.advance(&key).await?;
             return Ok(JobDelivery::Duplicate);
         };
+        if is_littered {
+            self.clear(&key, owner).await?;
+        }
         let end = match begin(definition, job, &key, cursor) {
             Ok((spec, tasks)) => {
                 let plan = StagePlan {

@@ -53,6 +53,8 @@ pub struct ReconcileReport {
     pub batches_sent: u64,
     /// Sends that failed; they stay owed.
     pub sends_failed: u64,
+    /// Tasks removed of jobs that were deleted by hand.
+    pub orphans_removed: u64,
 }
 
 impl Controller {
@@ -104,7 +106,11 @@ impl Controller {
         let longest = LONGEST_SWEEP.min(self.0.timing.invocation_share());
         let left = longest.saturating_sub(began.elapsed());
         self.send_owed_batches(&mut report, left).await?;
-        // Last: figures can wait, work cannot, and what was done does not fail for them.
+        // Last: these can wait, work cannot, and what was done does not fail for them.
+        let left = longest.saturating_sub(began.elapsed());
+        if let Err(error) = self.remove_orphans(&mut report, left).await {
+            tracing::warn!(%error, "tasks of deleted jobs could not be removed; the next sweep tries again");
+        }
         let left = longest.saturating_sub(began.elapsed());
         if let Err(error) = self.measure(left).await {
             tracing::warn!(%error, "what ended could not be measured; the next sweep tries again");
@@ -284,6 +290,7 @@ impl ReconcileReport {
             batches_lost = some(self.batches_lost),
             batches_sent = some(self.batches_sent),
             sends_failed = some(self.sends_failed),
+            orphans_removed = some(self.orphans_removed),
             "reconciled"
         );
     }

@@ -213,7 +213,7 @@ async fn every_right_is_needed_by_some_statement_and_no_statement_needs_another(
     .fetch_all(&mut parted.admin)
     .await
     .unwrap();
-    assert_eq!(rights.len(), 8 * 3 + 2 * 4 + 1, "{rights:?}");
+    assert_eq!(rights.len(), 7 * 3 + 3 * 4 + 1, "{rights:?}");
     for (table, right) in rights {
         let revoke = format!("REVOKE {right} ON app.{table} FROM {}", parted.app_role);
         let without = refused(&mut parted, &statements, Some(&revoke)).await;

@@ -40,6 +40,7 @@ mod local_host;
 mod long_tasks;
 mod metrics;
 mod openapi;
+mod orphans;
 mod poison;
 mod pooler;
 mod preflight;

@@ -379,7 +379,13 @@ async fn a_sweep_reads_no_table_from_end_to_end() {
     }
     let after = read().await;
     assert_eq!(after.0, before.0, "rows read by scans");
-    assert!(after.1 - before.1 <= 10, "{} rows fetched", after.1 - before.1);
+    // The first task of each of the five jobs and the job itself, to find jobs that were deleted by hand; the walk begins anywhere
+    // and goes round, so it may meet them twice. None of their other 995 tasks.
+    assert!(
+        after.1 - before.1 <= 10 * (1 + 2 * 2 * 5),
+        "{} rows fetched",
+        after.1 - before.1
+    );
 }
 
 #[tokio::test]

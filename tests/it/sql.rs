@@ -45,7 +45,7 @@ async fn migrations_may_run_again_and_at_once() {
 }
 
 /// Statements that read a whole stage, or all that is open, since that is what they are for.
-const READS_STAGES: [&str; 5] = [
+const READS_STAGES: [&str; 9] = [
     // People ask for them.
     "audit_stages",
     "recount_stage",
@@ -54,6 +54,11 @@ const READS_STAGES: [&str; 5] = [
     // Of open stages, once a minute: attempts whose lease ran out; whether an attempt runs in one that fell silent.
     "dead_attempts",
     "lost_batches",
+    // What is there of a job that was deleted by hand, in steps; the first task of each job or of one stage, to find those.
+    "clear_stage",
+    "lease_stage",
+    "orphaned_jobs",
+    "remove_orphans",
 ];
 
 /// Statements that count, or look once at, the batches of a stage for a person.

@@ -21,6 +21,7 @@ mod listed_jobs;
 mod listed_tasks;
 mod measures;
 mod open_work;
+mod orphans;
 mod outbox;
 mod plans;
 mod poisoned;
@@ -49,8 +50,9 @@ pub use listed_jobs::{JobFilter, JobPosition, LARGEST_PAGE, ListedJob, Page, Tot
 pub use listed_tasks::{ListedTask, StageToList, TaskFilter, TaskPosition};
 pub use measures::Measured;
 pub use open_work::OpenWork;
+pub use orphans::OrphanSearch;
 pub use outbox::OwedJobMessage;
-pub use plans::{ChunkWritten, NewTask, StageKey, StagePlan};
+pub use plans::{ChunkWritten, LeasedStage, NewTask, StageKey, StagePlan};
 pub use poisoned::{FailedTasks, GivenBack, PoisonedStage, PoisonedTask, PoisonedTasks};
 pub use reach::{DatabaseAddress, Unreachable, reach};
 pub use results::{EndedStage, NextStage, TaskResult};

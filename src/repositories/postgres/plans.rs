@@ -64,9 +64,18 @@ pub enum ChunkWritten {
     },
 }
 
+/// A stage whose planner one has become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeasedStage {
+    /// Where the plan goes on.
+    pub cursor: u64,
+    /// Tasks are there, though nothing is planned yet: those of a deleted job with the same id.
+    pub is_littered: bool,
+}
+
 impl Database {
-    /// Takes the lease to plan a stage for `lease_seconds`; the cursor to go on at, or `None` when the stage is
-    /// planned, somebody else plans it, or its job is over or paused.
+    /// Takes the lease to plan a stage for `lease_seconds`: where to go on, or `None` when the stage is planned, somebody else
+    /// plans it, or its job is over or paused.
     ///
     /// # Errors
     /// The statement failed.
@@ -75,9 +84,9 @@ impl Database {
         key: &StageKey,
         owner: Uuid,
         lease_seconds: f64,
-    ) -> Result<Option<u64>, DatabaseError> {
+    ) -> Result<Option<LeasedStage>, DatabaseError> {
         failpoint!("lease.before_commit", Err(DatabaseError::lost()));
-        let cursor: Option<i64> = sqlx::query_scalar(include_str!("sql/lease_stage.sql"))
+        let row: Option<(i64, bool)> = sqlx::query_as(include_str!("sql/lease_stage.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
             .bind(owner)
@@ -87,7 +96,10 @@ impl Database {
             .fetch_optional(self.pool().await?)
             .await?;
         failpoint!("lease.after_commit", Err(DatabaseError::lost()));
-        Ok(cursor.map(i64::unsigned_abs))
+        Ok(row.map(|(cursor, is_littered)| LeasedStage {
+            cursor: cursor.unsigned_abs(),
+            is_littered,
+        }))
     }
 
     /// Writes the next chunk of a plan, which begins at `cursor`, and its batches, in one transaction that counts

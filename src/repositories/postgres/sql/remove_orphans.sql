@@ -1,0 +1,14 @@
+-- Removes up to $2 tasks of a job that is gone. One that is submitted again at this moment keeps what its planner writes: that is
+-- no part of what this statement sees, and what it sees the planner has removed or waits for.
+-- Locks: the tasks' rows in key order; skips those that somebody holds. Index: tasks_pkey, jobs_pkey.
+WITH orphans AS MATERIALIZED (
+    SELECT t.parent_job_id, t.stage, t.task_id
+    FROM tasks t
+    WHERE t.parent_job_id = $1 AND NOT EXISTS (SELECT FROM jobs j WHERE j.job_id = $1)
+    ORDER BY t.stage, t.task_id
+    LIMIT $2
+    FOR UPDATE OF t SKIP LOCKED
+)
+DELETE FROM tasks t
+USING orphans o
+WHERE t.parent_job_id = o.parent_job_id AND t.stage = o.stage AND t.task_id = o.task_id
