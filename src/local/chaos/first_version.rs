@@ -4,7 +4,7 @@ use sqlx::{Connection, Executor, PgConnection, migrate::Migrator};
 
 use super::{
     ChaosError,
-    job::{CHAOS, Work},
+    work::{CHAOS, Work},
 };
 use crate::repositories::postgres::MIGRATOR;
 

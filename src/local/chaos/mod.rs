@@ -21,6 +21,7 @@ mod postgres;
 pub mod recorder;
 mod report;
 mod scenarios;
+mod work;
 mod world;
 
 use std::{
@@ -33,11 +34,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use job::{Act, CHAOS, Chaos, Fate, LARGEST_RESULT, Rule, StageWork, Work, catalog, task_index};
+pub use job::{Chaos, catalog, task_index};
 pub use ledger::{JobRuns, LEDGER_SETTING, Ledger, Run as LedgerRun, RunEnd, TaskKey, read as read_ledger};
 pub use postgres::{Cluster, PostgresError, find_binaries};
 pub use report::{ChaosReport, Figures, Findings, HEADER, ScenarioReport};
 pub use scenarios::{SCENARIOS, Scenario};
+pub use work::{Act, CHAOS, Fate, LARGEST_RESULT, Rule, StageWork, Work};
 
 use super::{CloudError, host::HandlerCommand, host::HostError};
 

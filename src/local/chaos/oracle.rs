@@ -15,9 +15,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    job::{Fate, Work},
     ledger::{JobRuns, RunEnd, TaskKey},
     recorder::{JobFacts, StageFacts, TaskWrite},
+    work::{Fate, Work},
 };
 use crate::model::{JobStatus, TaskStatus};
 

@@ -18,8 +18,8 @@ use crate::{
         broker::FaultPlan,
         chaos::{
             ChaosError, Findings, Run, Size, Work,
-            job::{Act, Rule, StageWork},
             oracle::Expected,
+            work::{Act, Rule, StageWork},
             world::{Setup, World},
         },
     },

@@ -12,7 +12,7 @@ use super::{
 use crate::local::{
     chaos::{
         ChaosError, Findings, Run, Work,
-        job::{Act, CHAOS, LARGEST_RESULT, Rule, StageWork},
+        work::{Act, CHAOS, LARGEST_RESULT, Rule, StageWork},
         world::{Setup, World},
     },
     host::HandlerCommand,

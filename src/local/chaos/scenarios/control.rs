@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use super::{coarse, path, work};
 use crate::local::chaos::{
     ChaosError, Findings, Run,
-    job::{Act, Rule, StageWork},
     oracle::Expected,
+    work::{Act, Rule, StageWork},
     world::{Setup, World},
 };
 

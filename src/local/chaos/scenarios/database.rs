@@ -11,8 +11,8 @@ use sqlx::{Connection, PgConnection, Postgres, pool::PoolConnection, postgres::P
 use super::{path, work};
 use crate::local::chaos::{
     ChaosError, Findings, Run,
-    job::StageWork,
     postgres::{CONNECTIONS, Restart},
+    work::StageWork,
     world::{Setup, World},
 };
 

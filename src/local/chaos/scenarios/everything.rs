@@ -10,8 +10,8 @@ use crate::local::{
     broker::{FaultPlan, LostAnswer},
     chaos::{
         ChaosError, Findings, Run,
-        job::{Act, Rule, StageWork},
         postgres::Restart,
+        work::{Act, Rule, StageWork},
         world::{LEASE, Setup, World},
     },
 };

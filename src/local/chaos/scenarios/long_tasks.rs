@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{path, work};
 use crate::local::chaos::{
     ChaosError, Findings, Run, Size,
-    job::{Act, Rule, StageWork},
+    work::{Act, Rule, StageWork},
     world::{Setup, World},
 };
 

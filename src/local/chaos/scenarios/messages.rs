@@ -12,7 +12,7 @@ use crate::{
         broker::{FaultPlan, LostAnswer, service_bus::NewMessage},
         chaos::{
             ChaosError, Findings, Run,
-            job::{CHAOS, StageWork},
+            work::{CHAOS, StageWork},
             world::{Setup, World},
         },
     },

@@ -10,8 +10,8 @@ use sqlx::{Connection, Executor, PgConnection};
 use super::{path, work};
 use crate::local::chaos::{
     ChaosError, Findings, Run,
-    job::StageWork,
     oracle::Expected,
+    work::StageWork,
     world::{Setup, World},
 };
 

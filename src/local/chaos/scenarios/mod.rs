@@ -12,7 +12,7 @@ mod migration;
 mod processes;
 mod sizes;
 
-use super::{ChaosError, Findings, Run, Work, job::StageWork};
+use super::{ChaosError, Findings, Run, Work, work::StageWork};
 use crate::model::TasksPerMessage;
 
 /// One line of the table of reliability.

@@ -11,8 +11,8 @@ use super::{path, work};
 use crate::{
     local::chaos::{
         ChaosError, Findings, Run,
-        job::{Act, Rule, StageWork},
         oracle::Expected,
+        work::{Act, Rule, StageWork},
         world::{LEASE, Setup, World},
     },
     model::{JobStatus, clock::CLOCK_SKEW_SETTING},

@@ -13,8 +13,8 @@ use crate::local::{
     bench::peak_memory_mib,
     chaos::{
         ChaosError, Findings, Run,
-        job::{Act, CHAOS, Rule, StageWork},
         oracle::Expected,
+        work::{Act, CHAOS, Rule, StageWork},
         world::{Setup, World},
     },
 };

@@ -20,11 +20,11 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     ChaosError, Run, Size,
     first_version::store_as_first_version,
-    job::Work,
     ledger::LEDGER_SETTING,
     oracle::{Expected, Promise, Violation},
     recorder::Recorder,
     report::Figures,
+    work::Work,
 };
 use crate::local::{
     CloudOptions, LocalCloud,

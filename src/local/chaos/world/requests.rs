@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{HandlerNumber, World};
 use crate::local::chaos::{
     ChaosError,
-    job::{CHAOS, Work},
     oracle::Expected,
+    work::{CHAOS, Work},
 };
 
 impl World {
