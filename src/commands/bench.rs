@@ -12,7 +12,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use lastlight::{
     local::{
         BenchError, BenchStop, CloudError, CloudOptions, FanoutLeg, FanoutOptions, FanoutReport, ReadReport,
-        ReadsOptions, RunOptions, RunReport, SendWay, Stored, bench_fanout, bench_reads, bench_run,
+        ReadsOptions, RunOptions, RunReport, SendWay, Sizes, Stored, bench_fanout, bench_reads, bench_run,
         host::LogSink,
     },
     model::{ProcessingPath, TasksPerMessage},
@@ -60,12 +60,28 @@ pub struct RunArguments {
     /// Messages under way at once; without it, host.json decides.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
     in_flight: Option<u64>,
+    /// Bytes of each result; each task of the second stage reads one. The job is then one of the `chaos` job type.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    result_bytes: Option<u64>,
+    /// Bytes of each task's parameters; likewise.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    parameter_bytes: Option<u64>,
     /// The path to take.
     #[arg(long, value_enum, default_value = "both")]
     path: PathChoice,
     /// A job that takes longer than this has failed. Seconds.
     #[arg(long, default_value_t = 1800)]
     timeout: u64,
+}
+
+impl RunArguments {
+    fn sizes(&self) -> Option<Sizes> {
+        let is_said = self.result_bytes.is_some() || self.parameter_bytes.is_some();
+        is_said.then(|| Sizes {
+            result_bytes: self.result_bytes.unwrap_or_default(),
+            parameter_bytes: self.parameter_bytes.unwrap_or_default(),
+        })
+    }
 }
 
 /// `lastlight bench fanout`.
@@ -206,6 +222,7 @@ async fn run(arguments: RunArguments, folder: &Path, stop: &BenchStop) -> Result
                     path,
                     tasks_per_message: *tasks_per_message,
                     in_flight: arguments.in_flight,
+                    sizes: arguments.sizes(),
                     timeout: Duration::from_secs(arguments.timeout),
                 };
                 let said = Cell::new(Instant::now());

@@ -32,7 +32,11 @@ pub struct Timing {
     pub job_timeout: Duration,
     /// Processes that may share the database, at most; preflight counts with it.
     pub instances: u32,
+    /// Parameters and results that this process holds at once. Bytes.
+    pub memory: usize,
 }
+
+const MIB: usize = 1024 * 1024;
 
 impl Timing {
     /// What a deployed app does where its settings say nothing else.
@@ -51,6 +55,7 @@ impl Timing {
         },
         job_timeout: Duration::from_secs(7 * 24 * 60 * 60),
         instances: 1,
+        memory: 128 * MIB,
     };
 
     /// How long before [`function_timeout`](Self::function_timeout) everything in an invocation has an end: time enough to
@@ -94,6 +99,30 @@ fn function_timeout(env: &Env) -> Option<Duration> {
     }
 }
 
+/// An eighth of what the process may have, at most the default: beyond that, more of it makes nothing faster.
+fn memory_mib() -> usize {
+    let most = Timing::DEFAULT.memory / MIB;
+    let eighth = memory_limit().map_or(most, |limit| {
+        usize::try_from(limit / 8).unwrap_or(usize::MAX) / MIB
+    });
+    eighth.clamp(setting::MEMORY_MIB.min, most)
+}
+
+/// The memory of the container, or of the machine, as Linux tells it. Bytes.
+fn memory_limit() -> Option<u64> {
+    let number = |path: &str| -> Option<u64> { fs::read_to_string(path).ok()?.trim().parse().ok() };
+    let machine = || {
+        let text = fs::read_to_string("/proc/meminfo").ok()?;
+        let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        let kib: u64 = kib.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kib * 1024)
+    };
+    // Version 2 of cgroups, then 1. Either says a number beyond all machines, or a word, where there is no limit.
+    let container =
+        number("/sys/fs/cgroup/memory.max").or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    container.into_iter().chain(machine()).min()
+}
+
 impl Default for Timing {
     fn default() -> Self {
         Self::DEFAULT
@@ -125,5 +154,6 @@ pub(super) fn timing(env: &mut Env) -> Timing {
             env.number_or(&setting::INSTANCES, platform)
         },
         job_timeout: Duration::from_secs(3600 * env.number(&setting::JOB_TIMEOUT_HOURS)),
+        memory: env.number_or(&setting::MEMORY_MIB, memory_mib()) * MIB,
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Outcomes read at once while a stage is folded.
-const PAGE: i64 = 5000;
+const PAGE: u32 = 5000;
 
 impl Controller {
     /// Goes on after a stage, if it has ended and nobody did yet. Says whether this call did.
@@ -128,16 +128,13 @@ impl Controller {
         let mut fold = StageFold::new(definition.map(|definition| || definition.fold(key.stage)));
         let mut after = String::new();
         loop {
-            let page = self.0.database.results_page(key, &after, PAGE).await?;
-            let is_last = page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
-            if let Some(last) = page.last() {
-                after.clone_from(&last.task_id);
-            }
-            for result in page {
-                fold.add(result);
-            }
-            if is_last {
-                return Ok(fold.finish(key.stage, stage, bears));
+            let page = self
+                .0
+                .database
+                .results_page(key, &after, PAGE, |result| fold.add(result));
+            match page.await? {
+                Some(last) => after = last,
+                None => return Ok(fold.finish(key.stage, stage, bears)),
             }
         }
     }

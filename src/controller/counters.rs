@@ -15,7 +15,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Controller, ReconcileReport};
+use super::{Controller, ReconcileReport, memory::MemoryUse};
 use crate::{
     model::{ProcessingPath, clock},
     repositories::{
@@ -86,6 +86,8 @@ pub struct ProcessFigures {
     pub tasks_running: usize,
     /// As many as there may be.
     pub tasks_at_most: usize,
+    /// Parameters and results that it holds.
+    pub memory: MemoryUse,
     /// Connections to the database.
     pub pool: PoolUse,
 }
@@ -174,6 +176,7 @@ impl Controller {
             completions: shared.completions.group_sizes(),
             tasks_running: shared.room.taken(),
             tasks_at_most,
+            memory: shared.memory.in_use(),
             pool: shared.database.pool_use(),
         }
     }

@@ -2,25 +2,21 @@
 
 use std::{
     collections::VecDeque,
-    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures_util::{FutureExt, StreamExt, stream};
-use serde_json::value::RawValue;
+use futures_util::{StreamExt, stream};
 
 use tracing::{Instrument, Span};
 
-use super::{Controller, ControllerError, Shared, room::Place};
+use super::{Controller, ControllerError, Shared, memory::Share, room::Place};
 use crate::{
     config::Timing,
     failpoint::failpoint,
-    jobs::{DynJobType, Task, TaskError, TaskPolicy, panics::said},
     model::{
-        DEEPEST_NESTING, TaskId, TraceParent,
+        TaskId, TraceParent,
         messages::{TaskMessage, TaskReference},
-        nesting,
     },
     repositories::postgres::{
         BatchKey, Claim, ClaimRequest, Claimed, Completion, CompletionRecord, DatabaseError, RunningTask,
@@ -29,14 +25,8 @@ use crate::{
     telemetry,
 };
 
-/// A result larger than this fails its task: large data belongs into storage, its address into the result. Bytes.
-const LARGEST_RESULT: usize = 1024 * 1024;
-
 /// Tasks of one invocation that are being deferred at the same moment, at most.
 const DEFERRED_AT_ONCE: usize = 512;
-
-/// A handler's reason for failing is cut at this many characters.
-const LONGEST_REASON: usize = 8 * 1024;
 
 /// What a task message came to. All of these are success to the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +52,7 @@ pub enum TaskDelivery {
 
 /// An invocation: the host gives it `functionTimeout`, and kills the process when it takes longer.
 #[derive(Debug, Clone, Copy)]
-struct Invocation {
+pub(super) struct Invocation {
     began: Instant,
 }
 
@@ -80,7 +70,7 @@ impl Invocation {
     }
 
     /// What is left for an attempt that begins now.
-    fn left(self, timing: &Timing) -> Duration {
+    pub(super) fn left(self, timing: &Timing) -> Duration {
         timing
             .function_timeout
             .saturating_sub(timing.margin() + self.began.elapsed())
@@ -95,6 +85,14 @@ struct Named {
     task: TaskReference,
     /// How long it may wait for room.
     waits: Duration,
+}
+
+/// What a task has that may begin, until it is over.
+#[derive(Debug)]
+struct Entered {
+    _place: Place,
+    /// For its result.
+    share: Share,
 }
 
 impl Controller {
@@ -123,16 +121,20 @@ impl Controller {
         Named { place, task, waits }
     }
 
-    /// Room for a task, if there is some in time. Comes before the claim, so that no task waits under a lease. One that runs
-    /// alone waits for all others to end, and those that come after it wait for it.
-    async fn enter(&self, invocation: Invocation, named: &Named) -> Option<Place> {
-        let Shared { room, timing, .. } = &*self.0;
+    /// Room for a task and memory for its result, if there are in time. Comes before the claim, so that no task waits under a
+    /// lease. One that runs alone waits for all others to end, and those that come after it wait for it.
+    async fn enter(&self, invocation: Invocation, named: &Named) -> Option<Entered> {
+        let Shared {
+            room, timing, memory, ..
+        } = &*self.0;
         let by = invocation.begin_by(timing, named.waits, room.mean());
-        if named.task.runs_alone {
-            room.enter_alone(by, timing.function_timeout).await
+        let place = if named.task.runs_alone {
+            room.enter_alone(by, timing.function_timeout).await?
         } else {
-            room.enter(by).await
-        }
+            room.enter(by).await?
+        };
+        let share = memory.for_result(by).await?;
+        Some(Entered { _place: place, share })
     }
 
     /// Runs a task, or defers it where there is no place for it.
@@ -140,7 +142,7 @@ impl Controller {
         &self,
         invocation: Invocation,
         task: TaskReference,
-        place: Option<Place>,
+        entered: Option<Entered>,
     ) -> Result<TaskDelivery, ControllerError> {
         if self.0.catalog.get(&task.job_type).is_none() {
             return Err(ControllerError::UnknownJobType {
@@ -148,8 +150,8 @@ impl Controller {
                 known: self.0.catalog.names(),
             });
         }
-        match place {
-            Some(place) => self.process_placed(invocation, task, place).await,
+        match entered {
+            Some(entered) => self.process_placed(invocation, task, entered).await,
             None => self.defer(task).await,
         }
     }
@@ -158,7 +160,7 @@ impl Controller {
         &self,
         invocation: Invocation,
         message: TaskReference,
-        _place: Place,
+        mut entered: Entered,
     ) -> Result<TaskDelivery, ControllerError> {
         let TaskReference {
             job_id,
@@ -200,7 +202,7 @@ impl Controller {
             trace_id = trace.as_ref().map(TraceParent::trace_id),
         );
         telemetry::join(&span, trace);
-        self.run(invocation, key, running, &claimed)
+        self.run(invocation, key, running, claimed, &mut entered)
             .instrument(span)
             .await
     }
@@ -278,7 +280,7 @@ impl Controller {
         &self,
         invocation: Invocation,
         left: &mut VecDeque<Named>,
-    ) -> Option<(Named, Option<Place>)> {
+    ) -> Option<(Named, Option<Entered>)> {
         let Shared { room, timing, .. } = &*self.0;
         if let Some(last) = left.back() {
             let by = invocation.begin_by(timing, last.waits, room.mean());
@@ -346,12 +348,13 @@ impl Controller {
         invocation: Invocation,
         key: StageKey,
         running: RunningTask,
-        claimed: &Claimed,
+        claimed: Claimed,
+        entered: &mut Entered,
     ) -> Result<TaskDelivery, ControllerError> {
         let beating = self.0.heartbeat.keep(running.clone());
         let began = Instant::now();
         let outcome = tokio::select! {
-            outcome = self.outcome(invocation, claimed) => outcome,
+            outcome = self.outcome(invocation, &running, claimed) => outcome,
             // Whatever it comes to would not count: stop for the sake of those that wait.
             () = beating.lost() => {
                 tracing::debug!(job_id = %key.job_id, task_id = %running.task_id, attempt = running.attempt,
@@ -360,6 +363,9 @@ impl Controller {
             }
         };
         self.0.room.note(began.elapsed());
+        if let TaskOutcome::Completed(result) = &outcome {
+            self.0.memory.has_result(&mut entered.share, result.get().len());
+        }
         failpoint!("execute.ran");
         if let TaskOutcome::Failed(reason) | TaskOutcome::Retry { reason, .. } = &outcome {
             tracing::warn!(job_id = %key.job_id, task_id = %running.task_id, attempt = running.attempt,
@@ -414,115 +420,5 @@ impl Controller {
                 result => return result,
             }
         }
-    }
-
-    /// Attempts before a task has failed for good.
-    pub(super) fn most_attempts(&self, policy: &TaskPolicy) -> u16 {
-        policy.most_attempts(self.0.timing.max_attempts)
-    }
-
-    /// Runs an attempt; says what it means for the task.
-    async fn outcome(&self, invocation: Invocation, claimed: &Claimed) -> TaskOutcome {
-        let definition = self.0.catalog.get(&claimed.job_type);
-        let policy = definition.map_or_else(TaskPolicy::default, |definition| {
-            definition.task_policy(&claimed.task_type)
-        });
-        let Timing {
-            backoff,
-            task_timeout,
-            ..
-        } = self.0.timing;
-        let most = self.most_attempts(&policy);
-        let tries = claimed.tries;
-        // Attempts count from their claim, so one that kills its process is not repeated for ever.
-        if tries > most {
-            return TaskOutcome::Failed(format!(
-                "none of its {most} attempts came to an end: their processes died, or lost their leases; does the task \
-                 exhaust the memory?"
-            ));
-        }
-        let attempt = match definition {
-            Some(definition) => {
-                let limit = policy
-                    .timeout
-                    .map_or(task_timeout, |timeout| timeout.min(task_timeout))
-                    .min(invocation.left(&self.0.timing));
-                attempt(definition.as_ref(), claimed, limit).await
-            }
-            None => Err(TaskError::Transient(format!(
-                "this version of lastlight has no job type {:?}",
-                claimed.job_type
-            ))),
-        };
-        match attempt.map_err(shortened) {
-            Ok(result) => TaskOutcome::Completed(result),
-            Err(TaskError::Permanent(reason)) => TaskOutcome::Failed(reason),
-            Err(TaskError::Transient(reason)) if tries < most => {
-                let backoff = policy.backoff.unwrap_or(backoff);
-                TaskOutcome::Retry {
-                    reason,
-                    pause: backoff.pause(tries, fastrand::f64()),
-                }
-            }
-            Err(TaskError::Transient(reason)) => {
-                TaskOutcome::Failed(format!("{reason} (attempt {tries} of {most})"))
-            }
-        }
-    }
-}
-
-async fn attempt(
-    definition: &dyn DynJobType,
-    claimed: &Claimed,
-    limit: Duration,
-) -> Result<Box<RawValue>, TaskError> {
-    let task = Task {
-        task_type: &claimed.task_type,
-        parameters: &claimed.parameters,
-        predecessor_result: claimed.predecessor_result.as_deref(),
-        attempt: u32::from(claimed.tries),
-    };
-    // A handler that panics has failed; its siblings in this process have not.
-    let running = AssertUnwindSafe(definition.run(task)).catch_unwind();
-    let result = match tokio::time::timeout(limit, running).await {
-        Ok(Ok(result)) => result?,
-        Ok(Err(panic)) => {
-            return Err(TaskError::Transient(format!(
-                "the handler panicked: {}",
-                said(&*panic)
-            )));
-        }
-        Err(_) => {
-            return Err(TaskError::Transient(format!(
-                "the attempt took longer than {:.3} s: plan smaller tasks, or raise the task type's timeout, or \
-                 FUNCTION_TIMEOUT_MINUTES, and functionTimeout in host.json with it",
-                limit.as_secs_f64()
-            )));
-        }
-    };
-    if result.get().len() > LARGEST_RESULT {
-        return Err(TaskError::Permanent(format!(
-            "the result has {} bytes; at most {LARGEST_RESULT} are kept: store large data elsewhere and return \
-             its address",
-            result.get().len()
-        )));
-    }
-    let depth = nesting(result.get());
-    if depth > DEEPEST_NESTING {
-        return Err(TaskError::Permanent(format!(
-            "the result is nested {depth} deep; at most {DEEPEST_NESTING} are kept"
-        )));
-    }
-    Ok(result)
-}
-
-fn shortened(error: TaskError) -> TaskError {
-    let cut = |reason: String| match reason.char_indices().nth(LONGEST_REASON) {
-        None => reason,
-        Some((end, _)) => format!("{}… ({} bytes)", &reason[..end], reason.len()),
-    };
-    match error {
-        TaskError::Transient(reason) => TaskError::Transient(cut(reason)),
-        TaskError::Permanent(reason) => TaskError::Permanent(cut(reason)),
     }
 }

@@ -6,6 +6,7 @@
 //! transport a job takes: [`Senders`] is the one place that does.
 
 mod advance;
+mod attempt;
 mod audit;
 mod comparison;
 mod control;
@@ -20,6 +21,7 @@ mod heartbeat;
 mod instance;
 mod job_types;
 mod lists;
+mod memory;
 mod orphans;
 mod outgoing;
 mod plan;
@@ -48,6 +50,7 @@ pub use figures::DatabaseFigures;
 pub use health::{Component, Health, Readings};
 pub use job_types::JobTypeInfo;
 pub use lists::{JobTaskFilter, JobTaskPosition};
+pub use memory::MemoryUse;
 pub use plan::JobDelivery;
 pub use poison::{AskedBy, PoisonDelivery, PoisonOutcome};
 pub use preflight::PreflightProblem;
@@ -66,6 +69,7 @@ use crate::{
 use counters::Counters;
 use heartbeat::Heartbeat;
 use instance::ThisInstance;
+use memory::Memory;
 use orphans::OrphanCursor;
 use reached::Reached;
 use room::Room;
@@ -93,6 +97,7 @@ struct Shared {
     timing: Timing,
     counters: Counters,
     orphans: OrphanCursor,
+    memory: Memory,
 }
 
 impl Controller {
@@ -114,6 +119,7 @@ impl Controller {
             timing,
             counters: Counters::new(),
             orphans: OrphanCursor::anywhere(),
+            memory: Memory::new(timing.memory),
         }))
     }
 

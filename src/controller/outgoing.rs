@@ -9,7 +9,10 @@ use crate::{
     failpoint::failpoint,
     model::{
         JobId, ProcessingPath, Stage, TaskId, TraceParent,
-        messages::{Empty, JobQueueMessage, TaskBatchQueueMessage, TaskQueueMessage, message_time},
+        messages::{
+            Empty, JobQueueMessage, LARGEST_PARAMETERS_SENT, TaskBatchQueueMessage, TaskQueueMessage,
+            message_time,
+        },
     },
     repositories::{
         postgres::{BatchKey, DatabaseError, OwedTask, StageKey},
@@ -17,9 +20,6 @@ use crate::{
     },
     telemetry,
 };
-
-/// Parameters larger than this stay in PostgreSQL, where the handler reads them anyway.
-const LARGEST_PARAMETERS_SENT: usize = 8 * 1024;
 
 /// The Python app refuses a message that claims more.
 const LARGEST_RETRY_COUNT: u32 = 10;

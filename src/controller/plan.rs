@@ -34,8 +34,8 @@ use crate::{
     },
     repositories::{
         postgres::{
-            BatchKey, BatchOfTasks, ChunkWritten, DatabaseError, JobRecord, LeasedStage, NewTask, StageKey,
-            StagePlan,
+            BatchKey, BatchOfTasks, ChunkWritten, DatabaseError, HEAVIEST_STATEMENT, JobRecord, LeasedStage,
+            NewTask, StageKey, StagePlan,
         },
         sender::OutgoingMessage,
     },
@@ -309,12 +309,14 @@ impl Shared {
         let lease = self.timing.lease.as_secs_f64();
         let batch = plan.tasks_per_message.tasks_per_batch() as usize;
         let whole = CHUNK / batch * batch;
-        let mut chunks = tasks.ready_chunks(CHUNK);
+        let mut tasks = tasks;
+        // Of the chunk's parameters.
+        let mut bytes = 0;
         let mut chunk: Vec<NewTask> = Vec::with_capacity(CHUNK);
         let mut extended = Instant::now();
         loop {
             let patience = (self.timing.lease / 3).min(self.timing.margin());
-            let arrived = tokio::time::timeout(patience, chunks.next()).await;
+            let arrived = tokio::time::timeout(patience, tasks.next()).await;
             // A plan that is slow to come must not lose its lease meanwhile.
             if extended.elapsed() > self.timing.lease / 3 {
                 if !self.database.keep_plan(key, *owner, lease).await? {
@@ -324,17 +326,23 @@ impl Shared {
             }
             let is_last = matches!(arrived, Ok(None));
             let is_late = began.elapsed() >= self.timing.invocation_share();
-            for definition in arrived.into_iter().flatten().flatten() {
+            if let Ok(Some(definition)) = arrived {
                 match definition {
                     Ok(definition) => match unfit(&definition) {
-                        None => chunk.push(new_task(key, definition)),
+                        None => {
+                            bytes += definition.parameters.get().len();
+                            chunk.push(new_task(key, definition));
+                        }
                         Some(problem) => return Ok(PlanEnd::Impossible(problem)),
                     },
                     Err(error) => return Ok(PlanEnd::Impossible(error.to_string())),
                 }
             }
             // A slow plan yields few at a time; only the last chunk of a planner may be short. Batches stay whole.
-            while chunk.len() >= whole || (is_last && !chunk.is_empty()) || (is_late && chunk.len() >= batch)
+            let is_heavy = bytes >= HEAVIEST_STATEMENT;
+            while chunk.len() >= whole
+                || (is_last && !chunk.is_empty())
+                || ((is_late || is_heavy) && chunk.len() >= batch)
             {
                 let full = if is_last {
                     chunk.len()
@@ -343,6 +351,7 @@ impl Shared {
                 };
                 let rest = chunk.split_off(full.min(whole));
                 let tasks = std::mem::replace(&mut chunk, rest);
+                bytes = chunk.iter().map(|task| task.parameters.len()).sum();
                 let length = tasks.len() as u64;
                 if cursor + length > LARGEST_STAGE {
                     return Ok(PlanEnd::Impossible(format!(

@@ -15,7 +15,7 @@ pub mod host;
 pub use api::ApiError;
 pub use bench::{
     BenchError, FanoutLeg, FanoutOptions, FanoutReport, ReadReport, ReadsOptions, RunOptions, RunReport,
-    SendWay, Stop as BenchStop, Stored, bench_fanout, bench_reads, bench_run,
+    SendWay, Sizes, Stop as BenchStop, Stored, bench_fanout, bench_reads, bench_run,
 };
 pub use cloud::{CloudError, CloudOptions, LocalCloud};
 pub use database::{EmbeddedDatabase, EmbeddedDatabaseError};

@@ -313,6 +313,9 @@ pub fn written_at(text: &str) -> Option<OffsetDateTime> {
     fields.get("timestamp")?.as_str().and_then(timestamp::read)
 }
 
+/// Parameters larger than this stay in PostgreSQL, where the handler reads them anyway. Bytes; some statements say it, too.
+pub const LARGEST_PARAMETERS_SENT: usize = 8 * 1024;
+
 /// A job message to send.
 #[derive(Debug, Serialize)]
 pub struct JobQueueMessage<'a> {

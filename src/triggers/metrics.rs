@@ -184,6 +184,19 @@ fn process(text: &mut Exposition, figures: &ProcessFigures) {
         "Tasks that this process deferred, since it had no room for them when their messages came.",
     )
     .value(&[], figures.tasks_deferred);
+    let mut held = text.metric(
+        "lastlight_memory_held_bytes",
+        Kind::Gauge,
+        "Memory that tasks of this process hold for their results, and for large parameters and results of predecessors.",
+    );
+    held.value(&[("for", "results")], figures.memory.results);
+    held.value(&[("for", "inputs")], figures.memory.inputs);
+    text.metric(
+        "lastlight_memory_limit_bytes",
+        Kind::Gauge,
+        "Memory that may be held for either.",
+    )
+    .value(&[], figures.memory.limit_of_each);
     let mut pool = text.metric(
         "lastlight_database_connections",
         Kind::Gauge,

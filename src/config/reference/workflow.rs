@@ -17,6 +17,7 @@ pub(super) static GROUP: Group = Group {
         &LOST_AFTER_SECONDS,
         &TASKS_IN_FLIGHT,
         &SENDS_IN_FLIGHT,
+        &MEMORY_MIB,
         &INSTANCES,
         &SCALE_OUT,
     ],
@@ -116,6 +117,16 @@ pub(in crate::config) static SENDS_IN_FLIGHT: Number<usize> = Number {
     max: 64,
     unit: "batches",
     meaning: "Batches of messages under way at once while a stage is planned.",
+};
+
+pub(in crate::config) static MEMORY_MIB: Number<usize> = Number {
+    name: "LASTLIGHT_MEMORY_MIB",
+    default: Timing::DEFAULT.memory / (1024 * 1024),
+    min: 16,
+    max: 65_536,
+    unit: "MiB",
+    meaning: "Parameters and results that the process holds at once, half for each; tasks wait for their share. Without it, an eighth of \
+              the container's or the machine's memory, at most the default.",
 };
 
 pub(in crate::config) static INSTANCES: Number<u32> = Number {

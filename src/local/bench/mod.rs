@@ -11,7 +11,7 @@ pub use bed::Stop;
 pub(super) use facts::peak_memory_mib;
 pub use fanout::{FanoutLeg, FanoutOptions, FanoutReport, SendWay, bench_fanout};
 pub use reads::{ReadReport, ReadsOptions, Stored, bench_reads};
-pub use run::{RunOptions, RunReport, bench_run};
+pub use run::{RunOptions, RunReport, Sizes, bench_run};
 
 use super::{CloudError, api::ApiError};
 

@@ -14,6 +14,7 @@ use crate::{
     local::{
         CloudOptions, LocalCloud,
         api::{Api, text},
+        chaos::{CHAOS, LEDGER_SETTING},
     },
     model::ProcessingPath,
 };
@@ -34,8 +35,20 @@ pub struct RunOptions {
     pub tasks_per_message: u64,
     /// Messages under way at once; `None`: as host.json says.
     pub in_flight: Option<u64>,
+    /// How large results and parameters are, where they are not `hello_world`'s.
+    pub sizes: Option<Sizes>,
     /// A job that takes longer has failed.
     pub timeout: Duration,
+}
+
+/// Bytes of each task's result and parameters. With them a run has two stages of the `chaos` job type, and each task of the second
+/// reads the result of one of the first.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Sizes {
+    /// Of each result.
+    pub result_bytes: u64,
+    /// Added to each task's parameters.
+    pub parameter_bytes: u64,
 }
 
 /// One run's figures.
@@ -52,6 +65,9 @@ pub struct RunReport {
     /// Messages under way at once, where it was set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<u64>,
+    /// How large results and parameters were, where it was set.
+    #[serde(flatten)]
+    pub sizes: Option<Sizes>,
     /// From the submission until a client saw it completed.
     pub seconds: f64,
     /// `tasks / seconds`.
@@ -83,6 +99,12 @@ pub async fn bench_run(
     if let Some(in_flight) = options.in_flight {
         cloud.settings.extend(concurrency(in_flight));
     }
+    if options.sizes.is_some() {
+        let ledger = cloud.data.join("ledger");
+        cloud
+            .settings
+            .insert(LEDGER_SETTING.to_owned(), ledger.display().to_string());
+    }
     Bed::lend(cloud, stop, async |bed| {
         measure(&bed.cloud, &options, bed.ledger.as_mut(), progress).await
     })
@@ -103,13 +125,8 @@ async fn measure(
         before = Some(ledger.read().await?);
     }
     let began = Instant::now();
-    let parameters = json!({
-        "n": options.tasks / 2,
-        "name": NAME,
-        "tasks_per_message": options.tasks_per_message,
-        "use_service_bus": options.path == ProcessingPath::ServiceBus,
-    });
-    let job_id = api.submit("hello_world", &parameters).await?;
+    let (job_type, parameters) = job(options);
+    let job_id = api.submit(job_type, &parameters).await?;
     let status = loop {
         let status = api.status(&job_id).await?;
         progress(done(&status));
@@ -141,6 +158,31 @@ async fn measure(
     ))
 }
 
+fn job(options: &RunOptions) -> (&'static str, Value) {
+    let use_service_bus = options.path == ProcessingPath::ServiceBus;
+    let Some(sizes) = options.sizes else {
+        let parameters = json!({
+            "n": options.tasks / 2,
+            "name": NAME,
+            "tasks_per_message": options.tasks_per_message,
+            "use_service_bus": use_service_bus,
+        });
+        return ("hello_world", parameters);
+    };
+    let stage = json!({
+        "tasks": options.tasks / 2,
+        "padding": sizes.parameter_bytes,
+        "rules": [{ "every": 1, "at": 0, "act": "result", "bytes": sizes.result_bytes }],
+    });
+    let parameters = json!({
+        "tag": "bench",
+        "stages": [stage, stage],
+        "tasks_per_message": options.tasks_per_message,
+        "use_service_bus": use_service_bus,
+    });
+    (CHAOS, parameters)
+}
+
 fn report(
     options: &RunOptions,
     status: &Value,
@@ -158,6 +200,7 @@ fn report(
         tasks,
         tasks_per_message: options.tasks_per_message,
         in_flight: options.in_flight,
+        sizes: options.sizes,
         seconds,
         tasks_per_second: tasks as f64 / seconds,
         p50_ms: slowest_stage(status, "p50"),

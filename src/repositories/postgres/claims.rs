@@ -72,11 +72,33 @@ pub struct Claimed {
     pub job_type: String,
     /// Its own type.
     pub task_type: String,
+    /// What it reads.
+    pub inputs: Inputs,
+}
+
+/// What a task reads.
+#[derive(Debug)]
+pub enum Inputs {
+    /// It is here.
+    Here(TaskInputs),
+    /// It is large, and in the database: [`Database::task_inputs`].
+    Stored {
+        /// How large.
+        bytes: usize,
+    },
+}
+
+/// A task's parameters, and what comes from the stage before.
+#[derive(Debug)]
+pub struct TaskInputs {
     /// What its definition said.
     pub parameters: Box<RawValue>,
     /// The result of its predecessor, if that completed.
     pub predecessor_result: Option<Box<RawValue>>,
 }
+
+/// Inputs of at most so many bytes come with the answer to a claim.
+const LARGEST_CLAIMED: i32 = 32 * 1024;
 
 /// An attempt that runs in this process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -172,6 +194,7 @@ impl GroupStatement for ClaimStatement {
             .bind(self.lease_seconds)
             .bind(&self.from)
             .bind(&self.runs_in)
+            .bind(LARGEST_CLAIMED)
             .fetch_all(self.database.pool().await?)
             .await?;
         failpoint!("claim.after_commit", Err(DatabaseError::lost()));
@@ -203,6 +226,26 @@ impl GroupStatement for ClaimStatement {
 }
 
 impl Database {
+    /// What a task reads; `None` when it is gone.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn task_inputs(&self, task: &RunningTask) -> Result<Option<TaskInputs>, DatabaseError> {
+        let row = sqlx::query(include_str!("sql/task_inputs.sql"))
+            .bind(task.job_id.as_str())
+            .bind(i16::from(task.stage.get()))
+            .bind(task.task_id.as_str())
+            .fetch_optional(self.pool().await?)
+            .await?;
+        let inputs = row.map(|row| {
+            Ok::<_, sqlx::Error>(TaskInputs {
+                parameters: json_of(&row, "parameters")?,
+                predecessor_result: optional_json_of(&row, "predecessor_result")?,
+            })
+        });
+        Ok(inputs.transpose()?)
+    }
+
     /// Why the tasks of `requests` at the places `left`, which are in key order, are not to be begun now, each with its place.
     pub(super) async fn unclaimed(
         &self,
@@ -316,9 +359,36 @@ fn claimed(row: &PgRow) -> Result<Claimed, sqlx::Error> {
         tries: u16::try_from(row.try_get::<i32, _>("tries")?).unwrap_or(u16::MAX),
         job_type: row.try_get("job_type")?,
         task_type: row.try_get("task_type")?,
-        parameters: json_of(row, "parameters")?,
-        predecessor_result: optional_json_of(row, "predecessor_result")?,
+        inputs: inputs(row)?,
     })
+}
+
+fn inputs(row: &PgRow) -> Result<Inputs, sqlx::Error> {
+    let parameters = optional_json_of(row, "parameters")?;
+    // The length, and the result if it is short.
+    let predecessor: Option<Vec<Option<String>>> = row.try_get("predecessor")?;
+    let [length, result] = match predecessor.map(<[_; 2]>::try_from) {
+        None => [None, None],
+        Some(found) => found.map_err(|found| corrupt("predecessor", format!("{} parts", found.len())))?,
+    };
+    let unread = |error: serde_json::Error| sqlx::Error::Decode(error.into());
+    match (parameters, length, result) {
+        (Some(parameters), None, _) => Ok(Inputs::Here(TaskInputs {
+            parameters,
+            predecessor_result: None,
+        })),
+        (Some(parameters), Some(_), Some(result)) => Ok(Inputs::Here(TaskInputs {
+            parameters,
+            predecessor_result: Some(RawValue::from_string(result).map_err(unread)?),
+        })),
+        (_, length, _) => {
+            let of_result = length.and_then(|length| length.parse().ok()).unwrap_or(0);
+            let bytes: i32 = row.try_get("parameters_bytes")?;
+            Ok(Inputs::Stored {
+                bytes: usize::try_from(bytes).unwrap_or_default() + of_result,
+            })
+        }
+    }
 }
 
 fn unclaimed(row: &PgRow) -> Result<Unclaimed, sqlx::Error> {

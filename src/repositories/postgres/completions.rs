@@ -95,6 +95,13 @@ impl GroupStatement for CompletionStatement {
     type Request = Arc<Completion>;
     type Answer = CompletionRecord;
 
+    fn bytes(&self, completion: &Arc<Completion>) -> usize {
+        match &completion.outcome {
+            TaskOutcome::Completed(result) => result.get().len(),
+            TaskOutcome::Failed(reason) | TaskOutcome::Retry { reason, .. } => reason.len(),
+        }
+    }
+
     /// What was computed is recorded, however long that takes.
     fn patience(&self) -> Option<Duration> {
         None

@@ -24,6 +24,9 @@ use super::DatabaseError;
 /// the tasks that a process runs at once, so that claims and completions are under way at the same time.
 const LARGEST_GROUP: usize = 128;
 
+/// A group ends with the request that brings it here: its statement is written to the connection in one piece. Bytes.
+const HEAVIEST_GROUP: usize = 4 * 1024 * 1024;
+
 /// How often a group is tried again after a deadlock with another process's group.
 const CONFLICT_RETRIES: u32 = 5;
 
@@ -35,6 +38,11 @@ pub(super) trait GroupStatement: Send + Sync + 'static {
     type Request: Send + Sync + 'static;
     /// The answer to one request.
     type Answer: Send + 'static;
+
+    /// The bytes of a request that count beside its key.
+    fn bytes(&self, _request: &Self::Request) -> usize {
+        0
+    }
 
     /// How long a request waits for its answer before it is refused; `None`: for ever, because it cannot be made again.
     fn patience(&self) -> Option<Duration>;
@@ -102,8 +110,17 @@ impl<S: GroupStatement> GroupCommit<S> {
         let noted = Arc::clone(&sizes);
         tokio::spawn(async move {
             let mut group = Vec::with_capacity(LARGEST_GROUP);
-            while waiting.recv_many(&mut group, LARGEST_GROUP).await > 0 {
-                let mut group = std::mem::take(&mut group);
+            while let Some(first) = waiting.recv().await {
+                let mut bytes = statement.bytes(&first.0);
+                group.push(first);
+                while group.len() < LARGEST_GROUP
+                    && bytes < HEAVIEST_GROUP
+                    && let Ok(next) = waiting.try_recv()
+                {
+                    bytes += statement.bytes(&next.0);
+                    group.push(next);
+                }
+                let mut group = std::mem::replace(&mut group, Vec::with_capacity(LARGEST_GROUP));
                 if patience.is_some() {
                     group.retain(|(_, answer)| !answer.is_closed());
                 }

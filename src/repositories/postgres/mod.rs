@@ -35,7 +35,7 @@ mod sweep;
 
 pub use audit::{Counts, StageAudit};
 pub use batches::{BatchKey, BatchOfTasks, OwedBatch, OwedTask};
-pub use claims::{Claim, ClaimRequest, Claimed, RunningTask, TaskClaims, Unclaimed};
+pub use claims::{Claim, ClaimRequest, Claimed, Inputs, RunningTask, TaskClaims, TaskInputs, Unclaimed};
 pub use completions::{Completion, CompletionRecord, TaskCompletions, TaskOutcome};
 pub use control::{PauseRequest, ReopenedTasks, ResumeRequest, SkippedTasks};
 pub use database::{ConnectionLimits, Database, MIGRATOR, PoolUse};
@@ -52,7 +52,7 @@ pub use measures::Measured;
 pub use open_work::OpenWork;
 pub use orphans::OrphanSearch;
 pub use outbox::OwedJobMessage;
-pub use plans::{ChunkWritten, LeasedStage, NewTask, StageKey, StagePlan};
+pub use plans::{ChunkWritten, HEAVIEST_STATEMENT, LeasedStage, NewTask, StageKey, StagePlan};
 pub use poisoned::{FailedTasks, GivenBack, PoisonedStage, PoisonedTask, PoisonedTasks};
 pub use reach::{DatabaseAddress, Unreachable, reach};
 pub use results::{EndedStage, NextStage, TaskResult};

@@ -1,12 +1,14 @@
 //! Planning a stage: the lease that lets one planner at a time write, and the chunks that it writes.
 
+use std::ops::Range;
+
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::{Database, DatabaseError, batches::BatchOfTasks};
 use crate::{
     failpoint::failpoint,
-    model::{BatchId, JobId, JobStatus, Stage, TaskId, TasksPerMessage},
+    model::{BatchId, JobId, JobStatus, Stage, TaskId, TasksPerMessage, messages::LARGEST_PARAMETERS_SENT},
 };
 
 /// Which stage.
@@ -64,6 +66,9 @@ pub enum ChunkWritten {
     },
 }
 
+/// Parameters in one statement end with the task that brings them here. Bytes.
+pub const HEAVIEST_STATEMENT: usize = 4 * 1024 * 1024;
+
 /// A stage whose planner one has become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeasedStage {
@@ -117,7 +122,10 @@ impl Database {
         let key = &plan.key;
         let mut transaction = self.begin().await?;
         let places = Places::of(plan, cursor, tasks.len());
-        let inserted = batch_create_tasks(&mut transaction, plan, &places, &tasks).await?;
+        let mut inserted = 0;
+        for part in parts(&tasks) {
+            inserted += batch_create_tasks(&mut transaction, plan, &places, &tasks, part).await?;
+        }
         if inserted < tasks.len() as u64
             && let Some((wanted, present)) = collision(&mut transaction, key, &tasks).await?
         {
@@ -257,7 +265,12 @@ impl Places {
 
     fn split(&self, tasks: Vec<NewTask>) -> Vec<BatchOfTasks> {
         let mut batches: Vec<BatchOfTasks> = Vec::new();
-        for (number, task) in self.batch_numbers.iter().zip(tasks) {
+        for (number, mut task) in self.batch_numbers.iter().zip(tasks) {
+            if task.parameters.len() > LARGEST_PARAMETERS_SENT {
+                // They are stored, and no message carries them.
+                "{}".clone_into(&mut task.parameters);
+                task.parameters.shrink_to_fit();
+            }
             match batches.last_mut() {
                 Some(batch) if batch.batch_no == *number => batch.tasks.push(task),
                 _ => batches.push(BatchOfTasks {
@@ -270,12 +283,31 @@ impl Places {
     }
 }
 
+/// The tasks in parts of which each is one statement's: it is written to the connection in one piece.
+fn parts(tasks: &[NewTask]) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let (mut from, mut bytes) = (0, 0);
+    for (place, task) in tasks.iter().enumerate() {
+        bytes += task.parameters.len();
+        if bytes >= HEAVIEST_STATEMENT {
+            parts.push(from..place + 1);
+            (from, bytes) = (place + 1, 0);
+        }
+    }
+    if from < tasks.len() {
+        parts.push(from..tasks.len());
+    }
+    parts
+}
+
 async fn batch_create_tasks(
     connection: &mut PgConnection,
     plan: &StagePlan<'_>,
     places: &Places,
     tasks: &[NewTask],
+    part: Range<usize>,
 ) -> Result<u64, DatabaseError> {
+    let tasks = &tasks[part.clone()];
     let ids: Vec<&str> = tasks.iter().map(|task| task.task_id.as_str()).collect();
     let indexes: Vec<&str> = tasks.iter().map(|task| task.task_index.as_str()).collect();
     let parents: Vec<Option<&str>> = tasks
@@ -289,9 +321,9 @@ async fn batch_create_tasks(
         .bind(plan.job_type)
         .bind(plan.task_type)
         .bind(ids)
-        .bind(&places.ordinals)
+        .bind(&places.ordinals[part.clone()])
         .bind(indexes)
-        .bind(&places.batch_ids)
+        .bind(&places.batch_ids[part])
         .bind(parents)
         .bind(parameters)
         .execute(connection)

@@ -1,7 +1,8 @@
 //! The end of a stage: its results, page by page, and the one transaction that goes on.
 
+use futures_util::TryStreamExt;
 use serde_json::value::RawValue;
-use sqlx::Row;
+use sqlx::{Row, postgres::PgRow};
 use time::OffsetDateTime;
 
 use super::{
@@ -113,36 +114,40 @@ impl Database {
         Ok(stage.transpose()?)
     }
 
-    /// One page of a stage's outcomes, in the order of task ids, after the id `after` ("" for the first page).
+    /// Hands one page of a stage's outcomes to `take`, in the order of task ids, after the id `after` ("" for the first page);
+    /// the last id, if the page was full. One outcome at a time is in memory: each may have a result of a megabyte.
     ///
     /// # Errors
-    /// The statement failed.
+    /// The statement failed; some outcomes may have been handed over.
     pub async fn results_page(
         &self,
         key: &StageKey,
         after: &str,
-        limit: i64,
-    ) -> Result<Vec<TaskResult>, DatabaseError> {
-        let rows = sqlx::query(include_str!("sql/results_page.sql"))
-            .bind(key.job_id.as_str())
-            .bind(i16::from(key.stage.get()))
-            .bind(after)
-            .bind(limit)
-            .fetch_all(self.pool().await?)
-            .await?;
-        let results = rows.iter().map(|row| {
-            let status: &str = row.try_get("status")?;
-            Ok::<_, sqlx::Error>(TaskResult {
-                task_id: row.try_get("task_id")?,
-                ordinal: row.try_get("ordinal")?,
-                task_index: row.try_get("task_index")?,
-                status: TaskStatus::from_name(status).ok_or_else(|| corrupt("status", status))?,
-                result: optional_json_of(row, "result_data")?,
-                error: row.try_get("error_details")?,
-                latency_us: row.try_get("latency_us")?,
-            })
-        });
-        Ok(results.collect::<Result<_, _>>()?)
+        limit: u32,
+        mut take: impl FnMut(TaskResult),
+    ) -> Result<Option<String>, DatabaseError> {
+        // A transaction, since rows come one by one on a connection of one's own alone.
+        let mut transaction = self.begin().await?;
+        let mut count = 0;
+        let mut last = None;
+        {
+            let mut rows = sqlx::query(include_str!("sql/results_page.sql"))
+                .bind(key.job_id.as_str())
+                .bind(i16::from(key.stage.get()))
+                .bind(after)
+                .bind(i64::from(limit))
+                .fetch(&mut *transaction);
+            while let Some(row) = rows.try_next().await? {
+                let result = task_result(&row)?;
+                count += 1;
+                if count == limit {
+                    last = Some(result.task_id.clone());
+                }
+                take(result);
+            }
+        }
+        transaction.commit().await?;
+        Ok(last)
     }
 
     /// Goes on to the next stage: its row and its job message come into being in the transaction that claims the
@@ -213,6 +218,19 @@ impl Database {
         failpoint!("end_job.after_commit", Err(DatabaseError::lost()));
         Ok(ended == 1)
     }
+}
+
+fn task_result(row: &PgRow) -> Result<TaskResult, sqlx::Error> {
+    let status: &str = row.try_get("status")?;
+    Ok(TaskResult {
+        task_id: row.try_get("task_id")?,
+        ordinal: row.try_get("ordinal")?,
+        task_index: row.try_get("task_index")?,
+        status: TaskStatus::from_name(status).ok_or_else(|| corrupt("status", status))?,
+        result: optional_json_of(row, "result_data")?,
+        error: row.try_get("error_details")?,
+        latency_us: row.try_get("latency_us")?,
+    })
 }
 
 async fn claim_end(

@@ -109,6 +109,7 @@ statements![
     "table_statistics",
     "take_deferred",
     "task_ids_of_batches",
+    "task_inputs",
     "task_rollups",
     "tasks_given_back",
     "total_jobs",

@@ -2,6 +2,8 @@
 -- and it is open and due, or runs under a lease that ran out. Attempts grow here, so that an attempt which kills its
 -- process counts. The job is looked at by itself: joined, it may lead a plan made on empty tables to the tasks, which then
 -- reads all of the job's for each claim. $4: lease in seconds; $5: the states from which a task may start; $6: the states in which a job runs.
+-- What the task reads comes with the answer if it is small, $7 bytes at most; of the rest the length alone, since a group of large ones
+-- would fill the memory.
 -- Locks: the tasks' rows, in key order. Index: tasks_pkey, jobs_pkey.
 UPDATE tasks t
 SET status = 'processing', attempt = t.attempt + 1, heartbeat = now(),
@@ -13,8 +15,11 @@ WHERE t.parent_job_id = wanted.job_id AND t.stage = wanted.stage AND t.task_id =
   AND t.status::text = ANY ($5)
   AND (t.status <> 'processing' OR t.lease_until < now())
   AND (t.status <> 'retrying' OR t.due_at IS NULL OR t.due_at <= now())
-RETURNING wanted.place AS place, t.attempt, t.attempt - COALESCE(t.attempts_forgiven, 0) AS tries, t.job_type, t.task_type, t.parameters,
-          (SELECT p.result_data
+RETURNING wanted.place AS place, t.attempt, t.attempt - COALESCE(t.attempts_forgiven, 0) AS tries, t.job_type, t.task_type,
+          octet_length(t.parameters::text) AS parameters_bytes,
+          CASE WHEN octet_length(t.parameters::text) <= $7 THEN t.parameters END AS parameters,
+          (SELECT ARRAY[octet_length(p.result_data::text)::text,
+                        CASE WHEN octet_length(p.result_data::text) <= $7 THEN p.result_data::text END]
            FROM tasks p
            WHERE p.parent_job_id = t.parent_job_id AND p.stage = t.stage - 1 AND p.task_id = t.parent_task_id
-             AND p.status = 'completed') AS predecessor_result
+             AND p.status = 'completed') AS predecessor

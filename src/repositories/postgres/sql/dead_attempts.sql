@@ -3,6 +3,7 @@
 -- A deferred retry gets its new message by itself.
 -- $1: seconds until they are looked at again; $3: states from which a retry is legal.
 -- The job's status is compared as text, which is in no index: a plan made on empty tables would begin with all jobs that run
+-- Parameters that are too large for a message are left where they are.
 -- and read all their tasks, those of earlier stages too. Index: stages_open, jobs_pkey, tasks_pkey.
 UPDATE tasks t
 SET status = 'retrying', lease_until = now() + make_interval(secs => $1), retry_count = LEAST(t.retry_count + 1, 32767),
@@ -19,5 +20,5 @@ FROM (
 ) dead
 WHERE t.parent_job_id = dead.parent_job_id AND t.stage = dead.stage AND t.task_id = dead.task_id
 RETURNING t.parent_job_id AS job_id, t.stage, t.task_id, t.job_type, t.task_type, t.task_index, t.parent_task_id,
-          t.parameters, t.attempt, t.retry_count, t.attempt - COALESCE(t.attempts_forgiven, 0) AS tries,
+          CASE WHEN octet_length(t.parameters::text) <= 8192 THEN t.parameters ELSE '{}' END AS parameters, t.attempt, t.retry_count, t.attempt - COALESCE(t.attempts_forgiven, 0) AS tries,
           dead.processing_path, dead.traceparent

@@ -1,5 +1,6 @@
 -- The tasks of one batch that still need a message, in the order of the plan. A deferred task gets one by itself.
 -- Each is found by its whole key, which stands beside its id: a plan made on empty tables would read the stage for it.
+-- Parameters that are too large for a message are left where they are.
 -- Index: task_batches_pkey, tasks_pkey, jobs_pkey.
 WITH batch AS MATERIALIZED (
     SELECT b.job_id, b.stage, b.sends, id.task_id
@@ -7,7 +8,7 @@ WITH batch AS MATERIALIZED (
     CROSS JOIN UNNEST(b.task_ids) AS id (task_id)
     WHERE b.job_id = $1 AND b.stage = $2 AND b.batch_no = $3
 )
-SELECT t.task_id, t.job_type, t.task_type, t.task_index, t.parent_task_id, t.parameters, t.attempt,
+SELECT t.task_id, t.job_type, t.task_type, t.task_index, t.parent_task_id, CASE WHEN octet_length(t.parameters::text) <= 8192 THEN t.parameters ELSE '{}' END AS parameters, t.attempt,
        t.retry_count, b.sends, j.traceparent
 FROM batch b
 JOIN tasks t ON t.parent_job_id = b.job_id AND t.stage = b.stage AND t.task_id = b.task_id

@@ -2,6 +2,7 @@
 -- there is, in the order of the plan; none if there is no such job. A lease that holds is an attempt's, or that of a
 -- message on its way to a task that is to be repeated.
 -- Each task is found by its whole key, which stands beside its id: a plan made on empty tables would read the stage.
+-- Parameters that are too large for a message are left where they are.
 -- Index: jobs_pkey, stages_pkey, tasks_pkey.
 WITH named AS MATERIALIZED (
     SELECT DISTINCT $1::text AS job_id, $2::smallint AS stage, n.task_id
@@ -10,7 +11,7 @@ WITH named AS MATERIALIZED (
 SELECT j.status::text AS job_status, j.processing_path, j.traceparent,
        s.planned_at IS NOT NULL AND s.advanced_at IS NULL
            AND s.completed + s.failed + s.skipped = s.total AS ended,
-       t.task_id, t.status::text AS task_status, t.job_type, t.task_type, t.task_index, t.parent_task_id, t.parameters,
+       t.task_id, t.status::text AS task_status, t.job_type, t.task_type, t.task_index, t.parent_task_id, CASE WHEN octet_length(t.parameters::text) <= 8192 THEN t.parameters ELSE '{}' END AS parameters,
        t.attempt, t.retry_count, t.lease_until > now() AS leased, t.next_send_at IS NOT NULL AS deferred, t.poisoned, t.poisoned_at
 FROM jobs j
 LEFT JOIN stages s ON s.job_id = j.job_id AND s.stage = $2

@@ -3,6 +3,7 @@
 -- among the $2. A task that is begun or done needs no message: its mark is cleared.
 -- $3: the states from which a task may be begun; $4: those from which its message is sent.
 -- The job is looked at by itself: joined, a plan made on empty tables would read all that run for each task.
+-- Parameters that are too large for a message are left where they are.
 -- Locks: the tasks' rows; skips those that somebody holds. Index: tasks_deferred, tasks_pkey, jobs_pkey.
 WITH due AS MATERIALIZED (
     SELECT d.parent_job_id, d.stage, d.task_id,
@@ -24,7 +25,7 @@ WITH due AS MATERIALIZED (
     FROM due
     WHERE t.parent_job_id = due.parent_job_id AND t.stage = due.stage AND t.task_id = due.task_id
     RETURNING t.parent_job_id AS job_id, t.stage, t.task_id, t.job_type, t.task_type, t.task_index, t.parent_task_id,
-              t.parameters, t.attempt, t.retry_count, t.attempt - COALESCE(t.attempts_forgiven, 0) AS tries, due.waits
+              CASE WHEN octet_length(t.parameters::text) <= 8192 THEN t.parameters ELSE '{}' END AS parameters, t.attempt, t.retry_count, t.attempt - COALESCE(t.attempts_forgiven, 0) AS tries, due.waits
 )
 SELECT taken.*,
        (SELECT j.processing_path FROM jobs j WHERE j.job_id = taken.job_id) AS processing_path,

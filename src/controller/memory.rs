@@ -1,0 +1,205 @@
+//! The memory for parameters and results: how many bytes of them this process holds at once. Who needs some waits until it is
+//! free. Knows neither tasks nor the database.
+//!
+//! There are two halves, and one order in which they are taken: a task takes its share for its result before it begins, and the share
+//! for its large inputs once they are known; who holds inputs waits for nothing any more. So nobody waits for somebody who waits
+//! for him.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Instant,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What a permit stands for. Bytes.
+const UNIT: usize = 1024;
+
+/// What a result is taken to have before any was seen. Half of the largest: the first tasks of a process all end before one
+/// knows. Bytes.
+const UNKNOWN: usize = 512 * 1024;
+
+/// After so many smaller results half of what a large one taught is forgotten.
+const FORGETS: u32 = 64;
+
+/// The bytes that may be held.
+#[derive(Debug)]
+pub(super) struct Memory {
+    results: Half,
+    inputs: Half,
+    /// What the next result is taken to have. Units.
+    expected: AtomicU32,
+}
+
+#[derive(Debug)]
+struct Half {
+    free: Arc<Semaphore>,
+    /// Units.
+    size: u32,
+}
+
+/// A share of the memory, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Share(OwnedSemaphorePermit);
+
+/// Bytes held, and at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Shares for results that tasks have or may have.
+    pub results: u64,
+    /// Shares for large parameters and results of predecessors.
+    pub inputs: u64,
+    /// Of either, as much as there may be.
+    pub limit_of_each: u64,
+}
+
+impl Half {
+    fn new(bytes: usize) -> Self {
+        let size = units(bytes).max(1);
+        Self {
+            free: Arc::new(Semaphore::new(size as usize)),
+            size,
+        }
+    }
+
+    /// One that needs more than there is takes all of it.
+    async fn take(&self, bytes: usize) -> Option<Share> {
+        let wanted = units(bytes).min(self.size);
+        let permit = Arc::clone(&self.free).acquire_many_owned(wanted).await;
+        // It is never closed.
+        permit.ok().map(Share)
+    }
+
+    fn held(&self) -> u64 {
+        let free = self.free.available_permits() as u64;
+        u64::from(self.size).saturating_sub(free) * UNIT as u64
+    }
+}
+
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
+}
+
+impl Memory {
+    /// So many bytes, half of them for results.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self {
+            results: Half::new(bytes / 2),
+            inputs: Half::new(bytes / 2),
+            expected: AtomicU32::new(units(UNKNOWN)),
+        }
+    }
+
+    /// A share for the result of a task that is to begin, as large as results are by experience; `None` where there is none by
+    /// then.
+    pub(super) async fn for_result(&self, by: Instant) -> Option<Share> {
+        let expected = self.expected.load(Ordering::Relaxed) as usize * UNIT;
+        tokio::time::timeout_at(by.into(), self.results.take(expected))
+            .await
+            .ok()
+            .flatten()
+    }
+
+    /// A share for inputs of so many bytes: they are received, and handed on in one piece, so it is twice as much.
+    pub(super) async fn for_inputs(&self, bytes: usize) -> Option<Share> {
+        self.inputs.take(bytes.saturating_mul(2)).await
+    }
+
+    /// A task's result has so many bytes: its share is as large from now on, as far as there is more, since the result is there
+    /// already.
+    pub(super) fn has_result(&self, share: &mut Share, bytes: usize) {
+        let has = units(bytes).max(1);
+        let held = u32::try_from(share.0.num_permits()).unwrap_or(u32::MAX);
+        if has < held {
+            drop(share.0.split((held - has) as usize));
+        } else if let Ok(more) = Arc::clone(&self.results.free).try_acquire_many_owned(has - held) {
+            share.0.merge(more);
+        }
+        let _ = self
+            .expected
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |expected| {
+                Some(if has >= expected {
+                    has
+                } else {
+                    expected - (expected - has).div_ceil(FORGETS)
+                })
+            });
+    }
+
+    /// How much is held.
+    pub(super) fn in_use(&self) -> MemoryUse {
+        MemoryUse {
+            results: self.results.held(),
+            inputs: self.inputs.held(),
+            limit_of_each: u64::from(self.results.size) * UNIT as u64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(20)
+    }
+
+    const MIB: usize = 1024 * 1024;
+
+    #[tokio::test]
+    async fn shares_of_results_are_as_large_as_results_turn_out() {
+        let memory = Memory::new(8 * MIB);
+        let mut shares = Vec::new();
+        while let Some(share) = memory.for_result(soon()).await {
+            shares.push(share);
+        }
+        assert_eq!(shares.len(), 8, "4 MiB of half a MiB each");
+        for share in &mut shares {
+            memory.has_result(share, 100);
+        }
+        assert_eq!(memory.in_use().results, 8 * 1024);
+        drop(shares);
+        assert_eq!(memory.in_use().results, 0);
+        for _ in 0..2000 {
+            let mut share = memory.for_result(soon()).await.unwrap();
+            memory.has_result(&mut share, 100);
+        }
+        let share = memory.for_result(soon()).await.unwrap();
+        assert_eq!(
+            memory.in_use().results,
+            1024,
+            "small ones are all it saw for long"
+        );
+        drop(share);
+    }
+
+    #[tokio::test]
+    async fn a_large_result_makes_the_next_ones_wait_and_never_exceeds_what_there_is() {
+        let memory = Memory::new(4 * MIB);
+        let mut first = memory.for_result(soon()).await.unwrap();
+        memory.has_result(&mut first, MIB);
+        assert_eq!(memory.in_use().results, MIB as u64);
+        let second = memory.for_result(soon()).await.unwrap();
+        assert_eq!(memory.in_use().results, 2 * MIB as u64);
+        assert!(memory.for_result(soon()).await.is_none());
+        drop(first);
+        assert!(memory.for_result(soon()).await.is_some());
+        drop(second);
+    }
+
+    #[tokio::test]
+    async fn inputs_that_are_larger_than_all_there_is_go_alone() {
+        let memory = Memory::new(2 * MIB);
+        let large = memory.for_inputs(100 * MIB).await.unwrap();
+        assert_eq!(memory.in_use().inputs, MIB as u64);
+        let waits = tokio::time::timeout_at(soon().into(), memory.for_inputs(1)).await;
+        assert!(waits.is_err());
+        drop(large);
+        assert!(memory.for_inputs(1).await.is_some());
+    }
+}
