@@ -5,6 +5,9 @@
 use axum::{extract::Request, http::Uri};
 use percent_encoding::percent_decode_str;
 
+/// All addresses begin so.
+const PREFIX: &str = "/api/";
+
 /// The request with its path as the router has it. One that is none of the addresses stays as it is.
 pub(super) fn as_routed(mut request: Request, addresses: &[&'static str]) -> Request {
     if let Some(uri) = routed(request.uri(), addresses) {
@@ -15,9 +18,12 @@ pub(super) fn as_routed(mut request: Request, addresses: &[&'static str]) -> Req
 
 fn routed(uri: &Uri, addresses: &[&'static str]) -> Option<Uri> {
     let path = uri.path();
-    let without_slash = path.strip_suffix('/').unwrap_or(path);
+    // What the host itself asks, once a message, is none of these.
+    if !path.get(..PREFIX.len())?.eq_ignore_ascii_case(PREFIX) {
+        return None;
+    }
     let fitting = |path: &str| addresses.iter().find_map(|address| spelled(address, path));
-    let spelled = fitting(path).or_else(|| fitting(without_slash))?;
+    let spelled = fitting(path).or_else(|| fitting(path.strip_suffix('/')?))?;
     if spelled == path {
         return None;
     }

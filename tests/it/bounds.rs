@@ -252,7 +252,7 @@ async fn a_message_of_ten_megabytes_is_refused_and_nothing_hangs() {
         assert_refused(&answer, StatusCode::BAD_REQUEST, words);
     }
     let answer = app
-        .request("POST", "/process_queue_task", vec![b' '; 64 * 1024 * 1024 + 1])
+        .request("POST", "/process_queue_task", vec![b' '; 160 * 1024 * 1024 + 1])
         .await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", answer.body);
 }
