@@ -64,6 +64,8 @@ pub struct Parameters {
     usual_ms: u64,
     /// Bytes of each result.
     result_bytes: usize,
+    /// Bytes of each task's parameters, which the task counts.
+    parameter_bytes: usize,
 }
 
 impl Default for Parameters {
@@ -87,6 +89,7 @@ impl Default for Parameters {
             time_limit_ms: None,
             usual_ms: 0,
             result_bytes: 0,
+            parameter_bytes: 0,
         }
     }
 }
@@ -147,6 +150,7 @@ impl JobType for Probe {
             stumbles,
             stumbling_attempts,
             result_bytes,
+            parameter_bytes,
             plan_fails_after,
             plan_waits_at,
             plan_sleeps_ms,
@@ -185,6 +189,8 @@ impl JobType for Probe {
                         "waits": waits || waits_at == Some(number),
                         "stumbles": if stumbles.contains(&number) { stumbling_attempts } else { 0 },
                         "result_bytes": result_bytes,
+                        "padding": "x".repeat(parameter_bytes),
+                        "parameter_bytes": parameter_bytes,
                     }))?,
                     predecessor: None,
                 })
@@ -202,6 +208,8 @@ impl JobType for Probe {
             waits: bool,
             stumbles: u32,
             result_bytes: usize,
+            parameter_bytes: usize,
+            padding: String,
         }
         let todo: Todo = task.parameters()?;
         *self.ledger.lock().unwrap().entry(todo.key.clone()).or_default() += 1;
@@ -209,6 +217,7 @@ impl JobType for Probe {
         if todo.waits {
             self.gate.cancelled().await;
         }
+        assert_eq!(todo.padding.len(), todo.parameter_bytes);
         assert!(!todo.panics, "task {} was told to panic", todo.key);
         if todo.fails {
             return Err(TaskError::permanent(format!(
