@@ -25,6 +25,7 @@ mod memory;
 mod orphans;
 mod outgoing;
 mod plan;
+mod plan_tasks;
 mod poison;
 mod poison_tasks;
 mod preflight;

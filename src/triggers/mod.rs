@@ -76,8 +76,9 @@ pub use error::ApiError;
 /// A submission's body may have this many bytes.
 pub const LARGEST_SUBMISSION: usize = 1024 * 1024;
 
-/// An invocation's body may have this many bytes: a batch of a hundred messages of the largest size, encoded twice.
-const LARGEST_INVOCATION: usize = 64 * 1024 * 1024;
+/// An invocation's body may have this many bytes: a batch of 256 messages of the largest size, encoded twice. Those of this app
+/// have 20 KiB at most.
+const LARGEST_INVOCATION: usize = 160 * 1024 * 1024;
 
 /// What every trigger gets.
 #[derive(Debug, Clone)]

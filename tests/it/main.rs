@@ -32,6 +32,7 @@ mod ids;
 mod instances;
 mod interleavings;
 mod job_types;
+mod large_results;
 mod late_comers;
 mod least_privilege;
 mod links;
