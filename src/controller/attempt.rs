@@ -29,13 +29,15 @@ impl Controller {
         policy.most_attempts(self.0.timing.max_attempts)
     }
 
-    /// Runs an attempt; says what it means for the task.
+    /// Runs an attempt; says what it means for the task. `None`: by `by` there was no memory for what the task reads, and the
+    /// attempt did not begin.
     pub(super) async fn outcome(
         &self,
         invocation: Invocation,
         running: &RunningTask,
         claimed: Claimed,
-    ) -> TaskOutcome {
+        by: Instant,
+    ) -> Option<TaskOutcome> {
         let definition = self.0.catalog.get(&claimed.job_type);
         let policy = definition.map_or_else(TaskPolicy::default, |definition| {
             definition.task_policy(&claimed.task_type)
@@ -49,35 +51,28 @@ impl Controller {
         let tries = claimed.tries;
         // Attempts count from their claim, so one that kills its process is not repeated for ever.
         if tries > most {
-            return TaskOutcome::Failed(format!(
+            return Some(TaskOutcome::Failed(format!(
                 "none of its {most} attempts came to an end: their processes died, or lost their leases; does the task \
                  exhaust the memory?"
-            ));
+            )));
         }
         let attempt = match definition {
-            Some(definition) => {
-                let left = invocation.left(&self.0.timing);
-                match tokio::time::timeout(left, self.inputs(running, claimed.inputs)).await {
-                    Ok(Ok((inputs, _share))) => {
-                        let limit = policy
-                            .timeout
-                            .map_or(task_timeout, |timeout| timeout.min(task_timeout))
-                            .min(invocation.left(&self.0.timing));
-                        attempt(definition.as_ref(), &claimed.task_type, tries, &inputs, limit).await
-                    }
-                    Ok(Err(error)) => Err(error),
-                    Err(_) => Err(TaskError::transient(
-                        "there was no memory for its parameters and its predecessor's result in time: raise \
-                         LASTLIGHT_MEMORY_MIB, or lower LASTLIGHT_TASKS_IN_FLIGHT",
-                    )),
+            Some(definition) => match self.inputs(running, claimed.inputs, by).await? {
+                Ok((inputs, _share)) => {
+                    let limit = policy
+                        .timeout
+                        .map_or(task_timeout, |timeout| timeout.min(task_timeout))
+                        .min(invocation.left(&self.0.timing));
+                    attempt(definition.as_ref(), &claimed.task_type, tries, &inputs, limit).await
                 }
-            }
+                Err(error) => Err(error),
+            },
             None => Err(TaskError::Transient(format!(
                 "this version of lastlight has no job type {:?}",
                 claimed.job_type
             ))),
         };
-        match attempt.map_err(shortened) {
+        Some(match attempt.map_err(shortened) {
             Ok(result) => TaskOutcome::Completed(result),
             Err(TaskError::Permanent(reason)) => TaskOutcome::Failed(reason),
             Err(TaskError::Transient(reason)) if tries < most => {
@@ -90,24 +85,32 @@ impl Controller {
             Err(TaskError::Transient(reason)) => {
                 TaskOutcome::Failed(format!("{reason} (attempt {tries} of {most})"))
             }
-        }
+        })
     }
 
-    /// What the task reads, with its share of the memory if it is large. A database that is away for a moment costs no attempt.
+    /// What the task reads, with its share of the memory if it is large; `None` where there is no share by `by`.
     async fn inputs(
         &self,
         running: &RunningTask,
         inputs: Inputs,
-    ) -> Result<(TaskInputs, Option<Share>), TaskError> {
-        let bytes = match inputs {
-            Inputs::Here(inputs) => return Ok((inputs, None)),
-            Inputs::Stored { bytes } => bytes,
-        };
-        let share = self.0.memory.for_inputs(bytes).await;
+        by: Instant,
+    ) -> Option<Result<(TaskInputs, Option<Share>), TaskError>> {
+        match inputs {
+            Inputs::Here(inputs) => Some(Ok((inputs, None))),
+            Inputs::Stored { bytes } => {
+                let share = self.0.memory.for_inputs(bytes, by).await?;
+                let inputs = self.stored_inputs(running).await;
+                Some(inputs.map(|inputs| (inputs, Some(share))))
+            }
+        }
+    }
+
+    /// What the task reads, from the database. One that is away for a moment costs no attempt.
+    async fn stored_inputs(&self, running: &RunningTask) -> Result<TaskInputs, TaskError> {
         let began = Instant::now();
         loop {
             match self.0.database.task_inputs(running).await {
-                Ok(Some(inputs)) => return Ok((inputs, share)),
+                Ok(Some(inputs)) => return Ok(inputs),
                 Ok(None) => return Err(TaskError::transient("its row is gone")),
                 Err(DatabaseError::Unavailable { .. }) if began.elapsed() < self.0.timing.lease => {
                     tokio::time::sleep(Duration::from_millis(500)).await;

@@ -12,10 +12,7 @@ use super::{
 };
 use crate::{
     jobs::TaskPolicy,
-    model::{
-        ProcessingPath,
-        messages::{TaskReference, message_time},
-    },
+    model::{ProcessingPath, messages::message_time},
     repositories::{
         postgres::{ClaimRequest, Deferral, OwedTask, StageKey, TaskDue},
         sender::{OutgoingMessage, QueueRole},
@@ -33,28 +30,19 @@ const SOONEST: Duration = Duration::from_millis(100);
 
 impl Controller {
     /// Makes a task unsent again, for which there is no room.
-    pub(super) async fn defer(&self, task: TaskReference) -> Result<TaskDelivery, ControllerError> {
-        let TaskReference {
-            job_id,
-            stage,
-            task_id,
-            ..
-        } = task;
-        let request = ClaimRequest {
-            job_id,
-            stage,
-            task_id: task_id.clone(),
+    pub(super) async fn defer(&self, task: ClaimRequest) -> Result<TaskDelivery, ControllerError> {
+        let key = StageKey {
+            job_id: task.job_id,
+            stage: task.stage,
         };
-        match self.0.deferrals.defer(request).await? {
+        let task_id = task.task_id.clone();
+        match self.0.deferrals.defer(task).await? {
             Deferral::Deferred => {
                 self.0.counters.note_deferred();
                 self.0.room.know_deferred(true);
                 Ok(TaskDelivery::Deferred)
             }
-            Deferral::Unclaimed(unclaimed) => {
-                self.not_begun(&StageKey { job_id, stage }, task_id, unclaimed)
-                    .await
-            }
+            Deferral::Unclaimed(unclaimed) => self.not_begun(&key, task_id, unclaimed).await,
         }
     }
 

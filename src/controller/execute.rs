@@ -93,6 +93,8 @@ struct Entered {
     _place: Place,
     /// For its result.
     share: Share,
+    /// It waits no longer than this for memory for what it reads.
+    by: Instant,
 }
 
 impl Controller {
@@ -134,7 +136,11 @@ impl Controller {
             room.enter(by).await?
         };
         let share = memory.for_result(by).await?;
-        Some(Entered { _place: place, share })
+        Some(Entered {
+            _place: place,
+            share,
+            by,
+        })
     }
 
     /// Runs a task, or defers it where there is no place for it.
@@ -152,7 +158,14 @@ impl Controller {
         }
         match entered {
             Some(entered) => self.process_placed(invocation, task, entered).await,
-            None => self.defer(task).await,
+            None => {
+                self.defer(ClaimRequest {
+                    job_id: task.job_id,
+                    stage: task.stage,
+                    task_id: task.task_id,
+                })
+                .await
+            }
         }
     }
 
@@ -354,13 +367,17 @@ impl Controller {
         let beating = self.0.heartbeat.keep(running.clone());
         let began = Instant::now();
         let outcome = tokio::select! {
-            outcome = self.outcome(invocation, &running, claimed) => outcome,
+            outcome = self.outcome(invocation, &running, claimed, entered.by) => outcome,
             // Whatever it comes to would not count: stop for the sake of those that wait.
             () = beating.lost() => {
                 tracing::debug!(job_id = %key.job_id, task_id = %running.task_id, attempt = running.attempt,
                     "an attempt was stopped: its task went to another one, or its job is over");
                 return Ok(TaskDelivery::Superseded);
             }
+        };
+        let Some(outcome) = outcome else {
+            drop(beating);
+            return self.give_back(running).await;
         };
         self.0.room.note(began.elapsed());
         if let TaskOutcome::Completed(result) = &outcome {
@@ -403,6 +420,20 @@ impl Controller {
             self.0.send_retry(&key, &task_id, pause).await;
         }
         Ok(delivery)
+    }
+
+    /// Makes a claimed task unsent again, for which there was no memory in time: its attempt did not begin, and does not count.
+    async fn give_back(&self, running: RunningTask) -> Result<TaskDelivery, ControllerError> {
+        Span::current().record("outcome", "deferred");
+        let lease_seconds = self.0.timing.lease.as_secs_f64();
+        let claim = std::slice::from_ref(&running);
+        self.0.database.release_claims(claim, lease_seconds).await?;
+        self.defer(ClaimRequest {
+            job_id: running.job_id,
+            stage: running.stage,
+            task_id: running.task_id,
+        })
+        .await
     }
 
     /// Records the end of an attempt. A database that is away for a moment must not cost what was computed, so this tries

@@ -65,11 +65,12 @@ impl Half {
         }
     }
 
-    /// One that needs more than there is takes all of it.
-    async fn take(&self, bytes: usize) -> Option<Share> {
+    /// So much of it, if it is free by then. One that needs more than there is takes all of it.
+    async fn take(&self, bytes: usize, by: Instant) -> Option<Share> {
         let wanted = units(bytes).min(self.size);
-        let permit = Arc::clone(&self.free).acquire_many_owned(wanted).await;
+        let permit = Arc::clone(&self.free).acquire_many_owned(wanted);
         // It is never closed.
+        let permit = tokio::time::timeout_at(by.into(), permit).await.ok()?;
         permit.ok().map(Share)
     }
 
@@ -97,15 +98,13 @@ impl Memory {
     /// then.
     pub(super) async fn for_result(&self, by: Instant) -> Option<Share> {
         let expected = self.expected.load(Ordering::Relaxed) as usize * UNIT;
-        tokio::time::timeout_at(by.into(), self.results.take(expected))
-            .await
-            .ok()
-            .flatten()
+        self.results.take(expected, by).await
     }
 
-    /// A share for inputs of so many bytes: they are received, and handed on in one piece, so it is twice as much.
-    pub(super) async fn for_inputs(&self, bytes: usize) -> Option<Share> {
-        self.inputs.take(bytes.saturating_mul(2)).await
+    /// A share for inputs of so many bytes: they are received, and handed on in one piece, so it is twice as much. `None` where
+    /// there is none by then.
+    pub(super) async fn for_inputs(&self, bytes: usize, by: Instant) -> Option<Share> {
+        self.inputs.take(bytes.saturating_mul(2), by).await
     }
 
     /// A task's result has so many bytes: its share is as large from now on, as far as there is more, since the result is there
@@ -195,11 +194,10 @@ mod tests {
     #[tokio::test]
     async fn inputs_that_are_larger_than_all_there_is_go_alone() {
         let memory = Memory::new(2 * MIB);
-        let large = memory.for_inputs(100 * MIB).await.unwrap();
+        let large = memory.for_inputs(100 * MIB, soon()).await.unwrap();
         assert_eq!(memory.in_use().inputs, MIB as u64);
-        let waits = tokio::time::timeout_at(soon().into(), memory.for_inputs(1)).await;
-        assert!(waits.is_err());
+        assert!(memory.for_inputs(1, soon()).await.is_none());
         drop(large);
-        assert!(memory.for_inputs(1).await.is_some());
+        assert!(memory.for_inputs(1, soon()).await.is_some());
     }
 }

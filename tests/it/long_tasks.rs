@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use lastlight::{
     config::Timing,
     repositories::sender::{OutgoingMessage, QueueRole},
@@ -260,4 +261,48 @@ async fn a_request_that_takes_too_long_is_answered_before_the_host_ends_the_proc
     let answer = app.deliver("process_queue_job", &job.body).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
     assert_eq!(answer.body["error"], "took too long", "{}", answer.body);
+}
+
+#[tokio::test]
+async fn tasks_without_memory_for_what_they_read_are_deferred_and_lose_no_attempt() {
+    let probe = Probe::default();
+    let timing = Timing {
+        function_timeout: Duration::from_secs(24),
+        // Half of it for what tasks read, in twice its size: room for two of them.
+        memory: 16 * 1024 * 1024,
+        ..quick()
+    };
+    let app = TestApp::with_job_type(probe.clone(), timing).await;
+    let job_id = app
+        .submitted(
+            "probe",
+            json!({ "stages": [6], "waits": true, "parameter_bytes": 1_500_000 }),
+        )
+        .await;
+    let messages = app.planned().await;
+    let mut running: FuturesUnordered<_> = messages
+        .iter()
+        .map(|message| app.deliver("process_queue_task", &message.body))
+        .collect();
+    // The other two wait at the gate.
+    for _ in 0..4 {
+        let answer = running.next().await.unwrap();
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    assert_eq!(app.controller.process_figures().tasks_deferred, 4);
+    probe.open_gate();
+    while let Some(answer) = running.next().await {
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    app.controller.send_deferred_in_background();
+    let status = app.run_until_over(&job_id).await;
+    assert_eq!(status["status"], "completed", "{status:.2000}");
+    let attempts: Vec<i16> =
+        sqlx::query_scalar("SELECT attempt - COALESCE(attempts_forgiven, 0)::smallint FROM tasks")
+            .fetch_all(&mut app.connection().await)
+            .await
+            .unwrap();
+    assert_eq!(attempts, [1; 6], "each counts one attempt, that which ran it");
+    assert!(probe.ledger.lock().unwrap().values().all(|runs| *runs == 1));
+    app.assert_consistent(&job_id).await;
 }

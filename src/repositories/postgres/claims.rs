@@ -420,7 +420,11 @@ fn unclaimed(row: &PgRow) -> Result<Unclaimed, sqlx::Error> {
 impl Database {
     /// Hands back claims whose attempts never began; they do not count. Unless somebody claims one again within
     /// `lost_seconds`, `reconcile` sends a message for it.
-    async fn release_claims(&self, claims: &[RunningTask], lost_seconds: f64) -> Result<(), DatabaseError> {
+    pub async fn release_claims(
+        &self,
+        claims: &[RunningTask],
+        lost_seconds: f64,
+    ) -> Result<(), DatabaseError> {
         let (_, [jobs, tasks], [stages, attempts]) = columns_in_key_order(claims);
         sqlx::query(include_str!("sql/release_claims.sql"))
             .bind(jobs)
