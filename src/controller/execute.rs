@@ -135,7 +135,7 @@ impl Controller {
         } else {
             room.enter(by).await?
         };
-        let share = memory.for_result(by).await?;
+        let share = memory.for_result(&named.task.job_type, by).await?;
         Some(Entered {
             _place: place,
             share,
@@ -365,6 +365,7 @@ impl Controller {
         entered: &mut Entered,
     ) -> Result<TaskDelivery, ControllerError> {
         let beating = self.0.heartbeat.keep(running.clone());
+        let job_type = claimed.job_type.clone();
         let began = Instant::now();
         let outcome = tokio::select! {
             outcome = self.outcome(invocation, &running, claimed, entered.by) => outcome,
@@ -381,7 +382,9 @@ impl Controller {
         };
         self.0.room.note(began.elapsed());
         if let TaskOutcome::Completed(result) = &outcome {
-            self.0.memory.has_result(&mut entered.share, result.get().len());
+            self.0
+                .memory
+                .has_result(&job_type, &mut entered.share, result.get().len());
         }
         failpoint!("execute.ran");
         if let TaskOutcome::Failed(reason) | TaskOutcome::Retry { reason, .. } = &outcome {

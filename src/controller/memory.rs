@@ -6,14 +6,12 @@
 //! for him.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// What a permit stands for. Bytes.
 const UNIT: usize = 1024;
@@ -30,8 +28,10 @@ const FORGETS: u32 = 64;
 pub(super) struct Memory {
     results: Half,
     inputs: Half,
-    /// What the next result is taken to have. Units.
-    expected: AtomicU32,
+    /// What the next result of a job type is taken to have, once one was seen. Units.
+    expected: Mutex<HashMap<String, u32>>,
+    /// For the one planner that gathers a batch of large definitions.
+    large_batch: Semaphore,
 }
 
 #[derive(Debug)]
@@ -90,15 +90,30 @@ impl Memory {
         Self {
             results: Half::new(bytes / 2),
             inputs: Half::new(bytes / 2),
-            expected: AtomicU32::new(units(UNKNOWN)),
+            expected: Mutex::default(),
+            large_batch: Semaphore::new(1),
         }
     }
 
-    /// A share for the result of a task that is to begin, as large as results are by experience; `None` where there is none by
-    /// then.
-    pub(super) async fn for_result(&self, by: Instant) -> Option<Share> {
-        let expected = self.expected.load(Ordering::Relaxed) as usize * UNIT;
-        self.results.take(expected, by).await
+    /// A share for the result of a task that is to begin, as large as results of its job type are by experience; `None` where
+    /// there is none by then.
+    pub(super) async fn for_result(&self, job_type: &str, by: Instant) -> Option<Share> {
+        let expected = self.expected().get(job_type).copied();
+        let bytes = expected.map_or(UNKNOWN, |units| units as usize * UNIT);
+        self.results.take(bytes, by).await
+    }
+
+    /// The turn to gather a batch of large definitions, of which all must be there before one is written; `None` where it does not
+    /// come by then. Others gather as much as one statement takes.
+    pub(super) async fn for_large_batch(&self, by: Instant) -> Option<SemaphorePermit<'_>> {
+        tokio::time::timeout_at(by.into(), self.large_batch.acquire())
+            .await
+            .ok()?
+            .ok()
+    }
+
+    fn expected(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A share for inputs of so many bytes: they are received, and handed on in one piece, so it is twice as much. `None` where
@@ -109,7 +124,7 @@ impl Memory {
 
     /// A task's result has so many bytes: its share is as large from now on, as far as there is more, since the result is there
     /// already.
-    pub(super) fn has_result(&self, share: &mut Share, bytes: usize) {
+    pub(super) fn has_result(&self, job_type: &str, share: &mut Share, bytes: usize) {
         let has = units(bytes).max(1);
         let held = u32::try_from(share.0.num_permits()).unwrap_or(u32::MAX);
         if has < held {
@@ -117,15 +132,14 @@ impl Memory {
         } else if let Ok(more) = Arc::clone(&self.results.free).try_acquire_many_owned(has - held) {
             share.0.merge(more);
         }
-        let _ = self
-            .expected
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |expected| {
-                Some(if has >= expected {
-                    has
-                } else {
-                    expected - (expected - has).div_ceil(FORGETS)
-                })
-            });
+        let mut expected = self.expected();
+        match expected.get_mut(job_type) {
+            Some(expected) if has < *expected => *expected -= (*expected - has).div_ceil(FORGETS),
+            Some(expected) => *expected = has,
+            None => {
+                expected.insert(job_type.to_owned(), has.max(units(UNKNOWN)));
+            }
+        }
     }
 
     /// How much is held.
@@ -154,21 +168,21 @@ mod tests {
     async fn shares_of_results_are_as_large_as_results_turn_out() {
         let memory = Memory::new(8 * MIB);
         let mut shares = Vec::new();
-        while let Some(share) = memory.for_result(soon()).await {
+        while let Some(share) = memory.for_result("tile", soon()).await {
             shares.push(share);
         }
         assert_eq!(shares.len(), 8, "4 MiB of half a MiB each");
         for share in &mut shares {
-            memory.has_result(share, 100);
+            memory.has_result("tile", share, 100);
         }
         assert_eq!(memory.in_use().results, 8 * 1024);
         drop(shares);
         assert_eq!(memory.in_use().results, 0);
         for _ in 0..2000 {
-            let mut share = memory.for_result(soon()).await.unwrap();
-            memory.has_result(&mut share, 100);
+            let mut share = memory.for_result("tile", soon()).await.unwrap();
+            memory.has_result("tile", &mut share, 100);
         }
-        let share = memory.for_result(soon()).await.unwrap();
+        let share = memory.for_result("tile", soon()).await.unwrap();
         assert_eq!(
             memory.in_use().results,
             1024,
@@ -180,14 +194,14 @@ mod tests {
     #[tokio::test]
     async fn a_large_result_makes_the_next_ones_wait_and_never_exceeds_what_there_is() {
         let memory = Memory::new(4 * MIB);
-        let mut first = memory.for_result(soon()).await.unwrap();
-        memory.has_result(&mut first, MIB);
+        let mut first = memory.for_result("tile", soon()).await.unwrap();
+        memory.has_result("tile", &mut first, MIB);
         assert_eq!(memory.in_use().results, MIB as u64);
-        let second = memory.for_result(soon()).await.unwrap();
+        let second = memory.for_result("tile", soon()).await.unwrap();
         assert_eq!(memory.in_use().results, 2 * MIB as u64);
-        assert!(memory.for_result(soon()).await.is_none());
+        assert!(memory.for_result("tile", soon()).await.is_none());
         drop(first);
-        assert!(memory.for_result(soon()).await.is_some());
+        assert!(memory.for_result("tile", soon()).await.is_some());
         drop(second);
     }
 

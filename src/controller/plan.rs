@@ -308,11 +308,18 @@ impl Shared {
         let mut tasks = tasks;
         // Of the chunk's parameters.
         let mut bytes = 0;
+        let mut turn = None;
         let mut chunk: Vec<NewTask> = Vec::with_capacity(CHUNK);
         let mut extended = Instant::now();
         loop {
             let patience = (self.timing.lease / 3).min(self.timing.margin());
-            let arrived = tokio::time::timeout(patience, tasks.next()).await;
+            let waits_for_turn = bytes >= HEAVIEST_STATEMENT && turn.is_none();
+            let arrived = if waits_for_turn {
+                turn = self.memory.for_large_batch(Instant::now() + patience).await;
+                None
+            } else {
+                Some(tokio::time::timeout(patience, tasks.next()).await)
+            };
             // A plan that is slow to come must not lose its lease meanwhile.
             if extended.elapsed() > self.timing.lease / 3 {
                 if !self.database.keep_plan(key, *owner, lease).await? {
@@ -320,9 +327,9 @@ impl Shared {
                 }
                 extended = Instant::now();
             }
-            let is_last = matches!(arrived, Ok(None));
+            let is_last = matches!(arrived, Some(Ok(None)));
             let is_late = began.elapsed() >= self.timing.invocation_share();
-            if let Ok(Some(definition)) = arrived {
+            if let Some(Ok(Some(definition))) = arrived {
                 match definition {
                     Ok(definition) => match unfit(&definition) {
                         None => {
@@ -377,7 +384,10 @@ impl Shared {
             if is_last {
                 break;
             }
-            if is_late && cursor > began_at {
+            if bytes < HEAVIEST_STATEMENT {
+                turn = None;
+            }
+            if is_late && (cursor > began_at || waits_for_turn) {
                 // What is left of the chunk is no batch: the next planner makes it again.
                 return Ok(PlanEnd::Stopped {
                     tasks: cursor - began_at,

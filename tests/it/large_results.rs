@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures_util::future::join_all;
-use lastlight::config::Timing;
+use lastlight::{config::Timing, repositories::sender::QueueRole};
 use serde_json::json;
 
 use crate::{
@@ -109,4 +109,26 @@ async fn large_parameters_are_planned_in_parts_and_reach_their_tasks_whole() {
         .await
         .unwrap();
     assert!(planned > 300_000);
+}
+
+#[tokio::test]
+async fn planners_of_large_definitions_take_turns_and_come_to_their_ends() {
+    let app = TestApp::with_job_type(Probe::default(), quick()).await;
+    let mut jobs = Vec::new();
+    for number in 0..4 {
+        let parameters = json!({ "stages": [120], "parameter_bytes": 100_000, "number": number });
+        jobs.push(app.submitted("probe", parameters).await);
+    }
+    let messages = app.queue.take(QueueRole::Jobs);
+    let deliveries = messages
+        .iter()
+        .map(|message| app.deliver("process_queue_job", &message.body));
+    for answer in join_all(deliveries).await {
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    for job_id in &jobs {
+        assert_eq!(app.status(job_id).await["progress"][0]["total"], 120);
+        assert_eq!(app.run_until_over(job_id).await["status"], "completed");
+        app.assert_consistent(job_id).await;
+    }
 }
