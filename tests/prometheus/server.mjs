@@ -8,6 +8,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { LIMIT } from '../browser/cloud.mjs';
 import { program, RULES } from './files.mjs';
 
 // Prometheus does not say which port it was given for 0.
