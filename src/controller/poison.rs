@@ -134,7 +134,7 @@ impl PoisonDelivery {
         }
     }
 
-    pub(super) fn absorbed(key: &StageKey, reason: &str) -> Self {
+    pub(super) fn ignored(key: &StageKey, reason: &str) -> Self {
         Self::of(PoisonOutcome::Absorbed, key, reason)
     }
 }
@@ -183,16 +183,16 @@ impl Controller {
         let JobReference { job_id, stage, .. } = message;
         let key = StageKey { job_id, stage };
         if job.status.is_terminal() {
-            return Ok(PoisonDelivery::absorbed(&key, "the job is over"));
+            return Ok(PoisonDelivery::ignored(&key, "the job is over"));
         }
         if job.paused_at.is_some() {
-            return Ok(PoisonDelivery::absorbed(
+            return Ok(PoisonDelivery::ignored(
                 &key,
                 "the job is paused; it gets a new message when it goes on",
             ));
         }
         if stage < job.stage {
-            return Ok(PoisonDelivery::absorbed(&key, "the job has gone past the stage"));
+            return Ok(PoisonDelivery::ignored(&key, "the job has gone past the stage"));
         }
         let Some(stands) = self.0.database.poisoned_stage(&key).await? else {
             return Err(ControllerError::StageNotReached {
@@ -204,15 +204,15 @@ impl Controller {
         if stands.planned {
             // Its planner may have died after the last outcome and before the advance.
             self.advance(&key).await?;
-            return Ok(PoisonDelivery::absorbed(&key, "the stage is planned"));
+            return Ok(PoisonDelivery::ignored(&key, "the stage is planned"));
         }
         if stands.leased {
-            return Ok(PoisonDelivery::absorbed(&key, "the stage is being planned"));
+            return Ok(PoisonDelivery::ignored(&key, "the stage is being planned"));
         }
         if asked_by == AskedBy::Queue {
             let written = written_at(text);
             if is_older(written, stands.given_back) {
-                return Ok(PoisonDelivery::absorbed(&key, SUCCEEDED));
+                return Ok(PoisonDelivery::ignored(&key, SUCCEEDED));
             }
             if stands.given_back.count < MOST_GIVEN_BACK {
                 return self.give_back_stage(&key, &job, stands.given_back, written).await;
@@ -223,7 +223,7 @@ impl Controller {
             delivered(asked_by)
         );
         if !self.0.database.fail_unplanned_job(&key, &reason).await? {
-            return Ok(PoisonDelivery::absorbed(&key, "the job went on meanwhile"));
+            return Ok(PoisonDelivery::ignored(&key, "the job went on meanwhile"));
         }
         tracing::warn!(%job_id, reason, "job failed");
         self.bring_to_rest(&key).await?;

@@ -72,7 +72,7 @@ impl Controller {
             return Err(ControllerError::UnknownJob { job_id });
         };
         if stand.job_status.is_terminal() {
-            return Ok(PoisonDelivery::absorbed(&key, "the job is over"));
+            return Ok(PoisonDelivery::ignored(&key, "the job is over"));
         }
         if let (true, Some(task_id)) = (stand.tasks.is_empty(), named.tasks.first()) {
             return Err(ControllerError::UnknownTask {
@@ -92,7 +92,7 @@ impl Controller {
             .filter(|task| !task.deferred || asked_by == AskedBy::Person)
             .collect();
         if open.is_empty() {
-            return Ok(PoisonDelivery::absorbed(
+            return Ok(PoisonDelivery::ignored(
                 &key,
                 "it has its outcome, runs, or gets another message by itself",
             ));
@@ -104,7 +104,7 @@ impl Controller {
                 .filter(|task| !is_older(named.written, task.given_back))
                 .partition(|task| task.given_back.count < MOST_GIVEN_BACK),
         };
-        let mut delivery = PoisonDelivery::absorbed(&key, SUCCEEDED);
+        let mut delivery = PoisonDelivery::ignored(&key, SUCCEEDED);
         let (waited, again): (Vec<&PoisonedTask>, Vec<&PoisonedTask>) = again
             .into_iter()
             .partition(|task| may_have_waited(named, stand.path, task));

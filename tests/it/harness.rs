@@ -418,6 +418,16 @@ impl TestApp {
             .await
     }
 
+    /// Posts messages to a function, each in an invocation of its own, all at once; each must be answered with success.
+    pub async fn deliver_each(&self, function: &str, messages: &[OutgoingMessage]) {
+        let deliveries = messages
+            .iter()
+            .map(|message| self.deliver(function, &message.body));
+        for answer in futures_util::future::join_all(deliveries).await {
+            assert_eq!(answer.status, StatusCode::OK, "{function}: {}", answer.body);
+        }
+    }
+
     /// Posts several messages to a function, cardinality many.
     pub async fn deliver_many(&self, function: &str, texts: &[&str]) -> Answer {
         let body = json!({ "Data": { "msg": json!(texts).to_string() }, "Metadata": {} });

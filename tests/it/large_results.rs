@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use futures_util::future::join_all;
 use lastlight::{config::Timing, repositories::sender::QueueRole};
 use serde_json::json;
 
@@ -68,12 +66,7 @@ async fn completions_share_a_commit_by_bytes_as_well_as_by_number() {
         .submitted("probe", json!({ "stages": [40], "result_bytes": 1_000_000 }))
         .await;
     let messages = app.planned().await;
-    let deliveries = messages
-        .iter()
-        .map(|message| app.deliver("process_queue_task", &message.body));
-    for answer in join_all(deliveries).await {
-        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-    }
+    app.deliver_each("process_queue_task", &messages).await;
     let groups = app.controller.process_figures().completions;
     let of_more_than_8 =
         groups.at_most.last().unwrap().1 - groups.at_most.iter().find(|(size, _)| *size == 8).unwrap().1;
@@ -96,12 +89,7 @@ async fn large_parameters_are_planned_in_parts_and_reach_their_tasks_whole() {
         messages.iter().all(|message| message.body.len() < 16 * 1024),
         "no message carries them"
     );
-    let deliveries = messages
-        .iter()
-        .map(|message| app.deliver("process_queue_task", &message.body));
-    for answer in join_all(deliveries).await {
-        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-    }
+    app.deliver_each("process_queue_task", &messages).await;
     let status = app.run_until_over(&job_id).await;
     assert_eq!(status["status"], "completed", "{status:.2000}");
     let planned: i32 = sqlx::query_scalar("SELECT min(octet_length(parameters::text)) FROM tasks")
@@ -120,12 +108,7 @@ async fn planners_of_large_definitions_take_turns_and_come_to_their_ends() {
         jobs.push(app.submitted("probe", parameters).await);
     }
     let messages = app.queue.take(QueueRole::Jobs);
-    let deliveries = messages
-        .iter()
-        .map(|message| app.deliver("process_queue_job", &message.body));
-    for answer in join_all(deliveries).await {
-        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-    }
+    app.deliver_each("process_queue_job", &messages).await;
     for job_id in &jobs {
         assert_eq!(app.status(job_id).await["progress"][0]["total"], 120);
         assert_eq!(app.run_until_over(job_id).await["status"], "completed");

@@ -110,12 +110,7 @@ async fn the_sweep_sends_deferred_tasks_of_a_process_that_is_gone() {
         .submitted("probe", json!({ "stages": [3], "sleeps_ms": 2500 }))
         .await;
     let messages = gone.planned().await;
-    let deliveries = messages
-        .iter()
-        .map(|message| gone.deliver("process_queue_task", &message.body));
-    for answer in futures_util::future::join_all(deliveries).await {
-        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-    }
+    gone.deliver_each("process_queue_task", &messages).await;
     assert_eq!(deferred(&gone).await, 2);
     drop(gone);
     let app = TestApp::on(&url, probes(), Timing::default()).await;
