@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use lastlight::local::{
+use lastlight_local::{
     CloudOptions, LocalCloud,
     broker::{FaultPlan, service_bus::NewMessage},
     host::{HandlerCommand, LogSink},

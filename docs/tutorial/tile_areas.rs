@@ -5,10 +5,10 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 
-use super::{
+use lastlight::job::{
     Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskDefinition, TaskError, to_json,
 };
-use crate::model::{Stage, TaskIndex};
+use lastlight::model::{Stage, TaskIndex};
 
 const MEASURE: &str = "tile_areas_measure";
 const REPORT: &str = "tile_areas_report";

@@ -6,11 +6,11 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{
+use lastlight::job::{
     CountFold, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskDefinition,
     TaskError, to_json,
 };
-use crate::model::{ProcessingPath, Stage, TaskIndex, TasksPerMessage};
+use lastlight::model::{ProcessingPath, Stage, TaskIndex, TasksPerMessage};
 
 const GREETING: &str = "hello_world_greeting";
 const REPLY: &str = "hello_world_reply";

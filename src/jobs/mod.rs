@@ -1,21 +1,5 @@
-//! Job types: what is computed. Each is one file here and one line in [`Catalog::standard`].
-//!
-//! A job type checks its parameters, says its stages, plans their tasks as a stream, runs one task, and
-//! folds a stage's results into a summary. It knows no queue, no database and no host.
+//! The job types of this app, one a file. Each has a line in [`app`](crate::app).
 
-mod catalog;
-mod fields;
-mod fold;
 mod hello_world;
-mod job_type;
-pub(crate) mod panics;
-mod policy;
 
-pub use catalog::{Catalog, DynJobType};
-pub use fields::{FieldProblem, Fields};
-pub use fold::{CountFold, Fold};
 pub use hello_world::HelloWorld;
-pub use job_type::{
-    JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskDefinition, TaskError, to_json,
-};
-pub use policy::{Backoff, FailurePolicy, TaskPolicy};

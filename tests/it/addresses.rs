@@ -1,7 +1,7 @@
 //! Addresses and bodies as clients and the host write them: case, slashes, byte order marks, forms that are not forwarded.
 
 use axum::http::StatusCode;
-use lastlight::repositories::sender::QueueRole;
+use lastlight::transport::sender::QueueRole;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, TestApp};

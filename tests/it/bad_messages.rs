@@ -1,7 +1,7 @@
 //! Invariant 5: a message that nobody can process blocks nothing and never vanishes.
 
 use axum::http::StatusCode;
-use lastlight::{model::messages::TaskReference, repositories::sender::QueueRole};
+use lastlight::{model::messages::TaskReference, transport::sender::QueueRole};
 use serde_json::json;
 
 use crate::harness::TestApp;

@@ -7,13 +7,13 @@ use axum::{
 use futures_util::{StreamExt, stream};
 use lastlight::{
     config::Timing,
-    jobs::{
+    functions::LARGEST_SUBMISSION,
+    job::{
         CountFold, Fields, Fold, JobType, Plan, PlanContext, StageSpec, Task, TaskDefinition, TaskError,
         to_json,
     },
     model::{DEEPEST_NESTING, Stage, TaskIndex},
-    repositories::sender::QueueRole,
-    triggers::LARGEST_SUBMISSION,
+    transport::sender::QueueRole,
 };
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use lastlight::local::broker::{
+use lastlight_local::broker::{
     BrokerError, Clock, ServiceBus, SnapshotError, StorageQueues,
     service_bus::{LockedMessage, NewMessage, OnExpiry, QueueOptions, ServiceBusCounts},
 };

@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use lastlight::local::chaos::{
+use lastlight_lab::chaos::{
     Act, CHAOS, Chaos, JobRuns, Ledger, LedgerRun, Rule, RunEnd, StageWork, Work,
     oracle::{Expected, Judgement, Promise, judge},
     read_ledger,

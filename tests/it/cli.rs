@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use futures_util::StreamExt;
-use lastlight::local::broker::service_bus::NewMessage;
+use lastlight_local::broker::service_bus::NewMessage;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 

@@ -6,13 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lastlight::{
-    config::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY},
-    local::broker::{
-        Endpoint, Faults, ServiceBus, StorageQueues,
-        service_bus::{self, NewMessage, QueueOptions, ServiceBusAccess},
-        storage_queue::{self, StorageAccount},
-    },
+use lastlight::config::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY};
+use lastlight_local::broker::{
+    Endpoint, Faults, ServiceBus, StorageQueues,
+    service_bus::{self, NewMessage, QueueOptions, ServiceBusAccess},
+    storage_queue::{self, StorageAccount},
 };
 use sqlx::{Connection, Executor, PgConnection};
 

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use lastlight::local::broker::Endpoint;
+use lastlight_local::broker::Endpoint;
 use serde_json::{Value, json};
 
 use crate::cli_harness::{Said, command, run};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, process::Stdio};
 
-use lastlight::local::{
+use lastlight_local::{
     CloudOptions, LocalCloud,
     host::{HandlerCommand, LogSink},
 };

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use lastlight::{
-    jobs::{
+    job::{
         CountFold, Fields, Fold, JobType, Plan, PlanContext, StageSpec, Task, TaskDefinition, TaskError,
         TaskPolicy, to_json,
     },
     model::{Stage, TaskIndex},
-    repositories::sender::QueueRole,
+    transport::sender::QueueRole,
 };
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};

@@ -2,7 +2,7 @@
 //! lease, and a message that comes again runs only what is still open.
 
 use axum::http::StatusCode;
-use lastlight::{config::Timing, repositories::sender::QueueRole};
+use lastlight::{config::Timing, transport::sender::QueueRole};
 use serde_json::{Value, json};
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use lastlight::{config::Timing, jobs::Catalog, repositories::sender::QueueRole};
+use lastlight::{config::Timing, transport::sender::QueueRole};
 use serde_json::json;
 
 use crate::{
@@ -40,7 +40,7 @@ async fn a_cancelled_job_runs_nothing_more_and_every_open_task_is_skipped() {
     assert_eq!(app.audit(&job_id).await["consistent"], true);
     assert_eq!(
         app.controller.reconcile().await.unwrap(),
-        lastlight::controller::ReconcileReport::default(),
+        lastlight::workflow::ReconcileReport::default(),
         "there is nothing left to do"
     );
 }
@@ -312,7 +312,12 @@ async fn what_the_state_of_a_job_does_not_allow_is_a_409_that_says_so() {
 async fn cancel_and_retry_racing_completions_leave_consistent_books() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
-    let other = TestApp::on(&app.url, Catalog::standard().with(probe.clone()), quick()).await;
+    let other = TestApp::on(
+        &app.url,
+        lastlight_app::app().catalog().with(probe.clone()),
+        quick(),
+    )
+    .await;
     let job_id = app.submitted("probe", json!({ "stages": [200, 5] })).await;
     let messages = app.planned().await;
     let deliveries = async {

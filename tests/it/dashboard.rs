@@ -78,7 +78,7 @@ async fn the_page_and_all_that_it_is_made_of_are_in_the_binary() {
     let app = TestApp::start().await;
     let files = loaded(&app.router).await;
     let served: BTreeSet<&str> = files.keys().map(String::as_str).collect();
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dashboard");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/dashboard");
     let written: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -14,15 +14,15 @@ use axum::{
 };
 use lastlight::{
     config::{DatabaseSettings, Timing},
-    controller::{Controller, Senders},
-    jobs::{Backoff, Catalog, JobType},
+    functions::{AppState, router},
+    job::{Backoff, Catalog, JobType},
     model::ProcessingPath,
-    repositories::{
-        postgres::Database,
+    store::Database,
+    transport::{
         sender::{BatchSendReport, MessageSender, OutgoingMessage, QueueRole, SendError},
         set_aside::{SetAsideMessage, SetAsideQueues, Settled, TakenMessage},
     },
-    triggers::{App, router},
+    workflow::{Controller, Senders},
 };
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
@@ -335,11 +335,11 @@ pub fn quick() -> Timing {
 
 impl TestApp {
     pub async fn start() -> Self {
-        Self::with(Catalog::standard(), Timing::default()).await
+        Self::with(lastlight_app::app().catalog(), Timing::default()).await
     }
 
     pub async fn with_job_type(job_type: impl JobType, timing: Timing) -> Self {
-        Self::with(Catalog::standard().with(job_type), timing).await
+        Self::with(lastlight_app::app().catalog().with(job_type), timing).await
     }
 
     pub async fn with(catalog: Catalog, timing: Timing) -> Self {
@@ -356,7 +356,7 @@ impl TestApp {
         );
         let senders = Senders::new(queue.clone(), Some(bus.clone()));
         let controller = Controller::new(catalog, database, senders, timing);
-        let router = router(App {
+        let router = router(AppState {
             controller: controller.clone(),
             environment: "test".into(),
             allows_schema_admin: false,

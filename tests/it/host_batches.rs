@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{Router, extract::State};
-use lastlight::local::{
+use lastlight_local::{
     broker::{
         Endpoint, ServiceBus, StorageQueues,
         service_bus::{NewMessage, QueueOptions},

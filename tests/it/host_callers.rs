@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{Router, extract::State, http::header, response::IntoResponse};
-use lastlight::local::{
+use lastlight_local::{
     broker::{Endpoint, ServiceBus, StorageQueues},
     host::{self, HandlerCommand, HostOptions, LogSink, RunningHost},
 };

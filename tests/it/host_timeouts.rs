@@ -15,7 +15,7 @@ use std::{
 
 use axum::{Router, extract::Request, response::IntoResponse};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use lastlight::local::{
+use lastlight_local::{
     broker::{Endpoint, ServiceBus, StorageQueues},
     host::{self, HandlerCommand, HostOptions, LogSink, RunningHost},
 };

@@ -3,9 +3,8 @@
 use axum::{body::Body, http::StatusCode};
 use lastlight::{
     config::Timing,
-    controller::{Controller, Senders},
-    jobs::Catalog,
-    repositories::postgres::Database,
+    store::Database,
+    workflow::{Controller, Senders},
 };
 use serde_json::json;
 
@@ -174,7 +173,12 @@ async fn a_job_whose_path_was_switched_off_since_is_said_to_stand_still() {
     let database = Database::new(&database_settings(&app.url));
     database.migrate().await.unwrap();
     let senders = Senders::new(app.queue.clone(), None);
-    let without_bus = Controller::new(Catalog::standard(), database, senders, Timing::default());
+    let without_bus = Controller::new(
+        lastlight_app::app().catalog(),
+        database,
+        senders,
+        Timing::default(),
+    );
     let health = without_bus.health().await;
     assert_eq!(health.status, "unhealthy");
     assert!(

@@ -17,14 +17,11 @@ use axum::http::StatusCode;
 use futures_util::future::join_all;
 use lastlight::{
     config::Timing,
-    jobs::Catalog,
     model::{JobStatus, ProcessingPath, Stage, TaskId, TaskStatus},
-    repositories::{
-        postgres::{
-            Claim, ClaimRequest, Completion, Database, RunningTask, TaskClaims, TaskCompletions, TaskOutcome,
-        },
-        sender::QueueRole,
+    store::{
+        Claim, ClaimRequest, Completion, Database, RunningTask, TaskClaims, TaskCompletions, TaskOutcome,
     },
+    transport::sender::QueueRole,
 };
 use serde_json::{Value, json};
 use sqlx::{Executor, PgConnection, Row};
@@ -174,7 +171,7 @@ impl World {
         };
         let mut apps = Vec::new();
         for _ in 0..random.usize(2..=3) {
-            let catalog = Catalog::standard().with(probe.clone());
+            let catalog = lastlight_app::app().catalog().with(probe.clone());
             apps.push(TestApp::on(&url, catalog, timing).await);
         }
         let database = Database::new(&database_settings(&url));

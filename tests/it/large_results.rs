@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lastlight::{config::Timing, repositories::sender::QueueRole};
+use lastlight::{config::Timing, transport::sender::QueueRole};
 use serde_json::json;
 
 use crate::{

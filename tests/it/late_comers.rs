@@ -6,13 +6,11 @@ use std::{sync::Arc, time::Duration};
 use axum::http::StatusCode;
 use lastlight::{
     model::{JobStatus, Stage, TaskId, TaskIndex},
-    repositories::{
-        postgres::{
-            Claim, ClaimRequest, Completion, Database, RunningTask, StageKey, TaskClaims, TaskCompletions,
-            TaskOutcome,
-        },
-        sender::QueueRole,
+    store::{
+        Claim, ClaimRequest, Completion, Database, RunningTask, StageKey, TaskClaims, TaskCompletions,
+        TaskOutcome,
     },
+    transport::sender::QueueRole,
 };
 use serde_json::json;
 use sqlx::Connection;

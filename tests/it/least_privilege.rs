@@ -1,6 +1,6 @@
 //! The rights that SECURITY.md lists are enough for the app, and none of them is too much.
 
-use lastlight::{config::Timing, jobs::Catalog};
+use lastlight::config::Timing;
 use serde_json::json;
 use sqlx::{Connection, Either, Executor, PgConnection, SqlSafeStr, Statement};
 
@@ -60,7 +60,7 @@ impl Parted {
     }
 
     async fn migrate(&self) {
-        let database = lastlight::repositories::postgres::Database::new(&database_settings(&self.owner_url));
+        let database = lastlight::store::Database::new(&database_settings(&self.owner_url));
         database.migrate().await.expect("the owner may migrate");
         database.close().await;
     }
@@ -76,7 +76,7 @@ async fn an_app_that_may_not_change_the_schema_runs_jobs_to_their_end() {
     let parted = Parted::new().await;
     parted.migrate().await;
     parted.grant().await;
-    let catalog = Catalog::standard().with(Probe::default());
+    let catalog = lastlight_app::app().catalog().with(Probe::default());
     let app = TestApp::on(&parted.app_url, catalog, quick()).await;
 
     let mut role = PgConnection::connect(&parted.app_url).await.unwrap();
@@ -137,7 +137,7 @@ async fn an_app_that_may_not_change_the_schema_runs_jobs_to_their_end() {
 
 /// Each statement of the app, prepared on this connection, with how it is run without values.
 async fn prepared_statements(connection: &mut PgConnection) -> Vec<(String, String)> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/repositories/postgres/sql");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/store/sql");
     let mut found = Vec::new();
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
@@ -224,7 +224,7 @@ async fn every_right_is_needed_by_some_statement_and_no_statement_needs_another(
 #[tokio::test]
 async fn what_is_not_granted_or_not_migrated_is_said_and_the_app_goes_on_once_it_is() {
     let parted = Parted::new().await;
-    let database = lastlight::repositories::postgres::Database::new(&database_settings(&parted.app_url));
+    let database = lastlight::store::Database::new(&database_settings(&parted.app_url));
     for is_migrated in [false, true] {
         // Nothing is there yet and this role may not make it; then all is there and it may not look.
         if is_migrated {
@@ -258,7 +258,7 @@ async fn what_is_not_granted_or_not_migrated_is_said_and_the_app_goes_on_once_it
     is_run(&mut owner, "true").await;
     database.migrate().await.unwrap();
 
-    let app = TestApp::on(&parted.app_url, Catalog::standard(), Timing::default()).await;
+    let app = TestApp::on(&parted.app_url, lastlight_app::app().catalog(), Timing::default()).await;
     run(
         &mut owner,
         &format!("REVOKE INSERT ON app.jobs FROM {}", parted.app_role),
@@ -288,7 +288,7 @@ async fn a_newer_schema_is_worked_on_only_if_it_says_so_by_a_role_of_either_kind
     )
     .await;
     let migrate = async |url: &str| {
-        let database = lastlight::repositories::postgres::Database::new(&database_settings(url));
+        let database = lastlight::store::Database::new(&database_settings(url));
         database.migrate().await.map_err(|error| error.to_string())
     };
     for url in [&parted.owner_url, &parted.app_url] {
@@ -323,7 +323,7 @@ async fn tables_of_another_program_are_left_alone_and_named() {
     let mut owner = PgConnection::connect(&parted.owner_url).await.unwrap();
     run(&mut owner, "CREATE TABLE app.jobs (job_id text PRIMARY KEY)").await;
     run(&mut owner, "CREATE TABLE app.tasks (task_id text PRIMARY KEY)").await;
-    let database = lastlight::repositories::postgres::Database::new(&database_settings(&parted.owner_url));
+    let database = lastlight::store::Database::new(&database_settings(&parted.owner_url));
     let error = database.migrate().await.unwrap_err().to_string();
     assert!(
         error.contains("another program (jobs, tasks)") && error.contains("APP_SCHEMA"),

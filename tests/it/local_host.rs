@@ -12,7 +12,7 @@ use std::{
 
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use lastlight::local::{
+use lastlight_local::{
     broker::{
         Clock, Endpoint, ServiceBus, StorageQueues,
         service_bus::{LockedMessage, NewMessage},

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lastlight::{
     config::Timing,
-    repositories::sender::{OutgoingMessage, QueueRole},
+    transport::sender::{OutgoingMessage, QueueRole},
 };
 use serde_json::{Value, json};
 use sqlx::Executor;
@@ -121,8 +121,8 @@ async fn the_sweep_sends_deferred_tasks_of_a_process_that_is_gone() {
     assert_eq!(status["status"], "completed", "{status}");
 }
 
-fn probes() -> lastlight::jobs::Catalog {
-    lastlight::jobs::Catalog::standard().with(Probe::default())
+fn probes() -> lastlight::job::Catalog {
+    lastlight_app::app().catalog().with(Probe::default())
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 pub use lastlight::model;
 
 mod addresses;
+mod api_reference;
 mod audit;
 mod back_pressure;
 mod bad_messages;
@@ -16,10 +17,12 @@ mod cli;
 mod cli_doctor;
 mod cli_errors;
 mod cli_harness;
+mod cli_reference;
 mod clumsy;
 mod coarse_messages;
 mod control;
 mod dashboard;
+mod deployed_binary;
 mod diagnosis;
 mod fixtures;
 mod function_keys;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use lastlight::{config::Timing, jobs::Catalog};
+use lastlight::config::Timing;
 use serde_json::{Value, json};
 use sqlx::Executor;
 
@@ -152,7 +152,7 @@ async fn instances_that_measure_at_once_or_are_cut_off_count_everything_once() {
     let url = crate::harness::new_database_url().await;
     let app = TestApp::on(
         &url,
-        lastlight::jobs::Catalog::standard().with(Probe::default()),
+        lastlight_app::app().catalog().with(Probe::default()),
         Timing::default(),
     )
     .await;
@@ -335,7 +335,12 @@ async fn hours_from_before_there_were_totals_are_in_them() {
     ] {
         connection.execute(undo).await.unwrap();
     }
-    let app = TestApp::on(&app.url, Catalog::standard().with(Probe::default()), quick()).await;
+    let app = TestApp::on(
+        &app.url,
+        lastlight_app::app().catalog().with(Probe::default()),
+        quick(),
+    )
+    .await;
     assert_eq!(wrong_totals(&app).await, [""; 0]);
     let job_id = app.submitted("probe", json!({ "stages": [40, 2], "n": 2 })).await;
     app.run_until_over(&job_id).await;

@@ -1,7 +1,7 @@
 //! Jobs that somebody deletes from the database by hand: what they leave is found and removed, and nobody else's is.
 
 use axum::http::StatusCode;
-use lastlight::repositories::sender::QueueRole;
+use lastlight::transport::sender::QueueRole;
 use serde_json::json;
 use sqlx::Executor;
 

@@ -7,10 +7,9 @@ use axum::http::StatusCode;
 use futures_util::future::join_all;
 use lastlight::{
     config::Timing,
-    jobs::Catalog,
     model::{ProcessingPath, timestamp},
-    repositories::sender::{OutgoingMessage, QueueRole},
     telemetry::{JsonOrText, LogLayer},
+    transport::sender::{OutgoingMessage, QueueRole},
 };
 use proptest::{
     prelude::*,
@@ -442,7 +441,7 @@ async fn a_job_message_is_sent_again_five_times_and_then_its_job_fails() {
 
 #[tokio::test]
 async fn a_new_job_message_that_cannot_be_sent_stays_owed() {
-    let app = TestApp::with(Catalog::standard().with(Probe::default()), quick()).await;
+    let app = TestApp::with(lastlight_app::app().catalog().with(Probe::default()), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1] })).await;
     let text = app.queue.take(QueueRole::Jobs).remove(0).body;
     app.queue.set_down(true);
@@ -584,14 +583,14 @@ async fn a_person_sends_again_or_discards() {
     let (job_id, tasks) = planned(&app, json!({ "stages": [1, 1] })).await;
     app.queue.put_aside(QueueRole::Tasks, &tasks[0].body);
     for text in [&tasks[0].body, "not JSON"] {
-        let reason = lastlight::controller::ControllerError::BadBody("for a test".to_owned());
+        let reason = lastlight::workflow::ControllerError::BadBody("for a test".to_owned());
         app.controller
             .set_aside(ProcessingPath::QueueStorage, &[(text, &reason)], 1)
             .await
             .unwrap();
     }
     let job = json!({ "job_id": job_id, "job_type": "probe", "stage": 1 }).to_string();
-    let reason = lastlight::controller::ControllerError::BadBody("for a test".to_owned());
+    let reason = lastlight::workflow::ControllerError::BadBody("for a test".to_owned());
     app.controller
         .set_aside(ProcessingPath::ServiceBus, &[(&job, &reason)], 1)
         .await

@@ -2,10 +2,7 @@
 //! and nothing is left on a connection that goes on to others; one that loses them is refused at the start.
 
 use axum::http::StatusCode;
-use lastlight::{
-    jobs::Catalog,
-    repositories::postgres::{Database, DatabaseError, reach},
-};
+use lastlight::store::{Database, DatabaseError, reach};
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection, Row, postgres::PgConnectOptions};
 
@@ -71,7 +68,7 @@ async fn what_others_find(url: &str) -> (Vec<String>, i64, Vec<String>) {
 
 /// A job over each path, its reads, a cancelled one, a sweep, and everything that people look at.
 async fn everything_works(direct: &str, url: &str) {
-    let mut app = TestApp::on(url, Catalog::standard(), quick()).await;
+    let mut app = TestApp::on(url, lastlight_app::app().catalog(), quick()).await;
     // The test's own connections change their search path for good.
     app.url = direct.to_owned();
     for path in [false, true] {
@@ -238,7 +235,7 @@ async fn doctor_says_that_a_pooler_stands_between() {
 #[tokio::test]
 async fn connections_without_a_pooler_are_told_once() {
     let folder = tempfile::tempdir().unwrap();
-    let embedded = lastlight::local::EmbeddedDatabase::start(folder.path())
+    let embedded = lastlight_local::EmbeddedDatabase::start(folder.path())
         .await
         .unwrap();
     for url in [new_database_url().await, embedded.url()] {
@@ -246,7 +243,7 @@ async fn connections_without_a_pooler_are_told_once() {
         let options = options.application_name("lastlight").extra_float_digits(None);
         let mut connection = PgConnection::connect_with(&options).await.unwrap();
         let row = sqlx::raw_sql(include_str!(
-            "../../src/repositories/postgres/sql/own_connection.sql"
+            "../../crates/lastlight/src/store/sql/own_connection.sql"
         ))
         .fetch_one(&mut connection)
         .await

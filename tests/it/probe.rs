@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use lastlight::{
-    jobs::{
+    job::{
         Backoff, CountFold, FailurePolicy, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec,
         Task, TaskDefinition, TaskError, TaskPolicy, to_json,
     },

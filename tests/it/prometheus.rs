@@ -9,7 +9,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode},
 };
-use lastlight::{config::Timing, jobs::Catalog, repositories::sender::QueueRole};
+use lastlight::{config::Timing, transport::sender::QueueRole};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor};
 use tokio::{
@@ -350,7 +350,7 @@ async fn what_is_open_owed_and_alive_is_shown_and_a_paused_job_does_not_count_as
 #[tokio::test]
 async fn what_ended_is_counted_by_path_type_and_stage_whichever_process_is_asked() {
     let url = new_database_url().await;
-    let catalog = || Catalog::standard().with(Probe::default());
+    let catalog = || lastlight_app::app().catalog().with(Probe::default());
     let app = TestApp::on(&url, catalog(), quick()).await;
     for use_service_bus in [false, true] {
         let parameters = json!({ "stages": [40, 2], "fails": [1], "use_service_bus": use_service_bus });
@@ -448,7 +448,7 @@ impl Way {
 #[tokio::test]
 async fn a_database_and_queues_that_hang_are_down_in_time_and_the_process_s_own_figures_are_there() {
     let way = Way::to(&new_database_url().await).await;
-    let app = TestApp::on(&way.url, Catalog::standard(), Timing::default()).await;
+    let app = TestApp::on(&way.url, lastlight_app::app().catalog(), Timing::default()).await;
     app.submitted("hello_world", json!({ "n": 1 })).await;
     app.bus.set_hangs(true);
     way.is_open.send_replace(false);

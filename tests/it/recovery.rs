@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use lastlight::{config::Timing, jobs::Catalog, repositories::sender::QueueRole};
+use lastlight::{config::Timing, transport::sender::QueueRole};
 use serde_json::json;
 
 use crate::{
@@ -139,7 +139,7 @@ async fn a_batch_that_was_lost_many_times_is_not_waited_for_all_day() {
         lost_after: Duration::from_secs(10),
         ..quick()
     };
-    let app = TestApp::with(Catalog::standard(), timing).await;
+    let app = TestApp::with(lastlight_app::app().catalog(), timing).await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
     assert_eq!(app.planned().await.len(), 3);
     let mut connection = app.connection().await;
@@ -281,7 +281,7 @@ async fn a_stage_that_ended_while_nobody_could_go_on_is_advanced() {
 async fn several_sweeps_at_once_send_each_owed_message_once() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
-    let other = TestApp::on(&app.url, Catalog::standard().with(probe), quick()).await;
+    let other = TestApp::on(&app.url, lastlight_app::app().catalog().with(probe), quick()).await;
     app.queue.set_down(true);
     for number in 0..20 {
         app.submitted("probe", json!({ "stages": [1], "number": number }))
@@ -311,7 +311,7 @@ async fn a_sweep_of_a_quiet_system_finds_nothing() {
     app.time_passes(AN_HOUR).await;
     assert_eq!(
         app.controller.reconcile().await.unwrap(),
-        lastlight::controller::ReconcileReport::default()
+        lastlight::workflow::ReconcileReport::default()
     );
 }
 

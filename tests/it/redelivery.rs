@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use futures_util::future::join_all;
-use lastlight::{config::Timing, jobs::Catalog, repositories::sender::QueueRole};
+use lastlight::{config::Timing, transport::sender::QueueRole};
 use serde_json::json;
 
 use crate::{
@@ -24,7 +24,7 @@ async fn every_message_three_times_and_at_once_runs_each_task_once_and_each_stag
         if jobs.is_empty() && tasks.is_empty() {
             break;
         }
-        let thrice = |function, messages: &[lastlight::repositories::sender::OutgoingMessage]| {
+        let thrice = |function, messages: &[lastlight::transport::sender::OutgoingMessage]| {
             messages
                 .iter()
                 .flat_map(|message| [message.body.clone(), message.body.clone(), message.body.clone()])
@@ -54,7 +54,12 @@ async fn the_last_two_tasks_of_a_stage_at_the_same_moment_start_the_next_stage_o
     let probe = Probe::default();
     let first = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     // Two processes, as far as the database can tell: pools and groups of their own.
-    let second = TestApp::on(&first.url, Catalog::standard().with(probe), Timing::default()).await;
+    let second = TestApp::on(
+        &first.url,
+        lastlight_app::app().catalog().with(probe),
+        Timing::default(),
+    )
+    .await;
     for round in 0..20 {
         let job_id = first
             .submitted("probe", json!({ "stages": [2, 1], "round": round }))
@@ -79,7 +84,7 @@ async fn two_processes_that_share_the_work_count_every_outcome_once() {
     let first = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let second = TestApp::on(
         &first.url,
-        Catalog::standard().with(probe.clone()),
+        lastlight_app::app().catalog().with(probe.clone()),
         Timing::default(),
     )
     .await;

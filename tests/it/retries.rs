@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use lastlight::{config::Timing, repositories::sender::QueueRole};
+use lastlight::{config::Timing, transport::sender::QueueRole};
 use serde_json::json;
 
 use crate::{

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 /// The rooms in the order of the map.
 fn rooms() -> Vec<String> {
-    let map = include_str!("../../src/lib.rs");
+    let map = include_str!("../../crates/lastlight/src/lib.rs");
     let rows = map.lines().filter_map(|line| line.strip_prefix("//! | "));
     rows.filter_map(|row| Some(row.split_once('`')?.1.split_once('`')?.0.to_owned()))
         .collect()
@@ -59,7 +59,7 @@ fn used(source: &str) -> BTreeSet<String> {
 #[test]
 fn arrows_between_rooms_run_one_way() {
     let rooms = rooms();
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src");
     let mut seen = BTreeSet::new();
     let mut against = Vec::new();
     for (floor, room) in rooms.iter().enumerate() {
@@ -89,7 +89,7 @@ fn arrows_between_rooms_run_one_way() {
 
 #[test]
 fn the_map_has_every_room() {
-    let lib = include_str!("../../src/lib.rs");
+    let lib = include_str!("../../crates/lastlight/src/lib.rs");
     let declared: BTreeSet<String> = lib
         .lines()
         .filter_map(|line| {

@@ -3,8 +3,8 @@
 use axum::{body::Body, http::StatusCode};
 use lastlight::{
     config::Timing,
-    repositories::sender::QueueRole,
-    triggers::{App, router},
+    functions::{AppState, router},
+    transport::sender::QueueRole,
 };
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::{harness::TestApp, probe::Probe};
 
 async fn with_schema_admin() -> TestApp {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
-    let router = router(App {
+    let router = router(AppState {
         controller: app.controller.clone(),
         environment: "test".into(),
         allows_schema_admin: true,

@@ -20,14 +20,13 @@ use axum::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use lastlight::{
     config::{Env, ServiceBusSettings, Settings, StorageSettings},
-    jobs::Catalog,
-    repositories::{
+    server::serve,
+    transport::{
         sender::{OutgoingMessage, QueueRole},
         service_bus::create_service_bus_repository,
         set_aside::QueueService,
         storage_queue::create_queue_repository,
     },
-    server::serve,
 };
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::json;
@@ -499,7 +498,7 @@ async fn a_handler_for_which_everything_fails_shows_no_secret() {
         let port = closed().port();
         let settings = Settings::load(Env::from_pairs(failing(port, &database, echo.address))).unwrap();
         forbidden.assert_none_in("Debug of the settings", &format!("{settings:?} {settings:#?}"));
-        let handler = tokio::spawn(serve(settings, Catalog::standard()));
+        let handler = tokio::spawn(serve(settings, lastlight_app::app().catalog()));
         let answers = ask(port).await;
         handler.abort();
         forbidden.add_sent(&echo);
@@ -521,7 +520,7 @@ async fn what_is_kept_about_a_send_that_failed_holds_no_secret() {
     let database = new_database_url().await;
     let port = closed().port();
     let settings = Settings::load(Env::from_pairs(failing(port, &database, echo.address))).unwrap();
-    let handler = tokio::spawn(serve(settings, Catalog::standard()));
+    let handler = tokio::spawn(serve(settings, lastlight_app::app().catalog()));
     let answers = ask(port).await;
     handler.abort();
     forbidden.add_sent(&echo);

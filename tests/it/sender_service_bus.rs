@@ -8,15 +8,15 @@ use std::{
 
 use lastlight::{
     config::{Env, ServiceBusSettings},
-    local::broker::{
-        Clock, Endpoint, FaultPlan, Faults, ServiceBus,
-        service_bus::{QueueOptions, ServiceBusAccess, router},
-    },
     model::TraceParent,
-    repositories::{
+    transport::{
         sender::{MessageSender, OutgoingMessage, QueueRole, SendError},
         service_bus::{ServiceBusRepository, create_service_bus_repository},
     },
+};
+use lastlight_local::broker::{
+    Clock, Endpoint, FaultPlan, Faults, ServiceBus,
+    service_bus::{QueueOptions, ServiceBusAccess, router},
 };
 
 use crate::waiting::until_refused;
@@ -65,7 +65,7 @@ impl Namespace {
         create_service_bus_repository(settings).unwrap()
     }
 
-    fn received(&self) -> Vec<lastlight::local::broker::service_bus::LockedMessage> {
+    fn received(&self) -> Vec<lastlight_local::broker::service_bus::LockedMessage> {
         self.bus.receive("sb-tasks", usize::MAX).unwrap()
     }
 }

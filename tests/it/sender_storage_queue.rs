@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use lastlight::{
     config::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, Env, StorageSettings},
-    local::broker::{
-        Endpoint, Faults, StorageQueues,
-        storage_queue::{StorageAccount, router},
-    },
-    repositories::{
+    transport::{
         sender::{MessageSender, OutgoingMessage, QueueRole, SendError},
         storage_queue::{StorageQueueRepository, create_queue_repository},
     },
+};
+use lastlight_local::broker::{
+    Endpoint, Faults, StorageQueues,
+    storage_queue::{StorageAccount, router},
 };
 
 use crate::{harness::service, storage_queue_conformance::Raw, waiting::until_refused};

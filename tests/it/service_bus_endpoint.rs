@@ -8,7 +8,7 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
-use lastlight::local::broker::{
+use lastlight_local::broker::{
     Clock, Endpoint, FaultPlan, Faults, LostAnswer, ServiceBus,
     service_bus::{QueueOptions, ServiceBusAccess, ServiceBusCounts, router},
 };

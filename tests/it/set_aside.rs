@@ -6,17 +6,17 @@ use std::{sync::Arc, time::Duration};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use lastlight::{
     config::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, Env, ServiceBusSettings, StorageSettings},
-    local::broker::{
-        Endpoint, Faults, ServiceBus, StorageQueues,
-        service_bus::{self, NewMessage, QueueOptions, ServiceBusAccess},
-        storage_queue::{self, StorageAccount},
-    },
-    repositories::{
+    transport::{
         sender::{MessageSender, OutgoingMessage, QueueRole, SendError},
         service_bus::{ServiceBusRepository, create_service_bus_repository},
         set_aside::{SetAsideQueues, Settled, take},
         storage_queue::{StorageQueueRepository, create_queue_repository},
     },
+};
+use lastlight_local::broker::{
+    Endpoint, Faults, ServiceBus, StorageQueues,
+    service_bus::{self, NewMessage, QueueOptions, ServiceBusAccess},
+    storage_queue::{self, StorageAccount},
 };
 use time::OffsetDateTime;
 

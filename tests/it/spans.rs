@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
-use lastlight::local::{
+use lastlight_local::{
     CloudOptions, LocalCloud,
     host::{HandlerCommand, LogSink},
 };

@@ -8,7 +8,7 @@ use crate::harness::TestApp;
 async fn the_database_accepts_every_statement() {
     let app = TestApp::start().await;
     let mut connection = app.connection().await;
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/repositories/postgres/sql");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/store/sql");
     let mut count = 0;
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
@@ -36,7 +36,7 @@ async fn the_database_accepts_every_statement() {
 async fn migrations_may_run_again_and_at_once() {
     let url = crate::harness::new_database_url().await;
     let databases: Vec<_> = (0..5)
-        .map(|_| lastlight::repositories::postgres::Database::new(&crate::harness::database_settings(&url)))
+        .map(|_| lastlight::store::Database::new(&crate::harness::database_settings(&url)))
         .collect();
     for result in futures_util::future::join_all(databases.iter().map(|database| database.migrate())).await {
         result.unwrap();
@@ -86,7 +86,7 @@ async fn a_plan_made_on_empty_tables_finds_each_row_by_its_whole_key() {
         .unwrap();
     let mut found = std::collections::BTreeMap::<&str, u32>::new();
     let mut wrong = Vec::new();
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/repositories/postgres/sql");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/store/sql");
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();

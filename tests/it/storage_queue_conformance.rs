@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
-use lastlight::{
-    config::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY},
-    local::broker::{
-        Endpoint, Faults, StorageQueues,
-        storage_queue::{StorageAccount, router},
-    },
+use lastlight::config::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY};
+use lastlight_local::broker::{
+    Endpoint, Faults, StorageQueues,
+    storage_queue::{StorageAccount, router},
 };
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use sha2::Sha256;

@@ -3,11 +3,11 @@
 use axum::{body::Body, http::StatusCode};
 use lastlight::{
     config::Timing,
-    controller::{Controller, Senders},
-    jobs::Catalog,
+    functions::{AppState, router},
     model::ProcessingPath,
-    repositories::{postgres::Database, sender::QueueRole},
-    triggers::{App, router},
+    store::Database,
+    transport::sender::QueueRole,
+    workflow::{Controller, Senders},
 };
 use serde_json::{Value, json};
 
@@ -269,9 +269,14 @@ async fn service_bus_switched_off_is_a_conflict_that_says_what_to_set() {
     let database = Database::new(&database_settings(&url));
     database.migrate().await.unwrap();
     let senders = Senders::new(Mailbox::new(ProcessingPath::QueueStorage), None);
-    let controller = Controller::new(Catalog::standard(), database, senders, Timing::default());
+    let controller = Controller::new(
+        lastlight_app::app().catalog(),
+        database,
+        senders,
+        Timing::default(),
+    );
     let app = TestApp {
-        router: router(App {
+        router: router(AppState {
             controller: controller.clone(),
             environment: "test".into(),
             allows_schema_admin: false,
@@ -298,7 +303,7 @@ async fn service_bus_switched_off_is_a_conflict_that_says_what_to_set() {
 
 #[tokio::test]
 async fn a_queue_that_is_down_leaves_the_job_owed_and_reconcile_sends_it() {
-    let app = TestApp::with(Catalog::standard(), quick()).await;
+    let app = TestApp::with(lastlight_app::app().catalog(), quick()).await;
     app.bus.set_down(true);
     let answer = app
         .submit("hello_world", json!({ "n": 2, "use_service_bus": true }))
@@ -332,13 +337,13 @@ async fn a_database_that_is_down_is_503_and_loses_nothing() {
     database.migrate_in_background();
     let queue = Mailbox::new(ProcessingPath::QueueStorage);
     let controller = Controller::new(
-        Catalog::standard(),
+        lastlight_app::app().catalog(),
         database,
         Senders::new(queue.clone(), None),
         Timing::default(),
     );
     let app = TestApp {
-        router: router(App {
+        router: router(AppState {
             controller: controller.clone(),
             environment: "test".into(),
             allows_schema_admin: false,

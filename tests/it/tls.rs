@@ -14,8 +14,8 @@ use std::{
 
 use lastlight::{
     config::{DatabaseSettings, Env, ServiceBusSettings, Settings, StorageSettings},
-    repositories::{
-        postgres::{Database, DatabaseError},
+    store::{Database, DatabaseError},
+    transport::{
         sender::{MessageSender, QueueRole, SendError},
         service_bus::create_service_bus_repository,
         storage_queue::create_queue_repository,

@@ -3,9 +3,8 @@
 
 use axum::{body::Body, http::Request};
 use lastlight::{
-    jobs::Catalog,
     model::{TraceParent, messages::TaskMessage},
-    repositories::sender::{OutgoingMessage, QueueRole},
+    transport::sender::{OutgoingMessage, QueueRole},
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -97,7 +96,7 @@ async fn the_same_submission_again_leaves_the_job_in_the_trace_of_the_first() {
 
 #[tokio::test]
 async fn what_is_sent_again_stays_in_the_trace() {
-    let app = TestApp::with(Catalog::standard(), quick()).await;
+    let app = TestApp::with(lastlight_app::app().catalog(), quick()).await;
     submit_with(&app, json!({ "n": 3 }), &[CALLER]).await;
     let tasks = app.planned().await;
     assert_eq!(tasks.len(), 3);

@@ -4,8 +4,6 @@ use serde_json::{Value, json};
 
 use crate::harness::{TestApp, quick};
 
-// To the file, `super` is the room of job types and `crate::model` the model's, as in `src/jobs`.
-use lastlight::jobs::*;
 #[path = "../../docs/tutorial/tile_areas.rs"]
 mod tile_areas;
 

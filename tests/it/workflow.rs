@@ -1,6 +1,6 @@
 //! From the job message to the final result, over both paths.
 
-use lastlight::{config::Timing, repositories::sender::QueueRole};
+use lastlight::{config::Timing, transport::sender::QueueRole};
 use serde_json::{Value, json};
 
 use crate::{harness::TestApp, probe::Probe};

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, str::FromStr, sync::Arc, time::Duration};
 
 use lastlight::{
     model::{JobId, JobStatus, ProcessingPath, Stage, TaskId, TaskIndex, TaskStatus, TasksPerMessage},
-    repositories::postgres::{
+    store::{
         BatchKey, ChunkWritten, Claim, ClaimRequest, Completion, Database, Deferral, EndedStage, NewJob,
         NewTask, NextStage, RunningTask, StageKey, StagePlan, TaskClaims, TaskCompletions, TaskDeferrals,
         TaskOutcome,
@@ -91,7 +91,7 @@ const CALLED: [&str; 34] = [
 /// Statements that write, in the repository's folder, and that are neither called here nor left out for a reason; and the
 /// other way round.
 pub fn unknown_statements() -> Vec<String> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/repositories/postgres/sql");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/store/sql");
     let mut writing = BTreeSet::new();
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();

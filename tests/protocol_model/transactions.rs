@@ -1,4 +1,4 @@
-//! What is written: one function for each transaction of `src/repositories/postgres`, under the same name and with the
+//! What is written: one function for each transaction of `crates/lastlight/src/store`, under the same name and with the
 //! same conditions as the statement in its `sql` folder. Where a statement asks for the time (a lease that ran out, a
 //! message that is overdue), it does what it does when the time has come: when not to call it is the caller's choice.
 //!

@@ -1,0 +1,420 @@
+//! A client of the app's HTTP API, for the command line: addresses, keys, repeats, and answers with their types. It knows
+//! the shapes of the API and nothing of the rooms that answer.
+//!
+//! What is safe to repeat (reading, and submitting, which is idempotent) is repeated where the app says 503 and when to come
+//! again. Nothing is repeated where nobody answered: whether to wait is the caller's decision.
+
+mod address;
+mod answers;
+mod error;
+
+use std::time::Duration;
+
+use reqwest::{
+    Method, RequestBuilder, StatusCode,
+    header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+pub use address::AppAddress;
+pub use answers::{
+    Audit, Changed, Comparison, ComparisonInfo, Improvements, Job, JobDetails, JobPage, JobTypes,
+    KnownJobType, Moment, PathFigures, PoisonProcessed, PoisonQueue, PoisonStatus, Progress, QueryInfo,
+    Removed, SetAside, StageBooks, Status, Submitted, Task, TaskPage,
+};
+pub use error::ClientError;
+
+use lastlight::config::Secret;
+
+/// How long one answer may take, beside what was asked to be waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often what is safe to repeat is asked for.
+const MOST_TRIES: u32 = 4;
+
+/// The longest pause that a 503 is granted.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// An answer: its document as it came, and what is read of it.
+#[derive(Debug, Clone)]
+pub struct Answer<T> {
+    /// Exactly what the app said.
+    pub document: Value,
+    /// The part that has a type.
+    pub body: T,
+}
+
+/// A pause that the app asked for, as a person is told.
+#[derive(Debug)]
+pub struct Pause<'a> {
+    /// What was asked.
+    pub asked: &'a str,
+    /// What the app said.
+    pub message: &'a str,
+    /// How long until the next try.
+    pub pause: Duration,
+}
+
+/// One app. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    address: AppAddress,
+    key: Option<HeaderValue>,
+    http: reqwest::Client,
+    on_pause: fn(&Pause<'_>),
+}
+
+/// Whether the same request may be made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    Safe,
+    Never,
+}
+
+/// What selects jobs.
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter {
+    /// Submitted within so many hours.
+    pub hours: Option<u16>,
+    /// Only these.
+    pub status: Option<String>,
+    /// Only these.
+    pub job_type: Option<String>,
+    /// Only these.
+    pub processing_path: Option<String>,
+}
+
+/// What selects tasks of a job.
+#[derive(Debug, Clone, Default)]
+pub struct TaskFilter {
+    /// Only these.
+    pub status: Option<String>,
+    /// Only these.
+    pub stage: Option<u8>,
+}
+
+impl Client {
+    /// A client of the app at `address`. The key goes into a header, and nowhere else.
+    ///
+    /// # Errors
+    /// The key cannot be sent, or would be sent in the clear; TLS cannot be set up on this machine.
+    pub fn new(address: AppAddress, key: Option<&Secret>) -> Result<Self, ClientError> {
+        let key = match key.map(Secret::expose).filter(|key| !key.trim().is_empty()) {
+            None => None,
+            Some(_) if !address.is_private() => {
+                return Err(ClientError::Settings(format!(
+                    "{address} is plain HTTP on another machine, where a key could be read on the way: use https://, or no key"
+                )));
+            }
+            Some(key) => {
+                let mut header = HeaderValue::from_str(key.trim()).map_err(|_| {
+                    ClientError::Settings("the key has characters that no header can carry".to_owned())
+                })?;
+                header.set_sensitive(true);
+                Some(header)
+            }
+        };
+        let mut http = reqwest::Client::builder()
+            // A redirect would carry the key on.
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10));
+        if address.is_this_machine() {
+            http = http.no_proxy();
+        }
+        let http = http
+            .build()
+            .map_err(|error| ClientError::Settings(format!("no HTTP client can be made: {error}")))?;
+        Ok(Self {
+            address,
+            key,
+            http,
+            on_pause: |_| (),
+        })
+    }
+
+    /// The same, which says when it waits because the app asked for a pause.
+    #[must_use]
+    pub fn with_pauses_told(mut self, on_pause: fn(&Pause<'_>)) -> Self {
+        self.on_pause = on_pause;
+        self
+    }
+
+    /// Where the app is.
+    pub fn address(&self) -> &AppAddress {
+        &self.address
+    }
+
+    /// Submits a job. The same submission again finds the first one.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn submit(
+        &self,
+        job_type: &str,
+        parameters: &Map<String, Value>,
+    ) -> Result<Answer<Submitted>, ClientError> {
+        let request = self
+            .request(Method::POST, &["jobs", "submit", job_type], &[])
+            .header(CONTENT_TYPE, "application/json")
+            .body(Value::from(parameters.clone()).to_string());
+        self.ask(&format!("submit {job_type}"), request, Repeat::Safe)
+            .await
+    }
+
+    /// Where a job stands.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn status(&self, job_id: &str) -> Result<Answer<Status>, ClientError> {
+        self.get(&format!("status {job_id}"), &["jobs", "status", job_id], &[])
+            .await
+    }
+
+    /// Where a job stands once that is no longer as `seen`, the version of an answer, or after `wait` seconds.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn status_after(
+        &self,
+        job_id: &str,
+        seen: &str,
+        wait: u8,
+    ) -> Result<Answer<Status>, ClientError> {
+        let seconds = wait.to_string();
+        let mut query = vec![("wait", &*seconds)];
+        // An app that is older than this program says no version.
+        if !seen.is_empty() {
+            query.push(("seen", seen));
+        }
+        let request = self
+            .request(Method::GET, &["jobs", "status", job_id], &query)
+            .timeout(PATIENCE + Duration::from_secs(wait.into()));
+        self.ask(&format!("status {job_id}"), request, Repeat::Safe).await
+    }
+
+    /// Cancels, retries, pauses or resumes a job, as `action` says.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn change(&self, action: &str, job_id: &str) -> Result<Answer<Changed>, ClientError> {
+        let request = self.request(Method::POST, &["jobs", action, job_id], &[]);
+        self.ask(&format!("{action} {job_id}"), request, Repeat::Never)
+            .await
+    }
+
+    /// A job's books.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn audit(&self, job_id: &str) -> Result<Answer<Audit>, ClientError> {
+        self.get(&format!("audit {job_id}"), &["jobs", "audit", job_id], &[])
+            .await
+    }
+
+    /// The job types, with their parameters' schemas.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn job_types(&self) -> Result<Answer<JobTypes>, ClientError> {
+        self.get("types", &["jobs", "types"], &[]).await
+    }
+
+    /// A page of jobs, newest first; `limit`: 1 to 100.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn jobs(
+        &self,
+        filter: &JobFilter,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Answer<JobPage>, ClientError> {
+        let (limit, hours) = (limit.to_string(), filter.hours.map(|hours| hours.to_string()));
+        let query = given([
+            ("limit", Some(limit.as_str())),
+            ("hours", hours.as_deref()),
+            ("status", filter.status.as_deref()),
+            ("job_type", filter.job_type.as_deref()),
+            ("processing_path", filter.processing_path.as_deref()),
+            ("cursor", cursor),
+        ]);
+        self.get("list", &["db", "jobs"], &query).await
+    }
+
+    /// A job as the database has it, with its stages.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn job(&self, job_id: &str) -> Result<Answer<JobDetails>, ClientError> {
+        self.get(&format!("job {job_id}"), &["db", "jobs", job_id], &[])
+            .await
+    }
+
+    /// A page of a job's tasks, in the order of their stages; `limit`: 1 to 100. It may hold fewer and still have a next one.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn tasks(
+        &self,
+        job_id: &str,
+        filter: &TaskFilter,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Answer<TaskPage>, ClientError> {
+        let (limit, stage) = (limit.to_string(), filter.stage.map(|stage| stage.to_string()));
+        let query = given([
+            ("limit", Some(limit.as_str())),
+            ("status", filter.status.as_deref()),
+            ("stage", stage.as_deref()),
+            ("cursor", cursor),
+        ]);
+        self.get(&format!("tasks {job_id}"), &["db", "tasks", job_id], &query)
+            .await
+    }
+
+    /// What was set aside; `peek`: how many messages of each queue are shown, up to 32.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn poison(&self, peek: u8) -> Result<Answer<PoisonStatus>, ClientError> {
+        let peek = peek.to_string();
+        self.get("poison list", &["monitor", "poison"], &[("peek", &peek)])
+            .await
+    }
+
+    /// Has everything that was delivered too often dealt with.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn process_poison(&self) -> Result<Answer<PoisonProcessed>, ClientError> {
+        let request = self.request(Method::POST, &["monitor", "poison"], &[]);
+        self.ask("poison process", request, Repeat::Never).await
+    }
+
+    /// Sends one message again, or throws it away, as `action` says: `redrive` or `discard`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn order_poison(
+        &self,
+        action: &str,
+        queue: &str,
+        message_id: &str,
+    ) -> Result<Answer<Removed>, ClientError> {
+        let body = json!({ "action": action, "queue": queue, "message_id": message_id });
+        let request = self
+            .request(Method::POST, &["monitor", "poison"], &[])
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.to_string());
+        self.ask(&format!("poison {action}"), request, Repeat::Never)
+            .await
+    }
+
+    /// How the two paths compare, over all jobs of the last `hours`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn comparison(
+        &self,
+        hours: u16,
+        job_type: Option<&str>,
+    ) -> Result<Answer<Comparison>, ClientError> {
+        let hours = hours.to_string();
+        let query = given([("hours", Some(hours.as_str())), ("job_type", job_type)]);
+        self.get("metrics/comparison", &["metrics", "comparison"], &query)
+            .await
+    }
+
+    async fn get<T: DeserializeOwned>(
+        &self,
+        asked: &str,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Answer<T>, ClientError> {
+        self.ask(asked, self.request(Method::GET, path, query), Repeat::Safe)
+            .await
+    }
+
+    fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
+        let url: Url = self.address.of(path, query);
+        let request = self.http.request(method, url).timeout(PATIENCE);
+        match &self.key {
+            Some(key) => request.header("x-functions-key", key.clone()),
+            None => request,
+        }
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        asked: &str,
+        request: RequestBuilder,
+        repeat: Repeat,
+    ) -> Result<Answer<T>, ClientError> {
+        let mut tries = 1;
+        loop {
+            let Some(copy) = request.try_clone() else {
+                return Err(ClientError::Settings("the request cannot be repeated".to_owned()));
+            };
+            let unreachable = |error: reqwest::Error| ClientError::unreachable(asked, &self.address, &error);
+            let response = copy.send().await.map_err(unreachable)?;
+            let status = response.status();
+            let header = |name| {
+                let value: Option<&HeaderValue> = response.headers().get(name);
+                value.and_then(|value| value.to_str().ok()).map(str::to_owned)
+            };
+            let (pause, location) = (header(RETRY_AFTER), header(LOCATION));
+            let text = response.text().await.map_err(unreachable)?;
+            if status.is_success() {
+                return self.read(asked, status, &text);
+            }
+            let refusal = ClientError::refusal(asked, &self.address, status, location, &text);
+            let pause = pause.and_then(|seconds| seconds.trim().parse().ok());
+            match (pause.map(Duration::from_secs), &refusal) {
+                (Some(pause), ClientError::Refused { message, .. })
+                    if status == StatusCode::SERVICE_UNAVAILABLE
+                        && repeat == Repeat::Safe
+                        && tries < MOST_TRIES =>
+                {
+                    tries += 1;
+                    let pause = pause.min(LONGEST_PAUSE);
+                    (self.on_pause)(&Pause {
+                        asked,
+                        message,
+                        pause,
+                    });
+                    tokio::time::sleep(pause).await;
+                }
+                _ => return Err(refusal),
+            }
+        }
+    }
+
+    fn read<T: DeserializeOwned>(
+        &self,
+        asked: &str,
+        status: StatusCode,
+        text: &str,
+    ) -> Result<Answer<T>, ClientError> {
+        let not_the_app = |problem: String| ClientError::NotTheApp {
+            asked: asked.to_owned(),
+            address: self.address.to_string(),
+            status: status.as_u16(),
+            problem,
+        };
+        let document: Value = serde_json::from_str(text)
+            .map_err(|error| not_the_app(format!("its answer is not JSON ({error})")))?;
+        let body = T::deserialize(&document)
+            .map_err(|error| not_the_app(format!("its answer has another shape ({error})")))?;
+        Ok(Answer { document, body })
+    }
+}
+
+/// The parts of a query that have a value.
+fn given<'a, const N: usize>(parts: [(&'a str, Option<&'a str>); N]) -> Vec<(&'a str, &'a str)> {
+    parts
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+}

@@ -1,0 +1,106 @@
+//! `lastlight cancel`, `retry`, `pause`, `resume` and `audit`.
+
+use crate::client::Audit;
+use clap::Args;
+
+use super::{AppArguments, CommandError, Session, Verdict, look_of};
+use crate::{
+    format::{Align, Table, count_of_bad, plain},
+    output, say,
+    style::Look,
+};
+
+/// A command that takes a job and nothing else.
+#[derive(Debug, Args)]
+pub struct ControlArguments {
+    /// The job's id, or its beginning.
+    job_id: String,
+    #[command(flatten)]
+    pub(super) app: AppArguments,
+}
+
+/// Has the app do `action` to the job.
+pub(super) async fn change(action: &str, arguments: &ControlArguments) -> Result<Verdict, CommandError> {
+    let session = arguments.app.session()?;
+    let job_id = session.job_id(&arguments.job_id).await?;
+    let answer = session.client.change(action, &job_id).await?;
+    if !session.printed(&answer.document) {
+        let changed = &answer.body;
+        let status = session
+            .paint
+            .text(look_of(changed.status), changed.status.as_str());
+        say!("{} is {status}. {}", super::short(&job_id), changed.message);
+    }
+    Ok(Verdict::Good)
+}
+
+/// A job's books; those that do not add up are a failure.
+pub(super) async fn audit(arguments: &ControlArguments) -> Result<Verdict, CommandError> {
+    let session = arguments.app.session()?;
+    let job_id = session.job_id(&arguments.job_id).await?;
+    let answer = session.client.audit(&job_id).await?;
+    if !session.printed(&answer.document) {
+        output::text(&books(&session, &answer.body));
+    }
+    Ok(if answer.body.consistent {
+        Verdict::Good
+    } else {
+        Verdict::Bad
+    })
+}
+
+fn books(session: &Session, audit: &Audit) -> String {
+    let mut table = Table::new([
+        ("STAGE", Align::Right),
+        ("PLANNED", Align::Right),
+        ("COMPLETED", Align::Right),
+        ("FAILED", Align::Right),
+        ("SKIPPED", Align::Right),
+        ("OPEN", Align::Right),
+        ("OWED", Align::Right),
+        ("ATTEMPTS", Align::Right),
+        ("MESSAGES", Align::Right),
+        ("RESENT", Align::Right),
+        ("ABSORBED", Align::Right),
+        ("TOO LATE", Align::Right),
+        ("COUNTERS", Align::Left),
+    ]);
+    for stage in &audit.stages {
+        let counters = if stage.counters_agree {
+            ("agree".to_owned(), Look::Good)
+        } else {
+            ("differ".to_owned(), Look::Bad)
+        };
+        table.row([
+            plain(stage.stage.to_string()),
+            plain(stage.planned.to_string()),
+            plain(stage.completed.to_string()),
+            count_of_bad(stage.failed),
+            plain(stage.skipped.to_string()),
+            plain(stage.open.to_string()),
+            plain(
+                stage
+                    .batches_owed
+                    .map(|owed| owed.to_string())
+                    .unwrap_or_default(),
+            ),
+            plain(stage.attempts.to_string()),
+            plain(stage.messages_sent.to_string()),
+            plain(stage.messages_resent.to_string()),
+            plain(stage.duplicates_absorbed.to_string()),
+            plain(stage.stale_completions_refused.to_string()),
+            counters,
+        ]);
+    }
+    let verdict = if audit.consistent {
+        session
+            .paint
+            .text(Look::Good, "Everything that was planned has its place.")
+    } else {
+        session.paint.text(
+            Look::Bad,
+            "The books do not add up. `reconcile` mends counters; ask again in a minute.",
+        )
+    };
+    format!("{}{verdict}\n", table.text(session.paint))
+}

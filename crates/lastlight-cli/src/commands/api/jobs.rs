@@ -1,0 +1,360 @@
+//! `lastlight status`, `list` and `types`.
+
+use crate::client::{Job, JobFilter, KnownJobType, Status};
+use clap::{Args, builder::PossibleValuesParser};
+use lastlight::model::{JobStatus, ProcessingPath, clock};
+use serde_json::{Value, json};
+
+use super::{AppArguments, CommandError, Session, Verdict, look_of, planning, short};
+use crate::{
+    format::{Align, Table, ago, between, count_of_bad, lasting, one_line, plain},
+    output, say,
+    style::Look,
+};
+
+/// `lastlight status`.
+#[derive(Debug, Args)]
+pub struct StatusArguments {
+    /// The job's id, or its beginning.
+    job_id: String,
+    #[command(flatten)]
+    pub(super) app: AppArguments,
+}
+
+/// `lastlight list`.
+#[derive(Debug, Args)]
+pub struct ListArguments {
+    /// Only jobs that stand there. `queued` has the paused ones, too.
+    #[arg(long, value_parser = PossibleValuesParser::new(LISTED_AS))]
+    status: Option<String>,
+    /// Only jobs of this type.
+    #[arg(long = "type", value_name = "JOB_TYPE")]
+    job_type: Option<String>,
+    /// Only jobs that take this path.
+    #[arg(long, value_parser = PossibleValuesParser::new(ProcessingPath::ALL.iter().map(|path| path.as_str())))]
+    path: Option<String>,
+    /// Only jobs that were submitted within so many hours.
+    #[arg(long, default_value_t = 168, value_parser = clap::value_parser!(u16).range(1..=168))]
+    hours: u16,
+    /// At most so many.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// All of them.
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+    #[command(flatten)]
+    pub(super) app: AppArguments,
+}
+
+/// What a list can be narrowed to, as it is shown in it.
+const LISTED_AS: [&str; 6] = [
+    "queued",
+    "paused",
+    "processing",
+    "completed",
+    "failed",
+    "cancelled",
+];
+
+/// `lastlight types`.
+#[derive(Debug, Args)]
+pub struct TypesArguments {
+    #[command(flatten)]
+    pub(super) app: AppArguments,
+}
+
+/// Rows that the app gives at once.
+pub(super) const PAGE: usize = 100;
+
+pub(super) async fn status(arguments: &StatusArguments) -> Result<Verdict, CommandError> {
+    let session = arguments.app.session()?;
+    let job_id = session.job_id(&arguments.job_id).await?;
+    let answer = session.client.status(&job_id).await?;
+    if !session.printed(&answer.document) {
+        output::text(&described(&session, &answer.body));
+    }
+    Ok(Verdict::Good)
+}
+
+/// A job, for people.
+fn described(session: &Session, status: &Status) -> String {
+    let paint = session.paint;
+    let now = clock::now();
+    let mut text = String::new();
+    let mut fact = |name: &str, value: &str| text.push_str(&format!("{name:<11}{value}\n"));
+    fact("job", &status.job_id);
+    fact("type", &status.job_type);
+    fact("path", status.processing_path.as_str());
+    let mut state = paint.text(look_of(status.status), status.status.as_str());
+    if !status.status.is_terminal() {
+        state.push_str(&format!(", stage {} of {}", status.stage, status.total_stages));
+    }
+    if let Some(paused) = status.stands_still_since() {
+        state.push_str(&format!(", paused {}", ago(paused.0, now)));
+    } else if status.pause_requested && !status.status.is_terminal() {
+        state.push_str(", to pause at the end of its stage");
+    }
+    fact("status", &state);
+    fact("submitted", &ago(status.created_at.0, now));
+    if status.status.is_terminal() {
+        if let Some(took) = between(status.created_at.0, status.updated_at.0) {
+            fact("took", &lasting(took));
+        }
+    } else if let Some(deadline) = status.deadline {
+        fact("deadline", &ago(deadline.0, now));
+    }
+    fact(
+        "parameters",
+        &one_line(&json!(status.parameters).to_string(), 300),
+    );
+    if let Some(reason) = &status.error_details {
+        fact("error", &paint.text(Look::Bad, reason));
+    }
+    if let Some(result) = &status.result_data {
+        fact("result", &one_line(&result.to_string(), 300));
+    }
+    if !status.progress.is_empty() {
+        text.push('\n');
+        text.push_str(&stages(status).text(paint));
+    }
+    if matches!(status.status, JobStatus::Failed | JobStatus::Cancelled) {
+        let next = format!(
+            "\nlastlight tasks {} shows what failed; lastlight retry {0} lets it go on.\n",
+            short(&status.job_id)
+        );
+        text.push_str(&paint.text(Look::Faint, &next));
+    }
+    text
+}
+
+fn stages(status: &Status) -> Table {
+    let mut table = Table::new([
+        ("STAGE", Align::Right),
+        ("TASKS", Align::Left),
+        ("DONE", Align::Right),
+        ("RUNNING", Align::Right),
+        ("FAILED", Align::Right),
+        ("SKIPPED", Align::Right),
+        ("RATE", Align::Right),
+        ("", Align::Left),
+    ]);
+    for stage in &status.progress {
+        let rate = stage.rate_per_second.map(|rate| format!("{rate:.0}/s"));
+        let remark = if stage.is_over() {
+            match (stage.started_at, stage.finished_at) {
+                (Some(from), Some(to)) => between(from.0, to.0).map(|took| format!("took {}", lasting(took))),
+                _ => None,
+            }
+        } else if let Some(words) = planning(stage, status) {
+            Some(words.to_owned())
+        } else {
+            let seconds = stage.eta_seconds.filter(|eta| eta.is_finite() && *eta >= 0.0);
+            seconds.map(|eta| format!("{} to go", lasting(std::time::Duration::from_secs_f64(eta))))
+        };
+        table.row([
+            plain(stage.stage.to_string()),
+            plain(stage.task_type.clone().unwrap_or_default()),
+            plain(format!("{}/{}", stage.done(), stage.total)),
+            plain(
+                stage
+                    .running
+                    .map(|running| running.to_string())
+                    .unwrap_or_default(),
+            ),
+            count_of_bad(stage.failed),
+            plain(stage.skipped.to_string()),
+            plain(rate.unwrap_or_default()),
+            (remark.unwrap_or_default(), Look::Faint),
+        ]);
+    }
+    table
+}
+
+pub(super) async fn list(arguments: &ListArguments) -> Result<Verdict, CommandError> {
+    let session = arguments.app.session()?;
+    let filter = JobFilter {
+        hours: Some(arguments.hours),
+        status: arguments.status.clone(),
+        job_type: arguments.job_type.clone(),
+        processing_path: arguments.path.clone(),
+    };
+    let wanted = if arguments.all {
+        usize::MAX
+    } else {
+        usize::try_from(arguments.limit).unwrap_or(usize::MAX)
+    };
+    let mut jobs: Vec<Job> = Vec::new();
+    let mut rows: Vec<Value> = Vec::new();
+    let mut cursor: Option<String> = None;
+    let document = loop {
+        let limit = (wanted - jobs.len()).min(PAGE);
+        let page = session.client.jobs(&filter, limit, cursor.as_deref()).await?;
+        jobs.extend(page.body.jobs);
+        let mut document = page.document;
+        rows.append(&mut taken(&mut document, "jobs"));
+        cursor = page.body.query_info.next_cursor;
+        if cursor.is_none() || jobs.len() >= wanted {
+            break document;
+        }
+    };
+    if session.printed(&whole(document, "jobs", rows)) {
+        return Ok(Verdict::Good);
+    }
+    if jobs.is_empty() {
+        say!("no such job within {} hours", arguments.hours);
+        return Ok(Verdict::Good);
+    }
+    output::text(&table(&jobs).text(session.paint));
+    if cursor.is_some() {
+        say!("There are more: --limit or --all.");
+    }
+    Ok(Verdict::Good)
+}
+
+/// Takes a document's rows out of it.
+pub(super) fn taken(document: &mut Value, name: &str) -> Vec<Value> {
+    match document.get_mut(name).map(Value::take) {
+        Some(Value::Array(rows)) => rows,
+        _ => Vec::new(),
+    }
+}
+
+/// The last page's document with the rows of all pages.
+pub(super) fn whole(mut document: Value, name: &str, rows: Vec<Value>) -> Value {
+    if let Some(returned) = document.pointer_mut("/query_info/returned") {
+        *returned = json!(rows.len());
+    }
+    document[name] = Value::Array(rows);
+    document
+}
+
+fn table(jobs: &[Job]) -> Table {
+    let now = clock::now();
+    let mut table = Table::new([
+        ("JOB", Align::Left),
+        ("TYPE", Align::Left),
+        ("STATUS", Align::Left),
+        ("STAGE", Align::Right),
+        ("DONE", Align::Right),
+        ("FAILED", Align::Right),
+        ("PATH", Align::Left),
+        ("SUBMITTED", Align::Left),
+        ("TOOK", Align::Left),
+    ]);
+    for job in jobs {
+        let state = if job.stands_still() {
+            ("paused".to_owned(), Look::Warning)
+        } else {
+            (job.status.to_string(), look_of(job.status))
+        };
+        let took = job.finished_at.and_then(|end| between(job.created_at.0, end.0));
+        table.row([
+            plain(short(&job.job_id)),
+            plain(&*job.job_type),
+            state,
+            plain(format!("{}/{}", job.stage, job.total_stages)),
+            plain(format!("{}/{}", job.done(), job.total)),
+            count_of_bad(job.failed),
+            plain(job.processing_path.as_str()),
+            plain(ago(job.created_at.0, now)),
+            plain(took.map(lasting).unwrap_or_default()),
+        ]);
+    }
+    table
+}
+
+pub(super) async fn types(arguments: &TypesArguments) -> Result<Verdict, CommandError> {
+    let session = arguments.app.session()?;
+    let answer = session.client.job_types().await?;
+    if session.printed(&answer.document) {
+        return Ok(Verdict::Good);
+    }
+    for (place, job_type) in answer.body.job_types.iter().enumerate() {
+        if place > 0 {
+            say!("");
+        }
+        output::text(&job_type_described(&session, job_type));
+    }
+    Ok(Verdict::Good)
+}
+
+fn job_type_described(session: &Session, job_type: &KnownJobType) -> String {
+    let mut text = job_type.name.clone();
+    if let Some(path) = job_type.prescribed_path {
+        text.push_str(&format!(" (always over {path})"));
+    }
+    text.push('\n');
+    if let Some(description) = job_type.description.as_ref().filter(|text| !text.is_empty()) {
+        text.push_str(&format!("  {description}\n"));
+    }
+    let required: Vec<&str> = job_type
+        .parameters
+        .get("required")
+        .and_then(Value::as_array)
+        .map(|names| names.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    let mut table = Table::new([
+        ("  PARAMETER", Align::Left),
+        ("ALLOWED", Align::Left),
+        ("DEFAULT", Align::Left),
+        ("", Align::Left),
+    ]);
+    let properties = job_type.parameters.get("properties").and_then(Value::as_object);
+    for (name, schema) in properties.into_iter().flatten() {
+        let default = match schema.get("default") {
+            Some(default) => default.to_string(),
+            None if required.contains(&name.as_str()) => "required".to_owned(),
+            None => String::new(),
+        };
+        let description = schema
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        table.row([
+            plain(format!("  {name}")),
+            plain(allowed(schema)),
+            plain(default),
+            (one_line(description, 100), Look::Faint),
+        ]);
+    }
+    text.push_str(&table.text(session.paint));
+    text
+}
+
+/// What a schema allows, in a few words.
+fn allowed(schema: &Value) -> String {
+    // That it may be null as well as left out is no news to a person.
+    let some = |names: &Value| -> Option<String> {
+        let all = names.as_array()?.iter().filter(|value| !value.is_null());
+        let all = all.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        Some(all.filter(|name| name != "null").collect::<Vec<_>>().join(" or "))
+    };
+    let types = match (schema.get("enum"), schema.get("type")) {
+        (Some(values), _) => some(values).unwrap_or_default(),
+        (None, Some(Value::String(name))) => name.clone(),
+        (None, Some(names)) => some(names).unwrap_or_default(),
+        (None, None) => "anything".to_owned(),
+    };
+    let number = |name: &str| {
+        schema
+            .get(name)
+            .filter(|value| value.is_number())
+            .map(Value::to_string)
+    };
+    let range = |least: Option<String>, most: Option<String>| match (least, most) {
+        (Some(least), Some(most)) => format!(" {least} to {most}"),
+        (Some(least), None) => format!(" from {least}"),
+        (None, Some(most)) => format!(" up to {most}"),
+        (None, None) => String::new(),
+    };
+    let characters = range(number("minLength"), number("maxLength"));
+    let characters = if characters.is_empty() {
+        characters
+    } else {
+        format!("{characters} characters")
+    };
+    format!(
+        "{types}{}{characters}",
+        range(number("minimum"), number("maximum"))
+    )
+}

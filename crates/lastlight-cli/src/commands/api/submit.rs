@@ -1,0 +1,147 @@
+//! `lastlight submit`.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::PathBuf,
+};
+
+use clap::Args;
+use serde_json::{Map, Value};
+
+use super::{AppArguments, CommandError, Verdict, watch};
+use crate::{say, tell};
+
+/// `lastlight submit`.
+#[derive(Debug, Args)]
+pub struct SubmitArguments {
+    /// The job type; `lastlight types` names them.
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    job_type: String,
+    /// One parameter. The value is read as JSON where it is JSON, otherwise as text; text that looks like JSON goes into
+    /// quotes: --param 'name="42"'. Wins over --params and --file.
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, Value)>,
+    /// The parameters as a JSON object.
+    #[arg(long = "params", value_name = "JSON", conflicts_with = "file")]
+    object: Option<String>,
+    /// The parameters as a JSON object in a file; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Over Service Bus: the parameter use_service_bus.
+    #[arg(long)]
+    service_bus: bool,
+    /// Follow the job to its end, as `lastlight watch` does.
+    #[arg(long)]
+    watch: bool,
+    #[command(flatten)]
+    pub(super) app: AppArguments,
+}
+
+/// `name=value`, where the value may be JSON.
+pub(super) fn parameter(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text
+        .split_once('=')
+        .filter(|(name, _)| !name.trim().is_empty())
+        .ok_or("it is to be NAME=VALUE")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+    Ok((name.trim().to_owned(), value))
+}
+
+/// No file of parameters has more bytes: the app takes 1 MiB, without the blanks that people like.
+const LARGEST_FILE: u64 = 16 * 1024 * 1024;
+
+/// All of it; but a device, which has no end, would fill the memory.
+fn read(from: &str, source: impl Read) -> Result<String, CommandError> {
+    let mut text = String::new();
+    source
+        .take(LARGEST_FILE + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| CommandError::Argument(format!("{from}: {error}")))?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(CommandError::Argument(format!(
+            "{from}: it has more than {LARGEST_FILE} bytes; put large data into storage and submit its address"
+        )));
+    }
+    Ok(text)
+}
+
+impl SubmitArguments {
+    fn whole(&self) -> Result<Map<String, Value>, CommandError> {
+        let (from, text) = match (&self.object, &self.file) {
+            (Some(text), _) => ("--params".to_owned(), text.clone()),
+            (None, Some(path)) if path.as_os_str() == "-" => {
+                let from = "standard input".to_owned();
+                (from.clone(), read(&from, io::stdin())?)
+            }
+            (None, Some(path)) => {
+                let from = format!("--file {}", path.display());
+                let file = fs::File::open(path)
+                    .map_err(|error| CommandError::Argument(format!("{from}: {error}")))?;
+                (from.clone(), read(&from, file)?)
+            }
+            (None, None) => ("nothing".to_owned(), "{}".to_owned()),
+        };
+        let mut whole: Map<String, Value> = match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
+            Ok(Value::Object(whole)) => whole,
+            Ok(_) => {
+                return Err(CommandError::Argument(format!(
+                    "{from}: it is JSON and no object; write it as {{\"n\": 10}}"
+                )));
+            }
+            Err(error) => {
+                return Err(CommandError::Argument(format!(
+                    "{from}: it is not JSON: {error}; write it as {{\"n\": 10}}"
+                )));
+            }
+        };
+        whole.extend(self.parameters.iter().cloned());
+        if self.service_bus {
+            whole.insert("use_service_bus".to_owned(), Value::Bool(true));
+        }
+        Ok(whole)
+    }
+}
+
+pub(super) async fn submit(arguments: &SubmitArguments) -> Result<Verdict, CommandError> {
+    let session = arguments.app.session()?;
+    let parameters = arguments.whole()?;
+    let answer = session.client.submit(&arguments.job_type, &parameters).await?;
+    if !session.printed(&answer.document) {
+        let submitted = &answer.body;
+        say!("{}  {}", submitted.job_id, submitted.message);
+        for warning in &submitted.warnings {
+            tell!("warning: {warning}");
+        }
+        if !arguments.watch {
+            say!(
+                "Follow it with: lastlight watch {}",
+                super::short(&submitted.job_id)
+            );
+        }
+    }
+    if arguments.watch {
+        return watch::follow(&session, &answer.body.job_id).await;
+    }
+    Ok(Verdict::Good)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_value_is_json_where_it_is_and_text_otherwise() {
+        let value = |text: &str| parameter(text).unwrap().1;
+        assert_eq!(value("n=10"), json!(10));
+        assert_eq!(value("name=Ada Lovelace"), json!("Ada Lovelace"));
+        assert_eq!(value("name=\"42\""), json!("42"));
+        assert_eq!(value("tags=[1, \"a\"]"), json!([1, "a"]));
+        assert_eq!(value("url=https://a/?b=c"), json!("https://a/?b=c"));
+        assert_eq!(value("empty="), json!(""));
+        assert!(parameter("n").is_err());
+        assert!(parameter("=5").is_err());
+    }
+}

@@ -1,0 +1,192 @@
+//! `lastlight tasks`: those that failed first, with the reason.
+
+use std::collections::HashSet;
+
+use crate::client::{Task, TaskFilter};
+use clap::{Args, builder::PossibleValuesParser};
+use lastlight::model::{TaskStatus, clock};
+use serde_json::Value;
+
+use super::{
+    AppArguments, CommandError, Session, Verdict,
+    jobs::{PAGE, taken, whole},
+    short,
+};
+use crate::{
+    format::{Align, Table, ago, between, lasting, one_line, plain},
+    output, say,
+    style::Look,
+};
+
+/// `lastlight tasks`.
+#[derive(Debug, Args)]
+pub struct TasksArguments {
+    /// The job's id, or its beginning.
+    job_id: String,
+    /// Only tasks that stand there.
+    #[arg(long, value_parser = PossibleValuesParser::new(TaskStatus::ALL.iter().map(|status| status.as_str())))]
+    status: Option<String>,
+    /// Only tasks of this stage.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=100))]
+    stage: Option<u8>,
+    /// At most so many.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// All of them.
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+    #[command(flatten)]
+    pub(super) app: AppArguments,
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Found {
+    tasks: Vec<Task>,
+    rows: Vec<Value>,
+    ids: HashSet<String>,
+    document: Value,
+    has_more: bool,
+}
+
+pub(super) async fn tasks(arguments: &TasksArguments) -> Result<Verdict, CommandError> {
+    let session = arguments.app.session()?;
+    let job_id = session.job_id(&arguments.job_id).await?;
+    let wanted = if arguments.all {
+        usize::MAX
+    } else {
+        usize::try_from(arguments.limit).unwrap_or(usize::MAX)
+    };
+    let filter = |status: Option<&str>| TaskFilter {
+        status: status.map(str::to_owned),
+        stage: arguments.stage,
+    };
+    let mut found = Found::default();
+    if arguments.status.is_none() {
+        // What a person looks for stands first, however many others there are.
+        let failed = filter(Some(TaskStatus::Failed.as_str()));
+        read(&session, &job_id, &failed, wanted, Pages::All, &mut found).await?;
+        if found.tasks.len() < wanted {
+            // No index leads to these: one look of the app, at a bounded number of rows, and no search through a million.
+            let retrying = filter(Some(TaskStatus::Retrying.as_str()));
+            read(&session, &job_id, &retrying, wanted, Pages::One, &mut found).await?;
+        }
+    }
+    if found.tasks.len() < wanted {
+        read(
+            &session,
+            &job_id,
+            &filter(arguments.status.as_deref()),
+            wanted,
+            Pages::All,
+            &mut found,
+        )
+        .await?;
+    }
+    let Found {
+        tasks,
+        rows,
+        document,
+        has_more,
+        ..
+    } = found;
+    if session.printed(&whole(document, "tasks", rows)) {
+        return Ok(Verdict::Good);
+    }
+    if tasks.is_empty() {
+        say!("job {} has no such task", short(&job_id));
+        return Ok(Verdict::Good);
+    }
+    output::text(&table(&tasks).text(session.paint));
+    if has_more {
+        say!("There are more: --limit or --all.");
+    }
+    Ok(Verdict::Good)
+}
+
+/// How far to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pages {
+    One,
+    All,
+}
+
+/// Reads pages until there are as many as wanted. A page may be short: the app looks at so many rows a request.
+async fn read(
+    session: &Session,
+    job_id: &str,
+    filter: &TaskFilter,
+    wanted: usize,
+    pages: Pages,
+    found: &mut Found,
+) -> Result<(), CommandError> {
+    let mut cursor: Option<String> = None;
+    loop {
+        let page = session
+            .client
+            .tasks(job_id, filter, PAGE, cursor.as_deref())
+            .await?;
+        let mut document = page.document;
+        let rows = taken(&mut document, "tasks");
+        found.document = document;
+        for (task, row) in page.body.tasks.into_iter().zip(rows) {
+            if found.tasks.len() == wanted {
+                found.has_more = true;
+                return Ok(());
+            }
+            // The failed and the retrying ones stand first already.
+            if found.ids.insert(task.task_id.clone()) {
+                found.tasks.push(task);
+                found.rows.push(row);
+            }
+        }
+        cursor = page.body.query_info.next_cursor;
+        if cursor.is_none() || pages == Pages::One {
+            return Ok(());
+        }
+        if found.tasks.len() == wanted {
+            found.has_more = true;
+            return Ok(());
+        }
+    }
+}
+
+fn look_of(status: TaskStatus) -> Look {
+    match status {
+        TaskStatus::Completed => Look::Good,
+        TaskStatus::Failed => Look::Bad,
+        TaskStatus::Retrying | TaskStatus::Skipped => Look::Warning,
+        _ => Look::Plain,
+    }
+}
+
+fn table(tasks: &[Task]) -> Table {
+    let now = clock::now();
+    let mut table = Table::new([
+        ("TASK", Align::Left),
+        ("STAGE", Align::Right),
+        ("STATUS", Align::Left),
+        ("ATTEMPT", Align::Right),
+        ("TOOK", Align::Left),
+        ("ERROR", Align::Left),
+    ]);
+    for task in tasks {
+        let took = match (task.started_at, task.finished_at) {
+            (Some(from), Some(to)) => between(from.0, to.0).map(lasting),
+            _ => None,
+        };
+        let mut remark = task.error_details.clone().unwrap_or_default();
+        if let (TaskStatus::Retrying, Some(due)) = (task.status, task.due_at) {
+            remark = format!("again {}: {remark}", ago(due.0, now));
+        }
+        table.row([
+            plain(&*task.task_id),
+            plain(task.stage.to_string()),
+            (task.status.to_string(), look_of(task.status)),
+            plain(task.attempt.to_string()),
+            plain(took.unwrap_or_default()),
+            plain(one_line(&remark, 200)),
+        ]);
+    }
+    table
+}

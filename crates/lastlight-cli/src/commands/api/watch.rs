@@ -1,0 +1,304 @@
+//! `lastlight watch`: a job to its end. On a terminal a bar a stage, elsewhere plain lines, with `--json` a line a change.
+
+use std::{
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
+
+use crate::client::{Answer, Progress, Status};
+use clap::Args;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use lastlight::model::JobStatus;
+
+use super::{AppArguments, CommandError, Session, Verdict, look_of, planning, short};
+use crate::{
+    format::{between, lasting, one_line},
+    output, say,
+    style::Look,
+    tell,
+};
+
+/// `lastlight watch`.
+#[derive(Debug, Args)]
+pub struct WatchArguments {
+    /// The job's id, or its beginning.
+    job_id: String,
+    #[command(flatten)]
+    pub(super) app: AppArguments,
+}
+
+/// The app answers sooner if anything changes. Seconds.
+const WAIT: u8 = 5;
+
+/// No more often than this, however fast things change.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Lines come no more often than this.
+const LINE_PAUSE: Duration = Duration::from_secs(2);
+
+/// An app that is away for longer is not waited for: it may be starting again.
+const MOST_AWAY: Duration = Duration::from_secs(60);
+
+pub(super) async fn watch(arguments: &WatchArguments) -> Result<Verdict, CommandError> {
+    let session = arguments.app.session()?;
+    let job_id = session.job_id(&arguments.job_id).await?;
+    follow(&session, &job_id).await
+}
+
+/// Follows a job to its end; Ctrl-C ends only the following, and so does a reader that has seen enough.
+pub(super) async fn follow(session: &Session, job_id: &str) -> Result<Verdict, CommandError> {
+    let mut shown = Shown::new(session);
+    let followed = tokio::select! {
+        followed = to_its_end(session, job_id, |answer| shown.show(answer)) => Some(followed?),
+        _ = tokio::signal::ctrl_c() => None,
+        () = output::lost() => return Ok(Verdict::Good),
+    };
+    shown.finish();
+    let Some(answer) = followed else {
+        tell!(
+            "\nThe job goes on without you. lastlight watch {} follows it again; lastlight cancel {0} ends it.",
+            short(job_id)
+        );
+        return Ok(Verdict::Stopped);
+    };
+    if !session.is_json {
+        say!("{}", ending(session, &answer.body));
+    }
+    Ok(match answer.body.status {
+        JobStatus::Completed => Verdict::Good,
+        _ => Verdict::Bad,
+    })
+}
+
+/// Asks until the job is over. `show` sees every answer that says something new, and the last one.
+pub(super) async fn to_its_end(
+    session: &Session,
+    job_id: &str,
+    mut show: impl FnMut(&Answer<Status>),
+) -> Result<Answer<Status>, CommandError> {
+    let mut away_since: Option<Instant> = None;
+    let mut seen: Option<String> = None;
+    let mut before: Option<(JobStatus, bool, Vec<Progress>)> = None;
+    loop {
+        let began = Instant::now();
+        // The first answer comes at once; from then on, with the next change.
+        let asked = match &seen {
+            None => session.client.status(job_id).await,
+            Some(seen) => session.client.status_after(job_id, seen, WAIT).await,
+        };
+        match asked {
+            Ok(answer) => {
+                away_since = None;
+                seen = Some(answer.body.version.clone());
+                let is_over = answer.body.status.is_terminal();
+                let body = &answer.body;
+                let stands_still = body.stands_still_since().is_some();
+                let now = (body.status, stands_still, body.progress.clone());
+                if before.as_ref() != Some(&now) {
+                    show(&answer);
+                    before = Some(now);
+                }
+                if is_over {
+                    return Ok(answer);
+                }
+            }
+            // Somebody follows it already: an app that is starting again is waited for.
+            Err(error) if error.is_passing() && seen.is_some() => {
+                let since = *away_since.get_or_insert_with(|| {
+                    tell!("lastlight: {error}; waiting for it to come back");
+                    began
+                });
+                if since.elapsed() > MOST_AWAY {
+                    return Err(error.into());
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(PAUSE.saturating_sub(began.elapsed())).await;
+    }
+}
+
+/// What a person sees meanwhile.
+enum Shown {
+    Json,
+    Bars {
+        all: MultiProgress,
+        bars: Vec<ProgressBar>,
+        is_paused: bool,
+    },
+    Lines {
+        said_at: Option<Instant>,
+        said: Vec<String>,
+        is_paused: bool,
+    },
+}
+
+impl Shown {
+    fn new(session: &Session) -> Self {
+        if session.is_json {
+            Self::Json
+        } else if std::io::stderr().is_terminal() {
+            Self::Bars {
+                all: MultiProgress::new(),
+                bars: Vec::new(),
+                is_paused: false,
+            }
+        } else {
+            Self::Lines {
+                said_at: None,
+                said: Vec::new(),
+                is_paused: false,
+            }
+        }
+    }
+
+    fn show(&mut self, answer: &Answer<Status>) {
+        let status = &answer.body;
+        match self {
+            Self::Json => say!("{}", answer.document),
+            Self::Bars { all, bars, is_paused } => {
+                if let Some(words) = pause_begins(status, is_paused) {
+                    let _ = all.println(words);
+                }
+                for stage in &status.progress {
+                    let place = usize::from(stage.stage).saturating_sub(1);
+                    while bars.len() <= place {
+                        bars.push(all.add(bar()));
+                    }
+                    draw(&bars[place], stage, status);
+                }
+            }
+            Self::Lines {
+                said_at,
+                said,
+                is_paused,
+            } => {
+                let is_due = said_at.is_none_or(|at| at.elapsed() > LINE_PAUSE);
+                for stage in &status.progress {
+                    let line = line(stage, status);
+                    // What is over is always said, once.
+                    let is_said = said.contains(&line);
+                    if !is_said && (is_due || stage.is_over() || status.status.is_terminal()) {
+                        say!("{line}");
+                        *said_at = Some(Instant::now());
+                        said.push(line);
+                    }
+                }
+                if let Some(words) = pause_begins(status, is_paused) {
+                    say!("{words}");
+                }
+            }
+        }
+    }
+
+    fn finish(&self) {
+        if let Self::Bars { bars, .. } = self {
+            for bar in bars {
+                bar.abandon();
+            }
+        }
+    }
+}
+
+/// What to say when a job has come to stand still; who watches it would wait for ever.
+fn pause_begins(status: &Status, is_paused: &mut bool) -> Option<String> {
+    let was_paused = std::mem::replace(is_paused, status.stands_still_since().is_some());
+    (*is_paused && !was_paused).then(|| {
+        format!(
+            "The job is paused; lastlight resume {} lets it go on.",
+            short(&status.job_id)
+        )
+    })
+}
+
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix:34} {bar:32} {pos:>9}/{len:<9} {msg}");
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn draw(bar: &ProgressBar, stage: &Progress, status: &Status) {
+    bar.set_prefix(name(stage, status));
+    bar.set_length(stage.total);
+    bar.set_position(stage.done());
+    bar.set_message(remarks(stage, status).join(", "));
+}
+
+fn name(stage: &Progress, status: &Status) -> String {
+    let task_type = stage.task_type.as_deref().unwrap_or(&status.job_type);
+    format!(
+        "stage {} of {} {}",
+        stage.stage,
+        status.total_stages,
+        one_line(task_type, 20)
+    )
+}
+
+fn line(stage: &Progress, status: &Status) -> String {
+    let mut parts = Vec::new();
+    if stage.total > 0 || stage.planned {
+        parts.push(format!("{} of {} tasks done", stage.done(), stage.total));
+    }
+    parts.extend(remarks(stage, status));
+    let task_type = stage.task_type.as_deref().unwrap_or(&status.job_type);
+    format!(
+        "stage {} of {}, {task_type}: {}",
+        stage.stage,
+        status.total_stages,
+        parts.join(", ")
+    )
+}
+
+/// What is to be said of a stage beside how far it is.
+fn remarks(stage: &Progress, status: &Status) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for (count, what) in [(stage.failed, "failed"), (stage.skipped, "skipped")] {
+        if count > 0 {
+            remarks.push(format!("{count} {what}"));
+        }
+    }
+    if stage.is_over() {
+        if let (Some(from), Some(to)) = (stage.started_at, stage.finished_at)
+            && let Some(took) = between(from.0, to.0)
+        {
+            remarks.push(format!("took {}", lasting(took)));
+        }
+        return remarks;
+    }
+    if let Some(words) = planning(stage, status) {
+        remarks.push(words.to_owned());
+    }
+    if stage.pending_queue > 0 {
+        remarks.push(format!("{} messages owed", stage.pending_queue));
+    }
+    if let Some(rate) = stage.rate_per_second.filter(|rate| *rate > 0.0) {
+        remarks.push(format!("{rate:.0}/s"));
+    }
+    if let Some(seconds) = stage
+        .eta_seconds
+        .filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
+    {
+        remarks.push(format!("{} to go", lasting(Duration::from_secs_f64(seconds))));
+    }
+    remarks
+}
+
+/// The last line.
+fn ending(session: &Session, status: &Status) -> String {
+    let word = session.paint.text(look_of(status.status), status.status.as_str());
+    let took = between(status.created_at.0, status.updated_at.0)
+        .map(|took| format!(" after {}", lasting(took)))
+        .unwrap_or_default();
+    let mut text = format!("{} {word}{took}", short(&status.job_id));
+    if let Some(reason) = &status.error_details {
+        text.push_str(&format!(": {reason}"));
+    }
+    if status.status != JobStatus::Completed {
+        let next = format!(
+            "\nlastlight tasks {} shows what failed; lastlight retry {0} lets it go on.",
+            short(&status.job_id)
+        );
+        text.push_str(&session.paint.text(Look::Faint, &next));
+    }
+    text
+}

@@ -1,0 +1,142 @@
+//! The doctor: does everything that the app needs stand as it should? Settings, host.json, the function folders, the
+//! database and the queues are looked at in turn; nothing is changed. Each finding says what is, and where that is wrong, what
+//! to do. It must not know HTTP: a person reads it before anything runs.
+
+mod concurrency;
+mod database;
+mod functions;
+mod host_json;
+mod queues;
+mod settings;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::Serialize;
+
+use lastlight::config::{Env, Settings};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// As it should be.
+    Ok,
+    /// It works and should not stay, or could not be looked at.
+    Warning,
+    /// It cannot work.
+    Fault,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Where: `settings`, `host.json`, `functions`, `database`, `storage queues` or `service bus`.
+    pub check: &'static str,
+    /// How bad it is.
+    pub state: State,
+    /// What is.
+    pub what: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// What is to be examined.
+#[derive(Debug, Clone)]
+pub struct Patient {
+    /// The folder with host.json and the function folders.
+    pub app_root: PathBuf,
+    /// The process's settings.
+    pub environment: BTreeMap<String, String>,
+    /// A file of settings as `func start` reads it; settings of the process win.
+    pub settings_file: Option<PathBuf>,
+}
+
+/// What was found at one place.
+struct Notes {
+    check: &'static str,
+    findings: Vec<Finding>,
+}
+
+impl Notes {
+    fn on(check: &'static str) -> Self {
+        Self {
+            check,
+            findings: Vec::new(),
+        }
+    }
+
+    fn ok(&mut self, what: impl Into<String>) {
+        self.note(State::Ok, what.into(), None);
+    }
+
+    fn warning(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
+        self.note(State::Warning, what.into(), Some(remedy.into()));
+    }
+
+    fn fault(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
+        self.note(State::Fault, what.into(), Some(remedy.into()));
+    }
+
+    /// Something is said of this setting.
+    fn mention(&self, setting: &str) -> bool {
+        self.findings.iter().any(|finding| {
+            let rest = finding.what.strip_prefix(setting);
+            rest.is_some_and(|rest| rest.starts_with(':'))
+        })
+    }
+
+    fn note(&mut self, state: State, what: String, remedy: Option<String>) {
+        self.findings.push(Finding {
+            check: self.check,
+            state,
+            what,
+            remedy,
+        });
+    }
+
+    /// Nothing but what is as it should be.
+    fn is_quiet(&self) -> bool {
+        self.findings.iter().all(|finding| finding.state == State::Ok)
+    }
+}
+
+/// Examines everything; `each` hears of a finding as soon as there is one.
+pub async fn examine(patient: &Patient, mut each: impl FnMut(&Finding)) -> Vec<Finding> {
+    let mut all: Vec<Finding> = Vec::new();
+    let mut hear = |notes: Notes| {
+        for finding in notes.findings {
+            each(&finding);
+            all.push(finding);
+        }
+    };
+    let (given, notes) = settings::gathered(patient);
+    hear(notes);
+    hear(settings::examine(&given));
+    let so_far = Settings::load_so_far(env(&given));
+    hear(host_json::examine(&patient.app_root, &given, &so_far));
+    hear(functions::examine(&patient.app_root, &given, &so_far));
+    if let Some(database) = &so_far.database {
+        hear(database::examine(database, &so_far.timing).await);
+    }
+    if let Some(storage) = so_far.storage {
+        hear(queues::storage(storage).await);
+    }
+    if let Some(service_bus) = so_far.service_bus {
+        hear(queues::service_bus(service_bus).await);
+    }
+    all
+}
+
+fn env(given: &BTreeMap<String, String>) -> Env {
+    Env::from_pairs(given.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+}
+
+/// The worst of them.
+pub fn worst(findings: &[Finding]) -> State {
+    findings
+        .iter()
+        .map(|finding| finding.state)
+        .max()
+        .unwrap_or(State::Ok)
+}

@@ -1,0 +1,235 @@
+//! Words for people: aligned tables, and times as one says them.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::style::{Look, Paint};
+
+/// How a column stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Text.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A table whose columns are as wide as what stands in them.
+#[derive(Debug)]
+pub struct Table {
+    columns: Vec<(&'static str, Align)>,
+    rows: Vec<Vec<(String, Look)>>,
+}
+
+impl Table {
+    /// An empty one.
+    pub fn new<const N: usize>(columns: [(&'static str, Align); N]) -> Self {
+        Self {
+            columns: columns.into(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row.
+    pub fn row<const N: usize>(&mut self, cells: [(String, Look); N]) {
+        self.rows.push(cells.into());
+    }
+
+    /// The table's lines, the header first.
+    pub fn text(&self, paint: Paint) -> String {
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            let widest = cells
+                .map(|(text, _)| text.chars().count())
+                .max()
+                .unwrap_or_default();
+            widest.max(self.columns[column].0.chars().count())
+        };
+        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
+        let header = self
+            .columns
+            .iter()
+            .map(|(name, _)| (*name, Look::Faint))
+            .collect();
+        let rows = self
+            .rows
+            .iter()
+            .map(|row| row.iter().map(|(text, look)| (text.as_str(), *look)).collect());
+        let mut whole = String::new();
+        for row in std::iter::once(header).chain(rows) {
+            let row: Vec<(&str, Look)> = row;
+            whole.push_str(&self.line(&row, &widths, paint));
+            whole.push('\n');
+        }
+        whole
+    }
+
+    fn line(&self, row: &[(&str, Look)], widths: &[usize], paint: Paint) -> String {
+        let mut line = String::new();
+        let last = row.len().saturating_sub(1);
+        for (place, ((text, look), (_, align))) in row.iter().zip(&self.columns).enumerate() {
+            let blanks = " ".repeat(widths[place].saturating_sub(text.chars().count()));
+            // Blanks are outside of the colour, and none stand at a line's end.
+            if *align == Align::Right {
+                line.push_str(&blanks);
+            }
+            line.push_str(&paint.text(*look, text));
+            if *align == Align::Left && place < last {
+                line.push_str(&blanks);
+            }
+            if place < last {
+                line.push_str("  ");
+            }
+        }
+        line.trim_end().to_owned()
+    }
+}
+
+/// A cell without a look.
+pub fn plain(text: impl Into<String>) -> (String, Look) {
+    (text.into(), Look::Plain)
+}
+
+/// A count; red where it should be none.
+pub fn count_of_bad(count: u64) -> (String, Look) {
+    (count.to_string(), if count > 0 { Look::Bad } else { Look::Plain })
+}
+
+/// How many of something: `1 task`, `2 tasks`.
+pub fn counted(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
+/// How long ago, as one says it; or in how long.
+pub fn ago(time: OffsetDateTime, now: OffsetDateTime) -> String {
+    let seconds = (now - time).whole_seconds();
+    match seconds {
+        ..0 => format!("in {}", until(seconds.unsigned_abs())),
+        0..5 => "just now".to_owned(),
+        _ => format!("{} ago", rough(seconds.unsigned_abs())),
+    }
+}
+
+fn rough(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Who reads how long something has yet must not take 167 hours for 6 days: two units, rounded, not one, cut off.
+fn until(seconds: u64) -> String {
+    let two = |first: u64, one: &str, second: u64, other: &str| match second {
+        0 => format!("{first} {one}"),
+        _ => format!("{first} {one} {second} {other}"),
+    };
+    let minutes = (seconds + 30) / 60;
+    let hours = (seconds + 1800) / 3600;
+    if seconds < 60 {
+        format!("{seconds} s")
+    } else if minutes < 24 * 60 {
+        two(minutes / 60, "h", minutes % 60, "min")
+            .trim_start_matches("0 h ")
+            .to_owned()
+    } else {
+        two(hours / 24, "d", hours % 24, "h")
+    }
+}
+
+/// A length of time: `0.53 s`, `12.4 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
+pub fn lasting(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    let whole = time.as_secs();
+    match whole {
+        0..10 => format!("{seconds:.2} s"),
+        10..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        3600..86_400 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+        _ => format!("{} d {} h", whole / 86_400, whole % 86_400 / 3600),
+    }
+}
+
+/// From one time to another; nothing where the clocks disagree.
+pub fn between(from: OffsetDateTime, to: OffsetDateTime) -> Option<Duration> {
+    (to - from).try_into().ok()
+}
+
+/// The beginning of a text in one line, of at most so many characters.
+pub fn one_line(text: &str, most: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(most) {
+        None => line,
+        Some((end, _)) => format!("{}…", &line[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_nothing_trails() {
+        let mut table = Table::new([
+            ("JOB", Align::Left),
+            ("DONE", Align::Right),
+            ("ERROR", Align::Left),
+        ]);
+        table.row([plain("a"), plain("1000"), plain("")]);
+        table.row([plain("löng"), plain("7"), ("bad".to_owned(), Look::Bad)]);
+        assert_eq!(
+            table.text(Paint::new(false)),
+            "JOB   DONE  ERROR\na     1000\nlöng     7  bad\n"
+        );
+        let coloured = table.text(Paint::new(true));
+        assert!(
+            coloured.contains("löng     7  \u{1b}[31mbad\u{1b}[0m\n"),
+            "{coloured:?}"
+        );
+    }
+
+    #[test]
+    fn times_are_said_as_people_say_them() {
+        let now = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(10_000_000);
+        let before = |seconds: u64| ago(now - Duration::from_secs(seconds), now);
+        let said = [2, 59, 60, 3599, 7200, 200_000].map(before);
+        assert_eq!(
+            said,
+            [
+                "just now",
+                "59 s ago",
+                "1 min ago",
+                "59 min ago",
+                "2 h ago",
+                "2 d ago"
+            ]
+        );
+        let after = |seconds: u64| ago(now + Duration::from_secs(seconds), now);
+        let said = [45, 90, 3599, 7200, 19_800, 86_380, 93_600, 604_795, 601_500].map(after);
+        assert_eq!(
+            said,
+            [
+                "in 45 s",
+                "in 2 min",
+                "in 1 h",
+                "in 2 h",
+                "in 5 h 30 min",
+                "in 1 d",
+                "in 1 d 2 h",
+                "in 7 d",
+                "in 6 d 23 h"
+            ]
+        );
+        assert_eq!([counted(1, "task"), counted(0, "task")], ["1 task", "0 tasks"]);
+        let lasts = [530, 12_400, 200_000, 7_500_000].map(|ms| lasting(Duration::from_millis(ms)));
+        assert_eq!(lasts, ["0.53 s", "12.4 s", "3 min 20 s", "2 h 5 min"]);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character() {
+        assert_eq!(one_line("a\n  b", 9), "a b");
+        assert_eq!(one_line("äöü", 2), "äö…");
+    }
+}

@@ -1,0 +1,105 @@
+//! Where a figure is taken: a local cloud of its own and, on a server that outlives it, a schema of its own. Both are gone
+//! afterwards, however the measuring ended.
+
+use std::{
+    pin::pin,
+    sync::{Mutex, PoisonError},
+};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{BenchError, facts::Ledger};
+use lastlight_local::{CloudOptions, LocalCloud};
+
+/// Asks a benchmark to stop: it measures no more, and clears up after itself.
+#[derive(Debug, Default)]
+pub struct Stop {
+    asked: watch::Sender<bool>,
+    /// The schema that a server has for the figure that is being taken.
+    schema: Mutex<Option<String>>,
+}
+
+impl Stop {
+    /// Asks, once and for all.
+    pub fn ask(&self) {
+        self.asked.send_replace(true);
+    }
+
+    /// The schema that stays on the server if the process ends now.
+    pub fn leaves(&self) -> Option<String> {
+        self.schema.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, schema: Option<String>) {
+        *self.schema.lock().unwrap_or_else(PoisonError::into_inner) = schema;
+    }
+
+    async fn asked(&self) {
+        // The sender lives as long as this.
+        let _ = self.asked.subscribe().wait_for(|asked| *asked).await;
+    }
+}
+
+/// A local cloud for one figure.
+pub(super) struct Bed {
+    pub cloud: LocalCloud,
+    /// The server's books; none on the embedded database.
+    pub ledger: Option<Ledger>,
+    pub schema: String,
+}
+
+impl Bed {
+    /// Makes a bed, measures on it and clears it away. Starting is short and goes on when it is asked to stop: what is half
+    /// started may make its tables after they were dropped.
+    pub(super) async fn lend<T>(
+        mut options: CloudOptions,
+        stop: &Stop,
+        measure: impl AsyncFnOnce(&mut Self) -> Result<T, BenchError>,
+    ) -> Result<T, BenchError> {
+        // Before anything asks the server without a time limit.
+        let server = options.reach_database().await?;
+        let schema = format!("bench_{}", Uuid::new_v4().simple());
+        options.settings.insert("APP_SCHEMA".to_owned(), schema.clone());
+        let ledger = match &server {
+            Some(server) => {
+                let ledger = Ledger::open(server).await?;
+                stop.note(Some(schema.clone()));
+                Some(ledger)
+            }
+            None => None,
+        };
+        let measured = match LocalCloud::start(options).await {
+            Ok(cloud) => {
+                let mut bed = Self {
+                    cloud,
+                    ledger,
+                    schema: schema.clone(),
+                };
+                // Whoever asked is heard first, though the figure may be there.
+                let measured = tokio::select! {
+                    biased;
+                    () = stop.asked() => Err(BenchError::Stopped),
+                    measured = pin!(measure(&mut bed)) => measured,
+                };
+                let Self { cloud, ledger, .. } = bed;
+                // A statement may be under way on it.
+                drop(ledger);
+                match (cloud.stop().await, measured) {
+                    (Err(error), Ok(_)) => Err(error.into()),
+                    (_, measured) => measured,
+                }
+            }
+            Err(error) => Err(error.into()),
+        };
+        if let Some(server) = server {
+            let dropped = match Ledger::open(&server).await {
+                Ok(mut ledger) => ledger.drop_schema(&schema).await,
+                Err(error) => Err(error),
+            };
+            dropped.map_err(|error| BenchError::Left { schema, error })?;
+            stop.note(None);
+        }
+        measured
+    }
+}

@@ -1,0 +1,114 @@
+//! What a run cost, from the database server's and the kernel's own books.
+
+use sqlx::{ConnectOptions, Connection, PgConnection, Row};
+
+use lastlight::config::DatabaseSettings;
+
+/// A connection beside the handler's. The embedded database has only one session, so there it has none.
+pub(super) struct Ledger(PgConnection);
+
+/// The server's counters at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    /// The next transaction number: only transactions that write take one, and each of them commits to disk.
+    transactions: i64,
+    /// Bytes of write-ahead log since the cluster was made.
+    wal_bytes: i64,
+}
+
+/// What happened between two readings.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cost {
+    /// Transactions that wrote.
+    pub commits: f64,
+    /// Bytes of write-ahead log.
+    pub wal_bytes: f64,
+}
+
+impl Ledger {
+    pub(super) async fn open(server: &DatabaseSettings) -> Result<Self, sqlx::Error> {
+        let connect = server.connect.clone();
+        let options = connect.extra_float_digits(None).disable_statement_logging();
+        Ok(Self(PgConnection::connect_with(&options).await?))
+    }
+
+    /// Starts every run at the same point of the checkpoint cycle, where the role may do that.
+    pub(super) async fn checkpoint(&mut self) {
+        let _ = sqlx::query("CHECKPOINT").execute(&mut self.0).await;
+    }
+
+    pub(super) async fn read(&mut self) -> Result<Reading, sqlx::Error> {
+        let row = sqlx::query(
+            "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS transactions,
+                    (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS wal_bytes",
+        )
+        .fetch_one(&mut self.0)
+        .await?;
+        Ok(Reading {
+            transactions: row.try_get("transactions")?,
+            wal_bytes: row.try_get("wal_bytes")?,
+        })
+    }
+
+    /// Sets one in 200 tasks to failed, and their stages' counters, so that there is something to find; how many.
+    pub(super) async fn fail_some(&mut self, schema: &str) -> Result<u64, sqlx::Error> {
+        let mut transaction = self.0.begin().await?;
+        sqlx::query("SELECT set_config('search_path', quote_ident($1), true)")
+            .bind(schema)
+            .execute(&mut *transaction)
+            .await?;
+        let failed: i64 = sqlx::query_scalar(
+            "WITH failed AS (
+                 UPDATE tasks
+                 SET status = 'failed', result_data = NULL, error_details = 'set to failed for the benchmark'
+                 WHERE hashtext(task_id) % 200 = 0 AND status = 'completed'
+                 RETURNING parent_job_id, stage
+             ), counted AS (
+                 UPDATE stages s
+                 SET completed = s.completed - f.tasks, failed = s.failed + f.tasks
+                 FROM (SELECT parent_job_id, stage, count(*) AS tasks FROM failed GROUP BY parent_job_id, stage) f
+                 WHERE s.job_id = f.parent_job_id AND s.stage = f.stage
+             )
+             SELECT count(*) FROM failed",
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        sqlx::raw_sql("ANALYZE").execute(&mut self.0).await?;
+        Ok(failed.unsigned_abs())
+    }
+
+    /// Removes a run's tables.
+    pub(super) async fn drop_schema(&mut self, schema: &str) -> Result<(), sqlx::Error> {
+        let mut transaction = self.0.begin().await?;
+        sqlx::query("SELECT set_config('lastlight.schema', $1, true)")
+            .bind(schema)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::raw_sql(
+            "DO $$ BEGIN
+                 EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', current_setting('lastlight.schema'));
+             END $$",
+        )
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await
+    }
+}
+
+impl Reading {
+    pub(super) fn since(self, before: Self) -> Cost {
+        Cost {
+            commits: (self.transactions - before.transactions) as f64,
+            wal_bytes: (self.wal_bytes - before.wal_bytes) as f64,
+        }
+    }
+}
+
+/// The most memory that a process ever held, MiB; from Linux's `/proc`.
+pub(crate) fn peak_memory_mib(pid: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024.0)
+}

@@ -1,0 +1,143 @@
+//! Plan and send, nothing run: how long until every message of a stage lies in its queue, when the queue service is
+//! some milliseconds away.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    BenchError,
+    bed::{Bed, Stop},
+};
+use lastlight::model::ProcessingPath;
+use lastlight_local::{
+    CloudOptions, LocalCloud,
+    api::{Api, text},
+    broker::FaultPlan,
+};
+
+/// How messages are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SendWay {
+    /// One message a request, one request at a time.
+    OneByOne,
+    /// As lastlight does: many requests in flight on a Storage Queue, batches in flight on Service Bus.
+    Pipelined,
+}
+
+/// One leg: a path and a way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct FanoutLeg {
+    /// Where to.
+    pub path: ProcessingPath,
+    /// How.
+    pub way: SendWay,
+}
+
+impl FanoutLeg {
+    /// All four.
+    pub const ALL: [Self; 4] = [
+        Self::of(ProcessingPath::QueueStorage, SendWay::OneByOne),
+        Self::of(ProcessingPath::QueueStorage, SendWay::Pipelined),
+        Self::of(ProcessingPath::ServiceBus, SendWay::OneByOne),
+        Self::of(ProcessingPath::ServiceBus, SendWay::Pipelined),
+    ];
+
+    const fn of(path: ProcessingPath, way: SendWay) -> Self {
+        Self { path, way }
+    }
+}
+
+/// One measurement.
+#[derive(Debug, Clone)]
+pub struct FanoutOptions {
+    /// The local cloud to run it on; its data folder must be empty.
+    pub cloud: CloudOptions,
+    /// What to measure.
+    pub leg: FanoutLeg,
+    /// Tasks to plan, and messages to send.
+    pub n: u64,
+    /// How long each request to a queue service takes at least.
+    pub latency: Duration,
+    /// Sending takes longer than this: give up.
+    pub timeout: Duration,
+}
+
+/// One leg's figures.
+#[derive(Debug, Clone, Serialize)]
+pub struct FanoutReport {
+    /// What was measured.
+    #[serde(flatten)]
+    pub leg: FanoutLeg,
+    /// Messages sent.
+    pub n: u64,
+    /// From the submission until a client saw that all were sent.
+    pub seconds: f64,
+    /// `n / seconds`.
+    pub messages_per_second: f64,
+}
+
+/// Plans and sends one stage on a local cloud of its own, whose task triggers are switched off.
+///
+/// # Errors
+/// The local cloud did not start, not all was sent in time, or it was asked to stop.
+pub async fn bench_fanout(options: FanoutOptions, stop: &Stop) -> Result<FanoutReport, BenchError> {
+    let mut cloud = options.cloud.clone();
+    for function in ["process_queue_task", "process_sb_task"] {
+        let switch = format!("AzureWebJobs.{function}.Disabled");
+        cloud.settings.insert(switch, "true".to_owned());
+    }
+    if options.leg.way == SendWay::OneByOne {
+        for setting in [
+            "LASTLIGHT_SENDS_IN_FLIGHT",
+            "STORAGE_QUEUE_SENDS_IN_FLIGHT",
+            "SERVICE_BUS_SENDS_IN_FLIGHT",
+            "SERVICE_BUS_MAX_BATCH_SIZE",
+        ] {
+            cloud.settings.insert(setting.to_owned(), "1".to_owned());
+        }
+    }
+    Bed::lend(cloud, stop, async |bed| measure(&bed.cloud, &options).await).await
+}
+
+async fn measure(cloud: &LocalCloud, options: &FanoutOptions) -> Result<FanoutReport, BenchError> {
+    let api = Api::new(cloud.base_url())?;
+    api.ready().await?;
+    let away = FaultPlan {
+        latency: options.latency,
+        ..FaultPlan::default()
+    };
+    cloud.storage_faults.set(away);
+    cloud.service_bus_faults.set(away);
+    let began = Instant::now();
+    let parameters =
+        json!({ "n": options.n, "use_service_bus": options.leg.path == ProcessingPath::ServiceBus });
+    let job_id = api.submit("hello_world", &parameters).await?;
+    loop {
+        let status = api.status(&job_id).await?;
+        let stage = status.pointer("/progress/0").cloned().unwrap_or_default();
+        let number = |name: &str| stage.get(name).and_then(Value::as_u64);
+        let is_planned = stage.get("planned") == Some(&Value::Bool(true));
+        if is_planned && number("pendingQueue") == Some(0) && number("total") == Some(options.n) {
+            break;
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        if text(&status, "/status") == "failed" || began.elapsed() > options.timeout {
+            return Err(BenchError::Job {
+                status: text(&status, "/status"),
+                seconds,
+                detail: stage.to_string(),
+            });
+        }
+        tokio::time::sleep((began.elapsed() / 100).max(Duration::from_millis(10))).await;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(FanoutReport {
+        leg: options.leg,
+        n: options.n,
+        seconds,
+        messages_per_second: options.n as f64 / seconds,
+    })
+}

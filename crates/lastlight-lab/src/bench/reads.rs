@@ -1,0 +1,404 @@
+//! How long a person waits: every read endpoint, and the dashboard's first views, over a database full of finished work.
+//! The work is real: jobs that ran here, one large one and many small ones.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    BenchError,
+    bed::{Bed, Stop},
+};
+use lastlight_local::{
+    CloudOptions,
+    api::{Api, text},
+};
+
+/// What one message of these jobs names: the database is to be filled, the queues are not what is measured.
+const TASKS_PER_MESSAGE: u64 = 100;
+
+/// Submissions under way at once.
+const SUBMITTING: usize = 16;
+
+/// Pages that are turned before a page deep in a list is asked for.
+const PAGES_TURNED: usize = 20;
+
+/// What `hello_world` takes as `n`.
+const LARGEST_STAGE: u64 = 1_000_000;
+
+/// What to measure.
+#[derive(Debug, Clone)]
+pub struct ReadsOptions {
+    /// The local cloud to run it on; its data folder must be empty.
+    pub cloud: CloudOptions,
+    /// Tasks to store: half of them in one job, as far as a job can have so many, the rest in the others.
+    pub tasks: u64,
+    /// Jobs to store.
+    pub jobs: u64,
+    /// How often each is asked.
+    pub requests: u32,
+    /// Filling that takes longer has failed.
+    pub timeout: Duration,
+}
+
+/// What was stored.
+#[derive(Debug, Clone, Serialize)]
+pub struct Stored {
+    /// Jobs, all of them over.
+    pub jobs: u64,
+    /// Their tasks.
+    pub tasks: u64,
+    /// Tasks that were set to failed; none on the embedded database, which has no second session to do so.
+    pub failed: u64,
+    /// How long the jobs ran.
+    pub seconds: f64,
+}
+
+/// One endpoint's figures.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReadReport {
+    /// What was asked for.
+    pub read: String,
+    /// The first answer: nothing of it was in memory for it.
+    pub first_ms: f64,
+    /// Half of the answers took no longer.
+    pub p50_ms: f64,
+    /// 19 of 20 took no longer.
+    pub p95_ms: f64,
+    /// The slowest.
+    pub max_ms: f64,
+    /// The answer's size; of a view, all of its answers.
+    pub bytes: usize,
+    /// It reads every task of a job, and says so.
+    pub is_exhaustive: bool,
+}
+
+/// Fills a local cloud of its own and asks it. `progress` is told how far the filling is: jobs that are over; `filled`, what
+/// there is then; `each`, every endpoint's figures once they are there.
+///
+/// # Errors
+/// The local cloud did not start, a job did not complete, an endpoint did not answer with 200, or it was asked to stop.
+pub async fn bench_reads(
+    options: ReadsOptions,
+    progress: impl Fn(u64),
+    filled: impl FnOnce(&Stored),
+    mut each: impl FnMut(&ReadReport),
+    stop: &Stop,
+) -> Result<(Stored, Vec<ReadReport>), BenchError> {
+    Bed::lend(options.cloud.clone(), stop, async |bed| {
+        let api = Api::new(bed.cloud.base_url())?;
+        api.ready().await?;
+        let (mut stored, large) = fill(&api, &options, progress).await?;
+        if let Some(ledger) = &mut bed.ledger {
+            stored.failed = ledger.fail_some(&bed.schema).await?;
+        }
+        settle(&api, options.timeout).await?;
+        filled(&stored);
+        let mut reports = Vec::new();
+        for read in reads(&api, &large).await? {
+            let report = measure(&api, &read, options.requests).await?;
+            each(&report);
+            reports.push(report);
+        }
+        Ok((stored, reports))
+    })
+    .await
+}
+
+/// Runs the jobs; what is stored then, and the large job's id.
+async fn fill(
+    api: &Api,
+    options: &ReadsOptions,
+    progress: impl Fn(u64),
+) -> Result<(Stored, String), BenchError> {
+    let began = Instant::now();
+    // Two stages each, with as many tasks in both.
+    let others = options.jobs.saturating_sub(1);
+    let stage = options.tasks / 2;
+    let (large, small) = match others {
+        0 => (stage.clamp(1, LARGEST_STAGE), 0),
+        others => {
+            let large = (stage / 2).clamp(1, LARGEST_STAGE);
+            (large, (stage.saturating_sub(large) / others).max(1))
+        }
+    };
+    let parameters = |n: u64, name: String, over_bus: bool| json!({ "n": n, "name": name, "tasks_per_message": TASKS_PER_MESSAGE, "use_service_bus": over_bus });
+    let large_id = api
+        .submit("hello_world", &parameters(large, "everyone".to_owned(), false))
+        .await?;
+    stream::iter(0..others)
+        .map(|number| {
+            let parameters = parameters(small, format!("team {number}"), number % 2 == 0);
+            async move { api.submit("hello_world", &parameters).await }
+        })
+        .buffer_unordered(SUBMITTING)
+        .try_for_each(|_| async { Ok(()) })
+        .await?;
+    while let Some(open) = open_jobs(api, began, options.timeout).await? {
+        progress(options.jobs.saturating_sub(open));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let failed = count(api, "db/jobs?status=failed&limit=100").await?;
+    if failed > 0 {
+        return Err(BenchError::Job {
+            status: "failed".to_owned(),
+            seconds: began.elapsed().as_secs_f64(),
+            detail: format!("{failed} jobs failed"),
+        });
+    }
+    let stored = Stored {
+        jobs: others + 1,
+        tasks: 2 * (large + small * others),
+        failed: 0,
+        seconds: began.elapsed().as_secs_f64(),
+    };
+    Ok((stored, large_id))
+}
+
+/// How many jobs are not over; none once all are.
+async fn open_jobs(api: &Api, began: Instant, timeout: Duration) -> Result<Option<u64>, BenchError> {
+    let mut open = 0;
+    for status in ["queued", "processing"] {
+        open += count(api, &format!("db/jobs?status={status}&limit=100")).await?;
+    }
+    if open > 0 && began.elapsed() > timeout {
+        return Err(BenchError::Job {
+            status: "not over".to_owned(),
+            seconds: began.elapsed().as_secs_f64(),
+            detail: format!("{open} jobs are open"),
+        });
+    }
+    Ok((open > 0).then_some(open))
+}
+
+/// How many there are on all pages of a list.
+async fn count(api: &Api, list: &str) -> Result<u64, BenchError> {
+    let mut found = 0;
+    let mut page = api.get(list).await?.0;
+    loop {
+        found += page
+            .pointer("/query_info/returned")
+            .and_then(Value::as_u64)
+            .unwrap_or_default();
+        match next(&page) {
+            Some(cursor) => page = api.get(&format!("{list}&cursor={cursor}")).await?.0,
+            None => return Ok(found),
+        }
+    }
+}
+
+fn next(page: &Value) -> Option<&str> {
+    page.pointer("/query_info/next_cursor")?.as_str()
+}
+
+/// Until what ended is in the rollups: the sweep does that in the background, and is no part of a read.
+async fn settle(api: &Api, timeout: Duration) -> Result<(), BenchError> {
+    let began = Instant::now();
+    loop {
+        let (comparison, _) = api.get("metrics/comparison").await?;
+        let left = |name| comparison["query_info"][name].as_u64();
+        if [left("stages_not_counted_yet"), left("jobs_not_counted_yet")] == [Some(0), Some(0)] {
+            return Ok(());
+        }
+        if began.elapsed() > timeout {
+            return Err(BenchError::Job {
+                status: "completed".to_owned(),
+                seconds: began.elapsed().as_secs_f64(),
+                detail: "the comparison does not count all stages".to_owned(),
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// What is asked for, together: a browser asks for a view's parts at once.
+#[derive(Debug)]
+struct Read {
+    name: String,
+    /// In order, each once the one before is there.
+    rounds: Vec<Vec<String>>,
+    is_exhaustive: bool,
+}
+
+impl Read {
+    fn one(path: impl Into<String>) -> Self {
+        let path = path.into();
+        Self {
+            name: format!("GET /api/{path}"),
+            rounds: vec![vec![path]],
+            is_exhaustive: false,
+        }
+    }
+
+    fn named(self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..self
+        }
+    }
+}
+
+/// Every read endpoint, with its filters and deep in its pages, and the dashboard's views.
+async fn reads(api: &Api, large: &str) -> Result<Vec<Read>, BenchError> {
+    let (newest, _) = api.get("db/jobs?limit=1").await?;
+    let small = text(&newest, "/jobs/0/job_id");
+    let job = |path: &str, id: &str| Read::one(format!("{path}/{id}"));
+    let mut all: Vec<Read> = [
+        "jobs/types",
+        "db/jobs",
+        "db/jobs?limit=100&hours=168",
+        "db/jobs?status=completed&limit=100",
+        "db/jobs?status=failed",
+        "db/jobs?processing_path=service_bus&limit=100",
+        "db/jobs?job_type=sb_hello_world&limit=100",
+        "db/tasks",
+        "db/tasks?limit=100",
+        "db/tasks?status=failed&limit=100",
+        "db/tasks?status=queued&limit=100",
+        "db/tasks?stage=2&limit=100",
+        "db/tasks?job_type=sb_hello_world&limit=100",
+        "db/stats",
+        "db/enums/diagnostic",
+        "db/functions/test",
+        "db/debug/all?limit=20",
+        "metrics/comparison",
+        "metrics/comparison?hours=168",
+        "metrics/comparison?hours=168&job_type=hello_world",
+        "metrics",
+        "health",
+        "live",
+        "openapi.json",
+        "monitor/poison?peek=32",
+    ]
+    .into_iter()
+    .map(Read::one)
+    .collect();
+    all.extend([
+        deep(api, "db/jobs?limit=100").await?,
+        deep(api, "db/tasks?limit=100").await?,
+        deep(api, &format!("db/tasks/{large}?limit=100"))
+            .await?
+            .named("GET /api/db/tasks/{largest job}?limit=100, deep"),
+        job("db/jobs", large).named("GET /api/db/jobs/{largest job}"),
+        job("jobs/status", large).named("GET /api/jobs/status/{largest job}"),
+        job("jobs/status", &small).named("GET /api/jobs/status/{small job}"),
+        job("jobs/audit", &small).named("GET /api/jobs/audit/{small job}"),
+        Read {
+            is_exhaustive: true,
+            ..job("jobs/audit", large).named("GET /api/jobs/audit/{largest job}")
+        },
+    ]);
+    for filter in [
+        "limit=100",
+        "status=failed&limit=100",
+        "status=queued&limit=100",
+        "stage=2&limit=100",
+    ] {
+        let name = format!("GET /api/db/tasks/{{largest job}}?{filter}");
+        all.push(Read::one(format!("db/tasks/{large}?{filter}")).named(&name));
+    }
+    let page = page_files(api).await?;
+    let views = [
+        (
+            "jobs",
+            vec!["jobs/types".to_owned(), "db/jobs?hours=168&limit=50".to_owned()],
+        ),
+        (
+            "largest job",
+            vec![
+                format!("jobs/status/{large}"),
+                format!("db/tasks/{large}?status=failed&limit=50"),
+                format!("db/tasks/{large}?limit=50"),
+            ],
+        ),
+        (
+            "compare",
+            vec!["jobs/types".to_owned(), "metrics/comparison?hours=24".to_owned()],
+        ),
+        ("poison", vec!["monitor/poison?peek=32".to_owned()]),
+        ("health", vec!["health".to_owned()]),
+    ];
+    for (view, asks) in views {
+        let mut rounds = page.clone();
+        rounds.push(asks);
+        all.push(Read {
+            name: format!("dashboard, first view: {view}"),
+            rounds,
+            is_exhaustive: false,
+        });
+    }
+    Ok(all)
+}
+
+/// A page deep in a list.
+async fn deep(api: &Api, list: &str) -> Result<Read, BenchError> {
+    let mut path = list.to_owned();
+    for _ in 0..PAGES_TURNED {
+        let (page, _) = api.get(&path).await?;
+        let Some(cursor) = next(&page) else { break };
+        path = format!("{list}&cursor={cursor}");
+    }
+    Ok(Read::one(path).named(&format!("GET /api/{list}, deep")))
+}
+
+/// The dashboard's page and what it names, and what that names, in the rounds in which a browser finds them.
+async fn page_files(api: &Api) -> Result<Vec<Vec<String>>, BenchError> {
+    let mut rounds = vec![vec!["dashboard".to_owned()]];
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    loop {
+        let mut found = BTreeSet::new();
+        for path in rounds.iter().rev().take(1).flatten() {
+            let body = api.text(path).await?;
+            // Addresses in the page, and modules that import one another.
+            let named = body
+                .split(['"', '\''])
+                .filter_map(|word| {
+                    word.strip_prefix("dashboard/")
+                        .or_else(|| word.strip_prefix("./"))
+                })
+                .filter(|name| [".js", ".css", ".svg"].iter().any(|kind| name.ends_with(kind)))
+                .map(|name| format!("dashboard/{name}"));
+            found.extend(named.filter(|path| !known.contains(path)));
+        }
+        if found.is_empty() {
+            return Ok(rounds);
+        }
+        known.extend(found.iter().cloned());
+        rounds.push(found.into_iter().collect());
+    }
+}
+
+async fn measure(api: &Api, read: &Read, requests: u32) -> Result<ReadReport, BenchError> {
+    let mut took = Vec::new();
+    let mut bytes = 0;
+    for _ in 0..requests.max(1) {
+        let began = Instant::now();
+        bytes = 0;
+        for round in &read.rounds {
+            let answers = round.iter().map(|path| api.text(path));
+            let answers = futures_util::future::try_join_all(answers).await?;
+            bytes += answers.iter().map(String::len).sum::<usize>();
+        }
+        took.push(began.elapsed().as_secs_f64() * 1000.0);
+    }
+    let first_ms = took.first().copied().unwrap_or_default();
+    took.sort_by(f64::total_cmp);
+    let at = |share: f64| {
+        let place = (share * took.len() as f64).ceil() as usize;
+        took.get(place.saturating_sub(1)).copied().unwrap_or_default()
+    };
+    Ok(ReadReport {
+        read: read.name.clone(),
+        first_ms,
+        p50_ms: at(0.5),
+        p95_ms: at(0.95),
+        max_ms: at(1.0),
+        bytes,
+        is_exhaustive: read.is_exhaustive,
+    })
+}

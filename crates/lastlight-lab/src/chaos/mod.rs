@@ -1,0 +1,214 @@
+//! `lastlight chaos`: every scenario of reliability as one command. Jobs run over both paths on a real PostgreSQL while
+//! handlers are killed and stopped, messages vanish, double, come late and out of order, the queue services throttle and
+//! lose answers, and the database restarts and crashes; then the [`oracle`] looks whether anything was lost, done twice, or
+//! is stuck.
+//!
+//! **What a seed replays.** Each scenario has a random generator of its own, made of the seed and its number, so leaving one
+//! out changes no other. It is asked in a fixed order: which handler is killed after how many outcomes, which of the jobs'
+//! tasks fail, how the database is restarted. The queue services' faults follow generators of their own: the n-th message
+//! that a service accepts has the same fate in every run, and so has the n-th send. What timing makes vary: which message is
+//! the n-th, since many are sent at once; what exactly a handler was at when the n-th outcome came; how far two handlers
+//! are when both race for the same thing. Fail points (scenario 2) replay exactly: the k-th passage of a place.
+//!
+//! It knows the local cloud, the job type `chaos` and the tables. The handlers that it torments are the real ones: the same
+//! binary, as child processes.
+
+mod first_version;
+mod job;
+mod ledger;
+pub mod oracle;
+mod postgres;
+pub mod recorder;
+mod report;
+mod scenarios;
+mod work;
+mod world;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+pub use job::{Chaos, task_index, with_chaos};
+pub use ledger::{JobRuns, LEDGER_SETTING, Ledger, Run as LedgerRun, RunEnd, TaskKey, read as read_ledger};
+pub use postgres::{Cluster, PostgresError, find_binaries};
+pub use report::{ChaosReport, Figures, Findings, HEADER, ScenarioReport};
+pub use scenarios::{SCENARIOS, Scenario};
+pub use work::{Act, CHAOS, Fate, LARGEST_RESULT, Rule, StageWork, Work};
+
+use lastlight_local::{
+    CloudError,
+    host::{HandlerCommand, HostError},
+};
+
+/// How much a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// All scenarios within minutes on two cores; what hangs on the machine's speed is measured, not asserted.
+    Small,
+    /// The sizes of the reliability table, with every bound asserted.
+    Full,
+}
+
+impl Size {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct ChaosOptions {
+    /// The same seed, the same faults.
+    pub seed: u64,
+    /// Which scenarios, in this order.
+    pub scenarios: Vec<&'static Scenario>,
+    /// How much.
+    pub size: Size,
+    /// The folder with `host.json` and the function folders.
+    pub app_root: PathBuf,
+    /// What the hosts start.
+    pub handler: HandlerCommand,
+    /// Where everything lives; it may be removed when all passed.
+    pub folder: PathBuf,
+    /// The folder of PostgreSQL's programs; `None`: where they usually are.
+    pub postgres: Option<PathBuf>,
+    /// Scenario 18 goes on until so many messages were delivered.
+    pub soak: Option<u64>,
+}
+
+/// Why a scenario came to no end, or none began.
+#[derive(Debug, thiserror::Error)]
+pub enum ChaosError {
+    /// There is no database server.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// The local cloud did not start or stop.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    /// A host did not start.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The recorder could not read.
+    #[error("the recorder: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The folder or the ledger.
+    #[error("a file: {0}")]
+    Io(#[from] io::Error),
+    /// What was to be said could not be written.
+    #[error("JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Something did not happen in time, or the app answered what it never should.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// What all scenarios of a run share.
+#[derive(Debug)]
+struct Shared {
+    cluster: Cluster,
+    folder: PathBuf,
+    app_root: PathBuf,
+    handler: HandlerCommand,
+    size: Size,
+    soak: Option<u64>,
+}
+
+/// One scenario's run.
+#[derive(Debug, Clone)]
+struct Run {
+    shared: Arc<Shared>,
+    scenario: &'static Scenario,
+    seed: u64,
+    worlds: Arc<AtomicU64>,
+}
+
+impl Run {
+    fn next_world(&self) -> u64 {
+        self.worlds.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn say(&self, what: &str) {
+        let Scenario { number, name, .. } = self.scenario;
+        let _ = writeln!(io::stderr(), "{number:>2} {name}: {what}");
+    }
+}
+
+/// Runs scenarios one after the other. `done` gets each one's report as it comes.
+///
+/// # Errors
+/// There is no PostgreSQL, or it did not start. What goes wrong in a scenario is in its report.
+pub async fn chaos(options: ChaosOptions, done: impl Fn(&ScenarioReport)) -> Result<ChaosReport, ChaosError> {
+    let began = Instant::now();
+    let binaries = find_binaries(options.postgres.as_deref())?;
+    std::fs::create_dir_all(&options.folder)?;
+    let shared = Arc::new(Shared {
+        cluster: Cluster::start(binaries, &options.folder).await?,
+        folder: options.folder,
+        app_root: options.app_root,
+        handler: options.handler,
+        size: options.size,
+        soak: options.soak,
+    });
+    let mut reports = Vec::new();
+    for scenario in options.scenarios {
+        let run = Run {
+            shared: Arc::clone(&shared),
+            scenario,
+            seed: seed_of(options.seed, scenario.number),
+            worlds: Arc::default(),
+        };
+        let report = report(&run).await;
+        done(&report);
+        reports.push(report);
+    }
+    Ok(ChaosReport::new(
+        options.seed,
+        options.size.as_str(),
+        reports,
+        began.elapsed().as_secs_f64(),
+    ))
+}
+
+async fn report(run: &Run) -> ScenarioReport {
+    let began = Instant::now();
+    run.say(run.scenario.what);
+    let longest = match run.shared.size {
+        _ if run.shared.soak.is_some() => Duration::from_secs(7 * 24 * 60 * 60),
+        Size::Small => Duration::from_secs(5 * 60),
+        Size::Full => Duration::from_secs(3 * 60 * 60),
+    };
+    let (findings, error) = match tokio::time::timeout(longest, scenarios::run(run)).await {
+        Ok(Ok(findings)) => (findings, None),
+        Ok(Err(error)) => (Findings::default(), Some(error.to_string())),
+        Err(_) => (
+            Findings::default(),
+            Some(format!("it was not over after {} s", longest.as_secs())),
+        ),
+    };
+    ScenarioReport {
+        number: run.scenario.number,
+        name: run.scenario.name,
+        passed: error.is_none() && findings.violations.is_empty(),
+        figures: findings.figures,
+        seconds: began.elapsed().as_secs_f64(),
+        notes: findings.notes,
+        violations: findings.violations,
+        error,
+    }
+}
+
+/// A scenario's own seed: which others run beside it does not matter.
+fn seed_of(seed: u64, scenario: u8) -> u64 {
+    let mut random = fastrand::Rng::with_seed(seed);
+    (0..=scenario).map(|_| random.u64(..)).last().unwrap_or(seed)
+}

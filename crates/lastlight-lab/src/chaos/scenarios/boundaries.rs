@@ -1,0 +1,260 @@
+//! A fault at every boundary in turn (2): before and after each commit and each send, and between steps that belong together.
+//! For each fail point and each way to strike, the k-th passage, k = 1, 2, 3 … until a run goes by in which it does not
+//! come to the k-th. Several worlds work through the list side by side, since most of a run is waiting for a lease.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use futures_util::future::join_all;
+
+use super::{coarse, work};
+use crate::chaos::{
+    ChaosError, Findings, Run, Size, Work,
+    oracle::Expected,
+    work::{Act, Rule, StageWork},
+    world::{Setup, World},
+};
+use lastlight::{
+    failpoint::{FAILPOINT_SETTING, HITS_SETTING, PLACES},
+    model::JobStatus,
+};
+use lastlight_local::broker::FaultPlan;
+
+const LONG: Duration = Duration::from_secs(90);
+
+/// Worlds side by side.
+const LANES: usize = 6;
+
+/// The sweep passes its own places twice a second for as long as a job lasts, and a narrow handler its own again and again;
+/// at the small size so many of them do.
+const SWEEPS: u64 = 2;
+
+/// How a fail point strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strike {
+    Kill,
+    Error,
+}
+
+/// One fail point and a way to strike.
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    place: &'static str,
+    strike: Strike,
+    use_service_bus: bool,
+}
+
+/// What is done while a fail point is armed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// A job is submitted and comes to its end.
+    Plain,
+    /// The same, while messages vanish, so that the sweep has something to do.
+    Swept,
+    /// The handler has room for one task, and a planner writes no more than a batch.
+    Narrow,
+    /// It is cancelled in mid-task, and then repeated.
+    Controlled,
+    /// Its second stage cannot be planned.
+    Unplannable,
+}
+
+impl Trial {
+    fn life(&self) -> Life {
+        match self.place.split('.').next() {
+            Some("reconcile") => Life::Swept,
+            Some("defer" | "stop_plan") => Life::Narrow,
+            Some("fail_plan") => Life::Unplannable,
+            Some("end_early" | "skip" | "reopen_tasks" | "reopen_job") => Life::Controlled,
+            _ => Life::Plain,
+        }
+    }
+}
+
+pub(super) async fn boundaries(run: &Run) -> Result<Findings, ChaosError> {
+    let mut random = fastrand::Rng::with_seed(run.seed);
+    let mut trials: Vec<Trial> = PLACES
+        .iter()
+        .flat_map(|(place, fails)| {
+            let strikes: &[Strike] = if *fails {
+                &[Strike::Kill, Strike::Error]
+            } else {
+                &[Strike::Kill]
+            };
+            strikes.iter().map(move |strike| (*place, *strike))
+        })
+        .flat_map(|(place, strike)| {
+            // At full size over both paths; otherwise over one, drawn.
+            let both = run.shared.size == Size::Full;
+            let drawn = random.bool();
+            [true, false]
+                .into_iter()
+                .filter(move |path| both || *path == drawn)
+                .map(move |use_service_bus| Trial {
+                    place,
+                    strike,
+                    use_service_bus,
+                })
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    // Long ones are not all left for the end.
+    random.shuffle(&mut trials);
+    let count = trials.len();
+    let trials = Mutex::new(VecDeque::from(trials));
+    let lanes = join_all((0..LANES).map(|_| lane(run, &trials))).await;
+    let mut findings = Findings::default();
+    let mut runs = 0;
+    for lane in lanes {
+        let (lane, lane_runs) = lane?;
+        findings.add(lane);
+        runs += lane_runs;
+    }
+    findings.notes.retain(|note| !note.starts_with("longest rescue"));
+    findings.notes.push(format!(
+        "{} places, {count} ways to strike, {runs} runs",
+        PLACES.len()
+    ));
+    Ok(findings)
+}
+
+/// Takes trials until there are none left.
+async fn lane(run: &Run, trials: &Mutex<VecDeque<Trial>>) -> Result<(Findings, u64), ChaosError> {
+    let mut world = World::start(run, Setup::default()).await?;
+    let mut runs = 0;
+    loop {
+        let trial = trials.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some(trial) = trial else { break };
+        for k in 1.. {
+            let struck = strike(&mut world, trial, k).await?;
+            runs += 1;
+            let is_enough =
+                matches!(trial.life(), Life::Swept | Life::Narrow) && !world.is_full() && k >= SWEEPS;
+            if !struck || is_enough {
+                // A place that no run comes by is not tested, whatever it is called.
+                world.check(struck || k > 1, || format!("no run comes by {}", trial.place));
+                world.say(&format!("{} {:?}: {k} runs", trial.place, trial.strike));
+                break;
+            }
+        }
+    }
+    Ok((world.finish().await?, runs))
+}
+
+/// One run with one fail point armed; whether it struck.
+async fn strike(world: &mut World, trial: Trial, k: u64) -> Result<bool, ChaosError> {
+    let Trial {
+        place,
+        strike,
+        use_service_bus,
+    } = trial;
+    let action = match strike {
+        Strike::Kill => "kill",
+        Strike::Error => "error",
+    };
+    let tag = format!("{place}-{action}-{k}{}", if use_service_bus { "-sb" } else { "" });
+    let hits = world.folder.join(format!("hit-{tag}"));
+    let mut armed: BTreeMap<String, String> = [
+        (FAILPOINT_SETTING.to_owned(), format!("{place}:{k}:{action}")),
+        (HITS_SETTING.to_owned(), hits.display().to_string()),
+    ]
+    .into();
+    if trial.life() == Life::Narrow {
+        armed.insert("LASTLIGHT_TASKS_IN_FLIGHT".to_owned(), "1".to_owned());
+        armed.insert(
+            "AzureFunctionsJobHost__functionTimeout".to_owned(),
+            "00:00:04".to_owned(),
+        );
+    }
+    world.replace_handler(armed).await?;
+    let dropped = if trial.life() == Life::Swept { 0.5 } else { 0.0 };
+    world.set_faults(FaultPlan {
+        dropped,
+        ..FaultPlan::default()
+    });
+    match trial.life() {
+        Life::Controlled => controlled(world, tag, use_service_bus).await?,
+        Life::Unplannable => {
+            let unplannable = StageWork {
+                plan_fails: true,
+                ..StageWork::of(3, 1)
+            };
+            let job = work(tag, use_service_bus, [StageWork::of(2, 1), unplannable]);
+            world.submit(job, LONG).await?;
+        }
+        Life::Narrow => {
+            let listed_slowly = StageWork {
+                plan_ms: 300,
+                ..StageWork::of(8, 700)
+            };
+            let job = coarse(work(tag, use_service_bus, [listed_slowly]), 2);
+            world.submit(job, LONG).await?;
+        }
+        Life::Plain | Life::Swept => {
+            world.submit(plain(tag, use_service_bus), LONG).await?;
+        }
+    }
+    if trial.life() == Life::Swept {
+        // Enough to lose something of the first stage; what is sent again arrives.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        world.set_faults(FaultPlan::default());
+    }
+    world.until_over(LONG).await?;
+    let struck = struck_at(&hits);
+    if let Some(at) = struck {
+        world.fault_at(at);
+        if strike == Strike::Kill {
+            world.count_kill();
+        }
+    }
+    Ok(struck.is_some())
+}
+
+/// Small, with all that a job can meet: a retry, a coarse message, a stage after it.
+fn plain(tag: String, use_service_bus: bool) -> Work {
+    let stumbling = StageWork::of(3, 1).with(Rule::only(1, Act::Stumble).first(1));
+    coarse(work(tag, use_service_bus, [stumbling, StageWork::of(2, 1)]), 2)
+}
+
+async fn controlled(world: &mut World, tag: String, use_service_bus: bool) -> Result<(), ChaosError> {
+    let job = work(
+        tag.clone(),
+        use_service_bus,
+        [StageWork::of(4, 400), StageWork::of(1, 1)],
+    );
+    let job_id = world.submit_unexpecting(&job).await?;
+    world
+        .until("a task runs", LONG, async || {
+            world.runs().is_ok_and(|runs| runs.contains_key(&tag))
+        })
+        .await?;
+    // A client that gets no answer, or is told to come again, asks again; 409 says that it is so already.
+    for (request, wanted) in [("cancel", "cancelled"), ("retry", "")] {
+        let path = format!("/api/jobs/{request}/{job_id}");
+        world
+            .until("the request is answered", LONG, async || {
+                matches!(world.post(&path).await, Ok((200 | 409, _)))
+            })
+            .await?;
+        let status = world.get(&format!("/api/jobs/status/{job_id}")).await;
+        let status = status.map(|(_, answer)| answer["status"].as_str().unwrap_or_default().to_owned());
+        if let (Ok(status), false) = (&status, wanted.is_empty()) {
+            world.check(status == wanted, || format!("{tag} is {status} after {request}"));
+        }
+    }
+    let mut expected = Expected::new(job_id, job, LONG).ending(Some(JobStatus::Completed));
+    expected.may_be_reopened = true;
+    world.expect(expected);
+    Ok(())
+}
+
+/// When the fail point struck, microseconds since 1970, if it did.
+fn struck_at(hits: &Path) -> Option<i64> {
+    let modified = std::fs::metadata(hits).ok()?.modified().ok()?;
+    let since = modified.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_micros()).ok()
+}

@@ -1,0 +1,262 @@
+//! What a chaos job is asked for: its stages, and what is special about which tasks. The job type does it, and the oracle reads
+//! from the same what must come of it. Nothing here runs anything.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use lastlight::model::{JobId, TasksPerMessage};
+
+/// The job type's name.
+pub const CHAOS: &str = "chaos";
+
+/// A whole job, as it is submitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    /// Names the job in the ledger: no blanks.
+    pub tag: String,
+    /// Its stages.
+    pub stages: Vec<StageWork>,
+    /// How many tasks one message names.
+    #[serde(default)]
+    pub tasks_per_message: TasksPerMessage,
+    /// Over Service Bus, otherwise over Storage Queues.
+    pub use_service_bus: bool,
+}
+
+/// One stage.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StageWork {
+    /// How many tasks.
+    pub tasks: u64,
+    /// How long each takes, milliseconds.
+    pub ms: u64,
+    /// How long each definition takes to come, milliseconds.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub plan_ms: u64,
+    /// How many may fail without failing the job.
+    pub tolerates: u64,
+    /// Added to each task's parameters, bytes.
+    pub padding: usize,
+    /// Its plan ends in an error, which fails the job.
+    pub plan_fails: bool,
+    /// What is special about some tasks.
+    pub rules: Vec<Rule>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// What is special about the tasks whose number leaves `at` when divided by `every`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Every so many tasks.
+    pub every: u64,
+    /// From this one on.
+    pub at: u64,
+    /// Only in the first attempts, so many; otherwise in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// What it does.
+    #[serde(flatten)]
+    pub act: Act,
+}
+
+/// What a task does beside its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "act")]
+pub enum Act {
+    /// Takes longer.
+    Sleep {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Holds the thread that it runs on, so that whatever else is to run there waits, timers too.
+    Block {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Fails in a way that passes.
+    Stumble,
+    /// Fails for good.
+    Fail,
+    /// Panics.
+    Panic,
+    /// Ends its process.
+    Abort,
+    /// Allocates memory until there is none, which ends its process.
+    Devour,
+    /// Waits until somebody opens the job's gate, see [`Ledger::gate`].
+    Wait,
+    /// Has a result of this size.
+    Result {
+        /// Bytes.
+        bytes: usize,
+    },
+}
+
+/// What must come of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It completes.
+    Completes,
+    /// It fails.
+    Fails,
+}
+
+/// The largest result that is kept, bytes.
+pub const LARGEST_RESULT: usize = 1024 * 1024;
+
+impl Rule {
+    /// For one task.
+    pub fn only(number: u64, act: Act) -> Self {
+        Self {
+            // More than any stage has.
+            every: 1 << 40,
+            at: number,
+            attempts: None,
+            act,
+        }
+    }
+
+    /// For every so many tasks, from number `at` on.
+    pub fn every(every: u64, at: u64, act: Act) -> Self {
+        Self {
+            every,
+            at,
+            attempts: None,
+            act,
+        }
+    }
+
+    /// The same, in the first attempts only.
+    #[must_use]
+    pub fn first(self, attempts: u32) -> Self {
+        Self {
+            attempts: Some(attempts),
+            ..self
+        }
+    }
+
+    pub(super) fn concerns(&self, number: u64) -> bool {
+        number % self.every.max(1) == self.at
+    }
+
+    fn ends_badly(&self) -> bool {
+        let is_bad = match self.act {
+            Act::Sleep { .. } | Act::Block { .. } | Act::Wait => false,
+            Act::Result { bytes } => bytes > LARGEST_RESULT,
+            Act::Stumble | Act::Fail | Act::Panic | Act::Abort | Act::Devour => true,
+        };
+        // What is bad for the first attempts only is not bad in the end, unless it is for good.
+        is_bad && (self.attempts.is_none() || matches!(self.act, Act::Fail | Act::Result { .. }))
+    }
+}
+
+impl StageWork {
+    /// So many tasks that take so long.
+    pub fn of(tasks: u64, ms: u64) -> Self {
+        Self {
+            tasks,
+            ms,
+            ..Self::default()
+        }
+    }
+
+    /// The same with a rule more.
+    #[must_use]
+    pub fn with(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// The same that bears so many failures.
+    #[must_use]
+    pub fn tolerating(self, tolerates: u64) -> Self {
+        Self { tolerates, ..self }
+    }
+
+    /// What must come of task `number`.
+    pub fn fate(&self, number: u64) -> Fate {
+        if self
+            .rules
+            .iter()
+            .any(|rule| rule.concerns(number) && rule.ends_badly())
+        {
+            Fate::Fails
+        } else {
+            Fate::Completes
+        }
+    }
+
+    /// How many must fail.
+    pub fn failures(&self) -> u64 {
+        (0..self.tasks)
+            .filter(|number| self.fate(*number) == Fate::Fails)
+            .count() as u64
+    }
+}
+
+impl Work {
+    /// All its tasks.
+    pub fn tasks(&self) -> u64 {
+        self.stages.iter().map(|stage| stage.tasks).sum()
+    }
+
+    /// The id that the job has or will have.
+    ///
+    /// # Errors
+    /// The job cannot be written as JSON.
+    pub fn job_id(&self) -> Result<String, serde_json::Error> {
+        let parameters: Map<String, Value> = serde_json::from_str(&serde_json::to_string(self)?)?;
+        Ok(JobId::derive(CHAOS, &parameters).to_string())
+    }
+
+    /// The first stage whose failures fail the job, from 1.
+    pub fn failing_stage(&self) -> Option<usize> {
+        let fails = |stage: &StageWork| stage.plan_fails || stage.failures() > stage.tolerates;
+        self.stages.iter().position(fails).map(|place| place + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_say_what_must_come_of_a_task() {
+        let stage = StageWork::of(10, 0)
+            .with(Rule::only(3, Act::Fail))
+            .with(Rule::every(5, 1, Act::Stumble).first(2))
+            .with(Rule::only(4, Act::Panic))
+            .with(Rule::only(
+                5,
+                Act::Result {
+                    bytes: LARGEST_RESULT,
+                },
+            ))
+            .with(Rule::only(
+                7,
+                Act::Result {
+                    bytes: LARGEST_RESULT + 1,
+                },
+            ));
+        let failing: Vec<u64> = (0..10).filter(|n| stage.fate(*n) == Fate::Fails).collect();
+        assert_eq!(failing, [3, 4, 7]);
+        assert_eq!(stage.failures(), 3);
+    }
+
+    #[test]
+    fn a_job_goes_to_the_handler_and_comes_back_as_it_was() {
+        let work = Work {
+            tag: "t".to_owned(),
+            stages: vec![StageWork::of(2, 5).with(Rule::only(1, Act::Sleep { ms: 7 }).first(1))],
+            tasks_per_message: TasksPerMessage::ONE,
+            use_service_bus: true,
+        };
+        let json = serde_json::to_value(&work).unwrap();
+        assert_eq!(json["stages"][0]["rules"][0]["act"], "sleep");
+        assert_eq!(serde_json::from_value::<Work>(json).unwrap(), work);
+    }
+}

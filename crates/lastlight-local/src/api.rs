@@ -1,0 +1,119 @@
+//! The app's HTTP API as the local cloud's own commands use it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// The API did not answer as it should.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {detail}")]
+pub struct ApiError {
+    /// What was asked for.
+    what: &'static str,
+    /// What came back.
+    detail: String,
+}
+
+impl ApiError {
+    fn new(what: &'static str, detail: &dyn std::fmt::Display) -> Self {
+        Self {
+            what,
+            detail: detail.to_string(),
+        }
+    }
+}
+
+/// A client of one app.
+#[derive(Debug, Clone)]
+pub struct Api {
+    client: reqwest::Client,
+    base: String,
+}
+
+impl Api {
+    /// A client of the app at `base`, `http://127.0.0.1:<port>`.
+    pub fn new(base: String) -> Result<Self, ApiError> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .map_err(|error| ApiError::new("client", &error))?;
+        Ok(Self { client, base })
+    }
+
+    /// Submits a job; its id.
+    pub async fn submit(&self, job_type: &str, parameters: &Value) -> Result<String, ApiError> {
+        let url = format!("{}/api/jobs/submit/{job_type}", self.base);
+        let answer = answer("submit", self.client.post(url).body(parameters.to_string())).await?;
+        Ok(text(&answer, "/job_id"))
+    }
+
+    /// Where a job stands.
+    pub async fn status(&self, job_id: &str) -> Result<Value, ApiError> {
+        let url = format!("{}/api/jobs/status/{job_id}", self.base);
+        answer("status", self.client.get(url)).await
+    }
+
+    /// The document at an address below `/api/`, and how long it is in bytes.
+    pub async fn get(&self, path: &str) -> Result<(Value, usize), ApiError> {
+        let body = self.text(path).await?;
+        let document = serde_json::from_str(&body).map_err(|error| ApiError::new("read", &error))?;
+        Ok((document, body.len()))
+    }
+
+    /// What is at an address below `/api/`; everything but 200 is an error.
+    pub async fn text(&self, path: &str) -> Result<String, ApiError> {
+        let said =
+            |error: &dyn std::fmt::Display| ApiError::new("read", &format!("GET /api/{path}: {error}"));
+        let response = self.client.get(format!("{}/api/{path}", self.base)).send().await;
+        let response = response.map_err(|error| said(&error))?;
+        let status = response.status();
+        let body = response.text().await.map_err(|error| said(&error))?;
+        if !status.is_success() {
+            return Err(said(&format!("status {status}: {body}")));
+        }
+        Ok(body)
+    }
+
+    /// Returns when the handler has its database.
+    pub async fn ready(&self) -> Result<(), ApiError> {
+        let url = format!("{}/api/health", self.base);
+        answer("health", self.client.get(url)).await.map(drop)
+    }
+}
+
+async fn answer(what: &'static str, request: reqwest::RequestBuilder) -> Result<Value, ApiError> {
+    // The handler answers 503 while the database is being made.
+    let mut tries = 0;
+    loop {
+        let Some(request) = request.try_clone() else {
+            return Err(ApiError::new(what, &"the request cannot be repeated"));
+        };
+        let response = request
+            .send()
+            .await
+            .map_err(|error| ApiError::new(what, &error))?;
+        let status = response.status();
+        let body = response
+            .text()
+            .await
+            .map_err(|error| ApiError::new(what, &error))?;
+        if status.as_u16() == 503 && tries < 100 {
+            tries += 1;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            continue;
+        }
+        if !status.is_success() {
+            return Err(ApiError::new(what, &format!("status {status}: {body}")));
+        }
+        return serde_json::from_str(&body).map_err(|error| ApiError::new(what, &error));
+    }
+}
+
+/// The text at a JSON pointer; empty if there is none.
+pub fn text(value: &Value, pointer: &str) -> String {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}

@@ -1,0 +1,356 @@
+//! The parts of the local cloud together: database, queue services, Functions host.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use uuid::Uuid;
+
+use super::{
+    broker::{
+        Endpoint, EndpointError, Faults, ServiceBus, SnapshotError, StorageQueues,
+        service_bus::{self, QueueOptions, ServiceBusAccess},
+        storage_queue::{self, StorageAccount},
+    },
+    database::{EmbeddedDatabase, EmbeddedDatabaseError},
+    host::{self, HandlerCommand, HostError, HostOptions, LogSink, RunningHost},
+};
+use lastlight::{
+    config::{ConfigError, DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, DatabaseSettings, Env, Settings},
+    store::{Unreachable, reach},
+};
+
+/// What a local cloud is made of.
+#[derive(Debug, Clone)]
+pub struct CloudOptions {
+    /// The folder with `host.json` and the function folders.
+    pub app_root: PathBuf,
+    /// Where its data lives.
+    pub data: PathBuf,
+    /// The host's port; 0 takes a free one.
+    pub port: u16,
+    /// The Storage Queue endpoint's port; 0 takes a free one.
+    pub storage_port: u16,
+    /// The Service Bus endpoint's port; 0 takes a free one.
+    pub service_bus_port: u16,
+    /// A PostgreSQL server instead of the embedded one.
+    pub database_url: Option<String>,
+    /// What the host starts.
+    pub handler: HandlerCommand,
+    /// Settings beside those that the local cloud makes; these win.
+    pub settings: BTreeMap<String, String>,
+    /// Where the handler's lines go.
+    pub log: LogSink,
+}
+
+/// Why a local cloud did not start, or stop cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum CloudError {
+    /// The data folder cannot be used.
+    #[error("the data folder {} cannot be used: {error}", folder.display())]
+    Data {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// Another local cloud uses the data folder.
+    #[error("another local cloud uses {}: stop it, or use another folder with --data", folder.display())]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The settings of the PostgreSQL server are missing or malformed.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The PostgreSQL server cannot be used.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    /// The embedded database did not start.
+    #[error(transparent)]
+    Database(#[from] EmbeddedDatabaseError),
+    /// A port cannot be had.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The queues' snapshot cannot be read or written.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The Functions host did not start.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+const SERVICE_BUS_KEY_NAME: &str = "RootManageSharedAccessKey";
+
+/// A running local cloud.
+#[derive(Debug)]
+pub struct LocalCloud {
+    host: RunningHost,
+    app_root: PathBuf,
+    handler: HandlerCommand,
+    log: LogSink,
+    /// Storage Queues, for those who want to look or to meddle.
+    pub storage: StorageQueues,
+    /// Service Bus, likewise.
+    pub service_bus: ServiceBus,
+    /// What goes wrong with Storage Queues.
+    pub storage_faults: Faults,
+    /// What goes wrong with Service Bus.
+    pub service_bus_faults: Faults,
+    endpoints: [Endpoint; 2],
+    database: Option<EmbeddedDatabase>,
+    settings: BTreeMap<String, String>,
+    data: PathBuf,
+    _lock: fs::File,
+}
+
+impl CloudOptions {
+    /// Sees whether the PostgreSQL server can be used, where it is not the embedded one, and how: its handler would wait
+    /// for it without end.
+    ///
+    /// # Errors
+    /// It cannot; said within 5 s.
+    pub async fn reach_database(&self) -> Result<Option<DatabaseSettings>, CloudError> {
+        let named = self.settings.get("DATABASE_URL").or(self.database_url.as_ref());
+        let Some(url) = named.cloned() else {
+            return Ok(None);
+        };
+        // As the handler will read them: it inherits this process's environment.
+        let env = Env::from_process()
+            .with(self.settings.clone())
+            .with([("DATABASE_URL", url)]);
+        let (settings, _) = Settings::load_database(env)?;
+        reach(&settings).await?;
+        Ok(Some(settings))
+    }
+}
+
+impl LocalCloud {
+    /// Starts everything; returns when the handler is ready.
+    ///
+    /// # Errors
+    /// A part did not start; those that did are stopped.
+    pub async fn start(options: CloudOptions) -> Result<Self, CloudError> {
+        options.reach_database().await?;
+        let data = options.data;
+        let data_error = |error| CloudError::Data {
+            folder: data.clone(),
+            error,
+        };
+        fs::create_dir_all(&data).map_err(data_error)?;
+        let lock = fs::File::create(data.join("lock")).map_err(data_error)?;
+        if lock.try_lock().is_err() {
+            return Err(CloudError::InUse { folder: data });
+        }
+        let storage = StorageQueues::new();
+        let service_bus = ServiceBus::new();
+        let (storage_faults, service_bus_faults) = (Faults::default(), Faults::default());
+        let account = StorageAccount {
+            name: DEVELOPMENT_ACCOUNT.to_owned(),
+            key: DEVELOPMENT_KEY.to_owned(),
+        };
+        let key = Uuid::new_v4().simple().to_string();
+        let access = ServiceBusAccess {
+            key_name: SERVICE_BUS_KEY_NAME.to_owned(),
+            key: key.clone(),
+        };
+        let storage_router = storage_queue::router(storage.clone(), account, storage_faults.clone());
+        let bus_router = service_bus::router(service_bus.clone(), access, service_bus_faults.clone());
+        let endpoints = [
+            Endpoint::start("Storage Queues", options.storage_port, storage_router).await?,
+            Endpoint::start("Service Bus", options.service_bus_port, bus_router).await?,
+        ];
+        let database = match &options.database_url {
+            Some(_) => None,
+            None => Some(EmbeddedDatabase::start(&data.join("postgres")).await?),
+        };
+        let mut settings = settings(endpoints[0].address(), endpoints[1].address(), &key);
+        match (&options.database_url, &database) {
+            (Some(url), _) => settings.insert("DATABASE_URL".into(), url.clone()),
+            (None, Some(database)) => {
+                settings.insert("LASTLIGHT_DATABASE_CONNECTIONS".into(), "1".into());
+                // One session: who waits for it waits for work, not for a lost server.
+                settings.insert("LASTLIGHT_DATABASE_WAIT_SECONDS".into(), "30".into());
+                settings.insert("DATABASE_URL".into(), database.url())
+            }
+            (None, None) => None,
+        };
+        // Its lines are read by a person here, unless somebody wants it otherwise.
+        if std::env::var_os("LOG_FORMAT").is_none() {
+            settings.insert("LOG_FORMAT".into(), "text".into());
+        }
+        settings.extend(options.settings);
+        create_queues(&settings, &storage, &service_bus);
+        restore(&data, &storage, &service_bus)?;
+        let host = host::start(HostOptions {
+            app_root: options.app_root.clone(),
+            port: options.port,
+            settings: settings.clone(),
+            handler: options.handler.clone(),
+            storage: storage.clone(),
+            service_bus: service_bus.clone(),
+            log: options.log.clone(),
+        })
+        .await?;
+        Ok(Self {
+            host,
+            app_root: options.app_root,
+            handler: options.handler,
+            log: options.log,
+            storage,
+            service_bus,
+            storage_faults,
+            service_bus_faults,
+            endpoints,
+            database,
+            settings,
+            data,
+            _lock: lock,
+        })
+    }
+
+    /// `http://127.0.0.1:<port>` of the host.
+    pub fn base_url(&self) -> String {
+        self.host.base_url()
+    }
+
+    /// The handler's process id, if it runs.
+    pub fn handler_pid(&self) -> Option<u32> {
+        self.host.handler_pid()
+    }
+
+    /// The local cloud's own host.
+    pub fn host(&self) -> &RunningHost {
+        &self.host
+    }
+
+    /// The settings that the handler got, connection strings among them.
+    pub fn settings(&self) -> &BTreeMap<String, String> {
+        &self.settings
+    }
+
+    /// Starts another host with a handler of its own on the same queues and the same database, as Azure does under load.
+    /// `settings`: laid over those of the local cloud. The caller stops it before the local cloud.
+    ///
+    /// # Errors
+    /// The host or its handler did not start.
+    pub async fn another_host(&self, settings: BTreeMap<String, String>) -> Result<RunningHost, HostError> {
+        let mut all = self.settings.clone();
+        all.extend(settings);
+        host::start(HostOptions {
+            app_root: self.app_root.clone(),
+            port: 0,
+            settings: all,
+            handler: self.handler.clone(),
+            storage: self.storage.clone(),
+            service_bus: self.service_bus.clone(),
+            log: self.log.clone(),
+        })
+        .await
+    }
+
+    /// Puts another host in the place of the local cloud's own, which is stopped; its port changes.
+    pub async fn replace_host(&mut self, host: RunningHost) {
+        std::mem::replace(&mut self.host, host).stop().await;
+    }
+
+    /// The address of the Storage Queue endpoint.
+    pub fn storage_address(&self) -> SocketAddr {
+        self.endpoints[0].address()
+    }
+
+    /// The address of the Service Bus endpoint.
+    pub fn service_bus_address(&self) -> SocketAddr {
+        self.endpoints[1].address()
+    }
+
+    /// Returns when the handler has crashed too often to be started again.
+    pub async fn failed(&self) -> HostError {
+        self.host.failed().await.into()
+    }
+
+    /// Stops everything and writes the queues' messages down.
+    ///
+    /// # Errors
+    /// They could not be written; jobs go on all the same, a minute later, when `reconcile` finds what is owed.
+    pub async fn stop(self) -> Result<(), CloudError> {
+        self.host.stop().await;
+        for endpoint in self.endpoints {
+            endpoint.shutdown(Duration::from_secs(1)).await;
+        }
+        if let Some(database) = self.database {
+            database.stop().await;
+        }
+        self.storage.snapshot(&self.data.join(STORAGE_FILE))?;
+        self.service_bus.snapshot(&self.data.join(SERVICE_BUS_FILE))?;
+        Ok(())
+    }
+}
+
+const STORAGE_FILE: &str = "storage-queues.jsonl";
+const SERVICE_BUS_FILE: &str = "service-bus.jsonl";
+
+fn restore(data: &Path, storage: &StorageQueues, service_bus: &ServiceBus) -> Result<(), SnapshotError> {
+    let (storage_file, bus_file) = (data.join(STORAGE_FILE), data.join(SERVICE_BUS_FILE));
+    storage.restore(&storage_file)?;
+    service_bus.restore(&bus_file)?;
+    // They are good for one start: after a kill, the next start must not bring back what was done meanwhile.
+    for file in [storage_file, bus_file] {
+        let _ = fs::remove_file(file);
+    }
+    Ok(())
+}
+
+fn settings(storage: SocketAddr, service_bus: SocketAddr, key: &str) -> BTreeMap<String, String> {
+    let bus = format!(
+        "Endpoint=sb://{service_bus};SharedAccessKeyName={SERVICE_BUS_KEY_NAME};SharedAccessKey={key};\
+         UseDevelopmentEmulator=true"
+    );
+    let storage = format!(
+        "DefaultEndpointsProtocol=http;AccountName={DEVELOPMENT_ACCOUNT};AccountKey={DEVELOPMENT_KEY};\
+         QueueEndpoint=http://{storage}/{DEVELOPMENT_ACCOUNT}"
+    );
+    [
+        ("FUNCTIONS_WORKER_RUNTIME", "custom"),
+        ("AZURE_FUNCTIONS_ENVIRONMENT", "Local"),
+        ("AzureWebJobsStorage", &storage),
+        ("JOB_PROCESSING_QUEUE", "geospatial-jobs"),
+        ("TASK_PROCESSING_QUEUE", "geospatial-tasks"),
+        ("POISON_QUEUE", "geospatial-poison"),
+        ("ENABLE_SERVICE_BUS", "true"),
+        ("SERVICE_BUS_CONNECTION_STRING", &bus),
+        ("ServiceBusConnection", &bus),
+        ("SERVICE_BUS_JOB_QUEUE", "sb-jobs"),
+        ("SERVICE_BUS_TASK_QUEUE", "sb-tasks"),
+        ("SERVICE_BUS_POISON_QUEUE", "sb-poison"),
+        ("APP_SCHEMA", "app"),
+        // Nothing travels far here: what is lost is found sooner.
+        ("LASTLIGHT_LOST_AFTER_SECONDS", "20"),
+        // A developer's RUST_BACKTRACE=1 is for panics; libraries would also trace every error that they handle.
+        ("RUST_LIB_BACKTRACE", "0"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect()
+}
+
+fn create_queues(settings: &BTreeMap<String, String>, storage: &StorageQueues, service_bus: &ServiceBus) {
+    for name in ["JOB_PROCESSING_QUEUE", "TASK_PROCESSING_QUEUE", "POISON_QUEUE"] {
+        if let Some(queue) = settings.get(name) {
+            storage.create_queue(queue);
+        }
+    }
+    for name in [
+        "SERVICE_BUS_JOB_QUEUE",
+        "SERVICE_BUS_TASK_QUEUE",
+        "SERVICE_BUS_POISON_QUEUE",
+    ] {
+        if let Some(queue) = settings.get(name) {
+            service_bus.create_queue(queue, QueueOptions::default());
+        }
+    }
+}

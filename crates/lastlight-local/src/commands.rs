@@ -1,0 +1,331 @@
+//! `lastlight local` and `lastlight demo`: arguments in, words out.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use crate::{
+    CloudError, CloudOptions, DemoError, DemoOptions, DemoReport, LocalCloud, PathReport,
+    host::{HandlerCommand, LogSink},
+};
+use clap::{Args, Subcommand};
+use lastlight::server::asked_to_stop;
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+
+use lastlight_cli::exit::{failed, stopped, unreachable};
+use lastlight_cli::{output, say, tell};
+
+/// The commands of the local cloud.
+#[derive(Debug, Subcommand)]
+pub enum Commands {
+    /// Everything on this machine: database, queues, Functions host and the handler.
+    Local(LocalArguments),
+    /// Run hello_world on a local cloud of its own, over both paths, and compare them.
+    Demo(DemoArguments),
+}
+
+impl lastlight_cli::Commands for Commands {
+    async fn run(self) -> ExitCode {
+        match self {
+            Self::Local(arguments) => local(arguments).await,
+            Self::Demo(arguments) => demo(arguments).await,
+        }
+    }
+}
+
+/// What both commands share.
+#[derive(Debug, Args)]
+pub struct CloudArguments {
+    /// The folder with host.json and the function folders.
+    #[arg(long, default_value = ".")]
+    app_root: PathBuf,
+    /// Use this PostgreSQL server instead of the embedded one.
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lastlight local`.
+#[derive(Debug, Args)]
+pub struct LocalArguments {
+    #[command(flatten)]
+    cloud: CloudArguments,
+    /// The port of the Functions host.
+    #[arg(long, default_value_t = 7071)]
+    port: u16,
+    /// The port of the Storage Queue endpoint; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    storage_port: u16,
+    /// The port of the Service Bus endpoint; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    service_bus_port: u16,
+    /// Where its data lives; it survives a restart.
+    #[arg(long, default_value = ".lastlight")]
+    data: PathBuf,
+    /// Empty the data folder first.
+    #[arg(long)]
+    fresh: bool,
+    /// An app setting of one's own, over those of the local cloud; may be given several times.
+    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    settings: Vec<(String, String)>,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE, such as LASTLIGHT_LEASE_SECONDS=5".to_owned()),
+    }
+}
+
+/// `lastlight demo`.
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    #[command(flatten)]
+    cloud: CloudArguments,
+    /// Greetings, and as many replies: twice this many tasks over each path.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    n: u64,
+    /// A job that takes longer than this has failed. Seconds.
+    #[arg(long, default_value_t = 600)]
+    timeout: u64,
+}
+
+impl CloudArguments {
+    /// A local cloud in the folder `data`.
+    ///
+    /// # Errors
+    /// There is no app in the folder that was named.
+    pub fn options(&self, data: PathBuf, log: LogSink) -> Result<CloudOptions, String> {
+        let program = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
+        if !self.app_root.join("host.json").is_file() {
+            return Err(format!(
+                "there is no host.json in {}; run this in the app's folder, or name it with --app-root",
+                self.app_root.display()
+            ));
+        }
+        let app_root = self.app_root.canonicalize().map_err(|error| error.to_string())?;
+        let mut settings = BTreeMap::new();
+        // A log level of one's own is the one thing that a person wants to hand through.
+        if let Ok(level) = std::env::var("LOG_LEVEL") {
+            settings.insert("LOG_LEVEL".to_owned(), level);
+        }
+        Ok(CloudOptions {
+            app_root,
+            data,
+            port: 0,
+            storage_port: 0,
+            service_bus_port: 0,
+            database_url: self.database_url.clone(),
+            handler: HandlerCommand::Program {
+                program,
+                arguments: vec!["serve".into()],
+            },
+            settings,
+            log,
+        })
+    }
+}
+
+/// Runs the local cloud until Ctrl-C.
+pub async fn local(arguments: LocalArguments) -> ExitCode {
+    log_to_stderr();
+    if arguments.fresh
+        && let Err(error) = empty(&arguments.data)
+    {
+        return failed(
+            &format!("{} cannot be emptied: {error}", arguments.data.display()),
+            1,
+        );
+    }
+    let log = LogSink::new(|line| tell!("{line}"));
+    let mut options = match arguments.cloud.options(arguments.data.clone(), log) {
+        Ok(options) => options,
+        Err(problem) => return failed(&problem, 2),
+    };
+    options.port = arguments.port;
+    options.storage_port = arguments.storage_port;
+    options.service_bus_port = arguments.service_bus_port;
+    options.settings.extend(arguments.settings.iter().cloned());
+    let cloud = tokio::select! {
+        started = LocalCloud::start(options) => match started {
+            Ok(cloud) => cloud,
+            Err(error) => return no_cloud(&error),
+        },
+        () = asked_to_stop() => return ExitCode::SUCCESS,
+    };
+    announce(&cloud, &arguments);
+    let mut code = ExitCode::SUCCESS;
+    tokio::select! {
+        () = asked_to_stop() => tell!("stopping"),
+        error = cloud.failed() => code = failed(&error, 1),
+    }
+    match cloud.stop().await {
+        Ok(()) => code,
+        Err(error) => failed(&error, 1),
+    }
+}
+
+fn announce(cloud: &LocalCloud, arguments: &LocalArguments) {
+    let base = cloud.base_url();
+    let setting = |name: &str| cloud.settings().get(name).cloned().unwrap_or_default();
+    if arguments.cloud.json {
+        say!(
+            "{}",
+            json!({
+                "url": base,
+                "database_url": setting("DATABASE_URL"),
+                "storage_connection_string": setting("AzureWebJobsStorage"),
+                "service_bus_connection_string": setting("SERVICE_BUS_CONNECTION_STRING"),
+                "data": arguments.data,
+            })
+        );
+        return;
+    }
+    let database = match &arguments.cloud.database_url {
+        Some(_) => "the server of --database-url".to_owned(),
+        None => format!("embedded, in {}", arguments.data.join("postgres").display()),
+    };
+    say!(
+        "lastlight is running on this machine; Ctrl-C stops it, and its data stays in {}.
+
+  Dashboard        {base}/api/dashboard
+  Functions host   {base}
+  Storage Queues   http://{}/devstoreaccount1
+  Service Bus      http://{}
+  Database         {database}
+
+  curl -X POST {base}/api/jobs/submit/hello_world -d '{{\"n\": 10, \"use_service_bus\": true}}'
+  curl {base}/api/jobs/status/<job_id>
+  curl {base}/api/health
+",
+        arguments.data.display(),
+        cloud.storage_address(),
+        cloud.service_bus_address(),
+    );
+}
+
+/// Runs hello_world over both paths and prints how they compare.
+pub async fn demo(arguments: DemoArguments) -> ExitCode {
+    log_to_stderr();
+    let folder = std::env::temp_dir().join(format!("lastlight-demo-{}", uuid::Uuid::new_v4()));
+    let log = LogSink::new(|line| {
+        if ["WARN", "ERROR"].iter().any(|level| line.contains(level)) {
+            tell!("{line}");
+        }
+    });
+    let cloud = match arguments.cloud.options(folder.clone(), log) {
+        Ok(mut cloud) => {
+            // On a server of one's own, beside what is there: the same submission must not find an older job.
+            if cloud.database_url.is_some() {
+                let schema = format!("demo_{}", uuid::Uuid::new_v4().simple());
+                tell!("this run's tables are in schema {schema}; drop it when you have seen enough");
+                cloud.settings.insert("APP_SCHEMA".to_owned(), schema);
+            }
+            cloud
+        }
+        Err(problem) => return failed(&problem, 2),
+    };
+    let options = DemoOptions {
+        cloud,
+        n: arguments.n,
+        shows_progress: !arguments.cloud.json,
+        timeout: Duration::from_secs(arguments.timeout),
+    };
+    let result = tokio::select! {
+        result = crate::demo(options) => Some(result),
+        () = asked_to_stop() => None,
+    };
+    let _ = fs::remove_dir_all(&folder);
+    match result {
+        Some(Ok(report)) if arguments.cloud.json => match serde_json::to_string_pretty(&report) {
+            Ok(json) => {
+                say!("{json}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => failed(&error, 1),
+        },
+        Some(Ok(report)) => {
+            output::text(&table(&report));
+            ExitCode::SUCCESS
+        }
+        Some(Err(DemoError::Cloud(error))) => no_cloud(&error),
+        Some(Err(error)) => failed(&error, 1),
+        None => stopped(&"stopped before the jobs completed"),
+    }
+}
+
+fn table(report: &DemoReport) -> String {
+    let mut text = format!(
+        "\nhello_world, n = {}, database {}\n\n",
+        report.n, report.database
+    );
+    text.push_str(&format!(
+        "{:<15}{:>10}{:>10}{:>10}{:>10}{:>20}{:>20}\n",
+        "path", "tasks", "messages", "seconds", "tasks/s", "p50 ms (stages)", "p95 ms (stages)"
+    ));
+    for PathReport {
+        path,
+        tasks,
+        messages,
+        seconds,
+        tasks_per_second,
+        p50_ms,
+        p95_ms,
+        ..
+    } in &report.paths
+    {
+        let stages = |values: &[f64]| {
+            values
+                .iter()
+                .map(|value| format!("{value:.0}"))
+                .collect::<Vec<_>>()
+                .join(" / ")
+        };
+        text.push_str(&format!(
+            "{:<15}{tasks:>10}{messages:>10}{seconds:>10.2}{tasks_per_second:>10.0}{:>20}{:>20}\n",
+            path.as_str(),
+            stages(p50_ms),
+            stages(p95_ms)
+        ));
+    }
+    text
+}
+
+fn empty(folder: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Logs warnings to standard error, or what `LOG_LEVEL` says.
+pub fn log_to_stderr() {
+    log_to_stderr_from("warn");
+}
+
+/// The same, where nothing else is said from this level on.
+pub fn log_to_stderr_from(level: &str) {
+    let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new(level));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // It would say so on standard error, and panic.
+        .log_internal_errors(false)
+        .try_init();
+}
+
+/// A local cloud that did not start, or stop.
+pub fn no_cloud(error: &CloudError) -> ExitCode {
+    match error {
+        CloudError::Unreachable(error) => unreachable(error),
+        CloudError::Config(error) => failed(error, 2),
+        error => failed(error, 1),
+    }
+}

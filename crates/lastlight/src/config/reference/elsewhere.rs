@@ -1,0 +1,346 @@
+//! What the binary reads beside the handler's settings: the command line, `doctor`, the local cloud, chaos, sign-in and the
+//! database's driver. A look through the source proves that no reading place is missing here.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::json;
+
+use super::{GROUPS, Group};
+use crate::config::{
+    Env, Settings,
+    declaration::{Declared, Form},
+    host_json,
+};
+
+/// A setting whose reader is not [`Env`].
+struct Elsewhere {
+    name: &'static str,
+    allowed: &'static str,
+    default: &'static str,
+    is_secret: bool,
+    meaning: &'static str,
+}
+
+impl Declared for Elsewhere {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn meaning(&self) -> &'static str {
+        self.meaning
+    }
+
+    fn form(&self) -> Form {
+        Form::Words(self.allowed)
+    }
+
+    fn default(&self) -> Option<String> {
+        (!self.default.is_empty()).then(|| self.default.to_owned())
+    }
+
+    fn is_secret(&self) -> bool {
+        self.is_secret
+    }
+}
+
+const PLAIN: Elsewhere = Elsewhere {
+    name: "",
+    allowed: "",
+    default: "",
+    is_secret: false,
+    meaning: "",
+};
+
+const JOB_HOST: &str = "AzureFunctionsJobHost__";
+
+/// In the order of the page.
+pub(super) static ELSEWHERE: &[&Group] = &[
+    &Group {
+        title: "The command line",
+        about: "[CLI.md](CLI.md) has the arguments that win over these.",
+        settings: &[
+            &Elsewhere {
+                name: "LASTLIGHT_URL",
+                allowed: "an address; plain HTTP to this machine alone",
+                default: "http://127.0.0.1:7071",
+                meaning: "The app that the commands ask.",
+                ..PLAIN
+            },
+            &Elsewhere {
+                name: "LASTLIGHT_KEY",
+                allowed: "a function key, or the master key for `poison`",
+                is_secret: true,
+                meaning: "With which key.",
+                ..PLAIN
+            },
+            &Elsewhere {
+                name: "NO_COLOR",
+                allowed: "anything",
+                meaning: "No colours.",
+                ..PLAIN
+            },
+            &Elsewhere {
+                name: "TERM",
+                allowed: "`dumb`, or the terminal's name",
+                meaning: "No colours on a `dumb` terminal.",
+                ..PLAIN
+            },
+        ],
+    },
+    &Group {
+        title: "The Functions host, the local one too",
+        about: "`lastlight local` and `lastlight demo` set the connections, the queues and `LASTLIGHT_LOST_AFTER_SECONDS` of \
+                their handler, and hand `LOG_LEVEL` and `LOG_FORMAT` on; `--setting NAME=VALUE` wins over all of it.",
+        settings: &[
+            &Elsewhere {
+                name: "FUNCTIONS_WORKER_RUNTIME",
+                allowed: "`custom`",
+                meaning: "The host starts this handler. `doctor` looks at it.",
+                ..PLAIN
+            },
+            &Elsewhere {
+                name: "AzureFunctionsJobHost__<path>",
+                allowed: "a value of host.json",
+                meaning: "Wins over host.json: `AzureFunctionsJobHost__extensions__queues__batchSize`. The local host and \
+                          `doctor` read it as Azure does.",
+                ..PLAIN
+            },
+            &Elsewhere {
+                name: "AzureWebJobs.<function>.Disabled",
+                allowed: "`true` or `1`; anything else is no",
+                meaning: "Switches a function off; `AzureWebJobs__<function>__Disabled` is the same.",
+                ..PLAIN
+            },
+            &Elsewhere {
+                name: "LASTLIGHT_LOCAL_MOST_CRASHES",
+                allowed: "a number",
+                default: "3",
+                meaning: "The local host alone: crashes of the handler in half an hour after which it gives up.",
+                ..PLAIN
+            },
+            &Elsewhere {
+                name: "LASTLIGHT_LOCAL_HOSTS",
+                allowed: "names or addresses of hosts, separated by commas",
+                meaning: "The local host alone: it refuses requests whose `Host` or `Origin` is not this machine, or one of these, \
+                          since any web page could submit jobs otherwise.",
+                ..PLAIN
+            },
+        ],
+    },
+    &Group {
+        title: "Sign-in by identity",
+        about: "The platform sets these. They decide which identity signs in: the workload's, the app's managed one, or, \
+                without both, that of the developer's tools (`az login`).",
+        settings: &[
+            &Elsewhere {
+                name: "AZURE_FEDERATED_TOKEN_FILE",
+                allowed: "a file",
+                meaning: "The workload's identity signs in.",
+                ..PLAIN
+            },
+            &Elsewhere {
+                name: "IDENTITY_ENDPOINT",
+                allowed: "an address",
+                meaning: "The app's managed identity signs in.",
+                ..PLAIN
+            },
+            &Elsewhere {
+                name: "IDENTITY_HEADER",
+                allowed: "any text",
+                is_secret: true,
+                meaning: "What that endpoint wants to see.",
+                ..PLAIN
+            },
+        ],
+    },
+    &Group {
+        title: "Chaos",
+        about: "`lastlight chaos` sets these for the handlers that it starts. Never set them for an app that matters. The \
+                deployed binary does not read them.",
+        settings: &[
+            &Elsewhere {
+                name: "LASTLIGHT_CHAOS_FAILPOINT",
+                allowed: "`<place>:<which time>:kill`, `…:error` or `…:delay=<ms>`",
+                meaning: "Where the handler dies, fails or waits.",
+                ..PLAIN
+            },
+            &Elsewhere {
+                name: "LASTLIGHT_CHAOS_HITS",
+                allowed: "a file",
+                meaning: "Where it notes that it did, so that it does so once.",
+                ..PLAIN
+            },
+            &Elsewhere {
+                name: "LASTLIGHT_CHAOS_LEDGER",
+                allowed: "a file",
+                meaning: "Where the job type `chaos` notes what ran; without it there is no such job type.",
+                ..PLAIN
+            },
+            &Elsewhere {
+                name: "LASTLIGHT_CHAOS_CLOCK_SKEW_SECONDS",
+                allowed: "a number",
+                meaning: "By how much the handler's clock is wrong.",
+                ..PLAIN
+            },
+        ],
+    },
+];
+
+/// What the database's driver reads by itself, with a value for each.
+pub(super) const DRIVER: [(&str, &str); 11] = [
+    ("PGHOST", "db.example"),
+    ("PGHOSTADDR", "10.0.0.4"),
+    ("PGPORT", "6543"),
+    ("PGUSER", "somebody"),
+    ("PGPASSWORD", "something"),
+    ("PGDATABASE", "somewhere"),
+    ("PGSSLROOTCERT", "root.crt"),
+    ("PGSSLCERT", "client.crt"),
+    ("PGSSLKEY", "client.key"),
+    ("PGAPPNAME", "some-app"),
+    ("PGOPTIONS", "-c jit=off"),
+];
+
+/// Names that are read and are no settings: where programs are, and the test that writes this page.
+const NO_SETTINGS: [&str; 2] = ["PATH", "UPDATE_DOCS"];
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let crates = ["lastlight", "lastlight-cli", "lastlight-lab", "lastlight-local"];
+    let mut folders = vec![root.join("src")];
+    folders.extend(crates.map(|name| root.join("crates").join(name).join("src")));
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "rs")
+                // This file speaks of them only.
+                && !path.ends_with("config/reference/elsewhere.rs")
+            {
+                found.push((path.clone(), fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+/// The names that stand after the marks of a reading place.
+fn read_in(source: &str) -> BTreeSet<String> {
+    let marks = [
+        "var(\"",
+        "var_os(\"",
+        "is_set(\"",
+        " env = \"",
+        "_SETTING: &str = \"",
+        "given.get(\"",
+    ];
+    let mut names = BTreeSet::new();
+    for mark in marks {
+        for rest in source.split(mark).skip(1) {
+            names.extend(rest.split('"').next().map(str::to_owned));
+        }
+    }
+    names
+}
+
+#[test]
+fn what_is_read_elsewhere_is_on_the_page_and_the_other_way_round() {
+    let declared = |groups: &[&Group]| -> BTreeSet<String> {
+        groups
+            .iter()
+            .flat_map(|group| group.settings)
+            .map(|setting| setting.name().to_owned())
+            .collect()
+    };
+    let mut read: BTreeSet<String> = sources().iter().flat_map(|(_, source)| read_in(source)).collect();
+    for name in NO_SETTINGS {
+        assert!(read.remove(name), "{name} is read no more");
+    }
+    let handlers = declared(GROUPS);
+    read.retain(|name| !handlers.contains(name));
+    // Those are names of many; the next test tries them out.
+    let on_the_page: BTreeSet<String> = declared(ELSEWHERE)
+        .into_iter()
+        .filter(|name| !name.contains('<'))
+        .collect();
+    assert_eq!(read, on_the_page);
+}
+
+/// So that the look through the source sees each of them.
+#[test]
+fn the_environment_is_read_by_names_that_a_search_finds() {
+    for (path, source) in sources() {
+        for rest in source.split("env::var").skip(1) {
+            let call: String = rest.chars().take_while(|c| *c != ')').collect();
+            let is_seen = call.starts_with("(\"")
+                || call.starts_with("_os(\"")
+                || call.ends_with("_SETTING")
+                // `is_set("…")`, which the search knows.
+                || call == "_os(name";
+            let is_whole = call.starts_with("s_os(")
+                && (path.ends_with("config/env.rs") || path.ends_with("commands/doctor.rs"));
+            assert!(is_seen || is_whole, "{}: env::var{call})", path.display());
+        }
+    }
+}
+
+#[test]
+fn names_of_many_do_what_the_page_says() {
+    let pair = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
+    let overlaid = host_json::overlaid(
+        json!({}),
+        &pair(&format!("{JOB_HOST}extensions__queues__batchSize"), "8"),
+    );
+    assert_eq!(overlaid["extensions"]["queues"]["batchSize"], 8);
+    for name in [
+        "AzureWebJobs.reconcile.Disabled",
+        "AzureWebJobs__reconcile__Disabled",
+    ] {
+        for (value, is_off) in [("true", true), ("1", true), ("false", false), ("yes", false)] {
+            assert_eq!(
+                host_json::is_switched_off(&pair(name, value), "reconcile"),
+                is_off,
+                "{value}"
+            );
+        }
+    }
+}
+
+/// The driver reads the process's own environment, so each variable gets a process of its own: this test again.
+#[test]
+fn the_driver_reads_its_own_variables() {
+    const MARK: &str = "the driver's options: ";
+    const ASKED: &str = "LASTLIGHT_TEST_SHOWS_OPTIONS";
+    if std::env::var_os(ASKED).is_some() {
+        let env = Env::from_pairs([("DATABASE_URL", "postgresql:///")]);
+        println!("{MARK}{:?}", Settings::load_database(env).unwrap().0.connect);
+        return;
+    }
+    let options = |more: Option<(&str, &str)>| {
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again
+            .args(["--exact", "--nocapture"])
+            .arg("config::reference::elsewhere::the_driver_reads_its_own_variables");
+        for (name, _) in DRIVER {
+            again.env_remove(name);
+        }
+        let output = again.env(ASKED, "1").envs(more).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (_, shown) = text
+            .split_once(MARK)
+            .unwrap_or_else(|| panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)));
+        shown.lines().next().unwrap().to_owned()
+    };
+    let without = options(None);
+    assert_eq!(without, options(None));
+    for (name, value) in DRIVER {
+        assert_ne!(options(Some((name, value))), without, "{name} is not read");
+    }
+}

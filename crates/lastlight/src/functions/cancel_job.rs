@@ -1,0 +1,29 @@
+//! `POST /api/jobs/cancel/{job_id}`: ends a job for good: what waits does not run, what runs is stopped.
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde_json::json;
+
+use super::{
+    ApiError, AppState, answer, job_id,
+    openapi::{Operation, Schemas},
+};
+use crate::workflow::Cancellation;
+
+pub(super) async fn handle(
+    State(app): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let cancellation = app.controller.cancel(&job_id(&id)?).await?;
+    Ok(answer(StatusCode::OK, json!(cancellation)))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new("Ends a job for good: what waits does not run, what runs is stopped.")
+        .of_a_job()
+        .answers::<Cancellation>(schemas)
+        .refuses(&[StatusCode::CONFLICT])
+}

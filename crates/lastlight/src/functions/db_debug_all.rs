@@ -1,0 +1,60 @@
+//! `GET /api/db/debug/all?limit=`: the newest jobs and tasks whole.
+
+use axum::{extract::State, http::StatusCode, response::Response};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use serde_json::json;
+
+use super::{
+    ApiError, AppState,
+    openapi::{Operation, Schemas},
+    query::QueryParameters,
+    shown::StoredJob,
+    stamped_answer,
+};
+use crate::store::ListedTask;
+
+/// Each of them may hold megabytes.
+const MOST: u16 = 20;
+
+/// Without `limit`.
+const USUALLY: u16 = 5;
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Newest {
+    /// Newest first.
+    jobs: Vec<StoredJob>,
+    /// Of the newest job first, stage by stage, in the order of their ids.
+    tasks: Vec<ListedTask>,
+    query_info: QueryInfo,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "NewestQueryInfo")]
+struct QueryInfo {
+    /// Of jobs, and of tasks.
+    limit: u16,
+}
+
+pub(super) async fn handle(
+    State(app): State<AppState>,
+    query: QueryParameters,
+) -> Result<Response, ApiError> {
+    let limit = query.number("limit", 1..=MOST)?.unwrap_or(USUALLY);
+    let (jobs, tasks) = app.controller.newest(limit).await?;
+    let answer = Newest {
+        jobs: jobs.into_iter().map(StoredJob::from).collect(),
+        tasks,
+        query_info: QueryInfo { limit },
+    };
+    Ok(stamped_answer(StatusCode::OK, answer))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": MOST, "default": USUALLY });
+    Operation::new("The newest jobs and tasks whole.")
+        .query("limit", limit, "At most so many of each.")
+        .answers::<Newest>(schemas)
+        .refuses(&[StatusCode::BAD_REQUEST])
+}

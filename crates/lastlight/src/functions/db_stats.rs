@@ -1,0 +1,37 @@
+//! `GET /api/db/stats`: size, upkeep and use of the database's tables and indexes.
+
+use axum::{extract::State, http::StatusCode, response::Response};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{
+    ApiError, AppState,
+    openapi::{Operation, Schemas},
+    stamped_answer,
+};
+use crate::store::{IndexStatistics, TableStatistics};
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Statistics {
+    /// The app's schema.
+    schema: String,
+    /// By name.
+    tables: Vec<TableStatistics>,
+    /// By table and name.
+    indexes: Vec<IndexStatistics>,
+}
+
+pub(super) async fn handle(State(app): State<AppState>) -> Result<Response, ApiError> {
+    let (schema, tables, indexes) = app.controller.statistics().await?;
+    let answer = Statistics {
+        schema: schema.to_owned(),
+        tables,
+        indexes,
+    };
+    Ok(stamped_answer(StatusCode::OK, answer))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new("Size, upkeep and use of the database's tables and indexes.")
+        .answers::<Statistics>(schemas)
+}

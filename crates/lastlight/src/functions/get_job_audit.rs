@@ -1,0 +1,28 @@
+//! `GET /api/jobs/audit/{job_id}`: what became of everything that was planned.
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde_json::json;
+
+use super::{
+    ApiError, AppState, answer, job_id,
+    openapi::{Operation, Schemas},
+};
+use crate::workflow::JobAudit;
+
+pub(super) async fn handle(
+    State(app): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let audit = app.controller.audit(&job_id(&id)?).await?;
+    Ok(answer(StatusCode::OK, json!(audit)))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new("A job's books: what became of everything that was planned. Reads every task of the job.")
+        .of_a_job()
+        .answers::<JobAudit>(schemas)
+}

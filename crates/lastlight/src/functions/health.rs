@@ -1,0 +1,41 @@
+//! `GET /api/health`: does everything that the app needs answer? 200 or 503.
+
+use axum::{extract::State, http::StatusCode, response::Response};
+use serde_json::json;
+
+use super::{
+    AppState, answer,
+    openapi::{Operation, Schemas},
+};
+use crate::workflow::Health;
+
+pub(super) async fn handle(State(app): State<AppState>) -> Response {
+    let health = app.controller.health().await;
+    let status = if health.errors.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    answer(
+        status,
+        json!({
+            "status": health.status,
+            "components": health.components,
+            "environment": &*app.environment,
+            "errors": health.errors,
+        }),
+    )
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    let environment = json!({
+        "type": "object",
+        "properties": { "environment": { "type": "string", "description": "AZURE_FUNCTIONS_ENVIRONMENT." } },
+        "required": ["environment"],
+    });
+    let schema = json!({ "allOf": [schemas.of::<Health>(), environment] });
+    Operation::new("Whether everything that the app needs answers: 200 or 503.")
+        .open()
+        .answers_json(schema)
+        .answers_alike_when_away()
+}

@@ -1,0 +1,27 @@
+//! `GET /api/jobs/types`: the job types, with a JSON Schema of what may be submitted.
+
+use axum::{extract::State, http::StatusCode, response::Response};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{
+    AppState,
+    openapi::{Operation, Schemas},
+    stamped_answer,
+};
+use crate::workflow::JobTypeInfo;
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct JobTypes {
+    /// In the order of the catalog.
+    job_types: Vec<JobTypeInfo>,
+}
+
+pub(super) async fn handle(State(app): State<AppState>) -> Response {
+    let job_types = app.controller.describe_job_types();
+    stamped_answer(StatusCode::OK, JobTypes { job_types })
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new("The job types, with a JSON Schema of what may be submitted.").answers::<JobTypes>(schemas)
+}

@@ -1,0 +1,240 @@
+//! `GET /api/metrics`: Prometheus' text. What the whole app has done and has to do, what this process counts, and whether
+//! what it needs answers.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Extension,
+    extract::State,
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    AppState,
+    answered::Answered,
+    exposition::{Exposition, Kind},
+    openapi::{Operation, Schemas},
+    shared_figures,
+};
+use crate::workflow::{DatabaseFigures, Health, ProcessFigures, SetAsideReport};
+
+/// What has not answered by then is left out, and said to be down: one queue that is away must not cost the others' figures.
+/// With what it takes to write, two seconds: well below Prometheus' own ten.
+const PATIENCE: Duration = Duration::from_millis(1800);
+
+const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(super) async fn handle(
+    State(app): State<AppState>,
+    Extension(answered): Extension<Arc<Answered>>,
+) -> Response {
+    let began = Instant::now();
+    let (health, set_aside, database) = futures_util::join!(
+        app.controller.health_within(PATIENCE),
+        app.controller.poison_counts(PATIENCE),
+        app.controller.database_figures(),
+    );
+    let mut text = Exposition::default();
+    text.metric(
+        "lastlight_build_info",
+        Kind::Gauge,
+        "1, with the version of the handler.",
+    )
+    .value(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    components(&mut text, &health);
+    parts(&mut text, &database, &set_aside);
+    depths(&mut text, &health);
+    queues(&mut text, &set_aside);
+    shared_figures::readings(&mut text, &health.readings);
+    shared_figures::database(&mut text, &database);
+    let figures = app.controller.process_figures();
+    // Not "instance", which Prometheus gives each target itself: behind the host's address there are many processes.
+    text.share("process", &figures.process);
+    process(&mut text, &figures);
+    let mut answers = text.metric(
+        "lastlight_answers_total",
+        Kind::Counter,
+        "Answers of this process, by route and class of status; the host's invocations too.",
+    );
+    for (route, class, count) in answered.counts() {
+        answers.value(&[("route", &route), ("status", class)], count);
+    }
+    text.metric(
+        "lastlight_scrape_seconds",
+        Kind::Gauge,
+        "How long it took to gather this answer.",
+    )
+    .value(&[], began.elapsed().as_secs_f64());
+    ([(CONTENT_TYPE, FORMAT)], text.into_text()).into_response()
+}
+
+pub(super) fn operation(_: &mut Schemas) -> Operation {
+    Operation::new(
+        "Prometheus' text: what the app has done and has to do, what answers, and what the process that answers counts.",
+    )
+        .answers_text(&["text/plain"])
+}
+
+fn components(text: &mut Exposition, health: &Health) {
+    let mut up = text.metric(
+        "lastlight_up",
+        Kind::Gauge,
+        "1 if it answers and is well, 0 if not, or not in time; component=\"all\" is 0 if any is.",
+    );
+    up.value(&[("component", "all")], u8::from(health.errors.is_empty()));
+    for (name, component) in &health.components {
+        // What is unknown, since the database does not answer, is not up either.
+        up.value(&[("component", name)], u8::from(component.status == "healthy"));
+    }
+}
+
+/// Figures that are no component of the app's health.
+fn parts(text: &mut Exposition, database: &DatabaseFigures, set_aside: &[SetAsideReport]) {
+    let mut up = text.metric(
+        "lastlight_figures_up",
+        Kind::Gauge,
+        "1 if these figures are in the answer, 0 if they could not be had in time and are left out.",
+    );
+    for (part, is_there) in [
+        ("totals", database.totals.is_some()),
+        ("open_work", database.open_work.is_some()),
+        ("set_aside", set_aside.iter().all(|report| report.count.is_ok())),
+    ] {
+        up.value(&[("part", part)], u8::from(is_there));
+    }
+}
+
+fn depths(text: &mut Exposition, health: &Health) {
+    let mut messages = text.metric(
+        "lastlight_queue_messages",
+        Kind::Gauge,
+        "Messages in a queue that nobody has done with, those that are delayed or under way included; approximate.",
+    );
+    for (name, component) in &health.components {
+        if let (Some((path, queue)), Some(count)) = (name.split_once(':'), component.messages) {
+            messages.value(&[("path", path), ("queue", queue)], count);
+        }
+    }
+}
+
+fn queues(text: &mut Exposition, reports: &[SetAsideReport]) {
+    let mut messages = text.metric(
+        "lastlight_set_aside_messages",
+        Kind::Gauge,
+        "Messages in poison queues, dead letters and review queues; a queue that does not answer is left out.",
+    );
+    for report in reports {
+        if let Ok(count) = report.count {
+            messages.value(&[("path", report.path.as_str()), ("queue", &report.queue)], count);
+        }
+    }
+}
+
+fn process(text: &mut Exposition, figures: &ProcessFigures) {
+    let mut sent = text.metric(
+        "lastlight_messages_sent_total",
+        Kind::Counter,
+        "Messages that a queue accepted from this process.",
+    );
+    for sends in &figures.sends {
+        sent.value(&[("path", sends.path.as_str())], sends.messages);
+    }
+    let mut failed = text.metric(
+        "lastlight_send_failures_total",
+        Kind::Counter,
+        "Sends of this process that failed; what they carried stays owed.",
+    );
+    for sends in &figures.sends {
+        for (reason, count) in [
+            ("throttled", sends.throttled),
+            ("unavailable", sends.unavailable),
+            ("refused", sends.refused),
+        ] {
+            failed.value(&[("path", sends.path.as_str()), ("reason", reason)], count);
+        }
+    }
+    let mut groups = text.metric(
+        "lastlight_group_commit_requests",
+        Kind::Histogram,
+        "Requests that shared one statement and one commit, in this process.",
+    );
+    for (kind, sizes) in [("claims", &figures.claims), ("completions", &figures.completions)] {
+        let count = sizes.at_most.last().map_or(0, |(_, count)| *count);
+        groups.histogram(&[("kind", kind)], &sizes.at_most, count, sizes.requests);
+    }
+    text.metric(
+        "lastlight_tasks_running",
+        Kind::Gauge,
+        "Tasks of this process between their claim and their outcome.",
+    )
+    .value(&[], figures.tasks_running);
+    text.metric(
+        "lastlight_tasks_running_limit",
+        Kind::Gauge,
+        "Tasks that this process runs at once, at most.",
+    )
+    .value(&[], figures.tasks_at_most);
+    text.metric(
+        "lastlight_tasks_deferred_total",
+        Kind::Counter,
+        "Tasks that this process deferred, since it had no room for them when their messages came.",
+    )
+    .value(&[], figures.tasks_deferred);
+    let mut held = text.metric(
+        "lastlight_memory_held_bytes",
+        Kind::Gauge,
+        "Memory that tasks of this process hold for their results, and for large parameters and results of predecessors.",
+    );
+    held.value(&[("for", "results")], figures.memory.results);
+    held.value(&[("for", "inputs")], figures.memory.inputs);
+    text.metric(
+        "lastlight_memory_limit_bytes",
+        Kind::Gauge,
+        "Memory that may be held for either.",
+    )
+    .value(&[], figures.memory.limit_of_each);
+    let mut pool = text.metric(
+        "lastlight_database_connections",
+        Kind::Gauge,
+        "Connections of this process to the database.",
+    );
+    pool.value(&[("state", "in_use")], figures.pool.in_use);
+    pool.value(&[("state", "idle")], figures.pool.open - figures.pool.in_use);
+    text.metric(
+        "lastlight_database_connections_limit",
+        Kind::Gauge,
+        "Connections that this process may have.",
+    )
+    .value(&[], figures.pool.limit);
+    sweeps(text, figures);
+}
+
+fn sweeps(text: &mut Exposition, figures: &ProcessFigures) {
+    let sweeps = &figures.sweeps;
+    text.metric(
+        "lastlight_sweeps_total",
+        Kind::Counter,
+        "Sweeps of reconcile that this process ended.",
+    )
+    .value(&[], sweeps.ended);
+    let mut last = text.metric(
+        "lastlight_last_sweep_timestamp_seconds",
+        Kind::Gauge,
+        "When this process last ended a sweep; nothing if it has not.",
+    );
+    if let Some(time) = sweeps.last {
+        last.value(&[], time.unix_timestamp());
+    }
+    let mut found = text.metric(
+        "lastlight_sweep_findings_total",
+        Kind::Counter,
+        "What the sweeps of this process found and mended, by kind.",
+    );
+    for (what, count) in &sweeps.found {
+        found.value(&[("what", what)], count);
+    }
+}

@@ -1,0 +1,151 @@
+//! HTTP functions as a host without `enableForwardingHttpRequest` sends them: the request is described in
+//! `Data.req`, and its answer goes back in `Outputs.res`. The request is put together again and goes the usual way.
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::{Path, Request, State, rejection::BytesRejection},
+    http::{
+        HeaderValue, Method, StatusCode, Uri,
+        header::{ALLOW, CONTENT_LENGTH},
+    },
+    response::{IntoResponse, Response},
+};
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::ApiError;
+use crate::{
+    invocation::{self, HttpRequestData},
+    workflow::ControllerError,
+};
+
+const HTTP_FUNCTIONS: &[&str] = &[
+    "submit_job",
+    "get_job_status",
+    "job_types",
+    "get_job_audit",
+    "cancel_job",
+    "retry_job",
+    "pause_job",
+    "resume_job",
+    "db_stats",
+    "db_enums_diagnostic",
+    "db_functions_test",
+    "db_debug_all",
+    "query_jobs",
+    "query_job",
+    "query_tasks",
+    "query_job_tasks",
+    "schema_nuke",
+    "schema_redeploy",
+    "health",
+    "live",
+    "metrics",
+    "metrics_comparison",
+    "openapi",
+    "monitor_poison",
+    "dashboard",
+];
+
+pub(super) async fn handle(
+    State(api): State<Router>,
+    Path(function): Path<String>,
+    method: Method,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    if !HTTP_FUNCTIONS.contains(&function.as_str()) {
+        return Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            "not found",
+            format!(
+                "there is no function {:?}",
+                function.chars().take(80).collect::<String>()
+            ),
+        ));
+    }
+    if method != Method::POST {
+        let refused = ApiError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method not allowed",
+            format!("{method} is not allowed on /{function}; the host posts invocations to it"),
+        );
+        let mut response = refused.into_response();
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("POST"));
+        return Ok(response);
+    }
+    let described = invocation::http_request(&body?).map_err(ControllerError::from)?;
+    let request = request(described).map_err(|problem| {
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "bad invocation",
+            format!("Data.req is no request: {problem}"),
+        )
+    })?;
+    let response = match api.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.map_err(|error| {
+        ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal error",
+            error.to_string(),
+        )
+    })?;
+    Ok(invocation::http_answer(parts.status, &parts.headers, &body))
+}
+
+fn request(described: HttpRequestData) -> Result<Request, String> {
+    let url = url::Url::parse(&described.url).map_err(|error| format!("Url {:?}: {error}", described.url))?;
+    let target = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    let body = match described.body {
+        Value::Null => String::new(),
+        Value::String(text) => text,
+        // The host has parsed a JSON body.
+        parsed => parsed.to_string(),
+    };
+    let mut request = axum::http::Request::builder()
+        .method(described.method.as_str())
+        .uri(target.parse::<Uri>().map_err(|error| error.to_string())?);
+    for (name, values) in &described.headers {
+        let first = values
+            .as_array()
+            .and_then(|values| values.first())
+            .unwrap_or(values);
+        if let Some(value) = first.as_str()
+            && !name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str())
+        {
+            request = request.header(name.as_str(), value);
+        }
+    }
+    request.body(Body::from(body)).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn the_list_has_every_folder_of_an_http_function_and_no_other() {
+        let mut folders = BTreeSet::new();
+        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")).unwrap() {
+            let entry = entry.unwrap();
+            if let Ok(text) = fs::read_to_string(entry.path().join("function.json"))
+                && text.contains("\"httpTrigger\"")
+            {
+                folders.insert(entry.file_name().into_string().unwrap());
+            }
+        }
+        let listed: BTreeSet<String> = HTTP_FUNCTIONS.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(listed, folders);
+    }
+}

@@ -1,0 +1,123 @@
+//! `GET /api/openapi.json`: the API described in OpenAPI 3.1, made of what the router routes and what each trigger says of
+//! itself.
+
+mod operation;
+
+use axum::{Json, extract::State};
+use serde_json::{Map, Value, json};
+
+use super::{AppState, Endpoint, endpoints};
+use crate::{job::Catalog, workflow::JobTypeInfo};
+pub(super) use operation::{Operation, Schemas};
+
+pub(super) async fn handle(State(app): State<AppState>) -> Json<Value> {
+    Json(document(app.controller.describe_job_types()))
+}
+
+pub(super) fn operation(_: &mut Schemas) -> Operation {
+    Operation::new("This document.")
+        .open()
+        .answers_text(&["application/json"])
+}
+
+/// The OpenAPI document of an app with these job types.
+pub fn openapi_document(catalog: &Catalog) -> Value {
+    document(JobTypeInfo::all_of(catalog))
+}
+
+/// The whole document.
+fn document(job_types: Vec<JobTypeInfo>) -> Value {
+    let mut schemas = Schemas::new(job_types);
+    let mut paths = Map::new();
+    for Endpoint { path, operations, .. } in endpoints() {
+        // An address that is only another's spelling is not described.
+        if operations.is_empty() {
+            continue;
+        }
+        let tag = path.split('/').nth(2).unwrap_or_default();
+        let described = operations.iter().map(|(method, id, describe)| {
+            (
+                (*method).to_owned(),
+                describe(&mut schemas).describe(id, tag.trim_end_matches(".json")),
+            )
+        });
+        paths.insert((*path).to_owned(), Value::Object(described.collect()));
+    }
+    submit_by_job_type(&mut paths, &schemas.job_types);
+    let mut components = schemas.finish();
+    components.insert("Stamp".to_owned(), stamp());
+    components.insert("Error".to_owned(), error());
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "lastlight", "version": env!("CARGO_PKG_VERSION"),
+            "description": "Job → Stage → Task orchestration for Azure Functions.",
+            "license": { "name": "MIT", "identifier": "MIT" },
+        },
+        "servers": [{ "url": "/" }],
+        "security": [{ "key": [] }, { "code": [] }],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "key": { "type": "apiKey", "in": "header", "name": "x-functions-key" },
+                "code": { "type": "apiKey", "in": "query", "name": "code" },
+            },
+        },
+    })
+}
+
+/// Each job type has an address of its own to be submitted at, so that the document can say what it takes.
+fn submit_by_job_type(paths: &mut Map<String, Value>, job_types: &[JobTypeInfo]) {
+    const PART: &str = "{job_type}";
+    let Some((path, general)) = paths
+        .iter()
+        .find(|(path, _)| path.ends_with(PART))
+        .map(|(path, general)| (path.clone(), general.clone()))
+    else {
+        return;
+    };
+    paths.remove(&path);
+    for job_type in job_types {
+        let mut own = general.clone();
+        let operation = &mut own["post"];
+        let id = format!(
+            "{}_{}",
+            operation["operationId"].as_str().unwrap_or_default(),
+            job_type.name
+        );
+        operation["operationId"] = Value::from(id);
+        operation["description"] = Value::from(job_type.description);
+        operation["parameters"] = json!([]);
+        operation["requestBody"]["content"]["application/json"]["schema"] = job_type.parameters.clone();
+        paths.insert(path.replace(PART, job_type.name), own);
+    }
+}
+
+/// What every answer has.
+fn stamp() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "request_id": { "type": "string" },
+            "timestamp": { "type": "string", "format": "date-time" },
+        },
+        "required": ["request_id", "timestamp"],
+    })
+}
+
+fn error() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "error": { "type": "string", "description": "What kind, in a few words." },
+            "message": { "type": "string", "description": "What happened and what to do." },
+            "problems": {
+                "type": "array", "items": { "type": "object" }, "description": "Each bad field, where there are several.",
+            },
+            "request_id": { "type": "string" },
+            "timestamp": { "type": "string", "format": "date-time" },
+        },
+        "required": ["error", "message", "request_id", "timestamp"],
+    })
+}

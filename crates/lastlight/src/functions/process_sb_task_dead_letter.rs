@@ -1,0 +1,17 @@
+//! Task messages that Service Bus made dead letters: each is sent again, fails what it names, or is kept for a person.
+
+use axum::{
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+    response::Response,
+};
+
+use super::{ApiError, AppState, deliver};
+use crate::{model::ProcessingPath, transport::sender::QueueRole};
+
+pub(super) async fn handle(
+    State(app): State<AppState>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    deliver::poison(&app, ProcessingPath::ServiceBus, QueueRole::Tasks, &body?).await
+}

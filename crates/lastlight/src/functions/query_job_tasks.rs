@@ -1,0 +1,67 @@
+//! `GET /api/db/tasks/{job_id}`: a job's tasks, stage by stage, in the order of their ids.
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{
+    ApiError, AppState,
+    cursor::Cursor,
+    job_id,
+    openapi::{Operation, Schemas},
+    query::QueryParameters,
+    query_tasks::{TaskQueryInfo, filters, limit, stage, status},
+    stamped_answer,
+};
+use crate::{
+    store::ListedTask,
+    workflow::{JobTaskFilter, JobTaskPosition},
+};
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "TasksOfJob")]
+struct Tasks {
+    /// Stage by stage, in the order of their ids.
+    tasks: Vec<ListedTask>,
+    query_info: TaskQueryInfo,
+}
+
+pub(super) async fn handle(
+    State(app): State<AppState>,
+    Path(id): Path<String>,
+    query: QueryParameters,
+) -> Result<Response, ApiError> {
+    let job_id = job_id(&id)?;
+    let limit = limit(&query)?;
+    let filter = JobTaskFilter {
+        stage: stage(&query)?,
+        status: status(&query)?,
+    };
+    let after = JobTaskPosition::of(&query)?;
+    let page = app
+        .controller
+        .list_tasks_of_job(&job_id, filter, after, limit)
+        .await?;
+    let answer = Tasks {
+        query_info: TaskQueryInfo {
+            limit,
+            status: filter.status,
+            stage: filter.stage,
+            returned: page.rows.len(),
+            scanned: page.looked_at,
+            next_cursor: page.next.as_ref().map(Cursor::write),
+        },
+        tasks: page.rows,
+    };
+    Ok(stamped_answer(StatusCode::OK, answer))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    let operation =
+        Operation::new("A job's tasks, stage by stage, in the order of their ids, page by page.").of_a_job();
+    filters(operation, schemas).answers::<Tasks>(schemas)
+}

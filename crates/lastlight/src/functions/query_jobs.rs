@@ -1,0 +1,163 @@
+//! `GET /api/db/jobs`: the jobs, newest first.
+
+use axum::{extract::State, http::StatusCode, response::Response};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use serde_json::json;
+
+use super::{
+    ApiError, AppState,
+    cursor::Cursor,
+    openapi::{Operation, Schemas},
+    query::QueryParameters,
+    shown::ShownJob,
+    stamped_answer,
+};
+use crate::{
+    model::{JobStatus, ProcessingPath},
+    store::{JobFilter, JobPosition},
+};
+
+/// What a list without `hours` looks back.
+const USUAL_HOURS: u16 = 168;
+
+/// What a list without `limit` holds.
+const USUAL_LIMIT: u16 = 50;
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Jobs {
+    /// Newest first.
+    jobs: Vec<ShownJob>,
+    query_info: QueryInfo,
+}
+
+/// What was asked for, and where to go on.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "JobsQueryInfo")]
+struct QueryInfo {
+    limit: u16,
+    hours_back: u16,
+    status: Option<ListedAs>,
+    job_type: Option<&'static str>,
+    processing_path: Option<ProcessingPath>,
+    /// Jobs in this answer.
+    returned: usize,
+    /// Jobs that were looked at for it.
+    scanned: u64,
+    /// As `cursor`, it goes on after this page; null at the end.
+    next_cursor: Option<String>,
+}
+
+/// What the list can be narrowed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ListedAs {
+    Queued,
+    /// It stands still before a stage. No status of its own: its jobs are `queued`.
+    Paused,
+    Processing,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl ListedAs {
+    const ALL: [Self; 6] = [
+        Self::Queued,
+        Self::Paused,
+        Self::Processing,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Paused => "paused",
+            other => other.stored().as_str(),
+        }
+    }
+
+    /// The status that such jobs have in their rows.
+    fn stored(self) -> JobStatus {
+        match self {
+            Self::Queued | Self::Paused => JobStatus::Queued,
+            Self::Processing => JobStatus::Processing,
+            Self::Completed => JobStatus::Completed,
+            Self::Failed => JobStatus::Failed,
+            Self::Cancelled => JobStatus::Cancelled,
+        }
+    }
+}
+
+pub(super) async fn handle(
+    State(app): State<AppState>,
+    query: QueryParameters,
+) -> Result<Response, ApiError> {
+    let limit = query.number("limit", 1..=100)?.unwrap_or(USUAL_LIMIT);
+    let status = query.one_of("status", &ListedAs::ALL, ListedAs::as_str)?;
+    let filter = JobFilter {
+        hours: query.number("hours", 1..=168)?.unwrap_or(USUAL_HOURS),
+        status: status.map(ListedAs::stored),
+        is_paused: status == Some(ListedAs::Paused),
+        job_type: query.one_of("job_type", &app.controller.job_types(), |name| name)?,
+        path: query.one_of("processing_path", &ProcessingPath::ALL, ProcessingPath::as_str)?,
+    };
+    let after = JobPosition::of(&query)?;
+    let page = app.controller.list_jobs(filter, after, limit).await?;
+    let query_info = QueryInfo {
+        limit,
+        hours_back: filter.hours,
+        status,
+        job_type: filter.job_type,
+        processing_path: filter.path,
+        returned: page.rows.len(),
+        scanned: page.looked_at,
+        next_cursor: page.next.as_ref().map(Cursor::write),
+    };
+    let jobs = page
+        .rows
+        .into_iter()
+        .map(|row| ShownJob::new(row.job, row.totals));
+    let answer = Jobs {
+        jobs: jobs.collect(),
+        query_info,
+    };
+    Ok(stamped_answer(StatusCode::OK, answer))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    let statuses = schemas.of::<ListedAs>();
+    let paths = schemas.of::<ProcessingPath>();
+    let job_types: Vec<_> = schemas.job_types.iter().map(|job_type| job_type.name).collect();
+    Operation::new("Jobs, newest first, page by page.")
+        .query(
+            "limit",
+            json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": USUAL_LIMIT }),
+            "At most so many.",
+        )
+        .query(
+            "hours",
+            json!({ "type": "integer", "minimum": 1, "maximum": 168, "default": USUAL_HOURS }),
+            "Only jobs that were submitted in the last hours, so many.",
+        )
+        .query(
+            "status",
+            statuses,
+            "Only those of this status; `paused` are those of `queued` that stand still.",
+        )
+        .query(
+            "job_type",
+            json!({ "type": "string", "enum": job_types }),
+            "Only those of this type.",
+        )
+        .query("processing_path", paths, "Only those of this pipeline.")
+        .query(
+            "cursor",
+            json!({ "type": "string" }),
+            "The next_cursor of the page before.",
+        )
+        .answers::<Jobs>(schemas)
+        .refuses(&[StatusCode::BAD_REQUEST])
+}

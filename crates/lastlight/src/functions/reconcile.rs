@@ -1,0 +1,11 @@
+//! The timer: once a minute, look for what got lost.
+
+use axum::{extract::State, response::Response};
+
+use super::{ApiError, AppState};
+use crate::invocation;
+
+pub(super) async fn handle(State(app): State<AppState>) -> Result<Response, ApiError> {
+    app.controller.reconcile().await?;
+    Ok(invocation::success())
+}

@@ -1,0 +1,29 @@
+//! `POST /api/jobs/resume/{job_id}`: a paused job goes on.
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde_json::json;
+
+use super::{
+    ApiError, AppState, answer, job_id,
+    openapi::{Operation, Schemas},
+};
+use crate::workflow::Pause;
+
+pub(super) async fn handle(
+    State(app): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let pause = app.controller.resume(&job_id(&id)?).await?;
+    Ok(answer(StatusCode::OK, json!(pause)))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new("A job that stands still goes on.")
+        .of_a_job()
+        .answers::<Pause>(schemas)
+        .refuses(&[StatusCode::CONFLICT])
+}

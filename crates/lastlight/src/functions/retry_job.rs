@@ -1,0 +1,29 @@
+//! `POST /api/jobs/retry/{job_id}`: a job that failed or was cancelled goes on; what did not succeed runs again.
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde_json::json;
+
+use super::{
+    ApiError, AppState, answer, job_id,
+    openapi::{Operation, Schemas},
+};
+use crate::workflow::Retry;
+
+pub(super) async fn handle(
+    State(app): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let retry = app.controller.retry(&job_id(&id)?).await?;
+    Ok(answer(StatusCode::OK, json!(retry)))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new("A job that failed or was cancelled goes on: what did not succeed runs again.")
+        .of_a_job()
+        .answers::<Retry>(schemas)
+        .refuses(&[StatusCode::CONFLICT])
+}

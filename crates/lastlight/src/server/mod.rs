@@ -1,0 +1,138 @@
+//! The custom handler as a process: bind first, connect later, stop when asked. The host asks with SIGKILL, so
+//! nothing here matters to correctness.
+
+use std::{io, time::Duration};
+
+use tokio::{io::AsyncReadExt, net::TcpListener};
+
+use crate::{
+    config::{ConfigError, Settings},
+    functions::{self, AppState},
+    job::Catalog,
+    store::{Database, Unreachable, reach},
+    transport::{
+        sender::SendError, service_bus::create_service_bus_repository, set_aside::QueueService,
+        storage_queue::create_queue_repository,
+    },
+    workflow::{Controller, ControllerError, ReconcileReport, Senders},
+};
+use std::sync::Arc;
+
+/// Why the handler did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Settings are missing or malformed.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The port cannot be had.
+    #[error("cannot listen on {address}: {error}; is another handler running on this port?")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A sender cannot be set up.
+    #[error("a queue's client cannot be set up: {0}")]
+    Sender(#[from] SendError),
+    /// The server ended.
+    #[error("the server ended: {0}")]
+    Serve(io::Error),
+}
+
+/// Runs the handler until it is asked to stop. `catalog`: the job types that it knows.
+///
+/// # Errors
+/// It could not start.
+pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeError> {
+    // The host waits for an answer on the port: bind before anything that may take time.
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .map_err(|error| ServeError::Listen {
+            address: settings.listen,
+            error,
+        })?;
+    let database = Database::new(&settings.database);
+    database.migrate_in_background();
+    let controller = controller(&settings, catalog, database.clone())?;
+    controller.report_in_background();
+    controller.send_deferred_in_background();
+    let app = AppState {
+        controller,
+        environment: Arc::from(settings.environment),
+        allows_schema_admin: settings.allows_schema_admin,
+        prices: Arc::new(settings.prices),
+    };
+    tracing::info!(address = %settings.listen, "lastlight listens");
+    let serving = axum::serve(listener, functions::router(app)).with_graceful_shutdown(asked_to_stop());
+    tokio::select! {
+        served = serving => served.map_err(ServeError::Serve)?,
+        // Nobody is left to answer to, and the database may be gone with the parent: no grace.
+        () = orphaned(), if settings.exit_with_parent => return Ok(()),
+    }
+    // Connections that are in use end with the process.
+    let _ = tokio::time::timeout(Duration::from_secs(2), database.close()).await;
+    Ok(())
+}
+
+/// One sweep, without a host: what the timer would do.
+///
+/// # Errors
+/// A queue's client cannot be set up, or the database failed.
+pub async fn reconcile_once(settings: Settings, catalog: Catalog) -> Result<ReconcileReport, ReconcileError> {
+    reach(&settings.database).await?;
+    let database = Database::new(&settings.database);
+    database.migrate().await.map_err(ControllerError::from)?;
+    let controller = controller(&settings, catalog, database.clone())?;
+    let report = controller.reconcile().await?;
+    database.close().await;
+    Ok(report)
+}
+
+/// Why a sweep came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The database cannot be used.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    /// A sender cannot be set up.
+    #[error("a queue's client cannot be set up: {0}")]
+    Sender(#[from] SendError),
+    /// The sweep failed.
+    #[error(transparent)]
+    Sweep(#[from] ControllerError),
+}
+
+fn controller(settings: &Settings, catalog: Catalog, database: Database) -> Result<Controller, SendError> {
+    let queue_storage: Arc<dyn QueueService> = create_queue_repository(settings.storage.clone())?;
+    let service_bus = settings
+        .service_bus
+        .clone()
+        .map(|settings| create_service_bus_repository(settings).map(|sender| sender as Arc<dyn QueueService>))
+        .transpose()?;
+    let senders = Senders::new(queue_storage, service_bus);
+    Ok(Controller::new(catalog, database, senders, settings.timing))
+}
+
+/// Returns when the process is asked to stop: SIGTERM, or Ctrl-C.
+pub async fn asked_to_stop() {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// Returns when the parent is gone: it holds the other end of our input and never writes.
+async fn orphaned() {
+    let mut input = tokio::io::stdin();
+    let mut unused = [0; 64];
+    while matches!(input.read(&mut unused).await, Ok(1..)) {}
+}

@@ -1,0 +1,265 @@
+//! Messages set aside on Service Bus: the service's `<queue>/$DeadLetterQueue`, and the review queue.
+//!
+//! REST has no way to browse: to show a message is to lock it and give it back, which counts a delivery. A dead letter
+//! may be delivered for ever; a message of the review queue becomes a dead letter of that queue, which nothing reads,
+//! once it was delivered too often. So one that was shown a few times is replaced by a copy, whose count begins anew.
+//!
+//! The headers are read here: the crate's type fails on real ones.
+
+use async_trait::async_trait;
+use reqwest::{Method, header::HeaderMap};
+use serde_json::{Map, Value};
+use time::{OffsetDateTime, PrimitiveDateTime};
+use url::Url;
+use uuid::Uuid;
+
+use super::{Fault, ServiceBusRepository, batch::RFC_1123, transport::Answer};
+use crate::{
+    config::ServiceBusSettings,
+    transport::{
+        sender::{MessageSender, OutgoingMessage, QueueRole, SendError},
+        set_aside::{MOST_AT_ONCE, SetAsideMessage, SetAsideQueues, Settled, TakenMessage},
+    },
+};
+
+/// Deliveries after which a message of the review queue is replaced by a copy. Half of what queues allow by default.
+const MOST_DELIVERIES_IN_REVIEW: u32 = 5;
+
+/// How long the service waits for a message before it says that there is none. Seconds.
+const WAIT: u32 = 1;
+
+/// The names of the queues' dead letters.
+#[derive(Debug)]
+pub(super) struct DeadLetterQueues {
+    jobs: String,
+    tasks: String,
+}
+
+impl DeadLetterQueues {
+    pub(super) fn of(settings: &ServiceBusSettings) -> Self {
+        Self {
+            jobs: format!("{}/$DeadLetterQueue", settings.job_queue),
+            tasks: format!("{}/$DeadLetterQueue", settings.task_queue),
+        }
+    }
+}
+
+impl ServiceBusRepository {
+    /// The next message under a lock of its own, if there is one.
+    async fn peek_lock(&self, role: QueueRole) -> Result<Option<TakenMessage>, Fault> {
+        self.gate.pass(1).await;
+        let path = format!("{}/messages/head", self.set_aside_name(role));
+        let query = format!("timeout={WAIT}");
+        let queue = self.queue_name(role);
+        let answer = self.transport.request(Method::POST, queue, &path, &query).await;
+        let Answer {
+            status,
+            headers,
+            body,
+            ..
+        } = answer.inspect_err(|fault| {
+            if matches!(fault, Fault::Throttled { .. }) {
+                self.gate.close();
+            }
+        })?;
+        // 204 says that there is none.
+        if status != 201 {
+            return Ok(None);
+        }
+        let lock = headers
+            .get("location")
+            .and_then(|location| Url::parse(location.to_str().ok()?).ok())
+            .map(|location| location.path().trim_start_matches('/').to_owned())
+            .ok_or_else(|| Fault::Refused {
+                status,
+                detail: "the service locked a message and did not say where to settle it".to_owned(),
+            })?;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        Ok(Some(TakenMessage::new(message(&headers, body), lock)))
+    }
+
+    /// Completes (DELETE) or unlocks (PUT).
+    async fn settle(
+        &self,
+        method: Method,
+        role: QueueRole,
+        taken: &TakenMessage,
+    ) -> Result<Settled, SendError> {
+        let queue = self.queue_name(role);
+        match self.transport.request(method, queue, taken.lock(), "").await {
+            Ok(_) => Ok(Settled::Done),
+            Err(Fault::NotFound) => Ok(Settled::LockLost),
+            Err(fault) => Err(fault.into_send_error(self.set_aside_name(role))),
+        }
+    }
+
+    /// Gives a message back; says its id from now on.
+    async fn put_back(&self, role: QueueRole, taken: &TakenMessage) -> Result<(Settled, String), SendError> {
+        let message = &taken.message;
+        if role != QueueRole::Poison || message.delivery_count < MOST_DELIVERIES_IN_REVIEW {
+            let settled = self.settle(Method::PUT, role, taken).await?;
+            return Ok((settled, message.id.clone()));
+        }
+        let copy = OutgoingMessage {
+            // An id of its own: duplicate detection would drop it, and with the original gone nothing would be left.
+            message_id: format!("poison-{}", Uuid::new_v4()),
+            correlation_id: String::new(),
+            body: message.body.clone(),
+            delay: None,
+            trace: None,
+        };
+        let report = self.batch_send_messages(role, std::slice::from_ref(&copy)).await;
+        if let Some(error) = report.errors.into_iter().next() {
+            return Err(error);
+        }
+        let settled = self.settle(Method::DELETE, role, taken).await?;
+        Ok((settled, copy.message_id))
+    }
+}
+
+/// A message as its headers describe it. What is missing or unreadable is left out: a message that nobody can read must
+/// still be seen.
+fn message(headers: &HeaderMap, body: String) -> SetAsideMessage {
+    let properties: Map<String, Value> = headers
+        .get("brokerproperties")
+        .and_then(|json| serde_json::from_slice(json.as_bytes()).ok())
+        .unwrap_or_default();
+    let text = |name: &str| properties.get(name).and_then(Value::as_str).map(str::to_owned);
+    let number = |name: &str| properties.get(name).and_then(Value::as_u64);
+    SetAsideMessage {
+        id: text("MessageId")
+            .or_else(|| number("SequenceNumber").map(|number| number.to_string()))
+            .unwrap_or_default(),
+        body,
+        enqueued: text("EnqueuedTimeUtc").and_then(|text| http_time(&text)),
+        delivery_count: number("DeliveryCount")
+            .and_then(|count| u32::try_from(count).ok())
+            .unwrap_or_default(),
+        // Properties of a message's own are headers: text stands in quotes.
+        reason: headers
+            .get("deadletterreason")
+            .and_then(|json| serde_json::from_slice(json.as_bytes()).ok()),
+    }
+}
+
+/// RFC 1123, which is always in GMT.
+fn http_time(text: &str) -> Option<OffsetDateTime> {
+    PrimitiveDateTime::parse(text, RFC_1123)
+        .map(PrimitiveDateTime::assume_utc)
+        .ok()
+}
+
+#[async_trait]
+impl SetAsideQueues for ServiceBusRepository {
+    fn set_aside_name(&self, role: QueueRole) -> &str {
+        match role {
+            QueueRole::Jobs => &self.dead_letters.jobs,
+            QueueRole::Tasks => &self.dead_letters.tasks,
+            QueueRole::Poison => &self.settings.poison_queue,
+        }
+    }
+
+    async fn count(&self, role: QueueRole) -> Result<u64, SendError> {
+        let counts = self.description(role).await?.counts;
+        let counts = counts.ok_or_else(|| SendError::Refused {
+            status: 200,
+            detail: format!(
+                "the description of {:?} counts no messages",
+                self.queue_name(role)
+            ),
+        })?;
+        Ok(match role {
+            QueueRole::Jobs | QueueRole::Tasks => counts.dead_letter_message_count,
+            QueueRole::Poison => counts.active_message_count,
+        })
+    }
+
+    async fn peek(&self, role: QueueRole, at_most: usize) -> Result<Vec<SetAsideMessage>, SendError> {
+        // Together, or the first one would be shown again and again.
+        let taken = self.take_some(role, at_most).await?;
+        let mut shown = Vec::with_capacity(taken.len());
+        for taken in taken {
+            let (_, id) = self.put_back(role, &taken).await?;
+            shown.push(SetAsideMessage { id, ..taken.message });
+        }
+        Ok(shown)
+    }
+
+    async fn take_some(&self, role: QueueRole, at_most: usize) -> Result<Vec<TakenMessage>, SendError> {
+        let mut taken = Vec::new();
+        while taken.len() < at_most.min(MOST_AT_ONCE) {
+            match self.peek_lock(role).await {
+                Ok(Some(message)) => taken.push(message),
+                Ok(None) => break,
+                // What there is can be dealt with; the next call says what is wrong.
+                Err(_) if !taken.is_empty() => break,
+                Err(fault) => return Err(fault.into_send_error(self.set_aside_name(role))),
+            }
+        }
+        Ok(taken)
+    }
+
+    async fn complete(&self, role: QueueRole, taken: &TakenMessage) -> Result<Settled, SendError> {
+        self.settle(Method::DELETE, role, taken).await
+    }
+
+    async fn release(&self, role: QueueRole, taken: &TakenMessage) -> Result<Settled, SendError> {
+        self.put_back(role, taken).await.map(|(settled, _)| settled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+    use time::macros::datetime;
+
+    use super::*;
+
+    fn headers<const N: usize>(pairs: [(&str, String); N]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn real_headers_are_read() {
+        let read = message(
+            &headers([
+                (
+                    "brokerproperties",
+                    r#"{"DeliveryCount":11,"EnqueuedSequenceNumber":0,"EnqueuedTimeUtc":"Mon, 23 Nov 2026 19:00:01 GMT","#.to_owned()
+                        + r#""LockToken":"0d0f5a9c","LockedUntilUtc":"Mon, 23 Nov 2026 19:01:01 GMT","MessageId":"m1","#
+                        + r#""SequenceNumber":18014398509481984001,"State":"Active","TimeToLive":922337203685.47754}"#,
+                ),
+                ("deadletterreason", "\"MaxDeliveryCountExceeded\"".to_owned()),
+            ]),
+            "body".to_owned(),
+        );
+        let expected = SetAsideMessage {
+            id: "m1".to_owned(),
+            body: "body".to_owned(),
+            enqueued: Some(datetime!(2026-11-23 19:00:01 UTC)),
+            delivery_count: 11,
+            reason: Some("MaxDeliveryCountExceeded".to_owned()),
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn headers_that_lack_or_garble_something_still_show_the_message() {
+        let sequence = message(
+            &headers([(
+                "brokerproperties",
+                r#"{"SequenceNumber": 7, "EnqueuedTimeUtc": 5}"#.to_owned(),
+            )]),
+            "a".to_owned(),
+        );
+        assert_eq!((sequence.id.as_str(), sequence.enqueued), ("7", None));
+        let garbled = message(
+            &headers([("brokerproperties", "not JSON".to_owned())]),
+            "b".to_owned(),
+        );
+        assert_eq!((garbled.id.as_str(), garbled.body.as_str()), ("", "b"));
+    }
+}

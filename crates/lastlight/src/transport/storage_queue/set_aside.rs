@@ -1,0 +1,171 @@
+//! Messages set aside on Storage Queues: the host's `<queue>-poison`, and the review queue.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use azure_core::error::ErrorKind;
+use azure_storage_queue::{
+    QueueClient,
+    models::{
+        PeekedMessage, QueueClientGetPropertiesResultHeaders, QueueClientPeekMessagesOptions,
+        QueueClientReceiveMessagesOptions, ReceivedMessage,
+    },
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+
+use super::{StorageQueueRepository, fault};
+use crate::{
+    config::QueueEncoding,
+    transport::{
+        sender::{QueueRole, SendError},
+        set_aside::{MOST_AT_ONCE, SetAsideMessage, SetAsideQueues, Settled, TakenMessage},
+    },
+};
+
+/// How long a message that was taken is hidden from others. Seconds.
+const TAKEN_FOR: i32 = 60;
+
+impl StorageQueueRepository {
+    fn set_aside_client(&self, role: QueueRole) -> Result<Arc<QueueClient>, SendError> {
+        let clients = self.clients()?;
+        Ok(match role {
+            QueueRole::Jobs => clients.jobs_set_aside,
+            QueueRole::Tasks => clients.tasks_set_aside,
+            QueueRole::Poison => clients.poison,
+        })
+    }
+
+    /// The host makes a poison queue when it needs one: until then nothing was set aside.
+    fn nothing_if_missing<T: Default>(
+        &self,
+        role: QueueRole,
+        answer: Result<T, azure_core::Error>,
+    ) -> Result<T, SendError> {
+        answer.or_else(|error| match fault(self.set_aside_name(role), &error) {
+            SendError::QueueNotFound { .. } => Ok(T::default()),
+            error => Err(error),
+        })
+    }
+
+    fn settled(&self, role: QueueRole, answer: Result<(), azure_core::Error>) -> Result<Settled, SendError> {
+        match answer {
+            Ok(()) => Ok(Settled::Done),
+            Err(error) if is_lost(&error) => Ok(Settled::LockLost),
+            Err(error) => Err(fault(self.set_aside_name(role), &error)),
+        }
+    }
+
+    fn decoded(&self, text: Option<String>) -> String {
+        let text = text.unwrap_or_default();
+        match self.settings.encoding {
+            QueueEncoding::None => text,
+            // Whoever put it there may have left out the encoding; that may be why it is here.
+            QueueEncoding::Base64 => BASE64_STANDARD
+                .decode(text.trim())
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .unwrap_or(text),
+        }
+    }
+
+    fn peeked(&self, message: PeekedMessage) -> SetAsideMessage {
+        SetAsideMessage {
+            id: message.message_id.unwrap_or_default(),
+            body: self.decoded(message.message_text),
+            enqueued: message.insertion_time,
+            delivery_count: count_of(message.dequeue_count),
+            reason: None,
+        }
+    }
+
+    fn taken(&self, message: ReceivedMessage) -> TakenMessage {
+        let lock = message.pop_receipt.unwrap_or_default();
+        let message = SetAsideMessage {
+            id: message.message_id.unwrap_or_default(),
+            body: self.decoded(message.message_text),
+            enqueued: message.insertion_time,
+            delivery_count: count_of(message.dequeue_count),
+            reason: None,
+        };
+        TakenMessage::new(message, lock)
+    }
+}
+
+fn count_of(number: Option<i64>) -> u32 {
+    number
+        .and_then(|number| u32::try_from(number).ok())
+        .unwrap_or_default()
+}
+
+/// The message was deleted, or received by somebody else since.
+fn is_lost(error: &azure_core::Error) -> bool {
+    match error.kind() {
+        ErrorKind::HttpResponse { error_code, .. } => {
+            matches!(
+                error_code.as_deref(),
+                Some("MessageNotFound" | "PopReceiptMismatch")
+            )
+        }
+        _ => false,
+    }
+}
+
+/// As many as the service takes in one request: 1 to 32.
+fn at_once(at_most: usize) -> Option<i32> {
+    i32::try_from(at_most.clamp(1, MOST_AT_ONCE)).ok()
+}
+
+#[async_trait]
+impl SetAsideQueues for StorageQueueRepository {
+    fn set_aside_name(&self, role: QueueRole) -> &str {
+        match role {
+            QueueRole::Jobs => &self.set_aside.jobs,
+            QueueRole::Tasks => &self.set_aside.tasks,
+            QueueRole::Poison => &self.settings.poison_queue,
+        }
+    }
+
+    async fn count(&self, role: QueueRole) -> Result<u64, SendError> {
+        let answer = self.set_aside_client(role)?.get_properties(None).await;
+        let count = answer.and_then(|answer| answer.approximate_messages_count());
+        let count = self.nothing_if_missing(role, count)?.unwrap_or_default();
+        Ok(u64::try_from(count).unwrap_or_default())
+    }
+
+    async fn peek(&self, role: QueueRole, at_most: usize) -> Result<Vec<SetAsideMessage>, SendError> {
+        let options = QueueClientPeekMessagesOptions {
+            number_of_messages: at_once(at_most),
+            ..Default::default()
+        };
+        let answer = self.set_aside_client(role)?.peek_messages(Some(options)).await;
+        let messages = answer.and_then(|answer| answer.into_model());
+        let messages = self.nothing_if_missing(role, messages)?.items.unwrap_or_default();
+        Ok(messages.into_iter().map(|message| self.peeked(message)).collect())
+    }
+
+    async fn take_some(&self, role: QueueRole, at_most: usize) -> Result<Vec<TakenMessage>, SendError> {
+        let options = QueueClientReceiveMessagesOptions {
+            number_of_messages: at_once(at_most),
+            visibility_timeout: Some(TAKEN_FOR),
+            ..Default::default()
+        };
+        let answer = self.set_aside_client(role)?.receive_messages(Some(options)).await;
+        let messages = answer.and_then(|answer| answer.into_model());
+        let messages = self.nothing_if_missing(role, messages)?.items.unwrap_or_default();
+        Ok(messages.into_iter().map(|message| self.taken(message)).collect())
+    }
+
+    async fn complete(&self, role: QueueRole, taken: &TakenMessage) -> Result<Settled, SendError> {
+        let client = self.set_aside_client(role)?;
+        let answer = client.delete_message(&taken.message.id, taken.lock(), None).await;
+        self.settled(role, answer.map(drop))
+    }
+
+    async fn release(&self, role: QueueRole, taken: &TakenMessage) -> Result<Settled, SendError> {
+        let client = self.set_aside_client(role)?;
+        let answer = client
+            .update_message(&taken.message.id, taken.lock(), 0, None)
+            .await;
+        self.settled(role, answer.map(drop))
+    }
+}

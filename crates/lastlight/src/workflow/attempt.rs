@@ -1,0 +1,184 @@
+//! An attempt: what a claimed task reads, its handler's run within limits, and what its end means for the task. Knows no message
+//! and no room.
+
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt;
+use serde_json::value::RawValue;
+
+use super::{Controller, execute::Invocation, memory::Share};
+use crate::{
+    config::Timing,
+    job::{DynJobType, Task, TaskError, TaskPolicy, panics::said},
+    model::{DEEPEST_NESTING, nesting},
+    store::{Claimed, DatabaseError, Inputs, RunningTask, TaskInputs, TaskOutcome},
+};
+
+/// A result larger than this fails its task: large data belongs into storage, its address into the result. Bytes.
+const LARGEST_RESULT: usize = 1024 * 1024;
+
+/// A handler's reason for failing is cut at this many characters.
+const LONGEST_REASON: usize = 8 * 1024;
+
+impl Controller {
+    /// Attempts before a task has failed for good.
+    pub(super) fn most_attempts(&self, policy: &TaskPolicy) -> u16 {
+        policy.most_attempts(self.0.timing.max_attempts)
+    }
+
+    /// Runs an attempt; says what it means for the task. `None`: by `by` there was no memory for what the task reads, and the
+    /// attempt did not begin.
+    pub(super) async fn outcome(
+        &self,
+        invocation: Invocation,
+        running: &RunningTask,
+        claimed: Claimed,
+        by: Instant,
+    ) -> Option<TaskOutcome> {
+        let definition = self.0.catalog.get(&claimed.job_type);
+        let policy = definition.map_or_else(TaskPolicy::default, |definition| {
+            definition.task_policy(&claimed.task_type)
+        });
+        let Timing {
+            backoff,
+            task_timeout,
+            ..
+        } = self.0.timing;
+        let most = self.most_attempts(&policy);
+        let tries = claimed.tries;
+        // Attempts count from their claim, so one that kills its process is not repeated for ever.
+        if tries > most {
+            return Some(TaskOutcome::Failed(format!(
+                "none of its {most} attempts came to an end: their processes died, or lost their leases; does the task \
+                 exhaust the memory?"
+            )));
+        }
+        let attempt = match definition {
+            Some(definition) => match self.inputs(running, claimed.inputs, by).await? {
+                Ok((inputs, _share)) => {
+                    let limit = policy
+                        .timeout
+                        .map_or(task_timeout, |timeout| timeout.min(task_timeout))
+                        .min(invocation.left(&self.0.timing));
+                    attempt(definition.as_ref(), &claimed.task_type, tries, &inputs, limit).await
+                }
+                Err(error) => Err(error),
+            },
+            None => Err(TaskError::Transient(format!(
+                "this version of lastlight has no job type {:?}",
+                claimed.job_type
+            ))),
+        };
+        Some(match attempt.map_err(shortened) {
+            Ok(result) => TaskOutcome::Completed(result),
+            Err(TaskError::Permanent(reason)) => TaskOutcome::Failed(reason),
+            Err(TaskError::Transient(reason)) if tries < most => {
+                let backoff = policy.backoff.unwrap_or(backoff);
+                TaskOutcome::Retry {
+                    reason,
+                    pause: backoff.pause(tries, fastrand::f64()),
+                }
+            }
+            Err(TaskError::Transient(reason)) => {
+                TaskOutcome::Failed(format!("{reason} (attempt {tries} of {most})"))
+            }
+        })
+    }
+
+    /// What the task reads, with its share of the memory if it is large; `None` where there is no share by `by`.
+    async fn inputs(
+        &self,
+        running: &RunningTask,
+        inputs: Inputs,
+        by: Instant,
+    ) -> Option<Result<(TaskInputs, Option<Share>), TaskError>> {
+        match inputs {
+            Inputs::Here(inputs) => Some(Ok((inputs, None))),
+            Inputs::Stored { bytes } => {
+                let share = self.0.memory.for_inputs(bytes, by).await?;
+                let inputs = self.stored_inputs(running).await;
+                Some(inputs.map(|inputs| (inputs, Some(share))))
+            }
+        }
+    }
+
+    /// What the task reads, from the database. One that is away for a moment costs no attempt.
+    async fn stored_inputs(&self, running: &RunningTask) -> Result<TaskInputs, TaskError> {
+        let began = Instant::now();
+        loop {
+            match self.0.database.task_inputs(running).await {
+                Ok(Some(inputs)) => return Ok(inputs),
+                Ok(None) => return Err(TaskError::transient("its row is gone")),
+                Err(DatabaseError::Unavailable { .. }) if began.elapsed() < self.0.timing.lease => {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                Err(error) => {
+                    return Err(TaskError::transient(format!(
+                        "what it reads cannot be read: {error}"
+                    )));
+                }
+            }
+        }
+    }
+}
+
+async fn attempt(
+    definition: &dyn DynJobType,
+    task_type: &str,
+    tries: u16,
+    inputs: &TaskInputs,
+    limit: Duration,
+) -> Result<Box<RawValue>, TaskError> {
+    let task = Task {
+        task_type,
+        parameters: &inputs.parameters,
+        predecessor_result: inputs.predecessor_result.as_deref(),
+        attempt: u32::from(tries),
+    };
+    // A handler that panics has failed; its siblings in this process have not.
+    let running = AssertUnwindSafe(definition.run(task)).catch_unwind();
+    let result = match tokio::time::timeout(limit, running).await {
+        Ok(Ok(result)) => result?,
+        Ok(Err(panic)) => {
+            return Err(TaskError::Transient(format!(
+                "the handler panicked: {}",
+                said(&*panic)
+            )));
+        }
+        Err(_) => {
+            return Err(TaskError::Transient(format!(
+                "the attempt took longer than {:.3} s: plan smaller tasks, or raise the task type's timeout, or \
+                 FUNCTION_TIMEOUT_MINUTES, and functionTimeout in host.json with it",
+                limit.as_secs_f64()
+            )));
+        }
+    };
+    if result.get().len() > LARGEST_RESULT {
+        return Err(TaskError::Permanent(format!(
+            "the result has {} bytes; at most {LARGEST_RESULT} are kept: store large data elsewhere and return \
+             its address",
+            result.get().len()
+        )));
+    }
+    let depth = nesting(result.get());
+    if depth > DEEPEST_NESTING {
+        return Err(TaskError::Permanent(format!(
+            "the result is nested {depth} deep; at most {DEEPEST_NESTING} are kept"
+        )));
+    }
+    Ok(result)
+}
+
+fn shortened(error: TaskError) -> TaskError {
+    let cut = |reason: String| match reason.char_indices().nth(LONGEST_REASON) {
+        None => reason,
+        Some((end, _)) => format!("{}… ({} bytes)", &reason[..end], reason.len()),
+    };
+    match error {
+        TaskError::Transient(reason) => TaskError::Transient(cut(reason)),
+        TaskError::Permanent(reason) => TaskError::Permanent(cut(reason)),
+    }
+}

@@ -1,0 +1,292 @@
+//! The two pipelines side by side, from the hourly rollups. docs/METRICS.md says what each figure means.
+
+use std::time::{Duration, Instant};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::{Controller, ControllerError};
+use crate::{
+    config::Prices,
+    model::{Histogram, Metric, ProcessingPath, clock, timestamp},
+    store::{JobSums, Measured, PathRollups, TaskSums},
+};
+
+/// Below this many tasks a path's figures say nothing about it.
+const FEWEST_TASKS: i64 = 30;
+
+/// Stages and jobs that are measured at once.
+const AT_ONCE: i64 = 500;
+
+/// What comes before an answer may take this long, but for the stage that is begun by then; the rest is the sweep's.
+const BEFORE_ANSWER: Duration = Duration::from_millis(100);
+
+/// Nor is a stage of more tasks measured before an answer.
+const LARGEST_BEFORE_ANSWER: i64 = 10_000;
+
+/// More stages or jobs than these that are not counted yet are not counted, either.
+const MOST_NOT_COUNTED: i64 = 1000;
+
+/// Operations that a message costs on a Storage Queue: put, get, delete.
+const STORAGE_OPERATIONS: f64 = 3.0;
+
+/// And on Service Bus: one to send it and one to receive it. Also the credits that a namespace counts.
+pub const SERVICE_BUS_OPERATIONS: f64 = 2.0;
+
+/// Both paths and what lies between them.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Comparison {
+    queue_storage: PathFigures,
+    service_bus: PathFigures,
+    comparison: Improvements,
+    query_info: ComparisonInfo,
+}
+
+/// One path. What cannot be given is null.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+struct PathFigures {
+    jobs_processed: i64,
+    avg_latency_ms: Option<f64>,
+    timeout_rate: Option<f64>,
+    tasks_per_second: Option<f64>,
+    tasks_processed: i64,
+    tasks_failed: i64,
+    retries: i64,
+    messages_per_task: Option<f64>,
+    credits_per_task: Option<f64>,
+    cost_per_million_tasks: Option<Cost>,
+    queue_wait_ms: Percentiles,
+    run_ms: Percentiles,
+    job_ms: Percentiles,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+struct Cost {
+    currency: String,
+    amount: f64,
+    operations_per_task: f64,
+    price_per_million_operations: f64,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+struct Percentiles {
+    p50: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
+    samples: i64,
+}
+
+/// Of Service Bus over Storage Queues, in percent; negative where it is worse.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+struct Improvements {
+    latency_improvement: Option<f64>,
+    throughput_improvement: Option<f64>,
+    timeout_reduction: Option<f64>,
+    note: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+struct ComparisonInfo {
+    hours_back: u16,
+    job_type: Option<&'static str>,
+    since: String,
+    until: String,
+    /// Ended, and not in these figures yet, of all job types: reconcile adds them. 1000: so many or more.
+    stages_not_counted_yet: i64,
+    jobs_not_counted_yet: i64,
+}
+
+impl Controller {
+    /// Both paths over the last `hours`, counted in whole ones, and the one that they begin in.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn compare(
+        &self,
+        hours: u16,
+        job_type: Option<&'static str>,
+        prices: &Prices,
+    ) -> Result<Comparison, ControllerError> {
+        // What just ended is in the answer, unless it is large: who asks does not wait for a million tasks to be read.
+        self.measure_up_to(LARGEST_BEFORE_ANSWER, BEFORE_ANSWER).await?;
+        let until = clock::now();
+        let since = whole_hour(until - time::Duration::hours(hours.into()));
+        // Before the rollups: what is added in between is said to be missing, and never the reverse.
+        let missing = self.0.database.unmeasured(MOST_NOT_COUNTED).await?;
+        let rollups = self.0.database.rollups_since(since, job_type).await?;
+        let [queue_storage, service_bus] =
+            ProcessingPath::ALL.map(|path| PathFigures::new(path, &rollups, prices));
+        Ok(Comparison {
+            comparison: Improvements::of(&service_bus, &queue_storage),
+            queue_storage,
+            service_bus,
+            query_info: ComparisonInfo {
+                hours_back: hours,
+                job_type,
+                since: timestamp::write(since),
+                until: timestamp::write(until),
+                stages_not_counted_yet: missing.stages,
+                jobs_not_counted_yet: missing.jobs,
+            },
+        })
+    }
+
+    /// Adds what is over to the rollups until there is no more or the time is over; a stage that was begun is finished.
+    /// Many instances may do so at once.
+    ///
+    /// # Errors
+    /// The database failed. What was added until then stays added.
+    pub async fn measure(&self, within: Duration) -> Result<(), ControllerError> {
+        self.measure_up_to(i64::MAX, within).await
+    }
+
+    /// The same, but for stages of more tasks than `largest`.
+    async fn measure_up_to(&self, largest: i64, within: Duration) -> Result<(), ControllerError> {
+        let began = Instant::now();
+        let database = &self.0.database;
+        while began.elapsed() < within && database.measure_jobs(AT_ONCE).await? == AT_ONCE.unsigned_abs() {}
+        loop {
+            let keys = database.stages_to_measure(AT_ONCE, largest).await?;
+            let mut measured = 0;
+            for key in &keys {
+                if began.elapsed() >= within {
+                    return Ok(());
+                }
+                measured += i64::from(database.measure_stage(key).await? == Measured::Now);
+            }
+            // Those that others are at are theirs.
+            if measured < AT_ONCE {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl PathFigures {
+    fn new(path: ProcessingPath, rollups: &PathRollups, prices: &Prices) -> Self {
+        let tasks: TaskSums = of_path(path, &rollups.tasks);
+        let jobs: JobSums = of_path(path, &rollups.jobs);
+        let histogram = |metric: Metric| {
+            let mut histogram = Histogram::default();
+            for (_, row) in rollups
+                .latencies
+                .iter()
+                .filter(|(of, row)| *of == path && row.metric == metric)
+            {
+                histogram.push(row.bucket, row.samples, row.total_ms);
+            }
+            histogram
+        };
+        let job_ms = histogram(Metric::Job);
+        let jobs_processed = jobs.completed + jobs.failed + jobs.cancelled;
+        // Skipped tasks were not processed: nobody worked on them.
+        let processed = tasks.completed + tasks.failed;
+        let messages_per_task = ratio(tasks.messages as f64, processed as f64);
+        let (operations, price) = match path {
+            ProcessingPath::QueueStorage => (STORAGE_OPERATIONS, prices.storage_per_10_000 * 100.0),
+            ProcessingPath::ServiceBus => (SERVICE_BUS_OPERATIONS, prices.service_bus_per_million),
+        };
+        Self {
+            jobs_processed,
+            avg_latency_ms: job_ms.mean_ms().map(rounded),
+            timeout_rate: ratio(jobs.timed_out as f64, jobs_processed as f64).map(rounded),
+            tasks_per_second: ratio(processed as f64, tasks.busy_seconds).map(rounded),
+            tasks_processed: processed,
+            tasks_failed: tasks.failed,
+            retries: tasks.retries,
+            messages_per_task: messages_per_task.map(rounded),
+            credits_per_task: messages_per_task
+                .filter(|_| path == ProcessingPath::ServiceBus)
+                .map(|messages| rounded(messages * SERVICE_BUS_OPERATIONS)),
+            cost_per_million_tasks: messages_per_task.map(|messages| Cost {
+                currency: prices.currency.clone(),
+                // Operations a task, times a million tasks, at the price of a million.
+                amount: rounded(messages * operations * price),
+                operations_per_task: rounded(messages * operations),
+                price_per_million_operations: rounded(price),
+            }),
+            queue_wait_ms: Percentiles::of(&histogram(Metric::QueueWait)),
+            run_ms: Percentiles::of(&histogram(Metric::Run)),
+            job_ms: Percentiles::of(&job_ms),
+        }
+    }
+
+    /// What is missing for a comparison.
+    fn shortfall(&self, path: ProcessingPath) -> Option<String> {
+        (self.tasks_processed < FEWEST_TASKS || self.jobs_processed < 1).then(|| {
+            format!(
+                "{path} has {} tasks and {} jobs",
+                self.tasks_processed, self.jobs_processed
+            )
+        })
+    }
+}
+
+impl Percentiles {
+    fn of(histogram: &Histogram) -> Self {
+        let percentile = |share| histogram.percentile_ms(share).map(rounded);
+        Self {
+            p50: percentile(0.5),
+            p95: percentile(0.95),
+            p99: percentile(0.99),
+            samples: histogram.samples(),
+        }
+    }
+}
+
+impl Improvements {
+    fn of(bus: &PathFigures, storage: &PathFigures) -> Self {
+        let missing: Vec<String> = [
+            storage.shortfall(ProcessingPath::QueueStorage),
+            bus.shortfall(ProcessingPath::ServiceBus),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if !missing.is_empty() {
+            return Self {
+                latency_improvement: None,
+                throughput_improvement: None,
+                timeout_reduction: None,
+                note: Some(format!(
+                    "not enough data: {}; a comparison takes {FEWEST_TASKS} tasks and 1 job on each path",
+                    missing.join(", ")
+                )),
+            };
+        }
+        let less = |bus: Option<f64>, storage: Option<f64>| {
+            let (bus, storage) = (bus?, storage?);
+            ratio((storage - bus) * 100.0, storage).map(rounded)
+        };
+        Self {
+            latency_improvement: less(bus.avg_latency_ms, storage.avg_latency_ms),
+            // Less of less: more.
+            throughput_improvement: less(bus.tasks_per_second, storage.tasks_per_second)
+                .map(|less| 0.0 - less),
+            timeout_reduction: less(bus.timeout_rate, storage.timeout_rate),
+            note: None,
+        }
+    }
+}
+
+fn of_path<T: Copy + Default>(path: ProcessingPath, sums: &[(ProcessingPath, T)]) -> T {
+    sums.iter()
+        .find(|(of, _)| *of == path)
+        .map(|(_, sums)| *sums)
+        .unwrap_or_default()
+}
+
+fn ratio(part: f64, whole: f64) -> Option<f64> {
+    (whole > 0.0).then(|| part / whole)
+}
+
+/// Three digits after the point: more would be noise.
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+fn whole_hour(time: OffsetDateTime) -> OffsetDateTime {
+    let past = time.unix_timestamp().rem_euclid(3600);
+    time - time::Duration::seconds(past) - time::Duration::nanoseconds(time.nanosecond().into())
+}

@@ -1,0 +1,181 @@
+//! What this process counts about itself, for `GET /api/metrics`. It must not know how figures are shown.
+//!
+//! Atomics where messages are sent; a lock only where a sweep ends, once a minute. Nothing here is written down: a process
+//! that starts counts from zero, as Prometheus expects of a counter.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use serde_json::Value;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Controller, ReconcileReport, memory::MemoryUse};
+use crate::{
+    model::{ProcessingPath, clock},
+    store::{GroupSizes, PoolUse},
+    transport::sender::{BatchSendReport, SendError},
+};
+
+/// The counters of a process.
+#[derive(Debug)]
+pub(super) struct Counters {
+    process: String,
+    sends: [SendCounters; ProcessingPath::ALL.len()],
+    deferred: AtomicU64,
+    sweeps: Mutex<Sweeps>,
+}
+
+#[derive(Debug, Default)]
+struct SendCounters {
+    messages: AtomicU64,
+    throttled: AtomicU64,
+    unavailable: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// What came of sends on one path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sends {
+    /// Which path.
+    pub path: ProcessingPath,
+    /// Messages that the queue accepted.
+    pub messages: u64,
+    /// Requests that it put off.
+    pub throttled: u64,
+    /// Requests that it did not answer.
+    pub unavailable: u64,
+    /// What it will not take at all.
+    pub refused: u64,
+}
+
+/// The sweeps that this process ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sweeps {
+    /// How many.
+    pub ended: u64,
+    /// When the last one ended.
+    pub last: Option<OffsetDateTime>,
+    /// What they found, by the names of [`ReconcileReport`].
+    pub found: BTreeMap<String, u64>,
+}
+
+/// What a process knows of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessFigures {
+    /// Which process; another one after each start.
+    pub process: String,
+    /// A path each.
+    pub sends: Vec<Sends>,
+    /// Tasks that it deferred for want of room.
+    pub tasks_deferred: u64,
+    /// Its sweeps.
+    pub sweeps: Sweeps,
+    /// Groups of claims.
+    pub claims: GroupSizes,
+    /// Groups of completions.
+    pub completions: GroupSizes,
+    /// Tasks between their claim and their outcome.
+    pub tasks_running: usize,
+    /// As many as there may be.
+    pub tasks_at_most: usize,
+    /// Parameters and results that it holds.
+    pub memory: MemoryUse,
+    /// Connections to the database.
+    pub pool: PoolUse,
+}
+
+impl Counters {
+    /// All zero, under a name of the process's own.
+    pub(super) fn new() -> Self {
+        let mut process = Uuid::new_v4().simple().to_string();
+        process.truncate(8);
+        Self {
+            process,
+            sends: Default::default(),
+            deferred: AtomicU64::new(0),
+            // All names from the start, with zero: a series that begins with what the first sweep found has not grown.
+            sweeps: Mutex::new(Sweeps {
+                found: counts(&ReconcileReport::default()).collect(),
+                ..Sweeps::default()
+            }),
+        }
+    }
+
+    pub(super) fn note_send(&self, path: ProcessingPath, report: &BatchSendReport) {
+        let counters = &self.sends[path as usize];
+        let messages = report.messages_sent as u64;
+        counters.messages.fetch_add(messages, Ordering::Relaxed);
+        for error in &report.errors {
+            let counter = match error {
+                SendError::Throttled { .. } => &counters.throttled,
+                SendError::Unavailable { .. } => &counters.unavailable,
+                SendError::Unauthorized { .. }
+                | SendError::QueueNotFound { .. }
+                | SendError::Oversize { .. }
+                | SendError::Refused { .. } => &counters.refused,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn note_deferred(&self) {
+        self.deferred.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_sweep(&self, report: &ReconcileReport) {
+        let mut sweeps = self.sweeps.lock().unwrap_or_else(PoisonError::into_inner);
+        sweeps.ended += 1;
+        sweeps.last = Some(clock::now());
+        for (name, count) in counts(report) {
+            *sweeps.found.entry(name).or_default() += count;
+        }
+    }
+}
+
+/// What a sweep found, by name.
+fn counts(report: &ReconcileReport) -> impl Iterator<Item = (String, u64)> {
+    let found = match serde_json::to_value(report) {
+        Ok(Value::Object(found)) => found,
+        _ => serde_json::Map::new(),
+    };
+    found
+        .into_iter()
+        .map(|(name, count)| (name, count.as_u64().unwrap_or_default()))
+}
+
+impl Controller {
+    /// What this process counted since it started. Asks nobody.
+    pub fn process_figures(&self) -> ProcessFigures {
+        let shared = &self.0;
+        let sends = ProcessingPath::ALL.into_iter().map(|path| {
+            let counters = &shared.counters.sends[path as usize];
+            Sends {
+                path,
+                messages: counters.messages.load(Ordering::Relaxed),
+                throttled: counters.throttled.load(Ordering::Relaxed),
+                unavailable: counters.unavailable.load(Ordering::Relaxed),
+                refused: counters.refused.load(Ordering::Relaxed),
+            }
+        });
+        let sweeps = shared.counters.sweeps.lock();
+        let tasks_at_most = shared.timing.tasks_in_flight;
+        ProcessFigures {
+            process: shared.counters.process.clone(),
+            sends: sends.collect(),
+            tasks_deferred: shared.counters.deferred.load(Ordering::Relaxed),
+            sweeps: sweeps.unwrap_or_else(PoisonError::into_inner).clone(),
+            claims: shared.claims.group_sizes(),
+            completions: shared.completions.group_sizes(),
+            tasks_running: shared.room.taken(),
+            tasks_at_most,
+            memory: shared.memory.in_use(),
+            pool: shared.database.pool_use(),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What people ask of the database when it behaves oddly. Nothing here is part of a job's life.
+
+use std::time::Duration;
+
+use super::{Controller, ControllerError};
+use crate::store::{
+    EnumDiagnosis, IndexStatistics, JobFilter, JobRecord, ListedTask, StatementDiagnosis, TableStatistics,
+    TaskFilter,
+};
+
+/// A list for debugging looks back as far as it can.
+const EVER: u16 = u16::MAX;
+
+impl Controller {
+    /// Size, upkeep and use of tables and indexes; and the schema's name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn statistics(
+        &self,
+    ) -> Result<(&str, Vec<TableStatistics>, Vec<IndexStatistics>), ControllerError> {
+        let database = &self.0.database;
+        let tables = database.table_statistics().await?;
+        Ok((database.schema(), tables, database.index_statistics().await?))
+    }
+
+    /// The schema's enum types beside what the app expects.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn diagnose_enums(&self) -> Result<Vec<EnumDiagnosis>, ControllerError> {
+        Ok(self.0.database.diagnose_enums().await?)
+    }
+
+    /// Whether the database accepts each of the app's statements; and how long it took to say so.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn diagnose_statements(&self) -> Result<(Vec<StatementDiagnosis>, Duration), ControllerError> {
+        Ok(self.0.database.diagnose_statements().await?)
+    }
+
+    /// The newest jobs whole, and the newest jobs' first tasks; at most `limit` of each.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn newest(&self, limit: u16) -> Result<(Vec<JobRecord>, Vec<ListedTask>), ControllerError> {
+        let every_job = JobFilter {
+            is_paused: false,
+            hours: EVER,
+            status: None,
+            job_type: None,
+            path: None,
+        };
+        let listed = self.list_jobs(every_job, None, limit).await?;
+        let mut jobs = Vec::with_capacity(listed.rows.len());
+        for row in listed.rows {
+            // One that is gone by now is left out.
+            jobs.extend(self.0.database.get_job(&row.job.job_id).await?);
+        }
+        let every_task = TaskFilter {
+            hours: EVER,
+            job_type: None,
+            stage: None,
+            status: None,
+        };
+        Ok((jobs, self.list_tasks(every_task, None, limit).await?.rows))
+    }
+}

@@ -1,0 +1,303 @@
+//! Health: does what the app needs answer?
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::Controller;
+use crate::{
+    model::{ProcessingPath, timestamp},
+    store::{Backlog, DatabaseError, Instance, LastSweep},
+    transport::sender::QueueRole,
+};
+
+/// reconcile runs every minute: after so long without a sweep something keeps it from running.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Who asks for health waits no longer than this for any part of it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The state of everything that the app needs.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Health {
+    /// `healthy` or `unhealthy`.
+    pub status: &'static str,
+    /// Each thing by its name.
+    pub components: BTreeMap<String, Component>,
+    /// What is wrong, for people.
+    pub errors: Vec<String>,
+    /// What was read for it, as numbers.
+    #[serde(skip)]
+    pub readings: Readings,
+}
+
+/// What health read of the database; absent: it did not answer.
+#[derive(Debug, Clone, Default)]
+pub struct Readings {
+    /// What is owed.
+    pub backlog: Option<Backlog>,
+    /// The sweep that ended last, of any process; `None` within: there was none yet.
+    pub sweep: Option<Option<LastSweep>>,
+    /// The processes that are alive.
+    pub instances: Option<Vec<Instance>>,
+}
+
+/// The state of one thing.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Component {
+    /// `healthy`, `unhealthy`, or `unknown` where the database does not answer.
+    pub status: &'static str,
+    /// How long it took to answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<f64>,
+    /// Messages in it, where it is a queue and the service says so; those that are delayed or under way may be among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Option<u64>,
+    /// What it said, if it is not well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What is known of it.
+    #[serde(flatten)]
+    pub facts: Map<String, Value>,
+}
+
+impl Component {
+    /// What was found; `wrong`: why that is not well.
+    fn found(facts: Value, wrong: Option<String>) -> Self {
+        Self {
+            status: if wrong.is_none() { "healthy" } else { "unhealthy" },
+            latency_ms: None,
+            messages: None,
+            error: wrong,
+            facts: match facts {
+                Value::Object(facts) => facts,
+                _ => Map::new(),
+            },
+        }
+    }
+
+    /// Stands in a database that does not answer, which is said once.
+    fn unknown() -> Self {
+        Self {
+            status: "unknown",
+            ..Self::found(Value::Null, None)
+        }
+    }
+
+    /// It answered or did not.
+    fn of<E: std::fmt::Display>(answer: Result<Duration, E>) -> Self {
+        match answer {
+            Ok(latency) => Self {
+                latency_ms: Some(latency.as_secs_f64() * 1000.0),
+                ..Self::found(Value::Null, None)
+            },
+            Err(error) => failed(error),
+        }
+    }
+}
+
+impl Controller {
+    /// Asks the database and each queue that is in use.
+    pub async fn health(&self) -> Health {
+        self.health_within(PATIENCE).await
+    }
+
+    /// The same; what has not answered after `patience` is not well. One that hangs costs no other its answer.
+    pub async fn health_within(&self, patience: Duration) -> Health {
+        let began = Instant::now();
+        let left = || patience.saturating_sub(began.elapsed());
+        let database = async {
+            let answer = in_time(left(), patience, self.0.database.ping()).await;
+            let answers = answer.is_ok();
+            let database = Component::of(answer);
+            let mut components = vec![("database".to_owned(), database)];
+            let mut readings = Readings::default();
+            let mut stranded = None;
+            let [schema, outbox, sweep, instances] = if answers {
+                let (schema, outbox, sweep, instances, open) = futures_util::join!(
+                    in_time(left(), patience, self.schema_health()),
+                    in_time(left(), patience, self.0.database.backlog()),
+                    in_time(left(), patience, self.0.database.last_sweep()),
+                    in_time(left(), patience, self.0.database.instances()),
+                    in_time(left(), patience, self.stranded_health()),
+                );
+                stranded = open.unwrap_or_else(|error| Some(failed(error)));
+                let shown = [
+                    schema.unwrap_or_else(failed),
+                    outbox.as_ref().map_or_else(failed, outbox_health),
+                    sweep.as_ref().map_or_else(failed, |sweep| {
+                        sweep_health(sweep.as_ref(), instances.as_deref().unwrap_or_default())
+                    }),
+                    instances
+                        .as_ref()
+                        .map_or_else(failed, |alive| instances_health(alive)),
+                ];
+                readings = Readings {
+                    backlog: outbox.ok(),
+                    sweep: sweep.ok(),
+                    instances: instances.ok(),
+                };
+                shown
+            } else {
+                std::array::from_fn(|_| Component::unknown())
+            };
+            components.extend(
+                [
+                    ("schema", schema),
+                    ("outbox", outbox),
+                    ("reconcile", sweep),
+                    ("instances", instances),
+                ]
+                .map(|(name, component)| (name.to_owned(), component)),
+            );
+            components.extend(stranded.map(|stranded| ("switched_off".to_owned(), stranded)));
+            (components, readings)
+        };
+        let queues = self.0.senders.enabled().flat_map(|sender| {
+            [QueueRole::Jobs, QueueRole::Tasks].map(|role| async move {
+                let began = Instant::now();
+                let answer = in_time(patience, patience, sender.probe(role)).await;
+                let messages = answer.as_ref().ok().copied().flatten();
+                (
+                    format!("{}:{}", sender.path(), sender.queue_name(role)),
+                    Component {
+                        messages,
+                        ..Component::of(answer.map(|_| began.elapsed()))
+                    },
+                )
+            })
+        });
+        let ((database, readings), queues) = futures_util::join!(database, join_all(queues));
+        let components: BTreeMap<String, Component> = queues.into_iter().chain(database).collect();
+        let errors: Vec<String> = components
+            .iter()
+            .filter_map(|(name, component)| component.error.as_ref().map(|error| format!("{name}: {error}")))
+            .collect();
+        Health {
+            status: if errors.is_empty() { "healthy" } else { "unhealthy" },
+            components,
+            errors,
+            readings,
+        }
+    }
+
+    /// Jobs whose path is switched off; none if there are none.
+    async fn stranded_health(&self) -> Result<Option<Component>, DatabaseError> {
+        let off: Vec<ProcessingPath> = ProcessingPath::ALL
+            .into_iter()
+            .filter(|path| self.0.senders.for_path(*path).is_none())
+            .collect();
+        if off.is_empty() {
+            return Ok(None);
+        }
+        let open = self.0.database.open_on_paths(&off).await?;
+        Ok((open > 0).then(|| {
+            Component::found(
+                json!({ "open_jobs": open }),
+                Some(format!(
+                    "{open} open jobs go over Service Bus, which is switched off: they stand still. Set its connection, and \
+                     ENABLE_SERVICE_BUS if it is set, or cancel them"
+                )),
+            )
+        }))
+    }
+
+    /// A schema that is newer is another version's, which is being deployed and fits both.
+    async fn schema_health(&self) -> Result<Component, DatabaseError> {
+        let versions = self.0.database.schema_versions().await?;
+        let wrong = (versions.applied < versions.known).then(|| {
+            format!(
+                "migration {} has not run, the newest that has is {}: run lastlight migrate",
+                versions.known, versions.applied
+            )
+        });
+        Ok(Component::found(
+            json!({ "version": versions.applied, "known": versions.known }),
+            wrong,
+        ))
+    }
+}
+
+/// Why a part of health is not known.
+enum Unanswered<E> {
+    Failed(E),
+    Late(Duration),
+}
+
+impl<E: std::fmt::Display> std::fmt::Display for Unanswered<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed(error) => error.fmt(f),
+            Self::Late(patience) => write!(f, "it did not answer within {} s", patience.as_secs_f64()),
+        }
+    }
+}
+
+/// The answer, if it comes in what is `left` of the `patience`.
+async fn in_time<T, E>(
+    left: Duration,
+    patience: Duration,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, Unanswered<E>> {
+    match tokio::time::timeout(left, answer).await {
+        Ok(answer) => answer.map_err(Unanswered::Failed),
+        Err(_) => Err(Unanswered::Late(patience)),
+    }
+}
+
+fn outbox_health(backlog: &Backlog) -> Component {
+    Component::found(
+        json!({
+            "batches_owed": backlog.batches,
+            "job_messages_owed": backlog.job_messages,
+            "oldest_seconds": backlog.oldest.map(|oldest| oldest.as_secs_f64()),
+        }),
+        None,
+    )
+}
+
+/// Nobody can have swept while nobody was there.
+fn sweep_health(sweep: Option<&LastSweep>, alive: &[Instance]) -> Component {
+    let up = alive.iter().map(|instance| instance.up).max().unwrap_or_default();
+    let is_late = sweep.is_none_or(|sweep| sweep.age > LONGEST_PAUSE) && up > LONGEST_PAUSE;
+    let wrong = is_late.then(|| {
+        "nobody has swept for 5 minutes: the timer function reconcile is disabled or fails; until it runs, what gets lost \
+         stays lost"
+            .to_owned()
+    });
+    let facts = json!({
+        "last_run": sweep.map(|sweep| timestamp::write(sweep.finished_at)),
+        "age_seconds": sweep.map(|sweep| sweep.age.as_secs_f64()),
+        "took_seconds": sweep.map(|sweep| sweep.took.as_secs_f64()),
+        "found": sweep.map(|sweep| &sweep.found),
+    });
+    Component::found(facts, wrong)
+}
+
+fn instances_health(alive: &[Instance]) -> Component {
+    let shown: Vec<Value> = alive.iter().map(shown).collect();
+    Component::found(json!({ "alive": alive.len(), "instances": shown }), None)
+}
+
+fn failed(error: impl std::fmt::Display) -> Component {
+    Component::found(Value::Null, Some(error.to_string()))
+}
+
+fn shown(instance: &Instance) -> Value {
+    json!({
+        "instance_id": instance.id.to_string(),
+        "version": instance.version,
+        "started_at": timestamp::write(instance.started_at),
+        "seen_at": timestamp::write(instance.seen_at),
+        "running": instance.running,
+        "pool": {
+            "open": instance.pool.open, "in_use": instance.pool.in_use, "limit": instance.pool.limit,
+        },
+    })
+}

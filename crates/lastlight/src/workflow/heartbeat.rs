@@ -1,0 +1,98 @@
+//! Heartbeats: the leases of the attempts that run in this process are extended together, one statement a beat. An
+//! attempt that no longer holds its task is told so: another one runs it, or its job was cancelled.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{JobId, Stage};
+use crate::store::{Database, RunningTask, StageKey};
+
+type Running = Mutex<HashMap<RunningTask, CancellationToken>>;
+
+/// The attempts that run in this process.
+#[derive(Debug)]
+pub(super) struct Heartbeat {
+    running: Arc<Running>,
+}
+
+/// While this lives, its attempt's lease is extended.
+#[derive(Debug)]
+pub(super) struct Beating {
+    running: Arc<Running>,
+    task: RunningTask,
+    lost: CancellationToken,
+}
+
+impl Beating {
+    /// Returns when the attempt no longer holds its task; what it comes to would not count.
+    pub(super) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+}
+
+impl Heartbeat {
+    /// Beats three times a lease.
+    pub(super) fn start(database: Database, lease: Duration) -> Self {
+        let running = Arc::<Running>::default();
+        let watched = Arc::downgrade(&running);
+        tokio::spawn(beat(database, lease, watched));
+        Self { running }
+    }
+
+    /// How many attempts run in this process, by job and stage.
+    pub(super) fn running(&self) -> Vec<(StageKey, i32)> {
+        let mut counts = HashMap::<(JobId, Stage), i32>::new();
+        for task in lock(&self.running).keys() {
+            *counts.entry((task.job_id, task.stage)).or_default() += 1;
+        }
+        let count = |((job_id, stage), tasks)| (StageKey { job_id, stage }, tasks);
+        let mut running: Vec<_> = counts.into_iter().map(count).collect();
+        running.sort_unstable_by_key(|(key, _)| (key.job_id, key.stage));
+        running
+    }
+
+    /// Extends the attempt's lease until the guard is dropped.
+    pub(super) fn keep(&self, task: RunningTask) -> Beating {
+        let running = Arc::clone(&self.running);
+        let lost = CancellationToken::new();
+        lock(&running).insert(task.clone(), lost.clone());
+        Beating { running, task, lost }
+    }
+}
+
+impl Drop for Beating {
+    fn drop(&mut self) {
+        lock(&self.running).remove(&self.task);
+    }
+}
+
+async fn beat(database: Database, lease: Duration, watched: Weak<Running>) {
+    let mut beats = tokio::time::interval(lease / 3);
+    loop {
+        beats.tick().await;
+        let Some(running) = watched.upgrade() else { return };
+        let tasks: Vec<RunningTask> = lock(&running).keys().cloned().collect();
+        for some in tasks.chunks(1000) {
+            match database.extend_leases(some, lease.as_secs_f64()).await {
+                Ok(held) => {
+                    let running = lock(&running);
+                    // One that ended meanwhile is not there any more.
+                    let lost = some.iter().zip(held).filter(|(_, is_held)| !is_held);
+                    for token in lost.filter_map(|(task, _)| running.get(task)) {
+                        token.cancel();
+                    }
+                }
+                Err(error) => tracing::warn!(%error, tasks = some.len(), "leases could not be extended"),
+            }
+        }
+    }
+}
+
+fn lock(running: &Running) -> MutexGuard<'_, HashMap<RunningTask, CancellationToken>> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,105 @@
+//! This process, as others see it: every two seconds while tasks run or begin in it, every thirty while none does, it writes
+//! what runs and how far it has worked off the queues. People look at it; and the sweep, which leaves alone what may still wait
+//! in a queue.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use super::{Controller, ReconcileReport};
+use crate::{
+    model::{JobId, Stage},
+    store::StageKey,
+};
+use std::collections::BTreeMap;
+
+/// Between two looks at what runs.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// A process in which nothing runs reports this often.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Who this process is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ThisInstance {
+    /// Made up when it started.
+    pub(super) id: Uuid,
+    /// When.
+    pub(super) started: Instant,
+}
+
+impl ThisInstance {
+    pub(super) fn new() -> Self {
+        Self {
+            id: Uuid::new_v4(),
+            started: Instant::now(),
+        }
+    }
+}
+
+impl Controller {
+    /// Reports this process until the controller is gone.
+    pub fn report_in_background(&self) {
+        let shared = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            let mut looks = tokio::time::interval(LOOK);
+            looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut reported: Option<(Instant, Vec<(StageKey, i32)>)> = None;
+            loop {
+                looks.tick().await;
+                let Some(shared) = shared.upgrade() else { return };
+                let running = shared.heartbeat.running();
+                let begun = shared.reached.take();
+                let may_wait = running.is_empty()
+                    && begun.is_empty()
+                    && reported
+                        .as_ref()
+                        .is_some_and(|(when, said)| said.is_empty() && when.elapsed() < IDLE);
+                if may_wait {
+                    continue;
+                }
+                let ThisInstance { id, started } = shared.instance;
+                match shared
+                    .database
+                    .report_instance(id, started.elapsed(), &running, &begun)
+                    .await
+                {
+                    Ok(()) => reported = Some((Instant::now(), running)),
+                    // The next look reports again; health says what is wrong with the database.
+                    Err(error) => {
+                        tracing::debug!(%error, "this process could not be reported");
+                        reported = None;
+                    }
+                }
+            }
+        });
+    }
+
+    /// How many tasks of the job run, by stage; `None` where nobody can say. Where a job stands is told without it.
+    pub(super) async fn running(&self, job_id: &JobId) -> Option<BTreeMap<Stage, i64>> {
+        match self.0.database.running_in_stages(job_id).await {
+            Ok(running) => running,
+            Err(error) => {
+                tracing::debug!(%error, %job_id, "what runs is not known");
+                None
+            }
+        }
+    }
+
+    /// Writes down that a sweep ended, and forgets processes that are gone. A sweep whose work is done has not failed because
+    /// this did.
+    pub(super) async fn note_sweep(&self, report: &ReconcileReport, took: Duration) {
+        let database = &self.0.database;
+        let found = serde_json::to_value(report).unwrap_or_default();
+        let noted = async {
+            database.record_sweep(self.0.instance.id, took, &found).await?;
+            database.forget_instances().await
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, "a sweep could not be noted");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Lists for people: jobs, and tasks over stages and jobs.
+//!
+//! A request looks at a bounded number of rows and says where it stopped, so that it is answered soon at any size of the
+//! tables and with any filter. What the counters of a stage say it cannot have is not looked for.
+
+use super::{Controller, ControllerError, JobStanding};
+use crate::{
+    model::{JobId, Stage, TaskStatus},
+    store::{
+        JobFilter, JobPosition, LARGEST_PAGE, ListedJob, ListedTask, Page, StageKey, StageToList, TaskFilter,
+        TaskPosition, Totals,
+    },
+};
+
+/// A request looks at so many rows.
+const LOOK: u32 = 20_000;
+
+/// One statement looks at the stages of so many jobs.
+const LOOK_AT_JOBS: u32 = 5_000;
+
+/// A statement that finds nothing costs as much as looking at so many rows.
+const FRUITLESS: u32 = 300;
+
+/// Which tasks of one job to list. What is `None` lets everything through.
+#[derive(Debug, Clone, Copy)]
+pub struct JobTaskFilter {
+    /// Only of this stage.
+    pub stage: Option<Stage>,
+    /// Only those that are shown with this status.
+    pub status: Option<TaskStatus>,
+}
+
+/// Where a list of a job's tasks goes on: after this id of this stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobTaskPosition {
+    /// The stage's number.
+    pub stage: i16,
+    /// The last id; "": from the first task on.
+    pub task_id: String,
+}
+
+impl Controller {
+    /// At most `limit` jobs, newest first, after `after`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn list_jobs(
+        &self,
+        filter: JobFilter<'_>,
+        after: Option<JobPosition>,
+        limit: u16,
+    ) -> Result<Page<ListedJob, JobPosition>, ControllerError> {
+        Ok(self.0.database.list_jobs(filter, after, limit, LOOK).await?)
+    }
+
+    /// A job whole, with its stages so far.
+    ///
+    /// # Errors
+    /// There is no such job, or the database failed.
+    pub async fn whole_job(&self, job_id: &JobId) -> Result<(JobStanding, Totals), ControllerError> {
+        let standing = self.status(job_id).await?;
+        let totals = Totals::of(standing.stages.iter().map(|stage| &stage.record));
+        Ok((standing, totals))
+    }
+
+    /// At most `limit` tasks of a job, stage by stage, in the order of their ids.
+    ///
+    /// # Errors
+    /// There is no such job, or the database failed.
+    pub async fn list_tasks_of_job(
+        &self,
+        job_id: &JobId,
+        filter: JobTaskFilter,
+        after: Option<JobTaskPosition>,
+        limit: u16,
+    ) -> Result<Page<ListedTask, JobTaskPosition>, ControllerError> {
+        let from = after.unwrap_or_else(|| JobTaskPosition {
+            stage: 0,
+            task_id: String::new(),
+        });
+        let stages = self
+            .0
+            .database
+            .stages_of_job_with_tasks(job_id, from.stage, filter.stage, filter.status)
+            .await?
+            .ok_or(ControllerError::UnknownJob { job_id: *job_id })?;
+        let mut list = Gathering::new(filter.status, limit);
+        for stage in stages {
+            let begins_here = i16::from(stage.stage.get()) == from.stage;
+            let after = if begins_here { &*from.task_id } else { "" };
+            if self.gather(&mut list, stage, after).await? {
+                break;
+            }
+        }
+        let page = list.finish();
+        Ok(Page {
+            rows: page.rows,
+            looked_at: page.looked_at,
+            next: page.next.map(|next| JobTaskPosition {
+                stage: next.stage,
+                task_id: next.task_id,
+            }),
+        })
+    }
+
+    /// At most `limit` tasks of all jobs: of the newest job first, stage by stage, in the order of their ids.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn list_tasks(
+        &self,
+        filter: TaskFilter<'_>,
+        after: Option<TaskPosition>,
+        limit: u16,
+    ) -> Result<Page<ListedTask, TaskPosition>, ControllerError> {
+        let mut list = Gathering::new(filter.status, limit);
+        let mut from = after;
+        loop {
+            let stages = self
+                .0
+                .database
+                .stages_with_tasks(filter, from.as_ref(), list.wanted(), LOOK_AT_JOBS)
+                .await?;
+            let is_full = stages.rows.len() >= usize::from(list.wanted());
+            list.pay(stages.looked_at);
+            for stage in &stages.rows {
+                let after = match &from {
+                    Some(from) if from.is_in(stage) => &*from.task_id,
+                    _ => "",
+                };
+                if self.gather(&mut list, *stage, after).await? {
+                    return Ok(list.finish());
+                }
+            }
+            let end = match (stages.next, stages.rows.last()) {
+                (None, _) => return Ok(list.finish()),
+                (Some(_), Some(last)) if is_full => TaskPosition {
+                    job: last.job,
+                    stage: i16::from(last.stage.get()) + 1,
+                    task_id: String::new(),
+                },
+                (Some(job), _) => TaskPosition {
+                    job,
+                    stage: i16::MAX,
+                    task_id: String::new(),
+                },
+            };
+            if list.is_spent() {
+                list.stop_at(end);
+                return Ok(list.finish());
+            }
+            from = Some(end);
+        }
+    }
+
+    /// Adds a stage's tasks after the id `after` to the list; whether that ends the request.
+    async fn gather(
+        &self,
+        list: &mut Gathering,
+        stage: StageToList,
+        after: &str,
+    ) -> Result<bool, ControllerError> {
+        if list.is_spent() {
+            list.stop_at(TaskPosition {
+                job: stage.job,
+                stage: i16::from(stage.stage.get()),
+                task_id: after.to_owned(),
+            });
+            return Ok(true);
+        }
+        let key = StageKey {
+            job_id: stage.job.job_id,
+            stage: stage.stage,
+        };
+        let page = self
+            .0
+            .database
+            .list_tasks(&key, list.status, after, list.wanted(), list.budget)
+            .await?;
+        Ok(list.add(stage, page))
+    }
+}
+
+impl TaskPosition {
+    fn is_in(&self, stage: &StageToList) -> bool {
+        self.job == stage.job && self.stage == i16::from(stage.stage.get())
+    }
+}
+
+/// A page of tasks that is gathered from several stages.
+struct Gathering {
+    status: Option<TaskStatus>,
+    limit: u16,
+    /// Rows that may still be looked at.
+    budget: u32,
+    looked_at: u64,
+    rows: Vec<ListedTask>,
+    /// Bytes of their content.
+    bytes: usize,
+    /// The place of the last one.
+    last_kept: Option<TaskPosition>,
+    stop: Option<TaskPosition>,
+}
+
+impl Gathering {
+    fn new(status: Option<TaskStatus>, limit: u16) -> Self {
+        Self {
+            status,
+            limit,
+            budget: LOOK,
+            looked_at: 0,
+            rows: Vec::new(),
+            bytes: 0,
+            last_kept: None,
+            stop: None,
+        }
+    }
+
+    /// Rows that fit yet.
+    fn free(&self) -> usize {
+        usize::from(self.limit).saturating_sub(self.rows.len())
+    }
+
+    /// Rows to ask for. When none fits any more, one says whether there are more.
+    fn wanted(&self) -> u16 {
+        u16::try_from(self.free()).unwrap_or(u16::MAX).max(1)
+    }
+
+    fn is_spent(&self) -> bool {
+        self.budget == 0
+    }
+
+    fn pay(&mut self, rows: u64) {
+        self.budget = self
+            .budget
+            .saturating_sub(u32::try_from(rows).unwrap_or(u32::MAX));
+    }
+
+    fn stop_at(&mut self, position: TaskPosition) {
+        self.stop = Some(position);
+    }
+
+    /// Adds what a look at one stage found; whether the page ends with it.
+    fn add(&mut self, stage: StageToList, page: Page<ListedTask, String>) -> bool {
+        let position = |task_id: String| TaskPosition {
+            job: stage.job,
+            stage: i16::from(stage.stage.get()),
+            task_id,
+        };
+        self.looked_at += page.looked_at;
+        self.pay(if page.rows.is_empty() {
+            page.looked_at.max(FRUITLESS.into())
+        } else {
+            page.looked_at
+        });
+        let free = self.free();
+        if page.rows.len() > free {
+            self.stop = self.last_kept.take();
+            return true;
+        }
+        if let Some(last) = page.rows.last() {
+            self.last_kept = Some(position(last.task_id.clone()));
+        }
+        let bytes: usize = page.rows.iter().map(ListedTask::bytes).sum();
+        self.bytes += bytes;
+        if self.bytes >= LARGEST_PAGE {
+            self.budget = 0;
+        }
+        self.rows.extend(page.rows);
+        if let Some(next) = page.next {
+            self.stop = Some(position(next));
+            return true;
+        }
+        false
+    }
+
+    fn finish(self) -> Page<ListedTask, TaskPosition> {
+        Page {
+            rows: self.rows,
+            looked_at: self.looked_at,
+            next: self.stop,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The workflow: what happens next. Triggers ask it, repositories do what it says, job types compute.
+//!
+//! One file a step of a job's life: [`submit`](Controller::submit), [`plan`](Controller::process_job_message),
+//! [`execute`](Controller::process_task_message), advance, [`reconcile`](Controller::reconcile); and what a person may do
+//! in between ([`cancel`](Controller::cancel), [`retry`](Controller::retry), pause). It knows neither HTTP nor which
+//! transport a job takes: [`Senders`] is the one place that does.
+
+mod advance;
+mod attempt;
+mod audit;
+mod comparison;
+mod control;
+mod counters;
+mod deferred;
+mod diagnosis;
+mod error;
+mod execute;
+mod figures;
+mod health;
+mod heartbeat;
+mod instance;
+mod job_types;
+mod lists;
+mod memory;
+mod orphans;
+mod outgoing;
+mod plan;
+mod plan_tasks;
+mod poison;
+mod poison_tasks;
+mod preflight;
+mod reached;
+mod reconcile;
+mod refusal;
+mod room;
+mod senders;
+mod set_aside;
+mod status;
+mod submit;
+mod summary;
+
+use std::{sync::Arc, time::Duration};
+
+pub use audit::{JobAudit, StageBooks};
+pub use comparison::{Comparison, SERVICE_BUS_OPERATIONS};
+pub use control::{Cancellation, Pause, Retry};
+pub use counters::{ProcessFigures, Sends, Sweeps};
+pub use error::ControllerError;
+pub use execute::TaskDelivery;
+pub use figures::DatabaseFigures;
+pub use health::{Component, Health, Readings};
+pub use job_types::JobTypeInfo;
+pub use lists::{JobTaskFilter, JobTaskPosition};
+pub use memory::MemoryUse;
+pub use plan::JobDelivery;
+pub use poison::{AskedBy, PoisonDelivery, PoisonOutcome};
+pub use preflight::PreflightProblem;
+pub use reconcile::ReconcileReport;
+pub use refusal::{Change, Refusal};
+pub use senders::Senders;
+pub use set_aside::{Discarded, PoisonRun, ProcessedMessage, Redriven, SetAsideReport, ShownMessage};
+pub use status::{JobStanding, StageStanding};
+pub use submit::{QueueInfo, Submission};
+
+use crate::{
+    config::Timing,
+    job::Catalog,
+    store::{Database, TaskClaims, TaskCompletions, TaskDeferrals},
+};
+use counters::Counters;
+use heartbeat::Heartbeat;
+use instance::ThisInstance;
+use memory::Memory;
+use orphans::OrphanCursor;
+use reached::Reached;
+use room::Room;
+use tokio::sync::Semaphore;
+
+/// The one controller that all triggers end in. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Controller(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    catalog: Catalog,
+    database: Database,
+    claims: TaskClaims,
+    completions: TaskCompletions,
+    deferrals: TaskDeferrals,
+    heartbeat: Heartbeat,
+    reached: Reached,
+    senders: Senders,
+    instance: ThisInstance,
+    /// For tasks between their claim and their outcome.
+    room: Arc<Room>,
+    /// One permit: the scrape that reads the database's figures.
+    reading: Semaphore,
+    timing: Timing,
+    counters: Counters,
+    orphans: OrphanCursor,
+    memory: Memory,
+}
+
+impl Controller {
+    /// Puts the house together. Must be called within a tokio runtime: group commit and heartbeats start here.
+    pub fn new(catalog: Catalog, database: Database, senders: Senders, timing: Timing) -> Self {
+        let lease_seconds = timing.lease.as_secs_f64();
+        Self(Arc::new(Shared {
+            claims: TaskClaims::start(database.clone(), lease_seconds),
+            completions: TaskCompletions::start(database.clone(), lease_seconds),
+            deferrals: TaskDeferrals::start(database.clone()),
+            heartbeat: Heartbeat::start(database.clone(), timing.lease),
+            reached: Reached::default(),
+            catalog,
+            database,
+            senders,
+            instance: ThisInstance::new(),
+            room: Arc::new(Room::new(timing.tasks_in_flight)),
+            reading: Semaphore::new(1),
+            timing,
+            counters: Counters::new(),
+            orphans: OrphanCursor::anywhere(),
+            memory: Memory::new(timing.memory),
+        }))
+    }
+
+    /// Drops the schema with everything in it; its name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn drop_schema(&self) -> Result<&str, ControllerError> {
+        self.0.database.drop_schema().await?;
+        Ok(self.0.database.schema())
+    }
+
+    /// Drops the schema with everything in it and makes it anew; its name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn redeploy_schema(&self) -> Result<&str, ControllerError> {
+        self.0.database.drop_schema().await?;
+        self.0.database.migrate().await?;
+        Ok(self.0.database.schema())
+    }
+
+    /// How long a request to this process may take: a little less than the host gives an invocation.
+    pub fn longest_invocation(&self) -> Duration {
+        let timing = &self.0.timing;
+        timing.function_timeout.saturating_sub(timing.margin() / 2)
+    }
+
+    /// The names of all job types.
+    pub fn job_types(&self) -> Vec<&'static str> {
+        self.0.catalog.names()
+    }
+}

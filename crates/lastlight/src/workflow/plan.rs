@@ -1,0 +1,462 @@
+//! Plan: a job message starts a stage. Task definitions stream from the job type into PostgreSQL in chunks; the
+//! batches of a chunk are sent while the next chunk is written.
+//!
+//! One planner at a time holds the stage's lease. It may die anywhere: each chunk is one transaction that moves the
+//! stage's cursor and makes its batches owed, so the next planner goes on at the cursor and `reconcile` sends what
+//! is owed. A planner whose invocation has used up its share of the function's time stops at the cursor by itself, and sends
+//! the job message again.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use futures_util::{StreamExt, stream};
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::{
+    Controller, ControllerError, Shared,
+    plan_tasks::{messages, new_task, unfit},
+};
+use crate::{
+    failpoint::failpoint,
+    job::{DynJobType, Plan, PlanContext, PlanError, StageSpec},
+    model::{
+        ProcessingPath, TASKS_PER_BATCH, TraceParent,
+        messages::{JobReference, message_time},
+    },
+    store::{
+        BatchKey, BatchOfTasks, ChunkWritten, DatabaseError, HEAVIEST_STATEMENT, JobRecord, LeasedStage,
+        NewTask, StageKey, StagePlan,
+    },
+    telemetry,
+};
+
+/// Tasks written by one transaction, at most; rounded down to whole batches.
+const CHUNK: usize = 1000;
+
+/// The most that one stage may hold.
+pub(super) const LARGEST_STAGE: u64 = 1_000_000;
+
+/// What a job message came to. All of these are success to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobDelivery {
+    /// The stage was planned by this delivery.
+    Planned {
+        /// Tasks written by it.
+        tasks: u64,
+    },
+    /// Its invocation was open long enough: another delivery plans the rest of the stage.
+    Stopped {
+        /// Tasks written by it.
+        tasks: u64,
+    },
+    /// The stage is planned already, or another delivery plans it.
+    Duplicate,
+    /// The job has gone past the stage, or is over.
+    Passed,
+    /// Its plan cannot be made; the job failed with the reason.
+    Failed,
+}
+
+impl JobDelivery {
+    /// The name in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Planned { .. } => "planned",
+            Self::Stopped { .. } => "stopped",
+            Self::Duplicate => "duplicate",
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Tasks written by it.
+    pub fn tasks(self) -> Option<u64> {
+        match self {
+            Self::Planned { tasks } | Self::Stopped { tasks } => Some(tasks),
+            Self::Duplicate | Self::Passed | Self::Failed => None,
+        }
+    }
+}
+
+enum PlanEnd {
+    Whole { tasks: u64, stage_ended: bool },
+    Stopped { tasks: u64 },
+    LeaseLost,
+    Impossible(String),
+}
+
+impl Controller {
+    /// Starts the stage that a job message names.
+    ///
+    /// # Errors
+    /// The message and the database do not fit together, or the database failed. Nothing is lost: the message comes
+    /// again, or `reconcile` notices.
+    pub async fn process_job_message(&self, message: &JobReference) -> Result<JobDelivery, ControllerError> {
+        let (definition, job) = self.job_of(message).await?;
+        let job_id = message.job_id;
+        if job.status.is_terminal() || message.stage < job.stage {
+            return Ok(JobDelivery::Passed);
+        }
+        if message.stage > job.stage {
+            return Err(ControllerError::StageNotReached {
+                job_id,
+                stage: message.stage,
+                current: job.stage,
+            });
+        }
+        let trace = message.trace.or(job.trace);
+        let span = tracing::info_span!(
+            "plan",
+            %job_id,
+            stage = message.stage.get(),
+            job_type = job.job_type,
+            trace_id = trace.as_ref().map(TraceParent::trace_id),
+        );
+        telemetry::join(&span, trace);
+        let key = StageKey {
+            job_id,
+            stage: message.stage,
+        };
+        self.plan_stage(definition.as_ref(), &job, key)
+            .instrument(span)
+            .await
+    }
+
+    /// The job that a message names, and its type.
+    pub(super) async fn job_of(
+        &self,
+        message: &JobReference,
+    ) -> Result<(&Arc<dyn DynJobType>, JobRecord), ControllerError> {
+        let definition =
+            self.0
+                .catalog
+                .get(&message.job_type)
+                .ok_or_else(|| ControllerError::UnknownJobType {
+                    job_type: message.job_type.clone(),
+                    known: self.0.catalog.names(),
+                })?;
+        let job_id = message.job_id;
+        let job = self
+            .0
+            .database
+            .get_job(&job_id)
+            .await?
+            .ok_or(ControllerError::UnknownJob { job_id })?;
+        if job.job_type != message.job_type {
+            return Err(ControllerError::JobTypeMismatch {
+                job_id,
+                message_says: message.job_type.clone(),
+                stored: job.job_type,
+            });
+        }
+        Ok((definition, job))
+    }
+
+    async fn plan_stage(
+        &self,
+        definition: &dyn DynJobType,
+        job: &JobRecord,
+        key: StageKey,
+    ) -> Result<JobDelivery, ControllerError> {
+        let shared = &*self.0;
+        let owner = Uuid::new_v4();
+        let began = Instant::now();
+        let Some(LeasedStage { cursor, is_littered }) = shared
+            .database
+            .lease_stage(&key, owner, shared.timing.lease.as_secs_f64())
+            .await?
+        else {
+            // A planner that died between the last outcome and the advance left nobody else to go on.
+            self.advance(&key).await?;
+            return Ok(JobDelivery::Duplicate);
+        };
+        if is_littered {
+            self.clear(&key, owner).await?;
+        }
+        let end = match begin(definition, job, &key, cursor) {
+            Ok((spec, tasks)) => {
+                let plan = StagePlan {
+                    key,
+                    job_type: &job.job_type,
+                    task_type: spec.task_type,
+                    tasks_per_message: spec.tasks_per_message,
+                    owner,
+                    lease_seconds: shared.timing.lease.as_secs_f64(),
+                };
+                shared
+                    .write_and_send(
+                        job.path,
+                        telemetry::outgoing(job.trace),
+                        &plan,
+                        cursor,
+                        tasks,
+                        began,
+                    )
+                    .await
+            }
+            Err(error) => Ok(PlanEnd::Impossible(error.to_string())),
+        };
+        match end {
+            Ok(PlanEnd::Whole { tasks, stage_ended }) => {
+                tracing::info!(job_id = %key.job_id, stage = key.stage.get(), tasks, "stage planned");
+                if stage_ended {
+                    self.advance(&key).await?;
+                }
+                Ok(JobDelivery::Planned { tasks })
+            }
+            Ok(PlanEnd::Stopped { tasks }) => {
+                let grace = shared.timing.send_grace.as_secs_f64();
+                let Some(sends) = shared.database.stop_plan(&key, owner, grace).await? else {
+                    return Ok(JobDelivery::Duplicate);
+                };
+                tracing::info!(job_id = %key.job_id, stage = key.stage.get(), tasks,
+                    "planning goes on in another invocation");
+                // A failure is noted, and the message stays unsent.
+                let _ = shared
+                    .send_job_message(&key, sends, &job.job_type, &job.parameters, job.path, job.trace)
+                    .await;
+                Ok(JobDelivery::Stopped { tasks })
+            }
+            Ok(PlanEnd::LeaseLost) => Ok(JobDelivery::Duplicate),
+            Ok(PlanEnd::Impossible(reason)) => {
+                let reason = format!("stage {} cannot be planned: {reason}", key.stage);
+                if !shared.database.fail_plan(&key, owner, &reason).await? {
+                    return Ok(JobDelivery::Duplicate);
+                }
+                tracing::warn!(job_id = %key.job_id, reason, "job failed");
+                self.bring_to_rest(&key).await?;
+                Ok(JobDelivery::Failed)
+            }
+            Err(error) => {
+                // So that the next delivery need not wait for the lease to run out; if this fails too, it does.
+                let _ = shared.database.release_stage(&key, owner).await;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// What the stage is and its tasks from the cursor on.
+fn begin(
+    definition: &dyn DynJobType,
+    job: &JobRecord,
+    key: &StageKey,
+    cursor: u64,
+) -> Result<(StageSpec, Plan), PlanError> {
+    let unreadable = |error: serde_json::Error| PlanError(format!("the job's row cannot be read: {error}"));
+    let parameters: Map<String, Value> = serde_json::from_str(job.parameters.get()).map_err(unreadable)?;
+    let results: Map<String, Value> = serde_json::from_str(job.stage_results.get()).map_err(unreadable)?;
+    let stages = definition.stages(&parameters)?;
+    let spec = stages
+        .get(usize::from(key.stage.get()) - 1)
+        .ok_or_else(|| PlanError(format!("{} has only {} stages", definition.name(), stages.len())))?;
+    let previous_summary = key
+        .stage
+        .previous()
+        .and_then(|previous| results.get(&previous.to_string()))
+        .and_then(|result| result.get("summary"))
+        .cloned()
+        .unwrap_or(Value::Null);
+    let context = PlanContext {
+        stage: key.stage,
+        from: cursor,
+        previous_summary,
+    };
+    Ok((*spec, definition.plan(&parameters, context)?))
+}
+
+impl Shared {
+    async fn write_and_send(
+        &self,
+        path: ProcessingPath,
+        trace: Option<TraceParent>,
+        plan: &StagePlan<'_>,
+        cursor: u64,
+        tasks: Plan,
+        began: Instant,
+    ) -> Result<PlanEnd, DatabaseError> {
+        let batches_per_chunk = CHUNK / plan.tasks_per_message.tasks_per_batch() as usize;
+        // Room for two chunks: the writer waits for the senders rather than fill the memory.
+        let (batches, to_send) = mpsc::channel(2 * batches_per_chunk);
+        let writing = self.write(plan, cursor, tasks, batches, began);
+        let sending = self.send_planned(path, trace, plan, to_send);
+        let (end, ()) = tokio::join!(writing, sending);
+        end
+    }
+
+    async fn write(
+        &self,
+        plan: &StagePlan<'_>,
+        mut cursor: u64,
+        tasks: Plan,
+        batches: mpsc::Sender<BatchOfTasks>,
+        began: Instant,
+    ) -> Result<PlanEnd, DatabaseError> {
+        let StagePlan { key, owner, .. } = plan;
+        let began_at = cursor;
+        let lease = self.timing.lease.as_secs_f64();
+        let batch = plan.tasks_per_message.tasks_per_batch() as usize;
+        let whole = CHUNK / batch * batch;
+        let mut tasks = tasks;
+        // Of the chunk's parameters.
+        let mut bytes = 0;
+        let mut turn = None;
+        let mut chunk: Vec<NewTask> = Vec::with_capacity(CHUNK);
+        let mut extended = Instant::now();
+        loop {
+            let patience = (self.timing.lease / 3).min(self.timing.margin());
+            let waits_for_turn = bytes >= HEAVIEST_STATEMENT && turn.is_none();
+            let arrived = if waits_for_turn {
+                turn = self.memory.for_large_batch(Instant::now() + patience).await;
+                None
+            } else {
+                Some(tokio::time::timeout(patience, tasks.next()).await)
+            };
+            // A plan that is slow to come must not lose its lease meanwhile.
+            if extended.elapsed() > self.timing.lease / 3 {
+                if !self.database.keep_plan(key, *owner, lease).await? {
+                    return Ok(PlanEnd::LeaseLost);
+                }
+                extended = Instant::now();
+            }
+            let is_last = matches!(arrived, Some(Ok(None)));
+            let is_late = began.elapsed() >= self.timing.invocation_share();
+            if let Some(Ok(Some(definition))) = arrived {
+                match definition {
+                    Ok(definition) => match unfit(&definition) {
+                        None => {
+                            bytes += definition.parameters.get().len();
+                            chunk.push(new_task(key, definition));
+                        }
+                        Some(problem) => return Ok(PlanEnd::Impossible(problem)),
+                    },
+                    Err(error) => return Ok(PlanEnd::Impossible(error.to_string())),
+                }
+            }
+            // A slow plan yields few at a time; only the last chunk of a planner may be short. Batches stay whole.
+            let is_heavy = bytes >= HEAVIEST_STATEMENT;
+            while chunk.len() >= whole
+                || (is_last && !chunk.is_empty())
+                || ((is_late || is_heavy) && chunk.len() >= batch)
+            {
+                let full = if is_last {
+                    chunk.len()
+                } else {
+                    chunk.len() / batch * batch
+                };
+                let rest = chunk.split_off(full.min(whole));
+                let tasks = std::mem::replace(&mut chunk, rest);
+                bytes = chunk.iter().map(|task| task.parameters.len()).sum();
+                let length = tasks.len() as u64;
+                if cursor + length > LARGEST_STAGE {
+                    return Ok(PlanEnd::Impossible(format!(
+                        "it has more than {LARGEST_STAGE} tasks; split the job into several"
+                    )));
+                }
+                let written = self.database.write_chunk(plan, cursor, tasks).await?;
+                match written {
+                    ChunkWritten::Stored(stored) => {
+                        extended = Instant::now();
+                        cursor += length;
+                        for batch in stored {
+                            // The receiver stays until this sender is gone.
+                            let _ = batches.send(batch).await;
+                        }
+                        failpoint!("plan.between_chunks");
+                    }
+                    ChunkWritten::LeaseLost => return Ok(PlanEnd::LeaseLost),
+                    ChunkWritten::Collision { wanted, present } => {
+                        return Ok(PlanEnd::Impossible(format!(
+                            "the task indexes {wanted:?} and {present:?} have the same task id; \
+                             only letters, digits and '-' tell task ids apart"
+                        )));
+                    }
+                }
+            }
+            if is_last {
+                break;
+            }
+            if bytes < HEAVIEST_STATEMENT {
+                turn = None;
+            }
+            if is_late && (cursor > began_at || waits_for_turn) {
+                // What is left of the chunk is no batch: the next planner makes it again.
+                return Ok(PlanEnd::Stopped {
+                    tasks: cursor - began_at,
+                });
+            }
+            if began.elapsed() + self.timing.margin() >= self.timing.function_timeout {
+                return Ok(PlanEnd::Impossible(format!(
+                    "it yielded {} task(s) within {:.0} s, of at least {batch} that are written at once: list less at a time, \
+                     or raise functionTimeout in host.json",
+                    chunk.len(),
+                    began.elapsed().as_secs_f64()
+                )));
+            }
+        }
+        match self.database.finish_plan(key, *owner).await? {
+            Some(stage_ended) => Ok(PlanEnd::Whole {
+                tasks: cursor - began_at,
+                stage_ended,
+            }),
+            None => Ok(PlanEnd::LeaseLost),
+        }
+    }
+
+    /// Sends what the writer stored. The first batch that cannot be sent ends the sending, not the planning: it and
+    /// the rest stay owed, and nobody waits for each of ten thousand batches to fail by itself.
+    async fn send_planned(
+        &self,
+        path: ProcessingPath,
+        trace: Option<TraceParent>,
+        plan: &StagePlan<'_>,
+        to_send: mpsc::Receiver<BatchOfTasks>,
+    ) {
+        let gave_up = AtomicBool::new(false);
+        let timestamp = message_time();
+        // As many batches as make a hundred messages go out together.
+        let together = if plan.tasks_per_message.is_coarse() {
+            TASKS_PER_BATCH as usize
+        } else {
+            1
+        };
+        let batches = stream::unfold(to_send, async |mut to_send| {
+            Some((to_send.recv().await?, to_send))
+        });
+        batches
+            .ready_chunks(together)
+            .for_each_concurrent(self.timing.sends_in_flight, async |batches| {
+                if gave_up.load(Ordering::Relaxed) {
+                    return;
+                }
+                let key = &plan.key;
+                let keys: Vec<BatchKey> = batches
+                    .iter()
+                    .map(|batch| BatchKey::new(key, batch.batch_no))
+                    .collect();
+                let sent = match messages(plan, &timestamp, trace, &batches) {
+                    Ok(messages) => self.send_batches(path, &keys, &messages).await,
+                    Err(error) => {
+                        tracing::error!(job_id = %key.job_id, %error, "a task message cannot be written");
+                        Ok(false)
+                    }
+                };
+                match sent {
+                    Ok(true) => {}
+                    Ok(false) => gave_up.store(true, Ordering::Relaxed),
+                    Err(error) => {
+                        tracing::warn!(job_id = %key.job_id, %error, "a sent batch could not be marked");
+                    }
+                }
+            })
+            .await;
+    }
+}

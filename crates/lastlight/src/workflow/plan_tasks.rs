@@ -1,0 +1,90 @@
+//! From definitions to tasks and their messages: what the job type says, as it is stored and sent. Must not know leases, cursors or
+//! time.
+
+use super::outgoing::{BatchToSend, TaskMessages, TaskToSend};
+use crate::{
+    job::TaskDefinition,
+    model::{DEEPEST_NESTING, Stage, TaskId, TraceParent, nesting},
+    store::{BatchKey, BatchOfTasks, NewTask, StageKey, StagePlan},
+    transport::sender::OutgoingMessage,
+};
+
+/// The messages of batches, each of which has as many.
+pub(super) fn messages(
+    plan: &StagePlan<'_>,
+    timestamp: &str,
+    trace: Option<TraceParent>,
+    batches: &[BatchOfTasks],
+) -> Result<Vec<OutgoingMessage>, serde_json::Error> {
+    let shared = TaskMessages {
+        job_id: &plan.key.job_id,
+        stage: plan.key.stage,
+        timestamp,
+        trace,
+    };
+    let one = |task: &NewTask| {
+        shared.message(TaskToSend {
+            task_id: task.task_id.as_str(),
+            job_type: plan.job_type,
+            task_type: plan.task_type,
+            task_index: &task.task_index,
+            parent_task_id: task.parent_task_id.as_ref().map(TaskId::as_str),
+            parameters: &task.parameters,
+            attempt: 0,
+            resends: 0,
+            runs_alone: false,
+        })
+    };
+    let coarse = |batch: &BatchOfTasks| {
+        let batch = BatchToSend {
+            key: &BatchKey::new(&plan.key, batch.batch_no),
+            job_type: plan.job_type,
+            task_type: plan.task_type,
+            resends: 0,
+            trace,
+        };
+        batch.message(timestamp)
+    };
+    if plan.tasks_per_message.is_coarse() {
+        batches.iter().map(coarse).collect()
+    } else {
+        batches.iter().flat_map(|batch| &batch.tasks).map(one).collect()
+    }
+}
+
+/// Why a definition's task could not be run: its message would be refused by whoever reads it, again and again.
+pub(super) fn unfit(definition: &TaskDefinition) -> Option<String> {
+    let TaskDefinition {
+        index, parameters, ..
+    } = definition;
+    let index = index.as_str();
+    let text = parameters.get();
+    if !text.trim_start().starts_with('{') {
+        return Some(format!("the parameters of task {index:?} are not a JSON object"));
+    }
+    let depth = nesting(text);
+    (depth > DEEPEST_NESTING).then(|| {
+        format!(
+            "the parameters of task {index:?} are nested {depth} deep; at most {DEEPEST_NESTING} are allowed"
+        )
+    })
+}
+
+/// A definition's task, as it is stored.
+pub(super) fn new_task(key: &StageKey, definition: TaskDefinition) -> NewTask {
+    let TaskDefinition {
+        index,
+        parameters,
+        predecessor,
+    } = definition;
+    let parent_task_id = key
+        .stage
+        .previous()
+        .map(|previous: Stage| TaskId::derive(&key.job_id, previous, predecessor.as_ref().unwrap_or(&index)));
+    NewTask {
+        task_id: TaskId::derive(&key.job_id, key.stage, &index),
+        task_index: index.as_str().to_owned(),
+        parent_task_id,
+        parameters: String::from(Box::<str>::from(parameters)),
+    }
+}

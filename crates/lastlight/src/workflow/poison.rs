@@ -1,0 +1,373 @@
+//! Messages that nobody could process. A single one goes back to the host, which sets it aside after enough tries, and
+//! then it comes here. One within a batch is set aside here at once, in the review queue, so that its siblings need not
+//! come again.
+//!
+//! A message that came here says nothing about its task or stage: a database that was away for some minutes brings
+//! every message here that was under way. Attempts are counted where they begin, at the claim, which fails a task that
+//! has used them up. So what is still to do gets a new message, a few times; only then has it failed.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Controller, ControllerError, outgoing::reasons};
+use crate::{
+    model::{
+        JobId, ProcessingPath, Stage, TaskId, clock,
+        messages::{JobReference, written_at},
+    },
+    store::{GivenBack, JobRecord, StageKey},
+    transport::sender::{OutgoingMessage, QueueRole},
+};
+
+/// New messages that a task or a stage gets in place of one that could not be delivered.
+pub(super) const MOST_GIVEN_BACK: u8 = 5;
+
+/// Who wants a message that was set aside dealt with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskedBy {
+    /// The function of the queue that it was set aside in. What can be tried again is.
+    Queue,
+    /// A person, who has seen enough: what is not done has failed.
+    Person,
+}
+
+/// What became of a message that was set aside. In each case it is dealt with, and may be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PoisonOutcome {
+    /// What it asks for is done, under way, or wanted no more.
+    Absorbed,
+    /// A new message takes its place.
+    SentAgain,
+    /// Its job, or tasks of its job, have failed.
+    Failed,
+    /// It means nothing to this app; the review queue has it with the reason, for a person.
+    KeptForReview,
+}
+
+/// What became of a message that was set aside, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PoisonDelivery {
+    /// What.
+    pub outcome: PoisonOutcome,
+    /// Why, for people.
+    pub reason: String,
+    /// The job that it names, where it could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<JobId>,
+    /// The job's stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// The task, if it names one alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub task_id: Option<TaskId>,
+    /// Jobs that failed by this: 0 or 1. One that fails because its last task did is not counted here.
+    pub jobs_failed: u64,
+    /// Tasks that failed by this.
+    pub tasks_failed: u64,
+    /// Tasks that have a new message.
+    pub tasks_sent_again: u64,
+}
+
+impl PoisonOutcome {
+    /// The name in answers and in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Absorbed => "absorbed",
+            Self::SentAgain => "sent_again",
+            Self::Failed => "failed",
+            Self::KeptForReview => "kept_for_review",
+        }
+    }
+}
+
+/// The fields by which a log is searched; a macro, since an event's level is not a value.
+macro_rules! note {
+    ($level:ident, $path:expr, $delivery:expr) => {
+        tracing::$level!(
+            path = $path.as_str(),
+            outcome = $delivery.outcome.as_str(),
+            reason = $delivery.reason,
+            job_id = $delivery.job_id.as_ref().map(tracing::field::display),
+            stage = $delivery.stage.map(Stage::get),
+            task_id = $delivery.task_id.as_ref().map(tracing::field::display),
+            jobs_failed = some($delivery.jobs_failed),
+            tasks_failed = some($delivery.tasks_failed),
+            tasks_sent_again = some($delivery.tasks_sent_again),
+            "a message that was set aside"
+        )
+    };
+}
+
+/// A count that is worth a field.
+pub(super) fn some(count: u64) -> Option<u64> {
+    (count > 0).then_some(count)
+}
+
+impl PoisonDelivery {
+    /// Says in the log what became of it. What was merely absorbed is as it should be.
+    pub(crate) fn note(&self, path: ProcessingPath) {
+        match self.outcome {
+            PoisonOutcome::Absorbed => note!(info, path, self),
+            PoisonOutcome::SentAgain | PoisonOutcome::Failed | PoisonOutcome::KeptForReview => {
+                note!(warn, path, self);
+            }
+        }
+    }
+
+    pub(super) fn of(outcome: PoisonOutcome, key: &StageKey, reason: impl Into<String>) -> Self {
+        Self {
+            outcome,
+            reason: reason.into(),
+            job_id: Some(key.job_id),
+            stage: Some(key.stage),
+            task_id: None,
+            jobs_failed: 0,
+            tasks_failed: 0,
+            tasks_sent_again: 0,
+        }
+    }
+
+    pub(super) fn ignored(key: &StageKey, reason: &str) -> Self {
+        Self::of(PoisonOutcome::Absorbed, key, reason)
+    }
+}
+
+impl Controller {
+    /// Deals with a message that was set aside in the path's queue for `role`. The same message may come again, also at
+    /// the same moment: what was done is not done twice.
+    ///
+    /// # Errors
+    /// The database or a queue failed: the message must come again.
+    pub async fn process_poison_message(
+        &self,
+        path: ProcessingPath,
+        role: QueueRole,
+        text: &str,
+        asked_by: AskedBy,
+    ) -> Result<PoisonDelivery, ControllerError> {
+        let delivery = match role {
+            QueueRole::Jobs => self.poisoned_job(text, asked_by).await,
+            // The review queue has no function: what is there waits for a person.
+            QueueRole::Tasks | QueueRole::Poison => self.poisoned_tasks(text, asked_by).await,
+        };
+        match delivery {
+            Err(reason)
+                if !reason.is_transient() || matches!(reason, ControllerError::StageNotReached { .. }) =>
+            {
+                self.set_aside(path, &[(text, &reason)], 1).await?;
+                Ok(PoisonDelivery {
+                    outcome: PoisonOutcome::KeptForReview,
+                    reason: reason.to_string(),
+                    job_id: None,
+                    stage: None,
+                    task_id: None,
+                    jobs_failed: 0,
+                    tasks_failed: 0,
+                    tasks_sent_again: 0,
+                })
+            }
+            delivery => delivery,
+        }
+    }
+
+    async fn poisoned_job(&self, text: &str, asked_by: AskedBy) -> Result<PoisonDelivery, ControllerError> {
+        let message = JobReference::decode(text)?;
+        let (_, job) = self.job_of(&message).await?;
+        let JobReference { job_id, stage, .. } = message;
+        let key = StageKey { job_id, stage };
+        if job.status.is_terminal() {
+            return Ok(PoisonDelivery::ignored(&key, "the job is over"));
+        }
+        if job.paused_at.is_some() {
+            return Ok(PoisonDelivery::ignored(
+                &key,
+                "the job is paused; it gets a new message when it goes on",
+            ));
+        }
+        if stage < job.stage {
+            return Ok(PoisonDelivery::ignored(&key, "the job has gone past the stage"));
+        }
+        let Some(stands) = self.0.database.poisoned_stage(&key).await? else {
+            return Err(ControllerError::StageNotReached {
+                job_id,
+                stage,
+                current: job.stage,
+            });
+        };
+        if stands.planned {
+            // Its planner may have died after the last outcome and before the advance.
+            self.advance(&key).await?;
+            return Ok(PoisonDelivery::ignored(&key, "the stage is planned"));
+        }
+        if stands.leased {
+            return Ok(PoisonDelivery::ignored(&key, "the stage is being planned"));
+        }
+        if asked_by == AskedBy::Queue {
+            let written = written_at(text);
+            if is_older(written, stands.given_back) {
+                return Ok(PoisonDelivery::ignored(&key, SUCCEEDED));
+            }
+            if stands.given_back.count < MOST_GIVEN_BACK {
+                return self.give_back_stage(&key, &job, stands.given_back, written).await;
+            }
+        }
+        let reason = format!(
+            "stage {stage} could not be started: its job message was {}",
+            delivered(asked_by)
+        );
+        if !self.0.database.fail_unplanned_job(&key, &reason).await? {
+            return Ok(PoisonDelivery::ignored(&key, "the job went on meanwhile"));
+        }
+        tracing::warn!(%job_id, reason, "job failed");
+        self.bring_to_rest(&key).await?;
+        Ok(PoisonDelivery {
+            jobs_failed: 1,
+            ..PoisonDelivery::of(PoisonOutcome::Failed, &key, reason)
+        })
+    }
+
+    async fn give_back_stage(
+        &self,
+        key: &StageKey,
+        job: &JobRecord,
+        given_back: GivenBack,
+        written: Option<OffsetDateTime>,
+    ) -> Result<PoisonDelivery, ControllerError> {
+        let grace = self.0.timing.send_grace.as_secs_f64();
+        let sends = self
+            .0
+            .database
+            .stage_given_back(key, given_back, after(written), grace)
+            .await?;
+        if let Some(sends) = sends {
+            // A failure is noted and stays owed.
+            let _ = self
+                .0
+                .send_job_message(key, sends, &job.job_type, &job.parameters, job.path, job.trace)
+                .await;
+        }
+        Ok(PoisonDelivery::of(PoisonOutcome::SentAgain, key, AGAIN))
+    }
+
+    /// Puts the texts of refused messages into the path's review queue, each with its reason.
+    ///
+    /// # Errors
+    /// They could not be stored there: the whole batch must come again.
+    pub async fn set_aside(
+        &self,
+        path: ProcessingPath,
+        refused: &[(&str, &ControllerError)],
+        total: usize,
+    ) -> Result<(), ControllerError> {
+        let largest = self
+            .0
+            .senders
+            .for_path(path)
+            .map_or(usize::MAX, |sender| sender.max_body_bytes());
+        let messages: Vec<OutgoingMessage> = refused
+            .iter()
+            .map(|(text, reason)| OutgoingMessage {
+                message_id: format!("poison-{}", Uuid::new_v4()),
+                correlation_id: String::new(),
+                body: kept(text, &reason.to_string(), largest),
+                delay: None,
+                trace: None,
+            })
+            .collect();
+        let report = self.0.send(path, QueueRole::Poison, &messages).await;
+        if report.success {
+            return Ok(());
+        }
+        Err(ControllerError::NotSetAside {
+            refused: refused.len(),
+            total,
+            detail: reasons(&report),
+        })
+    }
+}
+
+/// What the review queue keeps of a message: the beginning of one that does not fit. Such a message is not this app's, and
+/// would come again and again.
+fn kept(text: &str, reason: &str, largest: usize) -> String {
+    let whole = json!({ "reason": reason, "message": text }).to_string();
+    if whole.len() <= largest {
+        return whole;
+    }
+    tracing::warn!(
+        bytes = text.len(),
+        reason,
+        "only the beginning of a message is kept for review"
+    );
+    // A character takes at most 6 bytes in JSON; a reason is short.
+    let beginning: String = text.chars().take(largest / 8).collect();
+    json!({ "reason": format!("{reason} (the message had {} bytes: this is its beginning)", text.len()),
+            "message": beginning })
+    .to_string()
+}
+
+pub(super) const SUCCEEDED: &str = "a newer message was sent in its place";
+pub(super) const AGAIN: &str = "it was not done yet: a new message takes its place";
+
+pub(super) fn delivered(asked_by: AskedBy) -> String {
+    match asked_by {
+        AskedBy::Queue => format!(
+            "delivered as often as its queue allows, without success, and so were {MOST_GIVEN_BACK} new ones; the log of \
+             the function that it was for says why"
+        ),
+        AskedBy::Person => {
+            "delivered as often as its queue allows, without success, and a person gave it up; the log of \
+                            the function that it was for says why"
+                .to_owned()
+        }
+    }
+}
+
+/// Whether a message was written before the newest one that was sent in place of another.
+pub(super) fn is_older(written: Option<OffsetDateTime>, given_back: GivenBack) -> bool {
+    match (written, given_back.last) {
+        (Some(written), Some(last)) => written < last,
+        _ => false,
+    }
+}
+
+/// Now, to the microsecond, as messages and the database say it; in any case after `written`, whose clock may be ahead.
+pub(super) fn after(written: Option<OffsetDateTime>) -> OffsetDateTime {
+    const TICK: time::Duration = time::Duration::MICROSECOND;
+    let now = clock::now();
+    let now = now.replace_microsecond(now.microsecond()).unwrap_or(now);
+    match written.and_then(|written| written.checked_add(TICK)) {
+        Some(next) if next > now => next,
+        _ => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::timestamp;
+
+    #[test]
+    fn a_message_written_before_its_successor_is_older_and_the_successor_is_not() {
+        let old = timestamp::read("2026-11-23T19:00:01.000001");
+        let new = after(old);
+        assert_eq!(new.nanosecond() % 1000, 0);
+        let given_back = GivenBack {
+            count: 1,
+            last: Some(new),
+        };
+        assert!(is_older(old, given_back));
+        assert!(!is_older(
+            timestamp::read(&timestamp::write_naive(new)),
+            given_back
+        ));
+        assert!(!is_older(None, given_back));
+        // A clock that is ahead changes nothing.
+        let ahead = clock::now() + time::Duration::minutes(10);
+        assert!(after(Some(ahead)) > ahead);
+    }
+}

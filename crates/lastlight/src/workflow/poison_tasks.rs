@@ -1,0 +1,295 @@
+//! Messages of tasks that nobody could process: which of their tasks are still to do, and the new message that these get.
+//! Must not know which queue such a message lay in, nor who reads that queue.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use time::OffsetDateTime;
+
+use super::{
+    Controller, ControllerError,
+    outgoing::{BatchToSend, TaskMessages, TaskToSend, reasons},
+    poison::{
+        AGAIN, AskedBy, MOST_GIVEN_BACK, PoisonDelivery, PoisonOutcome, SUCCEEDED, after, delivered, is_older,
+    },
+};
+use crate::{
+    model::{
+        ProcessingPath, TaskId, clock,
+        messages::{TaskMessage, written_at},
+        timestamp,
+    },
+    store::{BatchKey, ClaimRequest, PoisonedTask, PoisonedTasks, StageKey},
+    transport::sender::{OutgoingMessage, QueueRole},
+};
+
+/// Each of them waits so much longer than the one before.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Service Bus allows no shorter lock.
+const SHORTEST_LOCK: Duration = Duration::from_secs(5);
+
+/// Service Bus makes a message a dead letter after so many deliveries, unless its queue says otherwise.
+const MOST_DELIVERIES: u32 = 10;
+
+const WAITED: &str =
+    "no process had room before its lock ran out, time and again: it is sent again when there is room";
+
+/// The tasks that a message names, as it names them.
+struct Named {
+    key: StageKey,
+    tasks: Vec<TaskId>,
+    /// The batch of a coarse message.
+    batch: Option<BatchKey>,
+    written: Option<OffsetDateTime>,
+}
+
+impl Controller {
+    /// As [`Controller::process_poison_message`], for a message of tasks.
+    pub(super) async fn poisoned_tasks(
+        &self,
+        text: &str,
+        asked_by: AskedBy,
+    ) -> Result<PoisonDelivery, ControllerError> {
+        let named = self.named(text).await?;
+        let mut delivery = self.poisoned_named(&named, asked_by).await?;
+        if let ([task_id], None) = (named.tasks.as_slice(), named.batch) {
+            delivery.task_id = Some(task_id.clone());
+        }
+        Ok(delivery)
+    }
+
+    async fn poisoned_named(
+        &self,
+        named: &Named,
+        asked_by: AskedBy,
+    ) -> Result<PoisonDelivery, ControllerError> {
+        let key = named.key;
+        let StageKey { job_id, stage } = key;
+        let Some(stand) = self.0.database.poisoned_tasks(&key, &named.tasks).await? else {
+            return Err(ControllerError::UnknownJob { job_id });
+        };
+        if stand.job_status.is_terminal() {
+            return Ok(PoisonDelivery::ignored(&key, "the job is over"));
+        }
+        if let (true, Some(task_id)) = (stand.tasks.is_empty(), named.tasks.first()) {
+            return Err(ControllerError::UnknownTask {
+                job_id,
+                stage,
+                task_id: task_id.clone(),
+            });
+        }
+        if stand.stage_ended {
+            // Whoever recorded the last outcome may have died before the advance.
+            self.advance(&key).await?;
+        }
+        let open: Vec<&PoisonedTask> = stand
+            .tasks
+            .iter()
+            .filter(|task| !task.status.is_terminal() && !task.leased)
+            .filter(|task| !task.deferred || asked_by == AskedBy::Person)
+            .collect();
+        if open.is_empty() {
+            return Ok(PoisonDelivery::ignored(
+                &key,
+                "it has its outcome, runs, or gets another message by itself",
+            ));
+        }
+        let (again, failing): (Vec<&PoisonedTask>, Vec<&PoisonedTask>) = match asked_by {
+            AskedBy::Person => (Vec::new(), open),
+            AskedBy::Queue => open
+                .into_iter()
+                .filter(|task| !is_older(named.written, task.given_back))
+                .partition(|task| task.given_back.count < MOST_GIVEN_BACK),
+        };
+        let mut delivery = PoisonDelivery::ignored(&key, SUCCEEDED);
+        let (waited, again): (Vec<&PoisonedTask>, Vec<&PoisonedTask>) = again
+            .into_iter()
+            .partition(|task| may_have_waited(named, stand.path, task));
+        if !waited.is_empty() {
+            self.defer_waited(&key, &waited).await?;
+            delivery.outcome = PoisonOutcome::SentAgain;
+            delivery.reason = WAITED.to_owned();
+            delivery.tasks_sent_again = waited.len() as u64;
+        }
+        if !again.is_empty() {
+            self.give_back_tasks(named, &stand, &again).await?;
+            delivery.outcome = PoisonOutcome::SentAgain;
+            delivery.reason = AGAIN.to_owned();
+            delivery.tasks_sent_again += again.len() as u64;
+        }
+        if !failing.is_empty() {
+            let reason = format!("its task message was {}", delivered(asked_by));
+            let failed = self.0.database.fail_tasks(&key, &failing, &reason).await?;
+            if failed.stage_ended {
+                self.advance(&key).await?;
+            }
+            if failed.failed == 0 {
+                if again.is_empty() {
+                    delivery.reason = "it went on meanwhile".to_owned();
+                }
+            } else {
+                tracing::warn!(%job_id, stage = stage.get(), tasks = failed.failed, reason, "tasks failed");
+                delivery.outcome = PoisonOutcome::Failed;
+                delivery.reason = reason;
+                delivery.tasks_failed = failed.failed;
+            }
+        }
+        Ok(delivery)
+    }
+
+    /// The tasks that a message names.
+    async fn named(&self, text: &str) -> Result<Named, ControllerError> {
+        let message = TaskMessage::decode(text)?;
+        let job_type = match &message {
+            TaskMessage::One(task) => &task.job_type,
+            TaskMessage::Batch(batch) => &batch.job_type,
+        };
+        if self.0.catalog.get(job_type).is_none() {
+            return Err(ControllerError::UnknownJobType {
+                job_type: job_type.clone(),
+                known: self.0.catalog.names(),
+            });
+        }
+        let written = written_at(text);
+        match message {
+            TaskMessage::One(task) => Ok(Named {
+                key: StageKey {
+                    job_id: task.job_id,
+                    stage: task.stage,
+                },
+                tasks: vec![task.task_id],
+                batch: None,
+                written,
+            }),
+            TaskMessage::Batch(batch) => {
+                let batch_id = batch.batch_id;
+                let key = BatchKey::from(batch_id);
+                let mut found = self.0.database.task_ids_of_batches(&[key]).await?;
+                let tasks = found.pop().flatten();
+                Ok(Named {
+                    key: StageKey {
+                        job_id: key.job_id,
+                        stage: key.stage,
+                    },
+                    tasks: tasks.ok_or(ControllerError::UnknownBatch { batch_id })?,
+                    batch: Some(key),
+                    written,
+                })
+            }
+        }
+    }
+
+    /// Tasks whose message only waited get another one when there is room; nothing is counted.
+    async fn defer_waited(&self, key: &StageKey, tasks: &[&PoisonedTask]) -> Result<(), ControllerError> {
+        let deferrals = tasks.iter().map(|task| {
+            self.0.deferrals.defer(ClaimRequest {
+                job_id: key.job_id,
+                stage: key.stage,
+                task_id: task.owed.task_id.clone(),
+            })
+        });
+        try_join_all(deferrals).await?;
+        self.0.room.know_deferred(true);
+        Ok(())
+    }
+
+    /// Sends first and counts then: until it is counted the message set aside comes again, and makes the same message
+    /// again, with the same id.
+    async fn give_back_tasks(
+        &self,
+        named: &Named,
+        stand: &PoisonedTasks,
+        tasks: &[&PoisonedTask],
+    ) -> Result<(), ControllerError> {
+        let job_id = named.key.job_id;
+        let unsent = |detail: String| ControllerError::NotSentAgain { job_id, detail };
+        let written = after(named.written);
+        let message = new_message(named, tasks, &timestamp::write_naive(written));
+        let message = message.map_err(|error| unsent(error.to_string()))?;
+        if let Some(message) = message {
+            let report = self
+                .0
+                .send(stand.path, QueueRole::Tasks, std::slice::from_ref(&message))
+                .await;
+            if !report.success {
+                return Err(unsent(reasons(&report)));
+            }
+        }
+        self.0
+            .database
+            .tasks_given_back(&named.key, tasks, written, named.batch.as_ref())
+            .await?;
+        Ok(())
+    }
+}
+
+/// Whether a message may have come to the host and waited there until its lock ran out, as often as the queue allows, without
+/// that anybody began its task. Its deliveries say nothing then. One that fails is back at once, and gone sooner.
+fn may_have_waited(named: &Named, path: ProcessingPath, task: &PoisonedTask) -> bool {
+    let age = named.written.map(|written| clock::now() - written);
+    path == ProcessingPath::ServiceBus
+        && task.owed.attempt == 0
+        && age.is_some_and(|age| age >= SHORTEST_LOCK * MOST_DELIVERIES)
+}
+
+/// One message for `tasks`, which are of one batch or a single one. Its id says which new message it is, so that two who
+/// make it at the same moment make the same: at most 100 + 16 + 12 characters.
+fn new_message(
+    named: &Named,
+    tasks: &[&PoisonedTask],
+    timestamp: &str,
+) -> Result<Option<OutgoingMessage>, serde_json::Error> {
+    let Some(first) = tasks.first() else {
+        return Ok(None);
+    };
+    let count = tasks
+        .iter()
+        .map(|task| task.given_back.count)
+        .max()
+        .unwrap_or_default()
+        + 1;
+    let owed = &first.owed;
+    let message = match &named.batch {
+        Some(key) => {
+            let batch = BatchToSend {
+                key,
+                job_type: &owed.job_type,
+                task_type: &owed.task_type,
+                resends: u32::from(count),
+                trace: owed.trace,
+            };
+            let message = batch.message(timestamp)?;
+            OutgoingMessage {
+                message_id: format!("{}-p{count}", key.batch_id()),
+                ..message
+            }
+        }
+        None => {
+            let shared = TaskMessages {
+                job_id: &named.key.job_id,
+                stage: named.key.stage,
+                timestamp,
+                trace: owed.trace,
+            };
+            let message = shared.message(TaskToSend {
+                resends: owed.resends + 1,
+                ..TaskToSend::from(owed)
+            })?;
+            let job = &named.key.job_id.as_str()[8..24];
+            OutgoingMessage {
+                message_id: format!(
+                    "{}-{job}-p{count}.{}.{}",
+                    owed.task_id,
+                    owed.attempt % 1000,
+                    owed.resends % 1000
+                ),
+                ..message
+            }
+        }
+    };
+    Ok(Some(OutgoingMessage {
+        delay: (count > 1).then(|| PAUSE * u32::from(count - 1)),
+        ..message
+    }))
+}

@@ -1,0 +1,323 @@
+//! Reconcile: whatever is still to do is in PostgreSQL, so what got lost on the way is found there and sent again.
+//! Runs every minute; many instances may run it at once, since what one takes the others skip.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+
+use super::{
+    Controller, ControllerError,
+    outgoing::{BatchToSend, TaskMessages, TaskToSend},
+    poison::some,
+};
+use crate::{
+    failpoint::failpoint,
+    model::{JobStatus, ProcessingPath, messages::message_time, timestamp},
+    store::{BatchKey, DatabaseError, OverdueJob, OwedBatch, OwedTask, StageKey},
+};
+
+/// Taken at once; more waits for the next round.
+const AT_ONCE: i64 = 500;
+
+/// A sweep ends after this, or its share of an invocation's time; the next one goes on. Below the timer's minute.
+const LONGEST_SWEEP: Duration = Duration::from_secs(45);
+
+/// What a sweep found and mended. All zero on a quiet system.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ReconcileReport {
+    /// Jobs that failed because their time was over.
+    pub jobs_timed_out: u64,
+    /// Stages in which a retry that died left open tasks.
+    pub retries_cut_off: u64,
+    /// Open tasks of jobs that are over.
+    pub tasks_skipped: u64,
+    /// Stages whose counters did not agree with their tasks.
+    pub counters_mended: u64,
+    /// Ended stages that nobody had advanced.
+    pub stages_advanced: u64,
+    /// Stages whose planner died or never came.
+    pub planners_missing: u64,
+    /// Owed job messages sent.
+    pub job_messages_sent: u64,
+    /// Tasks whose attempt died, sent again.
+    pub dead_attempts_resent: u64,
+    /// Deferred tasks sent.
+    pub deferred_sent: u64,
+    /// Sent batches that count as lost.
+    pub batches_lost: u64,
+    /// Owed batches sent.
+    pub batches_sent: u64,
+    /// Sends that failed; they stay owed.
+    pub sends_failed: u64,
+    /// Tasks removed of jobs that were deleted by hand.
+    pub orphans_removed: u64,
+}
+
+impl Controller {
+    /// One sweep.
+    ///
+    /// # Errors
+    /// The database failed. What was done until then stays done.
+    #[tracing::instrument(name = "reconcile", skip_all)]
+    pub async fn reconcile(&self) -> Result<ReconcileReport, ControllerError> {
+        let began = Instant::now();
+        let mut report = ReconcileReport::default();
+        let database = &self.0.database;
+        for job in database.overdue_jobs(AT_ONCE).await? {
+            report.jobs_timed_out += u64::from(or_left(&job.key, self.time_out(&job).await)?);
+        }
+        let lost_after = self.0.timing.lost_after.as_secs_f64();
+        report.retries_cut_off = database.open_half_reopened(lost_after, AT_ONCE).await?;
+        for key in database.stages_to_close(AT_ONCE).await? {
+            report.tasks_skipped += or_left(&key, self.bring_to_rest(&key).await)?;
+        }
+        failpoint!("reconcile.closed");
+        for key in database.silent_stages(lost_after, AT_ONCE).await? {
+            let mended = database.mend_counters(&key).await.map_err(ControllerError::from);
+            if let Some((counters, recount)) = or_left(&key, mended)? {
+                tracing::warn!(
+                    job_id = %key.job_id, stage = key.stage.get(),
+                    counted.total = counters.total, counted.completed = counters.completed,
+                    counted.failed = counters.failed, counted.skipped = counters.skipped,
+                    recount.total = recount.total, recount.completed = recount.completed,
+                    recount.failed = recount.failed, recount.skipped = recount.skipped,
+                    "a stage's counters had drifted and were set to a recount"
+                );
+                report.counters_mended += 1;
+            }
+        }
+        for key in database.stages_to_advance(AT_ONCE).await? {
+            report.stages_advanced += u64::from(or_left(&key, self.advance(&key).await)?);
+        }
+        failpoint!("reconcile.advanced");
+        report.planners_missing = database.owe_dead_planners(lost_after).await?;
+        self.send_owed_job_messages(&mut report).await?;
+        failpoint!("reconcile.planned");
+        // Before dead attempts get their messages: those that then run would make a silent stage look alive.
+        report.batches_lost = database.owe_lost_batches(lost_after, 20 * AT_ONCE).await?;
+        failpoint!("reconcile.owed");
+        self.resend_dead_attempts(&mut report).await?;
+        failpoint!("reconcile.resent");
+        self.resend_deferred(&mut report).await?;
+        let longest = LONGEST_SWEEP.min(self.0.timing.invocation_share());
+        let left = longest.saturating_sub(began.elapsed());
+        self.send_owed_batches(&mut report, left).await?;
+        // Last: these can wait, work cannot, and what was done does not fail for them.
+        let left = longest.saturating_sub(began.elapsed());
+        if let Err(error) = self.remove_orphans(&mut report, left).await {
+            tracing::warn!(%error, "tasks of deleted jobs could not be removed; the next sweep tries again");
+        }
+        let left = longest.saturating_sub(began.elapsed());
+        if let Err(error) = self.measure(left).await {
+            tracing::warn!(%error, "what ended could not be measured; the next sweep tries again");
+        }
+        self.0.counters.note_sweep(&report);
+        if report != ReconcileReport::default() {
+            report.note();
+        }
+        self.note_sweep(&report, began.elapsed()).await;
+        Ok(report)
+    }
+
+    /// Sends what is owed and due, job messages and batches, until there is no more, every path fails, or the time is over.
+    pub(super) async fn send_owed(
+        &self,
+        report: &mut ReconcileReport,
+        within: Duration,
+    ) -> Result<(), ControllerError> {
+        self.send_owed_job_messages(report).await?;
+        self.send_owed_batches(report, within).await
+    }
+
+    /// Several at once. A path that fails is left alone until the next sweep, so that it does not hold up the other one,
+    /// and nobody waits for each of a thousand batches to fail by itself.
+    async fn send_owed_batches(
+        &self,
+        report: &mut ReconcileReport,
+        within: Duration,
+    ) -> Result<(), ControllerError> {
+        let began = Instant::now();
+        let grace = self.0.timing.send_grace.as_secs_f64();
+        let failing = Failing::default();
+        while began.elapsed() < within && !failing.is_every_path() {
+            let owed = self.0.database.get_pending_retry_batches(grace, AT_ONCE).await?;
+            if owed.is_empty() {
+                break;
+            }
+            let sends = stream::iter(owed)
+                .map(async |batch| {
+                    if failing.is(batch.path) {
+                        return Ok(false);
+                    }
+                    let BatchKey { job_id, stage, .. } = batch.key;
+                    let sent = self.send_owed_batch(&batch).await.map(Some);
+                    let sent = or_left(&StageKey { job_id, stage }, sent)?;
+                    if sent == Some(false) {
+                        failing.note(batch.path);
+                    }
+                    Ok::<_, ControllerError>(sent == Some(true))
+                })
+                .buffer_unordered(self.0.timing.sends_in_flight);
+            let mut sends = std::pin::pin!(sends);
+            while let Some(sent) = sends.next().await {
+                report.count(sent?, |report| &mut report.batches_sent);
+            }
+        }
+        Ok(())
+    }
+
+    async fn time_out(&self, job: &OverdueJob) -> Result<bool, ControllerError> {
+        let reason = format!(
+            "the job was not over by {}, {} s after it was submitted: its time limit",
+            timestamp::write(job.deadline),
+            (job.deadline - job.created_at).whole_seconds()
+        );
+        let failed = self
+            .0
+            .database
+            .end_early(&job.key.job_id, JobStatus::Failed, &reason)
+            .await?;
+        if failed {
+            tracing::warn!(job_id = %job.key.job_id, reason, "job failed");
+        }
+        Ok(failed)
+    }
+
+    async fn send_owed_job_messages(&self, report: &mut ReconcileReport) -> Result<(), ControllerError> {
+        let grace = self.0.timing.send_grace.as_secs_f64();
+        let failing = Failing::default();
+        for owed in self.0.database.due_job_messages(grace, AT_ONCE).await? {
+            let sent = !failing.is(owed.path)
+                && self
+                    .0
+                    .send_job_message(
+                        &owed.key,
+                        owed.sends,
+                        &owed.job_type,
+                        &owed.parameters,
+                        owed.path,
+                        owed.trace,
+                    )
+                    .await
+                    .is_ok();
+            if !sent {
+                failing.note(owed.path);
+            }
+            report.count(sent, |report| &mut report.job_messages_sent);
+        }
+        Ok(())
+    }
+
+    /// What cannot be sent is 'retrying' with a time to be looked at again, so the next sweep finds it.
+    async fn resend_dead_attempts(&self, report: &mut ReconcileReport) -> Result<(), ControllerError> {
+        let again = self.0.timing.lease.as_secs_f64();
+        let dead = self.0.database.take_dead_attempts(again, AT_ONCE).await?;
+        failpoint!("reconcile.took");
+        let resent = self.send_due(&dead).await;
+        report.dead_attempts_resent += resent.sent;
+        report.sends_failed += resent.failed();
+        Ok(())
+    }
+
+    /// For processes that have room and do not know of deferred tasks: one that has none yet, or had no database.
+    async fn resend_deferred(&self, report: &mut ReconcileReport) -> Result<(), ControllerError> {
+        let resent = self.send_deferred(self.0.timing.tasks_in_flight).await?;
+        report.deferred_sent += resent.sent;
+        report.sends_failed += resent.failed();
+        Ok(())
+    }
+
+    async fn send_owed_batch(&self, owed: &OwedBatch) -> Result<bool, ControllerError> {
+        let tasks = self.0.database.get_tasks_by_batch(&owed.key).await?;
+        let timestamp = message_time();
+        let shared = TaskMessages {
+            job_id: &owed.key.job_id,
+            stage: owed.key.stage,
+            timestamp: &timestamp,
+            trace: tasks.first().and_then(|task| task.trace),
+        };
+        let messages: Vec<_> = if owed.tasks_per_message.is_coarse() {
+            let coarse = |task: &OwedTask| {
+                let batch = BatchToSend {
+                    key: &owed.key,
+                    job_type: &task.job_type,
+                    task_type: &task.task_type,
+                    resends: owed.sends,
+                    trace: task.trace,
+                };
+                batch.message(&timestamp).ok()
+            };
+            // All tasks of a batch have the same types; one without open tasks needs no message.
+            tasks.first().and_then(coarse).into_iter().collect()
+        } else {
+            let single = |task| shared.message(TaskToSend::from(task)).ok();
+            tasks.iter().filter_map(single).collect()
+        };
+        let batch = std::slice::from_ref(&owed.key);
+        Ok(self.0.send_batches(owed.path, batch, &messages).await?)
+    }
+}
+
+/// What came of one stage. A statement that fails on it for a reason of its own, such as a value in its rows that nobody can
+/// read, would fail in every sweep, and must not keep the sweep from all other jobs.
+fn or_left<T: Default>(key: &StageKey, result: Result<T, ControllerError>) -> Result<T, ControllerError> {
+    match result {
+        Err(ControllerError::Database(DatabaseError::Statement(error))) => {
+            tracing::error!(job_id = %key.job_id, stage = key.stage.get(), %error, "the sweep leaves a stage as it is");
+            Ok(T::default())
+        }
+        result => result,
+    }
+}
+
+impl ReconcileReport {
+    /// Says in the log what was found: a field for each kind that there was.
+    fn note(&self) {
+        tracing::info!(
+            jobs_timed_out = some(self.jobs_timed_out),
+            retries_cut_off = some(self.retries_cut_off),
+            tasks_skipped = some(self.tasks_skipped),
+            counters_mended = some(self.counters_mended),
+            stages_advanced = some(self.stages_advanced),
+            planners_missing = some(self.planners_missing),
+            job_messages_sent = some(self.job_messages_sent),
+            dead_attempts_resent = some(self.dead_attempts_resent),
+            deferred_sent = some(self.deferred_sent),
+            batches_lost = some(self.batches_lost),
+            batches_sent = some(self.batches_sent),
+            sends_failed = some(self.sends_failed),
+            orphans_removed = some(self.orphans_removed),
+            "reconciled"
+        );
+    }
+
+    fn count(&mut self, sent: bool, counter: impl FnOnce(&mut Self) -> &mut u64) {
+        *if sent {
+            counter(self)
+        } else {
+            &mut self.sends_failed
+        } += 1;
+    }
+}
+
+/// The paths on which a send failed in this sweep.
+#[derive(Debug, Default)]
+struct Failing([AtomicBool; ProcessingPath::ALL.len()]);
+
+impl Failing {
+    fn is(&self, path: ProcessingPath) -> bool {
+        self.0[path as usize].load(Ordering::Relaxed)
+    }
+
+    fn note(&self, path: ProcessingPath) {
+        self.0[path as usize].store(true, Ordering::Relaxed);
+    }
+
+    fn is_every_path(&self) -> bool {
+        ProcessingPath::ALL.into_iter().all(|path| self.is(path))
+    }
+}

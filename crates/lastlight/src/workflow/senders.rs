@@ -1,0 +1,37 @@
+//! The one place that chooses the transport.
+
+use std::sync::Arc;
+
+use crate::{model::ProcessingPath, transport::set_aside::QueueService};
+
+/// The queues of each path that is switched on: to send to, and those that hold what was set aside.
+#[derive(Debug, Clone)]
+pub struct Senders {
+    queue_storage: Arc<dyn QueueService>,
+    service_bus: Option<Arc<dyn QueueService>>,
+}
+
+impl Senders {
+    /// `service_bus` is `None` where it is switched off.
+    pub fn new(queue_storage: Arc<dyn QueueService>, service_bus: Option<Arc<dyn QueueService>>) -> Self {
+        Self {
+            queue_storage,
+            service_bus,
+        }
+    }
+
+    /// The queues of a path; `None` where it is switched off.
+    pub fn for_path(&self, path: ProcessingPath) -> Option<&Arc<dyn QueueService>> {
+        match path {
+            ProcessingPath::QueueStorage => Some(&self.queue_storage),
+            ProcessingPath::ServiceBus => self.service_bus.as_ref(),
+        }
+    }
+
+    /// The paths that are switched on.
+    pub fn enabled(&self) -> impl Iterator<Item = &Arc<dyn QueueService>> {
+        ProcessingPath::ALL
+            .into_iter()
+            .filter_map(|path| self.for_path(path))
+    }
+}

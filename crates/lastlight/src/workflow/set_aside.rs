@@ -1,0 +1,429 @@
+//! What a person may see and do of the messages that were set aside: count, look, have dealt with, send again, discard.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{AskedBy, Controller, ControllerError, PoisonDelivery, PoisonOutcome};
+use crate::{
+    model::{
+        JobStatus, ProcessingPath, Timestamp, TraceParent,
+        messages::{JobReference, TaskMessage},
+    },
+    transport::{
+        sender::{OutgoingMessage, QueueRole, SendError},
+        set_aside::{MOST_AT_ONCE, QueueService, SetAsideMessage, Settled, TakenMessage, take},
+    },
+};
+
+/// Messages of one queue that a person has dealt with in one go; the next go takes the rest. An HTTP request must end.
+const MOST_IN_A_RUN: usize = 500;
+
+/// A queue of messages set aside, as a person sees it.
+#[derive(Debug, Clone)]
+pub struct SetAsideReport {
+    /// Its name.
+    pub queue: String,
+    /// The pipeline that it belongs to.
+    pub path: ProcessingPath,
+    /// The queue that its messages came from; `Poison` for the review queue.
+    pub role: QueueRole,
+    /// How many messages it holds, or why nobody knows.
+    pub count: Result<u64, SendError>,
+    /// The first of them, if they were asked for, or why they cannot be shown.
+    pub messages: Option<Result<Vec<ShownMessage>, SendError>>,
+}
+
+/// A message set aside, as a person sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ShownMessage {
+    /// What redrive and discard take.
+    pub message_id: String,
+    /// When it came there.
+    pub enqueued_at: Option<Timestamp>,
+    /// How often it was delivered.
+    pub delivery_count: u32,
+    /// Why it was set aside, where that is known.
+    pub reason: Option<String>,
+    /// Its text, as it was sent.
+    pub message: String,
+}
+
+/// What a person's request to deal with everything came to.
+#[derive(Debug, Clone)]
+pub struct PoisonRun {
+    /// Messages in all queues before, the review queues' included.
+    pub found: u64,
+    /// Of these, in the review queues, where they still are.
+    pub for_review: u64,
+    /// What became of each message that was dealt with.
+    pub messages: Vec<ProcessedMessage>,
+    /// Jobs that failed, those included whose last task did.
+    pub jobs_failed: u64,
+    /// Tasks that failed.
+    pub tasks_failed: u64,
+    /// What went wrong: the messages are where they were.
+    pub errors: Vec<String>,
+}
+
+/// What became of one message.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ProcessedMessage {
+    /// The queue that it was in.
+    pub queue: String,
+    /// Its id there.
+    pub message_id: String,
+    /// What, and why.
+    #[serde(flatten)]
+    pub delivery: PoisonDelivery,
+}
+
+/// A message that was sent again.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Redriven {
+    /// The queue that it was in.
+    pub queue: String,
+    /// Its id there.
+    pub message_id: String,
+    /// Where it went.
+    pub sent_to: String,
+    /// Its id there, where the queue keeps ids.
+    pub new_message_id: String,
+}
+
+/// A message that was thrown away.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Discarded {
+    /// The queue that it was in.
+    pub queue: String,
+    /// All of it, since nothing else has it any more.
+    #[serde(flatten)]
+    pub message: ShownMessage,
+}
+
+impl Controller {
+    /// Counts what was set aside, and shows up to `peek` messages a queue (0: none, at most 32). A queue that cannot be
+    /// read says why.
+    pub async fn poison_status(&self, peek: usize) -> Vec<SetAsideReport> {
+        let reports = self.set_aside_queues().map(|(service, role)| async move {
+            let count = service.count(role).await;
+            // No more than there are, since a service may wait for another one.
+            let at_most = count.as_ref().map_or(peek, |count| {
+                peek.min(usize::try_from(*count).unwrap_or(usize::MAX))
+            });
+            let messages = match at_most {
+                0 => None,
+                at_most => Some(service.peek(role, at_most).await),
+            };
+            let shown = |messages: Vec<_>| messages.into_iter().map(|message| shown(role, message)).collect();
+            SetAsideReport {
+                queue: service.set_aside_name(role).to_owned(),
+                path: service.path(),
+                role,
+                count,
+                messages: messages.map(|messages| messages.map(shown)),
+            }
+        });
+        join_all(reports).await
+    }
+
+    /// Counts what was set aside; a queue that does not answer within `patience` says so.
+    pub async fn poison_counts(&self, patience: Duration) -> Vec<SetAsideReport> {
+        let reports = self.set_aside_queues().map(|(service, role)| async move {
+            let count = tokio::time::timeout(patience, service.count(role)).await;
+            SetAsideReport {
+                queue: service.set_aside_name(role).to_owned(),
+                path: service.path(),
+                role,
+                count: count.unwrap_or_else(|_| {
+                    Err(SendError::Unavailable {
+                        detail: format!("no answer within {} s", patience.as_secs_f64()),
+                    })
+                }),
+                messages: None,
+            }
+        });
+        join_all(reports).await
+    }
+
+    /// Deals with what was set aside, as a person wants it: what is not done has failed. The review queues are left as
+    /// they are: what is there means nothing to this app.
+    pub async fn process_poison(&self) -> PoisonRun {
+        let reports = self.poison_status(0).await;
+        let counted = |is_in: fn(&SetAsideReport) -> bool| -> u64 {
+            let some = reports.iter().filter(|report| is_in(report));
+            some.filter_map(|report| report.count.as_ref().ok()).sum()
+        };
+        let mut run = PoisonRun {
+            found: counted(|_| true),
+            for_review: counted(|report| report.role == QueueRole::Poison),
+            messages: Vec::new(),
+            jobs_failed: 0,
+            tasks_failed: 0,
+            errors: Vec::new(),
+        };
+        for (service, role) in self.set_aside_queues() {
+            if role == QueueRole::Poison {
+                continue;
+            }
+            if let Err(error) = self.process_queue(service, role, &mut run).await {
+                run.errors
+                    .push(format!("{}: {error}", service.set_aside_name(role)));
+            }
+        }
+        run
+    }
+
+    async fn process_queue(
+        &self,
+        service: &Arc<dyn QueueService>,
+        role: QueueRole,
+        run: &mut PoisonRun,
+    ) -> Result<(), ControllerError> {
+        let mut seen = 0;
+        while seen < MOST_IN_A_RUN {
+            let some = service.take_some(role, MOST_AT_ONCE).await?;
+            if some.is_empty() {
+                return Ok(());
+            }
+            seen += some.len();
+            let mut some = some.into_iter();
+            while let Some(taken) = some.next() {
+                if let Err(error) = self.process_taken(service, role, &taken, run).await {
+                    for untouched in std::iter::once(taken).chain(some) {
+                        // What cannot be given back comes back by itself.
+                        let _ = service.release(role, &untouched).await;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn process_taken(
+        &self,
+        service: &Arc<dyn QueueService>,
+        role: QueueRole,
+        taken: &TakenMessage,
+        run: &mut PoisonRun,
+    ) -> Result<(), ControllerError> {
+        let delivery = self
+            .process_poison_message(service.path(), role, &taken.message.body, AskedBy::Person)
+            .await?;
+        run.tasks_failed += delivery.tasks_failed;
+        run.jobs_failed += self.jobs_failed_by(&delivery).await?;
+        run.messages.push(ProcessedMessage {
+            queue: service.set_aside_name(role).to_owned(),
+            message_id: taken.message.id.clone(),
+            delivery,
+        });
+        // A lock that was lost brings the message again, which changes nothing.
+        service.complete(role, taken).await?;
+        Ok(())
+    }
+
+    /// 1 if the delivery failed its job, be it through its last task.
+    async fn jobs_failed_by(&self, delivery: &PoisonDelivery) -> Result<u64, ControllerError> {
+        match (delivery.job_id, delivery.outcome) {
+            (Some(job_id), PoisonOutcome::Failed) if delivery.jobs_failed == 0 => {
+                let job = self.0.database.get_job(&job_id).await?;
+                let failed = job.is_some_and(|job| job.status == JobStatus::Failed);
+                Ok(u64::from(failed))
+            }
+            _ => Ok(delivery.jobs_failed),
+        }
+    }
+
+    /// Sends a message that was set aside to the queue that it came from, unchanged; one of the review queue to the queue
+    /// whose messages it looks like.
+    ///
+    /// # Errors
+    /// There is no such queue or message; nobody can say where it belongs; a queue cannot be reached. The message is
+    /// where it was.
+    pub async fn redrive(&self, queue: &str, message_id: &str) -> Result<Redriven, ControllerError> {
+        let (service, role) = self.set_aside_queue(queue)?;
+        let taken = taken(service, role, message_id).await?;
+        let sent = send_again(service, role, &taken.message).await;
+        let redriven = match sent {
+            Ok(redriven) => redriven,
+            Err(error) => {
+                // If this fails it comes back by itself.
+                let _ = service.release(role, &taken).await;
+                return Err(error);
+            }
+        };
+        if service.complete(role, &taken).await? == Settled::LockLost {
+            tracing::warn!(
+                queue,
+                message_id,
+                "a message was sent again and may still be set aside"
+            );
+        }
+        tracing::info!(
+            queue,
+            message_id,
+            sent_to = redriven.sent_to,
+            "a person had a message sent again"
+        );
+        Ok(redriven)
+    }
+
+    /// Throws a message away.
+    ///
+    /// # Errors
+    /// There is no such queue or message; the queue cannot be reached, and the message is where it was.
+    pub async fn discard(&self, queue: &str, message_id: &str) -> Result<Discarded, ControllerError> {
+        let (service, role) = self.set_aside_queue(queue)?;
+        let taken = taken(service, role, message_id).await?;
+        if service.complete(role, &taken).await? == Settled::LockLost {
+            return Err(no_such_message(service, role, message_id));
+        }
+        tracing::warn!(
+            queue,
+            message_id,
+            body = taken.message.body,
+            "a person discarded a message"
+        );
+        Ok(Discarded {
+            queue: service.set_aside_name(role).to_owned(),
+            message: shown(role, taken.message),
+        })
+    }
+
+    fn set_aside_queues(&self) -> impl Iterator<Item = (&Arc<dyn QueueService>, QueueRole)> {
+        const ROLES: [QueueRole; 3] = [QueueRole::Jobs, QueueRole::Tasks, QueueRole::Poison];
+        let services = self.0.senders.enabled();
+        services.flat_map(|service| ROLES.map(|role| (service, role)))
+    }
+
+    fn set_aside_queue(&self, name: &str) -> Result<(&Arc<dyn QueueService>, QueueRole), ControllerError> {
+        self.set_aside_queues()
+            .find(|(service, role)| service.set_aside_name(*role) == name)
+            .ok_or_else(|| ControllerError::UnknownQueue {
+                queue: name.chars().take(80).collect(),
+                known: self
+                    .set_aside_queues()
+                    .map(|(service, role)| service.set_aside_name(role).to_owned())
+                    .collect(),
+            })
+    }
+}
+
+async fn taken(
+    service: &Arc<dyn QueueService>,
+    role: QueueRole,
+    message_id: &str,
+) -> Result<TakenMessage, ControllerError> {
+    take(&**service, role, message_id)
+        .await?
+        .ok_or_else(|| no_such_message(service, role, message_id))
+}
+
+fn no_such_message(service: &Arc<dyn QueueService>, role: QueueRole, message_id: &str) -> ControllerError {
+    ControllerError::NoSuchMessage {
+        queue: service.set_aside_name(role).to_owned(),
+        message_id: message_id.chars().take(150).collect(),
+    }
+}
+
+async fn send_again(
+    service: &Arc<dyn QueueService>,
+    role: QueueRole,
+    message: &SetAsideMessage,
+) -> Result<Redriven, ControllerError> {
+    let shown = shown(role, message.clone());
+    let to = match role {
+        QueueRole::Jobs | QueueRole::Tasks => role,
+        QueueRole::Poison => belongs_to(&shown)?,
+    };
+    let trace = trace_of(&shown.message);
+    let outgoing = OutgoingMessage {
+        // An id of its own, or duplicate detection would drop it.
+        message_id: format!("redriven-{}", Uuid::new_v4()),
+        correlation_id: job_of(&shown.message),
+        body: shown.message,
+        delay: None,
+        trace,
+    };
+    let report = service
+        .batch_send_messages(to, std::slice::from_ref(&outgoing))
+        .await;
+    match report.errors.into_iter().next() {
+        Some(error) => Err(error.into()),
+        None => Ok(Redriven {
+            queue: service.set_aside_name(role).to_owned(),
+            message_id: shown.message_id,
+            sent_to: service.queue_name(to).to_owned(),
+            new_message_id: outgoing.message_id,
+        }),
+    }
+}
+
+/// Which queue a message of the review queue is for.
+fn belongs_to(message: &ShownMessage) -> Result<QueueRole, ControllerError> {
+    match (
+        TaskMessage::decode(&message.message),
+        JobReference::decode(&message.message),
+    ) {
+        (Ok(_), _) => Ok(QueueRole::Tasks),
+        (_, Ok(_)) => Ok(QueueRole::Jobs),
+        (Err(as_task), Err(as_job)) => Err(ControllerError::NotRedrivable {
+            message_id: message.message_id.clone(),
+            as_task: Box::new(as_task),
+            as_job: Box::new(as_job),
+        }),
+    }
+}
+
+/// The job that a message names, or nothing.
+fn job_of(message: &str) -> String {
+    let task = TaskMessage::decode(message).map(|task| match task {
+        TaskMessage::One(task) => task.job_id,
+        TaskMessage::Batch(batch) => batch.batch_id.job_id,
+    });
+    let job = task.or_else(|_| JobReference::decode(message).map(|job| job.job_id));
+    job.map(|job_id| job_id.to_string()).unwrap_or_default()
+}
+
+/// The trace that a message says it goes on with.
+fn trace_of(message: &str) -> Option<TraceParent> {
+    match TaskMessage::decode(message) {
+        Ok(TaskMessage::One(task)) => task.trace,
+        Ok(TaskMessage::Batch(batch)) => batch.trace,
+        Err(_) => JobReference::decode(message).ok()?.trace,
+    }
+}
+
+/// The message as it was sent: one of the review queue is wrapped with the reason why it is there.
+fn shown(role: QueueRole, message: SetAsideMessage) -> ShownMessage {
+    let SetAsideMessage {
+        id,
+        body,
+        enqueued,
+        delivery_count,
+        reason,
+    } = message;
+    let wrapped = match role {
+        QueueRole::Poison => serde_json::from_str::<Value>(&body).ok().and_then(|wrapped| {
+            let text = |name: &str| wrapped.get(name)?.as_str().map(str::to_owned);
+            Some((text("reason")?, text("message")?))
+        }),
+        QueueRole::Jobs | QueueRole::Tasks => None,
+    };
+    let (reason, message) = match wrapped {
+        Some((reason, message)) => (Some(reason), message),
+        None => (reason, body),
+    };
+    ShownMessage {
+        message_id: id,
+        enqueued_at: enqueued.map(Timestamp),
+        delivery_count,
+        reason,
+        message,
+    }
+}

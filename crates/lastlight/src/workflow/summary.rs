@@ -1,0 +1,185 @@
+//! What `stage_results` keeps of a stage: counts, times, the job type's summary, and at most 100 samples. It does not
+//! grow with the stage; all results are in the tasks' rows.
+
+use serde_json::{Value, json, value::RawValue};
+
+use crate::{
+    job::{Fold, panics::caught},
+    model::{DEEPEST_NESTING, Stage, TaskStatus, timestamp},
+    store::{EndedStage, TaskResult},
+};
+
+const SAMPLES: i32 = 100;
+/// A larger result is named in its sample and not repeated. Bytes.
+const LARGEST_SAMPLE: usize = 8 * 1024;
+const ERRORS: usize = 10;
+/// An error in a summary is cut at this many characters.
+const LONGEST_ERROR: usize = 500;
+
+/// Folds a stage's outcomes while they stream by.
+pub(super) struct StageFold {
+    fold: Option<Box<dyn Fold>>,
+    /// Why there is no summary, though there should be.
+    problem: Option<String>,
+    samples: Vec<(i32, Value)>,
+    errors: Vec<Value>,
+    /// Microseconds from planned to finished; 4 bytes a task, so that percentiles are exact.
+    latencies: Vec<u32>,
+}
+
+/// What a stage came to.
+pub(super) struct Folded {
+    /// For `stage_results`.
+    pub result: Value,
+    /// Why the job type has no summary of it: then the job cannot go on.
+    pub problem: Option<String>,
+}
+
+impl StageFold {
+    /// `fold` makes the job type's own; none where this version does not know the job type.
+    pub(super) fn new(fold: Option<impl FnOnce() -> Box<dyn Fold>>) -> Self {
+        let (fold, problem) = match fold.map(caught) {
+            None => (None, None),
+            Some(Ok(fold)) => (Some(fold), None),
+            Some(Err(problem)) => (None, Some(problem)),
+        };
+        Self {
+            fold,
+            problem,
+            samples: Vec::new(),
+            errors: Vec::new(),
+            latencies: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, task: TaskResult) {
+        if let Some(latency) = task.latency_us {
+            self.latencies
+                .push(u32::try_from(latency.max(0)).unwrap_or(u32::MAX));
+        }
+        match (task.status, task.result) {
+            (TaskStatus::Completed, Some(result)) => {
+                if let Some(fold) = &mut self.fold
+                    && let Err(problem) = caught(|| fold.add(&result))
+                {
+                    // What it holds now is of no use, and it is not asked again.
+                    self.fold = None;
+                    self.problem = Some(problem);
+                }
+                // Places in the plan begin at 0, so these are its first tasks.
+                if task.ordinal < SAMPLES {
+                    self.samples
+                        .push((task.ordinal, sample(&task.task_index, &result)));
+                }
+            }
+            (TaskStatus::Failed, _) if self.errors.len() < ERRORS => {
+                let error: String = task
+                    .error
+                    .unwrap_or_default()
+                    .chars()
+                    .take(LONGEST_ERROR)
+                    .collect();
+                self.errors
+                    .push(json!({ "task_index": task.task_index, "error": error }));
+            }
+            _ => {}
+        }
+    }
+
+    /// `bears`: the job goes on after what failed.
+    pub(super) fn finish(mut self, number: Stage, stage: &EndedStage, bears: bool) -> Folded {
+        let summary = match self.fold.take().map(|fold| caught(|| fold.finish())) {
+            None => Value::Null,
+            Some(Ok(summary)) => match depth(&summary) {
+                // It would be stored, and nobody could read it, nor what other stages came to.
+                deep if deep > DEEPEST_NESTING => {
+                    self.problem = Some(format!(
+                        "the summary is nested {deep} deep; at most {DEEPEST_NESTING} are kept"
+                    ));
+                    Value::Null
+                }
+                _ => summary,
+            },
+            Some(Err(problem)) => {
+                self.problem = Some(problem);
+                Value::Null
+            }
+        };
+        self.samples.sort_by_key(|(ordinal, _)| *ordinal);
+        let samples: Vec<Value> = self.samples.into_iter().map(|(_, sample)| sample).collect();
+        let seconds = (stage.updated_at - stage.created_at).as_seconds_f64();
+        self.latencies.sort_unstable();
+        let result = json!({
+            "stage": number,
+            "status": if bears && self.problem.is_none() { "completed" } else { "failed" },
+            "total": stage.total,
+            "completed": stage.completed,
+            "failed": stage.failed,
+            "skipped": stage.skipped,
+            "started_at": timestamp::write(stage.created_at),
+            "finished_at": timestamp::write(stage.updated_at),
+            "seconds": round(seconds),
+            "latency_ms": {
+                "p50": percentile(&self.latencies, 50),
+                "p95": percentile(&self.latencies, 95),
+                "p99": percentile(&self.latencies, 99),
+            },
+            "summary": summary,
+            "samples": samples,
+            "errors": self.errors,
+        });
+        Folded {
+            result,
+            problem: self.problem,
+        }
+    }
+}
+
+/// How deep objects and arrays stand in one another. Not by recursion, which would end where the stack does.
+fn depth(value: &Value) -> usize {
+    let mut deepest = 0;
+    let mut left = vec![(value, 1)];
+    while let Some((value, depth)) = left.pop() {
+        match value {
+            Value::Array(items) => left.extend(items.iter().map(|item| (item, depth + 1))),
+            Value::Object(fields) => left.extend(fields.values().map(|field| (field, depth + 1))),
+            _ => continue,
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+fn sample(index: &str, result: &RawValue) -> Value {
+    let bytes = result.get().len();
+    if bytes > LARGEST_SAMPLE {
+        return json!({ "task_index": index, "result": null, "result_bytes": bytes });
+    }
+    json!({ "task_index": index, "result": result })
+}
+
+/// Nearest rank, in milliseconds; null where there is nothing to rank.
+fn percentile(sorted_us: &[u32], percent: usize) -> Value {
+    let rank = (sorted_us.len() * percent).div_ceil(100).saturating_sub(1);
+    sorted_us
+        .get(rank)
+        .map_or(Value::Null, |us| Value::from(round(f64::from(*us) / 1000.0)))
+}
+
+fn round(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percentile;
+
+    #[test]
+    fn percentiles_are_nearest_ranks() {
+        let latencies: Vec<u32> = (1..=100).map(|ms| ms * 1000).collect();
+        assert_eq!(percentile(&latencies, 50), 50.0);
+        assert_eq!(percentile(&latencies, 95), 95.0);
+        assert_eq!(percentile(&latencies[..1], 99), 1.0);
+        assert!(percentile(&[], 50).is_null());
+    }
+}
