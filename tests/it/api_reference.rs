@@ -1,4 +1,4 @@
-//! docs/API.md: the reference of the endpoints, made of the OpenAPI document, with the key that each function.json asks for.
+//! docs/API.md: the reference of the endpoints, made of the OpenAPI document, with the key that each function asks for.
 //! A test holds the page to them; `UPDATE_DOCS=1` writes it.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use lastlight::functions::openapi_document;
+use lastlight::functions::{Trigger, functions, openapi_document};
 
 const HEAD: &str = "# The API
 
@@ -67,7 +67,7 @@ fn page() -> String {
     let mut page = HEAD.to_owned();
     page.push_str("\n| endpoint | key | |\n| --- | --- | --- |\n");
     for described in &operations {
-        // The document says who needs a key, the folder asks for it.
+        // The document says who needs a key, the host asks for it.
         let is_open = described.operation.get("security").is_some();
         assert_eq!(is_open, described.key == "anonymous", "{}", described.heading());
         page.push_str(&format!(
@@ -326,18 +326,12 @@ fn object(value: &Value) -> &Map<String, Value> {
     value.as_object().unwrap()
 }
 
-/// Each route of the function folders, with the key that its folder asks for.
+/// Each route, with the key that its function asks for.
 fn keys() -> BTreeMap<String, String> {
     let mut keys = BTreeMap::new();
-    for entry in fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap() {
-        let Ok(bytes) = fs::read(entry.unwrap().path().join("function.json")) else {
-            continue;
-        };
-        let function: Value = serde_json::from_slice(&bytes).unwrap();
-        for binding in function["bindings"].as_array().unwrap() {
-            if let Some(route) = binding["route"].as_str() {
-                keys.insert(format!("/api/{route}"), plain(&binding["authLevel"]));
-            }
+    for function in functions() {
+        if let Trigger::Http { route, key } = function.trigger {
+            keys.insert(format!("/api/{route}"), key.as_str().to_owned());
         }
     }
     keys
@@ -361,7 +355,7 @@ fn key_of(path: &str, keys: &BTreeMap<String, String>) -> String {
         .or_else(|| keys.iter().find(|(route, _)| is_at(route)));
     route
         .map(|(_, key)| key.clone())
-        .unwrap_or_else(|| panic!("no folder has {path}"))
+        .unwrap_or_else(|| panic!("no function has {path}"))
 }
 
 #[test]

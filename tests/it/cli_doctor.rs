@@ -1,5 +1,6 @@
 //! `lastlight doctor`: what is well, and on broken configurations each fault with its remedy.
 
+use lastlight::functions::{functions, write_folders};
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -147,20 +148,13 @@ impl Deployed {
     }
 }
 
-/// The repository's host.json and function folders, with a handler.
+/// The repository's host.json, all function folders, and a handler.
 fn copy_app(to: &Path) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     fs::copy(root.join("host.json"), to.join("host.json")).unwrap();
     fs::write(to.join("lastlight"), "#!/bin/sh\n").unwrap();
     fs::set_permissions(to.join("lastlight"), fs::Permissions::from_mode(0o755)).unwrap();
-    for entry in fs::read_dir(root).unwrap().flatten() {
-        let function = entry.path().join("function.json");
-        if function.is_file() {
-            let folder = to.join(entry.file_name());
-            fs::create_dir(&folder).unwrap();
-            fs::copy(function, folder.join("function.json")).unwrap();
-        }
-    }
+    write_folders(to, functions().iter().map(|function| function.name)).unwrap();
 }
 
 #[tokio::test]

@@ -76,6 +76,7 @@ impl Bed {
         bus.send("q", vec![NewMessage::new("{}"); messages]).unwrap();
         let host = host::start(HostOptions {
             app_root: files.path().to_owned(),
+            known_functions: BTreeMap::new(),
             port: 0,
             settings: BTreeMap::new(),
             handler: HandlerCommand::Running {

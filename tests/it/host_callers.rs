@@ -44,6 +44,7 @@ impl Bed {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let host = host::start(HostOptions {
             app_root: files.path().to_owned(),
+            known_functions: BTreeMap::new(),
             port: 0,
             settings: settings.collect::<BTreeMap<_, _>>(),
             handler: HandlerCommand::Running {

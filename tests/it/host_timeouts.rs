@@ -128,6 +128,7 @@ impl Bed {
         let storage = StorageQueues::new();
         let host = host::start(HostOptions {
             app_root: files.path().to_owned(),
+            known_functions: BTreeMap::new(),
             port: 0,
             settings: BTreeMap::from([(NOTES.to_owned(), notes)]),
             handler,

@@ -12,6 +12,7 @@ use std::{
 
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse};
 use base64::{Engine, prelude::BASE64_STANDARD};
+use lastlight::functions::functions;
 use lastlight_local::{
     broker::{
         Clock, Endpoint, ServiceBus, StorageQueues,
@@ -27,6 +28,14 @@ use crate::waiting::until;
 
 fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The functions of the app, as the local cloud hands them to its host.
+fn known_functions() -> BTreeMap<String, String> {
+    functions()
+        .iter()
+        .map(|function| (function.name.to_owned(), function.function_json()))
+        .collect()
 }
 
 fn fixture(name: &str) -> Value {
@@ -131,19 +140,29 @@ fn an_app_setting_wins_over_host_json_as_in_azure() {
             "7".to_owned(),
         ),
     ]);
-    let app = FunctionApp::read(files.path(), &settings).unwrap();
+    let app = FunctionApp::read(files.path(), &settings, &BTreeMap::new()).unwrap();
     assert_eq!(app.function_timeout, Duration::from_secs(7 * 60));
     assert_eq!(app.route_prefix, "v2");
 }
 
 #[test]
-fn every_function_folder_can_be_read_and_its_settings_are_in_the_example() {
+fn every_function_can_be_read_and_its_settings_are_in_the_example() {
     let example: Value = serde_json::from_str(
         &std::fs::read_to_string(repository().join("local.settings.example.json")).unwrap(),
     )
     .unwrap();
     let values: BTreeMap<String, String> = serde_json::from_value(example["Values"].clone()).unwrap();
-    let off = FunctionApp::read(&repository(), &values).unwrap();
+    for name in values
+        .keys()
+        .filter_map(|name| name.strip_prefix("AzureWebJobs."))
+    {
+        let function = name.strip_suffix(".Disabled").unwrap();
+        assert!(
+            known_functions().contains_key(function),
+            "there is no function {function}"
+        );
+    }
+    let off = FunctionApp::read(&repository(), &values, &known_functions()).unwrap();
     assert!(
         !off.functions
             .iter()
@@ -154,22 +173,15 @@ fn every_function_folder_can_be_read_and_its_settings_are_in_the_example() {
         .into_iter()
         .filter(|(name, _)| !name.starts_with("AzureWebJobs."))
         .collect();
-    let app = FunctionApp::read(&repository(), &values).unwrap();
+    let app = FunctionApp::read(&repository(), &values, &known_functions()).unwrap();
     let names: Vec<&str> = app
         .functions
         .iter()
         .map(|function| function.name.as_str())
         .collect();
-    // tests/it/function_keys.rs decides on each folder; here it is enough that the host finds all of them.
-    let mut folders: Vec<String> = std::fs::read_dir(repository())
-        .unwrap()
-        .flatten()
-        .filter(|entry| entry.path().join("function.json").is_file())
-        .map(|entry| entry.file_name().into_string().unwrap())
-        .collect();
-    folders.sort();
-    assert!(names.len() > 20, "{names:?}");
-    assert_eq!(names, folders);
+    let mut table: Vec<&str> = functions().iter().map(|function| function.name).collect();
+    table.sort_unstable();
+    assert_eq!(names, table);
     assert!(app.forwards_http);
     for setting in [
         "AzureWebJobsStorage",
@@ -283,6 +295,7 @@ async fn start(
 ) -> RunningHost {
     host::start(HostOptions {
         app_root: files.path().to_owned(),
+        known_functions: BTreeMap::new(),
         port: 0,
         settings: BTreeMap::from([("QUEUE".to_owned(), "jobs".to_owned())]),
         handler: command,
@@ -528,6 +541,7 @@ async fn a_handler_that_cannot_start_is_an_error_with_its_last_words() {
     };
     let failed = host::start(HostOptions {
         app_root: files.path().to_owned(),
+        known_functions: BTreeMap::new(),
         port: 0,
         settings: BTreeMap::new(),
         handler: program,
@@ -550,6 +564,7 @@ async fn a_port_that_is_in_use_is_an_error_that_names_it() {
     let files = Files::new(&host_json(), &[]);
     let failed = host::start(HostOptions {
         app_root: files.path().to_owned(),
+        known_functions: BTreeMap::new(),
         port,
         settings: BTreeMap::new(),
         handler: HandlerCommand::Running { port: 1 },
@@ -583,7 +598,7 @@ fn a_file_that_cannot_be_used_is_named_with_what_is_wrong() {
     ];
     for (binding, words) in cases {
         let files = Files::new(&host_json(), &[("broken", binding)]);
-        let error = FunctionApp::read(files.path(), &BTreeMap::new())
+        let error = FunctionApp::read(files.path(), &BTreeMap::new(), &BTreeMap::new())
             .unwrap_err()
             .to_string();
         assert!(
@@ -596,10 +611,10 @@ fn a_file_that_cannot_be_used_is_named_with_what_is_wrong() {
         "AzureFunctionsJobHost__extensions__queues__batchSize".to_owned(),
         "33".to_owned(),
     )]);
-    let error = FunctionApp::read(files.path(), &too_many)
+    let error = FunctionApp::read(files.path(), &too_many, &BTreeMap::new())
         .unwrap_err()
         .to_string();
     assert!(error.contains("batchSize is 33"), "{error}");
     let files = Files::new(&json!({ "version": "1.0" }), &[]);
-    assert!(FunctionApp::read(files.path(), &BTreeMap::new()).is_err());
+    assert!(FunctionApp::read(files.path(), &BTreeMap::new(), &BTreeMap::new()).is_err());
 }

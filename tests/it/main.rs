@@ -16,6 +16,7 @@ mod chaos_oracle;
 mod cli;
 mod cli_doctor;
 mod cli_errors;
+mod cli_functions;
 mod cli_harness;
 mod cli_reference;
 mod clumsy;

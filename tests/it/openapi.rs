@@ -1,8 +1,9 @@
-//! `GET /api/openapi.json` describes what there is: the function folders, the router and the document are of one mind.
+//! `GET /api/openapi.json` describes what there is: the table of functions, the router and the document are of one mind.
 
 use std::collections::BTreeSet;
 
 use axum::{body::Body, http::StatusCode};
+use lastlight::functions::{Trigger, functions};
 use serde_json::{Value, json};
 
 use crate::harness::TestApp;
@@ -13,34 +14,27 @@ async fn document(app: &TestApp) -> Value {
     answer.body
 }
 
-/// The routes of all folders with an HTTP trigger.
-fn routes_of_folders() -> BTreeSet<String> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut routes = BTreeSet::new();
-    for entry in std::fs::read_dir(root).unwrap() {
-        let Ok(text) = std::fs::read(entry.unwrap().path().join("function.json")) else {
+/// The addresses of all functions with an HTTP trigger.
+fn addresses_of_functions() -> BTreeSet<String> {
+    let mut addresses = BTreeSet::new();
+    for function in functions() {
+        let Trigger::Http { route, .. } = function.trigger else {
             continue;
         };
-        let function: Value = serde_json::from_slice(&text).unwrap();
-        for binding in function["bindings"].as_array().unwrap() {
-            if let Some(route) = binding["route"].as_str() {
-                // A part that may be left out is two addresses; each job type has one of its own.
-                match route.split_once('{') {
-                    Some((page, "file?}")) => {
-                        let page = page.trim_end_matches('/');
-                        routes.extend([format!("/api/{page}"), format!("/api/{page}/{{file}}")]);
-                    }
-                    Some((submit, "job_type}")) => {
-                        routes.extend(
-                            ["hello_world", "sb_hello_world"].map(|name| format!("/api/{submit}{name}")),
-                        );
-                    }
-                    _ => routes.extend([format!("/api/{route}")]),
-                }
+        // A part that may be left out is two addresses; each job type has one of its own.
+        match route.split_once('{') {
+            Some((page, "file?}")) => {
+                let page = page.trim_end_matches('/');
+                addresses.extend([format!("/api/{page}"), format!("/api/{page}/{{file}}")]);
             }
+            Some((submit, "job_type}")) => {
+                addresses
+                    .extend(["hello_world", "sb_hello_world"].map(|name| format!("/api/{submit}{name}")));
+            }
+            _ => addresses.extend([format!("/api/{route}")]),
         }
     }
-    routes
+    addresses
 }
 
 #[tokio::test]
@@ -48,7 +42,7 @@ async fn the_document_has_every_function_with_a_url_and_nothing_else() {
     let app = TestApp::start().await;
     let document = document(&app).await;
     let described: BTreeSet<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
-    assert_eq!(described, routes_of_folders());
+    assert_eq!(described, addresses_of_functions());
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use clap::{ArgMatches, Command as ClapCommand, CommandFactory, FromArgMatches, P
 use lastlight::App;
 use serde_json::json;
 
-use commands::{api, completions, doctor as doctor_command, process};
+use commands::{api, completions, doctor as doctor_command, functions, process};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -51,6 +51,8 @@ enum Command<C: Commands> {
     },
     /// Check settings, host.json, function folders, database and queues, and say what to do about each fault.
     Doctor(doctor_command::DoctorArguments),
+    /// Write, check or list the function folders that a Functions host reads.
+    Functions(functions::FunctionsArguments),
     #[command(flatten)]
     Api(api::AppCommand),
     #[command(flatten)]
@@ -121,6 +123,7 @@ pub fn main<C: Commands>(app: App) -> ExitCode {
             Command::Migrate => process::migrate().await,
             Command::Reconcile { json } => process::reconcile(&app, json).await,
             Command::Doctor(arguments) => doctor_command::doctor(arguments).await,
+            Command::Functions(arguments) => functions::run(&arguments),
             Command::Api(command) => api::run(command).await,
             Command::Further(command) => command.run().await,
             Command::Completions(arguments) => completions::completions(&arguments, &mut command_line::<C>()),

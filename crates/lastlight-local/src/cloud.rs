@@ -21,6 +21,7 @@ use super::{
 };
 use lastlight::{
     config::{ConfigError, DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, DatabaseSettings, Env, Settings},
+    functions::functions,
     store::{Unreachable, reach},
 };
 
@@ -188,6 +189,7 @@ impl LocalCloud {
         restore(&data, &storage, &service_bus)?;
         let host = host::start(HostOptions {
             app_root: options.app_root.clone(),
+            known_functions: known_functions(),
             port: options.port,
             settings: settings.clone(),
             handler: options.handler.clone(),
@@ -243,6 +245,7 @@ impl LocalCloud {
         all.extend(settings);
         host::start(HostOptions {
             app_root: self.app_root.clone(),
+            known_functions: known_functions(),
             port: 0,
             settings: all,
             handler: self.handler.clone(),
@@ -336,6 +339,14 @@ fn settings(storage: SocketAddr, service_bus: SocketAddr, key: &str) -> BTreeMap
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .collect()
+}
+
+/// The functions of lastlight, so that an app needs no folder for them to be run on this machine.
+fn known_functions() -> BTreeMap<String, String> {
+    functions()
+        .iter()
+        .map(|function| (function.name.to_owned(), function.function_json()))
+        .collect()
 }
 
 fn create_queues(settings: &BTreeMap<String, String>, storage: &StorageQueues, service_bus: &ServiceBus) {

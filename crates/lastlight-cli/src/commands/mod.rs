@@ -3,4 +3,5 @@
 pub(crate) mod api;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+pub(crate) mod functions;
 pub(crate) mod process;

@@ -1,4 +1,4 @@
-//! The function folders against those that this binary was built with, and the settings that they name.
+//! The function folders against the table of this binary, and the settings that they name.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,57 +9,16 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{Notes, env};
-use lastlight::config::{ServiceBusSettings, SettingsSoFar, host_json};
+use lastlight::{
+    config::{ServiceBusSettings, SettingsSoFar, host_json, reference::GROUPS},
+    functions::{Function, functions},
+};
 
-macro_rules! functions {
-    ($($name:literal)+) => { [$(($name, include_str!(concat!("../../../../", $name, "/function.json")))),+] };
+/// What the app takes where a setting that a function.json names is not set.
+fn default_of(setting: &str) -> Option<String> {
+    let mut declared = GROUPS.iter().flat_map(|group| group.settings);
+    declared.find(|declared| declared.name() == setting)?.default()
 }
-
-/// Every folder, as it belongs to this version. A new folder needs its line here.
-const FUNCTIONS: &[(&str, &str)] = &functions![
-    "cancel_job"
-    "dashboard"
-    "db_debug_all"
-    "db_enums_diagnostic"
-    "db_functions_test"
-    "db_stats"
-    "get_job_audit"
-    "get_job_status"
-    "health"
-    "job_types"
-    "live"
-    "metrics"
-    "metrics_comparison"
-    "monitor_poison"
-    "openapi"
-    "pause_job"
-    "process_queue_job"
-    "process_queue_job_poison"
-    "process_queue_task"
-    "process_queue_task_poison"
-    "process_sb_job"
-    "process_sb_job_dead_letter"
-    "process_sb_task"
-    "process_sb_task_dead_letter"
-    "query_job"
-    "query_job_tasks"
-    "query_jobs"
-    "query_tasks"
-    "reconcile"
-    "resume_job"
-    "retry_job"
-    "schema_nuke"
-    "schema_redeploy"
-    "submit_job"
-];
-
-/// The settings that function.json files name, and what the app takes where they are not set.
-const NAMED: [(&str, &str); 4] = [
-    ("JOB_PROCESSING_QUEUE", "geospatial-jobs"),
-    ("TASK_PROCESSING_QUEUE", "geospatial-tasks"),
-    ("SERVICE_BUS_JOB_QUEUE", "sb-jobs"),
-    ("SERVICE_BUS_TASK_QUEUE", "sb-tasks"),
-];
 
 const SERVICE_BUS_TRIGGER: &str = "serviceBusTrigger";
 
@@ -72,13 +31,16 @@ pub(super) fn examine(root: &Path, given: &BTreeMap<String, String>, settings: &
     let mut missing: Vec<&str> = Vec::new();
     let mut off: Vec<&str> = Vec::new();
     let mut service_bus: Vec<&str> = Vec::new();
-    for (name, wanted) in FUNCTIONS {
+    let mut by_name: Vec<&Function> = functions().iter().collect();
+    by_name.sort_unstable_by_key(|function| function.name);
+    for function in by_name {
+        let name = function.name;
         let path = root.join(name).join("function.json");
         let Ok(text) = fs::read_to_string(&path) else {
             missing.push(name);
             continue;
         };
-        let Some(wanted) = trigger(wanted).map(|(trigger, _)| trigger) else {
+        let Some(wanted) = trigger(&function.function_json()).map(|(trigger, _)| trigger) else {
             continue;
         };
         let Some((found, is_disabled)) = trigger(&text) else {
@@ -105,13 +67,16 @@ pub(super) fn examine(root: &Path, given: &BTreeMap<String, String>, settings: &
     if !missing.is_empty() {
         notes.fault(
             format!("missing in {}: {}", root.display(), missing.join(", ")),
-            "Deploy the function folders that belong to this version, or name the app's folder with --app-root.",
+            format!(
+                "Write them with lastlight functions --write {}, or name the app's folder with --app-root.",
+                root.display()
+            ),
         );
     }
     for (setting, functions) in unset {
         let functions: Vec<&str> = functions.into_iter().collect();
-        let remedy = match NAMED.iter().find(|(name, _)| *name == setting) {
-            Some((_, default)) => format!("Set {setting} to {default}, or to the queue's name."),
+        let remedy = match default_of(&setting) {
+            Some(default) => format!("Set {setting} to {default}, or to the queue's name."),
             None if setting == "ServiceBusConnection" => {
                 "Set ServiceBusConnection to what SERVICE_BUS_CONNECTION_STRING is, or \
                  ServiceBusConnection__fullyQualifiedNamespace to the namespace's host for sign-in by identity."
@@ -136,7 +101,7 @@ pub(super) fn examine(root: &Path, given: &BTreeMap<String, String>, settings: &
     if notes.is_quiet() {
         notes.ok(format!(
             "{} folders, as they belong to this version",
-            FUNCTIONS.len()
+            functions().len()
         ));
     }
     notes
@@ -279,9 +244,9 @@ fn rank(level: Option<&Value>) -> u8 {
 
 /// The queue that the app uses, as its settings or their defaults say.
 fn ours(template: &str, given: &BTreeMap<String, String>) -> String {
-    let mut all: BTreeMap<String, String> = NAMED
-        .iter()
-        .map(|(name, default)| ((*name).to_owned(), (*default).to_owned()))
+    let named = template.split('%').skip(1).step_by(2);
+    let mut all: BTreeMap<String, String> = named
+        .filter_map(|name| Some((name.to_owned(), default_of(name)?)))
         .collect();
     all.extend(
         given
@@ -389,7 +354,7 @@ fn unknown(root: &Path, notes: &mut Notes) {
         .flatten()
         .filter(|entry| entry.path().join("function.json").is_file())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| FUNCTIONS.iter().all(|(known, _)| known != name))
+        .filter(|name| functions().iter().all(|known| known.name != name))
         .collect();
     unknown.sort();
     if !unknown.is_empty() {
@@ -400,25 +365,5 @@ fn unknown(root: &Path, notes: &mut Notes) {
             ),
             "Remove the folder, or deploy the handler that belongs to it.",
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_folder_has_its_line() {
-        let root = &Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let mut notes = Notes::on("functions");
-        unknown(root, &mut notes);
-        assert!(
-            notes.findings.is_empty(),
-            "give each new folder its line in FUNCTIONS: {:?}",
-            notes.findings
-        );
-        for (name, text) in FUNCTIONS {
-            assert!(trigger(text).is_some(), "{name}");
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! `host.json` and the `function.json` files, typed. What cannot be used is named with its file, field and value.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -236,11 +236,16 @@ enum BindingJson {
 }
 
 impl FunctionApp {
-    /// Reads the app in `root`; `settings` resolve `%NAME%`.
+    /// Reads the app in `root`; `settings` resolve `%NAME%`. `known`: functions that are there without a folder, each with what
+    /// its `function.json` would say; a folder of the same name counts instead.
     ///
     /// # Errors
     /// A file is missing or cannot be used.
-    pub fn read(root: &Path, settings: &BTreeMap<String, String>) -> Result<Self, AppError> {
+    pub fn read(
+        root: &Path,
+        settings: &BTreeMap<String, String>,
+        known: &BTreeMap<String, String>,
+    ) -> Result<Self, AppError> {
         let host_path = root.join("host.json");
         let HostJson {
             version,
@@ -265,6 +270,7 @@ impl FunctionApp {
             });
         }
         let mut functions = Vec::new();
+        let mut with_folder = BTreeSet::new();
         let entries = fs::read_dir(root).map_err(|error| AppError {
             path: root.to_owned(),
             problem: error.to_string(),
@@ -272,12 +278,14 @@ impl FunctionApp {
         for entry in entries.flatten() {
             let path = entry.path().join("function.json");
             if path.is_file() {
-                functions.extend(function(
-                    &path,
-                    entry.file_name().to_string_lossy().into_owned(),
-                    settings,
-                )?);
+                let name = entry.file_name().to_string_lossy().into_owned();
+                functions.extend(function(&path, name.clone(), json(&path)?, settings)?);
+                with_folder.insert(name);
             }
+        }
+        for (name, text) in known.iter().filter(|(name, _)| !with_folder.contains(*name)) {
+            let path = root.join(name).join("function.json");
+            functions.extend(function(&path, name.clone(), parsed(&path, text)?, settings)?);
         }
         functions.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self {
@@ -309,15 +317,23 @@ fn json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, AppError> {
         problem,
     };
     let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| failed(error.to_string()))
+    parsed(path, &text)
+}
+
+fn parsed<T: for<'de> Deserialize<'de>>(path: &Path, text: &str) -> Result<T, AppError> {
+    serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| AppError {
+        path: path.to_owned(),
+        problem: error.to_string(),
+    })
 }
 
 fn function(
     path: &Path,
     name: String,
+    file: FunctionJson,
     settings: &BTreeMap<String, String>,
 ) -> Result<Option<Function>, AppError> {
-    let FunctionJson { disabled, bindings } = json(path)?;
+    let FunctionJson { disabled, bindings } = file;
     if disabled || host_json::is_switched_off(settings, &name) {
         return Ok(None);
     }

@@ -41,6 +41,8 @@ use client::Handler;
 pub struct HostOptions {
     /// The folder with `host.json` and the function folders.
     pub app_root: PathBuf,
+    /// Functions that are there without a folder in `app_root`: what each one's `function.json` would say.
+    pub known_functions: BTreeMap<String, String>,
     /// Where it listens on 127.0.0.1; 0 takes a free port.
     pub port: u16,
     /// The app's settings: the handler's environment, and what `%NAME%` in a function.json means.
@@ -85,7 +87,11 @@ pub struct RunningHost {
 /// # Errors
 /// The app's files cannot be used, the port cannot be had, or the handler does not answer.
 pub async fn start(options: HostOptions) -> Result<RunningHost, HostError> {
-    let app = Arc::new(FunctionApp::read(&options.app_root, &options.settings)?);
+    let app = Arc::new(FunctionApp::read(
+        &options.app_root,
+        &options.settings,
+        &options.known_functions,
+    )?);
     // The port first: who listens there already should be told before anything is started.
     let (handler, router) = http::router(
         Arc::clone(&app),

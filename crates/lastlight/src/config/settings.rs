@@ -1,6 +1,6 @@
 //! All settings together, as the handler needs them.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use super::{
     ConfigError, DatabaseSettings, Env, LogSettings, OtlpSettings, Prices, ServiceBusSettings,
@@ -31,6 +31,8 @@ pub struct Settings {
     pub environment: String,
     /// `ENABLE_SCHEMA_ADMIN`: the schema may be dropped over HTTP.
     pub allows_schema_admin: bool,
+    /// The app's folder, where the host says it.
+    pub app_root: Option<PathBuf>,
     /// End when standard input does; the local cloud sets it, so that no handler outlives it.
     pub exit_with_parent: bool,
     /// What works and should not stay; the handler logs it at its start.
@@ -98,6 +100,7 @@ impl Settings {
         let otlp = OtlpSettings::from_env(&mut env);
         let environment = env.text(&setting::AZURE_FUNCTIONS_ENVIRONMENT);
         let allows_schema_admin = env.flag(&setting::ENABLE_SCHEMA_ADMIN);
+        let app_root = env.get(&setting::APP_ROOT_PATH).map(PathBuf::from);
         let exit_with_parent = env.flag(&setting::EXIT_WITH_PARENT);
         let warnings = env.finish()?;
         match (database, storage) {
@@ -112,6 +115,7 @@ impl Settings {
                 otlp,
                 environment,
                 allows_schema_admin,
+                app_root,
                 exit_with_parent,
                 warnings,
             }),

@@ -6,7 +6,7 @@ use axum::{extract::Request, http::Uri};
 use percent_encoding::percent_decode_str;
 
 /// All addresses begin so.
-const PREFIX: &str = "/api/";
+pub(super) const PREFIX: &str = "/api/";
 
 /// The request with its path as the router has it. One that is none of the addresses stays as it is.
 pub(super) fn as_routed(mut request: Request, addresses: &[&'static str]) -> Request {

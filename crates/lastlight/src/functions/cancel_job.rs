@@ -22,7 +22,7 @@ pub(super) async fn handle(
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new("Ends a job for good: what waits does not run, what runs is stopped.")
+    Operation::new()
         .of_a_job()
         .answers::<Cancellation>(schemas)
         .refuses(&[StatusCode::CONFLICT])

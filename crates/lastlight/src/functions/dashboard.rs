@@ -164,16 +164,14 @@ fn media_type(name: &str) -> &'static str {
 }
 
 pub(super) fn operation(_: &mut Schemas) -> Operation {
-    Operation::new("The page for people.")
-        .open()
+    Operation::new()
         .answers_text(&["text/html"])
         .refuses(&[StatusCode::NOT_MODIFIED])
 }
 
 pub(super) fn operation_of_file(_: &mut Schemas) -> Operation {
     let names: Vec<_> = FILES.iter().map(|(name, _)| *name).collect();
-    Operation::new("What the page is made of.")
-        .open()
+    Operation::new()
         .path("file", json!({ "type": "string", "enum": names }), "Its name.")
         .answers_text(&["text/html", "text/css", "text/javascript", "image/svg+xml"])
         .refuses(&[StatusCode::NOT_FOUND, StatusCode::NOT_MODIFIED])

@@ -53,7 +53,7 @@ pub(super) async fn handle(
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
     let limit = json!({ "type": "integer", "minimum": 1, "maximum": MOST, "default": USUALLY });
-    Operation::new("The newest jobs and tasks whole.")
+    Operation::new()
         .query("limit", limit, "At most so many of each.")
         .answers::<Newest>(schemas)
         .refuses(&[StatusCode::BAD_REQUEST])

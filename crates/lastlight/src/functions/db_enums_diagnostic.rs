@@ -27,6 +27,5 @@ pub(super) async fn handle(State(app): State<AppState>) -> Result<Response, ApiE
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new("The database's enum types beside those that the app expects.")
-        .answers::<Diagnosis>(schemas)
+    Operation::new().answers::<Diagnosis>(schemas)
 }

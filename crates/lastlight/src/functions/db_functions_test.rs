@@ -33,6 +33,5 @@ pub(super) async fn handle(State(app): State<AppState>) -> Result<Response, ApiE
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new("Whether the database accepts each of the app's statements. None is run.")
-        .answers::<Diagnosis>(schemas)
+    Operation::new().answers::<Diagnosis>(schemas)
 }

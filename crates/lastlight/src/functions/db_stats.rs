@@ -32,6 +32,5 @@ pub(super) async fn handle(State(app): State<AppState>) -> Result<Response, ApiE
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new("Size, upkeep and use of the database's tables and indexes.")
-        .answers::<Statistics>(schemas)
+    Operation::new().answers::<Statistics>(schemas)
 }

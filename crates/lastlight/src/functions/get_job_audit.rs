@@ -22,7 +22,5 @@ pub(super) async fn handle(
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new("A job's books: what became of everything that was planned. Reads every task of the job.")
-        .of_a_job()
-        .answers::<JobAudit>(schemas)
+    Operation::new().of_a_job().answers::<JobAudit>(schemas)
 }

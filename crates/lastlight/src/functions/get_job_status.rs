@@ -107,7 +107,7 @@ impl From<JobStanding> for JobStatusAnswer {
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
     let seen = json!({ "type": "string", "pattern": "^[0-9a-f]{16}$" });
     let wait = json!({ "type": "integer", "minimum": 0, "maximum": LONGEST_WAIT, "default": 0 });
-    Operation::new("Where a job stands, with the progress of each stage.")
+    Operation::new()
         .of_a_job()
         .query(
             "wait",

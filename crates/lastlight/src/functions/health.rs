@@ -34,8 +34,5 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
         "required": ["environment"],
     });
     let schema = json!({ "allOf": [schemas.of::<Health>(), environment] });
-    Operation::new("Whether everything that the app needs answers: 200 or 503.")
-        .open()
-        .answers_json(schema)
-        .answers_alike_when_away()
+    Operation::new().answers_json(schema).answers_alike_when_away()
 }

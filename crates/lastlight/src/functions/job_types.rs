@@ -23,5 +23,5 @@ pub(super) async fn handle(State(app): State<AppState>) -> Response {
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new("The job types, with a JSON Schema of what may be submitted.").answers::<JobTypes>(schemas)
+    Operation::new().answers::<JobTypes>(schemas)
 }

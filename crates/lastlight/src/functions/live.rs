@@ -26,7 +26,5 @@ pub(super) async fn handle() -> Response {
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new("That the process answers; asks neither the database nor a queue.")
-        .open()
-        .answers::<Liveness>(schemas)
+    Operation::new().answers::<Liveness>(schemas)
 }

@@ -73,10 +73,7 @@ pub(super) async fn handle(
 }
 
 pub(super) fn operation(_: &mut Schemas) -> Operation {
-    Operation::new(
-        "Prometheus' text: what the app has done and has to do, what answers, and what the process that answers counts.",
-    )
-        .answers_text(&["text/plain"])
+    Operation::new().answers_text(&["text/plain"])
 }
 
 fn components(text: &mut Exposition, health: &Health) {

@@ -28,7 +28,7 @@ pub(super) async fn handle(
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
     let hours = json!({ "type": "integer", "minimum": 1, "maximum": 168, "default": USUAL_HOURS });
     let job_types: Vec<_> = schemas.job_types.iter().map(|job_type| job_type.name).collect();
-    Operation::new("Storage Queues and Service Bus side by side.")
+    Operation::new()
         .query("hours", hours, "Over what ended in the last hours, so many.")
         .query(
             "job_type",

@@ -14,6 +14,7 @@ mod db_stats;
 mod deliver;
 mod error;
 mod exposition;
+mod folders;
 mod get_job_audit;
 mod get_job_status;
 mod health;
@@ -46,6 +47,7 @@ mod schema_redeploy;
 mod shared_figures;
 mod shown;
 mod submit_job;
+mod table;
 mod time_limit;
 
 use std::sync::Arc;
@@ -56,7 +58,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, any, get, post},
+    routing::{any, get},
 };
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
@@ -72,7 +74,9 @@ use crate::{
     workflow::{Controller, ControllerError},
 };
 pub use error::ApiError;
+pub use folders::{FolderDifferences, compare_folders, write_folders};
 pub use openapi::openapi_document;
+pub use table::{Function, Key, Trigger, functions};
 
 /// A submission's body may have this many bytes.
 pub const LARGEST_SUBMISSION: usize = 1024 * 1024;
@@ -94,100 +98,14 @@ pub struct AppState {
     pub prices: Arc<Prices>,
 }
 
-/// An address of the API.
-struct Endpoint {
-    /// With the prefix that the host's routes have.
-    path: &'static str,
-    /// What it answers to.
-    methods: MethodRouter<AppState>,
-    /// Each method, with the name of its operation and what its trigger says of it.
-    operations: &'static [(&'static str, &'static str, Describe)],
-}
-
-type Describe = fn(&mut openapi::Schemas) -> openapi::Operation;
-
-/// The API: the router and its description are both made of this.
-fn endpoints() -> Vec<Endpoint> {
-    fn at(
-        path: &'static str,
-        methods: MethodRouter<AppState>,
-        operations: &'static [(&'static str, &'static str, Describe)],
-    ) -> Endpoint {
-        Endpoint {
-            path,
-            methods,
-            operations,
-        }
-    }
-    macro_rules! endpoint {
-        ($path:literal, $method:ident $trigger:ident) => {
-            at(
-                $path,
-                $method($trigger::handle),
-                &[(
-                    stringify!($method),
-                    stringify!($trigger),
-                    $trigger::operation,
-                )],
-            )
-        };
-    }
-    vec![
-        endpoint!("/api/jobs/submit/{job_type}", post submit_job),
-        endpoint!("/api/jobs/types", get job_types),
-        endpoint!("/api/jobs/status/{job_id}", get get_job_status),
-        endpoint!("/api/jobs/audit/{job_id}", get get_job_audit),
-        endpoint!("/api/jobs/cancel/{job_id}", post cancel_job),
-        endpoint!("/api/jobs/retry/{job_id}", post retry_job),
-        endpoint!("/api/jobs/pause/{job_id}", post pause_job),
-        endpoint!("/api/jobs/resume/{job_id}", post resume_job),
-        endpoint!("/api/db/jobs", get query_jobs),
-        endpoint!("/api/db/jobs/{job_id}", get query_job),
-        endpoint!("/api/db/tasks", get query_tasks),
-        endpoint!("/api/db/tasks/{job_id}", get query_job_tasks),
-        endpoint!("/api/db/stats", get db_stats),
-        endpoint!("/api/db/enums/diagnostic", get db_enums_diagnostic),
-        endpoint!("/api/db/functions/test", get db_functions_test),
-        endpoint!("/api/db/debug/all", get db_debug_all),
-        endpoint!("/api/db/schema/nuke", post schema_nuke),
-        endpoint!("/api/db/schema/redeploy", post schema_redeploy),
-        endpoint!("/api/metrics/comparison", get metrics_comparison),
-        endpoint!("/api/health", get health),
-        endpoint!("/api/live", get live),
-        endpoint!("/api/metrics", get metrics),
-        endpoint!("/api/openapi.json", get openapi),
-        at(
-            "/api/monitor/poison",
-            get(monitor_poison::look).post(monitor_poison::order),
-            &[
-                ("get", "monitor_poison", monitor_poison::operation_of_look),
-                ("post", "settle_poison", monitor_poison::operation_of_order),
-            ],
-        ),
-        at(
-            "/api/dashboard",
-            get(dashboard::page),
-            &[("get", "dashboard", dashboard::operation)],
-        ),
-        at("/api/dashboard/", get(dashboard::page_in_folder), &[]),
-        at(
-            "/api/dashboard/{file}",
-            get(dashboard::file),
-            &[("get", "dashboard_file", dashboard::operation_of_file)],
-        ),
-    ]
-}
-
 /// Everything that the handler answers: `/api/…` is forwarded by the host as it came, `/<function>` is the host's own.
 pub fn router(app: AppState) -> Router {
     let answered = Arc::new(answered::Answered::default());
     let limit = app.controller.longest_invocation();
-    let routed = Router::new();
-    let api = endpoints()
-        .into_iter()
-        .fold(routed, |router, endpoint| {
-            router.route(endpoint.path, endpoint.methods)
-        })
+    let (http, triggered): (Vec<&Function>, Vec<&Function>) = functions()
+        .iter()
+        .partition(|function| matches!(function.trigger, Trigger::Http { .. }));
+    let api = routed(&http)
         .route("/", get(alive))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
@@ -197,28 +115,7 @@ pub fn router(app: AppState) -> Router {
         // Here, since a request that was described comes in this way too.
         .layer(middleware::from_fn(with_readable_path))
         .with_state(app.clone());
-    let functions = Router::new()
-        .route("/process_queue_job", post(process_queue_job::handle))
-        .route("/process_queue_task", post(process_queue_task::handle))
-        .route("/process_sb_job", post(process_sb_job::handle))
-        .route("/process_sb_task", post(process_sb_task::handle))
-        .route(
-            "/process_queue_job_poison",
-            post(process_queue_job_poison::handle),
-        )
-        .route(
-            "/process_queue_task_poison",
-            post(process_queue_task_poison::handle),
-        )
-        .route(
-            "/process_sb_job_dead_letter",
-            post(process_sb_job_dead_letter::handle),
-        )
-        .route(
-            "/process_sb_task_dead_letter",
-            post(process_sb_task_dead_letter::handle),
-        )
-        .route("/reconcile", post(reconcile::handle))
+    let triggered = routed(&triggered)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(LARGEST_INVOCATION))
         .with_state(app);
@@ -229,7 +126,7 @@ pub fn router(app: AppState) -> Router {
         .layer(middleware::from_fn(with_readable_path))
         .with_state(addressed(api.clone()));
     let all = api
-        .merge(functions)
+        .merge(triggered)
         .merge(described)
         .layer(middleware::from_fn_with_state(limit, time_limit::within))
         .layer(middleware::from_fn_with_state(answered, answered::count))
@@ -237,9 +134,22 @@ pub fn router(app: AppState) -> Router {
     addressed(all)
 }
 
+/// A router of the addresses of these functions.
+fn routed(functions: &[&Function]) -> Router<AppState> {
+    let addresses = functions.iter().flat_map(|function| function.addresses);
+    addresses.fold(Router::new(), |router, address| {
+        router.route(address.path, (address.methods)())
+    })
+}
+
 /// The same, for addresses as the host matches them.
 fn addressed(router: Router) -> Router {
-    let addresses: Arc<[&str]> = endpoints().iter().map(|endpoint| endpoint.path).collect();
+    let addresses: Arc<[&str]> = functions()
+        .iter()
+        .flat_map(|function| function.addresses)
+        .map(|address| address.path)
+        .filter(|path| path.starts_with(addresses::PREFIX))
+        .collect();
     Router::new()
         .fallback_service(router.map_request(move |request| addresses::as_routed(request, &addresses)))
 }

@@ -256,7 +256,7 @@ struct Settled<T> {
 
 pub(super) fn operation_of_look(schemas: &mut Schemas) -> Operation {
     let peek = json!({ "type": "integer", "minimum": 0, "maximum": MOST_AT_ONCE, "default": 0 });
-    Operation::new("How many messages were set aside, and on request which.")
+    Operation::new()
         .query(
             "peek",
             peek,
@@ -289,7 +289,7 @@ pub(super) fn operation_of_order(schemas: &mut Schemas) -> Operation {
         schemas.of::<Settled<Redriven>>(),
         schemas.of::<Settled<Discarded>>(),
     ];
-    Operation::new("Has what was set aside dealt with, or sends one message again, or throws one away.")
+    Operation::new()
         .body(false, json!({ "anyOf": [all, one("redrive"), one("discard")] }))
         .answers_json(json!({ "anyOf": answers }))
         .refuses(&[

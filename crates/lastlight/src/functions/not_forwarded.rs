@@ -14,39 +14,11 @@ use axum::{
 use serde_json::Value;
 use tower::ServiceExt;
 
-use super::ApiError;
+use super::{ApiError, Trigger, functions};
 use crate::{
     invocation::{self, HttpRequestData},
     workflow::ControllerError,
 };
-
-const HTTP_FUNCTIONS: &[&str] = &[
-    "submit_job",
-    "get_job_status",
-    "job_types",
-    "get_job_audit",
-    "cancel_job",
-    "retry_job",
-    "pause_job",
-    "resume_job",
-    "db_stats",
-    "db_enums_diagnostic",
-    "db_functions_test",
-    "db_debug_all",
-    "query_jobs",
-    "query_job",
-    "query_tasks",
-    "query_job_tasks",
-    "schema_nuke",
-    "schema_redeploy",
-    "health",
-    "live",
-    "metrics",
-    "metrics_comparison",
-    "openapi",
-    "monitor_poison",
-    "dashboard",
-];
 
 pub(super) async fn handle(
     State(api): State<Router>,
@@ -54,7 +26,10 @@ pub(super) async fn handle(
     method: Method,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
-    if !HTTP_FUNCTIONS.contains(&function.as_str()) {
+    let is_known = functions()
+        .iter()
+        .any(|known| known.name == function && matches!(known.trigger, Trigger::Http { .. }));
+    if !is_known {
         return Err(ApiError::new(
             StatusCode::NOT_FOUND,
             "not found",
@@ -126,26 +101,4 @@ fn request(described: HttpRequestData) -> Result<Request, String> {
         }
     }
     request.body(Body::from(body)).map_err(|error| error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{collections::BTreeSet, fs, path::Path};
-
-    use super::*;
-
-    #[test]
-    fn the_list_has_every_folder_of_an_http_function_and_no_other() {
-        let mut folders = BTreeSet::new();
-        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")).unwrap() {
-            let entry = entry.unwrap();
-            if let Ok(text) = fs::read_to_string(entry.path().join("function.json"))
-                && text.contains("\"httpTrigger\"")
-            {
-                folders.insert(entry.file_name().into_string().unwrap());
-            }
-        }
-        let listed: BTreeSet<String> = HTTP_FUNCTIONS.iter().map(|name| (*name).to_owned()).collect();
-        assert_eq!(listed, folders);
-    }
 }

@@ -22,7 +22,7 @@ pub(super) async fn handle(
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new("A job stands still at the end of its stage.")
+    Operation::new()
         .of_a_job()
         .answers::<Pause>(schemas)
         .refuses(&[StatusCode::CONFLICT])

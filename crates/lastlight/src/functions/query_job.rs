@@ -35,7 +35,5 @@ pub(super) async fn handle(
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new("A job whole, with its stages so far.")
-        .of_a_job()
-        .answers::<Job>(schemas)
+    Operation::new().of_a_job().answers::<Job>(schemas)
 }

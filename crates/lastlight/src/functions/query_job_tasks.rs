@@ -61,7 +61,6 @@ pub(super) async fn handle(
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    let operation =
-        Operation::new("A job's tasks, stage by stage, in the order of their ids, page by page.").of_a_job();
+    let operation = Operation::new().of_a_job();
     filters(operation, schemas).answers::<Tasks>(schemas)
 }

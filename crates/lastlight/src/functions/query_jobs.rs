@@ -131,7 +131,7 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
     let statuses = schemas.of::<ListedAs>();
     let paths = schemas.of::<ProcessingPath>();
     let job_types: Vec<_> = schemas.job_types.iter().map(|job_type| job_type.name).collect();
-    Operation::new("Jobs, newest first, page by page.")
+    Operation::new()
         .query(
             "limit",
             json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": USUAL_LIMIT }),

@@ -104,22 +104,19 @@ pub(super) fn status(query: &QueryParameters) -> Result<Option<TaskStatus>, ApiE
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
     let job_types: Vec<_> = schemas.job_types.iter().map(|job_type| job_type.name).collect();
-    filters(
-        Operation::new("Tasks of all jobs, of the newest job first."),
-        schemas,
-    )
-    .query(
-        "hours",
-        json!({ "type": "integer", "minimum": 1, "maximum": 168, "default": USUAL_HOURS }),
-        "Only jobs that were submitted in the last hours, so many.",
-    )
-    .query(
-        "job_type",
-        json!({ "type": "string", "enum": job_types }),
-        "Only of jobs of this type.",
-    )
-    .answers::<Tasks>(schemas)
-    .refuses(&[StatusCode::BAD_REQUEST])
+    filters(Operation::new(), schemas)
+        .query(
+            "hours",
+            json!({ "type": "integer", "minimum": 1, "maximum": 168, "default": USUAL_HOURS }),
+            "Only jobs that were submitted in the last hours, so many.",
+        )
+        .query(
+            "job_type",
+            json!({ "type": "string", "enum": job_types }),
+            "Only of jobs of this type.",
+        )
+        .answers::<Tasks>(schemas)
+        .refuses(&[StatusCode::BAD_REQUEST])
 }
 
 /// What both lists of tasks take.

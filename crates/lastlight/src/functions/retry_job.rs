@@ -22,7 +22,7 @@ pub(super) async fn handle(
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new("A job that failed or was cancelled goes on: what did not succeed runs again.")
+    Operation::new()
         .of_a_job()
         .answers::<Retry>(schemas)
         .refuses(&[StatusCode::CONFLICT])

@@ -61,11 +61,11 @@ pub(super) fn check(
 }
 
 pub(super) fn operation(_: &mut Schemas) -> Operation {
-    confirmed("Drops the app's schema with everything in it. Off unless ENABLE_SCHEMA_ADMIN=true.")
+    confirmed()
 }
 
 /// An operation that wants to be confirmed and says what it did.
-pub(super) fn confirmed(summary: &'static str) -> Operation {
+pub(super) fn confirmed() -> Operation {
     let done = json!({
         "type": "object",
         "properties": {
@@ -73,7 +73,7 @@ pub(super) fn confirmed(summary: &'static str) -> Operation {
         },
         "required": ["action", "schema", "success"],
     });
-    Operation::new(summary)
+    Operation::new()
         .query(
             "confirm",
             json!({ "type": "string", "enum": ["yes"] }),

@@ -27,5 +27,5 @@ pub(super) async fn handle(
 }
 
 pub(super) fn operation(_: &mut Schemas) -> Operation {
-    confirmed("Drops the app's schema and makes it anew. Off unless ENABLE_SCHEMA_ADMIN=true.")
+    confirmed()
 }

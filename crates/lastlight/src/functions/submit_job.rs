@@ -31,7 +31,7 @@ pub(super) async fn handle(
 
 /// What it takes depends on the job type: the document has an address for each.
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new("Submits a job. The same submission again answers with the first one, and runs nothing.")
+    Operation::new()
         .body(true, json!({}))
         .answers::<Submission>(schemas)
         .refuses(&[

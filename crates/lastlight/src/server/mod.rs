@@ -1,13 +1,13 @@
 //! The custom handler as a process: bind first, connect later, stop when asked. The host asks with SIGKILL, so
 //! nothing here matters to correctness.
 
-use std::{io, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
 use crate::{
     config::{ConfigError, Settings},
-    functions::{self, AppState},
+    functions::{self, AppState, compare_folders},
     job::Catalog,
     store::{Database, Unreachable, reach},
     transport::{
@@ -64,6 +64,10 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
         prices: Arc::new(settings.prices),
     };
     tracing::info!(address = %settings.listen, "lastlight listens");
+    // The local cloud needs no folders.
+    if let Some(app_root) = settings.app_root.filter(|_| !settings.exit_with_parent) {
+        tokio::task::spawn_blocking(move || warn_of_folders(&app_root));
+    }
     let serving = axum::serve(listener, functions::router(app)).with_graceful_shutdown(asked_to_stop());
     tokio::select! {
         served = serving => served.map_err(ServeError::Serve)?,
@@ -73,6 +77,20 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
     // Connections that are in use end with the process.
     let _ = tokio::time::timeout(Duration::from_secs(2), database.close()).await;
     Ok(())
+}
+
+/// The host knows the functions by their folders: one without a folder is never called.
+fn warn_of_folders(app_root: &Path) {
+    let Ok(differences) = compare_folders(app_root) else {
+        return;
+    };
+    if !differences.missing.is_empty() || !differences.unknown.is_empty() {
+        tracing::warn!(
+            %differences,
+            remedy = format!("lastlight functions --write {}", app_root.display()),
+            "the function folders are not those of this version"
+        );
+    }
 }
 
 /// One sweep, without a host: what the timer would do.

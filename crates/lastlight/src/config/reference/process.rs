@@ -61,7 +61,8 @@ pub(in crate::config) static APP_ROOT_PATH: Given = Given {
     allowed: "a folder",
     is_secret: false,
     meaning: "The app's folder. `functionTimeout` of its host.json bounds how long an invocation stays open; where it says \
-              none, `FUNCTION_TIMEOUT_MINUTES` counts.",
+              none, `FUNCTION_TIMEOUT_MINUTES` counts. The handler warns at its start where the function folders are not those of \
+              its version.",
 };
 
 pub(in crate::config) static FUNCTION_TIMEOUT: Given = Given {

@@ -6,7 +6,10 @@ mod operation;
 use axum::{Json, extract::State};
 use serde_json::{Map, Value, json};
 
-use super::{AppState, Endpoint, endpoints};
+use super::{
+    AppState, Trigger, functions,
+    table::{Address, Described},
+};
 use crate::{job::Catalog, workflow::JobTypeInfo};
 pub(super) use operation::{Operation, Schemas};
 
@@ -15,9 +18,7 @@ pub(super) async fn handle(State(app): State<AppState>) -> Json<Value> {
 }
 
 pub(super) fn operation(_: &mut Schemas) -> Operation {
-    Operation::new("This document.")
-        .open()
-        .answers_text(&["application/json"])
+    Operation::new().answers_text(&["application/json"])
 }
 
 /// The OpenAPI document of an app with these job types.
@@ -29,19 +30,26 @@ pub fn openapi_document(catalog: &Catalog) -> Value {
 fn document(job_types: Vec<JobTypeInfo>) -> Value {
     let mut schemas = Schemas::new(job_types);
     let mut paths = Map::new();
-    for Endpoint { path, operations, .. } in endpoints() {
-        // An address that is only another's spelling is not described.
-        if operations.is_empty() {
+    for function in functions() {
+        let Trigger::Http { key, .. } = function.trigger else {
             continue;
+        };
+        for Address { path, operations, .. } in function.addresses {
+            // An address that is only another's spelling is not described.
+            if operations.is_empty() {
+                continue;
+            }
+            let tag = path.split('/').nth(2).unwrap_or_default();
+            let described = operations.iter().map(|described| {
+                let Described { method, describe, .. } = described;
+                let operation = describe(&mut schemas);
+                (
+                    (*method).to_owned(),
+                    operation.describe(described, key, tag.trim_end_matches(".json")),
+                )
+            });
+            paths.insert((*path).to_owned(), Value::Object(described.collect()));
         }
-        let tag = path.split('/').nth(2).unwrap_or_default();
-        let described = operations.iter().map(|(method, id, describe)| {
-            (
-                (*method).to_owned(),
-                describe(&mut schemas).describe(id, tag.trim_end_matches(".json")),
-            )
-        });
-        paths.insert((*path).to_owned(), Value::Object(described.collect()));
     }
     submit_by_job_type(&mut paths, &schemas.job_types);
     let mut components = schemas.finish();

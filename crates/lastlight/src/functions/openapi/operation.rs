@@ -5,7 +5,10 @@ use axum::http::StatusCode;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::workflow::JobTypeInfo;
+use crate::{
+    functions::{Key, table::Described},
+    workflow::JobTypeInfo,
+};
 
 /// Schemas of the types that are answered with, each under its name once.
 pub(in crate::functions) struct Schemas {
@@ -37,34 +40,22 @@ impl Schemas {
 
 /// An operation.
 pub(in crate::functions) struct Operation {
-    summary: &'static str,
     parameters: Vec<Value>,
     body: Option<Value>,
     content: Value,
     others: Vec<StatusCode>,
-    needs_key: bool,
     is_away_alike: bool,
 }
 
 impl Operation {
-    /// An operation that answers with nothing yet. Without a key it is 401 from the host.
-    pub(in crate::functions) fn new(summary: &'static str) -> Self {
+    /// An operation that answers with nothing yet.
+    pub(in crate::functions) fn new() -> Self {
         Self {
-            summary,
             parameters: Vec::new(),
             body: None,
             content: json!({}),
             others: Vec::new(),
-            needs_key: true,
             is_away_alike: false,
-        }
-    }
-
-    /// Anybody may ask.
-    pub(in crate::functions) fn open(self) -> Self {
-        Self {
-            needs_key: false,
-            ..self
         }
     }
 
@@ -144,8 +135,9 @@ impl Operation {
         }
     }
 
-    /// As the document says it. `id`: the function's name.
-    pub(super) fn describe(self, id: &str, tag: &str) -> Value {
+    /// As the document says it. Where it needs a key, it is 401 from the host without one.
+    pub(super) fn describe(self, described: &Described, key: Key, tag: &str) -> Value {
+        let needs_key = key != Key::Anonymous;
         let mut responses = Map::new();
         responses.insert(
             "200".to_owned(),
@@ -154,7 +146,7 @@ impl Operation {
         let mut others = self.others;
         // Whatever needs the database may find it away.
         others.push(StatusCode::SERVICE_UNAVAILABLE);
-        if self.needs_key {
+        if needs_key {
             others.push(StatusCode::UNAUTHORIZED);
         }
         others.sort();
@@ -167,14 +159,14 @@ impl Operation {
             responses.insert(status.as_str().to_owned(), refusal);
         }
         let mut operation = json!({
-            "operationId": id, "tags": [tag], "summary": self.summary, "parameters": self.parameters,
+            "operationId": described.id, "tags": [tag], "summary": described.summary, "parameters": self.parameters,
             "responses": responses,
         });
         if let Value::Object(fields) = &mut operation {
             if let Some(body) = self.body {
                 fields.insert("requestBody".to_owned(), body);
             }
-            if !self.needs_key {
+            if !needs_key {
                 fields.insert("security".to_owned(), json!([]));
             }
         }
