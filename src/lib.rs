@@ -9,7 +9,5 @@ use jobs::HelloWorld;
 
 /// The app: add yours here.
 pub fn app() -> App {
-    App::new()
-        .job(HelloWorld::over_either())
-        .job(HelloWorld::over_service_bus())
+    App::new().job(HelloWorld::over_either()).job(HelloWorld::over_service_bus())
 }

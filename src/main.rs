@@ -1,4 +1,5 @@
-//! The app on people's machines: the handler and all commands, with the local cloud, benchmarks and chaos.
+//! The app on people's machines: the handler and all commands, with the local cloud, benchmarks and
+//! chaos.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
-//! The real binary as the local Functions host's child, both paths, on the embedded and on a real PostgreSQL, and the
-//! commands as people run them.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+//! The real binary as the local Functions host's child, both paths, on the embedded and on a real
+//! PostgreSQL, and the commands as people run them.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     path::{Path, PathBuf},
@@ -23,13 +23,11 @@ const BINARY: &str = env!("CARGO_BIN_EXE_lastlight");
 const LIMIT: Duration = Duration::from_secs(400);
 
 async fn new_database_url() -> String {
-    let server = std::env::var("LASTLIGHT_TEST_DATABASE_URL").expect("run the tests with scripts/test");
+    let server =
+        std::env::var("LASTLIGHT_TEST_DATABASE_URL").expect("run the tests with scripts/test");
     let mut connection = PgConnection::connect(&server).await.unwrap();
     let name = format!("e{}", uuid::Uuid::new_v4().simple());
-    connection
-        .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
-        .await
-        .unwrap();
+    connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
     format!("{}/{name}", server.rsplit_once('/').unwrap().0)
 }
 
@@ -62,12 +60,7 @@ async fn submit(cloud: &LocalCloud, parameters: Value) -> Value {
     let client = reqwest::Client::new();
     let began = Instant::now();
     while began.elapsed() < LIMIT {
-        let answer = client
-            .post(&url)
-            .body(parameters.to_string())
-            .send()
-            .await
-            .unwrap();
+        let answer = client.post(&url).body(parameters.to_string()).send().await.unwrap();
         if answer.status() == 200 {
             return serde_json::from_str(&answer.text().await.unwrap()).unwrap();
         }
@@ -80,10 +73,7 @@ async fn submit(cloud: &LocalCloud, parameters: Value) -> Value {
 
 async fn status(cloud: &LocalCloud, job_id: &str) -> Option<Value> {
     let url = format!("{}/api/jobs/status/{job_id}", cloud.base_url());
-    let answer = reqwest::get(&url)
-        .await
-        .ok()
-        .filter(|answer| answer.status() == 200)?;
+    let answer = reqwest::get(&url).await.ok().filter(|answer| answer.status() == 200)?;
     serde_json::from_str(&answer.text().await.ok()?).ok()
 }
 
@@ -112,20 +102,13 @@ async fn completed(cloud: &LocalCloud, job_id: &str) -> Value {
 
 async fn both_paths_run(database_url: Option<String>) {
     let folder = tempfile::tempdir().unwrap();
-    let cloud = LocalCloud::start(options(folder.path(), database_url))
-        .await
-        .unwrap();
+    let cloud = LocalCloud::start(options(folder.path(), database_url)).await.unwrap();
     for (use_service_bus, job_id) in [
-        (
-            true,
-            "5d980689e58d4ec832c1e8d6ad81aefe2a2df1cdf9cb8def939dfeb3ec38c347",
-        ),
-        (
-            false,
-            "83b3132f96c4a33d568f94fbc9db66f7870f8ca7a8294b3cbc9326190d8e0f5d",
-        ),
+        (true, "5d980689e58d4ec832c1e8d6ad81aefe2a2df1cdf9cb8def939dfeb3ec38c347"),
+        (false, "83b3132f96c4a33d568f94fbc9db66f7870f8ca7a8294b3cbc9326190d8e0f5d"),
     ] {
-        let submitted = submit(&cloud, json!({ "n": 10, "use_service_bus": use_service_bus })).await;
+        let submitted =
+            submit(&cloud, json!({ "n": 10, "use_service_bus": use_service_bus })).await;
         assert_eq!(submitted["job_id"], job_id);
         let status = completed(&cloud, job_id).await;
         assert_eq!(status["totalStages"], 2);
@@ -144,9 +127,7 @@ async fn both_paths_run(database_url: Option<String>) {
             "something ran again"
         );
     }
-    let health = reqwest::get(format!("{}/api/health", cloud.base_url()))
-        .await
-        .unwrap();
+    let health = reqwest::get(format!("{}/api/health", cloud.base_url())).await.unwrap();
     assert_eq!(health.status(), 200, "{}", health.text().await.unwrap());
     cloud.stop().await.unwrap();
 }
@@ -164,20 +145,13 @@ async fn both_paths_run_on_a_real_postgresql() {
 #[tokio::test]
 async fn a_handler_killed_in_mid_job_is_started_again_and_the_job_completes() {
     let folder = tempfile::tempdir().unwrap();
-    let cloud = LocalCloud::start(options(folder.path(), Some(new_database_url().await)))
-        .await
-        .unwrap();
+    let cloud =
+        LocalCloud::start(options(folder.path(), Some(new_database_url().await))).await.unwrap();
     let submitted = submit(&cloud, json!({ "n": 3000, "use_service_bus": true })).await;
     let job_id = submitted["job_id"].as_str().unwrap();
     tokio::time::sleep(Duration::from_millis(150)).await;
     let pid = cloud.handler_pid().expect("the handler runs");
-    assert!(
-        Command::new("kill")
-            .args(["-KILL", &pid.to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
     let status = completed(&cloud, job_id).await;
     assert_eq!(status["resultData"]["completed_tasks"], 6000);
     assert_ne!(cloud.handler_pid(), Some(pid));
@@ -187,9 +161,8 @@ async fn a_handler_killed_in_mid_job_is_started_again_and_the_job_completes() {
 #[tokio::test]
 async fn every_queue_message_deleted_by_hand_in_mid_job_only_delays_it() {
     let folder = tempfile::tempdir().unwrap();
-    let cloud = LocalCloud::start(options(folder.path(), Some(new_database_url().await)))
-        .await
-        .unwrap();
+    let cloud =
+        LocalCloud::start(options(folder.path(), Some(new_database_url().await))).await.unwrap();
     let client = reqwest::Client::new();
     let mut jobs = Vec::new();
     for use_service_bus in [true, false] {
@@ -215,17 +188,14 @@ async fn every_queue_message_deleted_by_hand_in_mid_job_only_delays_it() {
 #[tokio::test]
 async fn a_service_bus_that_is_down_at_submit_leaves_the_job_owed_and_gets_it_later() {
     let folder = tempfile::tempdir().unwrap();
-    let cloud = LocalCloud::start(options(folder.path(), Some(new_database_url().await)))
-        .await
-        .unwrap();
+    let cloud =
+        LocalCloud::start(options(folder.path(), Some(new_database_url().await))).await.unwrap();
     submit(&cloud, json!({ "n": 1 })).await;
-    cloud.service_bus_faults.set(FaultPlan {
-        down: true,
-        ..FaultPlan::default()
-    });
+    cloud.service_bus_faults.set(FaultPlan { down: true, ..FaultPlan::default() });
     let url = format!("{}/api/jobs/submit/hello_world", cloud.base_url());
     let body = json!({ "n": 10, "use_service_bus": true }).to_string();
-    // The answer waits for the service as long as retries may help; whoever does not wait finds the job all the same.
+    // The answer waits for the service as long as retries may help; whoever does not wait finds the
+    // job all the same.
     let job_id = "5d980689e58d4ec832c1e8d6ad81aefe2a2df1cdf9cb8def939dfeb3ec38c347";
     let request = reqwest::Client::new().post(&url).body(body).send();
     let is_stored = async {
@@ -255,13 +225,7 @@ async fn jobs_and_messages_survive_a_restart_of_the_local_cloud() {
     cloud.stop().await.unwrap();
     let in_use = LocalCloud::start(options(folder.path(), None)).await.unwrap();
     let other = LocalCloud::start(options(folder.path(), None)).await;
-    assert!(
-        other
-            .err()
-            .unwrap()
-            .to_string()
-            .contains("another local cloud uses")
-    );
+    assert!(other.err().unwrap().to_string().contains("another local cloud uses"));
     completed(&in_use, second["job_id"].as_str().unwrap()).await;
     let kept = status(&in_use, first["job_id"].as_str().unwrap()).await.unwrap();
     assert_eq!(kept["status"], "completed");
@@ -277,10 +241,7 @@ async fn poison(cloud: &LocalCloud, body: Option<Value>) -> (u16, Value) {
     };
     let answer = request.send().await.unwrap();
     let status = answer.status().as_u16();
-    (
-        status,
-        serde_json::from_str(&answer.text().await.unwrap()).unwrap(),
-    )
+    (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
 }
 
 /// Waits until so many messages are in a queue of messages set aside; what it shows.
@@ -323,10 +284,7 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
     let (in_storage, in_bus) = (unknown(3), unknown(4));
     for text in ["this is not JSON", &in_storage] {
         let text = BASE64_STANDARD.encode(text);
-        cloud
-            .storage
-            .put("geospatial-tasks", text, Duration::ZERO, None)
-            .unwrap();
+        cloud.storage.put("geospatial-tasks", text, Duration::ZERO, None).unwrap();
     }
     for queue in ["sb-tasks", "sb-jobs"] {
         let texts = ["this is not JSON", &in_bus].map(NewMessage::new);
@@ -339,10 +297,8 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
     let reason = |message: &Value| message["reason"].as_str().unwrap().to_owned();
     let is_unknown = |message: &&Value| message["message"] == in_storage.as_str();
     for shown in [&storage, &bus] {
-        let not_json = shown
-            .iter()
-            .find(|message| message["message"] == "this is not JSON")
-            .unwrap();
+        let not_json =
+            shown.iter().find(|message| message["message"] == "this is not JSON").unwrap();
         assert!(reason(not_json).contains("not JSON"), "{not_json}");
     }
     let kept = storage.iter().find(is_unknown).unwrap();
@@ -352,11 +308,9 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
         (&seen["status"], &seen["poison_messages_found"]),
         (&json!("attention_needed"), &json!(6))
     );
-    for queue in [
-        "geospatial-tasks-poison",
-        "sb-tasks/$DeadLetterQueue",
-        "sb-jobs/$DeadLetterQueue",
-    ] {
+    for queue in
+        ["geospatial-tasks-poison", "sb-tasks/$DeadLetterQueue", "sb-jobs/$DeadLetterQueue"]
+    {
         assert_eq!(seen["queue_details"][queue]["poison_messages"], 0, "{queue}");
     }
     let (status, run) = poison(&cloud, Some(json!({}))).await;
@@ -371,28 +325,22 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
     completed(&cloud, job_id).await;
     let redrive = |queue: &str, message: &Value| json!({ "action": "redrive", "queue": queue, "message_id": message["message_id"] });
     let (status, answer) = poison(&cloud, Some(redrive("geospatial-poison", kept))).await;
-    assert_eq!(
-        (status, &answer["sent_to"]),
-        (200, &json!("geospatial-tasks")),
-        "{answer}"
-    );
+    assert_eq!((status, &answer["sent_to"]), (200, &json!("geospatial-tasks")), "{answer}");
     let left = set_aside(&cloud, "geospatial-poison", 1).await;
     assert_eq!(left[0]["message"], "this is not JSON");
     let (status, answer) = poison(&cloud, Some(redrive("geospatial-poison", &left[0]))).await;
     assert_eq!(status, 409, "{answer}");
 
     let discard = async |queue: &str, message: &Value| {
-        let body = json!({ "action": "discard", "queue": queue, "message_id": message["message_id"] });
+        let body =
+            json!({ "action": "discard", "queue": queue, "message_id": message["message_id"] });
         poison(&cloud, Some(body)).await
     };
     let (status, answer) = discard("geospatial-poison", &left[0]).await;
-    assert_eq!(
-        (status, &answer["message"]),
-        (200, &left[0]["message"]),
-        "{answer}"
-    );
+    assert_eq!((status, &answer["message"]), (200, &left[0]["message"]), "{answer}");
     for left in (1..=4).rev() {
-        // Every look and every discard delivers those that stay, and one that was delivered five times gets another id.
+        // Every look and every discard delivers those that stay, and one that was delivered five
+        // times gets another id.
         let mut tries = 0;
         loop {
             let message = set_aside(&cloud, "sb-poison", left).await.remove(0);
@@ -401,11 +349,7 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
             if status == 404 && tries < 20 {
                 continue;
             }
-            assert_eq!(
-                (status, &answer["message"]),
-                (200, &message["message"]),
-                "{answer}"
-            );
+            assert_eq!((status, &answer["message"]), (200, &message["message"]), "{answer}");
             break;
         }
     }
@@ -430,9 +374,7 @@ async fn dead_letters_of_tasks_that_never_ran_are_given_back_and_the_job_complet
         // What nobody processes must not be taken for lost meanwhile.
         ("LASTLIGHT_LOST_AFTER_SECONDS", "600"),
     ] {
-        without_tasks
-            .settings
-            .insert(setting.to_owned(), value.to_owned());
+        without_tasks.settings.insert(setting.to_owned(), value.to_owned());
     }
     let cloud = LocalCloud::start(without_tasks).await.unwrap();
     let submitted = submit(&cloud, json!({ "n": TASKS, "use_service_bus": true })).await;
@@ -459,9 +401,7 @@ async fn dead_letters_of_tasks_that_never_ran_are_given_back_and_the_job_complet
     let (_, seen) = poison(&cloud, None).await;
     assert_eq!(seen["status"], "healthy", "{seen}");
     cloud.stop().await.unwrap();
-    let cloud = LocalCloud::start(options(folder.path(), Some(database_url)))
-        .await
-        .unwrap();
+    let cloud = LocalCloud::start(options(folder.path(), Some(database_url))).await.unwrap();
     let status = completed(&cloud, &job_id).await;
     assert_eq!(status["resultData"]["completed_tasks"], 2 * TASKS);
     cloud.stop().await.unwrap();
@@ -470,25 +410,14 @@ async fn dead_letters_of_tasks_that_never_ran_are_given_back_and_the_job_complet
 #[test]
 fn the_demo_runs_both_paths_and_prints_json_for_scripts() {
     let output = Command::new(BINARY)
-        .args([
-            "demo",
-            "--n",
-            "50",
-            "--json",
-            "--app-root",
-            env!("CARGO_MANIFEST_DIR"),
-        ])
+        .args(["demo", "--n", "50", "--json", "--app-root", env!("CARGO_MANIFEST_DIR")])
         .output()
         .unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let paths: Vec<_> = report["paths"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|path| path["path"].clone())
-        .collect();
+    let paths: Vec<_> =
+        report["paths"].as_array().unwrap().iter().map(|path| path["path"].clone()).collect();
     assert_eq!(paths, ["queue_storage", "service_bus"]);
     for path in report["paths"].as_array().unwrap() {
         assert_eq!(
@@ -511,7 +440,8 @@ fn the_benchmarks_print_figures_of_work_that_was_done() {
         assert!(output.status.success(), "{words}");
         serde_json::from_slice(&output.stdout).unwrap()
     };
-    let server = std::env::var("LASTLIGHT_TEST_DATABASE_URL").expect("run the tests with scripts/test");
+    let server =
+        std::env::var("LASTLIGHT_TEST_DATABASE_URL").expect("run the tests with scripts/test");
     let report = bench(&[
         "run",
         "--n",
@@ -533,23 +463,13 @@ fn the_benchmarks_print_figures_of_work_that_was_done() {
         assert!(figure("commits_per_task") > 0.0 && figure("wal_bytes_per_task") > 100.0);
         assert!(figure("tasks_per_second") > 0.0 && figure("peak_memory_mib") > 1.0);
     }
-    let report = bench(&[
-        "fanout",
-        "--n",
-        "150",
-        "--latency-ms",
-        "2",
-        "--one-by-one-at-most",
-        "20",
-    ]);
+    let report =
+        bench(&["fanout", "--n", "150", "--latency-ms", "2", "--one-by-one-at-most", "20"]);
     let legs = report["fanout"].as_array().unwrap();
     assert_eq!(legs.len(), 4);
     for leg in legs {
         let sent = if leg["way"] == "one_by_one" { 20 } else { 150 };
-        assert_eq!(
-            (&leg["sent"], &leg["is_scaled"]),
-            (&json!(sent), &json!(sent < 150))
-        );
+        assert_eq!((&leg["sent"], &leg["is_scaled"]), (&json!(sent), &json!(sent < 150)));
     }
 }
 
@@ -559,13 +479,7 @@ fn wrong_arguments_and_a_missing_app_are_told_with_exit_code_2() {
     let cases: [&[&str]; 9] = [
         &["chaos", "--scenario", "no-such-scenario"],
         &["chaos", "--soak", "--scenario", "1"],
-        &[
-            "chaos",
-            "--app-root",
-            env!("CARGO_MANIFEST_DIR"),
-            "--postgres-bin",
-            ".",
-        ],
+        &["chaos", "--app-root", env!("CARGO_MANIFEST_DIR"), "--postgres-bin", "."],
         &["chaos"],
         &["demo", "--n", "0"],
         &["demo", "--n", "ten"],
@@ -574,11 +488,8 @@ fn wrong_arguments_and_a_missing_app_are_told_with_exit_code_2() {
         &["bench", "fanout", "--n", "1", "--latency-ms", "-1"],
     ];
     for arguments in cases {
-        let output = Command::new(BINARY)
-            .args(arguments)
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
+        let output =
+            Command::new(BINARY).args(arguments).current_dir(folder.path()).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(!output.stderr.is_empty());
     }
@@ -586,15 +497,10 @@ fn wrong_arguments_and_a_missing_app_are_told_with_exit_code_2() {
 
 #[test]
 fn chaos_runs_a_scenario_by_its_seed_and_says_what_it_did() {
-    let postgres = std::env::var("LASTLIGHT_TEST_POSTGRES_BIN").expect("run the tests with scripts/test");
+    let postgres =
+        std::env::var("LASTLIGHT_TEST_POSTGRES_BIN").expect("run the tests with scripts/test");
     let output = Command::new(BINARY)
-        .args([
-            "chaos",
-            "--app-root",
-            env!("CARGO_MANIFEST_DIR"),
-            "--postgres-bin",
-            &postgres,
-        ])
+        .args(["chaos", "--app-root", env!("CARGO_MANIFEST_DIR"), "--postgres-bin", &postgres])
         .args(["--seed", "1", "--scenario", "same,11", "--json"])
         .output()
         .unwrap();
@@ -605,10 +511,7 @@ fn chaos_runs_a_scenario_by_its_seed_and_says_what_it_did() {
     let scenarios = report["scenarios"].as_array().unwrap();
     let names: Vec<&Value> = scenarios.iter().map(|scenario| &scenario["name"]).collect();
     assert_eq!(names, ["same", "payload"]);
-    assert_eq!(
-        (&scenarios[0]["jobs"], &scenarios[0]["runs"]),
-        (&json!(4), &json!(48))
-    );
+    assert_eq!((&scenarios[0]["jobs"], &scenarios[0]["runs"]), (&json!(4), &json!(48)));
     let list = Command::new(BINARY).args(["chaos", "--list"]).output().unwrap();
     assert_eq!(String::from_utf8(list.stdout).unwrap().lines().count(), 19);
 }

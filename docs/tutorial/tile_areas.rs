@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 
 use lastlight::job::{
-    Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskDefinition, TaskError, to_json,
+    Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskDefinition,
+    TaskError, to_json,
 };
 use lastlight::model::{Stage, TaskIndex};
 
@@ -17,11 +18,11 @@ const REPORT: &str = "tile_areas_report";
 const RADIUS_KM: f64 = 6_371.000_8;
 
 #[derive(Debug)]
-pub struct TileAreas;
+pub(super) struct TileAreas;
 
 /// What a submission may say.
 #[derive(Debug, Deserialize)]
-pub struct Parameters {
+pub(super) struct Parameters {
     zoom: u32,
 }
 
@@ -74,9 +75,7 @@ impl JobType for TileAreas {
         }
         // What the fold below made of stage 1.
         let report = task("report", &context.previous_summary);
-        stream::iter([report])
-            .skip(usize::try_from(context.from).unwrap_or(usize::MAX))
-            .boxed()
+        stream::iter([report]).skip(usize::try_from(context.from).unwrap_or(usize::MAX)).boxed()
     }
 
     async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError> {
@@ -92,9 +91,9 @@ impl JobType for TileAreas {
                     &json!({ "tiles": tiles, "km2": km2.round(), "share_of_the_earth": km2 / earth }),
                 )?)
             }
-            unknown => Err(TaskError::permanent(format!(
-                "tile_areas has no task type {unknown:?}"
-            ))),
+            unknown => {
+                Err(TaskError::permanent(format!("tile_areas has no task type {unknown:?}")))
+            }
         }
     }
 

@@ -1,5 +1,5 @@
-//! `hello_world`: n greetings, then n replies. The smallest job with a fan-out, a fan-in and a result that
-//! one stage hands to the next. `sb_hello_world` is the same, always over Service Bus.
+//! `hello_world`: n greetings, then n replies. The smallest job with a fan-out, a fan-in and a
+//! result that one stage hands to the next. `sb_hello_world` is the same, always over Service Bus.
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use lastlight::job::{
-    CountFold, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskDefinition,
-    TaskError, to_json,
+    CountFold, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task,
+    TaskDefinition, TaskError, to_json,
 };
 use lastlight::model::{ProcessingPath, Stage, TaskIndex, TasksPerMessage};
 
@@ -27,7 +27,6 @@ pub struct HelloWorld {
 pub struct Parameters {
     /// How many greetings, and how many replies.
     n: u64,
-    /// Who is greeted.
     name: String,
     /// How many tasks one message names.
     #[serde(default)]
@@ -63,18 +62,12 @@ struct Reply {
 impl HelloWorld {
     /// `hello_world`: `use_service_bus` chooses the path.
     pub fn over_either() -> Self {
-        Self {
-            name: "hello_world",
-            path: None,
-        }
+        Self { name: "hello_world", path: None }
     }
 
     /// `sb_hello_world`.
     pub fn over_service_bus() -> Self {
-        Self {
-            name: "sb_hello_world",
-            path: Some(ProcessingPath::ServiceBus),
-        }
+        Self { name: "sb_hello_world", path: Some(ProcessingPath::ServiceBus) }
     }
 }
 
@@ -88,7 +81,9 @@ impl JobType for HelloWorld {
 
     fn description(&self) -> &'static str {
         match self.path {
-            None => "n greetings, then a reply to each: the smallest job with a fan-out and a fan-in.",
+            None => {
+                "n greetings, then a reply to each: the smallest job with a fan-out and a fan-in."
+            }
             Some(_) => "hello_world, always over Service Bus.",
         }
     }
@@ -102,7 +97,8 @@ impl JobType for HelloWorld {
         fields.describe("n", "How many greetings, and how many replies.");
         fields.text_or("name", "World", 1..=100);
         fields.describe("name", "Who is greeted.");
-        // Left out, it stays out: the job id of a submission that does not name it is the Python app's.
+        // Left out, it stays out: the job id of a submission that does not name it is the Python
+        // app's.
         fields.optional_integer("tasks_per_message", 1..=u64::from(TasksPerMessage::LARGEST));
         fields.describe(
             "tasks_per_message",
@@ -133,21 +129,13 @@ impl JobType for HelloWorld {
     async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError> {
         match task.task_type {
             GREETING => {
-                let GreetingTask {
-                    task_number, message, ..
-                } = task.parameters()?;
-                Ok(to_json(&Greeting {
-                    greeting: message,
-                    task_number,
-                })?)
+                let GreetingTask { task_number, message, .. } = task.parameters()?;
+                Ok(to_json(&Greeting { greeting: message, task_number })?)
             }
             REPLY => {
                 let ReplyTask { task_number, .. } = task.parameters()?;
                 let Greeting { greeting, .. } = task.predecessor()?;
-                Ok(to_json(&Reply {
-                    reply: format!("Reply to \"{greeting}\""),
-                    task_number,
-                })?)
+                Ok(to_json(&Reply { reply: format!("Reply to \"{greeting}\""), task_number })?)
             }
             unknown => Err(TaskError::Permanent(format!(
                 "{} has no task type {unknown:?}; it has {GREETING:?} and {REPLY:?}",
@@ -157,11 +145,7 @@ impl JobType for HelloWorld {
     }
 
     fn fold(&self, stage: Stage) -> Box<dyn Fold> {
-        Box::new(CountFold::new(if stage == Stage::FIRST {
-            "greetings"
-        } else {
-            "replies"
-        }))
+        Box::new(CountFold::new(if stage == Stage::FIRST { "greetings" } else { "replies" }))
     }
 }
 
@@ -183,10 +167,7 @@ fn reply_task(number: u64) -> Result<TaskDefinition, PlanError> {
     let task_index = format!("reply-{number}");
     Ok(TaskDefinition {
         index: index(&task_index)?,
-        parameters: to_json(&ReplyTask {
-            task_index,
-            task_number: number,
-        })?,
+        parameters: to_json(&ReplyTask { task_index, task_number: number })?,
         predecessor: Some(index(&format!("greet-{number}"))?),
     })
 }

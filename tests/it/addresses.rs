@@ -1,4 +1,5 @@
-//! Addresses and bodies as clients and the host write them: case, slashes, byte order marks, forms that are not forwarded.
+//! Addresses and bodies as clients and the host write them: case, slashes, byte order marks, forms
+//! that are not forwarded.
 
 use axum::http::StatusCode;
 use lastlight::transport::sender::QueueRole;
@@ -15,16 +16,13 @@ async fn described(app: &TestApp, function: &str, method: &str, path: &str, body
         } },
         "Metadata": {},
     });
-    app.request("POST", &format!("/{function}"), request.to_string())
-        .await
+    app.request("POST", &format!("/{function}"), request.to_string()).await
 }
 
 #[tokio::test]
 async fn an_address_is_found_in_any_case_and_with_a_slash_at_the_end() {
     let app = TestApp::start().await;
-    let submitted = app
-        .request("POST", "/API/Jobs/Submit/hello_world/", r#"{"n": 1}"#)
-        .await;
+    let submitted = app.request("POST", "/API/Jobs/Submit/hello_world/", r#"{"n": 1}"#).await;
     assert_eq!(submitted.status, StatusCode::OK, "{}", submitted.body);
     let job_id = submitted.body["job_id"].as_str().unwrap();
     for path in [
@@ -48,11 +46,7 @@ async fn an_address_is_found_in_any_case_and_with_a_slash_at_the_end() {
     let wrong_method = app.request("DELETE", "/api/Health/", "").await;
     assert_eq!(wrong_method.status, StatusCode::METHOD_NOT_ALLOWED);
     for path in ["/api/healthy", "/api/jobs//status/x", "/api/"] {
-        assert_eq!(
-            app.request("GET", path, "").await.status,
-            StatusCode::NOT_FOUND,
-            "{path}"
-        );
+        assert_eq!(app.request("GET", path, "").await.status, StatusCode::NOT_FOUND, "{path}");
     }
 }
 
@@ -61,24 +55,11 @@ async fn it_is_found_so_by_a_host_that_does_not_forward_too() {
     let app = TestApp::start().await;
     let answer = described(&app, "health", "GET", "/api/Health/", Value::Null).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(answer.body["Outputs"]["res"]["statusCode"], "200", "{}", answer.body);
+    let comparison =
+        described(&app, "metrics_comparison", "GET", "/api/metrics/comparison", Value::Null).await;
     assert_eq!(
-        answer.body["Outputs"]["res"]["statusCode"], "200",
-        "{}",
-        answer.body
-    );
-    let comparison = described(
-        &app,
-        "metrics_comparison",
-        "GET",
-        "/api/metrics/comparison",
-        Value::Null,
-    )
-    .await;
-    assert_eq!(
-        (
-            comparison.status,
-            &comparison.body["Outputs"]["res"]["statusCode"]
-        ),
+        (comparison.status, &comparison.body["Outputs"]["res"]["statusCode"]),
         (StatusCode::OK, &json!("200")),
         "{}",
         comparison.body
@@ -89,9 +70,7 @@ async fn it_is_found_so_by_a_host_that_does_not_forward_too() {
 async fn a_byte_order_mark_before_a_body_is_read_past() {
     let app = TestApp::start().await;
     let plain = app.submit("hello_world", json!({ "n": 2 })).await;
-    let marked = app
-        .request("POST", "/api/jobs/submit/hello_world", "\u{feff}{\"n\": 2}")
-        .await;
+    let marked = app.request("POST", "/api/jobs/submit/hello_world", "\u{feff}{\"n\": 2}").await;
     assert_eq!(marked.status, StatusCode::OK, "{}", marked.body);
     assert_eq!(marked.body["job_id"], plain.body["job_id"]);
     let marked = described(
@@ -102,19 +81,12 @@ async fn a_byte_order_mark_before_a_body_is_read_past() {
         json!("\u{feff}{\"n\": 2}"),
     )
     .await;
-    assert_eq!(
-        marked.body["Outputs"]["res"]["statusCode"], "200",
-        "{}",
-        marked.body
-    );
-    let order = app
-        .request("POST", "/api/monitor/poison", "\u{feff}{\"action\": \"process\"}")
-        .await;
+    assert_eq!(marked.body["Outputs"]["res"]["statusCode"], "200", "{}", marked.body);
+    let order =
+        app.request("POST", "/api/monitor/poison", "\u{feff}{\"action\": \"process\"}").await;
     assert_eq!(order.status, StatusCode::OK, "{}", order.body);
     let message = app.queue.take(QueueRole::Jobs).remove(0);
-    let delivered = app
-        .deliver("process_queue_job", &format!("\u{feff}{}", message.body))
-        .await;
+    let delivered = app.deliver("process_queue_job", &format!("\u{feff}{}", message.body)).await;
     assert_eq!(delivered.status, StatusCode::OK, "{}", delivered.body);
     assert_eq!(app.queue.count(QueueRole::Tasks), 2);
 }
@@ -122,15 +94,9 @@ async fn a_byte_order_mark_before_a_body_is_read_past() {
 #[tokio::test]
 async fn a_body_in_utf_16_is_called_what_it_is() {
     let app = TestApp::start().await;
-    let utf_16: Vec<u8> = "\u{feff}{\"n\": 2}"
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
+    let utf_16: Vec<u8> = "\u{feff}{\"n\": 2}".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let answer = app.request("POST", "/api/jobs/submit/hello_world", utf_16).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     let message = answer.body["message"].as_str().unwrap();
-    assert!(
-        message.contains("UTF-16") && message.contains("UTF-8"),
-        "{message}"
-    );
+    assert!(message.contains("UTF-16") && message.contains("UTF-8"), "{message}");
 }

@@ -1,5 +1,5 @@
-//! docs/API.md: the reference of the endpoints, made of the OpenAPI document, with the key that each function asks for.
-//! A test holds the page to them; `UPDATE_DOCS=1` writes it.
+//! docs/API.md: the reference of the endpoints, made of the OpenAPI document, with the key that
+//! each function asks for. A test holds the page to them; `UPDATE_DOCS=1` writes it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -54,14 +54,12 @@ fn page() -> String {
         .iter()
         .flat_map(|(path, operations)| {
             let keys = &keys;
-            object(operations)
-                .iter()
-                .map(move |(method, operation)| Described {
-                    method: method.to_uppercase(),
-                    path,
-                    operation,
-                    key: key_of(path, keys),
-                })
+            object(operations).iter().map(move |(method, operation)| Described {
+                method: method.to_uppercase(),
+                path,
+                operation,
+                key: key_of(path, keys),
+            })
         })
         .collect();
     let mut page = HEAD.to_owned();
@@ -81,7 +79,9 @@ fn page() -> String {
     for described in &operations {
         describe(described, &mut page);
     }
-    page.push_str("\n## What is answered\n\nA field that is not marked as `always` may be missing.\n");
+    page.push_str(
+        "\n## What is answered\n\nA field that is not marked as `always` may be missing.\n",
+    );
     let shapes = object(&document["components"]["schemas"]);
     for (name, schema) in shapes {
         page.push_str(&format!("\n### {name}\n"));
@@ -96,11 +96,7 @@ fn page() -> String {
 
 fn describe(described: &Described, page: &mut String) {
     let Described { operation, .. } = described;
-    page.push_str(&format!(
-        "\n## {}\n\n{}",
-        described.heading(),
-        text(&operation["summary"])
-    ));
+    page.push_str(&format!("\n## {}\n\n{}", described.heading(), text(&operation["summary"])));
     let more = text(&operation["description"]);
     if !more.is_empty() {
         page.push_str(&format!(" {more}"));
@@ -121,11 +117,7 @@ fn describe(described: &Described, page: &mut String) {
     }
     if let Some(body) = operation.get("requestBody") {
         let schema = &body["content"]["application/json"]["schema"];
-        let may_be_missing = if body["required"] == true {
-            ""
-        } else {
-            ", or nothing"
-        };
+        let may_be_missing = if body["required"] == true { "" } else { ", or nothing" };
         page.push_str(&format!("\nBody: JSON{may_be_missing}.\n"));
         shape(schema, "required", page);
     }
@@ -212,10 +204,7 @@ fn kind(schema: &Value) -> String {
         return format!("`{}`", plain(value));
     }
     if let Some(values) = fields.get("enum").and_then(Value::as_array) {
-        return with_default(
-            joined(values, ", ", |value| format!("`{}`", plain(value))),
-            fields,
-        );
+        return with_default(joined(values, ", ", |value| format!("`{}`", plain(value))), fields);
     }
     for word in ["oneOf", "anyOf"] {
         if let Some(variants) = fields.get(word).and_then(Value::as_array) {
@@ -267,10 +256,7 @@ fn of_type(one: &str, fields: &Map<String, Value>) -> String {
             },
         },
         "string" => {
-            let text = match (
-                fields.get("format").and_then(Value::as_str),
-                fields.get("pattern"),
-            ) {
+            let text = match (fields.get("format").and_then(Value::as_str), fields.get("pattern")) {
                 (Some("date-time"), _) => "time, as RFC 3339 writes it".to_owned(),
                 (_, Some(pattern)) => format!("text, `{}`", plain(pattern).replace('|', "\\|")),
                 _ => "text".to_owned(),
@@ -350,12 +336,8 @@ fn key_of(path: &str, keys: &BTreeMap<String, String>) -> String {
         }
     };
     // One without parts is nearer than one with.
-    let route = keys
-        .get_key_value(path)
-        .or_else(|| keys.iter().find(|(route, _)| is_at(route)));
-    route
-        .map(|(_, key)| key.clone())
-        .unwrap_or_else(|| panic!("no function has {path}"))
+    let route = keys.get_key_value(path).or_else(|| keys.iter().find(|(route, _)| is_at(route)));
+    route.map(|(_, key)| key.clone()).unwrap_or_else(|| panic!("no function has {path}"))
 }
 
 #[test]

@@ -17,9 +17,8 @@ async fn duplicates_are_absorbed_and_counted() {
     for message in messages.iter().chain(&messages).chain(&messages[..1]) {
         app.deliver("process_queue_task", &message.body).await;
     }
-    let bodies: Vec<&str> = [&messages[0], &messages[0]]
-        .map(|message| message.body.as_str())
-        .into();
+    let bodies: Vec<&str> =
+        [&messages[0], &messages[0]].map(|message| message.body.as_str()).into();
     app.deliver_many("process_queue_task", &bodies).await;
     let audit = app.audit(&job_id).await;
     assert_eq!(audit["consistent"], true);

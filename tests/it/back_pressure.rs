@@ -1,5 +1,5 @@
-//! A slow or full database makes the handler say 503 early; it never takes more connections than it may, and an idle one
-//! asks nothing.
+//! A slow or full database makes the handler say 503 early; it never takes more connections than it
+//! may, and an idle one asks nothing.
 
 use std::time::Duration;
 
@@ -22,16 +22,11 @@ use crate::{
 
 /// A handler that waits for its database no longer than this.
 async fn impatient(url: &str, patience: Duration) -> TestApp {
-    let settings = DatabaseSettings {
-        acquire_timeout: patience,
-        ..database_settings(url)
-    };
+    let settings = DatabaseSettings { acquire_timeout: patience, ..database_settings(url) };
     let database = Database::new(&settings);
     database.migrate().await.unwrap();
-    let (queue, bus) = (
-        Mailbox::new(ProcessingPath::QueueStorage),
-        Mailbox::new(ProcessingPath::ServiceBus),
-    );
+    let (queue, bus) =
+        (Mailbox::new(ProcessingPath::QueueStorage), Mailbox::new(ProcessingPath::ServiceBus));
     let senders = Senders::new(queue.clone(), Some(bus.clone()));
     let catalog = lastlight_app::app().catalog().with(Probe::default());
     let controller = Controller::new(catalog, database, senders, Timing::default());
@@ -41,13 +36,7 @@ async fn impatient(url: &str, patience: Duration) -> TestApp {
         allows_schema_admin: false,
         prices: std::sync::Arc::default(),
     });
-    TestApp {
-        router,
-        controller,
-        queue,
-        bus,
-        url: url.to_owned(),
-    }
+    TestApp { router, controller, queue, bus, url: url.to_owned() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -59,32 +48,20 @@ async fn a_database_that_hangs_brings_503_early_and_nothing_is_lost() {
     let mut meddler = app.connection().await;
     let mut lock = meddler.begin().await.unwrap();
     lock.execute("LOCK TABLE tasks IN SHARE MODE").await.unwrap();
-    let refused = messages
-        .iter()
-        .map(|message| app.deliver("process_queue_task", &message.body));
+    let refused = messages.iter().map(|message| app.deliver("process_queue_task", &message.body));
     for answer in futures_util::future::join_all(refused).await {
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
     }
     let answer = app.deliver("process_queue_task", &messages[0].body).await;
-    assert_eq!(
-        answer.status,
-        StatusCode::SERVICE_UNAVAILABLE,
-        "one that comes later"
-    );
-    assert_eq!(
-        app.status(&job_id).await["progress"][0]["open"],
-        300,
-        "other requests are served"
-    );
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "one that comes later");
+    assert_eq!(app.status(&job_id).await["progress"][0]["open"], 300, "other requests are served");
     lock.rollback().await.unwrap();
     until("the database is back", async || {
         let answer = app.deliver("process_queue_task", &messages[0].body).await;
         (answer.status == StatusCode::OK).then_some(())
     })
     .await;
-    let again = messages
-        .iter()
-        .map(|message| app.deliver("process_queue_task", &message.body));
+    let again = messages.iter().map(|message| app.deliver("process_queue_task", &message.body));
     for answer in futures_util::future::join_all(again).await {
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     }
@@ -95,9 +72,7 @@ async fn a_database_that_hangs_brings_503_early_and_nothing_is_lost() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_pool_never_exceeds_its_bound() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [1500], "tasks_per_message": 10 }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [1500], "tasks_per_message": 10 })).await;
     let mut watcher = PgConnection::connect(&app.url).await.unwrap();
     let watching = async {
         let mut most = 0;
@@ -124,10 +99,7 @@ async fn the_pool_never_exceeds_its_bound() {
 
 #[tokio::test]
 async fn an_idle_handler_asks_the_database_nothing() {
-    let timing = Timing {
-        lease: Duration::from_millis(900),
-        ..quick()
-    };
+    let timing = Timing { lease: Duration::from_millis(900), ..quick() };
     let app = TestApp::with_job_type(Probe::default(), timing).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
     app.run_dry().await;
@@ -153,9 +125,7 @@ async fn an_idle_handler_asks_the_database_nothing() {
 async fn an_outcome_outlasts_a_database_that_is_away_for_a_moment() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [2], "waits": true }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [2], "waits": true })).await;
     // The first is not the stage's last, so its outcome is all that is written after its run.
     let [message, last] = app.planned().await.try_into().unwrap();
     // Its claim is stored; its outcome meets dead connections.
@@ -168,15 +138,10 @@ async fn an_outcome_outlasts_a_database_that_is_away_for_a_moment() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let (answer, ()) = tokio::join!(
-        app.deliver("process_queue_task", &message.body),
-        ending_connections
-    );
+    let (answer, ()) =
+        tokio::join!(app.deliver("process_queue_task", &message.body), ending_connections);
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     app.deliver("process_queue_task", &last.body).await;
     assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
-    assert!(
-        probe.runs().values().all(|runs| *runs == 1),
-        "what was computed was not lost"
-    );
+    assert!(probe.runs().values().all(|runs| *runs == 1), "what was computed was not lost");
 }

@@ -14,20 +14,13 @@ async fn a_job_message_that_cannot_be_processed_goes_back_to_the_host_with_the_r
     app.submitted("hello_world", json!({ "n": 10 })).await;
     let message = |change: serde_json::Value| {
         let mut message = json!({ "job_id": JOB, "job_type": "hello_world", "stage": 1 });
-        message
-            .as_object_mut()
-            .unwrap()
-            .extend(change.as_object().unwrap().clone());
+        message.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         message.to_string()
     };
     let cases = [
         ("not json at all".to_owned(), StatusCode::BAD_REQUEST, "not JSON"),
         ("{\"job_id\": ".to_owned(), StatusCode::BAD_REQUEST, "not JSON"),
-        (
-            "null".to_owned(),
-            StatusCode::BAD_REQUEST,
-            "must be a JSON object, not null",
-        ),
+        ("null".to_owned(), StatusCode::BAD_REQUEST, "must be a JSON object, not null"),
         (
             // Not a batch of no messages.
             "[]".to_owned(),
@@ -54,11 +47,7 @@ async fn a_job_message_that_cannot_be_processed_goes_back_to_the_host_with_the_r
             StatusCode::BAD_REQUEST,
             "parameters must be an object",
         ),
-        (
-            message(json!({ "retry_count": 11 })),
-            StatusCode::BAD_REQUEST,
-            "retry_count must be",
-        ),
+        (message(json!({ "retry_count": 11 })), StatusCode::BAD_REQUEST, "retry_count must be"),
         (
             message(json!({ "timestamp": "yesterday" })),
             StatusCode::BAD_REQUEST,
@@ -74,16 +63,8 @@ async fn a_job_message_that_cannot_be_processed_goes_back_to_the_host_with_the_r
             StatusCode::BAD_REQUEST,
             "it is a \"hello_world\"",
         ),
-        (
-            message(json!({ "job_id": "a".repeat(64) })),
-            StatusCode::NOT_FOUND,
-            "there is no job",
-        ),
-        (
-            message(json!({ "stage": 2 })),
-            StatusCode::CONFLICT,
-            "stage 2 has not begun",
-        ),
+        (message(json!({ "job_id": "a".repeat(64) })), StatusCode::NOT_FOUND, "there is no job"),
+        (message(json!({ "stage": 2 })), StatusCode::CONFLICT, "stage 2 has not begun"),
     ];
     for (text, status, words) in cases {
         let answer = app.deliver("process_queue_job", &text).await;
@@ -98,10 +79,7 @@ async fn a_job_message_that_cannot_be_processed_goes_back_to_the_host_with_the_r
     app.run_dry().await;
     assert_eq!(app.status(JOB).await["status"], "completed");
     // A stage already passed is no error: redelivery is normal.
-    assert_eq!(
-        app.deliver("process_queue_job", &message(json!({}))).await.status,
-        StatusCode::OK
-    );
+    assert_eq!(app.deliver("process_queue_job", &message(json!({}))).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -114,33 +92,18 @@ async fn a_task_message_that_cannot_be_processed_goes_back_to_the_host_with_the_
             "task_id": format!("{}-s1-greet-0", &job_id[..8]), "parent_job_id": job_id, "job_type": "hello_world",
             "task_type": "hello_world_greeting", "stage": 1, "task_index": "greet-0",
         });
-        message
-            .as_object_mut()
-            .unwrap()
-            .extend(change.as_object().unwrap().clone());
+        message.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         message.to_string()
     };
     let cases = [
-        (
-            message(json!({ "task_id": null })),
-            StatusCode::BAD_REQUEST,
-            "lacks task_id",
-        ),
+        (message(json!({ "task_id": null })), StatusCode::BAD_REQUEST, "lacks task_id"),
         (
             message(json!({ "task_id": "x".repeat(101) })),
             StatusCode::BAD_REQUEST,
             "task_id must be text of 1 to 100",
         ),
-        (
-            message(json!({ "task_index": 7 })),
-            StatusCode::BAD_REQUEST,
-            "task_index must be",
-        ),
-        (
-            message(json!({ "job_type": "tile" })),
-            StatusCode::BAD_REQUEST,
-            "no job type \"tile\"",
-        ),
+        (message(json!({ "task_index": 7 })), StatusCode::BAD_REQUEST, "task_index must be"),
+        (message(json!({ "job_type": "tile" })), StatusCode::BAD_REQUEST, "no job type \"tile\""),
         (
             message(json!({ "parent_job_id": "b".repeat(64) })),
             StatusCode::NOT_FOUND,
@@ -166,9 +129,7 @@ async fn a_task_message_that_cannot_be_processed_goes_back_to_the_host_with_the_
 #[tokio::test]
 async fn a_bad_message_in_a_batch_is_set_aside_and_its_siblings_run() {
     let app = TestApp::start().await;
-    let job_id = app
-        .submitted("hello_world", json!({ "n": 3, "use_service_bus": true }))
-        .await;
+    let job_id = app.submitted("hello_world", json!({ "n": 3, "use_service_bus": true })).await;
     let tasks = app.planned_over_bus().await;
     let batch = [&tasks[0].body, "this is not JSON", &tasks[1].body, &tasks[2].body];
     let answer = app.deliver_many("process_sb_task", &batch).await;
@@ -184,36 +145,30 @@ async fn a_bad_message_in_a_batch_is_set_aside_and_its_siblings_run() {
 #[tokio::test]
 async fn an_item_of_a_batch_that_is_no_text_is_set_aside_and_its_siblings_run() {
     let app = TestApp::start().await;
-    let job_id = app
-        .submitted("hello_world", json!({ "n": 1, "use_service_bus": true }))
-        .await;
+    let job_id = app.submitted("hello_world", json!({ "n": 1, "use_service_bus": true })).await;
     let task = app.planned_over_bus().await.remove(0);
     let body = json!({ "Data": { "msg": [7, task.body, null] } });
     let answer = app.request("POST", "/process_sb_task", body.to_string()).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     assert_eq!(app.status(&job_id).await["progress"][0]["completed"], 1);
     let aside = app.bus.take(QueueRole::Poison);
-    let kept = aside
-        .iter()
-        .map(|message| serde_json::from_str::<serde_json::Value>(&message.body).unwrap()["message"].clone());
+    let kept = aside.iter().map(|message| {
+        serde_json::from_str::<serde_json::Value>(&message.body).unwrap()["message"].clone()
+    });
     assert_eq!(kept.collect::<Vec<_>>(), ["7", "null"]);
 }
 
 #[tokio::test]
 async fn a_bad_message_that_cannot_be_set_aside_brings_the_batch_again() {
     let app = TestApp::start().await;
-    let job_id = app
-        .submitted("hello_world", json!({ "n": 1, "use_service_bus": true }))
-        .await;
+    let job_id = app.submitted("hello_world", json!({ "n": 1, "use_service_bus": true })).await;
     let task = app.planned_over_bus().await.remove(0);
     app.bus.set_down(true);
     let answer = app.deliver_many("process_sb_task", &[&task.body, "bad"]).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     app.bus.set_down(false);
     assert_eq!(
-        app.deliver_many("process_sb_task", &[&task.body, "bad"])
-            .await
-            .status,
+        app.deliver_many("process_sb_task", &[&task.body, "bad"]).await.status,
         StatusCode::OK
     );
     assert_eq!(app.status(&job_id).await["progress"][0]["completed"], 1);
@@ -238,10 +193,7 @@ async fn a_body_that_is_no_invocation_is_refused() {
             answer.body
         );
     }
-    assert_eq!(
-        app.request("POST", "/no_such_function", "{}").await.status,
-        StatusCode::NOT_FOUND
-    );
+    assert_eq!(app.request("POST", "/no_such_function", "{}").await.status, StatusCode::NOT_FOUND);
     assert_eq!(
         app.request("GET", "/process_queue_task", "").await.status,
         StatusCode::METHOD_NOT_ALLOWED

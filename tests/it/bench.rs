@@ -1,4 +1,5 @@
-//! `lastlight bench` on a server that outlives it: what it made there is gone afterwards, also when it is stopped.
+//! `lastlight bench` on a server that outlives it: what it made there is gone afterwards, also when
+//! it is stopped.
 
 use std::{process::Stdio, time::Duration};
 
@@ -17,16 +18,7 @@ use crate::{
 /// A benchmark that takes long, and what it says on standard error.
 fn long_bench(url: &str) -> (Child, Lines<BufReader<ChildStderr>>) {
     let root = env!("CARGO_MANIFEST_DIR");
-    let arguments = [
-        "bench",
-        "run",
-        "--app-root",
-        root,
-        "--database-url",
-        url,
-        "--n",
-        "1000000",
-    ];
+    let arguments = ["bench", "run", "--app-root", root, "--database-url", url, "--n", "1000000"];
     let mut bench = command(&arguments, &[("PATH", "/usr/bin:/bin")])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -48,11 +40,10 @@ async fn until_it_runs(server: &mut PgConnection) -> String {
     until("the benchmark has stored tasks", async || {
         let schema = schemas(server).await.pop()?;
         let table = format!("{schema}.tasks");
-        let stored: Result<bool, sqlx::Error> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-            "SELECT EXISTS (SELECT FROM {table})"
-        )))
-        .fetch_one(&mut *server)
-        .await;
+        let stored: Result<bool, sqlx::Error> =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT EXISTS (SELECT FROM {table})")))
+                .fetch_one(&mut *server)
+                .await;
         matches!(stored, Ok(true)).then_some(schema)
     })
     .await
@@ -106,7 +97,8 @@ async fn who_does_not_wait_for_a_benchmark_to_clear_up_is_told_what_stays() {
     while let Some(line) = said.next_line().await.unwrap() {
         last = line;
     }
-    let words = format!("schema {schema} stays on the server; remove it with DROP SCHEMA {schema} CASCADE");
+    let words =
+        format!("schema {schema} stays on the server; remove it with DROP SCHEMA {schema} CASCADE");
     assert_eq!(last, format!("lastlight: {words}"));
     looking.rollback().await.unwrap();
 }

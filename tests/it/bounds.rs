@@ -1,4 +1,5 @@
-//! What is too large, too deep or not text is refused with a clear answer, soon, and hurts nobody else.
+//! What is too large, too deep or not text is refused with a clear answer, soon, and hurts nobody
+//! else.
 
 use axum::{
     body::{Body, Bytes},
@@ -9,8 +10,8 @@ use lastlight::{
     config::Timing,
     functions::LARGEST_SUBMISSION,
     job::{
-        CountFold, Fields, Fold, JobType, Plan, PlanContext, StageSpec, Task, TaskDefinition, TaskError,
-        to_json,
+        CountFold, Fields, Fold, JobType, Plan, PlanContext, StageSpec, Task, TaskDefinition,
+        TaskError, to_json,
     },
     model::{DEEPEST_NESTING, Stage, TaskIndex},
     transport::sender::QueueRole,
@@ -53,9 +54,7 @@ fn assert_refused(answer: &Answer, status: StatusCode, words: &str) {
 #[tokio::test]
 async fn a_submission_of_a_byte_too_many_is_413_however_it_comes() {
     let app = TestApp::start().await;
-    let fits = app
-        .request("POST", SUBMIT, submission(LARGEST_SUBMISSION - 200))
-        .await;
+    let fits = app.request("POST", SUBMIT, submission(LARGEST_SUBMISSION - 200)).await;
     assert_eq!(fits.status, StatusCode::OK);
     let whole = app.request("POST", SUBMIT, submission(LARGEST_SUBMISSION)).await;
     assert_refused(&whole, StatusCode::BAD_REQUEST, "as they are stored");
@@ -64,14 +63,9 @@ async fn a_submission_of_a_byte_too_many_is_413_however_it_comes() {
     assert_refused(&answer, StatusCode::PAYLOAD_TOO_LARGE, "1048576 bytes");
 
     // Without a length that could be looked at.
-    let pieces: Vec<Result<Bytes, std::io::Error>> = large
-        .as_bytes()
-        .chunks(60_000)
-        .map(|piece| Ok(Bytes::copy_from_slice(piece)))
-        .collect();
-    let answer = app
-        .request("POST", SUBMIT, Body::from_stream(stream::iter(pieces)))
-        .await;
+    let pieces: Vec<Result<Bytes, std::io::Error>> =
+        large.as_bytes().chunks(60_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    let answer = app.request("POST", SUBMIT, Body::from_stream(stream::iter(pieces))).await;
     assert_refused(&answer, StatusCode::PAYLOAD_TOO_LARGE, "1048576 bytes");
 
     // As a host that does not forward describes it.
@@ -89,7 +83,8 @@ async fn what_is_accepted_can_be_run_however_deep_it_is_and_what_is_deeper_is_re
     for use_service_bus in [false, true] {
         // The object around it counts too.
         let note = nested(DEEPEST_NESTING - 1);
-        let body = format!("{{\"n\": 2, \"use_service_bus\": {use_service_bus}, \"note\": {note}}}");
+        let body =
+            format!("{{\"n\": 2, \"use_service_bus\": {use_service_bus}, \"note\": {note}}}");
         let answer = app.request("POST", SUBMIT, body).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         app.run_dry().await;
@@ -104,9 +99,7 @@ async fn what_is_accepted_can_be_run_however_deep_it_is_and_what_is_deeper_is_re
     }
     let unclosed = app.request("POST", SUBMIT, "[".repeat(1_000_000)).await;
     assert_refused(&unclosed, StatusCode::BAD_REQUEST, "nested 1000000 deep");
-    let unclosed = app
-        .request("POST", "/process_queue_task", "{\"Data\":".repeat(1_000_000))
-        .await;
+    let unclosed = app.request("POST", "/process_queue_task", "{\"Data\":".repeat(1_000_000)).await;
     assert_refused(&unclosed, StatusCode::BAD_REQUEST, "recursion limit exceeded");
 }
 
@@ -141,21 +134,15 @@ async fn a_number_of_any_length_is_read_or_refused() {
 #[tokio::test]
 async fn text_with_nul_is_kept_and_what_is_not_text_is_refused() {
     let app = TestApp::start().await;
-    let job_id = app
-        .submitted(
-            "hello_world",
-            json!({ "n": 2, "name": "a\0b", "dataset_id": "\0" }),
-        )
-        .await;
+    let job_id =
+        app.submitted("hello_world", json!({ "n": 2, "name": "a\0b", "dataset_id": "\0" })).await;
     app.run_dry().await;
     let status = app.status(&job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
     let greeting = &status["stageResults"]["1"]["samples"][0]["result"]["greeting"];
     assert!(greeting.as_str().unwrap().contains("a\0b"), "{status}");
 
-    let raw = app
-        .request("POST", SUBMIT, b"{\"n\": 1, \"note\": \"a\0b\"}".to_vec())
-        .await;
+    let raw = app.request("POST", SUBMIT, b"{\"n\": 1, \"note\": \"a\0b\"}".to_vec()).await;
     assert_refused(&raw, StatusCode::BAD_REQUEST, "not JSON");
     for (method, path, words) in [
         ("POST", "/api/jobs/submit/%00", "no job type \"\\0\""),
@@ -172,40 +159,22 @@ async fn text_with_nul_is_kept_and_what_is_not_text_is_refused() {
     }
     let long = "x".repeat(60_000);
     for (path, status, words) in [
-        (
-            format!("/api/{long}"),
-            StatusCode::NOT_FOUND,
-            "there is no /api/xxx",
-        ),
+        (format!("/api/{long}"), StatusCode::NOT_FOUND, "there is no /api/xxx"),
         (format!("/{long}"), StatusCode::NOT_FOUND, "there is no function"),
-        (
-            format!("/api/jobs/submit/{long}"),
-            StatusCode::BAD_REQUEST,
-            "no job type",
-        ),
-        (
-            format!("/api/jobs/cancel/{long}"),
-            StatusCode::BAD_REQUEST,
-            "64 hexadecimal digits",
-        ),
+        (format!("/api/jobs/submit/{long}"), StatusCode::BAD_REQUEST, "no job type"),
+        (format!("/api/jobs/cancel/{long}"), StatusCode::BAD_REQUEST, "64 hexadecimal digits"),
     ] {
         let answer = app.request("POST", &path, "{\"n\": 1}").await;
         assert_refused(&answer, status, words);
     }
-    for path in [
-        format!("/api/monitor/poison?peek={long}"),
-        "/api/monitor/poison?peek=1&peek=2".to_owned(),
-    ] {
+    for path in
+        [format!("/api/monitor/poison?peek={long}"), "/api/monitor/poison?peek=1&peek=2".to_owned()]
+    {
         let answer = app.request("GET", &path, "").await;
         assert_refused(&answer, StatusCode::BAD_REQUEST, "peek");
     }
-    let answer = app
-        .request(
-            "POST",
-            "/api/monitor/poison",
-            json!({ "action": long }).to_string(),
-        )
-        .await;
+    let answer =
+        app.request("POST", "/api/monitor/poison", json!({ "action": long }).to_string()).await;
     assert_refused(&answer, StatusCode::BAD_REQUEST, "action must be");
 
     for bytes in [
@@ -232,37 +201,22 @@ async fn a_message_of_ten_megabytes_is_refused_and_nothing_hangs() {
     let ten = "x".repeat(10 * 1024 * 1024);
     for (function, text, words) in [
         ("process_queue_job", ten.clone(), "not JSON"),
-        (
-            "process_queue_task",
-            json!({ "batch_id": ten }).to_string(),
-            "batch_id must be",
-        ),
-        (
-            "process_sb_job",
-            json!({ "job_id": ten }).to_string(),
-            "64 hexadecimal digits",
-        ),
-        (
-            "process_sb_task",
-            "[".repeat(10 * 1024 * 1024),
-            "recursion limit exceeded",
-        ),
+        ("process_queue_task", json!({ "batch_id": ten }).to_string(), "batch_id must be"),
+        ("process_sb_job", json!({ "job_id": ten }).to_string(), "64 hexadecimal digits"),
+        ("process_sb_task", "[".repeat(10 * 1024 * 1024), "recursion limit exceeded"),
     ] {
         let answer = app.deliver(function, &text).await;
         assert_refused(&answer, StatusCode::BAD_REQUEST, words);
     }
-    let answer = app
-        .request("POST", "/process_queue_task", vec![b' '; 160 * 1024 * 1024 + 1])
-        .await;
+    let answer =
+        app.request("POST", "/process_queue_task", vec![b' '; 160 * 1024 * 1024 + 1]).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", answer.body);
 }
 
 #[tokio::test]
 async fn a_message_too_large_to_be_set_aside_whole_does_not_hold_up_its_siblings() {
     let app = TestApp::start().await;
-    let job_id = app
-        .submitted("hello_world", json!({ "n": 2, "use_service_bus": true }))
-        .await;
+    let job_id = app.submitted("hello_world", json!({ "n": 2, "use_service_bus": true })).await;
     let tasks = app.planned_over_bus().await;
     let large = format!("not JSON {}", "\u{1}\"ü".repeat(500_000));
     let batch = [tasks[0].body.as_str(), large.as_str(), tasks[1].body.as_str()];
@@ -273,10 +227,7 @@ async fn a_message_too_large_to_be_set_aside_whole_does_not_hold_up_its_siblings
     let kept: Value = serde_json::from_str(&aside[0].body).unwrap();
     assert!(kept["message"].as_str().unwrap().starts_with("not JSON"));
     let reason = kept["reason"].as_str().unwrap();
-    assert!(
-        reason.contains(&format!("the message had {} bytes", large.len())),
-        "{reason}"
-    );
+    assert!(reason.contains(&format!("the message had {} bytes", large.len())), "{reason}");
 }
 
 /// A job type whose one stage does what a handler should not.
@@ -306,7 +257,9 @@ impl JobType for Careless {
         let Habit { habit } = parameters;
         let one = move |number: u64| {
             let parameters = match habit.as_str() {
-                "deep parameters" => RawValue::from_string(format!("{{\"deep\": {}}}", nested(200)))?,
+                "deep parameters" => {
+                    RawValue::from_string(format!("{{\"deep\": {}}}", nested(200)))?
+                }
                 "parameters that are no object" => to_json(&habit)?,
                 _ => to_json(&json!({ "habit": habit }))?,
             };
@@ -338,21 +291,13 @@ impl JobType for Careless {
 async fn what_a_handler_makes_too_large_or_too_deep_fails_it_with_the_reason_and_wedges_nothing() {
     let app = TestApp::with_job_type(Careless, Timing::default()).await;
     for (habit, end, words) in [
-        (
-            "deep parameters",
-            "failed",
-            "nested 201 deep; at most 64 are allowed",
-        ),
+        ("deep parameters", "failed", "nested 201 deep; at most 64 are allowed"),
         (
             "parameters that are no object",
             "failed",
             "the parameters of task \\\"t-0\\\" are not a JSON object",
         ),
-        (
-            "deep result",
-            "failed",
-            "the result is nested 200 deep; at most 64 are kept",
-        ),
+        ("deep result", "failed", "the result is nested 200 deep; at most 64 are kept"),
         ("large result", "failed", "the result has 1048578 bytes"),
         ("long error", "failed", "(15000000 bytes)"),
         ("fairly large result", "completed", "\"result_bytes\":1000002"),
@@ -362,11 +307,7 @@ async fn what_a_handler_makes_too_large_or_too_deep_fails_it_with_the_reason_and
         let status = app.status(&job_id).await;
         let mut shown = status.to_string();
         assert_eq!(status["status"], end, "{habit}: {:.2000}", shown);
-        assert!(
-            shown.len() < 100_000,
-            "{habit}: an answer of {} bytes",
-            shown.len()
-        );
+        assert!(shown.len() < 100_000, "{habit}: an answer of {} bytes", shown.len());
         let mut connection = app.connection().await;
         let errors: Vec<String> = sqlx::query_scalar(
             "SELECT error_details FROM tasks WHERE parent_job_id = $1 AND error_details IS NOT NULL",
@@ -406,26 +347,15 @@ async fn a_request_whose_head_is_too_large_or_broken_is_refused_and_the_next_one
     };
     let many: String = (0..200).map(|number| format!("x-{number}: 1\r\n")).collect();
     for (name, request, status) in [
-        (
-            "a long query",
-            get(&format!("/api/health?{}", "x".repeat(70_000)), ""),
-            "414",
-        ),
-        (
-            "a long header",
-            get("/", &format!("x: {}\r\n", "x".repeat(1_000_000))),
-            "431",
-        ),
+        ("a long query", get(&format!("/api/health?{}", "x".repeat(70_000)), ""), "414"),
+        ("a long header", get("/", &format!("x: {}\r\n", "x".repeat(1_000_000))), "431"),
         ("many headers", get("/", &many), "431"),
         ("a header with NUL", get("/", "x: a\0b\r\n"), "400"),
-        (
-            "no HTTP at all",
-            "\0\u{1}\u{2} nonsense\r\n\r\n".to_owned(),
-            "400",
-        ),
+        ("no HTTP at all", "\0\u{1}\u{2} nonsense\r\n\r\n".to_owned(), "400"),
         (
             "two lengths",
-            "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n{}".to_owned(),
+            "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n{}"
+                .to_owned(),
             "400",
         ),
         (
@@ -441,7 +371,8 @@ async fn a_request_whose_head_is_too_large_or_broken_is_refused_and_the_next_one
         let next = raw(port, get("/", "").as_bytes()).await;
         assert!(next.starts_with("HTTP/1.1 200"), "after {name}: {next}");
     }
-    // Twice the header that names the request: an answer has one id, of a length that fits into a log line.
+    // Twice the header that names the request: an answer has one id, of a length that fits into a
+    // log line.
     let long = format!("x-azure-functions-invocationid: {}\r\n", "x".repeat(5000));
     let answer = raw(port, get("/api/jobs/status/1", &long).as_bytes()).await;
     assert!(answer.len() < 1000 && answer.contains("request_id"), "{answer}");

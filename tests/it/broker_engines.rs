@@ -1,5 +1,5 @@
-//! The local queue services' engines, without HTTP, on a clock that the test moves: nothing is lost, nothing is delivered
-//! to two receivers at once, and what is in a queue survives a restart.
+//! The local queue services' engines, without HTTP, on a clock that the test moves: nothing is
+//! lost, nothing is delivered to two receivers at once, and what is in a queue survives a restart.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -38,10 +38,7 @@ fn bodies(messages: &[LockedMessage]) -> Vec<&str> {
 #[test]
 fn a_scheduled_message_queues_up_behind_those_that_arrived_before_its_time() {
     let (bus, clock) = service_bus(QueueOptions::default());
-    let later = NewMessage {
-        scheduled: Some(START + seconds(60)),
-        ..NewMessage::new("later")
-    };
+    let later = NewMessage { scheduled: Some(START + seconds(60)), ..NewMessage::new("later") };
     bus.send("q", vec![later, NewMessage::new("a")]).unwrap();
     clock.advance(seconds(30));
     bus.send("q", vec![NewMessage::new("b")]).unwrap();
@@ -52,14 +49,8 @@ fn a_scheduled_message_queues_up_behind_those_that_arrived_before_its_time() {
 #[test]
 fn an_expired_message_vanishes_or_becomes_a_dead_letter_but_never_under_its_lock() {
     for (on_expiry, dead_letters) in [(OnExpiry::Discard, 0), (OnExpiry::DeadLetter, 2)] {
-        let (bus, clock) = service_bus(QueueOptions {
-            on_expiry,
-            ..QueueOptions::default()
-        });
-        let short = |body| NewMessage {
-            time_to_live: Some(seconds(30)),
-            ..NewMessage::new(body)
-        };
+        let (bus, clock) = service_bus(QueueOptions { on_expiry, ..QueueOptions::default() });
+        let short = |body| NewMessage { time_to_live: Some(seconds(30)), ..NewMessage::new(body) };
         bus.send("q", vec![short("locked"), short("waiting")]).unwrap();
         let locked = bus.receive("q", 1).unwrap().remove(0);
         clock.advance(seconds(31));
@@ -67,10 +58,7 @@ fn an_expired_message_vanishes_or_becomes_a_dead_letter_but_never_under_its_lock
         bus.abandon("q", &locked.lock_token).unwrap();
         assert_eq!(
             bus.counts("q").unwrap(),
-            ServiceBusCounts {
-                dead_letter: dead_letters,
-                ..ServiceBusCounts::default()
-            }
+            ServiceBusCounts { dead_letter: dead_letters, ..ServiceBusCounts::default() }
         );
         for letter in bus.receive(DEAD, 10).unwrap() {
             assert_eq!(letter.dead_letter_reason.as_deref(), Some("TTLExpiredException"));
@@ -80,19 +68,14 @@ fn an_expired_message_vanishes_or_becomes_a_dead_letter_but_never_under_its_lock
 
 #[test]
 fn dead_letters_do_not_expire_and_are_delivered_until_somebody_completes_them() {
-    let (bus, clock) = service_bus(QueueOptions {
-        max_delivery_count: 1,
-        ..QueueOptions::default()
-    });
+    let (bus, clock) =
+        service_bus(QueueOptions { max_delivery_count: 1, ..QueueOptions::default() });
     bus.send("q", vec![NewMessage::new("bad")]).unwrap();
     bus.receive("q", 1).unwrap();
     clock.advance(seconds(61));
     for _ in 0..20 {
         let letter = bus.receive(DEAD, 1).unwrap().remove(0);
-        assert_eq!(
-            letter.dead_letter_reason.as_deref(),
-            Some("MaxDeliveryCountExceeded")
-        );
+        assert_eq!(letter.dead_letter_reason.as_deref(), Some("MaxDeliveryCountExceeded"));
         clock.advance(seconds(7 * 24 * 60 * 60));
     }
     let letter = bus.receive(DEAD, 1).unwrap().remove(0);
@@ -103,23 +86,15 @@ fn dead_letters_do_not_expire_and_are_delivered_until_somebody_completes_them() 
 #[test]
 fn a_purge_empties_one_side_and_voids_its_locks() {
     let (bus, _) = service_bus(QueueOptions::default());
-    bus.send("q", (0..3).map(|n| NewMessage::new(n.to_string())).collect())
-        .unwrap();
+    bus.send("q", (0..3).map(|n| NewMessage::new(n.to_string())).collect()).unwrap();
     let mut locked = bus.receive("q", 2).unwrap();
-    bus.dead_letter("q", &locked.remove(0).lock_token, "r", "d")
-        .unwrap();
+    bus.dead_letter("q", &locked.remove(0).lock_token, "r", "d").unwrap();
     bus.purge("q").unwrap();
     assert_eq!(
         bus.counts("q").unwrap(),
-        ServiceBusCounts {
-            dead_letter: 1,
-            ..ServiceBusCounts::default()
-        }
+        ServiceBusCounts { dead_letter: 1, ..ServiceBusCounts::default() }
     );
-    assert_eq!(
-        bus.complete("q", &locked[0].lock_token),
-        Err(BrokerError::LockLost)
-    );
+    assert_eq!(bus.complete("q", &locked[0].lock_token), Err(BrokerError::LockLost));
     bus.purge(DEAD).unwrap();
     assert_eq!(bus.counts("q").unwrap(), ServiceBusCounts::default());
 }
@@ -128,31 +103,24 @@ fn a_purge_empties_one_side_and_voids_its_locks() {
 fn a_service_bus_queue_survives_a_restart_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sub/bus.jsonl");
-    let options = QueueOptions {
-        duplicate_detection: Some(seconds(600)),
-        ..QueueOptions::default()
-    };
+    let options =
+        QueueOptions { duplicate_detection: Some(seconds(600)), ..QueueOptions::default() };
     let (bus, clock) = service_bus(options);
     let scheduled = NewMessage {
         scheduled: Some(START + seconds(300)),
         ..NewMessage::new("scheduled").with_id("s")
     };
     let ready = ["bad", "locked", "ready"].map(|body| NewMessage::new(body).with_id(body));
-    bus.send("q", ready.into_iter().chain([scheduled]).collect())
-        .unwrap();
+    bus.send("q", ready.into_iter().chain([scheduled]).collect()).unwrap();
     let locked = bus.receive("q", 2).unwrap();
-    bus.dead_letter("q", &locked[0].lock_token, "Unreadable", "not JSON")
-        .unwrap();
+    bus.dead_letter("q", &locked[0].lock_token, "Unreadable", "not JSON").unwrap();
     bus.snapshot(&path).unwrap();
 
     let again = ServiceBus::with_clock(clock.clone());
     again.create_queue("q", options);
     again.restore(&path).unwrap();
     again
-        .send(
-            "q",
-            vec![NewMessage::new("twice").with_id("ready"), NewMessage::new("new")],
-        )
+        .send("q", vec![NewMessage::new("twice").with_id("ready"), NewMessage::new("new")])
         .unwrap();
     let received = again.receive("q", 10).unwrap();
     assert_eq!(bodies(&received), ["locked", "ready", "new"]);
@@ -179,10 +147,7 @@ fn what_is_no_snapshot_is_refused_with_its_line_and_changes_nothing() {
     std::fs::write(&path, text).unwrap();
     let (other, _) = storage_queues();
     let error = other.restore(&path).unwrap_err();
-    assert!(
-        matches!(error, SnapshotError::Malformed { line: 3, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, SnapshotError::Malformed { line: 3, .. }), "{error}");
     assert_eq!(other.counts("q"), Ok(0));
     let (bus, _) = service_bus(QueueOptions::default());
     assert!(bus.restore(&path).is_err());
@@ -195,9 +160,7 @@ async fn who_waits_is_woken_by_a_message_a_delay_and_a_lock_that_ends() {
     let (queues, other_clock) = storage_queues();
     let waits = async |bus: &ServiceBus| bus.wait_for_message("q", seconds(3600)).await;
 
-    tokio::join!(waits(&bus), async {
-        bus.send("q", vec![NewMessage::new("a")]).unwrap()
-    });
+    tokio::join!(waits(&bus), async { bus.send("q", vec![NewMessage::new("a")]).unwrap() });
     bus.receive("q", 1).unwrap();
     tokio::join!(waits(&bus), async { clock.advance(seconds(60)) });
     assert_eq!(bus.receive("q", 1).unwrap()[0].delivery_count, 2);
@@ -215,9 +178,7 @@ async fn who_waits_is_woken_by_a_message_a_delay_and_a_lock_that_ends() {
 #[test]
 fn a_storage_message_lives_as_long_as_it_was_put_for_and_no_longer() {
     let (queues, clock) = storage_queues();
-    queues
-        .put("q", "short".to_owned(), Duration::ZERO, Some(seconds(10)))
-        .unwrap();
+    queues.put("q", "short".to_owned(), Duration::ZERO, Some(seconds(10))).unwrap();
     let kept = queues.put("q", "long".to_owned(), Duration::ZERO, None).unwrap();
     assert_eq!(kept.expiration_time.year(), 9999);
     clock.advance(seconds(10));
@@ -225,7 +186,8 @@ fn a_storage_message_lives_as_long_as_it_was_put_for_and_no_longer() {
     assert_eq!(queues.receive("q", 10, seconds(1)).unwrap()[0].body, "long");
 }
 
-/// A million messages: seconds if nothing scans them. If anything does, hours, and the runner ends it.
+/// A million messages: seconds if nothing scans them. If anything does, hours, and the runner ends
+/// it.
 #[test]
 fn a_million_messages_are_no_burden() {
     let (bus, clock) = service_bus(QueueOptions::default());
@@ -263,9 +225,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        (0..90u64).prop_map(|delay| Step::Send {
-            delay: delay.saturating_sub(45)
-        }),
+        (0..90u64).prop_map(|delay| Step::Send { delay: delay.saturating_sub(45) }),
         (1..4usize).prop_map(|max| Step::Receive { max }),
         any::<prop::sample::Index>().prop_map(Step::Complete),
         any::<prop::sample::Index>().prop_map(Step::Abandon),
@@ -277,7 +237,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// However receivers behave: what was sent and not completed is there, and nobody holds what another holds.
+    /// However receivers behave: what was sent and not completed is there, and nobody holds what
+    /// another holds.
     #[test]
     fn service_bus_loses_nothing_and_locks_for_one(steps in steps()) {
         let (bus, clock) = service_bus(QueueOptions {
@@ -322,7 +283,8 @@ proptest! {
         }
     }
 
-    /// The same for Storage Queues, where an old pop receipt works until somebody else receives the message.
+    /// The same for Storage Queues, where an old pop receipt works until somebody else receives the
+    /// message.
     #[test]
     fn storage_queues_lose_nothing_and_hide_from_others(steps in steps()) {
         let (queues, clock) = storage_queues();

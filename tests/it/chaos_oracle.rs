@@ -1,5 +1,5 @@
-//! The oracle of `lastlight chaos` is only worth what it catches: each of these plants one violation into a job that was
-//! sound, and it must be found.
+//! The oracle of `lastlight chaos` is only worth what it catches: each of these plants one
+//! violation into a job that was sound, and it must be found.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -40,9 +40,7 @@ impl Done {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path: PathBuf = folder.path().join("ledger");
-        let chaos = Chaos {
-            ledger: Ledger::open(&path).unwrap(),
-        };
+        let chaos = Chaos { ledger: Ledger::open(&path).unwrap() };
         let app = TestApp::with_job_type(chaos, quick()).await;
         let recorder = Recorder::new(&app.url).unwrap();
         recorder.install().await.unwrap();
@@ -93,11 +91,8 @@ impl Done {
 }
 
 fn promises(judgement: &Judgement) -> Vec<Promise> {
-    let mut promises: Vec<Promise> = judgement
-        .violations
-        .iter()
-        .map(|violation| violation.promise)
-        .collect();
+    let mut promises: Vec<Promise> =
+        judgement.violations.iter().map(|violation| violation.promise).collect();
     promises.sort();
     promises.dedup();
     promises
@@ -108,16 +103,13 @@ async fn a_sound_job_breaks_nothing() {
     let done = Done::new().await;
     let judgement = done.judged().await;
     assert_eq!(judgement.violations, []);
-    assert_eq!(
-        (judgement.outcomes, judgement.runs),
-        (6, 7),
-        "one of six tasks ran twice"
-    );
+    assert_eq!((judgement.outcomes, judgement.runs), (6, 7), "one of six tasks ran twice");
 }
 
 #[tokio::test]
 async fn a_task_whose_row_is_gone_is_lost() {
-    let broken = Done::broken_by(&["DELETE FROM tasks WHERE stage = 2 AND task_index = 't-1'"]).await;
+    let broken =
+        Done::broken_by(&["DELETE FROM tasks WHERE stage = 2 AND task_index = 't-1'"]).await;
     assert!(broken.contains(&Promise::NothingLost), "{broken:?}");
     // Its run has no row, its counter no task, and its end was seen.
     assert!(broken.contains(&Promise::CountersAgree), "{broken:?}");
@@ -135,18 +127,20 @@ async fn a_row_in_the_place_of_another_is_found_though_the_totals_agree() {
 
 #[tokio::test]
 async fn an_outcome_that_is_taken_back_is_found() {
-    let broken =
-        Done::broken_by(&["UPDATE tasks SET status = 'processing' WHERE stage = 1 AND task_index = 't-0'"])
-            .await;
+    let broken = Done::broken_by(&[
+        "UPDATE tasks SET status = 'processing' WHERE stage = 1 AND task_index = 't-0'",
+    ])
+    .await;
     assert!(broken.contains(&Promise::NothingLost), "{broken:?}");
     assert!(broken.contains(&Promise::NothingTwice), "{broken:?}");
 }
 
 #[tokio::test]
 async fn a_second_outcome_is_found_even_if_it_is_the_same() {
-    let broken =
-        Done::broken_by(&["UPDATE tasks SET status = 'completed' WHERE stage = 2 AND task_index = 't-0'"])
-            .await;
+    let broken = Done::broken_by(&[
+        "UPDATE tasks SET status = 'completed' WHERE stage = 2 AND task_index = 't-0'",
+    ])
+    .await;
     assert_eq!(broken, [Promise::NothingTwice]);
 }
 
@@ -158,10 +152,7 @@ async fn an_outcome_that_changes_is_found() {
     ])
     .await;
     assert!(broken.contains(&Promise::NothingTwice), "{broken:?}");
-    assert!(
-        broken.contains(&Promise::NothingLost),
-        "not the outcome that was due: {broken:?}"
-    );
+    assert!(broken.contains(&Promise::NothingLost), "not the outcome that was due: {broken:?}");
 }
 
 #[tokio::test]
@@ -175,7 +166,8 @@ async fn a_state_that_changed_behind_the_recorder_is_found() {
 
 #[tokio::test]
 async fn a_counter_that_moved_is_found() {
-    let broken = Done::broken_by(&["UPDATE stages SET completed = completed - 1 WHERE stage = 2"]).await;
+    let broken =
+        Done::broken_by(&["UPDATE stages SET completed = completed - 1 WHERE stage = 2"]).await;
     assert_eq!(broken, [Promise::CountersAgree]);
 }
 
@@ -201,23 +193,24 @@ async fn a_task_that_was_claimed_before_its_stage_is_found() {
 
 #[tokio::test]
 async fn a_task_that_ran_before_its_stage_is_found() {
-    let broken = Done::broken_by_runs(|runs| runs.get_mut(&(2, 1)).unwrap()[0].began -= 60_000_000).await;
+    let broken =
+        Done::broken_by_runs(|runs| runs.get_mut(&(2, 1)).unwrap()[0].began -= 60_000_000).await;
     assert_eq!(broken, [Promise::StagesInTurn]);
 }
 
 #[tokio::test]
 async fn a_job_that_does_not_end_is_found() {
-    let broken = Done::broken_by(&["UPDATE jobs SET status = 'processing', finished_at = NULL"]).await;
+    let broken =
+        Done::broken_by(&["UPDATE jobs SET status = 'processing', finished_at = NULL"]).await;
     assert!(broken.contains(&Promise::NothingStuck), "{broken:?}");
-    assert!(
-        broken.contains(&Promise::NothingTwice),
-        "nothing leaves an end: {broken:?}"
-    );
+    assert!(broken.contains(&Promise::NothingTwice), "nothing leaves an end: {broken:?}");
 }
 
 #[tokio::test]
 async fn a_job_that_takes_too_long_is_found() {
-    let broken = Done::broken_by(&["UPDATE jobs SET finished_at = created_at + interval '61 seconds'"]).await;
+    let broken =
+        Done::broken_by(&["UPDATE jobs SET finished_at = created_at + interval '61 seconds'"])
+            .await;
     assert_eq!(broken, [Promise::NothingStuck]);
 }
 
@@ -225,7 +218,8 @@ async fn a_job_that_takes_too_long_is_found() {
 async fn a_job_that_ends_otherwise_is_found() {
     let mut done = Done::new().await;
     done.expected.work.stages[0].tolerates = 0;
-    done.expected = Expected::new(done.expected.job_id, done.expected.work, Duration::from_secs(60));
+    done.expected =
+        Expected::new(done.expected.job_id, done.expected.work, Duration::from_secs(60));
     assert_eq!(promises(&done.judged().await), [Promise::NothingStuck]);
 }
 
@@ -270,12 +264,7 @@ async fn two_runs_of_one_claim_are_found() {
 
 #[tokio::test]
 async fn a_run_of_a_task_that_nobody_planned_is_found() {
-    let stranger = LedgerRun {
-        attempt: 1,
-        process: 1,
-        began: i64::MAX,
-        ended: None,
-    };
+    let stranger = LedgerRun { attempt: 1, process: 1, began: i64::MAX, ended: None };
     let broken = Done::broken_by_runs(|runs| drop(runs.insert((1, 77), vec![stranger]))).await;
     assert_eq!(broken, [Promise::NothingTwice]);
 }

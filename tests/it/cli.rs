@@ -23,25 +23,14 @@ fn slow(tag: &str, tasks: u64, ms: u64) -> Value {
 }
 
 fn lines(said: &Said) -> Vec<Value> {
-    said.out
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[tokio::test]
 async fn a_job_is_submitted_and_followed_to_its_end() {
     let app = App::start().await;
     let said = app
-        .run(&[
-            "submit",
-            "hello_world",
-            "-p",
-            "n=20",
-            "-p",
-            "name=Ada Lovelace",
-            "--watch",
-        ])
+        .run(&["submit", "hello_world", "-p", "n=20", "-p", "name=Ada Lovelace", "--watch"])
         .await;
     // The lines in between depend on how fast it went.
     let sure: Vec<&str> = said
@@ -56,12 +45,7 @@ async fn a_job_is_submitted_and_followed_to_its_end() {
     insta::assert_snapshot!(crate::cli_harness::redacted(&sure.join("\n")));
     assert_eq!(said.code, 0, "{}", said.err);
     let again = app
-        .run(&[
-            "submit",
-            "hello_world",
-            "--params",
-            r#"{"n": 20, "name": "Ada Lovelace"}"#,
-        ])
+        .run(&["submit", "hello_world", "--params", r#"{"n": 20, "name": "Ada Lovelace"}"#])
         .await;
     insta::assert_snapshot!(again.whole());
     app.stop().await;
@@ -75,37 +59,20 @@ async fn parameters_come_from_arguments_from_a_file_and_from_standard_input() {
     std::fs::write(&file, r#"{"n": 3, "name": "File"}"#).unwrap();
     let given = |said: Said| said.json()["parameters"].clone();
     let from_file = app
-        .run(&[
-            "submit",
-            "hello_world",
-            "--file",
-            file.to_str().unwrap(),
-            "-p",
-            "n=4",
-            "--json",
-        ])
+        .run(&["submit", "hello_world", "--file", file.to_str().unwrap(), "-p", "n=4", "--json"])
         .await;
-    assert_eq!(
-        given(from_file),
-        json!({ "n": 4, "name": "File", "use_service_bus": false })
-    );
+    assert_eq!(given(from_file), json!({ "n": 4, "name": "File", "use_service_bus": false }));
     let from_input = app
         .run_with_input(
             &["submit", "hello_world", "--file", "-", "--service-bus", "--json"],
             r#"{"n": 5}"#,
         )
         .await;
-    assert_eq!(
-        given(from_input),
-        json!({ "n": 5, "name": "World", "use_service_bus": true })
-    );
+    assert_eq!(given(from_input), json!({ "n": 5, "name": "World", "use_service_bus": true }));
     for (arguments, words) in [
         (&["--params", "[1]"][..], "--params: it is JSON and no object"),
         (&["--params", "{n: 1}"], "--params: it is not JSON"),
-        (
-            &["--file", "/nowhere/at/all"],
-            "--file /nowhere/at/all: No such file",
-        ),
+        (&["--file", "/nowhere/at/all"], "--file /nowhere/at/all: No such file"),
         (&["-p", "n"], "it is to be NAME=VALUE"),
         (&["--params", "{}", "--file", "-"], "cannot be used with"),
     ] {
@@ -140,19 +107,14 @@ async fn a_job_is_paused_resumed_cancelled_and_retried() {
     let job_id = app.submitted("chaos", &parameters).await;
     app.until(&job_id, "processing").await;
     let mut said = Vec::new();
-    for action in [
-        "pause", "resume", "retry", "cancel", "cancel", "pause", "retry", "cancel", "resume",
-    ] {
+    for action in
+        ["pause", "resume", "retry", "cancel", "cancel", "pause", "retry", "cancel", "resume"]
+    {
         let answer = app.run(&[action, &job_id]).await;
         said.push(format!("{action}: {}", answer.whole()));
     }
     // How many tasks had run by then differs.
-    let said = said
-        .join("\n")
-        .lines()
-        .map(without_counts)
-        .collect::<Vec<_>>()
-        .join("\n");
+    let said = said.join("\n").lines().map(without_counts).collect::<Vec<_>>().join("\n");
     insta::assert_snapshot!(said);
     let watched = app.run(&["watch", &job_id]).await;
     assert_eq!(watched.code, 1);
@@ -221,23 +183,16 @@ async fn jobs_are_listed_newest_first_and_found_by_the_beginning_of_their_ids() 
     insta::assert_snapshot!(app.run(&["list"]).await.whole());
     let failed = app.submitted("chaos", &failing("l", 6, 3)).await;
     app.until(&failed, "failed").await;
-    let done = app
-        .submitted("hello_world", &json!({ "n": 12, "use_service_bus": true }))
-        .await;
+    let done = app.submitted("hello_world", &json!({ "n": 12, "use_service_bus": true })).await;
     app.until(&done, "completed").await;
     insta::assert_snapshot!(app.run(&["list"]).await.whole());
     insta::assert_snapshot!(app.run(&["list", "--limit", "1"]).await.whole());
     let ids = |said: Said| -> Vec<String> {
         let jobs = said.json()["jobs"].as_array().unwrap().clone();
-        jobs.iter()
-            .map(|job| job["job_id"].as_str().unwrap().to_owned())
-            .collect()
+        jobs.iter().map(|job| job["job_id"].as_str().unwrap().to_owned()).collect()
     };
-    for filter in [
-        &["--status", "failed"][..],
-        &["--type", "chaos"],
-        &["--path", "queue_storage"],
-    ] {
+    for filter in [&["--status", "failed"][..], &["--type", "chaos"], &["--path", "queue_storage"]]
+    {
         let said = app.run(&[&["list", "--json"], filter].concat()).await;
         assert_eq!(ids(said), [failed.as_str()], "{filter:?}");
     }
@@ -287,34 +242,18 @@ async fn tasks_that_failed_stand_first_with_the_reason() {
     let failed = tasks.iter().take_while(|task| task["status"] == "failed").count();
     assert_eq!(failed, 3);
     let completed = app
-        .run(&[
-            "tasks",
-            &job_id,
-            "--status",
-            "completed",
-            "--stage",
-            "1",
-            "--all",
-            "--json",
-        ])
+        .run(&["tasks", &job_id, "--status", "completed", "--stage", "1", "--all", "--json"])
         .await;
     assert_eq!(completed.json()["tasks"].as_array().unwrap().len(), 127);
     let none = app.run(&["tasks", &job_id, "--status", "skipped"]).await;
-    assert_eq!(
-        (none.code, none.out.contains("has no such task")),
-        (0, true),
-        "{}",
-        none.out
-    );
+    assert_eq!((none.code, none.out.contains("has no such task")), (0, true), "{}", none.out);
     app.stop().await;
 }
 
 #[tokio::test]
 async fn the_same_work_over_both_paths_is_compared() {
     let app = App::start().await;
-    let said = app
-        .run(&["compare", "--n", "40", "--tasks-per-message", "10", "--json"])
-        .await;
+    let said = app.run(&["compare", "--n", "40", "--tasks-per-message", "10", "--json"]).await;
     assert_eq!(said.code, 0, "{}", said.err);
     let report = said.json();
     for (place, path) in ["queue_storage", "service_bus"].into_iter().enumerate() {
@@ -325,30 +264,19 @@ async fn the_same_work_over_both_paths_is_compared() {
         assert_eq!(figures["jobs_processed"], 1);
         assert_eq!(figures["timeout_rate"], 0.0);
         for figure in ["avg_latency_ms", "tasks_per_second"] {
-            assert!(
-                figures[figure].as_f64().unwrap() > 0.0,
-                "{path} {figure}: {figures}"
-            );
-            // They are the only jobs of their type, so what the app recorded of all is what it recorded of them.
+            assert!(figures[figure].as_f64().unwrap() > 0.0, "{path} {figure}: {figures}");
+            // They are the only jobs of their type, so what the app recorded of all is what it
+            // recorded of them.
             let recorded = &report["recorded"][path];
             let [here, there] = [figures, recorded].map(|of| of[figure].as_f64().unwrap());
-            assert!(
-                (here - there).abs() <= 0.001,
-                "{path} {figure}: {here}, {there}; {report}"
-            );
+            assert!((here - there).abs() <= 0.001, "{path} {figure}: {here}, {there}; {report}");
         }
         let messages = report["recorded"][path]["messages_per_task"].as_f64();
         assert_eq!(messages, Some(10.0 / 80.0), "{path}");
     }
     let ids = |report: &Value| [0, 1].map(|place| report["runs"][place]["job"]["job_id"].clone());
-    let again = app
-        .run(&["compare", "--n", "40", "--tasks-per-message", "10", "--json"])
-        .await;
-    assert_ne!(
-        ids(&report),
-        ids(&again.json()),
-        "a comparison runs jobs of its own"
-    );
+    let again = app.run(&["compare", "--n", "40", "--tasks-per-message", "10", "--json"]).await;
+    assert_ne!(ids(&report), ids(&again.json()), "a comparison runs jobs of its own");
     let words = app.run(&["compare", "--n", "5"]).await;
     assert_eq!(words.code, 0, "{}", words.err);
     for line in [
@@ -372,20 +300,13 @@ async fn who_watches_a_paused_job_is_told_how_it_goes_on() {
     let parameters = json!({ "tag": "p", "stages": [{ "tasks": 3, "ms": 500 }, { "tasks": 3 }] });
     let job_id = app.submitted("chaos", &parameters).await;
     assert_eq!(app.run(&["pause", &job_id]).await.code, 0);
-    let mut child = app
-        .command(&["watch", &job_id])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = app.command(&["watch", &job_id]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut said = Vec::new();
     while let Some(line) = lines.next_line().await.unwrap() {
         if line.starts_with("The job is paused; lastlight resume") {
             let status = app.run(&["status", &job_id]).await.out;
-            assert!(
-                status.contains(", paused ") && status.contains("has not begun"),
-                "{status}"
-            );
+            assert!(status.contains(", paused ") && status.contains("has not begun"), "{status}");
             let paused = app.run(&["list", "--status", "paused", "--json"]).await.json();
             assert_eq!(paused["jobs"][0]["job_id"], job_id.as_str());
             assert_eq!(paused["query_info"]["status"], "paused");
@@ -394,11 +315,7 @@ async fn who_watches_a_paused_job_is_told_how_it_goes_on() {
         said.push(line);
     }
     assert!(child.wait().await.unwrap().success(), "{said:?}");
-    assert_eq!(
-        said.iter().filter(|line| line.contains("is paused")).count(),
-        1,
-        "{said:?}"
-    );
+    assert_eq!(said.iter().filter(|line| line.contains("is paused")).count(), 1, "{said:?}");
     let none = app.run(&["list", "--status", "paused"]).await;
     assert!(none.out.contains("no such job"), "{}", none.out);
     app.stop().await;
@@ -426,11 +343,8 @@ async fn ctrl_c_leaves_the_job_running_and_says_so() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     lines.next_line().await.unwrap().expect("it follows the job");
     let pid = child.id().unwrap().to_string();
-    let interrupted = tokio::process::Command::new("kill")
-        .args(["-INT", &pid])
-        .status()
-        .await
-        .unwrap();
+    let interrupted =
+        tokio::process::Command::new("kill").args(["-INT", &pid]).status().await.unwrap();
     assert!(interrupted.success());
     let output = child.wait_with_output().await.unwrap();
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -461,12 +375,8 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
         (&["watch", &running, "--json"], 0),
         (&["status", "ffff"], 1),
     ] {
-        let mut child = app
-            .command(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            app.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let ended = tokio::time::timeout(LIMIT, child.wait_with_output()).await;
         let output = ended.unwrap_or_else(|_| panic!("{arguments:?} goes on")).unwrap();
@@ -482,17 +392,11 @@ async fn what_was_set_aside_is_listed_sent_again_and_thrown_away() {
     let app = App::start().await;
     insta::assert_snapshot!(app.run(&["poison"]).await.whole());
     for body in ["not JSON at all", "nor this"] {
-        let message = NewMessage {
-            body: body.into(),
-            ..NewMessage::default()
-        };
+        let message = NewMessage { body: body.into(), ..NewMessage::default() };
         app.cloud.service_bus.send("sb-poison", vec![message]).unwrap();
     }
     let listed = app.run(&["poison", "list", "--json"]).await.json();
-    let messages = listed["queue_details"]["sb-poison"]["messages"]
-        .as_array()
-        .unwrap()
-        .clone();
+    let messages = listed["queue_details"]["sb-poison"]["messages"].as_array().unwrap().clone();
     assert_eq!(messages.len(), 2);
     let words = app.run(&["poison", "list"]).await;
     assert!(words.out.contains("not JSON at all"), "{}", words.out);
@@ -511,11 +415,7 @@ async fn what_was_set_aside_is_listed_sent_again_and_thrown_away() {
     let id = |place: usize| messages[place]["message_id"].as_str().unwrap().to_owned();
     let gone = app.run(&["poison", "discard", "sb-poison", &id(0)]).await;
     assert_eq!(gone.code, 0, "{}", gone.err);
-    assert!(
-        gone.out.ends_with("is gone. It was:\nnot JSON at all\n"),
-        "{}",
-        gone.out
-    );
+    assert!(gone.out.ends_with("is gone. It was:\nnot JSON at all\n"), "{}", gone.out);
     let again = app.run(&["poison", "redrive", "sb-poison", "no-such-id"]).await;
     assert_eq!(again.code, 1, "{}", again.out);
     assert!(again.err.contains("no-such-id"), "{}", again.err);

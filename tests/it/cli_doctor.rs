@@ -39,16 +39,11 @@ impl Deployed {
             name: DEVELOPMENT_ACCOUNT.to_owned(),
             key: DEVELOPMENT_KEY.to_owned(),
         };
-        let access = ServiceBusAccess {
-            key_name: "Root".to_owned(),
-            key: "topsecret".to_owned(),
-        };
+        let access = ServiceBusAccess { key_name: "Root".to_owned(), key: "topsecret".to_owned() };
         let storage_router = storage_queue::router(storage.clone(), account, Faults::default());
         let bus_router = service_bus::router(bus.clone(), access, Faults::default());
         let endpoints = [
-            Endpoint::start("Storage Queues", 0, storage_router)
-                .await
-                .unwrap(),
+            Endpoint::start("Storage Queues", 0, storage_router).await.unwrap(),
             Endpoint::start("Service Bus", 0, bus_router).await.unwrap(),
         ];
         let [storage_address, bus_address] = endpoints.each_ref().map(Endpoint::address);
@@ -74,9 +69,7 @@ impl Deployed {
             storage,
             bus,
             endpoints,
-            settings: settings
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
+            settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         }
     }
 
@@ -111,16 +104,9 @@ impl Deployed {
 
     async fn doctor(&self, more: &[&str]) -> Said {
         let root = self.folder.path().to_str().unwrap();
-        let settings: Vec<(&str, &str)> = self
-            .settings
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        let said = run(command(
-            &[&["doctor", "--app-root", root], more].concat(),
-            &settings,
-        ))
-        .await;
+        let settings: Vec<(&str, &str)> =
+            self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let said = run(command(&[&["doctor", "--app-root", root], more].concat(), &settings)).await;
         let words = format!("{}{}", said.out, said.err);
         assert!(!words.contains("topsecret"), "{words}");
         assert!(!words.contains(DEVELOPMENT_KEY), "{words}");
@@ -135,12 +121,7 @@ impl Deployed {
         for finding in report["checks"].as_array().unwrap() {
             let text = |name: &str| finding[name].as_str().unwrap_or_default().to_owned();
             if text("state") != "ok" && checks.contains(&text("check").as_str()) {
-                lines.push(format!(
-                    "{}: {}\n  {}",
-                    text("state"),
-                    text("what"),
-                    text("remedy")
-                ));
+                lines.push(format!("{}: {}\n  {}", text("state"), text("what"), text("remedy")));
             }
         }
         let root = self.folder.path().to_str().unwrap();
@@ -200,10 +181,7 @@ async fn settings_that_are_wrong_are_named_with_what_to_set() {
     for (text, words) in [
         ("{\"Values\": {\"A\": 1}}", "Values.A is no text"),
         ("{\"Values\": 5}", "it has no object \"Values\""),
-        (
-            "{\"IsEncrypted\": true, \"Values\": {}}",
-            "its values are encrypted",
-        ),
+        ("{\"IsEncrypted\": true, \"Values\": {}}", "its values are encrypted"),
         ("{", "it is not JSON"),
     ] {
         fs::write(app.file("local.settings.json"), text).unwrap();
@@ -213,11 +191,7 @@ async fn settings_that_are_wrong_are_named_with_what_to_set() {
     }
     let nowhere = app.doctor(&["--settings", "/nowhere/settings.json"]).await;
     assert_eq!(nowhere.code, 1);
-    assert!(
-        nowhere.out.contains("/nowhere/settings.json: No such file"),
-        "{}",
-        nowhere.out
-    );
+    assert!(nowhere.out.contains("/nowhere/settings.json: No such file"), "{}", nowhere.out);
 }
 
 #[tokio::test]
@@ -243,21 +217,10 @@ async fn a_settings_file_is_read_as_func_start_reads_it() {
     let names = document["Values"].as_object().unwrap().keys();
     let settings = names.filter(|name| !name.starts_with("_comment")).count();
     let counted = format!("local.settings.json: {settings} settings");
-    assert!(
-        whats.iter().any(|what| what.ends_with(&counted)),
-        "{counted}: {whats:?}"
-    );
+    assert!(whats.iter().any(|what| what.ends_with(&counted)), "{counted}: {whats:?}");
     // The environment wins over the file.
-    assert!(
-        whats
-            .iter()
-            .any(|what| what.starts_with("127.0.0.1:1/postgres: ")),
-        "{whats:?}"
-    );
-    assert!(
-        !whats.iter().any(|what| what.contains("Service Bus")),
-        "{whats:?}"
-    );
+    assert!(whats.iter().any(|what| what.starts_with("127.0.0.1:1/postgres: ")), "{whats:?}");
+    assert!(!whats.iter().any(|what| what.contains("Service Bus")), "{whats:?}");
 }
 
 #[tokio::test]
@@ -286,10 +249,7 @@ async fn a_host_json_that_does_not_fit_is_taken_apart() {
     app.set("AzureFunctionsJobHost__extensions__queues__batchSize", "16");
     let said = app.complaints(&["host.json"]).await;
     assert!(said.contains("the handler \"handler\""), "{said}");
-    assert!(
-        said.contains("functionTimeout is \"half an hour\", which is no time span"),
-        "{said}"
-    );
+    assert!(said.contains("functionTimeout is \"half an hour\", which is no time span"), "{said}");
     assert!(!said.contains("batchSize"), "the app setting wins: {said}");
 
     for (text, words) in [("[]", "it is JSON and no object"), ("{,", "it is not JSON")] {
@@ -305,11 +265,7 @@ async fn a_host_json_that_does_not_fit_is_taken_apart() {
 async fn numbers_that_do_not_fit_few_tasks_at_once_are_named_with_those_that_do() {
     const PREFIX: &str = "AzureFunctionsJobHost__";
     let mut app = Deployed::new().await;
-    assert_eq!(
-        app.complaints(&["host.json"]).await,
-        "",
-        "the shipped numbers fit"
-    );
+    assert_eq!(app.complaints(&["host.json"]).await, "", "the shipped numbers fit");
     app.set("LASTLIGHT_TASKS_IN_FLIGHT", "5");
     app.set(&format!("{PREFIX}extensions__serviceBus__prefetchCount"), "200");
     app.set(&format!("{PREFIX}functionTimeout"), "00:10:00");
@@ -345,11 +301,7 @@ async fn function_folders_that_are_missing_or_differ_are_named() {
     fs::remove_dir_all(app.file("reconcile")).unwrap();
     fs::write(app.file("pause_job/function.json"), "oops").unwrap();
     fs::create_dir(app.file("old_function")).unwrap();
-    fs::copy(
-        app.file("health/function.json"),
-        app.file("old_function/function.json"),
-    )
-    .unwrap();
+    fs::copy(app.file("health/function.json"), app.file("old_function/function.json")).unwrap();
     app.edit("monitor_poison/function.json", |function| {
         function["bindings"][0]["authLevel"] = "anonymous".into();
     });
@@ -472,10 +424,7 @@ async fn a_schema_of_another_version_too_few_connections_and_missing_rights_are_
             format!("REVOKE SELECT ON app._sqlx_migrations FROM {role}"),
             "SELECT on _sqlx_migrations",
         ),
-        (
-            format!("REVOKE USAGE ON SCHEMA app FROM {role}"),
-            "may not look into schema \"app\"",
-        ),
+        (format!("REVOKE USAGE ON SCHEMA app FROM {role}"), "may not look into schema \"app\""),
     ] {
         admin.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
         let said = app.complaints(&["database"]).await;
@@ -498,20 +447,11 @@ async fn a_schema_of_another_version_too_few_connections_and_missing_rights_are_
     );
     admin.execute("DROP FUNCTION app.works_from()").await.unwrap();
     let said = app.complaints(&["database"]).await;
-    assert!(
-        said.contains("schema \"app\" is newer than this version: 9999"),
-        "{said}"
-    );
-    admin
-        .execute("DELETE FROM app._sqlx_migrations WHERE version > 1")
-        .await
-        .unwrap();
+    assert!(said.contains("schema \"app\" is newer than this version: 9999"), "{said}");
+    admin.execute("DELETE FROM app._sqlx_migrations WHERE version > 1").await.unwrap();
     let said = app.complaints(&["database"]).await;
     assert!(said.contains("is older than this version: 0002"), "{said}");
-    admin
-        .execute("UPDATE app._sqlx_migrations SET checksum = '\\x00'")
-        .await
-        .unwrap();
+    admin.execute("UPDATE app._sqlx_migrations SET checksum = '\\x00'").await.unwrap();
     let said = app.complaints(&["database"]).await;
     assert!(said.contains("was migrated by another program: 0001"), "{said}");
     admin.execute("DROP TABLE app._sqlx_migrations").await.unwrap();
@@ -535,10 +475,7 @@ async fn queues_that_are_missing_or_have_rules_that_do_not_fit_are_named() {
         },
     );
     app.bus.create_queue("sb-poison", QueueOptions::default());
-    let message = NewMessage {
-        body: "left over".into(),
-        ..NewMessage::default()
-    };
+    let message = NewMessage { body: "left over".into(), ..NewMessage::default() };
     app.bus.send("sb-poison", vec![message]).unwrap();
     insta::assert_snapshot!(
         "doctor_queues",

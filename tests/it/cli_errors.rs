@@ -1,5 +1,5 @@
-//! What goes wrong, as the command line says it: what was asked, what came of it, what to do; and the exit codes that its help
-//! names.
+//! What goes wrong, as the command line says it: what was asked, what came of it, what to do; and
+//! the exit codes that its help names.
 
 use std::{
     process::Stdio,
@@ -27,11 +27,7 @@ async fn cli(arguments: &[&str], settings: &[(&str, &str)]) -> Said {
 #[tokio::test]
 async fn an_app_that_does_not_answer_is_exit_3_and_says_how_to_start_one() {
     // A port that was free a moment ago.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}");
     let said = cli(&["status", JOB, "--url", &url], &[]).await;
     insta::assert_snapshot!(said.whole());
@@ -40,11 +36,7 @@ async fn an_app_that_does_not_answer_is_exit_3_and_says_how_to_start_one() {
     assert_eq!(json.json()["error"], "unreachable");
     let elsewhere = cli(&["types"], &[("LASTLIGHT_URL", "https://nowhere.invalid")]).await;
     assert_eq!(elsewhere.code, 3);
-    assert!(
-        elsewhere.err.contains("Is the address right?"),
-        "{}",
-        elsewhere.err
-    );
+    assert!(elsewhere.err.contains("Is the address right?"), "{}", elsewhere.err);
 }
 
 #[tokio::test]
@@ -91,10 +83,7 @@ async fn answer(State(answers): State<Answers>, request: Request) -> Response {
 impl Fake {
     async fn start(how: fn(usize) -> Response) -> Self {
         let keys = Arc::default();
-        let answers = Answers {
-            keys: Arc::clone(&keys),
-            answer: how,
-        };
+        let answers = Answers { keys: Arc::clone(&keys), answer: how };
         let router = Router::new().fallback(answer).with_state(answers);
         let endpoint = Endpoint::start("a fake app", 0, router).await.unwrap();
         Self { endpoint, keys }
@@ -116,10 +105,7 @@ async fn a_key_is_sent_as_a_header_and_shown_nowhere() {
     assert_eq!(with.code, 1);
     assert_eq!(*fake.keys.lock().unwrap(), [None, Some("topsecret".to_owned())]);
     let help = cli(&["poison", "--help"], &settings).await;
-    let elsewhere = [
-        ("LASTLIGHT_URL", "http://app.example"),
-        ("LASTLIGHT_KEY", "topsecret"),
-    ];
+    let elsewhere = [("LASTLIGHT_URL", "http://app.example"), ("LASTLIGHT_KEY", "topsecret")];
     let in_the_clear = cli(&["poison"], &elsewhere).await;
     assert_eq!(in_the_clear.code, 2);
     assert!(in_the_clear.err.contains("use https://"), "{}", in_the_clear.err);
@@ -133,15 +119,10 @@ async fn a_503_is_asked_again_where_that_is_safe() {
     fn starting(times: usize) -> Response {
         let body = json!({ "error": "database unavailable", "message": "it is starting", "request_id": "r" });
         if times == 1 {
-            return (
-                StatusCode::SERVICE_UNAVAILABLE,
-                [("retry-after", "0")],
-                body.to_string(),
-            )
+            return (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "0")], body.to_string())
                 .into_response();
         }
-        let body =
-            json!({ "job_id": JOB, "status": "created", "message": "The job was created and queued." });
+        let body = json!({ "job_id": JOB, "status": "created", "message": "The job was created and queued." });
         body.to_string().into_response()
     }
     let fake = Fake::start(starting).await;
@@ -164,11 +145,7 @@ async fn something_else_that_answers_is_not_taken_for_the_app() {
         |_| "<html>Hello</html>".into_response(),
         |_| "{\"hello\": 1}".into_response(),
         |_| {
-            (
-                StatusCode::MOVED_PERMANENTLY,
-                [("location", "https://b.example/api")],
-            )
-                .into_response()
+            (StatusCode::MOVED_PERMANENTLY, [("location", "https://b.example/api")]).into_response()
         },
     ];
     for how in cases {
@@ -226,12 +203,8 @@ async fn tasks_that_are_retrying_stand_after_the_failed_ones_and_before_the_othe
     })
     .await;
     let said = cli(&["tasks", JOB, "--url", &app.url()], &[]).await;
-    let order: Vec<&str> = said
-        .out
-        .lines()
-        .skip(1)
-        .filter_map(|line| line.split_whitespace().nth(2))
-        .collect();
+    let order: Vec<&str> =
+        said.out.lines().skip(1).filter_map(|line| line.split_whitespace().nth(2)).collect();
     assert_eq!(order, ["failed", "retrying", "completed"], "{}", said.out);
     assert_eq!(app.keys.lock().unwrap().len(), 3, "requests");
 }
@@ -315,10 +288,7 @@ async fn completions_are_printed_for_every_shell() {
     ] {
         let said = cli(&["completions", shell], &[]).await;
         assert_eq!(said.code, 0, "{shell}");
-        assert!(
-            said.out.contains(words) && said.out.contains("redrive"),
-            "{shell}"
-        );
+        assert!(said.out.contains(words) && said.out.contains("redrive"), "{shell}");
     }
 }
 
@@ -338,28 +308,17 @@ async fn output_that_nobody_takes_is_no_panic() {
         unread.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = unread.spawn().unwrap();
         drop((child.stdout.take(), child.stderr.take()));
-        assert_eq!(
-            child.wait().await.unwrap().code(),
-            Some(read.code),
-            "{arguments:?}"
-        );
+        assert_eq!(child.wait().await.unwrap().code(), Some(read.code), "{arguments:?}");
         // A disk that is full keeps half of what was said: that is a failure.
         let mut full = command(arguments, &[]);
         let disk = std::fs::OpenOptions::new().write(true).open("/dev/full");
         full.stdout(disk.unwrap()).stderr(Stdio::piped());
         let output = full.spawn().unwrap().wait_with_output().await.unwrap();
         let words = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(
-            output.status.code(),
-            Some(read.code.max(1)),
-            "{arguments:?}: {words}"
-        );
+        assert_eq!(output.status.code(), Some(read.code.max(1)), "{arguments:?}: {words}");
         assert!(!words.contains("panicked"), "{arguments:?}: {words}");
         if read.code == 0 {
-            assert!(
-                words.contains("standard output cannot be written: No space left"),
-                "{words}"
-            );
+            assert!(words.contains("standard output cannot be written: No space left"), "{words}");
         }
     }
 }
@@ -367,24 +326,12 @@ async fn output_that_nobody_takes_is_no_panic() {
 #[tokio::test]
 async fn a_script_gets_a_document_whatever_is_wrong_with_its_arguments() {
     for (arguments, words) in [
-        (
-            &["list", "--limit", "0", "--json"][..],
-            "invalid value '0' for '--limit <LIMIT>'",
-        ),
-        (
-            &["list", "--status", "ready", "--json"],
-            "[possible values: queued, paused",
-        ),
+        (&["list", "--limit", "0", "--json"][..], "invalid value '0' for '--limit <LIMIT>'"),
+        (&["list", "--status", "ready", "--json"], "[possible values: queued, paused"),
         (&["submit", "--json"], "<JOB_TYPE>"),
         (&["submit", "", "--json"], "<JOB_TYPE>"),
-        (
-            &["submit", "hello_world", "-p", "n", "--json"],
-            "it is to be NAME=VALUE",
-        ),
-        (
-            &["submit", "hello_world", "--file", "/dev/zero", "--json"],
-            "more than 16777216 bytes",
-        ),
+        (&["submit", "hello_world", "-p", "n", "--json"], "it is to be NAME=VALUE"),
+        (&["submit", "hello_world", "--file", "/dev/zero", "--json"], "more than 16777216 bytes"),
         (&["nonsense", "--json"], "unrecognized subcommand 'nonsense'"),
     ] {
         let said = cli(arguments, &[]).await;

@@ -1,4 +1,5 @@
-//! `lastlight functions` writes the folders that a Functions host reads, and says where they are not those of this version.
+//! `lastlight functions` writes the folders that a Functions host reads, and says where they are
+//! not those of this version.
 
 use std::fs;
 
@@ -18,22 +19,14 @@ async fn folders_are_written_once_and_checked() {
     let missing = check(1).await;
     assert!(missing.err.contains("missing: submit_job"), "{}", missing.err);
     assert!(
-        missing
-            .err
-            .contains(&format!("lastlight functions --write {folder}")),
+        missing.err.contains(&format!("lastlight functions --write {folder}")),
         "{}",
         missing.err
     );
     let written = run(command(&["functions", "--write", folder], &[])).await;
     assert_eq!(written.code, 0, "{}", written.err);
     let all = functions().len();
-    assert!(
-        written
-            .out
-            .starts_with(&format!("{all} function folders written")),
-        "{}",
-        written.out
-    );
+    assert!(written.out.starts_with(&format!("{all} function folders written")), "{}", written.out);
     check(0).await;
     let again = run(command(&["functions", "--write", folder, "--json"], &[])).await;
     assert_eq!(again.json()["written"], serde_json::json!([]));
@@ -84,10 +77,7 @@ async fn the_list_says_what_starts_each_function_and_which_key_it_takes() {
 async fn what_cannot_be_done_is_said_with_what_to_do() {
     for (arguments, words) in [
         (vec!["functions"], "<--write <DIR>|--check <DIR>|--list>"),
-        (
-            vec!["functions", "--check", "/nowhere"],
-            "/nowhere cannot be read",
-        ),
+        (vec!["functions", "--check", "/nowhere"], "/nowhere cannot be read"),
         (vec!["functions", "--list", "--force"], "cannot be used with"),
     ] {
         let said = run(command(&arguments, &[])).await;

@@ -1,4 +1,5 @@
-//! The real binary as a person runs it, against an app of its own; and its words without what differs from run to run.
+//! The real binary as a person runs it, against an app of its own; and its words without what
+//! differs from run to run.
 
 use std::{collections::BTreeMap, path::PathBuf, process::Stdio};
 
@@ -11,10 +12,10 @@ use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::{harness::new_database_url, waiting::until};
 
-pub const BINARY: &str = env!("CARGO_BIN_EXE_lastlight");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_lastlight");
 
 /// What a command said.
-pub struct Said {
+pub(crate) struct Said {
     pub code: i32,
     pub out: String,
     pub err: String,
@@ -22,21 +23,19 @@ pub struct Said {
 
 impl Said {
     /// Standard output as one JSON document.
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out)
+            .unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
     }
 
     /// Everything, for a snapshot.
-    pub fn whole(&self) -> String {
-        redacted(&format!(
-            "exit {}\n--- out\n{}--- err\n{}",
-            self.code, self.out, self.err
-        ))
+    pub(crate) fn whole(&self) -> String {
+        redacted(&format!("exit {}\n--- out\n{}--- err\n{}", self.code, self.out, self.err))
     }
 }
 
 /// A command line with no settings but these.
-pub fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+pub(crate) fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(BINARY);
     command
         .args(arguments)
@@ -47,7 +46,7 @@ pub fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     command
 }
 
-pub async fn run(mut command: Command) -> Said {
+pub(crate) async fn run(mut command: Command) -> Said {
     let output = command.output().await.expect("the binary starts");
     Said {
         code: output.status.code().unwrap_or(-1),
@@ -57,13 +56,13 @@ pub async fn run(mut command: Command) -> Said {
 }
 
 /// An app on a local cloud, with its database on a real PostgreSQL.
-pub struct App {
+pub(crate) struct App {
     pub cloud: LocalCloud,
     folder: tempfile::TempDir,
 }
 
 impl App {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         // The job type `chaos`, whose tasks fail when told to.
         let ledger = folder.path().join("ledger");
@@ -105,21 +104,18 @@ impl App {
         .await;
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         command(arguments, &[("LASTLIGHT_URL", &self.cloud.base_url())])
     }
 
-    pub async fn run(&self, arguments: &[&str]) -> Said {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Said {
         run(self.command(arguments)).await
     }
 
     /// The same with something on standard input.
-    pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Said {
+    pub(crate) async fn run_with_input(&self, arguments: &[&str], input: &str) -> Said {
         let mut command = self.command(arguments);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(input.as_bytes()).await.unwrap();
@@ -133,16 +129,15 @@ impl App {
     }
 
     /// Submits a job; its id.
-    pub async fn submitted(&self, job_type: &str, parameters: &Value) -> String {
-        let said = self
-            .run(&["submit", job_type, "--params", &parameters.to_string(), "--json"])
-            .await;
+    pub(crate) async fn submitted(&self, job_type: &str, parameters: &Value) -> String {
+        let said =
+            self.run(&["submit", job_type, "--params", &parameters.to_string(), "--json"]).await;
         assert_eq!(said.code, 0, "{}", said.err);
         said.json()["job_id"].as_str().unwrap().to_owned()
     }
 
     /// Waits until a job stands there.
-    pub async fn until(&self, job_id: &str, wanted: &str) {
+    pub(crate) async fn until(&self, job_id: &str, wanted: &str) {
         until(&format!("job {job_id} is {wanted}"), async || {
             let status = &self.run(&["status", job_id, "--json"]).await.json()["status"];
             (status == wanted).then_some(())
@@ -150,14 +145,15 @@ impl App {
         .await;
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.cloud.stop().await.unwrap();
         drop(self.folder);
     }
 }
 
-/// Words without what differs from run to run: ids, times, durations, rates, ports; columns are two blanks apart.
-pub fn redacted(text: &str) -> String {
+/// Words without what differs from run to run: ids, times, durations, rates, ports; columns are two
+/// blanks apart.
+pub(crate) fn redacted(text: &str) -> String {
     text.lines().map(redacted_line).collect::<Vec<_>>().join("\n")
 }
 
@@ -165,11 +161,7 @@ fn redacted_line(line: &str) -> String {
     let indent: String = line.chars().take_while(|c| *c == ' ').take(2).collect();
     let mut parts: Vec<String> = Vec::new();
     // Columns are apart by two blanks or more; words by one.
-    for column in line
-        .split("  ")
-        .map(str::trim)
-        .filter(|column| !column.is_empty())
-    {
+    for column in line.split("  ").map(str::trim).filter(|column| !column.is_empty()) {
         let words: Vec<&str> = column.split(' ').collect();
         let unit = |place: usize| words.get(place).is_some_and(|word| is_unit(word));
         let mut said: Vec<String> = Vec::new();
@@ -198,10 +190,7 @@ fn is_number(word: &str) -> bool {
 }
 
 fn is_unit(word: &str) -> bool {
-    matches!(
-        word.trim_end_matches([',', '.', ')', ':', ';']),
-        "ms" | "s" | "min" | "h" | "d"
-    )
+    matches!(word.trim_end_matches([',', '.', ')', ':', ';']), "ms" | "s" | "min" | "h" | "d")
 }
 
 /// Ids, ports and rates within a word.
@@ -212,27 +201,24 @@ fn redacted_word(word: &str) -> String {
     let mut whole = String::new();
     let mut rest = word;
     while !rest.is_empty() {
-        let end = rest
-            .find(|c: char| !c.is_ascii_alphanumeric())
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
         let (piece, after) = rest.split_at(end);
-        let is_hex = piece
-            .chars()
-            .all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+        let is_hex = piece.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
         let is_port = whole.ends_with("127.0.0.1:");
         whole.push_str(match piece.len() {
             64 | 32 if is_hex => "<id>",
             12 if is_hex => "<job>",
-            8 if is_hex && (piece.contains(|c: char| c.is_ascii_digit()) || after.starts_with("-s")) => {
+            8 if is_hex
+                && (piece.contains(|c: char| c.is_ascii_digit()) || after.starts_with("-s")) =>
+            {
                 "<start>"
             }
             _ if is_port => "<port>",
             _ => piece,
         });
         let mut others = after.char_indices();
-        let next = others
-            .find(|(_, c)| c.is_ascii_alphanumeric())
-            .map_or(after.len(), |(at, _)| at);
+        let next =
+            others.find(|(_, c)| c.is_ascii_alphanumeric()).map_or(after.len(), |(at, _)| at);
         whole.push_str(&after[..next]);
         rest = &after[next..];
     }

@@ -1,4 +1,5 @@
-//! docs/CLI.md: the reference of the command line, as clap knows it. A test holds the page to it; `UPDATE_DOCS=1` writes it.
+//! docs/CLI.md: the reference of the command line, as clap knows it. A test holds the page to it;
+//! `UPDATE_DOCS=1` writes it.
 
 use std::path::Path;
 
@@ -31,10 +32,7 @@ fn page() -> String {
     if let Some(codes) = whole.get_after_help() {
         page.push_str(&format!("\n{codes}\n"));
     }
-    for command in whole
-        .get_subcommands()
-        .filter(|command| command.get_name() != "help")
-    {
+    for command in whole.get_subcommands().filter(|command| command.get_name() != "help") {
         describe("lastlight", command, &mut page);
     }
     page
@@ -50,11 +48,7 @@ fn describe(above: &str, command: &Command, page: &mut String) {
     let usage = command.clone().render_usage().to_string();
     page.push_str(&format!(
         "\n`{}`\n",
-        usage
-            .trim_start_matches("Usage: ")
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ")
+        usage.trim_start_matches("Usage: ").split_whitespace().collect::<Vec<_>>().join(" ")
     ));
     let arguments: Vec<&Arg> = command
         .get_arguments()
@@ -67,17 +61,10 @@ fn describe(above: &str, command: &Command, page: &mut String) {
     if !arguments.is_empty() {
         page.push_str("\n| | |\n| --- | --- |\n");
         for argument in arguments {
-            page.push_str(&format!(
-                "| `{}` | {} |\n",
-                spelled(argument),
-                explained(argument)
-            ));
+            page.push_str(&format!("| `{}` | {} |\n", spelled(argument), explained(argument)));
         }
     }
-    for below in command
-        .get_subcommands()
-        .filter(|command| command.get_name() != "help")
-    {
+    for below in command.get_subcommands().filter(|command| command.get_name() != "help") {
         describe(&name, below, page);
     }
 }
@@ -88,21 +75,13 @@ fn table(arguments: &[&Arg], page: &mut String) {
     }
     page.push_str("\n| | |\n| --- | --- |\n");
     for argument in arguments {
-        page.push_str(&format!(
-            "| `{}` | {} |\n",
-            spelled(argument),
-            explained(argument)
-        ));
+        page.push_str(&format!("| `{}` | {} |\n", spelled(argument), explained(argument)));
     }
 }
 
 fn spelled(argument: &Arg) -> String {
-    let values: Vec<String> = argument
-        .get_value_names()
-        .into_iter()
-        .flatten()
-        .map(|name| format!("<{name}>"))
-        .collect();
+    let values: Vec<String> =
+        argument.get_value_names().into_iter().flatten().map(|name| format!("<{name}>")).collect();
     if argument.is_positional() {
         return values.join(" ");
     }

@@ -1,12 +1,13 @@
-//! A job type whose author made a mistake: its own jobs fail with the reason, and no other job notices.
+//! A job type whose author made a mistake: its own jobs fail with the reason, and no other job
+//! notices.
 
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use lastlight::{
     job::{
-        CountFold, Fields, Fold, JobType, Plan, PlanContext, StageSpec, Task, TaskDefinition, TaskError,
-        TaskPolicy, to_json,
+        CountFold, Fields, Fold, JobType, Plan, PlanContext, StageSpec, Task, TaskDefinition,
+        TaskError, TaskPolicy, to_json,
     },
     model::{Stage, TaskIndex},
     transport::sender::QueueRole,
@@ -108,21 +109,13 @@ async fn a_job_type_that_panics_fails_its_job_with_the_reason() {
         ("nowhere", "completed", ""),
         ("policy", "completed", ""),
         ("time", "completed", ""),
-        (
-            "plan",
-            "failed",
-            "stage 1 cannot be planned: the job type panicked: ",
-        ),
+        ("plan", "failed", "stage 1 cannot be planned: the job type panicked: "),
         (
             "task definition",
             "failed",
             "stage 1 cannot be planned: the job type panicked: slipped at task 2",
         ),
-        (
-            "fold",
-            "failed",
-            "stage 1: its results cannot be summed up: the job type panicked: ",
-        ),
+        ("fold", "failed", "stage 1: its results cannot be summed up: the job type panicked: "),
         (
             "summary",
             "failed",
@@ -169,22 +162,11 @@ async fn one_stage_that_cannot_be_advanced_does_not_end_the_sweep_for_all_others
     let other = app.submitted("hello_world", json!({ "n": 1 })).await;
     app.queue.set_down(false);
     app.time_passes(quick().send_grace * 2).await;
-    let report = app
-        .controller
-        .reconcile()
-        .await
-        .expect("the sweep comes to its end");
-    assert_eq!(
-        (report.stages_advanced, report.job_messages_sent),
-        (0, 1),
-        "{report:?}"
-    );
+    let report = app.controller.reconcile().await.expect("the sweep comes to its end");
+    assert_eq!((report.stages_advanced, report.job_messages_sent), (0, 1), "{report:?}");
     assert!(app.queue.take(QueueRole::Jobs)[0].body.contains(&other));
     // The stuck one goes on as soon as it can.
-    sqlx::raw_sql("DROP TRIGGER refuse ON jobs")
-        .execute(&mut connection)
-        .await
-        .unwrap();
+    sqlx::raw_sql("DROP TRIGGER refuse ON jobs").execute(&mut connection).await.unwrap();
     let report = app.controller.reconcile().await.unwrap();
     assert_eq!(report.stages_advanced, 1);
     assert_eq!(app.run_until_over(&stuck).await["status"], "completed");
@@ -205,11 +187,7 @@ async fn a_task_that_was_sent_again_for_weeks_does_not_end_the_sweep() {
     .execute(&mut connection)
     .await
     .unwrap();
-    let report = app
-        .controller
-        .reconcile()
-        .await
-        .expect("the sweep comes to its end");
+    let report = app.controller.reconcile().await.expect("the sweep comes to its end");
     assert_eq!(report.dead_attempts_resent, 1);
     assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
 }

@@ -1,5 +1,5 @@
-//! Coarse messages: one message names many tasks, and nothing else changes: each task has its own outcome, attempt and
-//! lease, and a message that comes again runs only what is still open.
+//! Coarse messages: one message names many tasks, and nothing else changes: each task has its own
+//! outcome, attempt and lease, and a message that comes again runs only what is still open.
 
 use axum::http::StatusCode;
 use lastlight::{config::Timing, transport::sender::QueueRole};
@@ -14,10 +14,7 @@ use crate::{
 /// Delivers the job message that waits and returns the bodies of the task messages that it made.
 async fn planned(app: &TestApp) -> Vec<String> {
     let job = app.queue.take(QueueRole::Jobs).remove(0);
-    assert_eq!(
-        app.deliver("process_queue_job", &job.body).await.status,
-        StatusCode::OK
-    );
+    assert_eq!(app.deliver("process_queue_job", &job.body).await.status, StatusCode::OK);
     let messages = app.queue.take(QueueRole::Tasks);
     messages.into_iter().map(|message| message.body).collect()
 }
@@ -33,11 +30,7 @@ async fn hello_world_with_100_tasks_a_message_sends_a_hundredth_of_the_messages_
     for (bus, mailbox) in [(false, &app.queue), (true, &app.bus)] {
         let parameters = json!({ "n": 2250, "tasks_per_message": 100, "use_service_bus": bus });
         let job_id = app.submitted("hello_world", parameters).await;
-        let function = if bus {
-            "process_sb_job"
-        } else {
-            "process_queue_job"
-        };
+        let function = if bus { "process_sb_job" } else { "process_queue_job" };
         let job = mailbox.take(QueueRole::Jobs).remove(0);
         app.deliver(function, &job.body).await;
         let messages = mailbox.take(QueueRole::Tasks);
@@ -45,11 +38,7 @@ async fn hello_world_with_100_tasks_a_message_sends_a_hundredth_of_the_messages_
         let mut ids: Vec<_> = messages.iter().map(|message| &message.message_id).collect();
         ids.dedup();
         assert_eq!(ids.len(), 23, "each message has an id of its own");
-        let function = if bus {
-            "process_sb_task"
-        } else {
-            "process_queue_task"
-        };
+        let function = if bus { "process_sb_task" } else { "process_queue_task" };
         let bodies: Vec<&str> = messages.iter().map(|message| message.body.as_str()).collect();
         if bus {
             // Cardinality many: all of them in one invocation.
@@ -107,7 +96,8 @@ async fn a_coarse_message_three_times_and_at_once_runs_each_task_once() {
 async fn a_task_that_fails_has_its_own_outcome_and_its_siblings_have_theirs() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
-    let parameters = json!({ "stages": [40], "tasks_per_message": 20, "fails": [3], "panics": [25] });
+    let parameters =
+        json!({ "stages": [40], "tasks_per_message": 20, "fails": [3], "panics": [25] });
     let job_id = app.submitted("probe", parameters).await;
     for body in planned(&app).await {
         deliver(&app, &body).await;
@@ -122,10 +112,7 @@ async fn a_task_that_fails_has_its_own_outcome_and_its_siblings_have_theirs() {
 #[tokio::test]
 async fn a_coarse_message_that_comes_again_after_a_kill_runs_only_what_is_open() {
     let probe = Probe::default();
-    let timing = Timing {
-        tasks_in_flight: 4,
-        ..quick()
-    };
+    let timing = Timing { tasks_in_flight: 4, ..quick() };
     let app = TestApp::with_job_type(probe.clone(), timing).await;
     let parameters = json!({ "stages": [40], "tasks_per_message": 40, "waits_at": 20 });
     let job_id = app.submitted("probe", parameters).await;
@@ -168,9 +155,7 @@ async fn lost_coarse_messages_are_sent_again_one_a_batch_with_ids_of_their_own()
     let again = app.queue.take(QueueRole::Tasks);
     assert_eq!(again.len(), 4, "the four that were lost");
     assert!(
-        again
-            .iter()
-            .all(|message| lost.iter().all(|one| one.message_id != message.message_id))
+        again.iter().all(|message| lost.iter().all(|one| one.message_id != message.message_id))
     );
     for message in again {
         deliver(&app, &message.body).await;
@@ -181,14 +166,7 @@ async fn lost_coarse_messages_are_sent_again_one_a_batch_with_ids_of_their_own()
 #[tokio::test]
 async fn a_number_of_tasks_that_no_message_can_name_is_refused_with_what_is_allowed() {
     let app = TestApp::start().await;
-    for bad in [
-        json!(0),
-        json!(1001),
-        json!(-1),
-        json!(1.5),
-        json!("ten"),
-        json!([1]),
-    ] {
+    for bad in [json!(0), json!(1001), json!(-1), json!(1.5), json!("ten"), json!([1])] {
         let parameters = json!({ "n": 1, "tasks_per_message": bad });
         let answer = app.submit("hello_world", parameters).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
@@ -200,46 +178,35 @@ async fn a_number_of_tasks_that_no_message_can_name_is_refused_with_what_is_allo
     }
     // Null is as good as nothing, and nothing changes the job's id.
     let without = app.submitted("hello_world", json!({ "n": 1 })).await;
-    let null = app
-        .submitted("hello_world", json!({ "n": 1, "tasks_per_message": null }))
-        .await;
+    let null = app.submitted("hello_world", json!({ "n": 1, "tasks_per_message": null })).await;
     assert_eq!(without, null);
 }
 
 #[tokio::test]
 async fn a_batch_id_that_is_malformed_or_unknown_is_refused_and_its_siblings_run() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [4], "tasks_per_message": 2 }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [4], "tasks_per_message": 2 })).await;
     let messages = planned(&app).await;
     let with_id = |batch_id: Value| {
         let mut message: Value = serde_json::from_str(&messages[0]).unwrap();
         message["batch_id"] = batch_id;
         message.to_string()
     };
-    for malformed in [
-        json!(7),
-        json!("b1"),
-        json!(format!("{job_id}-s0-b0")),
-        json!(format!("{job_id}-s1-b-1")),
-    ] {
+    for malformed in
+        [json!(7), json!("b1"), json!(format!("{job_id}-s0-b0")), json!(format!("{job_id}-s1-b-1"))]
+    {
         let answer = app.deliver("process_queue_task", &with_id(malformed)).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
         assert!(answer.body.to_string().contains("batch_id"), "{}", answer.body);
     }
-    for unknown in [
-        format!("{job_id}-s1-b2"),
-        format!("{job_id}-s2-b0"),
-        format!("{job_id}-s1-b4294967295"),
-    ] {
+    for unknown in
+        [format!("{job_id}-s1-b2"), format!("{job_id}-s2-b0"), format!("{job_id}-s1-b4294967295")]
+    {
         let answer = app.deliver("process_queue_task", &with_id(json!(unknown))).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.body);
     }
     let unknown = with_id(json!(format!("{job_id}-s1-b9")));
-    let answer = app
-        .deliver_many("process_sb_task", &[&messages[0], &unknown, &messages[1]])
-        .await;
+    let answer = app.deliver_many("process_sb_task", &[&messages[0], &unknown, &messages[1]]).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     assert_eq!(app.bus.count(QueueRole::Poison), 1);
     assert_eq!(app.status(&job_id).await["status"], "completed");

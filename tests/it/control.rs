@@ -1,4 +1,5 @@
-//! What a person may do to a job: cancel, retry what failed, pause, resume. Only along legal transitions.
+//! What a person may do to a job: cancel, retry what failed, pause, resume. Only along legal
+//! transitions.
 
 use std::time::Duration;
 
@@ -49,27 +50,19 @@ async fn a_cancelled_job_runs_nothing_more_and_every_open_task_is_skipped() {
 async fn the_outcome_of_a_task_whose_job_was_cancelled_meanwhile_does_not_count() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [1], "waits": true }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [1], "waits": true })).await;
     let message = app.planned().await.remove(0);
-    let (answer, cancelled) = tokio::join!(app.deliver("process_queue_task", &message.body), async {
-        probe.until_runs(1).await;
-        let cancelled = app.control("cancel", &job_id).await;
-        probe.open_gate();
-        cancelled
-    });
-    assert_eq!(
-        (answer.status, cancelled.status),
-        (StatusCode::OK, StatusCode::OK)
-    );
+    let (answer, cancelled) =
+        tokio::join!(app.deliver("process_queue_task", &message.body), async {
+            probe.until_runs(1).await;
+            let cancelled = app.control("cancel", &job_id).await;
+            probe.open_gate();
+            cancelled
+        });
+    assert_eq!((answer.status, cancelled.status), (StatusCode::OK, StatusCode::OK));
     let audit = app.audit(&job_id).await;
     let stage = &audit["stages"][0];
-    assert_eq!(
-        (&stage["skipped"], &stage["completed"]),
-        (&json!(1), &json!(0)),
-        "{audit}"
-    );
+    assert_eq!((&stage["skipped"], &stage["completed"]), (&json!(1), &json!(0)), "{audit}");
     assert_eq!(stage["staleCompletionsRefused"], 1);
     app.assert_consistent(&job_id).await;
 }
@@ -77,15 +70,10 @@ async fn the_outcome_of_a_task_whose_job_was_cancelled_meanwhile_does_not_count(
 #[tokio::test]
 async fn a_running_task_of_a_cancelled_job_is_stopped_at_its_next_heartbeat() {
     // A heartbeat is a third of a lease, and may come as late as it likes.
-    let timing = Timing {
-        lease: Duration::from_secs(3),
-        ..quick()
-    };
+    let timing = Timing { lease: Duration::from_secs(3), ..quick() };
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), timing).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [1], "waits": true }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [1], "waits": true })).await;
     let message = app.planned().await.remove(0);
     // It waits at a gate that nobody opens: only the heartbeat ends it.
     let (answer, _) = tokio::join!(app.deliver("process_queue_task", &message.body), async {
@@ -118,9 +106,7 @@ async fn until_tasks_are_stored(app: &TestApp) {
 async fn a_job_that_is_cancelled_while_it_is_planned_comes_to_rest() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [3000], "plan_waits_at": 1500 }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [3000], "plan_waits_at": 1500 })).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     let (planned, cancelled) = tokio::join!(app.deliver("process_queue_job", &job.body), async {
         until_tasks_are_stored(&app).await;
@@ -128,20 +114,13 @@ async fn a_job_that_is_cancelled_while_it_is_planned_comes_to_rest() {
         probe.open_gate();
         cancelled
     });
-    assert_eq!(
-        (planned.status, cancelled.status),
-        (StatusCode::OK, StatusCode::OK)
-    );
+    assert_eq!((planned.status, cancelled.status), (StatusCode::OK, StatusCode::OK));
     app.controller.reconcile().await.unwrap();
     app.run_dry().await;
     let status = app.status(&job_id).await;
     assert_eq!(status["status"], "cancelled");
     let stage = &status["progress"][0];
-    assert_eq!(
-        (&stage["planned"], &stage["open"]),
-        (&json!(false), &json!(0)),
-        "{stage}"
-    );
+    assert_eq!((&stage["planned"], &stage["open"]), (&json!(false), &json!(0)), "{stage}");
     app.assert_consistent(&job_id).await;
 }
 
@@ -156,11 +135,7 @@ async fn only_what_failed_runs_again_and_the_job_goes_on_from_there() {
     let answer = app.control("retry", &job_id).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     assert_eq!(
-        (
-            &answer.body["tasks_reset"],
-            &answer.body["stage"],
-            &answer.body["status"]
-        ),
+        (&answer.body["tasks_reset"], &answer.body["stage"], &answer.body["status"]),
         (&json!(2), &json!(1), &json!("processing"))
     );
     assert_eq!(app.status(&job_id).await["errorDetails"], serde_json::Value::Null);
@@ -195,9 +170,7 @@ async fn a_cancelled_job_that_is_retried_completes() {
 async fn a_job_cancelled_in_mid_plan_is_planned_to_its_end_when_it_is_retried() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [2400], "plan_waits_at": 1500 }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [2400], "plan_waits_at": 1500 })).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     tokio::join!(app.deliver("process_queue_job", &job.body), async {
         until_tasks_are_stored(&app).await;
@@ -224,11 +197,7 @@ async fn a_paused_job_stands_still_at_the_end_of_its_stage_until_it_is_resumed()
     let messages = app.planned().await;
     let answer = app.control("pause", &job_id).await;
     assert_eq!(
-        (
-            answer.status,
-            &answer.body["paused"],
-            &answer.body["pause_requested"]
-        ),
+        (answer.status, &answer.body["paused"], &answer.body["pause_requested"]),
         (StatusCode::OK, &json!(false), &json!(true))
     );
     for message in &messages {
@@ -243,10 +212,7 @@ async fn a_paused_job_stands_still_at_the_end_of_its_stage_until_it_is_resumed()
     }
     let status = app.status(&job_id).await;
     assert!(status["pausedAt"].is_string(), "{status}");
-    assert_eq!(
-        (&status["status"], &status["stage"]),
-        (&json!("queued"), &json!(2))
-    );
+    assert_eq!((&status["status"], &status["stage"]), (&json!("queued"), &json!(2)));
     assert_eq!(probe.runs().len(), 3);
     let answer = app.control("resume", &job_id).await;
     assert_eq!(
@@ -278,10 +244,7 @@ async fn what_the_state_of_a_job_does_not_allow_is_a_409_that_says_so() {
         let answer = app.control(verb, &open).await;
         assert_eq!(answer.status, StatusCode::CONFLICT, "{verb}: {}", answer.body);
         let message = answer.body["message"].as_str().unwrap();
-        assert!(
-            message.ends_with("; it can be cancelled or paused"),
-            "{verb}: {message}"
-        );
+        assert!(message.ends_with("; it can be cancelled or paused"), "{verb}: {message}");
     }
     app.run_dry().await;
     for verb in ["cancel", "retry", "pause", "resume"] {
@@ -295,16 +258,8 @@ async fn what_the_state_of_a_job_does_not_allow_is_a_409_that_says_so() {
     }
     let unknown = "0".repeat(64);
     for verb in ["cancel", "retry", "pause", "resume"] {
-        assert_eq!(
-            app.control(verb, &unknown).await.status,
-            StatusCode::NOT_FOUND,
-            "{verb}"
-        );
-        assert_eq!(
-            app.control(verb, "not-an-id").await.status,
-            StatusCode::BAD_REQUEST,
-            "{verb}"
-        );
+        assert_eq!(app.control(verb, &unknown).await.status, StatusCode::NOT_FOUND, "{verb}");
+        assert_eq!(app.control(verb, "not-an-id").await.status, StatusCode::BAD_REQUEST, "{verb}");
     }
 }
 
@@ -312,20 +267,14 @@ async fn what_the_state_of_a_job_does_not_allow_is_a_409_that_says_so() {
 async fn cancel_and_retry_racing_completions_leave_consistent_books() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
-    let other = TestApp::on(
-        &app.url,
-        lastlight_app::app().catalog().with(probe.clone()),
-        quick(),
-    )
-    .await;
+    let other =
+        TestApp::on(&app.url, lastlight_app::app().catalog().with(probe.clone()), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [200, 5] })).await;
     let messages = app.planned().await;
     let deliveries = async {
         for (turn, some) in messages.chunks(8).enumerate() {
             let via = if turn % 2 == 0 { &app } else { &other };
-            let some = some
-                .iter()
-                .map(|message| via.deliver("process_queue_task", &message.body));
+            let some = some.iter().map(|message| via.deliver("process_queue_task", &message.body));
             futures_util::future::join_all(some).await;
         }
     };
@@ -353,10 +302,7 @@ async fn cancel_and_retry_racing_completions_leave_consistent_books() {
         app.time_passes(Duration::from_secs(3600)).await;
     }
     let status = app.status(&job_id).await;
-    assert!(
-        ["completed", "cancelled"].contains(&status["status"].as_str().unwrap()),
-        "{status}"
-    );
+    assert!(["completed", "cancelled"].contains(&status["status"].as_str().unwrap()), "{status}");
     app.assert_consistent(&job_id).await;
     assert_eq!(app.audit(&job_id).await["consistent"], true);
 }
@@ -387,9 +333,7 @@ async fn a_stage_bears_as_many_failures_as_its_policy_says() {
 #[tokio::test]
 async fn a_job_past_its_time_limit_fails_and_says_which() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [3], "time_limit_ms": 600_000 }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [3], "time_limit_ms": 600_000 })).await;
     app.planned().await;
     app.controller.reconcile().await.unwrap();
     assert_eq!(app.status(&job_id).await["status"], "processing");
@@ -401,9 +345,6 @@ async fn a_job_past_its_time_limit_fails_and_says_which() {
     assert_eq!((report.jobs_timed_out, report.tasks_skipped), (1, 3));
     let status = app.status(&job_id).await;
     assert_eq!(status["status"], "failed");
-    assert!(
-        status["errorDetails"].as_str().unwrap().contains("time limit"),
-        "{status}"
-    );
+    assert!(status["errorDetails"].as_str().unwrap().contains("time limit"), "{status}");
     app.assert_consistent(&job_id).await;
 }

@@ -1,4 +1,5 @@
-//! The page for people: all of it comes from the binary, nothing in it comes from elsewhere, and browsers are told so.
+//! The page for people: all of it comes from the binary, nothing in it comes from elsewhere, and
+//! browsers are told so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,7 +79,8 @@ async fn the_page_and_all_that_it_is_made_of_are_in_the_binary() {
     let app = TestApp::start().await;
     let files = loaded(&app.router).await;
     let served: BTreeSet<&str> = files.keys().map(String::as_str).collect();
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/dashboard");
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/dashboard");
     let written: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -121,21 +123,12 @@ async fn nothing_comes_from_elsewhere_and_no_data_becomes_markup() {
         for elsewhere in ["http://", "https://", "url(//", "@import", "src=\"//"] {
             assert!(!text.contains(elsewhere), "{name} leads elsewhere: {elsewhere}");
         }
-        for markup in [
-            "innerHTML",
-            "outerHTML",
-            "insertAdjacentHTML",
-            "document.write",
-            "eval(",
-        ] {
+        for markup in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
             assert!(!text.contains(markup), "{name} uses {markup}");
         }
     }
     let page = &files["index.html"].text;
-    assert!(
-        !page.contains("style=") && !page.contains("<style"),
-        "styles of its own"
-    );
+    assert!(!page.contains("style=") && !page.contains("<style"), "styles of its own");
     assert_eq!(page.matches("<script").count(), page.matches("<script ").count());
     let is_handler = |rest: &str| {
         let name = rest.split_once('=').map(|(name, _)| name);
@@ -171,15 +164,8 @@ async fn a_browser_asks_again_and_is_told_that_nothing_has_changed() {
 #[tokio::test]
 async fn what_is_not_on_its_list_does_not_exist() {
     let app = TestApp::start().await;
-    for name in [
-        "mod.rs",
-        "main.js.map",
-        "..%2Flib.rs",
-        "%2Fetc%2Fpasswd",
-        "MAIN.JS",
-        "a/b",
-        "%00",
-    ] {
+    for name in ["mod.rs", "main.js.map", "..%2Flib.rs", "%2Fetc%2Fpasswd", "MAIN.JS", "a/b", "%00"]
+    {
         for method in ["GET", "HEAD"] {
             let path = format!("/api/dashboard/{name}");
             let got = ask(&app.router, method, &path, None).await;
@@ -215,10 +201,7 @@ async fn a_host_that_does_not_forward_gets_the_page_too() {
     let app = TestApp::start().await;
     for (url, media_type) in [
         ("http://localhost/api/dashboard", "text/html; charset=utf-8"),
-        (
-            "http://localhost/api/dashboard/main.js",
-            "text/javascript; charset=utf-8",
-        ),
+        ("http://localhost/api/dashboard/main.js", "text/javascript; charset=utf-8"),
     ] {
         let invocation = json!({
             "Data": { "req": { "Url": url, "Method": "GET", "Query": {}, "Headers": {}, "Params": {} } },

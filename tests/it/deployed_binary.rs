@@ -1,19 +1,12 @@
-//! The deployed binary is built without the local cloud, and without the places where chaos strikes.
+//! The deployed binary is built without the local cloud, and without the places where chaos
+//! strikes.
 
 use std::process::Command;
 
 /// The crates that a build has in it, each with its features.
 fn crates_of(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--offline",
-            "--locked",
-            "--edges",
-            "normal",
-            "--prefix",
-            "none",
-        ])
+        .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none"])
         .args(["--format", "{p} {f}"])
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))

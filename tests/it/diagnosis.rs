@@ -19,9 +19,7 @@ async fn statistics_name_every_table_and_index_with_its_size() {
     assert_eq!(statistics["schema"], "app");
     let names = |rows: &Value| -> Vec<String> {
         let rows = rows.as_array().unwrap();
-        rows.iter()
-            .map(|row| row["name"].as_str().unwrap().to_owned())
-            .collect()
+        rows.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
     };
     let tables = names(&statistics["tables"]);
     for table in ["jobs", "stages", "tasks", "task_batches", "outbox"] {
@@ -29,9 +27,7 @@ async fn statistics_name_every_table_and_index_with_its_size() {
     }
     let indexes = statistics["indexes"].as_array().unwrap();
     assert!(
-        indexes
-            .iter()
-            .all(|index| index["is_valid"] == true && index["bytes"].as_i64() > Some(0))
+        indexes.iter().all(|index| index["is_valid"] == true && index["bytes"].as_i64() > Some(0))
     );
     assert!(names(&statistics["indexes"]).contains(&"tasks_failed".to_owned()));
 }
@@ -57,10 +53,7 @@ async fn enum_types_are_held_against_what_the_app_knows() {
         .filter(|diagnosis| diagnosis["agrees"] == false)
         .map(|diagnosis| diagnosis["name"].as_str().unwrap())
         .collect();
-    assert_eq!(
-        (&diagnosis["agrees"], disagreeing),
-        (&json!(false), vec!["job_status", "mood"])
-    );
+    assert_eq!((&diagnosis["agrees"], disagreeing), (&json!(false), vec!["job_status", "mood"]));
 }
 
 #[tokio::test]
@@ -98,8 +91,6 @@ async fn the_newest_jobs_and_tasks_are_shown_whole() {
     assert_eq!(newest["jobs"][0]["parameters"]["n"], 3);
     assert_eq!(newest["jobs"][0]["stage_results"]["1"]["completed"], 3);
     assert_eq!(newest["tasks"][1]["result_data"]["task_number"], 1);
-    let refused = app
-        .request("GET", "/api/db/debug/all?limit=21", Body::empty())
-        .await;
+    let refused = app.request("GET", "/api/db/debug/all?limit=21", Body::empty()).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
 }

@@ -18,9 +18,7 @@ fn fixture(name: &str) -> String {
 async fn every_fixture_is_answered_as_the_contract_says() {
     let app = TestApp::start().await;
     let succeeded = json!({ "Outputs": {}, "Logs": [], "ReturnValue": null });
-    let submitted = app
-        .request("POST", "/submit_job", fixture("http_not_forwarded"))
-        .await;
+    let submitted = app.request("POST", "/submit_job", fixture("http_not_forwarded")).await;
     assert_eq!(submitted.status, StatusCode::OK);
     let described = &submitted.body["Outputs"]["res"];
     assert_eq!(described["statusCode"], "200");
@@ -48,19 +46,15 @@ async fn every_fixture_is_answered_as_the_contract_says() {
         }
     }
     let status = app.status(body["job_id"].as_str().unwrap()).await;
-    assert_eq!(
-        status["progress"][0]["completed"], 7,
-        "greet_0 to greet_6: {status}"
-    );
+    assert_eq!(status["progress"][0]["completed"], 7, "greet_0 to greet_6: {status}");
 }
 
 #[tokio::test]
 async fn a_fixture_for_a_job_that_does_not_exist_fails_with_a_json_body() {
     let app = TestApp::start().await;
-    for (name, function) in [
-        ("queue_job", "process_queue_job"),
-        ("sb_task_many", "process_sb_task"),
-    ] {
+    for (name, function) in
+        [("queue_job", "process_queue_job"), ("sb_task_many", "process_sb_task")]
+    {
         let answer = app.request("POST", &format!("/{function}"), fixture(name)).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{name}");
         assert_eq!(answer.body["error"], "unknown job");

@@ -1,5 +1,5 @@
-//! Who may call what: the Functions host asks for a key before the handler sees a request, as the table of functions says.
-//! SECURITY.md shows the table, and `UPDATE_DOCS=1` writes it there.
+//! Who may call what: the Functions host asks for a key before the handler sees a request, as the
+//! table of functions says. SECURITY.md shows the table, and `UPDATE_DOCS=1` writes it there.
 
 use std::{fs, path::Path};
 
@@ -11,7 +11,9 @@ const END: &str = "<!-- The end of the table -->\n";
 fn names_with(key: Key) -> Vec<&'static str> {
     let mut names: Vec<&str> = functions()
         .iter()
-        .filter(|function| matches!(function.trigger, Trigger::Http { key: asked, .. } if asked == key))
+        .filter(
+            |function| matches!(function.trigger, Trigger::Http { key: asked, .. } if asked == key),
+        )
         .map(|function| function.name)
         .collect();
     names.sort_unstable();
@@ -21,11 +23,9 @@ fn names_with(key: Key) -> Vec<&'static str> {
 /// A function that is open, or that wants the master key, is a decision: it is made here too.
 #[test]
 fn open_functions_and_those_for_the_master_key_are_these() {
-    // They show no job and change nothing: three for probes and programs, one is a page without data.
-    assert_eq!(
-        names_with(Key::Anonymous),
-        ["dashboard", "health", "live", "openapi"]
-    );
+    // They show no job and change nothing: three for probes and programs, one is a page without
+    // data.
+    assert_eq!(names_with(Key::Anonymous), ["dashboard", "health", "live", "openapi"]);
     // They destroy data, move messages, or show jobs whole.
     assert_eq!(
         names_with(Key::Admin),
@@ -40,21 +40,18 @@ fn the_reference_of_keys_in_security_md_is_the_table() {
     for function in functions() {
         let (called_by, key) = match function.trigger {
             Trigger::Http { route, key } => (format!("`/api/{route}`"), key.as_str()),
-            Trigger::Queue { queue } | Trigger::ServiceBus { queue, .. } => (format!("queue `{queue}`"), ""),
+            Trigger::Queue { queue } | Trigger::ServiceBus { queue, .. } => {
+                (format!("queue `{queue}`"), "")
+            }
             Trigger::Timer { schedule } => (format!("timer `{schedule}`"), ""),
         };
         let summary = function.summary.replace('|', "\\|");
-        table.push_str(&format!(
-            "| {} | {called_by} | {key} | {summary} |\n",
-            function.name
-        ));
+        table.push_str(&format!("| {} | {called_by} | {key} | {summary} |\n", function.name));
     }
     table.push_str(END);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("SECURITY.md");
     let page = fs::read_to_string(&path).unwrap();
-    let (before, rest) = page
-        .split_once(BEGIN)
-        .expect("SECURITY.md has a place for the table");
+    let (before, rest) = page.split_once(BEGIN).expect("SECURITY.md has a place for the table");
     let (_, after) = rest.split_once(END).expect("the table ends");
     let wanted = [before, &table, after].concat();
     if std::env::var_os("UPDATE_DOCS").is_some() {

@@ -1,4 +1,5 @@
-//! A handler in this process, on a database of its own, whose messages lie in a mailbox until a test delivers them.
+//! A handler in this process, on a database of its own, whose messages lie in a mailbox until a
+//! test delivers them.
 
 use std::{
     collections::VecDeque,
@@ -31,27 +32,24 @@ use tower::ServiceExt;
 use crate::waiting::until;
 
 /// A setting that `scripts/test` sets; without it the test fails.
-pub fn service(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with scripts/test"))
+pub(crate) fn service(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: run the tests with scripts/test"))
 }
 
 /// The address of a new, empty database.
-pub async fn new_database_url() -> String {
+pub(crate) async fn new_database_url() -> String {
     let server = service("LASTLIGHT_TEST_DATABASE_URL");
-    let mut connection = PgConnection::connect(&server)
-        .await
-        .expect("the test database server answers");
+    let mut connection =
+        PgConnection::connect(&server).await.expect("the test database server answers");
     let name = format!("t{}", uuid::Uuid::new_v4().simple());
     // A name of our own making; a database cannot be created by a parameter.
-    connection
-        .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
-        .await
-        .unwrap();
+    connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
     let (address, _) = server.rsplit_once('/').unwrap();
     format!("{address}/{name}")
 }
 
-pub fn database_settings(url: &str) -> DatabaseSettings {
+pub(crate) fn database_settings(url: &str) -> DatabaseSettings {
     DatabaseSettings {
         connect: PgConnectOptions::from_str(url).unwrap(),
         schema: "app".to_owned(),
@@ -60,9 +58,10 @@ pub fn database_settings(url: &str) -> DatabaseSettings {
     }
 }
 
-/// A transport whose messages wait for the test. It can be switched off, and it accepts what a queue would.
+/// A transport whose messages wait for the test. It can be switched off, and it accepts what a
+/// queue would.
 #[derive(Debug)]
-pub struct Mailbox {
+pub(crate) struct Mailbox {
     path: ProcessingPath,
     state: Mutex<State>,
 }
@@ -86,30 +85,27 @@ struct State {
 type Waiting = (Instant, OutgoingMessage);
 
 impl Mailbox {
-    pub fn new(path: ProcessingPath) -> Arc<Self> {
-        Arc::new(Self {
-            path,
-            state: Mutex::default(),
-        })
+    pub(crate) fn new(path: ProcessingPath) -> Arc<Self> {
+        Arc::new(Self { path, state: Mutex::default() })
     }
 
-    pub fn set_down(&self, down: bool) {
+    pub(crate) fn set_down(&self, down: bool) {
         let mut state = self.state.lock().unwrap();
         state.down = down;
         state.sends_left = None;
     }
 
     /// Who asks how it is gets no answer.
-    pub fn set_hangs(&self, hangs: bool) {
+    pub(crate) fn set_hangs(&self, hangs: bool) {
         self.state.lock().unwrap().hangs = hangs;
     }
 
-    pub fn goes_down_after(&self, sends: usize) {
+    pub(crate) fn goes_down_after(&self, sends: usize) {
         self.state.lock().unwrap().sends_left = Some(sends);
     }
 
     /// All messages that show by now.
-    pub fn take(&self, role: QueueRole) -> Vec<OutgoingMessage> {
+    pub(crate) fn take(&self, role: QueueRole) -> Vec<OutgoingMessage> {
         let mut state = self.state.lock().unwrap();
         let waiting = queue(&mut state, role);
         let now = Instant::now();
@@ -120,23 +116,21 @@ impl Mailbox {
     }
 
     /// All messages that were delayed, before they show.
-    pub fn take_delayed(&self, role: QueueRole) -> Vec<OutgoingMessage> {
+    pub(crate) fn take_delayed(&self, role: QueueRole) -> Vec<OutgoingMessage> {
         let mut state = self.state.lock().unwrap();
         let waiting = queue(&mut state, role);
-        let (delayed, others) = waiting
-            .drain(..)
-            .partition(|(_, message)| message.delay.is_some());
+        let (delayed, others) = waiting.drain(..).partition(|(_, message)| message.delay.is_some());
         *waiting = others;
         let delayed: VecDeque<Waiting> = delayed;
         delayed.into_iter().map(|(_, message)| message).collect()
     }
 
-    pub fn count(&self, role: QueueRole) -> usize {
+    pub(crate) fn count(&self, role: QueueRole) -> usize {
         queue(&mut self.state.lock().unwrap(), role).len()
     }
 
     /// As a host does with a message that was delivered too often.
-    pub fn put_aside(&self, role: QueueRole, body: &str) {
+    pub(crate) fn put_aside(&self, role: QueueRole, body: &str) {
         let message = OutgoingMessage {
             message_id: uuid::Uuid::new_v4().to_string(),
             correlation_id: String::new(),
@@ -166,7 +160,8 @@ fn shown((_, message): &Waiting) -> SetAsideMessage {
     }
 }
 
-/// A message that is taken is out of its queue until it is released; its lock is its correlation id.
+/// A message that is taken is out of its queue until it is released; its lock is its correlation
+/// id.
 #[async_trait::async_trait]
 impl SetAsideQueues for Mailbox {
     fn set_aside_name(&self, role: QueueRole) -> &str {
@@ -185,17 +180,21 @@ impl SetAsideQueues for Mailbox {
         Ok(set_aside(&mut self.state.lock().unwrap(), role).len() as u64)
     }
 
-    async fn peek(&self, role: QueueRole, at_most: usize) -> Result<Vec<SetAsideMessage>, SendError> {
+    async fn peek(
+        &self,
+        role: QueueRole,
+        at_most: usize,
+    ) -> Result<Vec<SetAsideMessage>, SendError> {
         self.probe(role).await?;
         let mut state = self.state.lock().unwrap();
-        Ok(set_aside(&mut state, role)
-            .iter()
-            .take(at_most)
-            .map(shown)
-            .collect())
+        Ok(set_aside(&mut state, role).iter().take(at_most).map(shown).collect())
     }
 
-    async fn take_some(&self, role: QueueRole, at_most: usize) -> Result<Vec<TakenMessage>, SendError> {
+    async fn take_some(
+        &self,
+        role: QueueRole,
+        at_most: usize,
+    ) -> Result<Vec<TakenMessage>, SendError> {
         self.probe(role).await?;
         let mut state = self.state.lock().unwrap();
         let queue = set_aside(&mut state, role);
@@ -249,7 +248,11 @@ impl MessageSender for Mailbox {
         48 * 1024
     }
 
-    async fn batch_send_messages(&self, role: QueueRole, messages: &[OutgoingMessage]) -> BatchSendReport {
+    async fn batch_send_messages(
+        &self,
+        role: QueueRole,
+        messages: &[OutgoingMessage],
+    ) -> BatchSendReport {
         let mut state = self.state.lock().unwrap();
         match &mut state.sends_left {
             Some(0) => state.down = true,
@@ -257,19 +260,14 @@ impl MessageSender for Mailbox {
             None => {}
         }
         if state.down {
-            let errors = vec![SendError::Unavailable {
-                detail: "switched off by the test".to_owned(),
-            }];
-            return BatchSendReport {
-                errors,
-                ..BatchSendReport::default()
-            };
+            let errors =
+                vec![SendError::Unavailable { detail: "switched off by the test".to_owned() }];
+            return BatchSendReport { errors, ..BatchSendReport::default() };
         }
         let now = Instant::now();
         let shows = |message: &OutgoingMessage| now + message.delay.unwrap_or_default();
-        let (fit, oversize): (Vec<_>, Vec<_>) = messages
-            .iter()
-            .partition(|message| message.body.len() <= self.max_body_bytes());
+        let (fit, oversize): (Vec<_>, Vec<_>) =
+            messages.iter().partition(|message| message.body.len() <= self.max_body_bytes());
         let errors: Vec<SendError> = oversize
             .iter()
             .map(|message| SendError::Oversize {
@@ -278,7 +276,8 @@ impl MessageSender for Mailbox {
                 limit: self.max_body_bytes(),
             })
             .collect();
-        queue(&mut state, role).extend(fit.iter().map(|message| (shows(message), (*message).clone())));
+        queue(&mut state, role)
+            .extend(fit.iter().map(|message| (shows(message), (*message).clone())));
         BatchSendReport {
             success: errors.is_empty(),
             messages_sent: fit.len(),
@@ -297,16 +296,14 @@ impl MessageSender for Mailbox {
             std::future::pending::<()>().await;
         }
         match down {
-            true => Err(SendError::Unavailable {
-                detail: "switched off by the test".to_owned(),
-            }),
+            true => Err(SendError::Unavailable { detail: "switched off by the test".to_owned() }),
             false => Ok(Some(self.count(role) as u64)),
         }
     }
 }
 
 /// A handler in this process.
-pub struct TestApp {
+pub(crate) struct TestApp {
     pub router: Router,
     pub controller: Controller,
     pub queue: Arc<Mailbox>,
@@ -316,44 +313,39 @@ pub struct TestApp {
 
 /// An answer, read.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: StatusCode,
     pub body: Value,
 }
 
-/// Pauses between attempts that are short enough to wait for. Leases and graces are not: no slow machine loses one, and
-/// [`TestApp::time_passes`] lets them run out.
-pub fn quick() -> Timing {
+/// Pauses between attempts that are short enough to wait for. Leases and graces are not: no slow
+/// machine loses one, and [`TestApp::time_passes`] lets them run out.
+pub(crate) fn quick() -> Timing {
     Timing {
-        backoff: Backoff {
-            first: Duration::from_millis(100),
-            largest: Duration::from_millis(200),
-        },
+        backoff: Backoff { first: Duration::from_millis(100), largest: Duration::from_millis(200) },
         ..Timing::default()
     }
 }
 
 impl TestApp {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(lastlight_app::app().catalog(), Timing::default()).await
     }
 
-    pub async fn with_job_type(job_type: impl JobType, timing: Timing) -> Self {
+    pub(crate) async fn with_job_type(job_type: impl JobType, timing: Timing) -> Self {
         Self::with(lastlight_app::app().catalog().with(job_type), timing).await
     }
 
-    pub async fn with(catalog: Catalog, timing: Timing) -> Self {
+    pub(crate) async fn with(catalog: Catalog, timing: Timing) -> Self {
         Self::on(&new_database_url().await, catalog, timing).await
     }
 
     /// Another handler on the same database has mailboxes of its own.
-    pub async fn on(url: &str, catalog: Catalog, timing: Timing) -> Self {
+    pub(crate) async fn on(url: &str, catalog: Catalog, timing: Timing) -> Self {
         let database = Database::new(&database_settings(url));
         database.migrate().await.expect("the migrations run");
-        let (queue, bus) = (
-            Mailbox::new(ProcessingPath::QueueStorage),
-            Mailbox::new(ProcessingPath::ServiceBus),
-        );
+        let (queue, bus) =
+            (Mailbox::new(ProcessingPath::QueueStorage), Mailbox::new(ProcessingPath::ServiceBus));
         let senders = Senders::new(queue.clone(), Some(bus.clone()));
         let controller = Controller::new(catalog, database, senders, timing);
         let router = router(AppState {
@@ -362,81 +354,59 @@ impl TestApp {
             allows_schema_admin: false,
             prices: Arc::default(),
         });
-        Self {
-            router,
-            controller,
-            queue,
-            bus,
-            url: url.to_owned(),
-        }
+        Self { router, controller, queue, bus, url: url.to_owned() }
     }
 
-    pub async fn request(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .body(body.into())
-            .unwrap();
+    pub(crate) async fn request(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
+        let request = Request::builder().method(method).uri(path).body(body.into()).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        Answer {
-            status,
-            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-        }
+        Answer { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
     }
 
-    pub async fn submit(&self, job_type: &str, parameters: Value) -> Answer {
-        self.request(
-            "POST",
-            &format!("/api/jobs/submit/{job_type}"),
-            parameters.to_string(),
-        )
-        .await
+    pub(crate) async fn submit(&self, job_type: &str, parameters: Value) -> Answer {
+        self.request("POST", &format!("/api/jobs/submit/{job_type}"), parameters.to_string()).await
     }
 
     /// Submits what must be accepted; the job's id.
-    pub async fn submitted(&self, job_type: &str, parameters: Value) -> String {
+    pub(crate) async fn submitted(&self, job_type: &str, parameters: Value) -> String {
         let answer = self.submit(job_type, parameters).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         answer.body["job_id"].as_str().unwrap().to_owned()
     }
 
-    pub async fn status(&self, job_id: &str) -> Value {
-        let answer = self
-            .request("GET", &format!("/api/jobs/status/{job_id}"), Body::empty())
-            .await;
+    pub(crate) async fn status(&self, job_id: &str) -> Value {
+        let answer =
+            self.request("GET", &format!("/api/jobs/status/{job_id}"), Body::empty()).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         answer.body
     }
 
     /// Posts one message to a function, as the host encodes it.
-    pub async fn deliver(&self, function: &str, text: &str) -> Answer {
+    pub(crate) async fn deliver(&self, function: &str, text: &str) -> Answer {
         // The string in Data is JSON text of the message's text.
         let body = json!({ "Data": { "msg": json!(text).to_string() }, "Metadata": {} });
-        self.request("POST", &format!("/{function}"), body.to_string())
-            .await
+        self.request("POST", &format!("/{function}"), body.to_string()).await
     }
 
-    /// Posts messages to a function, each in an invocation of its own, all at once; each must be answered with success.
-    pub async fn deliver_each(&self, function: &str, messages: &[OutgoingMessage]) {
-        let deliveries = messages
-            .iter()
-            .map(|message| self.deliver(function, &message.body));
+    /// Posts messages to a function, each in an invocation of its own, all at once; each must be
+    /// answered with success.
+    pub(crate) async fn deliver_each(&self, function: &str, messages: &[OutgoingMessage]) {
+        let deliveries = messages.iter().map(|message| self.deliver(function, &message.body));
         for answer in futures_util::future::join_all(deliveries).await {
             assert_eq!(answer.status, StatusCode::OK, "{function}: {}", answer.body);
         }
     }
 
     /// Posts several messages to a function, cardinality many.
-    pub async fn deliver_many(&self, function: &str, texts: &[&str]) -> Answer {
+    pub(crate) async fn deliver_many(&self, function: &str, texts: &[&str]) -> Answer {
         let body = json!({ "Data": { "msg": json!(texts).to_string() }, "Metadata": {} });
-        self.request("POST", &format!("/{function}"), body.to_string())
-            .await
+        self.request("POST", &format!("/{function}"), body.to_string()).await
     }
 
     /// Delivers everything that is in the mailboxes until nothing comes any more.
-    pub async fn run_dry(&self) {
+    pub(crate) async fn run_dry(&self) {
         loop {
             let mut delivered = 0;
             for (mailbox, job, task) in [
@@ -448,9 +418,15 @@ impl TestApp {
                     delivered += messages.len();
                     // As many at once as a host has under way.
                     for some in messages.chunks(64) {
-                        let deliveries = some.iter().map(|message| self.deliver(function, &message.body));
+                        let deliveries =
+                            some.iter().map(|message| self.deliver(function, &message.body));
                         for answer in futures_util::future::join_all(deliveries).await {
-                            assert_eq!(answer.status, StatusCode::OK, "{function}: {}", answer.body);
+                            assert_eq!(
+                                answer.status,
+                                StatusCode::OK,
+                                "{function}: {}",
+                                answer.body
+                            );
                         }
                     }
                 }
@@ -462,39 +438,37 @@ impl TestApp {
     }
 
     /// Delivers messages as they show, until the job is over.
-    pub async fn run_until_over(&self, job_id: &str) -> Value {
+    pub(crate) async fn run_until_over(&self, job_id: &str) -> Value {
         until("the job is over", async || {
             self.run_dry().await;
             let status = self.status(job_id).await;
-            let is_over = ["completed", "failed", "cancelled"].contains(&status["status"].as_str().unwrap());
+            let is_over =
+                ["completed", "failed", "cancelled"].contains(&status["status"].as_str().unwrap());
             is_over.then_some(status)
         })
         .await
     }
 
     /// Delivers everything, and says where the job stands.
-    pub async fn run_dry_and_status(&self, job_id: &str) -> String {
+    pub(crate) async fn run_dry_and_status(&self, job_id: &str) -> String {
         self.run_dry().await;
         self.status(job_id).await["status"].as_str().unwrap().to_owned()
     }
 
     /// Asks for a change of a job: cancel, retry, pause, resume.
-    pub async fn control(&self, verb: &str, job_id: &str) -> Answer {
-        self.request("POST", &format!("/api/jobs/{verb}/{job_id}"), Body::empty())
-            .await
+    pub(crate) async fn control(&self, verb: &str, job_id: &str) -> Answer {
+        self.request("POST", &format!("/api/jobs/{verb}/{job_id}"), Body::empty()).await
     }
 
     /// A job's books.
-    pub async fn audit(&self, job_id: &str) -> Value {
-        let answer = self
-            .request("GET", &format!("/api/jobs/audit/{job_id}"), Body::empty())
-            .await;
+    pub(crate) async fn audit(&self, job_id: &str) -> Value {
+        let answer = self.request("GET", &format!("/api/jobs/audit/{job_id}"), Body::empty()).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         answer.body
     }
 
     /// Runs the job's current stage's planner; the messages of its tasks.
-    pub async fn planned(&self) -> Vec<OutgoingMessage> {
+    pub(crate) async fn planned(&self) -> Vec<OutgoingMessage> {
         for message in self.queue.take(QueueRole::Jobs) {
             let answer = self.deliver("process_queue_job", &message.body).await;
             assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -503,7 +477,7 @@ impl TestApp {
     }
 
     /// The same over Service Bus.
-    pub async fn planned_over_bus(&self) -> Vec<OutgoingMessage> {
+    pub(crate) async fn planned_over_bus(&self) -> Vec<OutgoingMessage> {
         for message in self.bus.take(QueueRole::Jobs) {
             let answer = self.deliver("process_sb_job", &message.body).await;
             assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -512,14 +486,14 @@ impl TestApp {
     }
 
     /// A connection of the test's own, in the app's schema.
-    pub async fn connection(&self) -> PgConnection {
+    pub(crate) async fn connection(&self) -> PgConnection {
         let mut connection = PgConnection::connect(&self.url).await.unwrap();
         connection.execute("SET search_path = app").await.unwrap();
         connection
     }
 
     /// Ends the handler's connections, as a database that restarts does.
-    pub async fn end_connections(&self) {
+    pub(crate) async fn end_connections(&self) {
         sqlx::query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
              WHERE application_name = 'lastlight' AND datname = current_database()",
@@ -529,8 +503,9 @@ impl TestApp {
         .unwrap();
     }
 
-    /// Counters equal a recount, no task has two outcomes or none, and stages came one after the other.
-    pub async fn assert_consistent(&self, job_id: &str) {
+    /// Counters equal a recount, no task has two outcomes or none, and stages came one after the
+    /// other.
+    pub(crate) async fn assert_consistent(&self, job_id: &str) {
         let mut connection = self.connection().await;
         let drifted: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM stages s

@@ -1,4 +1,5 @@
-//! How many Service Bus messages the local Functions host holds, and how many invocations it makes of them at once.
+//! How many Service Bus messages the local Functions host holds, and how many invocations it makes
+//! of them at once.
 
 use std::{
     collections::BTreeMap,
@@ -79,22 +80,14 @@ impl Bed {
             known_functions: BTreeMap::new(),
             port: 0,
             settings: BTreeMap::new(),
-            handler: HandlerCommand::Running {
-                port: endpoint.address().port(),
-            },
+            handler: HandlerCommand::Running { port: endpoint.address().port() },
             storage: StorageQueues::new(),
             service_bus: bus.clone(),
             log: LogSink::new(|_| ()),
         })
         .await
         .unwrap();
-        Self {
-            handler,
-            _endpoint: endpoint,
-            _files: files,
-            bus,
-            host,
-        }
+        Self { handler, _endpoint: endpoint, _files: files, bus, host }
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
@@ -117,8 +110,7 @@ async fn batches_of_a_function_run_one_at_a_time_however_many_calls_are_allowed(
     let settings = json!({ "maxMessageBatchSize": 2, "maxConcurrentCalls": 200 });
     let bed = Bed::start("many", settings, 10).await;
     for left in [10, 8, 6, 4, 2] {
-        bed.until("a batch is under way", |bed| bed.handler.under_way() == 1)
-            .await;
+        bed.until("a batch is under way", |bed| bed.handler.under_way() == 1).await;
         assert_eq!(bed.left(), left);
         bed.handler.let_go.add_permits(1);
         bed.until("it is done", |bed| bed.left() == left - 2).await;
@@ -130,27 +122,18 @@ async fn batches_of_a_function_run_one_at_a_time_however_many_calls_are_allowed(
 
 #[tokio::test]
 async fn messages_are_prefetched_beside_those_under_way_and_without_the_setting_none() {
-    for (cardinality, prefetched, locked) in [("one", 4, 2 + 4), ("one", 0, 2), ("many", 4, 4 + 4)] {
+    for (cardinality, prefetched, locked) in [("one", 4, 2 + 4), ("one", 0, 2), ("many", 4, 4 + 4)]
+    {
         let settings = json!({
             "prefetchCount": prefetched, "maxConcurrentCalls": 2, "maxMessageBatchSize": 4,
         });
         let bed = Bed::start(cardinality, settings, 20).await;
         let under_way = if cardinality == "one" { 2 } else { 1 };
-        bed.until("so many are under way", |bed| {
-            bed.handler.under_way() == under_way
-        })
-        .await;
-        bed.until("the others are locked", |bed| {
-            bed.bus.messages_received() == locked
-        })
-        .await;
+        bed.until("so many are under way", |bed| bed.handler.under_way() == under_way).await;
+        bed.until("the others are locked", |bed| bed.bus.messages_received() == locked).await;
         // What is locked nobody else gets.
         let others = bed.bus.receive("q", 100).unwrap();
-        assert_eq!(
-            others.len() as u64,
-            20 - locked,
-            "{cardinality}, prefetch {prefetched}"
-        );
+        assert_eq!(others.len() as u64, 20 - locked, "{cardinality}, prefetch {prefetched}");
         for message in &others {
             bed.bus.complete("q", &message.lock_token).unwrap();
         }

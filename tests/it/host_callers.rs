@@ -1,4 +1,5 @@
-//! HTTP at the local Functions host: who may ask, and what the real host makes of a request before the handler sees it.
+//! HTTP at the local Functions host: who may ask, and what the real host makes of a request before
+//! the handler sees it.
 
 use std::{
     collections::BTreeMap,
@@ -32,24 +33,20 @@ impl Bed {
             "version": "2.0",
             "customHandler": { "description": { "defaultExecutablePath": "handler" }, "enableForwardingHttpRequest": true },
         });
-        let route =
-            json!({ "type": "httpTrigger", "name": "req", "route": "jobs/{id}", "methods": ["get", "post"] });
+        let route = json!({ "type": "httpTrigger", "name": "req", "route": "jobs/{id}", "methods": ["get", "post"] });
         let timer = json!({ "type": "timerTrigger", "name": "timer", "schedule": "0 0 0 1 1 *" });
         let files = Files::new(&host_json, &[("jobs", route), ("sweep", timer)]);
         let seen = Seen::default();
         let router = Router::new().fallback(handled).with_state(Arc::clone(&seen));
         let handler = Endpoint::start("test handler", 0, router).await.unwrap();
-        let settings = settings
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let host = host::start(HostOptions {
             app_root: files.path().to_owned(),
             known_functions: BTreeMap::new(),
             port: 0,
             settings: settings.collect::<BTreeMap<_, _>>(),
-            handler: HandlerCommand::Running {
-                port: handler.address().port(),
-            },
+            handler: HandlerCommand::Running { port: handler.address().port() },
             storage: StorageQueues::new(),
             service_bus: ServiceBus::new(),
             log: LogSink::new(|_| ()),
@@ -66,9 +63,7 @@ impl Bed {
     }
 
     async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
-        let mut request = self
-            .client
-            .request(method, format!("{}{path}", self.host.base_url()));
+        let mut request = self.client.request(method, format!("{}{path}", self.host.base_url()));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -80,17 +75,17 @@ impl Bed {
     }
 }
 
-async fn handled(State(seen): State<Seen>, request: axum::extract::Request) -> axum::response::Response {
+async fn handled(
+    State(seen): State<Seen>,
+    request: axum::extract::Request,
+) -> axum::response::Response {
     let target = request.uri().to_string();
     if target == "/" {
         return ().into_response();
     }
     seen.lock().unwrap().push(target.clone());
     if target.ends_with("/moved") {
-        return (
-            axum::http::StatusCode::FOUND,
-            [(header::LOCATION, "/api/jobs/here")],
-        )
+        return (axum::http::StatusCode::FOUND, [(header::LOCATION, "/api/jobs/here")])
             .into_response();
     }
     axum::Json(json!({ "Outputs": {}, "Logs": [], "ReturnValue": null })).into_response()
@@ -126,15 +121,10 @@ async fn a_web_page_can_neither_submit_a_job_nor_start_the_sweep() {
     for headers in [
         vec![],
         vec![("origin", format!("http://127.0.0.1:{port}"))],
-        vec![
-            ("origin", "http://localhost:3000".to_owned()),
-            ("host", format!("localhost:{port}")),
-        ],
+        vec![("origin", "http://localhost:3000".to_owned()), ("host", format!("localhost:{port}"))],
     ] {
-        let headers: Vec<(&str, &str)> = headers
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let answer = bed.ask(Method::POST, "/api/jobs/7", &headers).await;
         assert_eq!(answer.status(), StatusCode::OK, "{headers:?}");
     }
@@ -146,14 +136,8 @@ async fn a_web_page_can_neither_submit_a_job_nor_start_the_sweep() {
 async fn a_setting_names_other_hosts_that_may_ask() {
     let bed = Bed::start(&[("LASTLIGHT_LOCAL_HOSTS", "gis-box.lan, maps.example")]).await;
     for (headers, status) in [
-        (
-            [("host", "gis-box.lan:7071"), ("origin", "https://maps.example")],
-            StatusCode::OK,
-        ),
-        (
-            [("host", "gis-box.lan"), ("origin", "https://evil.example")],
-            StatusCode::FORBIDDEN,
-        ),
+        ([("host", "gis-box.lan:7071"), ("origin", "https://maps.example")], StatusCode::OK),
+        ([("host", "gis-box.lan"), ("origin", "https://evil.example")], StatusCode::FORBIDDEN),
     ] {
         let answer = bed.ask(Method::POST, "/api/jobs/7", &headers).await;
         assert_eq!(answer.status(), status, "{headers:?}");
@@ -186,7 +170,8 @@ async fn requests_are_matched_and_passed_on_as_the_real_host_does() {
 #[tokio::test]
 async fn a_body_without_a_length_is_refused_as_the_real_host_fails_on_it() {
     let bed = Bed::start(&[]).await;
-    let body = reqwest::Body::wrap_stream(futures_util::stream::iter([Ok::<_, std::io::Error>("{}")]));
+    let body =
+        reqwest::Body::wrap_stream(futures_util::stream::iter([Ok::<_, std::io::Error>("{}")]));
     let url = format!("{}/api/jobs/7", bed.host.base_url());
     let answer = bed.client.post(url).body(body).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);

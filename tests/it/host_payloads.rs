@@ -1,4 +1,5 @@
-//! Any message in any of the host's wrappings comes back the same; any bytes at all give an answer, never a panic.
+//! Any message in any of the host's wrappings comes back the same; any bytes at all give an answer,
+//! never a panic.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use lastlight::invocation::{MessageText, Messages, messages};

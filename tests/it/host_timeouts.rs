@@ -1,5 +1,5 @@
-//! What the local Functions host does at `functionTimeout`: as the real one, it kills the handler with everything that runs in
-//! it, and starts it again, however often that happens.
+//! What the local Functions host does at `functionTimeout`: as the real one, it kills the handler
+//! with everything that runs in it, and starts it again, however often that happens.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,21 +26,20 @@ use crate::local_host::Files;
 /// Where a handler's process notes what it was asked; set for these processes alone.
 const NOTES: &str = "LASTLIGHT_TEST_HANDLER_NOTES";
 
-/// Each of these tests starts its own program as the handler: the test of this name, which then serves.
+/// Each of these tests starts its own program as the handler: the test of this name, which then
+/// serves.
 async fn serves_as_handler() -> bool {
     let Ok(notes) = std::env::var(NOTES) else {
         return false;
     };
-    let port: u16 = std::env::var("FUNCTIONS_CUSTOMHANDLER_PORT")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let port: u16 = std::env::var("FUNCTIONS_CUSTOMHANDLER_PORT").unwrap().parse().unwrap();
     // It ends with the host, however that ends.
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
-    let router = Router::new().fallback(move |request: Request| invoked(PathBuf::from(&notes), request));
+    let router =
+        Router::new().fallback(move |request: Request| invoked(PathBuf::from(&notes), request));
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     axum::serve(listener, router).await.unwrap();
     true
@@ -49,21 +48,14 @@ async fn serves_as_handler() -> bool {
 /// Does what the request's text says, after a note of it.
 async fn invoked(notes: PathBuf, request: Request) -> axum::response::Response {
     let path = request.uri().path().to_owned();
-    let body = axum::body::to_bytes(request.into_body(), usize::MAX)
-        .await
-        .unwrap();
+    let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
     let text = format!("{path} {}", String::from_utf8_lossy(&body));
-    let word = ["hang-1", "hang-4", "crash", "bystander"]
-        .into_iter()
-        .find(|word| text.contains(word));
+    let word =
+        ["hang-1", "hang-4", "crash", "bystander"].into_iter().find(|word| text.contains(word));
     if let Some(word) = word {
         let before = read(&notes).into_iter().filter(|note| note.word == word).count();
         let line = format!("{word} {}\n", std::process::id());
-        let mut file = fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(&notes)
-            .unwrap();
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(&notes).unwrap();
         std::io::Write::write_all(&mut file, line.as_bytes()).unwrap();
         let hangs = match word {
             "hang-4" => 4,
@@ -90,10 +82,7 @@ fn read(notes: &Path) -> Vec<Note> {
     let text = fs::read_to_string(notes).unwrap_or_default();
     let note = |line: &str| {
         let (word, process) = line.split_once(' ')?;
-        Some(Note {
-            word: word.to_owned(),
-            process: process.to_owned(),
-        })
+        Some(Note { word: word.to_owned(), process: process.to_owned() })
     };
     text.lines().filter_map(note).collect()
 }
@@ -105,11 +94,11 @@ struct Bed {
 }
 
 impl Bed {
-    /// A host whose handler is the test `test`, or one that runs already, with `functionTimeout` of so many seconds.
+    /// A host whose handler is the test `test`, or one that runs already, with `functionTimeout` of
+    /// so many seconds.
     async fn start(timeout: &str, handler: Result<u16, &str>) -> Self {
         let queue = json!({ "type": "queueTrigger", "name": "msg", "queueName": "work", "connection": "c" });
-        let route =
-            json!({ "type": "httpTrigger", "name": "req", "route": "ask/{what}", "methods": ["get"] });
+        let route = json!({ "type": "httpTrigger", "name": "req", "route": "ask/{what}", "methods": ["get"] });
         let host_json = json!({
             "version": "2.0",
             "functionTimeout": timeout,
@@ -164,10 +153,7 @@ impl Bed {
     }
 
     async fn until_done(&self) {
-        self.until("every message is done", |bed| {
-            bed.storage.counts("work").unwrap() == 0
-        })
-        .await;
+        self.until("every message is done", |bed| bed.storage.counts("work").unwrap() == 0).await;
     }
 }
 
@@ -182,8 +168,7 @@ async fn a_timeout_kills_the_process_with_all_that_runs_in_it() {
     )
     .await;
     bed.put("hang-1");
-    bed.until("it hangs", |bed| bed.processes("hang-1").len() == 1)
-        .await;
+    bed.until("it hangs", |bed| bed.processes("hang-1").len() == 1).await;
     // This one has most of its own time left when the other's is over.
     bed.put("bystander");
     bed.until_done().await;
@@ -193,11 +178,7 @@ async fn a_timeout_kills_the_process_with_all_that_runs_in_it() {
         assert_ne!(processes[0], processes[1], "{word}");
     }
     assert_eq!((bed.host.timeouts(), bed.host.restarts()), (1, 1));
-    assert_eq!(
-        bed.storage.counts("work-poison").unwrap(),
-        0,
-        "both came again and were done"
-    );
+    assert_eq!(bed.storage.counts("work-poison").unwrap(), 0, "both came again and were done");
     bed.host.stop().await;
 }
 
@@ -206,11 +187,8 @@ async fn timeouts_are_not_counted_as_crashes() {
     if serves_as_handler().await {
         return;
     }
-    let bed = Bed::start(
-        "00:00:01",
-        Err("host_timeouts::timeouts_are_not_counted_as_crashes"),
-    )
-    .await;
+    let bed =
+        Bed::start("00:00:01", Err("host_timeouts::timeouts_are_not_counted_as_crashes")).await;
     bed.put("hang-4");
     bed.until_done().await;
     assert_eq!((bed.host.timeouts(), bed.host.restarts()), (4, 4));
@@ -237,10 +215,7 @@ async fn an_http_request_past_the_timeout_is_answered_500_and_its_process_killed
     let url = format!("{}/api/ask/hang-1", bed.host.base_url());
     let answer = reqwest::get(&url).await.unwrap();
     assert_eq!(answer.status(), 500);
-    assert_eq!(
-        answer.text().await.unwrap(),
-        "ask took longer than functionTimeout (1 s)"
-    );
+    assert_eq!(answer.text().await.unwrap(), "ask took longer than functionTimeout (1 s)");
     assert_eq!(bed.host.timeouts(), 1);
     assert_eq!(reqwest::get(&url).await.unwrap().status(), 200);
     let processes = bed.processes("hang-1");

@@ -30,14 +30,12 @@ fn job_ids_are_those_of_the_vectors() {
         let mut canonical = String::new();
         write_canonical(&Value::Object(vector.parameters.clone()), &mut canonical).unwrap();
         assert_eq!(canonical, vector.canonical);
-        assert_eq!(
-            JobId::derive(&vector.job_type, &vector.parameters).to_string(),
-            vector.job_id
-        );
+        assert_eq!(JobId::derive(&vector.job_type, &vector.parameters).to_string(), vector.job_id);
     }
 }
 
-/// 400 cases that Python's own `json.dumps(sort_keys=True)` and `hashlib.sha256` made from random parameters.
+/// 400 cases that Python's own `json.dumps(sort_keys=True)` and `hashlib.sha256` made from random
+/// parameters.
 #[test]
 fn canonical_json_is_python_s_for_numbers_and_texts_of_every_kind() {
     #[derive(Deserialize)]
@@ -62,13 +60,7 @@ fn task_ids_are_those_of_the_vectors() {
     let vectors: Vec<TaskVector> =
         serde_json::from_str(include_str!("../fixtures/task_id_vectors.json")).unwrap();
     assert!(vectors.len() >= 5);
-    for TaskVector {
-        job_id,
-        stage,
-        index,
-        task_id,
-    } in vectors
-    {
+    for TaskVector { job_id, stage, index, task_id } in vectors {
         assert_eq!(TaskId::derive_from(&job_id, stage, &index).as_str(), task_id);
     }
 }
@@ -76,10 +68,7 @@ fn task_ids_are_those_of_the_vectors() {
 #[test]
 fn what_is_no_id_is_refused_with_what_is_allowed() {
     let error = "12".parse::<JobId>().unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "job_id must be 64 hexadecimal digits, not \"12\""
-    );
+    assert_eq!(error.to_string(), "job_id must be 64 hexadecimal digits, not \"12\"");
     assert!(Stage::try_from(0).is_err() && Stage::try_from(101).is_err());
     assert!(TaskId::try_from("").is_err() && TaskIndex::try_from("x".repeat(51).as_str()).is_err());
     assert!("not-a-batch".parse::<BatchId>().is_err());

@@ -18,15 +18,10 @@ use crate::{
 async fn status_says_how_many_tasks_run_over_all_processes() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [3], "waits": true }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [3], "waits": true })).await;
     let tasks = app.planned().await;
     let unknown = app.status(&job_id).await["progress"][0].clone();
-    assert!(
-        unknown["running"].is_null(),
-        "nobody said anything yet: {unknown}"
-    );
+    assert!(unknown["running"].is_null(), "nobody said anything yet: {unknown}");
     app.controller.report_in_background();
     let watch = async {
         let seen = until("two tasks run", async || {
@@ -42,11 +37,7 @@ async fn status_says_how_many_tasks_run_over_all_processes() {
         app.deliver("process_queue_task", &tasks[0].body),
         app.deliver("process_queue_task", &tasks[1].body),
     );
-    assert_eq!(
-        (&seen["running"], &seen["queued"]),
-        (&json!(2), &json!(1)),
-        "{seen}"
-    );
+    assert_eq!((&seen["running"], &seen["queued"]), (&json!(2), &json!(1)), "{seen}");
 }
 
 #[tokio::test]
@@ -86,9 +77,7 @@ async fn a_sweep_is_noted_and_forgets_processes_that_are_gone() {
     .await
     .unwrap();
     for _ in 0..2 {
-        let answer = app
-            .request("POST", "/reconcile", r#"{"Data":{},"Metadata":{}}"#)
-            .await;
+        let answer = app.request("POST", "/reconcile", r#"{"Data":{},"Metadata":{}}"#).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     }
     let left: Vec<String> = sqlx::query_scalar("SELECT version FROM instances")
@@ -158,27 +147,18 @@ async fn health_says_what_is_owed() {
     app.time_passes(quick().send_grace * 2).await;
     app.controller.reconcile().await.unwrap();
     let owed = outbox().await;
-    assert_eq!(
-        (&owed["job_messages_owed"], &owed["oldest_seconds"]),
-        (&json!(0), &json!(null))
-    );
+    assert_eq!((&owed["job_messages_owed"], &owed["oldest_seconds"]), (&json!(0), &json!(null)));
 }
 
 #[tokio::test]
 async fn a_job_whose_path_was_switched_off_since_is_said_to_stand_still() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [2], "use_service_bus": true }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [2], "use_service_bus": true })).await;
     let database = Database::new(&database_settings(&app.url));
     database.migrate().await.unwrap();
     let senders = Senders::new(app.queue.clone(), None);
-    let without_bus = Controller::new(
-        lastlight_app::app().catalog(),
-        database,
-        senders,
-        Timing::default(),
-    );
+    let without_bus =
+        Controller::new(lastlight_app::app().catalog(), database, senders, Timing::default());
     let health = without_bus.health().await;
     assert_eq!(health.status, "unhealthy");
     assert!(

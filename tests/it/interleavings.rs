@@ -1,9 +1,11 @@
-//! Random interleavings of several handlers on one PostgreSQL: messages doubled, dropped, cut off in mid-flight and
-//! delivered to anybody, queues that go down or are emptied, sweeps, leases that run out under living attempts, people who
-//! cancel, repeat, pause. Then the faults end, the timer sweeps, and the books are held to the oracle, key by key.
+//! Random interleavings of several handlers on one PostgreSQL: messages doubled, dropped, cut off
+//! in mid-flight and delivered to anybody, queues that go down or are emptied, sweeps, leases that
+//! run out under living attempts, people who cancel, repeat, pause. Then the faults end, the timer
+//! sweeps, and the books are held to the oracle, key by key.
 //!
-//! A chronicle (triggers in the test's own database) sees every change of a status, so that not only the end is judged. The
-//! model in tests/protocol_model searches the same protocol exhaustively, but is a model; this is the real thing, by chance.
+//! A chronicle (triggers in the test's own database) sees every change of a status, so that not
+//! only the end is judged. The model in tests/protocol_model searches the same protocol
+//! exhaustively, but is a model; this is the real thing, by chance.
 //!
 //! `LASTLIGHT_INTERLEAVINGS=200` runs more of them, `LASTLIGHT_INTERLEAVING_SEED=7` one again.
 
@@ -19,7 +21,8 @@ use lastlight::{
     config::Timing,
     model::{JobStatus, ProcessingPath, Stage, TaskId, TaskStatus},
     store::{
-        Claim, ClaimRequest, Completion, Database, RunningTask, TaskClaims, TaskCompletions, TaskOutcome,
+        Claim, ClaimRequest, Completion, Database, RunningTask, TaskClaims, TaskCompletions,
+        TaskOutcome,
     },
     transport::sender::QueueRole,
 };
@@ -33,7 +36,8 @@ use crate::{
     waiting::{time_passes, until_at_rest},
 };
 
-/// Rounds of steps before the faults end; up to four steps of a round are under way at the same moment.
+/// Rounds of steps before the faults end; up to four steps of a round are under way at the same
+/// moment.
 const ROUNDS: usize = 60;
 
 /// Lives of one run of the test.
@@ -42,7 +46,8 @@ const LIVES: u64 = 16;
 /// Sweeps after the faults, at most: attempts of two stages that all die, and what was owed before.
 const MOST_SWEEPS: usize = 25;
 
-/// How the outcomes of slow workers are recorded. They claim as everybody does, and take their time.
+/// How the outcomes of slow workers are recorded. They claim as everybody does, and take their
+/// time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Recording {
     /// As lastlight does: it counts while the attempt holds the task and the job runs.
@@ -165,10 +170,7 @@ impl World {
         let url = new_database_url().await;
         let probe = Probe::default();
         // Nothing waits: time passes when a step says so.
-        let timing = Timing {
-            tasks_in_flight: 16,
-            ..Timing::default()
-        };
+        let timing = Timing { tasks_in_flight: 16, ..Timing::default() };
         let mut apps = Vec::new();
         for _ in 0..random.usize(2..=3) {
             let catalog = lastlight_app::app().catalog().with(probe.clone());
@@ -200,8 +202,9 @@ impl World {
         let random = &mut self.random;
         let stages: Vec<u64> = (0..random.usize(1..=3)).map(|_| random.u64(0..=9)).collect();
         let path = *random.choice(ProcessingPath::ALL.as_slice()).unwrap();
-        let some =
-            |random: &mut fastrand::Rng| -> Vec<u64> { (0..9).filter(|_| random.u8(..8) == 0).collect() };
+        let some = |random: &mut fastrand::Rng| -> Vec<u64> {
+            (0..9).filter(|_| random.u8(..8) == 0).collect()
+        };
         let parameters = json!({
             "number": number,
             "stages": stages,
@@ -214,11 +217,7 @@ impl World {
             "tolerates": random.choice(&[0, 0, 9]).unwrap(),
         });
         let id = self.apps[0].submitted("probe", parameters.clone()).await;
-        self.jobs.push(Job {
-            id,
-            stages,
-            parameters,
-        });
+        self.jobs.push(Job { id, stages, parameters });
     }
 
     /// Faults and work, until there is enough of both.
@@ -243,40 +242,32 @@ impl World {
                 None => Step::Reconcile { app },
             },
             48..56 => Step::Reconcile { app },
-            56..58 => Step::ReconcileAndDie {
-                app,
-                after: self.random.u64(0..12),
-            },
+            56..58 => Step::ReconcileAndDie { app, after: self.random.u64(0..12) },
             58..65 => Step::TimePasses,
             65..67 => {
                 // Every queue is emptied.
                 self.messages.clear();
                 Step::TimePasses
             }
-            67..70 => Step::QueuesDown {
-                app,
-                after: self.random.usize(0..3),
-            },
+            67..70 => Step::QueuesDown { app, after: self.random.usize(0..3) },
             70..74 => Step::QueuesUp,
             74..76 => Step::SubmitAgain { app, job },
             76..86 => {
                 let verbs = [
-                    "cancel", "cancel", "retry", "retry", "retry", "retry", "pause", "resume", "resume",
+                    "cancel", "cancel", "retry", "retry", "retry", "retry", "pause", "resume",
+                    "resume",
                 ];
                 let verb = self.random.choice(verbs).unwrap_or("resume");
                 Step::Ask { app, job, verb }
             }
-            86..95 => Step::SlowClaim {
-                job,
-                place: self.random.i64(0..6),
-            },
+            86..95 => Step::SlowClaim { job, place: self.random.i64(0..6) },
             _ => {
                 let mut slow = self.slow.lock().await;
                 match slow.len() {
                     0 => Step::TimePasses,
-                    length => Step::SlowOutcome {
-                        attempt: slow.swap_remove(self.random.usize(..length)),
-                    },
+                    length => {
+                        Step::SlowOutcome { attempt: slow.swap_remove(self.random.usize(..length)) }
+                    }
                 }
             }
         }
@@ -301,15 +292,10 @@ impl World {
 
     fn delivery(&mut self, app: usize, message: Message) -> Step {
         match self.random.u8(..20) {
-            0..3 => Step::DeliverTwice {
-                apps: [app, self.random.usize(..self.apps.len())],
-                message,
-            },
-            3..7 => Step::DeliverAndDie {
-                app,
-                message,
-                after: self.random.u64(0..15),
-            },
+            0..3 => {
+                Step::DeliverTwice { apps: [app, self.random.usize(..self.apps.len())], message }
+            }
+            3..7 => Step::DeliverAndDie { app, message, after: self.random.u64(0..15) },
             7 => Step::Poison { app, message },
             _ => Step::Deliver { app, message },
         }
@@ -321,7 +307,8 @@ impl World {
                 self.apps[*app].deliver(message.function(), &message.body).await;
             }
             Step::DeliverTwice { apps, message } => {
-                let deliveries = apps.map(|app| self.apps[app].deliver(message.function(), &message.body));
+                let deliveries =
+                    apps.map(|app| self.apps[app].deliver(message.function(), &message.body));
                 join_all(deliveries).await;
             }
             Step::DeliverAndDie { app, message, after } => {
@@ -329,9 +316,7 @@ impl World {
                 let _ = tokio::time::timeout(Duration::from_millis(*after), delivery).await;
             }
             Step::Poison { app, message } => {
-                self.apps[*app]
-                    .deliver(message.poison_function(), &message.body)
-                    .await;
+                self.apps[*app].deliver(message.poison_function(), &message.body).await;
             }
             Step::Reconcile { app } => {
                 // One that meets a deadlock with the time that passes goes on at the next sweep.
@@ -349,9 +334,8 @@ impl World {
             }
             Step::QueuesUp => self.queues_up(),
             Step::SubmitAgain { app, job } => {
-                let answer = self.apps[*app]
-                    .submit("probe", self.jobs[*job].parameters.clone())
-                    .await;
+                let answer =
+                    self.apps[*app].submit("probe", self.jobs[*job].parameters.clone()).await;
                 assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
                 assert_eq!(answer.body["job_id"], self.jobs[*job].id, "{}", answer.body);
             }
@@ -379,11 +363,7 @@ impl World {
         let job_id = self.jobs[job].id.parse().unwrap();
         let stage = Stage::try_from(open.get::<i16, _>("stage") as u8).unwrap();
         let task_id = TaskId::try_from(open.get::<&str, _>("task_id")).unwrap();
-        let request = ClaimRequest {
-            job_id,
-            stage,
-            task_id: task_id.clone(),
-        };
+        let request = ClaimRequest { job_id, stage, task_id: task_id.clone() };
         if let Claim::Claimed(claimed) = self.claims.claim(request).await.unwrap() {
             self.slow.lock().await.push(RunningTask {
                 job_id,
@@ -394,13 +374,15 @@ impl World {
         }
     }
 
-    /// The worker's end. Whoever comes next, or the sweep, goes on if it was the last: it dies after that.
+    /// The worker's end. Whoever comes next, or the sweep, goes on if it was the last: it dies
+    /// after that.
     async fn slow_outcome(&self, attempt: &RunningTask) {
         let result = json!({ "by_attempt": attempt.attempt }).to_string();
         match self.recording {
             Recording::Fenced => {
-                let outcome =
-                    TaskOutcome::Completed(serde_json::value::RawValue::from_string(result).unwrap());
+                let outcome = TaskOutcome::Completed(
+                    serde_json::value::RawValue::from_string(result).unwrap(),
+                );
                 let task = attempt.clone();
                 let completion = Arc::new(Completion { task, outcome });
                 self.completions.complete(completion).await.unwrap();
@@ -438,9 +420,7 @@ impl World {
 
     fn queues_up(&self) {
         for app in 0..self.apps.len() {
-            self.mailboxes(app)
-                .iter()
-                .for_each(|mailbox| mailbox.set_down(false));
+            self.mailboxes(app).iter().for_each(|mailbox| mailbox.set_down(false));
         }
     }
 
@@ -455,11 +435,7 @@ impl World {
                         ProcessingPath::ServiceBus
                     };
                     let sent = mailbox.take(role).into_iter().chain(mailbox.take_delayed(role));
-                    let sent = sent.map(|message| Message {
-                        path,
-                        role,
-                        body: message.body,
-                    });
+                    let sent = sent.map(|message| Message { path, role, body: message.body });
                     self.messages.extend(sent);
                 }
             }
@@ -498,10 +474,8 @@ impl World {
 
     async fn deliver_all(&mut self) -> Result<(), String> {
         let messages = std::mem::take(&mut self.messages);
-        let apps: Vec<usize> = messages
-            .iter()
-            .map(|_| self.random.usize(..self.apps.len()))
-            .collect();
+        let apps: Vec<usize> =
+            messages.iter().map(|_| self.random.usize(..self.apps.len())).collect();
         let deliveries = messages.iter().zip(apps).map(async |(message, app)| {
             let answer = self.apps[app].deliver(message.function(), &message.body).await;
             match answer.status {
@@ -523,10 +497,7 @@ impl World {
 
     async fn read(&self, statement: &'static str) -> Vec<String> {
         let mut connection = self.connection.lock().await;
-        sqlx::query_scalar(statement)
-            .fetch_all(&mut *connection)
-            .await
-            .unwrap()
+        sqlx::query_scalar(statement).fetch_all(&mut *connection).await.unwrap()
     }
 }
 
@@ -668,9 +639,7 @@ impl World {
                     UNION ALL SELECT 'batches sent again', COALESCE(sum(greatest(sends - 1, 0)), 0)::bigint FROM task_batches";
         let mut connection = self.connection.lock().await;
         let rows = sqlx::query(seen).fetch_all(&mut *connection).await.unwrap();
-        rows.iter()
-            .map(|row| (row.get("what"), row.get("times")))
-            .collect()
+        rows.iter().map(|row| (row.get("what"), row.get("times"))).collect()
     }
 
     /// What is wrong with the books, in words; nothing, if all is well.
@@ -687,8 +656,10 @@ impl World {
             books.job_has_ended(job, &mut wrong);
             for task in &books.tasks {
                 let key = format!("{}/{}", task.stage, task.index.trim_start_matches("t-"));
-                let is_the_handlers = task.status == TaskStatus::Completed && task.by_attempt.is_none();
-                if is_the_handlers && (task.ran.as_ref() != Some(&key) || !runs.contains_key(&key)) {
+                let is_the_handlers =
+                    task.status == TaskStatus::Completed && task.by_attempt.is_none();
+                if is_the_handlers && (task.ran.as_ref() != Some(&key) || !runs.contains_key(&key))
+                {
                     wrong.push(format!("{key} completed and did not run: {:?}", task.ran));
                 }
                 if task.by_attempt.is_some_and(|by| by != task.attempt) {
@@ -720,7 +691,8 @@ impl Books {
                 .filter(|task| task.stage == number)
                 .map(|task| task.index.as_str())
                 .collect();
-            let expected: BTreeSet<String> = (0..*expected).map(|task| format!("t-{task}")).collect();
+            let expected: BTreeSet<String> =
+                (0..*expected).map(|task| format!("t-{task}")).collect();
             let is_past = self.status == JobStatus::Completed || number < self.stage;
             let is_right = if is_past {
                 planned.iter().eq(expected.iter())
@@ -728,9 +700,7 @@ impl Books {
                 planned.iter().all(|index| expected.contains(*index))
             };
             if !is_right {
-                wrong.push(format!(
-                    "stage {number} should have {expected:?} and has {planned:?}"
-                ));
+                wrong.push(format!("stage {number} should have {expected:?} and has {planned:?}"));
             }
         }
         for task in &self.tasks {
@@ -744,23 +714,18 @@ impl Books {
     /// (b)
     fn nothing_is_twice(&self, wrong: &mut Vec<String>) {
         let mut stands: BTreeMap<&str, &str> = BTreeMap::new();
-        for Event {
-            kind,
-            task_id,
-            before,
-            after,
-            ..
-        } in &self.events
-        {
+        for Event { kind, task_id, before, after, .. } in &self.events {
             let is_legal = match kind.as_str() {
                 "task" => {
-                    let [from, to] = [before, after].map(|name| TaskStatus::from_name(name).unwrap());
-                    let repeated =
-                        matches!(from, TaskStatus::Failed | TaskStatus::Skipped) && to == TaskStatus::Queued;
+                    let [from, to] =
+                        [before, after].map(|name| TaskStatus::from_name(name).unwrap());
+                    let repeated = matches!(from, TaskStatus::Failed | TaskStatus::Skipped)
+                        && to == TaskStatus::Queued;
                     from.transition(to).is_ok() || repeated
                 }
                 "job" => {
-                    let [from, to] = [before, after].map(|name| JobStatus::from_name(name).unwrap());
+                    let [from, to] =
+                        [before, after].map(|name| JobStatus::from_name(name).unwrap());
                     from.transition(to).is_ok() || (from.reopen().is_ok() && !to.is_terminal())
                 }
                 _ => continue,
@@ -787,12 +752,10 @@ impl Books {
         for number in 2..=self.stage {
             let place = |stage: i16, matches: &dyn Fn(&Event) -> bool| {
                 let events = self.events.iter().enumerate();
-                let mut places = events
-                    .filter(move |(_, event)| event.kind == "task" && event.stage == stage && matches(event));
-                (
-                    places.next().map(|(place, _)| place),
-                    places.last().map(|(place, _)| place),
-                )
+                let mut places = events.filter(move |(_, event)| {
+                    event.kind == "task" && event.stage == stage && matches(event)
+                });
+                (places.next().map(|(place, _)| place), places.last().map(|(place, _)| place))
             };
             let (first, last) = place(number - 1, &|event| {
                 TaskStatus::from_name(&event.after).unwrap().is_terminal()
@@ -861,15 +824,9 @@ async fn live(seed: u64, recording: Recording) -> (Vec<String>, BTreeMap<String,
 }
 
 fn seeds() -> std::ops::Range<u64> {
-    let number = |name| {
-        std::env::var(name)
-            .ok()
-            .map(|value| value.parse::<u64>().expect("a number"))
-    };
-    match (
-        number("LASTLIGHT_INTERLEAVING_SEED"),
-        number("LASTLIGHT_INTERLEAVINGS"),
-    ) {
+    let number =
+        |name| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
+    match (number("LASTLIGHT_INTERLEAVING_SEED"), number("LASTLIGHT_INTERLEAVINGS")) {
         (Some(seed), _) => seed..seed + 1,
         (None, many) => 0..many.unwrap_or(LIVES),
     }
@@ -903,15 +860,13 @@ async fn whatever_happens_in_whatever_order_the_books_are_right() {
             "tasks repeated by a person",
             "batches sent again",
         ] {
-            assert!(
-                seen.get(what).is_some_and(|times| *times > 0),
-                "never seen: {what}"
-            );
+            assert!(seen.get(what).is_some_and(|times| *times > 0), "never seen: {what}");
         }
     }
 }
 
-/// The same lives with one statement that is not ours: would the oracle notice? It needs the right moment, so not in each.
+/// The same lives with one statement that is not ours: would the oracle notice? It needs the right
+/// moment, so not in each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn outcomes_recorded_without_a_fence_are_noticed() {
     let mut noticed = BTreeMap::new();

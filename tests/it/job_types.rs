@@ -1,4 +1,5 @@
-//! `GET /api/jobs/types` says what may be submitted, and submit holds to it: both come from the same lines.
+//! `GET /api/jobs/types` says what may be submitted, and submit holds to it: both come from the
+//! same lines.
 
 use axum::{body::Body, http::StatusCode};
 use serde_json::{Map, Value, json};
@@ -17,7 +18,8 @@ async fn every_job_type_says_what_it_is_for_and_what_it_takes() {
     insta::assert_json_snapshot!(job_types(&app).await);
 }
 
-/// Values that a property's schema allows, at its edges, and values that it refuses, just beyond them.
+/// Values that a property's schema allows, at its edges, and values that it refuses, just beyond
+/// them.
 fn edges(schema: &Value) -> (Vec<Value>, Vec<Value>) {
     if let Some(values) = schema["enum"].as_array() {
         return (values.clone(), vec![json!("another"), json!(7)]);
@@ -36,25 +38,13 @@ fn edges(schema: &Value) -> (Vec<Value>, Vec<Value>) {
         ("number", json!(1.5)),
     ] {
         // A number is no integer; a null is no value, which only a required field minds.
-        if types.contains(&name) {
-            &mut good
-        } else {
-            &mut bad
-        }
-        .push(value);
+        if types.contains(&name) { &mut good } else { &mut bad }.push(value);
     }
     if types.contains(&"integer") {
-        let (least, most) = (
-            schema["minimum"].as_u64().unwrap(),
-            schema["maximum"].as_u64().unwrap(),
-        );
+        let (least, most) =
+            (schema["minimum"].as_u64().unwrap(), schema["maximum"].as_u64().unwrap());
         good.extend([json!(least), json!(most), json!(least.midpoint(most))]);
-        bad.extend([
-            json!(least as i64 - 1),
-            json!(most + 1),
-            json!(-1),
-            json!(least.to_string()),
-        ]);
+        bad.extend([json!(least as i64 - 1), json!(most + 1), json!(-1), json!(least.to_string())]);
     }
     if types.contains(&"string") {
         let least = schema["minLength"].as_u64().unwrap_or(0) as usize;

@@ -1,4 +1,5 @@
-//! Jobs whose results and parameters are large: what a process holds of them at once is bounded by bytes, whatever their number.
+//! Jobs whose results and parameters are large: what a process holds of them at once is bounded by
+//! bytes, whatever their number.
 
 use std::time::Duration;
 
@@ -19,7 +20,9 @@ async fn most_held(app: &TestApp, work: impl Future<Output = ()>) -> (u64, u64) 
         loop {
             let memory = app.controller.process_figures().memory;
             most = (most.0.max(memory.results), most.1.max(memory.inputs));
-            assert!(memory.results <= memory.limit_of_each && memory.inputs <= memory.limit_of_each);
+            assert!(
+                memory.results <= memory.limit_of_each && memory.inputs <= memory.limit_of_each
+            );
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -32,29 +35,18 @@ async fn most_held(app: &TestApp, work: impl Future<Output = ()>) -> (u64, u64) 
 
 #[tokio::test]
 async fn large_results_wait_for_their_share_of_the_memory_and_all_complete() {
-    let timing = Timing {
-        memory: 16 * MIB as usize,
-        ..quick()
-    };
+    let timing = Timing { memory: 16 * MIB as usize, ..quick() };
     let app = TestApp::with_job_type(Probe::default(), timing).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [60, 60], "result_bytes": 450_000 }))
-        .await;
+    let job_id =
+        app.submitted("probe", json!({ "stages": [60, 60], "result_bytes": 450_000 })).await;
     let (results, inputs) = most_held(&app, async {
         app.run_until_over(&job_id).await;
     })
     .await;
     assert_eq!(app.status(&job_id).await["status"], "completed");
     assert!(results >= 450_000, "{results} bytes for results");
-    assert!(
-        inputs >= 450_000,
-        "{inputs} bytes for the results of predecessors"
-    );
-    assert_eq!(
-        app.controller.process_figures().memory.results,
-        0,
-        "and nothing stays held"
-    );
+    assert!(inputs >= 450_000, "{inputs} bytes for the results of predecessors");
+    assert_eq!(app.controller.process_figures().memory.results, 0, "and nothing stays held");
     assert_eq!(app.controller.process_figures().memory.inputs, 0);
     app.assert_consistent(&job_id).await;
 }
@@ -62,27 +54,21 @@ async fn large_results_wait_for_their_share_of_the_memory_and_all_complete() {
 #[tokio::test]
 async fn completions_share_a_commit_by_bytes_as_well_as_by_number() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [40], "result_bytes": 1_000_000 }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [40], "result_bytes": 1_000_000 })).await;
     let messages = app.planned().await;
     app.deliver_each("process_queue_task", &messages).await;
     let groups = app.controller.process_figures().completions;
-    let of_more_than_8 =
-        groups.at_most.last().unwrap().1 - groups.at_most.iter().find(|(size, _)| *size == 8).unwrap().1;
-    assert_eq!(
-        of_more_than_8, 0,
-        "five of them are as much as a group holds: {groups:?}"
-    );
+    let of_more_than_8 = groups.at_most.last().unwrap().1
+        - groups.at_most.iter().find(|(size, _)| *size == 8).unwrap().1;
+    assert_eq!(of_more_than_8, 0, "five of them are as much as a group holds: {groups:?}");
     assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
 }
 
 #[tokio::test]
 async fn large_parameters_are_planned_in_parts_and_reach_their_tasks_whole() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [130], "parameter_bytes": 300_000 }))
-        .await;
+    let job_id =
+        app.submitted("probe", json!({ "stages": [130], "parameter_bytes": 300_000 })).await;
     let messages = app.planned().await;
     assert_eq!(messages.len(), 130);
     assert!(

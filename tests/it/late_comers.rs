@@ -1,5 +1,6 @@
-//! Those who stood still while the job went on without them: what they then do must not count. Each was found as a
-//! counterexample by the model in tests/protocol_model, which keeps it as a mutation.
+//! Those who stood still while the job went on without them: what they then do must not count. Each
+//! was found as a counterexample by the model in tests/protocol_model, which keeps it as a
+//! mutation.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,8 +8,8 @@ use axum::http::StatusCode;
 use lastlight::{
     model::{JobStatus, Stage, TaskId, TaskIndex},
     store::{
-        Claim, ClaimRequest, Completion, Database, RunningTask, StageKey, TaskClaims, TaskCompletions,
-        TaskOutcome,
+        Claim, ClaimRequest, Completion, Database, RunningTask, StageKey, TaskClaims,
+        TaskCompletions, TaskOutcome,
     },
     transport::sender::QueueRole,
 };
@@ -29,10 +30,7 @@ async fn database(app: &TestApp) -> Database {
 }
 
 fn first_stage(job_id: &str) -> StageKey {
-    StageKey {
-        job_id: job_id.parse().unwrap(),
-        stage: Stage::FIRST,
-    }
+    StageKey { job_id: job_id.parse().unwrap(), stage: Stage::FIRST }
 }
 
 /// Runs a task to its failure in a process that dies before it looks whether that was the last one.
@@ -40,25 +38,11 @@ async fn fail_and_die(database: &Database, key: &StageKey, number: u64) {
     let index = TaskIndex::try_from(format!("t-{number}").as_str()).unwrap();
     let task_id = TaskId::derive(&key.job_id, key.stage, &index);
     let StageKey { job_id, stage } = *key;
-    let request = ClaimRequest {
-        job_id,
-        stage,
-        task_id: task_id.clone(),
-    };
-    let claim = TaskClaims::start(database.clone(), 60.0)
-        .claim(request)
-        .await
-        .unwrap();
-    let Claim::Claimed(claimed) = claim else {
-        panic!("{claim:?}")
-    };
+    let request = ClaimRequest { job_id, stage, task_id: task_id.clone() };
+    let claim = TaskClaims::start(database.clone(), 60.0).claim(request).await.unwrap();
+    let Claim::Claimed(claimed) = claim else { panic!("{claim:?}") };
     let completion = Completion {
-        task: RunningTask {
-            job_id,
-            stage,
-            task_id,
-            attempt: claimed.attempt,
-        },
+        task: RunningTask { job_id, stage, task_id, attempt: claimed.attempt },
         outcome: TaskOutcome::Failed("it failed".to_owned()),
     };
     let completions = TaskCompletions::start(database.clone(), 60.0);
@@ -74,26 +58,20 @@ async fn who_judged_a_stage_before_the_job_was_repeated_does_not_end_it() {
     let key = first_stage(&job_id);
     let messages = app.planned().await;
     app.deliver("process_queue_task", &messages[0].body).await;
-    let ended = database
-        .end_early(&key.job_id, JobStatus::Cancelled, "cancelled")
-        .await;
+    let ended = database.end_early(&key.job_id, JobStatus::Cancelled, "cancelled").await;
     assert!(ended.unwrap());
     database.skip_open_tasks(&key, "", 10).await.unwrap();
-    // One that still had an outcome to record reads the stage before it is closed, and stands still while it folds.
+    // One that still had an outcome to record reads the stage before it is closed, and stands still
+    // while it folds.
     let read = database.ended_stage(&key).await.unwrap().unwrap();
     assert_eq!((read.completed, read.failed, read.skipped), (1, 0, 1));
     assert!(database.close_stage(&key).await.unwrap());
     let answer = app.control("retry", &job_id).await;
-    assert_eq!(
-        (answer.status, &answer.body["tasks_reset"]),
-        (StatusCode::OK, &json!(1))
-    );
+    assert_eq!((answer.status, &answer.body["tasks_reset"]), (StatusCode::OK, &json!(1)));
     app.queue.take(QueueRole::Tasks);
     fail_and_die(&database, &key, 1).await;
-    let went_on = database
-        .end_job(&key, &read, JobStatus::Completed, "{}", Some("{}"), None)
-        .await
-        .unwrap();
+    let went_on =
+        database.end_job(&key, &read, JobStatus::Completed, "{}", Some("{}"), None).await.unwrap();
     assert!(!went_on, "the job completed by counters of before");
     app.controller.reconcile().await.unwrap();
     assert_eq!(app.status(&job_id).await["status"], "failed");
@@ -105,10 +83,7 @@ async fn a_planner_that_lost_its_lease_does_not_fail_the_job() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app
-        .submitted(
-            "probe",
-            json!({ "stages": [3], "plan_waits_at": 1, "plan_fails_after": 1 }),
-        )
+        .submitted("probe", json!({ "stages": [3], "plan_waits_at": 1, "plan_fails_after": 1 }))
         .await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     let mut connection = app.connection().await;
@@ -153,21 +128,12 @@ async fn what_a_retry_that_died_left_open_is_skipped_again() {
     assert_eq!(early.retries_cut_off, 0, "it may be under way still");
     app.time_passes(quick().lost_after * 2).await;
     let report = app.controller.reconcile().await.unwrap();
-    assert_eq!(
-        (report.retries_cut_off, report.tasks_skipped),
-        (1, reopened.tasks)
-    );
+    assert_eq!((report.retries_cut_off, report.tasks_skipped), (1, reopened.tasks));
     let audit = app.audit(&job_id).await;
-    assert_eq!(
-        (&audit["consistent"], &audit["stages"][0]["open"]),
-        (&json!(true), &json!(0))
-    );
+    assert_eq!((&audit["consistent"], &audit["stages"][0]["open"]), (&json!(true), &json!(0)));
     // A person may still have it repeated.
     let answer = app.control("retry", &job_id).await;
-    assert_eq!(
-        (answer.status, &answer.body["tasks_reset"]),
-        (StatusCode::OK, &json!(240))
-    );
+    assert_eq!((answer.status, &answer.body["tasks_reset"]), (StatusCode::OK, &json!(240)));
     assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
     app.assert_consistent(&job_id).await;
 }

@@ -47,7 +47,8 @@ impl Parted {
     async fn new() -> Self {
         let url = new_database_url().await;
         let suffix = uuid::Uuid::new_v4().simple().to_string();
-        let [before, after] = <[String; 2]>::try_from(blocks(&suffix)).expect("before and after migrating");
+        let [before, after] =
+            <[String; 2]>::try_from(blocks(&suffix)).expect("before and after migrating");
         let mut admin = PgConnection::connect(&url).await.unwrap();
         run(&mut admin, &before).await;
         Self {
@@ -90,43 +91,28 @@ async fn an_app_that_may_not_change_the_schema_runs_jobs_to_their_end() {
         "CREATE SCHEMA more",
     ] {
         let error = role.execute(forbidden).await.unwrap_err();
-        let code = error
-            .as_database_error()
-            .and_then(|error| error.code())
-            .unwrap()
-            .into_owned();
+        let code = error.as_database_error().and_then(|error| error.code()).unwrap().into_owned();
         assert_eq!(code, "42501", "{forbidden}: {error}");
     }
 
     for use_service_bus in [false, true] {
         let job_id = app
-            .submitted(
-                "hello_world",
-                json!({ "n": 150, "use_service_bus": use_service_bus }),
-            )
+            .submitted("hello_world", json!({ "n": 150, "use_service_bus": use_service_bus }))
             .await;
         app.run_dry().await;
         assert_eq!(app.status(&job_id).await["status"], "completed");
         app.assert_consistent(&job_id).await;
     }
     let failed = app
-        .submitted(
-            "probe",
-            json!({ "stages": [5], "fails": [1], "tasks_per_message": 5 }),
-        )
+        .submitted("probe", json!({ "stages": [5], "fails": [1], "tasks_per_message": 5 }))
         .await;
     app.run_dry().await;
     assert_eq!(app.status(&failed).await["status"], "failed");
     let open = app.submitted("probe", json!({ "stages": [3, 3] })).await;
-    for (action, job) in [
-        ("retry", &failed),
-        ("pause", &open),
-        ("resume", &open),
-        ("cancel", &open),
-    ] {
-        let answer = app
-            .request("POST", &format!("/api/jobs/{action}/{job}"), "")
-            .await;
+    for (action, job) in
+        [("retry", &failed), ("pause", &open), ("resume", &open), ("cancel", &open)]
+    {
+        let answer = app.request("POST", &format!("/api/jobs/{action}/{job}"), "").await;
         assert_eq!(answer.status, 200, "{action}: {}", answer.body);
     }
     let answer = app.request("GET", &format!("/api/jobs/audit/{failed}"), "").await;
@@ -137,7 +123,8 @@ async fn an_app_that_may_not_change_the_schema_runs_jobs_to_their_end() {
 
 /// Each statement of the app, prepared on this connection, with how it is run without values.
 async fn prepared_statements(connection: &mut PgConnection) -> Vec<(String, String)> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/store/sql");
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/store/sql");
     let mut found = Vec::new();
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
@@ -151,18 +138,18 @@ async fn prepared_statements(connection: &mut PgConnection) -> Vec<(String, Stri
         };
         run(connection, &format!("PREPARE s_{name} AS {text}")).await;
         let values = vec!["NULL"; values].join(", ");
-        let call = if values.is_empty() {
-            String::new()
-        } else {
-            format!("({values})")
-        };
+        let call = if values.is_empty() { String::new() } else { format!("({values})") };
         found.push((name.clone(), format!("EXPLAIN EXECUTE s_{name}{call}")));
     }
     found
 }
 
 /// The statements that the app's role may not run. EXPLAIN checks the rights and runs nothing.
-async fn refused(parted: &mut Parted, statements: &[(String, String)], revoke: Option<&str>) -> Vec<String> {
+async fn refused(
+    parted: &mut Parted,
+    statements: &[(String, String)],
+    revoke: Option<&str>,
+) -> Vec<String> {
     let mut refused = Vec::new();
     for (name, explain) in statements {
         let mut transaction = parted.admin.begin().await.unwrap();
@@ -170,15 +157,11 @@ async fn refused(parted: &mut Parted, statements: &[(String, String)], revoke: O
             run(&mut transaction, revoke).await;
         }
         run(&mut transaction, &format!("SET LOCAL ROLE {}", parted.app_role)).await;
-        let explained = transaction
-            .execute(sqlx::raw_sql(sqlx::AssertSqlSafe(explain.clone())))
-            .await;
+        let explained =
+            transaction.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(explain.clone()))).await;
         if let Err(error) = explained {
-            let code = error
-                .as_database_error()
-                .and_then(|error| error.code())
-                .unwrap()
-                .into_owned();
+            let code =
+                error.as_database_error().and_then(|error| error.code()).unwrap().into_owned();
             assert_eq!(code, "42501", "{name}: {error}");
             refused.push(name.clone());
         }
@@ -193,17 +176,10 @@ async fn every_right_is_needed_by_some_statement_and_no_statement_needs_another(
     parted.migrate().await;
     parted.grant().await;
     // Custom plans: a plan that is kept would not be checked anew for each role.
-    run(
-        &mut parted.admin,
-        "SET search_path = app; SET plan_cache_mode = force_custom_plan",
-    )
-    .await;
+    run(&mut parted.admin, "SET search_path = app; SET plan_cache_mode = force_custom_plan").await;
     let statements = prepared_statements(&mut parted.admin).await;
     assert!(statements.len() > 50, "{} statements", statements.len());
-    assert_eq!(
-        refused(&mut parted, &statements, None).await,
-        Vec::<String>::new()
-    );
+    assert_eq!(refused(&mut parted, &statements, None).await, Vec::<String>::new());
 
     let rights: Vec<(String, String)> = sqlx::query_as(
         "SELECT table_name::text, privilege_type::text FROM information_schema.role_table_grants
@@ -226,19 +202,18 @@ async fn what_is_not_granted_or_not_migrated_is_said_and_the_app_goes_on_once_it
     let parted = Parted::new().await;
     let database = lastlight::store::Database::new(&database_settings(&parted.app_url));
     for is_migrated in [false, true] {
-        // Nothing is there yet and this role may not make it; then all is there and it may not look.
+        // Nothing is there yet and this role may not make it; then all is there and it may not
+        // look.
         if is_migrated {
             parted.migrate().await;
         }
         let error = database.migrate().await.unwrap_err().to_string();
         assert!(
-            error.contains("`lastlight migrate` with a role that may") && error.contains("SECURITY.md"),
+            error.contains("`lastlight migrate` with a role that may")
+                && error.contains("SECURITY.md"),
             "{error}"
         );
-        assert!(
-            error.contains("schema \"app\"") && error.contains(&parted.app_role),
-            "{error}"
-        );
+        assert!(error.contains("schema \"app\"") && error.contains(&parted.app_role), "{error}");
         let grant = format!("GRANT USAGE ON SCHEMA app TO {}", parted.app_role);
         assert!(error.contains(&grant), "{error}");
     }
@@ -246,24 +221,22 @@ async fn what_is_not_granted_or_not_migrated_is_said_and_the_app_goes_on_once_it
     let mut owner = PgConnection::connect(&parted.owner_url).await.unwrap();
     parted.grant().await;
     let is_run = async |owner: &mut PgConnection, is_run: &str| {
-        let update = format!("UPDATE app._sqlx_migrations SET success = {is_run} WHERE version > 1");
+        let update =
+            format!("UPDATE app._sqlx_migrations SET success = {is_run} WHERE version > 1");
         run(owner, &update).await;
     };
     is_run(&mut owner, "false").await;
     let error = database.migrate().await.unwrap_err().to_string();
     assert!(
-        error.contains("schema \"app\" is not of this version") && error.contains("may not create in it"),
+        error.contains("schema \"app\" is not of this version")
+            && error.contains("may not create in it"),
         "{error}"
     );
     is_run(&mut owner, "true").await;
     database.migrate().await.unwrap();
 
     let app = TestApp::on(&parted.app_url, lastlight_app::app().catalog(), Timing::default()).await;
-    run(
-        &mut owner,
-        &format!("REVOKE INSERT ON app.jobs FROM {}", parted.app_role),
-    )
-    .await;
+    run(&mut owner, &format!("REVOKE INSERT ON app.jobs FROM {}", parted.app_role)).await;
     let answer = app.submit("hello_world", json!({ "n": 1 })).await;
     assert_eq!(answer.status, 503, "{}", answer.body);
     let words = answer.body["message"].as_str().unwrap();
@@ -292,11 +265,7 @@ async fn a_newer_schema_is_worked_on_only_if_it_says_so_by_a_role_of_either_kind
         database.migrate().await.map_err(|error| error.to_string())
     };
     for url in [&parted.owner_url, &parted.app_url] {
-        assert_eq!(
-            migrate(url).await,
-            Ok(()),
-            "the schema works from this version on"
-        );
+        assert_eq!(migrate(url).await, Ok(()), "the schema works from this version on");
     }
     run(
         &mut owner,

@@ -1,4 +1,5 @@
-//! Each link of the documentation that stays in the project leads to a file that there is, and to a heading that it has.
+//! Each link of the documentation that stays in the project leads to a file that there is, and to a
+//! heading that it has.
 
 use std::{
     collections::BTreeSet,
@@ -44,10 +45,8 @@ fn anchors(text: &str) -> BTreeSet<String> {
             .collect();
         // The same heading again gets a number.
         let again = (1..).map(|number| format!("{plain}-{number}"));
-        let free = [plain.clone()]
-            .into_iter()
-            .chain(again)
-            .find(|anchor| !anchors.contains(anchor));
+        let free =
+            [plain.clone()].into_iter().chain(again).find(|anchor| !anchors.contains(anchor));
         anchors.extend(free);
     }
     anchors
@@ -75,10 +74,7 @@ fn without_code(text: &str) -> String {
 fn targets(text: &str) -> Vec<String> {
     let prose = prose(text);
     let whole = without_code(&prose.join("\n"));
-    let inline = whole
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split([')', ' ', '\n']).next());
+    let inline = whole.split("](").skip(1).filter_map(|rest| rest.split([')', ' ', '\n']).next());
     let defined = whole.lines().filter_map(|line| {
         let (_, target) = line.strip_prefix('[')?.split_once("]: ")?;
         target.split_whitespace().next()
@@ -86,9 +82,7 @@ fn targets(text: &str) -> Vec<String> {
     inline
         .chain(defined)
         .filter(|target| {
-            !["https://", "http://", "mailto:"]
-                .iter()
-                .any(|scheme| target.starts_with(scheme))
+            !["https://", "http://", "mailto:"].iter().any(|scheme| target.starts_with(scheme))
         })
         .map(str::to_owned)
         .collect()
@@ -164,10 +158,8 @@ fn a_link_that_leads_nowhere_is_seen() {
         .into_iter()
         .filter_map(|target| Some((target.clone(), problem(&page, text, &target)?)))
         .collect();
-    let broken: Vec<(&str, &str)> = broken
-        .iter()
-        .map(|(target, problem)| (&**target, &**problem))
-        .collect();
+    let broken: Vec<(&str, &str)> =
+        broken.iter().map(|(target, problem)| (&**target, &**problem)).collect();
     assert_eq!(
         broken,
         [

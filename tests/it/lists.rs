@@ -1,4 +1,5 @@
-//! What people look at: jobs newest first, a job whole, tasks by stage and status, page by page, soon at any size.
+//! What people look at: jobs newest first, a job whole, tasks by stage and status, page by page,
+//! soon at any size.
 
 use axum::{body::Body, http::StatusCode};
 use serde_json::{Value, json};
@@ -42,28 +43,20 @@ async fn jobs_come_newest_first_page_by_page_and_by_their_filters() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let mut ids = Vec::new();
     for number in 0..7 {
-        let bus = json!({ "n": 1, "name": format!("job {number}"), "use_service_bus": number % 2 == 0 });
+        let bus =
+            json!({ "n": 1, "name": format!("job {number}"), "use_service_bus": number % 2 == 0 });
         ids.push(app.submitted("hello_world", bus).await);
     }
-    ids.push(
-        app.submitted("probe", json!({ "stages": [3], "fails": [1] }))
-            .await,
-    );
+    ids.push(app.submitted("probe", json!({ "stages": [3], "fails": [1] })).await);
     app.run_dry().await;
     ids.reverse();
 
     let listed = all(&app, "/api/db/jobs?limit=3", "jobs").await;
     assert_eq!(texts(&Value::from(listed.clone()), "job_id"), ids);
     let failed = &listed[0];
-    assert_eq!(
-        (&failed["status"], &failed["total"]),
-        (&json!("failed"), &json!(3))
-    );
+    assert_eq!((&failed["status"], &failed["total"]), (&json!("failed"), &json!(3)));
     assert_eq!((&failed["completed"], &failed["failed"]), (&json!(2), &json!(1)));
-    assert!(
-        failed["error_details"].as_str().unwrap().contains("1 of 3"),
-        "{failed}"
-    );
+    assert!(failed["error_details"].as_str().unwrap().contains("1 of 3"), "{failed}");
     assert!(failed["finished_at"].is_string());
 
     for (filter, count) in [
@@ -102,11 +95,7 @@ async fn paused_jobs_are_listed_by_themselves_and_among_the_queued_ones() {
         let id = |job: &Value| job["job_id"].as_str().unwrap().to_owned();
         listed.iter().map(id).collect()
     };
-    assert_eq!(
-        of("status=paused").await,
-        [&*ids[4], &*ids[3], &*ids[1]],
-        "page by page"
-    );
+    assert_eq!(of("status=paused").await, [&*ids[4], &*ids[3], &*ids[1]], "page by page");
     assert_eq!(of("status=queued").await.len(), 5);
     assert_eq!(app.control("cancel", &ids[3]).await.status, StatusCode::OK);
     assert_eq!(
@@ -127,9 +116,8 @@ async fn a_job_is_shown_whole_with_its_stages() {
     assert_eq!(shown["job"]["stage_results"]["2"]["summary"]["replies"], 3);
     assert_eq!(shown["job"]["result_data"]["completed_tasks"], 6);
     assert_eq!(shown["stages"][1]["completed"], 3);
-    let unknown = app
-        .request("GET", &format!("/api/db/jobs/{}", "0".repeat(64)), Body::empty())
-        .await;
+    let unknown =
+        app.request("GET", &format!("/api/db/jobs/{}", "0".repeat(64)), Body::empty()).await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
 }
 
@@ -142,11 +130,7 @@ async fn a_jobs_tasks_come_stage_by_stage_and_by_status_with_what_went_wrong() {
     app.planned().await;
     let open = all(&app, &format!("{path}?limit=50&status=queued"), "tasks").await;
     assert_eq!(open.len(), 120, "planned and sent");
-    assert!(
-        all(&app, &format!("{path}?status=completed"), "tasks")
-            .await
-            .is_empty()
-    );
+    assert!(all(&app, &format!("{path}?status=completed"), "tasks").await.is_empty());
     app.time_passes(std::time::Duration::from_secs(3600)).await;
     app.deliver("reconcile", "{}").await;
     app.run_until_over(&job_id).await;
@@ -163,33 +147,15 @@ async fn a_jobs_tasks_come_stage_by_stage_and_by_status_with_what_went_wrong() {
     assert_eq!(texts(&failed["tasks"], "task_index"), ["t-7", "t-70"]);
     assert_eq!(failed["query_info"]["next_cursor"], Value::Null);
     let task = &failed["tasks"][0];
-    assert!(
-        task["error_details"].as_str().unwrap().contains("told to fail"),
-        "{task}"
-    );
+    assert!(task["error_details"].as_str().unwrap().contains("told to fail"), "{task}");
     assert_eq!((&task["attempt"], &task["status"]), (&json!(1), &json!("failed")));
-    assert_eq!(
-        all(&app, &format!("{path}?limit=1&status=failed"), "tasks")
-            .await
-            .len(),
-        2
-    );
-    assert_eq!(
-        all(&app, &format!("{path}?stage=2&status=completed"), "tasks")
-            .await
-            .len(),
-        4
-    );
+    assert_eq!(all(&app, &format!("{path}?limit=1&status=failed"), "tasks").await.len(), 2);
+    assert_eq!(all(&app, &format!("{path}?stage=2&status=completed"), "tasks").await.len(), 4);
 
     let everywhere = all(&app, "/api/db/tasks?limit=100", "tasks").await;
     assert_eq!(everywhere.len(), 124);
     assert_eq!(all(&app, "/api/db/tasks?status=failed", "tasks").await.len(), 2);
-    assert_eq!(
-        all(&app, "/api/db/tasks?job_type=hello_world", "tasks")
-            .await
-            .len(),
-        0
-    );
+    assert_eq!(all(&app, "/api/db/tasks?job_type=hello_world", "tasks").await.len(), 0);
 }
 
 #[tokio::test]
@@ -212,39 +178,21 @@ async fn what_a_list_cannot_mean_is_refused_with_what_is_allowed() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 1 })).await;
     for (path, said) in [
-        (
-            "/api/db/jobs?limit=0",
-            "limit must be a whole number from 1 to 100, not \"0\"",
-        ),
-        (
-            "/api/db/jobs?limit=1,2",
-            "limit must be a whole number from 1 to 100",
-        ),
-        (
-            "/api/db/jobs?hours=169",
-            "hours must be a whole number from 1 to 168",
-        ),
+        ("/api/db/jobs?limit=0", "limit must be a whole number from 1 to 100, not \"0\""),
+        ("/api/db/jobs?limit=1,2", "limit must be a whole number from 1 to 100"),
+        ("/api/db/jobs?hours=169", "hours must be a whole number from 1 to 168"),
         (
             "/api/db/jobs?status=done",
             "status must be one of queued, paused, processing, completed, failed, cancelled",
         ),
-        (
-            "/api/db/jobs?job_type=nope",
-            "job_type must be one of hello_world, sb_hello_world",
-        ),
+        ("/api/db/jobs?job_type=nope", "job_type must be one of hello_world, sb_hello_world"),
         (
             "/api/db/jobs?processing_path=bus",
             "processing_path must be one of queue_storage, service_bus",
         ),
         ("/api/db/jobs?cursor=zzz", "cursor must be a next_cursor"),
-        (
-            "/api/db/tasks?stage=0",
-            "stage must be a whole number from 1 to 100",
-        ),
-        (
-            &format!("/api/db/tasks/{job_id}?status=lost"),
-            "status must be one of pending_queue",
-        ),
+        ("/api/db/tasks?stage=0", "stage must be a whole number from 1 to 100"),
+        (&format!("/api/db/tasks/{job_id}?status=lost"), "status must be one of pending_queue"),
         ("/api/db/tasks/xyz", "job_id must be 64 hexadecimal digits"),
     ] {
         let answer = app.request("GET", path, Body::empty()).await;
@@ -287,14 +235,12 @@ async fn a_rare_status_in_a_large_stage_costs_a_bounded_look_a_request() {
         path = format!("/api/db/tasks/{job_id}?status=retrying&cursor={next}");
     }
     assert_eq!(found, 1);
-    assert!(
-        looks.len() == 3 && looks.iter().all(|look| *look <= 20_000),
-        "{looks:?}"
-    );
+    assert!(looks.len() == 3 && looks.iter().all(|look| *look <= 20_000), "{looks:?}");
 }
 
-/// How many of its tasks' updates a job of 100 tasks did in place, without a new index entry; of how many. One after the
-/// other, so that there is always room in the page: what is not heap-only is so for an index.
+/// How many of its tasks' updates a job of 100 tasks did in place, without a new index entry; of
+/// how many. One after the other, so that there is always room in the page: what is not heap-only
+/// is so for an index.
 async fn heap_only_updates(app: &TestApp) -> (i64, i64) {
     let parameters = json!({ "stages": [100], "fails": [3], "tolerates": 1 });
     let job_id = app.submitted("probe", parameters).await;
@@ -323,10 +269,7 @@ async fn heap_only_updates(app: &TestApp) -> (i64, i64) {
 async fn the_index_of_failed_tasks_costs_claims_and_completions_no_index_entry() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let (hot, updated) = heap_only_updates(&app).await;
-    assert!(
-        hot >= updated * 9 / 10 && hot < updated,
-        "{hot} of {updated} updates were heap-only"
-    );
+    assert!(hot >= updated * 9 / 10 && hot < updated, "{hot} of {updated} updates were heap-only");
     // An index on the status would cost one each time: the test would see it.
     let other = TestApp::with_job_type(Probe::default(), quick()).await;
     sqlx::query("CREATE INDEX ON tasks (status)")

@@ -50,10 +50,9 @@ fn text_of(fixture: &Value) -> String {
 /// The kinds of values, so that payloads can be compared whose ids and times differ.
 fn shape(value: &Value) -> Value {
     match value {
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, value)| (name.clone(), shape(value)))
-            .collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.clone(), shape(value))).collect()
+        }
         Value::Array(_) => json!("array"),
         Value::String(text) if text.starts_with('"') => json!("text in text"),
         Value::String(text) if text.starts_with('[') => json!("array in text"),
@@ -102,24 +101,28 @@ fn payloads_are_encoded_as_the_real_host_encodes_them() {
             expiration_time: now,
             next_visible_time: now,
         };
-        let made: Value = serde_json::from_str(&host::queue_message("f", "msg", &message, &text)).unwrap();
+        let made: Value =
+            serde_json::from_str(&host::queue_message("f", "msg", &message, &text)).unwrap();
         assert_eq!(made["Data"], wanted["Data"], "{name}");
         assert_eq!(shape(&made), shape(&wanted), "{name}");
     }
     for name in ["sb_job", "sb_task_one"] {
         let wanted = fixture(name);
         let made: Value =
-            serde_json::from_str(&host::service_bus_one("f", "msg", &locked(&text_of(&wanted)))).unwrap();
+            serde_json::from_str(&host::service_bus_one("f", "msg", &locked(&text_of(&wanted))))
+                .unwrap();
         assert_eq!(made["Data"], wanted["Data"], "{name}");
         assert_eq!(shape(&made), shape(&wanted), "{name}");
     }
     let wanted = fixture("sb_task_many");
-    let bodies: Vec<String> = serde_json::from_str(wanted["Data"]["msg"].as_str().unwrap()).unwrap();
+    let bodies: Vec<String> =
+        serde_json::from_str(wanted["Data"]["msg"].as_str().unwrap()).unwrap();
     let messages: Vec<_> = bodies.iter().map(|body| locked(body)).collect();
     let made: Value = serde_json::from_str(&host::service_bus_many("f", "msg", &messages)).unwrap();
     assert_eq!(made["Data"], wanted["Data"]);
     assert_eq!(shape(&made), shape(&wanted));
-    let made: Value = serde_json::from_str(&host::timer("reconcile", "timer", now, now, false)).unwrap();
+    let made: Value =
+        serde_json::from_str(&host::timer("reconcile", "timer", now, now, false)).unwrap();
     assert_eq!(shape(&made), shape(&fixture("timer")));
 }
 
@@ -127,14 +130,8 @@ fn payloads_are_encoded_as_the_real_host_encodes_them() {
 fn an_app_setting_wins_over_host_json_as_in_azure() {
     let files = Files::new(&host_json(), &[]);
     let settings = BTreeMap::from([
-        (
-            "AzureFunctionsJobHost__functionTimeout".to_owned(),
-            "00:07:00".to_owned(),
-        ),
-        (
-            "AzureFunctionsJobHost__extensions__http__routePrefix".to_owned(),
-            "v2".to_owned(),
-        ),
+        ("AzureFunctionsJobHost__functionTimeout".to_owned(), "00:07:00".to_owned()),
+        ("AzureFunctionsJobHost__extensions__http__routePrefix".to_owned(), "v2".to_owned()),
         (
             "AzureFunctionsJobHost__extensions__serviceBus__maxConcurrentCalls".to_owned(),
             "7".to_owned(),
@@ -151,34 +148,21 @@ fn every_function_can_be_read_and_its_settings_are_in_the_example() {
         &std::fs::read_to_string(repository().join("local.settings.example.json")).unwrap(),
     )
     .unwrap();
-    let values: BTreeMap<String, String> = serde_json::from_value(example["Values"].clone()).unwrap();
-    for name in values
-        .keys()
-        .filter_map(|name| name.strip_prefix("AzureWebJobs."))
-    {
+    let values: BTreeMap<String, String> =
+        serde_json::from_value(example["Values"].clone()).unwrap();
+    for name in values.keys().filter_map(|name| name.strip_prefix("AzureWebJobs.")) {
         let function = name.strip_suffix(".Disabled").unwrap();
-        assert!(
-            known_functions().contains_key(function),
-            "there is no function {function}"
-        );
+        assert!(known_functions().contains_key(function), "there is no function {function}");
     }
     let off = FunctionApp::read(&repository(), &values, &known_functions()).unwrap();
     assert!(
-        !off.functions
-            .iter()
-            .any(|function| function.name.starts_with("process_sb")),
+        !off.functions.iter().any(|function| function.name.starts_with("process_sb")),
         "the example switches them off"
     );
-    let values: BTreeMap<String, String> = values
-        .into_iter()
-        .filter(|(name, _)| !name.starts_with("AzureWebJobs."))
-        .collect();
+    let values: BTreeMap<String, String> =
+        values.into_iter().filter(|(name, _)| !name.starts_with("AzureWebJobs.")).collect();
     let app = FunctionApp::read(&repository(), &values, &known_functions()).unwrap();
-    let names: Vec<&str> = app
-        .functions
-        .iter()
-        .map(|function| function.name.as_str())
-        .collect();
+    let names: Vec<&str> = app.functions.iter().map(|function| function.name.as_str()).collect();
     let mut table: Vec<&str> = functions().iter().map(|function| function.name).collect();
     table.sort_unstable();
     assert_eq!(names, table);
@@ -207,33 +191,27 @@ fn every_function_can_be_read_and_its_settings_are_in_the_example() {
         "ServiceBusConnection__fullyQualifiedNamespace",
         "FUNCTIONS_WORKER_RUNTIME",
     ] {
-        assert!(
-            values.contains_key(setting),
-            "local.settings.example.json lacks {setting}"
-        );
+        assert!(values.contains_key(setting), "local.settings.example.json lacks {setting}");
     }
 }
 
 /// An app whose files stand in a folder of the test's own.
-pub struct Files(tempfile::TempDir);
+pub(crate) struct Files(tempfile::TempDir);
 
 impl Files {
-    pub fn new(host: &Value, functions: &[(&str, Value)]) -> Self {
+    pub(crate) fn new(host: &Value, functions: &[(&str, Value)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("host.json"), host.to_string()).unwrap();
         for (name, binding) in functions {
             std::fs::create_dir(folder.path().join(name)).unwrap();
             let bindings = json!({ "bindings": [binding] });
-            std::fs::write(
-                folder.path().join(name).join("function.json"),
-                bindings.to_string(),
-            )
-            .unwrap();
+            std::fs::write(folder.path().join(name).join("function.json"), bindings.to_string())
+                .unwrap();
         }
         Self(folder)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 }
@@ -269,9 +247,7 @@ async fn invoked(
     request: axum::extract::Request,
 ) -> axum::response::Response {
     let path = request.uri().path().to_owned();
-    let bytes = axum::body::to_bytes(request.into_body(), usize::MAX)
-        .await
-        .unwrap();
+    let bytes = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
     handler
         .bodies
         .lock()
@@ -313,39 +289,26 @@ async fn eventually(what: &str, condition: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn a_queue_message_is_deleted_on_success_and_comes_again_on_failure_until_it_is_poison() {
-    let trigger = json!({ "type": "queueTrigger", "name": "msg", "queueName": "%QUEUE%", "connection": "c" });
+    let trigger =
+        json!({ "type": "queueTrigger", "name": "msg", "queueName": "%QUEUE%", "connection": "c" });
     let files = Files::new(&host_json(), &[("work", trigger)]);
     let handler = Handler::default();
     let endpoint = handler.start().await;
     let (storage, bus) = (StorageQueues::new(), ServiceBus::new());
-    let host = start(
-        &files,
-        HandlerCommand::Running {
-            port: endpoint.address().port(),
-        },
-        &storage,
-        &bus,
-    )
-    .await;
+    let host =
+        start(&files, HandlerCommand::Running { port: endpoint.address().port() }, &storage, &bus)
+            .await;
     handler.failures.store(1, Ordering::SeqCst);
     let put = |text: &str| {
-        storage
-            .put("jobs", BASE64_STANDARD.encode(text), Duration::ZERO, None)
-            .unwrap()
+        storage.put("jobs", BASE64_STANDARD.encode(text), Duration::ZERO, None).unwrap()
     };
     put("{\"a\":1}");
-    eventually("the message is processed", || {
-        storage.counts("jobs").unwrap() == 0
-    })
-    .await;
+    eventually("the message is processed", || storage.counts("jobs").unwrap() == 0).await;
     assert_eq!(handler.count(), 2);
     assert_eq!(storage.counts("jobs-poison").unwrap(), 0);
     handler.failures.store(100, Ordering::SeqCst);
     put("{\"b\":2}");
-    eventually("the message is poison", || {
-        storage.counts("jobs-poison").unwrap() == 1
-    })
-    .await;
+    eventually("the message is poison", || storage.counts("jobs-poison").unwrap() == 1).await;
     assert_eq!((handler.count(), storage.counts("jobs").unwrap()), (5, 0));
     host.stop().await;
 }
@@ -359,76 +322,45 @@ async fn service_bus_messages_come_one_by_one_or_together_and_a_failure_abandons
     let endpoint = handler.start().await;
     let (storage, bus) = (StorageQueues::new(), ServiceBus::new());
     bus.create_queue("many", Default::default());
-    let message = |body: &str| NewMessage {
-        body: body.to_owned(),
-        ..NewMessage::default()
-    };
-    bus.send(
-        "many",
-        (0..5)
-            .map(|number| message(&format!("{{\"n\":{number}}}")))
-            .collect(),
-    )
-    .unwrap();
+    let message = |body: &str| NewMessage { body: body.to_owned(), ..NewMessage::default() };
+    bus.send("many", (0..5).map(|number| message(&format!("{{\"n\":{number}}}"))).collect())
+        .unwrap();
     handler.failures.store(1, Ordering::SeqCst);
-    let host = start(
-        &files,
-        HandlerCommand::Running {
-            port: endpoint.address().port(),
-        },
-        &storage,
-        &bus,
-    )
-    .await;
-    eventually("the batch is processed", || {
-        bus.counts("many").unwrap().active == 0
-    })
-    .await;
+    let host =
+        start(&files, HandlerCommand::Running { port: endpoint.address().port() }, &storage, &bus)
+            .await;
+    eventually("the batch is processed", || bus.counts("many").unwrap().active == 0).await;
     let bodies = handler.bodies.lock().unwrap().clone();
     assert_eq!(bodies.len(), 2, "a failure brings the whole batch again");
     assert_eq!(bodies[1].0, "/batch");
     assert_eq!(bodies[1].1["Metadata"]["DeliveryCountArray"], "[2,2,2,2,2]");
     bus.send("one", vec![message("{}"), message("{}")]).unwrap();
-    eventually("single messages are processed", || {
-        bus.counts("one").unwrap().active == 0
-    })
-    .await;
+    eventually("single messages are processed", || bus.counts("one").unwrap().active == 0).await;
     assert_eq!(handler.count(), 4);
     host.stop().await;
 }
 
 #[tokio::test]
 async fn a_queue_of_poison_has_no_poison_queue_and_a_failed_message_stays_there_hidden() {
-    let trigger =
-        json!({ "type": "queueTrigger", "name": "msg", "queueName": "%QUEUE%-poison", "connection": "c" });
+    let trigger = json!({ "type": "queueTrigger", "name": "msg", "queueName": "%QUEUE%-poison", "connection": "c" });
     let files = Files::new(&host_json(), &[("poison", trigger)]);
     let handler = Handler::default();
     let endpoint = handler.start().await;
     let clock = Clock::manual(OffsetDateTime::now_utc());
     let (storage, bus) = (StorageQueues::with_clock(clock.clone()), ServiceBus::new());
-    let host = start(
-        &files,
-        HandlerCommand::Running {
-            port: endpoint.address().port(),
-        },
-        &storage,
-        &bus,
-    )
-    .await;
+    let host =
+        start(&files, HandlerCommand::Running { port: endpoint.address().port() }, &storage, &bus)
+            .await;
     assert_eq!(storage.queue_names(), ["jobs-poison"]);
     handler.failures.store(5, Ordering::SeqCst);
-    storage
-        .put("jobs-poison", BASE64_STANDARD.encode("{}"), Duration::ZERO, None)
-        .unwrap();
+    storage.put("jobs-poison", BASE64_STANDARD.encode("{}"), Duration::ZERO, None).unwrap();
     for deliveries in 1..=6 {
         eventually("the message is delivered", || handler.count() == deliveries).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(handler.count(), deliveries, "it came again at once");
         let left = usize::from(deliveries < 6);
-        eventually("it stays until it succeeds", || {
-            storage.counts("jobs-poison").unwrap() == left
-        })
-        .await;
+        eventually("it stays until it succeeds", || storage.counts("jobs-poison").unwrap() == left)
+            .await;
         clock.advance(Duration::from_secs(601));
     }
     assert_eq!(storage.queue_names(), ["jobs-poison"]);
@@ -445,26 +377,17 @@ async fn a_trigger_on_dead_letters_makes_no_queue_and_failing_moves_nothing_on()
     let endpoint = handler.start().await;
     let (storage, bus) = (StorageQueues::new(), ServiceBus::new());
     bus.create_queue("jobs", Default::default());
-    bus.send("jobs", vec![NewMessage::new("{}"), NewMessage::new("{}")])
-        .unwrap();
+    bus.send("jobs", vec![NewMessage::new("{}"), NewMessage::new("{}")]).unwrap();
     let mut locked = bus.receive("jobs", 1).unwrap();
     let dead = locked.remove(0);
     bus.dead_letter("jobs", &dead.lock_token, "why", "not").unwrap();
     // More often than any queue allows.
     handler.failures.store(25, Ordering::SeqCst);
-    let host = start(
-        &files,
-        HandlerCommand::Running {
-            port: endpoint.address().port(),
-        },
-        &storage,
-        &bus,
-    )
-    .await;
-    eventually("the dead letter is dealt with", || {
-        bus.counts("jobs").unwrap().dead_letter == 0
-    })
-    .await;
+    let host =
+        start(&files, HandlerCommand::Running { port: endpoint.address().port() }, &storage, &bus)
+            .await;
+    eventually("the dead letter is dealt with", || bus.counts("jobs").unwrap().dead_letter == 0)
+        .await;
     assert_eq!(handler.count(), 26);
     assert_eq!(bus.queue_names(), ["jobs"]);
     assert_eq!(
@@ -477,21 +400,14 @@ async fn a_trigger_on_dead_letters_makes_no_queue_and_failing_moves_nothing_on()
 
 #[tokio::test]
 async fn http_requests_arrive_as_they_were_sent() {
-    let route =
-        json!({ "type": "httpTrigger", "name": "req", "route": "jobs/{id}", "methods": ["get", "post"] });
+    let route = json!({ "type": "httpTrigger", "name": "req", "route": "jobs/{id}", "methods": ["get", "post"] });
     let files = Files::new(&host_json(), &[("jobs", route)]);
     let handler = Handler::default();
     let endpoint = handler.start().await;
     let (storage, bus) = (StorageQueues::new(), ServiceBus::new());
-    let host = start(
-        &files,
-        HandlerCommand::Running {
-            port: endpoint.address().port(),
-        },
-        &storage,
-        &bus,
-    )
-    .await;
+    let host =
+        start(&files, HandlerCommand::Running { port: endpoint.address().port() }, &storage, &bus)
+            .await;
     let client = reqwest::Client::new();
     let answer = client
         .post(format!("{}/api/jobs/7?x=1", host.base_url()))
@@ -500,10 +416,7 @@ async fn http_requests_arrive_as_they_were_sent() {
         .await
         .unwrap();
     assert_eq!(answer.status(), 200);
-    assert_eq!(
-        handler.bodies.lock().unwrap()[0],
-        ("/api/jobs/7".to_owned(), json!({ "n": 1 }))
-    );
+    assert_eq!(handler.bodies.lock().unwrap()[0], ("/api/jobs/7".to_owned(), json!({ "n": 1 })));
     for (method, path) in [("PUT", "/api/jobs/7"), ("GET", "/api/other"), ("GET", "/jobs/7")] {
         let url = format!("{}{path}", host.base_url());
         let answer = client.request(method.parse().unwrap(), url).send().await.unwrap();
@@ -514,20 +427,15 @@ async fn http_requests_arrive_as_they_were_sent() {
 
 #[tokio::test]
 async fn a_timer_ticks_on_its_schedule() {
-    let every_second = json!({ "type": "timerTrigger", "name": "timer", "schedule": "* * * * * *" });
+    let every_second =
+        json!({ "type": "timerTrigger", "name": "timer", "schedule": "* * * * * *" });
     let files = Files::new(&host_json(), &[("tick", every_second)]);
     let handler = Handler::default();
     let endpoint = handler.start().await;
     let (storage, bus) = (StorageQueues::new(), ServiceBus::new());
-    let host = start(
-        &files,
-        HandlerCommand::Running {
-            port: endpoint.address().port(),
-        },
-        &storage,
-        &bus,
-    )
-    .await;
+    let host =
+        start(&files, HandlerCommand::Running { port: endpoint.address().port() }, &storage, &bus)
+            .await;
     eventually("two ticks", || handler.count() >= 2).await;
     host.stop().await;
 }
@@ -573,13 +481,7 @@ async fn a_port_that_is_in_use_is_an_error_that_names_it() {
         log: LogSink::new(|_| ()),
     })
     .await;
-    assert!(
-        failed
-            .err()
-            .unwrap()
-            .to_string()
-            .contains(&format!("127.0.0.1:{port}"))
-    );
+    assert!(failed.err().unwrap().to_string().contains(&format!("127.0.0.1:{port}")));
 }
 
 #[test]
@@ -591,10 +493,7 @@ fn a_file_that_cannot_be_used_is_named_with_what_is_wrong() {
         ),
         (json!({ "type": "queueTrigger", "name": "msg" }), "queueName"),
         (json!({ "type": "blobTrigger", "name": "msg" }), "blobTrigger"),
-        (
-            json!({ "type": "timerTrigger", "name": "t", "schedule": "often" }),
-            "often",
-        ),
+        (json!({ "type": "timerTrigger", "name": "t", "schedule": "often" }), "often"),
     ];
     for (binding, words) in cases {
         let files = Files::new(&host_json(), &[("broken", binding)]);
@@ -611,9 +510,8 @@ fn a_file_that_cannot_be_used_is_named_with_what_is_wrong() {
         "AzureFunctionsJobHost__extensions__queues__batchSize".to_owned(),
         "33".to_owned(),
     )]);
-    let error = FunctionApp::read(files.path(), &too_many, &BTreeMap::new())
-        .unwrap_err()
-        .to_string();
+    let error =
+        FunctionApp::read(files.path(), &too_many, &BTreeMap::new()).unwrap_err().to_string();
     assert!(error.contains("batchSize is 33"), "{error}");
     let files = Files::new(&json!({ "version": "1.0" }), &[]);
     assert!(FunctionApp::read(files.path(), &BTreeMap::new(), &BTreeMap::new()).is_err());

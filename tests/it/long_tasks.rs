@@ -1,5 +1,6 @@
-//! Tasks that take long: no invocation is held open for the sake of tasks that could as well begin in another one, none is
-//! open longer than the host waits, and a message that only waited costs its task nothing.
+//! Tasks that take long: no invocation is held open for the sake of tasks that could as well begin
+//! in another one, none is open longer than the host waits, and a message that only waited costs
+//! its task nothing.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use crate::{
     probe::Probe,
 };
 
-/// One task at once, and a host that ends the process after 8 seconds: what waits in an invocation does so for 2.
+/// One task at once, and a host that ends the process after 8 seconds: what waits in an invocation
+/// does so for 2.
 fn narrow() -> Timing {
     Timing {
         function_timeout: Duration::from_secs(8),
@@ -28,7 +30,8 @@ fn narrow() -> Timing {
     }
 }
 
-/// Status, attempt, whether a new message is due or under way, and how often messages were given back, of each task in order.
+/// Status, attempt, whether a new message is due or under way, and how often messages were given
+/// back, of each task in order.
 async fn tasks(app: &TestApp) -> Vec<(String, i16, bool, i16)> {
     sqlx::query_as(
         "SELECT status::text, attempt::smallint, next_send_at IS NOT NULL, COALESCE(poisoned, 0)::smallint
@@ -53,10 +56,7 @@ async fn ends_in_first_attempts(app: &TestApp, job_id: &str) {
     let status = app.run_until_over(job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
     for (status, attempt, due, given_back) in tasks(app).await {
-        assert_eq!(
-            (status.as_str(), attempt, due, given_back),
-            ("completed", 1, false, 0)
-        );
+        assert_eq!((status.as_str(), attempt, due, given_back), ("completed", 1, false, 0));
     }
     app.assert_consistent(job_id).await;
 }
@@ -71,10 +71,7 @@ async fn tasks_without_room_are_unsent_until_there_is_some_and_no_attempt_is_cou
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), narrow()).await;
     let job_id = app
-        .submitted(
-            "probe",
-            json!({ "stages": [4], "sleeps_ms": 2500, "use_service_bus": true }),
-        )
+        .submitted("probe", json!({ "stages": [4], "sleeps_ms": 2500, "use_service_bus": true }))
         .await;
     let messages = app.planned_over_bus().await;
     let answer = app.deliver_many("process_sb_task", &bodies(&messages)).await;
@@ -89,10 +86,7 @@ async fn tasks_without_room_are_unsent_until_there_is_some_and_no_attempt_is_cou
 async fn a_message_of_many_tasks_is_answered_when_the_rest_of_them_has_to_wait() {
     let app = TestApp::with_job_type(Probe::default(), narrow()).await;
     let job_id = app
-        .submitted(
-            "probe",
-            json!({ "stages": [4], "sleeps_ms": 2500, "tasks_per_message": 4 }),
-        )
+        .submitted("probe", json!({ "stages": [4], "sleeps_ms": 2500, "tasks_per_message": 4 }))
         .await;
     let messages = app.planned().await;
     assert_eq!(messages.len(), 1);
@@ -106,9 +100,7 @@ async fn a_message_of_many_tasks_is_answered_when_the_rest_of_them_has_to_wait()
 async fn the_sweep_sends_deferred_tasks_of_a_process_that_is_gone() {
     let url = crate::harness::new_database_url().await;
     let gone = TestApp::on(&url, probes(), narrow()).await;
-    let job_id = gone
-        .submitted("probe", json!({ "stages": [3], "sleeps_ms": 2500 }))
-        .await;
+    let job_id = gone.submitted("probe", json!({ "stages": [3], "sleeps_ms": 2500 })).await;
     let messages = gone.planned().await;
     gone.deliver_each("process_queue_task", &messages).await;
     assert_eq!(deferred(&gone).await, 2);
@@ -128,9 +120,7 @@ fn probes() -> lastlight::job::Catalog {
 #[tokio::test]
 async fn a_plan_that_is_slow_to_come_goes_on_in_another_invocation_from_its_cursor() {
     let app = TestApp::with_job_type(Probe::default(), narrow()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [250], "plan_sleeps_ms": 20 }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [250], "plan_sleeps_ms": 20 })).await;
     let mut invocations = 0;
     let mut planned = 0;
     loop {
@@ -153,13 +143,10 @@ async fn a_plan_that_is_slow_to_come_goes_on_in_another_invocation_from_its_curs
 #[tokio::test]
 async fn a_message_that_was_set_aside_while_its_task_waits_for_room_changes_nothing() {
     let app = TestApp::with_job_type(Probe::default(), narrow()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [2], "sleeps_ms": 2500 }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [2], "sleeps_ms": 2500 })).await;
     let messages = app.planned().await;
-    let deliveries = messages
-        .iter()
-        .map(|message| app.deliver("process_queue_task", &message.body));
+    let deliveries =
+        messages.iter().map(|message| app.deliver("process_queue_task", &message.body));
     futures_util::future::join_all(deliveries).await;
     assert_eq!(deferred(&app).await, 1);
     let before = tasks(&app).await;
@@ -167,11 +154,7 @@ async fn a_message_that_was_set_aside_while_its_task_waits_for_room_changes_noth
         let answer = app.deliver("process_queue_task_poison", &message.body).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     }
-    assert_eq!(
-        app.queue.count(QueueRole::Tasks),
-        0,
-        "it gets its message by itself"
-    );
+    assert_eq!(app.queue.count(QueueRole::Tasks), 0, "it gets its message by itself");
     assert_eq!(tasks(&app).await, before);
     ends_in_first_attempts(&app, &job_id).await;
 }
@@ -179,9 +162,7 @@ async fn a_message_that_was_set_aside_while_its_task_waits_for_room_changes_noth
 #[tokio::test]
 async fn a_dead_letter_that_only_waited_at_the_host_counts_for_nothing() {
     let app = TestApp::with_job_type(Probe::default(), narrow()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [1], "use_service_bus": true }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [1], "use_service_bus": true })).await;
     let mut messages = app.planned_over_bus().await;
     // More often than a message is given back whose deliveries failed.
     for _ in 0..8 {
@@ -190,9 +171,7 @@ async fn a_dead_letter_that_only_waited_at_the_host_counts_for_nothing() {
         let mut waited: Value = serde_json::from_str(&messages[0].body).unwrap();
         let ago = time::OffsetDateTime::now_utc() - Duration::from_secs(120);
         waited["timestamp"] = json!(lastlight::model::timestamp::write_naive(ago));
-        let answer = app
-            .deliver("process_sb_task_dead_letter", &waited.to_string())
-            .await;
+        let answer = app.deliver("process_sb_task_dead_letter", &waited.to_string()).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         assert_eq!(deferred(&app).await, 1);
         let answer = app.deliver("reconcile", "{}").await;
@@ -200,10 +179,7 @@ async fn a_dead_letter_that_only_waited_at_the_host_counts_for_nothing() {
         messages = app.bus.take(QueueRole::Tasks);
         // As if that one had waited as long.
         let mut connection = app.connection().await;
-        connection
-            .execute("UPDATE tasks SET next_send_at = NULL")
-            .await
-            .unwrap();
+        connection.execute("UPDATE tasks SET next_send_at = NULL").await.unwrap();
     }
     app.deliver_many("process_sb_task", &bodies(&messages)).await;
     ends_in_first_attempts(&app, &job_id).await;
@@ -211,23 +187,18 @@ async fn a_dead_letter_that_only_waited_at_the_host_counts_for_nothing() {
 
 #[tokio::test]
 async fn an_attempt_ends_before_the_host_ends_the_process() {
-    let timing = Timing {
-        function_timeout: Duration::from_secs(2),
-        max_attempts: 1,
-        ..narrow()
-    };
+    let timing = Timing { function_timeout: Duration::from_secs(2), max_attempts: 1, ..narrow() };
     let app = TestApp::with_job_type(Probe::default(), timing).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [1], "sleeps_ms": 60_000 }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [1], "sleeps_ms": 60_000 })).await;
     let messages = app.planned().await;
     let answer = app.deliver("process_queue_task", &messages[0].body).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-    let error: String = sqlx::query_scalar("SELECT error_details FROM tasks WHERE parent_job_id = $1")
-        .bind(&job_id)
-        .fetch_one(&mut app.connection().await)
-        .await
-        .unwrap();
+    let error: String =
+        sqlx::query_scalar("SELECT error_details FROM tasks WHERE parent_job_id = $1")
+            .bind(&job_id)
+            .fetch_one(&mut app.connection().await)
+            .await
+            .unwrap();
     let seconds: f64 = error
         .split_once("the attempt took longer than ")
         .and_then(|(_, rest)| rest.split_once(" s"))
@@ -241,18 +212,12 @@ async fn an_attempt_ends_before_the_host_ends_the_process() {
 
 #[tokio::test]
 async fn a_request_that_takes_too_long_is_answered_before_the_host_ends_the_process() {
-    let timing = Timing {
-        function_timeout: Duration::from_secs(1),
-        ..narrow()
-    };
+    let timing = Timing { function_timeout: Duration::from_secs(1), ..narrow() };
     let app = TestApp::with_job_type(Probe::default(), timing).await;
     app.submitted("probe", json!({ "stages": [1] })).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     let mut connection = app.connection().await;
-    connection
-        .execute("BEGIN; LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
-        .await
-        .unwrap();
+    connection.execute("BEGIN; LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let answer = app.deliver("process_queue_job", &job.body).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
     assert_eq!(answer.body["error"], "took too long", "{}", answer.body);
@@ -269,16 +234,11 @@ async fn tasks_without_memory_for_what_they_read_are_deferred_and_lose_no_attemp
     };
     let app = TestApp::with_job_type(probe.clone(), timing).await;
     let job_id = app
-        .submitted(
-            "probe",
-            json!({ "stages": [6], "waits": true, "parameter_bytes": 1_500_000 }),
-        )
+        .submitted("probe", json!({ "stages": [6], "waits": true, "parameter_bytes": 1_500_000 }))
         .await;
     let messages = app.planned().await;
-    let mut running: FuturesUnordered<_> = messages
-        .iter()
-        .map(|message| app.deliver("process_queue_task", &message.body))
-        .collect();
+    let mut running: FuturesUnordered<_> =
+        messages.iter().map(|message| app.deliver("process_queue_task", &message.body)).collect();
     // The other two wait at the gate.
     for _ in 0..4 {
         let answer = running.next().await.unwrap();

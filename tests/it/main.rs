@@ -1,6 +1,6 @@
-//! What users rely on, by capability. Every test has a database of its own on a real PostgreSQL; `scripts/test` starts
-//! it, and Azurite. A missing service fails a test.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+//! What users rely on, by capability. Every test has a database of its own on a real PostgreSQL;
+//! `scripts/test` starts it, and Azurite. A missing service fails a test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub use lastlight::model;
 

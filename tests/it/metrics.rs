@@ -12,7 +12,8 @@ use crate::{
     probe::Probe,
 };
 
-/// Once everything that ended is in it: an answer waits for a moment only, which a loaded machine may need for one stage.
+/// Once everything that ended is in it: an answer waits for a moment only, which a loaded machine
+/// may need for one stage.
 async fn comparison(app: &TestApp, query: &str) -> Value {
     for _ in 0..100 {
         let answer = first_comparison(app, query).await;
@@ -25,9 +26,7 @@ async fn comparison(app: &TestApp, query: &str) -> Value {
 }
 
 async fn first_comparison(app: &TestApp, query: &str) -> Value {
-    let answer = app
-        .request("GET", &format!("/api/metrics/comparison{query}"), "")
-        .await;
+    let answer = app.request("GET", &format!("/api/metrics/comparison{query}"), "").await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     answer.body
 }
@@ -90,53 +89,32 @@ async fn a_path_with_too_little_data_is_named_and_not_compared() {
 #[tokio::test]
 async fn a_parameter_that_is_wrong_is_named() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
-    for (query, named) in [
-        ("?hours=0", "hours"),
-        ("?hours=169", "168"),
-        ("?job_type=nothing", "job_type"),
-    ] {
-        let answer = app
-            .request("GET", &format!("/api/metrics/comparison{query}"), "")
-            .await;
+    for (query, named) in
+        [("?hours=0", "hours"), ("?hours=169", "168"), ("?job_type=nothing", "job_type")]
+    {
+        let answer = app.request("GET", &format!("/api/metrics/comparison{query}"), "").await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
-        assert!(
-            answer.body["message"].as_str().unwrap().contains(named),
-            "{}",
-            answer.body
-        );
+        assert!(answer.body["message"].as_str().unwrap().contains(named), "{}", answer.body);
     }
 }
 
 #[tokio::test]
 async fn a_job_that_is_retried_adds_what_it_did_since_and_nothing_twice() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [40], "fails": [1, 2] }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [40], "fails": [1, 2] })).await;
     assert_eq!(app.run_until_over(&job_id).await["status"], "failed");
     let first = comparison(&app, "").await["queue_storage"].clone();
-    assert_eq!(
-        (&first["tasks_processed"], &first["tasks_failed"]),
-        (&json!(40), &json!(2))
-    );
+    assert_eq!((&first["tasks_processed"], &first["tasks_failed"]), (&json!(40), &json!(2)));
     assert_eq!(app.control("retry", &job_id).await.status, StatusCode::OK);
     assert_eq!(app.run_until_over(&job_id).await["status"], "failed");
     let second = comparison(&app, "").await["queue_storage"].clone();
     // The two that were repeated have failed once more; the others do not count again.
-    assert_eq!(
-        (&second["tasks_processed"], &second["tasks_failed"]),
-        (&json!(42), &json!(4))
-    );
+    assert_eq!((&second["tasks_processed"], &second["tasks_failed"]), (&json!(42), &json!(4)));
     assert_eq!(second["jobs_processed"], 2, "it ended twice");
-    assert_eq!(
-        second["job_ms"]["samples"], 1,
-        "and waited for a person in between"
-    );
+    assert_eq!(second["job_ms"]["samples"], 1, "and waited for a person in between");
     assert_eq!(second["run_ms"]["samples"], 40);
     let totals = attempts(&app).await;
-    let audited = app.audit(&job_id).await["stages"][0]["attempts"]
-        .as_i64()
-        .unwrap();
+    let audited = app.audit(&job_id).await["stages"][0]["attempts"].as_i64().unwrap();
     assert_eq!(totals, audited);
 }
 
@@ -150,25 +128,23 @@ async fn attempts(app: &TestApp) -> i64 {
 #[tokio::test]
 async fn instances_that_measure_at_once_or_are_cut_off_count_everything_once() {
     let url = crate::harness::new_database_url().await;
-    let app = TestApp::on(
-        &url,
-        lastlight_app::app().catalog().with(Probe::default()),
-        Timing::default(),
-    )
-    .await;
-    for number in 0..6 {
-        let job_id = app
-            .submitted("probe", json!({ "stages": [30, 5], "number": number }))
+    let app =
+        TestApp::on(&url, lastlight_app::app().catalog().with(Probe::default()), Timing::default())
             .await;
+    for number in 0..6 {
+        let job_id = app.submitted("probe", json!({ "stages": [30, 5], "number": number })).await;
         app.run_until_over(&job_id).await;
     }
     // Dropped in the middle, as by a kill, at ever later places.
     for micros in [200, 1000, 3000, 6000, 10_000] {
         let within = Duration::from_secs(5);
-        let _ = tokio::time::timeout(Duration::from_micros(micros), app.controller.measure(within)).await;
+        let _ = tokio::time::timeout(Duration::from_micros(micros), app.controller.measure(within))
+            .await;
     }
-    let results =
-        futures_util::future::join_all((0..4).map(|_| app.controller.measure(Duration::from_secs(5)))).await;
+    let results = futures_util::future::join_all(
+        (0..4).map(|_| app.controller.measure(Duration::from_secs(5))),
+    )
+    .await;
     for result in results {
         result.unwrap();
     }
@@ -185,7 +161,8 @@ async fn a_stage_too_large_to_wait_for_is_said_to_be_missing_until_a_sweep_has_c
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
     app.run_until_over(&job_id).await;
     let missing = |answer: &Value| {
-        ["stages_not_counted_yet", "jobs_not_counted_yet"].map(|name| answer["query_info"][name].clone())
+        ["stages_not_counted_yet", "jobs_not_counted_yet"]
+            .map(|name| answer["query_info"][name].clone())
     };
     assert_eq!(missing(&comparison(&app, "").await), [json!(0), json!(0)]);
     // A person opened it again, and now it has many tasks.
@@ -205,9 +182,7 @@ async fn a_stage_too_large_to_wait_for_is_said_to_be_missing_until_a_sweep_has_c
 #[tokio::test]
 async fn a_task_that_never_ran_is_no_sample_and_a_job_that_was_late_is_a_timeout() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [5], "time_limit_ms": 600_000 }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [5], "time_limit_ms": 600_000 })).await;
     app.planned().await;
     // Eleven minutes later.
     sqlx::query("UPDATE jobs SET deadline = deadline - interval '11 minutes', created_at = created_at - interval '11 minutes'")
@@ -270,7 +245,8 @@ async fn wrong_totals(app: &TestApp) -> Vec<String> {
 async fn with_two_ended_jobs() -> TestApp {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     for use_service_bus in [false, true] {
-        let parameters = json!({ "stages": [40, 2], "fails": [3], "use_service_bus": use_service_bus });
+        let parameters =
+            json!({ "stages": [40, 2], "fails": [3], "use_service_bus": use_service_bus });
         let job_id = app.submitted("probe", parameters).await;
         app.run_until_over(&job_id).await;
     }
@@ -335,12 +311,8 @@ async fn hours_from_before_there_were_totals_are_in_them() {
     ] {
         connection.execute(undo).await.unwrap();
     }
-    let app = TestApp::on(
-        &app.url,
-        lastlight_app::app().catalog().with(Probe::default()),
-        quick(),
-    )
-    .await;
+    let app =
+        TestApp::on(&app.url, lastlight_app::app().catalog().with(Probe::default()), quick()).await;
     assert_eq!(wrong_totals(&app).await, [""; 0]);
     let job_id = app.submitted("probe", json!({ "stages": [40, 2], "n": 2 })).await;
     app.run_until_over(&job_id).await;

@@ -1,4 +1,5 @@
-//! `GET /api/openapi.json` describes what there is: the table of functions, the router and the document are of one mind.
+//! `GET /api/openapi.json` describes what there is: the table of functions, the router and the
+//! document are of one mind.
 
 use std::collections::BTreeSet;
 
@@ -28,8 +29,9 @@ fn addresses_of_functions() -> BTreeSet<String> {
                 addresses.extend([format!("/api/{page}"), format!("/api/{page}/{{file}}")]);
             }
             Some((submit, "job_type}")) => {
-                addresses
-                    .extend(["hello_world", "sb_hello_world"].map(|name| format!("/api/{submit}{name}")));
+                addresses.extend(
+                    ["hello_world", "sb_hello_world"].map(|name| format!("/api/{submit}{name}")),
+                );
             }
             _ => addresses.extend([format!("/api/{route}")]),
         }
@@ -41,7 +43,8 @@ fn addresses_of_functions() -> BTreeSet<String> {
 async fn the_document_has_every_function_with_a_url_and_nothing_else() {
     let app = TestApp::start().await;
     let document = document(&app).await;
-    let described: BTreeSet<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
+    let described: BTreeSet<String> =
+        document["paths"].as_object().unwrap().keys().cloned().collect();
     assert_eq!(described, addresses_of_functions());
 }
 
@@ -50,9 +53,7 @@ async fn what_is_described_is_answered_and_other_methods_are_not() {
     let app = TestApp::start().await;
     let document = document(&app).await;
     for (path, operations) in document["paths"].as_object().unwrap() {
-        let asked = path
-            .replace("{job_id}", &"0".repeat(64))
-            .replace("{file}", "main.js");
+        let asked = path.replace("{job_id}", &"0".repeat(64)).replace("{file}", "main.js");
         for (method, operation) in operations.as_object().unwrap() {
             let answer = app.request(&method.to_uppercase(), &asked, Body::empty()).await;
             let status = answer.status.as_str().to_owned();

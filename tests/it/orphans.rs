@@ -1,4 +1,5 @@
-//! Jobs that somebody deletes from the database by hand: what they leave is found and removed, and nobody else's is.
+//! Jobs that somebody deletes from the database by hand: what they leave is found and removed, and
+//! nobody else's is.
 
 use axum::http::StatusCode;
 use lastlight::transport::sender::QueueRole;
@@ -35,22 +36,16 @@ async fn the_sweep_removes_the_tasks_of_deleted_jobs_and_of_no_other() {
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let mut over = Vec::new();
     for (number, tasks) in [2500, 3, 40, 0].into_iter().enumerate() {
-        let job_id = app
-            .submitted("probe", json!({ "stages": [tasks], "number": number }))
-            .await;
+        let job_id = app.submitted("probe", json!({ "stages": [tasks], "number": number })).await;
         assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
         over.push(job_id);
     }
     // One is being planned all the while: a part of its tasks is there.
-    let planning = app
-        .submitted("probe", json!({ "stages": [2400], "plan_waits_at": 1500 }))
-        .await;
+    let planning = app.submitted("probe", json!({ "stages": [2400], "plan_waits_at": 1500 })).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     let (planned, ()) = tokio::join!(app.deliver("process_queue_job", &job.body), async {
-        until("a part is stored", async || {
-            (tasks_of(&app, &planning).await > 0).then_some(())
-        })
-        .await;
+        until("a part is stored", async || (tasks_of(&app, &planning).await > 0).then_some(()))
+            .await;
         delete(&app, &over[0]).await;
         delete(&app, &over[1]).await;
         let mut removed = 0;

@@ -1,5 +1,5 @@
-//! Poison messages and dead letters: what was delivered too often is sent again, fails what it names, or is kept for a
-//! person; nothing of it is lost, and nothing is done twice.
+//! Poison messages and dead letters: what was delivered too often is sent again, fails what it
+//! names, or is kept for a person; nothing of it is lost, and nothing is done twice.
 
 use std::sync::{Arc, Mutex};
 
@@ -50,9 +50,7 @@ impl Log {
 
     fn lines(&self, message: &str) -> Vec<Value> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        let all = text
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let all = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         all.filter(|line| line["message"] == message).collect()
     }
 }
@@ -72,10 +70,7 @@ async fn the_log_has_fields_to_search_by_and_warns_of_nothing_that_is_as_it_shou
     app.run_until_over(&job_id).await;
     let lines = log.lines("a message that was set aside");
     let of = |name: &str| -> Vec<Value> { lines.iter().map(|line| line[name].clone()).collect() };
-    assert_eq!(
-        of("outcome"),
-        [json!("sent_again"), json!("absorbed"), json!("kept_for_review")]
-    );
+    assert_eq!(of("outcome"), [json!("sent_again"), json!("absorbed"), json!("kept_for_review")]);
     assert_eq!(of("level"), [json!("warn"), json!("info"), json!("warn")]);
     assert_eq!(of("job_id"), [json!(job_id), json!(job_id), Value::Null]);
     assert_eq!(of("stage"), [json!(1), json!(1), Value::Null]);
@@ -83,28 +78,16 @@ async fn the_log_has_fields_to_search_by_and_warns_of_nothing_that_is_as_it_shou
     let task: Value = serde_json::from_str(&messages[0].body).unwrap();
     assert_eq!(lines[0]["task_id"], task["task_id"]);
     let completed = &log.lines("stage completed")[0];
-    assert_eq!(
-        (&completed["next_stage"], &completed["stage"]),
-        (&json!("owed"), &json!(1))
-    );
+    assert_eq!((&completed["next_stage"], &completed["stage"]), (&json!("owed"), &json!(1)));
 
-    let lost = app
-        .submitted("probe", json!({ "stages": [1], "tag": "lost" }))
-        .await;
+    let lost = app.submitted("probe", json!({ "stages": [1], "tag": "lost" })).await;
     app.queue.take(QueueRole::Jobs);
     app.time_passes(quick().lost_after * 2).await;
     app.deliver("reconcile", "{}").await;
     let reports = log.lines("reconciled");
-    let report = reports
-        .last()
-        .expect("the job message was lost")
-        .as_object()
-        .unwrap();
+    let report = reports.last().expect("the job message was lost").as_object().unwrap();
     assert_eq!(report["planners_missing"], 1, "{report:?}");
-    assert!(
-        !report.contains_key("batches_lost"),
-        "what was not found is no field: {report:?}"
-    );
+    assert!(!report.contains_key("batches_lost"), "what was not found is no field: {report:?}");
     app.run_until_over(&lost).await;
     for text in ["Some(", "{ "] {
         let all = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
@@ -144,9 +127,7 @@ async fn sql(app: &TestApp, statement: &'static str) {
 }
 
 async fn monitor(app: &TestApp, query: &str) -> Value {
-    let answer = app
-        .request("GET", &format!("/api/monitor/poison{query}"), "")
-        .await;
+    let answer = app.request("GET", &format!("/api/monitor/poison{query}"), "").await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     answer.body
 }
@@ -173,18 +154,12 @@ async fn what_means_nothing_to_the_app_is_kept_for_a_person_with_the_reason() {
     let (job_id, tasks) = planned(&app, json!({ "stages": [1] })).await;
     let changed = |change: Value| {
         let mut message: Value = serde_json::from_str(&tasks[0].body).unwrap();
-        message
-            .as_object_mut()
-            .unwrap()
-            .extend(change.as_object().unwrap().clone());
+        message.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         message.to_string()
     };
     let job = |change: Value| {
         let mut message = json!({ "job_id": job_id, "job_type": "probe", "stage": 1 });
-        message
-            .as_object_mut()
-            .unwrap()
-            .extend(change.as_object().unwrap().clone());
+        message.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         message.to_string()
     };
     let batch = json!({
@@ -211,26 +186,14 @@ async fn what_means_nothing_to_the_app_is_kept_for_a_person_with_the_reason() {
         ),
         ("process_queue_task_poison", batch.to_string(), "has no batch"),
         ("process_queue_job_poison", "{".to_owned(), "not JSON"),
-        (
-            "process_queue_job_poison",
-            job(json!({ "job_id": UNKNOWN_JOB })),
-            "there is no job",
-        ),
+        ("process_queue_job_poison", job(json!({ "job_id": UNKNOWN_JOB })), "there is no job"),
         (
             "process_queue_job_poison",
             job(json!({ "job_type": "hello_world" })),
             "it is a \"probe\"",
         ),
-        (
-            "process_queue_job_poison",
-            job(json!({ "job_type": "tile" })),
-            "no job type \"tile\"",
-        ),
-        (
-            "process_queue_job_poison",
-            job(json!({ "stage": 2 })),
-            "stage 2 has not begun",
-        ),
+        ("process_queue_job_poison", job(json!({ "job_type": "tile" })), "no job type \"tile\""),
+        ("process_queue_job_poison", job(json!({ "stage": 2 })), "stage 2 has not begun"),
     ];
     for (function, text, reason) in cases {
         poisoned(&app, function, &text).await;
@@ -263,12 +226,10 @@ async fn a_task_that_was_never_claimed_is_sent_again_five_times_and_then_fails()
         poisoned(&app, "process_queue_task_poison", &text).await;
         assert_eq!(app.queue.count(QueueRole::Tasks), 0, "round {round}");
         let again = again.remove(0);
-        assert!(
-            again.message_id.len() <= 128 && !ids.contains(&again.message_id),
-            "{ids:?}"
-        );
+        assert!(again.message_id.len() <= 128 && !ids.contains(&again.message_id), "{ids:?}");
         assert_eq!(again.correlation_id, job_id);
-        let retry_count = serde_json::from_str::<Value>(&again.body).unwrap()["retry_count"].clone();
+        let retry_count =
+            serde_json::from_str::<Value>(&again.body).unwrap()["retry_count"].clone();
         assert_eq!(retry_count, round);
         ids.push(again.message_id);
         text = again.body;
@@ -286,10 +247,7 @@ async fn a_task_that_was_never_claimed_is_sent_again_five_times_and_then_fails()
     let status = app.status(&job_id).await;
     assert_eq!(status["status"], "failed");
     assert!(
-        status["errorDetails"]
-            .as_str()
-            .unwrap()
-            .contains("delivered as often as its queue allows"),
+        status["errorDetails"].as_str().unwrap().contains("delivered as often as its queue allows"),
         "{status}"
     );
     app.assert_consistent(&job_id).await;
@@ -339,7 +297,8 @@ async fn what_is_done_or_under_way_or_wanted_no_more_is_absorbed() {
     poisoned(&app, "process_queue_task_poison", &tasks[1].body).await;
     poisoned(&app, "process_queue_job_poison", &job).await;
     assert_eq!(app.status(&job_id).await["progress"][0]["failed"], 0);
-    let quiet = [QueueRole::Jobs, QueueRole::Tasks, QueueRole::Poison].map(|role| app.queue.count(role));
+    let quiet =
+        [QueueRole::Jobs, QueueRole::Tasks, QueueRole::Poison].map(|role| app.queue.count(role));
     assert_eq!(quiet, [0, 0, 0]);
 }
 
@@ -377,15 +336,8 @@ async fn a_coarse_message_is_sent_again_for_what_is_open_and_fails_only_that() {
         );
         assert!(one.status == StatusCode::OK && other.status == StatusCode::OK);
         let again = sent_again(&app);
-        assert!(
-            (1..=2).contains(&again.len()),
-            "one message for all that is open: {again:?}"
-        );
-        assert!(
-            again
-                .iter()
-                .all(|message| message.message_id == again[0].message_id)
-        );
+        assert!((1..=2).contains(&again.len()), "one message for all that is open: {again:?}");
+        assert!(again.iter().all(|message| message.message_id == again[0].message_id));
         let largest: i16 = sqlx::query_scalar("SELECT max(poisoned) FROM tasks")
             .fetch_one(&mut app.connection().await)
             .await
@@ -399,10 +351,7 @@ async fn a_coarse_message_is_sent_again_for_what_is_open_and_fails_only_that() {
     let status = app.status(&job_id).await;
     assert_eq!(status["status"], "failed");
     let progress = &status["progress"][0];
-    assert_eq!(
-        (&progress["completed"], &progress["failed"]),
-        (&json!(1), &json!(3))
-    );
+    assert_eq!((&progress["completed"], &progress["failed"]), (&json!(1), &json!(3)));
     app.assert_consistent(&job_id).await;
 }
 
@@ -413,12 +362,7 @@ async fn a_job_message_is_sent_again_five_times_and_then_its_job_fails() {
     let mut text = app.queue.take(QueueRole::Jobs).remove(0).body;
     for round in 1..=5 {
         let deliveries = (0..3).map(|_| app.deliver("process_queue_job_poison", &text));
-        assert!(
-            join_all(deliveries)
-                .await
-                .iter()
-                .all(|answer| answer.status == StatusCode::OK)
-        );
+        assert!(join_all(deliveries).await.iter().all(|answer| answer.status == StatusCode::OK));
         let mut again = app.queue.take(QueueRole::Jobs);
         assert_eq!(again.len(), 1, "round {round}");
         text = again.remove(0).body;
@@ -485,10 +429,7 @@ async fn a_message_from_a_clock_that_is_ahead_is_given_back_once() {
 async fn a_person_sees_what_was_set_aside_and_has_it_failed_at_once() {
     let app = start().await;
     let quiet = monitor(&app, "").await;
-    assert_eq!(
-        (&quiet["action"], &quiet["status"]),
-        (&json!("status_check"), &json!("healthy"))
-    );
+    assert_eq!((&quiet["action"], &quiet["status"]), (&json!("status_check"), &json!("healthy")));
     assert_eq!(quiet["poison_messages_found"], 0);
     assert_eq!(
         quiet["queues_checked"],
@@ -533,26 +474,14 @@ async fn a_person_sees_what_was_set_aside_and_has_it_failed_at_once() {
         "{run}"
     );
     assert_eq!(run["poison_messages_found"], 4);
-    assert_eq!(
-        (&run["jobs_marked_failed"], &run["tasks_marked_failed"]),
-        (&json!(1), &json!(1))
-    );
-    let outcomes: Vec<&Value> = run["messages"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|message| &message["outcome"])
-        .collect();
+    assert_eq!((&run["jobs_marked_failed"], &run["tasks_marked_failed"]), (&json!(1), &json!(1)));
+    let outcomes: Vec<&Value> =
+        run["messages"].as_array().unwrap().iter().map(|message| &message["outcome"]).collect();
     assert_eq!(outcomes, ["failed", "failed", "absorbed", "kept_for_review"]);
     assert!(run["processed_at"].is_string() && run["request_id"].is_string());
     let status = app.status(&second).await;
     assert_eq!(status["status"], "failed");
-    assert!(
-        status["errorDetails"]
-            .as_str()
-            .unwrap()
-            .contains("a person gave it up")
-    );
+    assert!(status["errorDetails"].as_str().unwrap().contains("a person gave it up"));
     poisoned(&app, "process_queue_task", &tasks[1].body).await;
     assert_eq!(app.status(&first).await["status"], "failed");
     assert_eq!(
@@ -591,13 +520,11 @@ async fn a_person_sends_again_or_discards() {
     }
     let job = json!({ "job_id": job_id, "job_type": "probe", "stage": 1 }).to_string();
     let reason = lastlight::workflow::ControllerError::BadBody("for a test".to_owned());
-    app.controller
-        .set_aside(ProcessingPath::ServiceBus, &[(&job, &reason)], 1)
-        .await
-        .unwrap();
+    app.controller.set_aside(ProcessingPath::ServiceBus, &[(&job, &reason)], 1).await.unwrap();
     let seen = monitor(&app, "?peek=32").await;
-    let id =
-        |queue: &str, place: usize| seen["queue_details"][queue]["messages"][place]["message_id"].clone();
+    let id = |queue: &str, place: usize| {
+        seen["queue_details"][queue]["messages"][place]["message_id"].clone()
+    };
     let reason = &seen["queue_details"]["poison"]["messages"][0]["reason"];
     assert_eq!(reason, "for a test");
 
@@ -607,11 +534,9 @@ async fn a_person_sends_again_or_discards() {
         ("redrive", "sb-poison", 0, Some("jobs")),
     ] {
         let message_id = id(queue, place);
-        let answer = order(
-            &app,
-            json!({ "action": action, "queue": queue, "message_id": message_id }),
-        )
-        .await;
+        let answer =
+            order(&app, json!({ "action": action, "queue": queue, "message_id": message_id }))
+                .await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         assert_eq!(
             (&answer.body["action"], &answer.body["sent_to"]),
@@ -644,10 +569,7 @@ async fn a_person_sends_again_or_discards() {
     );
     let discard = json!({ "action": "discard", "queue": "poison", "message_id": id("poison", 1) });
     let answer = order(&app, discard.clone()).await;
-    assert_eq!(
-        (answer.status, &answer.body["message"]),
-        (StatusCode::OK, &json!("not JSON"))
-    );
+    assert_eq!((answer.status, &answer.body["message"]), (StatusCode::OK, &json!("not JSON")));
     assert_eq!(order(&app, discard).await.status, StatusCode::NOT_FOUND);
     assert_eq!(order(&app, refused).await.status, StatusCode::NOT_FOUND);
     assert_eq!(monitor(&app, "").await["status"], "healthy");
@@ -686,21 +608,13 @@ async fn what_is_asked_wrongly_is_said_with_field_value_and_what_is_allowed() {
             StatusCode::BAD_REQUEST,
             "action must be \"process\", \"redrive\" or \"discard\", not \"delete\"",
         ),
-        (
-            "{\"action\": \"redrive\"}",
-            StatusCode::BAD_REQUEST,
-            "queue is missing",
-        ),
+        ("{\"action\": \"redrive\"}", StatusCode::BAD_REQUEST, "queue is missing"),
         (
             "{\"action\": \"discard\", \"queue\": \"poison\"}",
             StatusCode::BAD_REQUEST,
             "message_id is missing",
         ),
-        (
-            "{\"acton\": \"discard\"}",
-            StatusCode::BAD_REQUEST,
-            "unknown field `acton`",
-        ),
+        ("{\"acton\": \"discard\"}", StatusCode::BAD_REQUEST, "unknown field `acton`"),
         ("[]", StatusCode::BAD_REQUEST, "cannot be read"),
         ("process", StatusCode::BAD_REQUEST, "cannot be read"),
         (
@@ -724,15 +638,10 @@ async fn what_is_asked_wrongly_is_said_with_field_value_and_what_is_allowed() {
         );
     }
     for query in ["?peek=33", "?peek=-1", "?peek=all", "?peek="] {
-        let answer = app
-            .request("GET", &format!("/api/monitor/poison{query}"), "")
-            .await;
+        let answer = app.request("GET", &format!("/api/monitor/poison{query}"), "").await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
         let words = answer.body["message"].as_str().unwrap();
-        assert!(
-            words.contains("peek must be a whole number from 0 to 32"),
-            "{query}: {words}"
-        );
+        assert!(words.contains("peek must be a whole number from 0 to 32"), "{query}: {words}");
     }
     let answer = app.request("DELETE", "/api/monitor/poison", "").await;
     assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
@@ -784,7 +693,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 async fn take_step(app: &TestApp, texts: &mut [String], step: Step) {
-    let poison = |text: String| async move { poisoned(app, "process_queue_task_poison", &text).await };
+    let poison =
+        |text: String| async move { poisoned(app, "process_queue_task_poison", &text).await };
     let run = |text: String| async move { poisoned(app, "process_queue_task", &text).await };
     let give_up = |text: String| async move {
         app.queue.put_aside(QueueRole::Tasks, &text);
@@ -814,7 +724,9 @@ async fn take_step(app: &TestApp, texts: &mut [String], step: Step) {
         Step::NewMessages => {
             for message in sent_again(app) {
                 let place = texts.iter().position(|text| {
-                    let id = |text: &str| serde_json::from_str::<Value>(text).unwrap()["task_id"].clone();
+                    let id = |text: &str| {
+                        serde_json::from_str::<Value>(text).unwrap()["task_id"].clone()
+                    };
                     id(text) == id(&message.body)
                 });
                 texts[place.unwrap()] = message.body;
@@ -825,11 +737,8 @@ async fn take_step(app: &TestApp, texts: &mut [String], step: Step) {
 
 #[test]
 fn no_sequence_of_poison_and_completions_gives_a_task_two_outcomes() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let app = runtime.block_on(async {
         let app = start().await;
         sql(
@@ -847,11 +756,7 @@ fn no_sequence_of_poison_and_completions_gives_a_task_two_outcomes() {
         app
     });
     let round = std::cell::Cell::new(0);
-    let config = Config {
-        cases: 48,
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
     let result = TestRunner::new(config).run(&steps(), |steps| {
         round.set(round.get() + 1);
         runtime.block_on(async {

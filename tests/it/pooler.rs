@@ -1,5 +1,6 @@
-//! Behind a pooler: with one that keeps prepared statements, or that keeps a connection for each client, everything works
-//! and nothing is left on a connection that goes on to others; one that loses them is refused at the start.
+//! Behind a pooler: with one that keeps prepared statements, or that keeps a connection for each
+//! client, everything works and nothing is left on a connection that goes on to others; one that
+//! loses them is refused at the start.
 
 use axum::http::StatusCode;
 use lastlight::store::{Database, DatabaseError, reach};
@@ -26,13 +27,12 @@ const KEEPING: &str = "LASTLIGHT_TEST_PGBOUNCER_KEEPING_URL";
 const LOSING: &str = "LASTLIGHT_TEST_PGBOUNCER_LOSING_URL";
 const SESSION: &str = "LASTLIGHT_TEST_PGBOUNCER_SESSION_URL";
 
-/// Another application's connections, all of them at the same time, so that each gets one of the server's connections: what
-/// any of these was told and did not forget, the locks that are held, and the statements that were left.
+/// Another application's connections, all of them at the same time, so that each gets one of the
+/// server's connections: what any of these was told and did not forget, the locks that are held,
+/// and the statements that were left.
 async fn what_others_find(url: &str) -> (Vec<String>, i64, Vec<String>) {
     let options: PgConnectOptions = url.parse().unwrap();
-    let options = options
-        .extra_float_digits(None)
-        .application_name("another application");
+    let options = options.extra_float_digits(None).application_name("another application");
     let mut connections = Vec::new();
     for _ in 0..20 {
         let mut connection = PgConnection::connect_with(&options).await.unwrap();
@@ -72,9 +72,7 @@ async fn everything_works(direct: &str, url: &str) {
     // The test's own connections change their search path for good.
     app.url = direct.to_owned();
     for path in [false, true] {
-        let job = app
-            .submitted("hello_world", json!({ "n": 150, "use_service_bus": path }))
-            .await;
+        let job = app.submitted("hello_world", json!({ "n": 150, "use_service_bus": path })).await;
         let status = app.run_until_over(&job).await;
         assert_eq!(status["status"], "completed", "{status}");
         app.assert_consistent(&job).await;
@@ -97,10 +95,7 @@ async fn everything_works(direct: &str, url: &str) {
         assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);
     }
     let statements = app.request("GET", "/api/db/functions/test", "").await.body;
-    assert!(
-        !statements.to_string().contains(r#""accepted":false"#),
-        "{statements}"
-    );
+    assert!(!statements.to_string().contains(r#""accepted":false"#), "{statements}");
 }
 
 #[tokio::test]
@@ -123,7 +118,8 @@ async fn everything_works_behind_a_pooler_in_session_mode() {
     assert_eq!((locks, statements), (0, Vec::new()));
 }
 
-/// Its own connections may be handed on while this process starts: they are not told anything either.
+/// Its own connections may be handed on while this process starts: they are not told anything
+/// either.
 #[tokio::test]
 async fn a_pooler_that_loses_statements_is_refused_at_the_start() {
     let url = through(LOSING).await;
@@ -177,29 +173,16 @@ async fn a_busy_pooler_that_loses_statements_is_refused_all_the_same() {
 #[tokio::test]
 async fn commands_refuse_it_with_exit_2() {
     let url = through(LOSING).await;
-    let settings = [
-        ("DATABASE_URL", url.as_str()),
-        ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
-    ];
+    let settings =
+        [("DATABASE_URL", url.as_str()), ("AzureWebJobsStorage", "UseDevelopmentStorage=true")];
     for name in ["migrate", "reconcile"] {
         let said = run(command(&[name], &settings)).await;
         assert_eq!(said.code, 2, "{name}: {}", said.err);
-        assert!(
-            said.err.contains("does not keep prepared statements"),
-            "{}",
-            said.err
-        );
+        assert!(said.err.contains("does not keep prepared statements"), "{}", said.err);
     }
-    let doctor = run(command(
-        &["doctor", "--app-root", env!("CARGO_MANIFEST_DIR")],
-        &settings,
-    ))
-    .await;
-    assert!(
-        doctor.out.contains("does not keep prepared statements"),
-        "{}",
-        doctor.out
-    );
+    let doctor =
+        run(command(&["doctor", "--app-root", env!("CARGO_MANIFEST_DIR")], &settings)).await;
+    assert!(doctor.out.contains("does not keep prepared statements"), "{}", doctor.out);
 }
 
 #[tokio::test]
@@ -219,15 +202,10 @@ async fn the_demo_runs_behind_a_pooler_that_keeps_statements() {
 #[tokio::test]
 async fn doctor_says_that_a_pooler_stands_between() {
     let url = through(KEEPING).await;
-    let settings = [
-        ("DATABASE_URL", url.as_str()),
-        ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
-    ];
-    let doctor = run(command(
-        &["doctor", "--app-root", env!("CARGO_MANIFEST_DIR")],
-        &settings,
-    ))
-    .await;
+    let settings =
+        [("DATABASE_URL", url.as_str()), ("AzureWebJobsStorage", "UseDevelopmentStorage=true")];
+    let doctor =
+        run(command(&["doctor", "--app-root", env!("CARGO_MANIFEST_DIR")], &settings)).await;
     assert!(doctor.out.contains("through a pooler"), "{}", doctor.out);
 }
 
@@ -235,19 +213,16 @@ async fn doctor_says_that_a_pooler_stands_between() {
 #[tokio::test]
 async fn connections_without_a_pooler_are_told_once() {
     let folder = tempfile::tempdir().unwrap();
-    let embedded = lastlight_local::EmbeddedDatabase::start(folder.path())
-        .await
-        .unwrap();
+    let embedded = lastlight_local::EmbeddedDatabase::start(folder.path()).await.unwrap();
     for url in [new_database_url().await, embedded.url()] {
         let options: PgConnectOptions = url.parse().unwrap();
         let options = options.application_name("lastlight").extra_float_digits(None);
         let mut connection = PgConnection::connect_with(&options).await.unwrap();
-        let row = sqlx::raw_sql(include_str!(
-            "../../crates/lastlight/src/store/sql/own_connection.sql"
-        ))
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
+        let row =
+            sqlx::raw_sql(include_str!("../../crates/lastlight/src/store/sql/own_connection.sql"))
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
         assert!(row.get::<bool, _>("is_own"), "{url}");
         connection.close().await.unwrap();
     }

@@ -27,30 +27,12 @@ async fn all_that_cannot_work_is_said_at_once_and_nothing_is_stored() {
         .iter()
         .map(|problem| problem["check"].as_str().unwrap())
         .collect();
-    assert_eq!(
-        checks,
-        [
-            "payload",
-            "tasks",
-            "duration",
-            "duration",
-            "duration",
-            "connections"
-        ]
-    );
+    assert_eq!(checks, ["payload", "tasks", "duration", "duration", "duration", "connections"]);
     let message = answer.body["message"].as_str().unwrap();
-    assert!(
-        message.contains("1000001 tasks; at most 1000000 are allowed"),
-        "{message}"
-    );
-    assert!(
-        message.contains("1000 instance(s)") && message.contains("= 8000"),
-        "{message}"
-    );
+    assert!(message.contains("1000001 tasks; at most 1000000 are allowed"), "{message}");
+    assert!(message.contains("1000 instance(s)") && message.contains("= 8000"), "{message}");
     let mut connection = app.connection().await;
-    let jobs: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs")
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
+    let jobs: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM jobs").fetch_one(&mut connection).await.unwrap();
     assert_eq!(jobs, 0);
 }

@@ -9,8 +9,8 @@ use std::{
 use futures_util::{StreamExt, stream};
 use lastlight::{
     job::{
-        Backoff, CountFold, FailurePolicy, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec,
-        Task, TaskDefinition, TaskError, TaskPolicy, to_json,
+        Backoff, CountFold, FailurePolicy, Fields, Fold, JobType, Plan, PlanContext, PlanError,
+        StageSpec, Task, TaskDefinition, TaskError, TaskPolicy, to_json,
     },
     model::{Stage, TaskIndex, TasksPerMessage},
 };
@@ -21,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 use crate::waiting::{LIMIT, until};
 
 /// How often each task ran.
-pub type Ledger = Arc<Mutex<HashMap<String, u32>>>;
+pub(crate) type Ledger = Arc<Mutex<HashMap<String, u32>>>;
 
 #[derive(Debug, Default, Clone)]
-pub struct Probe {
+pub(crate) struct Probe {
     pub ledger: Ledger,
     /// Opens the gate at which tasks and plans wait that are told to.
     gate: CancellationToken,
@@ -32,7 +32,7 @@ pub struct Probe {
 
 #[derive(Debug, Deserialize)]
 #[serde(default)]
-pub struct Parameters {
+pub(crate) struct Parameters {
     /// Tasks of each stage, in order.
     stages: Vec<u64>,
     /// How many tasks one message names.
@@ -220,10 +220,7 @@ impl JobType for Probe {
         assert_eq!(todo.padding.len(), todo.parameter_bytes);
         assert!(!todo.panics, "task {} was told to panic", todo.key);
         if todo.fails {
-            return Err(TaskError::permanent(format!(
-                "task {} was told to fail\0",
-                todo.key
-            )));
+            return Err(TaskError::permanent(format!("task {} was told to fail\0", todo.key)));
         }
         if task.attempt <= todo.stumbles {
             return Err(TaskError::transient(format!(
@@ -245,7 +242,7 @@ impl JobType for Probe {
 
 impl Probe {
     /// Returns once so many runs have begun, over all tasks.
-    pub async fn until_runs(&self, begun: u32) {
+    pub(crate) async fn until_runs(&self, begun: u32) {
         until("so many runs have begun", async || {
             (self.runs().values().sum::<u32>() >= begun).then_some(())
         })
@@ -253,11 +250,11 @@ impl Probe {
     }
 
     /// Opens the gate, for those who wait there and for those who come later.
-    pub fn open_gate(&self) {
+    pub(crate) fn open_gate(&self) {
         self.gate.cancel();
     }
 
-    pub fn runs(&self) -> HashMap<String, u32> {
+    pub(crate) fn runs(&self) -> HashMap<String, u32> {
         self.ledger.lock().unwrap().clone()
     }
 }

@@ -57,20 +57,18 @@ const SHARED: [&str; 18] = [
     "lastlight_up",
 ];
 
-/// The text without the name of the process, which must stand in every figure that a process counts for itself.
+/// The text without the name of the process, which must stand in every figure that a process counts
+/// for itself.
 fn without_process(text: &str) -> String {
     let (_, name) = text.split_once("{process=\"").expect("the process has a name");
     let (name, _) = name.split_once('"').unwrap();
     assert_eq!(name.len(), 8);
     let label = format!("process=\"{name}\"");
-    let own = text
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.contains(&label));
+    let own = text.lines().filter(|line| !line.starts_with('#') && !line.contains(&label));
     for line in own {
         assert!(SHARED.iter().any(|name| line.starts_with(name)), "{line}");
     }
-    text.replace(&format!("{label},"), "")
-        .replace(&format!("{{{label}}}"), "")
+    text.replace(&format!("{label},"), "").replace(&format!("{{{label}}}"), "")
 }
 
 /// Each sample by its name and labels.
@@ -93,14 +91,8 @@ async fn a_job_shows_in_messages_groups_and_answers() {
     let text = scrape(&app).await;
     let samples = samples(&text);
     // Two stages of three tasks, and a job message for each stage.
-    assert_eq!(
-        samples["lastlight_messages_sent_total{path=\"queue_storage\"}"],
-        8.0
-    );
-    assert_eq!(
-        samples["lastlight_messages_sent_total{path=\"service_bus\"}"],
-        0.0
-    );
+    assert_eq!(samples["lastlight_messages_sent_total{path=\"queue_storage\"}"], 8.0);
+    assert_eq!(samples["lastlight_messages_sent_total{path=\"service_bus\"}"], 0.0);
     for kind in ["claims", "completions"] {
         let of = |what: &str, le: &str| {
             samples[&*format!("lastlight_group_commit_requests_{what}{{kind=\"{kind}\"{le}}}")]
@@ -155,20 +147,12 @@ async fn sends_that_failed_are_counted_by_reason() {
 #[tokio::test]
 async fn whatever_is_asked_for_there_are_no_more_series_than_routes() {
     let app = TestApp::start().await;
-    for path in [
-        "/api/a",
-        "/api/b/c",
-        "/api/jobs/status/x",
-        "/api/jobs/status/y",
-        "/nothing",
-    ] {
+    for path in ["/api/a", "/api/b/c", "/api/jobs/status/x", "/api/jobs/status/y", "/nothing"] {
         app.request("GET", path, Body::empty()).await;
     }
     let text = scrape(&app).await;
-    let answers: Vec<&str> = text
-        .lines()
-        .filter(|line| line.starts_with("lastlight_answers_total{"))
-        .collect();
+    let answers: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("lastlight_answers_total{")).collect();
     insta::assert_snapshot!(answers.join("\n"), @r#"
     lastlight_answers_total{route="/api/jobs/status/{job_id}",status="4xx"} 2
     lastlight_answers_total{route="/{function}",status="4xx"} 1
@@ -218,7 +202,8 @@ async fn every_metric_of_the_dashboard_and_the_alerts_exists() {
     }
 }
 
-/// Each metric's type and labels, without those that Prometheus gives a histogram and that each figure of a process has.
+/// Each metric's type and labels, without those that Prometheus gives a histogram and that each
+/// figure of a process has.
 fn described(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
     let mut metrics = BTreeMap::new();
     let mut name = "";
@@ -249,10 +234,7 @@ async fn the_page_lists_every_metric_with_its_type_and_labels_and_no_other() {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
             let labels = cells[3].split(", ").filter(|label| !label.is_empty());
             let labels = labels.map(str::to_owned).collect();
-            (
-                cells[1].trim_matches('`').to_owned(),
-                (cells[2].to_owned(), labels),
-            )
+            (cells[1].trim_matches('`').to_owned(), (cells[2].to_owned(), labels))
         })
         .collect();
     assert_eq!(described(&text), listed);
@@ -267,30 +249,22 @@ async fn the_page_lists_every_metric_with_its_type_and_labels_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_is_open_owed_and_alive_is_shown_and_a_paused_job_does_not_count_as_one_that_stands_still() {
+async fn what_is_open_owed_and_alive_is_shown_and_a_paused_job_does_not_count_as_one_that_stands_still()
+ {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let of_probe = |stage: u8, status: &str| {
-        format!("{{path=\"queue_storage\",job_type=\"probe\",stage=\"{stage}\",status=\"{status}\"}}")
+        format!(
+            "{{path=\"queue_storage\",job_type=\"probe\",stage=\"{stage}\",status=\"{status}\"}}"
+        )
     };
-    let waiting = app
-        .submitted("probe", json!({ "stages": [7], "number": 1 }))
-        .await;
+    let waiting = app.submitted("probe", json!({ "stages": [7], "number": 1 })).await;
     let text = scrape(&app).await;
     let before = samples(&text);
-    assert_eq!(
-        before[&*format!("lastlight_open_jobs{}", of_probe(1, "queued"))],
-        1.0
-    );
-    assert_eq!(
-        before["lastlight_queue_messages{path=\"queue_storage\",queue=\"jobs\"}"],
-        1.0
-    );
+    assert_eq!(before[&*format!("lastlight_open_jobs{}", of_probe(1, "queued"))], 1.0);
+    assert_eq!(before["lastlight_queue_messages{path=\"queue_storage\",queue=\"jobs\"}"], 1.0);
     assert!(!text.contains("lastlight_newest_sweep_timestamp_seconds"));
     // Before the first sweep, too: what that finds is growth.
-    assert_eq!(
-        before["lastlight_sweep_findings_total{what=\"dead_attempts_resent\"}"],
-        0.0
-    );
+    assert_eq!(before["lastlight_sweep_findings_total{what=\"dead_attempts_resent\"}"], 0.0);
 
     // Planned; what it owes cannot be sent.
     app.queue.set_down(true);
@@ -315,7 +289,8 @@ async fn what_is_open_owed_and_alive_is_shown_and_a_paused_job_does_not_count_as
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     let planned = samples(&text);
-    let sample = |name: &str, status: &str| planned[&*format!("lastlight_{name}{}", of_probe(1, status))];
+    let sample =
+        |name: &str, status: &str| planned[&*format!("lastlight_{name}{}", of_probe(1, status))];
     assert_eq!(sample("open_jobs", "processing"), 1.0);
     let still = sample("open_job_still_seconds", "processing");
     assert!((3600.0..3700.0).contains(&still), "{still}");
@@ -330,17 +305,13 @@ async fn what_is_open_owed_and_alive_is_shown_and_a_paused_job_does_not_count_as
     app.time_passes(quick().send_grace * 2).await;
     app.controller.reconcile().await.unwrap();
     app.run_until_over(&waiting).await;
-    let paused = app
-        .submitted("probe", json!({ "stages": [2, 2], "number": 2 }))
-        .await;
+    let paused = app.submitted("probe", json!({ "stages": [2, 2], "number": 2 })).await;
     assert_eq!(app.control("pause", &paused).await.status, StatusCode::OK);
     app.run_dry().await;
     let text = scrape(&app).await;
     let samples = samples(&text);
-    let open: Vec<&&str> = samples
-        .keys()
-        .filter(|sample| sample.starts_with("lastlight_open_jobs{"))
-        .collect();
+    let open: Vec<&&str> =
+        samples.keys().filter(|sample| sample.starts_with("lastlight_open_jobs{")).collect();
     assert_eq!(open.len(), 1, "{open:?}");
     assert!(open[0].contains("status=\"paused\""), "{open:?}");
     assert!(samples["lastlight_newest_sweep_timestamp_seconds"] > 1.7e9);
@@ -353,7 +324,8 @@ async fn what_ended_is_counted_by_path_type_and_stage_whichever_process_is_asked
     let catalog = || lastlight_app::app().catalog().with(Probe::default());
     let app = TestApp::on(&url, catalog(), quick()).await;
     for use_service_bus in [false, true] {
-        let parameters = json!({ "stages": [40, 2], "fails": [1], "use_service_bus": use_service_bus });
+        let parameters =
+            json!({ "stages": [40, 2], "fails": [1], "use_service_bus": use_service_bus });
         let job_id = app.submitted("probe", parameters).await;
         app.run_until_over(&job_id).await;
     }
@@ -365,19 +337,14 @@ async fn what_ended_is_counted_by_path_type_and_stage_whichever_process_is_asked
         let of = |name: &str, more: &str| {
             let sample = format!("lastlight_{name}{{path=\"{path}\",job_type=\"probe\"{more}}}");
             assert_eq!(samples.get(&*sample), elsewhere.get(&*sample), "{sample}");
-            *samples
-                .get(&*sample)
-                .unwrap_or_else(|| panic!("no {sample} in {text}"))
+            *samples.get(&*sample).unwrap_or_else(|| panic!("no {sample} in {text}"))
         };
         assert_eq!(of("jobs_ended_total", ",outcome=\"failed\""), 1.0);
         assert_eq!(of("jobs_ended_total", ",outcome=\"completed\""), 0.0);
         assert_eq!(of("jobs_timed_out_total", ""), 0.0);
         let first = ",stage=\"1\"";
         assert_eq!(of("tasks_ended_total", ",stage=\"1\",outcome=\"failed\""), 1.0);
-        assert_eq!(
-            of("tasks_ended_total", ",stage=\"1\",outcome=\"completed\""),
-            39.0
-        );
+        assert_eq!(of("tasks_ended_total", ",stage=\"1\",outcome=\"completed\""), 39.0);
         assert_eq!(of("stage_messages_total", first), 41.0);
         assert_eq!(of("task_attempts_total", first), 40.0);
         assert_eq!(of("task_retries_total", first), 0.0);
@@ -388,14 +355,8 @@ async fn what_ended_is_counted_by_path_type_and_stage_whichever_process_is_asked
             ("job_seconds", 1.0, ""),
         ] {
             assert_eq!(of(&format!("{name}_count"), more), count, "{name}");
-            assert_eq!(
-                of(&format!("{name}_bucket"), &format!("{more},le=\"+Inf\"")),
-                count
-            );
-            assert_eq!(
-                of(&format!("{name}_bucket"), &format!("{more},le=\"65.536\"")),
-                count
-            );
+            assert_eq!(of(&format!("{name}_bucket"), &format!("{more},le=\"+Inf\"")), count);
+            assert_eq!(of(&format!("{name}_bucket"), &format!("{more},le=\"65.536\"")), count);
             let sum = of(&format!("{name}_sum"), more);
             assert!((0.0..60.0).contains(&sum), "{name}: {sum} s");
         }
@@ -406,7 +367,8 @@ async fn what_ended_is_counted_by_path_type_and_stage_whichever_process_is_asked
     );
 }
 
-/// A way to the database that can be blocked: what is sent on it then waits, and no connection breaks.
+/// A way to the database that can be blocked: what is sent on it then waits, and no connection
+/// breaks.
 struct Way {
     url: String,
     is_open: watch::Sender<bool>,
@@ -423,7 +385,8 @@ impl Way {
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let far = TcpStream::connect(&server).await.unwrap();
-                let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
+                let ((from_near, to_near), (from_far, to_far)) =
+                    (near.into_split(), far.into_split());
                 for (mut from, mut to) in [(from_near, to_far), (from_far, to_near)] {
                     let mut opened = opened.clone();
                     tokio::spawn(async move {
@@ -438,15 +401,13 @@ impl Way {
                 }
             }
         });
-        Self {
-            url: url.to_string(),
-            is_open,
-        }
+        Self { url: url.to_string(), is_open }
     }
 }
 
 #[tokio::test]
-async fn a_database_and_queues_that_hang_are_down_in_time_and_the_process_s_own_figures_are_there() {
+async fn a_database_and_queues_that_hang_are_down_in_time_and_the_process_s_own_figures_are_there()
+{
     let way = Way::to(&new_database_url().await).await;
     let app = TestApp::on(&way.url, lastlight_app::app().catalog(), Timing::default()).await;
     app.submitted("hello_world", json!({ "n": 1 })).await;
@@ -456,14 +417,9 @@ async fn a_database_and_queues_that_hang_are_down_in_time_and_the_process_s_own_
     for _ in 0..3 {
         let texts = futures_util::future::join_all((0..4).map(|_| scrape(&app))).await;
         let samples = samples(&texts[0]);
-        for component in [
-            "all",
-            "database",
-            "schema",
-            "outbox",
-            "service_bus:tasks",
-            "service_bus:jobs",
-        ] {
+        for component in
+            ["all", "database", "schema", "outbox", "service_bus:tasks", "service_bus:jobs"]
+        {
             let sample = format!("lastlight_up{{component=\"{component}\"}}");
             assert_eq!(samples[&*sample], 0.0, "{component}");
         }
@@ -472,16 +428,9 @@ async fn a_database_and_queues_that_hang_are_down_in_time_and_the_process_s_own_
             let sample = format!("lastlight_figures_up{{part=\"{part}\"}}");
             assert_eq!(samples[&*sample], 0.0, "{part}");
         }
-        assert_eq!(
-            samples["lastlight_queue_messages{path=\"queue_storage\",queue=\"jobs\"}"],
-            1.0
-        );
+        assert_eq!(samples["lastlight_queue_messages{path=\"queue_storage\",queue=\"jobs\"}"], 1.0);
         assert_eq!(samples["lastlight_tasks_running"], 0.0);
-        for absent in [
-            "lastlight_open_jobs{",
-            "lastlight_jobs_ended",
-            "queue=\"sb-poison\"",
-        ] {
+        for absent in ["lastlight_open_jobs{", "lastlight_jobs_ended", "queue=\"sb-poison\""] {
             assert!(!texts[0].contains(absent), "{absent}");
         }
     }
@@ -502,16 +451,13 @@ async fn a_table_that_is_locked_costs_only_the_figures_that_are_read_from_it() {
     app.controller.reconcile().await.unwrap();
     let mut meddler = app.connection().await;
     let mut lock = meddler.begin().await.unwrap();
-    lock.execute("LOCK TABLE stages IN ACCESS EXCLUSIVE MODE")
-        .await
-        .unwrap();
+    lock.execute("LOCK TABLE stages IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let text = scrape(&app).await;
     let samples = samples(&text);
     assert_eq!(samples["lastlight_figures_up{part=\"open_work\"}"], 0.0);
     assert_eq!(samples["lastlight_figures_up{part=\"totals\"}"], 1.0);
     assert_eq!(samples["lastlight_up{component=\"all\"}"], 1.0);
-    let completed =
-        "lastlight_jobs_ended_total{path=\"queue_storage\",job_type=\"hello_world\",outcome=\"completed\"}";
+    let completed = "lastlight_jobs_ended_total{path=\"queue_storage\",job_type=\"hello_world\",outcome=\"completed\"}";
     assert_eq!(samples[completed], 1.0);
     assert!(!text.contains("lastlight_open_jobs{"));
     let mut watcher = app.connection().await;
@@ -532,9 +478,7 @@ fn the_page_says_of_every_alert_what_to_do_and_of_no_other() {
     let page = include_str!("../../docs/howto/alerts.md");
     let rules = include_str!("../../docs/grafana/alerts.yml");
     let names = |text: &'static str, before: &str| -> BTreeSet<&'static str> {
-        text.lines()
-            .filter_map(|line| line.trim_start().strip_prefix(before))
-            .collect()
+        text.lines().filter_map(|line| line.trim_start().strip_prefix(before)).collect()
     };
     let alerts = names(rules, "- alert: ");
     assert!(alerts.len() > 10, "{alerts:?}");

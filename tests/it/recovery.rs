@@ -1,4 +1,5 @@
-//! Invariants 4 and 7: whatever dies, whatever gets lost, the job goes on from what stands in PostgreSQL.
+//! Invariants 4 and 7: whatever dies, whatever gets lost, the job goes on from what stands in
+//! PostgreSQL.
 
 use std::time::Duration;
 
@@ -24,9 +25,7 @@ const AN_HOUR: Duration = Duration::from_secs(3600);
 async fn a_planner_that_dies_is_followed_by_one_that_goes_on_where_it_stopped() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [2500], "plan_waits_at": 2200 }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [2500], "plan_waits_at": 2200 })).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     // Dropped in the middle, as by a kill: some chunks are written, some of their batches are sent.
     tokio::select! {
@@ -50,21 +49,20 @@ async fn requests_whose_clients_go_away_at_any_moment_leave_no_transaction_open(
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let mut jobs = Vec::new();
     for number in 0..12 {
-        jobs.push(
-            app.submitted("probe", json!({ "stages": [3000], "number": number }))
-                .await,
-        );
+        jobs.push(app.submitted("probe", json!({ "stages": [3000], "number": number })).await);
     }
     let messages = app.queue.take(QueueRole::Jobs);
     let mut watcher = app.connection().await;
     for round in 0..200 {
         let message = &messages[round % messages.len()];
         let moment = Duration::from_micros(fastrand::u64(500..12_000));
-        let gone = tokio::time::timeout(moment, app.deliver("process_queue_job", &message.body)).await;
+        let gone =
+            tokio::time::timeout(moment, app.deliver("process_queue_job", &message.body)).await;
         if gone.is_ok() {
             continue;
         }
-        // What was under way is rolled back before anybody else uses its connection; nobody else is there.
+        // What was under way is rolled back before anybody else uses its connection; nobody else is
+        // there.
         until_at_rest(&mut watcher).await;
     }
     for job_id in &jobs {
@@ -78,16 +76,10 @@ async fn batches_that_could_not_be_sent_stay_owed_and_are_sent_later() {
     let job_id = app.submitted("probe", json!({ "stages": [1500] })).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     app.queue.goes_down_after(4);
-    assert_eq!(
-        app.deliver("process_queue_job", &job.body).await.status,
-        StatusCode::OK
-    );
+    assert_eq!(app.deliver("process_queue_job", &job.body).await.status, StatusCode::OK);
     let progress = &app.status(&job_id).await["progress"][0];
     assert_eq!(progress["planned"], true);
-    assert_eq!(
-        progress["pendingQueue"], 1100,
-        "four batches of a hundred were sent"
-    );
+    assert_eq!(progress["pendingQueue"], 1100, "four batches of a hundred were sent");
     app.queue.set_down(false);
     let mut connection = app.connection().await;
     sqlx::query("UPDATE task_batches SET next_send_at = now()")
@@ -119,9 +111,7 @@ async fn a_queue_that_is_emptied_in_mid_job_only_delays_it() {
     let again = app.queue.take(QueueRole::Tasks);
     assert_eq!(again.len(), 220, "only what is open is sent again");
     assert!(
-        again
-            .iter()
-            .all(|message| !first_ids.contains(&message.message_id)),
+        again.iter().all(|message| !first_ids.contains(&message.message_id)),
         "duplicate detection would drop it"
     );
     for task in again {
@@ -135,10 +125,7 @@ async fn a_queue_that_is_emptied_in_mid_job_only_delays_it() {
 
 #[tokio::test]
 async fn a_batch_that_was_lost_many_times_is_not_waited_for_all_day() {
-    let timing = Timing {
-        lost_after: Duration::from_secs(10),
-        ..quick()
-    };
+    let timing = Timing { lost_after: Duration::from_secs(10), ..quick() };
     let app = TestApp::with(lastlight_app::app().catalog(), timing).await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
     assert_eq!(app.planned().await.len(), 3);
@@ -167,9 +154,7 @@ async fn a_batch_that_was_lost_many_times_is_not_waited_for_all_day() {
 async fn a_task_whose_process_died_runs_again_once_its_lease_is_over() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [2], "waits": true }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [2], "waits": true })).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     app.deliver("process_queue_job", &job.body).await;
     let tasks = app.queue.take(QueueRole::Tasks);
@@ -178,10 +163,7 @@ async fn a_task_whose_process_died_runs_again_once_its_lease_is_over() {
         answer = app.deliver("process_queue_task", &tasks[0].body) => panic!("it does not run any more: {answer:?}"),
         () = probe.until_runs(1) => {}
     }
-    assert_eq!(
-        app.deliver("process_queue_task", &tasks[0].body).await.status,
-        StatusCode::OK
-    );
+    assert_eq!(app.deliver("process_queue_task", &tasks[0].body).await.status, StatusCode::OK);
     assert_eq!(
         probe.runs().values().sum::<u32>(),
         1,
@@ -195,11 +177,9 @@ async fn a_task_whose_process_died_runs_again_once_its_lease_is_over() {
     app.assert_consistent(&job_id).await;
 }
 
-/// It is extended three times while it runs. A machine on which that comes ten seconds late loses it.
-const A_LEASE_TO_WAIT_FOR: Timing = Timing {
-    lease: Duration::from_secs(15),
-    ..Timing::DEFAULT
-};
+/// It is extended three times while it runs. A machine on which that comes ten seconds late loses
+/// it.
+const A_LEASE_TO_WAIT_FOR: Timing = Timing { lease: Duration::from_secs(15), ..Timing::DEFAULT };
 
 /// Meddles until a lease ends later than it did at first.
 async fn until_extended(
@@ -210,10 +190,8 @@ async fn until_extended(
     let mut first: Option<String> = None;
     until("the lease is extended", async || {
         meddle().await;
-        let now: Option<String> = sqlx::query_scalar(lease)
-            .fetch_one(&mut *connection)
-            .await
-            .unwrap();
+        let now: Option<String> =
+            sqlx::query_scalar(lease).fetch_one(&mut *connection).await.unwrap();
         let is_extended = first.is_some() && now > first;
         first = first.take().or(now);
         is_extended.then_some(())
@@ -225,25 +203,19 @@ async fn until_extended(
 async fn a_long_task_keeps_its_lease_by_heartbeats() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), A_LEASE_TO_WAIT_FOR).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [1], "waits": true }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [1], "waits": true })).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     app.deliver("process_queue_job", &job.body).await;
     let task = app.queue.take(QueueRole::Tasks).remove(0);
     let mut connection = app.connection().await;
     let meddle = async {
         probe.until_runs(1).await;
-        until_extended(
-            &mut connection,
-            "SELECT lease_until::text FROM tasks",
-            async || {
-                reconcile(&app).await;
-                for again in app.queue.take(QueueRole::Tasks) {
-                    app.deliver("process_queue_task", &again.body).await;
-                }
-            },
-        )
+        until_extended(&mut connection, "SELECT lease_until::text FROM tasks", async || {
+            reconcile(&app).await;
+            for again in app.queue.take(QueueRole::Tasks) {
+                app.deliver("process_queue_task", &again.body).await;
+            }
+        })
         .await;
         probe.open_gate();
     };
@@ -284,14 +256,15 @@ async fn several_sweeps_at_once_send_each_owed_message_once() {
     let other = TestApp::on(&app.url, lastlight_app::app().catalog().with(probe), quick()).await;
     app.queue.set_down(true);
     for number in 0..20 {
-        app.submitted("probe", json!({ "stages": [1], "number": number }))
-            .await;
+        app.submitted("probe", json!({ "stages": [1], "number": number })).await;
     }
     app.queue.set_down(false);
     // Past the grace; not so long that the messages would count as lost.
     app.time_passes(quick().send_grace).await;
-    futures_util::future::join_all((0..6).map(|turn| reconcile(if turn % 2 == 0 { &app } else { &other })))
-        .await;
+    futures_util::future::join_all(
+        (0..6).map(|turn| reconcile(if turn % 2 == 0 { &app } else { &other })),
+    )
+    .await;
     let mailboxes = [&app.queue, &other.queue];
     let mut sent: Vec<_> = mailboxes
         .iter()
@@ -344,8 +317,7 @@ async fn a_path_that_is_down_does_not_hold_up_the_other() {
 async fn a_sweep_reads_no_table_from_end_to_end() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     for number in 0..5 {
-        app.submitted("probe", json!({ "stages": [200], "number": number }))
-            .await;
+        app.submitted("probe", json!({ "stages": [200], "number": number })).await;
     }
     app.run_dry().await;
     // What has ended is measured once, by the first sweep that comes by.
@@ -379,62 +351,42 @@ async fn a_sweep_reads_no_table_from_end_to_end() {
     }
     let after = read().await;
     assert_eq!(after.0, before.0, "rows read by scans");
-    // The first task of each of the five jobs and the job itself, to find jobs that were deleted by hand; the walk begins anywhere
-    // and goes round, so it may meet them twice. None of their other 995 tasks.
-    assert!(
-        after.1 - before.1 <= 10 * (1 + 2 * 2 * 5),
-        "{} rows fetched",
-        after.1 - before.1
-    );
+    // The first task of each of the five jobs and the job itself, to find jobs that were deleted by
+    // hand; the walk begins anywhere and goes round, so it may meet them twice. None of their other
+    // 995 tasks.
+    assert!(after.1 - before.1 <= 10 * (1 + 2 * 2 * 5), "{} rows fetched", after.1 - before.1);
 }
 
 #[tokio::test]
 async fn a_plan_that_is_slow_to_come_keeps_its_lease() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), A_LEASE_TO_WAIT_FOR).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [8], "plan_waits_at": 4 }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [8], "plan_waits_at": 4 })).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     let mut connection = app.connection().await;
     let meddle = async {
-        until_extended(
-            &mut connection,
-            "SELECT lease_until::text FROM stages",
-            async || {
-                reconcile(&app).await;
-                assert_eq!(
-                    app.queue.count(QueueRole::Jobs),
-                    0,
-                    "a second planner was called for"
-                );
-            },
-        )
+        until_extended(&mut connection, "SELECT lease_until::text FROM stages", async || {
+            reconcile(&app).await;
+            assert_eq!(app.queue.count(QueueRole::Jobs), 0, "a second planner was called for");
+        })
         .await;
         probe.open_gate();
     };
     tokio::join!(app.deliver("process_queue_job", &job.body), meddle);
     let progress = &app.status(&job_id).await["progress"][0];
-    assert_eq!(
-        (&progress["planned"], &progress["total"]),
-        (&json!(true), &json!(8))
-    );
+    assert_eq!((&progress["planned"], &progress["total"]), (&json!(true), &json!(8)));
 }
 
-/// Two jobs, sent one after the other and silent for longer than what is lost. Then a task of the first one begins: so far has
-/// the queue been worked off.
+/// Two jobs, sent one after the other and silent for longer than what is lost. Then a task of the
+/// first one begins: so far has the queue been worked off.
 async fn one_behind_the_other(seconds_since: f64) -> (TestApp, sqlx::PgConnection) {
-    let timing = Timing {
-        lost_after: Duration::from_secs(10),
-        ..quick()
-    };
+    let timing = Timing { lost_after: Duration::from_secs(10), ..quick() };
     let app = TestApp::with_job_type(Probe::default(), timing).await;
     app.controller.report_in_background();
     let mut connection = app.connection().await;
     let mut messages = Vec::new();
     for number in 0..2 {
-        app.submitted("probe", json!({ "stages": [2], "number": number }))
-            .await;
+        app.submitted("probe", json!({ "stages": [2], "number": number })).await;
         messages.extend(app.planned().await.into_iter().map(|message| message.body));
     }
     // The first job's were sent a second before the other's.
@@ -501,9 +453,11 @@ async fn a_queue_that_is_ever_so_long_does_not_hold_up_what_was_lost_for_ever() 
 #[tokio::test]
 async fn how_far_one_path_is_says_nothing_of_the_other() {
     let (app, mut connection) = one_behind_the_other(20.0).await;
-    sqlx::query("UPDATE jobs SET processing_path = 'service_bus' WHERE parameters ->> 'number' = '1'")
-        .execute(&mut connection)
-        .await
-        .unwrap();
+    sqlx::query(
+        "UPDATE jobs SET processing_path = 'service_bus' WHERE parameters ->> 'number' = '1'",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
     assert_eq!(swept(&app).await.1, 1);
 }

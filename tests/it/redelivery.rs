@@ -1,4 +1,5 @@
-//! Invariants 1 to 4 under redelivery and concurrency: messages doubled, late, out of order, at once.
+//! Invariants 1 to 4 under redelivery and concurrency: messages doubled, late, out of order, at
+//! once.
 
 use axum::http::StatusCode;
 use futures_util::future::join_all;
@@ -14,9 +15,7 @@ use crate::{
 async fn every_message_three_times_and_at_once_runs_each_task_once_and_each_stage_once() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [50, 50, 1, 50], "sleeps_ms": 1 }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [50, 50, 1, 50], "sleeps_ms": 1 })).await;
     let mut deliveries = 0;
     loop {
         let jobs = app.queue.take(QueueRole::Jobs);
@@ -27,14 +26,17 @@ async fn every_message_three_times_and_at_once_runs_each_task_once_and_each_stag
         let thrice = |function, messages: &[lastlight::transport::sender::OutgoingMessage]| {
             messages
                 .iter()
-                .flat_map(|message| [message.body.clone(), message.body.clone(), message.body.clone()])
+                .flat_map(|message| {
+                    [message.body.clone(), message.body.clone(), message.body.clone()]
+                })
                 .map(|body| (function, body))
                 .collect::<Vec<_>>()
         };
         let mut all = thrice("process_queue_job", &jobs);
         all.extend(thrice("process_queue_task", &tasks));
         deliveries += all.len();
-        let answers = join_all(all.iter().map(|(function, body)| app.deliver(function, body))).await;
+        let answers =
+            join_all(all.iter().map(|(function, body)| app.deliver(function, body))).await;
         assert!(answers.iter().all(|answer| answer.status == StatusCode::OK));
     }
     assert_eq!(
@@ -54,16 +56,11 @@ async fn the_last_two_tasks_of_a_stage_at_the_same_moment_start_the_next_stage_o
     let probe = Probe::default();
     let first = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     // Two processes, as far as the database can tell: pools and groups of their own.
-    let second = TestApp::on(
-        &first.url,
-        lastlight_app::app().catalog().with(probe),
-        Timing::default(),
-    )
-    .await;
-    for round in 0..20 {
-        let job_id = first
-            .submitted("probe", json!({ "stages": [2, 1], "round": round }))
+    let second =
+        TestApp::on(&first.url, lastlight_app::app().catalog().with(probe), Timing::default())
             .await;
+    for round in 0..20 {
+        let job_id = first.submitted("probe", json!({ "stages": [2, 1], "round": round })).await;
         let job = first.queue.take(QueueRole::Jobs).remove(0);
         first.deliver("process_queue_job", &job.body).await;
         let tasks = first.queue.take(QueueRole::Tasks);
@@ -72,7 +69,8 @@ async fn the_last_two_tasks_of_a_stage_at_the_same_moment_start_the_next_stage_o
             second.deliver("process_queue_task", &tasks[1].body)
         );
         assert!(one.status == StatusCode::OK && other.status == StatusCode::OK);
-        let next = first.queue.take(QueueRole::Jobs).len() + second.queue.take(QueueRole::Jobs).len();
+        let next =
+            first.queue.take(QueueRole::Jobs).len() + second.queue.take(QueueRole::Jobs).len();
         assert_eq!(next, 1, "round {round}: stage 2 was started {next} times");
         first.assert_consistent(&job_id).await;
     }
@@ -93,24 +91,12 @@ async fn two_processes_that_share_the_work_count_every_outcome_once() {
     first.deliver("process_queue_job", &job.body).await;
     let tasks = first.queue.take(QueueRole::Tasks);
     // Both get every message, in opposite orders: locks are taken in one order all the same.
-    let forward = join_all(
-        tasks
-            .iter()
-            .map(|task| first.deliver("process_queue_task", &task.body)),
-    );
-    let backward = join_all(
-        tasks
-            .iter()
-            .rev()
-            .map(|task| second.deliver("process_queue_task", &task.body)),
-    );
+    let forward =
+        join_all(tasks.iter().map(|task| first.deliver("process_queue_task", &task.body)));
+    let backward =
+        join_all(tasks.iter().rev().map(|task| second.deliver("process_queue_task", &task.body)));
     let (forward, backward) = tokio::join!(forward, backward);
-    assert!(
-        forward
-            .iter()
-            .chain(&backward)
-            .all(|answer| answer.status == StatusCode::OK)
-    );
+    assert!(forward.iter().chain(&backward).all(|answer| answer.status == StatusCode::OK));
     assert_eq!(first.status(&job_id).await["status"], "completed");
     assert!(probe.runs().values().all(|runs| *runs == 1));
     first.assert_consistent(&job_id).await;
@@ -120,19 +106,10 @@ async fn two_processes_that_share_the_work_count_every_outcome_once() {
 async fn the_same_task_twice_in_one_batch_counts_once() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [3], "use_service_bus": true }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [3], "use_service_bus": true })).await;
     let tasks = app.planned_over_bus().await;
-    let texts: Vec<&str> = tasks
-        .iter()
-        .chain(&tasks)
-        .map(|task| task.body.as_str())
-        .collect();
-    assert_eq!(
-        app.deliver_many("process_sb_task", &texts).await.status,
-        StatusCode::OK
-    );
+    let texts: Vec<&str> = tasks.iter().chain(&tasks).map(|task| task.body.as_str()).collect();
+    assert_eq!(app.deliver_many("process_sb_task", &texts).await.status, StatusCode::OK);
     assert_eq!(app.status(&job_id).await["status"], "completed");
     assert!(probe.runs().values().all(|runs| *runs == 1));
 }
@@ -165,21 +142,11 @@ async fn messages_of_a_job_that_is_over_change_nothing() {
     }
     let before = app.status(&job_id).await;
     for (function, body) in seen.iter().rev() {
-        assert_eq!(
-            app.deliver(function, body).await.status,
-            StatusCode::OK,
-            "{function}"
-        );
+        assert_eq!(app.deliver(function, body).await.status, StatusCode::OK, "{function}");
     }
     let after = app.status(&job_id).await;
-    assert_eq!(
-        (&before["status"], &before["updatedAt"]),
-        (&after["status"], &after["updatedAt"])
-    );
-    assert_eq!(
-        app.queue.count(QueueRole::Jobs) + app.queue.count(QueueRole::Tasks),
-        0
-    );
+    assert_eq!((&before["status"], &before["updatedAt"]), (&after["status"], &after["updatedAt"]));
+    assert_eq!(app.queue.count(QueueRole::Jobs) + app.queue.count(QueueRole::Tasks), 0);
     assert_eq!(probe.runs().values().sum::<u32>(), 4);
 }
 
@@ -187,9 +154,7 @@ async fn messages_of_a_job_that_is_over_change_nothing() {
 async fn a_completion_that_comes_after_the_lease_went_elsewhere_changes_nothing() {
     let probe = Probe::default();
     let slow = TestApp::with_job_type(probe.clone(), quick()).await;
-    let job_id = slow
-        .submitted("probe", json!({ "stages": [1], "waits": true }))
-        .await;
+    let job_id = slow.submitted("probe", json!({ "stages": [1], "waits": true })).await;
     let job = slow.queue.take(QueueRole::Jobs).remove(0);
     slow.deliver("process_queue_job", &job.body).await;
     let task = slow.queue.take(QueueRole::Tasks).remove(0);

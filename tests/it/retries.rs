@@ -1,4 +1,5 @@
-//! A failure that may pass is tried again, after a pause, as often as the task's type allows; one that may not is not.
+//! A failure that may pass is tried again, after a pause, as often as the task's type allows; one
+//! that may not is not.
 
 use std::time::Duration;
 
@@ -39,10 +40,7 @@ async fn a_task_that_never_succeeds_fails_after_its_last_attempt_with_the_last_r
     let status = app.run_until_over(&job_id).await;
     assert_eq!(status["status"], "failed");
     let details = status["errorDetails"].as_str().unwrap();
-    assert!(
-        details.contains("task 1/0 stumbled in attempt 3 (attempt 3 of 3)"),
-        "{details}"
-    );
+    assert!(details.contains("task 1/0 stumbled in attempt 3 (attempt 3 of 3)"), "{details}");
     assert_eq!(probe.runs()["1/0"], 3);
     app.assert_consistent(&job_id).await;
 }
@@ -51,9 +49,7 @@ async fn a_task_that_never_succeeds_fails_after_its_last_attempt_with_the_last_r
 async fn a_failure_for_good_is_not_tried_again() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [2], "fails": [1] }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [2], "fails": [1] })).await;
     app.run_dry().await;
     assert_eq!(app.status(&job_id).await["status"], "failed");
     assert_eq!(probe.runs()["1/1"], 1);
@@ -68,13 +64,10 @@ async fn a_retry_waits_for_its_time_however_early_its_message_comes() {
     let first = app.planned().await.remove(0);
     app.deliver("process_queue_task", &first.body).await;
     let again = app.queue.take_delayed(QueueRole::Tasks).remove(0);
-    assert_ne!(
-        again.message_id, first.message_id,
-        "duplicate detection would drop it"
-    );
+    assert_ne!(again.message_id, first.message_id, "duplicate detection would drop it");
     assert!(again.delay.unwrap() > Duration::from_millis(1100), "{again:?}");
-    // The message that was delivered already, and the new one before its time, which is put off until a test can be sure
-    // of it: neither runs the task.
+    // The message that was delivered already, and the new one before its time, which is put off
+    // until a test can be sure of it: neither runs the task.
     sqlx::query("UPDATE tasks SET due_at = due_at + interval '1 hour'")
         .execute(&mut app.connection().await)
         .await
@@ -122,21 +115,17 @@ async fn a_task_that_kills_every_process_that_runs_it_fails_and_its_siblings_fin
     let status = app.status(&job_id).await;
     assert_eq!(status["status"], "failed", "{status}");
     let details = status["errorDetails"].as_str().unwrap();
-    assert!(
-        details.contains("none of its 3 attempts came to an end"),
-        "{details}"
-    );
+    assert!(details.contains("none of its 3 attempts came to an end"), "{details}");
     assert_eq!(status["progress"][0]["completed"], 2);
     assert_eq!(probe.runs()["1/1"], 3, "the fourth claim runs nothing");
     app.assert_consistent(&job_id).await;
 }
 
-/// Delivers messages at once and drops all of it once so many tasks run, as a process that is killed with all its tasks.
+/// Delivers messages at once and drops all of it once so many tasks run, as a process that is
+/// killed with all its tasks.
 async fn killed_with(app: &TestApp, probe: &Probe, messages: &[String], running: u32) {
     let before: u32 = probe.runs().values().sum();
-    let deliveries = messages
-        .iter()
-        .map(|message| app.deliver("process_queue_task", message));
+    let deliveries = messages.iter().map(|message| app.deliver("process_queue_task", message));
     tokio::select! {
         answers = futures_util::future::join_all(deliveries) => panic!("nothing runs any more: {answers:?}"),
         () = probe.until_runs(before + running) => {}
@@ -147,40 +136,24 @@ async fn killed_with(app: &TestApp, probe: &Probe, messages: &[String], running:
 async fn a_task_that_takes_its_siblings_along_does_not_use_up_their_attempts() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [2], "waits": true }))
-        .await;
-    let mut messages: Vec<String> = app
-        .planned()
-        .await
-        .into_iter()
-        .map(|message| message.body)
-        .collect();
+    let job_id = app.submitted("probe", json!({ "stages": [2], "waits": true })).await;
+    let mut messages: Vec<String> =
+        app.planned().await.into_iter().map(|message| message.body).collect();
     for round in 1..=2 {
-        assert!(
-            messages.iter().all(|message| !message.contains("runs_alone")),
-            "round {round}"
-        );
+        assert!(messages.iter().all(|message| !message.contains("runs_alone")), "round {round}");
         killed_with(&app, &probe, &messages, 2).await;
         app.time_passes(AN_HOUR).await;
         app.controller.reconcile().await.unwrap();
-        messages = app
-            .queue
-            .take(QueueRole::Tasks)
-            .into_iter()
-            .map(|message| message.body)
-            .collect();
+        messages =
+            app.queue.take(QueueRole::Tasks).into_iter().map(|message| message.body).collect();
         assert_eq!(messages.len(), 2, "round {round}");
     }
     // One attempt is left to each of them, and each has it for itself.
-    assert!(
-        messages
-            .iter()
-            .all(|message| message.contains("\"runs_alone\":true"))
-    );
+    assert!(messages.iter().all(|message| message.contains("\"runs_alone\":true")));
     killed_with(&app, &probe, &messages, 1).await;
     let runs = probe.runs();
-    let (died, waits): (Vec<_>, Vec<_>) = ["1/0", "1/1"].into_iter().partition(|task| runs[*task] == 3);
+    let (died, waits): (Vec<_>, Vec<_>) =
+        ["1/0", "1/1"].into_iter().partition(|task| runs[*task] == 3);
     assert_eq!((died.len(), waits.len()), (1, 1), "{runs:?}");
     app.time_passes(AN_HOUR).await;
     probe.open_gate();
@@ -202,22 +175,17 @@ async fn a_task_that_takes_its_siblings_along_does_not_use_up_their_attempts() {
 #[tokio::test]
 async fn while_a_task_runs_alone_no_other_does() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [3], "sleeps_ms": 150 }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [3], "sleeps_ms": 150 })).await;
     let messages = app.planned().await;
     let alone = messages[1].body.replacen('{', "{\"runs_alone\":true,", 1);
     let began = std::time::Instant::now();
     let bodies = [&messages[0].body, &alone, &messages[2].body];
     let answers =
-        futures_util::future::join_all(bodies.map(|body| app.deliver("process_queue_task", body))).await;
+        futures_util::future::join_all(bodies.map(|body| app.deliver("process_queue_task", body)))
+            .await;
     assert!(answers.iter().all(|answer| answer.status == 200));
     // One after the other; side by side they would take as long as one.
-    assert!(
-        began.elapsed() >= Duration::from_millis(3 * 150),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() >= Duration::from_millis(3 * 150), "{:?}", began.elapsed());
     assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
 }
 
@@ -225,8 +193,7 @@ async fn while_a_task_runs_alone_no_other_does() {
 async fn one_task_of_a_coarse_message_stumbles_and_comes_again_alone() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
-    let parameters =
-        json!({ "stages": [20], "tasks_per_message": 20, "stumbles": [7], "stumbling_attempts": 1 });
+    let parameters = json!({ "stages": [20], "tasks_per_message": 20, "stumbles": [7], "stumbling_attempts": 1 });
     let job_id = app.submitted("probe", parameters).await;
     let status = app.run_until_over(&job_id).await;
     assert_eq!(status["status"], "completed", "{status}");

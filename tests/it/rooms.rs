@@ -6,8 +6,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 fn rooms() -> Vec<String> {
     let map = include_str!("../../crates/lastlight/src/lib.rs");
     let rows = map.lines().filter_map(|line| line.strip_prefix("//! | "));
-    rows.filter_map(|row| Some(row.split_once('`')?.1.split_once('`')?.0.to_owned()))
-        .collect()
+    rows.filter_map(|row| Some(row.split_once('`')?.1.split_once('`')?.0.to_owned())).collect()
 }
 
 fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
@@ -29,10 +28,8 @@ fn used(source: &str) -> BTreeSet<String> {
     };
     let mut names = BTreeSet::new();
     // Comments may name what the code may not.
-    let code: Vec<&str> = source
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect();
+    let code: Vec<&str> =
+        source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     for rest in code.join("\n").split("crate::").skip(1) {
         let Some(group) = rest.strip_prefix('{') else {
             names.insert(name(rest));
@@ -92,11 +89,7 @@ fn the_map_has_every_room() {
     let lib = include_str!("../../crates/lastlight/src/lib.rs");
     let declared: BTreeSet<String> = lib
         .lines()
-        .filter_map(|line| {
-            line.trim_start_matches("pub ")
-                .strip_prefix("mod ")?
-                .strip_suffix(';')
-        })
+        .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'))
         .map(str::to_owned)
         .collect();
     assert_eq!(rooms().into_iter().collect::<BTreeSet<_>>(), declared);
@@ -104,8 +97,7 @@ fn the_map_has_every_room() {
 
 #[test]
 fn groups_and_single_names_are_seen() {
-    let source =
-        "use crate::{\n    a::{b, c},\n    d,\n};\nuse crate::e::f;\n// crate::not\nlet x = crate::g(h);";
+    let source = "use crate::{\n    a::{b, c},\n    d,\n};\nuse crate::e::f;\n// crate::not\nlet x = crate::g(h);";
     let expected = ["a", "d", "e", "g"].map(str::to_owned);
     assert_eq!(used(source), BTreeSet::from(expected));
 }

@@ -28,12 +28,7 @@ async fn it_is_off_unless_the_settings_say_so() {
         let path = format!("/api/db/schema/{action}?confirm=yes");
         let answer = app.request("POST", &path, Body::empty()).await;
         assert_eq!(answer.status, StatusCode::CONFLICT, "{}", answer.body);
-        assert!(
-            answer.body["message"]
-                .as_str()
-                .unwrap()
-                .contains("ENABLE_SCHEMA_ADMIN=true")
-        );
+        assert!(answer.body["message"].as_str().unwrap().contains("ENABLE_SCHEMA_ADMIN=true"));
     }
 }
 
@@ -42,15 +37,12 @@ async fn it_wants_to_be_confirmed() {
     let app = with_schema_admin().await;
     let job_id = app.submitted("probe", json!({ "stages": [1] })).await;
     for query in ["", "?confirm=", "?confirm=no", "?confirm=YES"] {
-        let answer = app
-            .request("POST", &format!("/api/db/schema/nuke{query}"), Body::empty())
-            .await;
+        let answer =
+            app.request("POST", &format!("/api/db/schema/nuke{query}"), Body::empty()).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}: {}", answer.body);
     }
     assert_eq!(
-        app.request("GET", "/api/db/schema/nuke?confirm=yes", Body::empty())
-            .await
-            .status,
+        app.request("GET", "/api/db/schema/nuke?confirm=yes", Body::empty()).await.status,
         StatusCode::METHOD_NOT_ALLOWED
     );
     assert_eq!(app.status(&job_id).await["status"], "queued");
@@ -60,26 +52,14 @@ async fn it_wants_to_be_confirmed() {
 async fn after_a_nuke_the_app_says_what_is_missing_and_a_redeploy_makes_it_whole() {
     let app = with_schema_admin().await;
     let job_id = app.submitted("probe", json!({ "stages": [1] })).await;
-    let answer = app
-        .request("POST", "/api/db/schema/nuke?confirm=yes", Body::empty())
-        .await;
+    let answer = app.request("POST", "/api/db/schema/nuke?confirm=yes", Body::empty()).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let path = format!("/api/jobs/status/{job_id}");
     let missing = app.request("GET", &path, Body::empty()).await;
-    assert_eq!(
-        missing.status,
-        StatusCode::SERVICE_UNAVAILABLE,
-        "{}",
-        missing.body
-    );
-    let answer = app
-        .request("POST", "/api/db/schema/redeploy?confirm=yes", Body::empty())
-        .await;
+    assert_eq!(missing.status, StatusCode::SERVICE_UNAVAILABLE, "{}", missing.body);
+    let answer = app.request("POST", "/api/db/schema/redeploy?confirm=yes", Body::empty()).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-    assert_eq!(
-        app.request("GET", &path, Body::empty()).await.status,
-        StatusCode::NOT_FOUND
-    );
+    assert_eq!(app.request("GET", &path, Body::empty()).await.status, StatusCode::NOT_FOUND);
     // The message of the job that is gone.
     app.queue.take(QueueRole::Jobs);
     let job_id = app.submitted("probe", json!({ "stages": [2] })).await;

@@ -1,4 +1,5 @@
-//! Secrets are shown nowhere: not in answers, errors, logs or `Debug`, whatever fails and whatever a service answers.
+//! Secrets are shown nowhere: not in answers, errors, logs or `Debug`, whatever fails and whatever
+//! a service answers.
 
 use std::{
     collections::BTreeSet,
@@ -82,9 +83,7 @@ impl Forbidden {
     /// What was made of the secrets for one request: tokens and signatures.
     fn add_sent(&mut self, echo: &Echo) {
         for credential in echo.credentials.lock().unwrap().iter() {
-            let signature = credential
-                .split(['&', ' '])
-                .find_map(|part| part.strip_prefix("sig="));
+            let signature = credential.split(['&', ' ']).find_map(|part| part.strip_prefix("sig="));
             for part in [Some(credential.as_str()), signature].into_iter().flatten() {
                 // "none", or a query without a signature.
                 if part.len() > 20 && part != "api-version=2021-05" && part != "comp=metadata" {
@@ -190,33 +189,26 @@ async fn echoed(
         .headers
         .iter()
         .map(|(name, value)| {
-            (
-                name.to_string(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
+            (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
         })
         .collect();
     let query = parts.uri.query().unwrap_or_default().to_owned();
     let authorization = parts.headers.get(header::AUTHORIZATION);
-    let authorization = authorization
-        .map_or("none", |value| value.to_str().unwrap())
-        .to_owned();
+    let authorization = authorization.map_or("none", |value| value.to_str().unwrap()).to_owned();
     {
         let mut seen = seen.lock().unwrap();
         seen.push(query);
         seen.push(authorization.clone());
     }
     let body = to_bytes(body, usize::MAX).await.unwrap();
-    let said =
-        json!({ "url": parts.uri.to_string(), "headers": headers, "body": String::from_utf8_lossy(&body) });
+    let said = json!({ "url": parts.uri.to_string(), "headers": headers, "body": String::from_utf8_lossy(&body) });
     let url = parts.uri.to_string();
-    let xml = format!("<Error><Code>{authorization}</Code><Detail>{url} {headers:?}</Detail></Error>");
+    let xml =
+        format!("<Error><Code>{authorization}</Code><Detail>{url} {headers:?}</Detail></Error>");
     let mut response = format!("{url}\n{headers:?}\n{said}\n{xml}").into_response();
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     let mut set = |name: &'static str, value: &str| {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_str(value).unwrap());
+        response.headers_mut().insert(name, HeaderValue::from_str(value).unwrap());
     };
     set("x-ms-error-code", &url);
     set("x-ms-request-id", &authorization);
@@ -251,7 +243,8 @@ async fn postgres_that_refuses() -> SocketAddr {
                     format!("{PASSWORD}\0").as_bytes(),
                     "the password arrives as it is"
                 );
-                let fields = b"SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed for user \"geo\"\0\0";
+                let fields =
+                    b"SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed for user \"geo\"\0\0";
                 client.write_u8(b'E').await?;
                 client.write_u32(fields.len() as u32 + 4).await?;
                 client.write_all(fields).await?;
@@ -275,10 +268,7 @@ fn bus(address: SocketAddr) -> String {
 }
 
 fn storage_by_key(address: SocketAddr) -> String {
-    format!(
-        "AccountName=geo;AccountKey={};QueueEndpoint=http://{address}/geo",
-        storage_key()
-    )
+    format!("AccountName=geo;AccountKey={};QueueEndpoint=http://{address}/geo", storage_key())
 }
 
 fn storage_by_signature(address: SocketAddr) -> String {
@@ -290,24 +280,16 @@ fn storage_by_signature(address: SocketAddr) -> String {
 
 /// Sends with every way of signing in; what the senders say of it.
 async fn send_over(bus: &str, storages: &[String]) -> Vec<String> {
-    let no_retries = [
-        ("SERVICE_BUS_RETRY_COUNT", "0"),
-        ("STORAGE_QUEUE_RETRY_COUNT", "0"),
-    ];
+    let no_retries = [("SERVICE_BUS_RETRY_COUNT", "0"), ("STORAGE_QUEUE_RETRY_COUNT", "0")];
     let mut senders: Vec<Arc<dyn QueueService>> = Vec::new();
-    let mut env = Env::from_pairs(
-        [("SERVICE_BUS_CONNECTION_STRING", bus)]
-            .into_iter()
-            .chain(no_retries),
-    );
+    let mut env =
+        Env::from_pairs([("SERVICE_BUS_CONNECTION_STRING", bus)].into_iter().chain(no_retries));
     let settings = ServiceBusSettings::from_env(&mut env).unwrap();
     let mut words = vec![format!("{settings:?} {env:?}")];
     senders.push(create_service_bus_repository(settings).unwrap());
     for storage in storages {
         let mut env = Env::from_pairs(
-            [("AzureWebJobsStorage", storage.as_str())]
-                .into_iter()
-                .chain(no_retries),
+            [("AzureWebJobsStorage", storage.as_str())].into_iter().chain(no_retries),
         );
         let settings = StorageSettings::from_env(&mut env).unwrap();
         words.push(format!("{settings:?} {env:?}"));
@@ -321,15 +303,10 @@ async fn send_over(bus: &str, storages: &[String]) -> Vec<String> {
         trace: None,
     };
     for sender in senders {
-        let report = sender
-            .batch_send_messages(QueueRole::Tasks, std::slice::from_ref(&message))
-            .await;
+        let report =
+            sender.batch_send_messages(QueueRole::Tasks, std::slice::from_ref(&message)).await;
         assert!(!report.success, "it was refused");
-        words.push(format!(
-            "{report:?} {} {:?}",
-            serde_json::to_string(&report).unwrap(),
-            sender
-        ));
+        words.push(format!("{report:?} {} {:?}", serde_json::to_string(&report).unwrap(), sender));
         words.extend(report.errors.iter().map(ToString::to_string));
         for error in [
             sender.probe(QueueRole::Jobs).await.err(),
@@ -394,26 +371,19 @@ async fn a_service_that_cannot_be_reached_or_speaks_no_tls_is_reported_without_s
     log();
     let forbidden = Forbidden::all();
     let closed = closed();
-    let words = send_over(
-        &bus(closed),
-        &[storage_by_key(closed), storage_by_signature(closed)],
-    )
-    .await;
+    let words =
+        send_over(&bus(closed), &[storage_by_key(closed), storage_by_signature(closed)]).await;
     assert!(words.iter().any(|words| words.contains("refused")), "{words:?}");
     forbidden.assert_none_in("the senders", &words.join("\n"));
 
     // HTTPS is asked for; what listens speaks HTTP.
     let echo = Echo::start(200, None).await;
     let https = |text: String| {
-        text.replace("http://", "https://")
-            .replace(";UseDevelopmentEmulator=true", "")
+        text.replace("http://", "https://").replace(";UseDevelopmentEmulator=true", "")
     };
     let words = send_over(
         &https(bus(echo.address)),
-        &[
-            https(storage_by_key(echo.address)),
-            https(storage_by_signature(echo.address)),
-        ],
+        &[https(storage_by_key(echo.address)), https(storage_by_signature(echo.address))],
     )
     .await;
     assert_eq!(echo.count(), 0, "something was sent in the clear");
@@ -447,32 +417,21 @@ async fn ask(port: u16) -> String {
     let message = json!({ "job_id": job, "job_type": "hello_world", "stage": 1 }).to_string();
     let posts = [
         ("api/jobs/submit/hello_world", json!({ "n": 3 })),
-        (
-            "api/jobs/submit/hello_world",
-            json!({ "n": 3, "use_service_bus": true }),
-        ),
-        (
-            "process_queue_job",
-            json!({ "Data": { "msg": message }, "Metadata": {} }),
-        ),
-        (
-            "process_sb_task",
-            json!({ "Data": { "msg": ["not JSON", "nor this"] }, "Metadata": {} }),
-        ),
+        ("api/jobs/submit/hello_world", json!({ "n": 3, "use_service_bus": true })),
+        ("process_queue_job", json!({ "Data": { "msg": message }, "Metadata": {} })),
+        ("process_sb_task", json!({ "Data": { "msg": ["not JSON", "nor this"] }, "Metadata": {} })),
         ("reconcile", json!({ "Data": { "timer": {} }, "Metadata": {} })),
         ("api/monitor/poison", json!({})),
     ];
-    let posts = posts.map(|(path, body)| client.post(format!("{base}/{path}")).body(body.to_string()));
+    let posts =
+        posts.map(|(path, body)| client.post(format!("{base}/{path}")).body(body.to_string()));
     let status = client.get(format!("{base}/api/jobs/status/{job}"));
     let health = client.get(format!("{base}/api/health"));
-    let requests = posts
-        .into_iter()
-        .chain([status, health])
-        .map(|request| async move {
-            let answer = request.send().await.unwrap();
-            let head = format!("{} {} {:?}", answer.url(), answer.status(), answer.headers());
-            format!("{head}\n{}\n", answer.text().await.unwrap())
-        });
+    let requests = posts.into_iter().chain([status, health]).map(|request| async move {
+        let answer = request.send().await.unwrap();
+        let head = format!("{} {} {:?}", answer.url(), answer.status(), answer.headers());
+        format!("{head}\n{}\n", answer.text().await.unwrap())
+    });
     let answers = futures_util::future::join_all(requests).await.concat();
     assert!(answers.contains("\"unhealthy\""), "{answers}");
     answers
@@ -490,13 +449,11 @@ async fn a_handler_for_which_everything_fails_shows_no_secret() {
     for (database, words) in [
         (database_at(closed()), "Connection refused"),
         (database_at("no-such-host.invalid"), "failed to lookup address"),
-        (
-            database_at(postgres_that_refuses().await),
-            "password authentication failed for user",
-        ),
+        (database_at(postgres_that_refuses().await), "password authentication failed for user"),
     ] {
         let port = closed().port();
-        let settings = Settings::load(Env::from_pairs(failing(port, &database, echo.address))).unwrap();
+        let settings =
+            Settings::load(Env::from_pairs(failing(port, &database, echo.address))).unwrap();
         forbidden.assert_none_in("Debug of the settings", &format!("{settings:?} {settings:#?}"));
         let handler = tokio::spawn(serve(settings, lastlight_app::app().catalog()));
         let answers = ask(port).await;
@@ -504,10 +461,7 @@ async fn a_handler_for_which_everything_fails_shows_no_secret() {
         forbidden.add_sent(&echo);
         forbidden.assert_none_in("an answer", &answers);
         let log = logged();
-        assert!(
-            log.contains("the database is not ready") && log.contains(words),
-            "{words}: {log}"
-        );
+        assert!(log.contains("the database is not ready") && log.contains(words), "{words}: {log}");
     }
     forbidden.assert_none_in("the log", &logged());
 }
@@ -544,48 +498,25 @@ fn malformed() -> Vec<(&'static str, String)> {
     let key = storage_key();
     let password = encoded(PASSWORD);
     let signature = encoded(SIGNATURE);
-    let bus =
-        format!("Endpoint=sb://rmh.servicebus.windows.net/;SharedAccessKeyName=n;SharedAccessKey={BUS_KEY}");
+    let bus = format!(
+        "Endpoint=sb://rmh.servicebus.windows.net/;SharedAccessKeyName=n;SharedAccessKey={BUS_KEY}"
+    );
     let storage = format!("AccountName=geo;AccountKey={key}");
     vec![
-        (
-            "DATABASE_URL",
-            format!("postgresql://geo:{PASSWORD}@db.example/geo"),
-        ),
-        (
-            "DATABASE_URL",
-            format!("postgresql://geo:{password}@db.example:70000/geo"),
-        ),
-        (
-            "DATABASE_URL",
-            format!("postgresql://geo:{password}@/geo?port=x{password}"),
-        ),
-        (
-            "DATABASE_URL",
-            format!("postgresql://geo:{password}%ff@db.example/geo"),
-        ),
-        (
-            "DATABASE_URL",
-            format!("postgresql://geo@db.example/geo?sslmode={password}"),
-        ),
-        (
-            "DATABASE_URL",
-            format!("postgresql://geo@db.example/geo?hostaddr={password}"),
-        ),
+        ("DATABASE_URL", format!("postgresql://geo:{PASSWORD}@db.example/geo")),
+        ("DATABASE_URL", format!("postgresql://geo:{password}@db.example:70000/geo")),
+        ("DATABASE_URL", format!("postgresql://geo:{password}@/geo?port=x{password}")),
+        ("DATABASE_URL", format!("postgresql://geo:{password}%ff@db.example/geo")),
+        ("DATABASE_URL", format!("postgresql://geo@db.example/geo?sslmode={password}")),
+        ("DATABASE_URL", format!("postgresql://geo@db.example/geo?hostaddr={password}")),
         ("DATABASE_URL", format!("geo:{PASSWORD}@db.example/geo")),
         ("POSTGIS_HOST", format!("geo:{PASSWORD}@db.example")),
         ("POSTGIS_PORT", format!("5432@{PASSWORD}")),
         ("APP_SCHEMA", key.clone()),
         ("LOG_LEVEL", format!("lastlight={key}")),
         ("LOG_FORMAT", key.clone()),
-        (
-            "OTEL_EXPORTER_OTLP_ENDPOINT",
-            format!("https://geo:{password}@collector.example"),
-        ),
-        (
-            "OTEL_EXPORTER_OTLP_ENDPOINT",
-            format!("https://collector.example/?sig={signature}"),
-        ),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("https://geo:{password}@collector.example")),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("https://collector.example/?sig={signature}")),
         ("OTEL_EXPORTER_OTLP_HEADERS", format!("x-key:{key}")),
         ("OTEL_EXPORTER_OTLP_HEADERS", format!("x key={key}")),
         ("OTEL_TRACES_SAMPLER", key.clone()),
@@ -593,23 +524,21 @@ fn malformed() -> Vec<(&'static str, String)> {
         ("SERVICE_BUS_NAMESPACE", bus.clone()),
         ("ServiceBusConnection__fullyQualifiedNamespace", bus.clone()),
         ("SERVICE_BUS_CONNECTION_STRING", format!("{bus};{PASSWORD}")),
+        ("SERVICE_BUS_CONNECTION_STRING", format!("SharedAccessKey={BUS_KEY}")),
         (
             "SERVICE_BUS_CONNECTION_STRING",
-            format!("SharedAccessKey={BUS_KEY}"),
+            format!(
+                "Endpoint=sb://n:{BUS_KEY}@rmh.example;SharedAccessKeyName=n;SharedAccessKey={BUS_KEY}"
+            ),
         ),
         (
             "SERVICE_BUS_CONNECTION_STRING",
-            format!("Endpoint=sb://n:{BUS_KEY}@rmh.example;SharedAccessKeyName=n;SharedAccessKey={BUS_KEY}"),
-        ),
-        (
-            "SERVICE_BUS_CONNECTION_STRING",
-            format!("Endpoint=SharedAccessKey={BUS_KEY};SharedAccessKeyName=n;SharedAccessKey={BUS_KEY}"),
+            format!(
+                "Endpoint=SharedAccessKey={BUS_KEY};SharedAccessKeyName=n;SharedAccessKey={BUS_KEY}"
+            ),
         ),
         ("SERVICE_BUS_JOB_QUEUE", bus),
-        (
-            "AzureWebJobsStorage",
-            format!("AccountName=geo;AccountKey={key}!"),
-        ),
+        ("AzureWebJobsStorage", format!("AccountName=geo;AccountKey={key}!")),
         ("AzureWebJobsStorage", format!("AccountKey={key};{key}")),
         (
             "AzureWebJobsStorage",
@@ -619,10 +548,7 @@ fn malformed() -> Vec<(&'static str, String)> {
             "AzureWebJobsStorage",
             format!("{storage};QueueEndpoint=https://geo:{password}@geo.example/"),
         ),
-        (
-            "AzureWebJobsStorage",
-            format!("SharedAccessSignature=?sig={signature}"),
-        ),
+        ("AzureWebJobsStorage", format!("SharedAccessSignature=?sig={signature}")),
         (
             "AzureWebJobsStorage__queueServiceUri",
             format!("https://geo.example/?sv=1&sig={signature}"),
@@ -635,7 +561,8 @@ fn malformed() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What makes the rest of the settings good, for the settings that a malformed one needs to be read at all.
+/// What makes the rest of the settings good, for the settings that a malformed one needs to be read
+/// at all.
 fn good_but_for(setting: &str) -> Vec<(&'static str, String)> {
     let mut settings = vec![
         ("FUNCTIONS_CUSTOMHANDLER_PORT", "9000".to_owned()),
@@ -661,10 +588,7 @@ fn good_but_for(setting: &str) -> Vec<(&'static str, String)> {
         settings.push(("SERVICE_BUS_NAMESPACE", "rmh".to_owned()));
     }
     if matches!(setting, "OTEL_EXPORTER_OTLP_HEADERS" | "OTEL_TRACES_SAMPLER") {
-        settings.push((
-            "OTEL_EXPORTER_OTLP_ENDPOINT",
-            "https://collector.example".to_owned(),
-        ));
+        settings.push(("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example".to_owned()));
     }
     settings.retain(|(name, _)| *name != setting);
     settings
@@ -675,15 +599,14 @@ fn a_setting_that_is_malformed_is_named_and_no_secret_in_it_is_shown() {
     log();
     let forbidden = Forbidden::all();
     for (setting, value) in malformed() {
-        let pairs = good_but_for(setting)
-            .into_iter()
-            .chain([(setting, value.clone())]);
+        let pairs = good_but_for(setting).into_iter().chain([(setting, value.clone())]);
         let error = match Settings::load(Env::from_pairs(pairs)) {
             Err(error) => error,
             Ok(settings) => panic!("{setting}={value} was accepted: {settings:?}"),
         };
         let words = format!("{error} {error:?}");
-        let is_named = words.contains(setting) || (setting == "ENABLE_SERVICE_BUS" && !words.is_empty());
+        let is_named =
+            words.contains(setting) || (setting == "ENABLE_SERVICE_BUS" && !words.is_empty());
         assert!(is_named, "{setting}={value}: {words}");
         forbidden.assert_none_in(setting, &words);
     }
@@ -693,15 +616,9 @@ fn a_setting_that_is_malformed_is_named_and_no_secret_in_it_is_shown() {
 #[test]
 fn a_parameter_of_the_database_url_that_is_not_known_is_named_without_its_value() {
     log();
-    let url = format!(
-        "{}?passwrd={}&{}",
-        database_at("127.0.0.1"),
-        encoded(PASSWORD),
-        encoded(PASSWORD)
-    );
-    let pairs = good_but_for("DATABASE_URL")
-        .into_iter()
-        .chain([("DATABASE_URL", url)]);
+    let url =
+        format!("{}?passwrd={}&{}", database_at("127.0.0.1"), encoded(PASSWORD), encoded(PASSWORD));
+    let pairs = good_but_for("DATABASE_URL").into_iter().chain([("DATABASE_URL", url)]);
     let settings = Settings::load(Env::from_pairs(pairs)).unwrap();
     let words = format!("{:?}", settings.warnings);
     assert!(
@@ -714,7 +631,10 @@ fn a_parameter_of_the_database_url_that_is_not_known_is_named_without_its_value(
 }
 
 /// Runs the binary with these settings alone; what it printed, on both outputs.
-fn printed(arguments: &[&str], settings: impl IntoIterator<Item = (&'static str, String)>) -> String {
+fn printed(
+    arguments: &[&str],
+    settings: impl IntoIterator<Item = (&'static str, String)>,
+) -> String {
     let output = Command::new(BINARY)
         .args(arguments)
         .env_clear()
@@ -787,24 +707,15 @@ async fn the_binary_prints_no_secret_when_everything_fails() {
     let answers = ask(handler.port).await;
     let words = handler.stop();
     forbidden.add_sent(&echo);
-    assert!(
-        words.contains("password authentication failed for user"),
-        "{words}"
-    );
+    assert!(words.contains("password authentication failed for user"), "{words}");
     forbidden.assert_none_in("an answer", &answers);
     forbidden.assert_none_in("the output", &words);
 
     let words = printed(
         &["migrate"],
-        [
-            ("DATABASE_URL", database),
-            ("LASTLIGHT_DATABASE_WAIT_SECONDS", "1".to_owned()),
-        ],
+        [("DATABASE_URL", database), ("LASTLIGHT_DATABASE_WAIT_SECONDS", "1".to_owned())],
     );
-    assert!(
-        words.contains("password authentication failed for user"),
-        "{words}"
-    );
+    assert!(words.contains("password authentication failed for user"), "{words}");
     forbidden.assert_none_in("migrate", &words);
 }
 

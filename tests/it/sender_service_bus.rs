@@ -1,4 +1,5 @@
-//! Sending to Service Bus over its real protocol: batches, retries, throttling, lost answers, clear errors.
+//! Sending to Service Bus over its real protocol: batches, retries, throttling, lost answers, clear
+//! errors.
 
 use std::{
     collections::HashSet,
@@ -35,18 +36,12 @@ impl Namespace {
     async fn with(bus: ServiceBus, options: QueueOptions) -> Self {
         let faults = Faults::with_seed(7);
         bus.create_queue("sb-tasks", options);
-        let access = ServiceBusAccess {
-            key_name: "Root".to_owned(),
-            key: "s3cr3t+/=".to_owned(),
-        };
-        let endpoint = Endpoint::start("Service Bus", 0, router(bus.clone(), access, faults.clone()))
-            .await
-            .unwrap();
-        Self {
-            bus,
-            faults,
-            endpoint,
-        }
+        let access = ServiceBusAccess { key_name: "Root".to_owned(), key: "s3cr3t+/=".to_owned() };
+        let endpoint =
+            Endpoint::start("Service Bus", 0, router(bus.clone(), access, faults.clone()))
+                .await
+                .unwrap();
+        Self { bus, faults, endpoint }
     }
 
     fn sender(&self, key: &str, more: &[(&str, &str)]) -> Arc<ServiceBusRepository> {
@@ -55,10 +50,7 @@ impl Namespace {
             self.endpoint.address()
         );
         let mut env = Env::from_pairs(
-            [("SERVICE_BUS_CONNECTION_STRING", connection.as_str())]
-                .iter()
-                .chain(more)
-                .copied(),
+            [("SERVICE_BUS_CONNECTION_STRING", connection.as_str())].iter().chain(more).copied(),
         );
         let settings = ServiceBusSettings::from_env(&mut env).unwrap();
         env.finish().unwrap();
@@ -88,18 +80,13 @@ fn messages(count: usize) -> Vec<OutgoingMessage> {
 #[tokio::test]
 async fn a_hundred_messages_are_one_request_and_arrive_as_they_were() {
     let namespace = Namespace::start(QueueOptions::default()).await;
-    let report = namespace
-        .sender(KEY, &[])
-        .batch_send_messages(QueueRole::Tasks, &messages(250))
-        .await;
+    let report =
+        namespace.sender(KEY, &[]).batch_send_messages(QueueRole::Tasks, &messages(250)).await;
     assert!(report.success, "{:?}", report.errors);
     assert_eq!((report.messages_sent, report.batch_count), (250, 3));
     let received = namespace.received();
     assert_eq!(received.len(), 250);
-    let first = received
-        .iter()
-        .find(|message| message.message_id == "m-0")
-        .unwrap();
+    let first = received.iter().find(|message| message.message_id == "m-0").unwrap();
     assert_eq!(first.body, messages(1)[0].body);
     assert_eq!(first.correlation_id.as_deref(), Some("the-job"));
     assert_eq!(first.content_type.as_deref(), Some("application/json"));
@@ -115,11 +102,7 @@ async fn a_delayed_message_comes_later() {
     let mut delayed = messages(1);
     delayed[0].delay = Some(Duration::from_secs(600));
     assert!(
-        namespace
-            .sender(KEY, &[])
-            .batch_send_messages(QueueRole::Tasks, &delayed)
-            .await
-            .success
+        namespace.sender(KEY, &[]).batch_send_messages(QueueRole::Tasks, &delayed).await.success
     );
     assert_eq!(namespace.bus.counts("sb-tasks").unwrap().scheduled, 1);
     assert!(namespace.received().is_empty());
@@ -131,30 +114,18 @@ async fn a_delayed_message_comes_later() {
 #[tokio::test]
 async fn all_arrive_though_the_service_throttles_and_refuses() {
     let namespace = Namespace::start(QueueOptions::default()).await;
-    namespace.faults.set(FaultPlan {
-        throttled: 0.1,
-        unavailable: 0.05,
-        ..FaultPlan::default()
-    });
-    let report = namespace
-        .sender(KEY, &[])
-        .batch_send_messages(QueueRole::Tasks, &messages(2000))
-        .await;
+    namespace.faults.set(FaultPlan { throttled: 0.1, unavailable: 0.05, ..FaultPlan::default() });
+    let report =
+        namespace.sender(KEY, &[]).batch_send_messages(QueueRole::Tasks, &messages(2000)).await;
     assert!(report.success, "{:?}", report.errors);
-    let ids: HashSet<String> = namespace
-        .received()
-        .into_iter()
-        .map(|message| message.message_id)
-        .collect();
+    let ids: HashSet<String> =
+        namespace.received().into_iter().map(|message| message.message_id).collect();
     assert_eq!(ids.len(), 2000);
 }
 
 #[tokio::test]
 async fn a_lost_answer_sends_the_same_ids_again_so_that_duplicate_detection_drops_them() {
-    let faults = FaultPlan {
-        lost_answers: 0.4,
-        ..FaultPlan::default()
-    };
+    let faults = FaultPlan { lost_answers: 0.4, ..FaultPlan::default() };
     let plain = Namespace::start(QueueOptions::default()).await;
     plain.faults.set(faults);
     let more = [("SERVICE_BUS_RETRY_COUNT", "10")];
@@ -166,19 +137,14 @@ async fn a_lost_answer_sends_the_same_ids_again_so_that_duplicate_detection_drop
             .success
     );
     let received = plain.received();
-    let ids: HashSet<&str> = received
-        .iter()
-        .map(|message| message.message_id.as_str())
-        .collect();
+    let ids: HashSet<&str> = received.iter().map(|message| message.message_id.as_str()).collect();
     assert_eq!(ids.len(), 1000);
     assert!(received.len() > 1000, "no answer was lost");
 
     let window = Some(Duration::from_secs(600));
-    let detecting = Namespace::start(QueueOptions {
-        duplicate_detection: window,
-        ..QueueOptions::default()
-    })
-    .await;
+    let detecting =
+        Namespace::start(QueueOptions { duplicate_detection: window, ..QueueOptions::default() })
+            .await;
     detecting.faults.set(faults);
     assert!(
         detecting
@@ -192,15 +158,10 @@ async fn a_lost_answer_sends_the_same_ids_again_so_that_duplicate_detection_drop
 
 #[tokio::test]
 async fn a_batch_that_the_service_finds_too_large_is_halved() {
-    let namespace = Namespace::start(QueueOptions {
-        max_message_bytes: 2000,
-        ..QueueOptions::default()
-    })
-    .await;
-    let report = namespace
-        .sender(KEY, &[])
-        .batch_send_messages(QueueRole::Tasks, &messages(100))
-        .await;
+    let namespace =
+        Namespace::start(QueueOptions { max_message_bytes: 2000, ..QueueOptions::default() }).await;
+    let report =
+        namespace.sender(KEY, &[]).batch_send_messages(QueueRole::Tasks, &messages(100)).await;
     assert!(report.success, "{:?}", report.errors);
     assert_eq!(namespace.received().len(), 100);
 }
@@ -208,15 +169,10 @@ async fn a_batch_that_the_service_finds_too_large_is_halved() {
 #[tokio::test]
 async fn the_pace_keeps_a_standard_namespace_from_throttling() {
     let namespace = Namespace::start(QueueOptions::default()).await;
-    namespace.faults.set(FaultPlan {
-        credits_per_second: Some(2000),
-        ..FaultPlan::default()
-    });
+    namespace.faults.set(FaultPlan { credits_per_second: Some(2000), ..FaultPlan::default() });
     let sender = namespace.sender(KEY, &[("SERVICE_BUS_CREDITS_PER_SECOND", "1900")]);
     let began = Instant::now();
-    let report = sender
-        .batch_send_messages(QueueRole::Tasks, &messages(4000))
-        .await;
+    let report = sender.batch_send_messages(QueueRole::Tasks, &messages(4000)).await;
     assert!(report.success, "{:?}", report.errors);
     assert!(
         began.elapsed() > Duration::from_millis(1900),
@@ -238,9 +194,7 @@ async fn what_repeating_cannot_mend_is_said_at_once_and_shows_no_secret() {
         report.errors
     );
     let elsewhere = namespace.sender(KEY, &[("SERVICE_BUS_TASK_QUEUE", "nowhere")]);
-    let report = elsewhere
-        .batch_send_messages(QueueRole::Tasks, &messages(1))
-        .await;
+    let report = elsewhere.batch_send_messages(QueueRole::Tasks, &messages(1)).await;
     assert!(
         matches!(&report.errors[..], [SendError::QueueNotFound { queue }] if queue == "nowhere"),
         "{:?}",
@@ -264,10 +218,6 @@ async fn a_service_that_is_down_is_unavailable() {
     namespace.endpoint.stop();
     until_refused(namespace.endpoint.address()).await;
     let report = sender.batch_send_messages(QueueRole::Tasks, &messages(1)).await;
-    assert!(
-        matches!(&report.errors[..], [SendError::Unavailable { .. }]),
-        "{:?}",
-        report.errors
-    );
+    assert!(matches!(&report.errors[..], [SendError::Unavailable { .. }]), "{:?}", report.errors);
     assert!(report.errors[0].is_transient());
 }

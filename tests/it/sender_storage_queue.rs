@@ -1,4 +1,5 @@
-//! Sending to Storage Queues: against Azurite and against the local endpoint, which must not differ.
+//! Sending to Storage Queues: against Azurite and against the local endpoint, which must not
+//! differ.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,10 +18,8 @@ use lastlight_local::broker::{
 use crate::{harness::service, storage_queue_conformance::Raw, waiting::until_refused};
 
 async fn local() -> (Endpoint, String) {
-    let account = StorageAccount {
-        name: DEVELOPMENT_ACCOUNT.to_owned(),
-        key: DEVELOPMENT_KEY.to_owned(),
-    };
+    let account =
+        StorageAccount { name: DEVELOPMENT_ACCOUNT.to_owned(), key: DEVELOPMENT_KEY.to_owned() };
     let endpoint = Endpoint::start(
         "Storage Queues",
         0,
@@ -60,10 +59,7 @@ fn messages(count: usize) -> Vec<OutgoingMessage> {
 async fn sends_what_it_should(endpoint: &str) {
     let queue = format!("q{}", uuid::Uuid::new_v4().simple());
     let sender = sender(endpoint, DEVELOPMENT_KEY, &queue);
-    assert!(matches!(
-        sender.probe(QueueRole::Tasks).await,
-        Err(SendError::QueueNotFound { .. })
-    ));
+    assert!(matches!(sender.probe(QueueRole::Tasks).await, Err(SendError::QueueNotFound { .. })));
     sender.ensure_queues().await.unwrap();
     sender.ensure_queues().await.unwrap();
     sender.probe(QueueRole::Tasks).await.unwrap();
@@ -72,22 +68,14 @@ async fn sends_what_it_should(endpoint: &str) {
     assert_eq!(report.messages_sent, 300);
     let mut delayed = messages(1);
     delayed[0].delay = Some(Duration::from_secs(600));
-    assert!(
-        sender
-            .batch_send_messages(QueueRole::Tasks, &delayed)
-            .await
-            .success
-    );
+    assert!(sender.batch_send_messages(QueueRole::Tasks, &delayed).await.success);
     let raw = Raw::new(endpoint);
     assert_eq!(raw.count(&queue).await, 301);
     let texts = raw.receive_texts(&queue).await;
     assert_eq!(texts.len(), 300, "the delayed one is not visible");
     assert!(texts.contains(&messages(8)[7].body));
 
-    let large = vec![OutgoingMessage {
-        body: "x".repeat(60_000),
-        ..messages(1).remove(0)
-    }];
+    let large = vec![OutgoingMessage { body: "x".repeat(60_000), ..messages(1).remove(0) }];
     let report = sender.batch_send_messages(QueueRole::Tasks, &large).await;
     assert!(
         matches!(&report.errors[..], [SendError::Oversize { limit: 65536, .. }]),
@@ -97,11 +85,7 @@ async fn sends_what_it_should(endpoint: &str) {
 
     let wrong = self::sender(endpoint, "bm90IHRoZSBrZXk=", &queue);
     let report = wrong.batch_send_messages(QueueRole::Tasks, &messages(1)).await;
-    assert!(
-        matches!(&report.errors[..], [SendError::Unauthorized { .. }]),
-        "{:?}",
-        report.errors
-    );
+    assert!(matches!(&report.errors[..], [SendError::Unauthorized { .. }]), "{:?}", report.errors);
     assert!(!format!("{:?} {wrong:?}", report.errors).contains("sig="));
 }
 
@@ -133,9 +117,5 @@ async fn a_service_that_is_down_is_unavailable() {
     let report = sender(&url, DEVELOPMENT_KEY, "queue")
         .batch_send_messages(QueueRole::Tasks, &messages(1))
         .await;
-    assert!(
-        matches!(&report.errors[..], [SendError::Unavailable { .. }]),
-        "{:?}",
-        report.errors
-    );
+    assert!(matches!(&report.errors[..], [SendError::Unavailable { .. }]), "{:?}", report.errors);
 }

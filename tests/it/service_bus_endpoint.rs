@@ -1,5 +1,6 @@
-//! The local Service Bus endpoint, held against the documented protocol: raw REST, with tokens made here, so that nothing
-//! of the product stands between. <https://learn.microsoft.com/rest/api/servicebus/>
+//! The local Service Bus endpoint, held against the documented protocol: raw REST, with tokens made
+//! here, so that nothing of the product stands between.
+//! <https://learn.microsoft.com/rest/api/servicebus/>
 
 use std::{
     sync::Arc,
@@ -25,7 +26,8 @@ const KEY_NAME: &str = "RootManageSharedAccessKey";
 const KEY: &str = "c2VjcmV0+/8=";
 const BATCH: &str = "application/vnd.microsoft.servicebus.json";
 
-/// A namespace with the queue `q`, on a clock that the test moves, and a client that knows only the protocol.
+/// A namespace with the queue `q`, on a clock that the test moves, and a client that knows only the
+/// protocol.
 struct Namespace {
     bus: ServiceBus,
     clock: Clock,
@@ -72,33 +74,24 @@ impl Namespace {
         let clock = Clock::manual(datetime!(2026-11-23 19:00 UTC));
         let (bus, faults) = (ServiceBus::with_clock(clock.clone()), Faults::with_seed(1));
         bus.create_queue("q", options);
-        let access = ServiceBusAccess {
-            key_name: KEY_NAME.to_owned(),
-            key: KEY.to_owned(),
-        };
-        let endpoint = Endpoint::start("Service Bus", 0, router(bus.clone(), access, faults.clone()))
-            .await
-            .unwrap();
+        let access = ServiceBusAccess { key_name: KEY_NAME.to_owned(), key: KEY.to_owned() };
+        let endpoint =
+            Endpoint::start("Service Bus", 0, router(bus.clone(), access, faults.clone()))
+                .await
+                .unwrap();
         Self {
             bus,
             clock,
             faults,
             endpoint,
             client: reqwest::Client::new(),
-            token: token(
-                "sb://somewhere.servicebus.windows.net/q",
-                KEY_NAME,
-                KEY,
-                in_an_hour(),
-            ),
+            token: token("sb://somewhere.servicebus.windows.net/q", KEY_NAME, KEY, in_an_hour()),
         }
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!("http://{}/{path}", self.endpoint.address());
-        self.client
-            .request(method, url)
-            .header("authorization", &self.token)
+        self.client.request(method, url).header("authorization", &self.token)
     }
 
     async fn call(&self, method: Method, path: &str) -> Answer {
@@ -113,9 +106,7 @@ impl Namespace {
     }
 
     async fn send_batch(&self, batch: &Value) -> Answer {
-        let request = self
-            .request(Method::POST, "q/messages")
-            .header("content-type", BATCH);
+        let request = self.request(Method::POST, "q/messages").header("content-type", BATCH);
         answer(request.body(batch.to_string())).await
     }
 
@@ -186,11 +177,7 @@ async fn a_single_message_arrives_with_its_properties() {
         assert_eq!(properties[name], value, "{name}");
     }
     assert_eq!(
-        (
-            received.header("priority"),
-            received.header("customer"),
-            received.header("urgent")
-        ),
+        (received.header("priority"), received.header("customer"), received.header("urgent")),
         ("\"high\"", "12", "true")
     );
     let token = properties["LockToken"].as_str().unwrap();
@@ -207,25 +194,14 @@ async fn a_batch_arrives_in_order_with_typed_properties() {
     ]);
     assert_eq!(namespace.send_batch(&batch).await.status, StatusCode::CREATED);
     let first = namespace.peek_lock().await;
+    assert_eq!((first.body.as_str(), first.header("content-type")), ("one", "text/plain"));
     assert_eq!(
-        (first.body.as_str(), first.header("content-type")),
-        ("one", "text/plain")
-    );
-    assert_eq!(
-        (
-            first.header("job_id"),
-            first.header("attempt"),
-            first.header("last")
-        ),
+        (first.header("job_id"), first.header("attempt"), first.header("last")),
         ("\"j\"", "2", "false")
     );
     let second = namespace.peek_lock().await;
     assert_eq!(second.body, "two");
-    assert_ne!(
-        second.broker_properties()["MessageId"],
-        "",
-        "a message without an id gets one"
-    );
+    assert_ne!(second.broker_properties()["MessageId"], "", "a message without an id gets one");
 }
 
 #[tokio::test]
@@ -234,10 +210,7 @@ async fn only_the_exact_content_type_makes_a_batch() {
     let request = namespace
         .request(Method::POST, "q/messages")
         .header("content-type", format!("{BATCH}; charset=utf-8"));
-    assert_eq!(
-        answer(request.body(batch(1..=2).to_string())).await.status,
-        StatusCode::CREATED
-    );
+    assert_eq!(answer(request.body(batch(1..=2).to_string())).await.status, StatusCode::CREATED);
     assert_eq!(namespace.counts().active, 1);
     assert_eq!(namespace.peek_lock().await.body, batch(1..=2).to_string());
 }
@@ -252,10 +225,7 @@ async fn a_completed_message_is_gone_and_its_lock_is_void() {
         StatusCode::NO_CONTENT,
         "a locked message is hidden"
     );
-    assert_eq!(
-        namespace.call(Method::DELETE, &location).await.status,
-        StatusCode::OK
-    );
+    assert_eq!(namespace.call(Method::DELETE, &location).await.status, StatusCode::OK);
     assert_eq!(namespace.counts(), ServiceBusCounts::default());
     for method in [Method::DELETE, Method::PUT, Method::POST] {
         let lost = namespace.call(method, &location).await;
@@ -279,14 +249,8 @@ async fn an_unlocked_message_is_delivered_again_and_counted() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     namespace.send("x", json!({})).await;
     let location = namespace.location(&namespace.peek_lock().await);
-    assert_eq!(
-        namespace.call(Method::PUT, &location).await.status,
-        StatusCode::OK
-    );
-    assert_eq!(
-        namespace.peek_lock().await.broker_properties()["DeliveryCount"],
-        2
-    );
+    assert_eq!(namespace.call(Method::PUT, &location).await.status, StatusCode::OK);
+    assert_eq!(namespace.peek_lock().await.broker_properties()["DeliveryCount"], 2);
 }
 
 #[tokio::test]
@@ -295,21 +259,12 @@ async fn a_renewed_lock_holds_and_one_that_ran_out_does_not() {
     namespace.send("x", json!({})).await;
     let location = namespace.location(&namespace.peek_lock().await);
     namespace.clock.advance(Duration::from_secs(50));
-    assert_eq!(
-        namespace.call(Method::POST, &location).await.status,
-        StatusCode::OK
-    );
+    assert_eq!(namespace.call(Method::POST, &location).await.status, StatusCode::OK);
     namespace.clock.advance(Duration::from_secs(50));
     assert_eq!(namespace.peek_lock().await.status, StatusCode::NO_CONTENT);
     namespace.clock.advance(Duration::from_secs(11));
-    assert_eq!(
-        namespace.peek_lock().await.broker_properties()["DeliveryCount"],
-        2
-    );
-    assert_eq!(
-        namespace.call(Method::DELETE, &location).await.status,
-        StatusCode::NOT_FOUND
-    );
+    assert_eq!(namespace.peek_lock().await.broker_properties()["DeliveryCount"], 2);
+    assert_eq!(namespace.call(Method::DELETE, &location).await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
@@ -328,44 +283,31 @@ async fn receive_and_delete_leaves_nothing_behind() {
 async fn a_receiver_waits_for_a_message() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     let began = Instant::now();
-    let (received, ()) = tokio::join!(
-        namespace.call(Method::POST, "q/messages/head?timeout=30"),
-        async {
+    let (received, ()) =
+        tokio::join!(namespace.call(Method::POST, "q/messages/head?timeout=30"), async {
             tokio::time::sleep(Duration::from_millis(100)).await;
             namespace.send("x", json!({})).await;
-        }
-    );
+        });
     assert_eq!(received.status, StatusCode::CREATED);
-    assert!(
-        began.elapsed() < Duration::from_secs(25),
-        "it waited for the end of its time"
-    );
+    assert!(began.elapsed() < Duration::from_secs(25), "it waited for the end of its time");
 }
 
 #[tokio::test]
 async fn a_message_nobody_can_process_is_read_from_the_dead_letter_queue() {
-    let namespace = Namespace::start(QueueOptions {
-        max_delivery_count: 2,
-        ..QueueOptions::default()
-    })
-    .await;
+    let namespace =
+        Namespace::start(QueueOptions { max_delivery_count: 2, ..QueueOptions::default() }).await;
     namespace.send("bad", json!({"MessageId": "m1"})).await;
     for _ in 0..2 {
         let location = namespace.location(&namespace.peek_lock().await);
         namespace.call(Method::PUT, &location).await;
     }
     assert_eq!(namespace.peek_lock().await.status, StatusCode::NO_CONTENT);
-    let dead = namespace
-        .call(Method::POST, "q/$DeadLetterQueue/messages/head?timeout=0")
-        .await;
+    let dead = namespace.call(Method::POST, "q/$DeadLetterQueue/messages/head?timeout=0").await;
     assert_eq!((dead.status, dead.body.as_str()), (StatusCode::CREATED, "bad"));
     assert_eq!(dead.broker_properties()["MessageId"], "m1");
     assert_eq!(dead.header("deadletterreason"), "\"MaxDeliveryCountExceeded\"");
     let location = namespace.location(&dead);
-    assert_eq!(
-        namespace.call(Method::DELETE, &location).await.status,
-        StatusCode::OK
-    );
+    assert_eq!(namespace.call(Method::DELETE, &location).await.status, StatusCode::OK);
     assert_eq!(namespace.counts(), ServiceBusCounts::default());
 }
 
@@ -375,7 +317,8 @@ async fn scheduled_and_short_lived_messages_keep_to_their_times() {
     let later = json!({"ScheduledEnqueueTimeUtc": "Mon, 23 Nov 2026 19:05:00 GMT"});
     assert_eq!(namespace.send("later", later).await.status, StatusCode::CREATED);
     namespace.send("one minute", json!({"TimeToLive": 60})).await;
-    let entry = json!([{"Body": "two minutes", "BrokerProperties": {"TimeToLiveTimeSpan": "00:02:00"}}]);
+    let entry =
+        json!([{"Body": "two minutes", "BrokerProperties": {"TimeToLiveTimeSpan": "00:02:00"}}]);
     namespace.send_batch(&entry).await;
     assert_eq!((namespace.counts().active, namespace.counts().scheduled), (2, 1));
     namespace.clock.advance(Duration::from_secs(61));
@@ -393,14 +336,8 @@ async fn a_duplicate_is_accepted_and_vanishes() {
         ..QueueOptions::default()
     })
     .await;
-    assert_eq!(
-        namespace.send_batch(&batch([1, 2, 1])).await.status,
-        StatusCode::CREATED
-    );
-    assert_eq!(
-        namespace.send_batch(&batch([2, 3])).await.status,
-        StatusCode::CREATED
-    );
+    assert_eq!(namespace.send_batch(&batch([1, 2, 1])).await.status, StatusCode::CREATED);
+    assert_eq!(namespace.send_batch(&batch([2, 3])).await.status, StatusCode::CREATED);
     assert_eq!(namespace.counts().active, 3);
 }
 
@@ -411,10 +348,7 @@ async fn the_description_counts_messages() {
     let later = json!({"ScheduledEnqueueTimeUtc": "Mon, 23 Nov 2026 19:05:00 GMT"});
     namespace.send("later", later).await;
     let lock = namespace.bus.receive("q", 1).unwrap().remove(0).lock_token;
-    namespace
-        .bus
-        .dead_letter("q", &lock, "Unreadable", "not JSON")
-        .unwrap();
+    namespace.bus.dead_letter("q", &lock, "Unreadable", "not JSON").unwrap();
     let described = namespace.call(Method::GET, "q?api-version=2021-05").await;
     assert_eq!(described.status, StatusCode::OK);
     for element in [
@@ -423,11 +357,7 @@ async fn the_description_counts_messages() {
         "DeadLetterMessageCount>1<",
         "ScheduledMessageCount>1<",
     ] {
-        assert!(
-            described.body.contains(element),
-            "{element} in {}",
-            described.body
-        );
+        assert!(described.body.contains(element), "{element} in {}", described.body);
     }
 }
 
@@ -438,9 +368,7 @@ async fn only_who_has_the_key_gets_in() {
         let good = token(resource, KEY_NAME, KEY, in_an_hour());
         let request = namespace.request(Method::GET, "q").header("authorization", "");
         let request = request.headers(
-            [("authorization".parse().unwrap(), good.parse().unwrap())]
-                .into_iter()
-                .collect(),
+            [("authorization".parse().unwrap(), good.parse().unwrap())].into_iter().collect(),
         );
         assert_eq!(answer(request).await.status, StatusCode::OK, "{resource}");
     }
@@ -459,14 +387,8 @@ async fn only_who_has_the_key_gets_in() {
         "SharedAccessSignature sr&sig&se&skn".to_owned(),
         "Bearer abc".to_owned(),
     ] {
-        let refused = answer(
-            namespace
-                .client
-                .post(&url)
-                .header("authorization", &wrong)
-                .body("x"),
-        )
-        .await;
+        let refused =
+            answer(namespace.client.post(&url).header("authorization", &wrong).body("x")).await;
         assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{wrong}");
         assert!(!refused.body.contains(KEY));
     }
@@ -488,26 +410,15 @@ async fn what_makes_no_sense_is_refused_and_stores_nothing() {
         let refused = namespace.send("x", properties.clone()).await;
         assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{properties}");
     }
-    for batch in [
-        json!({"Body": "x"}),
-        json!([{"Body": "good"}, {"Text": "bad"}]),
-        json!([{"Body": 1}]),
-    ] {
-        assert_eq!(
-            namespace.send_batch(&batch).await.status,
-            StatusCode::BAD_REQUEST,
-            "{batch}"
-        );
+    for batch in
+        [json!({"Body": "x"}), json!([{"Body": "good"}, {"Text": "bad"}]), json!([{"Body": 1}])]
+    {
+        assert_eq!(namespace.send_batch(&batch).await.status, StatusCode::BAD_REQUEST, "{batch}");
     }
-    let not_text = namespace
-        .request(Method::POST, "q/messages")
-        .body(vec![0xff, 0xfe]);
+    let not_text = namespace.request(Method::POST, "q/messages").body(vec![0xff, 0xfe]);
     assert_eq!(answer(not_text).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(
-        namespace
-            .call(Method::POST, "q/messages/head?timeout=soon")
-            .await
-            .status,
+        namespace.call(Method::POST, "q/messages/head?timeout=soon").await.status,
         StatusCode::BAD_REQUEST
     );
     assert_eq!(namespace.counts(), ServiceBusCounts::default());
@@ -517,14 +428,9 @@ async fn what_makes_no_sense_is_refused_and_stores_nothing() {
 async fn a_batch_over_the_limit_is_refused_as_a_whole() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     let large = json!([{"Body": "x".repeat(200 * 1024)}, {"Body": "y".repeat(100 * 1024)}]);
-    assert_eq!(
-        namespace.send_batch(&large).await.status,
-        StatusCode::PAYLOAD_TOO_LARGE
-    );
+    assert_eq!(namespace.send_batch(&large).await.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(namespace.counts().active, 0);
-    let huge = namespace
-        .request(Method::POST, "q/messages")
-        .body(vec![b'x'; 3 * 1024 * 1024]);
+    let huge = namespace.request(Method::POST, "q/messages").body(vec![b'x'; 3 * 1024 * 1024]);
     assert_eq!(answer(huge).await.status, StatusCode::PAYLOAD_TOO_LARGE);
     let fits = namespace.send(&"x".repeat(250 * 1024), json!({})).await;
     assert_eq!(fits.status, StatusCode::CREATED);
@@ -539,11 +445,7 @@ async fn a_queue_that_does_not_exist_is_gone() {
         (Method::DELETE, "nowhere/messages/head?timeout=0"),
         (Method::POST, "q/$DeadLetterQueue/messages"),
     ] {
-        assert_eq!(
-            namespace.call(method, path).await.status,
-            StatusCode::GONE,
-            "{path}"
-        );
+        assert_eq!(namespace.call(method, path).await.status, StatusCode::GONE, "{path}");
     }
     // The management API of the real service says so by success and an empty list.
     let description = namespace.call(Method::GET, "nowhere?api-version=2021-05").await;
@@ -562,31 +464,17 @@ async fn names_are_read_in_any_case() {
     namespace.send("x", json!({})).await;
     let received = namespace.call(Method::POST, "Q/messages/head?timeout=0").await;
     assert_eq!(received.status, StatusCode::CREATED);
-    let dead = namespace
-        .call(Method::POST, "q/$deadletterqueue/messages/head?timeout=0")
-        .await;
+    let dead = namespace.call(Method::POST, "q/$deadletterqueue/messages/head?timeout=0").await;
     assert_eq!(dead.status, StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]
 async fn over_its_credits_a_namespace_throttles_senders_and_receivers() {
     let namespace = Namespace::start(QueueOptions::default()).await;
-    namespace.faults.set(FaultPlan {
-        credits_per_second: Some(10),
-        ..FaultPlan::default()
-    });
-    assert_eq!(
-        namespace.send_batch(&batch(0..10)).await.status,
-        StatusCode::CREATED
-    );
-    assert_eq!(
-        namespace.send_batch(&batch(0..10)).await.status,
-        StatusCode::TOO_MANY_REQUESTS
-    );
-    namespace.faults.set(FaultPlan {
-        credits_per_second: Some(1),
-        ..FaultPlan::default()
-    });
+    namespace.faults.set(FaultPlan { credits_per_second: Some(10), ..FaultPlan::default() });
+    assert_eq!(namespace.send_batch(&batch(0..10)).await.status, StatusCode::CREATED);
+    assert_eq!(namespace.send_batch(&batch(0..10)).await.status, StatusCode::TOO_MANY_REQUESTS);
+    namespace.faults.set(FaultPlan { credits_per_second: Some(1), ..FaultPlan::default() });
     assert_eq!(namespace.peek_lock().await.status, StatusCode::CREATED);
     assert_eq!(namespace.peek_lock().await.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(namespace.counts().active, 10);
@@ -595,25 +483,11 @@ async fn over_its_credits_a_namespace_throttles_senders_and_receivers() {
 #[tokio::test]
 async fn a_lost_answer_is_a_500_or_a_closed_connection_and_the_message_is_stored() {
     let namespace = Namespace::start(QueueOptions::default()).await;
-    let plan = FaultPlan {
-        lost_answers: 1.0,
-        ..FaultPlan::default()
-    };
+    let plan = FaultPlan { lost_answers: 1.0, ..FaultPlan::default() };
     namespace.faults.set(plan);
-    assert_eq!(
-        namespace.send("a", json!({})).await.status,
-        StatusCode::INTERNAL_SERVER_ERROR
-    );
-    namespace.faults.set(FaultPlan {
-        lost_answer: LostAnswer::ClosedConnection,
-        ..plan
-    });
-    let error = namespace
-        .request(Method::POST, "q/messages")
-        .body("b")
-        .send()
-        .await
-        .unwrap_err();
+    assert_eq!(namespace.send("a", json!({})).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    namespace.faults.set(FaultPlan { lost_answer: LostAnswer::ClosedConnection, ..plan });
+    let error = namespace.request(Method::POST, "q/messages").body("b").send().await.unwrap_err();
     assert!(error.is_request(), "{error:?}");
     assert_eq!(namespace.counts().active, 2);
     namespace.faults.set(FaultPlan::default());
@@ -653,23 +527,12 @@ async fn accepted_messages_vanish_double_or_come_late_on_request() {
         let after = namespace.counts();
         (after.active - before.active, after.scheduled - before.scheduled)
     };
-    let vanished = FaultPlan {
-        dropped: 1.0,
-        ..FaultPlan::default()
-    };
+    let vanished = FaultPlan { dropped: 1.0, ..FaultPlan::default() };
     assert_eq!(stored(vanished).await, (0, 0));
-    let doubled = FaultPlan {
-        doubled: 1.0,
-        copies: 5,
-        ..FaultPlan::default()
-    };
+    let doubled = FaultPlan { doubled: 1.0, copies: 5, ..FaultPlan::default() };
     let (active, scheduled) = stored(doubled).await;
     assert!((200..=500).contains(&active) && scheduled == 0, "{active}");
-    let late = FaultPlan {
-        late: 1.0,
-        late_by: Duration::from_secs(600),
-        ..FaultPlan::default()
-    };
+    let late = FaultPlan { late: 1.0, late_by: Duration::from_secs(600), ..FaultPlan::default() };
     let (active, scheduled) = stored(late).await;
     assert_eq!(active + scheduled, 100);
     assert!(scheduled >= 95, "{scheduled} of 100 come later than now");
@@ -679,26 +542,16 @@ async fn accepted_messages_vanish_double_or_come_late_on_request() {
 async fn a_port_in_use_is_said_with_the_port() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     let port = namespace.endpoint.address().port();
-    let error = Endpoint::start("Service Bus", port, axum::Router::new())
-        .await
-        .unwrap_err();
+    let error = Endpoint::start("Service Bus", port, axum::Router::new()).await.unwrap_err();
     assert_eq!(error.error.kind(), std::io::ErrorKind::AddrInUse);
     assert!(error.to_string().contains(&port.to_string()), "{error}");
 }
 
 #[tokio::test]
 async fn a_request_under_way_is_answered_before_the_endpoint_stops() {
-    let Namespace {
-        bus,
-        client,
-        token,
-        faults,
-        ..
-    } = Namespace::start(QueueOptions::default()).await;
-    let access = ServiceBusAccess {
-        key_name: KEY_NAME.to_owned(),
-        key: KEY.to_owned(),
-    };
+    let Namespace { bus, client, token, faults, .. } =
+        Namespace::start(QueueOptions::default()).await;
+    let access = ServiceBusAccess { key_name: KEY_NAME.to_owned(), key: KEY.to_owned() };
     let arrived = Arc::new(Notify::new());
     let arrives = Arc::clone(&arrived);
     let router = router(bus.clone(), access, faults).layer(axum::middleware::from_fn(
@@ -717,8 +570,5 @@ async fn a_request_under_way_is_answered_before_the_endpoint_stops() {
     bus.send("q", vec![Default::default()]).unwrap();
     assert_eq!(receiver.await.unwrap().unwrap().status(), StatusCode::CREATED);
     stopping.await.unwrap();
-    assert!(
-        tokio::net::TcpListener::bind(address).await.is_ok(),
-        "the port is free again"
-    );
+    assert!(tokio::net::TcpListener::bind(address).await.is_ok(), "the port is free again");
 }

@@ -1,5 +1,5 @@
-//! Reading the queues of messages set aside: Storage Queues against Azurite and against the local endpoint, which must not
-//! differ, and Service Bus against the local endpoint.
+//! Reading the queues of messages set aside: Storage Queues against Azurite and against the local
+//! endpoint, which must not differ, and Service Bus against the local endpoint.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,10 +23,8 @@ use time::OffsetDateTime;
 use crate::{harness::service, storage_queue_conformance::Raw, waiting::until_refused};
 
 async fn local_storage() -> (Endpoint, String) {
-    let account = StorageAccount {
-        name: DEVELOPMENT_ACCOUNT.to_owned(),
-        key: DEVELOPMENT_KEY.to_owned(),
-    };
+    let account =
+        StorageAccount { name: DEVELOPMENT_ACCOUNT.to_owned(), key: DEVELOPMENT_KEY.to_owned() };
     let router = storage_queue::router(StorageQueues::new(), account, Faults::default());
     let endpoint = Endpoint::start("Storage Queues", 0, router).await.unwrap();
     let url = format!("http://{}/{DEVELOPMENT_ACCOUNT}", endpoint.address());
@@ -79,10 +77,7 @@ async fn storage_shows_takes_and_gives_back(endpoint: &str) {
     assert_eq!(queues.count(role).await, Ok(41));
     let seen = queues.peek(role, 32).await.unwrap();
     assert_eq!(seen.len(), 32);
-    assert!(
-        seen.iter()
-            .all(|message| message.delivery_count == 0 && !message.id.is_empty())
-    );
+    assert!(seen.iter().all(|message| message.delivery_count == 0 && !message.id.is_empty()));
     let age = OffsetDateTime::now_utc() - seen[0].enqueued.unwrap();
     assert!(age < time::Duration::minutes(1), "{age}");
 
@@ -101,26 +96,15 @@ async fn storage_shows_takes_and_gives_back(endpoint: &str) {
         "it has another receipt now"
     );
     let found = take(&*queues, role, &last.message.id).await.unwrap().unwrap();
-    assert_eq!(
-        (&found.message.body, found.message.delivery_count),
-        (&last.message.body, 2)
-    );
-    assert!(
-        take(&*queues, role, &last.message.id).await.unwrap().is_none(),
-        "it is taken"
-    );
+    assert_eq!((&found.message.body, found.message.delivery_count), (&last.message.body, 2));
+    assert!(take(&*queues, role, &last.message.id).await.unwrap().is_none(), "it is taken");
     assert_eq!(queues.complete(role, &found).await, Ok(Settled::Done));
     assert_eq!(queues.complete(role, &found).await, Ok(Settled::LockLost));
     assert_eq!(queues.count(role).await, Ok(40));
 
     let other = storage(endpoint, DEVELOPMENT_KEY, &format!("{name}-2"));
     other.ensure_queues().await.unwrap();
-    assert!(
-        other
-            .batch_send_messages(QueueRole::Poison, &messages(70))
-            .await
-            .success
-    );
+    assert!(other.batch_send_messages(QueueRole::Poison, &messages(70)).await.success);
     let review = QueueRole::Poison;
     let everything = other.peek(review, 32).await.unwrap();
     let wanted = everything.last().unwrap();
@@ -128,31 +112,17 @@ async fn storage_shows_takes_and_gives_back(endpoint: &str) {
     assert_eq!(found.message.body, wanted.body);
     assert_eq!(other.release(review, &found).await, Ok(Settled::Done));
     assert!(take(&*other, review, "nobody").await.unwrap().is_none());
-    assert_eq!(
-        other.peek(review, 32).await.unwrap().len(),
-        32,
-        "all were given back"
-    );
+    assert_eq!(other.peek(review, 32).await.unwrap().len(), 32, "all were given back");
     let texts: Vec<String> = messages(70).into_iter().map(|message| message.body).collect();
     assert!(everything.iter().all(|message| texts.contains(&message.body)));
 
     let raw_queue = storage(endpoint, DEVELOPMENT_KEY, &format!("{name}-3"));
     raw_queue.ensure_queues().await.unwrap();
     raw.put_text(&format!("{name}-3-review"), "not base64 <&>").await;
-    raw.put_text(&format!("{name}-3-review"), &BASE64_STANDARD.encode([0xff, 0xfe]))
-        .await;
-    let shown: Vec<String> = raw_queue
-        .peek(review, 32)
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|message| message.body)
-        .collect();
-    assert_eq!(
-        shown,
-        ["not base64 <&>", "//4="],
-        "what is not text in base64 is shown as it is"
-    );
+    raw.put_text(&format!("{name}-3-review"), &BASE64_STANDARD.encode([0xff, 0xfe])).await;
+    let shown: Vec<String> =
+        raw_queue.peek(review, 32).await.unwrap().into_iter().map(|message| message.body).collect();
+    assert_eq!(shown, ["not base64 <&>", "//4="], "what is not text in base64 is shown as it is");
 
     let wrong = storage(endpoint, "bm90IHRoZSBrZXk=", &name);
     for refused in [
@@ -197,10 +167,7 @@ impl Namespace {
                 },
             );
         }
-        let access = ServiceBusAccess {
-            key_name: "Root".to_owned(),
-            key: KEY.to_owned(),
-        };
+        let access = ServiceBusAccess { key_name: "Root".to_owned(), key: KEY.to_owned() };
         let router = service_bus::router(bus.clone(), access, Faults::default());
         let endpoint = Endpoint::start("Service Bus", 0, router).await.unwrap();
         Self { bus, endpoint }
@@ -220,8 +187,9 @@ impl Namespace {
 
     /// Sends messages and abandons them as often as the queue allows.
     fn bury(&self, queue: &str, count: usize) {
-        let messages = (0..count)
-            .map(|number| NewMessage::new(format!("body ü {number}")).with_id(format!("m-{number}")));
+        let messages = (0..count).map(|number| {
+            NewMessage::new(format!("body ü {number}")).with_id(format!("m-{number}"))
+        });
         self.bus.send(queue, messages.collect()).unwrap();
         for _ in 0..10 {
             for message in self.bus.receive(queue, usize::MAX).unwrap() {
@@ -238,10 +206,7 @@ async fn dead_letters_are_counted_shown_taken_and_given_back() {
     let role = QueueRole::Tasks;
     assert_eq!(queues.set_aside_name(role), "sb-tasks/$DeadLetterQueue");
     namespace.bury("sb-tasks", 5);
-    namespace
-        .bus
-        .send("sb-tasks", vec![NewMessage::new("alive")])
-        .unwrap();
+    namespace.bus.send("sb-tasks", vec![NewMessage::new("alive")]).unwrap();
     assert_eq!(queues.count(role).await, Ok(5));
     assert_eq!(queues.count(QueueRole::Jobs).await, Ok(0));
 
@@ -250,17 +215,9 @@ async fn dead_letters_are_counted_shown_taken_and_given_back() {
         .iter()
         .map(|message| (message.id.as_str(), message.body.as_str(), message.delivery_count))
         .collect();
-    assert_eq!(
-        first,
-        [
-            ("m-0", "body ü 0", 11),
-            ("m-1", "body ü 1", 11),
-            ("m-2", "body ü 2", 11)
-        ]
-    );
+    assert_eq!(first, [("m-0", "body ü 0", 11), ("m-1", "body ü 1", 11), ("m-2", "body ü 2", 11)]);
     assert!(
-        seen.iter()
-            .all(|message| message.reason.as_deref() == Some("MaxDeliveryCountExceeded"))
+        seen.iter().all(|message| message.reason.as_deref() == Some("MaxDeliveryCountExceeded"))
     );
     let age = OffsetDateTime::now_utc() - seen[0].enqueued.unwrap();
     assert!(age < time::Duration::minutes(1), "{age}");
@@ -272,10 +229,7 @@ async fn dead_letters_are_counted_shown_taken_and_given_back() {
 
     let taken = take(&*queues, role, "m-3").await.unwrap().unwrap();
     assert_eq!(taken.message.body, "body ü 3");
-    assert!(
-        take(&*queues, role, "m-3").await.unwrap().is_none(),
-        "it is taken"
-    );
+    assert!(take(&*queues, role, "m-3").await.unwrap().is_none(), "it is taken");
     assert_eq!(queues.complete(role, &taken).await, Ok(Settled::Done));
     assert_eq!(queues.complete(role, &taken).await, Ok(Settled::LockLost));
     assert_eq!(queues.release(role, &taken).await, Ok(Settled::LockLost));
@@ -292,13 +246,8 @@ async fn a_message_for_review_never_becomes_a_dead_letter_by_being_looked_at() {
     assert!(queues.batch_send_messages(role, &messages(2)).await.success);
     assert_eq!(queues.count(role).await, Ok(2));
     for _ in 0..25 {
-        let mut seen: Vec<String> = queues
-            .peek(role, 2)
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|message| message.body)
-            .collect();
+        let mut seen: Vec<String> =
+            queues.peek(role, 2).await.unwrap().into_iter().map(|message| message.body).collect();
         seen.sort();
         assert_eq!(seen, [messages(2)[0].body.clone(), messages(2)[1].body.clone()]);
     }

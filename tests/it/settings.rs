@@ -1,4 +1,5 @@
-//! Settings that are missing or malformed: the process says which, and how to set them, and exits with 2.
+//! Settings that are missing or malformed: the process says which, and how to set them, and exits
+//! with 2.
 
 use std::process::Command;
 
@@ -11,22 +12,16 @@ fn lastlight(settings: &[(&str, &str)]) -> (i32, String) {
         .envs(settings.iter().copied())
         .output()
         .expect("the binary starts");
-    (
-        output.status.code().unwrap_or(-1),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 #[test]
 fn everything_that_is_missing_is_named_at_once() {
     let (code, words) = lastlight(&[]);
     assert_eq!(code, 2);
-    for setting in [
-        "FUNCTIONS_CUSTOMHANDLER_PORT",
-        "DATABASE_URL",
-        "POSTGIS_HOST",
-        "AzureWebJobsStorage",
-    ] {
+    for setting in
+        ["FUNCTIONS_CUSTOMHANDLER_PORT", "DATABASE_URL", "POSTGIS_HOST", "AzureWebJobsStorage"]
+    {
         assert!(words.contains(setting), "{setting}: {words}");
     }
     assert!(words.contains("lastlight local"), "what to do next: {words}");
@@ -80,7 +75,9 @@ fn service_bus_that_is_switched_on_needs_a_connection() {
     ]);
     assert_eq!(code, 2);
     assert!(
-        words.contains("SERVICE_BUS_CONNECTION_STRING: is not set, though ENABLE_SERVICE_BUS is true"),
+        words.contains(
+            "SERVICE_BUS_CONNECTION_STRING: is not set, though ENABLE_SERVICE_BUS is true"
+        ),
         "{words}"
     );
 }
@@ -92,79 +89,19 @@ fn a_database_on_another_machine_is_reached_with_verified_tls_unless_the_url_say
         ("postgresql://u:p@127.0.0.1/x", None, PgSslMode::Prefer, false),
         ("postgresql://u:p@localhost/x", None, PgSslMode::Prefer, false),
         ("postgresql://u:p@[::1]/x", None, PgSslMode::Prefer, false),
-        (
-            "postgresql://u:p@%2Frun%2Fpostgresql/x",
-            None,
-            PgSslMode::Prefer,
-            false,
-        ),
-        (
-            "postgresql:///x?host=/run/postgresql",
-            None,
-            PgSslMode::Prefer,
-            false,
-        ),
-        (
-            "postgresql://u:p@localhost/x?sslmode=disable",
-            None,
-            PgSslMode::Disable,
-            false,
-        ),
+        ("postgresql://u:p@%2Frun%2Fpostgresql/x", None, PgSslMode::Prefer, false),
+        ("postgresql:///x?host=/run/postgresql", None, PgSslMode::Prefer, false),
+        ("postgresql://u:p@localhost/x?sslmode=disable", None, PgSslMode::Disable, false),
         (remote, None, PgSslMode::VerifyFull, false),
-        (
-            "postgres://u:p@10.0.0.4:6432/x",
-            None,
-            PgSslMode::VerifyFull,
-            false,
-        ),
-        (
-            "postgresql://u:p@localhost.example/x",
-            None,
-            PgSslMode::VerifyFull,
-            false,
-        ),
-        (
-            "postgresql://u:p@localhost/x?host=db.example",
-            None,
-            PgSslMode::VerifyFull,
-            false,
-        ),
-        (
-            "postgresql://u:p@localhost/x?hostaddr=10.0.0.4",
-            None,
-            PgSslMode::VerifyFull,
-            false,
-        ),
-        (
-            "postgresql://u:p@db.example/x?sslmode=verify-full",
-            None,
-            PgSslMode::VerifyFull,
-            false,
-        ),
-        (
-            "postgresql://u:p@db.example/x?sslmode=verify-ca",
-            None,
-            PgSslMode::VerifyCa,
-            true,
-        ),
-        (
-            "postgresql://u:p@db.example/x?ssl-mode=require",
-            None,
-            PgSslMode::Require,
-            true,
-        ),
-        (
-            "postgresql://u:p@db.example/x?sslmode=PREFER",
-            None,
-            PgSslMode::Prefer,
-            true,
-        ),
-        (
-            "postgresql://u:p@db.example/x?sslmode=disable",
-            None,
-            PgSslMode::Disable,
-            true,
-        ),
+        ("postgres://u:p@10.0.0.4:6432/x", None, PgSslMode::VerifyFull, false),
+        ("postgresql://u:p@localhost.example/x", None, PgSslMode::VerifyFull, false),
+        ("postgresql://u:p@localhost/x?host=db.example", None, PgSslMode::VerifyFull, false),
+        ("postgresql://u:p@localhost/x?hostaddr=10.0.0.4", None, PgSslMode::VerifyFull, false),
+        ("postgresql://u:p@db.example/x?sslmode=verify-full", None, PgSslMode::VerifyFull, false),
+        ("postgresql://u:p@db.example/x?sslmode=verify-ca", None, PgSslMode::VerifyCa, true),
+        ("postgresql://u:p@db.example/x?ssl-mode=require", None, PgSslMode::Require, true),
+        ("postgresql://u:p@db.example/x?sslmode=PREFER", None, PgSslMode::Prefer, true),
+        ("postgresql://u:p@db.example/x?sslmode=disable", None, PgSslMode::Disable, true),
         // The last one counts, as in the driver.
         (
             "postgresql://u:p@db.example/x?sslmode=disable&sslmode=verify-full",
@@ -180,34 +117,20 @@ fn a_database_on_another_machine_is_reached_with_verified_tls_unless_the_url_say
             false,
         ),
     ] {
-        let pairs = [("DATABASE_URL", url)]
-            .into_iter()
-            .chain(also.map(|mode| ("PGSSLMODE", mode)));
+        let pairs = [("DATABASE_URL", url)].into_iter().chain(also.map(|mode| ("PGSSLMODE", mode)));
         let (database, warnings) = Settings::load_database(Env::from_pairs(pairs)).unwrap();
         let found = database.connect.get_ssl_mode();
         assert_eq!(format!("{found:?}"), format!("{mode:?}"), "{url} {also:?}");
         assert_eq!(!warnings.is_empty(), is_warned, "{url} {also:?}: {warnings:?}");
         assert!(
-            warnings
-                .iter()
-                .all(|warning| warning.remedy.contains("verify-full")),
+            warnings.iter().all(|warning| warning.remedy.contains("verify-full")),
             "{warnings:?}"
         );
     }
-    for (host, mode) in [
-        ("127.0.0.1", PgSslMode::Prefer),
-        ("db.example", PgSslMode::VerifyFull),
-    ] {
-        let parts = [
-            ("POSTGIS_HOST", host),
-            ("POSTGIS_USER", "u"),
-            ("POSTGIS_DATABASE", "x"),
-        ];
+    for (host, mode) in [("127.0.0.1", PgSslMode::Prefer), ("db.example", PgSslMode::VerifyFull)] {
+        let parts = [("POSTGIS_HOST", host), ("POSTGIS_USER", "u"), ("POSTGIS_DATABASE", "x")];
         let (database, _) = Settings::load_database(Env::from_pairs(parts)).unwrap();
-        assert_eq!(
-            format!("{:?}", database.connect.get_ssl_mode()),
-            format!("{mode:?}")
-        );
+        assert_eq!(format!("{:?}", database.connect.get_ssl_mode()), format!("{mode:?}"));
     }
 }
 
@@ -228,11 +151,13 @@ fn migrate_says_what_it_did_and_fails_without_a_database() {
     );
 }
 
-/// Settings of a vault that keeps the app out: all of them are named at once, the host's too by `doctor`.
+/// Settings of a vault that keeps the app out: all of them are named at once, the host's too by
+/// `doctor`.
 #[test]
 fn references_to_a_vault_that_were_not_resolved_are_named_for_what_they_are() {
-    let reference =
-        |name: &str| format!("@Microsoft.KeyVault(SecretUri=https://geo.vault.azure.net/secrets/{name}/)");
+    let reference = |name: &str| {
+        format!("@Microsoft.KeyVault(SecretUri=https://geo.vault.azure.net/secrets/{name}/)")
+    };
     let (database, storage, queue) = (reference("db"), reference("storage"), reference("queue"));
     let settings = [
         ("FUNCTIONS_CUSTOMHANDLER_PORT", "9000"),
@@ -258,17 +183,11 @@ fn references_to_a_vault_that_were_not_resolved_are_named_for_what_they_are() {
     let doctor = Command::new(env!("CARGO_BIN_EXE_lastlight"))
         .args(["doctor", "--app-root", env!("CARGO_MANIFEST_DIR")])
         .env_clear()
-        .envs([
-            ("ServiceBusConnection", &*database),
-            ("FUNCTIONS_WORKER_RUNTIME", "custom"),
-        ])
+        .envs([("ServiceBusConnection", &*database), ("FUNCTIONS_WORKER_RUNTIME", "custom")])
         .output()
         .unwrap();
     let words = String::from_utf8_lossy(&doctor.stdout);
-    assert!(
-        words.contains("ServiceBusConnection: is a Key Vault reference"),
-        "{words}"
-    );
+    assert!(words.contains("ServiceBusConnection: is a Key Vault reference"), "{words}");
 }
 
 #[tokio::test]
@@ -313,10 +232,7 @@ fn no_form_of_the_database_shows_its_password() {
             .output()
             .unwrap();
         let words = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            !output.status.success() && !words.contains("hunter2"),
-            "{text}: {words}"
-        );
+        assert!(!output.status.success() && !words.contains("hunter2"), "{text}: {words}");
         let settings = Settings::load_database(Env::from_pairs([("DATABASE_URL", text)]));
         assert!(!format!("{settings:?}").contains("hunter2"), "{text}");
     }

@@ -47,9 +47,7 @@ struct Collector(Arc<Mutex<Vec<Seen>>>, Arc<Mutex<Vec<String>>>);
 impl Collector {
     async fn start() -> (Self, SocketAddr) {
         let collector = Self::default();
-        let router = Router::new()
-            .route("/v1/traces", post(take))
-            .with_state(collector.clone());
+        let router = Router::new().route("/v1/traces", post(take)).with_state(collector.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -163,9 +161,10 @@ async fn a_job_is_one_trace_over_both_paths_and_across_two_processes() {
     let (collector, address) = Collector::start().await;
     let folder = tempfile::tempdir().unwrap();
     let lines = Lines::default();
-    let cloud = LocalCloud::start(options(folder.path(), new_database_url().await, address, &lines))
-        .await
-        .unwrap();
+    let cloud =
+        LocalCloud::start(options(folder.path(), new_database_url().await, address, &lines))
+            .await
+            .unwrap();
     let other = cloud.another_host([].into()).await.unwrap();
     let mut pids = HashSet::new();
     for bus in [false, true] {
@@ -175,41 +174,26 @@ async fn a_job_is_one_trace_over_both_paths_and_across_two_processes() {
             let count = |name: &str| spans.iter().filter(|span| span.name == name).count();
             (count("plan"), count("task"), count("advance")) == (2, 2 * N, 2)
         };
-        until("all spans are there", async || {
-            whole(&collector.of_job(&job_id)).then_some(())
-        })
-        .await;
+        until("all spans are there", async || whole(&collector.of_job(&job_id)).then_some(()))
+            .await;
         let spans = collector.of_job(&job_id);
         assert!(spans.iter().all(|span| span.trace == TRACE));
-        let all: HashMap<String, Seen> = collector
-            .seen()
-            .into_iter()
-            .map(|span| (span.id.clone(), span))
-            .collect();
+        let all: HashMap<String, Seen> =
+            collector.seen().into_iter().map(|span| (span.id.clone(), span)).collect();
         let parent = |span: &Seen| all[&span.parent].clone();
         let of_stage = |name: &str, stage: &str| -> Vec<&Seen> {
             let is = |span: &&Seen| span.name == name && span.fields["stage"] == stage;
             spans.iter().filter(is).collect()
         };
-        let [plan] = of_stage("plan", "1")[..] else {
-            panic!()
-        };
+        let [plan] = of_stage("plan", "1")[..] else { panic!() };
         let submit = parent(plan);
-        assert_eq!(
-            (submit.name.as_str(), &submit.fields["job_id"]),
-            ("submit", &job_id)
-        );
+        assert_eq!((submit.name.as_str(), &submit.fields["job_id"]), ("submit", &job_id));
         let request = parent(&submit);
         assert_eq!(request.name, "/api/jobs/submit/{job_type}");
-        assert_eq!(
-            (request.trace.as_str(), request.parent.as_str()),
-            (TRACE, CALLERS_SPAN)
-        );
+        assert_eq!((request.trace.as_str(), request.parent.as_str()), (TRACE, CALLERS_SPAN));
         assert_eq!(request.fields["http.response.status_code"], "200");
         for stage in ["1", "2"] {
-            let [plan] = of_stage("plan", stage)[..] else {
-                panic!()
-            };
+            let [plan] = of_stage("plan", stage)[..] else { panic!() };
             let tasks = of_stage("task", stage);
             assert_eq!(tasks.len(), N);
             for task in &tasks {
@@ -220,17 +204,13 @@ async fn a_job_is_one_trace_over_both_paths_and_across_two_processes() {
                 );
                 pids.insert(task.pid.clone());
             }
-            let [advance] = of_stage("advance", stage)[..] else {
-                panic!()
-            };
+            let [advance] = of_stage("advance", stage)[..] else { panic!() };
             assert!(
                 tasks.iter().any(|task| task.id == advance.parent),
                 "the last task turns out the lights"
             );
             if stage == "1" {
-                let [next] = of_stage("plan", "2")[..] else {
-                    panic!()
-                };
+                let [next] = of_stage("plan", "2")[..] else { panic!() };
                 assert_eq!(next.parent, advance.id);
             }
         }
@@ -263,21 +243,14 @@ fn lines_say_where_they_come_from(lines: &Lines, job_id: &str) {
     assert!((4..10).contains(&of_job.len()), "{of_job:#?}");
     for line in of_job {
         assert_eq!(line["trace_id"], TRACE, "{line}");
-        assert!(
-            line["span_id"].as_str().is_some_and(|id| id.len() == 16),
-            "{line}"
-        );
+        assert!(line["span_id"].as_str().is_some_and(|id| id.len() == 16), "{line}");
         assert!(line["invocation_id"].is_string(), "{line}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_is_mentioned_once_and_holds_up_nothing() {
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let lines = Lines::default();
     let cloud = LocalCloud::start(options(folder.path(), new_database_url().await, nobody, &lines))
@@ -303,12 +276,7 @@ async fn a_collector_that_is_away_is_mentioned_once_and_holds_up_nothing() {
 
 /// A handler without a database, and the address that it listens on.
 async fn bare_handler(collector: SocketAddr) -> (Child, String) {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let handler = Command::new(BINARY)
         .env_clear()
         .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
@@ -330,17 +298,8 @@ async fn bare_handler(collector: SocketAddr) -> (Child, String) {
 
 /// Asks it to stop, and waits for that.
 async fn asked_to_stop(mut handler: Child) {
-    assert!(
-        Command::new("kill")
-            .arg(handler.id().to_string())
-            .status()
-            .unwrap()
-            .success()
-    );
-    let ended = tokio::task::spawn_blocking(move || handler.wait())
-        .await
-        .unwrap()
-        .unwrap();
+    assert!(Command::new("kill").arg(handler.id().to_string()).status().unwrap().success());
+    let ended = tokio::task::spawn_blocking(move || handler.wait()).await.unwrap().unwrap();
     assert!(ended.success());
 }
 
@@ -365,10 +324,7 @@ async fn an_invocation_says_how_often_the_host_has_delivered_its_message() {
         ("process_sb_task", "sb_task_many"),
         ("process_sb_task_dead_letter", "sb_task_one"),
     ] {
-        let file = format!(
-            "{}/tests/fixtures/host/{fixture}.json",
-            env!("CARGO_MANIFEST_DIR")
-        );
+        let file = format!("{}/tests/fixtures/host/{fixture}.json", env!("CARGO_MANIFEST_DIR"));
         let request = reqwest::Client::new().post(format!("{url}/{function}"));
         request.body(std::fs::read(file).unwrap()).send().await.unwrap();
     }

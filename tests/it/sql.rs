@@ -1,4 +1,5 @@
-//! Every statement is in a file of its own, and the database accepts each against the schema of the migrations.
+//! Every statement is in a file of its own, and the database accepts each against the schema of the
+//! migrations.
 
 use sqlx::{Executor, Row, SqlSafeStr};
 
@@ -8,25 +9,16 @@ use crate::harness::TestApp;
 async fn the_database_accepts_every_statement() {
     let app = TestApp::start().await;
     let mut connection = app.connection().await;
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/store/sql");
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/store/sql");
     let mut count = 0;
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let statement = std::fs::read_to_string(&path).unwrap();
-        assert!(
-            statement.starts_with("-- "),
-            "{} does not say what it is for",
-            path.display()
-        );
-        let prepared = (&mut connection)
-            .prepare(sqlx::AssertSqlSafe(statement).into_sql_str())
-            .await;
-        assert!(
-            prepared.is_ok(),
-            "{}: {}",
-            path.display(),
-            prepared.err().unwrap()
-        );
+        assert!(statement.starts_with("-- "), "{} does not say what it is for", path.display());
+        let prepared =
+            (&mut connection).prepare(sqlx::AssertSqlSafe(statement).into_sql_str()).await;
+        assert!(prepared.is_ok(), "{}: {}", path.display(), prepared.err().unwrap());
         count += 1;
     }
     assert!(count > 20, "{count} statements");
@@ -38,7 +30,9 @@ async fn migrations_may_run_again_and_at_once() {
     let databases: Vec<_> = (0..5)
         .map(|_| lastlight::store::Database::new(&crate::harness::database_settings(&url)))
         .collect();
-    for result in futures_util::future::join_all(databases.iter().map(|database| database.migrate())).await {
+    for result in
+        futures_util::future::join_all(databases.iter().map(|database| database.migrate())).await
+    {
         result.unwrap();
     }
     databases[0].migrate().await.unwrap();
@@ -51,10 +45,12 @@ const READS_STAGES: [&str; 9] = [
     "recount_stage",
     // Once a stage, after its end.
     "measure_stage",
-    // Of open stages, once a minute: attempts whose lease ran out; whether an attempt runs in one that fell silent.
+    // Of open stages, once a minute: attempts whose lease ran out; whether an attempt runs in one
+    // that fell silent.
     "dead_attempts",
     "lost_batches",
-    // What is there of a job that was deleted by hand, in steps; the first task of each job or of one stage, to find those.
+    // What is there of a job that was deleted by hand, in steps; the first task of each job or of
+    // one stage, to find those.
     "clear_stage",
     "lease_stage",
     "orphaned_jobs",
@@ -64,15 +60,16 @@ const READS_STAGES: [&str; 9] = [
 /// Statements that count, or look once at, the batches of a stage for a person.
 const READS_BATCHES: [&str; 2] = ["get_stages", "query_tasks"];
 
-/// Statements that take the deferred tasks of all jobs in the order in which they are due, or count a stage's.
+/// Statements that take the deferred tasks of all jobs in the order in which they are due, or count
+/// a stage's.
 const READS_DEFERRED: [&str; 2] = ["get_stages", "take_deferred"];
 
 /// Statements that look for jobs of a status.
 const READS_JOBS: [&str; 3] = ["open_on_paths", "open_work", "query_jobs_by_status"];
 
-/// A connection makes its plans once, maybe while the tables are empty and nobody has counted their rows. A plan that finds
-/// a task or a batch by its job alone, or a job by its status, and looks through the rest, is as quick then, and takes the
-/// square of the job, or of the jobs, later.
+/// A connection makes its plans once, maybe while the tables are empty and nobody has counted their
+/// rows. A plan that finds a task or a batch by its job alone, or a job by its status, and looks
+/// through the rest, is as quick then, and takes the square of the job, or of the jobs, later.
 #[tokio::test]
 async fn a_plan_made_on_empty_tables_finds_each_row_by_its_whole_key() {
     let app = TestApp::start().await;
@@ -86,7 +83,8 @@ async fn a_plan_made_on_empty_tables_finds_each_row_by_its_whole_key() {
         .unwrap();
     let mut found = std::collections::BTreeMap::<&str, u32>::new();
     let mut wrong = Vec::new();
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/store/sql");
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/store/sql");
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
@@ -115,16 +113,16 @@ async fn a_plan_made_on_empty_tables_finds_each_row_by_its_whole_key() {
             "{name} looks for jobs by their status:\n{plan}"
         );
         assert!(
-            !plan.contains("task_batches_owed") || ["backlog", "get_pending_retry_batches"].contains(&name),
+            !plan.contains("task_batches_owed")
+                || ["backlog", "get_pending_retry_batches"].contains(&name),
             "{name} reads what is owed:\n{plan}"
         );
         if READS_STAGES.contains(&name) {
             continue;
         }
-        for (index, column) in [
-            (" using tasks_", "task_id"),
-            (" using task_batches_pkey", "batch_no"),
-        ] {
+        for (index, column) in
+            [(" using tasks_", "task_id"), (" using task_batches_pkey", "batch_no")]
+        {
             for scan in plan.split(index).skip(1) {
                 let condition = scan.split_once("Index Cond: ").map_or("none", |(_, rest)| rest);
                 let condition = condition.lines().next().unwrap();
@@ -138,8 +136,5 @@ async fn a_plan_made_on_empty_tables_finds_each_row_by_its_whole_key() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-    assert!(
-        found[" using tasks_"] >= 15 && found[" using task_batches_pkey"] >= 5,
-        "{found:?}"
-    );
+    assert!(found[" using tasks_"] >= 15 && found[" using task_batches_pkey"] >= 5, "{found:?}");
 }

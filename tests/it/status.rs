@@ -27,23 +27,15 @@ async fn progress_says_how_far_each_stage_is_and_how_long_it_will_take() {
     let job_id = app.submitted("probe", json!({ "stages": [10, 1] })).await;
     let tasks = app.planned().await;
     let begun = app.status(&job_id).await["progress"][0].clone();
-    assert_eq!(
-        (&begun["taskType"], &begun["planned"]),
-        (&json!("probe"), &json!(true))
-    );
-    assert_eq!(
-        (&begun["open"], &begun["ratePerSecond"]),
-        (&json!(10), &Value::Null)
-    );
+    assert_eq!((&begun["taskType"], &begun["planned"]), (&json!("probe"), &json!(true)));
+    assert_eq!((&begun["open"], &begun["ratePerSecond"]), (&json!(10), &Value::Null));
     for task in tasks.iter().take(4) {
         app.deliver("process_queue_task", &task.body).await;
     }
     let going = app.status(&job_id).await["progress"][0].clone();
     assert_eq!((&going["completed"], &going["open"]), (&json!(4), &json!(6)));
-    let (rate, eta) = (
-        going["ratePerSecond"].as_f64().unwrap(),
-        going["etaSeconds"].as_f64().unwrap(),
-    );
+    let (rate, eta) =
+        (going["ratePerSecond"].as_f64().unwrap(), going["etaSeconds"].as_f64().unwrap());
     assert!(rate > 0.0 && (eta * rate - 6.0).abs() < 0.1, "{going}");
     assert_eq!(going["finishedAt"], Value::Null);
     for task in tasks.iter().skip(4) {
@@ -66,7 +58,8 @@ async fn who_waits_is_answered_once_something_happens_or_the_time_is_over() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         app.planned().await
     };
-    let ((status, took), tasks) = futures_util::future::join(wait(&app, &job_id, 30), happens).await;
+    let ((status, took), tasks) =
+        futures_util::future::join(wait(&app, &job_id, 30), happens).await;
     assert!(took < LONG_BEFORE_30_SECONDS, "{took:?}");
     assert_eq!(status["status"], "processing");
 
@@ -76,10 +69,7 @@ async fn who_waits_is_answered_once_something_happens_or_the_time_is_over() {
     app.run_dry().await;
     let (status, took) = wait(&app, &job_id, 30).await;
     assert_eq!(status["status"], "completed");
-    assert!(
-        took < LONG_BEFORE_30_SECONDS,
-        "a job that is over is not waited for: {took:?}"
-    );
+    assert!(took < LONG_BEFORE_30_SECONDS, "a job that is over is not waited for: {took:?}");
 
     for (query, said) in [("wait=31", "31"), ("wait=-1", "-1"), ("wait=soon", "soon")] {
         let path = format!("/api/jobs/status/{job_id}?{query}");
@@ -108,24 +98,14 @@ async fn what_happened_between_two_requests_is_told_at_once() {
         let began = Instant::now();
         let path = format!("/api/jobs/status/{job_id}?wait=30&seen={seen}");
         let answer = app.request("GET", &path, Body::empty()).await;
-        assert!(
-            began.elapsed() < LONG_BEFORE_30_SECONDS,
-            "a change was missed: {shown}"
-        );
+        assert!(began.elapsed() < LONG_BEFORE_30_SECONDS, "a change was missed: {shown}");
         assert_ne!(answer.body["version"], shown["version"]);
         shown = answer.body;
         app.deliver("process_queue_task", &task.body).await;
     }
     let version = app.status(&job_id).await["version"].clone();
-    assert_eq!(
-        version,
-        app.status(&job_id).await["version"],
-        "nothing has happened"
-    );
-    let path = format!(
-        "/api/jobs/status/{job_id}?wait=1&seen={}",
-        version.as_str().unwrap()
-    );
+    assert_eq!(version, app.status(&job_id).await["version"], "nothing has happened");
+    let path = format!("/api/jobs/status/{job_id}?wait=1&seen={}", version.as_str().unwrap());
     let began = Instant::now();
     app.request("GET", &path, Body::empty()).await;
     assert!(began.elapsed() >= Duration::from_secs(1), "nothing happened");

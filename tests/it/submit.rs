@@ -1,4 +1,5 @@
-//! Submitting a job: what is accepted, what is refused and how, and that the same submission is one job.
+//! Submitting a job: what is accepted, what is refused and how, and that the same submission is one
+//! job.
 
 use axum::{body::Body, http::StatusCode};
 use lastlight::{
@@ -57,23 +58,15 @@ async fn a_submission_is_answered_with_its_id_its_defaults_and_where_it_was_queu
 async fn use_service_bus_chooses_the_transport_and_makes_another_job() {
     let app = TestApp::start().await;
     assert_eq!(
-        app.submitted("hello_world", json!({ "n": 10, "use_service_bus": true }))
-            .await,
+        app.submitted("hello_world", json!({ "n": 10, "use_service_bus": true })).await,
         JOB_10_OVER_BUS
     );
+    assert_eq!((app.queue.count(QueueRole::Jobs), app.bus.count(QueueRole::Jobs)), (0, 1));
     assert_eq!(
-        (app.queue.count(QueueRole::Jobs), app.bus.count(QueueRole::Jobs)),
-        (0, 1)
-    );
-    assert_eq!(
-        app.submitted("hello_world", json!({ "n": 10, "use_service_bus": false }))
-            .await,
+        app.submitted("hello_world", json!({ "n": 10, "use_service_bus": false })).await,
         JOB_10
     );
-    assert_eq!(
-        (app.queue.count(QueueRole::Jobs), app.bus.count(QueueRole::Jobs)),
-        (1, 1)
-    );
+    assert_eq!((app.queue.count(QueueRole::Jobs), app.bus.count(QueueRole::Jobs)), (1, 1));
 }
 
 #[tokio::test]
@@ -81,15 +74,10 @@ async fn sb_hello_world_always_takes_service_bus() {
     let app = TestApp::start().await;
     app.submitted("sb_hello_world", json!({ "n": 1 })).await;
     assert_eq!(app.bus.count(QueueRole::Jobs), 1);
-    let answer = app
-        .submit("sb_hello_world", json!({ "n": 1, "use_service_bus": false }))
-        .await;
+    let answer = app.submit("sb_hello_world", json!({ "n": 1, "use_service_bus": false })).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert!(
-        answer.body["message"]
-            .as_str()
-            .unwrap()
-            .contains("use_service_bus"),
+        answer.body["message"].as_str().unwrap().contains("use_service_bus"),
         "{}",
         answer.body
     );
@@ -98,12 +86,11 @@ async fn sb_hello_world_always_takes_service_bus() {
 #[tokio::test]
 async fn the_same_submission_a_hundred_times_at_once_is_one_job_and_one_message() {
     let app = TestApp::start().await;
-    let answers =
-        futures_util::future::join_all((0..100).map(|_| app.submit("hello_world", json!({ "n": 3 })))).await;
-    let created = answers
-        .iter()
-        .filter(|answer| answer.body["status"] == "created")
-        .count();
+    let answers = futures_util::future::join_all(
+        (0..100).map(|_| app.submit("hello_world", json!({ "n": 3 }))),
+    )
+    .await;
+    let created = answers.iter().filter(|answer| answer.body["status"] == "created").count();
     assert!(answers.iter().all(|answer| answer.status == StatusCode::OK));
     assert_eq!((created, app.queue.count(QueueRole::Jobs)), (1, 1));
 }
@@ -114,12 +101,8 @@ async fn the_same_submission_again_runs_nothing() {
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
     app.run_dry().await;
     let before = app.status(&job_id).await;
-    let again = app
-        .submit(
-            "hello_world",
-            json!({ "name": "World", "n": 3, "dataset_id": null }),
-        )
-        .await;
+    let again =
+        app.submit("hello_world", json!({ "name": "World", "n": 3, "dataset_id": null })).await;
     assert_eq!(again.body["job_id"], job_id.as_str());
     assert_eq!(again.body["status"], "completed");
     assert_eq!(again.body["queue_info"]["queued"], false);
@@ -143,18 +126,12 @@ async fn a_bad_n_is_refused_with_its_value_and_what_is_allowed() {
         let answer = app.submit("hello_world", json!({ "n": bad })).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "n = {bad}");
         let message = answer.body["message"].as_str().unwrap();
-        assert!(
-            message.contains("a whole number from 1 to 1000000"),
-            "n = {bad}: {message}"
-        );
+        assert!(message.contains("a whole number from 1 to 1000000"), "n = {bad}: {message}");
         assert_eq!(answer.body["problems"][0]["field"], "n");
         assert!(answer.body["request_id"].is_string() && answer.body["timestamp"].is_string());
     }
     let missing = app.submit("hello_world", json!({})).await;
-    assert_eq!(
-        missing.body["message"],
-        "n is missing: a whole number from 1 to 1000000"
-    );
+    assert_eq!(missing.body["message"], "n is missing: a whole number from 1 to 1000000");
 }
 
 #[tokio::test]
@@ -162,12 +139,8 @@ async fn all_bad_fields_are_named_at_once() {
     let app = TestApp::start().await;
     let bad = json!({ "n": 0, "name": "", "use_service_bus": "yes", "dataset_id": 7 });
     let answer = app.submit("hello_world", bad).await;
-    let fields: Vec<_> = answer.body["problems"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|p| p["field"].clone())
-        .collect();
+    let fields: Vec<_> =
+        answer.body["problems"].as_array().unwrap().iter().map(|p| p["field"].clone()).collect();
     assert_eq!(fields, ["dataset_id", "use_service_bus", "n", "name"]);
 }
 
@@ -184,9 +157,7 @@ async fn a_bad_body_is_refused_with_what_is_wrong() {
         (b"{\"n\": 1, \"big\": 99999999999999999999}", "out of range"),
     ];
     for (body, words) in cases {
-        let answer = app
-            .request("POST", "/api/jobs/submit/hello_world", body.to_vec())
-            .await;
+        let answer = app.request("POST", "/api/jobs/submit/hello_world", body.to_vec()).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{words}");
         assert!(
             answer.body["message"].as_str().unwrap().contains(words),
@@ -197,11 +168,7 @@ async fn a_bad_body_is_refused_with_what_is_wrong() {
     let large = format!("{{\"n\": 1, \"name\": \"{}\"}}", "x".repeat(2 * 1024 * 1024));
     let answer = app.request("POST", "/api/jobs/submit/hello_world", large).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert!(
-        answer.body["message"].as_str().unwrap().contains("1048576 bytes"),
-        "{}",
-        answer.body
-    );
+    assert!(answer.body["message"].as_str().unwrap().contains("1048576 bytes"), "{}", answer.body);
 }
 
 #[tokio::test]
@@ -209,24 +176,16 @@ async fn an_unknown_job_type_is_refused_with_the_known_ones() {
     let app = TestApp::start().await;
     let answer = app.submit("hello_wrold", json!({ "n": 1 })).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-    assert_eq!(
-        answer.body["known_job_types"],
-        json!(["hello_world", "sb_hello_world"])
-    );
+    assert_eq!(answer.body["known_job_types"], json!(["hello_world", "sb_hello_world"]));
 }
 
 #[tokio::test]
 async fn a_wrong_method_and_an_unknown_path_are_told_apart() {
     let app = TestApp::start().await;
-    let wrong = app
-        .request("GET", "/api/jobs/submit/hello_world", Body::empty())
-        .await;
+    let wrong = app.request("GET", "/api/jobs/submit/hello_world", Body::empty()).await;
     assert_eq!(wrong.status, StatusCode::METHOD_NOT_ALLOWED);
     assert!(
-        wrong.body["message"]
-            .as_str()
-            .unwrap()
-            .contains("GET is not allowed"),
+        wrong.body["message"].as_str().unwrap().contains("GET is not allowed"),
         "{}",
         wrong.body
     );
@@ -240,24 +199,12 @@ async fn a_wrong_method_and_an_unknown_path_are_told_apart() {
 async fn a_job_id_is_checked_before_it_is_looked_up() {
     let app = TestApp::start().await;
     for bad in ["1234", &"g".repeat(64), &"a".repeat(65)] {
-        let answer = app
-            .request("GET", &format!("/api/jobs/status/{bad}"), Body::empty())
-            .await;
+        let answer = app.request("GET", &format!("/api/jobs/status/{bad}"), Body::empty()).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{bad}");
-        assert!(
-            answer.body["message"]
-                .as_str()
-                .unwrap()
-                .contains("64 hexadecimal digits")
-        );
+        assert!(answer.body["message"].as_str().unwrap().contains("64 hexadecimal digits"));
     }
-    let unknown = app
-        .request(
-            "GET",
-            &format!("/api/jobs/status/{}", "a".repeat(64)),
-            Body::empty(),
-        )
-        .await;
+    let unknown =
+        app.request("GET", &format!("/api/jobs/status/{}", "a".repeat(64)), Body::empty()).await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
     let job_id = app.submitted("hello_world", json!({ "n": 1 })).await;
     assert_eq!(app.status(&job_id.to_uppercase()).await["jobId"], job_id.as_str());
@@ -269,12 +216,8 @@ async fn service_bus_switched_off_is_a_conflict_that_says_what_to_set() {
     let database = Database::new(&database_settings(&url));
     database.migrate().await.unwrap();
     let senders = Senders::new(Mailbox::new(ProcessingPath::QueueStorage), None);
-    let controller = Controller::new(
-        lastlight_app::app().catalog(),
-        database,
-        senders,
-        Timing::default(),
-    );
+    let controller =
+        Controller::new(lastlight_app::app().catalog(), database, senders, Timing::default());
     let app = TestApp {
         router: router(AppState {
             controller: controller.clone(),
@@ -287,15 +230,10 @@ async fn service_bus_switched_off_is_a_conflict_that_says_what_to_set() {
         bus: Mailbox::new(ProcessingPath::ServiceBus),
         url,
     };
-    let answer = app
-        .submit("hello_world", json!({ "n": 1, "use_service_bus": true }))
-        .await;
+    let answer = app.submit("hello_world", json!({ "n": 1, "use_service_bus": true })).await;
     assert_eq!(answer.status, StatusCode::CONFLICT);
     assert!(
-        answer.body["message"]
-            .as_str()
-            .unwrap()
-            .contains("ENABLE_SERVICE_BUS=true"),
+        answer.body["message"].as_str().unwrap().contains("ENABLE_SERVICE_BUS=true"),
         "{}",
         answer.body
     );
@@ -305,16 +243,10 @@ async fn service_bus_switched_off_is_a_conflict_that_says_what_to_set() {
 async fn a_queue_that_is_down_leaves_the_job_owed_and_reconcile_sends_it() {
     let app = TestApp::with(lastlight_app::app().catalog(), quick()).await;
     app.bus.set_down(true);
-    let answer = app
-        .submit("hello_world", json!({ "n": 2, "use_service_bus": true }))
-        .await;
+    let answer = app.submit("hello_world", json!({ "n": 2, "use_service_bus": true })).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.body["queue_info"]["queued"], false);
-    assert!(
-        answer.body["message"].as_str().unwrap().contains("owed"),
-        "{}",
-        answer.body
-    );
+    assert!(answer.body["message"].as_str().unwrap().contains("owed"), "{}", answer.body);
     let health = app.request("GET", "/api/health", Body::empty()).await;
     assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
 
@@ -386,13 +318,10 @@ async fn a_parameter_that_nothing_reads_is_taken_and_said_with_what_may_have_bee
         ])
     );
     assert_eq!(answer.body["parameters"]["tasks_per_mesage"], 100);
-    let answer = app
-        .submit("hello_world", json!({ "n": 2, "x".repeat(3000): 1 }))
-        .await;
+    let answer = app.submit("hello_world", json!({ "n": 2, "x".repeat(3000): 1 })).await;
     assert!(answer.body["warnings"][0].as_str().unwrap().len() < 200);
-    let mut many: serde_json::Map<_, _> = (0..50)
-        .map(|number| (format!("field-{number:02}"), json!(1)))
-        .collect();
+    let mut many: serde_json::Map<_, _> =
+        (0..50).map(|number| (format!("field-{number:02}"), json!(1))).collect();
     many.insert("n".to_owned(), json!(2));
     let answer = app.submit("hello_world", json!(many)).await;
     let warnings = answer.body["warnings"].as_array().unwrap();

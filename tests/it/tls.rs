@@ -1,6 +1,8 @@
-//! TLS is verified: to PostgreSQL and to Azure, nobody answers in the server's place, and nobody reads along.
+//! TLS is verified: to PostgreSQL and to Azure, nobody answers in the server's place, and nobody
+//! reads along.
 //!
-//! 0.0.0.0 leads to this machine, and is not an address of this machine by name: to lastlight it is as remote as any.
+//! 0.0.0.0 leads to this machine, and is not an address of this machine by name: to lastlight it is
+//! as remote as any.
 
 use std::{
     net::SocketAddr,
@@ -95,7 +97,8 @@ async fn postgres_with_tls(server: &Url, acceptor: TlsAcceptor) -> (u16, Handsha
                 client.read_exact(&mut request).await?;
                 client.write_all(b"S").await?;
                 let mut client = acceptor.accept(client).await?;
-                // In TLS 1.3 a client that refuses the certificate says so after the handshake: count what comes of it.
+                // In TLS 1.3 a client that refuses the certificate says so after the handshake:
+                // count what comes of it.
                 let mut first = [0; 1];
                 client.read_exact(&mut first).await?;
                 counted.0.fetch_add(1, Ordering::SeqCst);
@@ -114,10 +117,8 @@ fn settings(url: &Url, host: &str, port: u16, query: &str) -> DatabaseSettings {
     url.set_host(Some(host)).unwrap();
     url.set_port(Some(port)).unwrap();
     url.set_query((!query.is_empty()).then_some(query));
-    let env = Env::from_pairs([
-        ("DATABASE_URL", url.as_str()),
-        ("LASTLIGHT_DATABASE_WAIT_SECONDS", "5"),
-    ]);
+    let env =
+        Env::from_pairs([("DATABASE_URL", url.as_str()), ("LASTLIGHT_DATABASE_WAIT_SECONDS", "5")]);
     Settings::load_database(env).unwrap().0
 }
 
@@ -142,9 +143,7 @@ async fn a_remote_postgresql_without_tls_is_refused_with_what_to_do() {
     );
     // The same server by its local name needs no TLS; said explicitly, neither does the remote one.
     migrated(&settings(&url, "127.0.0.1", port, "")).await.unwrap();
-    migrated(&settings(&url, "0.0.0.0", port, "sslmode=prefer"))
-        .await
-        .unwrap();
+    migrated(&settings(&url, "0.0.0.0", port, "sslmode=prefer")).await.unwrap();
 }
 
 #[tokio::test]
@@ -159,34 +158,22 @@ async fn a_remote_postgresql_is_spoken_to_once_its_certificate_is_verified() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_an_unknown_authority_or_for_another_name_is_refused_before_anything_is_said() {
+async fn a_certificate_of_an_unknown_authority_or_for_another_name_is_refused_before_anything_is_said()
+ {
     let url = Url::parse(&new_database_url().await).unwrap();
     let (authority, unknown) = (Authority::new(), Authority::new());
     let file = authority.file();
     let query = format!("sslrootcert={}", file.path().display());
     for (acceptor, query, words) in [
         (unknown.acceptor("0.0.0.0"), "", "UnknownIssuer"),
-        (
-            unknown.acceptor("0.0.0.0"),
-            query.as_str(),
-            "invalid peer certificate",
-        ),
-        (
-            authority.acceptor("db.example"),
-            query.as_str(),
-            "not valid for name",
-        ),
+        (unknown.acceptor("0.0.0.0"), query.as_str(), "invalid peer certificate"),
+        (authority.acceptor("db.example"), query.as_str(), "not valid for name"),
     ] {
         let (port, handshakes) = postgres_with_tls(&url, acceptor).await;
-        let error = migrated(&settings(&url, "0.0.0.0", port, query))
-            .await
-            .unwrap_err();
+        let error = migrated(&settings(&url, "0.0.0.0", port, query)).await.unwrap_err();
         let said = error.to_string();
         assert!(matches!(error, DatabaseError::Unavailable { .. }), "{error:?}");
-        assert!(
-            said.contains(words) && said.contains("sslrootcert"),
-            "{words}: {said}"
-        );
+        assert!(said.contains(words) && said.contains("sslrootcert"), "{words}: {said}");
         assert_eq!(handshakes.count(), 0, "something was said to it");
     }
 }
@@ -203,10 +190,7 @@ async fn a_weaker_sslmode_to_a_remote_database_works_and_is_warned_about() {
             .env("DATABASE_URL", url.as_str())
             .output()
             .unwrap();
-        (
-            output.status.success(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        )
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     for mode in ["disable", "allow", "prefer"] {
         let (works, words) = migrate(mode);
@@ -237,9 +221,7 @@ async fn https(acceptor: TlsAcceptor) -> (SocketAddr, Handshakes) {
                 let mut first = [0; 1];
                 client.read_exact(&mut first).await?;
                 counted.0.fetch_add(1, Ordering::SeqCst);
-                client
-                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-                    .await
+                client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await
             });
         }
     });
@@ -249,23 +231,16 @@ async fn https(acceptor: TlsAcceptor) -> (SocketAddr, Handshakes) {
 #[tokio::test]
 async fn a_queue_service_with_a_certificate_that_nobody_vouches_for_gets_no_request() {
     let (address, handshakes) = https(Authority::new().acceptor("127.0.0.1")).await;
-    let no_retries = [
-        ("SERVICE_BUS_RETRY_COUNT", "0"),
-        ("STORAGE_QUEUE_RETRY_COUNT", "0"),
-    ];
+    let no_retries = [("SERVICE_BUS_RETRY_COUNT", "0"), ("STORAGE_QUEUE_RETRY_COUNT", "0")];
     let bus = format!("Endpoint=sb://{address};SharedAccessKeyName=n;SharedAccessKey=k");
     let mut env = Env::from_pairs(
-        [("SERVICE_BUS_CONNECTION_STRING", bus.as_str())]
-            .into_iter()
-            .chain(no_retries),
+        [("SERVICE_BUS_CONNECTION_STRING", bus.as_str())].into_iter().chain(no_retries),
     );
-    let bus = create_service_bus_repository(ServiceBusSettings::from_env(&mut env).unwrap()).unwrap();
+    let bus =
+        create_service_bus_repository(ServiceBusSettings::from_env(&mut env).unwrap()).unwrap();
     let storage = format!("AccountName=geo;AccountKey=a2V5;QueueEndpoint=https://{address}/geo");
-    let mut env = Env::from_pairs(
-        [("AzureWebJobsStorage", storage.as_str())]
-            .into_iter()
-            .chain(no_retries),
-    );
+    let mut env =
+        Env::from_pairs([("AzureWebJobsStorage", storage.as_str())].into_iter().chain(no_retries));
     let storage = create_queue_repository(StorageSettings::from_env(&mut env).unwrap()).unwrap();
     let senders: [Arc<dyn MessageSender>; 2] = [bus, storage];
     for sender in senders {

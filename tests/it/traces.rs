@@ -1,5 +1,5 @@
-//! A job is one trace: what its caller said goes along in every message, over both paths, whoever sends it and however
-//! often.
+//! A job is one trace: what its caller said goes along in every message, over both paths, whoever
+//! sends it and however often.
 
 use axum::{body::Body, http::Request};
 use lastlight::{
@@ -32,7 +32,12 @@ fn trace_of(message: &OutgoingMessage) -> TraceParent {
     said
 }
 
-async fn deliver_all(app: &TestApp, mailbox: &Mailbox, function: &str, role: QueueRole) -> Vec<TraceParent> {
+async fn deliver_all(
+    app: &TestApp,
+    mailbox: &Mailbox,
+    function: &str,
+    role: QueueRole,
+) -> Vec<TraceParent> {
     let messages = mailbox.take(role);
     for message in &messages {
         assert_eq!(app.deliver(function, &message.body).await.status, 200);
@@ -48,7 +53,8 @@ async fn every_message_of_a_job_is_in_the_trace_of_its_submission_over_both_path
             false => (&app.queue, "process_queue_job", "process_queue_task"),
             true => (&app.bus, "process_sb_job", "process_sb_task"),
         };
-        let parameters = json!({ "n": 30, "use_service_bus": bus, "tasks_per_message": tasks_per_message });
+        let parameters =
+            json!({ "n": 30, "use_service_bus": bus, "tasks_per_message": tasks_per_message });
         submit_with(&app, parameters, &[CALLER]).await;
         let mut traces = Vec::new();
         for _stage in 1..=2 {
@@ -122,10 +128,7 @@ async fn a_message_with_a_bad_traceparent_or_none_is_processed_like_any_other() 
             panic!("{body}");
         };
         assert_eq!(read.trace, None);
-        assert_eq!(
-            app.deliver("process_queue_task", &body.to_string()).await.status,
-            200
-        );
+        assert_eq!(app.deliver("process_queue_task", &body.to_string()).await.status, 200);
     }
     assert_eq!(app.queue.count(QueueRole::Jobs), 1, "the stage ended");
 }

@@ -24,24 +24,15 @@ async fn the_tutorials_job_measures_the_earth() {
     assert!((share - 0.996_272).abs() < 1e-6, "{share}");
     app.assert_consistent(&job_id).await;
     let refused = app.submit("tile_areas", json!({ "zoom": 10 })).await;
-    assert_eq!(
-        refused.body["problems"][0]["allowed"],
-        Value::from("a whole number from 0 to 9")
-    );
+    assert_eq!(refused.body["problems"][0]["allowed"], Value::from("a whole number from 0 to 9"));
 }
 
 #[test]
 fn the_tutorial_shows_the_file_as_it_is() {
-    let shown: Vec<&str> = TEXT
-        .split("```rust\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
+    let shown: Vec<&str> =
+        TEXT.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(shown.len() >= 5, "{} pieces of code", shown.len());
     for piece in shown {
-        assert!(
-            CODE.contains(piece.trim_end()),
-            "the file has no such lines:\n{piece}"
-        );
+        assert!(CODE.contains(piece.trim_end()), "the file has no such lines:\n{piece}");
     }
 }

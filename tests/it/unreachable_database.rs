@@ -1,5 +1,5 @@
-//! A database that cannot be used is said at once, with host, port, database and reason, by every command that needs one;
-//! the handler waits for it and says so.
+//! A database that cannot be used is said at once, with host, port, database and reason, by every
+//! command that needs one; the handler waits for it and says so.
 
 use std::{process::Stdio, time::Duration};
 
@@ -17,16 +17,10 @@ const NOBODY: &str = "postgresql://postgres:topsecret@127.0.0.1:1/none";
 
 /// What each command has to say of the database, where it is named by a setting or by an argument.
 async fn said_of(url: &str) -> Vec<(&'static str, Said)> {
-    let settings = [
-        ("DATABASE_URL", url),
-        ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
-    ];
+    let settings = [("DATABASE_URL", url), ("AzureWebJobsStorage", "UseDevelopmentStorage=true")];
     let on_a_local_cloud = [
         ("demo", &["demo", "--n", "1"][..]),
-        (
-            "local",
-            &["local", "--port", "0", "--data", "/nonexistent/lastlight"],
-        ),
+        ("local", &["local", "--port", "0", "--data", "/nonexistent/lastlight"]),
         ("bench run", &["bench", "run", "--n", "2"]),
         ("bench fanout", &["bench", "fanout", "--n", "1"]),
         ("bench reads", &["bench", "reads", "--tasks", "4", "--jobs", "2"]),
@@ -38,7 +32,8 @@ async fn said_of(url: &str) -> Vec<(&'static str, Said)> {
     });
     let by_settings = ["migrate", "reconcile"].map(|name| (name, command(&[name], &settings)));
     let all = on_a_local_cloud.into_iter().chain(by_settings);
-    futures_util::future::join_all(all.map(async |(name, command)| (name, ended(command).await))).await
+    futures_util::future::join_all(all.map(async |(name, command)| (name, ended(command).await)))
+        .await
 }
 
 /// A command that waits for its database would wait without end.
@@ -126,13 +121,8 @@ async fn the_handler_waits_for_its_database_and_says_so() {
         }
     };
     let waits = next("waits for it").await;
-    assert!(
-        waits.contains(name) && waits.contains("does not exist"),
-        "{waits}"
-    );
-    let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(&url)
-        .await
-        .unwrap();
+    assert!(waits.contains(name) && waits.contains("does not exist"), "{waits}");
+    let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
     let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
     sqlx::raw_sql(create).execute(&mut connection).await.unwrap();
     next("the database is ready").await;

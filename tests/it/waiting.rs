@@ -1,5 +1,6 @@
-//! How tests wait. For a condition, with a limit that no slow machine comes near; or not at all: leases, graces and pauses
-//! run out when a test says so. No verdict depends on how fast the machine is.
+//! How tests wait. For a condition, with a limit that no slow machine comes near; or not at all:
+//! leases, graces and pauses run out when a test says so. No verdict depends on how fast the
+//! machine is.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +9,10 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use crate::harness::TestApp;
 
 /// What has not happened by then never will.
-pub const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// Looks again and again until there is something to see.
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(seen) = look().await {
@@ -32,7 +33,7 @@ const CLOCKS: [&str; 4] = [
 ];
 
 /// So much time passes for everything in the database, and for nobody who runs.
-pub async fn time_passes(connection: &mut PgConnection, by: Duration) {
+pub(crate) async fn time_passes(connection: &mut PgConnection, by: Duration) {
     let interval = format!("interval '{} milliseconds'", by.as_millis());
     for statement in CLOCKS {
         let statement = statement.replace('$', &interval);
@@ -44,8 +45,9 @@ pub async fn time_passes(connection: &mut PgConnection, by: Duration) {
     }
 }
 
-/// Returns when the database does nothing for anybody else: statements of those that were dropped in the middle have ended.
-pub async fn until_at_rest(connection: &mut PgConnection) {
+/// Returns when the database does nothing for anybody else: statements of those that were dropped
+/// in the middle have ended.
+pub(crate) async fn until_at_rest(connection: &mut PgConnection) {
     until("the database is at rest", async || {
         let at_work: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM pg_stat_activity
@@ -61,7 +63,7 @@ pub async fn until_at_rest(connection: &mut PgConnection) {
 }
 
 /// Returns when nobody takes connections there any more.
-pub async fn until_refused(address: std::net::SocketAddr) {
+pub(crate) async fn until_refused(address: std::net::SocketAddr) {
     until("connections are refused", async || {
         tokio::net::TcpStream::connect(address).await.err().map(drop)
     })
@@ -70,12 +72,12 @@ pub async fn until_refused(address: std::net::SocketAddr) {
 
 impl TestApp {
     /// So much time passes for everything in the database, and for nobody who runs.
-    pub async fn time_passes(&self, by: Duration) {
+    pub(crate) async fn time_passes(&self, by: Duration) {
         time_passes(&mut self.connection().await, by).await;
     }
 
     /// Sweeps and delivers until the job is over. Between two sweeps all leases and graces run out.
-    pub async fn sweep_until_over(&self, job_id: &str) -> serde_json::Value {
+    pub(crate) async fn sweep_until_over(&self, job_id: &str) -> serde_json::Value {
         for _ in 0..40 {
             self.controller.reconcile().await.unwrap();
             self.run_dry().await;

@@ -10,10 +10,7 @@ async fn hello_world_greets_and_replies_over_either_path() {
     let app = TestApp::start().await;
     for use_service_bus in [false, true] {
         let job_id = app
-            .submitted(
-                "hello_world",
-                json!({ "n": 10, "use_service_bus": use_service_bus }),
-            )
+            .submitted("hello_world", json!({ "n": 10, "use_service_bus": use_service_bus }))
             .await;
         app.run_dry().await;
         let status = app.status(&job_id).await;
@@ -46,19 +43,11 @@ async fn a_stage_larger_than_a_chunk_is_planned_in_batches_of_a_hundred() {
     .await
     .unwrap();
     assert_eq!(batches.len(), 24);
-    assert!(
-        batches[..23]
-            .iter()
-            .all(|(_, tasks, status)| *tasks == 100 && status == "queued")
-    );
+    assert!(batches[..23].iter().all(|(_, tasks, status)| *tasks == 100 && status == "queued"));
     assert_eq!(batches[23], (23, 45, "queued".to_owned()));
     let progress = &app.status(&job_id).await["progress"][0];
     assert_eq!(
-        (
-            &progress["total"],
-            &progress["planned"],
-            &progress["pendingQueue"]
-        ),
+        (&progress["total"], &progress["planned"], &progress["pendingQueue"]),
         (&json!(2345), &json!(true), &json!(0))
     );
     app.run_dry().await;
@@ -72,14 +61,8 @@ async fn results_of_a_large_stage_stay_small_in_stage_results() {
     let job_id = app.submitted("hello_world", json!({ "n": 500 })).await;
     app.run_dry().await;
     let status = app.status(&job_id).await;
-    assert_eq!(
-        status["stageResults"]["1"]["samples"].as_array().unwrap().len(),
-        100
-    );
-    assert_eq!(
-        status["stageResults"]["1"]["samples"][99]["task_index"],
-        "greet-99"
-    );
+    assert_eq!(status["stageResults"]["1"]["samples"].as_array().unwrap().len(), 100);
+    assert_eq!(status["stageResults"]["1"]["samples"][99]["task_index"], "greet-99");
 }
 
 #[tokio::test]
@@ -110,9 +93,8 @@ async fn a_task_reads_the_result_of_the_task_with_its_index_in_the_stage_before(
 async fn a_failed_task_fails_its_job_with_the_reason_once_its_siblings_are_done() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [5, 5], "fails": [1], "panics": [3] }))
-        .await;
+    let job_id =
+        app.submitted("probe", json!({ "stages": [5, 5], "fails": [1], "panics": [3] })).await;
     let status = app.run_until_over(&job_id).await;
     assert_eq!(status["status"], "failed");
     let details = status["errorDetails"].as_str().unwrap();
@@ -138,40 +120,26 @@ async fn a_failed_task_fails_its_job_with_the_reason_once_its_siblings_are_done(
 async fn a_plan_that_cannot_be_made_fails_its_job_with_the_reason() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     for (parameters, words) in [
-        (
-            json!({ "stages": [10], "plan_fails_after": 7 }),
-            "the blob container went away",
-        ),
-        (
-            json!({ "stages": [3], "collides": true }),
-            "have the same task id",
-        ),
+        (json!({ "stages": [10], "plan_fails_after": 7 }), "the blob container went away"),
+        (json!({ "stages": [3], "collides": true }), "have the same task id"),
     ] {
         let job_id = app.submitted("probe", parameters).await;
         app.run_dry().await;
         let status = app.status(&job_id).await;
         assert_eq!(status["status"], "failed", "{status}");
-        assert!(
-            status["errorDetails"].as_str().unwrap().contains(words),
-            "{status}"
-        );
+        assert!(status["errorDetails"].as_str().unwrap().contains(words), "{status}");
     }
 }
 
 #[tokio::test]
 async fn a_result_that_is_too_large_fails_its_task_and_wedges_nothing() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [1], "result_bytes": 2_000_000 }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [1], "result_bytes": 2_000_000 })).await;
     app.run_dry().await;
     let status = app.status(&job_id).await;
     assert_eq!(status["status"], "failed");
     assert!(
-        status["errorDetails"]
-            .as_str()
-            .unwrap()
-            .contains("at most 1048576 are kept"),
+        status["errorDetails"].as_str().unwrap().contains("at most 1048576 are kept"),
         "{status}"
     );
 }
@@ -181,10 +149,7 @@ async fn parameters_over_8_kb_stay_in_the_database_and_the_handler_still_gets_th
     let app = TestApp::start().await;
     let name = "ü".repeat(100);
     let job_id = app
-        .submitted(
-            "hello_world",
-            json!({ "n": 1, "name": name, "note": "x".repeat(100_000) }),
-        )
+        .submitted("hello_world", json!({ "n": 1, "name": name, "note": "x".repeat(100_000) }))
         .await;
     let message = app.queue.take(QueueRole::Jobs).remove(0);
     assert!(message.body.len() < 48 * 1024, "{} bytes", message.body.len());
@@ -207,14 +172,7 @@ async fn the_status_of_a_running_job_shows_its_progress() {
     let first = app.queue.take(QueueRole::Tasks).remove(0);
     app.deliver("process_queue_task", &first.body).await;
     let mut status = app.status(&job_id).await;
-    for field in [
-        "request_id",
-        "timestamp",
-        "createdAt",
-        "updatedAt",
-        "deadline",
-        "version",
-    ] {
+    for field in ["request_id", "timestamp", "createdAt", "updatedAt", "deadline", "version"] {
         status[field] = Value::from("…");
     }
     for field in ["etaSeconds", "ratePerSecond", "startedAt"] {
@@ -268,21 +226,13 @@ async fn the_status_of_a_running_job_shows_its_progress() {
 
 #[tokio::test]
 async fn a_task_that_runs_too_long_fails_with_what_to_do() {
-    let timing = Timing {
-        task_timeout: std::time::Duration::from_millis(50),
-        ..Timing::default()
-    };
+    let timing = Timing { task_timeout: std::time::Duration::from_millis(50), ..Timing::default() };
     let app = TestApp::with_job_type(Probe::default(), timing).await;
-    let job_id = app
-        .submitted("probe", json!({ "stages": [1], "sleeps_ms": 5000 }))
-        .await;
+    let job_id = app.submitted("probe", json!({ "stages": [1], "sleeps_ms": 5000 })).await;
     let status = app.run_until_over(&job_id).await;
     assert_eq!(status["status"], "failed");
     assert!(
-        status["errorDetails"]
-            .as_str()
-            .unwrap()
-            .contains("FUNCTION_TIMEOUT_MINUTES"),
+        status["errorDetails"].as_str().unwrap().contains("FUNCTION_TIMEOUT_MINUTES"),
         "{status}"
     );
 }

@@ -1,5 +1,5 @@
-//! What may happen next, anywhere: one action for each transaction, each send and each death. Between any two of them
-//! anything else may come.
+//! What may happen next, anywhere: one action for each transaction, each send and each death.
+//! Between any two of them anything else may come.
 
 use lastlight::model::{JobStatus, TaskStatus};
 use stateright::{Model, Property};
@@ -15,7 +15,7 @@ use crate::{
 
 /// The protocol at one size.
 #[derive(Debug)]
-pub struct Protocol {
+pub(crate) struct Protocol {
     pub rules: Rules,
     pub sizes: Sizes,
     pub recovered: Recovered,
@@ -23,7 +23,7 @@ pub struct Protocol {
 
 /// How much may happen at once.
 #[derive(Debug, Clone, Copy)]
-pub struct Sizes {
+pub(crate) struct Sizes {
     /// Planners that hold, or believe to hold, a lease.
     pub planners: usize,
     /// Attempts of one task. Recovery goes on beyond it.
@@ -40,7 +40,7 @@ pub struct Sizes {
 
 /// A step. Named after the function of the repository or the controller that takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     InsertJob,
     /// The queue accepts a job message: from the submitter, whoever advanced, or `reconcile`.
     SendJobMessage {
@@ -120,7 +120,8 @@ pub enum Action {
     FailUnplannedJob {
         stage: u8,
     },
-    /// Somebody reads that a stage has ended: who recorded its last outcome, the planner, a second delivery, `reconcile`.
+    /// Somebody reads that a stage has ended: who recorded its last outcome, the planner, a second
+    /// delivery, `reconcile`.
     EndedStage {
         stage: u8,
     },
@@ -182,10 +183,7 @@ impl Model for Protocol {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        vec![State {
-            outside: self.sizes.outside,
-            ..State::default()
-        }]
+        vec![State { outside: self.sizes.outside, ..State::default() }]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -216,21 +214,12 @@ impl Model for Protocol {
 }
 
 impl Protocol {
-    pub fn new(rules: Rules, sizes: Sizes) -> Self {
-        Self {
-            rules,
-            sizes,
-            recovered: Recovered::default(),
-        }
+    pub(crate) fn new(rules: Rules, sizes: Sizes) -> Self {
+        Self { rules, sizes, recovered: Recovered::default() }
     }
 
     fn workflow_actions(&self, state: &State, actions: &mut Vec<Action>) {
-        let State {
-            database,
-            queues,
-            outside,
-            ..
-        } = state;
+        let State { database, queues, outside, .. } = state;
         if database.job.is_none() {
             actions.push(Action::InsertJob);
         }
@@ -246,12 +235,10 @@ impl Protocol {
             }
             for (batch, row) in (0..).zip(stage.batches) {
                 let is_sent = self.is_sent(state, number, batch);
-                let is_written = row.is_some() || self.rules.lacks(Mutation::WriteChunkWithoutBatches);
+                let is_written =
+                    row.is_some() || self.rules.lacks(Mutation::WriteChunkWithoutBatches);
                 let is_known = is_written
-                    && self
-                        .rules
-                        .tasks_of(number, batch)
-                        .all(|task| stage.task(task).is_some());
+                    && self.rules.tasks_of(number, batch).all(|task| stage.task(task).is_some());
                 if !is_known || self.rules.tasks_of(number, batch).is_empty() {
                     continue;
                 }
@@ -300,18 +287,10 @@ impl Protocol {
     }
 
     fn handler_actions(&self, state: &State, actions: &mut Vec<Action>) {
-        let State {
-            database,
-            queues,
-            handlers,
-            outside,
-            ..
-        } = state;
+        let State { database, queues, handlers, outside, .. } = state;
         let planners = (0..).zip(&handlers.planners).take(self.sizes.planners);
-        let free = planners
-            .clone()
-            .find(|(_, planner)| planner.is_none())
-            .map(|(planner, _)| planner);
+        let free =
+            planners.clone().find(|(_, planner)| planner.is_none()).map(|(planner, _)| planner);
         for (planner, slot) in planners {
             let Some(Planner { stage, cursor }) = *slot else {
                 continue;
@@ -354,12 +333,7 @@ impl Protocol {
                     actions.push(Action::TakeDeferred { stage, task });
                 }
                 for attempt in attempts(handlers, stage, task) {
-                    let complete = |outcome| Action::Complete {
-                        stage,
-                        task,
-                        attempt,
-                        outcome,
-                    };
+                    let complete = |outcome| Action::Complete { stage, task, attempt, outcome };
                     actions.extend(self.outcomes(row, attempt).map(complete));
                     if outside.hand_backs > 0 {
                         actions.push(Action::ReleaseClaim { stage, task, attempt });
@@ -374,9 +348,9 @@ impl Protocol {
             Some(Straddler::Complete { stage, task, attempt }) => {
                 if let Some(row) = database.stage(stage).and_then(|row| row.task(task)) {
                     let outcomes = self.outcomes(row, attempt);
-                    actions.extend(outcomes.map(|outcome| Action::Straddle {
-                        outcome: Some(outcome),
-                    }));
+                    actions.extend(
+                        outcomes.map(|outcome| Action::Straddle { outcome: Some(outcome) }),
+                    );
                 }
             }
             Some(_) => actions.push(Action::Straddle { outcome: None }),
@@ -385,12 +359,11 @@ impl Protocol {
     }
 
     fn outside_actions(&self, state: &State, actions: &mut Vec<Action>) {
-        let State {
-            database, outside, ..
-        } = state;
+        let State { database, outside, .. } = state;
         let Some(job) = database.job else { return };
         if !job.status.is_terminal() {
-            let straddlers = || std::iter::once(None).chain(self.straddlers(state).into_iter().map(Some));
+            let straddlers =
+                || std::iter::once(None).chain(self.straddlers(state).into_iter().map(Some));
             if outside.cancels > 0 {
                 actions.extend(straddlers().map(|straddler| Action::Cancel { straddler }));
             }
@@ -398,8 +371,8 @@ impl Protocol {
                 actions.extend(straddlers().map(|straddler| Action::TimeOut { straddler }));
             }
             if outside.pauses > 0 && !job.pause_requested {
-                let leases =
-                    straddlers().filter(|one| matches!(one, None | Some(Straddler::LeaseStage { .. })));
+                let leases = straddlers()
+                    .filter(|one| matches!(one, None | Some(Straddler::LeaseStage { .. })));
                 actions.extend(leases.map(|straddler| Action::RequestPause { straddler }));
             }
             if job.pause_requested {
@@ -407,17 +380,19 @@ impl Protocol {
             }
         }
         if outside.retries > 0 && job.status.reopen().is_ok() {
-            let batches = (0..).take_while(|batch| !self.rules.tasks_of(job.stage, *batch).is_empty());
-            actions.extend(batches.map(|batch| Action::ReopenTasks {
-                stage: job.stage,
-                batch,
-            }));
+            let batches =
+                (0..).take_while(|batch| !self.rules.tasks_of(job.stage, *batch).is_empty());
+            actions.extend(batches.map(|batch| Action::ReopenTasks { stage: job.stage, batch }));
             actions.push(Action::ReopenJob);
         }
     }
 
     /// What an attempt may come to: one beyond the most that are allowed fails without running.
-    fn outcomes(&self, row: &crate::state::Task, attempt: u8) -> impl Iterator<Item = Outcome> + use<> {
+    fn outcomes(
+        &self,
+        row: &crate::state::Task,
+        attempt: u8,
+    ) -> impl Iterator<Item = Outcome> + use<> {
         let tries = attempt.saturating_sub(row.forgiven);
         let most = self.rules.max_attempts;
         let completes = (tries <= most).then_some(Outcome::Completed);
@@ -438,9 +413,9 @@ impl Protocol {
                 Action::LeaseStage { stage, .. } => Straddler::LeaseStage { stage },
                 Action::WriteChunk { planner } => Straddler::WriteChunk { planner },
                 Action::Claim { stage, task } => Straddler::Claim { stage, task },
-                Action::Complete {
-                    stage, task, attempt, ..
-                } => Straddler::Complete { stage, task, attempt },
+                Action::Complete { stage, task, attempt, .. } => {
+                    Straddler::Complete { stage, task, attempt }
+                }
                 _ => continue,
             };
             if !straddlers.contains(&straddler) {
@@ -452,9 +427,7 @@ impl Protocol {
 
     fn is_sent(&self, state: &State, stage: u8, batch: u8) -> bool {
         let messages = state.queues.task_message[usize::from(stage)];
-        self.rules
-            .tasks_of(stage, batch)
-            .all(|task| messages[usize::from(task)])
+        self.rules.tasks_of(stage, batch).all(|task| messages[usize::from(task)])
     }
 
     /// Takes the step; `None` if it cannot be taken now.
@@ -467,7 +440,9 @@ impl Protocol {
             Action::InsertJob => database.insert_job(),
             Action::SendJobMessage { stage } => state.queues.job_message[usize::from(stage)] = true,
             Action::JobMessageSent { stage } => database.job_message_sent(stage),
-            Action::LeaseStage { stage, planner } => lease_stage(state, stage, planner, sees_running)?,
+            Action::LeaseStage { stage, planner } => {
+                lease_stage(state, stage, planner, sees_running)?
+            }
             Action::WriteChunk { planner } => self.write_chunk(state, planner, sees_open)?,
             Action::FinishPlan { planner } => {
                 let Planner { stage, .. } = state.handlers.planners[usize::from(planner)].take()?;
@@ -495,14 +470,11 @@ impl Protocol {
                     state.queues.task_message[usize::from(stage)][usize::from(task)] = true;
                 }
             }
-            Action::BatchUpdateStatus { stage, batch } => database.batch_update_status(rules, stage, batch),
+            Action::BatchUpdateStatus { stage, batch } => {
+                database.batch_update_status(rules, stage, batch)
+            }
             Action::Claim { stage, task } => self.claim(state, stage, task, sees_open)?,
-            Action::Complete {
-                stage,
-                task,
-                attempt,
-                outcome,
-            } => {
+            Action::Complete { stage, task, attempt, outcome } => {
                 self.complete(state, stage, task, attempt, outcome, sees_open);
             }
             Action::ReleaseClaim { stage, task, attempt } => {
@@ -529,10 +501,8 @@ impl Protocol {
             Action::EndedStage { stage } => {
                 let advancer = database.ended_stage(rules, stage)?;
                 let advancers = &mut state.handlers.advancers;
-                let free = advancers
-                    .iter_mut()
-                    .take(self.sizes.advancers)
-                    .find(|slot| slot.is_none())?;
+                let free =
+                    advancers.iter_mut().take(self.sizes.advancers).find(|slot| slot.is_none())?;
                 *free = Some(advancer);
                 advancers.sort_by_key(|slot| (slot.is_none(), *slot));
             }
@@ -550,9 +520,7 @@ impl Protocol {
             Action::OweDeadPlanner { stage } => database.owe_dead_planner(stage).then_some(())?,
             Action::Cancel { straddler } => {
                 state.outside.cancels -= 1;
-                interrupt(state, straddler, |database| {
-                    database.end_early(JobStatus::Cancelled)
-                })?;
+                interrupt(state, straddler, |database| database.end_early(JobStatus::Cancelled))?;
             }
             Action::TimeOut { straddler } => {
                 state.outside.failures -= 1;
@@ -591,7 +559,9 @@ impl Protocol {
                 state.outside.retries -= 1;
                 database.reopen_job(rules).then_some(())?;
             }
-            Action::OpenHalfReopened { stage } => database.open_half_reopened(stage).then_some(())?,
+            Action::OpenHalfReopened { stage } => {
+                database.open_half_reopened(stage).then_some(())?
+            }
             Action::Drift { stage } => {
                 state.outside.drifts -= 1;
                 database.drift(stage).then_some(())?;
@@ -604,14 +574,9 @@ impl Protocol {
     fn write_chunk(&self, state: &mut State, planner: PlannerId, sees_open: bool) -> Option<()> {
         let slot = &mut state.handlers.planners[usize::from(planner)];
         let Planner { stage, cursor } = (*slot)?;
-        let written = state
-            .database
-            .write_chunk(&self.rules, stage, planner, cursor, sees_open);
+        let written = state.database.write_chunk(&self.rules, stage, planner, cursor, sees_open);
         // Without the lease it is at its end.
-        *slot = written.map(|length| Planner {
-            stage,
-            cursor: cursor + length,
-        });
+        *slot = written.map(|length| Planner { stage, cursor: cursor + length });
         Some(())
     }
 
@@ -631,10 +596,9 @@ impl Protocol {
         sees_open: bool,
     ) {
         end_attempt(&mut state.handlers, stage, task, attempt);
-        // Whether it was the last one it then reads like anybody else; a retry's message is one that was sent before.
-        state
-            .database
-            .complete_task(&self.rules, stage, task, attempt, outcome, sees_open);
+        // Whether it was the last one it then reads like anybody else; a retry's message is one
+        // that was sent before.
+        state.database.complete_task(&self.rules, stage, task, attempt, outcome, sees_open);
     }
 }
 
@@ -666,10 +630,7 @@ fn end_attempt(handlers: &mut Handlers, stage: u8, task: u8, attempt: u8) {
 }
 
 fn end_advancer(handlers: &mut Handlers, advancer: Advancer) -> Option<()> {
-    let place = handlers
-        .advancers
-        .iter()
-        .position(|slot| *slot == Some(advancer))?;
+    let place = handlers.advancers.iter().position(|slot| *slot == Some(advancer))?;
     handlers.advancers[place] = None;
     handlers.advancers.sort_by_key(|slot| (slot.is_none(), *slot));
     Some(())

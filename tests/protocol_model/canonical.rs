@@ -1,5 +1,6 @@
-//! One state for all that differ in nothing that can be told apart later: without this a search takes ten times as long.
-//! Only what is exact is done here, under every mutation too, with one exception that says so.
+//! One state for all that differ in nothing that can be told apart later: without this a search
+//! takes ten times as long. Only what is exact is done here, under every mutation too, with one
+//! exception that says so.
 
 use crate::{
     state::{Batch, Handlers, PLANNERS, PlannerId, Stage, State, Straddler, TASKS},
@@ -10,38 +11,37 @@ use crate::{
 const DEAD: PlannerId = 15;
 
 /// The same state in its one form.
-pub fn canonical(rules: &Rules, state: &mut State) {
+pub(crate) fn canonical(rules: &Rules, state: &mut State) {
     for number in 0..rules.stages {
         let Some(stage) = &mut state.database.stages[usize::from(number)] else {
             break;
         };
         if stage.planned {
-            // Nothing is written any more, nobody waits for the job message, and all tasks are alike.
+            // Nothing is written any more, nobody waits for the job message, and all tasks are
+            // alike.
             stage.owed = false;
             state.queues.job_message[usize::from(number)] = true;
             for planner in &mut state.handlers.planners {
                 planner.take_if(|planner| planner.stage == number);
             }
         }
-        settle_batches(
-            rules,
-            number,
-            stage,
-            &state.queues.task_message[usize::from(number)],
-        );
+        settle_batches(rules, number, stage, &state.queues.task_message[usize::from(number)]);
         if state.database.job.is_some_and(|job| job.stage > number) {
             keep_one_attempt(&mut state.handlers.attempts[usize::from(number)]);
         }
     }
     for number in 0..rules.stages {
-        if rules.batch == 1 && state.database.stages[usize::from(number)].is_some_and(|stage| stage.planned) {
+        if rules.batch == 1
+            && state.database.stages[usize::from(number)].is_some_and(|stage| stage.planned)
+        {
             sort_tasks(state, number);
         }
     }
     sort_planners(state);
 }
 
-/// The status of a batch whose tasks have their outcomes is read by nobody: reopening it makes it owed.
+/// The status of a batch whose tasks have their outcomes is read by nobody: reopening it makes it
+/// owed.
 fn settle_batches(rules: &Rules, number: u8, stage: &mut Stage, sent: &[bool; TASKS]) {
     for batch in 0..TASKS as u8 {
         let mut tasks = rules.tasks_of(number, batch);
@@ -54,15 +54,12 @@ fn settle_batches(rules: &Rules, number: u8, stage: &mut Stage, sent: &[bool; TA
     }
 }
 
-/// Of a stage that the job has passed one late attempt is kept. The exception: several would be refused alike.
+/// Of a stage that the job has passed one late attempt is kept. The exception: several would be
+/// refused alike.
 fn keep_one_attempt(attempts: &mut [u8; TASKS]) {
     let mut kept = false;
     for running in attempts {
-        let last = if *running == 0 || kept {
-            0
-        } else {
-            1 << running.ilog2()
-        };
+        let last = if *running == 0 || kept { 0 } else { 1 << running.ilog2() };
         kept |= last != 0;
         *running = last;
     }
@@ -97,14 +94,7 @@ fn sort_tasks(state: &mut State, number: u8) {
             )
         });
         let batch = stage.batches[*task].map(|batch| batch as u8);
-        (
-            row.is_none(),
-            row,
-            batch,
-            messages[*task],
-            attempts[*task],
-            straddles(*task),
-        )
+        (row.is_none(), row, batch, messages[*task], attempts[*task], straddles(*task))
     };
     order.sort_by_key(key);
     if order.is_sorted() {
@@ -119,10 +109,7 @@ fn sort_tasks(state: &mut State, number: u8) {
         attempts[to] = old_attempts[from];
     }
     let moved = |task: u8| {
-        order
-            .iter()
-            .position(|from| *from == usize::from(task))
-            .unwrap_or_default() as u8
+        order.iter().position(|from| *from == usize::from(task)).unwrap_or_default() as u8
     };
     match &mut state.handlers.straddler {
         Some(Straddler::Claim { stage, task } | Straddler::Complete { stage, task, .. })
@@ -134,22 +121,17 @@ fn sort_tasks(state: &mut State, number: u8) {
     }
 }
 
-/// Planners may change their names, and that of one who died is no longer known. Only a pause asks whether there is a lease
-/// that ran out.
+/// Planners may change their names, and that of one who died is no longer known. Only a pause asks
+/// whether there is a lease that ran out.
 fn sort_planners(state: &mut State) {
     let may_pause = state.outside.pauses > 0;
-    let Handlers {
-        planners, straddler, ..
-    } = &mut state.handlers;
+    let Handlers { planners, straddler, .. } = &mut state.handlers;
     let holds = |planner: usize| {
         let stage = planners[planner]?.stage;
         Some(state.database.stage(stage)?.lease_owner == Some(planner as PlannerId))
     };
     let straddles = |planner: usize| {
-        *straddler
-            == Some(Straddler::WriteChunk {
-                planner: planner as PlannerId,
-            })
+        *straddler == Some(Straddler::WriteChunk { planner: planner as PlannerId })
     };
     let mut order: [usize; PLANNERS] = std::array::from_fn(|planner| planner);
     order.sort_by_key(|&planner| {

@@ -1,16 +1,20 @@
-//! The model's transactions against the real ones: the same random calls on both, the same answers, and after each of them
-//! the same rows. So what is searched here is what PostgreSQL does; a statement that is changed and not mirrored fails.
+//! The model's transactions against the real ones: the same random calls on both, the same answers,
+//! and after each of them the same rows. So what is searched here is what PostgreSQL does; a
+//! statement that is changed and not mirrored fails.
 //!
-//! Calls come as they may, many of them refused. The clock is set before each: whatever waits for a time has come due.
+//! Calls come as they may, many of them refused. The clock is set before each: whatever waits for a
+//! time has come due.
 
 use std::{collections::BTreeSet, str::FromStr, sync::Arc, time::Duration};
 
 use lastlight::{
-    model::{JobId, JobStatus, ProcessingPath, Stage, TaskId, TaskIndex, TaskStatus, TasksPerMessage},
+    model::{
+        JobId, JobStatus, ProcessingPath, Stage, TaskId, TaskIndex, TaskStatus, TasksPerMessage,
+    },
     store::{
-        BatchKey, ChunkWritten, Claim, ClaimRequest, Completion, Database, Deferral, EndedStage, NewJob,
-        NewTask, NextStage, RunningTask, StageKey, StagePlan, TaskClaims, TaskCompletions, TaskDeferrals,
-        TaskOutcome,
+        BatchKey, ChunkWritten, Claim, ClaimRequest, Completion, Database, Deferral, EndedStage,
+        NewJob, NewTask, NextStage, RunningTask, StageKey, StagePlan, TaskClaims, TaskCompletions,
+        TaskDeferrals, TaskOutcome,
     },
 };
 use serde_json::{json, value::RawValue};
@@ -40,14 +44,8 @@ const LEFT_OUT: [(&str, &str); 15] = [
     ("extend_leases", "the clock: a lease that holds longer"),
     ("keep_plan", "the clock: a lease that holds longer"),
     ("silent_stages", "the clock: when a stage was looked at last"),
-    (
-        "tasks_given_back",
-        "counts messages, of which the model sends any number",
-    ),
-    (
-        "release_claims",
-        "private; modelled, and called by tests/it/back_pressure.rs",
-    ),
+    ("tasks_given_back", "counts messages, of which the model sends any number"),
+    ("release_claims", "private; modelled, and called by tests/it/back_pressure.rs"),
 ];
 
 /// Statements that write and are called here, some by the function of another name.
@@ -88,17 +86,16 @@ const CALLED: [&str; 34] = [
     "take_deferred",
 ];
 
-/// Statements that write, in the repository's folder, and that are neither called here nor left out for a reason; and the
-/// other way round.
-pub fn unknown_statements() -> Vec<String> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/store/sql");
+/// Statements that write, in the repository's folder, and that are neither called here nor left out
+/// for a reason; and the other way round.
+pub(crate) fn unknown_statements() -> Vec<String> {
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/store/sql");
     let mut writing = BTreeSet::new();
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let statement = std::fs::read_to_string(&path).unwrap();
-        let code = statement
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("--"));
+        let code = statement.lines().filter(|line| !line.trim_start().starts_with("--"));
         let words: Vec<&str> = code.flat_map(str::split_whitespace).collect();
         let writes = |place: usize, word: &&str| match *word {
             "INSERT" | "DELETE" => true,
@@ -111,11 +108,8 @@ pub fn unknown_statements() -> Vec<String> {
         }
     }
     let left_out = LEFT_OUT.map(|(name, _)| name);
-    let known: BTreeSet<String> = CALLED
-        .iter()
-        .chain(&left_out)
-        .map(|name| (*name).to_owned())
-        .collect();
+    let known: BTreeSet<String> =
+        CALLED.iter().chain(&left_out).map(|name| (*name).to_owned()).collect();
     writing.symmetric_difference(&known).cloned().collect()
 }
 
@@ -133,7 +127,7 @@ struct Real {
 }
 
 /// Both, side by side, and what their callers hold in memory.
-pub struct Pair {
+pub(crate) struct Pair {
     real: Real,
     model: state::Database,
     rules: Rules,
@@ -145,7 +139,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    pub async fn new(rules: Rules, seed: u64) -> Self {
+    pub(crate) async fn new(rules: Rules, seed: u64) -> Self {
         Self {
             real: Real::new(seed).await,
             model: state::Database::default(),
@@ -157,7 +151,7 @@ impl Pair {
     }
 
     /// One call on both; its name and its answers, the model's first.
-    pub async fn call(&mut self) -> Answers {
+    pub(crate) async fn call(&mut self) -> Answers {
         self.real.time_passes().await;
         // The stage that the job is in, most of the time.
         let current = self.model.job.map_or(0, |job| job.stage);
@@ -203,7 +197,7 @@ impl Pair {
     }
 
     /// The rows of both, in words: the model's first.
-    pub async fn rows(&mut self) -> (String, String) {
+    pub(crate) async fn rows(&mut self) -> (String, String) {
         (
             rows_of_the_model(&self.model, &self.rules),
             self.real.rows(&self.planners, &self.rules).await,
@@ -228,11 +222,7 @@ impl Pair {
 
     async fn job_message_sent(&mut self, stage: u8) -> Answers {
         self.model.job_message_sent(stage);
-        self.real
-            .database
-            .job_message_sent(&self.real.key(stage))
-            .await
-            .unwrap();
+        self.real.database.job_message_sent(&self.real.key(stage)).await.unwrap();
         ("job_message_sent", String::new(), String::new())
     }
 
@@ -246,10 +236,7 @@ impl Pair {
         if let Some(cursor) = model {
             self.planners.push((Planner { stage, cursor }, owner));
         }
-        assert!(
-            real.is_none_or(|leased| !leased.is_littered),
-            "nobody deletes a job by hand"
-        );
+        assert!(real.is_none_or(|leased| !leased.is_littered), "nobody deletes a job by hand");
         let real = real.map(|leased| leased.cursor);
         ("lease_stage", format!("{model:?}"), format!("{real:?}"))
     }
@@ -282,10 +269,7 @@ impl Pair {
             return nothing();
         };
         let (Planner { stage, cursor }, owner) = self.planners[usize::from(name)];
-        let length = self
-            .rules
-            .batch
-            .min(self.rules.tasks(stage).saturating_sub(cursor));
+        let length = self.rules.batch.min(self.rules.tasks(stage).saturating_sub(cursor));
         if length == 0 {
             let model = self.model.finish_plan(stage, name);
             let key = self.real.key(stage);
@@ -293,9 +277,7 @@ impl Pair {
             return ("finish_plan", format!("{model:?}"), format!("{real:?}"));
         }
         let sees_open = self.model.is_open();
-        let model = self
-            .model
-            .write_chunk(&self.rules, stage, name, cursor, sees_open);
+        let model = self.model.write_chunk(&self.rules, stage, name, cursor, sees_open);
         let plan = StagePlan {
             key: self.real.key(stage),
             job_type: "model",
@@ -310,11 +292,8 @@ impl Pair {
             parent_task_id: None,
             parameters: "{}".to_owned(),
         });
-        let written = self
-            .real
-            .database
-            .write_chunk(&plan, u64::from(cursor), tasks.collect())
-            .await;
+        let written =
+            self.real.database.write_chunk(&plan, u64::from(cursor), tasks.collect()).await;
         let real = match written.unwrap() {
             ChunkWritten::Stored(_) => Some(length),
             ChunkWritten::LeaseLost => None,
@@ -355,25 +334,14 @@ impl Pair {
         let (Planner { stage, .. }, owner) = self.planners[usize::from(name)];
         let model = self.model.fail_plan(&self.rules, stage, name);
         let key = self.real.key(stage);
-        let real = self
-            .real
-            .database
-            .fail_plan(&key, owner, "no plan")
-            .await
-            .unwrap();
+        let real = self.real.database.fail_plan(&key, owner, "no plan").await.unwrap();
         ("fail_plan", model.to_string(), real.to_string())
     }
 
     async fn claim(&mut self, stage: u8, task: u8) -> Answers {
         let sees_open = self.model.is_open();
         let model = self.model.claim_task(&self.rules, stage, task, sees_open);
-        let real = match self
-            .real
-            .claims
-            .claim(self.real.request(stage, task))
-            .await
-            .unwrap()
-        {
+        let real = match self.real.claims.claim(self.real.request(stage, task)).await.unwrap() {
             Claim::Claimed(claimed) => Some(claimed.attempt),
             _ => None,
         };
@@ -397,36 +365,25 @@ impl Pair {
             }
         }
         let due = self.real.database.take_deferred(LONG, 100, 0.0).await.unwrap();
-        let real: BTreeSet<String> = due
-            .iter()
-            .map(|due| due.task.task_id.as_str().to_owned())
-            .collect();
+        let real: BTreeSet<String> =
+            due.iter().map(|due| due.task.task_id.as_str().to_owned()).collect();
         ("take_deferred", format!("{model:?}"), format!("{real:?}"))
     }
 
     async fn complete(&mut self, stage: u8, task: u8) -> Answers {
-        let holder = self
-            .model
-            .stage(stage)
-            .and_then(|row| row.task(task))
-            .map_or(1, |row| row.attempt);
+        let holder =
+            self.model.stage(stage).and_then(|row| row.task(task)).map_or(1, |row| row.attempt);
         let attempt = match self.random.u8(..8) {
             0 => self.random.u8(1..4),
             _ => holder.max(1),
         };
         let outcome = *self
             .random
-            .choice(&[
-                Outcome::Completed,
-                Outcome::Completed,
-                Outcome::Failed,
-                Outcome::Retry,
-            ])
+            .choice(&[Outcome::Completed, Outcome::Completed, Outcome::Failed, Outcome::Retry])
             .unwrap();
         let sees_open = self.model.is_open();
-        let recorded = self
-            .model
-            .complete_task(&self.rules, stage, task, attempt, outcome, sees_open);
+        let recorded =
+            self.model.complete_task(&self.rules, stage, task, attempt, outcome, sees_open);
         let completion = Completion {
             task: RunningTask {
                 job_id: self.real.job_id,
@@ -435,7 +392,9 @@ impl Pair {
                 attempt: i16::from(attempt),
             },
             outcome: match outcome {
-                Outcome::Completed => TaskOutcome::Completed(RawValue::from_string("{}".to_owned()).unwrap()),
+                Outcome::Completed => {
+                    TaskOutcome::Completed(RawValue::from_string("{}".to_owned()).unwrap())
+                }
                 Outcome::Failed => TaskOutcome::Failed("it failed".to_owned()),
                 Outcome::Retry => TaskOutcome::Retry {
                     reason: "it stumbled".to_owned(),
@@ -443,12 +402,7 @@ impl Pair {
                 },
             },
         };
-        let real = self
-            .real
-            .completions
-            .complete(Arc::new(completion))
-            .await
-            .unwrap();
+        let real = self.real.completions.complete(Arc::new(completion)).await.unwrap();
         (
             "complete_tasks",
             format!("{} {}", recorded.written, recorded.stage_ended),
@@ -459,35 +413,18 @@ impl Pair {
     async fn fail_task(&mut self, stage: u8, task: u8) -> Answers {
         let model = self.model.fail_task(stage, task);
         let key = self.real.key(stage);
-        let stands = self
-            .real
-            .database
-            .poisoned_tasks(&key, &[self.real.task_id(stage, task)])
-            .await;
+        let stands =
+            self.real.database.poisoned_tasks(&key, &[self.real.task_id(stage, task)]).await;
         let stands = stands.unwrap().map(|stands| stands.tasks).unwrap_or_default();
         let stands: Vec<_> = stands.iter().collect();
-        let failed = self
-            .real
-            .database
-            .fail_tasks(&key, &stands, "given up")
-            .await
-            .unwrap();
-        (
-            "fail_tasks",
-            u64::from(model).to_string(),
-            failed.failed.to_string(),
-        )
+        let failed = self.real.database.fail_tasks(&key, &stands, "given up").await.unwrap();
+        ("fail_tasks", u64::from(model).to_string(), failed.failed.to_string())
     }
 
     async fn fail_unplanned_job(&mut self, stage: u8) -> Answers {
         let model = self.model.fail_unplanned_job(stage);
         let key = self.real.key(stage);
-        let real = self
-            .real
-            .database
-            .fail_unplanned_job(&key, "given up")
-            .await
-            .unwrap();
+        let real = self.real.database.fail_unplanned_job(&key, "given up").await.unwrap();
         ("fail_unplanned_job", model.to_string(), real.to_string())
     }
 
@@ -500,10 +437,7 @@ impl Pair {
             return ("stage_given_back", model.to_string(), false.to_string());
         };
         let at = time::OffsetDateTime::now_utc();
-        let real = database
-            .stage_given_back(&key, stands.given_back, at, LONG)
-            .await
-            .unwrap();
+        let real = database.stage_given_back(&key, stands.given_back, at, LONG).await.unwrap();
         ("stage_given_back", model.to_string(), real.is_some().to_string())
     }
 
@@ -532,11 +466,7 @@ impl Pair {
         let Some(last) = self.advancers.len().checked_sub(1) else {
             return nothing();
         };
-        let place = if self.random.bool() {
-            last
-        } else {
-            self.random.usize(..=last)
-        };
+        let place = if self.random.bool() { last } else { self.random.usize(..=last) };
         let (read, ended) = self.advancers[place].clone();
         let before = self.model.job;
         let model = self.model.go_on(&self.rules, read);
@@ -554,55 +484,31 @@ impl Pair {
             };
             return ("next_stage", format!("{model:?}"), format!("{real:?}"));
         }
-        let status = if bears {
-            JobStatus::Completed
-        } else {
-            JobStatus::Failed
-        };
-        let real = database
-            .end_job(&key, &ended, status, "{}", None, None)
-            .await
-            .unwrap();
+        let status = if bears { JobStatus::Completed } else { JobStatus::Failed };
+        let real = database.end_job(&key, &ended, status, "{}", None, None).await.unwrap();
         ("end_job", went_on.to_string(), real.to_string())
     }
 
     async fn end_early(&mut self) -> Answers {
-        let status = *self
-            .random
-            .choice(&[JobStatus::Failed, JobStatus::Cancelled])
-            .unwrap();
+        let status = *self.random.choice(&[JobStatus::Failed, JobStatus::Cancelled]).unwrap();
         let model = self.model.end_early(status);
-        let real = self
-            .real
-            .database
-            .end_early(&self.real.job_id, status, "over")
-            .await
-            .unwrap();
+        let real = self.real.database.end_early(&self.real.job_id, status, "over").await.unwrap();
         ("end_early", model.to_string(), real.to_string())
     }
 
     /// One task at a time, the first one that there is.
     async fn skip_open_tasks(&mut self, stage: u8) -> Answers {
-        let first =
-            (0..self.rules.tasks(stage)).find(|task| self.model.skip_open_task(&self.rules, stage, *task));
+        let first = (0..self.rules.tasks(stage))
+            .find(|task| self.model.skip_open_task(&self.rules, stage, *task));
         let key = self.real.key(stage);
         let real = self.real.database.skip_open_tasks(&key, "", 1).await.unwrap();
         let first = first.map(|task| self.real.task_id(stage, task).as_str().to_owned());
-        (
-            "skip_open_tasks",
-            format!("{first:?}"),
-            format!("{:?}", real.last),
-        )
+        ("skip_open_tasks", format!("{first:?}"), format!("{:?}", real.last))
     }
 
     async fn close_stage(&mut self, stage: u8) -> Answers {
         let model = self.model.close_stage(&self.rules, stage);
-        let real = self
-            .real
-            .database
-            .close_stage(&self.real.key(stage))
-            .await
-            .unwrap();
+        let real = self.real.database.close_stage(&self.real.key(stage)).await.unwrap();
         ("close_stage", model.to_string(), real.to_string())
     }
 
@@ -621,12 +527,7 @@ impl Pair {
     async fn reopen_tasks(&mut self, stage: u8, batch: u8) -> Answers {
         let model = self.model.reopen_tasks_of(&self.rules, stage, batch);
         let key = self.real.key(stage);
-        let real = self
-            .real
-            .database
-            .reopen_tasks(&key, i32::from(batch) - 1, 1)
-            .await
-            .unwrap();
+        let real = self.real.database.reopen_tasks(&key, i32::from(batch) - 1, 1).await.unwrap();
         ("reopen_tasks", model.to_string(), real.tasks.to_string())
     }
 
@@ -641,9 +542,7 @@ impl Pair {
 
     async fn open_half_reopened(&mut self) -> Answers {
         let stages = 0..self.rules.stages;
-        let model = stages
-            .filter(|stage| self.model.open_half_reopened(*stage))
-            .count();
+        let model = stages.filter(|stage| self.model.open_half_reopened(*stage)).count();
         let real = self.real.database.open_half_reopened(LONG, 10).await.unwrap();
         ("open_half_reopened", model.to_string(), real.to_string())
     }
@@ -669,10 +568,8 @@ impl Pair {
             }
         }
         let dead = self.real.database.take_dead_attempts(LONG, 100).await.unwrap();
-        let real: BTreeSet<String> = dead
-            .iter()
-            .map(|dead| dead.task.task_id.as_str().to_owned())
-            .collect();
+        let real: BTreeSet<String> =
+            dead.iter().map(|dead| dead.task.task_id.as_str().to_owned()).collect();
         ("take_dead_attempts", format!("{model:?}"), format!("{real:?}"))
     }
 
@@ -693,12 +590,7 @@ impl Pair {
                 .await;
         }
         let model = self.model.mend_counters(stage);
-        let real = self
-            .real
-            .database
-            .mend_counters(&self.real.key(stage))
-            .await
-            .unwrap();
+        let real = self.real.database.mend_counters(&self.real.key(stage)).await.unwrap();
         ("mend_counters", model.to_string(), real.is_some().to_string())
     }
 
@@ -711,7 +603,9 @@ impl Pair {
                 .filter(|stage| model.is_open() && model.ended_stage(&self.rules, *stage).is_some())
                 .collect::<BTreeSet<u8>>(),
             numbers()
-                .filter(|stage| model.is_over() && model.stage(*stage).is_some_and(|row| !row.advanced))
+                .filter(|stage| {
+                    model.is_over() && model.stage(*stage).is_some_and(|row| !row.advanced)
+                })
                 .collect::<BTreeSet<u8>>(),
             numbers()
                 .filter(|stage| model.stage(*stage).is_some_and(|row| row.owed))
@@ -720,9 +614,7 @@ impl Pair {
                 .flat_map(|stage| (0..TASKS as u8).map(move |batch| (stage, batch)))
                 .filter(|(stage, batch)| model.is_pending_retry_batch(*stage, *batch))
                 .collect::<BTreeSet<(u8, u8)>>(),
-            model
-                .tasks_of_batch(&self.rules, stage, batch)
-                .collect::<Vec<u8>>(),
+            model.tasks_of_batch(&self.rules, stage, batch).collect::<Vec<u8>>(),
         );
         let number = |key: &StageKey| key.stage.get() - 1;
         let database = &self.real.database;
@@ -762,11 +654,7 @@ impl Pair {
                 .map(|task| task.task_index.trim_start_matches("t-").parse().unwrap())
                 .collect::<Vec<u8>>(),
         );
-        (
-            "what a sweep finds",
-            format!("{of_the_model:?}"),
-            format!("{of_the_real:?}"),
-        )
+        ("what a sweep finds", format!("{of_the_model:?}"), format!("{of_the_real:?}"))
     }
 }
 
@@ -825,13 +713,11 @@ fn rows_of_the_model(database: &state::Database, rules: &Rules) -> String {
 
 impl Real {
     async fn new(seed: u64) -> Self {
-        let server = std::env::var("LASTLIGHT_TEST_DATABASE_URL").expect("run the tests with scripts/test");
+        let server =
+            std::env::var("LASTLIGHT_TEST_DATABASE_URL").expect("run the tests with scripts/test");
         let mut connection = PgConnection::connect(&server).await.unwrap();
         let name = format!("m{}", Uuid::new_v4().simple());
-        connection
-            .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
-            .await
-            .unwrap();
+        connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
         let url = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
         let database = Database::new(&lastlight::config::DatabaseSettings {
             connect: PgConnectOptions::from_str(&url).unwrap(),
@@ -842,9 +728,7 @@ impl Real {
         database.migrate().await.unwrap();
         let mut connection = PgConnection::connect(&url).await.unwrap();
         connection.execute("SET search_path = app").await.unwrap();
-        let serde_json::Value::Object(parameters) = json!({ "seed": seed }) else {
-            unreachable!()
-        };
+        let serde_json::Value::Object(parameters) = json!({ "seed": seed }) else { unreachable!() };
         Self {
             claims: TaskClaims::start(database.clone(), LONG),
             completions: TaskCompletions::start(database.clone(), LONG),
@@ -856,10 +740,7 @@ impl Real {
     }
 
     fn key(&self, stage: u8) -> StageKey {
-        StageKey {
-            job_id: self.job_id,
-            stage: Stage::try_from(stage + 1).unwrap(),
-        }
+        StageKey { job_id: self.job_id, stage: Stage::try_from(stage + 1).unwrap() }
     }
 
     fn task_id(&self, stage: u8, task: u8) -> TaskId {
@@ -927,7 +808,8 @@ impl Real {
                 ["total", "completed", "failed", "skipped", "plan_cursor"]
                     .map(|column| row.get::<i64, _>(column));
             let owner: Option<Uuid> = row.get("lease_owner");
-            let owner = owner.map(|owner| planners.iter().position(|(_, uuid)| *uuid == owner).unwrap());
+            let owner =
+                owner.map(|owner| planners.iter().position(|(_, uuid)| *uuid == owner).unwrap());
             let [planned, advanced, owed] =
                 ["planned", "advanced", "owed"].map(|column| row.get::<bool, _>(column));
             words.push(format!(

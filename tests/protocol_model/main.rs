@@ -1,6 +1,7 @@
-//! A model of the protocol that keeps jobs from being lost, doubled or stuck: planning under a lease, claims and fenced
-//! completions, counters and the end of a stage, the outbox, queues that lose, double, reorder and delay, processes that die
-//! at any step, the sweep, and what people do meanwhile. Small jobs are searched exhaustively, larger ones by random walks.
+//! A model of the protocol that keeps jobs from being lost, doubled or stuck: planning under a
+//! lease, claims and fenced completions, counters and the end of a stage, the outbox, queues that
+//! lose, double, reorder and delay, processes that die at any step, the sweep, and what people do
+//! meanwhile. Small jobs are searched exhaustively, larger ones by random walks.
 //!
 //! - [`state`]: rows, queues, what handlers have in memory; [`transactions`]: what is written, one function a statement file;
 //!   [`actions`]: what may come next; [`properties`]: what must hold in every state, liveness among it ([`recovery`]).
@@ -8,8 +9,9 @@
 //!   is there for show.
 //! - [`conformance`]: the same calls on the model and on PostgreSQL come to the same rows.
 //!
-//! `LASTLIGHT_MODEL_SIZE=large` searches and walks for a quarter of an hour; `LASTLIGHT_MODEL_SEED` starts other walks.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+//! `LASTLIGHT_MODEL_SIZE=large` searches and walks for a quarter of an hour; `LASTLIGHT_MODEL_SEED`
+//! starts other walks.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod actions;
 mod canonical;
@@ -38,7 +40,8 @@ use walks::Unlucky;
 /// No mutation needs more steps to do harm.
 const DEEPEST: usize = 24;
 
-/// A job whose stages have so many tasks, each with a message and a chunk of its own; a task has two attempts.
+/// A job whose stages have so many tasks, each with a message and a chunk of its own; a task has
+/// two attempts.
 fn job(tasks: &[u8]) -> Rules {
     let mut plan = [0; STAGES];
     plan[..tasks.len()].copy_from_slice(tasks);
@@ -75,31 +78,12 @@ const fn with(outside: Outside) -> Sizes {
     Sizes { outside, ..SMALL }
 }
 
-const CANCEL: Sizes = with(Outside {
-    cancels: 1,
-    ..SMALL.outside
-});
-const RETRY: Sizes = with(Outside {
-    retries: 1,
-    ..CANCEL.outside
-});
-const FAILURE: Sizes = with(Outside {
-    failures: 1,
-    ..SMALL.outside
-});
-const DEFERRAL: Sizes = with(Outside {
-    deferrals: 1,
-    ..SMALL.outside
-});
-const DRIFT: Sizes = with(Outside {
-    drifts: 1,
-    ..SMALL.outside
-});
-const PLANNERS: Sizes = Sizes {
-    planners: 3,
-    attempts: 1,
-    ..SMALL
-};
+const CANCEL: Sizes = with(Outside { cancels: 1, ..SMALL.outside });
+const RETRY: Sizes = with(Outside { retries: 1, ..CANCEL.outside });
+const FAILURE: Sizes = with(Outside { failures: 1, ..SMALL.outside });
+const DEFERRAL: Sizes = with(Outside { deferrals: 1, ..SMALL.outside });
+const DRIFT: Sizes = with(Outside { drifts: 1, ..SMALL.outside });
+const PLANNERS: Sizes = Sizes { planners: 3, attempts: 1, ..SMALL };
 
 fn is_large() -> bool {
     std::env::var("LASTLIGHT_MODEL_SIZE").is_ok_and(|size| size == "large")
@@ -117,20 +101,13 @@ fn larger(sizes: Sizes) -> Sizes {
 /// Visits every state that there is.
 fn search(rules: Rules, sizes: Sizes) {
     let began = Instant::now();
-    let (threads, sizes) = if is_large() {
-        (2, larger(sizes))
-    } else {
-        (1, sizes)
-    };
-    let search = Protocol::new(rules, sizes)
-        .checker()
-        .threads(threads)
-        .spawn_bfs()
-        .join();
+    let (threads, sizes) = if is_large() { (2, larger(sizes)) } else { (1, sizes) };
+    let search = Protocol::new(rules, sizes).checker().threads(threads).spawn_bfs().join();
     report(&search, "all", began);
     assert!(search.is_done());
     search.assert_properties();
-    // In each stage one for each attempt that dies and one for the claim after the last; one for whatever was amiss before.
+    // In each stage one for each attempt that dies and one for the claim after the last; one for
+    // whatever was amiss before.
     let most = u32::from(rules.stages) * (u32::from(rules.max_attempts) + 1) + 1;
     let sweeps = search.model().recovered.most_rounds();
     assert!(sweeps <= most, "{sweeps} sweeps");
@@ -157,111 +134,65 @@ fn nothing_is_lost_doubled_or_stuck_while_all_goes_wrong() {
 #[test]
 fn nor_while_the_job_is_cancelled() {
     search(job(&[2, 1]), CANCEL);
-    let straddling = Sizes {
-        straddling: true,
-        ..CANCEL
-    };
+    let straddling = Sizes { straddling: true, ..CANCEL };
     search(job(&[1, 1]), straddling);
     search(job(&[2]), straddling);
 }
 
 #[test]
 fn nor_while_it_is_cancelled_and_repeated() {
-    let straddling = Sizes {
-        straddling: true,
-        ..RETRY
-    };
+    let straddling = Sizes { straddling: true, ..RETRY };
     search(job(&[1, 1]), straddling);
     // Both tasks in one batch, which is reopened as a whole.
-    let whole = Rules {
-        batch: 2,
-        ..job(&[2])
-    };
+    let whole = Rules { batch: 2, ..job(&[2]) };
     search(whole, RETRY);
 }
 
 #[test]
 fn nor_while_it_is_paused_too() {
-    let outside = Outside {
-        cancels: 1,
-        pauses: 1,
-        retries: 1,
-        ..SMALL.outside
-    };
+    let outside = Outside { cancels: 1, pauses: 1, retries: 1, ..SMALL.outside };
     search(job(&[1, 1]), Sizes { outside, ..SMALL });
 }
 
 #[test]
 fn nor_when_plans_are_impossible_and_time_runs_out() {
-    let outside = Outside {
-        failures: 1,
-        retries: 1,
-        ..SMALL.outside
-    };
-    let sizes = Sizes {
-        straddling: true,
-        outside,
-        ..SMALL
-    };
+    let outside = Outside { failures: 1, retries: 1, ..SMALL.outside };
+    let sizes = Sizes { straddling: true, outside, ..SMALL };
     search(job(&[1]), sizes);
     search(job(&[1, 1]), with(outside));
 }
 
 #[test]
 fn nor_when_failures_are_borne() {
-    let rules = Rules {
-        tolerates: 1,
-        ..job(&[2, 1])
-    };
+    let rules = Rules { tolerates: 1, ..job(&[2, 1]) };
     search(rules, SMALL);
 }
 
 #[test]
 fn nor_when_stages_have_no_tasks() {
-    let outside = Outside {
-        cancels: 1,
-        pauses: 1,
-        ..SMALL.outside
-    };
+    let outside = Outside { cancels: 1, pauses: 1, ..SMALL.outside };
     search(job(&[0, 1, 0]), Sizes { outside, ..SMALL });
     search(job(&[0]), Sizes { outside, ..SMALL });
 }
 
 #[test]
 fn nor_when_claims_are_handed_back_and_messages_given_up() {
-    let outside = Outside {
-        cancels: 1,
-        poisons: 1,
-        hand_backs: 1,
-        ..SMALL.outside
-    };
+    let outside = Outside { cancels: 1, poisons: 1, hand_backs: 1, ..SMALL.outside };
     search(job(&[1, 1]), Sizes { outside, ..SMALL });
 }
 
 #[test]
 fn nor_when_tasks_are_deferred_for_want_of_room() {
-    let outside = Outside {
-        deferrals: 2,
-        ..SMALL.outside
-    };
+    let outside = Outside { deferrals: 2, ..SMALL.outside };
     search(job(&[2]), with(outside));
-    let harder = Outside {
-        cancels: 1,
-        retries: 1,
-        hand_backs: 1,
-        ..outside
-    };
+    let harder = Outside { cancels: 1, retries: 1, hand_backs: 1, ..outside };
     search(job(&[1, 1]), with(Outside { retries: 0, ..harder }));
     search(job(&[1]), with(harder));
 }
 
 #[test]
 fn nor_when_a_counter_drifts() {
-    let outside = Outside {
-        cancels: 1,
-        drifts: 1,
-        ..SMALL.outside
-    };
+    let outside = Outside { cancels: 1, drifts: 1, ..SMALL.outside };
     search(job(&[2]), Sizes { outside, ..SMALL });
 }
 
@@ -282,7 +213,8 @@ fn walk(rules: Rules, sizes: Sizes, seed: u64) {
 
 #[test]
 fn nor_on_long_walks_through_larger_jobs() {
-    let seed = std::env::var("LASTLIGHT_MODEL_SEED").map_or(18, |seed| seed.parse().expect("a number"));
+    let seed =
+        std::env::var("LASTLIGHT_MODEL_SEED").map_or(18, |seed| seed.parse().expect("a number"));
     println!("LASTLIGHT_MODEL_SEED={seed}");
     let outside = Outside {
         cancels: 1,
@@ -294,36 +226,19 @@ fn nor_on_long_walks_through_larger_jobs() {
         deferrals: 3,
         drifts: 0,
     };
-    let sizes = Sizes {
-        planners: 3,
-        attempts: 7,
-        advancers: 3,
-        straddling: true,
-        outside,
-        ..SMALL
-    };
-    let rules = Rules {
-        batch: 2,
-        max_attempts: 3,
-        ..job(&[4, 3, 2])
-    };
+    let sizes =
+        Sizes { planners: 3, attempts: 7, advancers: 3, straddling: true, outside, ..SMALL };
+    let rules = Rules { batch: 2, max_attempts: 3, ..job(&[4, 3, 2]) };
     walk(rules, sizes, seed);
-    let quiet = Sizes {
-        straddling: false,
-        outside: SMALL.outside,
-        ..sizes
-    };
+    let quiet = Sizes { straddling: false, outside: SMALL.outside, ..sizes };
     walk(Rules { batch: 1, ..rules }, quiet, seed + 1);
 }
 
-/// Searches the protocol without one of its parts, deeper and deeper, until a property breaks; that has to be the one that
-/// the part is for.
+/// Searches the protocol without one of its parts, deeper and deeper, until a property breaks; that
+/// has to be the one that the part is for.
 fn breaks(mutation: Mutation, property: &'static str, rules: Rules, sizes: Sizes) {
     let began = Instant::now();
-    let rules = Rules {
-        mutation: Some(mutation),
-        ..rules
-    };
+    let rules = Rules { mutation: Some(mutation), ..rules };
     let search = |depth| {
         Protocol::new(rules, sizes)
             .checker()
@@ -332,11 +247,10 @@ fn breaks(mutation: Mutation, property: &'static str, rules: Rules, sizes: Sizes
             .spawn_bfs()
             .join()
     };
-    let found = (2..=DEEPEST)
-        .map(search)
-        .find(|search| search.discovery(property).is_some());
-    let found =
-        found.unwrap_or_else(|| panic!("without {mutation:?} nothing breaks: {property:?} holds everywhere"));
+    let found = (2..=DEEPEST).map(search).find(|search| search.discovery(property).is_some());
+    let found = found.unwrap_or_else(|| {
+        panic!("without {mutation:?} nothing breaks: {property:?} holds everywhere")
+    });
     let steps = found.discovery(property).unwrap().into_actions();
     println!(
         "{mutation:?}: {property:?} breaks in {} steps ({} states, {:.1} s)",
@@ -395,11 +309,7 @@ breaks! {
 /// The same calls on the model and on PostgreSQL come to the same.
 #[tokio::test]
 async fn postgresql_does_what_the_model_says() {
-    let rules = Rules {
-        batch: 2,
-        tolerates: 1,
-        ..job(&[4, 3])
-    };
+    let rules = Rules { batch: 2, tolerates: 1, ..job(&[4, 3]) };
     let lives = if is_large() { 500 } else { 36 };
     // How often each was called, and how often that changed anything.
     let mut calls: BTreeMap<&'static str, [u32; 2]> = BTreeMap::new();
@@ -415,7 +325,8 @@ async fn postgresql_does_what_the_model_says() {
             assert_eq!(model, real, "seed {seed}: {name} leaves other rows; {story:#?}");
             let [called, changed] = calls.entry(name).or_default();
             *called += 1;
-            let mended = name == "mend_counters" && story.last().is_some_and(|last| last.ends_with("true"));
+            let mended =
+                name == "mend_counters" && story.last().is_some_and(|last| last.ends_with("true"));
             *changed += u32::from(real != before || mended);
             before = real;
         }

@@ -1,9 +1,9 @@
-//! What the protocol would be without one of its parts. Each is a mistake that is easily made, or was made by the app
-//! before this one; the checker has to find what it breaks.
+//! What the protocol would be without one of its parts. Each is a mistake that is easily made, or
+//! was made by the app before this one; the checker has to find what it breaks.
 
 /// One part left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mutation {
+pub(crate) enum Mutation {
     /// `complete_tasks` does not ask for the attempt.
     CompleteWithoutAttempt,
     /// `complete_tasks` asks for neither the attempt nor the state, as the Python app's did not.
@@ -14,8 +14,8 @@ pub enum Mutation {
     AttemptCountedAtItsEnd,
     /// `advance_stage` and `next_stage` write what was read, without asking again.
     AdvanceByWhatWasRead,
-    /// `advance_stage` does not ask whether the counters are still those that were read. (Was so once: a job cancelled and
-    /// repeated while somebody folded its stage.)
+    /// `advance_stage` does not ask whether the counters are still those that were read. (Was so
+    /// once: a job cancelled and repeated while somebody folded its stage.)
     AdvanceByOtherCounters,
     /// A stage has ended once its counters add up, planned or not.
     EndBeforePlanned,
@@ -23,7 +23,8 @@ pub enum Mutation {
     WriteChunkWithoutLease,
     /// `write_chunk` writes no batches; whoever sends them writes them afterwards.
     WriteChunkWithoutBatches,
-    /// A planner whose plan is impossible fails the job without asking who holds the lease. (Was so once.)
+    /// A planner whose plan is impossible fails the job without asking who holds the lease. (Was so
+    /// once.)
     FailPlanWithoutLease,
     /// `batch_update_status` comes before the send.
     MarkBeforeSend,
@@ -53,7 +54,8 @@ pub enum Mutation {
     SweepWithoutAdvance,
     /// `reconcile` without `stages_to_close`.
     SweepWithoutClosing,
-    /// `reconcile` without `open_half_reopened`. (Was so once: a retry that died after its first batch.)
+    /// `reconcile` without `open_half_reopened`. (Was so once: a retry that died after its first
+    /// batch.)
     SweepWithoutHalfReopened,
     /// `reconcile` without `mend_counters`.
     SweepWithoutMending,

@@ -1,5 +1,5 @@
-//! What must hold in every state, and what must come about in some, so that none of it holds for want of anything
-//! happening.
+//! What must hold in every state, and what must come about in some, so that none of it holds for
+//! want of anything happening.
 
 use lastlight::model::{JobStatus, TaskStatus};
 use stateright::Property;
@@ -10,31 +10,31 @@ use crate::{
 };
 
 /// (a) Nothing is lost.
-pub const WHOLE_PLAN: &str = "a planned stage has every task of its plan";
-pub const WHOLE_JOB: &str = "a completed job has every outcome";
-pub const OWED_OR_SENT: &str = "what is due is owed or was sent";
-pub const SENT_IF_MARKED: &str = "what is marked as sent was sent";
+pub(crate) const WHOLE_PLAN: &str = "a planned stage has every task of its plan";
+pub(crate) const WHOLE_JOB: &str = "a completed job has every outcome";
+pub(crate) const OWED_OR_SENT: &str = "what is due is owed or was sent";
+pub(crate) const SENT_IF_MARKED: &str = "what is marked as sent was sent";
 /// (b) Nothing is twice.
-pub const ONE_OUTCOME: &str = "a task has one outcome";
-pub const HOLDER_DECIDES: &str = "only the attempt that holds a task decides it";
-pub const LEGAL: &str = "a status changes only along the table";
+pub(crate) const ONE_OUTCOME: &str = "a task has one outcome";
+pub(crate) const HOLDER_DECIDES: &str = "only the attempt that holds a task decides it";
+pub(crate) const LEGAL: &str = "a status changes only along the table";
 /// (c) Stages come one after the other.
-pub const ONE_ADVANCE: &str = "a stage is advanced once";
-pub const IN_ORDER: &str = "a stage begins after every outcome of the one before";
-pub const JUDGED: &str = "a stage is judged by its counters";
+pub(crate) const ONE_ADVANCE: &str = "a stage is advanced once";
+pub(crate) const IN_ORDER: &str = "a stage begins after every outcome of the one before";
+pub(crate) const JUDGED: &str = "a stage is judged by its counters";
 /// (d)
-pub const RECOUNT: &str = "counters equal a recount";
+pub(crate) const RECOUNT: &str = "counters equal a recount";
 /// (e) Every job ends, and stays so.
-pub const ENDS: &str = "the sweep ends every job";
-pub const FINAL: &str = "an end is final";
-pub const NOTHING_LATE: &str = "nothing counts that began after the end";
+pub(crate) const ENDS: &str = "the sweep ends every job";
+pub(crate) const FINAL: &str = "an end is final";
+pub(crate) const NOTHING_LATE: &str = "nothing counts that began after the end";
 
-pub const PLANNER_FAILS: &str = "only the planner that holds the lease fails the plan";
+pub(crate) const PLANNER_FAILS: &str = "only the planner that holds the lease fails the plan";
 
-pub const CLOSED: &str = "a closed stage has no open task";
+pub(crate) const CLOSED: &str = "a closed stage has no open task";
 
 /// All of them, and what must come about somewhere at these sizes.
-pub fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
+pub(crate) fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
     let mut properties = invariants();
     properties.extend(landmarks(protocol));
     properties
@@ -43,8 +43,9 @@ pub fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
 fn invariants() -> Vec<Property<Protocol>> {
     vec![
         Property::always(WHOLE_PLAN, |protocol: &Protocol, state: &State| {
-            stages(state)
-                .all(|(number, stage)| !stage.planned || stage.written() == protocol.rules.tasks(number))
+            stages(state).all(|(number, stage)| {
+                !stage.planned || stage.written() == protocol.rules.tasks(number)
+            })
         }),
         Property::always(WHOLE_JOB, |protocol: &Protocol, state: &State| {
             status(state) != Some(JobStatus::Completed)
@@ -117,11 +118,7 @@ fn invariants() -> Vec<Property<Protocol>> {
             protocol.recovered.ends(&protocol.rules, &state.database)
         }),
         Property::always(FINAL, |_, state: &State| {
-            state
-                .database
-                .seen
-                .ended
-                .is_none_or(|ended| status(state) == Some(ended))
+            state.database.seen.ended.is_none_or(|ended| status(state) == Some(ended))
         }),
         Property::always(NOTHING_LATE, |_, state: &State| !state.database.seen.counted_late),
         // Half of a retry leaves it otherwise, for a while.
@@ -131,20 +128,13 @@ fn invariants() -> Vec<Property<Protocol>> {
                     !stage.advanced || stage.tasks().all(|(_, task)| task.status.is_terminal())
                 })
         }),
-        Property::always(PLANNER_FAILS, |_, state: &State| {
-            !state.database.seen.failed_by_stranger
-        }),
+        Property::always(PLANNER_FAILS, |_, state: &State| !state.database.seen.failed_by_stranger),
     ]
 }
 
 /// What a search must come across, or its invariants say little.
 fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
-    let Sizes {
-        planners,
-        straddling,
-        outside,
-        ..
-    } = protocol.sizes;
+    let Sizes { planners, straddling, outside, .. } = protocol.sizes;
     let plan = protocol.rules.plan;
     let has_tasks = plan.iter().any(|tasks| *tasks > 0);
     let has_chunks = plan.iter().any(|tasks| *tasks > protocol.rules.batch);
@@ -163,8 +153,9 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
                 stages(state).any(|(_, stage)| stage.advanced && stage.failed > 0)
             }),
             Property::sometimes("an attempt runs that lost its task", |_, state: &State| {
-                attempts(state)
-                    .any(|(row, running)| row.attempt > 1 && running & 1 != 0 && !row.status.is_terminal())
+                attempts(state).any(|(row, running)| {
+                    row.attempt > 1 && running & 1 != 0 && !row.status.is_terminal()
+                })
             }),
             Property::sometimes("an attempt runs on after the outcome", |_, state: &State| {
                 attempts(state).any(|(row, running)| row.status.is_terminal() && running != 0)
@@ -204,7 +195,9 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
     if outside.deferrals > 0 {
         landmarks.push(Property::sometimes(
             "a task that was deferred waits for its new message",
-            |_, state: &State| tasks(state).any(|task| task.deferred && task.status == TaskStatus::Queued),
+            |_, state: &State| {
+                tasks(state).any(|task| task.deferred && task.status == TaskStatus::Queued)
+            },
         ));
         landmarks.push(Property::sometimes("a retry is deferred", |_, state: &State| {
             tasks(state).any(|task| task.deferred && task.status == TaskStatus::Retrying)
@@ -227,22 +220,19 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
         }));
     }
     if outside.retries > 0 && has_tasks {
-        landmarks.push(Property::sometimes(
-            "a job completes after a retry",
-            |_, state: &State| {
-                status(state) == Some(JobStatus::Completed) && tasks(state).any(|task| task.forgiven > 0)
-            },
-        ));
+        landmarks.push(Property::sometimes("a job completes after a retry", |_, state: &State| {
+            status(state) == Some(JobStatus::Completed)
+                && tasks(state).any(|task| task.forgiven > 0)
+        }));
         landmarks.push(Property::sometimes("a retry is cut off", |_, state: &State| {
             state.database.is_over()
                 && stages(state).any(|(_, stage)| stage.advanced && !stage.counters_add_up())
         }));
     }
     if outside.drifts > 0 {
-        landmarks.push(Property::sometimes(
-            "a drifted counter is mended",
-            |_, state: &State| state.database.seen.drifted && status(state) == Some(JobStatus::Completed),
-        ));
+        landmarks.push(Property::sometimes("a drifted counter is mended", |_, state: &State| {
+            state.database.seen.drifted && status(state) == Some(JobStatus::Completed)
+        }));
     }
     landmarks
 }

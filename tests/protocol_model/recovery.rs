@@ -1,9 +1,11 @@
-//! What becomes of a state once faults stop: everything that was under way has died, every queue has been emptied, and from
-//! then on nothing comes but the timer's sweep, the messages that it brings about, and the time. In a bounded number of
-//! rounds that ends the job and brings it to rest.
+//! What becomes of a state once faults stop: everything that was under way has died, every queue
+//! has been emptied, and from then on nothing comes but the timer's sweep, the messages that it
+//! brings about, and the time. In a bounded number of rounds that ends the job and brings it to
+//! rest.
 //!
-//! It is one run, not all of them: messages are delivered in one order. Every step of it is a step of the model too, so what
-//! any other order comes to is a state of the model, and the same holds from there.
+//! It is one run, not all of them: messages are delivered in one order. Every step of it is a step
+//! of the model too, so what any other order comes to is a state of the model, and the same holds
+//! from there.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -34,7 +36,7 @@ const EVERY_LUCK: [Luck; 4] = [Luck::Complete, Luck::Fail, Luck::Stumble, Luck::
 
 /// States of which it is known that the sweep ends the job.
 #[derive(Debug, Default)]
-pub struct Recovered(Mutex<Known>);
+pub(crate) struct Recovered(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -44,16 +46,12 @@ struct Known {
 
 impl Recovered {
     /// Whether the sweep ends the job from here, whatever the attempts come to.
-    pub fn ends(&self, rules: &Rules, database: &Database) -> bool {
+    pub(crate) fn ends(&self, rules: &Rules, database: &Database) -> bool {
         if self.0.lock().unwrap().ends.contains(database) {
             return true;
         }
         let rounds = EVERY_LUCK.map(|luck| Run::new(rules, database, luck).rounds());
-        let Some(most) = rounds
-            .into_iter()
-            .min()
-            .flatten()
-            .and(rounds.into_iter().max().flatten())
+        let Some(most) = rounds.into_iter().min().flatten().and(rounds.into_iter().max().flatten())
         else {
             return false;
         };
@@ -64,7 +62,7 @@ impl Recovered {
     }
 
     /// The most sweeps that any state needed.
-    pub fn most_rounds(&self) -> u32 {
+    pub(crate) fn most_rounds(&self) -> u32 {
         self.0.lock().unwrap().most_rounds
     }
 }
@@ -85,12 +83,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(rules: &'a Rules, database: &Database, luck: Luck) -> Self {
-        Self {
-            rules,
-            database: *database,
-            luck,
-            messages: VecDeque::new(),
-        }
+        Self { rules, database: *database, luck, messages: VecDeque::new() }
     }
 
     /// How many sweeps it takes, or `None` if it comes to nothing.
@@ -114,7 +107,9 @@ impl<'a> Run<'a> {
 
     /// There is no job, or it is over and none of its tasks is open.
     fn is_at_rest(&self) -> bool {
-        let Some(job) = self.database.job else { return true };
+        let Some(job) = self.database.job else {
+            return true;
+        };
         let closed = |stage: &crate::state::Stage| {
             stage.advanced && stage.tasks().all(|(_, task)| task.status.is_terminal())
         };
@@ -217,8 +212,7 @@ impl<'a> Run<'a> {
 
     fn send_batch(&mut self, stage: u8, batch: u8) {
         let tasks: Vec<u8> = self.database.tasks_of_batch(self.rules, stage, batch).collect();
-        self.messages
-            .extend(tasks.into_iter().map(|task| Message::Task { stage, task }));
+        self.messages.extend(tasks.into_iter().map(|task| Message::Task { stage, task }));
         self.database.batch_update_status(self.rules, stage, batch);
     }
 
@@ -234,9 +228,7 @@ impl<'a> Run<'a> {
         };
         let is_open = self.database.is_open();
         while cursor < self.rules.tasks(stage) {
-            let Some(length) = self
-                .database
-                .write_chunk(self.rules, stage, OWNER, cursor, is_open)
+            let Some(length) = self.database.write_chunk(self.rules, stage, OWNER, cursor, is_open)
             else {
                 return;
             };
@@ -270,9 +262,8 @@ impl<'a> Run<'a> {
             Luck::Fail | Luck::Stumble => Outcome::Failed,
             Luck::Die => return,
         };
-        let recorded = self
-            .database
-            .complete_task(self.rules, stage, task, attempt, outcome, is_open);
+        let recorded =
+            self.database.complete_task(self.rules, stage, task, attempt, outcome, is_open);
         if recorded.stage_ended {
             self.advance(stage);
         }

@@ -1,22 +1,23 @@
-//! What there is: the rows in PostgreSQL, what the queues were given, and what handlers have in memory.
+//! What there is: the rows in PostgreSQL, what the queues were given, and what handlers have in
+//! memory.
 //!
-//! Everything that a clock decides is left out: whether a lease ran out, a pause is over or a message counts as lost is
-//! chosen by the checker wherever the statement asks for it, so every clock that goes wrong is covered. Knows nothing of
-//! what may happen next.
+//! Everything that a clock decides is left out: whether a lease ran out, a pause is over or a
+//! message counts as lost is chosen by the checker wherever the statement asks for it, so every
+//! clock that goes wrong is covered. Knows nothing of what may happen next.
 
 use std::hash::{Hash, Hasher};
 
 use lastlight::model::{JobStatus, TaskStatus};
 
 /// The most that any size has room for.
-pub const STAGES: usize = 3;
-pub const TASKS: usize = 4;
-pub const PLANNERS: usize = 3;
-pub const ADVANCERS: usize = 3;
+pub(crate) const STAGES: usize = 3;
+pub(crate) const TASKS: usize = 4;
+pub(crate) const PLANNERS: usize = 3;
+pub(crate) const ADVANCERS: usize = 3;
 
 /// One job and everything that belongs to it. Jobs share nothing, so one is enough.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct State {
+pub(crate) struct State {
     pub database: Database,
     pub queues: Queues,
     pub handlers: Handlers,
@@ -27,7 +28,7 @@ pub struct State {
 
 /// Row `job_id` of every table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Database {
+pub(crate) struct Database {
     pub job: Option<Job>,
     /// Stage 1 is at index 0; rows come into being in order.
     pub stages: [Option<Stage>; STAGES],
@@ -36,7 +37,7 @@ pub struct Database {
 
 /// A row of `jobs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Job {
+pub(crate) struct Job {
     pub status: JobStatus,
     /// Index of the stage that runs or is next.
     pub stage: u8,
@@ -47,7 +48,7 @@ pub struct Job {
 
 /// A row of `stages`, with its rows of `tasks`, `task_batches` and `outbox`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stage {
+pub(crate) struct Stage {
     pub total: u8,
     pub completed: u8,
     pub failed: u8,
@@ -62,13 +63,14 @@ pub struct Stage {
     pub batches: [Option<Batch>; TASKS],
     /// There is a row in `outbox`: the stage's job message is owed.
     pub owed: bool,
-    /// Not a column: how often its end was claimed by somebody who then moved the job on, at most 2.
+    /// Not a column: how often its end was claimed by somebody who then moved the job on, at most
+    /// 2.
     pub advances: u8,
 }
 
 /// A row of `tasks`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Task {
+pub(crate) struct Task {
     pub status: TaskStatus,
     pub attempt: u8,
     /// `attempts_forgiven`.
@@ -83,7 +85,7 @@ pub struct Task {
 
 /// A row of `task_batches`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Batch {
+pub(crate) enum Batch {
     /// `pending_queue`: its messages are owed.
     Owed,
     /// `queued`: marked as sent.
@@ -92,7 +94,7 @@ pub enum Batch {
 
 /// What an observer noted who sees every commit. The protocol cannot read it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// How the job ended, until a person has it repeated.
     pub ended: Option<JobStatus>,
     /// An attempt's end was recorded by a statement that began when the job was over.
@@ -107,35 +109,37 @@ pub struct Seen {
     pub drifted: bool,
 }
 
-/// What the queues accepted, ever. A message that was accepted may come never, later, in any order and any number of
-/// times: that is a set from which nothing is taken away. A message names a stage or a task, and no more is read from it.
+/// What the queues accepted, ever. A message that was accepted may come never, later, in any order
+/// and any number of times: that is a set from which nothing is taken away. A message names a stage
+/// or a task, and no more is read from it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Queues {
+pub(crate) struct Queues {
     /// By stage.
     pub job_message: [bool; STAGES],
     /// By stage and task.
     pub task_message: [[bool; TASKS]; STAGES],
 }
 
-/// What is under way in the processes, each invocation by itself. A process that is killed takes several with it; one
-/// after the other is the same to everybody else.
+/// What is under way in the processes, each invocation by itself. A process that is killed takes
+/// several with it; one after the other is the same to everybody else.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Handlers {
+pub(crate) struct Handlers {
     pub planners: [Option<Planner>; PLANNERS],
     /// Attempts between their claim and their outcome, by stage and task: bit n is attempt n + 1.
     pub attempts: [[u8; TASKS]; STAGES],
-    /// Those who read that a stage has ended and have not written yet. Sorted, so that their order makes no new state.
+    /// Those who read that a stage has ended and have not written yet. Sorted, so that their order
+    /// makes no new state.
     pub advancers: [Option<Advancer>; ADVANCERS],
     /// A statement that saw the job open, while the job ended before its commit.
     pub straddler: Option<Straddler>,
 }
 
 /// Which planner; its uuid.
-pub type PlannerId = u8;
+pub(crate) type PlannerId = u8;
 
 /// A delivery of a job message that took the stage's lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Planner {
+pub(crate) struct Planner {
     pub stage: u8,
     /// Where it will go on.
     pub cursor: u8,
@@ -143,17 +147,18 @@ pub struct Planner {
 
 /// Somebody who read an ended stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Advancer {
+pub(crate) struct Advancer {
     pub stage: u8,
     /// The counters as read; what is left of the total had completed.
     pub failed: u8,
     pub skipped: u8,
 }
 
-/// READ COMMITTED: a statement waits for the rows that it changes and reads them anew, but what it reads of others is as
-/// old as the statement. So one that checks the job's state may commit after the job's end and still have seen it open.
+/// READ COMMITTED: a statement waits for the rows that it changes and reads them anew, but what it
+/// reads of others is as old as the statement. So one that checks the job's state may commit after
+/// the job's end and still have seen it open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Straddler {
+pub(crate) enum Straddler {
     LeaseStage { stage: u8 },
     WriteChunk { planner: PlannerId },
     Claim { stage: u8, task: u8 },
@@ -162,7 +167,7 @@ pub enum Straddler {
 
 /// What may still come from outside. It is little, so that there is an end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Outside {
+pub(crate) struct Outside {
     /// A person cancels the job.
     pub cancels: u8,
     /// A person pauses it. To resume it is always allowed.
@@ -171,7 +176,8 @@ pub struct Outside {
     pub retries: u8,
     /// The deadline passes, or a plan turns out to be impossible.
     pub failures: u8,
-    /// A message is delivered as often as its queue allows, without success, and so are those in its place.
+    /// A message is delivered as often as its queue allows, without success, and so are those in
+    /// its place.
     pub poisons: u8,
     /// A claim whose caller gave up waiting is handed back.
     pub hand_backs: u8,
@@ -182,62 +188,55 @@ pub struct Outside {
 }
 
 impl Database {
-    pub fn stage(&self, stage: u8) -> Option<&Stage> {
+    pub(crate) fn stage(&self, stage: u8) -> Option<&Stage> {
         self.stages.get(usize::from(stage))?.as_ref()
     }
 
-    pub fn stage_mut(&mut self, stage: u8) -> Option<&mut Stage> {
+    pub(crate) fn stage_mut(&mut self, stage: u8) -> Option<&mut Stage> {
         self.stages.get_mut(usize::from(stage))?.as_mut()
     }
 
     /// The stages that have a row, with their numbers.
-    pub fn stages(&self) -> impl Iterator<Item = (u8, &Stage)> {
-        (0..)
-            .zip(&self.stages)
-            .filter_map(|(number, stage)| Some((number, stage.as_ref()?)))
+    pub(crate) fn stages(&self) -> impl Iterator<Item = (u8, &Stage)> {
+        (0..).zip(&self.stages).filter_map(|(number, stage)| Some((number, stage.as_ref()?)))
     }
 
     /// There is a job and it is not over; a statement that asks for `JobStatus::open`.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.job.is_some_and(|job| !job.status.is_terminal())
     }
 
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.job.is_some_and(|job| job.status.is_terminal())
     }
 }
 
 impl Stage {
-    pub fn task(&self, task: u8) -> Option<&Task> {
+    pub(crate) fn task(&self, task: u8) -> Option<&Task> {
         self.tasks.get(usize::from(task))?.as_ref()
     }
 
     /// The tasks that have a row, with their numbers.
-    pub fn tasks(&self) -> impl Iterator<Item = (u8, &Task)> {
-        (0..)
-            .zip(&self.tasks)
-            .filter_map(|(number, task)| Some((number, task.as_ref()?)))
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = (u8, &Task)> {
+        (0..).zip(&self.tasks).filter_map(|(number, task)| Some((number, task.as_ref()?)))
     }
 
-    pub fn written(&self) -> u8 {
+    pub(crate) fn written(&self) -> u8 {
         self.tasks.iter().flatten().count() as u8
     }
 
-    pub fn count(&self, status: TaskStatus) -> u8 {
-        self.tasks
-            .iter()
-            .flatten()
-            .filter(|task| task.status == status)
-            .count() as u8
+    pub(crate) fn count(&self, status: TaskStatus) -> u8 {
+        self.tasks.iter().flatten().filter(|task| task.status == status).count() as u8
     }
 
     /// completed + failed + skipped = total.
-    pub fn counters_add_up(&self) -> bool {
+    pub(crate) fn counters_add_up(&self) -> bool {
         self.completed + self.failed + self.skipped == self.total
     }
 }
 
-/// A state is hashed millions of times, in a debug build too: as one row of bytes that tells states apart.
+/// A state is hashed millions of times, in a debug build too: as one row of bytes that tells states
+/// apart.
 impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let mut bytes = Bytes::default();
@@ -298,10 +297,7 @@ struct Bytes {
 
 impl Default for Bytes {
     fn default() -> Self {
-        Self {
-            bytes: [0; 192],
-            length: 0,
-        }
+        Self { bytes: [0; 192], length: 0 }
     }
 }
 

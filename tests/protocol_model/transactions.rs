@@ -1,9 +1,10 @@
-//! What is written: one function for each transaction of `crates/lastlight/src/store`, under the same name and with the
-//! same conditions as the statement in its `sql` folder. Where a statement asks for the time (a lease that ran out, a
-//! message that is overdue), it does what it does when the time has come: when not to call it is the caller's choice.
+//! What is written: one function for each transaction of `crates/lastlight/src/store`, under the
+//! same name and with the same conditions as the statement in its `sql` folder. Where a statement
+//! asks for the time (a lease that ran out, a message that is overdue), it does what it does when
+//! the time has come: when not to call it is the caller's choice.
 //!
-//! `sees_open`: whether the job was not over (`sees_running`: and not paused) when the statement began, which may be
-//! before its commit.
+//! `sees_open`: whether the job was not over (`sees_running`: and not paused) when the statement
+//! began, which may be before its commit.
 
 use lastlight::model::{JobStatus, TaskStatus};
 
@@ -14,7 +15,7 @@ use crate::{
 
 /// What a job is, and which part of the protocol is left out.
 #[derive(Debug, Clone, Copy)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// Tasks that the job type plans for each stage.
     pub plan: [u8; STAGES],
     /// How many of these stages the job has.
@@ -30,7 +31,7 @@ pub struct Rules {
 
 /// How an attempt ended; `TaskOutcome`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Completed,
     Failed,
     Retry,
@@ -48,32 +49,32 @@ impl Outcome {
 
 /// What recording an end of an attempt came to; `CompletionRecord`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     pub written: bool,
     pub stage_ended: bool,
 }
 
 impl Rules {
-    pub fn lacks(&self, part: Mutation) -> bool {
+    pub(crate) fn lacks(&self, part: Mutation) -> bool {
         self.mutation == Some(part)
     }
 
-    pub fn tasks(&self, stage: u8) -> u8 {
+    pub(crate) fn tasks(&self, stage: u8) -> u8 {
         self.plan[usize::from(stage)]
     }
 
-    pub fn batch_of(&self, task: u8) -> u8 {
+    pub(crate) fn batch_of(&self, task: u8) -> u8 {
         task / self.batch
     }
 
     /// The tasks that belong into a batch.
-    pub fn tasks_of(&self, stage: u8, batch: u8) -> std::ops::Range<u8> {
+    pub(crate) fn tasks_of(&self, stage: u8, batch: u8) -> std::ops::Range<u8> {
         let first = batch * self.batch;
         first..(first + self.batch).min(self.tasks(stage))
     }
 
     /// `FailurePolicy::bears`.
-    pub fn bears(&self, failed: u8) -> bool {
+    pub(crate) fn bears(&self, failed: u8) -> bool {
         failed <= self.tolerates
     }
 
@@ -97,7 +98,7 @@ impl Database {
         }
     }
 
-    pub fn insert_job(&mut self) {
+    pub(crate) fn insert_job(&mut self) {
         if self.job.is_none() {
             self.job = Some(Job {
                 status: JobStatus::Queued,
@@ -105,21 +106,23 @@ impl Database {
                 pause_requested: false,
                 paused: false,
             });
-            self.stages[0] = Some(Stage {
-                owed: true,
-                ..Stage::default()
-            });
+            self.stages[0] = Some(Stage { owed: true, ..Stage::default() });
         }
     }
 
-    pub fn job_message_sent(&mut self, stage: u8) {
+    pub(crate) fn job_message_sent(&mut self, stage: u8) {
         if let Some(stage) = self.stage_mut(stage) {
             stage.owed = false;
         }
     }
 
     /// The cursor to go on at.
-    pub fn lease_stage(&mut self, number: u8, owner: PlannerId, sees_running: bool) -> Option<u8> {
+    pub(crate) fn lease_stage(
+        &mut self,
+        number: u8,
+        owner: PlannerId,
+        sees_running: bool,
+    ) -> Option<u8> {
         let stage = self.stage_mut(number)?;
         if stage.planned || stage.advanced || !sees_running {
             return None;
@@ -135,7 +138,7 @@ impl Database {
     }
 
     /// How many tasks further the plan is, or `None` when the lease was lost.
-    pub fn write_chunk(
+    pub(crate) fn write_chunk(
         &mut self,
         rules: &Rules,
         number: u8,
@@ -145,7 +148,8 @@ impl Database {
     ) -> Option<u8> {
         let length = rules.batch.min(rules.tasks(number).saturating_sub(cursor));
         let stage = self.stage_mut(number)?;
-        let holds_lease = stage.lease_owner == Some(owner) || rules.lacks(Mutation::WriteChunkWithoutLease);
+        let holds_lease =
+            stage.lease_owner == Some(owner) || rules.lacks(Mutation::WriteChunkWithoutLease);
         if length == 0 || !holds_lease || stage.planned || !sees_open {
             return None;
         }
@@ -173,7 +177,7 @@ impl Database {
     }
 
     /// Whether the stage has ended with it; `None` when the lease was lost.
-    pub fn finish_plan(&mut self, number: u8, owner: PlannerId) -> Option<bool> {
+    pub(crate) fn finish_plan(&mut self, number: u8, owner: PlannerId) -> Option<bool> {
         let stage = self.stage_mut(number)?;
         if stage.lease_owner != Some(owner) || stage.planned {
             return None;
@@ -184,7 +188,7 @@ impl Database {
     }
 
     /// Stops before the plan is whole, at the cursor: the stage's job message is unsent again.
-    pub fn stop_plan(&mut self, number: u8, owner: PlannerId) -> bool {
+    pub(crate) fn stop_plan(&mut self, number: u8, owner: PlannerId) -> bool {
         let runs = self.is_open() && self.job.is_some_and(|job| !job.paused);
         let Some(stage) = self
             .stage_mut(number)
@@ -197,17 +201,21 @@ impl Database {
         true
     }
 
-    pub fn release_stage(&mut self, number: u8, owner: PlannerId) {
-        if let Some(stage) = self
-            .stage_mut(number)
-            .filter(|stage| stage.lease_owner == Some(owner))
+    pub(crate) fn release_stage(&mut self, number: u8, owner: PlannerId) {
+        if let Some(stage) = self.stage_mut(number).filter(|stage| stage.lease_owner == Some(owner))
         {
             stage.lease_owner = None;
         }
     }
 
     /// The attempt's number. A task that runs is claimed as if its lease had run out.
-    pub fn claim_task(&mut self, rules: &Rules, number: u8, task: u8, sees_open: bool) -> Option<u8> {
+    pub(crate) fn claim_task(
+        &mut self,
+        rules: &Rules,
+        number: u8,
+        task: u8,
+        sees_open: bool,
+    ) -> Option<u8> {
         let counted = u8::from(!rules.lacks(Mutation::AttemptCountedAtItsEnd));
         let row = self.stage_mut(number)?.tasks[usize::from(task)].as_mut()?;
         if !sees_open {
@@ -220,7 +228,7 @@ impl Database {
         Some(attempt)
     }
 
-    pub fn complete_task(
+    pub(crate) fn complete_task(
         &mut self,
         rules: &Rules,
         number: u8,
@@ -229,10 +237,7 @@ impl Database {
         outcome: Outcome,
         sees_open: bool,
     ) -> Recorded {
-        const NOT_WRITTEN: Recorded = Recorded {
-            written: false,
-            stage_ended: false,
-        };
+        const NOT_WRITTEN: Recorded = Recorded { written: false, stage_ended: false };
         let fenced = !rules.lacks(Mutation::CompleteWithoutFence);
         let by_attempt = fenced && !rules.lacks(Mutation::CompleteWithoutAttempt);
         let late = !sees_open && self.is_over();
@@ -263,20 +268,17 @@ impl Database {
             Outcome::Retry => {}
         }
         row.outcomes = (row.outcomes + u8::from(outcome != Outcome::Retry)).min(2);
-        Recorded {
-            written: true,
-            stage_ended: rules.has_ended(stage),
-        }
+        Recorded { written: true, stage_ended: rules.has_ended(stage) }
     }
 
-    /// One claim of those that `release_claims` hands back: its attempt never began, and does not count.
-    pub fn release_claim(&mut self, number: u8, task: u8, attempt: u8) -> bool {
+    /// One claim of those that `release_claims` hands back: its attempt never began, and does not
+    /// count.
+    pub(crate) fn release_claim(&mut self, number: u8, task: u8, attempt: u8) -> bool {
         let Some(stage) = self.stage_mut(number) else {
             return false;
         };
-        let Some(row) = stage.tasks[usize::from(task)]
-            .as_mut()
-            .filter(|row| row.attempt == attempt)
+        let Some(row) =
+            stage.tasks[usize::from(task)].as_mut().filter(|row| row.attempt == attempt)
         else {
             return false;
         };
@@ -288,8 +290,9 @@ impl Database {
         true
     }
 
-    /// One task of those that `defer_tasks` keeps for a new message, because there is no room to begin it.
-    pub fn defer_task(&mut self, rules: &Rules, number: u8, task: u8) -> bool {
+    /// One task of those that `defer_tasks` keeps for a new message, because there is no room to
+    /// begin it.
+    pub(crate) fn defer_task(&mut self, rules: &Rules, number: u8, task: u8) -> bool {
         let Some(stage) = self.stage_mut(number) else {
             return false;
         };
@@ -299,15 +302,18 @@ impl Database {
         match row.status.transition(TaskStatus::PendingQueue) {
             Ok(status) => row.status = status,
             Err(_) if matches!(row.status, TaskStatus::PendingQueue | TaskStatus::Retrying) => {}
-            Err(_) if rules.lacks(Mutation::DeferWithoutState) => row.status = TaskStatus::PendingQueue,
+            Err(_) if rules.lacks(Mutation::DeferWithoutState) => {
+                row.status = TaskStatus::PendingQueue
+            }
             Err(_) => return false,
         }
         row.deferred = true;
         true
     }
 
-    /// Takes a deferred task; its message is sent after that. It stays deferred until somebody claims it.
-    pub fn take_deferred(&mut self, number: u8, task: u8) -> bool {
+    /// Takes a deferred task; its message is sent after that. It stays deferred until somebody
+    /// claims it.
+    pub(crate) fn take_deferred(&mut self, number: u8, task: u8) -> bool {
         let runs = self.is_processing();
         let Some(stage) = self.stage_mut(number).filter(|_| runs) else {
             return false;
@@ -325,7 +331,7 @@ impl Database {
     }
 
     /// One task of those that `fail_tasks` gives up, which no attempt holds.
-    pub fn fail_task(&mut self, number: u8, task: u8) -> bool {
+    pub(crate) fn fail_task(&mut self, number: u8, task: u8) -> bool {
         let is_open = self.is_open();
         let Some(stage) = self.stage_mut(number).filter(|_| is_open) else {
             return false;
@@ -344,7 +350,7 @@ impl Database {
         true
     }
 
-    pub fn batch_update_status(&mut self, rules: &Rules, number: u8, batch: u8) {
+    pub(crate) fn batch_update_status(&mut self, rules: &Rules, number: u8, batch: u8) {
         let writes_it = rules.lacks(Mutation::WriteChunkWithoutBatches);
         if let Some(stage) = self.stage_mut(number) {
             let row = &mut stage.batches[usize::from(batch)];
@@ -355,23 +361,28 @@ impl Database {
     }
 
     /// Whether the batch is to be sent by `reconcile`.
-    pub fn is_pending_retry_batch(&self, number: u8, batch: u8) -> bool {
+    pub(crate) fn is_pending_retry_batch(&self, number: u8, batch: u8) -> bool {
         self.is_processing() && self.batch(number, batch) == Some(Batch::Owed)
     }
 
     /// The tasks of a batch that still need a message, those of `get_tasks_by_batch`.
-    pub fn tasks_of_batch(&self, rules: &Rules, number: u8, batch: u8) -> impl Iterator<Item = u8> {
+    pub(crate) fn tasks_of_batch(
+        &self,
+        rules: &Rules,
+        number: u8,
+        batch: u8,
+    ) -> impl Iterator<Item = u8> {
         let waits = move |task: &u8| {
             use TaskStatus::{PendingQueue, Queued, Retrying};
-            self.stage(number)
-                .and_then(|stage| stage.task(*task))
-                .is_some_and(|row| !row.deferred && matches!(row.status, PendingQueue | Queued | Retrying))
+            self.stage(number).and_then(|stage| stage.task(*task)).is_some_and(|row| {
+                !row.deferred && matches!(row.status, PendingQueue | Queued | Retrying)
+            })
         };
         rules.tasks_of(number, batch).filter(waits)
     }
 
     /// Reads a stage that has ended and was not advanced.
-    pub fn ended_stage(&self, rules: &Rules, number: u8) -> Option<Advancer> {
+    pub(crate) fn ended_stage(&self, rules: &Rules, number: u8) -> Option<Advancer> {
         let stage = self.stage(number)?;
         (!stage.advanced && rules.has_ended(stage)).then_some(Advancer {
             stage: number,
@@ -380,9 +391,9 @@ impl Database {
         })
     }
 
-    /// `next_stage` or `end_job`, whichever what was read asks for. The number of the next stage, if its message is to
-    /// be sent.
-    pub fn go_on(&mut self, rules: &Rules, read: Advancer) -> Option<u8> {
+    /// `next_stage` or `end_job`, whichever what was read asks for. The number of the next stage,
+    /// if its message is to be sent.
+    pub(crate) fn go_on(&mut self, rules: &Rules, read: Advancer) -> Option<u8> {
         let asks_again = !rules.lacks(Mutation::AdvanceByWhatWasRead);
         let number = read.stage;
         let stage = self.stage_mut(number)?;
@@ -422,7 +433,7 @@ impl Database {
     }
 
     /// Ends the job because its stage cannot be planned.
-    pub fn fail_plan(&mut self, rules: &Rules, number: u8, owner: PlannerId) -> bool {
+    pub(crate) fn fail_plan(&mut self, rules: &Rules, number: u8, owner: PlannerId) -> bool {
         let Some(stage) = self.stage_mut(number) else {
             return false;
         };
@@ -439,11 +450,8 @@ impl Database {
     }
 
     /// Failed or cancelled.
-    pub fn end_early(&mut self, status: JobStatus) -> bool {
-        let Some(job) = self
-            .job
-            .as_mut()
-            .filter(|job| job.status.transition(status).is_ok())
+    pub(crate) fn end_early(&mut self, status: JobStatus) -> bool {
+        let Some(job) = self.job.as_mut().filter(|job| job.status.transition(status).is_ok())
         else {
             return false;
         };
@@ -456,14 +464,14 @@ impl Database {
     }
 
     /// Fails the job because its job message could not be delivered.
-    pub fn fail_unplanned_job(&mut self, number: u8) -> bool {
+    pub(crate) fn fail_unplanned_job(&mut self, number: u8) -> bool {
         let waits = self.job.is_some_and(|job| job.stage == number && !job.paused);
         let is_unplanned = |stage: &Stage| !stage.planned && !stage.advanced;
         waits && self.stage(number).is_some_and(is_unplanned) && self.end_early(JobStatus::Failed)
     }
 
     /// One task of those that `skip_open_tasks` would skip.
-    pub fn skip_open_task(&mut self, rules: &Rules, number: u8, task: u8) -> bool {
+    pub(crate) fn skip_open_task(&mut self, rules: &Rules, number: u8, task: u8) -> bool {
         if !self.is_over() && !rules.lacks(Mutation::SkipWithoutEnd) {
             return false;
         }
@@ -484,7 +492,7 @@ impl Database {
         true
     }
 
-    pub fn close_stage(&mut self, rules: &Rules, number: u8) -> bool {
+    pub(crate) fn close_stage(&mut self, rules: &Rules, number: u8) -> bool {
         let is_over = self.is_over();
         let Some(stage) = self.stage_mut(number) else {
             return false;
@@ -498,13 +506,12 @@ impl Database {
         true
     }
 
-    pub fn request_pause(&mut self) {
+    pub(crate) fn request_pause(&mut self) {
         let Some(number) = self.job.map(|job| job.stage) else {
             return;
         };
-        let nobody_plans = self
-            .stage(number)
-            .is_some_and(|stage| !stage.planned && stage.lease_owner.is_none());
+        let nobody_plans =
+            self.stage(number).is_some_and(|stage| !stage.planned && stage.lease_owner.is_none());
         let Some(job) = self.job.as_mut().filter(|job| !job.status.is_terminal()) else {
             return;
         };
@@ -519,7 +526,7 @@ impl Database {
         }
     }
 
-    pub fn resume_job(&mut self) {
+    pub(crate) fn resume_job(&mut self) {
         let Some(job) = self.job.as_mut() else { return };
         if job.status.is_terminal() || !job.pause_requested {
             return;
@@ -534,7 +541,7 @@ impl Database {
     }
 
     /// One batch of those that `reopen_tasks` would make ready to run again; how many tasks.
-    pub fn reopen_tasks_of(&mut self, rules: &Rules, number: u8, batch: u8) -> u8 {
+    pub(crate) fn reopen_tasks_of(&mut self, rules: &Rules, number: u8, batch: u8) -> u8 {
         let may = self.job.is_some_and(|job| job.status.reopen().is_ok());
         let tasks = rules.tasks_of(number, batch);
         let Some(stage) = self.stage_mut(number).filter(|stage| stage.advanced && may) else {
@@ -566,7 +573,7 @@ impl Database {
         reopened
     }
 
-    pub fn reopen_job(&mut self, rules: &Rules) -> bool {
+    pub(crate) fn reopen_job(&mut self, rules: &Rules) -> bool {
         let Some(job) = self.job.filter(|job| job.status.reopen().is_ok()) else {
             return false;
         };
@@ -586,16 +593,13 @@ impl Database {
             JobStatus::Queued
         };
         self.seen.ended = None;
-        self.job = Some(Job {
-            status,
-            pause_requested: false,
-            ..job
-        });
+        self.job = Some(Job { status, pause_requested: false, ..job });
         true
     }
 
-    /// Opens a closed stage of which some tasks were reopened while its job stays over, so that they are skipped again.
-    pub fn open_half_reopened(&mut self, number: u8) -> bool {
+    /// Opens a closed stage of which some tasks were reopened while its job stays over, so that
+    /// they are skipped again.
+    pub(crate) fn open_half_reopened(&mut self, number: u8) -> bool {
         let is_over = self.is_over();
         match self.stage_mut(number) {
             Some(stage) if is_over && stage.advanced && !stage.counters_add_up() => {
@@ -607,7 +611,7 @@ impl Database {
     }
 
     /// Not a statement of ours: an outcome is missing in the counters.
-    pub fn drift(&mut self, number: u8) -> bool {
+    pub(crate) fn drift(&mut self, number: u8) -> bool {
         let Some(stage) = self.stage_mut(number) else {
             return false;
         };
@@ -619,7 +623,7 @@ impl Database {
         true
     }
 
-    pub fn mend_counters(&mut self, number: u8) -> bool {
+    pub(crate) fn mend_counters(&mut self, number: u8) -> bool {
         let Some(stage) = self.stage_mut(number) else {
             return false;
         };
@@ -634,7 +638,7 @@ impl Database {
     }
 
     /// Whether anything of the batch may be lost: what `owe_lost_batches` asks for beside the time.
-    pub fn is_lost_batch(&self, rules: &Rules, number: u8, batch: u8) -> bool {
+    pub(crate) fn is_lost_batch(&self, rules: &Rules, number: u8, batch: u8) -> bool {
         let Some(stage) = self.stage(number) else {
             return false;
         };
@@ -651,7 +655,7 @@ impl Database {
             && rules.tasks_of(number, batch).any(waits)
     }
 
-    pub fn owe_lost_batch(&mut self, rules: &Rules, number: u8, batch: u8) -> bool {
+    pub(crate) fn owe_lost_batch(&mut self, rules: &Rules, number: u8, batch: u8) -> bool {
         let lost = self.is_lost_batch(rules, number, batch);
         if let Some(row) = self.batch_mut(number, batch).filter(|_| lost) {
             *row = Batch::Owed;
@@ -660,7 +664,7 @@ impl Database {
     }
 
     /// Takes a task whose attempt died, or whose retry is overdue; its message is sent after that.
-    pub fn take_dead_attempt(&mut self, number: u8, task: u8) -> bool {
+    pub(crate) fn take_dead_attempt(&mut self, number: u8, task: u8) -> bool {
         let runs = self.is_processing();
         let Some(stage) = self.stage_mut(number).filter(|stage| runs && !stage.advanced) else {
             return false;
@@ -670,7 +674,8 @@ impl Database {
         };
         let is_deferred = row.status == TaskStatus::Retrying && row.deferred;
         if is_deferred
-            || row.status != TaskStatus::Retrying && row.status.transition(TaskStatus::Retrying).is_err()
+            || row.status != TaskStatus::Retrying
+                && row.status.transition(TaskStatus::Retrying).is_err()
         {
             return false;
         }
@@ -678,7 +683,7 @@ impl Database {
         true
     }
 
-    pub fn owe_dead_planner(&mut self, number: u8) -> bool {
+    pub(crate) fn owe_dead_planner(&mut self, number: u8) -> bool {
         let Some(job) = self.job else { return false };
         let waits = matches!(job.status, JobStatus::Queued | JobStatus::Processing)
             && job.stage == number
@@ -696,15 +701,12 @@ impl Database {
         self.job.is_some_and(|job| job.status == JobStatus::Processing)
     }
 
-    pub fn batch(&self, number: u8, batch: u8) -> Option<Batch> {
+    pub(crate) fn batch(&self, number: u8, batch: u8) -> Option<Batch> {
         *self.stage(number)?.batches.get(usize::from(batch))?
     }
 
     fn batch_mut(&mut self, number: u8, batch: u8) -> Option<&mut Batch> {
-        self.stage_mut(number)?
-            .batches
-            .get_mut(usize::from(batch))?
-            .as_mut()
+        self.stage_mut(number)?.batches.get_mut(usize::from(batch))?.as_mut()
     }
 }
 

@@ -1,5 +1,5 @@
-//! Random walks with a will to get on: if every step were as likely as any other, planners would die before they plan and
-//! most walks would end in a cancelled job.
+//! Random walks with a will to get on: if every step were as likely as any other, planners would
+//! die before they plan and most walks would end in a cancelled job.
 
 use lastlight::model::TaskStatus;
 use stateright::Chooser;
@@ -11,10 +11,10 @@ use crate::{
 
 /// Now and then something goes wrong; how often differs from walk to walk.
 #[derive(Debug, Clone, Copy)]
-pub struct Unlucky;
+pub(crate) struct Unlucky;
 
 /// Where the dice are, and how often something goes wrong in this walk.
-pub struct Dice {
+pub(crate) struct Dice {
     random: fastrand::Rng,
     faults: f64,
 }
@@ -37,10 +37,7 @@ impl Chooser<Protocol> for Unlucky {
         let chosen: Vec<usize> = (0..actions.len())
             .filter(|place| is_fault(state, &actions[*place]) == goes_wrong)
             .collect();
-        *dice
-            .random
-            .choice(&chosen)
-            .unwrap_or(&dice.random.usize(..actions.len()))
+        *dice.random.choice(&chosen).unwrap_or(&dice.random.usize(..actions.len()))
     }
 }
 
@@ -64,10 +61,9 @@ fn is_fault(state: &State, action: &Action) -> bool {
             let row = state.database.stage(*stage).and_then(|stage| stage.task(*task));
             row.is_some_and(|row| row.status == TaskStatus::Processing)
         }
-        Action::LeaseStage { stage, .. } => state
-            .database
-            .stage(*stage)
-            .is_some_and(|stage| stage.lease_owner.is_some()),
+        Action::LeaseStage { stage, .. } => {
+            state.database.stage(*stage).is_some_and(|stage| stage.lease_owner.is_some())
+        }
         _ => false,
     }
 }

@@ -1,4 +1,5 @@
-//! How commands end that did not do what they were asked: the reason on standard error, and an exit code.
+//! How commands end that did not do what they were asked: the reason on standard error, and an exit
+//! code.
 
 use std::process::ExitCode;
 

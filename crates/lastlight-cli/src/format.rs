@@ -9,9 +9,7 @@ use crate::style::{Look, Paint};
 /// How a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
-    /// Text.
     Left,
-    /// Numbers.
     Right,
 }
 
@@ -23,15 +21,10 @@ pub struct Table {
 }
 
 impl Table {
-    /// An empty one.
     pub fn new<const N: usize>(columns: [(&'static str, Align); N]) -> Self {
-        Self {
-            columns: columns.into(),
-            rows: Vec::new(),
-        }
+        Self { columns: columns.into(), rows: Vec::new() }
     }
 
-    /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [(String, Look); N]) {
         self.rows.push(cells.into());
     }
@@ -40,18 +33,11 @@ impl Table {
     pub fn text(&self, paint: Paint) -> String {
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            let widest = cells
-                .map(|(text, _)| text.chars().count())
-                .max()
-                .unwrap_or_default();
+            let widest = cells.map(|(text, _)| text.chars().count()).max().unwrap_or_default();
             widest.max(self.columns[column].0.chars().count())
         };
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
-        let header = self
-            .columns
-            .iter()
-            .map(|(name, _)| (*name, Look::Faint))
-            .collect();
+        let header = self.columns.iter().map(|(name, _)| (*name, Look::Faint)).collect();
         let rows = self
             .rows
             .iter()
@@ -120,7 +106,8 @@ fn rough(seconds: u64) -> String {
     }
 }
 
-/// Who reads how long something has yet must not take 167 hours for 6 days: two units, rounded, not one, cut off.
+/// Who reads how long something has yet must not take 167 hours for 6 days: two units, rounded, not
+/// one, cut off.
 fn until(seconds: u64) -> String {
     let two = |first: u64, one: &str, second: u64, other: &str| match second {
         0 => format!("{first} {one}"),
@@ -131,9 +118,7 @@ fn until(seconds: u64) -> String {
     if seconds < 60 {
         format!("{seconds} s")
     } else if minutes < 24 * 60 {
-        two(minutes / 60, "h", minutes % 60, "min")
-            .trim_start_matches("0 h ")
-            .to_owned()
+        two(minutes / 60, "h", minutes % 60, "min").trim_start_matches("0 h ").to_owned()
     } else {
         two(hours / 24, "d", hours % 24, "h")
     }
@@ -172,11 +157,8 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_nothing_trails() {
-        let mut table = Table::new([
-            ("JOB", Align::Left),
-            ("DONE", Align::Right),
-            ("ERROR", Align::Left),
-        ]);
+        let mut table =
+            Table::new([("JOB", Align::Left), ("DONE", Align::Right), ("ERROR", Align::Left)]);
         table.row([plain("a"), plain("1000"), plain("")]);
         table.row([plain("löng"), plain("7"), ("bad".to_owned(), Look::Bad)]);
         assert_eq!(
@@ -184,10 +166,7 @@ mod tests {
             "JOB   DONE  ERROR\na     1000\nlöng     7  bad\n"
         );
         let coloured = table.text(Paint::new(true));
-        assert!(
-            coloured.contains("löng     7  \u{1b}[31mbad\u{1b}[0m\n"),
-            "{coloured:?}"
-        );
+        assert!(coloured.contains("löng     7  \u{1b}[31mbad\u{1b}[0m\n"), "{coloured:?}");
     }
 
     #[test]
@@ -195,17 +174,7 @@ mod tests {
         let now = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(10_000_000);
         let before = |seconds: u64| ago(now - Duration::from_secs(seconds), now);
         let said = [2, 59, 60, 3599, 7200, 200_000].map(before);
-        assert_eq!(
-            said,
-            [
-                "just now",
-                "59 s ago",
-                "1 min ago",
-                "59 min ago",
-                "2 h ago",
-                "2 d ago"
-            ]
-        );
+        assert_eq!(said, ["just now", "59 s ago", "1 min ago", "59 min ago", "2 h ago", "2 d ago"]);
         let after = |seconds: u64| ago(now + Duration::from_secs(seconds), now);
         let said = [45, 90, 3599, 7200, 19_800, 86_380, 93_600, 604_795, 601_500].map(after);
         assert_eq!(

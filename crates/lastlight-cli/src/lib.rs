@@ -1,10 +1,12 @@
-//! The command line of an app: the handler itself, the commands beside it, and what all of them print and exit with.
+//! The command line of an app: the handler itself, the commands beside it, and what all of them
+//! print and exit with.
 //!
-//! [`main`] runs it. Without a command it is the custom handler that a Functions host starts. Further commands come in by
+//! [`main`] runs it. Without a command it is the custom handler that a Functions host starts.
+//! Further commands come in by
 //! [`Commands`]: the local cloud and the laboratory bring theirs that way, so that the deployed binary is built without them.
 //!
-//! Exit codes: 0 success; 1 the work failed, or the app refused; 2 settings or arguments are wrong; 3 the app or the database
-//! cannot be reached; 130 stopped by Ctrl-C.
+//! Exit codes: 0 success; 1 the work failed, or the app refused; 2 settings or arguments are wrong;
+//! 3 the app or the database cannot be reached; 130 stopped by Ctrl-C.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod client;
@@ -17,7 +19,9 @@ pub mod style;
 
 use std::{fmt::Debug, process::ExitCode};
 
-use clap::{ArgMatches, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{
+    ArgMatches, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand,
+};
 use lastlight::App;
 use serde_json::json;
 
@@ -49,7 +53,8 @@ enum Command<C: Commands> {
         #[arg(long)]
         json: bool,
     },
-    /// Check settings, host.json, function folders, database and queues, and say what to do about each fault.
+    /// Check settings, host.json, function folders, database and queues, and say what to do about
+    /// each fault.
     Doctor(doctor_command::DoctorArguments),
     /// Write, check or list the function folders that a Functions host reads.
     Functions(functions::FunctionsArguments),
@@ -126,7 +131,9 @@ pub fn main<C: Commands>(app: App) -> ExitCode {
             Command::Functions(arguments) => functions::run(&arguments),
             Command::Api(command) => api::run(command).await,
             Command::Further(command) => command.run().await,
-            Command::Completions(arguments) => completions::completions(&arguments, &mut command_line::<C>()),
+            Command::Completions(arguments) => {
+                completions::completions(&arguments, &mut command_line::<C>())
+            }
         }
     });
     // A read of standard input cannot be called off, and nobody waits for it.
@@ -139,16 +146,14 @@ pub fn command_line<C: Commands>() -> ClapCommand {
     Arguments::<C>::command()
 }
 
-/// Says what is wrong with the arguments; to a script as it is said of all other errors. Help is no error.
+/// Says what is wrong with the arguments; to a script as it is said of all other errors. Help is no
+/// error.
 fn misused(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
         let words = error.render().to_string();
         let message = words.split("\n\n").next().unwrap_or_default();
         let message = message.trim_start_matches("error: ").trim_end();
-        say!(
-            "{}",
-            json!({ "error": "bad argument", "message": message, "remedy": null })
-        );
+        say!("{}", json!({ "error": "bad argument", "message": message, "remedy": null }));
     }
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))

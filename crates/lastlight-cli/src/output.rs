@@ -1,6 +1,7 @@
-//! What commands say. `println!` panics where standard output cannot be written, and a reader that has seen enough
-//! (`lastlight list | head -1`) is no failure: what comes after is written nowhere, and the command's own end decides. Any
-//! other reason, a full disk for one, is said once and makes the command fail.
+//! What commands say. `println!` panics where standard output cannot be written, and a reader that
+//! has seen enough (`lastlight list | head -1`) is no failure: what comes after is written nowhere,
+//! and the command's own end decides. Any other reason, a full disk for one, is said once and makes
+//! the command fail.
 
 use std::{
     fmt::Arguments,

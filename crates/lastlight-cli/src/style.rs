@@ -5,15 +5,10 @@ use std::io::IsTerminal;
 /// How a piece of text is to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// As it is.
     Plain,
-    /// All is well.
     Good,
-    /// Look here.
     Warning,
-    /// Something is wrong.
     Bad,
-    /// Less important.
     Faint,
 }
 
@@ -40,7 +35,11 @@ impl Paint {
 
     fn wanted(is_terminal: bool) -> Self {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        Self(is_terminal && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb"))
+        Self(
+            is_terminal
+                && !is_set("NO_COLOR")
+                && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+        )
     }
 
     /// The text in its look.
@@ -52,10 +51,6 @@ impl Paint {
             Look::Bad => "31",
             Look::Faint => "2",
         };
-        if self.0 {
-            format!("\u{1b}[{code}m{text}\u{1b}[0m")
-        } else {
-            text.to_owned()
-        }
+        if self.0 { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }

@@ -10,16 +10,12 @@ use serde_json::Value;
 pub struct ApiError {
     /// What was asked for.
     what: &'static str,
-    /// What came back.
     detail: String,
 }
 
 impl ApiError {
     fn new(what: &'static str, detail: &dyn std::fmt::Display) -> Self {
-        Self {
-            what,
-            detail: detail.to_string(),
-        }
+        Self { what, detail: detail.to_string() }
     }
 }
 
@@ -56,14 +52,16 @@ impl Api {
     /// The document at an address below `/api/`, and how long it is in bytes.
     pub async fn get(&self, path: &str) -> Result<(Value, usize), ApiError> {
         let body = self.text(path).await?;
-        let document = serde_json::from_str(&body).map_err(|error| ApiError::new("read", &error))?;
+        let document =
+            serde_json::from_str(&body).map_err(|error| ApiError::new("read", &error))?;
         Ok((document, body.len()))
     }
 
     /// What is at an address below `/api/`; everything but 200 is an error.
     pub async fn text(&self, path: &str) -> Result<String, ApiError> {
-        let said =
-            |error: &dyn std::fmt::Display| ApiError::new("read", &format!("GET /api/{path}: {error}"));
+        let said = |error: &dyn std::fmt::Display| {
+            ApiError::new("read", &format!("GET /api/{path}: {error}"))
+        };
         let response = self.client.get(format!("{}/api/{path}", self.base)).send().await;
         let response = response.map_err(|error| said(&error))?;
         let status = response.status();
@@ -88,15 +86,9 @@ async fn answer(what: &'static str, request: reqwest::RequestBuilder) -> Result<
         let Some(request) = request.try_clone() else {
             return Err(ApiError::new(what, &"the request cannot be repeated"));
         };
-        let response = request
-            .send()
-            .await
-            .map_err(|error| ApiError::new(what, &error))?;
+        let response = request.send().await.map_err(|error| ApiError::new(what, &error))?;
         let status = response.status();
-        let body = response
-            .text()
-            .await
-            .map_err(|error| ApiError::new(what, &error))?;
+        let body = response.text().await.map_err(|error| ApiError::new(what, &error))?;
         if status.as_u16() == 503 && tries < 100 {
             tries += 1;
             tokio::time::sleep(Duration::from_millis(300)).await;
@@ -111,9 +103,5 @@ async fn answer(what: &'static str, request: reqwest::RequestBuilder) -> Result<
 
 /// The text at a JSON pointer; empty if there is none.
 pub fn text(value: &Value, pointer: &str) -> String {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
 }

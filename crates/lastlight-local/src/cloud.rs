@@ -54,17 +54,13 @@ pub enum CloudError {
     /// The data folder cannot be used.
     #[error("the data folder {} cannot be used: {error}", folder.display())]
     Data {
-        /// The folder.
         folder: PathBuf,
         /// Why not.
         error: io::Error,
     },
     /// Another local cloud uses the data folder.
     #[error("another local cloud uses {}: stop it, or use another folder with --data", folder.display())]
-    InUse {
-        /// The folder.
-        folder: PathBuf,
-    },
+    InUse { folder: PathBuf },
     /// The settings of the PostgreSQL server are missing or malformed.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -96,7 +92,6 @@ pub struct LocalCloud {
     log: LogSink,
     /// Storage Queues, for those who want to look or to meddle.
     pub storage: StorageQueues,
-    /// Service Bus, likewise.
     pub service_bus: ServiceBus,
     /// What goes wrong with Storage Queues.
     pub storage_faults: Faults,
@@ -110,8 +105,8 @@ pub struct LocalCloud {
 }
 
 impl CloudOptions {
-    /// Sees whether the PostgreSQL server can be used, where it is not the embedded one, and how: its handler would wait
-    /// for it without end.
+    /// Sees whether the PostgreSQL server can be used, where it is not the embedded one, and how:
+    /// its handler would wait for it without end.
     ///
     /// # Errors
     /// It cannot; said within 5 s.
@@ -121,9 +116,7 @@ impl CloudOptions {
             return Ok(None);
         };
         // As the handler will read them: it inherits this process's environment.
-        let env = Env::from_process()
-            .with(self.settings.clone())
-            .with([("DATABASE_URL", url)]);
+        let env = Env::from_process().with(self.settings.clone()).with([("DATABASE_URL", url)]);
         let (settings, _) = Settings::load_database(env)?;
         reach(&settings).await?;
         Ok(Some(settings))
@@ -138,10 +131,7 @@ impl LocalCloud {
     pub async fn start(options: CloudOptions) -> Result<Self, CloudError> {
         options.reach_database().await?;
         let data = options.data;
-        let data_error = |error| CloudError::Data {
-            folder: data.clone(),
-            error,
-        };
+        let data_error = |error| CloudError::Data { folder: data.clone(), error };
         fs::create_dir_all(&data).map_err(data_error)?;
         let lock = fs::File::create(data.join("lock")).map_err(data_error)?;
         if lock.try_lock().is_err() {
@@ -155,12 +145,12 @@ impl LocalCloud {
             key: DEVELOPMENT_KEY.to_owned(),
         };
         let key = Uuid::new_v4().simple().to_string();
-        let access = ServiceBusAccess {
-            key_name: SERVICE_BUS_KEY_NAME.to_owned(),
-            key: key.clone(),
-        };
-        let storage_router = storage_queue::router(storage.clone(), account, storage_faults.clone());
-        let bus_router = service_bus::router(service_bus.clone(), access, service_bus_faults.clone());
+        let access =
+            ServiceBusAccess { key_name: SERVICE_BUS_KEY_NAME.to_owned(), key: key.clone() };
+        let storage_router =
+            storage_queue::router(storage.clone(), account, storage_faults.clone());
+        let bus_router =
+            service_bus::router(service_bus.clone(), access, service_bus_faults.clone());
         let endpoints = [
             Endpoint::start("Storage Queues", options.storage_port, storage_router).await?,
             Endpoint::start("Service Bus", options.service_bus_port, bus_router).await?,
@@ -235,12 +225,16 @@ impl LocalCloud {
         &self.settings
     }
 
-    /// Starts another host with a handler of its own on the same queues and the same database, as Azure does under load.
-    /// `settings`: laid over those of the local cloud. The caller stops it before the local cloud.
+    /// Starts another host with a handler of its own on the same queues and the same database, as
+    /// Azure does under load. `settings`: laid over those of the local cloud. The caller stops it
+    /// before the local cloud.
     ///
     /// # Errors
     /// The host or its handler did not start.
-    pub async fn another_host(&self, settings: BTreeMap<String, String>) -> Result<RunningHost, HostError> {
+    pub async fn another_host(
+        &self,
+        settings: BTreeMap<String, String>,
+    ) -> Result<RunningHost, HostError> {
         let mut all = self.settings.clone();
         all.extend(settings);
         host::start(HostOptions {
@@ -279,7 +273,8 @@ impl LocalCloud {
     /// Stops everything and writes the queues' messages down.
     ///
     /// # Errors
-    /// They could not be written; jobs go on all the same, a minute later, when `reconcile` finds what is owed.
+    /// They could not be written; jobs go on all the same, a minute later, when `reconcile` finds
+    /// what is owed.
     pub async fn stop(self) -> Result<(), CloudError> {
         self.host.stop().await;
         for endpoint in self.endpoints {
@@ -297,11 +292,16 @@ impl LocalCloud {
 const STORAGE_FILE: &str = "storage-queues.jsonl";
 const SERVICE_BUS_FILE: &str = "service-bus.jsonl";
 
-fn restore(data: &Path, storage: &StorageQueues, service_bus: &ServiceBus) -> Result<(), SnapshotError> {
+fn restore(
+    data: &Path,
+    storage: &StorageQueues,
+    service_bus: &ServiceBus,
+) -> Result<(), SnapshotError> {
     let (storage_file, bus_file) = (data.join(STORAGE_FILE), data.join(SERVICE_BUS_FILE));
     storage.restore(&storage_file)?;
     service_bus.restore(&bus_file)?;
-    // They are good for one start: after a kill, the next start must not bring back what was done meanwhile.
+    // They are good for one start: after a kill, the next start must not bring back what was done
+    // meanwhile.
     for file in [storage_file, bus_file] {
         let _ = fs::remove_file(file);
     }
@@ -333,7 +333,8 @@ fn settings(storage: SocketAddr, service_bus: SocketAddr, key: &str) -> BTreeMap
         ("APP_SCHEMA", "app"),
         // Nothing travels far here: what is lost is found sooner.
         ("LASTLIGHT_LOST_AFTER_SECONDS", "20"),
-        // A developer's RUST_BACKTRACE=1 is for panics; libraries would also trace every error that they handle.
+        // A developer's RUST_BACKTRACE=1 is for panics; libraries would also trace every error that
+        // they handle.
         ("RUST_LIB_BACKTRACE", "0"),
     ]
     .into_iter()
@@ -349,17 +350,17 @@ fn known_functions() -> BTreeMap<String, String> {
         .collect()
 }
 
-fn create_queues(settings: &BTreeMap<String, String>, storage: &StorageQueues, service_bus: &ServiceBus) {
+fn create_queues(
+    settings: &BTreeMap<String, String>,
+    storage: &StorageQueues,
+    service_bus: &ServiceBus,
+) {
     for name in ["JOB_PROCESSING_QUEUE", "TASK_PROCESSING_QUEUE", "POISON_QUEUE"] {
         if let Some(queue) = settings.get(name) {
             storage.create_queue(queue);
         }
     }
-    for name in [
-        "SERVICE_BUS_JOB_QUEUE",
-        "SERVICE_BUS_TASK_QUEUE",
-        "SERVICE_BUS_POISON_QUEUE",
-    ] {
+    for name in ["SERVICE_BUS_JOB_QUEUE", "SERVICE_BUS_TASK_QUEUE", "SERVICE_BUS_POISON_QUEUE"] {
         if let Some(queue) = settings.get(name) {
             service_bus.create_queue(queue, QueueOptions::default());
         }

@@ -123,10 +123,7 @@ impl CloudArguments {
             storage_port: 0,
             service_bus_port: 0,
             database_url: self.database_url.clone(),
-            handler: HandlerCommand::Program {
-                program,
-                arguments: vec!["serve".into()],
-            },
+            handler: HandlerCommand::Program { program, arguments: vec!["serve".into()] },
             settings,
             log,
         })
@@ -139,10 +136,7 @@ pub async fn local(arguments: LocalArguments) -> ExitCode {
     if arguments.fresh
         && let Err(error) = empty(&arguments.data)
     {
-        return failed(
-            &format!("{} cannot be emptied: {error}", arguments.data.display()),
-            1,
-        );
+        return failed(&format!("{} cannot be emptied: {error}", arguments.data.display()), 1);
     }
     let log = LogSink::new(|line| tell!("{line}"));
     let mut options = match arguments.cloud.options(arguments.data.clone(), log) {
@@ -222,10 +216,13 @@ pub async fn demo(arguments: DemoArguments) -> ExitCode {
     });
     let cloud = match arguments.cloud.options(folder.clone(), log) {
         Ok(mut cloud) => {
-            // On a server of one's own, beside what is there: the same submission must not find an older job.
+            // On a server of one's own, beside what is there: the same submission must not find an
+            // older job.
             if cloud.database_url.is_some() {
                 let schema = format!("demo_{}", uuid::Uuid::new_v4().simple());
-                tell!("this run's tables are in schema {schema}; drop it when you have seen enough");
+                tell!(
+                    "this run's tables are in schema {schema}; drop it when you have seen enough"
+                );
                 cloud.settings.insert("APP_SCHEMA".to_owned(), schema);
             }
             cloud
@@ -262,31 +259,16 @@ pub async fn demo(arguments: DemoArguments) -> ExitCode {
 }
 
 fn table(report: &DemoReport) -> String {
-    let mut text = format!(
-        "\nhello_world, n = {}, database {}\n\n",
-        report.n, report.database
-    );
+    let mut text = format!("\nhello_world, n = {}, database {}\n\n", report.n, report.database);
     text.push_str(&format!(
         "{:<15}{:>10}{:>10}{:>10}{:>10}{:>20}{:>20}\n",
         "path", "tasks", "messages", "seconds", "tasks/s", "p50 ms (stages)", "p95 ms (stages)"
     ));
-    for PathReport {
-        path,
-        tasks,
-        messages,
-        seconds,
-        tasks_per_second,
-        p50_ms,
-        p95_ms,
-        ..
-    } in &report.paths
+    for PathReport { path, tasks, messages, seconds, tasks_per_second, p50_ms, p95_ms, .. } in
+        &report.paths
     {
         let stages = |values: &[f64]| {
-            values
-                .iter()
-                .map(|value| format!("{value:.0}"))
-                .collect::<Vec<_>>()
-                .join(" / ")
+            values.iter().map(|value| format!("{value:.0}")).collect::<Vec<_>>().join(" / ")
         };
         text.push_str(&format!(
             "{:<15}{tasks:>10}{messages:>10}{seconds:>10.2}{tasks_per_second:>10.0}{:>20}{:>20}\n",

@@ -30,13 +30,15 @@ pub struct EmbeddedDatabase {
     socket: SocketFolder,
 }
 
-/// A folder of its owner's alone, gone with this value. Not in the data folder: a socket's path has at most 107 bytes.
+/// A folder of its owner's alone, gone with this value. Not in the data folder: a socket's path has
+/// at most 107 bytes.
 #[derive(Debug)]
 struct SocketFolder(PathBuf);
 
 impl SocketFolder {
     fn new() -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("lastlight-{}", uuid::Uuid::new_v4().simple()));
+        let path =
+            std::env::temp_dir().join(format!("lastlight-{}", uuid::Uuid::new_v4().simple()));
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
@@ -55,17 +57,15 @@ impl EmbeddedDatabase {
     /// The folder cannot be used.
     pub async fn start(folder: &Path) -> Result<Self, EmbeddedDatabaseError> {
         let folder = folder.to_owned();
-        let failed = |detail: String| EmbeddedDatabaseError {
-            folder: folder.clone(),
-            detail,
-        };
-        let socket =
-            SocketFolder::new().map_err(|error| failed(format!("no folder for its socket: {error}")))?;
+        let failed = |detail: String| EmbeddedDatabaseError { folder: folder.clone(), detail };
+        let socket = SocketFolder::new()
+            .map_err(|error| failed(format!("no folder for its socket: {error}")))?;
         let (root, path) = (folder.clone(), socket.0.join(".s.PGSQL.5432"));
         let started = tokio::task::spawn_blocking(move || {
             PgliteServer::builder()
                 .path(root)
-                // Not TCP: its answers come in small pieces, and a delayed acknowledgement would cost 40 ms each.
+                // Not TCP: its answers come in small pieces, and a delayed acknowledgement would
+                // cost 40 ms each.
                 .unix(path)
                 // Its default is off: a kill of this process would lose the last commits.
                 .postgres_config("synchronous_commit", "on")

@@ -15,7 +15,6 @@ use super::{
 };
 use lastlight::model::{ProcessingPath, timestamp};
 
-/// What to run.
 #[derive(Debug, Clone)]
 pub struct DemoOptions {
     /// The local cloud to run it on; its data folder should be empty.
@@ -39,14 +38,7 @@ pub enum DemoError {
     Api(#[from] ApiError),
     /// The job did not complete.
     #[error("hello_world over {path} is {status}: {detail}")]
-    Job {
-        /// Its path.
-        path: ProcessingPath,
-        /// Where it stands.
-        status: String,
-        /// Why.
-        detail: String,
-    },
+    Job { path: ProcessingPath, status: String, detail: String },
 }
 
 /// What came of it.
@@ -56,18 +48,13 @@ pub struct DemoReport {
     pub n: u64,
     /// `embedded` or `server`.
     pub database: &'static str,
-    /// One a path.
     pub paths: Vec<PathReport>,
 }
 
-/// One path's figures.
 #[derive(Debug, Clone, Serialize)]
 pub struct PathReport {
-    /// Which path.
     pub path: ProcessingPath,
-    /// The job.
     pub job_id: String,
-    /// Where it ended.
     pub status: String,
     /// Tasks that completed, both stages.
     pub tasks: u64,
@@ -79,7 +66,6 @@ pub struct PathReport {
     pub tasks_per_second: f64,
     /// A task from planned to finished, milliseconds, over the stages in order.
     pub p50_ms: Vec<f64>,
-    /// Likewise.
     pub p95_ms: Vec<f64>,
 }
 
@@ -88,11 +74,7 @@ pub struct PathReport {
 /// # Errors
 /// The local cloud did not start, or a job did not complete.
 pub async fn demo(options: DemoOptions) -> Result<DemoReport, DemoError> {
-    let database = if options.cloud.database_url.is_some() {
-        "server"
-    } else {
-        "embedded"
-    };
+    let database = if options.cloud.database_url.is_some() { "server" } else { "embedded" };
     let cloud = LocalCloud::start(options.cloud.clone()).await?;
     let mut paths = Vec::new();
     let mut failure = None;
@@ -107,11 +89,7 @@ pub async fn demo(options: DemoOptions) -> Result<DemoReport, DemoError> {
     }
     cloud.stop().await?;
     match failure {
-        None => Ok(DemoReport {
-            n: options.n,
-            database,
-            paths,
-        }),
+        None => Ok(DemoReport { n: options.n, database, paths }),
         Some(error) => Err(error),
     }
 }
@@ -138,19 +116,11 @@ async fn run(
             }
             ended @ ("failed" | "cancelled") => {
                 let detail = text(&status, "/errorDetails");
-                return Err(DemoError::Job {
-                    path,
-                    status: ended.to_owned(),
-                    detail,
-                });
+                return Err(DemoError::Job { path, status: ended.to_owned(), detail });
             }
             running if began.elapsed() > options.timeout => {
                 let detail = format!("not completed after {} s", options.timeout.as_secs());
-                return Err(DemoError::Job {
-                    path,
-                    status: running.to_owned(),
-                    detail,
-                });
+                return Err(DemoError::Job { path, status: running.to_owned(), detail });
             }
             _ => tokio::time::sleep(Duration::from_millis(100)).await,
         }
@@ -170,10 +140,8 @@ fn report(path: ProcessingPath, job_id: String, status: &Value, messages: u64) -
         (Some(began), Some(ended)) => (ended - began).as_seconds_f64(),
         _ => 0.0,
     };
-    let tasks = status
-        .pointer("/resultData/completed_tasks")
-        .and_then(Value::as_u64)
-        .unwrap_or_default();
+    let tasks =
+        status.pointer("/resultData/completed_tasks").and_then(Value::as_u64).unwrap_or_default();
     let latencies = |name: &str| {
         let stages = status.pointer("/stageResults").and_then(Value::as_object);
         stages
@@ -189,11 +157,7 @@ fn report(path: ProcessingPath, job_id: String, status: &Value, messages: u64) -
         tasks,
         messages,
         seconds,
-        tasks_per_second: if seconds > 0.0 {
-            (tasks as f64 / seconds).round()
-        } else {
-            0.0
-        },
+        tasks_per_second: if seconds > 0.0 { (tasks as f64 / seconds).round() } else { 0.0 },
         p50_ms: latencies("p50"),
         p95_ms: latencies("p95"),
     }
@@ -217,8 +181,10 @@ impl Progress {
             ProgressDrawTarget::hidden()
         };
         let all = MultiProgress::with_draw_target(target);
-        let style = ProgressStyle::with_template("{prefix:28} {bar:40} {pos:>9}/{len:9} {per_sec:>12} {msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = ProgressStyle::with_template(
+            "{prefix:28} {bar:40} {pos:>9}/{len:9} {per_sec:>12} {msg}",
+        )
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
         let bars = [1, 2].map(|stage| {
             let bar = all.add(ProgressBar::new(options.n).with_style(style.clone()));
             bar.set_prefix(format!("{path} stage {stage}"));
@@ -244,12 +210,8 @@ impl Progress {
         }
         if self.shows_lines && self.last_line.get().elapsed() > Duration::from_secs(2) {
             self.last_line.set(Instant::now());
-            let _ = writeln!(
-                std::io::stderr(),
-                "{}: {done} of {} tasks done",
-                self.path,
-                2 * self.n
-            );
+            let _ =
+                writeln!(std::io::stderr(), "{}: {done} of {} tasks done", self.path, 2 * self.n);
         }
     }
 

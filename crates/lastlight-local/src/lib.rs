@@ -1,7 +1,7 @@
 //! The local cloud: everything that lastlight needs of Azure, on one machine, on loopback.
 //!
-//! [`LocalCloud`] puts it together; the handler that it starts is the same that Azure starts, and the only difference
-//! is its settings.
+//! [`LocalCloud`] puts it together; the handler that it starts is the same that Azure starts, and
+//! the only difference is its settings.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod api;

@@ -1,7 +1,8 @@
-//! What is done once a task and needs no database: decoding what the host posts, ids, messages, SQL arguments.
+//! What is done once a task and needs no database: decoding what the host posts, ids, messages, SQL
+//! arguments.
 //!
 //!     cargo bench --bench hot_spots
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used)]
 
 use divan::{Bencher, black_box, counter::ItemsCount};
 use lastlight::{
@@ -30,11 +31,8 @@ fn job_id() -> JobId {
 fn message(number: usize) -> String {
     let job_id = job_id();
     let index = format!("greet-{number}");
-    let task_id = TaskId::derive(
-        &job_id,
-        Stage::FIRST,
-        &TaskIndex::try_from(index.as_str()).unwrap(),
-    );
+    let task_id =
+        TaskId::derive(&job_id, Stage::FIRST, &TaskIndex::try_from(index.as_str()).unwrap());
     let parameters = json!({
         "task_index": index, "task_number": number, "name": "World",
         "message": format!("Hello World from task {number}!"),
@@ -69,41 +67,33 @@ fn one() -> Vec<u8> {
 fn hundred() -> Vec<u8> {
     let texts: Vec<String> = (0..100).map(message).collect();
     let text = json!(texts).to_string();
-    json!({ "Data": { "msg": text }, "Metadata": {} })
-        .to_string()
-        .into_bytes()
+    json!({ "Data": { "msg": text }, "Metadata": {} }).to_string().into_bytes()
 }
 
 fn decoded(body: &[u8]) -> usize {
     match invocation::messages(body, "msg").unwrap() {
         invocation::Messages::One(text) => usize::from(TaskMessage::decode(&text.0).is_ok()),
-        invocation::Messages::Many(texts) => texts
-            .iter()
-            .filter(|text| TaskMessage::decode(&text.0).is_ok())
-            .count(),
+        invocation::Messages::Many(texts) => {
+            texts.iter().filter(|text| TaskMessage::decode(&text.0).is_ok()).count()
+        }
     }
 }
 
 #[divan::bench]
 fn decode_an_invocation_of_one_message(bencher: Bencher) {
     let body = one();
-    bencher
-        .counter(ItemsCount::new(1_usize))
-        .bench(|| decoded(black_box(&body)));
+    bencher.counter(ItemsCount::new(1_usize)).bench(|| decoded(black_box(&body)));
 }
 
 #[divan::bench]
 fn decode_an_invocation_of_100_messages(bencher: Bencher) {
     let body = hundred();
-    bencher
-        .counter(ItemsCount::new(100_usize))
-        .bench(|| decoded(black_box(&body)));
+    bencher.counter(ItemsCount::new(100_usize)).bench(|| decoded(black_box(&body)));
 }
 
 #[divan::bench]
 fn decode_a_job_message(bencher: Bencher) {
-    let text =
-        json!({ "job_id": job_id(), "job_type": "hello_world", "stage": 1, "parameters": parameters() });
+    let text = json!({ "job_id": job_id(), "job_type": "hello_world", "stage": 1, "parameters": parameters() });
     let text = text.to_string();
     bencher.bench(|| JobReference::decode(black_box(&text)).is_ok());
 }
@@ -129,9 +119,8 @@ fn derive_a_task_id(bencher: Bencher) {
 /// The arguments of one chunk of a plan, as `batch_create_tasks` binds them.
 #[divan::bench]
 fn bind_a_chunk_of_1000_tasks(bencher: Bencher) {
-    let texts: Vec<String> = (0..1000)
-        .map(|number| format!("d6aba3ae-s1-greet-{number}"))
-        .collect();
+    let texts: Vec<String> =
+        (0..1000).map(|number| format!("d6aba3ae-s1-greet-{number}")).collect();
     let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
     let ordinals: Vec<i32> = (0..1000).collect();
     bencher.counter(ItemsCount::new(1000_usize)).bench(|| {

@@ -1,16 +1,19 @@
-//! Fail points: named places where a run of `lastlight chaos` lets this process die, fail or wait. They stand at the
-//! boundaries that matter: before and after each commit and each send, and between two steps that belong together.
+//! Fail points: named places where a run of `lastlight chaos` lets this process die, fail or wait.
+//! They stand at the boundaries that matter: before and after each commit and each send, and
+//! between two steps that belong together.
 //!
-//! Only with the cargo feature `fault-injection`; in the deployed binary a fail point is nothing at all, not even its name. With
-//! the feature, one that is not armed costs a look at a static.
+//! Only with the cargo feature `fault-injection`; in the deployed binary a fail point is nothing at
+//! all, not even its name. With the feature, one that is not armed costs a look at a static.
 //!
-//! One fail point is armed a process, by `LASTLIGHT_CHAOS_FAILPOINT=name:k:action`: the `k`-th time that the process
-//! comes by (from 1). `action` is `kill`, `error`, or `delay=<milliseconds>`. `LASTLIGHT_CHAOS_HITS` names a file in
-//! which it is written down when it strikes, before it does; a process that finds it written there is not armed, so
-//! that the one which is started in its place lives.
+//! One fail point is armed a process, by `LASTLIGHT_CHAOS_FAILPOINT=name:k:action`: the `k`-th time
+//! that the process comes by (from 1). `action` is `kill`, `error`, or `delay=<milliseconds>`.
+//! `LASTLIGHT_CHAOS_HITS` names a file in which it is written down when it strikes, before it does;
+//! a process that finds it written there is not armed, so that the one which is started in its
+//! place lives.
 
-/// A place where a run of chaos may strike. `failpoint!("name")`: to kill or to delay; where it is told to fail, it goes on.
-/// `failpoint!("name", error)`: where it is told to fail, the function returns `error`.
+/// A place where a run of chaos may strike. `failpoint!("name")`: to kill or to delay; where it is
+/// told to fail, it goes on. `failpoint!("name", error)`: where it is told to fail, the function
+/// returns `error`.
 macro_rules! failpoint {
     ($name:literal) => {
         #[cfg(feature = "fault-injection")]
@@ -47,7 +50,8 @@ mod armed {
     /// The setting that names the file of those that struck.
     pub const HITS_SETTING: &str = "LASTLIGHT_CHAOS_HITS";
 
-    /// Every fail point, in the order of a job's life, and whether it can be told to fail rather than to die.
+    /// Every fail point, in the order of a job's life, and whether it can be told to fail rather
+    /// than to die.
     pub const PLACES: &[(&str, bool)] = &[
         ("submit.before_commit", true),
         ("submit.after_commit", true),
@@ -103,9 +107,7 @@ mod armed {
     /// What the place should do.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Passage {
-        /// It continues.
         Free,
-        /// It fails.
         Fail,
     }
 
@@ -137,15 +139,11 @@ mod armed {
         let action = match action {
             "kill" => Action::Kill,
             "error" => Action::Error,
-            other => Action::Delay(Duration::from_millis(other.strip_prefix("delay=")?.parse().ok()?)),
+            other => {
+                Action::Delay(Duration::from_millis(other.strip_prefix("delay=")?.parse().ok()?))
+            }
         };
-        Some(Armed {
-            name: name.to_owned(),
-            at,
-            action,
-            passed: AtomicU64::new(0),
-            hits: None,
-        })
+        Some(Armed { name: name.to_owned(), at, action, passed: AtomicU64::new(0), hits: None })
     }
 
     /// Passes the place `name`; strikes where it is its turn.
@@ -165,7 +163,8 @@ mod armed {
             }
         }
         match armed.action {
-            // No unwinding, no destructors, no goodbye: as near to SIGKILL as a process comes by itself.
+            // No unwinding, no destructors, no goodbye: as near to SIGKILL as a process comes by
+            // itself.
             Action::Kill => std::process::abort(),
             Action::Error => Passage::Fail,
             Action::Delay(delay) => {
@@ -203,10 +202,8 @@ mod armed {
                     }
                 }
             }
-            let mut listed: Vec<(String, bool)> = PLACES
-                .iter()
-                .map(|(name, fails)| ((*name).to_owned(), *fails))
-                .collect();
+            let mut listed: Vec<(String, bool)> =
+                PLACES.iter().map(|(name, fails)| ((*name).to_owned(), *fails)).collect();
             found.sort();
             listed.sort();
             assert_eq!(found, listed);

@@ -1,6 +1,11 @@
-//! lastlight: Job → Stage → Task orchestration for Azure Functions. *The last task turns out the lights.*
+//! lastlight: Job → Stage → Task orchestration for Azure Functions. *The last task turns out the
+//! lights.*
 //!
-//! The modules, from the top down. A module may use those below it in this list, and none above. A test holds the code to it.
+//! An app is an [`App`] with its [`job`] types. The other modules are the engine, for the crates of
+//! this workspace: what is in them is not promised.
+//!
+//! The modules, from the top down. A module may use those below it in this list, and none above. A
+//! test holds the code to it.
 //!
 //! | module | what it is for | what it must not know |
 //! | --- | --- | --- |
@@ -16,19 +21,28 @@
 //! | [`invocation`] | the host's payloads in, answers out | jobs, tasks |
 //! | [`model`] | ids, statuses and their transitions, messages | everything above |
 //! | `failpoint` | where chaos may cut; nothing in the deployed binary | everything |
+#![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod app;
 pub mod config;
+#[doc(hidden)]
 pub mod failpoint;
+#[doc(hidden)]
 pub mod functions;
+#[doc(hidden)]
 pub mod invocation;
 pub mod job;
 pub mod model;
+#[doc(hidden)]
 pub mod server;
+#[doc(hidden)]
 pub mod store;
+#[doc(hidden)]
 pub mod telemetry;
+#[doc(hidden)]
 pub mod transport;
+#[doc(hidden)]
 pub mod workflow;
 
 pub use app::App;

@@ -40,7 +40,8 @@ impl fmt::Display for AppAddress {
 }
 
 impl AppAddress {
-    /// The address of a part of the API. Each step of the path is one name, whatever characters it has.
+    /// The address of a part of the API. Each step of the path is one name, whatever characters it
+    /// has.
     pub(super) fn of(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
         let mut url = self.0.clone();
         if let Ok(mut steps) = url.path_segments_mut() {
@@ -92,10 +93,7 @@ mod tests {
             "https://a.example/#topsecret",
         ] {
             let problem = text.parse::<AppAddress>().unwrap_err();
-            assert!(
-                problem.contains("--key") && !problem.contains("topsecret"),
-                "{problem}"
-            );
+            assert!(problem.contains("--key") && !problem.contains("topsecret"), "{problem}");
         }
         assert!("localhost:7071".parse::<AppAddress>().is_err());
         assert!("ftp://a.example".parse::<AppAddress>().is_err());

@@ -1,5 +1,5 @@
-//! The shapes of the API's answers, as far as the command line reads them. What an older app does not say is absent; what a
-//! newer one says more is left alone.
+//! The shapes of the API's answers, as far as the command line reads them. What an older app does
+//! not say is absent; what a newer one says more is left alone.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -31,7 +31,6 @@ impl fmt::Display for Moment {
 /// `POST jobs/submit/{job_type}`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Submitted {
-    /// The job's id.
     pub job_id: String,
     /// `created`, or where the same submission stands.
     pub status: String,
@@ -46,11 +45,8 @@ pub struct Submitted {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// The job's id.
     pub job_id: String,
-    /// Its type.
     pub job_type: String,
-    /// Where it stands.
     pub status: JobStatus,
     /// The stage that it is in.
     pub stage: u8,
@@ -68,7 +64,6 @@ pub struct Status {
     /// Each ended stage's counts, latencies and summary, by its number.
     #[serde(default)]
     pub stage_results: Map<String, Value>,
-    /// What came out.
     #[serde(default)]
     pub result_data: Option<Value>,
     /// Why it ended badly.
@@ -89,18 +84,15 @@ pub struct Status {
     pub paused_at: Option<Moment>,
 }
 
-/// A stage's progress.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
-    /// Which stage.
     pub stage: u8,
     /// What its tasks are.
     #[serde(default)]
     pub task_type: Option<String>,
     /// Its plan is whole: `total` grows no more.
     pub planned: bool,
-    /// Tasks so far.
     pub total: u64,
     /// Their message is still owed.
     #[serde(default)]
@@ -111,7 +103,6 @@ pub struct Progress {
     /// An attempt is under way.
     #[serde(default)]
     pub running: Option<u64>,
-    /// Without an outcome.
     pub open: u64,
     /// With a result.
     pub completed: u64,
@@ -119,13 +110,11 @@ pub struct Progress {
     pub failed: u64,
     /// Will not run.
     pub skipped: u64,
-    /// Outcomes a second.
     #[serde(default)]
     pub rate_per_second: Option<f64>,
     /// How long it will take still.
     #[serde(default)]
     pub eta_seconds: Option<f64>,
-    /// When it began.
     #[serde(default)]
     pub started_at: Option<Moment>,
     /// When it was over.
@@ -153,7 +142,8 @@ impl Job {
 }
 
 impl Progress {
-    /// Tasks that ran to their outcome. One that was skipped is over and not done: nobody did anything for it.
+    /// Tasks that ran to their outcome. One that was skipped is over and not done: nobody did
+    /// anything for it.
     pub fn done(&self) -> u64 {
         self.completed + self.failed
     }
@@ -178,17 +168,14 @@ pub struct Changed {
 pub struct Audit {
     /// Where the job stands.
     pub status: JobStatus,
-    /// Everything adds up.
     pub consistent: bool,
     /// Each stage so far.
     pub stages: Vec<StageBooks>,
 }
 
-/// A stage's books.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StageBooks {
-    /// Which stage.
     pub stage: u8,
     /// Tasks that were planned.
     pub planned: u64,
@@ -198,17 +185,14 @@ pub struct StageBooks {
     pub failed: u64,
     /// That will not run.
     pub skipped: u64,
-    /// Without an outcome.
     pub open: i64,
     /// The counters are what a recount comes to.
     pub counters_agree: bool,
-    /// Attempts that began.
     pub attempts: u64,
     /// Deliveries that found nothing to do.
     pub duplicates_absorbed: u64,
     /// Ends of attempts that came too late.
     pub stale_completions_refused: u64,
-    /// Messages sent.
     pub messages_sent: u64,
     /// Of these, sent again.
     pub messages_resent: u64,
@@ -223,16 +207,13 @@ pub struct StageBooks {
 /// `GET jobs/types`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct JobTypes {
-    /// Each of them.
     pub job_types: Vec<KnownJobType>,
 }
 
-/// A job type.
 #[derive(Debug, Clone, Deserialize)]
 pub struct KnownJobType {
     /// What `submit` takes.
     pub name: String,
-    /// What it does.
     #[serde(default)]
     pub description: Option<String>,
     /// The path that it always takes.
@@ -255,7 +236,6 @@ pub struct JobPage {
 /// `GET db/jobs/{job_id}`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct JobDetails {
-    /// The job.
     pub job: Job,
     /// Its stages so far.
     #[serde(default)]
@@ -273,11 +253,8 @@ pub struct QueryInfo {
 /// A job in a list.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Job {
-    /// Its id.
     pub job_id: String,
-    /// Its type.
     pub job_type: String,
-    /// Where it stands.
     pub status: JobStatus,
     /// The stage that it is in.
     pub stage: u8,
@@ -285,7 +262,6 @@ pub struct Job {
     pub total_stages: u8,
     /// The path that it takes.
     pub processing_path: ProcessingPath,
-    /// Tasks so far.
     pub total: u64,
     /// With a result.
     pub completed: u64,
@@ -321,15 +297,11 @@ pub struct TaskPage {
 /// A task in a list.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Task {
-    /// Its id.
     pub task_id: String,
-    /// What it is.
     pub task_type: String,
-    /// Its stage.
     pub stage: u8,
     /// Its name in the stage.
     pub task_index: String,
-    /// Where it stands.
     pub status: TaskStatus,
     /// The attempt that it is in, or that decided.
     pub attempt: u32,
@@ -350,7 +322,6 @@ pub struct Task {
 /// `GET monitor/poison`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct PoisonStatus {
-    /// In all queues.
     pub poison_messages_found: u64,
     /// `healthy` or `attention_needed`.
     pub status: String,
@@ -369,7 +340,6 @@ pub struct PoisonQueue {
     /// How many there are; absent if nobody knows.
     #[serde(default)]
     pub poison_messages: Option<u64>,
-    /// Why nobody knows.
     #[serde(default)]
     pub error: Option<String>,
     /// The first of them.
@@ -391,7 +361,6 @@ pub struct SetAside {
     /// Why it was set aside.
     #[serde(default)]
     pub reason: Option<String>,
-    /// Its text.
     #[serde(default)]
     pub message: String,
 }
@@ -404,14 +373,11 @@ pub struct PoisonProcessed {
     /// Of these, in the review queues, where they still are; an older app does not say it.
     #[serde(default)]
     pub left_for_review: Option<u64>,
-    /// Jobs that failed.
     pub jobs_marked_failed: u64,
-    /// Tasks that failed.
     pub tasks_marked_failed: u64,
     /// What became of each.
     #[serde(default)]
     pub messages: Vec<Value>,
-    /// What went wrong.
     #[serde(default)]
     pub errors: Vec<String>,
 }
@@ -421,7 +387,6 @@ pub struct PoisonProcessed {
 pub struct Removed {
     /// The queue that it was in.
     pub queue: String,
-    /// Its id there.
     pub message_id: String,
     /// Where it went, if it went anywhere.
     #[serde(default)]
@@ -434,9 +399,7 @@ pub struct Removed {
 /// `GET metrics/comparison`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Comparison {
-    /// Over Storage Queues.
     pub queue_storage: PathFigures,
-    /// Over Service Bus.
     pub service_bus: PathFigures,
     /// One against the other.
     pub comparison: Improvements,

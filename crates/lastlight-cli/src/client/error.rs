@@ -1,4 +1,5 @@
-//! Why there is no answer, as a person wants to hear it: what was asked, what the app said, what to do next.
+//! Why there is no answer, as a person wants to hear it: what was asked, what the app said, what to
+//! do next.
 
 use std::io;
 
@@ -16,12 +17,9 @@ pub enum ClientError {
     /// The address or the key cannot be used.
     #[error("{0}")]
     Settings(String),
-    /// Nobody answered.
     #[error("{asked}: {address} does not answer: {detail}")]
     Unreachable {
-        /// What was asked.
         asked: String,
-        /// Whom.
         address: String,
         /// Why not.
         detail: String,
@@ -33,9 +31,7 @@ pub enum ClientError {
     /// Something answered that does not speak as the app does.
     #[error("{asked}: {address} answered with status {status}, and {problem}")]
     NotTheApp {
-        /// What was asked.
         asked: String,
-        /// Whom.
         address: String,
         /// With which HTTP status.
         status: u16,
@@ -45,9 +41,7 @@ pub enum ClientError {
     /// The host wants a key, or another one.
     #[error("{asked}: {address} wants a key that may do this (status {status})")]
     Key {
-        /// What was asked.
         asked: String,
-        /// Whom.
         address: String,
         /// 401 or 403.
         status: u16,
@@ -55,13 +49,10 @@ pub enum ClientError {
     /// The app said no, and why.
     #[error("{asked}: {message}")]
     Refused {
-        /// What was asked.
         asked: String,
         /// With which HTTP status.
         status: u16,
-        /// The app's words.
         message: String,
-        /// The whole answer.
         document: Value,
     },
 }
@@ -99,20 +90,11 @@ impl ClientError {
         let number = status.as_u16();
         let document: Value = serde_json::from_str(text).unwrap_or_default();
         if let Some(message) = document.get("message").and_then(Value::as_str) {
-            return Self::Refused {
-                asked,
-                status: number,
-                message: message.to_owned(),
-                document,
-            };
+            return Self::Refused { asked, status: number, message: message.to_owned(), document };
         }
         let address = address.to_string();
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Self::Key {
-                asked,
-                address,
-                status: number,
-            };
+            return Self::Key { asked, address, status: number };
         }
         let problem = match location {
             Some(location) if status.is_redirection() => {
@@ -125,35 +107,28 @@ impl ClientError {
                 format!("said: {}", line.chars().take(QUOTED).collect::<String>())
             }
         };
-        Self::NotTheApp {
-            asked,
-            address,
-            status: number,
-            problem,
-        }
+        Self::NotTheApp { asked, address, status: number, problem }
     }
 
     /// What to do next, where there is something to say.
     pub fn remedy(&self) -> Option<String> {
         let text = match self {
             Self::Settings(_) => return None,
-            Self::Unreachable {
-                is_refused: true,
-                is_here: true,
-                ..
-            } => {
+            Self::Unreachable { is_refused: true, is_here: true, .. } => {
                 "Is it running? `lastlight local` runs everything on this machine; --url or LASTLIGHT_URL names another app."
             }
-            Self::Unreachable { .. } => "Is the address right? --url or LASTLIGHT_URL names the app.",
-            Self::NotTheApp {
-                status: 502..=504, ..
-            } => "The app behind it is starting, stopped or failing: try again, then look at its log.",
+            Self::Unreachable { .. } => {
+                "Is the address right? --url or LASTLIGHT_URL names the app."
+            }
+            Self::NotTheApp { status: 502..=504, .. } => {
+                "The app behind it is starting, stopped or failing: try again, then look at its log."
+            }
             Self::NotTheApp { status: 404, .. } => {
                 "There is no such function: the app is older than this command, or the address is another app's."
             }
-            Self::NotTheApp {
-                status: 300..=399, ..
-            } => "Use that address with --url or LASTLIGHT_URL.",
+            Self::NotTheApp { status: 300..=399, .. } => {
+                "Use that address with --url or LASTLIGHT_URL."
+            }
             Self::NotTheApp { .. } => {
                 "Is this lastlight, in a version of about the same age? --url or LASTLIGHT_URL names the app."
             }
@@ -164,11 +139,7 @@ impl ClientError {
             Self::Refused { status: 503, .. } => {
                 "Nothing was lost: try again, or ask `GET /api/health` what is wrong."
             }
-            Self::Refused {
-                status: 500,
-                document,
-                ..
-            } => {
+            Self::Refused { status: 500, document, .. } => {
                 return document
                     .get("request_id")
                     .and_then(Value::as_str)
@@ -183,7 +154,9 @@ impl ClientError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::NotTheApp { status, .. } | Self::Refused { status, .. } => matches!(status, 502..=504),
+            Self::NotTheApp { status, .. } | Self::Refused { status, .. } => {
+                matches!(status, 502..=504)
+            }
             Self::Settings(_) | Self::Key { .. } => false,
         }
     }

@@ -1,8 +1,9 @@
-//! A client of the app's HTTP API, for the command line: addresses, keys, repeats, and answers with their types. It knows
-//! the shapes of the API and nothing of the rooms that answer.
+//! A client of the app's HTTP API, for the command line: addresses, keys, repeats, and answers with
+//! their types. It knows the shapes of the API and nothing of the rooms that answer.
 //!
-//! What is safe to repeat (reading, and submitting, which is idempotent) is repeated where the app says 503 and when to come
-//! again. Nothing is repeated where nobody answered: whether to wait is the caller's decision.
+//! What is safe to repeat (reading, and submitting, which is idempotent) is repeated where the app
+//! says 503 and when to come again. Nothing is repeated where nobody answered: whether to wait is
+//! the caller's decision.
 
 mod address;
 mod answers;
@@ -21,8 +22,8 @@ use url::Url;
 pub use address::AppAddress;
 pub use answers::{
     Audit, Changed, Comparison, ComparisonInfo, Improvements, Job, JobDetails, JobPage, JobTypes,
-    KnownJobType, Moment, PathFigures, PoisonProcessed, PoisonQueue, PoisonStatus, Progress, QueryInfo,
-    Removed, SetAside, StageBooks, Status, Submitted, Task, TaskPage,
+    KnownJobType, Moment, PathFigures, PoisonProcessed, PoisonQueue, PoisonStatus, Progress,
+    QueryInfo, Removed, SetAside, StageBooks, Status, Submitted, Task, TaskPage,
 };
 pub use error::ClientError;
 
@@ -49,7 +50,6 @@ pub struct Answer<T> {
 /// A pause that the app asked for, as a person is told.
 #[derive(Debug)]
 pub struct Pause<'a> {
-    /// What was asked.
     pub asked: &'a str,
     /// What the app said.
     pub message: &'a str,
@@ -73,7 +73,6 @@ enum Repeat {
     Never,
 }
 
-/// What selects jobs.
 #[derive(Debug, Clone, Default)]
 pub struct JobFilter {
     /// Submitted within so many hours.
@@ -110,7 +109,9 @@ impl Client {
             }
             Some(key) => {
                 let mut header = HeaderValue::from_str(key.trim()).map_err(|_| {
-                    ClientError::Settings("the key has characters that no header can carry".to_owned())
+                    ClientError::Settings(
+                        "the key has characters that no header can carry".to_owned(),
+                    )
                 })?;
                 header.set_sensitive(true);
                 Some(header)
@@ -123,15 +124,10 @@ impl Client {
         if address.is_this_machine() {
             http = http.no_proxy();
         }
-        let http = http
-            .build()
-            .map_err(|error| ClientError::Settings(format!("no HTTP client can be made: {error}")))?;
-        Ok(Self {
-            address,
-            key,
-            http,
-            on_pause: |_| (),
-        })
+        let http = http.build().map_err(|error| {
+            ClientError::Settings(format!("no HTTP client can be made: {error}"))
+        })?;
+        Ok(Self { address, key, http, on_pause: |_| () })
     }
 
     /// The same, which says when it waits because the app asked for a pause.
@@ -159,8 +155,7 @@ impl Client {
             .request(Method::POST, &["jobs", "submit", job_type], &[])
             .header(CONTENT_TYPE, "application/json")
             .body(Value::from(parameters.clone()).to_string());
-        self.ask(&format!("submit {job_type}"), request, Repeat::Safe)
-            .await
+        self.ask(&format!("submit {job_type}"), request, Repeat::Safe).await
     }
 
     /// Where a job stands.
@@ -168,11 +163,11 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn status(&self, job_id: &str) -> Result<Answer<Status>, ClientError> {
-        self.get(&format!("status {job_id}"), &["jobs", "status", job_id], &[])
-            .await
+        self.get(&format!("status {job_id}"), &["jobs", "status", job_id], &[]).await
     }
 
-    /// Where a job stands once that is no longer as `seen`, the version of an answer, or after `wait` seconds.
+    /// Where a job stands once that is no longer as `seen`, the version of an answer, or after
+    /// `wait` seconds.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -200,8 +195,7 @@ impl Client {
     /// See [`ClientError`].
     pub async fn change(&self, action: &str, job_id: &str) -> Result<Answer<Changed>, ClientError> {
         let request = self.request(Method::POST, &["jobs", action, job_id], &[]);
-        self.ask(&format!("{action} {job_id}"), request, Repeat::Never)
-            .await
+        self.ask(&format!("{action} {job_id}"), request, Repeat::Never).await
     }
 
     /// A job's books.
@@ -209,8 +203,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn audit(&self, job_id: &str) -> Result<Answer<Audit>, ClientError> {
-        self.get(&format!("audit {job_id}"), &["jobs", "audit", job_id], &[])
-            .await
+        self.get(&format!("audit {job_id}"), &["jobs", "audit", job_id], &[]).await
     }
 
     /// The job types, with their parameters' schemas.
@@ -248,11 +241,11 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn job(&self, job_id: &str) -> Result<Answer<JobDetails>, ClientError> {
-        self.get(&format!("job {job_id}"), &["db", "jobs", job_id], &[])
-            .await
+        self.get(&format!("job {job_id}"), &["db", "jobs", job_id], &[]).await
     }
 
-    /// A page of a job's tasks, in the order of their stages; `limit`: 1 to 100. It may hold fewer and still have a next one.
+    /// A page of a job's tasks, in the order of their stages; `limit`: 1 to 100. It may hold fewer
+    /// and still have a next one.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -270,8 +263,7 @@ impl Client {
             ("stage", stage.as_deref()),
             ("cursor", cursor),
         ]);
-        self.get(&format!("tasks {job_id}"), &["db", "tasks", job_id], &query)
-            .await
+        self.get(&format!("tasks {job_id}"), &["db", "tasks", job_id], &query).await
     }
 
     /// What was set aside; `peek`: how many messages of each queue are shown, up to 32.
@@ -280,8 +272,7 @@ impl Client {
     /// See [`ClientError`].
     pub async fn poison(&self, peek: u8) -> Result<Answer<PoisonStatus>, ClientError> {
         let peek = peek.to_string();
-        self.get("poison list", &["monitor", "poison"], &[("peek", &peek)])
-            .await
+        self.get("poison list", &["monitor", "poison"], &[("peek", &peek)]).await
     }
 
     /// Has everything that was delivered too often dealt with.
@@ -308,8 +299,7 @@ impl Client {
             .request(Method::POST, &["monitor", "poison"], &[])
             .header(CONTENT_TYPE, "application/json")
             .body(body.to_string());
-        self.ask(&format!("poison {action}"), request, Repeat::Never)
-            .await
+        self.ask(&format!("poison {action}"), request, Repeat::Never).await
     }
 
     /// How the two paths compare, over all jobs of the last `hours`.
@@ -323,8 +313,7 @@ impl Client {
     ) -> Result<Answer<Comparison>, ClientError> {
         let hours = hours.to_string();
         let query = given([("hours", Some(hours.as_str())), ("job_type", job_type)]);
-        self.get("metrics/comparison", &["metrics", "comparison"], &query)
-            .await
+        self.get("metrics/comparison", &["metrics", "comparison"], &query).await
     }
 
     async fn get<T: DeserializeOwned>(
@@ -333,8 +322,7 @@ impl Client {
         path: &[&str],
         query: &[(&str, &str)],
     ) -> Result<Answer<T>, ClientError> {
-        self.ask(asked, self.request(Method::GET, path, query), Repeat::Safe)
-            .await
+        self.ask(asked, self.request(Method::GET, path, query), Repeat::Safe).await
     }
 
     fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
@@ -357,7 +345,8 @@ impl Client {
             let Some(copy) = request.try_clone() else {
                 return Err(ClientError::Settings("the request cannot be repeated".to_owned()));
             };
-            let unreachable = |error: reqwest::Error| ClientError::unreachable(asked, &self.address, &error);
+            let unreachable =
+                |error: reqwest::Error| ClientError::unreachable(asked, &self.address, &error);
             let response = copy.send().await.map_err(unreachable)?;
             let status = response.status();
             let header = |name| {
@@ -379,11 +368,7 @@ impl Client {
                 {
                     tries += 1;
                     let pause = pause.min(LONGEST_PAUSE);
-                    (self.on_pause)(&Pause {
-                        asked,
-                        message,
-                        pause,
-                    });
+                    (self.on_pause)(&Pause { asked, message, pause });
                     tokio::time::sleep(pause).await;
                 }
                 _ => return Err(refusal),
@@ -413,8 +398,5 @@ impl Client {
 
 /// The parts of a query that have a value.
 fn given<'a, const N: usize>(parts: [(&'a str, Option<&'a str>); N]) -> Vec<(&'a str, &'a str)> {
-    parts
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect()
+    parts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

@@ -9,13 +9,17 @@ use crate::output;
 
 /// `lastlight completions`.
 #[derive(Debug, Args)]
-pub struct CompletionsArguments {
-    /// Which shell. bash: source <(lastlight completions bash); fish: lastlight completions fish | source.
+pub(crate) struct CompletionsArguments {
+    /// Which shell. bash: source <(lastlight completions bash); fish: lastlight completions fish |
+    /// source.
     shell: Shell,
 }
 
 /// Prints the script for a shell.
-pub fn completions(arguments: &CompletionsArguments, command_line: &mut Command) -> ExitCode {
+pub(crate) fn completions(
+    arguments: &CompletionsArguments,
+    command_line: &mut Command,
+) -> ExitCode {
     // In memory first: the generator panics where its output cannot be written.
     let mut script = Vec::new();
     generate(arguments.shell, command_line, "lastlight", &mut script);

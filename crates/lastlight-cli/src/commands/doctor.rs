@@ -13,11 +13,12 @@ use crate::{
 
 /// `lastlight doctor`.
 #[derive(Debug, Args)]
-pub struct DoctorArguments {
+pub(crate) struct DoctorArguments {
     /// The folder with host.json and the function folders.
     #[arg(long, value_name = "DIR", default_value = ".")]
     app_root: PathBuf,
-    /// Examine the settings of this file, as `func start` reads it: local.settings.json. Environment variables win.
+    /// Examine the settings of this file, as `func start` reads it: local.settings.json.
+    /// Environment variables win.
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
     /// Print JSON.
@@ -26,15 +27,12 @@ pub struct DoctorArguments {
 }
 
 /// Examines everything; 0 without a fault, 1 with one.
-pub async fn doctor(arguments: DoctorArguments) -> ExitCode {
+pub(crate) async fn doctor(arguments: DoctorArguments) -> ExitCode {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let patient = Patient {
-        app_root: arguments.app_root,
-        environment,
-        settings_file: arguments.settings,
-    };
+    let patient =
+        Patient { app_root: arguments.app_root, environment, settings_file: arguments.settings };
     let paint = Paint::for_stdout();
     let is_json = arguments.json;
     let findings = doctor::examine(&patient, |finding| {
@@ -46,10 +44,7 @@ pub async fn doctor(arguments: DoctorArguments) -> ExitCode {
     let counted = |state: State| findings.iter().filter(|finding| finding.state == state).count();
     let (faults, warnings) = (counted(State::Fault), counted(State::Warning));
     if is_json {
-        say!(
-            "{}",
-            json!({ "faults": faults, "warnings": warnings, "checks": findings })
-        );
+        say!("{}", json!({ "faults": faults, "warnings": warnings, "checks": findings }));
     } else {
         let verdict = match (faults, warnings) {
             (0, 0) => paint.text(Look::Good, "All is well."),

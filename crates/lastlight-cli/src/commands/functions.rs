@@ -1,4 +1,5 @@
-//! `lastlight functions`: the function folders that a Functions host reads, made from the table of this binary.
+//! `lastlight functions`: the function folders that a Functions host reads, made from the table of
+//! this binary.
 
 use std::{
     io,
@@ -7,7 +8,9 @@ use std::{
 };
 
 use clap::{ArgGroup, Args};
-use lastlight::functions::{FolderDifferences, Key, Trigger, compare_folders, functions, write_folders};
+use lastlight::functions::{
+    FolderDifferences, Key, Trigger, compare_folders, functions, write_folders,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -39,13 +42,7 @@ pub(crate) struct FunctionsArguments {
 }
 
 pub(crate) fn run(arguments: &FunctionsArguments) -> ExitCode {
-    let FunctionsArguments {
-        write,
-        check,
-        force,
-        json,
-        ..
-    } = arguments;
+    let FunctionsArguments { write, check, force, json, .. } = arguments;
     match (write, check) {
         (Some(folder), _) => write_missing(folder, *force, *json),
         (None, Some(folder)) => compare(folder, *json),
@@ -131,10 +128,7 @@ fn compare(folder: &Path, as_json: bool) -> ExitCode {
 
 fn unreadable(folder: &Path, error: &io::Error) -> ExitCode {
     failed(
-        &format!(
-            "{} cannot be read: {error}; name the folder of host.json",
-            folder.display()
-        ),
+        &format!("{} cannot be read: {error}; name the folder of host.json", folder.display()),
         2,
     )
 }

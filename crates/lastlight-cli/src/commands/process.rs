@@ -29,11 +29,7 @@ pub(crate) async fn serve(app: &App) -> ExitCode {
     };
     telemetry::start(&settings.log, exporter.as_ref());
     for warning in &settings.warnings {
-        let SettingProblem {
-            setting,
-            problem,
-            remedy,
-        } = warning;
+        let SettingProblem { setting, problem, remedy } = warning;
         tracing::warn!(setting, problem, remedy, "a setting should be changed");
     }
     let served = lastlight::server::serve(settings, app.catalog()).await;
@@ -67,7 +63,6 @@ pub(crate) async fn migrate() -> ExitCode {
     }
 }
 
-/// One sweep.
 pub(crate) async fn reconcile(app: &App, as_json: bool) -> ExitCode {
     let settings = match Settings::load_without_host(Env::from_process()) {
         Ok(settings) => settings,

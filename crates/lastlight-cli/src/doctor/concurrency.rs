@@ -1,6 +1,6 @@
-//! What the host brings a process at once against what the process runs at once. More than that works, and costs: a task whose
-//! message came when there was no room is deferred, which takes another message. It must not know what a host.json is beyond
-//! its numbers.
+//! What the host brings a process at once against what the process runs at once. More than that
+//! works, and costs: a task whose message came when there was no room is deferred, which takes
+//! another message. It must not know what a host.json is beyond its numbers.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -30,8 +30,9 @@ pub(super) fn examine(
     notes: &mut Notes,
 ) {
     let room = settings.timing.tasks_in_flight as u64;
-    let number =
-        |extension: &str, name: &str| host.pointer(&format!("/extensions/{extension}/{name}"))?.as_u64();
+    let number = |extension: &str, name: &str| {
+        host.pointer(&format!("/extensions/{extension}/{name}"))?.as_u64()
+    };
     if settings.storage.is_some() && !host_json::is_switched_off(given, "process_queue_task") {
         let batch = number("queues", "batchSize").unwrap_or(DEFAULT_BATCH_SIZE);
         let more = number("queues", "newBatchThreshold").unwrap_or(batch / 2);
@@ -53,7 +54,8 @@ pub(super) fn examine(
         return;
     }
     if comes_in_batches(root) {
-        let batch = number("serviceBus", "maxMessageBatchSize").unwrap_or(DEFAULT_MESSAGE_BATCH_SIZE);
+        let batch =
+            number("serviceBus", "maxMessageBatchSize").unwrap_or(DEFAULT_MESSAGE_BATCH_SIZE);
         if batch > room {
             notes.warning(
                 format!(
@@ -88,16 +90,15 @@ pub(super) fn examine(
     }
 }
 
-/// Whether the task function gets several messages an invocation; a file that cannot be read is another check's.
+/// Whether the task function gets several messages an invocation; a file that cannot be read is
+/// another check's.
 fn comes_in_batches(root: &Path) -> bool {
     let read = || -> Option<Value> {
         let text = fs::read_to_string(root.join(BUS_TASKS).join("function.json")).ok()?;
         serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()
     };
     let document = read();
-    let bindings = document
-        .as_ref()
-        .and_then(|document| document.get("bindings")?.as_array());
+    let bindings = document.as_ref().and_then(|document| document.get("bindings")?.as_array());
     let of = |binding: &Value| binding.get("cardinality").and_then(Value::as_str) == Some("many");
     bindings.is_none_or(|bindings| bindings.iter().any(of))
 }

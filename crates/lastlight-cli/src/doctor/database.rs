@@ -1,4 +1,5 @@
-//! The database: can it be reached, is it one that the app can work with, and is the schema of this version?
+//! The database: can it be reached, is it one that the app can work with, and is the schema of this
+//! version?
 
 use super::Notes;
 use lastlight::{
@@ -63,10 +64,7 @@ fn server(place: &str, settings: &DatabaseSettings, examination: &Examination, n
         connected_in.as_millis()
     ));
     if *version < OLDEST {
-        notes.fault(
-            format!("PostgreSQL {version_text} is too old"),
-            "Use PostgreSQL 14 or later.",
-        );
+        notes.fault(format!("PostgreSQL {version_text} is too old"), "Use PostgreSQL 14 or later.");
     }
     if *is_read_only {
         notes.fault(
@@ -150,7 +148,8 @@ fn schema(settings: &DatabaseSettings, examination: &Examination, notes: &mut No
                 "the role {role:?} lacks {}{}",
                 missing.join(", "),
                 match examination.schema {
-                    SchemaState::Hidden => ", so that nobody can say of which version the schema is",
+                    SchemaState::Hidden =>
+                        ", so that nobody can say of which version the schema is",
                     _ => "",
                 }
             ),
@@ -159,11 +158,18 @@ fn schema(settings: &DatabaseSettings, examination: &Examination, notes: &mut No
     }
 }
 
-fn connections(settings: &DatabaseSettings, timing: &Timing, examination: &Examination, notes: &mut Notes) {
+fn connections(
+    settings: &DatabaseSettings,
+    timing: &Timing,
+    examination: &Examination,
+    notes: &mut Notes,
+) {
     let (pool, instances) = (settings.connections, timing.instances);
     let wanted = u64::from(pool) * u64::from(instances);
     let offered = u64::from(examination.connections.saturating_sub(examination.reserved));
-    let sum = format!("{instances} instance(s) x {pool} connections = {wanted}; the server has {offered}");
+    let sum = format!(
+        "{instances} instance(s) x {pool} connections = {wanted}; the server has {offered}"
+    );
     if wanted > offered {
         notes.fault(
             sum,
@@ -196,10 +202,7 @@ fn clock(examination: &Examination, notes: &mut Notes) {
             remedy,
         );
     } else {
-        notes.warning(
-            format!("{what}: ages and remaining times are off by as much"),
-            remedy,
-        );
+        notes.warning(format!("{what}: ages and remaining times are off by as much"), remedy);
     }
 }
 
@@ -207,9 +210,8 @@ fn clock(examination: &Examination, notes: &mut Notes) {
 fn rights() -> Vec<(String, String)> {
     let mut rights = Vec::new();
     for line in SECURITY.lines() {
-        let Some((privileges, rest)) = line
-            .strip_prefix("GRANT ")
-            .and_then(|line| line.split_once(" ON app."))
+        let Some((privileges, rest)) =
+            line.strip_prefix("GRANT ").and_then(|line| line.split_once(" ON app."))
         else {
             continue;
         };
@@ -217,9 +219,7 @@ fn rights() -> Vec<(String, String)> {
         for table in tables.split(", ") {
             let table = table.trim_start_matches("app.");
             rights.extend(
-                privileges
-                    .split(", ")
-                    .map(|privilege| (table.to_owned(), privilege.to_owned())),
+                privileges.split(", ").map(|privilege| (table.to_owned(), privilege.to_owned())),
             );
         }
     }

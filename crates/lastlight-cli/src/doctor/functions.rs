@@ -24,7 +24,11 @@ const SERVICE_BUS_TRIGGER: &str = "serviceBusTrigger";
 
 type Object = Map<String, Value>;
 
-pub(super) fn examine(root: &Path, given: &BTreeMap<String, String>, settings: &SettingsSoFar) -> Notes {
+pub(super) fn examine(
+    root: &Path,
+    given: &BTreeMap<String, String>,
+    settings: &SettingsSoFar,
+) -> Notes {
     let mut notes = Notes::on("functions");
     // Whose setting is missing, and who waits for it: said once, however many name it.
     let mut unset: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
@@ -86,10 +90,7 @@ pub(super) fn examine(root: &Path, given: &BTreeMap<String, String>, settings: &
             None => format!("Set {setting}; see local.settings.example.json."),
         };
         notes.fault(
-            format!(
-                "{setting} is not set, and the host cannot start {}",
-                functions.join(", ")
-            ),
+            format!("{setting} is not set, and the host cannot start {}", functions.join(", ")),
             remedy,
         );
     }
@@ -99,10 +100,7 @@ pub(super) fn examine(root: &Path, given: &BTreeMap<String, String>, settings: &
     }
     unknown(root, &mut notes);
     if notes.is_quiet() {
-        notes.ok(format!(
-            "{} folders, as they belong to this version",
-            functions().len()
-        ));
+        notes.ok(format!("{} folders, as they belong to this version", functions().len()));
     }
     notes
 }
@@ -190,27 +188,19 @@ fn compare<'a>(
                     );
                 }
             }
-            // One message at a time is right where tasks take minutes (docs/howto/tune.md); the handler reads both.
+            // One message at a time is right where tasks take minutes (docs/howto/tune.md); the
+            // handler reads both.
             "cardinality" if want == "many" && have.is_none_or(|have| have == "one") => {}
             "schedule" if have != Some(want) => notes.warning(
-                format!(
-                    "{name}/function.json: schedule is {}; {want} is usual",
-                    shown(have)
-                ),
+                format!("{name}/function.json: schedule is {}; {want} is usual", shown(have)),
                 "What was lost is found at each run: leave it at every minute.",
             ),
             "authLevel" if rank(have) > rank(Some(want)) => notes.warning(
-                format!(
-                    "{name}/function.json: authLevel is {}, more than {want}",
-                    shown(have)
-                ),
+                format!("{name}/function.json: authLevel is {}, more than {want}", shown(have)),
                 "Callers need that key; if they are to, nothing is wrong.",
             ),
             "authLevel" if have != Some(want) => notes.fault(
-                format!(
-                    "{name}/function.json: authLevel is {}, less than {want}",
-                    shown(have)
-                ),
+                format!("{name}/function.json: authLevel is {}, less than {want}", shown(have)),
                 format!("Set authLevel to {want}; SECURITY.md says why."),
             ),
             _ if have != Some(want) => differs(name, field, want, have, notes),
@@ -245,9 +235,8 @@ fn rank(level: Option<&Value>) -> u8 {
 /// The queue that the app uses, as its settings or their defaults say.
 fn ours(template: &str, given: &BTreeMap<String, String>) -> String {
     let named = template.split('%').skip(1).step_by(2);
-    let mut all: BTreeMap<String, String> = named
-        .filter_map(|name| Some((name.to_owned(), default_of(name)?)))
-        .collect();
+    let mut all: BTreeMap<String, String> =
+        named.filter_map(|name| Some((name.to_owned(), default_of(name)?))).collect();
     all.extend(
         given
             .iter()
@@ -260,9 +249,9 @@ fn ours(template: &str, given: &BTreeMap<String, String>) -> String {
 /// The host finds a connection under its name, or in parts under `name__…`.
 fn is_connected(connection: &str, given: &BTreeMap<String, String>) -> bool {
     let prefix = format!("{connection}__");
-    given
-        .iter()
-        .any(|(name, value)| (name == connection || name.starts_with(&prefix)) && !value.trim().is_empty())
+    given.iter().any(|(name, value)| {
+        (name == connection || name.starts_with(&prefix)) && !value.trim().is_empty()
+    })
 }
 
 /// What is switched off against what is in use.
@@ -272,14 +261,8 @@ fn switches(off: &[&str], service_bus_on: &[&str], uses_service_bus: bool, notes
     let others: Vec<&str> = off.iter().filter(|name| !is_bus(name)).copied().collect();
     if uses_service_bus && !bus.is_empty() {
         notes.fault(
-            format!(
-                "Service Bus is on, and {} switched off: its jobs never run",
-                are(&bus)
-            ),
-            format!(
-                "Set {} to false, or ENABLE_SERVICE_BUS to false.",
-                names_of_switches(&bus)
-            ),
+            format!("Service Bus is on, and {} switched off: its jobs never run", are(&bus)),
+            format!("Set {} to false, or ENABLE_SERVICE_BUS to false.", names_of_switches(&bus)),
         );
     }
     if !uses_service_bus && !service_bus_on.is_empty() {
@@ -295,11 +278,14 @@ fn switches(off: &[&str], service_bus_on: &[&str], uses_service_bus: bool, notes
         );
     }
     for name in others {
-        let remedy =
-            format!("Set AzureWebJobs.{name}.Disabled to false, and \"disabled\" in its function.json.");
+        let remedy = format!(
+            "Set AzureWebJobs.{name}.Disabled to false, and \"disabled\" in its function.json."
+        );
         if name.starts_with("process_queue_") {
             notes.fault(
-                format!("{name} is switched off: jobs over Storage Queues do not come to their end"),
+                format!(
+                    "{name} is switched off: jobs over Storage Queues do not come to their end"
+                ),
                 remedy,
             );
         } else if name == "reconcile" {
@@ -316,10 +302,8 @@ fn are(names: &[&str]) -> String {
 }
 
 fn names_of_switches(functions: &[&str]) -> String {
-    let switches: Vec<String> = functions
-        .iter()
-        .map(|name| format!("AzureWebJobs.{name}.Disabled"))
-        .collect();
+    let switches: Vec<String> =
+        functions.iter().map(|name| format!("AzureWebJobs.{name}.Disabled")).collect();
     switches.join(", ")
 }
 

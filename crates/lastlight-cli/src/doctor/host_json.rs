@@ -12,7 +12,11 @@ const DEFAULT_LOCK_RENEWAL: Duration = Duration::from_secs(300);
 
 const BUNDLE: &str = "Microsoft.Azure.Functions.ExtensionBundle";
 
-pub(super) fn examine(root: &Path, given: &BTreeMap<String, String>, settings: &SettingsSoFar) -> Notes {
+pub(super) fn examine(
+    root: &Path,
+    given: &BTreeMap<String, String>,
+    settings: &SettingsSoFar,
+) -> Notes {
     let mut notes = Notes::on("host.json");
     let path = root.join("host.json");
     let text = match fs::read_to_string(&path) {
@@ -32,18 +36,13 @@ pub(super) fn examine(root: &Path, given: &BTreeMap<String, String>, settings: &
             return notes;
         }
         Err(error) => {
-            notes.fault(
-                format!("it is not JSON: {error}"),
-                "Take the host.json of this version.",
-            );
+            notes.fault(format!("it is not JSON: {error}"), "Take the host.json of this version.");
             return notes;
         }
     };
     if host.get("version").and_then(Value::as_str) != Some("2.0") {
-        notes.fault(
-            format!("version is {}", shown(host.get("version"))),
-            "Set version to \"2.0\".",
-        );
+        notes
+            .fault(format!("version is {}", shown(host.get("version"))), "Set version to \"2.0\".");
     }
     handler(&host, root, &mut notes);
     bundle(&host, &mut notes);
@@ -67,10 +66,7 @@ fn handler(host: &Value, root: &Path, notes: &mut Notes) {
     let executable = host.pointer("/customHandler/description/defaultExecutablePath");
     match executable.and_then(Value::as_str).filter(|path| !path.is_empty()) {
         None => notes.fault(
-            format!(
-                "customHandler.description.defaultExecutablePath is {}",
-                shown(executable)
-            ),
+            format!("customHandler.description.defaultExecutablePath is {}", shown(executable)),
             "Set it to \"lastlight\".",
         ),
         Some(name) => {
@@ -95,7 +91,8 @@ fn handler(host: &Value, root: &Path, notes: &mut Notes) {
             }
         }
     }
-    let is_on = |name: &str| host.pointer(&format!("/customHandler/{name}")) == Some(&Value::Bool(true));
+    let is_on =
+        |name: &str| host.pointer(&format!("/customHandler/{name}")) == Some(&Value::Bool(true));
     if !is_on("enableForwardingHttpRequest") && !is_on("enableProxyingHttpRequest") {
         notes.warning(
             "customHandler.enableForwardingHttpRequest is not true: requests come wrapped, and bodies that are not JSON \
@@ -116,17 +113,13 @@ fn handler(host: &Value, root: &Path, notes: &mut Notes) {
 }
 
 fn bundle(host: &Value, notes: &mut Notes) {
-    let remedy = format!("Set extensionBundle to {{ \"id\": \"{BUNDLE}\", \"version\": \"[4.*, 5.0.0)\" }}.");
+    let remedy = format!(
+        "Set extensionBundle to {{ \"id\": \"{BUNDLE}\", \"version\": \"[4.*, 5.0.0)\" }}."
+    );
     let id = host.pointer("/extensionBundle/id").and_then(Value::as_str);
     let version = host.pointer("/extensionBundle/version");
     let least = version.and_then(Value::as_str).and_then(|range| {
-        range
-            .trim_start_matches(['[', '('])
-            .split('.')
-            .next()?
-            .trim()
-            .parse::<u32>()
-            .ok()
+        range.trim_start_matches(['[', '(']).split('.').next()?.trim().parse::<u32>().ok()
     });
     match (id, least) {
         (None, _) => notes.fault(
@@ -134,17 +127,11 @@ fn bundle(host: &Value, notes: &mut Notes) {
             remedy,
         ),
         (Some(id), _) if id != BUNDLE && !id.starts_with(&format!("{BUNDLE}.")) => {
-            notes.warning(
-                format!("extensionBundle.id is {id:?}, which is not known here"),
-                remedy,
-            );
+            notes.warning(format!("extensionBundle.id is {id:?}, which is not known here"), remedy);
         }
         (Some(_), Some(4..)) => {}
         (Some(_), _) => notes.fault(
-            format!(
-                "extensionBundle.version is {}; 4 or later is needed",
-                shown(version)
-            ),
+            format!("extensionBundle.version is {}; 4 or later is needed", shown(version)),
             remedy,
         ),
     }
@@ -156,11 +143,7 @@ fn span(host: &Value, pointer: &str, notes: &mut Notes) -> Option<Duration> {
     let read = value.as_str().and_then(host_json::time_span);
     if read.is_none() {
         notes.fault(
-            format!(
-                "{} is {}, which is no time span",
-                dotted(pointer),
-                shown(Some(value))
-            ),
+            format!("{} is {}, which is no time span", dotted(pointer), shown(Some(value))),
             "Write it as hh:mm:ss.",
         );
     }
@@ -175,14 +158,8 @@ fn times(host: &Value, settings: &SettingsSoFar, notes: &mut Notes) {
     let ours = settings.timing.task_timeout;
     let minutes = ours.as_secs() / 60;
     // -1 is no limit at all.
-    let is_endless = host
-        .get("functionTimeout")
-        .is_some_and(|limit| limit == "-1" || limit == -1);
-    let limit = if is_endless {
-        None
-    } else {
-        span(host, "/functionTimeout", notes)
-    };
+    let is_endless = host.get("functionTimeout").is_some_and(|limit| limit == "-1" || limit == -1);
+    let limit = if is_endless { None } else { span(host, "/functionTimeout", notes) };
     match limit {
         Some(limit) if limit < ours => notes.warning(
             format!(
@@ -237,11 +214,7 @@ fn written(time: Duration) -> String {
     let seconds = time.as_secs();
     let (days, clock) = (seconds / 86_400, seconds % 86_400);
     let clock = format!("{:02}:{:02}:{:02}", clock / 3600, clock % 3600 / 60, clock % 60);
-    if days > 0 {
-        format!("{days}.{clock}")
-    } else {
-        clock
-    }
+    if days > 0 { format!("{days}.{clock}") } else { clock }
 }
 
 fn queues(host: &Value, settings: &SettingsSoFar, notes: &mut Notes) {
@@ -251,9 +224,7 @@ fn queues(host: &Value, settings: &SettingsSoFar, notes: &mut Notes) {
             QueueEncoding::Base64 => "base64",
             QueueEncoding::None => "none",
         };
-        let theirs = part("messageEncoding")
-            .and_then(Value::as_str)
-            .unwrap_or("base64");
+        let theirs = part("messageEncoding").and_then(Value::as_str).unwrap_or("base64");
         if !theirs.eq_ignore_ascii_case(ours) {
             notes.fault(
                 format!(
@@ -266,9 +237,7 @@ fn queues(host: &Value, settings: &SettingsSoFar, notes: &mut Notes) {
     }
     for (name, least, most) in [("batchSize", 1, 32), ("newBatchThreshold", 0, 1000)] {
         if let Some(value) = part(name)
-            && !value
-                .as_u64()
-                .is_some_and(|number| (least..=most).contains(&number))
+            && !value.as_u64().is_some_and(|number| (least..=most).contains(&number))
         {
             notes.fault(
                 format!(

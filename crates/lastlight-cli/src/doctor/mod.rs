@@ -1,6 +1,7 @@
-//! The doctor: does everything that the app needs stand as it should? Settings, host.json, the function folders, the
-//! database and the queues are looked at in turn; nothing is changed. Each finding says what is, and where that is wrong, what
-//! to do. It must not know HTTP: a person reads it before anything runs.
+//! The doctor: does everything that the app needs stand as it should? Settings, host.json, the
+//! function folders, the database and the queues are looked at in turn; nothing is changed. Each
+//! finding says what is, and where that is wrong, what to do. It must not know HTTP: a person reads
+//! it before anything runs.
 
 mod concurrency;
 mod database;
@@ -23,7 +24,6 @@ pub enum State {
     Ok,
     /// It works and should not stay, or could not be looked at.
     Warning,
-    /// It cannot work.
     Fault,
 }
 
@@ -34,9 +34,7 @@ pub struct Finding {
     pub check: &'static str,
     /// How bad it is.
     pub state: State,
-    /// What is.
     pub what: String,
-    /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
@@ -46,7 +44,6 @@ pub struct Finding {
 pub struct Patient {
     /// The folder with host.json and the function folders.
     pub app_root: PathBuf,
-    /// The process's settings.
     pub environment: BTreeMap<String, String>,
     /// A file of settings as `func start` reads it; settings of the process win.
     pub settings_file: Option<PathBuf>,
@@ -60,10 +57,7 @@ struct Notes {
 
 impl Notes {
     fn on(check: &'static str) -> Self {
-        Self {
-            check,
-            findings: Vec::new(),
-        }
+        Self { check, findings: Vec::new() }
     }
 
     fn ok(&mut self, what: impl Into<String>) {
@@ -87,12 +81,7 @@ impl Notes {
     }
 
     fn note(&mut self, state: State, what: String, remedy: Option<String>) {
-        self.findings.push(Finding {
-            check: self.check,
-            state,
-            what,
-            remedy,
-        });
+        self.findings.push(Finding { check: self.check, state, what, remedy });
     }
 
     /// Nothing but what is as it should be.
@@ -134,9 +123,5 @@ fn env(given: &BTreeMap<String, String>) -> Env {
 
 /// The worst of them.
 pub fn worst(findings: &[Finding]) -> State {
-    findings
-        .iter()
-        .map(|finding| finding.state)
-        .max()
-        .unwrap_or(State::Ok)
+    findings.iter().map(|finding| finding.state).max().unwrap_or(State::Ok)
 }

@@ -1,4 +1,5 @@
-//! The queues of both paths: do they exist and answer, and are their rules such that the app can work?
+//! The queues of both paths: do they exist and answer, and are their rules such that the app can
+//! work?
 
 use std::time::Duration;
 
@@ -149,10 +150,7 @@ fn described(name: &str, rules: &QueueRules) -> String {
         words.push(format!("{count} deliveries"));
     }
     if let Some(drops) = rules.drops_duplicates {
-        words.push(format!(
-            "duplicate detection {}",
-            if drops { "on" } else { "off" }
-        ));
+        words.push(format!("duplicate detection {}", if drops { "on" } else { "off" }));
     }
     words.join(", ")
 }
@@ -220,11 +218,7 @@ mod tests {
     fn noted(role: QueueRole, rules: &QueueRules) -> Vec<(State, String)> {
         let mut notes = Notes::on("service bus");
         against("q", role, rules, &mut notes);
-        notes
-            .findings
-            .into_iter()
-            .map(|finding| (finding.state, finding.what))
-            .collect()
+        notes.findings.into_iter().map(|finding| (finding.state, finding.what)).collect()
     }
 
     #[test]
@@ -245,14 +239,9 @@ mod tests {
             status: Some("Disabled".to_owned()),
             ..usual
         };
-        let states: Vec<State> = noted(QueueRole::Tasks, &bad)
-            .iter()
-            .map(|(state, _)| *state)
-            .collect();
-        assert_eq!(
-            states,
-            [State::Fault, State::Fault, State::Warning, State::Warning]
-        );
+        let states: Vec<State> =
+            noted(QueueRole::Tasks, &bad).iter().map(|(state, _)| *state).collect();
+        assert_eq!(states, [State::Fault, State::Fault, State::Warning, State::Warning]);
         assert_eq!(noted(QueueRole::Poison, &bad).len(), 2);
     }
 }

@@ -9,7 +9,8 @@ use lastlight::config::{SettingProblem, Settings, unresolved};
 
 const LOCAL: &str = "local.settings.json";
 
-/// The settings of the file, if one is named, under those of the process, as `func start` lays them.
+/// The settings of the file, if one is named, under those of the process, as `func start` lays
+/// them.
 pub(super) fn gathered(patient: &Patient) -> (BTreeMap<String, String>, Notes) {
     let mut notes = Notes::on("settings");
     let mut given = BTreeMap::new();
@@ -50,10 +51,11 @@ fn is_setting(name: &&String) -> bool {
 fn read(path: &Path) -> Result<BTreeMap<String, String>, (String, String)> {
     let example = "Begin with a copy of local.settings.example.json.";
     let text = fs::read_to_string(path).map_err(|error| (error.to_string(), example.to_owned()))?;
-    let document: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
-        // The words name the place; the text itself holds secrets.
-        (format!("it is not JSON: {error}"), example.to_owned())
-    })?;
+    let document: Value =
+        serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+            // The words name the place; the text itself holds secrets.
+            (format!("it is not JSON: {error}"), example.to_owned())
+        })?;
     if document.get("IsEncrypted") == Some(&Value::Bool(true)) {
         return Err((
             "its values are encrypted".to_owned(),
@@ -81,12 +83,7 @@ pub(super) fn examine(given: &BTreeMap<String, String>) -> Notes {
     let warnings = match Settings::load_without_host(env(given)) {
         Ok(settings) => settings.warnings,
         Err(error) => {
-            for SettingProblem {
-                setting,
-                problem,
-                remedy,
-            } in error.problems
-            {
+            for SettingProblem { setting, problem, remedy } in error.problems {
                 notes.fault(format!("{setting}: {problem}"), remedy);
             }
             Vec::new()
@@ -100,12 +97,7 @@ pub(super) fn examine(given: &BTreeMap<String, String>) -> Notes {
             notes.fault(format!("{name}: {what}"), remedy);
         }
     }
-    for SettingProblem {
-        setting,
-        problem,
-        remedy,
-    } in warnings
-    {
+    for SettingProblem { setting, problem, remedy } in warnings {
         notes.warning(format!("{setting}: {problem}"), remedy);
     }
     match given.get("FUNCTIONS_WORKER_RUNTIME").map(|value| value.trim()) {

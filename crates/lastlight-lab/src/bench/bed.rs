@@ -1,5 +1,5 @@
-//! Where a figure is taken: a local cloud of its own and, on a server that outlives it, a schema of its own. Both are gone
-//! afterwards, however the measuring ended.
+//! Where a figure is taken: a local cloud of its own and, on a server that outlives it, a schema of
+//! its own. Both are gone afterwards, however the measuring ended.
 
 use std::{
     pin::pin,
@@ -50,8 +50,8 @@ pub(super) struct Bed {
 }
 
 impl Bed {
-    /// Makes a bed, measures on it and clears it away. Starting is short and goes on when it is asked to stop: what is half
-    /// started may make its tables after they were dropped.
+    /// Makes a bed, measures on it and clears it away. Starting is short and goes on when it is
+    /// asked to stop: what is half started may make its tables after they were dropped.
     pub(super) async fn lend<T>(
         mut options: CloudOptions,
         stop: &Stop,
@@ -71,11 +71,7 @@ impl Bed {
         };
         let measured = match LocalCloud::start(options).await {
             Ok(cloud) => {
-                let mut bed = Self {
-                    cloud,
-                    ledger,
-                    schema: schema.clone(),
-                };
+                let mut bed = Self { cloud, ledger, schema: schema.clone() };
                 // Whoever asked is heard first, though the figure may be there.
                 let measured = tokio::select! {
                     biased;

@@ -4,13 +4,15 @@ use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 
 use lastlight::config::DatabaseSettings;
 
-/// A connection beside the handler's. The embedded database has only one session, so there it has none.
+/// A connection beside the handler's. The embedded database has only one session, so there it has
+/// none.
 pub(super) struct Ledger(PgConnection);
 
 /// The server's counters at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reading {
-    /// The next transaction number: only transactions that write take one, and each of them commits to disk.
+    /// The next transaction number: only transactions that write take one, and each of them commits
+    /// to disk.
     transactions: i64,
     /// Bytes of write-ahead log since the cluster was made.
     wal_bytes: i64,
@@ -19,7 +21,6 @@ pub(super) struct Reading {
 /// What happened between two readings.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cost {
-    /// Transactions that wrote.
     pub commits: f64,
     /// Bytes of write-ahead log.
     pub wal_bytes: f64,
@@ -50,7 +51,8 @@ impl Ledger {
         })
     }
 
-    /// Sets one in 200 tasks to failed, and their stages' counters, so that there is something to find; how many.
+    /// Sets one in 200 tasks to failed, and their stages' counters, so that there is something to
+    /// find; how many.
     pub(super) async fn fail_some(&mut self, schema: &str) -> Result<u64, sqlx::Error> {
         let mut transaction = self.0.begin().await?;
         sqlx::query("SELECT set_config('search_path', quote_ident($1), true)")

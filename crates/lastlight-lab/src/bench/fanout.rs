@@ -1,5 +1,5 @@
-//! Plan and send, nothing run: how long until every message of a stage lies in its queue, when the queue service is
-//! some milliseconds away.
+//! Plan and send, nothing run: how long until every message of a stage lies in its queue, when the
+//! queue service is some milliseconds away.
 
 use std::time::{Duration, Instant};
 
@@ -23,21 +23,19 @@ use lastlight_local::{
 pub enum SendWay {
     /// One message a request, one request at a time.
     OneByOne,
-    /// As lastlight does: many requests in flight on a Storage Queue, batches in flight on Service Bus.
+    /// As lastlight does: many requests in flight on a Storage Queue, batches in flight on Service
+    /// Bus.
     Pipelined,
 }
 
 /// One leg: a path and a way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FanoutLeg {
-    /// Where to.
     pub path: ProcessingPath,
-    /// How.
     pub way: SendWay,
 }
 
 impl FanoutLeg {
-    /// All four.
     pub const ALL: [Self; 4] = [
         Self::of(ProcessingPath::QueueStorage, SendWay::OneByOne),
         Self::of(ProcessingPath::QueueStorage, SendWay::Pipelined),
@@ -50,12 +48,10 @@ impl FanoutLeg {
     }
 }
 
-/// One measurement.
 #[derive(Debug, Clone)]
 pub struct FanoutOptions {
     /// The local cloud to run it on; its data folder must be empty.
     pub cloud: CloudOptions,
-    /// What to measure.
     pub leg: FanoutLeg,
     /// Tasks to plan, and messages to send.
     pub n: u64,
@@ -65,13 +61,10 @@ pub struct FanoutOptions {
     pub timeout: Duration,
 }
 
-/// One leg's figures.
 #[derive(Debug, Clone, Serialize)]
 pub struct FanoutReport {
-    /// What was measured.
     #[serde(flatten)]
     pub leg: FanoutLeg,
-    /// Messages sent.
     pub n: u64,
     /// From the submission until a client saw that all were sent.
     pub seconds: f64,
@@ -105,15 +98,11 @@ pub async fn bench_fanout(options: FanoutOptions, stop: &Stop) -> Result<FanoutR
 async fn measure(cloud: &LocalCloud, options: &FanoutOptions) -> Result<FanoutReport, BenchError> {
     let api = Api::new(cloud.base_url())?;
     api.ready().await?;
-    let away = FaultPlan {
-        latency: options.latency,
-        ..FaultPlan::default()
-    };
+    let away = FaultPlan { latency: options.latency, ..FaultPlan::default() };
     cloud.storage_faults.set(away);
     cloud.service_bus_faults.set(away);
     let began = Instant::now();
-    let parameters =
-        json!({ "n": options.n, "use_service_bus": options.leg.path == ProcessingPath::ServiceBus });
+    let parameters = json!({ "n": options.n, "use_service_bus": options.leg.path == ProcessingPath::ServiceBus });
     let job_id = api.submit("hello_world", &parameters).await?;
     loop {
         let status = api.status(&job_id).await?;

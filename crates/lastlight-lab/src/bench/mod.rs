@@ -1,5 +1,6 @@
-//! Benchmarks on the local cloud: the real handler as a process of its own, real wire protocols, a fresh local cloud for
-//! every figure. They measure and print; nothing here decides whether a figure is good.
+//! Benchmarks on the local cloud: the real handler as a process of its own, real wire protocols, a
+//! fresh local cloud for every figure. They measure and print; nothing here decides whether a
+//! figure is good.
 
 mod bed;
 mod facts;
@@ -30,7 +31,6 @@ pub enum BenchError {
     /// The job did not come to its end.
     #[error("the job is {status} after {seconds:.0} s: {detail}")]
     Job {
-        /// Where it stands.
         status: String,
         /// After this long.
         seconds: f64,
@@ -41,11 +41,8 @@ pub enum BenchError {
     #[error("stopped before the benchmark was done")]
     Stopped,
     /// A figure's tables could not be removed from the server.
-    #[error("schema {schema} stays on the server: {error}; remove it with DROP SCHEMA {schema} CASCADE")]
-    Left {
-        /// Its name.
-        schema: String,
-        /// Why.
-        error: sqlx::Error,
-    },
+    #[error(
+        "schema {schema} stays on the server: {error}; remove it with DROP SCHEMA {schema} CASCADE"
+    )]
+    Left { schema: String, error: sqlx::Error },
 }

@@ -1,5 +1,5 @@
-//! How long a person waits: every read endpoint, and the dashboard's first views, over a database full of finished work.
-//! The work is real: jobs that ran here, one large one and many small ones.
+//! How long a person waits: every read endpoint, and the dashboard's first views, over a database
+//! full of finished work. The work is real: jobs that ran here, one large one and many small ones.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +19,8 @@ use lastlight_local::{
     api::{Api, text},
 };
 
-/// What one message of these jobs names: the database is to be filled, the queues are not what is measured.
+/// What one message of these jobs names: the database is to be filled, the queues are not what is
+/// measured.
 const TASKS_PER_MESSAGE: u64 = 100;
 
 /// Submissions under way at once.
@@ -31,14 +32,13 @@ const PAGES_TURNED: usize = 20;
 /// What `hello_world` takes as `n`.
 const LARGEST_STAGE: u64 = 1_000_000;
 
-/// What to measure.
 #[derive(Debug, Clone)]
 pub struct ReadsOptions {
     /// The local cloud to run it on; its data folder must be empty.
     pub cloud: CloudOptions,
-    /// Tasks to store: half of them in one job, as far as a job can have so many, the rest in the others.
+    /// Tasks to store: half of them in one job, as far as a job can have so many, the rest in the
+    /// others.
     pub tasks: u64,
-    /// Jobs to store.
     pub jobs: u64,
     /// How often each is asked.
     pub requests: u32,
@@ -46,20 +46,18 @@ pub struct ReadsOptions {
     pub timeout: Duration,
 }
 
-/// What was stored.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stored {
     /// Jobs, all of them over.
     pub jobs: u64,
-    /// Their tasks.
     pub tasks: u64,
-    /// Tasks that were set to failed; none on the embedded database, which has no second session to do so.
+    /// Tasks that were set to failed; none on the embedded database, which has no second session to
+    /// do so.
     pub failed: u64,
     /// How long the jobs ran.
     pub seconds: f64,
 }
 
-/// One endpoint's figures.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReadReport {
     /// What was asked for.
@@ -70,7 +68,6 @@ pub struct ReadReport {
     pub p50_ms: f64,
     /// 19 of 20 took no longer.
     pub p95_ms: f64,
-    /// The slowest.
     pub max_ms: f64,
     /// The answer's size; of a view, all of its answers.
     pub bytes: usize,
@@ -78,11 +75,12 @@ pub struct ReadReport {
     pub is_exhaustive: bool,
 }
 
-/// Fills a local cloud of its own and asks it. `progress` is told how far the filling is: jobs that are over; `filled`, what
-/// there is then; `each`, every endpoint's figures once they are there.
+/// Fills a local cloud of its own and asks it. `progress` is told how far the filling is: jobs that
+/// are over; `filled`, what there is then; `each`, every endpoint's figures once they are there.
 ///
 /// # Errors
-/// The local cloud did not start, a job did not complete, an endpoint did not answer with 200, or it was asked to stop.
+/// The local cloud did not start, a job did not complete, an endpoint did not answer with 200, or
+/// it was asked to stop.
 pub async fn bench_reads(
     options: ReadsOptions,
     progress: impl Fn(u64),
@@ -128,9 +126,8 @@ async fn fill(
         }
     };
     let parameters = |n: u64, name: String, over_bus: bool| json!({ "n": n, "name": name, "tasks_per_message": TASKS_PER_MESSAGE, "use_service_bus": over_bus });
-    let large_id = api
-        .submit("hello_world", &parameters(large, "everyone".to_owned(), false))
-        .await?;
+    let large_id =
+        api.submit("hello_world", &parameters(large, "everyone".to_owned(), false)).await?;
     stream::iter(0..others)
         .map(|number| {
             let parameters = parameters(small, format!("team {number}"), number % 2 == 0);
@@ -161,7 +158,11 @@ async fn fill(
 }
 
 /// How many jobs are not over; none once all are.
-async fn open_jobs(api: &Api, began: Instant, timeout: Duration) -> Result<Option<u64>, BenchError> {
+async fn open_jobs(
+    api: &Api,
+    began: Instant,
+    timeout: Duration,
+) -> Result<Option<u64>, BenchError> {
     let mut open = 0;
     for status in ["queued", "processing"] {
         open += count(api, &format!("db/jobs?status={status}&limit=100")).await?;
@@ -181,10 +182,7 @@ async fn count(api: &Api, list: &str) -> Result<u64, BenchError> {
     let mut found = 0;
     let mut page = api.get(list).await?.0;
     loop {
-        found += page
-            .pointer("/query_info/returned")
-            .and_then(Value::as_u64)
-            .unwrap_or_default();
+        found += page.pointer("/query_info/returned").and_then(Value::as_u64).unwrap_or_default();
         match next(&page) {
             Some(cursor) => page = api.get(&format!("{list}&cursor={cursor}")).await?.0,
             None => return Ok(found),
@@ -196,7 +194,8 @@ fn next(page: &Value) -> Option<&str> {
     page.pointer("/query_info/next_cursor")?.as_str()
 }
 
-/// Until what ended is in the rollups: the sweep does that in the background, and is no part of a read.
+/// Until what ended is in the rollups: the sweep does that in the background, and is no part of a
+/// read.
 async fn settle(api: &Api, timeout: Duration) -> Result<(), BenchError> {
     let began = Instant::now();
     loop {
@@ -228,18 +227,11 @@ struct Read {
 impl Read {
     fn one(path: impl Into<String>) -> Self {
         let path = path.into();
-        Self {
-            name: format!("GET /api/{path}"),
-            rounds: vec![vec![path]],
-            is_exhaustive: false,
-        }
+        Self { name: format!("GET /api/{path}"), rounds: vec![vec![path]], is_exhaustive: false }
     }
 
     fn named(self, name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            ..self
-        }
+        Self { name: name.to_owned(), ..self }
     }
 }
 
@@ -293,21 +285,15 @@ async fn reads(api: &Api, large: &str) -> Result<Vec<Read>, BenchError> {
             ..job("jobs/audit", large).named("GET /api/jobs/audit/{largest job}")
         },
     ]);
-    for filter in [
-        "limit=100",
-        "status=failed&limit=100",
-        "status=queued&limit=100",
-        "stage=2&limit=100",
-    ] {
+    for filter in
+        ["limit=100", "status=failed&limit=100", "status=queued&limit=100", "stage=2&limit=100"]
+    {
         let name = format!("GET /api/db/tasks/{{largest job}}?{filter}");
         all.push(Read::one(format!("db/tasks/{large}?{filter}")).named(&name));
     }
     let page = page_files(api).await?;
     let views = [
-        (
-            "jobs",
-            vec!["jobs/types".to_owned(), "db/jobs?hours=168&limit=50".to_owned()],
-        ),
+        ("jobs", vec!["jobs/types".to_owned(), "db/jobs?hours=168&limit=50".to_owned()]),
         (
             "largest job",
             vec![
@@ -316,10 +302,7 @@ async fn reads(api: &Api, large: &str) -> Result<Vec<Read>, BenchError> {
                 format!("db/tasks/{large}?limit=50"),
             ],
         ),
-        (
-            "compare",
-            vec!["jobs/types".to_owned(), "metrics/comparison?hours=24".to_owned()],
-        ),
+        ("compare", vec!["jobs/types".to_owned(), "metrics/comparison?hours=24".to_owned()]),
         ("poison", vec!["monitor/poison?peek=32".to_owned()]),
         ("health", vec!["health".to_owned()]),
     ];
@@ -346,7 +329,8 @@ async fn deep(api: &Api, list: &str) -> Result<Read, BenchError> {
     Ok(Read::one(path).named(&format!("GET /api/{list}, deep")))
 }
 
-/// The dashboard's page and what it names, and what that names, in the rounds in which a browser finds them.
+/// The dashboard's page and what it names, and what that names, in the rounds in which a browser
+/// finds them.
 async fn page_files(api: &Api) -> Result<Vec<Vec<String>>, BenchError> {
     let mut rounds = vec![vec!["dashboard".to_owned()]];
     let mut known: BTreeSet<String> = BTreeSet::new();
@@ -358,8 +342,7 @@ async fn page_files(api: &Api) -> Result<Vec<Vec<String>>, BenchError> {
             let named = body
                 .split(['"', '\''])
                 .filter_map(|word| {
-                    word.strip_prefix("dashboard/")
-                        .or_else(|| word.strip_prefix("./"))
+                    word.strip_prefix("dashboard/").or_else(|| word.strip_prefix("./"))
                 })
                 .filter(|name| [".js", ".css", ".svg"].iter().any(|kind| name.ends_with(kind)))
                 .map(|name| format!("dashboard/{name}"));

@@ -1,4 +1,5 @@
-//! From submitted to completed: `hello_world` whole, one figure a size, path and number of tasks a message.
+//! From submitted to completed: `hello_world` whole, one figure a size, path and number of tasks a
+//! message.
 
 use std::time::{Duration, Instant};
 
@@ -20,12 +21,12 @@ use lastlight_local::{
 /// Makes the parameters of a greeting about 200 bytes, a usual size of a task.
 const NAME: &str = "a team of geospatial engineers with many tiles to render";
 
-/// One run.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
     /// The local cloud to run it on; its data folder must be empty.
     pub cloud: CloudOptions,
-    /// Tasks of the whole job: half of them greetings, half of them replies, which read the greetings' results.
+    /// Tasks of the whole job: half of them greetings, half of them replies, which read the
+    /// greetings' results.
     pub tasks: u64,
     /// The path to take.
     pub path: ProcessingPath,
@@ -39,8 +40,8 @@ pub struct RunOptions {
     pub timeout: Duration,
 }
 
-/// Bytes of each task's result and parameters. With them a run has two stages of the `chaos` job type, and each task of the second
-/// reads the result of one of the first.
+/// Bytes of each task's result and parameters. With them a run has two stages of the `chaos` job
+/// type, and each task of the second reads the result of one of the first.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Sizes {
     /// Of each result.
@@ -49,14 +50,11 @@ pub struct Sizes {
     pub parameter_bytes: u64,
 }
 
-/// One run's figures.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunReport {
-    /// The path.
     pub path: ProcessingPath,
     /// Tasks that were asked for.
     pub n: u64,
-    /// Tasks that completed.
     pub tasks: u64,
     /// How many tasks one message named.
     pub tasks_per_message: u64,
@@ -72,11 +70,9 @@ pub struct RunReport {
     pub tasks_per_second: f64,
     /// A task from planned to finished, milliseconds; the slower stage.
     pub p50_ms: f64,
-    /// Likewise.
     pub p99_ms: f64,
     /// Transactions that wrote; unknown on the embedded database, which has no second session.
     pub commits_per_task: Option<f64>,
-    /// Write-ahead log; likewise.
     pub wal_bytes_per_task: Option<f64>,
     /// Messages sent, job messages too.
     pub messages_per_task: f64,
@@ -99,9 +95,7 @@ pub async fn bench_run(
     }
     if options.sizes.is_some() {
         let ledger = cloud.data.join("ledger");
-        cloud
-            .settings
-            .insert(LEDGER_SETTING.to_owned(), ledger.display().to_string());
+        cloud.settings.insert(LEDGER_SETTING.to_owned(), ledger.display().to_string());
     }
     Bed::lend(cloud, stop, async |bed| {
         measure(&bed.cloud, &options, bed.ledger.as_mut(), progress).await
@@ -146,14 +140,7 @@ async fn measure(
         ProcessingPath::QueueStorage => cloud.storage.messages_put(),
         ProcessingPath::ServiceBus => cloud.service_bus.messages_sent(),
     };
-    Ok(report(
-        options,
-        &status,
-        seconds,
-        cost,
-        messages,
-        cloud.handler_pid(),
-    ))
+    Ok(report(options, &status, seconds, cost, messages, cloud.handler_pid()))
 }
 
 fn job(options: &RunOptions) -> (&'static str, Value) {
@@ -221,7 +208,8 @@ fn slowest_stage(status: &Value, percentile: &str) -> f64 {
 
 fn done(status: &Value) -> u64 {
     let stages = status.pointer("/progress").and_then(Value::as_array);
-    let ended = |stage: &Value, name: &str| stage.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let ended =
+        |stage: &Value, name: &str| stage.get(name).and_then(Value::as_u64).unwrap_or_default();
     stages
         .into_iter()
         .flatten()
@@ -234,19 +222,16 @@ fn not_completed(status: &Value, began: Instant) -> BenchError {
     BenchError::Job {
         status: text(status, "/status"),
         seconds: began.elapsed().as_secs_f64(),
-        detail: if reason.is_empty() {
-            format!("{} tasks done", done(status))
-        } else {
-            reason
-        },
+        detail: if reason.is_empty() { format!("{} tasks done", done(status)) } else { reason },
     }
 }
 
 /// The extension's own `maxMessageBatchSize`.
 const LARGEST_BATCH: u64 = 1000;
 
-/// The host.json settings for so many messages under way at once, as app settings, which win over the file. A Storage
-/// Queue trigger fetches 32 at most; a Service Bus trigger has one batch under way.
+/// The host.json settings for so many messages under way at once, as app settings, which win over
+/// the file. A Storage Queue trigger fetches 32 at most; a Service Bus trigger has one batch under
+/// way.
 fn concurrency(in_flight: u64) -> [(String, String); 4] {
     let fetched = in_flight.clamp(1, 32);
     let batch = in_flight.clamp(1, LARGEST_BATCH);

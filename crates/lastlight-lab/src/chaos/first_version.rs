@@ -1,4 +1,5 @@
-//! The schema as the first version had it, with a job in it: what a later version finds when it is put in its place.
+//! The schema as the first version had it, with a job in it: what a later version finds when it is
+//! put in its place.
 
 use sqlx::{Connection, Executor, PgConnection, migrate::Migrator};
 
@@ -8,8 +9,8 @@ use super::{
 };
 use lastlight::store::MIGRATOR;
 
-/// Makes the schema of the first migration, with a submission as that version knew it: no deadline, no pause, nothing that
-/// came later. Its message is owed, but not before the recorder is there.
+/// Makes the schema of the first migration, with a submission as that version knew it: no deadline,
+/// no pause, nothing that came later. Its message is owed, but not before the recorder is there.
 pub(super) async fn store_as_first_version(url: &str, job: &Work) -> Result<(), ChaosError> {
     let mut connection = PgConnection::connect(url).await?;
     for statement in ["CREATE SCHEMA app", "SET search_path = app"] {
@@ -37,10 +38,7 @@ pub(super) async fn store_as_first_version(url: &str, job: &Work) -> Result<(), 
         "INSERT INTO app.stages (job_id, stage) VALUES ($1, 1)",
         "INSERT INTO app.outbox (job_id, stage, next_send_at) VALUES ($1, 1, now() + interval '1 hour')",
     ] {
-        sqlx::query(statement)
-            .bind(&job_id)
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(statement).bind(&job_id).execute(&mut *transaction).await?;
     }
     transaction.commit().await?;
     connection.close().await?;

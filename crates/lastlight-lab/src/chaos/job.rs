@@ -1,5 +1,6 @@
-//! The job type `chaos`: its parameters say how many tasks each stage has and what goes wrong with which; its handlers
-//! write down in the [`ledger`](super::ledger) what ran. The same parameters tell the oracle what must come of it.
+//! The job type `chaos`: its parameters say how many tasks each stage has and what goes wrong with
+//! which; its handlers write down in the [`ledger`](super::ledger) what ran. The same parameters
+//! tell the oracle what must come of it.
 
 use std::{path::Path, time::Duration};
 
@@ -15,8 +16,8 @@ use super::{
 use lastlight::{
     App,
     job::{
-        FailurePolicy, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskDefinition,
-        TaskError, to_json,
+        FailurePolicy, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task,
+        TaskDefinition, TaskError, to_json,
     },
     model::{Stage, TaskIndex, TasksPerMessage},
 };
@@ -73,7 +74,6 @@ struct ChaosResult {
     filling: String,
 }
 
-/// The job type.
 #[derive(Debug)]
 pub struct Chaos {
     /// Where its handlers write down what runs.
@@ -112,16 +112,13 @@ impl JobType for Chaos {
     fn plan(&self, work: Work, context: PlanContext) -> Plan {
         let place = usize::from(context.stage.get()) - 1;
         let stage = work.stages.get(place).cloned().unwrap_or_default();
-        let before = place
-            .checked_sub(1)
-            .and_then(|place| work.stages.get(place))
-            .cloned();
+        let before = place.checked_sub(1).and_then(|place| work.stages.get(place)).cloned();
         let padding = "x".repeat(stage.padding);
         let plan_pause = Duration::from_millis(stage.plan_ms);
         let definition = move |number| {
-            let predecessor = before
-                .as_ref()
-                .and_then(|before| Some((before, number % Some(before.tasks).filter(|tasks| *tasks > 0)?)));
+            let predecessor = before.as_ref().and_then(|before| {
+                Some((before, number % Some(before.tasks).filter(|tasks| *tasks > 0)?))
+            });
             let needs = predecessor
                 .filter(|(before, number)| before.fate(*number) == Fate::Completes)
                 .map(|(_, number)| number);
@@ -144,9 +141,7 @@ impl JobType for Chaos {
                 predecessor: predecessor.map(|(_, number)| index(number)).transpose()?,
             })
         };
-        let error = stage
-            .plan_fails
-            .then(|| Err(PlanError("it fails, as it was told".to_owned())));
+        let error = stage.plan_fails.then(|| Err(PlanError("it fails, as it was told".to_owned())));
         stream::iter(context.from..stage.tasks)
             .then(move |number| async move {
                 if !plan_pause.is_zero() {
@@ -161,11 +156,8 @@ impl JobType for Chaos {
 
     async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError> {
         let work: ChaosTask = task.parameters()?;
-        let entry = Entry {
-            tag: &work.tag,
-            task: (work.stage, work.number),
-            attempt: task.attempt,
-        };
+        let entry =
+            Entry { tag: &work.tag, task: (work.stage, work.number), attempt: task.attempt };
         self.ledger.begins(entry);
         let result = perform(&work, &task, &self.ledger).await;
         let end = match result {
@@ -181,10 +173,16 @@ impl JobType for Chaos {
     }
 }
 
-async fn perform(work: &ChaosTask, task: &Task<'_>, ledger: &Ledger) -> Result<Box<RawValue>, TaskError> {
+async fn perform(
+    work: &ChaosTask,
+    task: &Task<'_>,
+    ledger: &Ledger,
+) -> Result<Box<RawValue>, TaskError> {
     if let Some(needs) = work.needs {
         let before: ChaosResult = task.predecessor()?;
-        if (before.tag.as_str(), before.stage, before.number) != (work.tag.as_str(), work.stage - 1, needs) {
+        if (before.tag.as_str(), before.stage, before.number)
+            != (work.tag.as_str(), work.stage - 1, needs)
+        {
             return Err(TaskError::permanent(format!(
                 "it got the result of another task: {before:?}"
             )));
@@ -241,7 +239,8 @@ fn index(number: u64) -> Result<TaskIndex, PlanError> {
     TaskIndex::try_from(task_index(number).as_str()).map_err(|error| PlanError(error.to_string()))
 }
 
-/// Counts results and adds up their tasks' numbers, so that a result that is folded twice, or another in its place, shows.
+/// Counts results and adds up their tasks' numbers, so that a result that is folded twice, or
+/// another in its place, shows.
 #[derive(Debug, Default)]
 struct CountAndSum {
     count: u64,

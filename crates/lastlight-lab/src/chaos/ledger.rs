@@ -1,5 +1,6 @@
-//! The ledger: what ran, written down by the task handlers themselves into a file, so that it depends on no database.
-//! One line a beginning and one an end of each run; a line is one write, which a kill cannot tear.
+//! The ledger: what ran, written down by the task handlers themselves into a file, so that it
+//! depends on no database. One line a beginning and one an end of each run; a line is one write,
+//! which a kill cannot tear.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,7 +25,6 @@ pub struct Ledger {
 pub enum RunEnd {
     /// With a result.
     Completed,
-    /// With an error.
     Failed,
 }
 
@@ -52,7 +52,6 @@ pub type JobRuns = BTreeMap<TaskKey, Vec<Run>>;
 pub(super) struct Entry<'a> {
     /// The job's tag: no blanks.
     pub tag: &'a str,
-    /// Which task.
     pub task: TaskKey,
     /// Which try, from 1.
     pub attempt: u32,
@@ -65,10 +64,7 @@ impl Ledger {
     /// It cannot be written.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = fs::OpenOptions::new().create(true).append(true).open(path);
-        Ok(Self {
-            file: file?,
-            path: path.to_owned(),
-        })
+        Ok(Self { file: file?, path: path.to_owned() })
     }
 
     /// A file of this name opens the gate of the jobs with this tag: `<ledger>.<tag>.open`.
@@ -125,10 +121,7 @@ pub fn read(path: &Path) -> io::Result<HashMap<String, JobRuns>> {
     let mut jobs: HashMap<String, JobRuns> = HashMap::new();
     for line in text.lines() {
         take(&mut jobs, line).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{line:?} is no line of a ledger"),
-            )
+            io::Error::new(io::ErrorKind::InvalidData, format!("{line:?} is no line of a ledger"))
         })?;
     }
     Ok(jobs)
@@ -144,12 +137,7 @@ fn take(jobs: &mut HashMap<String, JobRuns>, line: &str) -> Option<()> {
     let runs = jobs.entry(tag.to_owned()).or_default().entry(task).or_default();
     let end = match what {
         "begin" => {
-            runs.push(Run {
-                attempt,
-                process,
-                began: at,
-                ended: None,
-            });
+            runs.push(Run { attempt, process, began: at, ended: None });
             return Some(());
         }
         "completed" => RunEnd::Completed,
@@ -172,11 +160,8 @@ mod tests {
     fn a_ledger_is_read_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger");
-        fs::write(
-            &path,
-            "begin a 1 7 1 100 5\nbegin a 1 7 2 101 9\ncompleted a 1 7 2 101 11\n",
-        )
-        .unwrap();
+        fs::write(&path, "begin a 1 7 1 100 5\nbegin a 1 7 2 101 9\ncompleted a 1 7 2 101 11\n")
+            .unwrap();
         let runs = &read(&path).unwrap()["a"][&(1, 7)];
         assert_eq!(runs.len(), 2);
         assert_eq!((runs[0].attempt, runs[0].ended), (1, None));
@@ -188,11 +173,7 @@ mod tests {
     fn a_line_that_is_not_the_ledgers_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger");
-        for bad in [
-            "begin a 1 7 1 100",
-            "nonsense a 1 7 1 100 5",
-            "completed a 1 7 1 100 5",
-        ] {
+        for bad in ["begin a 1 7 1 100", "nonsense a 1 7 1 100 5", "completed a 1 7 1 100 5"] {
             fs::write(&path, bad).unwrap();
             assert!(read(&path).unwrap_err().to_string().contains("no line"), "{bad}");
         }

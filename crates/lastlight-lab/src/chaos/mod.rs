@@ -1,17 +1,19 @@
-//! `lastlight chaos`: every scenario of reliability as one command. Jobs run over both paths on a real PostgreSQL while
-//! handlers are killed and stopped, messages vanish, double, come late and out of order, the queue services throttle and
-//! lose answers, and the database restarts and crashes; then the [`oracle`] looks whether anything was lost, done twice, or
-//! is stuck.
+//! `lastlight chaos`: every scenario of reliability as one command. Jobs run over both paths on a
+//! real PostgreSQL while handlers are killed and stopped, messages vanish, double, come late and
+//! out of order, the queue services throttle and lose answers, and the database restarts and
+//! crashes; then the [`oracle`] looks whether anything was lost, done twice, or is stuck.
 //!
-//! **What a seed replays.** Each scenario has a random generator of its own, made of the seed and its number, so leaving one
-//! out changes no other. It is asked in a fixed order: which handler is killed after how many outcomes, which of the jobs'
-//! tasks fail, how the database is restarted. The queue services' faults follow generators of their own: the n-th message
-//! that a service accepts has the same fate in every run, and so has the n-th send. What timing makes vary: which message is
-//! the n-th, since many are sent at once; what exactly a handler was at when the n-th outcome came; how far two handlers
-//! are when both race for the same thing. Fail points (scenario 2) replay exactly: the k-th passage of a place.
+//! **What a seed replays.** Each scenario has a random generator of its own, made of the seed and
+//! its number, so leaving one out changes no other. It is asked in a fixed order: which handler is
+//! killed after how many outcomes, which of the jobs' tasks fail, how the database is restarted.
+//! The queue services' faults follow generators of their own: the n-th message that a service
+//! accepts has the same fate in every run, and so has the n-th send. What timing makes vary: which
+//! message is the n-th, since many are sent at once; what exactly a handler was at when the n-th
+//! outcome came; how far two handlers are when both race for the same thing. Fail points (scenario
+//! 2) replay exactly: the k-th passage of a place.
 //!
-//! It knows the local cloud, the job type `chaos` and the tables. The handlers that it torments are the real ones: the same
-//! binary, as child processes.
+//! It knows the local cloud, the job type `chaos` and the tables. The handlers that it torments are
+//! the real ones: the same binary, as child processes.
 
 mod first_version;
 mod job;
@@ -35,7 +37,9 @@ use std::{
 };
 
 pub use job::{Chaos, task_index, with_chaos};
-pub use ledger::{JobRuns, LEDGER_SETTING, Ledger, Run as LedgerRun, RunEnd, TaskKey, read as read_ledger};
+pub use ledger::{
+    JobRuns, LEDGER_SETTING, Ledger, Run as LedgerRun, RunEnd, TaskKey, read as read_ledger,
+};
 pub use postgres::{Cluster, PostgresError, find_binaries};
 pub use report::{ChaosReport, Figures, Findings, HEADER, ScenarioReport};
 pub use scenarios::{SCENARIOS, Scenario};
@@ -49,14 +53,14 @@ use lastlight_local::{
 /// How much a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
-    /// All scenarios within minutes on two cores; what hangs on the machine's speed is measured, not asserted.
+    /// All scenarios within minutes on two cores; what hangs on the machine's speed is measured,
+    /// not asserted.
     Small,
     /// The sizes of the reliability table, with every bound asserted.
     Full,
 }
 
 impl Size {
-    /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Small => "small",
@@ -65,14 +69,12 @@ impl Size {
     }
 }
 
-/// What to run.
 #[derive(Debug, Clone)]
 pub struct ChaosOptions {
     /// The same seed, the same faults.
     pub seed: u64,
     /// Which scenarios, in this order.
     pub scenarios: Vec<&'static Scenario>,
-    /// How much.
     pub size: Size,
     /// The folder with `host.json` and the function folders.
     pub app_root: PathBuf,
@@ -123,7 +125,6 @@ struct Shared {
     soak: Option<u64>,
 }
 
-/// One scenario's run.
 #[derive(Debug, Clone)]
 struct Run {
     shared: Arc<Shared>,
@@ -147,7 +148,10 @@ impl Run {
 ///
 /// # Errors
 /// There is no PostgreSQL, or it did not start. What goes wrong in a scenario is in its report.
-pub async fn chaos(options: ChaosOptions, done: impl Fn(&ScenarioReport)) -> Result<ChaosReport, ChaosError> {
+pub async fn chaos(
+    options: ChaosOptions,
+    done: impl Fn(&ScenarioReport),
+) -> Result<ChaosReport, ChaosError> {
     let began = Instant::now();
     let binaries = find_binaries(options.postgres.as_deref())?;
     std::fs::create_dir_all(&options.folder)?;
@@ -190,10 +194,9 @@ async fn report(run: &Run) -> ScenarioReport {
     let (findings, error) = match tokio::time::timeout(longest, scenarios::run(run)).await {
         Ok(Ok(findings)) => (findings, None),
         Ok(Err(error)) => (Findings::default(), Some(error.to_string())),
-        Err(_) => (
-            Findings::default(),
-            Some(format!("it was not over after {} s", longest.as_secs())),
-        ),
+        Err(_) => {
+            (Findings::default(), Some(format!("it was not over after {} s", longest.as_secs())))
+        }
     };
     ScenarioReport {
         number: run.scenario.number,

@@ -1,9 +1,10 @@
-//! The oracle: what must hold of a job once all is quiet. It compares what was asked for (the job's parameters), what ran
-//! (the handlers' ledger), what was committed (the recorder's log) and what stands in the tables. Sets of keys, never just
-//! totals. It is pure: facts in, violations out.
+//! The oracle: what must hold of a job once all is quiet. It compares what was asked for (the job's
+//! parameters), what ran (the handlers' ledger), what was committed (the recorder's log) and what
+//! stands in the tables. Sets of keys, never just totals. It is pure: facts in, violations out.
 //!
-//! (a) no planned task is without an outcome; (b) no task has two; (c) each stage was advanced once, and no task of the next
-//! began before its last outcome; (d) counters equal a recount; (e) the job is over, in time and as it should be.
+//! (a) no planned task is without an outcome; (b) no task has two; (c) each stage was advanced
+//! once, and no task of the next began before its last outcome; (d) counters equal a recount; (e)
+//! the job is over, in time and as it should be.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,9 +28,7 @@ const NAMED: usize = 5;
 /// A job and what must come of it.
 #[derive(Debug, Clone)]
 pub struct Expected {
-    /// The job.
     pub job_id: String,
-    /// Its parameters.
     pub work: Work,
     /// Where it must end; `None`: anywhere that is an end.
     pub end: Option<JobStatus>,
@@ -46,13 +45,7 @@ impl Expected {
             Some(_) => JobStatus::Failed,
             None => JobStatus::Completed,
         };
-        Self {
-            job_id,
-            work,
-            end: Some(end),
-            within,
-            may_be_reopened: false,
-        }
+        Self { job_id, work, end: Some(end), within, may_be_reopened: false }
     }
 
     /// The same, to end elsewhere.
@@ -66,24 +59,17 @@ impl Expected {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Promise {
-    /// (a)
     NothingLost,
-    /// (b)
     NothingTwice,
-    /// (c)
     StagesInTurn,
-    /// (d)
     CountersAgree,
-    /// (e)
     NothingStuck,
     /// What a scenario asks for beyond these.
     Scenario,
 }
 
-/// A broken promise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// Which.
     pub promise: Promise,
     /// The job's tag; empty where it is no job's.
     pub job: String,
@@ -91,7 +77,6 @@ pub struct Violation {
     pub detail: String,
 }
 
-/// A job's findings.
 #[derive(Debug, Default)]
 pub struct Judgement {
     /// Empty where all is well.
@@ -109,14 +94,8 @@ struct Judge<'a> {
     violations: Vec<Violation>,
 }
 
-/// Judges one job.
 pub fn judge(expected: &Expected, facts: &JobFacts, runs: &JobRuns) -> Judgement {
-    let mut judge = Judge {
-        expected,
-        facts,
-        runs,
-        violations: Vec::new(),
-    };
+    let mut judge = Judge { expected, facts, runs, violations: Vec::new() };
     judge.end();
     judge.keys();
     judge.outcomes();
@@ -126,11 +105,7 @@ pub fn judge(expected: &Expected, facts: &JobFacts, runs: &JobRuns) -> Judgement
     judge.counters();
     judge.summaries();
     judge.ledger();
-    let outcomes = facts
-        .tasks
-        .values()
-        .filter(|task| task.status.is_terminal())
-        .count();
+    let outcomes = facts.tasks.values().filter(|task| task.status.is_terminal()).count();
     Judgement {
         violations: judge.violations,
         runs: runs.values().map(|runs| runs.len() as u64).sum(),
@@ -140,11 +115,7 @@ pub fn judge(expected: &Expected, facts: &JobFacts, runs: &JobRuns) -> Judgement
 
 impl Judge<'_> {
     fn breaks(&mut self, promise: Promise, detail: String) {
-        self.violations.push(Violation {
-            promise,
-            job: self.expected.work.tag.clone(),
-            detail,
-        });
+        self.violations.push(Violation { promise, job: self.expected.work.tag.clone(), detail });
     }
 
     /// Breaks the promise if there is any key.
@@ -157,17 +128,9 @@ impl Judge<'_> {
     }
 
     fn end(&mut self) {
-        let JobFacts {
-            status,
-            seconds,
-            error,
-            ..
-        } = self.facts;
+        let JobFacts { status, seconds, error, .. } = self.facts;
         if !status.is_terminal() {
-            self.breaks(
-                Promise::NothingStuck,
-                format!("the job is {status} after {seconds:.1} s"),
-            );
+            self.breaks(Promise::NothingStuck, format!("the job is {status} after {seconds:.1} s"));
         } else if self.expected.end.is_some_and(|end| end != *status) {
             let reason = error.as_deref().unwrap_or("no reason");
             self.breaks(Promise::NothingStuck, format!("the job is {status}: {reason}"));
@@ -179,10 +142,13 @@ impl Judge<'_> {
         }
     }
 
-    /// The stages that must be there: all of a completed job, otherwise those up to the one in which it ended.
+    /// The stages that must be there: all of a completed job, otherwise those up to the one in
+    /// which it ended.
     fn stages_reached(&self) -> u8 {
         match self.facts.status {
-            JobStatus::Completed => u8::try_from(self.expected.work.stages.len()).unwrap_or(u8::MAX),
+            JobStatus::Completed => {
+                u8::try_from(self.expected.work.stages.len()).unwrap_or(u8::MAX)
+            }
             _ => self.facts.stage,
         }
     }
@@ -193,11 +159,7 @@ impl Judge<'_> {
         let mut may_be_missing: BTreeSet<TaskKey> = BTreeSet::new();
         for (stage, work) in (1..=reached).zip(&self.expected.work.stages) {
             let keys = (0..work.tasks).map(|number| (stage, number));
-            let is_planned = self
-                .facts
-                .stages
-                .get(&stage)
-                .is_some_and(|stage| stage.is_planned);
+            let is_planned = self.facts.stages.get(&stage).is_some_and(|stage| stage.is_planned);
             // A job that was ended in mid-plan has a part of it.
             if is_planned || stage < reached || self.facts.status == JobStatus::Completed {
                 planned.extend(keys);
@@ -312,11 +274,7 @@ impl Judge<'_> {
         for (stage, facts) in &self.facts.stages {
             let advanced = facts.advances.iter().filter(|advanced| **advanced).count();
             let reopened = facts.advances.len() - advanced;
-            let allowed = if self.expected.may_be_reopened {
-                reopened
-            } else {
-                0
-            };
+            let allowed = if self.expected.may_be_reopened { reopened } else { 0 };
             if advanced != usize::from(facts.is_over) + allowed || (reopened > 0 && allowed == 0) {
                 wrong.push((*stage, advanced, reopened));
             }
@@ -326,19 +284,10 @@ impl Judge<'_> {
             "stages not advanced exactly once (stage, advanced, reopened)",
             &wrong,
         );
-        let open: Vec<_> = self
-            .facts
-            .stages
-            .iter()
-            .filter(|(_, facts)| !facts.is_over)
-            .collect();
+        let open: Vec<_> = self.facts.stages.iter().filter(|(_, facts)| !facts.is_over).collect();
         if self.facts.status.is_terminal() {
             let open: Vec<u8> = open.into_iter().map(|(stage, _)| *stage).collect();
-            self.breaks_for(
-                Promise::NothingStuck,
-                "stages are open though the job is over",
-                &open,
-            );
+            self.breaks_for(Promise::NothingStuck, "stages are open though the job is over", &open);
         }
         let reached = self.stages_reached();
         let there: Vec<u8> = self.facts.stages.keys().copied().collect();
@@ -348,7 +297,8 @@ impl Judge<'_> {
         }
     }
 
-    /// No task of a stage begins, in the database or in the ledger, before the stage before had its last outcome.
+    /// No task of a stage begins, in the database or in the ledger, before the stage before had its
+    /// last outcome.
     fn order(&mut self) {
         let mut last_outcome: BTreeMap<u8, i64> = BTreeMap::new();
         let mut claims: Vec<(TaskKey, i64)> = Vec::new();
@@ -418,7 +368,8 @@ impl Judge<'_> {
     fn summaries(&mut self) {
         let mut wrong = Vec::new();
         for stage in self.facts.stages.keys() {
-            let Some(summary) = self.facts.stage_results.pointer(&format!("/{stage}/summary")) else {
+            let Some(summary) = self.facts.stage_results.pointer(&format!("/{stage}/summary"))
+            else {
                 continue;
             };
             let completed = self
@@ -441,23 +392,15 @@ impl Judge<'_> {
 
     fn ledger(&mut self) {
         let facts = self.facts;
-        let strangers: Vec<_> = self
-            .runs
-            .keys()
-            .filter(|key| !facts.tasks.contains_key(key))
-            .collect();
-        self.breaks_for(
-            Promise::NothingTwice,
-            "runs of tasks that have no row",
-            &strangers,
-        );
+        let strangers: Vec<_> =
+            self.runs.keys().filter(|key| !facts.tasks.contains_key(key)).collect();
+        self.breaks_for(Promise::NothingTwice, "runs of tasks that have no row", &strangers);
         let mut silent = Vec::new();
         let mut many = Vec::new();
         for (key, task) in &facts.tasks {
             let runs = self.runs.get(key).map(Vec::as_slice).unwrap_or_default();
-            let completed = runs
-                .iter()
-                .any(|run| matches!(run.ended, Some((_, RunEnd::Completed))));
+            let completed =
+                runs.iter().any(|run| matches!(run.ended, Some((_, RunEnd::Completed))));
             if task.status == TaskStatus::Completed && !completed {
                 silent.push(key);
             }

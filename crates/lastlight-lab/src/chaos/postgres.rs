@@ -1,5 +1,5 @@
-//! A PostgreSQL server of one's own, to be restarted and crashed: a cluster in a temporary folder on a free port of
-//! loopback, with fsync on. Knows nothing of jobs.
+//! A PostgreSQL server of one's own, to be restarted and crashed: a cluster in a temporary folder
+//! on a free port of loopback, with fsync on. Knows nothing of jobs.
 
 use std::{
     io,
@@ -26,12 +26,7 @@ pub enum PostgresError {
     },
     /// A program cannot be run, or failed.
     #[error("{program} failed: {detail}")]
-    Program {
-        /// Which.
-        program: &'static str,
-        /// What it said.
-        detail: String,
-    },
+    Program { program: &'static str, detail: String },
     /// The temporary folder or a port.
     #[error("the cluster's folder: {0}")]
     Io(#[from] io::Error),
@@ -78,16 +73,12 @@ pub(super) const CONNECTIONS: usize = 60;
 /// There is none.
 pub fn find_binaries(given: Option<&Path>) -> Result<PathBuf, PostgresError> {
     let has_all = |folder: &PathBuf| {
-        ["initdb", "postgres", "pg_ctl"]
-            .iter()
-            .all(|name| folder.join(name).is_file())
+        ["initdb", "postgres", "pg_ctl"].iter().all(|name| folder.join(name).is_file())
     };
     if let Some(given) = given {
         let given = given.to_owned();
         let looked = format!("in {}", given.display());
-        return Some(given)
-            .filter(has_all)
-            .ok_or(PostgresError::NotFound { looked });
+        return Some(given).filter(has_all).ok_or(PostgresError::NotFound { looked });
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Wrappers in PATH may lead elsewhere; the real folder has all three.
@@ -103,12 +94,11 @@ pub fn find_binaries(given: Option<&Path>) -> Result<PathBuf, PostgresError> {
         })
         .collect();
     debian.sort();
-    in_path
-        .chain(debian.into_iter().rev().map(|(_, folder)| folder))
-        .find(has_all)
-        .ok_or_else(|| PostgresError::NotFound {
+    in_path.chain(debian.into_iter().rev().map(|(_, folder)| folder)).find(has_all).ok_or_else(
+        || PostgresError::NotFound {
             looked: "in PATH and in /usr/lib/postgresql/*/bin".to_owned(),
-        })
+        },
+    )
 }
 
 impl Cluster {
@@ -119,11 +109,8 @@ impl Cluster {
     pub async fn start(binaries: PathBuf, folder: &Path) -> Result<Self, PostgresError> {
         let root = folder.join("postgres");
         std::fs::create_dir_all(&root)?;
-        let user = if rustix::process::getuid().is_root() {
-            Some(unprivileged_user()?)
-        } else {
-            None
-        };
+        let user =
+            if rustix::process::getuid().is_root() { Some(unprivileged_user()?) } else { None };
         if let Some(user) = &user {
             let owner = format!("{}:{}", user.id, user.group);
             let chown = Command::new("chown").arg(owner).arg(&root).output().await;
@@ -139,17 +126,7 @@ impl Cluster {
         };
         let initdb = cluster
             .command("initdb")
-            .args([
-                "-U",
-                "postgres",
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--no-locale",
-                "--no-sync",
-                "-D",
-            ])
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", "-D"])
             .arg(&cluster.data)
             .output()
             .await;
@@ -208,17 +185,12 @@ impl Cluster {
             .stderr(Stdio::null())
             .status()
             .await;
-        let failed = |detail: String| PostgresError::Program {
-            program: "pg_ctl",
-            detail,
-        };
+        let failed = |detail: String| PostgresError::Program { program: "pg_ctl", detail };
         let status = output.map_err(|error| failed(error.to_string()))?;
         if !status.success() {
             let log = std::fs::read_to_string(&self.log).unwrap_or_default();
             let lines: Vec<&str> = log.lines().rev().take(10).collect();
-            return Err(failed(format!(
-                "{arguments:?}: {status}; its log, backwards: {lines:#?}"
-            )));
+            return Err(failed(format!("{arguments:?}: {status}; its log, backwards: {lines:#?}")));
         }
         Ok(())
     }
@@ -272,17 +244,12 @@ fn unprivileged_user() -> Result<User, PostgresError> {
             .lines()
             .map(|line| line.split(':'))
             .find_map(|mut fields| (fields.next() == Some(name)).then_some(fields))?;
-        Some(User {
-            id: fields.nth(1)?.to_owned(),
-            group: fields.next()?.to_owned(),
-        })
+        Some(User { id: fields.nth(1)?.to_owned(), group: fields.next()?.to_owned() })
     };
-    find("postgres")
-        .or_else(|| find("nobody"))
-        .ok_or_else(|| PostgresError::Program {
-            program: "initdb",
-            detail: "it does not run as root, and there is no user postgres or nobody".to_owned(),
-        })
+    find("postgres").or_else(|| find("nobody")).ok_or_else(|| PostgresError::Program {
+        program: "initdb",
+        detail: "it does not run as root, and there is no user postgres or nobody".to_owned(),
+    })
 }
 
 fn succeeded(program: &'static str, output: io::Result<Output>) -> Result<(), PostgresError> {
@@ -302,9 +269,6 @@ mod tests {
     fn a_folder_without_postgres_says_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
         let error = find_binaries(Some(folder.path())).unwrap_err().to_string();
-        assert!(
-            error.contains("scripts/chaos") && error.contains("--postgres-bin"),
-            "{error}"
-        );
+        assert!(error.contains("scripts/chaos") && error.contains("--postgres-bin"), "{error}");
     }
 }

@@ -1,5 +1,5 @@
-//! The recorder: what the database says became of the jobs, and a log of every change, kept by triggers of its own. It
-//! reads; the [`oracle`](super::oracle) judges.
+//! The recorder: what the database says became of the jobs, and a log of every change, kept by
+//! triggers of its own. It reads; the [`oracle`](super::oracle) judges.
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
@@ -39,9 +39,7 @@ pub struct JobWrite {
 /// A task as it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskFacts {
-    /// Where.
     pub status: TaskStatus,
-    /// Attempts that began.
     pub attempt: u32,
 }
 
@@ -52,9 +50,9 @@ pub struct StageFacts {
     pub counters: [i64; 4],
     /// The plan is whole.
     pub is_planned: bool,
-    /// It is over.
     pub is_over: bool,
-    /// What the audit counted: deliveries that found nothing to do, and ends of attempts that came too late.
+    /// What the audit counted: deliveries that found nothing to do, and ends of attempts that came
+    /// too late.
     pub absorbed: [i64; 2],
     /// Each time that it was advanced (`true`) or reopened (`false`).
     pub advances: Vec<bool>,
@@ -63,7 +61,6 @@ pub struct StageFacts {
 /// A job as it stands, with all that happened to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobFacts {
-    /// Where.
     pub status: JobStatus,
     /// The stage that it is in, or ended in.
     pub stage: u8,
@@ -73,7 +70,6 @@ pub struct JobFacts {
     pub error: Option<String>,
     /// The summaries by stage.
     pub stage_results: Value,
-    /// By number.
     pub stages: BTreeMap<u8, StageFacts>,
     /// The rows of its tasks.
     pub tasks: BTreeMap<TaskKey, TaskFacts>,
@@ -101,14 +97,14 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A recorder of the database at `url`; connects when it is first used, and again after a restart.
+    /// A recorder of the database at `url`; connects when it is first used, and again after a
+    /// restart.
     ///
     /// # Errors
     /// The URL cannot be read.
     pub fn new(url: &str) -> Result<Self, sqlx::Error> {
-        let options = PgConnectOptions::from_str(url)?
-            .application_name("chaos")
-            .disable_statement_logging();
+        let options =
+            PgConnectOptions::from_str(url)?.application_name("chaos").disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(3)
             .acquire_timeout(Duration::from_secs(30))
@@ -126,9 +122,7 @@ impl Recorder {
     /// # Errors
     /// The triggers could not be made.
     pub async fn install(&self) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql(include_str!("recorder.sql"))
-            .execute(&self.pool)
-            .await?;
+        sqlx::raw_sql(include_str!("recorder.sql")).execute(&self.pool).await?;
         Ok(())
     }
 
@@ -288,9 +282,13 @@ fn job_status(row: &PgRow, column: &str) -> Result<Option<JobStatus>, sqlx::Erro
     known(row.try_get(column)?, JobStatus::from_name)
 }
 
-fn known<T>(name: Option<&str>, from_name: fn(&str) -> Option<T>) -> Result<Option<T>, sqlx::Error> {
+fn known<T>(
+    name: Option<&str>,
+    from_name: fn(&str) -> Option<T>,
+) -> Result<Option<T>, sqlx::Error> {
     name.map(|name| {
-        from_name(name).ok_or_else(|| sqlx::Error::Decode(format!("{name:?} is not a known status").into()))
+        from_name(name)
+            .ok_or_else(|| sqlx::Error::Decode(format!("{name:?} is not a known status").into()))
     })
     .transpose()
 }

@@ -1,5 +1,6 @@
--- What the oracle records by itself: every write of a task's status, every change of a job's, and each time that a stage is
--- advanced. Triggers, so that what is recorded is what was committed, whoever wrote it and however.
+-- What the oracle records by itself: every write of a task's status, every change of a job's, and
+-- each time that a stage is advanced. Triggers, so that what is recorded is what was committed,
+-- whoever wrote it and however.
 CREATE SCHEMA chaos;
 
 CREATE TABLE chaos.task_writes (
@@ -60,7 +61,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- A write of the status that it has already is a write too: a second outcome must not hide by being the same.
+-- A write of the status that it has already is a write too: a second outcome must not hide by being
+-- the same.
 CREATE TRIGGER chaos_note AFTER INSERT OR DELETE OR UPDATE OF status ON app.tasks
     FOR EACH ROW EXECUTE FUNCTION chaos.note_task();
 CREATE TRIGGER chaos_note AFTER INSERT OR DELETE OR UPDATE OF status ON app.jobs

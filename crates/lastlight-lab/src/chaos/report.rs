@@ -25,12 +25,12 @@ pub struct Figures {
     pub duplicates: u64,
     /// Ends of attempts that came too late to count, by the audit.
     pub stale_completions: u64,
-    /// The longest time from a fault until what it had cut off went on; `None` where nothing was cut off.
+    /// The longest time from a fault until what it had cut off went on; `None` where nothing was
+    /// cut off.
     pub longest_recovery_ms: Option<u64>,
 }
 
 impl Figures {
-    /// Both together.
     pub(super) fn add(&mut self, other: &Self) {
         self.jobs += other.jobs;
         self.tasks += other.tasks;
@@ -47,7 +47,6 @@ impl Figures {
 /// What a scenario found.
 #[derive(Debug, Clone, Default)]
 pub struct Findings {
-    /// What was counted.
     pub figures: Figures,
     /// What was measured beyond the oracle, in words.
     pub notes: Vec<String>,
@@ -56,7 +55,6 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Both together.
     pub(super) fn add(&mut self, other: Self) {
         self.figures.add(&other.figures);
         self.notes.extend(other.notes);
@@ -64,21 +62,17 @@ impl Findings {
     }
 }
 
-/// One scenario's line.
 #[derive(Debug, Clone, Serialize)]
 pub struct ScenarioReport {
     /// As in the table of scenarios.
     pub number: u8,
-    /// Likewise.
     pub name: &'static str,
-    /// What was counted.
     #[serde(flatten)]
     pub figures: Figures,
     /// How long it took.
     pub seconds: f64,
     /// What was measured beyond the oracle.
     pub notes: Vec<String>,
-    /// What was broken.
     pub violations: Vec<Violation>,
     /// Why it came to no end, if it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,25 +81,25 @@ pub struct ScenarioReport {
     pub passed: bool,
 }
 
-/// A whole run.
 #[derive(Debug, Clone, Serialize)]
 pub struct ChaosReport {
     /// What to give to `--seed` to have the same faults again.
     pub seed: u64,
     /// `small` or `full`.
     pub size: &'static str,
-    /// One a scenario.
     pub scenarios: Vec<ScenarioReport>,
-    /// All together.
     pub total: Figures,
-    /// All of them.
     pub seconds: f64,
-    /// Every scenario passed.
     pub passed: bool,
 }
 
 impl ChaosReport {
-    pub(super) fn new(seed: u64, size: &'static str, scenarios: Vec<ScenarioReport>, seconds: f64) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        size: &'static str,
+        scenarios: Vec<ScenarioReport>,
+        seconds: f64,
+    ) -> Self {
         let mut total = Figures::default();
         for scenario in &scenarios {
             total.add(&scenario.figures);
@@ -150,13 +144,8 @@ impl ScenarioReport {
     /// Its line, and what was measured and broken below it.
     pub fn lines(&self) -> String {
         let verdict = if self.passed { "passed" } else { "FAILED" };
-        let mut text = row(
-            &self.number.to_string(),
-            self.name,
-            &self.figures,
-            self.seconds,
-            verdict,
-        );
+        let mut text =
+            row(&self.number.to_string(), self.name, &self.figures, self.seconds, verdict);
         for note in &self.notes {
             let _ = write!(text, "\n     {note}");
         }

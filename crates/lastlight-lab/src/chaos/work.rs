@@ -1,5 +1,5 @@
-//! What a chaos job is asked for: its stages, and what is special about which tasks. The job type does it, and the oracle reads
-//! from the same what must come of it. Nothing here runs anything.
+//! What a chaos job is asked for: its stages, and what is special about which tasks. The job type
+//! does it, and the oracle reads from the same what must come of it. Nothing here runs anything.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -14,7 +14,6 @@ pub const CHAOS: &str = "chaos";
 pub struct Work {
     /// Names the job in the ledger: no blanks.
     pub tag: String,
-    /// Its stages.
     pub stages: Vec<StageWork>,
     /// How many tasks one message names.
     #[serde(default)]
@@ -23,11 +22,9 @@ pub struct Work {
     pub use_service_bus: bool,
 }
 
-/// One stage.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StageWork {
-    /// How many tasks.
     pub tasks: u64,
     /// How long each takes, milliseconds.
     pub ms: u64,
@@ -58,7 +55,6 @@ pub struct Rule {
     /// Only in the first attempts, so many; otherwise in all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
-    /// What it does.
     #[serde(flatten)]
     pub act: Act,
 }
@@ -67,7 +63,6 @@ pub struct Rule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "act")]
 pub enum Act {
-    /// Takes longer.
     Sleep {
         /// Milliseconds.
         ms: u64,
@@ -81,13 +76,11 @@ pub enum Act {
     Stumble,
     /// Fails for good.
     Fail,
-    /// Panics.
     Panic,
-    /// Ends its process.
     Abort,
     /// Allocates memory until there is none, which ends its process.
     Devour,
-    /// Waits until somebody opens the job's gate, see [`Ledger::gate`].
+    /// Waits until somebody opens the job's gate, see `Ledger::gate`.
     Wait,
     /// Has a result of this size.
     Result {
@@ -99,9 +92,7 @@ pub enum Act {
 /// What must come of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It completes.
     Completes,
-    /// It fails.
     Fails,
 }
 
@@ -109,7 +100,6 @@ pub enum Fate {
 pub const LARGEST_RESULT: usize = 1024 * 1024;
 
 impl Rule {
-    /// For one task.
     pub fn only(number: u64, act: Act) -> Self {
         Self {
             // More than any stage has.
@@ -122,21 +112,13 @@ impl Rule {
 
     /// For every so many tasks, from number `at` on.
     pub fn every(every: u64, at: u64, act: Act) -> Self {
-        Self {
-            every,
-            at,
-            attempts: None,
-            act,
-        }
+        Self { every, at, attempts: None, act }
     }
 
     /// The same, in the first attempts only.
     #[must_use]
     pub fn first(self, attempts: u32) -> Self {
-        Self {
-            attempts: Some(attempts),
-            ..self
-        }
+        Self { attempts: Some(attempts), ..self }
     }
 
     pub(super) fn concerns(&self, number: u64) -> bool {
@@ -157,11 +139,7 @@ impl Rule {
 impl StageWork {
     /// So many tasks that take so long.
     pub fn of(tasks: u64, ms: u64) -> Self {
-        Self {
-            tasks,
-            ms,
-            ..Self::default()
-        }
+        Self { tasks, ms, ..Self::default() }
     }
 
     /// The same with a rule more.
@@ -179,11 +157,7 @@ impl StageWork {
 
     /// What must come of task `number`.
     pub fn fate(&self, number: u64) -> Fate {
-        if self
-            .rules
-            .iter()
-            .any(|rule| rule.concerns(number) && rule.ends_badly())
-        {
+        if self.rules.iter().any(|rule| rule.concerns(number) && rule.ends_badly()) {
             Fate::Fails
         } else {
             Fate::Completes
@@ -192,14 +166,11 @@ impl StageWork {
 
     /// How many must fail.
     pub fn failures(&self) -> u64 {
-        (0..self.tasks)
-            .filter(|number| self.fate(*number) == Fate::Fails)
-            .count() as u64
+        (0..self.tasks).filter(|number| self.fate(*number) == Fate::Fails).count() as u64
     }
 }
 
 impl Work {
-    /// All its tasks.
     pub fn tasks(&self) -> u64 {
         self.stages.iter().map(|stage| stage.tasks).sum()
     }
@@ -230,18 +201,8 @@ mod tests {
             .with(Rule::only(3, Act::Fail))
             .with(Rule::every(5, 1, Act::Stumble).first(2))
             .with(Rule::only(4, Act::Panic))
-            .with(Rule::only(
-                5,
-                Act::Result {
-                    bytes: LARGEST_RESULT,
-                },
-            ))
-            .with(Rule::only(
-                7,
-                Act::Result {
-                    bytes: LARGEST_RESULT + 1,
-                },
-            ));
+            .with(Rule::only(5, Act::Result { bytes: LARGEST_RESULT }))
+            .with(Rule::only(7, Act::Result { bytes: LARGEST_RESULT + 1 }));
         let failing: Vec<u64> = (0..10).filter(|n| stage.fate(*n) == Fate::Fails).collect();
         assert_eq!(failing, [3, 4, 7]);
         assert_eq!(stage.failures(), 3);

@@ -9,8 +9,8 @@ use std::{
 };
 
 use crate::bench::{
-    BenchError, FanoutLeg, FanoutOptions, FanoutReport, ReadReport, ReadsOptions, RunOptions, RunReport,
-    SendWay, Sizes, Stop, Stored, bench_fanout, bench_reads, bench_run,
+    BenchError, FanoutLeg, FanoutOptions, FanoutReport, ReadReport, ReadsOptions, RunOptions,
+    RunReport, SendWay, Sizes, Stop, Stored, bench_fanout, bench_reads, bench_run,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use lastlight::model::{ProcessingPath, TasksPerMessage};
@@ -58,7 +58,8 @@ pub struct RunArguments {
     /// Messages under way at once; without it, host.json decides.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
     in_flight: Option<u64>,
-    /// Bytes of each result; each task of the second stage reads one. The job is then one of the `chaos` job type.
+    /// Bytes of each result; each task of the second stage reads one. The job is then one of the
+    /// `chaos` job type.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     result_bytes: Option<u64>,
     /// Bytes of each task's parameters; likewise.
@@ -115,7 +116,8 @@ pub struct ReadsArguments {
     /// How often each is asked.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     requests: u32,
-    /// What takes longer than this in 1 of 20 answers is too slow, and the exit code is 1. Milliseconds.
+    /// What takes longer than this in 1 of 20 answers is too slow, and the exit code is 1.
+    /// Milliseconds.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     at_most_ms: u32,
     /// Filling the database may take as long as this. Seconds.
@@ -124,7 +126,7 @@ pub struct ReadsArguments {
 }
 
 /// Runs a benchmark until it is done or stopped.
-pub async fn bench(command: BenchCommand) -> ExitCode {
+pub(super) async fn bench(command: BenchCommand) -> ExitCode {
     log_to_stderr();
     if cfg!(debug_assertions) {
         tell!("this is a debug build: its figures mean nothing; use cargo run --release");
@@ -173,8 +175,8 @@ impl From<String> for NoFigures {
     }
 }
 
-/// Ctrl-C and SIGTERM end the benchmark, which then removes what it made; who asks again is not kept waiting, and told what
-/// stays. Rows that nobody reads are not measured either.
+/// Ctrl-C and SIGTERM end the benchmark, which then removes what it made; who asks again is not
+/// kept waiting, and told what stays. Rows that nobody reads are not measured either.
 async fn ask_to_stop(stop: Arc<Stop>, folder: PathBuf) {
     tokio::select! {
         () = asked_to_stop() => tell!("stopping"),
@@ -183,7 +185,9 @@ async fn ask_to_stop(stop: Arc<Stop>, folder: PathBuf) {
     stop.ask();
     asked_to_stop().await;
     if let Some(schema) = stop.leaves() {
-        tell!("lastlight: schema {schema} stays on the server; remove it with DROP SCHEMA {schema} CASCADE");
+        tell!(
+            "lastlight: schema {schema} stays on the server; remove it with DROP SCHEMA {schema} CASCADE"
+        );
     }
     let _ = std::fs::remove_dir_all(folder);
     std::process::exit(i32::from(STOPPED));
@@ -250,12 +254,11 @@ const RUN_HEADER: &str = "path           tasks/msg     tasks  seconds  tasks/s  
 
 /// `time`: how many times longer than the size before.
 fn run_row(report: &RunReport, before: &[RunReport]) -> String {
-    let smaller = before
-        .iter()
-        .rfind(|other| other.path == report.path && other.tasks_per_message == report.tasks_per_message);
-    let time = smaller.map_or("-".to_owned(), |other| {
-        format!("{:.1}x", report.seconds / other.seconds)
+    let smaller = before.iter().rfind(|other| {
+        other.path == report.path && other.tasks_per_message == report.tasks_per_message
     });
+    let time =
+        smaller.map_or("-".to_owned(), |other| format!("{:.1}x", report.seconds / other.seconds));
     let known = |figure: Option<f64>, digits: usize| {
         figure.map_or("-".to_owned(), |figure| format!("{figure:.digits$}"))
     };
@@ -280,10 +283,7 @@ async fn fanout(arguments: FanoutArguments, folder: &Path, stop: &Stop) -> Resul
     let is_json = arguments.cloud.json;
     let mut rows = Vec::new();
     if !is_json {
-        say!(
-            "every request to a queue service takes {} ms or more\n",
-            arguments.latency_ms
-        );
+        say!("every request to a queue service takes {} ms or more\n", arguments.latency_ms);
         say!("path           way                  n   seconds  messages/s  against one by one");
     }
     let mut one_by_one: Vec<FanoutReport> = Vec::new();
@@ -293,9 +293,9 @@ async fn fanout(arguments: FanoutArguments, folder: &Path, stop: &Stop) -> Resul
                 SendWay::OneByOne => (*n).min(arguments.one_by_one_at_most),
                 SendWay::Pipelined => *n,
             };
-            let again = one_by_one
-                .iter()
-                .find(|report| leg.way == SendWay::OneByOne && report.leg == leg && report.n == sent);
+            let again = one_by_one.iter().find(|report| {
+                leg.way == SendWay::OneByOne && report.leg == leg && report.n == sent
+            });
             let report = match again {
                 Some(report) => report.clone(),
                 None => {
@@ -341,10 +341,7 @@ async fn fanout(arguments: FanoutArguments, folder: &Path, stop: &Stop) -> Resul
         }
     }
     if is_json {
-        say!(
-            "{}",
-            json!({ "latency_ms": arguments.latency_ms, "fanout": rows })
-        );
+        say!("{}", json!({ "latency_ms": arguments.latency_ms, "fanout": rows }));
     } else if arguments.n.iter().any(|n| *n > arguments.one_by_one_at_most) {
         say!("\n~ scaled from {} messages", arguments.one_by_one_at_most);
     }

@@ -39,7 +39,8 @@ pub struct ChaosArguments {
     /// List the scenarios and end.
     #[arg(long)]
     list: bool,
-    /// The folder with initdb, postgres and pg_ctl; without it, they are looked for in PATH and where Debian has them.
+    /// The folder with initdb, postgres and pg_ctl; without it, they are looked for in PATH and
+    /// where Debian has them.
     #[arg(long, value_name = "DIR")]
     postgres_bin: Option<PathBuf>,
     /// The folder with host.json and the function folders.
@@ -62,7 +63,7 @@ fn scenario(text: &str) -> Result<&'static Scenario, String> {
 }
 
 /// Runs the scenarios; 0 when all passed, 1 when one failed, 2 when they could not begin.
-pub async fn chaos(arguments: ChaosArguments) -> ExitCode {
+pub(super) async fn chaos(arguments: ChaosArguments) -> ExitCode {
     if arguments.list {
         list(arguments.json);
         return ExitCode::SUCCESS;
@@ -74,11 +75,7 @@ pub async fn chaos(arguments: ChaosArguments) -> ExitCode {
         Err(problem) => return failed(&problem, 2),
     };
     let folder = options.folder.clone();
-    tell!(
-        "seed {}; handlers' logs and ledgers are in {}",
-        options.seed,
-        folder.display()
-    );
+    tell!("seed {}; handlers' logs and ledgers are in {}", options.seed, folder.display());
     if !arguments.json {
         say!("{HEADER}");
     }
@@ -113,11 +110,7 @@ pub async fn chaos(arguments: ChaosArguments) -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    tell!(
-        "what was done is in {}; the same again: --seed {}",
-        folder.display(),
-        report.seed
-    );
+    tell!("what was done is in {}; the same again: --seed {}", folder.display(), report.seed);
     ExitCode::from(1)
 }
 
@@ -143,14 +136,8 @@ fn options(arguments: &ChaosArguments) -> Result<ChaosOptions, String> {
             SizeChoice::Small => Size::Small,
             SizeChoice::Full => Size::Full,
         },
-        app_root: arguments
-            .app_root
-            .canonicalize()
-            .map_err(|error| error.to_string())?,
-        handler: HandlerCommand::Program {
-            program,
-            arguments: vec!["serve".into()],
-        },
+        app_root: arguments.app_root.canonicalize().map_err(|error| error.to_string())?,
+        handler: HandlerCommand::Program { program, arguments: vec!["serve".into()] },
         folder: std::env::temp_dir().join(format!("lastlight-chaos-{}", uuid::Uuid::new_v4())),
         postgres: arguments.postgres_bin.clone(),
         soak: arguments.soak.then_some(arguments.deliveries),

@@ -14,7 +14,8 @@ pub enum Commands {
     /// Those of the local cloud.
     #[command(flatten)]
     Local(lastlight_local::Commands),
-    /// Kill, stop, drop, double and delay, on a PostgreSQL of its own, and see that nothing is lost, twice or stuck.
+    /// Kill, stop, drop, double and delay, on a PostgreSQL of its own, and see that nothing is
+    /// lost, twice or stuck.
     Chaos(chaos::ChaosArguments),
     /// Measure, on a local cloud of its own for every figure.
     #[command(subcommand)]

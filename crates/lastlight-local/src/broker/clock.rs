@@ -16,16 +16,14 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The system's clock.
     pub fn system() -> Self {
         Self::default()
     }
 
-    /// A clock that stands still at `now` until [`Clock::advance`] moves it, so that a test need not sleep.
+    /// A clock that stands still at `now` until [`Clock::advance`] moves it, so that a test need
+    /// not sleep.
     pub fn manual(now: OffsetDateTime) -> Self {
-        Self {
-            set: Some(watch::Sender::new(now)),
-        }
+        Self { set: Some(watch::Sender::new(now)) }
     }
 
     /// The present moment, UTC.

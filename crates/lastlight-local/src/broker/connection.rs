@@ -1,4 +1,5 @@
-//! Connections that a handler can cut, so that a client sees what a lost answer looks like: nothing at all.
+//! Connections that a handler can cut, so that a client sees what a lost answer looks like: nothing
+//! at all.
 
 use std::{
     io::{self, IoSlice},
@@ -54,7 +55,8 @@ impl Listener for CuttableListener {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
-        // An answer in two small writes would otherwise wait for the client's delayed acknowledgement.
+        // An answer in two small writes would otherwise wait for the client's delayed
+        // acknowledgement.
         let _ = stream.set_nodelay(true);
         let cut = Cut::default();
         (CuttableStream { stream, cut }, address)

@@ -14,7 +14,6 @@ use super::connection::{Cut, CuttableListener};
     "the local {service} cannot listen on {address}: {error}; choose another port, or stop what listens there"
 )]
 pub struct EndpointError {
-    /// Which service.
     pub service: &'static str,
     /// The address that was asked for.
     pub address: SocketAddr,
@@ -35,27 +34,24 @@ impl Endpoint {
     ///
     /// # Errors
     /// The port cannot be had.
-    pub async fn start(service: &'static str, port: u16, router: Router) -> Result<Self, EndpointError> {
+    pub async fn start(
+        service: &'static str,
+        port: u16,
+        router: Router,
+    ) -> Result<Self, EndpointError> {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let failed = |error| EndpointError {
-            service,
-            address,
-            error,
-        };
+        let failed = |error| EndpointError { service, address, error };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let service = router.into_make_service_with_connect_info::<Cut>();
         let task = tokio::spawn(async move {
-            axum::serve(CuttableListener(listener), service)
-                .with_graceful_shutdown(stopped)
-                .await
+            axum::serve(CuttableListener(listener), service).with_graceful_shutdown(stopped).await
         });
         Ok(Self { address, stop, task })
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -65,8 +61,8 @@ impl Endpoint {
         self.stop.cancel();
     }
 
-    /// Takes no more requests and waits for those under way, `at_most` so long: a receiver may wait a minute for a
-    /// message.
+    /// Takes no more requests and waits for those under way, `at_most` so long: a receiver may wait
+    /// a minute for a message.
     pub async fn shutdown(mut self, at_most: Duration) {
         self.stop.cancel();
         if tokio::time::timeout(at_most, &mut self.task).await.is_err() {

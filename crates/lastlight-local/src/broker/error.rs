@@ -4,7 +4,9 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerError {
     /// Nobody created a queue of this name, or it was deleted.
-    #[error("queue {queue:?} does not exist; the local cloud creates the queues that its settings name")]
+    #[error(
+        "queue {queue:?} does not exist; the local cloud creates the queues that its settings name"
+    )]
     QueueNotFound {
         /// The name as it was asked for.
         queue: String,

@@ -1,6 +1,6 @@
-//! What goes wrong on request: latency, throttling, unavailability, lost answers; messages that vanish, come several
-//! times, or come late. The endpoints ask before each request that costs something; a seed makes a run repeatable: the
-//! n-th decision is the same in every run.
+//! What goes wrong on request: latency, throttling, unavailability, lost answers; messages that
+//! vanish, come several times, or come late. The endpoints ask before each request that costs
+//! something; a seed makes a run repeatable: the n-th decision is the same in every run.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -39,7 +39,8 @@ pub struct FaultPlan {
     pub doubled: f64,
     /// How often such a message is delivered at most; 2 at least.
     pub copies: u32,
-    /// Share of deliveries that come late, 0 to 1. Each by a time of its own, so they change their order, too.
+    /// Share of deliveries that come late, 0 to 1. Each by a time of its own, so they change their
+    /// order, too.
     pub late: f64,
     /// How late at most.
     pub late_by: Duration,
@@ -67,7 +68,8 @@ struct State {
     refilled: Instant,
 }
 
-/// What becomes of one accepted message: how much later than asked for each of its deliveries is. Empty: it vanishes.
+/// What becomes of one accepted message: how much later than asked for each of its deliveries is.
+/// Empty: it vanishes.
 pub(super) type Fate = Vec<Duration>;
 
 /// What an endpoint should do with a send.
@@ -96,7 +98,6 @@ impl Faults {
         })))
     }
 
-    /// From now on.
     pub fn set(&self, plan: FaultPlan) {
         let mut state = self.lock();
         state.plan = plan;
@@ -104,8 +105,8 @@ impl Faults {
         state.refilled = Instant::now();
     }
 
-    /// Pays for `messages` from the plan's credits; whether there were enough. A receiver inside the process, which
-    /// passes no endpoint, can pay here too.
+    /// Pays for `messages` from the plan's credits; whether there were enough. A receiver inside
+    /// the process, which passes no endpoint, can pay here too.
     pub fn spend(&self, messages: usize) -> bool {
         self.lock().spend(messages)
     }
@@ -121,13 +122,7 @@ impl Faults {
     /// Decides about a send of `messages`.
     pub(super) fn judge(&self, messages: usize) -> Verdict {
         let mut state = self.lock();
-        let FaultPlan {
-            throttled,
-            unavailable,
-            lost_answers,
-            down,
-            ..
-        } = state.plan;
+        let FaultPlan { throttled, unavailable, lost_answers, down, .. } = state.plan;
         if down {
             return Verdict::Refuse;
         }
@@ -168,11 +163,7 @@ impl Faults {
         {
             cut.now();
         }
-        (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the answer was lost on request",
-        )
-            .into_response()
+        (StatusCode::INTERNAL_SERVER_ERROR, "the answer was lost on request").into_response()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -184,17 +175,9 @@ fn fate(plan: &FaultPlan, random: &mut fastrand::Rng) -> Fate {
     if random.f64() < plan.dropped {
         return Vec::new();
     }
-    let copies = if random.f64() < plan.doubled {
-        random.u32(2..=plan.copies.max(2))
-    } else {
-        1
-    };
+    let copies = if random.f64() < plan.doubled { random.u32(2..=plan.copies.max(2)) } else { 1 };
     let delays = (0..copies).map(|_| {
-        if random.f64() < plan.late {
-            plan.late_by.mul_f64(random.f64())
-        } else {
-            Duration::ZERO
-        }
+        if random.f64() < plan.late { plan.late_by.mul_f64(random.f64()) } else { Duration::ZERO }
     });
     delays.collect()
 }

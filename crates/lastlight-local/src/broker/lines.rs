@@ -1,5 +1,5 @@
-//! A snapshot's file: one JSON record a line, so that neither writing nor reading holds it all in memory,
-//! and a rename at the end, so that a crash leaves the old file or the new one.
+//! A snapshot's file: one JSON record a line, so that neither writing nor reading holds it all in
+//! memory, and a rename at the end, so that a crash leaves the old file or the new one.
 
 use std::{
     fs::{self, File},
@@ -15,7 +15,6 @@ pub enum SnapshotError {
     /// The file system refused.
     #[error("the snapshot {path:?} cannot be written or read: {source}")]
     File {
-        /// The snapshot.
         path: PathBuf,
         /// What the file system said.
         source: io::Error,
@@ -23,7 +22,6 @@ pub enum SnapshotError {
     /// The file is not a snapshot of this service. Nothing was restored.
     #[error("line {line} of the snapshot {path:?} is not a record of this service: {source}")]
     Malformed {
-        /// The snapshot.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
@@ -33,7 +31,10 @@ pub enum SnapshotError {
 }
 
 /// Appends one record to a buffer of lines.
-pub(super) fn push_record(buffer: &mut Vec<u8>, record: &impl Serialize) -> Result<(), serde_json::Error> {
+pub(super) fn push_record(
+    buffer: &mut Vec<u8>,
+    record: &impl Serialize,
+) -> Result<(), serde_json::Error> {
     serde_json::to_writer(&mut *buffer, record)?;
     buffer.push(b'\n');
     Ok(())
@@ -45,10 +46,7 @@ pub(super) fn write(
     parts: impl Iterator<Item = Result<Vec<u8>, serde_json::Error>>,
 ) -> Result<(), SnapshotError> {
     let next = path.with_extension("next");
-    let file_error = |source| SnapshotError::File {
-        path: path.to_owned(),
-        source,
-    };
+    let file_error = |source| SnapshotError::File { path: path.to_owned(), source };
     let write_all = || -> io::Result<()> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
@@ -57,20 +55,18 @@ pub(super) fn write(
         for part in parts {
             file.write_all(&part.map_err(io::Error::other)?)?;
         }
-        file.into_inner()
-            .map_err(io::IntoInnerError::into_error)?
-            .sync_all()?;
+        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         fs::rename(&next, path)
     };
     write_all().map_err(file_error)
 }
 
 /// Gives every record of `path` to `take`, in order. A file that does not exist has none.
-pub(super) fn read<R: DeserializeOwned>(path: &Path, mut take: impl FnMut(R)) -> Result<(), SnapshotError> {
-    let file_error = |source| SnapshotError::File {
-        path: path.to_owned(),
-        source,
-    };
+pub(super) fn read<R: DeserializeOwned>(
+    path: &Path,
+    mut take: impl FnMut(R),
+) -> Result<(), SnapshotError> {
+    let file_error = |source| SnapshotError::File { path: path.to_owned(), source };
     let mut file = match File::open(path) {
         Ok(file) => BufReader::new(file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -82,13 +78,11 @@ pub(super) fn read<R: DeserializeOwned>(path: &Path, mut take: impl FnMut(R)) ->
         if file.read_until(b'\n', &mut text).map_err(file_error)? == 0 {
             break;
         }
-        take(
-            serde_json::from_slice(&text).map_err(|source| SnapshotError::Malformed {
-                path: path.to_owned(),
-                line,
-                source,
-            })?,
-        );
+        take(serde_json::from_slice(&text).map_err(|source| SnapshotError::Malformed {
+            path: path.to_owned(),
+            line,
+            source,
+        })?);
     }
     Ok(())
 }

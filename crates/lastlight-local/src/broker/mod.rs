@@ -1,8 +1,9 @@
-//! Two queue services that speak the real REST protocols on loopback: Storage Queues and Service Bus.
+//! Two queue services that speak the real REST protocols on loopback: Storage Queues and Service
+//! Bus.
 //!
-//! Each is an engine in memory ([`StorageQueues`], [`ServiceBus`]), which the local Functions host uses
-//! in-process, and a REST endpoint over it for everybody else. Nothing here knows jobs, tasks or functions:
-//! a message is text.
+//! Each is an engine in memory ([`StorageQueues`], [`ServiceBus`]), which the local Functions host
+//! uses in-process, and a REST endpoint over it for everybody else. Nothing here knows jobs, tasks
+//! or functions: a message is text.
 
 mod clock;
 mod connection;

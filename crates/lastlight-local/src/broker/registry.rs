@@ -1,4 +1,5 @@
-//! The named queues of one service: each behind a lock of its own, with a bell for those who wait for it.
+//! The named queues of one service: each behind a lock of its own, with a bell for those who wait
+//! for it.
 //!
 //! Locks are held for single operations only and never across an await.
 
@@ -15,7 +16,6 @@ use super::{BrokerError, Clock, clock::later};
 
 /// When a queue has a message to give out.
 pub(super) enum NextMessage {
-    /// Now.
     Ready,
     /// Then, unless something happens before: a delay or a lock ends.
     At(OffsetDateTime),
@@ -32,10 +32,7 @@ pub(super) struct Cell<T> {
 
 impl<T> Cell<T> {
     fn new(state: T) -> Self {
-        Self {
-            state: Mutex::new(state),
-            bell: Notify::new(),
-        }
+        Self { state: Mutex::new(state), bell: Notify::new() }
     }
 
     /// Does something to the queue, alone.
@@ -86,9 +83,7 @@ pub(super) struct Registry<T> {
 
 impl<T> Default for Registry<T> {
     fn default() -> Self {
-        Self {
-            queues: RwLock::default(),
-        }
+        Self { queues: RwLock::default() }
     }
 }
 
@@ -100,13 +95,15 @@ impl<T> Registry<T> {
             .unwrap_or_else(PoisonError::into_inner)
             .get(name)
             .cloned()
-            .ok_or_else(|| BrokerError::QueueNotFound {
-                queue: name.to_owned(),
-            })
+            .ok_or_else(|| BrokerError::QueueNotFound { queue: name.to_owned() })
     }
 
     /// The queue of this name, made by `make` if there is none; whether it was made now.
-    pub(super) fn get_or_create(&self, name: &str, make: impl FnOnce() -> T) -> (Arc<Cell<T>>, Creation) {
+    pub(super) fn get_or_create(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> T,
+    ) -> (Arc<Cell<T>>, Creation) {
         let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(cell) = queues.get(name) {
             return (cell.clone(), Creation::Existed);
@@ -116,7 +113,8 @@ impl<T> Registry<T> {
         (cell, Creation::Created)
     }
 
-    /// Puts a restored queue in the place of whatever has its name; those who wait for it look again.
+    /// Puts a restored queue in the place of whatever has its name; those who wait for it look
+    /// again.
     pub(super) fn put(&self, name: &str, queue: T) {
         let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
         match queues.get(name) {
@@ -139,17 +137,13 @@ impl<T> Registry<T> {
     /// All queues, by name.
     pub(super) fn all(&self) -> Vec<(String, Arc<Cell<T>>)> {
         let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
-        queues
-            .iter()
-            .map(|(name, cell)| (name.clone(), cell.clone()))
-            .collect()
+        queues.iter().map(|(name, cell)| (name.clone(), cell.clone())).collect()
     }
 }
 
 /// Whether a queue was made by this call or was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Creation {
-    /// Made now.
     Created,
     /// Was there before.
     Existed,

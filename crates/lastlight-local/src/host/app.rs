@@ -1,4 +1,5 @@
-//! `host.json` and the `function.json` files, typed. What cannot be used is named with its file, field and value.
+//! `host.json` and the `function.json` files, typed. What cannot be used is named with its file,
+//! field and value.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +23,6 @@ pub struct AppError {
 /// A function app as its files say.
 #[derive(Debug)]
 pub struct FunctionApp {
-    /// The app's folder.
     pub root: PathBuf,
     /// `customHandler.description.defaultExecutablePath`.
     pub executable: PathBuf,
@@ -40,12 +40,9 @@ pub struct FunctionApp {
     pub functions: Vec<Function>,
 }
 
-/// One function folder.
 #[derive(Debug, Clone)]
 pub struct Function {
-    /// The folder's name.
     pub name: String,
-    /// What starts it.
     pub trigger: Binding,
 }
 
@@ -65,19 +62,16 @@ pub enum Binding {
     Queue {
         /// The name in `Data`.
         binding: String,
-        /// The queue.
         queue: String,
     },
     /// A Service Bus message, or several.
     ServiceBus {
         /// The name in `Data`.
         binding: String,
-        /// The queue.
         queue: String,
         /// One message an invocation, or several.
         cardinality: Cardinality,
     },
-    /// A schedule.
     Timer {
         /// The name in `Data`.
         binding: String,
@@ -86,11 +80,9 @@ pub enum Binding {
     },
 }
 
-/// Messages an invocation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cardinality {
-    /// One.
     #[default]
     One,
     /// Up to `maxMessageBatchSize`.
@@ -196,9 +188,7 @@ struct HttpExtension {
 
 impl Default for HttpExtension {
     fn default() -> Self {
-        Self {
-            route_prefix: "api".to_owned(),
-        }
+        Self { route_prefix: "api".to_owned() }
     }
 }
 
@@ -236,8 +226,9 @@ enum BindingJson {
 }
 
 impl FunctionApp {
-    /// Reads the app in `root`; `settings` resolve `%NAME%`. `known`: functions that are there without a folder, each with what
-    /// its `function.json` would say; a folder of the same name counts instead.
+    /// Reads the app in `root`; `settings` resolve `%NAME%`. `known`: functions that are there
+    /// without a folder, each with what its `function.json` would say; a folder of the same name
+    /// counts instead.
     ///
     /// # Errors
     /// A file is missing or cannot be used.
@@ -247,12 +238,8 @@ impl FunctionApp {
         known: &BTreeMap<String, String>,
     ) -> Result<Self, AppError> {
         let host_path = root.join("host.json");
-        let HostJson {
-            version,
-            function_timeout,
-            custom_handler,
-            extensions,
-        } = host_json(&host_path, settings)?;
+        let HostJson { version, function_timeout, custom_handler, extensions } =
+            host_json(&host_path, settings)?;
         if version != "2.0" {
             return Err(AppError {
                 path: host_path,
@@ -264,17 +251,12 @@ impl FunctionApp {
                 "extensions.queues.batchSize is {}; 1 to 32 are allowed",
                 extensions.queues.batch_size
             );
-            return Err(AppError {
-                path: host_path,
-                problem,
-            });
+            return Err(AppError { path: host_path, problem });
         }
         let mut functions = Vec::new();
         let mut with_folder = BTreeSet::new();
-        let entries = fs::read_dir(root).map_err(|error| AppError {
-            path: root.to_owned(),
-            problem: error.to_string(),
-        })?;
+        let entries = fs::read_dir(root)
+            .map_err(|error| AppError { path: root.to_owned(), problem: error.to_string() })?;
         for entry in entries.flatten() {
             let path = entry.path().join("function.json");
             if path.is_file() {
@@ -305,26 +287,19 @@ impl FunctionApp {
 /// host.json with the app settings laid over it, as the host does.
 fn host_json(path: &Path, settings: &BTreeMap<String, String>) -> Result<HostJson, AppError> {
     let host = host_json::overlaid(json(path)?, settings);
-    serde_json::from_value(host).map_err(|error| AppError {
-        path: path.to_owned(),
-        problem: error.to_string(),
-    })
+    serde_json::from_value(host)
+        .map_err(|error| AppError { path: path.to_owned(), problem: error.to_string() })
 }
 
 fn json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, AppError> {
-    let failed = |problem: String| AppError {
-        path: path.to_owned(),
-        problem,
-    };
+    let failed = |problem: String| AppError { path: path.to_owned(), problem };
     let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     parsed(path, &text)
 }
 
 fn parsed<T: for<'de> Deserialize<'de>>(path: &Path, text: &str) -> Result<T, AppError> {
-    serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| AppError {
-        path: path.to_owned(),
-        problem: error.to_string(),
-    })
+    serde_json::from_str(text.trim_start_matches('\u{feff}'))
+        .map_err(|error| AppError { path: path.to_owned(), problem: error.to_string() })
 }
 
 fn function(
@@ -337,44 +312,24 @@ fn function(
     if disabled || host_json::is_switched_off(settings, &name) {
         return Ok(None);
     }
-    let failed = |problem: String| AppError {
-        path: path.to_owned(),
-        problem,
-    };
+    let failed = |problem: String| AppError { path: path.to_owned(), problem };
     let resolve = |text: &str| resolved(text, settings).map_err(failed);
     let mut triggers = Vec::new();
     for binding in bindings {
         triggers.push(match binding {
             BindingJson::Http {} => continue,
-            BindingJson::HttpTrigger {
-                name: binding,
-                route,
-                methods,
-            } => Binding::Http {
+            BindingJson::HttpTrigger { name: binding, route, methods } => Binding::Http {
                 binding,
                 route: resolve(route.as_deref().unwrap_or(&name))?,
                 methods: methods.iter().map(|method| method.to_ascii_uppercase()).collect(),
             },
-            BindingJson::QueueTrigger {
-                name: binding,
-                queue_name,
-            } => Binding::Queue {
-                binding,
-                queue: resolve(&queue_name)?,
-            },
-            BindingJson::ServiceBusTrigger {
-                name: binding,
-                queue_name,
-                cardinality,
-            } => Binding::ServiceBus {
-                binding,
-                queue: resolve(&queue_name)?,
-                cardinality,
-            },
-            BindingJson::TimerTrigger {
-                name: binding,
-                schedule,
-            } => {
+            BindingJson::QueueTrigger { name: binding, queue_name } => {
+                Binding::Queue { binding, queue: resolve(&queue_name)? }
+            }
+            BindingJson::ServiceBusTrigger { name: binding, queue_name, cardinality } => {
+                Binding::ServiceBus { binding, queue: resolve(&queue_name)?, cardinality }
+            }
+            BindingJson::TimerTrigger { name: binding, schedule } => {
                 let schedule = resolve(&schedule)?;
                 super::timer_trigger::parse(&schedule).map_err(failed)?;
                 Binding::Timer { binding, schedule }
@@ -383,10 +338,9 @@ fn function(
     }
     match <[Binding; 1]>::try_from(triggers) {
         Ok([trigger]) => Ok(Some(Function { name, trigger })),
-        Err(triggers) => Err(failed(format!(
-            "it has {} triggers; a function has exactly one",
-            triggers.len()
-        ))),
+        Err(triggers) => {
+            Err(failed(format!("it has {} triggers; a function has exactly one", triggers.len())))
+        }
     }
 }
 
@@ -408,7 +362,9 @@ fn time_span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::
 }
 
 /// A time span, or `-1` for no limit.
-fn function_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+fn function_timeout<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     let unbounded = value == "-1" || value == -1;
     let span = value.as_str().and_then(host_json::time_span);

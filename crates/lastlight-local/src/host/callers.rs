@@ -1,6 +1,6 @@
-//! Who may ask the local host. It answers on this machine alone and wants no key, and a browser on this machine carries any web
-//! page's requests to it: so it answers only requests that were sent to this machine by name, and by pages of this machine.
-//! Must not know what is asked for.
+//! Who may ask the local host. It answers on this machine alone and wants no key, and a browser on
+//! this machine carries any web page's requests to it: so it answers only requests that were sent
+//! to this machine by name, and by pages of this machine. Must not know what is asked for.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -23,12 +23,7 @@ impl Callers {
     /// From the setting's value: names separated by commas.
     pub(super) fn named(names: Option<&str>) -> Self {
         let names = names.unwrap_or_default().split(',').map(str::trim);
-        Self(
-            names
-                .filter(|name| !name.is_empty())
-                .map(str::to_ascii_lowercase)
-                .collect(),
-        )
+        Self(names.filter(|name| !name.is_empty()).map(str::to_ascii_lowercase).collect())
     }
 
     /// The first header that names a host which is not allowed.
@@ -72,7 +67,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     Some(HeaderValue::to_str(value).unwrap_or_default())
 }
 
-/// Answers 403 to a request that another machine's page, or another name for this one, brought here.
+/// Answers 403 to a request that another machine's page, or another name for this one, brought
+/// here.
 pub(super) async fn of_this_machine(
     State(callers): State<Callers>,
     request: Request,

@@ -1,5 +1,6 @@
-//! The handler's process: started with the host's variables, awaited, restarted when it crashes, killed and restarted when
-//! one of its invocations takes longer than `functionTimeout`, killed at the end. Only crashes count towards giving up.
+//! The handler's process: started with the host's variables, awaited, restarted when it crashes,
+//! killed and restarted when one of its invocations takes longer than `functionTimeout`, killed at
+//! the end. Only crashes count towards giving up.
 
 use std::{
     collections::VecDeque,
@@ -27,16 +28,12 @@ use super::{FunctionApp, HostOptions, process::Process};
 pub enum HandlerCommand {
     /// The executable that host.json names.
     FromHostJson,
-    /// This one.
     Program {
-        /// Its path.
         program: PathBuf,
-        /// Its arguments.
         arguments: Vec<OsString>,
     },
     /// None: a handler listens on this port already.
     Running {
-        /// The port.
         port: u16,
     },
 }
@@ -113,24 +110,23 @@ struct Spec {
 }
 
 impl Child {
-    pub(super) async fn start(app: &FunctionApp, options: &HostOptions) -> Result<Self, HandlerExit> {
+    pub(super) async fn start(
+        app: &FunctionApp,
+        options: &HostOptions,
+    ) -> Result<Self, HandlerExit> {
         let current = Arc::new(Process::default());
         let (give_up, given_up) = watch::channel(None);
         let (program, arguments) = match &options.handler {
             HandlerCommand::Running { port: running } => {
                 current.starts(0);
                 current.listens(*running);
-                // The channel's sender goes with this function: nobody ever gives up on what it did not start.
-                return Ok(Self {
-                    process: current,
-                    given_up,
-                    supervisor: None,
-                });
+                // The channel's sender goes with this function: nobody ever gives up on what it did
+                // not start.
+                return Ok(Self { process: current, given_up, supervisor: None });
             }
-            HandlerCommand::FromHostJson => (
-                app.root.join(&app.executable),
-                app.arguments.iter().map(OsString::from).collect(),
-            ),
+            HandlerCommand::FromHostJson => {
+                (app.root.join(&app.executable), app.arguments.iter().map(OsString::from).collect())
+            }
             HandlerCommand::Program { program, arguments } => (program.clone(), arguments.clone()),
         };
         let spec = Spec {
@@ -147,11 +143,7 @@ impl Child {
         };
         let started = spec.start_ready(&current).await?;
         let supervisor = tokio::spawn(supervise(spec, started, Arc::clone(&current), give_up));
-        Ok(Self {
-            process: current,
-            given_up,
-            supervisor: Some(supervisor),
-        })
+        Ok(Self { process: current, given_up, supervisor: Some(supervisor) })
     }
 
     /// The current process; another one after each restart.
@@ -215,10 +207,7 @@ async fn supervise(
             let timed_out = timed_out.take();
             if timed_out.is_none() && exit.code != Some(RESTART_CODE) {
                 crashes.push_back(Instant::now());
-                while crashes
-                    .front()
-                    .is_some_and(|crash| crash.elapsed() > CRASH_WINDOW)
-                {
+                while crashes.front().is_some_and(|crash| crash.elapsed() > CRASH_WINDOW) {
                     crashes.pop_front();
                 }
             }
@@ -243,11 +232,7 @@ async fn supervise(
 impl Spec {
     /// Starts a process and waits until it answers on `/`.
     async fn start_ready(&self, current: &Process) -> Result<Started, HandlerExit> {
-        let failed = |how: String| HandlerExit {
-            how,
-            last_lines: String::new(),
-            code: None,
-        };
+        let failed = |how: String| HandlerExit { how, last_lines: String::new(), code: None };
         let free = free_port()
             .await
             .map_err(|error| failed(format!("has no free port to listen on: {error}")))?;
@@ -257,12 +242,10 @@ impl Spec {
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("FUNCTIONS_CUSTOMHANDLER_PORT", free.to_string())
             .env("FUNCTIONS_HTTPWORKER_PORT", free.to_string())
-            .env(
-                "FUNCTIONS_CUSTOMHANDLER_WORKER_ID",
-                uuid::Uuid::new_v4().to_string(),
-            )
+            .env("FUNCTIONS_CUSTOMHANDLER_WORKER_ID", uuid::Uuid::new_v4().to_string())
             .env("FUNCTIONS_APP_ROOT_PATH", &self.root)
-            // The other end of its input is ours: when we are gone, however that came, it reads the end and goes too.
+            // The other end of its input is ours: when we are gone, however that came, it reads the
+            // end and goes too.
             .env("LASTLIGHT_EXIT_WITH_PARENT", "true")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -271,7 +254,9 @@ impl Spec {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| failed(format!("{} cannot be started: {error}", self.program.display())))?;
+            .map_err(|error| {
+                failed(format!("{} cannot be started: {error}", self.program.display()))
+            })?;
         let input = process.stdin.take();
         let lines = Lines::default();
         if let Some(output) = process.stdout.take() {
@@ -291,33 +276,18 @@ impl Spec {
                 let how = status
                     .code()
                     .map_or("was killed".to_owned(), |code| format!("ended with code {code}"));
-                return Err(HandlerExit {
-                    how,
-                    last_lines: joined(&lines),
-                    code: status.code(),
-                });
+                return Err(HandlerExit { how, last_lines: joined(&lines), code: status.code() });
             }
-            let request = client
-                .get(format!("http://127.0.0.1:{free}/"))
-                .timeout(Duration::from_secs(5));
+            let request =
+                client.get(format!("http://127.0.0.1:{free}/")).timeout(Duration::from_secs(5));
             if request.send().await.is_ok() {
                 current.listens(free);
-                return Ok(Started {
-                    process,
-                    lines,
-                    input,
-                });
+                return Ok(Started { process, lines, input });
             }
             if began.elapsed() > READY_WITHIN {
-                let how = format!(
-                    "did not answer on port {free} within {} s",
-                    READY_WITHIN.as_secs()
-                );
-                return Err(HandlerExit {
-                    how,
-                    last_lines: joined(&lines),
-                    code: None,
-                });
+                let how =
+                    format!("did not answer on port {free} within {} s", READY_WITHIN.as_secs());
+                return Err(HandlerExit { how, last_lines: joined(&lines), code: None });
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }

@@ -60,19 +60,12 @@ impl Handler {
 
     /// From now on the handler is this process.
     pub(super) fn attach(self, process: &Arc<Process>) -> Self {
-        Self {
-            process: Arc::clone(process),
-            ..self
-        }
+        Self { process: Arc::clone(process), ..self }
     }
 
     /// Returns when a process is ready.
     pub(super) async fn ready(&self) -> Ready<'_> {
-        Ready {
-            client: &self.client,
-            handler: self,
-            listening: self.process.ready().await,
-        }
+        Ready { client: &self.client, handler: self, listening: self.process.ready().await }
     }
 
     /// Posts an invocation; success only if the answer says so the way the host wants it.
@@ -87,10 +80,8 @@ impl Handler {
             .header("X-Azure-Functions-HostVersion", HOST_VERSION)
             .body(payload);
         let answered = async {
-            let response = request
-                .send()
-                .await
-                .map_err(|error| Failed(format!("no answer: {error}")))?;
+            let response =
+                request.send().await.map_err(|error| Failed(format!("no answer: {error}")))?;
             let status = response.status();
             let is_json = response
                 .headers()
@@ -128,8 +119,9 @@ impl Ready<'_> {
         format!("http://127.0.0.1:{}", self.listening.port)
     }
 
-    /// What an invocation of `function` in this process comes to. One that takes longer than `functionTimeout` has failed,
-    /// and the process is killed with all that runs in it, as the real host does.
+    /// What an invocation of `function` in this process comes to. One that takes longer than
+    /// `functionTimeout` has failed, and the process is killed with all that runs in it, as the
+    /// real host does.
     pub(super) async fn in_time<T>(
         &self,
         function: &str,
@@ -138,13 +130,8 @@ impl Ready<'_> {
         let timeout = self.handler.timeout;
         let answered = tokio::time::timeout(timeout, invocation).await;
         answered.map_err(|_| {
-            let error = TimedOut {
-                function: function.to_owned(),
-                timeout,
-            };
-            self.handler
-                .process
-                .took_too_long(self.listening.generation, &error.to_string());
+            let error = TimedOut { function: function.to_owned(), timeout };
+            self.handler.process.took_too_long(self.listening.generation, &error.to_string());
             error
         })
     }

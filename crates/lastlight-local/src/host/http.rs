@@ -61,12 +61,7 @@ pub(super) fn router(
             .route("/admin/local/messages", delete(lose_everything))
             .fallback(handle)
             .layer(middleware::from_fn_with_state(callers, callers::of_this_machine))
-            .with_state(Context {
-                app,
-                handler,
-                storage,
-                service_bus,
-            }),
+            .with_state(Context { app, handler, storage, service_bus }),
     )
 }
 
@@ -90,17 +85,20 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
         }
         return start_by_hand(&context, &parts.method, function);
     }
-    let Some((function, binding, template)) = find(&context.app, &parts.method, parts.uri.path()) else {
+    let Some((function, binding, template)) = find(&context.app, &parts.method, parts.uri.path())
+    else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let Some(handler) = context.handler.get() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "the handler is starting").into_response();
     };
-    // The real host copies the header and makes no content, which its own client then refuses (`HttpRequestExtensions.cs`).
+    // The real host copies the header and makes no content, which its own client then refuses
+    // (`HttpRequestExtensions.cs`).
     if parts.headers.contains_key(header::TRANSFER_ENCODING)
         && !parts.headers.contains_key(header::CONTENT_LENGTH)
     {
-        let problem = "the Functions host takes no chunked body: send it with its length, in Content-Length";
+        let problem =
+            "the Functions host takes no chunked body: send it with its length, in Content-Length";
         return (StatusCode::INTERNAL_SERVER_ERROR, problem).into_response();
     }
     let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
@@ -135,26 +133,14 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
     }
 }
 
-/// `POST /admin/functions/<name>` runs a timer's function now, as the real host's does; it answers before the function
-/// has run.
+/// `POST /admin/functions/<name>` runs a timer's function now, as the real host's does; it answers
+/// before the function has run.
 fn start_by_hand(context: &Context, method: &Method, name: &str) -> Response {
-    let function = context
-        .app
-        .functions
-        .iter()
-        .find(|function| function.name == name);
-    let (
-        Some(handler),
-        Some(Function {
-            trigger: Binding::Timer { binding, .. },
-            ..
-        }),
-    ) = (context.handler.get(), function)
+    let function = context.app.functions.iter().find(|function| function.name == name);
+    let (Some(handler), Some(Function { trigger: Binding::Timer { binding, .. }, .. })) =
+        (context.handler.get(), function)
     else {
-        return (
-            StatusCode::NOT_FOUND,
-            format!("there is no timer function {name:?}"),
-        )
+        return (StatusCode::NOT_FOUND, format!("there is no timer function {name:?}"))
             .into_response();
     };
     if method != Method::POST {
@@ -183,19 +169,21 @@ fn without_prefix<'a>(app: &FunctionApp, path: &'a str) -> Option<&'a str> {
     rest.strip_prefix('/').or(rest.is_empty().then_some(rest))
 }
 
-fn find<'a>(app: &'a FunctionApp, method: &Method, path: &str) -> Option<(&'a Function, &'a str, &'a str)> {
+fn find<'a>(
+    app: &'a FunctionApp,
+    method: &Method,
+    path: &str,
+) -> Option<(&'a Function, &'a str, &'a str)> {
     let path = without_prefix(app, path)?;
     app.functions
         .iter()
         .filter_map(|function| match &function.trigger {
-            Binding::Http {
-                binding,
-                route: template,
-                methods,
-            } if methods.is_empty() || methods.iter().any(|allowed| allowed == method.as_str()) => Some((
-                route::fit(template, path)?,
-                (function, binding.as_str(), template.as_str()),
-            )),
+            Binding::Http { binding, route: template, methods }
+                if methods.is_empty()
+                    || methods.iter().any(|allowed| allowed == method.as_str()) =>
+            {
+                Some((route::fit(template, path)?, (function, binding.as_str(), template.as_str())))
+            }
             _ => None,
         })
         .max_by_key(|(literals, _)| *literals)
@@ -214,14 +202,8 @@ async fn forward(
         None => uri.path().to_owned(),
     };
     let mut headers = end_to_end(headers);
-    headers.insert(
-        header::USER_AGENT,
-        HeaderValue::from_static("Azure-Functions-Host/4.1037.0.0"),
-    );
-    headers.insert(
-        "x-azure-functions-hostversion",
-        HeaderValue::from_static(HOST_VERSION),
-    );
+    headers.insert(header::USER_AGENT, HeaderValue::from_static("Azure-Functions-Host/4.1037.0.0"));
+    headers.insert("x-azure-functions-hostversion", HeaderValue::from_static(HOST_VERSION));
     if let Ok(id) = HeaderValue::from_str(&Uuid::new_v4().to_string()) {
         headers.insert("x-azure-functions-invocationid", id);
     }
@@ -239,7 +221,8 @@ async fn forward(
     Ok(response)
 }
 
-/// The query as the host makes it anew, of a dictionary: the values of a name that is there twice are one, joined by commas.
+/// The query as the host makes it anew, of a dictionary: the values of a name that is there twice
+/// are one, joined by commas.
 fn joined(query: &str) -> String {
     let mut values: Vec<(Cow<'_, str>, String)> = Vec::new();
     let mut is_repeated = false;
@@ -253,9 +236,7 @@ fn joined(query: &str) -> String {
         }
     }
     if is_repeated {
-        url::form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(values)
-            .finish()
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(values).finish()
     } else {
         query.to_owned()
     }
@@ -278,10 +259,7 @@ fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a request is described with all that it has"
-)]
+#[expect(clippy::too_many_arguments, reason = "a request is described with all that it has")]
 async fn describe(
     handler: &Ready<'_>,
     function: &Function,
@@ -293,14 +271,10 @@ async fn describe(
     parameters: Vec<(String, String)>,
 ) -> reqwest::Result<Response> {
     let text = |value: &HeaderValue| Value::from(String::from_utf8_lossy(value.as_bytes()));
-    let listed: Map<String, Value> = headers
-        .iter()
-        .map(|(name, value)| (name.to_string(), json!([text(value)])))
-        .collect();
-    let host = headers
-        .get(header::HOST)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("localhost");
+    let listed: Map<String, Value> =
+        headers.iter().map(|(name, value)| (name.to_string(), json!([text(value)]))).collect();
+    let host =
+        headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or("localhost");
     let query = joined(uri.query().unwrap_or_default());
     let query: Map<String, Value> = url::form_urlencoded::parse(query.as_bytes())
         .map(|(name, value)| (name.into_owned(), Value::from(value)))
@@ -327,28 +301,18 @@ async fn describe(
     let status = answer.status();
     let body = answer.bytes().await?;
     let described = serde_json::from_slice::<Value>(&body).ok();
-    let Some(answer) = described
-        .as_ref()
-        .and_then(|answer| answer.pointer("/Outputs/res"))
-    else {
-        let status = if status.is_success() {
-            StatusCode::INTERNAL_SERVER_ERROR
-        } else {
-            status
-        };
+    let Some(answer) = described.as_ref().and_then(|answer| answer.pointer("/Outputs/res")) else {
+        let status = if status.is_success() { StatusCode::INTERNAL_SERVER_ERROR } else { status };
         return Ok((status, body).into_response());
     };
     let status = answer["statusCode"]
         .as_str()
         .and_then(|code| code.parse().ok())
-        .or_else(|| {
-            answer["statusCode"]
-                .as_u64()
-                .and_then(|code| u16::try_from(code).ok())
-        })
+        .or_else(|| answer["statusCode"].as_u64().and_then(|code| u16::try_from(code).ok()))
         .and_then(|code| StatusCode::from_u16(code).ok())
         .unwrap_or(StatusCode::OK);
-    let mut response = (status, answer["body"].as_str().unwrap_or_default().to_owned()).into_response();
+    let mut response =
+        (status, answer["body"].as_str().unwrap_or_default().to_owned()).into_response();
     for (name, value) in answer["headers"].as_object().into_iter().flatten() {
         let name = HeaderName::try_from(name.as_str());
         if let (Ok(name), Some(Ok(value))) = (name, value.as_str().map(HeaderValue::from_str))

@@ -1,8 +1,9 @@
-//! A Functions host for one machine: reads `host.json` and every `function.json`, starts the handler as a child
-//! process, and brings it HTTP requests, queue messages and timer ticks exactly as the real host does.
+//! A Functions host for one machine: reads `host.json` and every `function.json`, starts the
+//! handler as a child process, and brings it HTTP requests, queue messages and timer ticks exactly
+//! as the real host does.
 //!
-//! What the real host does is written down in the custom handler contract; each file here is one trigger or one part of
-//! the process. Nothing here knows what the functions mean.
+//! What the real host does is written down in the custom handler contract; each file here is one
+//! trigger or one part of the process. Nothing here knows what the functions mean.
 
 mod app;
 mod callers;
@@ -41,13 +42,13 @@ use client::Handler;
 pub struct HostOptions {
     /// The folder with `host.json` and the function folders.
     pub app_root: PathBuf,
-    /// Functions that are there without a folder in `app_root`: what each one's `function.json` would say.
+    /// Functions that are there without a folder in `app_root`: what each one's `function.json`
+    /// would say.
     pub known_functions: BTreeMap<String, String>,
     /// Where it listens on 127.0.0.1; 0 takes a free port.
     pub port: u16,
     /// The app's settings: the handler's environment, and what `%NAME%` in a function.json means.
     pub settings: BTreeMap<String, String>,
-    /// What it starts.
     pub handler: HandlerCommand,
     /// Where queue triggers get their messages.
     pub storage: StorageQueues,
@@ -106,13 +107,7 @@ pub async fn start(options: HostOptions) -> Result<RunningHost, HostError> {
     let triggers = TaskTracker::new();
     start_triggers(&app, &options, &handler, &stop, &triggers);
     triggers.close();
-    Ok(RunningHost {
-        endpoint,
-        child,
-        _on_drop: stop.clone().drop_guard(),
-        stop,
-        triggers,
-    })
+    Ok(RunningHost { endpoint, child, _on_drop: stop.clone().drop_guard(), stop, triggers })
 }
 
 fn start_triggers(
@@ -143,11 +138,7 @@ fn start_triggers(
                 };
                 triggers.spawn(stop.clone().run_until_cancelled_owned(trigger.run()));
             }
-            Binding::ServiceBus {
-                binding,
-                queue,
-                cardinality,
-            } => {
+            Binding::ServiceBus { binding, queue, cardinality } => {
                 // A queue's dead letters come into being with it.
                 if !is_dead_letter_queue(queue) {
                     options.service_bus.create_queue(queue, QueueOptions::default());
@@ -163,7 +154,8 @@ fn start_triggers(
                 triggers.spawn(stop.clone().run_until_cancelled_owned(trigger.run(*cardinality)));
             }
             Binding::Timer { binding, schedule } => {
-                let timer = timer_trigger::run(name, binding.clone(), schedule.clone(), handler.clone());
+                let timer =
+                    timer_trigger::run(name, binding.clone(), schedule.clone(), handler.clone());
                 triggers.spawn(stop.clone().run_until_cancelled_owned(timer));
             }
         }
@@ -171,7 +163,6 @@ fn start_triggers(
 }
 
 impl RunningHost {
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.endpoint.address()
     }
@@ -186,7 +177,8 @@ impl RunningHost {
         self.child.process().pid()
     }
 
-    /// How often the handler's process was killed because one of its invocations took longer than `functionTimeout`.
+    /// How often the handler's process was killed because one of its invocations took longer than
+    /// `functionTimeout`.
     pub fn timeouts(&self) -> u64 {
         self.child.process().timeouts()
     }

@@ -1,5 +1,5 @@
-//! The payloads of invocations, with the encodings of the real host: a message's text is JSON in a JSON string, and
-//! Metadata values are JSON in strings too, except objects.
+//! The payloads of invocations, with the encodings of the real host: a message's text is JSON in a
+//! JSON string, and Metadata values are JSON in strings too, except objects.
 
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
@@ -10,23 +10,11 @@ use crate::broker::{service_bus::LockedMessage, storage_queue::QueueMessage};
 /// A Storage Queue message; `text` is its body without base64.
 pub fn queue_message(function: &str, binding: &str, message: &QueueMessage, text: &str) -> String {
     let mut metadata = Map::new();
-    metadata.insert(
-        "DequeueCount".into(),
-        Value::from(message.dequeue_count.to_string()),
-    );
-    metadata.insert(
-        "ExpirationTime".into(),
-        Value::from(with_offset(message.expiration_time)),
-    );
+    metadata.insert("DequeueCount".into(), Value::from(message.dequeue_count.to_string()));
+    metadata.insert("ExpirationTime".into(), Value::from(with_offset(message.expiration_time)));
     metadata.insert("Id".into(), encoded(&message.id));
-    metadata.insert(
-        "InsertionTime".into(),
-        Value::from(with_offset(message.insertion_time)),
-    );
-    metadata.insert(
-        "NextVisibleTime".into(),
-        Value::from(with_offset(message.next_visible_time)),
-    );
+    metadata.insert("InsertionTime".into(), Value::from(with_offset(message.insertion_time)));
+    metadata.insert("NextVisibleTime".into(), Value::from(with_offset(message.next_visible_time)));
     metadata.insert("PopReceipt".into(), encoded(&message.pop_receipt));
     mix_in(&mut metadata, text);
     invocation(function, binding, &twice_encoded(text), metadata)
@@ -35,13 +23,9 @@ pub fn queue_message(function: &str, binding: &str, message: &QueueMessage, text
 /// A Service Bus message, cardinality one.
 pub fn service_bus_one(function: &str, binding: &str, message: &LockedMessage) -> String {
     let mut metadata = Map::new();
-    for name in [
-        "MessageReceiver",
-        "MessageSession",
-        "MessageActions",
-        "SessionActions",
-        "ReceiveActions",
-    ] {
+    for name in
+        ["MessageReceiver", "MessageSession", "MessageActions", "SessionActions", "ReceiveActions"]
+    {
         metadata.insert(name.into(), json!({}));
     }
     metadata.insert(
@@ -53,29 +37,17 @@ pub fn service_bus_one(function: &str, binding: &str, message: &LockedMessage) -
             "Identifier": "local",
         }),
     );
-    metadata.insert(
-        "DeliveryCount".into(),
-        Value::from(message.delivery_count.to_string()),
-    );
+    metadata.insert("DeliveryCount".into(), Value::from(message.delivery_count.to_string()));
     metadata.insert("LockToken".into(), encoded(&message.lock_token));
     metadata.insert("ExpiresAtUtc".into(), Value::from(with_z(message.expires_at)));
     metadata.insert("ExpiresAt".into(), Value::from(with_offset(message.expires_at)));
-    metadata.insert(
-        "EnqueuedTimeUtc".into(),
-        Value::from(with_z(message.enqueued_time)),
-    );
-    metadata.insert(
-        "EnqueuedTime".into(),
-        Value::from(with_offset(message.enqueued_time)),
-    );
+    metadata.insert("EnqueuedTimeUtc".into(), Value::from(with_z(message.enqueued_time)));
+    metadata.insert("EnqueuedTime".into(), Value::from(with_offset(message.enqueued_time)));
     metadata.insert("MessageId".into(), encoded(&message.message_id));
     if let Some(content_type) = &message.content_type {
         metadata.insert("ContentType".into(), encoded(content_type));
     }
-    metadata.insert(
-        "SequenceNumber".into(),
-        Value::from(message.sequence_number.to_string()),
-    );
+    metadata.insert("SequenceNumber".into(), Value::from(message.sequence_number.to_string()));
     if let Some(correlation_id) = &message.correlation_id {
         metadata.insert("CorrelationId".into(), encoded(correlation_id));
     }
@@ -93,26 +65,14 @@ pub fn service_bus_many(function: &str, binding: &str, messages: &[LockedMessage
     let array = |values: Vec<Value>| Value::from(Value::Array(values).to_string());
     let of = |value: fn(&LockedMessage) -> Value| array(messages.iter().map(value).collect());
     let mut metadata = Map::new();
-    metadata.insert(
-        "DeliveryCountArray".into(),
-        of(|message| Value::from(message.delivery_count)),
-    );
-    metadata.insert(
-        "LockTokenArray".into(),
-        of(|message| Value::from(message.lock_token.as_str())),
-    );
-    metadata.insert(
-        "MessageIdArray".into(),
-        of(|message| Value::from(message.message_id.as_str())),
-    );
-    metadata.insert(
-        "SequenceNumberArray".into(),
-        of(|message| Value::from(message.sequence_number)),
-    );
-    metadata.insert(
-        "ContentTypeArray".into(),
-        of(|message| json!(message.content_type)),
-    );
+    metadata.insert("DeliveryCountArray".into(), of(|message| Value::from(message.delivery_count)));
+    metadata
+        .insert("LockTokenArray".into(), of(|message| Value::from(message.lock_token.as_str())));
+    metadata
+        .insert("MessageIdArray".into(), of(|message| Value::from(message.message_id.as_str())));
+    metadata
+        .insert("SequenceNumberArray".into(), of(|message| Value::from(message.sequence_number)));
+    metadata.insert("ContentTypeArray".into(), of(|message| json!(message.content_type)));
     metadata.insert(
         "EnqueuedTimeUtcArray".into(),
         of(|message| Value::from(with_z(message.enqueued_time))),
@@ -121,7 +81,6 @@ pub fn service_bus_many(function: &str, binding: &str, messages: &[LockedMessage
     invocation(function, binding, &json!(text).to_string(), metadata)
 }
 
-/// A timer's tick.
 pub fn timer(
     function: &str,
     binding: &str,
@@ -138,7 +97,12 @@ pub fn timer(
 }
 
 /// `data` is JSON as it should stand in the payload.
-fn invocation(function: &str, binding: &str, data: &str, mut metadata: Map<String, Value>) -> String {
+fn invocation(
+    function: &str,
+    binding: &str,
+    data: &str,
+    mut metadata: Map<String, Value>,
+) -> String {
     metadata.insert(
         "sys".into(),
         json!({

@@ -1,7 +1,9 @@
-//! A Service Bus queue's receiver with `prefetchCount`: it keeps so many messages locked in a buffer, beside those that are
-//! under way, and hands them out first. Their locks run and nobody renews them; each time that a message is locked counts as a
-//! delivery. One whose lock ran out in the buffer is handed out all the same, as the real client does: it cannot be
-//! completed, and comes again from its queue, or ends among the dead letters although nobody began it. Nothing here invokes.
+//! A Service Bus queue's receiver with `prefetchCount`: it keeps so many messages locked in a
+//! buffer, beside those that are under way, and hands them out first. Their locks run and nobody
+//! renews them; each time that a message is locked counts as a delivery. One whose lock ran out in
+//! the buffer is handed out all the same, as the real client does: it cannot be completed, and
+//! comes again from its queue, or ends among the dead letters although nobody began it. Nothing
+//! here invokes.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -20,20 +22,14 @@ pub(super) struct Receiver {
 
 impl Receiver {
     pub(super) fn new(bus: ServiceBus, queue: &str, prefetch_count: usize) -> Self {
-        Self {
-            bus,
-            queue: queue.to_owned(),
-            prefetch_count,
-            buffer: VecDeque::new(),
-        }
+        Self { bus, queue: queue.to_owned(), prefetch_count, buffer: VecDeque::new() }
     }
 
     /// Fills the buffer with what the queue has.
     pub(super) fn fill(&mut self) {
         let wanted = self.wanted();
         if wanted > 0 {
-            self.buffer
-                .extend(self.bus.receive(&self.queue, wanted).unwrap_or_default());
+            self.buffer.extend(self.bus.receive(&self.queue, wanted).unwrap_or_default());
         }
     }
 
@@ -137,10 +133,7 @@ mod tests {
             assert_eq!(waiting.delivery_count, delivery);
             clock.advance(PAST_A_LOCK);
         }
-        let counts = ServiceBusCounts {
-            dead_letter: 1,
-            ..ServiceBusCounts::default()
-        };
+        let counts = ServiceBusCounts { dead_letter: 1, ..ServiceBusCounts::default() };
         assert_eq!(bus.counts("q").unwrap(), counts);
     }
 }

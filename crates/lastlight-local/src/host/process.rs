@@ -1,6 +1,7 @@
-//! The handler's current process as invocations see it: where it listens, and which process it is, so that an invocation
-//! that takes too long ends the process that it runs in and no later one. Starting and ending processes is
-//! [`child`](super::child)'s; nothing here knows what an invocation is for.
+//! The handler's current process as invocations see it: where it listens, and which process it is,
+//! so that an invocation that takes too long ends the process that it runs in and no later one.
+//! Starting and ending processes is [`child`](super::child)'s; nothing here knows what an
+//! invocation is for.
 
 use std::{
     sync::{
@@ -45,15 +46,10 @@ impl Process {
     /// A process was started; it does not listen yet.
     pub(super) fn starts(&self, pid: u32) {
         self.current.send_modify(|current| {
-            *current = Current {
-                generation: current.generation + 1,
-                pid,
-                ..Current::default()
-            };
+            *current = Current { generation: current.generation + 1, pid, ..Current::default() };
         });
     }
 
-    /// It listens.
     pub(super) fn listens(&self, port: u16) {
         self.current.send_modify(|current| current.port = port);
     }
@@ -68,22 +64,21 @@ impl Process {
         condemned
     }
 
-    /// Returns when a process listens: while one is started again, the real host holds its invocations back, up to the
-    /// time that all starts together may take. Without this a message would use up its deliveries within milliseconds.
+    /// Returns when a process listens: while one is started again, the real host holds its
+    /// invocations back, up to the time that all starts together may take. Without this a message
+    /// would use up its deliveries within milliseconds.
     pub(super) async fn ready(&self) -> Listening {
         let mut current = self.current.subscribe();
         let listens = current.wait_for(|current| current.port != 0);
         // If none does in all that time, the invocation fails at port 0.
         let _ = tokio::time::timeout(HELD_BACK, listens).await;
         let current = self.current.borrow();
-        Listening {
-            generation: current.generation,
-            port: current.port,
-        }
+        Listening { generation: current.generation, port: current.port }
     }
 
-    /// An invocation in process `generation` took too long: that process is to be killed. Nothing happens where it is
-    /// condemned already, has ended, or is not this host's own. From now on invocations wait for its successor.
+    /// An invocation in process `generation` took too long: that process is to be killed. Nothing
+    /// happens where it is condemned already, has ended, or is not this host's own. From now on
+    /// invocations wait for its successor.
     pub(super) fn took_too_long(&self, generation: u64, why: &str) {
         let is_condemned = self.current.send_if_modified(|current| {
             let is_meant = current.generation == generation && current.pid != 0;
@@ -139,13 +134,7 @@ mod tests {
         process.starts(8);
         process.listens(1001);
         process.took_too_long(first.generation, "c took too long");
-        assert_eq!(
-            process.ready().await,
-            Listening {
-                generation: 2,
-                port: 1001
-            }
-        );
+        assert_eq!(process.ready().await, Listening { generation: 2, port: 1001 });
         assert_eq!((process.timeouts(), process.restarts()), (1, 1));
         assert_eq!(process.ended(), None);
     }

@@ -1,6 +1,7 @@
-//! Storage Queue triggers: poll, keep up to `batchSize + newBatchThreshold` in flight, delete on success, show again on
-//! failure, set aside in `<queue>-poison` after `maxDequeueCount`. A message that fails in a queue which has no such queue,
-//! being one, is left alone: it shows again when it is no longer hidden.
+//! Storage Queue triggers: poll, keep up to `batchSize + newBatchThreshold` in flight, delete on
+//! success, show again on failure, set aside in `<queue>-poison` after `maxDequeueCount`. A message
+//! that fails in a queue which has no such queue, being one, is left alone: it shows again when it
+//! is no longer hidden.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +21,8 @@ const HIDDEN: Duration = Duration::from_secs(600);
 /// The longest name of a queue.
 const LONGEST_NAME: usize = 63;
 
-/// Where a queue's messages go that failed too often; a poison queue has none, nor has one whose name would grow too long.
+/// Where a queue's messages go that failed too often; a poison queue has none, nor has one whose
+/// name would grow too long.
 pub(super) fn poison_queue(queue: &str) -> Option<String> {
     let poison = format!("{queue}-poison");
     (!queue.ends_with("-poison") && poison.len() <= LONGEST_NAME).then_some(poison)
@@ -64,7 +66,9 @@ impl QueueTrigger {
     async fn deliver(self: Arc<Self>, mut message: QueueMessage) {
         let invoked = {
             let payload = match self.text(&message) {
-                Some(text) => payload::queue_message(&self.function, &self.binding, &message, &text),
+                Some(text) => {
+                    payload::queue_message(&self.function, &self.binding, &message, &text)
+                }
                 None => {
                     // Text that is not base64 never reaches the function.
                     let _ = self.set_aside(&message);
@@ -86,9 +90,7 @@ impl QueueTrigger {
             }
         };
         let settled = match invoked {
-            Ok(()) => self
-                .storage
-                .delete(&self.queue, &message.id, &message.pop_receipt),
+            Ok(()) => self.storage.delete(&self.queue, &message.id, &message.pop_receipt),
             Err(error) => {
                 tracing::debug!(function = %self.function, id = message.id, %error, "invocation failed");
                 if self.poison.is_none() {
@@ -123,9 +125,7 @@ impl QueueTrigger {
         let Some(poison) = &self.poison else {
             return Ok(());
         };
-        self.storage
-            .put(poison, message.body.clone(), Duration::ZERO, None)?;
-        self.storage
-            .delete(&self.queue, &message.id, &message.pop_receipt)
+        self.storage.put(poison, message.body.clone(), Duration::ZERO, None)?;
+        self.storage.delete(&self.queue, &message.id, &message.pop_receipt)
     }
 }

@@ -3,15 +3,8 @@
 /// Whether `path`, without the prefix, fits `template`; more literal segments make a better fit.
 pub(super) fn fit(template: &str, path: &str) -> Option<usize> {
     let mut literals = 0;
-    let mut segments = path
-        .trim_matches('/')
-        .split('/')
-        .filter(|segment| !segment.is_empty());
-    for part in template
-        .trim_matches('/')
-        .split('/')
-        .filter(|part| !part.is_empty())
-    {
+    let mut segments = path.trim_matches('/').split('/').filter(|segment| !segment.is_empty());
+    for part in template.trim_matches('/').split('/').filter(|part| !part.is_empty()) {
         let parameter = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
         match (parameter, segments.next()) {
             (Some(parameter), None) if parameter.ends_with('?') => {}

@@ -1,12 +1,14 @@
-//! Service Bus triggers: one message an invocation, up to `maxConcurrentCalls` at once, with lock renewal; or up to
-//! `maxMessageBatchSize` messages an invocation, one invocation at a time, without renewal, as the real extension does.
-//! Success completes, failure abandons.
+//! Service Bus triggers: one message an invocation, up to `maxConcurrentCalls` at once, with lock
+//! renewal; or up to `maxMessageBatchSize` messages an invocation, one invocation at a time,
+//! without renewal, as the real extension does. Success completes, failure abandons.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{Cardinality, app::ServiceBusTriggerSettings, client::Handler, payload, prefetch::Receiver};
+use super::{
+    Cardinality, app::ServiceBusTriggerSettings, client::Handler, payload, prefetch::Receiver,
+};
 use crate::broker::{ServiceBus, service_bus::LockedMessage};
 
 /// A lock is renewed when half of its time is over, within these bounds.
@@ -81,7 +83,8 @@ impl ServiceBusTrigger {
         }
     }
 
-    /// Renews a lock each time that half of it is over, until it is lost or was renewed for long enough.
+    /// Renews a lock each time that half of it is over, until it is lost or was renewed for long
+    /// enough.
     async fn keep_locked(&self, message: &LockedMessage) -> Infallible {
         let began = Instant::now();
         let mut until = message.locked_until;

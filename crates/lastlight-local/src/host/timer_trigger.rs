@@ -11,7 +11,6 @@ use time::OffsetDateTime;
 
 use super::{client::Handler, payload};
 
-/// Reads a schedule.
 pub(super) fn parse(schedule: &str) -> Result<Cron, String> {
     CronParser::builder()
         .seconds(Seconds::Optional)

@@ -8,11 +8,8 @@ use std::collections::BTreeMap;
 /// The part that is not of the form `Key=Value`, by its place: its text may be a secret.
 pub(super) fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut parts = BTreeMap::new();
-    for (place, part) in text
-        .split(';')
-        .map(str::trim)
-        .enumerate()
-        .filter(|(_, part)| !part.is_empty())
+    for (place, part) in
+        text.split(';').map(str::trim).enumerate().filter(|(_, part)| !part.is_empty())
     {
         match part.split_once('=') {
             Some((key, value)) if !key.trim().is_empty() => {
@@ -26,7 +23,5 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
 
 /// Reads `true` in any case.
 pub(super) fn is_true(parts: &BTreeMap<String, String>, key: &str) -> bool {
-    parts
-        .get(key)
-        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    parts.get(key).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }

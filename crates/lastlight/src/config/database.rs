@@ -63,8 +63,8 @@ pub(super) fn database(env: &mut Env) -> Option<DatabaseSettings> {
     })
 }
 
-/// What the driver reads of a URL's query, beside `options[…]`. It ignores the rest and logs each with its value, which
-/// may be a secret whose name was misspelt.
+/// What the driver reads of a URL's query, beside `options[…]`. It ignores the rest and logs each
+/// with its value, which may be a secret whose name was misspelt.
 const URL_PARAMETERS: [&str; 18] = [
     "sslmode",
     "ssl-mode",
@@ -97,10 +97,10 @@ fn from_url(env: &mut Env, text: &str) -> Option<PgConnectOptions> {
             return None;
         }
     };
-    let (known, ignored): (Vec<_>, Vec<_>) = url
-        .query_pairs()
-        .into_owned()
-        .partition(|(name, _)| URL_PARAMETERS.contains(&name.as_str()) || name.starts_with("options["));
+    let (known, ignored): (Vec<_>, Vec<_>) =
+        url.query_pairs().into_owned().partition(|(name, _)| {
+            URL_PARAMETERS.contains(&name.as_str()) || name.starts_with("options[")
+        });
     url.set_query(None);
     if !known.is_empty() {
         url.query_pairs_mut().extend_pairs(&known);
@@ -146,32 +146,32 @@ fn from_url(env: &mut Env, text: &str) -> Option<PgConnectOptions> {
 
 /// A parameter as a warning names it: what does not look like a name may be a part of the password.
 fn parameter(name: &str) -> String {
-    let is_name = (1..=40).contains(&name.len()) && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-    if is_name {
-        format!("its parameter {name}")
-    } else {
-        "one of its parameters".to_owned()
-    }
+    let is_name =
+        (1..=40).contains(&name.len()) && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    if is_name { format!("its parameter {name}") } else { "one of its parameters".to_owned() }
 }
 
-/// The driver's default, `prefer`, goes on without TLS where the server, or whoever answers in its place, has none. A
-/// database on another machine is reached with verified TLS, unless the URL says otherwise.
-fn with_tls(env: &mut Env, options: PgConnectOptions, explicit: Option<(&str, &str)>) -> PgConnectOptions {
+/// The driver's default, `prefer`, goes on without TLS where the server, or whoever answers in its
+/// place, has none. A database on another machine is reached with verified TLS, unless the URL says
+/// otherwise.
+fn with_tls(
+    env: &mut Env,
+    options: PgConnectOptions,
+    explicit: Option<(&str, &str)>,
+) -> PgConnectOptions {
     let is_here = options.get_socket().is_some()
         || options.get_host().starts_with('/')
         || is_this_machine(options.get_host());
     let Some((said_in, mode)) = explicit else {
-        return options.ssl_mode(if is_here {
-            PgSslMode::Prefer
-        } else {
-            PgSslMode::VerifyFull
-        });
+        return options.ssl_mode(if is_here { PgSslMode::Prefer } else { PgSslMode::VerifyFull });
     };
     let mode = mode.parse().unwrap_or(PgSslMode::VerifyFull);
     if !is_here && !matches!(mode, PgSslMode::VerifyFull) {
         let what = match mode {
             PgSslMode::Disable | PgSslMode::Allow => "sends password and data in the clear",
-            PgSslMode::Prefer => "goes on in the clear where the server offers no TLS, and verifies nothing",
+            PgSslMode::Prefer => {
+                "goes on in the clear where the server offers no TLS, and verifies nothing"
+            }
             PgSslMode::Require => "encrypts and does not verify who answers",
             PgSslMode::VerifyCa | PgSslMode::VerifyFull => "does not verify the server's name",
         };
@@ -212,7 +212,8 @@ fn from_parts(env: &mut Env) -> Option<PgConnectOptions> {
     if missing {
         return None;
     }
-    let is_address = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    let is_address =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
     if !host.starts_with('/') && !host.chars().all(is_address) {
         env.problem(
             setting::POSTGIS_HOST.name,
@@ -228,11 +229,7 @@ fn from_parts(env: &mut Env) -> Option<PgConnectOptions> {
         .username(&user)
         .database(&database)
         // Azure's PostgreSQL asks for TLS; on this machine there is nothing to protect it from.
-        .ssl_mode(if is_here {
-            PgSslMode::Prefer
-        } else {
-            PgSslMode::VerifyFull
-        });
+        .ssl_mode(if is_here { PgSslMode::Prefer } else { PgSslMode::VerifyFull });
     if let Some(password) = env.get(&setting::POSTGIS_PASSWORD) {
         options = options.password(password);
     }

@@ -1,6 +1,7 @@
-//! The ways in which a database is written, read into one: a URL, what ADO.NET takes (`Host=…;Database=…`), and what libpq
-//! takes (`host=… dbname=…`); the Azure portal offers all three. Whether the values can be used is not looked at here. No
-//! message repeats a value: any may be the password.
+//! The ways in which a database is written, read into one: a URL, what ADO.NET takes
+//! (`Host=…;Database=…`), and what libpq takes (`host=… dbname=…`); the Azure portal offers all
+//! three. Whether the values can be used is not looked at here. No message repeats a value: any may
+//! be the password.
 
 use url::Url;
 
@@ -24,16 +25,14 @@ pub(super) fn url_of(text: &str) -> Result<Url, String> {
         true => libpq(text)?,
         false => ado(text)?,
     };
-    let mut url = Url::parse("postgresql:///").map_err(|error| format!("cannot be read: {error}"))?;
+    let mut url =
+        Url::parse("postgresql:///").map_err(|error| format!("cannot be read: {error}"))?;
     url.query_pairs_mut().extend_pairs(pairs);
     Ok(url)
 }
 
 fn is_key(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphabetic() || matches!(c, ' ' | '_'))
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphabetic() || matches!(c, ' ' | '_'))
 }
 
 /// libpq parts its parameters by blanks, ADO.NET by semicolons, and a password may hold either.
@@ -50,7 +49,8 @@ fn libpq(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
-        let wrong = |what| format!("cannot be read: its parameter number {} {what}", pairs.len() + 1);
+        let wrong =
+            |what| format!("cannot be read: its parameter number {} {what}", pairs.len() + 1);
         let (key, after) = rest.split_once('=').ok_or_else(|| wrong("has no ="))?;
         let key = key.trim().to_owned();
         if !is_key(&key) || key.contains(' ') {
@@ -130,7 +130,8 @@ fn ado(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-/// Npgsql's names and modes; what it has and libpq has not keeps its name, and is warned about as unknown.
+/// Npgsql's names and modes; what it has and libpq has not keeps its name, and is warned about as
+/// unknown.
 fn named_as_libpq(key: &str, value: String) -> (String, String) {
     let key = key.to_ascii_lowercase();
     let name = match key.replace([' ', '_'], "").as_str() {
@@ -163,10 +164,7 @@ mod tests {
     }
 
     fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
-        expected
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
+        expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
@@ -195,26 +193,14 @@ mod tests {
             ("mysql://u:hunter2@h/d", "does not begin with postgresql://"),
             ("hunter2", "does not begin with postgresql://"),
             ("Host=h;hunter2", "part number 2 has no ="),
-            (
-                "Host=h;Password=\"hunter2",
-                "part number 2 has a quote that is not closed",
-            ),
-            (
-                "Host=h;Password=\"hunter2\"x",
-                "part number 2 goes on after its closing quote",
-            ),
-            (
-                "host=h password='hunter2",
-                "parameter number 2 has a quote that is not closed",
-            ),
+            ("Host=h;Password=\"hunter2", "part number 2 has a quote that is not closed"),
+            ("Host=h;Password=\"hunter2\"x", "part number 2 goes on after its closing quote"),
+            ("host=h password='hunter2", "parameter number 2 has a quote that is not closed"),
             ("host=h hunter2", "parameter number 2 has no ="),
             ("Host=h;Database=d;Password={your_password}", "placeholder"),
         ] {
             let problem = url_of(text).unwrap_err();
-            assert!(
-                problem.contains(words) && !problem.contains("hunter2"),
-                "{text}: {problem}"
-            );
+            assert!(problem.contains(words) && !problem.contains("hunter2"), "{text}: {problem}");
         }
     }
 }

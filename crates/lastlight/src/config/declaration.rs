@@ -1,5 +1,6 @@
-//! What a setting is declared as: its name, default and bounds stand once, for the reader in [`super::Env`] and for the
-//! page that a person reads. Knows no setting; those are in [`mod@super::reference`].
+//! What a setting is declared as: its name, default and bounds stand once, for the reader in
+//! [`super::Env`] and for the page that a person reads. Knows no setting; those are in
+//! [`mod@super::reference`].
 
 use std::{fmt::Display, str::FromStr};
 
@@ -42,7 +43,7 @@ pub enum Form {
 }
 
 /// The types of numbers that settings have.
-pub trait Figure: FromStr + PartialOrd + Display + Copy + Sync {
+pub(super) trait Figure: FromStr + PartialOrd + Display + Copy + Sync {
     /// It has no fractions.
     const IS_WHOLE: bool;
 }
@@ -56,10 +57,11 @@ figures!(u16: true, u32: true, u64: true, usize: true, f64: false);
 
 /// A number.
 #[derive(Debug)]
-pub struct Number<T> {
+pub(super) struct Number<T> {
     /// The environment variable.
     pub name: &'static str,
-    /// Counts where it is not set. One that lies outside the bounds is a stand-in: there is no default.
+    /// Counts where it is not set. One that lies outside the bounds is a stand-in: there is no
+    /// default.
     pub default: T,
     /// The smallest.
     pub min: T,
@@ -103,7 +105,7 @@ impl<T: Figure> Declared for Number<T> {
 
 /// Yes or no.
 #[derive(Debug)]
-pub struct Flag {
+pub(super) struct Flag {
     /// The environment variable.
     pub name: &'static str,
     /// Counts where it is not set; `None` where other settings decide then.
@@ -132,7 +134,7 @@ impl Declared for Flag {
 
 /// One of some values, by its name in any case.
 #[derive(Debug)]
-pub struct Choice<T: 'static> {
+pub(super) struct Choice<T: 'static> {
     /// The environment variable.
     pub name: &'static str,
     /// Counts where it is not set.
@@ -157,11 +159,7 @@ impl<T: Copy> Choice<T> {
 
     /// The names of all values, the default first.
     pub(super) fn names(&self) -> Vec<&'static str> {
-        [&self.default]
-            .into_iter()
-            .chain(self.others)
-            .map(|(name, _)| *name)
-            .collect()
+        [&self.default].into_iter().chain(self.others).map(|(name, _)| *name).collect()
     }
 }
 
@@ -185,7 +183,7 @@ impl<T: Copy + Sync> Declared for Choice<T> {
 
 /// A text with a default.
 #[derive(Debug)]
-pub struct Text {
+pub(super) struct Text {
     /// The environment variable.
     pub name: &'static str,
     /// Counts where it is not set.
@@ -218,9 +216,10 @@ impl Declared for Text {
     }
 }
 
-/// A text without a default, which its reader takes apart: an address, a connection string, a password.
+/// A text without a default, which its reader takes apart: an address, a connection string, a
+/// password.
 #[derive(Debug)]
-pub struct Given {
+pub(super) struct Given {
     /// The environment variable.
     pub name: &'static str,
     /// What may stand in it, in words.

@@ -1,5 +1,6 @@
-//! Addresses in settings: which are this machine, and which may be spoken to. A password, a key or a signature in an
-//! address would be printed with it, so an address is a host, a port and a path and nothing else.
+//! Addresses in settings: which are this machine, and which may be spoken to. A password, a key or
+//! a signature in an address would be printed with it, so an address is a host, a port and a path
+//! and nothing else.
 
 use std::net::IpAddr;
 
@@ -11,9 +12,7 @@ use super::env::shown;
 pub fn is_this_machine(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.to_canonical().is_loopback())
+        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// An address of a service, ending in `/`: HTTPS, or HTTP on this machine.
@@ -21,17 +20,10 @@ pub fn is_this_machine(host: &str) -> bool {
 /// # Errors
 /// What is wrong with it; `name` is what the setting calls it.
 pub(super) fn checked(name: &str, text: &str) -> Result<Url, String> {
-    let not_an_address = || {
-        format!(
-            "{name} {} is not an address that begins with https://",
-            shown(text)
-        )
-    };
+    let not_an_address =
+        || format!("{name} {} is not an address that begins with https://", shown(text));
     let url = Url::parse(text).map_err(|_| not_an_address())?;
-    let Some(host) = url
-        .host_str()
-        .filter(|_| matches!(url.scheme(), "http" | "https"))
-    else {
+    let Some(host) = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https")) else {
         return Err(not_an_address());
     };
     let has_user = !url.username().is_empty() || url.password().is_some();
@@ -60,48 +52,28 @@ mod tests {
 
     #[test]
     fn this_machine_is_the_loopback_and_nothing_that_looks_like_it() {
-        for host in [
-            "localhost",
-            "LOCALHOST",
-            "127.0.0.1",
-            "127.9.9.9",
-            "::1",
-            "[::1]",
-            "::ffff:127.0.0.1",
-        ] {
+        for host in
+            ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "::1", "[::1]", "::ffff:127.0.0.1"]
+        {
             assert!(is_this_machine(host), "{host}");
         }
-        for host in [
-            "0.0.0.0",
-            "10.0.0.1",
-            "localhost.example.com",
-            "127.0.0.1.example.com",
-            "::2",
-            "",
-        ] {
+        for host in
+            ["0.0.0.0", "10.0.0.1", "localhost.example.com", "127.0.0.1.example.com", "::2", ""]
+        {
             assert!(!is_this_machine(host), "{host}");
         }
     }
 
     #[test]
     fn an_address_is_https_or_on_this_machine_and_holds_no_secret() {
-        assert_eq!(
-            checked("E", "https://a.example/x").unwrap().as_str(),
-            "https://a.example/x/"
-        );
+        assert_eq!(checked("E", "https://a.example/x").unwrap().as_str(), "https://a.example/x/");
         assert_eq!(
             checked("E", "http://127.0.0.1:5300").unwrap().as_str(),
             "http://127.0.0.1:5300/"
         );
         for (text, words) in [
-            (
-                "http://a.example/",
-                "http://a.example: plain HTTP is for this machine alone",
-            ),
-            (
-                "http://10.0.0.4:10001/devstoreaccount1",
-                "plain HTTP is for this machine alone",
-            ),
+            ("http://a.example/", "http://a.example: plain HTTP is for this machine alone"),
+            ("http://10.0.0.4:10001/devstoreaccount1", "plain HTTP is for this machine alone"),
             ("https://a.example/?sv=1&sig=topsecret", "an address alone"),
             ("https://user:topsecret@a.example/", "an address alone"),
             ("ftp://a.example/", "is not an address"),

@@ -1,5 +1,6 @@
-//! Reading single settings, as they are declared: what is missing or malformed is said with the setting's name, its value
-//! and what is allowed. What is not declared cannot be read here. Knows no setting by name.
+//! Reading single settings, as they are declared: what is missing or malformed is said with the
+//! setting's name, its value and what is allowed. What is not declared cannot be read here. Knows
+//! no setting by name.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,8 +41,8 @@ impl Display for Secret {
     }
 }
 
-/// A setting's value as a problem shows it: shortened, and not at all where it looks like a secret that stands in the
-/// wrong setting.
+/// A setting's value as a problem shows it: shortened, and not at all where it looks like a secret
+/// that stands in the wrong setting.
 pub(super) fn shown(value: &str) -> String {
     const SHOWN: usize = 80;
     if looks_secret(value) {
@@ -148,27 +149,29 @@ impl Env {
     /// The process's environment.
     pub fn from_process() -> Self {
         Self::from_pairs(
-            std::env::vars_os()
-                .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))),
+            std::env::vars_os().filter_map(|(key, value)| {
+                Some((key.into_string().ok()?, value.into_string().ok()?))
+            }),
         )
     }
 
     /// Settings from elsewhere (tests, a settings file).
-    pub fn from_pairs<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
+    pub fn from_pairs<K: Into<String>, V: Into<String>>(
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
         Self {
-            values: pairs
-                .into_iter()
-                .map(|(key, value)| (key.into(), value.into()))
-                .collect(),
+            values: pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
             ..Self::default()
         }
     }
 
     /// These settings over those.
     #[must_use]
-    pub fn with<K: Into<String>, V: Into<String>>(mut self, pairs: impl IntoIterator<Item = (K, V)>) -> Self {
-        self.values
-            .extend(pairs.into_iter().map(|(key, value)| (key.into(), value.into())));
+    pub fn with<K: Into<String>, V: Into<String>>(
+        mut self,
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.values.extend(pairs.into_iter().map(|(key, value)| (key.into(), value.into())));
         self
     }
 
@@ -180,14 +183,8 @@ impl Env {
 
     /// A setting's value without surrounding blanks; an empty one counts as not set.
     fn value(&self, setting: &dyn Declared) -> Option<&str> {
-        self.asked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(setting.name());
-        self.values
-            .get(setting.name())
-            .map(|value| value.trim())
-            .filter(|value| !value.is_empty())
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(setting.name());
+        self.values.get(setting.name()).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
     /// Whether something stands in the setting.
@@ -212,17 +209,19 @@ impl Env {
             self.problem(
                 setting.name,
                 format!("{} is not {}", shown(&text), setting.what),
-                format!(
-                    "Use {}; or leave it out for {}.",
-                    setting.allowed, setting.default
-                ),
+                format!("Use {}; or leave it out for {}.", setting.allowed, setting.default),
             );
         }
         text
     }
 
     /// Notes a problem; [`Env::finish`] reports it.
-    pub fn problem(&mut self, setting: &str, problem: impl Into<String>, remedy: impl Into<String>) {
+    pub fn problem(
+        &mut self,
+        setting: &str,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         self.problems.push(SettingProblem {
             setting: setting.to_owned(),
             problem: problem.into(),
@@ -236,7 +235,12 @@ impl Env {
     }
 
     /// Notes what works and should not stay; [`Env::finish`] hands it on.
-    pub fn warning(&mut self, setting: &str, problem: impl Into<String>, remedy: impl Into<String>) {
+    pub fn warning(
+        &mut self,
+        setting: &str,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         self.warnings.push(SettingProblem {
             setting: setting.to_owned(),
             problem: problem.into(),
@@ -244,7 +248,8 @@ impl Env {
         });
     }
 
-    /// A number within the setting's bounds; in the place of one that is not, which is noted, the default goes on.
+    /// A number within the setting's bounds; in the place of one that is not, which is noted, the
+    /// default goes on.
     pub(super) fn number<T: Figure>(&mut self, setting: &Number<T>) -> T {
         self.number_or(setting, setting.default)
     }
@@ -298,7 +303,8 @@ impl Env {
         }
     }
 
-    /// One of the setting's values; in the place of what is none of them, which is noted, the default goes on.
+    /// One of the setting's values; in the place of what is none of them, which is noted, the
+    /// default goes on.
     pub(super) fn choice<T: Copy + Sync>(&mut self, setting: &Choice<T>) -> T {
         let Some(text) = self.value(setting).map(str::to_owned) else {
             return setting.default.1;
@@ -327,14 +333,13 @@ impl Env {
         if self.problems.is_empty() {
             Ok(self.warnings)
         } else {
-            Err(ConfigError {
-                problems: self.problems,
-            })
+            Err(ConfigError { problems: self.problems })
         }
     }
 
-    /// A reference that was not resolved is said to be one, in the place of what its reader found wrong with it. One that
-    /// was asked for shows those that were not yet, too: they mostly fail together.
+    /// A reference that was not resolved is said to be one, in the place of what its reader found
+    /// wrong with it. One that was asked for shows those that were not yet, too: they mostly fail
+    /// together.
     fn name_unresolved(&mut self) {
         let unresolved: Vec<(String, String, &str)> = self
             .values

@@ -1,4 +1,5 @@
-//! host.json: what the local Functions host and `doctor` both need to read it as the real host does.
+//! host.json: what the local Functions host and `doctor` both need to read it as the real host
+//! does.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -33,10 +34,8 @@ pub fn time_span(text: &str) -> Option<Duration> {
         Some((days, clock)) => (days.parse::<u64>().ok()?, clock),
         None => (0, text),
     };
-    let numbers: Vec<u64> = clock
-        .split(':')
-        .map(|part| part.parse().ok())
-        .collect::<Option<_>>()?;
+    let numbers: Vec<u64> =
+        clock.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
     let [hours, minutes, seconds] = numbers[..] else {
         return None;
     };
@@ -49,15 +48,13 @@ pub fn time_span(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(sum))
 }
 
-/// Whether the app's settings switch a function off, as in Azure: `AzureWebJobs.<name>.Disabled`, or with `__` for the dots.
+/// Whether the app's settings switch a function off, as in Azure: `AzureWebJobs.<name>.Disabled`,
+/// or with `__` for the dots.
 pub fn is_switched_off(settings: &BTreeMap<String, String>, function: &str) -> bool {
-    [
-        format!("AzureWebJobs.{function}.Disabled"),
-        format!("AzureWebJobs__{function}__Disabled"),
-    ]
-    .iter()
-    .filter_map(|name| settings.get(name))
-    .any(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+    [format!("AzureWebJobs.{function}.Disabled"), format!("AzureWebJobs__{function}__Disabled")]
+        .iter()
+        .filter_map(|name| settings.get(name))
+        .any(|value| value == "1" || value.eq_ignore_ascii_case("true"))
 }
 
 /// Replaces each `%NAME%` by the setting of this name.

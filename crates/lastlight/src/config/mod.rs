@@ -1,9 +1,10 @@
 //! Every setting, parsed and checked once, into typed values.
 //!
 //! Settings are environment variables (the Functions host turns `local.settings.json` and the app's
-//! settings into them). Nothing else in the house reads the environment. What is wrong is collected, so
-//! that a person mends all of it in one go. Each setting is declared in [`mod@reference`], where its reader takes name, default
-//! and bounds from. Secrets are [`Secret`]s, which print as `***`.
+//! settings into them). Nothing else in the house reads the environment. What is wrong is
+//! collected, so that a person mends all of it in one go. Each setting is declared in
+//! [`mod@reference`], where its reader takes name, default and bounds from. Secrets are
+//! [`Secret`]s, which print as `***`.
 
 mod connection_string;
 mod database;

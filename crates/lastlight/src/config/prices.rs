@@ -13,7 +13,8 @@ pub struct Prices {
     pub service_bus_per_million: f64,
 }
 
-/// Taken for public list prices in November 2026, not verified, to be checked against one's own contract.
+/// Taken for public list prices in November 2026, not verified, to be checked against one's own
+/// contract.
 impl Prices {
     /// What the prices are in.
     pub const CURRENCY: &'static str = "USD";

@@ -1,15 +1,18 @@
 //! Settings of Service Bus.
 //!
-//! Identity first, connection string as the fallback: `ServiceBusConnection__fullyQualifiedNamespace`, the Functions
-//! host's way to say identity, wins; then a connection string (`SERVICE_BUS_CONNECTION_STRING`, or the host's
-//! `ServiceBusConnection`); then `SERVICE_BUS_NAMESPACE` by itself, with identity. A connection string with
-//! `UseDevelopmentEmulator=true` wins over all: it means this machine.
+//! Identity first, connection string as the fallback:
+//! `ServiceBusConnection__fullyQualifiedNamespace`, the Functions host's way to say identity, wins;
+//! then a connection string (`SERVICE_BUS_CONNECTION_STRING`, or the host's
+//! `ServiceBusConnection`); then `SERVICE_BUS_NAMESPACE` by itself, with identity. A connection
+//! string with `UseDevelopmentEmulator=true` wins over all: it means this machine.
 
 use std::time::Duration;
 
 use url::Url;
 
-use super::{Env, Secret, connection_string, declaration::Given, endpoint, env::shown, reference as setting};
+use super::{
+    Env, Secret, connection_string, declaration::Given, endpoint, env::shown, reference as setting,
+};
 
 /// How to sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +24,8 @@ pub enum ServiceBusAuth {
         /// Its key.
         key: Secret,
     },
-    /// Entra ID: managed or workload identity where there is one, the developer's sign-in otherwise.
+    /// Entra ID: managed or workload identity where there is one, the developer's sign-in
+    /// otherwise.
     Entra,
 }
 
@@ -44,8 +48,8 @@ pub struct ServiceBusSettings {
     pub retry_count: u32,
     /// Batches under way at once.
     pub sends_in_flight: usize,
-    /// Messages a second over all senders of this process: set it where the tier is Standard, which grants 1,000
-    /// credits a second to a namespace.
+    /// Messages a second over all senders of this process: set it where the tier is Standard, which
+    /// grants 1,000 credits a second to a namespace.
     pub credits_per_second: Option<u32>,
     /// How long one request may take.
     pub request_timeout: Duration,
@@ -55,7 +59,8 @@ const REMEDY: &str = "Write it as Endpoint=sb://<namespace>.servicebus.windows.n
                       SharedAccessKey=<key> (Azure portal: Service Bus namespace, Shared access policies).";
 
 impl ServiceBusSettings {
-    /// The settings; `None` where no connection is configured, or what there is cannot be used (noted in `env`).
+    /// The settings; `None` where no connection is configured, or what there is cannot be used
+    /// (noted in `env`).
     pub fn from_env(env: &mut Env) -> Option<Self> {
         let (endpoint, auth) = connection(env)?;
         let credits = env.number(&setting::SERVICE_BUS_CREDITS_PER_SECOND);
@@ -81,8 +86,7 @@ fn connection(env: &mut Env) -> Option<(Url, ServiceBusAuth)> {
         &setting::SERVICE_BUS_CONNECTION
     };
     let parsed = env.get(given).map(connection_string::parse);
-    let is_local =
-        matches!(&parsed, Some(Ok(parts)) if connection_string::is_true(parts, "usedevelopmentemulator"));
+    let is_local = matches!(&parsed, Some(Ok(parts)) if connection_string::is_true(parts, "usedevelopmentemulator"));
     if !is_local && env.is_set(&setting::SERVICE_BUS_CONNECTION_NAMESPACE) {
         return by_identity(env, &setting::SERVICE_BUS_CONNECTION_NAMESPACE);
     }
@@ -109,9 +113,7 @@ fn by_identity(env: &mut Env, given: &Given) -> Option<(Url, ServiceBusAuth)> {
     } else {
         format!("{namespace}.servicebus.windows.net")
     };
-    let is_host = host
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
+    let is_host = host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
     match Url::parse(&format!("https://{host}/")) {
         Ok(endpoint) if is_host => Some((endpoint, ServiceBusAuth::Entra)),
         _ => {
@@ -130,10 +132,7 @@ fn by_key(
     is_local: bool,
 ) -> Result<(Url, ServiceBusAuth), String> {
     let part = |key: &str, name: &str| {
-        parts
-            .get(key)
-            .filter(|value| !value.is_empty())
-            .ok_or_else(|| format!("lacks {name}"))
+        parts.get(key).filter(|value| !value.is_empty()).ok_or_else(|| format!("lacks {name}"))
     };
     let endpoint = part("endpoint", "Endpoint")?;
     let authority = ["sb://", "https://", "amqps://", "http://"]
@@ -141,17 +140,15 @@ fn by_key(
         .find_map(|scheme| endpoint.strip_prefix(scheme))
         .ok_or_else(|| format!("Endpoint {} does not begin with sb://", shown(endpoint)))?;
     let scheme = if is_local { "http" } else { "https" };
-    let endpoint = endpoint::checked(
-        "Endpoint",
-        &format!("{scheme}://{}", authority.trim_end_matches('/')),
-    )
-    .map_err(|problem| {
-        if is_local {
-            format!("{problem} (UseDevelopmentEmulator=true means plain HTTP)")
-        } else {
-            problem
-        }
-    })?;
+    let endpoint =
+        endpoint::checked("Endpoint", &format!("{scheme}://{}", authority.trim_end_matches('/')))
+            .map_err(|problem| {
+            if is_local {
+                format!("{problem} (UseDevelopmentEmulator=true means plain HTTP)")
+            } else {
+                problem
+            }
+        })?;
     let auth = ServiceBusAuth::SharedAccessKey {
         name: part("sharedaccesskeyname", "SharedAccessKeyName")?.clone(),
         key: Secret::new(part("sharedaccesskey", "SharedAccessKey")?),
@@ -168,17 +165,10 @@ mod tests {
     fn settings(pairs: &[(&str, &str)]) -> (Option<ServiceBusSettings>, String) {
         let mut env = Env::from_pairs(pairs.iter().copied());
         let settings = ServiceBusSettings::from_env(&mut env);
-        (
-            settings,
-            env.finish()
-                .err()
-                .map(|error| error.to_string())
-                .unwrap_or_default(),
-        )
+        (settings, env.finish().err().map(|error| error.to_string()).unwrap_or_default())
     }
 
-    const REAL: &str =
-        "Endpoint=sb://rmhgeoapi.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=a+b/c=";
+    const REAL: &str = "Endpoint=sb://rmhgeoapi.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=a+b/c=";
 
     #[test]
     fn a_connection_string_signs_with_its_key_and_shows_it_nowhere() {
@@ -186,10 +176,7 @@ mod tests {
             settings(&[(CONNECTION_STRING, REAL), ("SERVICE_BUS_NAMESPACE", "rmhgeoapi")]);
         let settings = settings.unwrap();
         assert_eq!(problems, "");
-        assert_eq!(
-            settings.endpoint.as_str(),
-            "https://rmhgeoapi.servicebus.windows.net/"
-        );
+        assert_eq!(settings.endpoint.as_str(), "https://rmhgeoapi.servicebus.windows.net/");
         let ServiceBusAuth::SharedAccessKey { key, .. } = &settings.auth else {
             panic!("not by key")
         };
@@ -199,10 +186,8 @@ mod tests {
 
     #[test]
     fn identity_wins_over_a_connection_string_but_not_over_the_local_cloud() {
-        let identity = (
-            "ServiceBusConnection__fullyQualifiedNamespace",
-            "x.servicebus.usgovcloudapi.net",
-        );
+        let identity =
+            ("ServiceBusConnection__fullyQualifiedNamespace", "x.servicebus.usgovcloudapi.net");
         let (remote, _) = settings(&[(CONNECTION_STRING, REAL), identity]);
         assert_eq!(remote.unwrap().auth, ServiceBusAuth::Entra);
         let local = "Endpoint=sb://127.0.0.1:5300;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true";
@@ -234,7 +219,8 @@ mod tests {
             assert!(none.is_none() && !problems.is_empty(), "{text}");
             assert!(!problems.contains("topsecret"), "{problems}");
         }
-        let in_the_wrong_place = "Endpoint=sb://a.b/;SharedAccessKeyName=n;SharedAccessKey=topsecret";
+        let in_the_wrong_place =
+            "Endpoint=sb://a.b/;SharedAccessKeyName=n;SharedAccessKey=topsecret";
         let (none, problems) = settings(&[("SERVICE_BUS_NAMESPACE", in_the_wrong_place)]);
         assert!(none.is_none() && !problems.contains("topsecret"), "{problems}");
         let (none, problems) =
@@ -242,13 +228,8 @@ mod tests {
         assert!(none.is_none());
         assert!(problems.contains("lacks SharedAccessKeyName"), "{problems}");
         assert!(!problems.contains("topsecret"));
-        let (_, problems) = settings(&[
-            ("SERVICE_BUS_NAMESPACE", "rmh"),
-            ("SERVICE_BUS_MAX_BATCH_SIZE", "500"),
-        ]);
-        assert!(
-            problems.contains("\"500\" is not a number from 1 to 100"),
-            "{problems}"
-        );
+        let (_, problems) =
+            settings(&[("SERVICE_BUS_NAMESPACE", "rmh"), ("SERVICE_BUS_MAX_BATCH_SIZE", "500")]);
+        assert!(problems.contains("\"500\" is not a number from 1 to 100"), "{problems}");
     }
 }

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use super::{
     ConfigError, DatabaseSettings, Env, LogSettings, OtlpSettings, Prices, ServiceBusSettings,
-    SettingProblem, StorageSettings, Timing, database::database, prices::prices, reference as setting,
-    timing::timing,
+    SettingProblem, StorageSettings, Timing, database::database, prices::prices,
+    reference as setting, timing::timing,
 };
 
 /// Everything that the handler needs to know, checked.
@@ -128,12 +128,12 @@ impl Settings {
     ///
     /// # Errors
     /// All settings of the database that are missing or malformed.
-    pub fn load_database(mut env: Env) -> Result<(DatabaseSettings, Vec<SettingProblem>), ConfigError> {
+    pub fn load_database(
+        mut env: Env,
+    ) -> Result<(DatabaseSettings, Vec<SettingProblem>), ConfigError> {
         let database = database(&mut env);
         let warnings = env.finish()?;
-        database
-            .map(|database| (database, warnings))
-            .ok_or(ConfigError { problems: Vec::new() })
+        database.map(|database| (database, warnings)).ok_or(ConfigError { problems: Vec::new() })
     }
 }
 
@@ -155,7 +155,8 @@ fn listen(env: &mut Env) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// `ENABLE_SERVICE_BUS` decides; without it, Service Bus is on where a connection to it is configured.
+/// `ENABLE_SERVICE_BUS` decides; without it, Service Bus is on where a connection to it is
+/// configured.
 fn service_bus(env: &mut Env) -> Option<ServiceBusSettings> {
     let said = env.said_flag(&setting::ENABLE_SERVICE_BUS);
     if said == Some(false) {

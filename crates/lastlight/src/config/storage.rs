@@ -1,13 +1,14 @@
 //! Settings of Storage Queues.
 //!
-//! `AzureWebJobsStorage` is a connection string; `AzureWebJobsStorage__queueServiceUri` or `…__accountName` mean sign-in by
-//! identity, as they do to the Functions host. So does `STORAGE_ACCOUNT_NAME` without any of them, to this handler alone: the
-//! host does not read it.
+//! `AzureWebJobsStorage` is a connection string; `AzureWebJobsStorage__queueServiceUri` or
+//! `…__accountName` mean sign-in by identity, as they do to the Functions host. So does
+//! `STORAGE_ACCOUNT_NAME` without any of them, to this handler alone: the host does not read it.
 
 use url::Url;
 
 use super::{
-    Env, Secret, connection_string, endpoint, env::shown, reference as setting, values::QueueEncoding,
+    Env, Secret, connection_string, endpoint, env::shown, reference as setting,
+    values::QueueEncoding,
 };
 
 /// The account and key that Azurite, and lastlight's local cloud, know; public by design.
@@ -35,7 +36,8 @@ pub enum StorageAuth {
 /// Where Storage Queues are and how to send to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorageSettings {
-    /// The queue service: `https://<account>.queue.core.windows.net/`, or `http://127.0.0.1:<port>/<account>/`.
+    /// The queue service: `https://<account>.queue.core.windows.net/`, or
+    /// `http://127.0.0.1:<port>/<account>/`.
     pub endpoint: Url,
     /// How to sign in.
     pub auth: StorageAuth,
@@ -58,7 +60,8 @@ const REMEDY: &str = "Write it as DefaultEndpointsProtocol=https;AccountName=<na
                       UseDevelopmentStorage=true for Azurite.";
 
 impl StorageSettings {
-    /// The settings; `None` where no connection is configured, or what there is cannot be used (noted in `env`).
+    /// The settings; `None` where no connection is configured, or what there is cannot be used
+    /// (noted in `env`).
     pub fn from_env(env: &mut Env) -> Option<Self> {
         let (endpoint, auth) = connection(env)?;
         Some(Self {
@@ -99,8 +102,7 @@ fn connection(env: &mut Env) -> Option<(Url, StorageAuth)> {
     match address.and_then(|address| endpoint::checked("the address", &address)) {
         Ok(endpoint) => Some((endpoint, StorageAuth::Entra)),
         Err(problem) => {
-            let remedy =
-                "Set it to the storage account's name, or to https://<account>.queue.core.windows.net.";
+            let remedy = "Set it to the storage account's name, or to https://<account>.queue.core.windows.net.";
             env.problem(given.name, problem, remedy);
             None
         }
@@ -118,10 +120,7 @@ fn by_connection_string(
         let key = Secret::new(DEVELOPMENT_KEY);
         return Ok((
             endpoint,
-            StorageAuth::SharedKey {
-                account: DEVELOPMENT_ACCOUNT.to_owned(),
-                key,
-            },
+            StorageAuth::SharedKey { account: DEVELOPMENT_ACCOUNT.to_owned(), key },
         ));
     }
     let part = |key: &str| parts.get(key).filter(|value| !value.is_empty());
@@ -149,10 +148,7 @@ fn by_connection_string(
             if base64::prelude::BASE64_STANDARD.decode(key).is_err() {
                 return Err("AccountKey is not base64".to_owned());
             }
-            StorageAuth::SharedKey {
-                account: account.clone(),
-                key: Secret::new(key),
-            }
+            StorageAuth::SharedKey { account: account.clone(), key: Secret::new(key) }
         }
         (None, None, Some(_)) => return Err("lacks AccountName".to_owned()),
         _ => return Err("lacks AccountKey or SharedAccessSignature".to_owned()),
@@ -165,10 +161,7 @@ fn account_name(name: &str) -> Result<&str, String> {
     if name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) {
         Ok(name)
     } else {
-        Err(format!(
-            "{} is not the name of a storage account: a-z and 0-9",
-            shown(name)
-        ))
+        Err(format!("{} is not the name of a storage account: a-z and 0-9", shown(name)))
     }
 }
 
@@ -181,22 +174,13 @@ mod tests {
     fn settings(pairs: &[(&str, &str)]) -> (Option<StorageSettings>, String) {
         let mut env = Env::from_pairs(pairs.iter().copied());
         let settings = StorageSettings::from_env(&mut env);
-        (
-            settings,
-            env.finish()
-                .err()
-                .map(|error| error.to_string())
-                .unwrap_or_default(),
-        )
+        (settings, env.finish().err().map(|error| error.to_string()).unwrap_or_default())
     }
 
     #[test]
     fn development_storage_is_azurite() {
         let (settings, _) = settings(&[(SETTING, "UseDevelopmentStorage=true")]);
-        assert_eq!(
-            settings.unwrap().endpoint.as_str(),
-            "http://127.0.0.1:10001/devstoreaccount1/"
-        );
+        assert_eq!(settings.unwrap().endpoint.as_str(), "http://127.0.0.1:10001/devstoreaccount1/");
     }
 
     #[test]
@@ -217,12 +201,10 @@ mod tests {
         ] {
             let (none, problems) = settings(&[(SETTING, remote)]);
             assert!(none.is_none());
-            assert!(
-                problems.contains("plain HTTP is for this machine alone"),
-                "{problems}"
-            );
+            assert!(problems.contains("plain HTTP is for this machine alone"), "{problems}");
         }
-        let (none, problems) = settings(&[("AzureWebJobsStorage__queueServiceUri", "http://geo.example")]);
+        let (none, problems) =
+            settings(&[("AzureWebJobsStorage__queueServiceUri", "http://geo.example")]);
         assert!(
             none.is_none() && problems.contains("AzureWebJobsStorage__queueServiceUri"),
             "{problems}"
@@ -250,12 +232,11 @@ mod tests {
             assert!(none.is_none() && !problems.is_empty(), "{text}");
             assert!(!problems.contains("topsecret"), "{problems}");
         }
-        let (none, problems) = settings(&[("STORAGE_ACCOUNT_NAME", "AccountName=geo;AccountKey=topsecret")]);
+        let (none, problems) =
+            settings(&[("STORAGE_ACCOUNT_NAME", "AccountName=geo;AccountKey=topsecret")]);
         assert!(none.is_none() && !problems.contains("topsecret"), "{problems}");
-        let (_, problems) = settings(&[
-            (SETTING, "UseDevelopmentStorage=true"),
-            ("JOB_PROCESSING_QUEUE", "Jobs_"),
-        ]);
+        let (_, problems) =
+            settings(&[(SETTING, "UseDevelopmentStorage=true"), ("JOB_PROCESSING_QUEUE", "Jobs_")]);
         assert!(problems.contains("JOB_PROCESSING_QUEUE: \"Jobs_\""), "{problems}");
     }
 }

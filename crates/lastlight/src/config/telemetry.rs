@@ -1,4 +1,5 @@
-//! What is said and to whom: the log's level and form, and the collector that spans go to, by OpenTelemetry's own names.
+//! What is said and to whom: the log's level and form, and the collector that spans go to, by
+//! OpenTelemetry's own names.
 
 use std::time::Duration;
 
@@ -59,19 +60,20 @@ impl OtlpSettings {
     /// `None` where no collector is named. The rest is checked only then.
     pub(super) fn from_env(env: &mut Env) -> Option<Self> {
         let text = env.get(&setting::OTLP_ENDPOINT).map(str::to_owned)?;
-        let endpoint =
-            match checked("it", &text).and_then(|url| url.join("v1/traces").map_err(|e| e.to_string())) {
-                Ok(endpoint) => Some(endpoint),
-                Err(problem) => {
-                    env.problem(
+        let endpoint = match checked("it", &text)
+            .and_then(|url| url.join("v1/traces").map_err(|e| e.to_string()))
+        {
+            Ok(endpoint) => Some(endpoint),
+            Err(problem) => {
+                env.problem(
                         setting::OTLP_ENDPOINT.name,
                         problem,
                         "Set it to the collector's address, https://collector.example:4318; keys belong into \
                      OTEL_EXPORTER_OTLP_HEADERS. Leave it out to send no spans.",
                     );
-                    None
-                }
-            };
+                None
+            }
+        };
         let headers = headers(env);
         let timeout = Duration::from_millis(env.number(&setting::OTLP_TIMEOUT));
         let site = env.get(&setting::WEBSITE_SITE_NAME).map(str::to_owned);
@@ -80,13 +82,7 @@ impl OtlpSettings {
             site.as_deref().unwrap_or(setting::OTEL_SERVICE_NAME.default),
         );
         let sampler = sampler(env);
-        Some(Self {
-            endpoint: endpoint?,
-            headers,
-            timeout,
-            service_name,
-            sampler,
-        })
+        Some(Self { endpoint: endpoint?, headers, timeout, service_name, sampler })
     }
 }
 
@@ -119,8 +115,5 @@ fn headers(env: &mut Env) -> Vec<(String, Secret)> {
 fn sampler(env: &mut Env) -> SamplerSettings {
     let said = env.number(&setting::OTEL_TRACES_SAMPLER_ARG);
     let (asks_parent, share) = env.choice(&setting::OTEL_TRACES_SAMPLER);
-    SamplerSettings {
-        asks_parent,
-        share: share.unwrap_or(said),
-    }
+    SamplerSettings { asks_parent, share: share.unwrap_or(said) }
 }

@@ -22,7 +22,8 @@ pub struct Timing {
     pub tasks_in_flight: usize,
     /// An attempt that runs longer has failed: the host would end it.
     pub task_timeout: Duration,
-    /// The host kills this process when one of its invocations takes longer; no shorter than a second.
+    /// The host kills this process when one of its invocations takes longer; no shorter than a
+    /// second.
     pub function_timeout: Duration,
     /// Attempts before a task has failed for good, where its type does not say; at least 1.
     pub max_attempts: u16,
@@ -49,24 +50,22 @@ impl Timing {
         task_timeout: Duration::from_secs(30 * 60),
         function_timeout: Duration::from_secs(30 * 60),
         max_attempts: 4,
-        backoff: Backoff {
-            first: Duration::from_secs(5),
-            largest: Duration::from_secs(300),
-        },
+        backoff: Backoff { first: Duration::from_secs(5), largest: Duration::from_secs(300) },
         job_timeout: Duration::from_secs(7 * 24 * 60 * 60),
         instances: 1,
         memory: 128 * MIB,
     };
 
-    /// How long before [`function_timeout`](Self::function_timeout) everything in an invocation has an end: time enough to
-    /// write an outcome and to answer.
+    /// How long before [`function_timeout`](Self::function_timeout) everything in an invocation has
+    /// an end: time enough to write an outcome and to answer.
     pub fn margin(&self) -> Duration {
-        let twentieth = (self.function_timeout / 20).clamp(Duration::from_secs(1), Duration::from_secs(30));
+        let twentieth =
+            (self.function_timeout / 20).clamp(Duration::from_secs(1), Duration::from_secs(30));
         twentieth.min(self.invocation_share())
     }
 
-    /// How long an invocation stays open at most for the sake of what can as well be done in another one: tasks that wait for
-    /// room, the rest of a plan, the rest of a sweep.
+    /// How long an invocation stays open at most for the sake of what can as well be done in
+    /// another one: tasks that wait for room, the rest of a plan, the rest of a sweep.
     pub fn invocation_share(&self) -> Duration {
         self.function_timeout / 4
     }
@@ -77,14 +76,15 @@ impl Timing {
     }
 }
 
-/// A message that names one task waits no longer than this for room: its lock, or its place, is of use to others.
+/// A message that names one task waits no longer than this for room: its lock, or its place, is of
+/// use to others.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// What `functionTimeout` of -1, no limit at all, counts as.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// `functionTimeout` as the host has it: the app setting wins over host.json. `None` where neither says, or neither can be
-/// read; the host says so then.
+/// `functionTimeout` as the host has it: the app setting wins over host.json. `None` where neither
+/// says, or neither can be read; the host says so then.
 fn function_timeout(env: &Env) -> Option<Duration> {
     let in_file = || -> Option<String> {
         let root = env.get(&setting::APP_ROOT_PATH)?;
@@ -99,12 +99,12 @@ fn function_timeout(env: &Env) -> Option<Duration> {
     }
 }
 
-/// An eighth of what the process may have, at most the default: beyond that, more of it makes nothing faster.
+/// An eighth of what the process may have, at most the default: beyond that, more of it makes
+/// nothing faster.
 fn memory_mib() -> usize {
     let most = Timing::DEFAULT.memory / MIB;
-    let eighth = memory_limit().map_or(most, |limit| {
-        usize::try_from(limit / 8).unwrap_or(usize::MAX) / MIB
-    });
+    let eighth =
+        memory_limit().map_or(most, |limit| usize::try_from(limit / 8).unwrap_or(usize::MAX) / MIB);
     eighth.clamp(setting::MEMORY_MIB.min, most)
 }
 
@@ -117,9 +117,10 @@ fn memory_limit() -> Option<u64> {
         let kib: u64 = kib.trim().strip_suffix("kB")?.trim().parse().ok()?;
         Some(kib * 1024)
     };
-    // Version 2 of cgroups, then 1. Either says a number beyond all machines, or a word, where there is no limit.
-    let container =
-        number("/sys/fs/cgroup/memory.max").or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    // Version 2 of cgroups, then 1. Either says a number beyond all machines, or a word, where
+    // there is no limit.
+    let container = number("/sys/fs/cgroup/memory.max")
+        .or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
     container.into_iter().chain(machine()).min()
 }
 
@@ -131,7 +132,8 @@ impl Default for Timing {
 
 /// Reads it; what is not set is as in [`Timing::DEFAULT`].
 pub(super) fn timing(env: &mut Env) -> Timing {
-    let seconds = |env: &mut Env, setting: &Number<f64>| Duration::from_secs_f64(env.number(setting));
+    let seconds =
+        |env: &mut Env, setting: &Number<f64>| Duration::from_secs_f64(env.number(setting));
     let task_timeout = Duration::from_secs(60 * env.number(&setting::FUNCTION_TIMEOUT_MINUTES));
     Timing {
         lease: seconds(env, &setting::LEASE_SECONDS),
@@ -140,9 +142,7 @@ pub(super) fn timing(env: &mut Env) -> Timing {
         sends_in_flight: env.number(&setting::SENDS_IN_FLIGHT),
         tasks_in_flight: env.number(&setting::TASKS_IN_FLIGHT),
         task_timeout,
-        function_timeout: function_timeout(env)
-            .unwrap_or(task_timeout)
-            .max(Duration::from_secs(1)),
+        function_timeout: function_timeout(env).unwrap_or(task_timeout).max(Duration::from_secs(1)),
         // Retries are what comes after the first attempt.
         max_attempts: 1 + env.number(&setting::MAX_RETRY_ATTEMPTS),
         backoff: Backoff {

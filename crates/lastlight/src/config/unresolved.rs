@@ -1,4 +1,5 @@
-//! References that the platform puts a value in the place of, and did not: then the reference itself is the setting's value.
+//! References that the platform puts a value in the place of, and did not: then the reference
+//! itself is the setting's value.
 
 /// What such a value is, and what to do, or `None`. `text`: a setting's value.
 pub fn unresolved(text: &str) -> Option<(String, &'static str)> {
@@ -8,10 +9,7 @@ pub fn unresolved(text: &str) -> Option<(String, &'static str)> {
     };
     if let Some(reference) = rest("@Microsoft.KeyVault") {
         return Some((
-            format!(
-                "is a Key Vault reference that was not resolved{}",
-                named(reference)
-            ),
+            format!("is a Key Vault reference that was not resolved{}", named(reference)),
             "The app's identity lacks the right to read the secret (the role Key Vault Secrets User), the vault's firewall \
              keeps the app out, or the reference is wrong: the portal says which beside the setting. Mend that and restart \
              the app. Outside Azure nothing resolves it: set the value itself.",
@@ -27,7 +25,8 @@ pub fn unresolved(text: &str) -> Option<(String, &'static str)> {
     })
 }
 
-/// The vault and the secret, where both are names and nothing else: what was pasted there by mistake is not repeated.
+/// The vault and the secret, where both are names and nothing else: what was pasted there by
+/// mistake is not repeated.
 fn named(reference: &str) -> String {
     let reference = reference.trim_matches(['(', ')', ' ']);
     let part = |name: &str| {
@@ -38,13 +37,12 @@ fn named(reference: &str) -> String {
     };
     let by_uri = part("SecretUri").and_then(|uri| {
         let (vault, path) = uri.strip_prefix("https://")?.split_once('/')?;
-        Some((
-            vault.split('.').next()?,
-            path.strip_prefix("secrets/")?.split('/').next()?,
-        ))
+        Some((vault.split('.').next()?, path.strip_prefix("secrets/")?.split('/').next()?))
     });
     let is_name = |text: &&str| {
-        !text.is_empty() && text.len() <= 127 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        !text.is_empty()
+            && text.len() <= 127
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
     };
     match by_uri.or_else(|| Some((part("VaultName")?, part("SecretName")?))) {
         Some((vault, secret)) if [vault, secret].iter().all(is_name) => {
@@ -65,10 +63,7 @@ mod tests {
             "@microsoft.keyvault(VaultName=v;SecretName=db-url)",
         ] {
             let (problem, _) = unresolved(text).unwrap();
-            assert!(
-                problem.ends_with(r#"(secret "db-url" of vault "v")"#),
-                "{problem}"
-            );
+            assert!(problem.ends_with(r#"(secret "db-url" of vault "v")"#), "{problem}");
         }
         let (problem, _) = unresolved("@Microsoft.KeyVault(postgresql://u:hunter2@h/d)").unwrap();
         assert!(!problem.contains("hunter2"), "{problem}");

@@ -37,8 +37,8 @@ pub(super) fn log_level(given: &str) -> String {
 /// Whether the log takes it.
 pub(super) fn is_log_level(given: &str) -> bool {
     let level = log_level(given);
-    // The log takes a word that is no level for the name of a module, and says nothing of all others: a slip of the pen
-    // would silence it. A filter of spans may have commas of its own.
+    // The log takes a word that is no level for the name of a module, and says nothing of all
+    // others: a slip of the pen would silence it. A filter of spans may have commas of its own.
     let is_stray = |part: &str| !part.contains('=') && part.trim().parse::<LevelFilter>().is_err();
     (level.contains('[') || !level.split(',').any(is_stray)) && level.parse::<EnvFilter>().is_ok()
 }

@@ -1,6 +1,8 @@
-//! Addresses as the Functions host matches them: without regard to the case of letters, with or without a slash at the end. The
-//! host forwards the path as it came (`WebScriptHostHttpRoutesManager.cs` and `DefaultHttpWorkerService.cs` of
-//! Azure/azure-functions-host), so the handler reads it as the host did. Knows the addresses; must not know what they do.
+//! Addresses as the Functions host matches them: without regard to the case of letters, with or
+//! without a slash at the end. The host forwards the path as it came
+//! (`WebScriptHostHttpRoutesManager.cs` and `DefaultHttpWorkerService.cs` of
+//! Azure/azure-functions-host), so the handler reads it as the host did. Knows the addresses; must
+//! not know what they do.
 
 use axum::{extract::Request, http::Uri};
 use percent_encoding::percent_decode_str;
@@ -8,7 +10,8 @@ use percent_encoding::percent_decode_str;
 /// All addresses begin so.
 pub(super) const PREFIX: &str = "/api/";
 
-/// The request with its path as the router has it. One that is none of the addresses stays as it is.
+/// The request with its path as the router has it. One that is none of the addresses stays as it
+/// is.
 pub(super) fn as_routed(mut request: Request, addresses: &[&'static str]) -> Request {
     if let Some(uri) = routed(request.uri(), addresses) {
         *request.uri_mut() = uri;
@@ -59,10 +62,7 @@ mod tests {
     const ADDRESSES: [&str; 4] = ["/api/health", "/api/jobs/{job_id}", "/api/files", "/api/files/"];
 
     fn path(uri: &str) -> String {
-        let request = Request::builder()
-            .uri(uri)
-            .body(axum::body::Body::empty())
-            .unwrap();
+        let request = Request::builder().uri(uri).body(axum::body::Body::empty()).unwrap();
         as_routed(request, &ADDRESSES).uri().to_string()
     }
 
@@ -72,10 +72,7 @@ mod tests {
         assert_eq!(path("/api/health"), "/api/health");
         assert_eq!(path("/Api/Jobs/AbC/?Hours=7&x=/"), "/api/jobs/AbC?Hours=7&x=/");
         assert_eq!(path("/api/%48ealth"), "/api/health");
-        assert_eq!(
-            path("http://here:7071/api/Jobs/a%2Fb"),
-            "http://here:7071/api/jobs/a%2Fb"
-        );
+        assert_eq!(path("http://here:7071/api/Jobs/a%2Fb"), "http://here:7071/api/jobs/a%2Fb");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Counts answers by route and class of status, for `GET /api/metrics`. A queue's invocation is an answer too.
+//! Counts answers by route and class of status, for `GET /api/metrics`. A queue's invocation is an
+//! answer too.
 
 use std::{
     collections::BTreeMap,
@@ -14,11 +15,10 @@ use axum::{
     response::Response,
 };
 
-/// 1xx to 5xx.
 const CLASSES: usize = 5;
 
-/// Answers by route. The router's routes are the keys, so there are never more than it has, whatever is asked for; the lock
-/// is written once a route.
+/// Answers by route. The router's routes are the keys, so there are never more than it has,
+/// whatever is asked for; the lock is written once a route.
 #[derive(Debug, Default)]
 pub(super) struct Answered(RwLock<BTreeMap<String, [AtomicU64; CLASSES]>>);
 
@@ -50,7 +50,11 @@ impl Answered {
     }
 }
 
-pub(super) async fn count(State(answered): State<Arc<Answered>>, request: Request, next: Next) -> Response {
+pub(super) async fn count(
+    State(answered): State<Arc<Answered>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let route = route.as_ref().map_or("none", MatchedPath::as_str);

@@ -1,4 +1,5 @@
-//! `POST /api/jobs/cancel/{job_id}`: ends a job for good: what waits does not run, what runs is stopped.
+//! `POST /api/jobs/cancel/{job_id}`: ends a job for good: what waits does not run, what runs is
+//! stopped.
 
 use axum::{
     extract::{Path, State},
@@ -22,8 +23,5 @@ pub(super) async fn handle(
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new()
-        .of_a_job()
-        .answers::<Cancellation>(schemas)
-        .refuses(&[StatusCode::CONFLICT])
+    Operation::new().of_a_job().answers::<Cancellation>(schemas).refuses(&[StatusCode::CONFLICT])
 }

@@ -1,4 +1,5 @@
-//! Cursors: where a list goes on, as text that means nothing to who keeps it. One list's cursor is no other's.
+//! Cursors: where a list goes on, as text that means nothing to who keeps it. One list's cursor is
+//! no other's.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use time::OffsetDateTime;
@@ -58,11 +59,10 @@ impl Cursor for JobPosition {
     }
 
     fn from_parts(parts: &[&str]) -> Option<Self> {
-        let [created_at, job_id] = parts else { return None };
-        Some(Self {
-            created_at: time(created_at)?,
-            job_id: job_id.parse().ok()?,
-        })
+        let [created_at, job_id] = parts else {
+            return None;
+        };
+        Some(Self { created_at: time(created_at)?, job_id: job_id.parse().ok()? })
     }
 }
 
@@ -96,10 +96,7 @@ impl Cursor for JobTaskPosition {
 
     fn from_parts(parts: &[&str]) -> Option<Self> {
         let (stage, task_id) = parts.split_first()?;
-        Some(Self {
-            stage: stage.parse().ok()?,
-            task_id: id(&task_id.join(" "))?,
-        })
+        Some(Self { stage: stage.parse().ok()?, task_id: id(&task_id.join(" "))? })
     }
 }
 
@@ -132,17 +129,10 @@ mod tests {
             job_id: "ab".repeat(32).parse().unwrap(),
         };
         assert_eq!(JobPosition::read(&job.write()), Some(job));
-        let tasks = TaskPosition {
-            job,
-            stage: i16::MAX,
-            task_id: "with  two spaces ".to_owned(),
-        };
+        let tasks = TaskPosition { job, stage: i16::MAX, task_id: "with  two spaces ".to_owned() };
         assert_eq!(TaskPosition::read(&tasks.write()), Some(tasks.clone()));
         for task_id in ["", "abababab-s1-greet-7", "a b  c d e"] {
-            let of_job = JobTaskPosition {
-                stage: 2,
-                task_id: task_id.to_owned(),
-            };
+            let of_job = JobTaskPosition { stage: 2, task_id: task_id.to_owned() };
             assert_eq!(JobTaskPosition::read(&of_job.write()), Some(of_job.clone()));
             assert_eq!(TaskPosition::read(&of_job.write()), None);
         }

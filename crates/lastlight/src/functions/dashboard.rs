@@ -1,6 +1,7 @@
-//! `GET /api/dashboard`: the page for people, and `GET /api/dashboard/{file}`: what it is made of. The files are in the
-//! binary (`crates/lastlight/src/dashboard`), so there is nothing to install, and nobody else is asked for anything. The page holds no data:
-//! it asks the API, with the key of whoever looks at it. Nothing here knows jobs or the database.
+//! `GET /api/dashboard`: the page for people, and `GET /api/dashboard/{file}`: what it is made of.
+//! The files are in the binary (`crates/lastlight/src/dashboard`), so there is nothing to install,
+//! and nobody else is asked for anything. The page holds no data: it asks the API, with the key of
+//! whoever looks at it. Nothing here knows jobs or the database.
 
 use std::{borrow::Cow, sync::LazyLock};
 
@@ -58,8 +59,8 @@ const FILES: &[(&str, &str)] = files![
     "health.js",
 ];
 
-/// Scripts and styles from here alone, and none that stand in the page; no form, frame or base leads elsewhere; and the
-/// browser refuses to make markup of text, so that data stays text.
+/// Scripts and styles from here alone, and none that stand in the page; no form, frame or base
+/// leads elsewhere; and the browser refuses to make markup of text, so that data stays text.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
@@ -67,10 +68,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
-    (
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    ),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (
         HeaderName::from_static("cross-origin-opener-policy"),
@@ -87,20 +85,12 @@ struct File {
 }
 
 static SERVED: LazyLock<Vec<File>> = LazyLock::new(|| {
-    let file = |name, text: Cow<'static, str>| File {
-        name,
-        tag: tag(&text),
-        text,
-    };
+    let file = |name, text: Cow<'static, str>| File { name, tag: tag(&text), text };
     let in_folder = FILES
         .iter()
         .filter(|(name, _)| *name == PAGE)
         .map(|(_, text)| file(PAGE_IN_FOLDER, text.replace("\"dashboard/", "\"").into()));
-    FILES
-        .iter()
-        .map(|&(name, text)| file(name, text.into()))
-        .chain(in_folder)
-        .collect()
+    FILES.iter().map(|&(name, text)| file(name, text.into())).chain(in_folder).collect()
 });
 
 /// The beginning of the content's hash, as an entity tag.
@@ -114,12 +104,15 @@ pub(super) async fn page(headers: HeaderMap) -> Result<Response, ApiError> {
     served(PAGE, &headers)
 }
 
-pub(super) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
+pub(super) async fn file(
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     served(&name, &headers)
 }
 
-/// The page with a slash behind its name: its addresses are relative, and stand one step deeper. A redirect would do, but
-/// the host may follow it by itself.
+/// The page with a slash behind its name: its addresses are relative, and stand one step deeper. A
+/// redirect would do, but the host may follow it by itself.
 pub(super) async fn page_in_folder(headers: HeaderMap) -> Result<Response, ApiError> {
     served(PAGE_IN_FOLDER, &headers)
 }
@@ -164,9 +157,7 @@ fn media_type(name: &str) -> &'static str {
 }
 
 pub(super) fn operation(_: &mut Schemas) -> Operation {
-    Operation::new()
-        .answers_text(&["text/html"])
-        .refuses(&[StatusCode::NOT_MODIFIED])
+    Operation::new().answers_text(&["text/html"]).refuses(&[StatusCode::NOT_MODIFIED])
 }
 
 pub(super) fn operation_of_file(_: &mut Schemas) -> Operation {

@@ -1,4 +1,5 @@
-//! `GET /api/db/functions/test`: whether the database accepts each of the app's statements. None is run.
+//! `GET /api/db/functions/test`: whether the database accepts each of the app's statements. None is
+//! run.
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use schemars::JsonSchema;

@@ -1,8 +1,9 @@
-//! What the queue triggers share: take the messages out of the payload, hand each on, answer for all.
+//! What the queue triggers share: take the messages out of the payload, hand each on, answer for
+//! all.
 //!
-//! One answer serves a whole batch: a failure brings all of it again, and 2xx says that each message's fate is
-//! durable. So a message that nobody can process is set aside when its siblings could be processed; alone it is the
-//! host's to set aside.
+//! One answer serves a whole batch: a failure brings all of it again, and 2xx says that each
+//! message's fate is durable. So a message that nobody can process is set aside when its siblings
+//! could be processed; alone it is the host's to set aside.
 
 use std::time::Duration;
 
@@ -26,8 +27,11 @@ const BINDING: &str = "msg";
 /// Before a dead letter that cannot be dealt with now goes back.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Job messages.
-pub(super) async fn jobs(app: &AppState, path: ProcessingPath, body: &[u8]) -> Result<Response, ApiError> {
+pub(super) async fn jobs(
+    app: &AppState,
+    path: ProcessingPath,
+    body: &[u8],
+) -> Result<Response, ApiError> {
     note_deliveries(path, body);
     let texts = texts(body)?;
     let mut results = Vec::with_capacity(texts.len());
@@ -47,16 +51,16 @@ async fn job(app: &AppState, text: &MessageText) -> Result<(), ControllerError> 
     Ok(())
 }
 
-/// Task messages.
-pub(super) async fn tasks(app: &AppState, path: ProcessingPath, body: &[u8]) -> Result<Response, ApiError> {
+pub(super) async fn tasks(
+    app: &AppState,
+    path: ProcessingPath,
+    body: &[u8],
+) -> Result<Response, ApiError> {
     note_deliveries(path, body);
     let texts = texts(body)?;
     let decoded: Vec<_> = texts.iter().map(|text| TaskMessage::decode(&text.0)).collect();
-    let messages: Vec<TaskMessage> = decoded
-        .iter()
-        .filter_map(|message| message.as_ref().ok())
-        .cloned()
-        .collect();
+    let messages: Vec<TaskMessage> =
+        decoded.iter().filter_map(|message| message.as_ref().ok()).cloned().collect();
     let mut delivered = app.controller.process_task_messages(messages).await.into_iter();
     let results: Vec<Result<(), ControllerError>> = decoded
         .into_iter()
@@ -77,17 +81,15 @@ pub(super) async fn poison(
 ) -> Result<Response, ApiError> {
     note_deliveries(path, body);
     let MessageText(text) = invocation::message(body, BINDING).map_err(ControllerError::from)?;
-    let delivery = app
-        .controller
-        .process_poison_message(path, role, &text, AskedBy::Queue)
-        .await;
+    let delivery = app.controller.process_poison_message(path, role, &text, AskedBy::Queue).await;
     match delivery {
         Ok(delivery) => {
             delivery.note(path);
             Ok(invocation::success())
         }
         Err(error) => {
-            // A dead letter comes again at once, without end. The host's own poison queues wait ten minutes.
+            // A dead letter comes again at once, without end. The host's own poison queues wait ten
+            // minutes.
             if path == ProcessingPath::ServiceBus {
                 tokio::time::sleep(PAUSE).await;
             }
@@ -123,7 +125,8 @@ async fn answer(
     results: &[Result<(), ControllerError>],
 ) -> Result<Response, ApiError> {
     let failures = || results.iter().filter_map(|result| result.as_ref().err());
-    // What may succeed later must come again, and with it the whole batch: those that are done are done.
+    // What may succeed later must come again, and with it the whole batch: those that are done are
+    // done.
     if let Some(error) = failures().find(|error| error.is_transient()) {
         return Err(error.clone().into());
     }

@@ -1,5 +1,5 @@
-//! The one place where errors become answers. To the host any of them means "deliver it again"; to a client the
-//! status says whose mistake it was.
+//! The one place where errors become answers. To the host any of them means "deliver it again"; to
+//! a client the status says whose mistake it was.
 
 use axum::{
     extract::rejection::BytesRejection,
@@ -23,12 +23,7 @@ pub struct ApiError {
 impl ApiError {
     /// `error`: what kind, in a few words; `message`: what happened and what to do.
     pub fn new(status: StatusCode, error: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            error,
-            message: message.into(),
-            details: None,
-        }
+        Self { status, error, message: message.into(), details: None }
     }
 }
 
@@ -71,7 +66,9 @@ impl From<ControllerError> for ApiError {
                 (StatusCode::SERVICE_UNAVAILABLE, "queue unavailable")
             }
             E::Database(
-                DatabaseError::Unavailable { .. } | DatabaseError::Schema { .. } | DatabaseError::Pooler,
+                DatabaseError::Unavailable { .. }
+                | DatabaseError::Schema { .. }
+                | DatabaseError::Pooler,
             ) => (StatusCode::SERVICE_UNAVAILABLE, "database unavailable"),
             E::Database(DatabaseError::Statement(_)) | E::Unwritten(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal error")
@@ -93,12 +90,7 @@ impl From<ControllerError> for ApiError {
         } else {
             message
         };
-        Self {
-            status,
-            error: kind,
-            message,
-            details,
-        }
+        Self { status, error: kind, message, details }
     }
 }
 
@@ -123,9 +115,7 @@ impl IntoResponse for ApiError {
         }
         let mut response = answer(self.status, body);
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
         response
     }

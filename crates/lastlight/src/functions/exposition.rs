@@ -1,7 +1,7 @@
 //! Writes Prometheus' text format, version 0.0.4. It must not know what is measured.
 //!
-//! By hand: figures are read where they are kept, so a client library's own counters would only be copies, and its histogram
-//! takes a lock where ours takes none.
+//! By hand: figures are read where they are kept, so a client library's own counters would only be
+//! copies, and its histogram takes a lock where ours takes none.
 
 use std::fmt::{Display, Write};
 
@@ -12,7 +12,6 @@ pub(super) enum Kind {
     Counter,
     /// It goes up and down.
     Gauge,
-    /// Counts by size.
     Histogram,
 }
 
@@ -44,7 +43,12 @@ impl Exposition {
     }
 
     /// Begins a metric; its samples follow at once.
-    pub(super) fn metric(&mut self, name: &'static str, kind: Kind, help: &'static str) -> Samples<'_> {
+    pub(super) fn metric(
+        &mut self,
+        name: &'static str,
+        kind: Kind,
+        help: &'static str,
+    ) -> Samples<'_> {
         let kind = kind.name();
         // Writing to a String does not fail.
         let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
@@ -55,7 +59,6 @@ impl Exposition {
         }
     }
 
-    /// What was written.
     pub(super) fn into_text(self) -> String {
         self.text
     }
@@ -70,12 +73,12 @@ pub(super) struct Samples<'a> {
 }
 
 impl Samples<'_> {
-    /// One value.
     pub(super) fn value(&mut self, labels: Labels<'_>, value: impl Display) {
         self.line("", labels, None, value);
     }
 
-    /// A histogram: for each bound, how many were at most as large; how many there are, and the sum of all.
+    /// A histogram: for each bound, how many were at most as large; how many there are, and the sum
+    /// of all.
     pub(super) fn histogram<Bound: Display>(
         &mut self,
         labels: Labels<'_>,
@@ -126,11 +129,9 @@ mod tests {
     #[test]
     fn values_of_labels_are_escaped_and_histograms_end_with_everything() {
         let mut text = Exposition::default();
-        text.metric("odd", Kind::Gauge, "Odd labels.")
-            .value(&[("a", "x\"\\\n"), ("b", "{}")], 1.5);
+        text.metric("odd", Kind::Gauge, "Odd labels.").value(&[("a", "x\"\\\n"), ("b", "{}")], 1.5);
         text.share("process", "p");
-        text.metric("sizes", Kind::Histogram, "Sizes.")
-            .histogram(&[], &[(1, 2), (2, 5)], 6, 8);
+        text.metric("sizes", Kind::Histogram, "Sizes.").histogram(&[], &[(1, 2), (2, 5)], 6, 8);
         insta::assert_snapshot!(text.into_text(), @r#"
         # HELP odd Odd labels.
         # TYPE odd gauge

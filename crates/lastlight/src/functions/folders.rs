@@ -1,4 +1,5 @@
-//! The folders of functions that a Functions host reads: written from the table, and compared with it.
+//! The folders of functions that a Functions host reads: written from the table, and compared with
+//! it.
 
 use std::{collections::BTreeSet, fmt, fs, io, path::Path};
 
@@ -53,14 +54,9 @@ impl Function {
                 ("schedule", schedule),
             ],
         };
-        let fields: Vec<String> = fields
-            .iter()
-            .map(|(name, value)| format!("      \"{name}\": \"{value}\""))
-            .collect();
-        format!(
-            "{{\n  \"bindings\": [\n    {{\n{}\n    }}\n  ]\n}}\n",
-            fields.join(",\n")
-        )
+        let fields: Vec<String> =
+            fields.iter().map(|(name, value)| format!("      \"{name}\": \"{value}\"")).collect();
+        format!("{{\n  \"bindings\": [\n    {{\n{}\n    }}\n  ]\n}}\n", fields.join(",\n"))
     }
 }
 
@@ -99,7 +95,8 @@ impl fmt::Display for FolderDifferences {
     }
 }
 
-/// Compares the folders below `app_root` with the table. Files are compared as JSON: their layout is free.
+/// Compares the folders below `app_root` with the table. Files are compared as JSON: their layout
+/// is free.
 ///
 /// # Errors
 /// `app_root` cannot be read.
@@ -135,12 +132,12 @@ fn says_the_same(function: &Function, path: &Path) -> bool {
 ///
 /// # Errors
 /// A folder or a file cannot be written.
-pub fn write_folders<'a>(app_root: &Path, names: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
+pub fn write_folders<'a>(
+    app_root: &Path,
+    names: impl IntoIterator<Item = &'a str>,
+) -> io::Result<()> {
     let names: BTreeSet<&str> = names.into_iter().collect();
-    for function in functions()
-        .iter()
-        .filter(|function| names.contains(function.name))
-    {
+    for function in functions().iter().filter(|function| names.contains(function.name)) {
         let folder = app_root.join(function.name);
         fs::create_dir_all(&folder)?;
         fs::write(folder.join(FILE), function.function_json())?;

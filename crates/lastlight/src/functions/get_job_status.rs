@@ -1,5 +1,6 @@
-//! `GET /api/jobs/status/{job_id}`: where a job stands, with the progress of each stage. `?wait=30` answers once something
-//! has happened, and with `&seen=<version>` also if that was before the request came.
+//! `GET /api/jobs/status/{job_id}`: where a job stands, with the progress of each stage. `?wait=30`
+//! answers once something has happened, and with `&seen=<version>` also if that was before the
+//! request came.
 
 use std::time::Duration;
 
@@ -70,7 +71,8 @@ struct JobStatusAnswer {
     pause_requested: bool,
     /// Since when it stands still, if it does.
     paused_at: Option<Timestamp>,
-    /// Which state of the job this is. As `seen` beside `wait` it makes sure that no change is missed.
+    /// Which state of the job this is. As `seen` beside `wait` it makes sure that no change is
+    /// missed.
     version: JobVersion,
     /// The final result, once there is one.
     #[serde(skip_serializing_if = "Option::is_none")]

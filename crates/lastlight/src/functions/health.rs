@@ -11,11 +11,8 @@ use crate::workflow::Health;
 
 pub(super) async fn handle(State(app): State<AppState>) -> Response {
     let health = app.controller.health().await;
-    let status = if health.errors.is_empty() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status =
+        if health.errors.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     answer(
         status,
         json!({

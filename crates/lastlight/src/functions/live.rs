@@ -1,4 +1,5 @@
-//! `GET /api/live`: the process answers. Asks neither the database nor a queue, so it never fails because of them.
+//! `GET /api/live`: the process answers. Asks neither the database nor a queue, so it never fails
+//! because of them.
 
 use axum::{http::StatusCode, response::Response};
 use schemars::JsonSchema;
@@ -18,10 +19,7 @@ struct Liveness {
 }
 
 pub(super) async fn handle() -> Response {
-    let answer = Liveness {
-        status: "alive",
-        version: env!("CARGO_PKG_VERSION"),
-    };
+    let answer = Liveness { status: "alive", version: env!("CARGO_PKG_VERSION") };
     stamped_answer(StatusCode::OK, answer)
 }
 

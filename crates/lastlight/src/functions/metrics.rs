@@ -1,5 +1,5 @@
-//! `GET /api/metrics`: Prometheus' text. What the whole app has done and has to do, what this process counts, and whether
-//! what it needs answers.
+//! `GET /api/metrics`: Prometheus' text. What the whole app has done and has to do, what this
+//! process counts, and whether what it needs answers.
 
 use std::{
     sync::Arc,
@@ -22,8 +22,9 @@ use super::{
 };
 use crate::workflow::{DatabaseFigures, Health, ProcessFigures, SetAsideReport};
 
-/// What has not answered by then is left out, and said to be down: one queue that is away must not cost the others' figures.
-/// With what it takes to write, two seconds: well below Prometheus' own ten.
+/// What has not answered by then is left out, and said to be down: one queue that is away must not
+/// cost the others' figures. With what it takes to write, two seconds: well below Prometheus' own
+/// ten.
 const PATIENCE: Duration = Duration::from_millis(1800);
 
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -39,12 +40,8 @@ pub(super) async fn handle(
         app.controller.database_figures(),
     );
     let mut text = Exposition::default();
-    text.metric(
-        "lastlight_build_info",
-        Kind::Gauge,
-        "1, with the version of the handler.",
-    )
-    .value(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    text.metric("lastlight_build_info", Kind::Gauge, "1, with the version of the handler.")
+        .value(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     components(&mut text, &health);
     parts(&mut text, &database, &set_aside);
     depths(&mut text, &health);
@@ -52,7 +49,8 @@ pub(super) async fn handle(
     shared_figures::readings(&mut text, &health.readings);
     shared_figures::database(&mut text, &database);
     let figures = app.controller.process_figures();
-    // Not "instance", which Prometheus gives each target itself: behind the host's address there are many processes.
+    // Not "instance", which Prometheus gives each target itself: behind the host's address there
+    // are many processes.
     text.share("process", &figures.process);
     process(&mut text, &figures);
     let mut answers = text.metric(
@@ -63,12 +61,8 @@ pub(super) async fn handle(
     for (route, class, count) in answered.counts() {
         answers.value(&[("route", &route), ("status", class)], count);
     }
-    text.metric(
-        "lastlight_scrape_seconds",
-        Kind::Gauge,
-        "How long it took to gather this answer.",
-    )
-    .value(&[], began.elapsed().as_secs_f64());
+    text.metric("lastlight_scrape_seconds", Kind::Gauge, "How long it took to gather this answer.")
+        .value(&[], began.elapsed().as_secs_f64());
     ([(CONTENT_TYPE, FORMAT)], text.into_text()).into_response()
 }
 
@@ -188,12 +182,8 @@ fn process(text: &mut Exposition, figures: &ProcessFigures) {
     );
     held.value(&[("for", "results")], figures.memory.results);
     held.value(&[("for", "inputs")], figures.memory.inputs);
-    text.metric(
-        "lastlight_memory_limit_bytes",
-        Kind::Gauge,
-        "Memory that may be held for either.",
-    )
-    .value(&[], figures.memory.limit_of_each);
+    text.metric("lastlight_memory_limit_bytes", Kind::Gauge, "Memory that may be held for either.")
+        .value(&[], figures.memory.limit_of_each);
     let mut pool = text.metric(
         "lastlight_database_connections",
         Kind::Gauge,

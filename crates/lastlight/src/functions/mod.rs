@@ -1,5 +1,5 @@
-//! One file a function folder, of the same name: decode what the host sent, call the controller, answer.
-//! The router is the table of contents. Triggers know no SQL and no queue.
+//! One file a function folder, of the same name: decode what the host sent, call the controller,
+//! answer. The router is the table of contents. Triggers know no SQL and no queue.
 
 mod addresses;
 mod answered;
@@ -81,8 +81,8 @@ pub use table::{Function, Key, Trigger, functions};
 /// A submission's body may have this many bytes.
 pub const LARGEST_SUBMISSION: usize = 1024 * 1024;
 
-/// An invocation's body may have this many bytes: a batch of 256 messages of the largest size, encoded twice. Those of this app
-/// have 20 KiB at most.
+/// An invocation's body may have this many bytes: a batch of 256 messages of the largest size,
+/// encoded twice. Those of this app have 20 KiB at most.
 const LARGEST_INVOCATION: usize = 160 * 1024 * 1024;
 
 /// What every trigger gets.
@@ -94,17 +94,16 @@ pub struct AppState {
     pub environment: Arc<str>,
     /// The schema may be dropped over HTTP.
     pub allows_schema_admin: bool,
-    /// What messages cost.
     pub prices: Arc<Prices>,
 }
 
-/// Everything that the handler answers: `/api/…` is forwarded by the host as it came, `/<function>` is the host's own.
+/// Everything that the handler answers: `/api/…` is forwarded by the host as it came, `/<function>`
+/// is the host's own.
 pub fn router(app: AppState) -> Router {
     let answered = Arc::new(answered::Answered::default());
     let limit = app.controller.longest_invocation();
-    let (http, triggered): (Vec<&Function>, Vec<&Function>) = functions()
-        .iter()
-        .partition(|function| matches!(function.trigger, Trigger::Http { .. }));
+    let (http, triggered): (Vec<&Function>, Vec<&Function>) =
+        functions().iter().partition(|function| matches!(function.trigger, Trigger::Http { .. }));
     let api = routed(&http)
         .route("/", get(alive))
         .method_not_allowed_fallback(method_not_allowed)
@@ -137,9 +136,7 @@ pub fn router(app: AppState) -> Router {
 /// A router of the addresses of these functions.
 fn routed(functions: &[&Function]) -> Router<AppState> {
     let addresses = functions.iter().flat_map(|function| function.addresses);
-    addresses.fold(Router::new(), |router, address| {
-        router.route(address.path, (address.methods)())
-    })
+    addresses.fold(Router::new(), |router, address| router.route(address.path, (address.methods)()))
 }
 
 /// The same, for addresses as the host matches them.
@@ -150,8 +147,9 @@ fn addressed(router: Router) -> Router {
         .map(|address| address.path)
         .filter(|path| path.starts_with(addresses::PREFIX))
         .collect();
-    Router::new()
-        .fallback_service(router.map_request(move |request| addresses::as_routed(request, &addresses)))
+    Router::new().fallback_service(
+        router.map_request(move |request| addresses::as_routed(request, &addresses)),
+    )
 }
 
 /// The host takes any answer on `/` for "ready".
@@ -212,10 +210,7 @@ async fn with_request_id(request: Request, next: Next) -> Response {
     if request.uri().path() == "/" {
         return REQUEST_ID.scope(id, next.run(request)).await;
     }
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("not found", |path| path.as_str());
+    let route = request.extensions().get::<MatchedPath>().map_or("not found", |path| path.as_str());
     let trace = caller_trace(request.headers());
     let span = tracing::info_span!(
         "invocation",
@@ -237,7 +232,8 @@ async fn with_request_id(request: Request, next: Next) -> Response {
     REQUEST_ID.scope(id, answering.instrument(span)).await
 }
 
-/// The trace that the caller says it is in. What is not one, or is there twice, is ignored as the W3C says.
+/// The trace that the caller says it is in. What is not one, or is there twice, is ignored as the
+/// W3C says.
 fn caller_trace(headers: &HeaderMap) -> Option<TraceParent> {
     let mut values = headers.get_all("traceparent").iter();
     let (Some(value), None) = (values.next(), values.next()) else {
@@ -251,10 +247,7 @@ fn stamped(mut body: Value) -> Value {
     if let Value::Object(fields) = &mut body {
         let id = REQUEST_ID.try_with(|id| id.to_string()).unwrap_or_default();
         fields.insert("request_id".to_owned(), Value::String(id));
-        fields.insert(
-            "timestamp".to_owned(),
-            Value::String(timestamp::write(clock::now())),
-        );
+        fields.insert("timestamp".to_owned(), Value::String(timestamp::write(clock::now())));
     }
     body
 }
@@ -272,11 +265,7 @@ struct Stamped<T> {
 fn stamped_answer(status: StatusCode, body: impl Serialize) -> Response {
     let request_id = REQUEST_ID.try_with(|id| id.to_string()).unwrap_or_default();
     let timestamp = Timestamp(clock::now());
-    let stamped = Stamped {
-        body,
-        request_id,
-        timestamp,
-    };
+    let stamped = Stamped { body, request_id, timestamp };
     written(status, &stamped)
 }
 
@@ -315,9 +304,7 @@ mod tests {
     async fn an_answer_that_cannot_be_written_is_a_failure_of_ours_and_not_of_the_client() {
         let response = stamped_answer(StatusCode::OK, Unwritable);
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        let body = axum::body::to_bytes(response.into_body(), usize::MAX)
-            .await
-            .unwrap();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["error"], "internal error", "{body}");
     }

@@ -1,5 +1,5 @@
-//! `GET /api/monitor/poison`: how many messages were set aside, and on request which. `POST`: have them dealt with, send
-//! one again, or discard one.
+//! `GET /api/monitor/poison`: how many messages were set aside, and on request which. `POST`: have
+//! them dealt with, send one again, or discard one.
 
 use std::collections::BTreeMap;
 
@@ -40,22 +40,17 @@ pub(super) async fn look(
     let Query(Look { peek }) = query.map_err(|problem| bad(problem.to_string()))?;
     let peek = match &peek {
         None => 0,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|number| *number <= MOST_AT_ONCE)
-            .ok_or_else(|| {
+        Some(text) => {
+            text.parse().ok().filter(|number| *number <= MOST_AT_ONCE).ok_or_else(|| {
                 bad(format!(
                     "peek must be a whole number from 0 to {MOST_AT_ONCE}, not {:?}",
                     shortened(text)
                 ))
-            })?,
+            })?
+        }
     };
     let reports = app.controller.poison_status(peek).await;
-    let found: u64 = reports
-        .iter()
-        .filter_map(|report| report.count.as_ref().ok())
-        .sum();
+    let found: u64 = reports.iter().filter_map(|report| report.count.as_ref().ok()).sum();
     // What cannot be seen may be bad.
     let is_quiet = reports.iter().all(|report| matches!(report.count, Ok(0)));
     let answer = Seen {
@@ -184,11 +179,7 @@ pub(super) async fn order(
 }
 
 fn settled(action: &'static str, message: impl Serialize) -> Response {
-    let answer = Settled {
-        action,
-        success: true,
-        message,
-    };
+    let answer = Settled { action, success: true, message };
     stamped_answer(StatusCode::OK, answer)
 }
 
@@ -231,7 +222,8 @@ struct Processed {
     action: &'static str,
     /// In all queues before.
     poison_messages_found: u64,
-    /// Of these, in the review queues, which are left as they are: redrive or discard them one by one.
+    /// Of these, in the review queues, which are left as they are: redrive or discard them one by
+    /// one.
     left_for_review: u64,
     jobs_marked_failed: u64,
     tasks_marked_failed: u64,

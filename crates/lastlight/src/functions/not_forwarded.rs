@@ -1,5 +1,6 @@
-//! HTTP functions as a host without `enableForwardingHttpRequest` sends them: the request is described in
-//! `Data.req`, and its answer goes back in `Outputs.res`. The request is put together again and goes the usual way.
+//! HTTP functions as a host without `enableForwardingHttpRequest` sends them: the request is
+//! described in `Data.req`, and its answer goes back in `Outputs.res`. The request is put together
+//! again and goes the usual way.
 
 use axum::{
     Router,
@@ -33,10 +34,7 @@ pub(super) async fn handle(
         return Err(ApiError::new(
             StatusCode::NOT_FOUND,
             "not found",
-            format!(
-                "there is no function {:?}",
-                function.chars().take(80).collect::<String>()
-            ),
+            format!("there is no function {:?}", function.chars().take(80).collect::<String>()),
         ));
     }
     if method != Method::POST {
@@ -46,9 +44,7 @@ pub(super) async fn handle(
             format!("{method} is not allowed on /{function}; the host posts invocations to it"),
         );
         let mut response = refused.into_response();
-        response
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("POST"));
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         return Ok(response);
     }
     let described = invocation::http_request(&body?).map_err(ControllerError::from)?;
@@ -65,17 +61,14 @@ pub(super) async fn handle(
     };
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.map_err(|error| {
-        ApiError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal error",
-            error.to_string(),
-        )
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error", error.to_string())
     })?;
     Ok(invocation::http_answer(parts.status, &parts.headers, &body))
 }
 
 fn request(described: HttpRequestData) -> Result<Request, String> {
-    let url = url::Url::parse(&described.url).map_err(|error| format!("Url {:?}: {error}", described.url))?;
+    let url = url::Url::parse(&described.url)
+        .map_err(|error| format!("Url {:?}: {error}", described.url))?;
     let target = match url.query() {
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
@@ -90,10 +83,7 @@ fn request(described: HttpRequestData) -> Result<Request, String> {
         .method(described.method.as_str())
         .uri(target.parse::<Uri>().map_err(|error| error.to_string())?);
     for (name, values) in &described.headers {
-        let first = values
-            .as_array()
-            .and_then(|values| values.first())
-            .unwrap_or(values);
+        let first = values.as_array().and_then(|values| values.first()).unwrap_or(values);
         if let Some(value) = first.as_str()
             && !name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str())
         {

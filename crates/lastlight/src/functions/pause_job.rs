@@ -22,8 +22,5 @@ pub(super) async fn handle(
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new()
-        .of_a_job()
-        .answers::<Pause>(schemas)
-        .refuses(&[StatusCode::CONFLICT])
+    Operation::new().of_a_job().answers::<Pause>(schemas).refuses(&[StatusCode::CONFLICT])
 }

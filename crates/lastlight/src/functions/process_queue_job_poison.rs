@@ -1,4 +1,5 @@
-//! Job messages that the host set aside in `<queue>-poison`: each is sent again, fails what it names, or is kept for a person.
+//! Job messages that the host set aside in `<queue>-poison`: each is sent again, fails what it
+//! names, or is kept for a person.
 
 use axum::{
     body::Bytes,

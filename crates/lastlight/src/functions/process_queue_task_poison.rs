@@ -1,4 +1,5 @@
-//! Task messages that the host set aside in `<queue>-poison`: each is sent again, fails what it names, or is kept for a person.
+//! Task messages that the host set aside in `<queue>-poison`: each is sent again, fails what it
+//! names, or is kept for a person.
 
 use axum::{
     body::Bytes,

@@ -1,4 +1,5 @@
-//! Job messages that Service Bus made dead letters: each is sent again, fails what it names, or is kept for a person.
+//! Job messages that Service Bus made dead letters: each is sent again, fails what it names, or is
+//! kept for a person.
 
 use axum::{
     body::Bytes,

@@ -1,4 +1,5 @@
-//! Task messages that Service Bus made dead letters: each is sent again, fails what it names, or is kept for a person.
+//! Task messages that Service Bus made dead letters: each is sent again, fails what it names, or is
+//! kept for a person.
 
 use axum::{
     body::Bytes,

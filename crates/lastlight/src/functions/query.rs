@@ -1,5 +1,6 @@
-//! What a query string may say. What it says twice, or in a way that is not allowed, is a 400 that names the parameter, its
-//! value and what is allowed. Names that nobody asks for are let pass: the host has some of its own, such as `code`.
+//! What a query string may say. What it says twice, or in a way that is not allowed, is a 400 that
+//! names the parameter, its value and what is allowed. Names that nobody asks for are let pass: the
+//! host has some of its own, such as `code`.
 
 use std::{convert::Infallible, ops::RangeInclusive};
 
@@ -30,11 +31,8 @@ impl QueryParameters {
 
     /// The value of a parameter, if it is given.
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
-        let mut values = self
-            .0
-            .iter()
-            .filter(|(given, _)| given == name)
-            .map(|(_, value)| &**value);
+        let mut values =
+            self.0.iter().filter(|(given, _)| given == name).map(|(_, value)| &**value);
         let first = values.next();
         match values.next() {
             None => Ok(first),
@@ -47,16 +45,17 @@ impl QueryParameters {
     }
 
     /// A whole number within `allowed`, if it is given.
-    pub(super) fn number(&self, name: &str, allowed: RangeInclusive<u16>) -> Result<Option<u16>, ApiError> {
+    pub(super) fn number(
+        &self,
+        name: &str,
+        allowed: RangeInclusive<u16>,
+    ) -> Result<Option<u16>, ApiError> {
         let Some(text) = self.text(name)? else {
             return Ok(None);
         };
         // Digits alone: a sign is no part of the numbers that the API shows.
-        let number = text
-            .bytes()
-            .all(|byte| byte.is_ascii_digit())
-            .then(|| text.parse().ok())
-            .flatten();
+        let number =
+            text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
         match number.filter(|number| allowed.contains(number)) {
             Some(number) => Ok(Some(number)),
             None => Err(bad(format!(
@@ -82,11 +81,7 @@ impl QueryParameters {
             Some(value) => Ok(Some(*value)),
             None => Err(bad(format!(
                 "{name} must be one of {}, not {:?}",
-                allowed
-                    .iter()
-                    .map(|value| name_of(*value))
-                    .collect::<Vec<_>>()
-                    .join(", "),
+                allowed.iter().map(|value| name_of(*value)).collect::<Vec<_>>().join(", "),
                 shortened(text)
             ))),
         }
@@ -121,19 +116,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_value_and_what_is_allowed() {
-        for value in [
-            "0",
-            "101",
-            "-1",
-            "+1",
-            "1.5",
-            "",
-            "x",
-            "5,6",
-            "99999999999999999999",
-            " 5",
-            "%FF",
-        ] {
+        for value in
+            ["0", "101", "-1", "+1", "1.5", "", "x", "5,6", "99999999999999999999", " 5", "%FF"]
+        {
             let query = QueryParameters::read(&format!("limit={value}"));
             let message = message(query.number("limit", 1..=100));
             assert!(
@@ -148,9 +133,6 @@ mod tests {
         );
         let query = QueryParameters::read("path=both");
         let message = message(query.one_of("path", &["a", "b"], |name| name));
-        assert!(
-            message.contains("path must be one of a, b, not \\\"both\\\""),
-            "{message}"
-        );
+        assert!(message.contains("path must be one of a, b, not \\\"both\\\""), "{message}");
     }
 }

@@ -37,15 +37,9 @@ pub(super) async fn handle(
 ) -> Result<Response, ApiError> {
     let job_id = job_id(&id)?;
     let limit = limit(&query)?;
-    let filter = JobTaskFilter {
-        stage: stage(&query)?,
-        status: status(&query)?,
-    };
+    let filter = JobTaskFilter { stage: stage(&query)?, status: status(&query)? };
     let after = JobTaskPosition::of(&query)?;
-    let page = app
-        .controller
-        .list_tasks_of_job(&job_id, filter, after, limit)
-        .await?;
+    let page = app.controller.list_tasks_of_job(&job_id, filter, after, limit).await?;
     let answer = Tasks {
         query_info: TaskQueryInfo {
             limit,

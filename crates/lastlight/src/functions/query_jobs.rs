@@ -116,14 +116,8 @@ pub(super) async fn handle(
         scanned: page.looked_at,
         next_cursor: page.next.as_ref().map(Cursor::write),
     };
-    let jobs = page
-        .rows
-        .into_iter()
-        .map(|row| ShownJob::new(row.job, row.totals));
-    let answer = Jobs {
-        jobs: jobs.collect(),
-        query_info,
-    };
+    let jobs = page.rows.into_iter().map(|row| ShownJob::new(row.job, row.totals));
+    let answer = Jobs { jobs: jobs.collect(), query_info };
     Ok(stamped_answer(StatusCode::OK, answer))
 }
 
@@ -153,11 +147,7 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
             "Only those of this type.",
         )
         .query("processing_path", paths, "Only those of this pipeline.")
-        .query(
-            "cursor",
-            json!({ "type": "string" }),
-            "The next_cursor of the page before.",
-        )
+        .query("cursor", json!({ "type": "string" }), "The next_cursor of the page before.")
         .answers::<Jobs>(schemas)
         .refuses(&[StatusCode::BAD_REQUEST])
 }

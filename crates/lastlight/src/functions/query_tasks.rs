@@ -51,7 +51,8 @@ pub(super) struct TaskQueryInfo {
     pub returned: usize,
     /// Tasks that were looked at for it.
     pub scanned: u64,
-    /// As `cursor`, it goes on after this page; null at the end. A page may hold fewer tasks than `limit` and not be the last.
+    /// As `cursor`, it goes on after this page; null at the end. A page may hold fewer tasks than
+    /// `limit` and not be the last.
     pub next_cursor: Option<String>,
 }
 
@@ -80,10 +81,7 @@ pub(super) async fn handle(
         hours_back: filter.hours,
         job_type: filter.job_type,
     };
-    let answer = Tasks {
-        tasks: page.rows,
-        query_info,
-    };
+    let answer = Tasks { tasks: page.rows, query_info };
     Ok(stamped_answer(StatusCode::OK, answer))
 }
 
@@ -134,9 +132,5 @@ pub(super) fn filters(operation: Operation, schemas: &mut Schemas) -> Operation 
             json!({ "type": "integer", "minimum": 1, "maximum": 100 }),
             "Only of this stage.",
         )
-        .query(
-            "cursor",
-            json!({ "type": "string" }),
-            "The next_cursor of the page before.",
-        )
+        .query("cursor", json!({ "type": "string" }), "The next_cursor of the page before.")
 }

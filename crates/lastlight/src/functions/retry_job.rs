@@ -1,4 +1,5 @@
-//! `POST /api/jobs/retry/{job_id}`: a job that failed or was cancelled goes on; what did not succeed runs again.
+//! `POST /api/jobs/retry/{job_id}`: a job that failed or was cancelled goes on; what did not
+//! succeed runs again.
 
 use axum::{
     extract::{Path, State},
@@ -22,8 +23,5 @@ pub(super) async fn handle(
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new()
-        .of_a_job()
-        .answers::<Retry>(schemas)
-        .refuses(&[StatusCode::CONFLICT])
+    Operation::new().of_a_job().answers::<Retry>(schemas).refuses(&[StatusCode::CONFLICT])
 }

@@ -1,4 +1,5 @@
-//! `POST /api/db/schema/nuke?confirm=yes`: drops the app's schema with everything in it. Off unless the settings say so.
+//! `POST /api/db/schema/nuke?confirm=yes`: drops the app's schema with everything in it. Off unless
+//! the settings say so.
 
 use axum::{
     extract::{Query, State, rejection::QueryRejection},
@@ -27,10 +28,7 @@ pub(super) async fn handle(
     check(&app, confirmation)?;
     let schema = app.controller.drop_schema().await?;
     tracing::warn!(schema, "the schema was dropped on request");
-    Ok(answer(
-        StatusCode::OK,
-        json!({ "action": "nuke", "schema": schema, "success": true }),
-    ))
+    Ok(answer(StatusCode::OK, json!({ "action": "nuke", "schema": schema, "success": true })))
 }
 
 /// Whether such a request may be carried out.
@@ -45,8 +43,9 @@ pub(super) fn check(
             "this request destroys every job's data; set ENABLE_SCHEMA_ADMIN=true to allow it",
         ));
     }
-    let Query(confirmation) = confirmation
-        .map_err(|problem| ApiError::new(StatusCode::BAD_REQUEST, "not confirmed", problem.to_string()))?;
+    let Query(confirmation) = confirmation.map_err(|problem| {
+        ApiError::new(StatusCode::BAD_REQUEST, "not confirmed", problem.to_string())
+    })?;
     if confirmation.confirm != "yes" {
         return Err(ApiError::new(
             StatusCode::BAD_REQUEST,
@@ -74,11 +73,7 @@ pub(super) fn confirmed() -> Operation {
         "required": ["action", "schema", "success"],
     });
     Operation::new()
-        .query(
-            "confirm",
-            json!({ "type": "string", "enum": ["yes"] }),
-            "Must be yes.",
-        )
+        .query("confirm", json!({ "type": "string", "enum": ["yes"] }), "Must be yes.")
         .answers_json(done)
         .refuses(&[StatusCode::BAD_REQUEST, StatusCode::CONFLICT])
 }

@@ -1,4 +1,5 @@
-//! `POST /api/db/schema/redeploy?confirm=yes`: drops the app's schema and makes it anew. Off unless the settings say so.
+//! `POST /api/db/schema/redeploy?confirm=yes`: drops the app's schema and makes it anew. Off unless
+//! the settings say so.
 
 use axum::{
     extract::{Query, State, rejection::QueryRejection},
@@ -20,10 +21,7 @@ pub(super) async fn handle(
     check(&app, confirmation)?;
     let schema = app.controller.redeploy_schema().await?;
     tracing::warn!(schema, "the schema was dropped and made anew on request");
-    Ok(answer(
-        StatusCode::OK,
-        json!({ "action": "redeploy", "schema": schema, "success": true }),
-    ))
+    Ok(answer(StatusCode::OK, json!({ "action": "redeploy", "schema": schema, "success": true })))
 }
 
 pub(super) fn operation(_: &mut Schemas) -> Operation {

@@ -1,5 +1,5 @@
-//! The figures of the whole app, as Prometheus' text: the same whichever process answers, so no sample names one. It must not
-//! know where they come from.
+//! The figures of the whole app, as Prometheus' text: the same whichever process answers, so no
+//! sample names one. It must not know where they come from.
 
 use super::exposition::{Exposition, Kind};
 use crate::{
@@ -8,8 +8,8 @@ use crate::{
     workflow::{DatabaseFigures, Readings, SERVICE_BUS_OPERATIONS},
 };
 
-/// The bounds of the histograms: powers of two ms, since the samples are kept by these, up to three days. In the middle each;
-/// where a factor of two says little, every other.
+/// The bounds of the histograms: powers of two ms, since the samples are kept by these, up to three
+/// days. In the middle each; where a factor of two says little, every other.
 const OCTAVES: [i16; 18] = [3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 25, 28];
 
 /// What was ever measured, and what is open.
@@ -31,16 +31,11 @@ fn jobs(text: &mut Exposition, totals: &RollupTotals) {
         "Jobs that ended; one that was retried ends once more.",
     );
     for (key, sums) in &totals.jobs {
-        for (outcome, count) in [
-            ("completed", sums.completed),
-            ("failed", sums.failed),
-            ("cancelled", sums.cancelled),
-        ] {
-            let labels = [
-                ("path", key.path.as_str()),
-                ("job_type", &key.job_type),
-                ("outcome", outcome),
-            ];
+        for (outcome, count) in
+            [("completed", sums.completed), ("failed", sums.failed), ("cancelled", sums.cancelled)]
+        {
+            let labels =
+                [("path", key.path.as_str()), ("job_type", &key.job_type), ("outcome", outcome)];
             ended.value(&labels, count);
         }
     }
@@ -50,10 +45,7 @@ fn jobs(text: &mut Exposition, totals: &RollupTotals) {
         "Jobs that failed at or after their deadline; these are among the failed.",
     );
     for (key, sums) in &totals.jobs {
-        late.value(
-            &[("path", key.path.as_str()), ("job_type", &key.job_type)],
-            sums.timed_out,
-        );
+        late.value(&[("path", key.path.as_str()), ("job_type", &key.job_type)], sums.timed_out);
     }
 }
 
@@ -65,11 +57,9 @@ fn tasks(text: &mut Exposition, totals: &[(RollupKey, TaskSums)]) {
     );
     for (key, sums) in totals {
         let stage = key.stage.to_string();
-        for (outcome, count) in [
-            ("completed", sums.completed),
-            ("failed", sums.failed),
-            ("skipped", sums.skipped),
-        ] {
+        for (outcome, count) in
+            [("completed", sums.completed), ("failed", sums.failed), ("skipped", sums.skipped)]
+        {
             let labels = [
                 ("path", key.path.as_str()),
                 ("job_type", &key.job_type),
@@ -138,11 +128,7 @@ fn by_stage(
 }
 
 fn of_key<'a>(key: &'a RollupKey, stage: &'a str) -> [(&'static str, &'a str); 3] {
-    [
-        ("path", key.path.as_str()),
-        ("job_type", &key.job_type),
-        ("stage", stage),
-    ]
+    [("path", key.path.as_str()), ("job_type", &key.job_type), ("stage", stage)]
 }
 
 fn histograms(text: &mut Exposition, totals: &RollupTotals) {
@@ -157,29 +143,22 @@ fn histograms(text: &mut Exposition, totals: &RollupTotals) {
             "lastlight_task_run_seconds",
             "A task, from its first claim to its outcome, with its retries and their pauses.",
         ),
-        (
-            Metric::Job,
-            "lastlight_job_seconds",
-            "A job, from its submission to its first end.",
-        ),
+        (Metric::Job, "lastlight_job_seconds", "A job, from its submission to its first end."),
     ] {
         let mut samples = text.metric(name, Kind::Histogram, help);
         for (key, _, octaves) in totals.latencies.iter().filter(|(_, of, _)| *of == metric) {
             let stage = key.stage.to_string();
             let labels = of_key(key, &stage);
             // A job has no stage.
-            let labels = if metric == Metric::Job {
-                &labels[..2]
-            } else {
-                &labels
-            };
+            let labels = if metric == Metric::Job { &labels[..2] } else { &labels };
             let (at_most, count, seconds) = cumulated(octaves);
             samples.histogram(labels, &at_most, count, seconds);
         }
     }
 }
 
-/// For each bound in seconds how many were at most as large; how many there are, and their sum in seconds.
+/// For each bound in seconds how many were at most as large; how many there are, and their sum in
+/// seconds.
 fn cumulated(octaves: &[OctaveRow]) -> (Vec<(f64, u64)>, u64, f64) {
     let up_to = |octave: i16| {
         octaves
@@ -309,16 +288,10 @@ pub(super) fn readings(text: &mut Exposition, readings: &Readings) {
             "Their connections to the database, then, together.",
         );
         let sum = |of: fn(&crate::store::PoolUse) -> u32| {
-            alive
-                .iter()
-                .map(|instance| u64::from(of(&instance.pool)))
-                .sum::<u64>()
+            alive.iter().map(|instance| u64::from(of(&instance.pool))).sum::<u64>()
         };
         pool.value(&[("state", "in_use")], sum(|pool| pool.in_use));
-        pool.value(
-            &[("state", "idle")],
-            sum(|pool| pool.open.saturating_sub(pool.in_use)),
-        );
+        pool.value(&[("state", "idle")], sum(|pool| pool.open.saturating_sub(pool.in_use)));
     }
 }
 
@@ -327,11 +300,7 @@ mod tests {
     use super::*;
 
     fn row(octave: i16, samples: i64, total_ms: f64) -> OctaveRow {
-        OctaveRow {
-            octave,
-            samples,
-            total_ms,
-        }
+        OctaveRow { octave, samples, total_ms }
     }
 
     #[test]
@@ -349,10 +318,6 @@ mod tests {
         assert_eq!(of(268_435.456), 8);
         assert_eq!(count, 9);
         assert!((seconds - 500_200.012).abs() < 1e-6);
-        assert!(
-            at_most
-                .windows(2)
-                .all(|two| two[0].0 < two[1].0 && two[0].1 <= two[1].1)
-        );
+        assert!(at_most.windows(2).all(|two| two[0].0 < two[1].0 && two[0].1 <= two[1].1));
     }
 }

@@ -160,7 +160,8 @@ pub(super) struct StageProgress {
     total: i64,
     /// Of these, whose messages are not sent yet.
     pending_queue: i64,
-    /// Of these, that wait for their turn, or for another attempt; null where nobody says how many run.
+    /// Of these, that wait for their turn, or for another attempt; null where nobody says how many
+    /// run.
     queued: Option<i64>,
     /// Of these, that run now, as the handlers said in the last seconds; null where none says it.
     running: Option<i64>,

@@ -1,4 +1,5 @@
-//! `POST /api/jobs/submit/{job_type}`: submit a job. The same submission again answers with the first one.
+//! `POST /api/jobs/submit/{job_type}`: submit a job. The same submission again answers with the
+//! first one.
 
 use axum::{
     body::Bytes,
@@ -22,21 +23,15 @@ pub(super) async fn handle(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
-    let submission = app
-        .controller
-        .submit(&job_type, &body?, caller_trace(&headers))
-        .await?;
+    let submission = app.controller.submit(&job_type, &body?, caller_trace(&headers)).await?;
     Ok(stamped_answer(StatusCode::OK, submission))
 }
 
 /// What it takes depends on the job type: the document has an address for each.
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new()
-        .body(true, json!({}))
-        .answers::<Submission>(schemas)
-        .refuses(&[
-            StatusCode::BAD_REQUEST,
-            StatusCode::CONFLICT,
-            StatusCode::PAYLOAD_TOO_LARGE,
-        ])
+    Operation::new().body(true, json!({})).answers::<Submission>(schemas).refuses(&[
+        StatusCode::BAD_REQUEST,
+        StatusCode::CONFLICT,
+        StatusCode::PAYLOAD_TOO_LARGE,
+    ])
 }

@@ -1,15 +1,15 @@
-//! The functions of an app, once: the router, the description of the API, the function folders, `doctor` and SECURITY.md are
-//! all made of this table, or held to it.
+//! The functions of an app, once: the router, the description of the API, the function folders,
+//! `doctor` and SECURITY.md are all made of this table, or held to it.
 
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    AppState, cancel_job, dashboard, db_debug_all, db_enums_diagnostic, db_functions_test, db_stats,
-    get_job_audit, get_job_status, health, job_types, live, metrics, metrics_comparison, monitor_poison,
-    openapi, pause_job, process_queue_job, process_queue_job_poison, process_queue_task,
-    process_queue_task_poison, process_sb_job, process_sb_job_dead_letter, process_sb_task,
-    process_sb_task_dead_letter, query_job, query_job_tasks, query_jobs, query_tasks, reconcile, resume_job,
-    retry_job, schema_nuke, schema_redeploy, submit_job,
+    AppState, cancel_job, dashboard, db_debug_all, db_enums_diagnostic, db_functions_test,
+    db_stats, get_job_audit, get_job_status, health, job_types, live, metrics, metrics_comparison,
+    monitor_poison, openapi, pause_job, process_queue_job, process_queue_job_poison,
+    process_queue_task, process_queue_task_poison, process_sb_job, process_sb_job_dead_letter,
+    process_sb_task, process_sb_task_dead_letter, query_job, query_job_tasks, query_jobs,
+    query_tasks, reconcile, resume_job, retry_job, schema_nuke, schema_redeploy, submit_job,
 };
 
 /// What a caller needs. The Functions host asks for it before the handler sees a request.
@@ -37,7 +37,6 @@ impl Key {
 /// What starts a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
-    /// A request.
     Http {
         /// Its address below `/api/`.
         route: &'static str,
@@ -56,7 +55,6 @@ pub enum Trigger {
         /// An invocation has many messages, rather than one.
         is_many: bool,
     },
-    /// A timer.
     Timer {
         /// Six fields: seconds, minutes, hours, day, month, day of the week.
         schedule: &'static str,
@@ -68,7 +66,6 @@ pub enum Trigger {
 pub struct Function {
     /// The folder's name, which is the function's.
     pub name: &'static str,
-    /// What starts it.
     pub trigger: Trigger,
     /// What it does, in a sentence.
     pub summary: &'static str,
@@ -79,11 +76,13 @@ pub struct Function {
 /// An address at which the handler answers.
 #[derive(Debug)]
 pub(super) struct Address {
-    /// With the prefix that the host's routes have; of a function without a URL, what the host posts to.
+    /// With the prefix that the host's routes have; of a function without a URL, what the host
+    /// posts to.
     pub(super) path: &'static str,
     /// What it answers to.
     pub(super) methods: fn() -> MethodRouter<AppState>,
-    /// What is described of it: nothing where it is another spelling, or where the host alone calls it.
+    /// What is described of it: nothing where it is another spelling, or where the host alone calls
+    /// it.
     pub(super) operations: &'static [Described],
 }
 
@@ -97,7 +96,6 @@ pub(super) struct Described {
     pub(super) describe: fn(&mut openapi::Schemas) -> openapi::Operation,
 }
 
-/// All of them.
 pub fn functions() -> &'static [Function] {
     FUNCTIONS
 }
@@ -107,10 +105,7 @@ macro_rules! http {
     ($name:ident, $key:ident, $method:ident $route:literal, $summary:literal) => {
         Function {
             name: stringify!($name),
-            trigger: Trigger::Http {
-                route: $route,
-                key: Key::$key,
-            },
+            trigger: Trigger::Http { route: $route, key: Key::$key },
             summary: $summary,
             addresses: &[Address {
                 path: concat!("/api/", $route),

@@ -1,4 +1,5 @@
-//! The answers that the host understands: a 2xx needs a JSON body, or the invocation never completes.
+//! The answers that the host understands: a 2xx needs a JSON body, or the invocation never
+//! completes.
 
 use axum::{
     Json,
@@ -12,7 +13,8 @@ pub fn success() -> Response {
     Json(json!({ "Outputs": {}, "Logs": [], "ReturnValue": null })).into_response()
 }
 
-/// The invocation failed: the host delivers its messages again, and after enough tries sets them aside.
+/// The invocation failed: the host delivers its messages again, and after enough tries sets them
+/// aside.
 pub fn failure(status: StatusCode, body: Value) -> Response {
     (status, Json(body)).into_response()
 }

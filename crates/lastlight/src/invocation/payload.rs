@@ -1,12 +1,13 @@
 //! Decoding what the host posts to `/<function>`: `{"Data": {<binding>: …}, "Metadata": {…}}`.
 //!
-//! A message's text arrives JSON-encoded once, twice or not at all, or as base64 of any of these; a batch as an
-//! array, or as a string that holds one. The order of attempts, so that every text has one reading: an object is
-//! the message; a JSON string is unwrapped and looked at again; text that is not JSON is tried as base64 of
-//! something that is; what remains is the text itself, and whoever reads it says what is wrong with it.
+//! A message's text arrives JSON-encoded once, twice or not at all, or as base64 of any of these; a
+//! batch as an array, or as a string that holds one. The order of attempts, so that every text has
+//! one reading: an object is the message; a JSON string is unwrapped and looked at again; text that
+//! is not JSON is tried as base64 of something that is; what remains is the text itself, and
+//! whoever reads it says what is wrong with it.
 //!
-//! Nothing that is decided by is taken from Metadata: the host mixes the message's own properties into it. How often a
-//! message was delivered is, for people who look at a trace.
+//! Nothing that is decided by is taken from Metadata: the host mixes the message's own properties
+//! into it. How often a message was delivered is, for people who look at a trace.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -42,7 +43,6 @@ pub enum InvocationError {
     BadBinding {
         /// The binding's name in function.json.
         binding: &'static str,
-        /// What it is.
         found: String,
     },
 }
@@ -64,11 +64,8 @@ pub enum Messages {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HttpRequestData {
-    /// The whole URL.
     pub url: String,
-    /// GET, POST, …
     pub method: String,
-    /// Name to values.
     #[serde(default)]
     pub headers: Map<String, Value>,
     /// Text, or JSON that the host has parsed.
@@ -98,19 +95,20 @@ pub fn messages(body: &[u8], binding: &'static str) -> Result<Messages, Invocati
         Value::Array(items) => Ok(many(items)),
         Value::String(text) => match unwrap(text) {
             Unwrapped::Text(text) => Ok(Messages::One(MessageText(text))),
-            // The host delivers no empty batch: this is a message, and must not vanish as one of none.
-            Unwrapped::Array(items) if items.is_empty() => Ok(Messages::One(MessageText("[]".to_owned()))),
+            // The host delivers no empty batch: this is a message, and must not vanish as one of
+            // none.
+            Unwrapped::Array(items) if items.is_empty() => {
+                Ok(Messages::One(MessageText("[]".to_owned())))
+            }
             Unwrapped::Array(items) => Ok(many(items)),
         },
         object @ Value::Object(_) => Ok(Messages::One(MessageText(object.to_string()))),
-        other => Err(InvocationError::BadBinding {
-            binding,
-            found: other.to_string(),
-        }),
+        other => Err(InvocationError::BadBinding { binding, found: other.to_string() }),
     }
 }
 
-/// The one message in the binding `binding`, whatever it is: for functions that must take what no other can read.
+/// The one message in the binding `binding`, whatever it is: for functions that must take what no
+/// other can read.
 ///
 /// # Errors
 /// The body is no invocation, or has no such binding.
@@ -124,14 +122,13 @@ pub fn message(body: &[u8], binding: &'static str) -> Result<MessageText, Invoca
     }))
 }
 
-/// How often the messages of an invocation were delivered by now, as Metadata says under one of `names`; of a batch, the
-/// highest. `None` where it does not say: that is no reason to refuse anything.
+/// How often the messages of an invocation were delivered by now, as Metadata says under one of
+/// `names`; of a batch, the highest. `None` where it does not say: that is no reason to refuse
+/// anything.
 pub fn deliveries(body: &[u8], names: &[&str]) -> Option<u64> {
     let Described { metadata } = serde_json::from_slice(body).ok()?;
     let metadata: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(metadata.get()).ok()?;
-    names
-        .iter()
-        .find_map(|name| highest(&serde_json::from_str(metadata.get(*name)?.get()).ok()?))
+    names.iter().find_map(|name| highest(&serde_json::from_str(metadata.get(*name)?.get()).ok()?))
 }
 
 /// The highest number in a value that is one, or several, or text that says so: `"4"`, `"[1,4]"`.
@@ -149,26 +146,21 @@ fn highest(value: &Value) -> Option<u64> {
 /// The body is no invocation, or describes no request.
 pub fn http_request(body: &[u8]) -> Result<HttpRequestData, InvocationError> {
     let request = bound(body, "req")?;
-    serde_json::from_value(request).map_err(|error| InvocationError::NotAnInvocation {
-        detail: format!("Data.req: {error}"),
-    })
+    serde_json::from_value(request)
+        .map_err(|error| InvocationError::NotAnInvocation { detail: format!("Data.req: {error}") })
 }
 
 fn bound(body: &[u8], binding: &'static str) -> Result<Value, InvocationError> {
-    let mut invocation: Invocation =
-        serde_json::from_slice(body).map_err(|error| InvocationError::NotAnInvocation {
-            detail: error.to_string(),
-        })?;
-    invocation
-        .data
-        .remove(binding)
-        .ok_or_else(|| InvocationError::NoBinding {
-            binding,
-            present: invocation.data.keys().take(10).cloned().collect(),
-        })
+    let mut invocation: Invocation = serde_json::from_slice(body)
+        .map_err(|error| InvocationError::NotAnInvocation { detail: error.to_string() })?;
+    invocation.data.remove(binding).ok_or_else(|| InvocationError::NoBinding {
+        binding,
+        present: invocation.data.keys().take(10).cloned().collect(),
+    })
 }
 
-/// Of a batch every item is a message, whatever it is: one that is none must not keep its siblings from being processed.
+/// Of a batch every item is a message, whatever it is: one that is none must not keep its siblings
+/// from being processed.
 fn many(items: Vec<Value>) -> Messages {
     let texts = items.into_iter().map(|item| match item {
         Value::String(text) => match unwrap(text) {

@@ -45,8 +45,8 @@ impl Catalog {
     }
 }
 
-/// A [`JobType`] whose parameters are JSON: what the controller works with. Implemented for every job type. Where a job type
-/// panics while it plans, that is a plan that cannot be made.
+/// A [`JobType`] whose parameters are JSON: what the controller works with. Implemented for every
+/// job type. Where a job type panics while it plans, that is a plan that cannot be made.
 #[async_trait]
 pub trait DynJobType: Debug + Send + Sync {
     /// See [`JobType::name`].
@@ -66,7 +66,11 @@ pub trait DynJobType: Debug + Send + Sync {
     ///
     /// # Errors
     /// The parameters do not fit the job type: they were stored by another version.
-    fn plan(&self, parameters: &Map<String, Value>, context: PlanContext) -> Result<Plan, PlanError>;
+    fn plan(
+        &self,
+        parameters: &Map<String, Value>,
+        context: PlanContext,
+    ) -> Result<Plan, PlanError>;
     /// See [`JobType::task_policy`].
     fn task_policy(&self, task_type: &str) -> TaskPolicy;
     /// See [`JobType::time_limit`].
@@ -106,7 +110,11 @@ impl<J: JobType> DynJobType for J {
         caught(|| JobType::stages(self, &parameters)).map_err(PlanError)
     }
 
-    fn plan(&self, parameters: &Map<String, Value>, context: PlanContext) -> Result<Plan, PlanError> {
+    fn plan(
+        &self,
+        parameters: &Map<String, Value>,
+        context: PlanContext,
+    ) -> Result<Plan, PlanError> {
         let parameters = typed::<J>(parameters)?;
         let plan = caught(|| JobType::plan(self, parameters, context)).map_err(PlanError)?;
         let caught = AssertUnwindSafe(plan).catch_unwind();

@@ -1,8 +1,9 @@
-//! Reading the parameters of a submission: each reader checks one field, fills in its default, and notes
-//! what is wrong with the field's name, its value and what is allowed. Nothing stops at the first problem.
+//! Reading the parameters of a submission: each reader checks one field, fills in its default, and
+//! notes what is wrong with the field's name, its value and what is allowed. Nothing stops at the
+//! first problem.
 //!
-//! The readers also note what they ask for, so that the same lines that check a submission describe it: see
-//! [`Fields::schema_of`].
+//! The readers also note what they ask for, so that the same lines that check a submission describe
+//! it: see [`Fields::schema_of`].
 
 use std::ops::RangeInclusive;
 
@@ -23,11 +24,7 @@ pub struct FieldProblem {
 
 impl std::fmt::Display for FieldProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            field,
-            value,
-            allowed,
-        } = self;
+        let Self { field, value, allowed } = self;
         match value {
             None => write!(f, "{field} is missing: {allowed}"),
             Some(value) => write!(f, "{field} must be {allowed}, not {}", shortened(value)),
@@ -44,7 +41,8 @@ fn whole(value: &Value) -> Option<u64> {
     })
 }
 
-/// A value as an error shows it: long ones are cut, so that an error is never as large as its cause.
+/// A value as an error shows it: long ones are cut, so that an error is never as large as its
+/// cause.
 fn shortened(value: &Value) -> String {
     const SHOWN: usize = 80;
     let text = value.to_string();
@@ -54,8 +52,8 @@ fn shortened(value: &Value) -> String {
     }
 }
 
-/// A submission's fields while they are checked. What no reader asked for is kept as it came: it is part of
-/// the job's identity, as in the Python app.
+/// A submission's fields while they are checked. What no reader asked for is kept as it came: it is
+/// part of the job's identity, as in the Python app.
 #[derive(Debug)]
 pub struct Fields {
     accepted: Map<String, Value>,
@@ -68,16 +66,12 @@ pub struct Fields {
 impl Fields {
     /// Starts with what was submitted.
     pub fn new(submitted: Map<String, Value>) -> Self {
-        Self {
-            accepted: submitted,
-            problems: Vec::new(),
-            asked: Map::new(),
-            required: Vec::new(),
-        }
+        Self { accepted: submitted, problems: Vec::new(), asked: Map::new(), required: Vec::new() }
     }
 
-    /// A JSON Schema (draft 2020-12) of the objects that `check` accepts: what it asks for while it reads an empty one. A
-    /// field that it asks for only where another one has some value is not in it.
+    /// A JSON Schema (draft 2020-12) of the objects that `check` accepts: what it asks for while it
+    /// reads an empty one. A field that it asks for only where another one has some value is not in
+    /// it.
     pub fn schema_of(check: impl FnOnce(&mut Self)) -> Value {
         let mut fields = Self::new(Map::new());
         check(&mut fields);
@@ -102,7 +96,8 @@ impl Fields {
 
     /// A whole number within `allowed`; it must be given.
     pub fn integer(&mut self, field: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
-        let schema = json!({ "type": "integer", "minimum": allowed.start(), "maximum": allowed.end() });
+        let schema =
+            json!({ "type": "integer", "minimum": allowed.start(), "maximum": allowed.end() });
         self.ask(field, schema);
         self.required.push(field.to_owned());
         self.given_integer(field, &allowed)
@@ -131,8 +126,7 @@ impl Fields {
 
     /// A whole number within `allowed` that may be left out (or null, which is the same).
     pub fn optional_integer(&mut self, field: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
-        let schema =
-            json!({ "type": ["integer", "null"], "minimum": allowed.start(), "maximum": allowed.end() });
+        let schema = json!({ "type": ["integer", "null"], "minimum": allowed.start(), "maximum": allowed.end() });
         self.ask(field, schema);
         match self.accepted.get(field) {
             None => None,
@@ -144,8 +138,14 @@ impl Fields {
         }
     }
 
-    /// Text whose length in characters is within `allowed`; `default` takes its place where it is not given.
-    pub fn text_or(&mut self, field: &str, default: &str, allowed: RangeInclusive<usize>) -> String {
+    /// Text whose length in characters is within `allowed`; `default` takes its place where it is
+    /// not given.
+    pub fn text_or(
+        &mut self,
+        field: &str,
+        default: &str,
+        allowed: RangeInclusive<usize>,
+    ) -> String {
         let schema = json!({
             "type": ["string", "null"], "minLength": allowed.start(), "maxLength": allowed.end(), "default": default,
         });
@@ -180,9 +180,15 @@ impl Fields {
         }
     }
 
-    /// A field that may be left out (or null, which is the same) and otherwise must satisfy `is_allowed`. `allowed` says so
-    /// in words, `schema` as a JSON Schema.
-    pub fn optional(&mut self, field: &str, allowed: &str, schema: Value, is_allowed: fn(&Value) -> bool) {
+    /// A field that may be left out (or null, which is the same) and otherwise must satisfy
+    /// `is_allowed`. `allowed` says so in words, `schema` as a JSON Schema.
+    pub fn optional(
+        &mut self,
+        field: &str,
+        allowed: &str,
+        schema: Value,
+        is_allowed: fn(&Value) -> bool,
+    ) {
         self.ask(field, schema);
         match self.accepted.get(field) {
             None => {}
@@ -196,10 +202,7 @@ impl Fields {
 
     /// Sets a field to what the job type prescribes; another value that was given is a problem.
     pub fn prescribe(&mut self, field: &str, prescribed: Value, why: &str) {
-        self.ask(
-            field,
-            json!({ "enum": [prescribed, null], "default": prescribed }),
-        );
+        self.ask(field, json!({ "enum": [prescribed, null], "default": prescribed }));
         match self.accepted.get(field) {
             Some(given) if !given.is_null() && *given != prescribed => {
                 self.note(field, format!("{prescribed}, or left out, {why}"));
@@ -210,15 +213,12 @@ impl Fields {
         }
     }
 
-    /// What was given and no reader asked for, a sentence each, with the name that may have been meant. For people: such a
-    /// field is allowed, but whoever misspelt one waits in vain for what it should do. Comes after the readers.
+    /// What was given and no reader asked for, a sentence each, with the name that may have been
+    /// meant. For people: such a field is allowed, but whoever misspelt one waits in vain for what
+    /// it should do. Comes after the readers.
     pub fn unread(&self) -> Vec<String> {
         const SHOWN: usize = 20;
-        let unread = || {
-            self.accepted
-                .keys()
-                .filter(|name| !self.asked.contains_key(*name))
-        };
+        let unread = || self.accepted.keys().filter(|name| !self.asked.contains_key(*name));
         let mut said: Vec<String> = unread()
             .take(SHOWN)
             .map(|name| {
@@ -261,10 +261,6 @@ impl Fields {
     /// # Errors
     /// Everything that the readers noted.
     pub fn finish(self) -> Result<Map<String, Value>, Vec<FieldProblem>> {
-        if self.problems.is_empty() {
-            Ok(self.accepted)
-        } else {
-            Err(self.problems)
-        }
+        if self.problems.is_empty() { Ok(self.accepted) } else { Err(self.problems) }
     }
 }

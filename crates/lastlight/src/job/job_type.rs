@@ -15,12 +15,14 @@ use crate::model::{ProcessingPath, Stage, TaskIndex, TasksPerMessage};
 pub struct StageSpec {
     /// The type of all its tasks, 1-50 characters.
     pub task_type: &'static str,
-    /// How many of its tasks one message names: 1, unless the tasks are so short, or so many, that their messages
-    /// would cost more than they do (Service Bus Standard grants 1,000 credits a second, one a message).
+    /// How many of its tasks one message names: 1, unless the tasks are so short, or so many, that
+    /// their messages would cost more than they do (Service Bus Standard grants 1,000 credits a
+    /// second, one a message).
     pub tasks_per_message: TasksPerMessage,
     /// What its failed tasks mean for the job.
     pub failures: FailurePolicy,
-    /// How many tasks it will have, where that is known before it is planned; preflight counts with it.
+    /// How many tasks it will have, where that is known before it is planned; preflight counts with
+    /// it.
     pub expected_tasks: Option<u64>,
     /// How long one of its tasks usually takes, where that is known; preflight counts with it.
     pub usual_duration: Option<Duration>,
@@ -45,26 +47,17 @@ impl StageSpec {
 
     /// The stage with its number of tasks.
     pub fn with_expected_tasks(self, tasks: u64) -> Self {
-        Self {
-            expected_tasks: Some(tasks),
-            ..self
-        }
+        Self { expected_tasks: Some(tasks), ..self }
     }
 
     /// The stage with the time that one of its tasks usually takes.
     pub fn with_usual_duration(self, duration: Duration) -> Self {
-        Self {
-            usual_duration: Some(duration),
-            ..self
-        }
+        Self { usual_duration: Some(duration), ..self }
     }
 
     /// The stage with another number of tasks a message.
     pub fn with_tasks_per_message(self, tasks_per_message: TasksPerMessage) -> Self {
-        Self {
-            tasks_per_message,
-            ..self
-        }
+        Self { tasks_per_message, ..self }
     }
 }
 
@@ -75,8 +68,8 @@ pub struct TaskDefinition {
     pub index: TaskIndex,
     /// What the handler gets: a JSON object, nested at most 64 deep.
     pub parameters: Box<RawValue>,
-    /// The task of the previous stage whose result the handler gets; without one, the task with the same
-    /// semantic index.
+    /// The task of the previous stage whose result the handler gets; without one, the task with the
+    /// same semantic index.
     pub predecessor: Option<TaskIndex>,
 }
 
@@ -88,8 +81,8 @@ pub type Plan = BoxStream<'static, Result<TaskDefinition, PlanError>>;
 pub struct PlanContext {
     /// The stage to plan.
     pub stage: Stage,
-    /// How many definitions were taken already: the plan goes on after them. A plan that cannot begin in
-    /// its middle may yield everything and `skip`.
+    /// How many definitions were taken already: the plan goes on after them. A plan that cannot
+    /// begin in its middle may yield everything and `skip`.
     pub from: u64,
     /// The summary that the previous stage's fold made; null in stage 1.
     pub previous_summary: Value,
@@ -103,8 +96,8 @@ pub struct PlanError(pub String);
 /// An attempt that failed: the reason ends up in the task's `error_details`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TaskError {
-    /// It may succeed later: a service was away, a file was not there yet. Tried again after a pause, as often as the
-    /// task type's [`TaskPolicy`] allows.
+    /// It may succeed later: a service was away, a file was not there yet. Tried again after a
+    /// pause, as often as the task type's [`TaskPolicy`] allows.
     #[error("{0}")]
     Transient(String),
     /// It will never succeed: the input is wrong. The task has failed.
@@ -171,7 +164,7 @@ impl Task<'_> {
     }
 }
 
-/// A kind of job. Implement it in a file of its own and add it to [`super::Catalog::standard`].
+/// A kind of job. Implement it in a file of its own and add it to [the app](crate::App::job).
 #[async_trait]
 pub trait JobType: Debug + Send + Sync + 'static {
     /// The parameters once [`JobType::check`] passed them.
@@ -185,7 +178,8 @@ pub trait JobType: Debug + Send + Sync + 'static {
         ""
     }
 
-    /// Checks the job type's own fields and fills in their defaults. Its JSON Schema is gained from it, too.
+    /// Checks the job type's own fields and fills in their defaults. Its JSON Schema is gained from
+    /// it, too.
     fn check(&self, fields: &mut Fields);
 
     /// The one path that this job type takes; `None` lets `use_service_bus` choose.
@@ -209,8 +203,9 @@ pub trait JobType: Debug + Send + Sync + 'static {
         None
     }
 
-    /// Runs one task. May run more than once for the same task, so it must be idempotent. May be dropped at any
-    /// `await`, when the attempt takes too long, has lost its lease, or its job was cancelled.
+    /// Runs one task. May run more than once for the same task, so it must be idempotent. May be
+    /// dropped at any `await`, when the attempt takes too long, has lost its lease, or its job was
+    /// cancelled.
     ///
     /// # Errors
     /// The attempt failed with the reason, for good or not. A panic is a transient failure.

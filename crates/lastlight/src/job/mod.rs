@@ -1,7 +1,7 @@
 //! Job types: what is computed. An app adds each with [`App::job`](crate::App::job).
 //!
-//! A job type checks its parameters, says its stages, plans their tasks as a stream, runs one task, and
-//! folds a stage's results into a summary. It knows no queue, no database and no host.
+//! A job type checks its parameters, says its stages, plans their tasks as a stream, runs one task,
+//! and folds a stage's results into a summary. It knows no queue, no database and no host.
 
 mod catalog;
 mod fields;

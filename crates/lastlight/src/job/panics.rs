@@ -1,4 +1,5 @@
-//! A job type's own code may panic. That is its mistake: the job fails with the reason, and whoever asked goes on.
+//! A job type's own code may panic. That is its mistake: the job fails with the reason, and whoever
+//! asked goes on.
 
 use std::{
     any::Any,

@@ -1,13 +1,14 @@
 //! How a stage's tasks are cut into batches and messages.
 //!
-//! A batch is what is owed, sent and marked together: a hundred messages of one task, or one message of many.
+//! A batch is what is owed, sent and marked together: a hundred messages of one task, or one
+//! message of many.
 
 use serde::{Deserialize, Serialize};
 
 use super::TASKS_PER_BATCH;
 
-/// How many tasks one message names, 1-1000. Above 1 the messages are coarse: each names a batch, which the handler
-/// runs task by task, and each task keeps its own outcome, attempt and lease.
+/// How many tasks one message names, 1-1000. Above 1 the messages are coarse: each names a batch,
+/// which the handler runs task by task, and each task keeps its own outcome, attempt and lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u16")]
 pub struct TasksPerMessage(u16);
@@ -36,11 +37,7 @@ impl TasksPerMessage {
 
     /// Tasks of one batch, the last of a stage apart.
     pub const fn tasks_per_batch(self) -> u32 {
-        if self.is_coarse() {
-            self.0 as u32
-        } else {
-            TASKS_PER_BATCH
-        }
+        if self.is_coarse() { self.0 as u32 } else { TASKS_PER_BATCH }
     }
 }
 

@@ -1,5 +1,5 @@
-//! The canonical JSON of parameters: what Python's `json.dumps(parameters, sort_keys=True)` prints, byte for
-//! byte, because a job's id is the hash of it (PYTHON_APP.md, "Ids").
+//! The canonical JSON of parameters: what Python's `json.dumps(parameters, sort_keys=True)` prints,
+//! byte for byte, because a job's id is the hash of it (PYTHON_APP.md, "Ids").
 
 use std::fmt::{self, Write};
 
@@ -76,7 +76,8 @@ fn write_number(number: &Number, out: &mut impl Write) -> fmt::Result {
     }
 }
 
-/// Python's `repr(float)`: the shortest digits that read back the same; an exponent below 1e-4 and from 1e16.
+/// Python's `repr(float)`: the shortest digits that read back the same; an exponent below 1e-4 and
+/// from 1e16.
 fn write_float(float: f64, out: &mut impl Write) -> fmt::Result {
     if float == 0.0 {
         return out.write_str(if float.is_sign_negative() { "-0.0" } else { "0.0" });
@@ -90,11 +91,7 @@ fn write_float(float: f64, out: &mut impl Write) -> fmt::Result {
     if (-4..16).contains(&power) {
         let plain = float.to_string();
         out.write_str(&plain)?;
-        return if plain.contains('.') {
-            Ok(())
-        } else {
-            out.write_str(".0")
-        };
+        return if plain.contains('.') { Ok(()) } else { out.write_str(".0") };
     }
     let sign = if power < 0 { '-' } else { '+' };
     write!(out, "{digits}e{sign}{:02}", power.unsigned_abs())
@@ -138,10 +135,9 @@ pub fn reject_wide_integers(json: &str) -> Result<(), WideInteger> {
                 let end = at + bytes[at..].iter().take_while(|byte| is_of_number(**byte)).count();
                 let literal = &json[at..end];
                 let is_integer = !literal.contains(['.', 'e', 'E']);
-                if is_integer && literal.parse::<i64>().is_err() && literal.parse::<u64>().is_err() {
-                    return Err(WideInteger {
-                        literal: literal.chars().take(40).collect(),
-                    });
+                if is_integer && literal.parse::<i64>().is_err() && literal.parse::<u64>().is_err()
+                {
+                    return Err(WideInteger { literal: literal.chars().take(40).collect() });
                 }
                 at = end;
             }
@@ -207,7 +203,9 @@ mod tests {
 
     #[test]
     fn an_integer_that_would_become_a_float_is_found() {
-        assert!(reject_wide_integers(r#"{"a": [1, -5, 2.5, 1e30, "99999999999999999999"]}"#).is_ok());
+        assert!(
+            reject_wide_integers(r#"{"a": [1, -5, 2.5, 1e30, "99999999999999999999"]}"#).is_ok()
+        );
         let wide = reject_wide_integers(r#"{"a\"": 99999999999999999999}"#).unwrap_err();
         assert_eq!(wide.literal, "99999999999999999999");
         assert!(reject_wide_integers("-9223372036854775809").is_err());

@@ -1,5 +1,5 @@
-//! The process's own wall clock, in one place. Nothing that must be right hangs on it: leases and dues are the
-//! database's.
+//! The process's own wall clock, in one place. Nothing that must be right hangs on it: leases and
+//! dues are the database's.
 
 use time::OffsetDateTime;
 

@@ -1,5 +1,5 @@
-//! Histograms of durations: buckets that grow by the eighth root of two, so that a percentile read from them is off by 9% at
-//! most, whatever the size of what is measured. Knows no table.
+//! Histograms of durations: buckets that grow by the eighth root of two, so that a percentile read
+//! from them is off by 9% at most, whatever the size of what is measured. Knows no table.
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +31,8 @@ impl Metric {
     }
 }
 
-/// A bucket's upper bound. Bucket b holds what took from 2^(b/8) to 2^((b+1)/8) ms, bucket 0 also what took less.
+/// A bucket's upper bound. Bucket b holds what took from 2^(b/8) to 2^((b+1)/8) ms, bucket 0 also
+/// what took less.
 pub fn upper_bound_ms(bucket: i16) -> f64 {
     f64::exp2((f64::from(bucket) + 1.0) / 8.0)
 }
@@ -62,9 +63,11 @@ impl Histogram {
         (samples > 0).then(|| total / samples as f64)
     }
 
-    /// What `share` (0 to 1) of the samples did not exceed: the mean of the bucket in which that sample is. `None`: empty.
+    /// What `share` (0 to 1) of the samples did not exceed: the mean of the bucket in which that
+    /// sample is. `None`: empty.
     pub fn percentile_ms(&self, share: f64) -> Option<f64> {
-        // The nearest rank: the smallest value that at least this share of all values do not exceed.
+        // The nearest rank: the smallest value that at least this share of all values do not
+        // exceed.
         let rank = ((share * self.samples() as f64).ceil() as i64).max(1);
         let mut passed = 0;
         self.buckets.iter().find_map(|(_, samples, total)| {
@@ -96,17 +99,13 @@ mod tests {
     #[test]
     fn a_percentile_is_off_by_nine_percent_at_most() {
         // Spread evenly over eight decades, as durations are.
-        let values: Vec<f64> = (0..10_000)
-            .map(|number| 10_f64.powf(f64::from(number) / 1250.0))
-            .collect();
+        let values: Vec<f64> =
+            (0..10_000).map(|number| 10_f64.powf(f64::from(number) / 1250.0)).collect();
         let histogram = of(&values);
         for share in [0.01, 0.5, 0.9, 0.95, 0.99, 1.0] {
             let exact = values[(share * 10_000.0_f64).ceil() as usize - 1];
             let read = histogram.percentile_ms(share).unwrap();
-            assert!(
-                (read / exact - 1.0).abs() < 0.0905,
-                "p{share}: {read} for {exact}"
-            );
+            assert!((read / exact - 1.0).abs() < 0.0905, "p{share}: {read} for {exact}");
         }
         let mean = values.iter().sum::<f64>() / 10_000.0;
         assert!((histogram.mean_ms().unwrap() / mean - 1.0).abs() < 1e-9);

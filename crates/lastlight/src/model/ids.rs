@@ -1,5 +1,5 @@
-//! Ids. Each is a type of its own, checked when it is made, so that no function takes one for another.
-//! How they are derived is fixed by PYTHON_APP.md, "Ids", and its vectors.
+//! Ids. Each is a type of its own, checked when it is made, so that no function takes one for
+//! another. How they are derived is fixed by PYTHON_APP.md, "Ids", and its vectors.
 
 use std::{
     borrow::Cow,
@@ -38,11 +38,7 @@ impl IdError {
             None => value,
             Some((end, _)) => format!("{}…", &value[..end]),
         };
-        Self {
-            field,
-            value,
-            allowed,
-        }
+        Self { field, value, allowed }
     }
 }
 
@@ -137,9 +133,7 @@ impl Serialize for JobId {
 
 impl<'de> Deserialize<'de> for JobId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<'de, str>::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
+        std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -229,7 +223,8 @@ impl TryFrom<&str> for TaskIndex {
     }
 }
 
-/// A task's id, 1 to 100 characters. Carries only 8 digits of its job's id: it names a task only within a job.
+/// A task's id, 1 to 100 characters. Carries only 8 digits of its job's id: it names a task only
+/// within a job.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct TaskId(Arc<str>);
 
@@ -239,17 +234,12 @@ impl TaskId {
         Self::derive_from(job_id, stage, index.as_str())
     }
 
-    /// The same for an index of any length: an id that would pass 100 characters ends in 8 digits of a hash.
+    /// The same for an index of any length: an id that would pass 100 characters ends in 8 digits
+    /// of a hash.
     pub fn derive_from(job_id: &JobId, stage: Stage, index: &str) -> Self {
         let safe: String = index
             .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || c == '-' {
-                    c
-                } else {
-                    '-'
-                }
-            })
+            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' })
             .collect();
         let id = format!("{}-s{stage}-{safe}", job_id.prefix());
         if id.len() <= 100 {
@@ -305,11 +295,7 @@ pub struct BatchId {
 impl BatchId {
     /// The k-th batch of a stage.
     pub fn new(job_id: &JobId, stage: Stage, number: u32) -> Self {
-        Self {
-            job_id: *job_id,
-            stage,
-            number,
-        }
+        Self { job_id: *job_id, stage, number }
     }
 }
 

@@ -1,9 +1,9 @@
-//! The messages on the queues, both transports alike. They are the Python app's, so that what either app
-//! enqueues the other can process (PYTHON_APP.md, "Messages"): unknown fields are ignored, missing optional ones
-//! take their defaults, hex is lower-cased.
+//! The messages on the queues, both transports alike. They are the Python app's, so that what
+//! either app enqueues the other can process (PYTHON_APP.md, "Messages"): unknown fields are
+//! ignored, missing optional ones take their defaults, hex is lower-cased.
 //!
-//! A message is a hint: what a task is and where it stands is read from PostgreSQL. So decoding keeps only what
-//! finds the row, and checks the rest.
+//! A message is a hint: what a task is and where it stands is read from PostgreSQL. So decoding
+//! keeps only what finds the row, and checks the rest.
 
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
@@ -70,8 +70,8 @@ pub struct TaskReference {
     pub job_type: String,
     /// Its stage.
     pub stage: Stage,
-    /// Nothing else may run in the process while it does: attempts before died with their processes, and nobody knows
-    /// which of the tasks in them was to blame.
+    /// Nothing else may run in the process while it does: attempts before died with their
+    /// processes, and nobody knows which of the tasks in them was to blame.
     pub runs_alone: bool,
     /// As in [`JobReference::trace`].
     pub trace: Option<TraceParent>,
@@ -113,11 +113,8 @@ impl TaskMessage {
 
 impl TaskBatchReference {
     fn read(batch_id: BatchId, fields: &Fields) -> Result<Self, MessageError> {
-        let reference = Self {
-            batch_id,
-            job_type: fields.name("job_type")?,
-            trace: fields.trace(),
-        };
+        let reference =
+            Self { batch_id, job_type: fields.name("job_type")?, trace: fields.trace() };
         fields.retry_count()?;
         fields.timestamp()?;
         Ok(reference)
@@ -189,11 +186,7 @@ fn bad(field: &'static str, value: &Value, allowed: &'static str) -> MessageErro
         None => text,
         Some((end, _)) => format!("{}…", &text[..end]),
     };
-    MessageError::BadField {
-        field,
-        value,
-        allowed,
-    }
+    MessageError::BadField { field, value, allowed }
 }
 
 struct Fields(Map<String, Value>);
@@ -202,12 +195,8 @@ impl Fields {
     fn parse(text: &str) -> Result<Self, MessageError> {
         match serde_json::from_str(text) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
-            Ok(other) => Err(MessageError::NotAnObject {
-                found: kind_of(&other),
-            }),
-            Err(error) => Err(MessageError::NotJson {
-                detail: error.to_string(),
-            }),
+            Ok(other) => Err(MessageError::NotAnObject { found: kind_of(&other) }),
+            Err(error) => Err(MessageError::NotJson { detail: error.to_string() }),
         }
     }
 
@@ -218,10 +207,7 @@ impl Fields {
 
     fn job_id(&self, field: &'static str) -> Result<JobId, MessageError> {
         let value = self.get(field).ok_or(missing(field, JOB_ID))?;
-        value
-            .as_str()
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| bad(field, value, JOB_ID))
+        value.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| bad(field, value, JOB_ID))
     }
 
     fn batch_id(&self) -> Result<Option<BatchId>, MessageError> {
@@ -267,9 +253,7 @@ impl Fields {
     }
 
     fn trace(&self) -> Option<TraceParent> {
-        self.get("traceparent")
-            .and_then(Value::as_str)
-            .and_then(TraceParent::read)
+        self.get("traceparent").and_then(Value::as_str).and_then(TraceParent::read)
     }
 
     fn object(&self, field: &'static str) -> Result<(), MessageError> {
@@ -313,7 +297,8 @@ pub fn written_at(text: &str) -> Option<OffsetDateTime> {
     fields.get("timestamp")?.as_str().and_then(timestamp::read)
 }
 
-/// Parameters larger than this stay in PostgreSQL, where the handler reads them anyway. Bytes; some statements say it, too.
+/// Parameters larger than this stay in PostgreSQL, where the handler reads them anyway. Bytes; some
+/// statements say it, too.
 pub const LARGEST_PARAMETERS_SENT: usize = 8 * 1024;
 
 /// A job message to send.

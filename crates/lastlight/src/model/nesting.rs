@@ -1,12 +1,12 @@
-//! How deep JSON is nested. What is nested deeper than [`DEEPEST_NESTING`] is refused where it comes in: readers stop at
-//! some depth (this app's at 128, .NET's at 64), and a message, an answer or a stage's summary that holds it is deeper
-//! still.
+//! How deep JSON is nested. What is nested deeper than [`DEEPEST_NESTING`] is refused where it
+//! comes in: readers stop at some depth (this app's at 128, .NET's at 64), and a message, an answer
+//! or a stage's summary that holds it is deeper still.
 
 /// Objects and arrays within each other, the outermost one included.
 pub const DEEPEST_NESTING: usize = 64;
 
-/// How many objects and arrays of JSON text stand within each other at the deepest place. Text that is not JSON gets some
-/// number: reading it says what is wrong.
+/// How many objects and arrays of JSON text stand within each other at the deepest place. Text that
+/// is not JSON gets some number: reading it says what is wrong.
 pub fn nesting(json: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let mut bytes = json.bytes();

@@ -5,8 +5,11 @@ use std::fmt::{self, Display};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The pipeline of a job: chosen once, at submit, by `use_service_bus`; stored in `jobs.processing_path`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+/// The pipeline of a job: chosen once, at submit, by `use_service_bus`; stored in
+/// `jobs.processing_path`.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ProcessingPath {
     /// Azure Storage Queues.

@@ -1,7 +1,7 @@
 //! The states of a job and of a task, and the one function each that says which change is legal.
 //!
-//! SQL that changes a status asks [`JobStatus::sources`] or [`TaskStatus::sources`] which states it may
-//! start from, so the table here is the only one.
+//! SQL that changes a status asks [`JobStatus::sources`] or [`TaskStatus::sources`] which states it
+//! may start from, so the table here is the only one.
 
 use std::fmt::{self, Display};
 
@@ -82,7 +82,8 @@ status! {
 status! {
     /// Where a task stands.
     TaskStatus, "task" {
-        /// Written; its message is unsent: not yet sent, or to be sent anew since no process had room for the task.
+        /// Written; its message is unsent: not yet sent, or to be sent anew since no process had
+        /// room for the task.
         PendingQueue = "pending_queue",
         /// Its message was sent.
         Queued = "queued",
@@ -118,7 +119,8 @@ impl JobStatus {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 
-    /// A person may have what failed run again. The workflow never does, so this is not in the table above.
+    /// A person may have what failed run again. The workflow never does, so this is not in the
+    /// table above.
     ///
     /// # Errors
     /// [`IllegalTransition`]: the job is not over, or there is nothing to repeat.
@@ -171,8 +173,8 @@ impl TaskStatus {
         matches!(self, Self::Completed | Self::Failed | Self::Skipped)
     }
 
-    /// The states that a person's retry of a job gives up: what did not succeed. The workflow never does, so this is
-    /// not in the table above.
+    /// The states that a person's retry of a job gives up: what did not succeed. The workflow never
+    /// does, so this is not in the table above.
     pub fn reopenable() -> Vec<&'static str> {
         [Self::Failed, Self::Skipped].map(Self::as_str).into()
     }
@@ -229,16 +231,10 @@ mod tests {
     #[test]
     fn nothing_leaves_a_terminal_state() {
         for from in JobStatus::ALL.iter().filter(|status| status.is_terminal()) {
-            assert!(
-                JobStatus::ALL.iter().all(|to| from.transition(*to).is_err()),
-                "{from}"
-            );
+            assert!(JobStatus::ALL.iter().all(|to| from.transition(*to).is_err()), "{from}");
         }
         for from in TaskStatus::ALL.iter().filter(|status| status.is_terminal()) {
-            assert!(
-                TaskStatus::ALL.iter().all(|to| from.transition(*to).is_err()),
-                "{from}"
-            );
+            assert!(TaskStatus::ALL.iter().all(|to| from.transition(*to).is_err()), "{from}");
         }
     }
 

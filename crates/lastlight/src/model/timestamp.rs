@@ -39,7 +39,8 @@ impl From<OffsetDateTime> for Timestamp {
 
 /// `2026-11-23T19:00:01.000000`, as in messages; always UTC.
 pub fn write_naive(time: OffsetDateTime) -> String {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
+    let format =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
     time.to_offset(UtcOffset::UTC).format(format).unwrap_or_default()
 }
 
@@ -53,6 +54,8 @@ pub fn write(time: OffsetDateTime) -> String {
 /// Reads ISO 8601 with or without an offset; without one it is UTC.
 pub fn read(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Iso8601::DEFAULT)
-        .or_else(|_| PrimitiveDateTime::parse(text, &Iso8601::DEFAULT).map(PrimitiveDateTime::assume_utc))
+        .or_else(|_| {
+            PrimitiveDateTime::parse(text, &Iso8601::DEFAULT).map(PrimitiveDateTime::assume_utc)
+        })
         .ok()
 }

@@ -1,14 +1,17 @@
 //! Where a piece of work stands in a distributed trace: the W3C `traceparent`
-//! (<https://www.w3.org/TR/trace-context/>), read from whoever calls, kept with the job, written into its messages.
+//! (<https://www.w3.org/TR/trace-context/>), read from whoever calls, kept with the job, written
+//! into its messages.
 //!
-//! It is a hint like everything else in a message: one that cannot be read is as good as none, and never an error.
+//! It is a hint like everything else in a message: one that cannot be read is as good as none, and
+//! never an error.
 
 use std::fmt::{self, Debug, Display};
 
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-/// A `traceparent` of version 00: trace id, span id, flags. Kept as its text, so that writing it is copying it.
+/// A `traceparent` of version 00: trace id, span id, flags. Kept as its text, so that writing it is
+/// copying it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceParent([u8; TraceParent::LENGTH]);
 
@@ -16,8 +19,9 @@ impl TraceParent {
     /// Characters, and bytes.
     pub const LENGTH: usize = 55;
 
-    /// Reads one as the recommendation says: lower-case hex, ids that are not all zero. A later version than 00 may have
-    /// more behind the flags; what this one understands of it counts. Anything else is `None`.
+    /// Reads one as the recommendation says: lower-case hex, ids that are not all zero. A later
+    /// version than 00 may have more behind the flags; what this one understands of it counts.
+    /// Anything else is `None`.
     pub fn read(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         let head: &[u8; Self::LENGTH] = bytes.first_chunk()?;
@@ -48,12 +52,15 @@ impl TraceParent {
 
     /// One of a trace that begins here and that nobody records.
     pub fn generate() -> Self {
-        let [trace_id, span_id] = [Uuid::new_v4(), Uuid::new_v4()].map(|id| id.simple().to_string());
+        let [trace_id, span_id] =
+            [Uuid::new_v4(), Uuid::new_v4()].map(|id| id.simple().to_string());
         // Neither is zero: both hold the UUID's version.
-        Self::read(&format!("00-{trace_id}-{}-00", &span_id[8..24])).unwrap_or(Self(*Self::FALLBACK))
+        Self::read(&format!("00-{trace_id}-{}-00", &span_id[8..24]))
+            .unwrap_or(Self(*Self::FALLBACK))
     }
 
-    const FALLBACK: &[u8; Self::LENGTH] = b"00-00000000000000000000000000000001-0000000000000001-00";
+    const FALLBACK: &[u8; Self::LENGTH] =
+        b"00-00000000000000000000000000000001-0000000000000001-00";
 
     /// The header's value.
     pub fn as_str(&self) -> &str {
@@ -109,11 +116,7 @@ mod tests {
         assert_eq!(parent.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(parent.span_id(), "00f067aa0ba902b7");
         assert!(parent.is_sampled());
-        assert!(
-            !TraceParent::read(&GOOD.replace("-01", "-00"))
-                .unwrap()
-                .is_sampled()
-        );
+        assert!(!TraceParent::read(&GOOD.replace("-01", "-00")).unwrap().is_sampled());
     }
 
     #[test]

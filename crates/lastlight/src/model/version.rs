@@ -1,5 +1,5 @@
-//! Which state of a job somebody has seen, so that one who waits for the next is told at once if it was missed. Opaque to
-//! everybody but the statement that makes it: two are equal or they are not.
+//! Which state of a job somebody has seen, so that one who waits for the next is told at once if it
+//! was missed. Opaque to everybody but the statement that makes it: two are equal or they are not.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 
 use super::IdError;
 
-/// A state of a job: 16 lower-case hex digits. It differs from the one before whenever something has happened to the job,
-/// and is no number of changes: it says nothing of which was first.
+/// A state of a job: 16 lower-case hex digits. It differs from the one before whenever something
+/// has happened to the job, and is no number of changes: it says nothing of which was first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobVersion(u64);
 
@@ -32,17 +32,15 @@ impl FromStr for JobVersion {
     fn from_str(text: &str) -> Result<Self, IdError> {
         let are_digits =
             text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        are_digits
-            .then(|| u64::from_str_radix(text, 16).ok())
-            .flatten()
-            .map(Self)
-            .ok_or_else(|| {
+        are_digits.then(|| u64::from_str_radix(text, 16).ok()).flatten().map(Self).ok_or_else(
+            || {
                 IdError::new(
                     "seen",
                     text,
                     "the version of an earlier answer, 16 lower-case hex digits",
                 )
-            })
+            },
+        )
     }
 }
 
@@ -87,10 +85,7 @@ mod tests {
             "0123456789abcdeg",
         ] {
             let error = text.parse::<JobVersion>().unwrap_err().to_string();
-            assert!(
-                error.starts_with("seen must be the version of an earlier answer"),
-                "{error}"
-            );
+            assert!(error.starts_with("seen must be the version of an earlier answer"), "{error}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The custom handler as a process: bind first, connect later, stop when asked. The host asks with SIGKILL, so
-//! nothing here matters to correctness.
+//! The custom handler as a process: bind first, connect later, stop when asked. The host asks with
+//! SIGKILL, so nothing here matters to correctness.
 
 use std::{io, path::Path, time::Duration};
 
@@ -27,7 +27,6 @@ pub enum ServeError {
     /// The port cannot be had.
     #[error("cannot listen on {address}: {error}; is another handler running on this port?")]
     Listen {
-        /// The address.
         address: std::net::SocketAddr,
         /// Why not.
         error: io::Error,
@@ -35,7 +34,6 @@ pub enum ServeError {
     /// A sender cannot be set up.
     #[error("a queue's client cannot be set up: {0}")]
     Sender(#[from] SendError),
-    /// The server ended.
     #[error("the server ended: {0}")]
     Serve(io::Error),
 }
@@ -48,10 +46,7 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
     // The host waits for an answer on the port: bind before anything that may take time.
     let listener = TcpListener::bind(settings.listen)
         .await
-        .map_err(|error| ServeError::Listen {
-            address: settings.listen,
-            error,
-        })?;
+        .map_err(|error| ServeError::Listen { address: settings.listen, error })?;
     let database = Database::new(&settings.database);
     database.migrate_in_background();
     let controller = controller(&settings, catalog, database.clone())?;
@@ -68,7 +63,8 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
     if let Some(app_root) = settings.app_root.filter(|_| !settings.exit_with_parent) {
         tokio::task::spawn_blocking(move || warn_of_folders(&app_root));
     }
-    let serving = axum::serve(listener, functions::router(app)).with_graceful_shutdown(asked_to_stop());
+    let serving =
+        axum::serve(listener, functions::router(app)).with_graceful_shutdown(asked_to_stop());
     tokio::select! {
         served = serving => served.map_err(ServeError::Serve)?,
         // Nobody is left to answer to, and the database may be gone with the parent: no grace.
@@ -97,7 +93,10 @@ fn warn_of_folders(app_root: &Path) {
 ///
 /// # Errors
 /// A queue's client cannot be set up, or the database failed.
-pub async fn reconcile_once(settings: Settings, catalog: Catalog) -> Result<ReconcileReport, ReconcileError> {
+pub async fn reconcile_once(
+    settings: Settings,
+    catalog: Catalog,
+) -> Result<ReconcileReport, ReconcileError> {
     reach(&settings.database).await?;
     let database = Database::new(&settings.database);
     database.migrate().await.map_err(ControllerError::from)?;
@@ -116,17 +115,22 @@ pub enum ReconcileError {
     /// A sender cannot be set up.
     #[error("a queue's client cannot be set up: {0}")]
     Sender(#[from] SendError),
-    /// The sweep failed.
     #[error(transparent)]
     Sweep(#[from] ControllerError),
 }
 
-fn controller(settings: &Settings, catalog: Catalog, database: Database) -> Result<Controller, SendError> {
+fn controller(
+    settings: &Settings,
+    catalog: Catalog,
+    database: Database,
+) -> Result<Controller, SendError> {
     let queue_storage: Arc<dyn QueueService> = create_queue_repository(settings.storage.clone())?;
     let service_bus = settings
         .service_bus
         .clone()
-        .map(|settings| create_service_bus_repository(settings).map(|sender| sender as Arc<dyn QueueService>))
+        .map(|settings| {
+            create_service_bus_repository(settings).map(|sender| sender as Arc<dyn QueueService>)
+        })
         .transpose()?;
     let senders = Senders::new(queue_storage, service_bus);
     Ok(Controller::new(catalog, database, senders, settings.timing))

@@ -19,7 +19,6 @@ pub(super) enum Absorbed {
 /// A stage's books: its counters beside a recount of its tasks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StageAudit {
-    /// Which stage.
     pub stage: Stage,
     /// The plan is whole.
     pub is_planned: bool,
@@ -29,7 +28,6 @@ pub struct StageAudit {
     pub counters: Counts,
     /// What the tasks' rows say.
     pub recount: Counts,
-    /// Attempts that began.
     pub attempts: i64,
     /// Deliveries that found nothing to do.
     pub duplicates: i64,
@@ -59,7 +57,6 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Without an outcome.
     pub fn open(&self) -> i64 {
         self.total - self.completed - self.failed - self.skipped
     }
@@ -98,7 +95,8 @@ impl Database {
                 duplicates: row.try_get("duplicates")?,
                 stale: row.try_get("stale")?,
                 messages_first: first.min(messages),
-                messages_again: (messages - first).max(0) + row.try_get::<i64, _>("tasks_resent")?,
+                messages_again: (messages - first).max(0)
+                    + row.try_get::<i64, _>("tasks_resent")?,
                 batches_owed: row.try_get("batches_owed")?,
                 busy_seconds: row.try_get("busy_seconds")?,
             })
@@ -106,8 +104,13 @@ impl Database {
         Ok(stages.collect::<Result<_, _>>()?)
     }
 
-    /// Counts what was absorbed, one for each of `stages`. A count that cannot be written is lost: nothing hangs on it.
-    pub(super) async fn note_absorbed(&self, stages: impl Iterator<Item = (JobId, Stage)>, what: Absorbed) {
+    /// Counts what was absorbed, one for each of `stages`. A count that cannot be written is lost:
+    /// nothing hangs on it.
+    pub(super) async fn note_absorbed(
+        &self,
+        stages: impl Iterator<Item = (JobId, Stage)>,
+        what: Absorbed,
+    ) {
         let mut counts: BTreeMap<(JobId, Stage), i64> = BTreeMap::new();
         for stage in stages {
             *counts.entry(stage).or_default() += 1;
@@ -117,12 +120,8 @@ impl Database {
         }
         let jobs: Vec<&str> = counts.keys().map(|(job_id, _)| job_id.as_str()).collect();
         let numbers: Vec<i16> = counts.keys().map(|(_, stage)| i16::from(stage.get())).collect();
-        let counted = |kind| {
-            counts
-                .values()
-                .map(|count| if kind == what { *count } else { 0 })
-                .collect()
-        };
+        let counted =
+            |kind| counts.values().map(|count| if kind == what { *count } else { 0 }).collect();
         let (duplicates, stale): (Vec<i64>, Vec<i64>) =
             (counted(Absorbed::Duplicate), counted(Absorbed::Stale));
         let noted = async {

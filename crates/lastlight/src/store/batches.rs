@@ -17,12 +17,9 @@ pub struct BatchOfTasks {
     pub tasks: Vec<NewTask>,
 }
 
-/// Which batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BatchKey {
-    /// The job.
     pub job_id: JobId,
-    /// Its stage.
     pub stage: Stage,
     /// From 0 within the stage.
     pub batch_no: i32,
@@ -31,11 +28,7 @@ pub struct BatchKey {
 impl BatchKey {
     /// A batch of a stage.
     pub fn new(stage: &StageKey, batch_no: i32) -> Self {
-        Self {
-            job_id: stage.job_id,
-            stage: stage.stage,
-            batch_no,
-        }
+        Self { job_id: stage.job_id, stage: stage.stage, batch_no }
     }
 }
 
@@ -60,32 +53,24 @@ impl BatchKey {
 /// A batch whose messages are due.
 #[derive(Debug, Clone, Copy)]
 pub struct OwedBatch {
-    /// Which.
     pub key: BatchKey,
-    /// The job's pipeline.
     pub path: ProcessingPath,
     /// Whether it is a message a task, or one for all.
     pub tasks_per_message: TasksPerMessage,
-    /// Sends so far.
     pub sends: u32,
 }
 
 /// A task that needs a message, with all that its message says.
 #[derive(Debug, Clone)]
 pub struct OwedTask {
-    /// Its id.
     pub task_id: TaskId,
-    /// Its job's type.
     pub job_type: String,
-    /// Its own type.
     pub task_type: String,
-    /// Its semantic index.
     pub task_index: String,
     /// The task whose result it reads.
     pub parent_task_id: Option<TaskId>,
     /// JSON.
     pub parameters: String,
-    /// Attempts so far.
     pub attempt: u32,
     /// Messages so far beyond the first, whatever the reason.
     pub resends: u32,
@@ -120,7 +105,11 @@ impl Database {
     ///
     /// # Errors
     /// The statement failed; only the note is lost.
-    pub async fn batch_failed(&self, failed: &[BatchKey], reason: &str) -> Result<(), DatabaseError> {
+    pub async fn batch_failed(
+        &self,
+        failed: &[BatchKey],
+        reason: &str,
+    ) -> Result<(), DatabaseError> {
         let (jobs, stages, numbers) = columns(failed);
         sqlx::query(include_str!("sql/batch_failed.sql"))
             .bind(jobs)
@@ -132,8 +121,8 @@ impl Database {
         Ok(())
     }
 
-    /// Takes up to `limit` batches that are owed and due, and puts each off by `put_off_seconds`, so that two
-    /// callers never take the same one.
+    /// Takes up to `limit` batches that are owed and due, and puts each off by `put_off_seconds`,
+    /// so that two callers never take the same one.
     ///
     /// # Errors
     /// The statement failed.
@@ -162,7 +151,8 @@ impl Database {
         Ok(batches.collect::<Result<_, _>>()?)
     }
 
-    /// The tasks of batches, in the order of the plan, whatever their state; `None` for a batch that does not exist.
+    /// The tasks of batches, in the order of the plan, whatever their state; `None` for a batch
+    /// that does not exist.
     ///
     /// # Errors
     /// The statement failed.
@@ -185,9 +175,8 @@ impl Database {
                 .iter()
                 .map(|id| TaskId::try_from(id.as_str()).map_err(|_| jobs::corrupt("task_ids", id)))
                 .collect::<Result<_, _>>()?;
-            if let Some(slot) = usize::try_from(place - 1)
-                .ok()
-                .and_then(|place| found.get_mut(place))
+            if let Some(slot) =
+                usize::try_from(place - 1).ok().and_then(|place| found.get_mut(place))
             {
                 *slot = Some(ids);
             }
@@ -210,8 +199,9 @@ impl Database {
             .bind(task_id.as_str())
             .fetch_optional(self.pool().await?)
             .await?;
-        let task =
-            row.map(|row| Ok::<_, sqlx::Error>((owed_task(&row)?, jobs::path_of(&row, "processing_path")?)));
+        let task = row.map(|row| {
+            Ok::<_, sqlx::Error>((owed_task(&row)?, jobs::path_of(&row, "processing_path")?))
+        });
         Ok(task.transpose()?)
     }
 
@@ -235,7 +225,6 @@ impl Database {
     }
 }
 
-/// What UNNEST takes.
 fn columns(batches: &[BatchKey]) -> (Vec<&str>, Vec<i16>, Vec<i32>) {
     let jobs = batches.iter().map(|key| key.job_id.as_str()).collect();
     let stages = batches.iter().map(|key| i16::from(key.stage.get())).collect();
@@ -267,7 +256,10 @@ pub(super) fn owed_task(row: &sqlx::postgres::PgRow) -> Result<OwedTask, sqlx::E
     })
 }
 
-pub(super) fn task_id_of(row: &sqlx::postgres::PgRow, column: &'static str) -> Result<TaskId, sqlx::Error> {
+pub(super) fn task_id_of(
+    row: &sqlx::postgres::PgRow,
+    column: &'static str,
+) -> Result<TaskId, sqlx::Error> {
     let id: &str = row.try_get(column)?;
     TaskId::try_from(id).map_err(|_| jobs::corrupt(column, id))
 }

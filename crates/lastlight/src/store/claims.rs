@@ -19,11 +19,8 @@ use crate::{
 /// Which task somebody wants to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimRequest {
-    /// Its job.
     pub job_id: JobId,
-    /// Its stage.
     pub stage: Stage,
-    /// Its id.
     pub task_id: TaskId,
 }
 
@@ -39,7 +36,8 @@ pub enum Claim {
 /// Why a task is not to be begun now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unclaimed {
-    /// Another attempt holds the lease, or the task is not due yet: whoever put it off sends a message for it.
+    /// Another attempt holds the lease, or the task is not due yet: whoever put it off sends a
+    /// message for it.
     Running,
     /// It has its outcome.
     Done {
@@ -70,20 +68,16 @@ pub struct Claimed {
     pub tries: u16,
     /// The type of its job.
     pub job_type: String,
-    /// Its own type.
     pub task_type: String,
-    /// What it reads.
     pub inputs: Inputs,
 }
 
 /// What a task reads.
 #[derive(Debug)]
 pub enum Inputs {
-    /// It is here.
     Here(TaskInputs),
     /// It is large, and in the database: [`Database::task_inputs`].
     Stored {
-        /// How large.
         bytes: usize,
     },
 }
@@ -103,13 +97,9 @@ const LARGEST_CLAIMED: i32 = 32 * 1024;
 /// An attempt that runs in this process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RunningTask {
-    /// Its job.
     pub job_id: JobId,
-    /// Its stage.
     pub stage: Stage,
-    /// Its id.
     pub task_id: TaskId,
-    /// Its number.
     pub attempt: i16,
 }
 
@@ -155,8 +145,8 @@ impl GroupStatement for ClaimStatement {
     type Request = ClaimRequest;
     type Answer = Claim;
 
-    /// Claims of those who gave up waiting are handed back: their messages come again, and should not find the tasks
-    /// running.
+    /// Claims of those who gave up waiting are handed back: their messages come again, and should
+    /// not find the tasks running.
     async fn undelivered(&self, answers: Vec<(&ClaimRequest, Claim)>) {
         let claims: Vec<RunningTask> = answers
             .into_iter()
@@ -202,10 +192,7 @@ impl GroupStatement for ClaimStatement {
         for row in &rows {
             claims[place_of(&order, row)?] = Some(Claim::Claimed(claimed(row)?));
         }
-        let left: Vec<usize> = order
-            .into_iter()
-            .filter(|place| claims[*place].is_none())
-            .collect();
+        let left: Vec<usize> = order.into_iter().filter(|place| claims[*place].is_none()).collect();
         let found = self.database.unclaimed(requests, &left).await?;
         for (place, unclaimed) in found {
             claims[place] = Some(Claim::Unclaimed(unclaimed));
@@ -230,7 +217,10 @@ impl Database {
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn task_inputs(&self, task: &RunningTask) -> Result<Option<TaskInputs>, DatabaseError> {
+    pub async fn task_inputs(
+        &self,
+        task: &RunningTask,
+    ) -> Result<Option<TaskInputs>, DatabaseError> {
         let row = sqlx::query(include_str!("sql/task_inputs.sql"))
             .bind(task.job_id.as_str())
             .bind(i16::from(task.stage.get()))
@@ -246,7 +236,8 @@ impl Database {
         Ok(inputs.transpose()?)
     }
 
-    /// Why the tasks of `requests` at the places `left`, which are in key order, are not to be begun now, each with its place.
+    /// Why the tasks of `requests` at the places `left`, which are in key order, are not to be
+    /// begun now, each with its place.
     pub(super) async fn unclaimed(
         &self,
         requests: &[ClaimRequest],
@@ -262,9 +253,8 @@ impl Database {
             .bind(asked.tasks)
             .fetch_all(self.pool().await?)
             .await?;
-        let found = rows
-            .iter()
-            .map(|row| Ok::<_, sqlx::Error>((place_of(left, row)?, unclaimed(row)?)));
+        let found =
+            rows.iter().map(|row| Ok::<_, sqlx::Error>((place_of(left, row)?, unclaimed(row)?)));
         Ok(found.collect::<Result<_, _>>()?)
     }
 
@@ -284,25 +274,21 @@ impl Database {
     }
 }
 
-/// The places of the requests in the order of their keys, so that groups of two processes lock alike; of requests for
-/// the same task only the first one's.
+/// The places of the requests in the order of their keys, so that groups of two processes lock
+/// alike; of requests for the same task only the first one's.
 pub(super) fn in_key_order(requests: &[ClaimRequest]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..requests.len()).collect();
     let key = |place: &usize| {
         let request = &requests[*place];
-        (
-            request.job_id.as_str(),
-            request.stage.get(),
-            request.task_id.as_str(),
-        )
+        (request.job_id.as_str(), request.stage.get(), request.task_id.as_str())
     };
     order.sort_by_key(key);
     order.dedup_by_key(|place| key(place));
     order
 }
 
-/// The places of the tasks in the order of their keys, and what UNNEST takes in that order: a heartbeat that locked in
-/// another one would meet a group of completions in a deadlock.
+/// The places of the tasks in the order of their keys, and what UNNEST takes in that order: a
+/// heartbeat that locked in another one would meet a group of completions in a deadlock.
 fn columns_in_key_order(running: &[RunningTask]) -> (Vec<usize>, [Vec<&str>; 2], [Vec<i16>; 2]) {
     let mut order: Vec<usize> = (0..running.len()).collect();
     order.sort_by_key(|place| {
@@ -321,7 +307,6 @@ fn columns_in_key_order(running: &[RunningTask]) -> (Vec<usize>, [Vec<&str>; 2],
     (order, texts, numbers)
 }
 
-/// What UNNEST takes.
 pub(super) struct Columns<'a> {
     pub(super) jobs: Vec<&'a str>,
     pub(super) stages: Vec<i16>,
@@ -344,13 +329,12 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Which request the answer `row` is for; `order`: the requests' places as the statement was given them.
+/// Which request the answer `row` is for; `order`: the requests' places as the statement was given
+/// them.
 pub(super) fn place_of(order: &[usize], row: &PgRow) -> Result<usize, sqlx::Error> {
     let place: i64 = row.try_get("place")?;
     let request = usize::try_from(place - 1).ok().and_then(|index| order.get(index));
-    request
-        .copied()
-        .ok_or_else(|| corrupt("place", place.to_string()))
+    request.copied().ok_or_else(|| corrupt("place", place.to_string()))
 }
 
 fn claimed(row: &PgRow) -> Result<Claimed, sqlx::Error> {
@@ -369,14 +353,15 @@ fn inputs(row: &PgRow) -> Result<Inputs, sqlx::Error> {
     let predecessor: Option<Vec<Option<String>>> = row.try_get("predecessor")?;
     let [length, result] = match predecessor.map(<[_; 2]>::try_from) {
         None => [None, None],
-        Some(found) => found.map_err(|found| corrupt("predecessor", format!("{} parts", found.len())))?,
+        Some(found) => {
+            found.map_err(|found| corrupt("predecessor", format!("{} parts", found.len())))?
+        }
     };
     let unread = |error: serde_json::Error| sqlx::Error::Decode(error.into());
     match (parameters, length, result) {
-        (Some(parameters), None, _) => Ok(Inputs::Here(TaskInputs {
-            parameters,
-            predecessor_result: None,
-        })),
+        (Some(parameters), None, _) => {
+            Ok(Inputs::Here(TaskInputs { parameters, predecessor_result: None }))
+        }
         (Some(parameters), Some(_), Some(result)) => Ok(Inputs::Here(TaskInputs {
             parameters,
             predecessor_result: Some(RawValue::from_string(result).map_err(unread)?),
@@ -384,9 +369,7 @@ fn inputs(row: &PgRow) -> Result<Inputs, sqlx::Error> {
         (_, length, _) => {
             let of_result = length.and_then(|length| length.parse().ok()).unwrap_or(0);
             let bytes: i32 = row.try_get("parameters_bytes")?;
-            Ok(Inputs::Stored {
-                bytes: usize::try_from(bytes).unwrap_or_default() + of_result,
-            })
+            Ok(Inputs::Stored { bytes: usize::try_from(bytes).unwrap_or_default() + of_result })
         }
     }
 }
@@ -395,7 +378,8 @@ fn unclaimed(row: &PgRow) -> Result<Unclaimed, sqlx::Error> {
     let Some(job_status) = row.try_get::<Option<&str>, _>("job_status")? else {
         return Ok(Unclaimed::UnknownJob);
     };
-    let job_status = JobStatus::from_name(job_status).ok_or_else(|| corrupt("job_status", job_status))?;
+    let job_status =
+        JobStatus::from_name(job_status).ok_or_else(|| corrupt("job_status", job_status))?;
     let Some(task_status) = row.try_get::<Option<&str>, _>("task_status")? else {
         return Ok(if job_status.is_terminal() {
             Unclaimed::JobOver(job_status)
@@ -418,8 +402,8 @@ fn unclaimed(row: &PgRow) -> Result<Unclaimed, sqlx::Error> {
 }
 
 impl Database {
-    /// Hands back claims whose attempts never began; they do not count. Unless somebody claims one again within
-    /// `lost_seconds`, `reconcile` sends a message for it.
+    /// Hands back claims whose attempts never began; they do not count. Unless somebody claims one
+    /// again within `lost_seconds`, `reconcile` sends a message for it.
     pub async fn release_claims(
         &self,
         claims: &[RunningTask],
@@ -438,8 +422,8 @@ impl Database {
         Ok(())
     }
 
-    /// Extends the leases of attempts that run; says of each whether it still holds its task. One that does not may as
-    /// well stop: its task went to another attempt, or its job is over.
+    /// Extends the leases of attempts that run; says of each whether it still holds its task. One
+    /// that does not may as well stop: its task went to another attempt, or its job is over.
     ///
     /// # Errors
     /// The statement failed.

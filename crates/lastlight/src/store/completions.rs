@@ -35,16 +35,15 @@ pub enum TaskOutcome {
 /// An attempt and how it ended.
 #[derive(Debug)]
 pub struct Completion {
-    /// The attempt.
     pub task: RunningTask,
-    /// Its end.
     pub outcome: TaskOutcome,
 }
 
 /// What recording a completion came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompletionRecord {
-    /// It counted. If not, the attempt had lost its lease to a later one, the task had its outcome, or its job was over.
+    /// It counted. If not, the attempt had lost its lease to a later one, the task had its outcome,
+    /// or its job was over.
     pub written: bool,
     /// The stage's last outcome was in this group, and the caller is the one to go on.
     pub stage_ended: bool,
@@ -77,8 +76,12 @@ impl TaskCompletions {
     /// Records an outcome; the answer is committed.
     ///
     /// # Errors
-    /// The database failed; whether the outcome counts is unknown. The same completion may be handed in again.
-    pub async fn complete(&self, completion: Arc<Completion>) -> Result<CompletionRecord, DatabaseError> {
+    /// The database failed; whether the outcome counts is unknown. The same completion may be
+    /// handed in again.
+    pub async fn complete(
+        &self,
+        completion: Arc<Completion>,
+    ) -> Result<CompletionRecord, DatabaseError> {
         self.0.submit(completion).await
     }
 }
@@ -134,13 +137,8 @@ impl GroupStatement for CompletionStatement {
             .fetch_all(self.database.pool().await?)
             .await?;
         failpoint!("complete.after_commit", Err(DatabaseError::lost()));
-        let mut records = vec![
-            CompletionRecord {
-                written: false,
-                stage_ended: false
-            };
-            group.len()
-        ];
+        let mut records =
+            vec![CompletionRecord { written: false, stage_ended: false }; group.len()];
         let mut told = HashSet::new();
         for row in &rows {
             let place: i64 = row.try_get("place")?;
@@ -164,7 +162,6 @@ impl GroupStatement for CompletionStatement {
     }
 }
 
-/// What UNNEST takes.
 struct Columns<'a> {
     jobs: Vec<&'a str>,
     stages: Vec<i16>,
@@ -191,25 +188,21 @@ impl<'a> Columns<'a> {
     }
 
     fn push(&mut self, completion: &'a Completion) {
-        let RunningTask {
-            job_id,
-            stage,
-            task_id,
-            attempt,
-        } = &completion.task;
+        let RunningTask { job_id, stage, task_id, attempt } = &completion.task;
         self.jobs.push(job_id.as_str());
         self.stages.push(i16::from(stage.get()));
         self.tasks.push(task_id.as_str());
         self.attempts.push(*attempt);
         let (status, result, error, pause) = match &completion.outcome {
-            TaskOutcome::Completed(result) => (TaskStatus::Completed, Some(result.get()), None, None),
-            TaskOutcome::Failed(reason) => (TaskStatus::Failed, None, Some(without_nul(reason)), None),
-            TaskOutcome::Retry { reason, pause } => (
-                TaskStatus::Retrying,
-                None,
-                Some(without_nul(reason)),
-                Some(pause.as_secs_f64()),
-            ),
+            TaskOutcome::Completed(result) => {
+                (TaskStatus::Completed, Some(result.get()), None, None)
+            }
+            TaskOutcome::Failed(reason) => {
+                (TaskStatus::Failed, None, Some(without_nul(reason)), None)
+            }
+            TaskOutcome::Retry { reason, pause } => {
+                (TaskStatus::Retrying, None, Some(without_nul(reason)), Some(pause.as_secs_f64()))
+            }
         };
         self.statuses.push(status.as_str());
         self.results.push(result);

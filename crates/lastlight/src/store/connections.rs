@@ -1,8 +1,10 @@
-//! What the statements of this app need of their connection, said so that nobody else's statements meet it.
+//! What the statements of this app need of their connection, said so that nobody else's statements
+//! meet it.
 //!
-//! A connection that leads straight to the server is this process's own until it closes: it is told once. Behind a pooler
-//! the server's end may go to another application after every transaction: there each transaction is told, and a statement
-//! of its own becomes a transaction. Knows no statement.
+//! A connection that leads straight to the server is this process's own until it closes: it is told
+//! once. Behind a pooler the server's end may go to another application after every transaction:
+//! there each transaction is told, and a statement of its own becomes a transaction. Knows no
+//! statement.
 
 use std::{
     fmt,
@@ -18,18 +20,21 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use sqlx::{
-    AssertSqlSafe, Connection, Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, Row,
-    SqlSafeStr, SqlStr, Transaction,
+    AssertSqlSafe, Connection, Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres,
+    Row, SqlSafeStr, SqlStr, Transaction,
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 
-/// The name that a connection gives itself. Whether the server heard it from the connection's first packet says whether
-/// anything stands between.
+/// The name that a connection gives itself. Whether the server heard it from the connection's first
+/// packet says whether anything stands between.
 pub(super) const APPLICATION_NAME: &str = "lastlight";
 
 /// How every connection begins.
-pub(super) fn connect_options(connect: &PgConnectOptions, application_name: &str) -> PgConnectOptions {
+pub(super) fn connect_options(
+    connect: &PgConnectOptions,
+    application_name: &str,
+) -> PgConnectOptions {
     connect
         .clone()
         .application_name(application_name)
@@ -41,16 +46,15 @@ pub(super) fn connect_options(connect: &PgConnectOptions, application_name: &str
 #[derive(Clone)]
 pub(super) struct Connections {
     pool: PgPool,
-    /// The server's end of a connection may be another application's after a transaction. Never unsaid.
+    /// The server's end of a connection may be another application's after a transaction. Never
+    /// unsaid.
     is_shared: Arc<AtomicBool>,
     begin: SqlStr,
 }
 
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connections")
-            .field("is_shared", &self.is_shared())
-            .finish_non_exhaustive()
+        f.debug_struct("Connections").field("is_shared", &self.is_shared()).finish_non_exhaustive()
     }
 }
 
@@ -75,11 +79,7 @@ impl Connections {
                 })
             })
             .connect_lazy_with(connect);
-        Self {
-            pool,
-            is_shared,
-            begin: begin_with_settings(schema),
-        }
+        Self { pool, is_shared, begin: begin_with_settings(schema) }
     }
 
     /// A connection led through a pooler.
@@ -94,9 +94,10 @@ impl Connections {
 
     /// Begins a transaction in which the statements have what they need.
     ///
-    /// A caller may be dropped at any `await`: its client went away. sqlx 0.9 forgets a transaction whose BEGIN is under
-    /// way at that moment, and gives its connection back to the pool with the transaction open: whoever comes next would
-    /// be told that all is well, and nothing would ever be committed. So BEGIN runs in a task of its own, to its end.
+    /// A caller may be dropped at any `await`: its client went away. sqlx 0.9 forgets a transaction
+    /// whose BEGIN is under way at that moment, and gives its connection back to the pool with the
+    /// transaction open: whoever comes next would be told that all is well, and nothing would ever
+    /// be committed. So BEGIN runs in a task of its own, to its end.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
         let connections = self.clone();
         let begun = tokio::spawn(async move {
@@ -133,10 +134,11 @@ impl Connections {
     }
 }
 
-/// The settings for one transaction, in the statement that begins it: a round trip of their own would double the time of
-/// a short transaction. Eight SET LOCAL take the server 0.03 ms.
+/// The settings for one transaction, in the statement that begins it: a round trip of their own
+/// would double the time of a short transaction. Eight SET LOCAL take the server 0.03 ms.
 fn begin_with_settings(schema: &str) -> SqlStr {
-    // A name cannot be a parameter here. It was checked when the settings were read, and is quoted all the same.
+    // A name cannot be a parameter here. It was checked when the settings were read, and is quoted
+    // all the same.
     let schema = schema.replace('"', "\"\"");
     AssertSqlSafe(format!(
         "BEGIN; SET LOCAL search_path = \"{schema}\"; SET LOCAL plan_cache_mode = force_generic_plan; \
@@ -212,7 +214,10 @@ impl<'p> Executor<'p> for &'p Connections {
         .boxed()
     }
 
-    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    fn fetch_optional<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
     where
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,

@@ -1,5 +1,5 @@
-//! What a person may do to a job: end it, have what failed repeated, pause it, let it go on. And how a job that is over,
-//! for whatever reason, is brought to rest: none of its tasks stays open.
+//! What a person may do to a job: end it, have what failed repeated, pause it, let it go on. And
+//! how a job that is over, for whatever reason, is brought to rest: none of its tasks stays open.
 
 use sqlx::{PgExecutor, Row};
 use uuid::Uuid;
@@ -54,8 +54,8 @@ pub enum ResumeRequest {
 }
 
 impl Database {
-    /// Ends a job with a reason before its stages are over, as failed or cancelled; `false` if that is not legal. Its open
-    /// tasks are skipped afterwards.
+    /// Ends a job with a reason before its stages are over, as failed or cancelled; `false` if that
+    /// is not legal. Its open tasks are skipped afterwards.
     ///
     /// # Errors
     /// The statement failed; nothing changed.
@@ -71,12 +71,17 @@ impl Database {
         Ok(ended)
     }
 
-    /// Fails a job because its stage cannot be planned; `false`, and nothing changed, if that is not `owner`'s to say any
-    /// more: another planner holds the lease, or the job is over.
+    /// Fails a job because its stage cannot be planned; `false`, and nothing changed, if that is
+    /// not `owner`'s to say any more: another planner holds the lease, or the job is over.
     ///
     /// # Errors
     /// A statement failed; nothing changed.
-    pub async fn fail_plan(&self, key: &StageKey, owner: Uuid, reason: &str) -> Result<bool, DatabaseError> {
+    pub async fn fail_plan(
+        &self,
+        key: &StageKey,
+        owner: Uuid,
+        reason: &str,
+    ) -> Result<bool, DatabaseError> {
         let mut transaction = self.begin().await?;
         let released = sqlx::query(include_str!("sql/release_stage.sql"))
             .bind(key.job_id.as_str())
@@ -94,8 +99,8 @@ impl Database {
         Ok(failed)
     }
 
-    /// Skips up to `limit` open tasks after the id `after` ("" at first) of an open stage whose job is over. Does nothing
-    /// if it is not.
+    /// Skips up to `limit` open tasks after the id `after` ("" at first) of an open stage whose job
+    /// is over. Does nothing if it is not.
     ///
     /// # Errors
     /// A statement failed; nothing changed.
@@ -132,7 +137,8 @@ impl Database {
         Ok(skipped)
     }
 
-    /// Closes a stage of a job that is over, if none of its tasks is open; says whether this call did.
+    /// Closes a stage of a job that is over, if none of its tasks is open; says whether this call
+    /// did.
     ///
     /// # Errors
     /// The statement failed.
@@ -146,9 +152,9 @@ impl Database {
         Ok(closed.rows_affected() == 1)
     }
 
-    /// Makes what did not succeed in the next `limit` batches after `after` (-1 at first) ready to run again. The job is
-    /// over and stays so until [`Database::reopen_job`], so nothing of it runs yet, and a walk that was cut off may begin
-    /// anew.
+    /// Makes what did not succeed in the next `limit` batches after `after` (-1 at first) ready to
+    /// run again. The job is over and stays so until [`Database::reopen_job`], so nothing of it
+    /// runs yet, and a walk that was cut off may begin anew.
     ///
     /// # Errors
     /// The statement failed; nothing changed.
@@ -176,8 +182,8 @@ impl Database {
         })
     }
 
-    /// Lets a job that is over go on in the stage in which it ended; its new state, or `None` if that is not legal, or
-    /// something in the stage is not ready to run again.
+    /// Lets a job that is over go on in the stage in which it ended; its new state, or `None` if
+    /// that is not legal, or something in the stage is not ready to run again.
     ///
     /// # Errors
     /// A statement failed; nothing changed.
@@ -196,7 +202,9 @@ impl Database {
             .bind(JobStatus::reopenable())
             .fetch_optional(&mut *transaction)
             .await?;
-        let Some(status) = status else { return Ok(None) };
+        let Some(status) = status else {
+            return Ok(None);
+        };
         let status = JobStatus::from_name(&status).ok_or_else(|| corrupt("status", status))?;
         failpoint!("reopen_job.before_commit", Err(DatabaseError::lost()));
         transaction.commit().await?;

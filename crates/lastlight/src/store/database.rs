@@ -42,7 +42,6 @@ pub struct Database {
 /// Connections: how many this process takes, and how many the server has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// This process's pool.
     pub pool: u32,
     /// The server's `max_connections`.
     pub server: u32,
@@ -53,7 +52,6 @@ pub struct ConnectionLimits {
 /// This process's connections at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolUse {
-    /// Open ones.
     pub open: u32,
     /// Of these, in use.
     pub in_use: u32,
@@ -71,8 +69,9 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections)
             .acquire_timeout(settings.acquire_timeout)
-            // Who waited for a connection and got one has an answer; who got none says so, and the figures of the pool say
-            // how full it is. The embedded database takes some seconds to start, which is nothing to be warned of.
+            // Who waited for a connection and got one has an answer; who got none says so, and the
+            // figures of the pool say how full it is. The embedded database takes some seconds to
+            // start, which is nothing to be warned of.
             .acquire_slow_level(tracing::log::LevelFilter::Debug)
             .max_lifetime(Duration::from_secs(30 * 60));
         let connections = Connections::new(pool, options, &schema);
@@ -91,8 +90,8 @@ impl Database {
         &self.schema
     }
 
-    /// Creates the schema and applies the migrations that are missing. Several processes may do so at once:
-    /// one works under an advisory lock, the others wait.
+    /// Creates the schema and applies the migrations that are missing. Several processes may do so
+    /// at once: one works under an advisory lock, the others wait.
     ///
     /// # Errors
     /// The database cannot be reached, or it has been migrated by another version of lastlight.
@@ -111,7 +110,9 @@ impl Database {
             return Ok(());
         }
         match self.make_schema().await {
-            Err(error @ DatabaseError::Schema { .. }) => Err(self.right_that_lacks().await.unwrap_or(error)),
+            Err(error @ DatabaseError::Schema { .. }) => {
+                Err(self.right_that_lacks().await.unwrap_or(error))
+            }
             made => made,
         }
     }
@@ -133,8 +134,8 @@ impl Database {
     }
 
     async fn make_schema(&self) -> Result<(), DatabaseError> {
-        // Where it exists already it is not even named: CREATE SCHEMA IF NOT EXISTS asks for the right to create one all
-        // the same.
+        // Where it exists already it is not even named: CREATE SCHEMA IF NOT EXISTS asks for the
+        // right to create one all the same.
         self.with_schema_name(
             "DO $$ BEGIN
                  IF to_regnamespace(quote_ident(current_setting('lastlight.schema'))) IS NULL THEN
@@ -146,8 +147,8 @@ impl Database {
         // Each in a transaction of its own, which is told its schema and holds the lock.
         for migration in MIGRATOR.iter() {
             let mut transaction = self.begin_alone().await?;
-            // `run` on a connection of one's own does not compile in a task ("Acquire is not general enough"); this is what
-            // it calls.
+            // `run` on a connection of one's own does not compile in a task ("Acquire is not
+            // general enough"); this is what it calls.
             MIGRATOR
                 .run_direct(Some(migration.version), &mut *transaction, false)
                 .await
@@ -160,9 +161,7 @@ impl Database {
     /// A transaction that changes the schema, and alone does so.
     async fn begin_alone(&self) -> Result<Transaction<'static, Postgres>, DatabaseError> {
         let mut transaction = self.connections.begin().await?;
-        sqlx::query(include_str!("sql/migration_lock.sql"))
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(include_str!("sql/migration_lock.sql")).execute(&mut *transaction).await?;
         Ok(transaction)
     }
 
@@ -174,11 +173,10 @@ impl Database {
             .await
             .ok()?;
         let right = |name: &str| row.try_get::<bool, _>(name).ok();
-        let (role, database): (String, String) = (row.try_get("role").ok()?, row.try_get("database").ok()?);
-        let (schema, migrate) = (
-            &self.schema,
-            "run `lastlight migrate` with a role that may change the schema",
-        );
+        let (role, database): (String, String) =
+            (row.try_get("role").ok()?, row.try_get("database").ok()?);
+        let (schema, migrate) =
+            (&self.schema, "run `lastlight migrate` with a role that may change the schema");
         let detail = if !right("has_schema")? {
             format!(
                 "there is no schema {schema:?} in database {database:?}, and role {role:?} may not create one: {migrate}, and \
@@ -197,13 +195,11 @@ impl Database {
         } else {
             return None;
         };
-        Some(DatabaseError::Schema {
-            detail: Arc::from(detail),
-        })
+        Some(DatabaseError::Schema { detail: Arc::from(detail) })
     }
 
-    /// Whether the migrations of this version have run. Looked at first, so that the app's role needs no right to change the
-    /// schema where another role runs the migrations.
+    /// Whether the migrations of this version have run. Looked at first, so that the app's role
+    /// needs no right to change the schema where another role runs the migrations.
     async fn is_up_to_date(&self) -> Result<bool, DatabaseError> {
         let mut transaction = self.connections.begin().await?;
         let state = SchemaState::ask(&mut transaction, &self.schema).await?;
@@ -268,7 +264,8 @@ impl Database {
         });
     }
 
-    /// Says what the handler waits for. The pool keeps to itself why it has no connection; one beside it says so.
+    /// Says what the handler waits for. The pool keeps to itself why it has no connection; one
+    /// beside it says so.
     async fn note_waiting(&self, error: &DatabaseError, pause: Duration) {
         let error = match (error, reach(&self.settings).await) {
             (DatabaseError::Unavailable { .. }, Err(unreachable)) => unreachable.to_string(),
@@ -291,7 +288,8 @@ impl Database {
         }
         let mut migrated = self.migrated.subscribe();
         let waited =
-            tokio::time::timeout(self.settings.acquire_timeout, migrated.wait_for(Option::is_some)).await;
+            tokio::time::timeout(self.settings.acquire_timeout, migrated.wait_for(Option::is_some))
+                .await;
         match waited {
             Ok(Ok(result)) => match &*result {
                 Some(Err(error)) => Err(error.clone()),
@@ -313,8 +311,8 @@ impl Database {
         Ok(self.pool().await?.begin().await?)
     }
 
-    /// Begins a transaction that only reads, and whose statements the server ends after `within` each, at least 1 ms: one
-    /// that hangs does not keep its connection from others for long.
+    /// Begins a transaction that only reads, and whose statements the server ends after `within`
+    /// each, at least 1 ms: one that hangs does not keep its connection from others for long.
     ///
     /// # Errors
     /// There is no connection, or it broke.
@@ -380,7 +378,8 @@ impl Database {
         .await
     }
 
-    /// Runs a block that finds the schema's name in `lastlight.schema`: a name cannot be a parameter.
+    /// Runs a block that finds the schema's name in `lastlight.schema`: a name cannot be a
+    /// parameter.
     async fn with_schema_name(&self, block: &'static str) -> Result<(), DatabaseError> {
         let mut transaction = self.begin_alone().await?;
         sqlx::query("SELECT set_config('lastlight.schema', $1, true)")
@@ -401,7 +400,6 @@ impl Database {
         Ok(began.elapsed())
     }
 
-    /// Closes the connections.
     pub async fn close(&self) {
         self.connections.pool().close().await;
     }

@@ -1,5 +1,5 @@
-//! Deferred tasks: their messages came when a process had no room for them, so they are unsent again until one has. No
-//! attempt is counted. Who has room, and when, is not known here.
+//! Deferred tasks: their messages came when a process had no room for them, so they are unsent
+//! again until one has. No attempt is counted. Who has room, and when, is not known here.
 
 use std::time::Duration;
 
@@ -26,7 +26,6 @@ pub enum Deferral {
 pub struct TaskDeferrals(GroupCommit<DeferStatement>);
 
 impl TaskDeferrals {
-    /// Starts the group.
     pub fn start(database: Database) -> Self {
         Self(GroupCommit::start(DeferStatement {
             database,
@@ -74,10 +73,8 @@ impl GroupStatement for DeferStatement {
         for row in &rows {
             deferrals[place_of(&order, row)?] = Some(Deferral::Deferred);
         }
-        let left: Vec<usize> = order
-            .into_iter()
-            .filter(|place| deferrals[*place].is_none())
-            .collect();
+        let left: Vec<usize> =
+            order.into_iter().filter(|place| deferrals[*place].is_none()).collect();
         for (place, unclaimed) in self.database.unclaimed(requests, &left).await? {
             deferrals[place] = Some(Deferral::Unclaimed(unclaimed));
         }
@@ -97,9 +94,10 @@ impl GroupStatement for DeferStatement {
 }
 
 impl Database {
-    /// Takes deferred tasks whose new message is due, the longest due first: they count as sent, and are due once more after
-    /// `again_seconds` unless somebody begins them. Takes up to `limit` of them, less those that were sent within the last
-    /// `arriving_seconds`, whoever sent them, and that nobody has begun or deferred since.
+    /// Takes deferred tasks whose new message is due, the longest due first: they count as sent,
+    /// and are due once more after `again_seconds` unless somebody begins them. Takes up to `limit`
+    /// of them, less those that were sent within the last `arriving_seconds`, whoever sent them,
+    /// and that nobody has begun or deferred since.
     ///
     /// # Errors
     /// The statement failed.

@@ -1,5 +1,6 @@
-//! What the database says about itself: sizes and upkeep, its types, and whether it accepts the app's statements. For people
-//! who look into a database that behaves oddly; nothing here is changed.
+//! What the database says about itself: sizes and upkeep, its types, and whether it accepts the
+//! app's statements. For people who look into a database that behaves oddly; nothing here is
+//! changed.
 
 use std::time::{Duration, Instant};
 
@@ -83,18 +84,10 @@ fn expected_enums() -> [(&'static str, Vec<&'static str>); 3] {
         // A batch is owed or sent: the first two states of its tasks.
         (
             "batch_status",
-            [TaskStatus::PendingQueue, TaskStatus::Queued]
-                .map(TaskStatus::as_str)
-                .into(),
+            [TaskStatus::PendingQueue, TaskStatus::Queued].map(TaskStatus::as_str).into(),
         ),
-        (
-            "job_status",
-            JobStatus::ALL.iter().map(|status| status.as_str()).collect(),
-        ),
-        (
-            "task_status",
-            TaskStatus::ALL.iter().map(|status| status.as_str()).collect(),
-        ),
+        ("job_status", JobStatus::ALL.iter().map(|status| status.as_str()).collect()),
+        ("task_status", TaskStatus::ALL.iter().map(|status| status.as_str()).collect()),
     ]
 }
 
@@ -108,8 +101,7 @@ impl Database {
             .fetch_all(self.pool().await?)
             .await?;
         let time = |row: &PgRow, column| {
-            row.try_get::<Option<OffsetDateTime>, _>(column)
-                .map(|time| time.map(Timestamp))
+            row.try_get::<Option<OffsetDateTime>, _>(column).map(|time| time.map(Timestamp))
         };
         let table = |row: &PgRow| {
             Ok::<_, sqlx::Error>(TableStatistics {
@@ -154,9 +146,8 @@ impl Database {
     /// # Errors
     /// The statement failed.
     pub async fn diagnose_enums(&self) -> Result<Vec<EnumDiagnosis>, DatabaseError> {
-        let rows = sqlx::query(include_str!("sql/enum_labels.sql"))
-            .fetch_all(self.pool().await?)
-            .await?;
+        let rows =
+            sqlx::query(include_str!("sql/enum_labels.sql")).fetch_all(self.pool().await?).await?;
         let mut found = Vec::with_capacity(rows.len());
         for row in &rows {
             let name: String = row.try_get("name")?;
@@ -187,13 +178,17 @@ impl Database {
         Ok(diagnoses)
     }
 
-    /// Has the database prepare each of the app's statements against its schema, and run none; and how long that took.
+    /// Has the database prepare each of the app's statements against its schema, and run none; and
+    /// how long that took.
     ///
     /// # Errors
     /// There is no connection. A statement that is refused is part of the answer.
-    pub async fn diagnose_statements(&self) -> Result<(Vec<StatementDiagnosis>, Duration), DatabaseError> {
+    pub async fn diagnose_statements(
+        &self,
+    ) -> Result<(Vec<StatementDiagnosis>, Duration), DatabaseError> {
         let mut session = self.pool().await?.pool().acquire().await?;
-        // It is given up: its cache is full of these, and no longer holds what its next user would find there.
+        // It is given up: its cache is full of these, and no longer holds what its next user would
+        // find there.
         session.close_on_drop();
         let mut transaction = self.pool().await?.begin_on(&mut session).await?;
         let began = Instant::now();

@@ -7,8 +7,8 @@ use super::pooler;
 /// A statement that did not succeed. Cheap to clone: a group of requests shares one failure.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DatabaseError {
-    /// It cannot be reached, is starting, is shutting down, or has no connection left. Nothing was decided;
-    /// try again later.
+    /// It cannot be reached, is starting, is shutting down, or has no connection left. Nothing was
+    /// decided; try again later.
     #[error("the database is not available: {detail}")]
     Unavailable {
         /// What the driver said; holds no password.
@@ -32,9 +32,7 @@ impl DatabaseError {
     /// What a fail point says in place of the server.
     #[cfg(feature = "fault-injection")]
     pub(super) fn lost() -> Self {
-        Self::Unavailable {
-            detail: Arc::from("a fail point keeps its answer back"),
-        }
+        Self::Unavailable { detail: Arc::from("a fail point keeps its answer back") }
     }
 
     /// A lock conflict that goes away by trying again at once: deadlock or serialisation failure.
@@ -52,11 +50,15 @@ impl From<sqlx::Error> for DatabaseError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
         let unavailable = match &error {
-            E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Protocol(_) => {
-                true
-            }
-            // 08 connection; 53 insufficient resources; 57P operator intervention; 28 sign-in; 3D000 no such database;
-            // 57014 cancelled; 55P03 a lock that was not to be had in time; 25P03 idle in a transaction for too long.
+            E::Io(_)
+            | E::Tls(_)
+            | E::PoolTimedOut
+            | E::PoolClosed
+            | E::WorkerCrashed
+            | E::Protocol(_) => true,
+            // 08 connection; 53 insufficient resources; 57P operator intervention; 28 sign-in;
+            // 3D000 no such database; 57014 cancelled; 55P03 a lock that was not to be had in time;
+            // 25P03 idle in a transaction for too long.
             E::Database(_) => code(&error).is_some_and(|code| {
                 code.starts_with("08")
                     || code.starts_with("53")
@@ -99,15 +101,14 @@ impl From<sqlx::Error> for DatabaseError {
         }
         // 42P01: a table is missing: the schema was dropped under us, or migrations did not run.
         if code(&error).is_some_and(|code| matches!(code.as_str(), "42P01" | "42704" | "42703")) {
-            return Self::Schema {
-                detail: Arc::from(format!("{error}; run `lastlight migrate`")),
-            };
+            return Self::Schema { detail: Arc::from(format!("{error}; run `lastlight migrate`")) };
         }
         Self::Statement(Arc::new(error))
     }
 }
 
-/// A statement that was prepared is not there (26000), or one that was not is (42P05): the connection's other end changed.
+/// A statement that was prepared is not there (26000), or one that was not is (42P05): the
+/// connection's other end changed.
 pub(super) fn is_lost_statement(error: &sqlx::Error) -> bool {
     matches!(code(error).as_deref(), Some("26000" | "42P05"))
 }
@@ -122,15 +123,13 @@ fn is_about_tls(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Tls(_) => true,
         sqlx::Error::Io(error) => {
-            error.kind() == std::io::ErrorKind::InvalidData && error.to_string().contains("certificate")
+            error.kind() == std::io::ErrorKind::InvalidData
+                && error.to_string().contains("certificate")
         }
         _ => false,
     }
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {
-    error
-        .as_database_error()
-        .and_then(|error| error.code())
-        .map(std::borrow::Cow::into_owned)
+    error.as_database_error().and_then(|error| error.code()).map(std::borrow::Cow::into_owned)
 }

@@ -1,4 +1,5 @@
-//! A database as `doctor` sees it: one connection, no pool, nothing changed. What a pool hides behind "timed out" is said here.
+//! A database as `doctor` sees it: one connection, no pool, nothing changed. What a pool hides
+//! behind "timed out" is said here.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,6 @@ use crate::{config::DatabaseSettings, model::clock};
 /// A server that takes longer is not there.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What there is.
 #[derive(Debug, Clone)]
 pub struct Examination {
     /// How long it took to connect.
@@ -50,7 +50,6 @@ pub struct Examination {
 /// A right that the role lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingRight {
-    /// Which table.
     pub table: String,
     /// SELECT, INSERT, UPDATE or DELETE.
     pub privilege: String,
@@ -60,18 +59,13 @@ pub struct MissingRight {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{problem}")]
 pub struct ExaminationError {
-    /// What happened.
     pub problem: DatabaseError,
-    /// What to do.
     pub remedy: &'static str,
 }
 
 impl From<sqlx::Error> for ExaminationError {
     fn from(error: sqlx::Error) -> Self {
-        Self {
-            remedy: remedy(&error),
-            problem: error.into(),
-        }
+        Self { remedy: remedy(&error), problem: error.into() }
     }
 }
 
@@ -96,13 +90,11 @@ pub async fn examine(
         Ok(pooler) => pooler?,
         Err(_) => return Err(no_answer(TIMEOUT).into()),
     };
-    let examined = tokio::time::timeout(TIMEOUT, look(&mut connection, settings, rights, connected_in)).await;
+    let examined =
+        tokio::time::timeout(TIMEOUT, look(&mut connection, settings, rights, connected_in)).await;
     let _ = connection.close().await;
     match examined {
-        Ok(examined) => Ok(Examination {
-            is_pooled: pooler != Pooler::None,
-            ..examined?
-        }),
+        Ok(examined) => Ok(Examination { is_pooled: pooler != Pooler::None, ..examined? }),
         Err(_) => Err(no_answer(TIMEOUT).into()),
     }
 }
@@ -123,7 +115,8 @@ async fn look(
     // The server looked at its clock about half way.
     let here = asked + (answered - asked) / 2;
     let number = |name: &str| row.try_get::<i32, _>(name).map(i32::unsigned_abs);
-    let (has_schema, may_use): (bool, bool) = (row.try_get("has_schema")?, row.try_get("may_use_schema")?);
+    let (has_schema, may_use): (bool, bool) =
+        (row.try_get("has_schema")?, row.try_get("may_use_schema")?);
     let schema = if !has_schema {
         SchemaState::Missing
     } else if !may_use {
@@ -131,7 +124,8 @@ async fn look(
     } else {
         schema_state(connection, &settings.schema).await?
     };
-    // Who may not look into the schema cannot even ask for its tables, and lacks that one right first.
+    // Who may not look into the schema cannot even ask for its tables, and lacks that one right
+    // first.
     let asked_for = if may_use { rights } else { &[] };
     let (tables, privileges): (Vec<String>, Vec<String>) = asked_for.iter().cloned().unzip();
     let missing_rights = sqlx::query(include_str!("sql/missing_rights.sql"))
@@ -142,10 +136,7 @@ async fn look(
         .await?
         .iter()
         .map(|row| {
-            Ok(MissingRight {
-                table: row.try_get("name")?,
-                privilege: row.try_get("privilege")?,
-            })
+            Ok(MissingRight { table: row.try_get("name")?, privilege: row.try_get("privilege")? })
         })
         .collect::<Result<_, sqlx::Error>>()?;
     Ok(Examination {
@@ -165,7 +156,10 @@ async fn look(
     })
 }
 
-async fn schema_state(connection: &mut PgConnection, schema: &str) -> Result<SchemaState, sqlx::Error> {
+async fn schema_state(
+    connection: &mut PgConnection,
+    schema: &str,
+) -> Result<SchemaState, sqlx::Error> {
     let mut transaction = connection.begin().await?;
     sqlx::query("SELECT set_config('search_path', quote_ident($1), true)")
         .bind(schema)

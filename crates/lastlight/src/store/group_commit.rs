@@ -1,11 +1,13 @@
 //! Group commit: requests that wait at the same moment share one statement and one commit.
 //!
-//! A worker takes what is waiting, up to a bound, runs one statement for all of it, and answers each. While
-//! it runs, the next group gathers; so nobody waits for a timer, an idle system pays one statement a
-//! request, and a busy one pays a fraction. Knows nothing of what the statement does.
+//! A worker takes what is waiting, up to a bound, runs one statement for all of it, and answers
+//! each. While it runs, the next group gathers; so nobody waits for a timer, an idle system pays
+//! one statement a request, and a busy one pays a fraction. Knows nothing of what the statement
+//! does.
 //!
-//! Requests that can be made again ([`GroupStatement::patience`]) do not pile up behind a database that hangs: they are
-//! refused once a statement takes too long, and one that nobody waits for any more is not run.
+//! Requests that can be made again ([`GroupStatement::patience`]) do not pile up behind a database
+//! that hangs: they are refused once a statement takes too long, and one that nobody waits for any
+//! more is not run.
 
 use std::{
     future::Future,
@@ -20,11 +22,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::DatabaseError;
 
-/// The largest group: enough to make the commit's share negligible, small enough to keep statements short, and half of
-/// the tasks that a process runs at once, so that claims and completions are under way at the same time.
+/// The largest group: enough to make the commit's share negligible, small enough to keep statements
+/// short, and half of the tasks that a process runs at once, so that claims and completions are
+/// under way at the same time.
 const LARGEST_GROUP: usize = 128;
 
-/// A group ends with the request that brings it here: its statement is written to the connection in one piece. Bytes.
+/// A group ends with the request that brings it here: its statement is written to the connection in
+/// one piece. Bytes.
 const HEAVIEST_GROUP: usize = 4 * 1024 * 1024;
 
 /// How often a group is tried again after a deadlock with another process's group.
@@ -34,7 +38,6 @@ type Waiting<Request, Answer> = (Request, oneshot::Sender<Result<Answer, Databas
 
 /// A statement that serves many requests at once.
 pub(super) trait GroupStatement: Send + Sync + 'static {
-    /// One request.
     type Request: Send + Sync + 'static;
     /// The answer to one request.
     type Answer: Send + 'static;
@@ -44,11 +47,15 @@ pub(super) trait GroupStatement: Send + Sync + 'static {
         0
     }
 
-    /// How long a request waits for its answer before it is refused; `None`: for ever, because it cannot be made again.
+    /// How long a request waits for its answer before it is refused; `None`: for ever, because it
+    /// cannot be made again.
     fn patience(&self) -> Option<Duration>;
 
     /// What becomes of answers that nobody waits for any more.
-    fn undelivered(&self, _answers: Vec<(&Self::Request, Self::Answer)>) -> impl Future<Output = ()> + Send {
+    fn undelivered(
+        &self,
+        _answers: Vec<(&Self::Request, Self::Answer)>,
+    ) -> impl Future<Output = ()> + Send {
         async {}
     }
 
@@ -72,7 +79,8 @@ pub(super) struct GroupCommit<S: GroupStatement> {
 /// How many size classes there are: a class a power of two, from 1 to the largest group.
 const SIZE_CLASSES: usize = LARGEST_GROUP.ilog2() as usize + 1;
 
-/// How large the groups were. One writer, so that readers see at worst a group that is half counted.
+/// How large the groups were. One writer, so that readers see at worst a group that is half
+/// counted.
 #[derive(Debug, Default)]
 struct Sizes {
     /// Groups by size: at most 1, 2, 4 … requests, and more than the class before.
@@ -100,9 +108,9 @@ pub struct GroupSizes {
 }
 
 impl<S: GroupStatement> GroupCommit<S> {
-    /// Starts the worker.
     pub(super) fn start(statement: S) -> Self {
-        let (queue, mut waiting) = mpsc::channel::<Waiting<S::Request, S::Answer>>(4 * LARGEST_GROUP);
+        let (queue, mut waiting) =
+            mpsc::channel::<Waiting<S::Request, S::Answer>>(4 * LARGEST_GROUP);
         let patience = statement.patience();
         let busy_since = Arc::new(Mutex::new(None));
         let busy = Arc::clone(&busy_since);
@@ -132,12 +140,7 @@ impl<S: GroupStatement> GroupCommit<S> {
                 set(&busy, None);
             }
         });
-        Self {
-            queue,
-            patience,
-            busy_since,
-            sizes,
-        }
+        Self { queue, patience, busy_since, sizes }
     }
 
     /// How large the groups were so far.
@@ -165,16 +168,12 @@ impl<S: GroupStatement> GroupCommit<S> {
         if since.is_some_and(|since| since.elapsed() > patience) {
             return Err(hangs());
         }
-        tokio::time::timeout(patience, self.wait(request))
-            .await
-            .unwrap_or_else(|_| Err(hangs()))
+        tokio::time::timeout(patience, self.wait(request)).await.unwrap_or_else(|_| Err(hangs()))
     }
 
     async fn wait(&self, request: S::Request) -> Result<S::Answer, DatabaseError> {
         let (answer, answered) = oneshot::channel();
-        let gone = || DatabaseError::Unavailable {
-            detail: Arc::from("lastlight is stopping"),
-        };
+        let gone = || DatabaseError::Unavailable { detail: Arc::from("lastlight is stopping") };
         self.queue.send((request, answer)).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
@@ -193,7 +192,8 @@ async fn serve<S: GroupStatement>(statement: &S, group: Vec<Waiting<S::Request, 
         Ok(results) => {
             let mut undelivered = Vec::new();
             for ((answer, result), request) in answers.into_iter().zip(results).zip(&requests) {
-                // Nobody waits any more when the host gave up on the invocation, or the patience was over.
+                // Nobody waits any more when the host gave up on the invocation, or the patience
+                // was over.
                 if let Err(Ok(result)) = answer.send(Ok(result)) {
                     undelivered.push((request, result));
                 }
@@ -202,7 +202,8 @@ async fn serve<S: GroupStatement>(statement: &S, group: Vec<Waiting<S::Request, 
                 statement.undelivered(undelivered).await;
             }
         }
-        // One request that the database refuses must not fail those that happened to wait beside it.
+        // One request that the database refuses must not fail those that happened to wait beside
+        // it.
         Err(DatabaseError::Statement(error)) if requests.len() > 1 => {
             tracing::warn!(%error, requests = requests.len(), "a group failed; its requests go one by one");
             for (answer, request) in answers.into_iter().zip(requests) {

@@ -1,5 +1,6 @@
-//! Who is alive, what runs where, how far the queues are worked off, what is owed, and the last sweep. People look at it; nothing
-//! here is part of a job's life but that the sweep does not take for lost what may still wait in a queue.
+//! Who is alive, what runs where, how far the queues are worked off, what is owed, and the last
+//! sweep. People look at it; nothing here is part of a job's life but that the sweep does not take
+//! for lost what may still wait in a queue.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -28,9 +29,7 @@ pub(super) const MOST_COUNTED: i64 = 10_000;
 pub struct Instance {
     /// Made up when it started.
     pub id: Uuid,
-    /// Of lastlight.
     pub version: String,
-    /// When it started.
     pub started_at: OffsetDateTime,
     /// When it reported last.
     pub seen_at: OffsetDateTime,
@@ -38,7 +37,6 @@ pub struct Instance {
     pub up: Duration,
     /// Tasks that ran in it then.
     pub running: i64,
-    /// Its connections then.
     pub pool: PoolUse,
 }
 
@@ -47,7 +45,6 @@ pub struct Instance {
 pub struct LastSweep {
     /// The process that swept.
     pub by: Uuid,
-    /// When it ended.
     pub finished_at: OffsetDateTime,
     /// How long ago that is, by the database's clock.
     pub age: Duration,
@@ -62,7 +59,6 @@ pub struct LastSweep {
 pub struct Backlog {
     /// Batches of task messages; from 10,000 on nobody counts.
     pub batches: i64,
-    /// Job messages; likewise.
     pub job_messages: i64,
     /// How long ago the oldest of them was written, or sent in vain.
     pub oldest: Option<Duration>,
@@ -71,15 +67,13 @@ pub struct Backlog {
 /// The newest migration that this version knows, and the newest that has run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SchemaVersions {
-    /// Of this version.
     pub known: i64,
-    /// Of the database.
     pub applied: i64,
 }
 
 impl Database {
-    /// Writes what a process says of itself: its id, since when it is up, how many tasks of which stage run in it, and some of
-    /// the tasks that began in it since it last did.
+    /// Writes what a process says of itself: its id, since when it is up, how many tasks of which
+    /// stage run in it, and some of the tasks that began in it since it last did.
     ///
     /// # Errors
     /// The statement failed.
@@ -94,10 +88,7 @@ impl Database {
         let begun_stages: Vec<i16> = begun.iter().map(|task| i16::from(task.stage.get())).collect();
         let begun_tasks: Vec<&str> = begun.iter().map(|task| task.task_id.as_str()).collect();
         let jobs: Vec<&str> = running.iter().map(|(key, _)| key.job_id.as_str()).collect();
-        let stages: Vec<i16> = running
-            .iter()
-            .map(|(key, _)| i16::from(key.stage.get()))
-            .collect();
+        let stages: Vec<i16> = running.iter().map(|(key, _)| i16::from(key.stage.get())).collect();
         let tasks: Vec<i32> = running.iter().map(|(_, tasks)| *tasks).collect();
         let pool = self.pool_use();
         let whole = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
@@ -159,8 +150,8 @@ impl Database {
         Ok(instances.collect::<Result<_, _>>()?)
     }
 
-    /// How many tasks of a job run now, by stage, as the processes said in the last seconds; a stage that is not there has
-    /// none. `None`: no process says anything.
+    /// How many tasks of a job run now, by stage, as the processes said in the last seconds; a
+    /// stage that is not there has none. `None`: no process says anything.
     ///
     /// # Errors
     /// The statement failed.
@@ -191,7 +182,12 @@ impl Database {
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn record_sweep(&self, by: Uuid, took: Duration, found: &Value) -> Result<(), DatabaseError> {
+    pub async fn record_sweep(
+        &self,
+        by: Uuid,
+        took: Duration,
+        found: &Value,
+    ) -> Result<(), DatabaseError> {
         sqlx::query(include_str!("sql/record_sweep.sql"))
             .bind(by)
             .bind(took.as_secs_f64())
@@ -250,10 +246,7 @@ impl Database {
             applied = applied.max(row.try_get("version")?);
         }
         let known = MIGRATOR.iter().map(|migration| migration.version).max();
-        Ok(SchemaVersions {
-            known: known.unwrap_or_default(),
-            applied,
-        })
+        Ok(SchemaVersions { known: known.unwrap_or_default(), applied })
     }
 }
 

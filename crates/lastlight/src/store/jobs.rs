@@ -32,11 +32,9 @@ pub struct NewJob<'a> {
 /// A job as stored.
 #[derive(Debug, Clone)]
 pub struct JobRecord {
-    /// Its id.
     pub job_id: JobId,
     /// Its name in the catalog.
     pub job_type: String,
-    /// Where it stands.
     pub status: JobStatus,
     /// The stage that runs or is next.
     pub stage: Stage,
@@ -50,7 +48,6 @@ pub struct JobRecord {
     pub result_data: Option<Box<RawValue>>,
     /// Why it failed, if it did.
     pub error_details: Option<String>,
-    /// Its pipeline.
     pub path: ProcessingPath,
     /// When it was submitted.
     pub created_at: OffsetDateTime,
@@ -71,17 +68,12 @@ pub struct JobRecord {
 impl JobRecord {
     /// The stage that runs or is next.
     pub fn key(&self) -> StageKey {
-        StageKey {
-            job_id: self.job_id,
-            stage: self.stage,
-        }
+        StageKey { job_id: self.job_id, stage: self.stage }
     }
 }
 
-/// A stage's progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StageRecord {
-    /// Which stage.
     pub stage: Stage,
     /// Tasks written so far; all of them once `planned_at` is set.
     pub total: i64,
@@ -109,20 +101,20 @@ impl StageRecord {
         self.completed + self.failed + self.skipped
     }
 
-    /// Tasks without one.
     pub fn open(&self) -> i64 {
         self.total - self.done()
     }
 
-    /// Outcomes a second, from the stage's begin to its end, or until it was read. `None` where there is nothing to go by.
+    /// Outcomes a second, from the stage's begin to its end, or until it was read. `None` where
+    /// there is nothing to go by.
     pub fn rate(&self) -> Option<f64> {
         let seconds = (self.advanced_at.unwrap_or(self.read_at) - self.created_at).as_seconds_f64();
         let ran = self.completed + self.failed;
         (ran > 0 && seconds > 0.0).then(|| ran as f64 / seconds)
     }
 
-    /// Seconds until the stage's end, if it goes on as it did so far. `None` before the first outcome, and while the number of
-    /// its tasks is not known.
+    /// Seconds until the stage's end, if it goes on as it did so far. `None` before the first
+    /// outcome, and while the number of its tasks is not known.
     pub fn seconds_left(&self) -> Option<f64> {
         self.planned_at?;
         if self.advanced_at.is_some() {
@@ -142,12 +134,17 @@ pub struct JobPulse {
 }
 
 impl Database {
-    /// Stores a job, its first stage and the job message it is owed; `false` if the job exists already, in
-    /// which case nothing was written. `grace_seconds`: how long the message is left to the caller to send.
+    /// Stores a job, its first stage and the job message it is owed; `false` if the job exists
+    /// already, in which case nothing was written. `grace_seconds`: how long the message is left to
+    /// the caller to send.
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn insert_job(&self, job: NewJob<'_>, grace_seconds: f64) -> Result<bool, DatabaseError> {
+    pub async fn insert_job(
+        &self,
+        job: NewJob<'_>,
+        grace_seconds: f64,
+    ) -> Result<bool, DatabaseError> {
         failpoint!("submit.before_commit", Err(DatabaseError::lost()));
         let is_new = sqlx::query_scalar(include_str!("sql/insert_job.sql"))
             .bind(job.job_id.as_str())
@@ -176,7 +173,8 @@ impl Database {
         Ok(row.as_ref().map(job_record).transpose()?)
     }
 
-    /// Whether anything has happened to a job; a look at a handful of rows. `None`: there is no such job.
+    /// Whether anything has happened to a job; a look at a handful of rows. `None`: there is no
+    /// such job.
     ///
     /// # Errors
     /// The statement failed.
@@ -209,11 +207,7 @@ impl Database {
 
 /// PostgreSQL's text holds every character but NUL.
 pub(super) fn without_nul(text: &str) -> std::borrow::Cow<'_, str> {
-    if text.contains('\0') {
-        text.replace('\0', "\u{fffd}").into()
-    } else {
-        text.into()
-    }
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
 /// A value in a row that lastlight cannot have written.
@@ -260,9 +254,7 @@ pub(super) fn optional_json_of(
     row: &PgRow,
     column: &'static str,
 ) -> Result<Option<Box<RawValue>>, sqlx::Error> {
-    Ok(row
-        .try_get::<Option<Json<Box<RawValue>>>, _>(column)?
-        .map(|json| json.0))
+    Ok(row.try_get::<Option<Json<Box<RawValue>>>, _>(column)?.map(|json| json.0))
 }
 
 pub(super) fn job_record(row: &PgRow) -> Result<JobRecord, sqlx::Error> {

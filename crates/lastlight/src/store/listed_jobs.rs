@@ -1,6 +1,7 @@
 //! Jobs as people look at them: newest first, a page at a time.
 //!
-//! A page looks at a bounded number of rows, however few of them its filters let through, and says where it stopped.
+//! A page looks at a bounded number of rows, however few of them its filters let through, and says
+//! where it stopped.
 
 use sqlx::{Row, postgres::PgRow};
 use time::OffsetDateTime;
@@ -19,7 +20,6 @@ pub const LARGEST_PAGE: usize = 4 * 1024 * 1024;
 pub struct JobPosition {
     /// When it was submitted.
     pub created_at: OffsetDateTime,
-    /// Its id.
     pub job_id: JobId,
 }
 
@@ -41,7 +41,6 @@ pub struct JobFilter<'a> {
 /// A part of a list.
 #[derive(Debug, Clone)]
 pub struct Page<Row, Position> {
-    /// What was found.
     pub rows: Vec<Row>,
     /// How many rows were looked at.
     pub looked_at: u64,
@@ -52,7 +51,6 @@ pub struct Page<Row, Position> {
 /// Tasks of a job by their outcome, over its stages so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Written so far.
     pub total: i64,
     /// With a result.
     pub completed: i64,
@@ -82,7 +80,6 @@ impl Totals {
 /// A job in a list: without its stages' results and its own.
 #[derive(Debug, Clone)]
 pub struct ListedJob {
-    /// The job.
     pub job: JobRecord,
     /// How far it is.
     pub totals: Totals,
@@ -140,8 +137,9 @@ fn listed_job(row: &PgRow) -> Result<ListedJob, sqlx::Error> {
     })
 }
 
-/// Reads a page whose statement asked for one row more than `limit` and which, if it found fewer, ends with a row that says
-/// where the look ended. Rows that were left out because they are too large for one page leave out that row, too.
+/// Reads a page whose statement asked for one row more than `limit` and which, if it found fewer,
+/// ends with a row that says where the look ended. Rows that were left out because they are too
+/// large for one page leave out that row, too.
 pub(super) fn page_of<T, P>(
     rows: &[PgRow],
     is_content: &'static str,
@@ -151,8 +149,7 @@ pub(super) fn page_of<T, P>(
     position: impl Fn(&PgRow) -> Result<P, sqlx::Error>,
 ) -> Result<Page<T, P>, sqlx::Error> {
     let place = |row: &PgRow| {
-        row.try_get::<i64, _>("place")
-            .map(|place| u64::try_from(place).unwrap_or_default())
+        row.try_get::<i64, _>("place").map(|place| u64::try_from(place).unwrap_or_default())
     };
     let (rows, stop) = match rows.split_last() {
         Some((last, before)) if !last.try_get::<bool, _>(is_content)? => (before, Some(last)),

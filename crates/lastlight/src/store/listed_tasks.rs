@@ -1,4 +1,5 @@
-//! Tasks as people look at them: a stage's page by page, in the order of their ids, and which stages can hold any.
+//! Tasks as people look at them: a stage's page by page, in the order of their ids, and which
+//! stages can hold any.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -69,10 +70,10 @@ impl ListedTask {
     }
 }
 
-/// Where a list of the tasks of all jobs goes on: with the tasks of this job's stage that come after an id.
+/// Where a list of the tasks of all jobs goes on: with the tasks of this job's stage that come
+/// after an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskPosition {
-    /// The job.
     pub job: JobPosition,
     /// The stage's number; 101 and more: after the job.
     pub stage: i16,
@@ -85,7 +86,6 @@ pub struct TaskPosition {
 pub struct StageToList {
     /// Its job's place in the list.
     pub job: JobPosition,
-    /// Which stage.
     pub stage: Stage,
 }
 
@@ -103,8 +103,8 @@ pub struct TaskFilter<'a> {
 }
 
 impl Database {
-    /// The job's stages from number `from` on, or `stage` alone, that can hold tasks of `status`; `None` if there is no such
-    /// job.
+    /// The job's stages from number `from` on, or `stage` alone, that can hold tasks of `status`;
+    /// `None` if there is no such job.
     ///
     /// # Errors
     /// The statement failed.
@@ -129,8 +129,8 @@ impl Database {
         Ok(Some(stages.collect::<Result<_, sqlx::Error>>()?))
     }
 
-    /// At most `limit` stages, newest job first, from `from` on, that can hold tasks that the filter lets through, of the
-    /// next `look` jobs.
+    /// At most `limit` stages, newest job first, from `from` on, that can hold tasks that the
+    /// filter lets through, of the next `look` jobs.
     ///
     /// # Errors
     /// The statement failed.
@@ -157,8 +157,8 @@ impl Database {
         Ok(page_of(&rows, "is_stage", limit, look, read, job_position)?)
     }
 
-    /// At most `limit` tasks of a stage after the id `after` ("": from the first on) that are shown with `status`, of the next
-    /// `look`.
+    /// At most `limit` tasks of a stage after the id `after` ("": from the first on) that are shown
+    /// with `status`, of the next `look`.
     ///
     /// # Errors
     /// The statement failed.
@@ -194,28 +194,20 @@ impl Database {
 }
 
 fn job_position(row: &PgRow) -> Result<JobPosition, sqlx::Error> {
-    Ok(JobPosition {
-        created_at: row.try_get("created_at")?,
-        job_id: job_id_of(row, "job_id")?,
-    })
+    Ok(JobPosition { created_at: row.try_get("created_at")?, job_id: job_id_of(row, "job_id")? })
 }
 
 fn stage_to_list(row: &PgRow) -> Result<Option<StageToList>, sqlx::Error> {
     if row.try_get::<Option<i16>, _>("stage")?.is_none() {
         return Ok(None);
     }
-    Ok(Some(StageToList {
-        job: job_position(row)?,
-        stage: stage_of(row, "stage")?,
-    }))
+    Ok(Some(StageToList { job: job_position(row)?, stage: stage_of(row, "stage")? }))
 }
 
 fn listed_task(row: &PgRow) -> Result<ListedTask, sqlx::Error> {
     let status: &str = row.try_get("status")?;
-    let time = |column| {
-        row.try_get::<Option<OffsetDateTime>, _>(column)
-            .map(|time| time.map(Timestamp))
-    };
+    let time =
+        |column| row.try_get::<Option<OffsetDateTime>, _>(column).map(|time| time.map(Timestamp));
     Ok(ListedTask {
         task_id: row.try_get("task_id")?,
         parent_job_id: job_id_of(row, "parent_job_id")?,

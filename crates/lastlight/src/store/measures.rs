@@ -1,5 +1,6 @@
-//! Measuring what is over: a stage's tasks and ended jobs are added to the hourly rollups, each once. Gained from what the
-//! tables say afterwards, so that no claim, completion or send pays for it.
+//! Measuring what is over: a stage's tasks and ended jobs are added to the hourly rollups, each
+//! once. Gained from what the tables say afterwards, so that no claim, completion or send pays for
+//! it.
 
 use sqlx::{Row, postgres::PgRow};
 use time::OffsetDateTime;
@@ -21,18 +22,21 @@ pub enum Measured {
 /// What is over and not measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unmeasured {
-    /// Stages.
     pub stages: i64,
-    /// Jobs.
     pub jobs: i64,
 }
 
 impl Database {
-    /// Up to `limit` stages of at most `largest` tasks that are over and that nobody has measured since.
+    /// Up to `limit` stages of at most `largest` tasks that are over and that nobody has measured
+    /// since.
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn stages_to_measure(&self, limit: i64, largest: i64) -> Result<Vec<StageKey>, DatabaseError> {
+    pub async fn stages_to_measure(
+        &self,
+        limit: i64,
+        largest: i64,
+    ) -> Result<Vec<StageKey>, DatabaseError> {
         let rows = sqlx::query(include_str!("sql/stages_to_measure.sql"))
             .bind(limit)
             .bind(largest)
@@ -47,8 +51,8 @@ impl Database {
         Ok(keys.collect::<Result<_, _>>()?)
     }
 
-    /// Adds a stage that is over to the rollups, unless that was done. Reads every task of the stage, and locks nothing that
-    /// others work with until the sums are there.
+    /// Adds a stage that is over to the rollups, unless that was done. Reads every task of the
+    /// stage, and locks nothing that others work with until the sums are there.
     ///
     /// # Errors
     /// A statement failed; nothing changed.
@@ -97,11 +101,7 @@ impl Database {
             .fetch_one(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok(if is_written {
-            Measured::Now
-        } else {
-            Measured::NotNow
-        })
+        Ok(if is_written { Measured::Now } else { Measured::NotNow })
     }
 
     /// What is over and in no rollup yet, counted up to `most` of each.
@@ -113,10 +113,7 @@ impl Database {
             .bind(most)
             .fetch_one(self.pool().await?)
             .await?;
-        Ok(Unmeasured {
-            stages: row.try_get("stages")?,
-            jobs: row.try_get("jobs")?,
-        })
+        Ok(Unmeasured { stages: row.try_get("stages")?, jobs: row.try_get("jobs")? })
     }
 
     /// Adds up to `limit` jobs that are over to the rollups; how many there were.

@@ -1,7 +1,7 @@
 //! PostgreSQL holds the truth: everything still to do stands here.
 //!
-//! One file a concern; the statements stand in `sql/`, one a file, each with the index that it uses and what
-//! it locks. Nothing here decides what happens next; nothing here knows a queue.
+//! One file a concern; the statements stand in `sql/`, one a file, each with the index that it uses
+//! and what it locks. Nothing here decides what happens next; nothing here knows a queue.
 
 mod audit;
 mod batches;
@@ -35,7 +35,9 @@ mod sweep;
 
 pub use audit::{Counts, StageAudit};
 pub use batches::{BatchKey, BatchOfTasks, OwedBatch, OwedTask};
-pub use claims::{Claim, ClaimRequest, Claimed, Inputs, RunningTask, TaskClaims, TaskInputs, Unclaimed};
+pub use claims::{
+    Claim, ClaimRequest, Claimed, Inputs, RunningTask, TaskClaims, TaskInputs, Unclaimed,
+};
 pub use completions::{Completion, CompletionRecord, TaskCompletions, TaskOutcome};
 pub use control::{PauseRequest, ReopenedTasks, ResumeRequest, SkippedTasks};
 pub use database::{ConnectionLimits, Database, MIGRATOR, PoolUse};
@@ -76,7 +78,8 @@ mod tests {
                 assert_eq!(unchecked, allowed, "{} builds SQL from pieces", path.display());
                 let begins = source.matches(&["pool", ".begin()"].concat()).count()
                     + source.matches(&["pool().await?", ".begin()"].concat()).count();
-                let allowed = usize::from(path.ends_with("database.rs") || path.ends_with("connections.rs"));
+                let allowed =
+                    usize::from(path.ends_with("database.rs") || path.ends_with("connections.rs"));
                 assert_eq!(
                     begins,
                     allowed,

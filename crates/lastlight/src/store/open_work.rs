@@ -14,9 +14,7 @@ use crate::model::{ProcessingPath, Stage};
 /// Jobs that are not over, of one path, type, status and stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenWork {
-    /// Which path.
     pub path: ProcessingPath,
-    /// Their type.
     pub job_type: String,
     /// `queued`, `processing`, or `paused`: a person stopped it.
     pub status: String,
@@ -24,7 +22,8 @@ pub struct OpenWork {
     pub stage: Stage,
     /// How many; of the 10,000 oldest queued and the 10,000 oldest processing jobs.
     pub jobs: i64,
-    /// For how long nothing happened to that one of them which has not moved for longest: no outcome, no batch planned.
+    /// For how long nothing happened to that one of them which has not moved for longest: no
+    /// outcome, no batch planned.
     pub longest_still: Duration,
     /// Tasks of their stages, as far as they are planned, without an outcome.
     pub open_tasks: i64,
@@ -50,7 +49,8 @@ impl Database {
             .await?)
     }
 
-    /// What is not over; a group that is empty is not in it. A statement that takes longer than `within` is ended.
+    /// What is not over; a group that is empty is not in it. A statement that takes longer than
+    /// `within` is ended.
     ///
     /// # Errors
     /// A statement failed.

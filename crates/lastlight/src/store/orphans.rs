@@ -1,5 +1,6 @@
-//! Tasks of jobs that are gone: whoever deletes a job by hand takes its stages, batches and job messages along, but not its
-//! tasks, which have no foreign key. When to look for them is not known here.
+//! Tasks of jobs that are gone: whoever deletes a job by hand takes its stages, batches and job
+//! messages along, but not its tasks, which have no foreign key. When to look for them is not known
+//! here.
 
 use sqlx::Row;
 use uuid::Uuid;
@@ -25,17 +26,17 @@ impl Database {
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn orphaned_jobs(&self, after: &str, limit: i64) -> Result<OrphanSearch, DatabaseError> {
+    pub async fn orphaned_jobs(
+        &self,
+        after: &str,
+        limit: i64,
+    ) -> Result<OrphanSearch, DatabaseError> {
         let rows = sqlx::query(include_str!("sql/orphaned_jobs.sql"))
             .bind(after)
             .bind(limit)
             .fetch_all(self.pool().await?)
             .await?;
-        let mut search = OrphanSearch {
-            orphaned: Vec::new(),
-            last: None,
-            looked_at: 0,
-        };
+        let mut search = OrphanSearch { orphaned: Vec::new(), last: None, looked_at: 0 };
         for row in &rows {
             let job_id: String = row.try_get("job_id")?;
             if row.try_get("is_orphaned")? {
@@ -47,7 +48,8 @@ impl Database {
         Ok(search)
     }
 
-    /// Removes a step's worth of tasks of a job that is gone; how many, and whether there may be more.
+    /// Removes a step's worth of tasks of a job that is gone; how many, and whether there may be
+    /// more.
     ///
     /// # Errors
     /// The statement failed, or the app's role may not delete tasks.
@@ -61,12 +63,17 @@ impl Database {
         Ok((removed, removed == AT_ONCE.unsigned_abs()))
     }
 
-    /// Removes a step's worth of tasks that a stage has of a deleted job with the same id, before anything of it is planned;
-    /// how many, and whether there may be more. None unless `owner` holds the stage's lease.
+    /// Removes a step's worth of tasks that a stage has of a deleted job with the same id, before
+    /// anything of it is planned; how many, and whether there may be more. None unless `owner`
+    /// holds the stage's lease.
     ///
     /// # Errors
     /// As [`remove_orphans`](Self::remove_orphans).
-    pub async fn clear_stage(&self, key: &StageKey, owner: Uuid) -> Result<(u64, bool), DatabaseError> {
+    pub async fn clear_stage(
+        &self,
+        key: &StageKey,
+        owner: Uuid,
+    ) -> Result<(u64, bool), DatabaseError> {
         let removed = sqlx::query(include_str!("sql/clear_stage.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))

@@ -16,19 +16,16 @@ pub struct OwedJobMessage {
     pub key: StageKey,
     /// Sends that began, this one included; each has a message id of its own.
     pub sends: u32,
-    /// The job's type.
     pub job_type: String,
-    /// The job's parameters.
     pub parameters: Box<RawValue>,
-    /// The job's pipeline.
     pub path: ProcessingPath,
     /// The trace that the job belongs to.
     pub trace: Option<TraceParent>,
 }
 
 impl Database {
-    /// Takes up to `limit` job messages that are due, and puts each off by `put_off_seconds`, so that two callers
-    /// never take the same one.
+    /// Takes up to `limit` job messages that are due, and puts each off by `put_off_seconds`, so
+    /// that two callers never take the same one.
     ///
     /// # Errors
     /// The statement failed.
@@ -77,7 +74,11 @@ impl Database {
     ///
     /// # Errors
     /// The statement failed; only the note is lost.
-    pub async fn job_message_failed(&self, key: &StageKey, reason: &str) -> Result<(), DatabaseError> {
+    pub async fn job_message_failed(
+        &self,
+        key: &StageKey,
+        reason: &str,
+    ) -> Result<(), DatabaseError> {
         sqlx::query(include_str!("sql/job_message_failed.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))

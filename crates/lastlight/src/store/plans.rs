@@ -1,4 +1,5 @@
-//! Planning a stage: the lease that lets one planner at a time write, and the chunks that it writes.
+//! Planning a stage: the lease that lets one planner at a time write, and the chunks that it
+//! writes.
 
 use std::ops::Range;
 
@@ -8,22 +9,21 @@ use uuid::Uuid;
 use super::{Database, DatabaseError, batches::BatchOfTasks};
 use crate::{
     failpoint::failpoint,
-    model::{BatchId, JobId, JobStatus, Stage, TaskId, TasksPerMessage, messages::LARGEST_PARAMETERS_SENT},
+    model::{
+        BatchId, JobId, JobStatus, Stage, TaskId, TasksPerMessage,
+        messages::LARGEST_PARAMETERS_SENT,
+    },
 };
 
-/// Which stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StageKey {
-    /// The job.
     pub job_id: JobId,
-    /// Its stage.
     pub stage: Stage,
 }
 
 /// A stage while it is planned: what stands in all its rows, and who may write them.
 #[derive(Debug, Clone, Copy)]
 pub struct StagePlan<'a> {
-    /// The stage.
     pub key: StageKey,
     /// The type of its job.
     pub job_type: &'a str,
@@ -42,7 +42,6 @@ pub struct StagePlan<'a> {
 pub struct NewTask {
     /// Its id, derived from job, stage and index.
     pub task_id: TaskId,
-    /// Its semantic index.
     pub task_index: String,
     /// The task of the previous stage whose result it reads.
     pub parent_task_id: Option<TaskId>,
@@ -79,8 +78,8 @@ pub struct LeasedStage {
 }
 
 impl Database {
-    /// Takes the lease to plan a stage for `lease_seconds`: where to go on, or `None` when the stage is planned, somebody else
-    /// plans it, or its job is over or paused.
+    /// Takes the lease to plan a stage for `lease_seconds`: where to go on, or `None` when the
+    /// stage is planned, somebody else plans it, or its job is over or paused.
     ///
     /// # Errors
     /// The statement failed.
@@ -107,9 +106,10 @@ impl Database {
         }))
     }
 
-    /// Writes the next chunk of a plan, which begins at `cursor`, and its batches, in one transaction that counts
-    /// only while `plan.owner` holds the lease. Whatever was there already is left as it is. Until the lease would end,
-    /// the batches are the planner's to send; then anybody's.
+    /// Writes the next chunk of a plan, which begins at `cursor`, and its batches, in one
+    /// transaction that counts only while `plan.owner` holds the lease. Whatever was there already
+    /// is left as it is. Until the lease would end, the batches are the planner's to send; then
+    /// anybody's.
     ///
     /// # Errors
     /// A statement failed; nothing was stored.
@@ -174,12 +174,16 @@ impl Database {
         Ok(kept.rows_affected() == 1)
     }
 
-    /// Says that the plan is whole: `Some(true)` when every task has its outcome already, so that the planner is
-    /// the one who turns out the light; `None` when the lease was lost.
+    /// Says that the plan is whole: `Some(true)` when every task has its outcome already, so that
+    /// the planner is the one who turns out the light; `None` when the lease was lost.
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn finish_plan(&self, key: &StageKey, owner: Uuid) -> Result<Option<bool>, DatabaseError> {
+    pub async fn finish_plan(
+        &self,
+        key: &StageKey,
+        owner: Uuid,
+    ) -> Result<Option<bool>, DatabaseError> {
         failpoint!("finish_plan.before_commit", Err(DatabaseError::lost()));
         let ended = sqlx::query_scalar(include_str!("sql/finish_plan.sql"))
             .bind(key.job_id.as_str())
@@ -191,9 +195,9 @@ impl Database {
         Ok(ended)
     }
 
-    /// Stops planning before the plan is whole: the lease is given back, and a job message for the stage is unsent, which is the
-    /// caller's to send for `grace_seconds`; the number of its send, or `None` when the lease was lost, or the job is over or
-    /// paused.
+    /// Stops planning before the plan is whole: the lease is given back, and a job message for the
+    /// stage is unsent, which is the caller's to send for `grace_seconds`; the number of its send,
+    /// or `None` when the lease was lost, or the job is over or paused.
     ///
     /// # Errors
     /// The statement failed; the lease then runs out by itself.
@@ -273,17 +277,15 @@ impl Places {
             }
             match batches.last_mut() {
                 Some(batch) if batch.batch_no == *number => batch.tasks.push(task),
-                _ => batches.push(BatchOfTasks {
-                    batch_no: *number,
-                    tasks: vec![task],
-                }),
+                _ => batches.push(BatchOfTasks { batch_no: *number, tasks: vec![task] }),
             }
         }
         batches
     }
 }
 
-/// The tasks in parts of which each is one statement's: it is written to the connection in one piece.
+/// The tasks in parts of which each is one statement's: it is written to the connection in one
+/// piece.
 fn parts(tasks: &[NewTask]) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     let (mut from, mut bytes) = (0, 0);
@@ -310,10 +312,8 @@ async fn batch_create_tasks(
     let tasks = &tasks[part.clone()];
     let ids: Vec<&str> = tasks.iter().map(|task| task.task_id.as_str()).collect();
     let indexes: Vec<&str> = tasks.iter().map(|task| task.task_index.as_str()).collect();
-    let parents: Vec<Option<&str>> = tasks
-        .iter()
-        .map(|task| task.parent_task_id.as_ref().map(TaskId::as_str))
-        .collect();
+    let parents: Vec<Option<&str>> =
+        tasks.iter().map(|task| task.parent_task_id.as_ref().map(TaskId::as_str)).collect();
     let parameters: Vec<&str> = tasks.iter().map(|task| task.parameters.as_str()).collect();
     Ok(sqlx::query(include_str!("sql/batch_create_tasks.sql"))
         .bind(plan.key.job_id.as_str())

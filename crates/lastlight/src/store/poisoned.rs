@@ -1,5 +1,6 @@
-//! What becomes of the tasks and stages whose messages could not be delivered: failed, or given a new message. Every
-//! statement looks again at what it changes, so that it may run twice, and beside claims and completions.
+//! What becomes of the tasks and stages whose messages could not be delivered: failed, or given a
+//! new message. Every statement looks again at what it changes, so that it may run twice, and
+//! beside claims and completions.
 
 use sqlx::{Row, postgres::PgRow};
 use time::OffsetDateTime;
@@ -14,7 +15,6 @@ use crate::model::{JobStatus, ProcessingPath, TaskId, TaskStatus};
 /// How often a new message was sent in place of one that could not be delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GivenBack {
-    /// How often.
     pub count: u8,
     /// When the newest of them was written; a message that is older has had its successor.
     pub last: Option<OffsetDateTime>,
@@ -25,7 +25,6 @@ pub struct GivenBack {
 pub struct PoisonedTasks {
     /// Where their job stands.
     pub job_status: JobStatus,
-    /// The job's pipeline.
     pub path: ProcessingPath,
     /// Their stage has ended and nobody went on.
     pub stage_ended: bool,
@@ -36,7 +35,6 @@ pub struct PoisonedTasks {
 /// One of these tasks.
 #[derive(Debug, Clone)]
 pub struct PoisonedTask {
-    /// Where it stands.
     pub status: TaskStatus,
     /// An attempt holds it, or a message is on its way to it.
     pub leased: bool,
@@ -62,7 +60,6 @@ pub struct FailedTasks {
 pub struct PoisonedStage {
     /// It needs no job message any more.
     pub planned: bool,
-    /// Somebody plans it.
     pub leased: bool,
     /// Messages sent in place of others.
     pub given_back: GivenBack,
@@ -90,7 +87,8 @@ impl Database {
         };
         let job_status: &str = first.try_get("job_status")?;
         Ok(Some(PoisonedTasks {
-            job_status: JobStatus::from_name(job_status).ok_or_else(|| corrupt("job_status", job_status))?,
+            job_status: JobStatus::from_name(job_status)
+                .ok_or_else(|| corrupt("job_status", job_status))?,
             path: path_of(first, "processing_path")?,
             stage_ended: first.try_get::<Option<bool>, _>("ended")?.unwrap_or(false),
             tasks: rows
@@ -132,7 +130,8 @@ impl Database {
         Ok(failed.transpose()?.unwrap_or_default())
     }
 
-    /// Counts that a new message, written at `written`, was sent for `tasks`: their batch's, if that is given, or their own.
+    /// Counts that a new message, written at `written`, was sent for `tasks`: their batch's, if
+    /// that is given, or their own.
     ///
     /// # Errors
     /// The statement failed; the same message may be sent again.
@@ -145,10 +144,7 @@ impl Database {
     ) -> Result<(), DatabaseError> {
         let tasks = in_key_order(tasks);
         let ids: Vec<&str> = tasks.iter().map(|task| task.owed.task_id.as_str()).collect();
-        let counts: Vec<i16> = tasks
-            .iter()
-            .map(|task| i16::from(task.given_back.count))
-            .collect();
+        let counts: Vec<i16> = tasks.iter().map(|task| i16::from(task.given_back.count)).collect();
         sqlx::query(include_str!("sql/tasks_given_back.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
@@ -165,7 +161,10 @@ impl Database {
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn poisoned_stage(&self, key: &StageKey) -> Result<Option<PoisonedStage>, DatabaseError> {
+    pub async fn poisoned_stage(
+        &self,
+        key: &StageKey,
+    ) -> Result<Option<PoisonedStage>, DatabaseError> {
         let row = sqlx::query(include_str!("sql/poisoned_stage.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
@@ -181,9 +180,9 @@ impl Database {
         Ok(stage.transpose()?)
     }
 
-    /// Makes the stage's job message owed again and counts that; the number of its send for the caller to send it, or
-    /// `None` if it is owed already, somebody was faster, or nothing is to be sent any more. `grace_seconds`: how long
-    /// it is the caller's to send.
+    /// Makes the stage's job message owed again and counts that; the number of its send for the
+    /// caller to send it, or `None` if it is owed already, somebody was faster, or nothing is to be
+    /// sent any more. `grace_seconds`: how long it is the caller's to send.
     ///
     /// # Errors
     /// The statement failed; nothing changed.
@@ -206,12 +205,16 @@ impl Database {
         Ok(sends.map(i32::unsigned_abs))
     }
 
-    /// Fails a job whose stage nobody has planned or plans; `false` if it is over or paused, has gone on, or somebody plans
-    /// it. Its open tasks are skipped afterwards.
+    /// Fails a job whose stage nobody has planned or plans; `false` if it is over or paused, has
+    /// gone on, or somebody plans it. Its open tasks are skipped afterwards.
     ///
     /// # Errors
     /// The statement failed; nothing changed.
-    pub async fn fail_unplanned_job(&self, key: &StageKey, reason: &str) -> Result<bool, DatabaseError> {
+    pub async fn fail_unplanned_job(
+        &self,
+        key: &StageKey,
+        reason: &str,
+    ) -> Result<bool, DatabaseError> {
         Ok(sqlx::query_scalar(include_str!("sql/fail_unplanned_job.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))

@@ -1,5 +1,6 @@
-//! What stands between this process and the server: nothing, a pooler that can be worked with, or one that loses prepared
-//! statements. Leaves nothing behind on a connection that goes on to others.
+//! What stands between this process and the server: nothing, a pooler that can be worked with, or
+//! one that loses prepared statements. Leaves nothing behind on a connection that goes on to
+//! others.
 
 use std::time::Duration;
 
@@ -12,14 +13,13 @@ use super::{
 };
 use crate::config::DatabaseSettings;
 
-/// What stands between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pooler {
-    /// Nothing.
     None,
     /// One that keeps a connection's prepared statements, or a server's connection for each client.
     Fits,
-    /// One that hands the server's connection to another client after a transaction, without its prepared statements.
+    /// One that hands the server's connection to another client after a transaction, without its
+    /// prepared statements.
     LosesStatements,
 }
 
@@ -34,7 +34,8 @@ pub(super) const REMEDY: &str = "Use PgBouncer 1.21 or later with max_prepared_s
 /// Who waits for a second connection this long is served one by one.
 const SECOND_CONNECTION: Duration = Duration::from_secs(1);
 
-/// With so many rounds, a pooler that is busy with others cannot give both clients the same connections by chance.
+/// With so many rounds, a pooler that is busy with others cannot give both clients the same
+/// connections by chance.
 const ROUNDS: usize = 10;
 
 /// Finds out by `connection`, which must be new.
@@ -57,8 +58,8 @@ pub(super) async fn pooler_of(
     })
 }
 
-/// Whether the server knows a statement under another name than the driver's: who keeps the statements of several clients
-/// has to rename them, since all drivers choose the same names.
+/// Whether the server knows a statement under another name than the driver's: who keeps the
+/// statements of several clients has to rename them, since all drivers choose the same names.
 async fn is_renamed(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let mut transaction = connection.begin().await?;
     let is_renamed = sqlx::query_scalar(include_str!("sql/statement_renamed.sql"))
@@ -70,7 +71,10 @@ async fn is_renamed(connection: &mut PgConnection) -> Result<bool, sqlx::Error> 
 }
 
 /// Whether a connection of the server goes from one client to another between transactions.
-async fn hands_on(first: &mut PgConnection, settings: &DatabaseSettings) -> Result<bool, sqlx::Error> {
+async fn hands_on(
+    first: &mut PgConnection,
+    settings: &DatabaseSettings,
+) -> Result<bool, sqlx::Error> {
     let Ok(mut second) = connect(settings, APPLICATION_NAME, SECOND_CONNECTION).await else {
         return Ok(false);
     };
@@ -81,7 +85,8 @@ async fn hands_on(first: &mut PgConnection, settings: &DatabaseSettings) -> Resu
             return Ok(true);
         }
         // It may wait for the first one to leave.
-        let Ok(backend) = tokio::time::timeout(SECOND_CONNECTION, backend(&mut second)).await else {
+        let Ok(backend) = tokio::time::timeout(SECOND_CONNECTION, backend(&mut second)).await
+        else {
             return Ok(false);
         };
         let backend = backend?;
@@ -97,8 +102,5 @@ async fn hands_on(first: &mut PgConnection, settings: &DatabaseSettings) -> Resu
 /// The server's process that answers.
 async fn backend(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     // By the simple protocol, which prepares nothing.
-    sqlx::raw_sql(include_str!("sql/backend.sql"))
-        .fetch_one(connection)
-        .await?
-        .try_get("backend")
+    sqlx::raw_sql(include_str!("sql/backend.sql")).fetch_one(connection).await?.try_get("backend")
 }

@@ -1,5 +1,6 @@
-//! One connection beside the pool, with a time limit and the reason why there is none: what a pool keeps to itself. For
-//! commands that must not wait, for `doctor`, and for the words of a handler that waits. Changes nothing.
+//! One connection beside the pool, with a time limit and the reason why there is none: what a pool
+//! keeps to itself. For commands that must not wait, for `doctor`, and for the words of a handler
+//! that waits. Changes nothing.
 
 use std::{fmt, io, time::Duration};
 
@@ -19,7 +20,6 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 pub struct DatabaseAddress {
     /// The server's name, or the folder of its socket.
     pub host: String,
-    /// Its port.
     pub port: u16,
     /// The database on it.
     pub database: String,
@@ -34,10 +34,7 @@ impl DatabaseAddress {
             host: socket.unwrap_or_else(|| connect.get_host().to_owned()),
             port: connect.get_port(),
             // The server's own default.
-            database: connect
-                .get_database()
-                .unwrap_or(connect.get_username())
-                .to_owned(),
+            database: connect.get_database().unwrap_or(connect.get_username()).to_owned(),
         }
     }
 }
@@ -57,13 +54,13 @@ pub struct Unreachable {
     pub address: DatabaseAddress,
     /// What the server, or the way there, said; holds no password.
     pub reason: String,
-    /// What to do.
     pub remedy: &'static str,
     /// A setting is wrong: waiting does not help.
     pub is_wrong_setting: bool,
 }
 
-/// Connects to see whether the database, and a pooler before it, can be used, for no longer than 4 s.
+/// Connects to see whether the database, and a pooler before it, can be used, for no longer than 4
+/// s.
 ///
 /// # Errors
 /// It cannot, for the reason given.
@@ -136,7 +133,9 @@ pub(super) fn remedy(error: &sqlx::Error) -> &'static str {
         (_, Some(code)) if code.starts_with("28") => {
             "Correct the user or the password in DATABASE_URL or POSTGIS_*, or let the server admit this role from here."
         }
-        (_, Some("3D000")) => "Create the database, or correct its name in DATABASE_URL or POSTGIS_DATABASE.",
+        (_, Some("3D000")) => {
+            "Create the database, or correct its name in DATABASE_URL or POSTGIS_DATABASE."
+        }
         (_, Some(code)) if code.starts_with("53") => {
             "The server has no connection left: close others, or raise its max_connections."
         }
@@ -159,9 +158,9 @@ pub(super) fn remedy(error: &sqlx::Error) -> &'static str {
 fn is_wrong_setting(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => true,
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_some_and(|code| code.starts_with("28") || code == "3D000"),
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| code.starts_with("28") || code == "3D000")
+        }
         _ => false,
     }
 }

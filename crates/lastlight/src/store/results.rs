@@ -29,13 +29,10 @@ pub struct EndedStage {
     pub created_at: OffsetDateTime,
     /// When its last outcome was counted.
     pub updated_at: OffsetDateTime,
-    /// The job's type.
     pub job_type: String,
     /// How many stages the job has.
     pub total_stages: Stage,
-    /// The job's pipeline.
     pub path: ProcessingPath,
-    /// The job's parameters.
     pub parameters: Box<RawValue>,
     /// The summaries of the stages before.
     pub stage_results: Box<RawValue>,
@@ -65,16 +62,13 @@ impl NextStage {
     }
 }
 
-/// One task's outcome.
 #[derive(Debug, Clone)]
 pub struct TaskResult {
     /// Its id; a page begins after the last one of the page before.
     pub task_id: String,
     /// Its place in the plan, from 0.
     pub ordinal: i32,
-    /// Its semantic index.
     pub task_index: String,
-    /// How it ended.
     pub status: TaskStatus,
     /// Its result, if it completed.
     pub result: Option<Box<RawValue>>,
@@ -114,8 +108,9 @@ impl Database {
         Ok(stage.transpose()?)
     }
 
-    /// Hands one page of a stage's outcomes to `take`, in the order of task ids, after the id `after` ("" for the first page);
-    /// the last id, if the page was full. One outcome at a time is in memory: each may have a result of a megabyte.
+    /// Hands one page of a stage's outcomes to `take`, in the order of task ids, after the id
+    /// `after` ("" for the first page); the last id, if the page was full. One outcome at a time is
+    /// in memory: each may have a result of a megabyte.
     ///
     /// # Errors
     /// The statement failed; some outcomes may have been handed over.
@@ -150,8 +145,8 @@ impl Database {
         Ok(last)
     }
 
-    /// Goes on to the next stage: its row and its job message come into being in the transaction that claims the
-    /// end of this one as it was `read`.
+    /// Goes on to the next stage: its row and its job message come into being in the transaction
+    /// that claims the end of this one as it was `read`.
     ///
     /// # Errors
     /// A statement failed; nothing changed.
@@ -184,8 +179,9 @@ impl Database {
         })
     }
 
-    /// Ends the job in the transaction that claims the end of its last stage (or of one that failed it) as it was `read`.
-    /// `false` when somebody else did, the job is over, or the stage has ended anew since.
+    /// Ends the job in the transaction that claims the end of its last stage (or of one that failed
+    /// it) as it was `read`. `false` when somebody else did, the job is over, or the stage has
+    /// ended anew since.
     ///
     /// # Errors
     /// A statement failed; nothing changed.

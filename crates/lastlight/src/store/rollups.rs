@@ -1,5 +1,5 @@
-//! What the rollups say: sums and histograms. Of the hours, by path, for the comparison; of all time, by path, job type and
-//! stage, for a scraper.
+//! What the rollups say: sums and histograms. Of the hours, by path, for the comparison; of all
+//! time, by path, job type and stage, for a scraper.
 
 use std::time::Duration;
 
@@ -21,7 +21,6 @@ pub struct TaskSums {
     pub failed: i64,
     /// That did not run.
     pub skipped: i64,
-    /// Attempts that began.
     pub attempts: i64,
     /// Attempts that were to be repeated.
     pub retries: i64,
@@ -31,14 +30,11 @@ pub struct TaskSums {
     pub busy_seconds: f64,
 }
 
-/// Jobs that ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JobSums {
-    /// As they should.
     pub completed: i64,
     /// Failed, the late ones among them.
     pub failed: i64,
-    /// By a person.
     pub cancelled: i64,
     /// Failed at their deadline.
     pub timed_out: i64,
@@ -47,11 +43,8 @@ pub struct JobSums {
 /// One bucket of a histogram: see [`crate::model::histogram`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BucketRow {
-    /// What was measured.
     pub metric: Metric,
-    /// The bucket's number.
     pub bucket: i16,
-    /// How often.
     pub samples: i64,
     /// What the samples come to together.
     pub total_ms: f64,
@@ -60,9 +53,7 @@ pub struct BucketRow {
 /// What the rollups say about each path; a path in which nothing ended is not in it.
 #[derive(Debug, Clone, Default)]
 pub struct PathRollups {
-    /// Tasks.
     pub tasks: Vec<(ProcessingPath, TaskSums)>,
-    /// Jobs.
     pub jobs: Vec<(ProcessingPath, JobSums)>,
     /// Histograms, buckets in ascending order.
     pub latencies: Vec<(ProcessingPath, BucketRow)>,
@@ -71,9 +62,7 @@ pub struct PathRollups {
 /// What a total is of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RollupKey {
-    /// The pipeline.
     pub path: ProcessingPath,
-    /// The job type.
     pub job_type: String,
     /// The stage; 0: the job.
     pub stage: u8,
@@ -82,9 +71,9 @@ pub struct RollupKey {
 /// Samples between two powers of two.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OctaveRow {
-    /// They took at most 2 to the power of this, in ms, and more than of one less; 1: no more than 2 ms.
+    /// They took at most 2 to the power of this, in ms, and more than of one less; 1: no more than
+    /// 2 ms.
     pub octave: i16,
-    /// How many.
     pub samples: i64,
     /// What they come to together.
     pub total_ms: f64,
@@ -93,7 +82,6 @@ pub struct OctaveRow {
 /// Everything that was ever measured. Only grows.
 #[derive(Debug, Clone, Default)]
 pub struct RollupTotals {
-    /// Tasks, by stage.
     pub tasks: Vec<(RollupKey, TaskSums)>,
     /// Jobs; the stage is 0.
     pub jobs: Vec<(RollupKey, JobSums)>,
@@ -119,9 +107,7 @@ impl Database {
             .fetch_all(pool)
             .await?;
         for row in &rows {
-            found
-                .tasks
-                .push((path_of(row, "processing_path")?, task_sums(row)?));
+            found.tasks.push((path_of(row, "processing_path")?, task_sums(row)?));
         }
         let rows = sqlx::query(include_str!("sql/job_rollups.sql"))
             .bind(since)
@@ -129,9 +115,7 @@ impl Database {
             .fetch_all(pool)
             .await?;
         for row in &rows {
-            found
-                .jobs
-                .push((path_of(row, "processing_path")?, job_sums(row)?));
+            found.jobs.push((path_of(row, "processing_path")?, job_sums(row)?));
         }
         let rows = sqlx::query(include_str!("sql/latency_rollups.sql"))
             .bind(since)
@@ -139,30 +123,25 @@ impl Database {
             .fetch_all(pool)
             .await?;
         for row in &rows {
-            found
-                .latencies
-                .push((path_of(row, "processing_path")?, bucket(row)?));
+            found.latencies.push((path_of(row, "processing_path")?, bucket(row)?));
         }
         Ok(found)
     }
 
-    /// Everything that was ever measured: for a scraper's counters and histograms. A statement that takes longer than
-    /// `within` is ended.
+    /// Everything that was ever measured: for a scraper's counters and histograms. A statement that
+    /// takes longer than `within` is ended.
     ///
     /// # Errors
     /// A statement failed.
     pub async fn rollup_totals(&self, within: Duration) -> Result<RollupTotals, DatabaseError> {
         let mut found = RollupTotals::default();
         let mut reading = self.begin_bounded(within).await?;
-        for row in &sqlx::query(include_str!("sql/total_tasks.sql"))
-            .fetch_all(&mut *reading)
-            .await?
+        for row in
+            &sqlx::query(include_str!("sql/total_tasks.sql")).fetch_all(&mut *reading).await?
         {
             found.tasks.push((key(row)?, task_sums(row)?));
         }
-        for row in &sqlx::query(include_str!("sql/total_jobs.sql"))
-            .fetch_all(&mut *reading)
-            .await?
+        for row in &sqlx::query(include_str!("sql/total_jobs.sql")).fetch_all(&mut *reading).await?
         {
             let key = RollupKey {
                 path: path_of(row, "processing_path")?,
@@ -171,13 +150,14 @@ impl Database {
             };
             found.jobs.push((key, job_sums(row)?));
         }
-        for row in &sqlx::query(include_str!("sql/total_latencies.sql"))
-            .fetch_all(&mut *reading)
-            .await?
+        for row in
+            &sqlx::query(include_str!("sql/total_latencies.sql")).fetch_all(&mut *reading).await?
         {
             let (key, metric, octave) = (key(row)?, metric(row)?, octave(row)?);
             match found.latencies.last_mut() {
-                Some((of, measured, octaves)) if (&*of, *measured) == (&key, metric) => octaves.push(octave),
+                Some((of, measured, octaves)) if (&*of, *measured) == (&key, metric) => {
+                    octaves.push(octave)
+                }
                 _ => found.latencies.push((key, metric, vec![octave])),
             }
         }

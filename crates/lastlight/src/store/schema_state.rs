@@ -11,9 +11,7 @@ pub enum SchemaState {
     Missing,
     /// No migration has run, and there are tables of these names: another program's.
     Foreign(Vec<String>),
-    /// Of this version.
     Current {
-        /// The newest migration.
         version: i64,
     },
     /// These migrations have not run.
@@ -36,11 +34,13 @@ impl SchemaState {
     ///
     /// # Errors
     /// A statement failed; also if the role may not look.
-    pub(super) async fn ask(connection: &mut PgConnection, schema: &str) -> Result<Self, sqlx::Error> {
+    pub(super) async fn ask(
+        connection: &mut PgConnection,
+        schema: &str,
+    ) -> Result<Self, sqlx::Error> {
         // Asked first: in a transaction a statement that fails would be the last one.
-        let knows = sqlx::query(include_str!("sql/schema_knows.sql"))
-            .fetch_one(&mut *connection)
-            .await?;
+        let knows =
+            sqlx::query(include_str!("sql/schema_knows.sql")).fetch_one(&mut *connection).await?;
         let rows = match knows.try_get("has_migrations")? {
             true => {
                 sqlx::query(include_str!("sql/applied_migrations.sql"))
@@ -85,9 +85,9 @@ fn compared(applied: &[(i64, Vec<u8>)], works_from: Option<i64>) -> SchemaState 
     let different: Vec<i64> = MIGRATOR
         .iter()
         .filter(|known| {
-            applied
-                .iter()
-                .any(|(version, checksum)| *version == known.version && checksum[..] != *known.checksum)
+            applied.iter().any(|(version, checksum)| {
+                *version == known.version && checksum[..] != *known.checksum
+            })
         })
         .map(|known| known.version)
         .collect();
@@ -107,9 +107,7 @@ fn compared(applied: &[(i64, Vec<u8>)], works_from: Option<i64>) -> SchemaState 
     } else if !behind.is_empty() {
         SchemaState::Behind(behind)
     } else {
-        SchemaState::Current {
-            version: newest_known.unwrap_or_default(),
-        }
+        SchemaState::Current { version: newest_known.unwrap_or_default() }
     }
 }
 
@@ -118,10 +116,7 @@ mod tests {
     use super::*;
 
     fn all() -> Vec<(i64, Vec<u8>)> {
-        MIGRATOR
-            .iter()
-            .map(|migration| (migration.version, migration.checksum.to_vec()))
-            .collect()
+        MIGRATOR.iter().map(|migration| (migration.version, migration.checksum.to_vec())).collect()
     }
 
     #[test]
@@ -141,10 +136,7 @@ mod tests {
         let newest = all().last().unwrap().0;
         let mut newer = all();
         newer.push((9999, vec![1]));
-        let ahead = |works| SchemaState::Ahead {
-            unknown: vec![9999],
-            works,
-        };
+        let ahead = |works| SchemaState::Ahead { unknown: vec![9999], works };
         assert_eq!(compared(&newer, None), ahead(false), "it does not say");
         assert_eq!(compared(&newer, Some(newest)), ahead(true));
         assert_eq!(compared(&newer, Some(newest - 1)), ahead(true));

@@ -1,10 +1,10 @@
-//! Every statement of the app, by the name of its file: for those who have the database prepare them all. The statements
-//! themselves are run by the functions beside whose concern they stand.
+//! Every statement of the app, by the name of its file: for those who have the database prepare
+//! them all. The statements themselves are run by the functions beside whose concern they stand.
 
 macro_rules! statements {
     ($($name:literal),* $(,)?) => {
         /// Name and text of every file in `sql/`.
-        pub const STATEMENTS: &[(&str, &str)] = &[$(($name, include_str!(concat!("sql/", $name, ".sql")))),*];
+        pub(crate) const STATEMENTS: &[(&str, &str)] = &[$(($name, include_str!(concat!("sql/", $name, ".sql")))),*];
     };
 }
 
@@ -132,7 +132,8 @@ mod tests {
             .map(|file| file.unwrap().file_name().into_string().unwrap())
             .collect();
         files.sort();
-        let listed: Vec<String> = STATEMENTS.iter().map(|(name, _)| format!("{name}.sql")).collect();
+        let listed: Vec<String> =
+            STATEMENTS.iter().map(|(name, _)| format!("{name}.sql")).collect();
         assert_eq!(listed, files);
     }
 }

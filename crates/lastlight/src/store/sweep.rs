@@ -1,4 +1,5 @@
-//! What `reconcile` looks for: work that is in the tables and that no message will come for any more.
+//! What `reconcile` looks for: work that is in the tables and that no message will come for any
+//! more.
 
 use sqlx::{Row, postgres::PgRow};
 use time::OffsetDateTime;
@@ -17,7 +18,6 @@ pub struct TaskDue {
     pub key: StageKey,
     /// All that its message says.
     pub task: OwedTask,
-    /// Its job's pipeline.
     pub path: ProcessingPath,
     /// Attempts so far, counted from the last time that a person had the task repeated.
     pub tries: u16,
@@ -35,12 +35,16 @@ pub struct OverdueJob {
 }
 
 impl Database {
-    /// Makes sent batches owed again in stages where nothing happened for `quiet_seconds`, at most `limit` of them;
-    /// says how many.
+    /// Makes sent batches owed again in stages where nothing happened for `quiet_seconds`, at most
+    /// `limit` of them; says how many.
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn owe_lost_batches(&self, quiet_seconds: f64, limit: i64) -> Result<u64, DatabaseError> {
+    pub async fn owe_lost_batches(
+        &self,
+        quiet_seconds: f64,
+        limit: i64,
+    ) -> Result<u64, DatabaseError> {
         Ok(sqlx::query(include_str!("sql/lost_batches.sql"))
             .bind(quiet_seconds)
             .bind(limit)
@@ -49,8 +53,8 @@ impl Database {
             .rows_affected())
     }
 
-    /// Takes up to `limit` tasks whose attempt died, for a new message each; they are looked at again after
-    /// `again_seconds`.
+    /// Takes up to `limit` tasks whose attempt died, for a new message each; they are looked at
+    /// again after `again_seconds`.
     ///
     /// # Errors
     /// The statement failed.
@@ -68,8 +72,8 @@ impl Database {
         Ok(rows.iter().map(task_due).collect::<Result<_, _>>()?)
     }
 
-    /// Makes a job message owed for each stage that is not planned and whose planner died, or whose job message was
-    /// sent `lost_seconds` ago and brought nobody.
+    /// Makes a job message owed for each stage that is not planned and whose planner died, or whose
+    /// job message was sent `lost_seconds` ago and brought nobody.
     ///
     /// # Errors
     /// The statement failed.
@@ -106,12 +110,17 @@ impl Database {
         Ok(rows.iter().map(stage_key).collect::<Result<_, _>>()?)
     }
 
-    /// Opens closed stages of jobs that are over in which a retry that died left open tasks, so that these are skipped;
-    /// says how many. `quiet_seconds`: how long a retry may be under way without a sign of it.
+    /// Opens closed stages of jobs that are over in which a retry that died left open tasks, so
+    /// that these are skipped; says how many. `quiet_seconds`: how long a retry may be under way
+    /// without a sign of it.
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn open_half_reopened(&self, quiet_seconds: f64, limit: i64) -> Result<u64, DatabaseError> {
+    pub async fn open_half_reopened(
+        &self,
+        quiet_seconds: f64,
+        limit: i64,
+    ) -> Result<u64, DatabaseError> {
         Ok(sqlx::query(include_str!("sql/open_half_reopened.sql"))
             .bind(quiet_seconds)
             .bind(limit)
@@ -140,8 +149,8 @@ impl Database {
         Ok(jobs.collect::<Result<_, _>>()?)
     }
 
-    /// Stages that are planned, are not over by their counters, and in which nothing was recorded for `quiet_seconds`.
-    /// Each is named at most once in that time, whoever asks.
+    /// Stages that are planned, are not over by their counters, and in which nothing was recorded
+    /// for `quiet_seconds`. Each is named at most once in that time, whoever asks.
     ///
     /// # Errors
     /// The statement failed.
@@ -158,12 +167,15 @@ impl Database {
         Ok(rows.iter().map(stage_key).collect::<Result<_, _>>()?)
     }
 
-    /// Compares a stage's counters with its tasks, while nobody records an outcome, and sets them right; what they were
-    /// and what they are, if they differed.
+    /// Compares a stage's counters with its tasks, while nobody records an outcome, and sets them
+    /// right; what they were and what they are, if they differed.
     ///
     /// # Errors
     /// A statement failed; nothing changed.
-    pub async fn mend_counters(&self, key: &StageKey) -> Result<Option<(Counts, Counts)>, DatabaseError> {
+    pub async fn mend_counters(
+        &self,
+        key: &StageKey,
+    ) -> Result<Option<(Counts, Counts)>, DatabaseError> {
         let stage = i16::from(key.stage.get());
         let mut transaction = self.begin().await?;
         let row = sqlx::query(include_str!("sql/lock_stage.sql"))
@@ -207,10 +219,7 @@ pub(super) fn task_due(row: &PgRow) -> Result<TaskDue, sqlx::Error> {
 }
 
 fn stage_key(row: &PgRow) -> Result<StageKey, sqlx::Error> {
-    Ok(StageKey {
-        job_id: job_id_of(row, "job_id")?,
-        stage: stage_of(row, "stage")?,
-    })
+    Ok(StageKey { job_id: job_id_of(row, "job_id")?, stage: stage_of(row, "stage")? })
 }
 
 fn counts(row: &PgRow) -> Result<Counts, sqlx::Error> {

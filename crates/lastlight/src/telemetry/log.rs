@@ -1,4 +1,5 @@
-//! The log: one line an event, with the fields of the spans around it, flat. JSON for machines, text for people.
+//! The log: one line an event, with the fields of the spans around it, flat. JSON for machines,
+//! text for people.
 
 use std::{
     fmt::{Debug, Write as _},
@@ -19,7 +20,6 @@ use crate::model::{clock, timestamp};
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JsonOrText {
-    /// An object.
     Json,
     /// `time LEVEL target: message name=value …`.
     Text {
@@ -58,10 +58,7 @@ impl Fields {
     }
 
     fn into_map(self) -> Map<String, Value> {
-        self.0
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect()
+        self.0.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
@@ -140,14 +137,9 @@ where
         let metadata = event.metadata();
         let line = match self.form {
             JsonOrText::Json => json(metadata.level(), metadata.target(), message, own, around),
-            JsonOrText::Text { color } => text(
-                metadata.level(),
-                metadata.target(),
-                &message,
-                &own,
-                &around,
-                color,
-            ),
+            JsonOrText::Text { color } => {
+                text(metadata.level(), metadata.target(), &message, &own, &around, color)
+            }
         };
         // Nobody to tell if this fails.
         let _ = self.writer.make_writer_for(metadata).write_all(line.as_bytes());
@@ -206,7 +198,8 @@ fn text(
     line
 }
 
-/// A value of many lines, or with a terminal's control characters in it, must not look like lines of ours.
+/// A value of many lines, or with a terminal's control characters in it, must not look like lines
+/// of ours.
 fn on_one_line(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -280,13 +273,7 @@ mod tests {
         let lines = said(JsonOrText::Json, say);
         assert_eq!(lines.matches('\n').count(), 1);
         let mut line: Value = serde_json::from_str(&lines).unwrap();
-        assert!(
-            line.as_object_mut()
-                .unwrap()
-                .remove("timestamp")
-                .unwrap()
-                .is_string()
-        );
+        assert!(line.as_object_mut().unwrap().remove("timestamp").unwrap().is_string());
         let wanted = serde_json::json!({
             "level": "warn", "target": "lastlight::telemetry::log::tests", "message": "what\nhappened",
             "reason": "line 1\nline \u{1b}[2J2", "type": true,

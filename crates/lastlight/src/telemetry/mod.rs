@@ -1,5 +1,6 @@
-//! What is said about the work: the log, and spans to a collector. Set up once, by the process; the rooms only use
-//! `tracing`, and [`join`] and [`outgoing`] where a span goes on with a trace that came in or goes out.
+//! What is said about the work: the log, and spans to a collector. Set up once, by the process; the
+//! rooms only use `tracing`, and `join` and `outgoing` where a span goes on with a trace that
+//! came in or goes out.
 //!
 //! Knows no job, no queue and no database. Nothing here may fail or hold up work.
 
@@ -12,7 +13,9 @@ use opentelemetry::{
 };
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::{EnvFilter, Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 pub use self::log::{JsonOrText, LogLayer};
 pub use otlp::{Exporter, ExporterError};
@@ -22,8 +25,8 @@ use crate::{
     model::TraceParent,
 };
 
-/// Begins to log on standard output, where the host makes log lines of it, and to export spans if there is an exporter.
-/// The first call in a process counts.
+/// Begins to log on standard output, where the host makes log lines of it, and to export spans if
+/// there is an exporter. The first call in a process counts.
 pub fn start(log: &LogSettings, exporter: Option<&Exporter>) {
     use std::io::IsTerminal;
     let is_terminal = std::io::stdout().is_terminal();
@@ -33,8 +36,10 @@ pub fn start(log: &LogSettings, exporter: Option<&Exporter>) {
         LogFormat::Auto | LogFormat::Text => JsonOrText::Text { color: is_terminal },
     };
     let level = &log.level;
-    // The settings have checked the level; sqlx and the HTTP client are only of interest when asked for.
-    let filter = EnvFilter::try_new(format!("warn,lastlight={level}")).or_else(|_| EnvFilter::try_new(level));
+    // The settings have checked the level; sqlx and the HTTP client are only of interest when asked
+    // for.
+    let filter = EnvFilter::try_new(format!("warn,lastlight={level}"))
+        .or_else(|_| EnvFilter::try_new(level));
     let log = LogLayer::new(form, std::io::stdout).with_filter(filter.unwrap_or_default());
     // Spans of the house alone: an exporter that traced its own requests would never be done.
     let spans = exporter.map(|exporter| {
@@ -60,9 +65,7 @@ fn current() -> Option<SpanContext> {
 
 /// Makes `span` go on with `trace`, unless the span around it is in that trace already.
 pub(crate) fn join(span: &Span, trace: Option<TraceParent>) {
-    let Some(remote) = trace
-        .filter(|_| !span.is_disabled())
-        .and_then(|trace| remote(&trace))
+    let Some(remote) = trace.filter(|_| !span.is_disabled()).and_then(|trace| remote(&trace))
     else {
         return;
     };
@@ -73,7 +76,8 @@ pub(crate) fn join(span: &Span, trace: Option<TraceParent>) {
     let _ = span.set_parent(Context::new().with_remote_span_context(remote));
 }
 
-/// What a message of a job in `trace` says: the span that sends it if that is in the trace, else what the job says.
+/// What a message of a job in `trace` says: the span that sends it if that is in the trace, else
+/// what the job says.
 pub(crate) fn outgoing(trace: Option<TraceParent>) -> Option<TraceParent> {
     let trace = trace?;
     Some(
@@ -84,20 +88,14 @@ pub(crate) fn outgoing(trace: Option<TraceParent>) -> Option<TraceParent> {
     )
 }
 
-/// The trace that a submission begins or goes on with: the span that runs here, else the caller's, else a new one.
+/// The trace that a submission begins or goes on with: the span that runs here, else the caller's,
+/// else a new one.
 pub(crate) fn submitted_in(caller: Option<TraceParent>) -> TraceParent {
-    current()
-        .and_then(|current| written(&current))
-        .or(caller)
-        .unwrap_or_else(TraceParent::generate)
+    current().and_then(|current| written(&current)).or(caller).unwrap_or_else(TraceParent::generate)
 }
 
 fn remote(trace: &TraceParent) -> Option<SpanContext> {
-    let flags = if trace.is_sampled() {
-        TraceFlags::SAMPLED
-    } else {
-        TraceFlags::default()
-    };
+    let flags = if trace.is_sampled() { TraceFlags::SAMPLED } else { TraceFlags::default() };
     Some(SpanContext::new(
         TraceId::from_hex(trace.trace_id()).ok()?,
         SpanId::from_hex(trace.span_id()).ok()?,

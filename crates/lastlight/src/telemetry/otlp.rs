@@ -1,5 +1,6 @@
-//! Spans to a collector: OTLP over HTTP, in batches, from a thread of their own, over a bounded queue. A collector that is
-//! away costs its spans and nothing else; it is said once when it goes and once when it is back.
+//! Spans to a collector: OTLP over HTTP, in batches, from a thread of their own, over a bounded
+//! queue. A collector that is away costs its spans and nothing else; it is said once when it goes
+//! and once when it is back.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -16,7 +17,8 @@ use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
     trace::{
-        BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, SpanData, SpanExporter,
+        BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, SpanData,
+        SpanExporter,
     },
 };
 use tokio::runtime::Handle;
@@ -72,10 +74,7 @@ impl Exporter {
             .with_max_export_batch_size(BATCH)
             .with_scheduled_delay(EVERY)
             .build();
-        let exporter = SaidOnce {
-            exporter,
-            is_away: AtomicBool::new(false),
-        };
+        let exporter = SaidOnce { exporter, is_away: AtomicBool::new(false) };
         let resource = Resource::builder_empty()
             .with_attributes([
                 KeyValue::new("service.name", settings.service_name.clone()),
@@ -87,9 +86,7 @@ impl Exporter {
             .with_sampler(sampler(settings.sampler))
             .with_resource(resource)
             .with_span_processor(
-                BatchSpanProcessor::builder(exporter)
-                    .with_batch_config(batches)
-                    .build(),
+                BatchSpanProcessor::builder(exporter).with_batch_config(batches).build(),
             )
             .build();
         Ok(Self(provider))
@@ -108,14 +105,11 @@ impl Exporter {
 
 fn sampler(SamplerSettings { asks_parent, share }: SamplerSettings) -> Sampler {
     let own = Sampler::TraceIdRatioBased(share);
-    if asks_parent {
-        Sampler::ParentBased(Box::new(own))
-    } else {
-        own
-    }
+    if asks_parent { Sampler::ParentBased(Box::new(own)) } else { own }
 }
 
-/// The house's HTTP client in the exporter's words. The exporter's thread has no runtime; requests run in the process's.
+/// The house's HTTP client in the exporter's words. The exporter's thread has no runtime; requests
+/// run in the process's.
 #[derive(Debug)]
 struct Client {
     http: reqwest::Client,
@@ -132,10 +126,7 @@ impl Client {
             .timeout(settings.timeout)
             .build()
             .map_err(|error| ExporterError(error.without_url().to_string()))?;
-        Ok(Self {
-            http,
-            runtime: Handle::current(),
-        })
+        Ok(Self { http, runtime: Handle::current() })
     }
 }
 
@@ -148,7 +139,8 @@ impl HttpClient for Client {
             let mut answer = http.execute(request).await?;
             let status = answer.status();
             let retry_after = answer.headers().get(RETRY_AFTER).cloned();
-            // An answer that is no success may repeat the request's keys, and the exporter would repeat it.
+            // An answer that is no success may repeat the request's keys, and the exporter would
+            // repeat it.
             if !status.is_success() {
                 return Ok((status, retry_after, Vec::new()));
             }

@@ -1,4 +1,5 @@
-//! What both transports need of HTTP: one pooled client a process, signatures, pauses between tries.
+//! What both transports need of HTTP: one pooled client a process, signatures, pauses between
+//! tries.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,12 +13,16 @@ use url::Url;
 use super::sender::SendError;
 use crate::config::Secret;
 
-/// A client of the service at `endpoint` that keeps its connections: a TLS handshake a request would cut the rate to a
-/// third. It goes nowhere else: no redirect is followed, which would carry signatures on, and HTTPS stays HTTPS.
+/// A client of the service at `endpoint` that keeps its connections: a TLS handshake a request
+/// would cut the rate to a third. It goes nowhere else: no redirect is followed, which would carry
+/// signatures on, and HTTPS stays HTTPS.
 ///
 /// # Errors
 /// TLS could not be set up on this machine.
-pub(super) fn pooled_client(endpoint: &Url, timeout: Duration) -> Result<reqwest::Client, SendError> {
+pub(super) fn pooled_client(
+    endpoint: &Url,
+    timeout: Duration,
+) -> Result<reqwest::Client, SendError> {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .https_only(endpoint.scheme() == "https")
@@ -26,12 +31,9 @@ pub(super) fn pooled_client(endpoint: &Url, timeout: Duration) -> Result<reqwest
         .pool_idle_timeout(Duration::from_secs(60))
         .tcp_nodelay(true)
         .build()
-        .map_err(|error| SendError::Unavailable {
-            detail: describe(&error),
-        })
+        .map_err(|error| SendError::Unavailable { detail: describe(&error) })
 }
 
-/// HMAC-SHA256 in base64.
 pub(super) fn signature(key: &[u8], text: &str) -> String {
     // HMAC takes keys of any length.
     match Hmac::<Sha256>::new_from_slice(key) {
@@ -43,15 +45,15 @@ pub(super) fn signature(key: &[u8], text: &str) -> String {
     }
 }
 
-/// How long to wait before try number `tries` (from 1): 100 ms, doubled each time, plus up to half of it, so that
-/// many senders do not come back at the same moment.
+/// How long to wait before try number `tries` (from 1): 100 ms, doubled each time, plus up to half
+/// of it, so that many senders do not come back at the same moment.
 pub(super) fn backoff(tries: u32) -> Duration {
     let base = Duration::from_millis(100) * 2_u32.pow(tries.saturating_sub(1).min(6));
     base.mul_f64(1.0 + fastrand::f64() / 2.0)
 }
 
-/// The credential for Entra ID: workload identity or managed identity where the environment offers one, the
-/// developer's own sign-in otherwise.
+/// The credential for Entra ID: workload identity or managed identity where the environment offers
+/// one, the developer's own sign-in otherwise.
 pub(super) fn entra_credential() -> Result<Arc<dyn TokenCredential>, SendError> {
     let refused = |error: azure_core::Error| SendError::Unavailable {
         detail: format!("no identity to sign in with: {}", no_token(&error)),
@@ -106,8 +108,8 @@ pub(super) fn said(text: &str, secrets: &[&Secret]) -> String {
     line.chars().take(SHOWN).collect()
 }
 
-/// Whether a text holds one of `secrets`, or what looks like a signature, a key or a token: some services, and what
-/// stands before them, answer with the request.
+/// Whether a text holds one of `secrets`, or what looks like a signature, a key or a token: some
+/// services, and what stands before them, answer with the request.
 pub(super) fn repeats_credential(text: &str, secrets: &[&Secret]) -> bool {
     const SIGNS: [&str; 7] = [
         "sig=",
@@ -131,9 +133,7 @@ pub(super) fn repeats_credential(text: &str, secrets: &[&Secret]) -> bool {
 /// A credential whole, without its scheme, and its signature alone.
 fn parts_of(credential: &str) -> impl Iterator<Item = &str> {
     let bare = credential.split_once(' ').map(|(_, bare)| bare);
-    let signature = credential
-        .split(['&', ' '])
-        .find_map(|part| part.strip_prefix("sig="));
+    let signature = credential.split(['&', ' ']).find_map(|part| part.strip_prefix("sig="));
     [Some(credential), bare, signature].into_iter().flatten()
 }
 

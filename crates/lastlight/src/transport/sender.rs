@@ -1,7 +1,7 @@
 //! What the two transports share: a message to send, the sender's trait, and what came of a send.
 //!
-//! A sender knows queues by their role ([`QueueRole`]) and bodies as text. It must not know jobs, stages or
-//! tasks. A send that fails leaves its batch owed in PostgreSQL; nothing is kept here.
+//! A sender knows queues by their role ([`QueueRole`]) and bodies as text. It must not know jobs,
+//! stages or tasks. A send that fails leaves its batch owed in PostgreSQL; nothing is kept here.
 
 use std::{
     fmt::Debug,
@@ -20,7 +20,6 @@ use crate::model::{ProcessingPath, TraceParent};
 pub enum QueueRole {
     /// Job messages: one a stage.
     Jobs,
-    /// Task messages.
     Tasks,
     /// Messages that could not be understood, kept for a person to see.
     Poison,
@@ -32,10 +31,11 @@ pub const NO_TOKEN: &str = "no token: ";
 /// One message to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingMessage {
-    /// At most 128 characters. Service Bus drops a second message with the same id within its duplicate
-    /// detection window; a Storage Queue has no such notion and ignores it.
+    /// At most 128 characters. Service Bus drops a second message with the same id within its
+    /// duplicate detection window; a Storage Queue has no such notion and ignores it.
     pub message_id: String,
-    /// The job, for tracing; Service Bus carries it as `CorrelationId` and as the property `job_id`.
+    /// The job, for tracing; Service Bus carries it as `CorrelationId` and as the property
+    /// `job_id`.
     pub correlation_id: String,
     /// UTF-8 text, JSON for everything but poison.
     pub body: String,
@@ -61,18 +61,15 @@ pub struct BatchSendReport {
 }
 
 impl BatchSendReport {
-    /// Gathers the results of `batch_count` sends, each with its number of messages, as they come in.
+    /// Gathers the results of `batch_count` sends, each with its number of messages, as they come
+    /// in.
     pub(super) async fn gather(
         batch_count: usize,
         refused: Vec<SendError>,
         results: impl Stream<Item = (usize, Result<(), SendError>)>,
     ) -> Self {
         let began = Instant::now();
-        let mut report = Self {
-            batch_count,
-            errors: refused,
-            ..Self::default()
-        };
+        let mut report = Self { batch_count, errors: refused, ..Self::default() };
         let mut results = std::pin::pin!(results);
         while let Some((messages, result)) = results.next().await {
             match result {
@@ -90,7 +87,8 @@ impl BatchSendReport {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SendError {
-    /// Nobody answered, or not in time: whether the message was stored is unknown. Send it again later.
+    /// Nobody answered, or not in time: whether the message was stored is unknown. Send it again
+    /// later.
     #[error("the queue service cannot be reached: {detail}")]
     Unavailable {
         /// What the transport said; holds no secret.
@@ -105,21 +103,16 @@ pub enum SendError {
     /// The credentials were refused.
     #[error("the queue service refused the credentials for queue {queue:?}: {detail}")]
     Unauthorized {
-        /// The queue's name.
         queue: String,
         /// What the service said; holds no secret.
         detail: String,
     },
     /// The queue does not exist.
     #[error("queue {queue:?} does not exist; create it or correct the setting that names it")]
-    QueueNotFound {
-        /// The queue's name.
-        queue: String,
-    },
+    QueueNotFound { queue: String },
     /// One message is larger than the transport takes; sending it again cannot help.
     #[error("message {message_id:?} has {bytes} bytes; at most {limit} fit into one message")]
     Oversize {
-        /// The message's id.
         message_id: String,
         /// Its size as sent, encoding and envelope included.
         bytes: usize,
@@ -155,12 +148,18 @@ pub trait MessageSender: Debug + Send + Sync {
     /// The largest body, in bytes of UTF-8, that one message can carry after encoding and envelope.
     fn max_body_bytes(&self) -> usize;
 
-    /// Sends all of `messages`, cut into the transport's batches. Retries what is worth retrying; never
-    /// fails as a whole: what could not be sent is in the report. The same messages may be given again.
-    async fn batch_send_messages(&self, role: QueueRole, messages: &[OutgoingMessage]) -> BatchSendReport;
+    /// Sends all of `messages`, cut into the transport's batches. Retries what is worth retrying;
+    /// never fails as a whole: what could not be sent is in the report. The same messages may be
+    /// given again.
+    async fn batch_send_messages(
+        &self,
+        role: QueueRole,
+        messages: &[OutgoingMessage],
+    ) -> BatchSendReport;
 
-    /// Whether the queue can be reached and exists, and how many messages it holds where the service says so: those that
-    /// nobody has done with, those that are delayed or under way included. Stores nothing.
+    /// Whether the queue can be reached and exists, and how many messages it holds where the
+    /// service says so: those that nobody has done with, those that are delayed or under way
+    /// included. Stores nothing.
     ///
     /// # Errors
     /// Why not.

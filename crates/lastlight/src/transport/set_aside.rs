@@ -1,10 +1,11 @@
-//! What the two transports share about messages set aside: those that were delivered as often as their queue allows,
-//! and those that lastlight itself kept for a person.
+//! What the two transports share about messages set aside: those that were delivered as often as
+//! their queue allows, and those that lastlight itself kept for a person.
 //!
-//! Three queues a path, known by the role of the queue that their messages came from. [`QueueRole::Jobs`] and
-//! [`QueueRole::Tasks`] are where the host (Storage Queues: `<queue>-poison`) or the service (Service Bus:
-//! `<queue>/$DeadLetterQueue`) puts what was delivered too often; [`QueueRole::Poison`] is the review queue. It must not
-//! know what a message means.
+//! Three queues a path, known by the role of the queue that their messages came from.
+//! [`QueueRole::Jobs`] and [`QueueRole::Tasks`] are where the host (Storage Queues:
+//! `<queue>-poison`) or the service (Service Bus: `<queue>/$DeadLetterQueue`) puts what was
+//! delivered too often; [`QueueRole::Poison`] is the review queue. It must not know what a message
+//! means.
 
 use std::fmt::Debug;
 
@@ -22,7 +23,8 @@ const MOST_SEARCHED: usize = 512;
 /// A message that was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetAsideMessage {
-    /// The queue service's id, or the sender's where the service keeps that. Names the message within its queue.
+    /// The queue service's id, or the sender's where the service keeps that. Names the message
+    /// within its queue.
     pub id: String,
     /// Text, without the transport's encoding.
     pub body: String,
@@ -37,7 +39,6 @@ pub struct SetAsideMessage {
 /// A message that nobody else gets for a while; complete or release it.
 #[derive(Debug, Clone)]
 pub struct TakenMessage {
-    /// What it is.
     pub message: SetAsideMessage,
     /// What the transport settles it by.
     lock: String,
@@ -58,7 +59,6 @@ impl TakenMessage {
 /// Whether a message was still the caller's when it was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
-    /// It was.
     Done,
     /// Its time had run out: it is in the queue again, or somebody else has dealt with it.
     LockLost,
@@ -76,19 +76,29 @@ pub trait SetAsideQueues: Debug + Send + Sync {
     /// The service cannot be reached or refused.
     async fn count(&self, role: QueueRole) -> Result<u64, SendError>;
 
-    /// Up to `at_most` messages, oldest first, at most [`MOST_AT_ONCE`]; those that somebody has taken are not shown. They
-    /// stay where they are. On Service Bus, whose REST protocol cannot browse, each one is delivered and given back: its
-    /// delivery count grows.
+    /// Up to `at_most` messages, oldest first, at most [`MOST_AT_ONCE`]; those that somebody has
+    /// taken are not shown. They stay where they are. On Service Bus, whose REST protocol cannot
+    /// browse, each one is delivered and given back: its delivery count grows.
     ///
     /// # Errors
     /// The service cannot be reached or refused.
-    async fn peek(&self, role: QueueRole, at_most: usize) -> Result<Vec<SetAsideMessage>, SendError>;
+    async fn peek(
+        &self,
+        role: QueueRole,
+        at_most: usize,
+    ) -> Result<Vec<SetAsideMessage>, SendError>;
 
-    /// Takes up to `at_most` messages, oldest first, at most [`MOST_AT_ONCE`]: for about a minute nobody else gets them.
+    /// Takes up to `at_most` messages, oldest first, at most [`MOST_AT_ONCE`]: for about a minute
+    /// nobody else gets them.
     ///
     /// # Errors
-    /// The service cannot be reached or refused; nothing is lost, as what was taken comes back by itself.
-    async fn take_some(&self, role: QueueRole, at_most: usize) -> Result<Vec<TakenMessage>, SendError>;
+    /// The service cannot be reached or refused; nothing is lost, as what was taken comes back by
+    /// itself.
+    async fn take_some(
+        &self,
+        role: QueueRole,
+        at_most: usize,
+    ) -> Result<Vec<TakenMessage>, SendError>;
 
     /// Removes a message for good.
     ///
@@ -108,8 +118,8 @@ pub trait QueueService: MessageSender + SetAsideQueues {}
 
 impl<T: MessageSender + SetAsideQueues> QueueService for T {}
 
-/// Takes the message of this id, if it is among the first few hundred and nobody else has it. The services have no way
-/// to ask for one message: those before it are taken too, and given back.
+/// Takes the message of this id, if it is among the first few hundred and nobody else has it. The
+/// services have no way to ask for one message: those before it are taken too, and given back.
 ///
 /// # Errors
 /// The service cannot be reached or refused; nothing is lost.

@@ -1,5 +1,5 @@
-//! Advance: the last outcome of a stage starts the next one, or ends the job. Exactly once: whoever claims the
-//! stage's end in the database goes on, everybody else finds it claimed.
+//! Advance: the last outcome of a stage starts the next one, or ends the job. Exactly once: whoever
+//! claims the stage's end in the database goes on, everybody else finds it claimed.
 
 use serde_json::{Map, Value, json};
 use tracing::Instrument;
@@ -35,9 +35,14 @@ impl Controller {
         self.advance_ended(key, &stage).instrument(span).await
     }
 
-    async fn advance_ended(&self, key: &StageKey, stage: &EndedStage) -> Result<bool, ControllerError> {
-        // Outcomes do not change while the job runs, so the fold needs no transaction; two that fold at once come to the
-        // same. What a retry changed meanwhile is noticed when the end is claimed.
+    async fn advance_ended(
+        &self,
+        key: &StageKey,
+        stage: &EndedStage,
+    ) -> Result<bool, ControllerError> {
+        // Outcomes do not change while the job runs, so the fold needs no transaction; two that
+        // fold at once come to the same. What a retry changed meanwhile is noticed when the end is
+        // claimed.
         let bears = self.bears(key, stage);
         let Folded { result, problem } = self.fold(key, stage, bears).await?;
         let mut results: Map<String, Value> =
@@ -48,10 +53,9 @@ impl Controller {
 
         let reason = match problem {
             _ if !bears => Some(failure(key, stage, &results)),
-            Some(problem) => Some(format!(
-                "stage {}: its results cannot be summed up: {problem}",
-                key.stage
-            )),
+            Some(problem) => {
+                Some(format!("stage {}: its results cannot be summed up: {problem}", key.stage))
+            }
             None => None,
         };
         if let Some(reason) = reason {
@@ -74,10 +78,7 @@ impl Controller {
                         next_stage = moved.as_str(), "stage completed");
                 }
                 if moved == NextStage::Owed {
-                    let next = StageKey {
-                        job_id: key.job_id,
-                        stage: next,
-                    };
+                    let next = StageKey { job_id: key.job_id, stage: next };
                     failpoint!("advance.before_send");
                     // A failure is noted and stays owed.
                     let _ = self
@@ -109,9 +110,11 @@ impl Controller {
         }
     }
 
-    /// Whether the job goes on after this stage's failures. A stage with skipped tasks never gets here: its job is over.
+    /// Whether the job goes on after this stage's failures. A stage with skipped tasks never gets
+    /// here: its job is over.
     fn bears(&self, key: &StageKey, stage: &EndedStage) -> bool {
-        let parameters: Map<String, Value> = serde_json::from_str(stage.parameters.get()).unwrap_or_default();
+        let parameters: Map<String, Value> =
+            serde_json::from_str(stage.parameters.get()).unwrap_or_default();
         let stages = self
             .0
             .catalog
@@ -123,15 +126,17 @@ impl Controller {
         policy.bears(stage.failed.unsigned_abs(), stage.total.unsigned_abs())
     }
 
-    async fn fold(&self, key: &StageKey, stage: &EndedStage, bears: bool) -> Result<Folded, ControllerError> {
+    async fn fold(
+        &self,
+        key: &StageKey,
+        stage: &EndedStage,
+        bears: bool,
+    ) -> Result<Folded, ControllerError> {
         let definition = self.0.catalog.get(&stage.job_type);
         let mut fold = StageFold::new(definition.map(|definition| || definition.fold(key.stage)));
         let mut after = String::new();
         loop {
-            let page = self
-                .0
-                .database
-                .results_page(key, &after, PAGE, |result| fold.add(result));
+            let page = self.0.database.results_page(key, &after, PAGE, |result| fold.add(result));
             match page.await? {
                 Some(last) => after = last,
                 None => return Ok(fold.finish(key.stage, stage, bears)),
@@ -147,34 +152,22 @@ fn failure(key: &StageKey, stage: &EndedStage, results: &Map<String, Value>) -> 
         .map(|error| {
             format!(
                 "; first: {} {}",
-                error
-                    .get("task_index")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default(),
+                error.get("task_index").and_then(Value::as_str).unwrap_or_default(),
                 error.get("error").and_then(Value::as_str).unwrap_or_default()
             )
         })
         .unwrap_or_default();
-    format!(
-        "stage {}: {} of {} tasks failed{first}",
-        key.stage, stage.failed, stage.total
-    )
+    format!("stage {}: {} of {} tasks failed{first}", key.stage, stage.failed, stage.total)
 }
 
 fn final_result(stage: &EndedStage, results: &Map<String, Value>) -> Value {
     let count = |name: &str| -> u64 {
-        results
-            .values()
-            .filter_map(|result| result.get(name).and_then(Value::as_u64))
-            .sum()
+        results.values().filter_map(|result| result.get(name).and_then(Value::as_u64)).sum()
     };
     let summaries: Map<String, Value> = results
         .iter()
         .map(|(number, result)| {
-            (
-                number.clone(),
-                result.get("summary").cloned().unwrap_or(Value::Null),
-            )
+            (number.clone(), result.get("summary").cloned().unwrap_or(Value::Null))
         })
         .collect();
     json!({

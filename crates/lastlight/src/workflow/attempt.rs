@@ -1,5 +1,5 @@
-//! An attempt: what a claimed task reads, its handler's run within limits, and what its end means for the task. Knows no message
-//! and no room.
+//! An attempt: what a claimed task reads, its handler's run within limits, and what its end means
+//! for the task. Knows no message and no room.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -17,7 +17,8 @@ use crate::{
     store::{Claimed, DatabaseError, Inputs, RunningTask, TaskInputs, TaskOutcome},
 };
 
-/// A result larger than this fails its task: large data belongs into storage, its address into the result. Bytes.
+/// A result larger than this fails its task: large data belongs into storage, its address into the
+/// result. Bytes.
 const LARGEST_RESULT: usize = 1024 * 1024;
 
 /// A handler's reason for failing is cut at this many characters.
@@ -29,8 +30,8 @@ impl Controller {
         policy.most_attempts(self.0.timing.max_attempts)
     }
 
-    /// Runs an attempt; says what it means for the task. `None`: by `by` there was no memory for what the task reads, and the
-    /// attempt did not begin.
+    /// Runs an attempt; says what it means for the task. `None`: by `by` there was no memory for
+    /// what the task reads, and the attempt did not begin.
     pub(super) async fn outcome(
         &self,
         invocation: Invocation,
@@ -42,11 +43,7 @@ impl Controller {
         let policy = definition.map_or_else(TaskPolicy::default, |definition| {
             definition.task_policy(&claimed.task_type)
         });
-        let Timing {
-            backoff,
-            task_timeout,
-            ..
-        } = self.0.timing;
+        let Timing { backoff, task_timeout, .. } = self.0.timing;
         let most = self.most_attempts(&policy);
         let tries = claimed.tries;
         // Attempts count from their claim, so one that kills its process is not repeated for ever.
@@ -77,10 +74,7 @@ impl Controller {
             Err(TaskError::Permanent(reason)) => TaskOutcome::Failed(reason),
             Err(TaskError::Transient(reason)) if tries < most => {
                 let backoff = policy.backoff.unwrap_or(backoff);
-                TaskOutcome::Retry {
-                    reason,
-                    pause: backoff.pause(tries, fastrand::f64()),
-                }
+                TaskOutcome::Retry { reason, pause: backoff.pause(tries, fastrand::f64()) }
             }
             Err(TaskError::Transient(reason)) => {
                 TaskOutcome::Failed(format!("{reason} (attempt {tries} of {most})"))
@@ -88,7 +82,8 @@ impl Controller {
         })
     }
 
-    /// What the task reads, with its share of the memory if it is large; `None` where there is no share by `by`.
+    /// What the task reads, with its share of the memory if it is large; `None` where there is no
+    /// share by `by`.
     async fn inputs(
         &self,
         running: &RunningTask,
@@ -143,10 +138,7 @@ async fn attempt(
     let result = match tokio::time::timeout(limit, running).await {
         Ok(Ok(result)) => result?,
         Ok(Err(panic)) => {
-            return Err(TaskError::Transient(format!(
-                "the handler panicked: {}",
-                said(&*panic)
-            )));
+            return Err(TaskError::Transient(format!("the handler panicked: {}", said(&*panic))));
         }
         Err(_) => {
             return Err(TaskError::Transient(format!(

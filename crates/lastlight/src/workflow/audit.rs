@@ -1,4 +1,5 @@
-//! The audit: does everything that was planned have its place, and what did the system absorb on the way?
+//! The audit: does everything that was planned have its place, and what did the system absorb on
+//! the way?
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -17,8 +18,8 @@ pub struct JobAudit {
     pub job_id: JobId,
     /// Where it stands.
     pub status: JobStatus,
-    /// In every stage: planned = completed + failed + skipped + open, the counters agree with a recount of the tasks, and
-    /// if the job is over, nothing is open.
+    /// In every stage: planned = completed + failed + skipped + open, the counters agree with a
+    /// recount of the tasks, and if the job is over, nothing is open.
     pub consistent: bool,
     /// Each stage so far.
     pub stages: Vec<StageBooks>,
@@ -58,14 +59,15 @@ pub struct StageBooks {
     pub messages_resent: i64,
     /// Batches whose messages are owed.
     pub batches_owed: i64,
-    /// From the stage's first batch to its last outcome, as in the comparison's `tasks_per_second`, but with the time that a
-    /// person took to retry it. Null until the stage is over.
+    /// From the stage's first batch to its last outcome, as in the comparison's `tasks_per_second`,
+    /// but with the time that a person took to retry it. Null until the stage is over.
     pub busy_seconds: Option<f64>,
 }
 
 impl From<StageAudit> for StageBooks {
     fn from(audit: StageAudit) -> Self {
-        // What stands in the tasks' rows is what happened; the counters are what the workflow goes by.
+        // What stands in the tasks' rows is what happened; the counters are what the workflow goes
+        // by.
         let counts = audit.recount;
         Self {
             stage: audit.stage,
@@ -96,14 +98,8 @@ impl Controller {
     pub async fn audit(&self, job_id: &JobId) -> Result<JobAudit, ControllerError> {
         let unknown = ControllerError::UnknownJob { job_id: *job_id };
         let job = self.0.database.get_job(job_id).await?.ok_or(unknown)?;
-        let stages: Vec<StageBooks> = self
-            .0
-            .database
-            .audit_stages(job_id)
-            .await?
-            .into_iter()
-            .map(StageBooks::from)
-            .collect();
+        let stages: Vec<StageBooks> =
+            self.0.database.audit_stages(job_id).await?.into_iter().map(StageBooks::from).collect();
         let is_whole = |books: &StageBooks| books.open >= 0 && (books.open == 0 || !books.is_over);
         Ok(JobAudit {
             job_id: *job_id,

@@ -1,4 +1,5 @@
-//! The two pipelines side by side, from the hourly rollups. docs/METRICS.md says what each figure means.
+//! The two pipelines side by side, from the hourly rollups. docs/METRICS.md says what each figure
+//! means.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,8 @@ const FEWEST_TASKS: i64 = 30;
 /// Stages and jobs that are measured at once.
 const AT_ONCE: i64 = 500;
 
-/// What comes before an answer may take this long, but for the stage that is begun by then; the rest is the sweep's.
+/// What comes before an answer may take this long, but for the stage that is begun by then; the
+/// rest is the sweep's.
 const BEFORE_ANSWER: Duration = Duration::from_millis(100);
 
 /// Nor is a stage of more tasks measured before an answer.
@@ -31,7 +33,8 @@ const MOST_NOT_COUNTED: i64 = 1000;
 /// Operations that a message costs on a Storage Queue: put, get, delete.
 const STORAGE_OPERATIONS: f64 = 3.0;
 
-/// And on Service Bus: one to send it and one to receive it. Also the credits that a namespace counts.
+/// And on Service Bus: one to send it and one to receive it. Also the credits that a namespace
+/// counts.
 pub const SERVICE_BUS_OPERATIONS: f64 = 2.0;
 
 /// Both paths and what lies between them.
@@ -92,7 +95,8 @@ struct ComparisonInfo {
     job_type: Option<&'static str>,
     since: String,
     until: String,
-    /// Ended, and not in these figures yet, of all job types: reconcile adds them. 1000: so many or more.
+    /// Ended, and not in these figures yet, of all job types: reconcile adds them. 1000: so many or
+    /// more.
     stages_not_counted_yet: i64,
     jobs_not_counted_yet: i64,
 }
@@ -108,11 +112,13 @@ impl Controller {
         job_type: Option<&'static str>,
         prices: &Prices,
     ) -> Result<Comparison, ControllerError> {
-        // What just ended is in the answer, unless it is large: who asks does not wait for a million tasks to be read.
+        // What just ended is in the answer, unless it is large: who asks does not wait for a
+        // million tasks to be read.
         self.measure_up_to(LARGEST_BEFORE_ANSWER, BEFORE_ANSWER).await?;
         let until = clock::now();
         let since = whole_hour(until - time::Duration::hours(hours.into()));
-        // Before the rollups: what is added in between is said to be missing, and never the reverse.
+        // Before the rollups: what is added in between is said to be missing, and never the
+        // reverse.
         let missing = self.0.database.unmeasured(MOST_NOT_COUNTED).await?;
         let rollups = self.0.database.rollups_since(since, job_type).await?;
         let [queue_storage, service_bus] =
@@ -132,8 +138,8 @@ impl Controller {
         })
     }
 
-    /// Adds what is over to the rollups until there is no more or the time is over; a stage that was begun is finished.
-    /// Many instances may do so at once.
+    /// Adds what is over to the rollups until there is no more or the time is over; a stage that
+    /// was begun is finished. Many instances may do so at once.
     ///
     /// # Errors
     /// The database failed. What was added until then stays added.
@@ -145,7 +151,9 @@ impl Controller {
     async fn measure_up_to(&self, largest: i64, within: Duration) -> Result<(), ControllerError> {
         let began = Instant::now();
         let database = &self.0.database;
-        while began.elapsed() < within && database.measure_jobs(AT_ONCE).await? == AT_ONCE.unsigned_abs() {}
+        while began.elapsed() < within
+            && database.measure_jobs(AT_ONCE).await? == AT_ONCE.unsigned_abs()
+        {}
         loop {
             let keys = database.stages_to_measure(AT_ONCE, largest).await?;
             let mut measured = 0;
@@ -169,10 +177,8 @@ impl PathFigures {
         let jobs: JobSums = of_path(path, &rollups.jobs);
         let histogram = |metric: Metric| {
             let mut histogram = Histogram::default();
-            for (_, row) in rollups
-                .latencies
-                .iter()
-                .filter(|(of, row)| *of == path && row.metric == metric)
+            for (_, row) in
+                rollups.latencies.iter().filter(|(of, row)| *of == path && row.metric == metric)
             {
                 histogram.push(row.bucket, row.samples, row.total_ms);
             }
@@ -215,10 +221,7 @@ impl PathFigures {
     /// What is missing for a comparison.
     fn shortfall(&self, path: ProcessingPath) -> Option<String> {
         (self.tasks_processed < FEWEST_TASKS || self.jobs_processed < 1).then(|| {
-            format!(
-                "{path} has {} tasks and {} jobs",
-                self.tasks_processed, self.jobs_processed
-            )
+            format!("{path} has {} tasks and {} jobs", self.tasks_processed, self.jobs_processed)
         })
     }
 }
@@ -271,10 +274,7 @@ impl Improvements {
 }
 
 fn of_path<T: Copy + Default>(path: ProcessingPath, sums: &[(ProcessingPath, T)]) -> T {
-    sums.iter()
-        .find(|(of, _)| *of == path)
-        .map(|(_, sums)| *sums)
-        .unwrap_or_default()
+    sums.iter().find(|(of, _)| *of == path).map(|(_, sums)| *sums).unwrap_or_default()
 }
 
 fn ratio(part: f64, whole: f64) -> Option<f64> {

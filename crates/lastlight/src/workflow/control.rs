@@ -1,5 +1,6 @@
-//! Control: what a person may do to a job. End it, have what failed repeated, pause it at the end of its stage, let it go
-//! on. Only along legal transitions; everything else is refused with the state that the job is in.
+//! Control: what a person may do to a job. End it, have what failed repeated, pause it at the end
+//! of its stage, let it go on. Only along legal transitions; everything else is refused with the
+//! state that the job is in.
 
 use std::time::{Duration, Instant};
 
@@ -70,17 +71,15 @@ pub struct Pause {
 }
 
 impl Controller {
-    /// Ends a job. What waits does not run; what runs is stopped at its next heartbeat, and its outcome does not count.
+    /// Ends a job. What waits does not run; what runs is stopped at its next heartbeat, and its
+    /// outcome does not count.
     ///
     /// # Errors
     /// There is no such job, it is over already, or the database failed.
     pub async fn cancel(&self, job_id: &JobId) -> Result<Cancellation, ControllerError> {
         let job = self.job(job_id).await?;
-        let cancelled = self
-            .0
-            .database
-            .end_early(job_id, JobStatus::Cancelled, "cancelled on request")
-            .await?;
+        let cancelled =
+            self.0.database.end_early(job_id, JobStatus::Cancelled, "cancelled on request").await?;
         if !cancelled {
             return Err(self.refused(job_id, Change::Cancel).await?);
         }
@@ -98,12 +97,12 @@ impl Controller {
         })
     }
 
-    /// Lets a job that failed or was cancelled go on: of the stage in which it ended, what did not succeed runs again.
-    /// What succeeded stays.
+    /// Lets a job that failed or was cancelled go on: of the stage in which it ended, what did not
+    /// succeed runs again. What succeeded stays.
     ///
     /// # Errors
-    /// There is no such job, it has neither failed nor was it cancelled, or the database failed; then the same request may
-    /// be made again.
+    /// There is no such job, it has neither failed nor was it cancelled, or the database failed;
+    /// then the same request may be made again.
     pub async fn retry(&self, job_id: &JobId) -> Result<Retry, ControllerError> {
         let job = self.job(job_id).await?;
         if let Some(refusal) = Refusal::of(Change::Retry, &job) {
@@ -128,8 +127,7 @@ impl Controller {
             return Err(self.refused(job_id, Change::Retry).await?);
         };
         tracing::info!(%job_id, stage = key.stage.get(), tasks_reset, "job goes on");
-        self.send_owed(&mut ReconcileReport::default(), LONGEST_REQUEST)
-            .await?;
+        self.send_owed(&mut ReconcileReport::default(), LONGEST_REQUEST).await?;
         // A job that failed with nothing left to repeat in its stage goes on after it.
         self.advance(&key).await?;
         Ok(Retry {
@@ -152,7 +150,9 @@ impl Controller {
     pub async fn pause(&self, job_id: &JobId) -> Result<Pause, ControllerError> {
         self.job(job_id).await?;
         let message = match self.0.database.request_pause(job_id).await? {
-            PauseRequest::Paused => "The job stands still before its next stage; resume lets it go on.",
+            PauseRequest::Paused => {
+                "The job stands still before its next stage; resume lets it go on."
+            }
             PauseRequest::AtStageEnd => {
                 "The job will stand still at the end of its stage; resume before that withdraws it."
             }
@@ -169,28 +169,26 @@ impl Controller {
         self.job(job_id).await?;
         let message = match self.0.database.resume_job(job_id).await? {
             ResumeRequest::Resumed => {
-                self.send_owed(&mut ReconcileReport::default(), LONGEST_REQUEST)
-                    .await?;
+                self.send_owed(&mut ReconcileReport::default(), LONGEST_REQUEST).await?;
                 "The job goes on."
             }
-            ResumeRequest::PauseWithdrawn => "The job will not stand still at the end of its stage.",
+            ResumeRequest::PauseWithdrawn => {
+                "The job will not stand still at the end of its stage."
+            }
             ResumeRequest::NotPaused => return Err(self.refused(job_id, Change::Resume).await?),
         };
         self.paused(job_id, message).await
     }
 
-    /// Makes every open task of a job that is over skipped, and closes its stage; says how many tasks. Takes no longer than
-    /// a request may; `reconcile` does the rest. Does nothing to a job that is not over.
+    /// Makes every open task of a job that is over skipped, and closes its stage; says how many
+    /// tasks. Takes no longer than a request may; `reconcile` does the rest. Does nothing to a job
+    /// that is not over.
     pub(super) async fn bring_to_rest(&self, key: &StageKey) -> Result<u64, ControllerError> {
         let began = Instant::now();
         let mut skipped = 0;
         let mut after = Some(String::new());
         while let Some(last) = after {
-            let some = self
-                .0
-                .database
-                .skip_open_tasks(key, &last, SKIPPED_AT_ONCE)
-                .await?;
+            let some = self.0.database.skip_open_tasks(key, &last, SKIPPED_AT_ONCE).await?;
             skipped += some.count;
             after = some.last.filter(|_| began.elapsed() < LONGEST_REQUEST);
         }
@@ -200,7 +198,8 @@ impl Controller {
 
     /// How long a job may take.
     pub(super) fn time_limit(&self, job: &JobRecord) -> Duration {
-        let parameters: Map<String, Value> = serde_json::from_str(job.parameters.get()).unwrap_or_default();
+        let parameters: Map<String, Value> =
+            serde_json::from_str(job.parameters.get()).unwrap_or_default();
         let own = self
             .0
             .catalog
@@ -215,15 +214,16 @@ impl Controller {
     }
 
     /// Why what was asked was refused, by the state that the job is in now.
-    async fn refused(&self, job_id: &JobId, asked: Change) -> Result<ControllerError, ControllerError> {
+    async fn refused(
+        &self,
+        job_id: &JobId,
+        asked: Change,
+    ) -> Result<ControllerError, ControllerError> {
         let job = self.job(job_id).await?;
         Ok(match Refusal::of(asked, &job) {
             Some(refusal) => refusal.into(),
             // It was not allowed a moment ago: somebody else changed the job meanwhile.
-            None => ControllerError::ChangedMeanwhile {
-                job_id: *job_id,
-                status: job.status,
-            },
+            None => ControllerError::ChangedMeanwhile { job_id: *job_id, status: job.status },
         })
     }
 

@@ -1,7 +1,8 @@
-//! What this process counts about itself, for `GET /api/metrics`. It must not know how figures are shown.
+//! What this process counts about itself, for `GET /api/metrics`. It must not know how figures are
+//! shown.
 //!
-//! Atomics where messages are sent; a lock only where a sweep ends, once a minute. Nothing here is written down: a process
-//! that starts counts from zero, as Prometheus expects of a counter.
+//! Atomics where messages are sent; a lock only where a sweep ends, once a minute. Nothing here is
+//! written down: a process that starts counts from zero, as Prometheus expects of a counter.
 
 use std::{
     collections::BTreeMap,
@@ -42,7 +43,6 @@ struct SendCounters {
 /// What came of sends on one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sends {
-    /// Which path.
     pub path: ProcessingPath,
     /// Messages that the queue accepted.
     pub messages: u64,
@@ -57,7 +57,6 @@ pub struct Sends {
 /// The sweeps that this process ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sweeps {
-    /// How many.
     pub ended: u64,
     /// When the last one ended.
     pub last: Option<OffsetDateTime>,
@@ -70,15 +69,11 @@ pub struct Sweeps {
 pub struct ProcessFigures {
     /// Which process; another one after each start.
     pub process: String,
-    /// A path each.
     pub sends: Vec<Sends>,
     /// Tasks that it deferred for want of room.
     pub tasks_deferred: u64,
-    /// Its sweeps.
     pub sweeps: Sweeps,
-    /// Groups of claims.
     pub claims: GroupSizes,
-    /// Groups of completions.
     pub completions: GroupSizes,
     /// Tasks between their claim and their outcome.
     pub tasks_running: usize,
@@ -99,7 +94,8 @@ impl Counters {
             process,
             sends: Default::default(),
             deferred: AtomicU64::new(0),
-            // All names from the start, with zero: a series that begins with what the first sweep found has not grown.
+            // All names from the start, with zero: a series that begins with what the first sweep
+            // found has not grown.
             sweeps: Mutex::new(Sweeps {
                 found: counts(&ReconcileReport::default()).collect(),
                 ..Sweeps::default()
@@ -144,9 +140,7 @@ fn counts(report: &ReconcileReport) -> impl Iterator<Item = (String, u64)> {
         Ok(Value::Object(found)) => found,
         _ => serde_json::Map::new(),
     };
-    found
-        .into_iter()
-        .map(|(name, count)| (name, count.as_u64().unwrap_or_default()))
+    found.into_iter().map(|(name, count)| (name, count.as_u64().unwrap_or_default()))
 }
 
 impl Controller {

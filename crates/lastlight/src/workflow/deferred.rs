@@ -1,5 +1,6 @@
-//! Deferred tasks: messages came when there was no room for their tasks, which are unsent until a process has room. Every
-//! process sends for itself as its room gets free; the sweep sends too, in case no process that has room knows of them.
+//! Deferred tasks: messages came when there was no room for their tasks, which are unsent until a
+//! process has room. Every process sends for itself as its room gets free; the sweep sends too, in
+//! case no process that has room knows of them.
 
 use std::{
     sync::Arc,
@@ -29,10 +30,7 @@ const SOONEST: Duration = Duration::from_millis(100);
 impl Controller {
     /// Makes a task unsent again, for which there is no room.
     pub(super) async fn defer(&self, task: ClaimRequest) -> Result<TaskDelivery, ControllerError> {
-        let key = StageKey {
-            job_id: task.job_id,
-            stage: task.stage,
-        };
+        let key = StageKey { job_id: task.job_id, stage: task.stage };
         let task_id = task.task_id.clone();
         match self.0.deferrals.defer(task).await? {
             Deferral::Deferred => {
@@ -50,19 +48,18 @@ impl Controller {
         tokio::spawn(async move {
             let mut looked = Instant::now();
             loop {
-                let Some(shared) = shared.upgrade() else { return };
-                let knows = shared.room.knows_deferred();
-                let pause = if knows || shared.room.taken() > 0 {
-                    LOOK
-                } else {
-                    IDLE
+                let Some(shared) = shared.upgrade() else {
+                    return;
                 };
+                let knows = shared.room.knows_deferred();
+                let pause = if knows || shared.room.taken() > 0 { LOOK } else { IDLE };
                 let controller = Controller(shared);
                 tokio::select! {
                     () = controller.0.room.freed(), if knows => {
                         tokio::time::sleep(SOONEST.saturating_sub(looked.elapsed())).await;
                     }
-                    // In steps, so that it notices when tasks begin, and when the controller is gone.
+                    // In steps, so that it notices when tasks begin, and when the controller is
+                    // gone.
                     () = tokio::time::sleep(LOOK) => if looked.elapsed() < pause { continue },
                 }
                 looked = Instant::now();
@@ -78,8 +75,8 @@ impl Controller {
         });
     }
 
-    /// Sends the messages of up to `limit` deferred tasks, less those that were sent a moment ago and have not begun. What
-    /// cannot be sent is due again later.
+    /// Sends the messages of up to `limit` deferred tasks, less those that were sent a moment ago
+    /// and have not begun. What cannot be sent is due again later.
     pub(super) async fn send_deferred(&self, limit: usize) -> Result<Resent, ControllerError> {
         let again = self.0.timing.lost_after.as_secs_f64();
         let arriving = self.0.timing.longest_wait().as_secs_f64().min(again);
@@ -91,10 +88,7 @@ impl Controller {
     /// Sends a message for each of the tasks, those of a path together.
     pub(super) async fn send_due(&self, due: &[TaskDue]) -> Resent {
         let timestamp = message_time();
-        let mut resent = Resent {
-            taken: due.len() as u64,
-            sent: 0,
-        };
+        let mut resent = Resent { taken: due.len() as u64, sent: 0 };
         for path in ProcessingPath::ALL {
             let messages: Vec<OutgoingMessage> = due
                 .iter()
@@ -121,16 +115,14 @@ impl Controller {
         resent
     }
 
-    /// Whether a task whose attempts so far died has only one left. That one runs alone: a task that kills its process
-    /// takes all others in it along, every time, and those must not use up their attempts with it.
+    /// Whether a task whose attempts so far died has only one left. That one runs alone: a task
+    /// that kills its process takes all others in it along, every time, and those must not use up
+    /// their attempts with it.
     fn runs_alone(&self, due: &TaskDue) -> bool {
-        let OwedTask {
-            job_type, task_type, ..
-        } = &due.task;
+        let OwedTask { job_type, task_type, .. } = &due.task;
         let definition = self.0.catalog.get(job_type);
-        let policy = definition.map_or_else(TaskPolicy::default, |definition| {
-            definition.task_policy(task_type)
-        });
+        let policy = definition
+            .map_or_else(TaskPolicy::default, |definition| definition.task_policy(task_type));
         due.tries > 0 && due.tries + 1 == self.most_attempts(&policy)
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Controller, ControllerError};
 use crate::store::{
-    EnumDiagnosis, IndexStatistics, JobFilter, JobRecord, ListedTask, StatementDiagnosis, TableStatistics,
-    TaskFilter,
+    EnumDiagnosis, IndexStatistics, JobFilter, JobRecord, ListedTask, StatementDiagnosis,
+    TableStatistics, TaskFilter,
 };
 
 /// A list for debugging looks back as far as it can.
@@ -36,7 +36,9 @@ impl Controller {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn diagnose_statements(&self) -> Result<(Vec<StatementDiagnosis>, Duration), ControllerError> {
+    pub async fn diagnose_statements(
+        &self,
+    ) -> Result<(Vec<StatementDiagnosis>, Duration), ControllerError> {
         Ok(self.0.database.diagnose_statements().await?)
     }
 
@@ -44,26 +46,19 @@ impl Controller {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn newest(&self, limit: u16) -> Result<(Vec<JobRecord>, Vec<ListedTask>), ControllerError> {
-        let every_job = JobFilter {
-            is_paused: false,
-            hours: EVER,
-            status: None,
-            job_type: None,
-            path: None,
-        };
+    pub async fn newest(
+        &self,
+        limit: u16,
+    ) -> Result<(Vec<JobRecord>, Vec<ListedTask>), ControllerError> {
+        let every_job =
+            JobFilter { is_paused: false, hours: EVER, status: None, job_type: None, path: None };
         let listed = self.list_jobs(every_job, None, limit).await?;
         let mut jobs = Vec::with_capacity(listed.rows.len());
         for row in listed.rows {
             // One that is gone by now is left out.
             jobs.extend(self.0.database.get_job(&row.job.job_id).await?);
         }
-        let every_task = TaskFilter {
-            hours: EVER,
-            job_type: None,
-            stage: None,
-            status: None,
-        };
+        let every_task = TaskFilter { hours: EVER, job_type: None, stage: None, status: None };
         Ok((jobs, self.list_tasks(every_task, None, limit).await?.rows))
     }
 }

@@ -47,7 +47,6 @@ pub enum ControllerError {
     /// The job has no such task.
     #[error("job {job_id} has no task \"{task_id}\" in stage {stage}")]
     UnknownTask {
-        /// The job.
         job_id: JobId,
         /// The stage that the message names.
         stage: Stage,
@@ -63,23 +62,14 @@ pub enum ControllerError {
     /// A job message and the job disagree.
     #[error("the message says that job {job_id} is a {message_says:?}; it is a {stored:?}")]
     JobTypeMismatch {
-        /// The job.
         job_id: JobId,
         /// The message's job type.
         message_says: String,
-        /// The job's type.
         stored: String,
     },
     /// A message for a stage that the job has not come to.
     #[error("job {job_id} is in stage {current}; stage {stage} has not begun")]
-    StageNotReached {
-        /// The job.
-        job_id: JobId,
-        /// The message's stage.
-        stage: Stage,
-        /// The job's stage.
-        current: Stage,
-    },
+    StageNotReached { job_id: JobId, stage: Stage, current: Stage },
     /// A person asked for what the job's state does not allow.
     #[error("{0}")]
     NotAllowed(Refusal),
@@ -88,7 +78,6 @@ pub enum ControllerError {
         "job {job_id} was changed by somebody else at the same moment and is {status} now; look, and ask again"
     )]
     ChangedMeanwhile {
-        /// The job.
         job_id: JobId,
         /// Where it stands now.
         status: JobStatus,
@@ -101,22 +90,10 @@ pub enum ControllerError {
     Invocation(#[from] InvocationError),
     /// Messages of a batch could be neither processed nor set aside.
     #[error("{refused} of {total} messages were refused and could not be set aside: {detail}")]
-    NotSetAside {
-        /// How many.
-        refused: usize,
-        /// In the batch.
-        total: usize,
-        /// Why.
-        detail: String,
-    },
+    NotSetAside { refused: usize, total: usize, detail: String },
     /// A new message in place of one that could not be delivered could not be sent.
     #[error("a new message for job {job_id} could not be sent: {detail}")]
-    NotSentAgain {
-        /// The job.
-        job_id: JobId,
-        /// Why.
-        detail: String,
-    },
+    NotSentAgain { job_id: JobId, detail: String },
     /// No queue of messages set aside has this name.
     #[error("queue must be one of {}, not {queue:?}", known.join(", "))]
     UnknownQueue {
@@ -131,7 +108,6 @@ pub enum ControllerError {
          GET /api/monitor/poison?peek=32 shows what is there"
     )]
     NoSuchMessage {
-        /// The queue's name.
         queue: String,
         /// The id that was given.
         message_id: String,
@@ -142,7 +118,6 @@ pub enum ControllerError {
          ({as_job}); send what was meant and discard this one"
     )]
     NotRedrivable {
-        /// The message's id.
         message_id: String,
         /// What keeps it from being a task message.
         as_task: Box<MessageError>,
@@ -152,7 +127,6 @@ pub enum ControllerError {
     /// A queue of messages set aside cannot be read, or what was taken from it cannot be sent.
     #[error(transparent)]
     Queue(#[from] SendError),
-    /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }

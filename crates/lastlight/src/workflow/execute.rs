@@ -1,4 +1,5 @@
-//! Execute: a task message runs a task. Claim, run, record the outcome, and turn out the light if it was the last.
+//! Execute: a task message runs a task. Claim, run, record the outcome, and turn out the light if
+//! it was the last.
 
 use std::{
     collections::VecDeque,
@@ -19,8 +20,8 @@ use crate::{
         messages::{TaskMessage, TaskReference},
     },
     store::{
-        BatchKey, Claim, ClaimRequest, Claimed, Completion, CompletionRecord, DatabaseError, RunningTask,
-        StageKey, TaskOutcome, Unclaimed,
+        BatchKey, Claim, ClaimRequest, Claimed, Completion, CompletionRecord, DatabaseError,
+        RunningTask, StageKey, TaskOutcome, Unclaimed,
     },
     telemetry,
 };
@@ -37,12 +38,9 @@ pub enum TaskDelivery {
         completed: bool,
     },
     /// This delivery ran the task, which failed in a way that may pass: it is due again later.
-    PutOff {
-        /// How much later.
-        pause: Duration,
-    },
-    /// This delivery ran the task; by then its lease had gone to another attempt, the task had its outcome, or its job was
-    /// over.
+    PutOff { pause: Duration },
+    /// This delivery ran the task; by then its lease had gone to another attempt, the task had its
+    /// outcome, or its job was over.
     Superseded,
     /// The task runs elsewhere, is not due yet, has its outcome, or its job is over.
     Duplicate,
@@ -58,12 +56,11 @@ pub(super) struct Invocation {
 
 impl Invocation {
     fn begins() -> Self {
-        Self {
-            began: Instant::now(),
-        }
+        Self { began: Instant::now() }
     }
 
-    /// When the last task of it begins that has to wait for room, so that it ends in time as tasks take on the average.
+    /// When the last task of it begins that has to wait for room, so that it ends in time as tasks
+    /// take on the average.
     fn begin_by(self, timing: &Timing, waits: Duration, mean: Duration) -> Instant {
         let in_time = timing.function_timeout.saturating_sub(timing.margin() + 2 * mean);
         self.began + waits.min(in_time)
@@ -71,9 +68,7 @@ impl Invocation {
 
     /// What is left for an attempt that begins now.
     pub(super) fn left(self, timing: &Timing) -> Duration {
-        timing
-            .function_timeout
-            .saturating_sub(timing.margin() + self.began.elapsed())
+        timing.function_timeout.saturating_sub(timing.margin() + self.began.elapsed())
     }
 }
 
@@ -101,8 +96,8 @@ impl Controller {
     /// Runs the task that a message names.
     ///
     /// # Errors
-    /// The message and the database do not fit together, or the database failed. Nothing is lost: the message comes
-    /// again, or `reconcile` notices.
+    /// The message and the database do not fit together, or the database failed. Nothing is lost:
+    /// the message comes again, or `reconcile` notices.
     pub async fn process_task_message(
         &self,
         message: TaskReference,
@@ -115,20 +110,15 @@ impl Controller {
 
     fn named_by_itself(&self, place: usize, task: TaskReference) -> Named {
         let timing = &self.0.timing;
-        let waits = if task.runs_alone {
-            timing.invocation_share()
-        } else {
-            timing.longest_wait()
-        };
+        let waits = if task.runs_alone { timing.invocation_share() } else { timing.longest_wait() };
         Named { place, task, waits }
     }
 
-    /// Room for a task and memory for its result, if there are in time. Comes before the claim, so that no task waits under a
-    /// lease. One that runs alone waits for all others to end, and those that come after it wait for it.
+    /// Room for a task and memory for its result, if there are in time. Comes before the claim, so
+    /// that no task waits under a lease. One that runs alone waits for all others to end, and those
+    /// that come after it wait for it.
     async fn enter(&self, invocation: Invocation, named: &Named) -> Option<Entered> {
-        let Shared {
-            room, timing, memory, ..
-        } = &*self.0;
+        let Shared { room, timing, memory, .. } = &*self.0;
         let by = invocation.begin_by(timing, named.waits, room.mean());
         let place = if named.task.runs_alone {
             room.enter_alone(by, timing.function_timeout).await?
@@ -136,11 +126,7 @@ impl Controller {
             room.enter(by).await?
         };
         let share = memory.for_result(&named.task.job_type, by).await?;
-        Some(Entered {
-            _place: place,
-            share,
-            by,
-        })
+        Some(Entered { _place: place, share, by })
     }
 
     /// Runs a task, or defers it where there is no place for it.
@@ -175,33 +161,15 @@ impl Controller {
         message: TaskReference,
         mut entered: Entered,
     ) -> Result<TaskDelivery, ControllerError> {
-        let TaskReference {
-            job_id,
-            stage,
-            task_id,
-            trace,
-            ..
-        } = message;
+        let TaskReference { job_id, stage, task_id, trace, .. } = message;
         let key = StageKey { job_id, stage };
-        let claim = self
-            .0
-            .claims
-            .claim(ClaimRequest {
-                job_id,
-                stage,
-                task_id: task_id.clone(),
-            })
-            .await?;
+        let claim =
+            self.0.claims.claim(ClaimRequest { job_id, stage, task_id: task_id.clone() }).await?;
         let claimed = match claim {
             Claim::Claimed(claimed) => claimed,
             Claim::Unclaimed(unclaimed) => return self.not_begun(&key, task_id, unclaimed).await,
         };
-        let running = RunningTask {
-            job_id,
-            stage,
-            task_id,
-            attempt: claimed.attempt,
-        };
+        let running = RunningTask { job_id, stage, task_id, attempt: claimed.attempt };
         self.0.reached.begins(&running);
         let span = tracing::info_span!(
             "task",
@@ -215,9 +183,7 @@ impl Controller {
             trace_id = trace.as_ref().map(TraceParent::trace_id),
         );
         telemetry::join(&span, trace);
-        self.run(invocation, key, running, claimed, &mut entered)
-            .instrument(span)
-            .await
+        self.run(invocation, key, running, claimed, &mut entered).instrument(span).await
     }
 
     /// What a message comes to whose task is not to be begun.
@@ -236,24 +202,22 @@ impl Controller {
                 Ok(TaskDelivery::Duplicate)
             }
             Unclaimed::Running | Unclaimed::JobOver(_) => Ok(TaskDelivery::Duplicate),
-            Unclaimed::UnknownTask => Err(ControllerError::UnknownTask {
-                job_id,
-                stage,
-                task_id,
-            }),
+            Unclaimed::UnknownTask => Err(ControllerError::UnknownTask { job_id, stage, task_id }),
             Unclaimed::UnknownJob => Err(ControllerError::UnknownJob { job_id }),
         }
     }
 
-    /// Runs the tasks that the messages of one invocation name, several at once; the answers are in the order of the
-    /// messages. A coarse message runs whatever is still open of its batch: each task is claimed when its turn comes,
-    /// so that none waits under a lease. What cannot begin soon and end in time is deferred.
+    /// Runs the tasks that the messages of one invocation name, several at once; the answers are in
+    /// the order of the messages. A coarse message runs whatever is still open of its batch: each
+    /// task is claimed when its turn comes, so that none waits under a lease. What cannot begin
+    /// soon and end in time is deferred.
     pub async fn process_task_messages(
         &self,
         messages: Vec<TaskMessage>,
     ) -> Vec<Result<(), ControllerError>> {
         let invocation = Invocation::begins();
-        let mut results: Vec<Result<(), ControllerError>> = messages.iter().map(|_| Ok(())).collect();
+        let mut results: Vec<Result<(), ControllerError>> =
+            messages.iter().map(|_| Ok(())).collect();
         let tasks = self.tasks_of(messages, &mut results).await;
         let entering = stream::unfold(
             (self.clone(), VecDeque::from(tasks)),
@@ -266,9 +230,7 @@ impl Controller {
             .map(|(named, place)| {
                 let controller = self.clone();
                 async move {
-                    let Named {
-                        place: message, task, ..
-                    } = named;
+                    let Named { place: message, task, .. } = named;
                     (message, controller.process_entered(invocation, task, place).await)
                 }
             })
@@ -287,8 +249,8 @@ impl Controller {
         results
     }
 
-    /// The next task, with its place; without one it is to be deferred. The last ones come first where there are more than
-    /// can begin in time: others may have room for them.
+    /// The next task, with its place; without one it is to be deferred. The last ones come first
+    /// where there are more than can begin in time: others may have room for them.
     async fn next_to_enter(
         &self,
         invocation: Invocation,
@@ -306,8 +268,8 @@ impl Controller {
         Some((named, place))
     }
 
-    /// The tasks that messages name, each with the place of its message; what is wrong with a message goes into its
-    /// result.
+    /// The tasks that messages name, each with the place of its message; what is wrong with a
+    /// message goes into its result.
     async fn tasks_of(
         &self,
         messages: Vec<TaskMessage>,
@@ -382,9 +344,7 @@ impl Controller {
         };
         self.0.room.note(began.elapsed());
         if let TaskOutcome::Completed(result) = &outcome {
-            self.0
-                .memory
-                .has_result(&job_type, &mut entered.share, result.get().len());
+            self.0.memory.has_result(&job_type, &mut entered.share, result.get().len());
         }
         failpoint!("execute.ran");
         if let TaskOutcome::Failed(reason) | TaskOutcome::Retry { reason, .. } = &outcome {
@@ -405,12 +365,7 @@ impl Controller {
             },
         );
         let task_id = running.task_id.clone();
-        let record = self
-            .record(Arc::new(Completion {
-                task: running,
-                outcome,
-            }))
-            .await?;
+        let record = self.record(Arc::new(Completion { task: running, outcome })).await?;
         drop(beating);
         failpoint!("execute.recorded");
         if record.stage_ended {
@@ -425,7 +380,8 @@ impl Controller {
         Ok(delivery)
     }
 
-    /// Makes a claimed task unsent again, for which there was no memory in time: its attempt did not begin, and does not count.
+    /// Makes a claimed task unsent again, for which there was no memory in time: its attempt did
+    /// not begin, and does not count.
     async fn give_back(&self, running: RunningTask) -> Result<TaskDelivery, ControllerError> {
         Span::current().record("outcome", "deferred");
         let lease_seconds = self.0.timing.lease.as_secs_f64();
@@ -439,9 +395,10 @@ impl Controller {
         .await
     }
 
-    /// Records the end of an attempt. A database that is away for a moment must not cost what was computed, so this tries
-    /// for as long as the attempt's lease would hold. Whether an end was recorded whose answer got lost is then found out
-    /// by handing it in again: it no longer counts, and `reconcile` goes on if it was the last.
+    /// Records the end of an attempt. A database that is away for a moment must not cost what was
+    /// computed, so this tries for as long as the attempt's lease would hold. Whether an end was
+    /// recorded whose answer got lost is then found out by handing it in again: it no longer
+    /// counts, and `reconcile` goes on if it was the last.
     async fn record(&self, completion: Arc<Completion>) -> Result<CompletionRecord, DatabaseError> {
         let began = Instant::now();
         let mut pause = Duration::from_millis(100);

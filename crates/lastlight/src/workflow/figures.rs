@@ -1,16 +1,16 @@
-//! What the database says of the whole app, for `GET /api/metrics`: the same whichever process asks. It must not know how
-//! figures are shown.
+//! What the database says of the whole app, for `GET /api/metrics`: the same whichever process
+//! asks. It must not know how figures are shown.
 //!
-//! One connection and a handful of statements, however many scrapers ask this process at once: they take turns. Each part has
-//! a time of its own, so that one that hangs costs no other.
+//! One connection and a handful of statements, however many scrapers ask this process at once: they
+//! take turns. Each part has a time of its own, so that one that hangs costs no other.
 
 use std::time::Duration;
 
 use super::Controller;
 use crate::store::{DatabaseError, OpenWork, RollupTotals};
 
-/// What a part may take. Together they are less than a scraper waits, and each is many times what it takes at a million tasks
-/// and ten thousand open jobs.
+/// What a part may take. Together they are less than a scraper waits, and each is many times what
+/// it takes at a million tasks and ten thousand open jobs.
 const TOTALS: Duration = Duration::from_millis(700);
 const OPEN_WORK: Duration = Duration::from_millis(1000);
 
@@ -29,9 +29,7 @@ impl Controller {
         let database = &self.0.database;
         DatabaseFigures {
             totals: self.part("totals", TOTALS, database.rollup_totals(TOTALS)).await,
-            open_work: self
-                .part("open work", OPEN_WORK, database.open_work(OPEN_WORK))
-                .await,
+            open_work: self.part("open work", OPEN_WORK, database.open_work(OPEN_WORK)).await,
         }
     }
 

@@ -40,7 +40,6 @@ pub struct Health {
 /// What health read of the database; absent: it did not answer.
 #[derive(Debug, Clone, Default)]
 pub struct Readings {
-    /// What is owed.
     pub backlog: Option<Backlog>,
     /// The sweep that ended last, of any process; `None` within: there was none yet.
     pub sweep: Option<Option<LastSweep>>,
@@ -56,7 +55,8 @@ pub struct Component {
     /// How long it took to answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<f64>,
-    /// Messages in it, where it is a queue and the service says so; those that are delayed or under way may be among them.
+    /// Messages in it, where it is a queue and the service says so; those that are delayed or under
+    /// way may be among them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<u64>,
     /// What it said, if it is not well.
@@ -84,10 +84,7 @@ impl Component {
 
     /// Stands in a database that does not answer, which is said once.
     fn unknown() -> Self {
-        Self {
-            status: "unknown",
-            ..Self::found(Value::Null, None)
-        }
+        Self { status: "unknown", ..Self::found(Value::Null, None) }
     }
 
     /// It answered or did not.
@@ -108,7 +105,8 @@ impl Controller {
         self.health_within(PATIENCE).await
     }
 
-    /// The same; what has not answered after `patience` is not well. One that hangs costs no other its answer.
+    /// The same; what has not answered after `patience` is not well. One that hangs costs no other
+    /// its answer.
     pub async fn health_within(&self, patience: Duration) -> Health {
         let began = Instant::now();
         let left = || patience.saturating_sub(began.elapsed());
@@ -134,15 +132,10 @@ impl Controller {
                     sweep.as_ref().map_or_else(failed, |sweep| {
                         sweep_health(sweep.as_ref(), instances.as_deref().unwrap_or_default())
                     }),
-                    instances
-                        .as_ref()
-                        .map_or_else(failed, |alive| instances_health(alive)),
+                    instances.as_ref().map_or_else(failed, |alive| instances_health(alive)),
                 ];
-                readings = Readings {
-                    backlog: outbox.ok(),
-                    sweep: sweep.ok(),
-                    instances: instances.ok(),
-                };
+                readings =
+                    Readings { backlog: outbox.ok(), sweep: sweep.ok(), instances: instances.ok() };
                 shown
             } else {
                 std::array::from_fn(|_| Component::unknown())
@@ -166,10 +159,7 @@ impl Controller {
                 let messages = answer.as_ref().ok().copied().flatten();
                 (
                     format!("{}:{}", sender.path(), sender.queue_name(role)),
-                    Component {
-                        messages,
-                        ..Component::of(answer.map(|_| began.elapsed()))
-                    },
+                    Component { messages, ..Component::of(answer.map(|_| began.elapsed())) },
                 )
             })
         });
@@ -177,7 +167,9 @@ impl Controller {
         let components: BTreeMap<String, Component> = queues.into_iter().chain(database).collect();
         let errors: Vec<String> = components
             .iter()
-            .filter_map(|(name, component)| component.error.as_ref().map(|error| format!("{name}: {error}")))
+            .filter_map(|(name, component)| {
+                component.error.as_ref().map(|error| format!("{name}: {error}"))
+            })
             .collect();
         Health {
             status: if errors.is_empty() { "healthy" } else { "unhealthy" },
@@ -217,10 +209,7 @@ impl Controller {
                 versions.known, versions.applied
             )
         });
-        Ok(Component::found(
-            json!({ "version": versions.applied, "known": versions.known }),
-            wrong,
-        ))
+        Ok(Component::found(json!({ "version": versions.applied, "known": versions.known }), wrong))
     }
 }
 
@@ -234,7 +223,9 @@ impl<E: std::fmt::Display> std::fmt::Display for Unanswered<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Failed(error) => error.fmt(f),
-            Self::Late(patience) => write!(f, "it did not answer within {} s", patience.as_secs_f64()),
+            Self::Late(patience) => {
+                write!(f, "it did not answer within {} s", patience.as_secs_f64())
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Heartbeats: the leases of the attempts that run in this process are extended together, one statement a beat. An
-//! attempt that no longer holds its task is told so: another one runs it, or its job was cancelled.
+//! Heartbeats: the leases of the attempts that run in this process are extended together, one
+//! statement a beat. An attempt that no longer holds its task is told so: another one runs it, or
+//! its job was cancelled.
 
 use std::{
     collections::HashMap,
@@ -75,7 +76,9 @@ async fn beat(database: Database, lease: Duration, watched: Weak<Running>) {
     let mut beats = tokio::time::interval(lease / 3);
     loop {
         beats.tick().await;
-        let Some(running) = watched.upgrade() else { return };
+        let Some(running) = watched.upgrade() else {
+            return;
+        };
         let tasks: Vec<RunningTask> = lock(&running).keys().cloned().collect();
         for some in tasks.chunks(1000) {
             match database.extend_leases(some, lease.as_secs_f64()).await {
@@ -87,7 +90,9 @@ async fn beat(database: Database, lease: Duration, watched: Weak<Running>) {
                         token.cancel();
                     }
                 }
-                Err(error) => tracing::warn!(%error, tasks = some.len(), "leases could not be extended"),
+                Err(error) => {
+                    tracing::warn!(%error, tasks = some.len(), "leases could not be extended")
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
-//! This process, as others see it: every two seconds while tasks run or begin in it, every thirty while none does, it writes
-//! what runs and how far it has worked off the queues. People look at it; and the sweep, which leaves alone what may still wait
-//! in a queue.
+//! This process, as others see it: every two seconds while tasks run or begin in it, every thirty
+//! while none does, it writes what runs and how far it has worked off the queues. People look at
+//! it; and the sweep, which leaves alone what may still wait in a queue.
 
 use std::{
     sync::Arc,
@@ -27,16 +27,12 @@ const IDLE: Duration = Duration::from_secs(30);
 pub(super) struct ThisInstance {
     /// Made up when it started.
     pub(super) id: Uuid,
-    /// When.
     pub(super) started: Instant,
 }
 
 impl ThisInstance {
     pub(super) fn new() -> Self {
-        Self {
-            id: Uuid::new_v4(),
-            started: Instant::now(),
-        }
+        Self { id: Uuid::new_v4(), started: Instant::now() }
     }
 }
 
@@ -50,7 +46,9 @@ impl Controller {
             let mut reported: Option<(Instant, Vec<(StageKey, i32)>)> = None;
             loop {
                 looks.tick().await;
-                let Some(shared) = shared.upgrade() else { return };
+                let Some(shared) = shared.upgrade() else {
+                    return;
+                };
                 let running = shared.heartbeat.running();
                 let begun = shared.reached.take();
                 let may_wait = running.is_empty()
@@ -62,10 +60,7 @@ impl Controller {
                     continue;
                 }
                 let ThisInstance { id, started } = shared.instance;
-                match shared
-                    .database
-                    .report_instance(id, started.elapsed(), &running, &begun)
-                    .await
+                match shared.database.report_instance(id, started.elapsed(), &running, &begun).await
                 {
                     Ok(()) => reported = Some((Instant::now(), running)),
                     // The next look reports again; health says what is wrong with the database.
@@ -78,7 +73,8 @@ impl Controller {
         });
     }
 
-    /// How many tasks of the job run, by stage; `None` where nobody can say. Where a job stands is told without it.
+    /// How many tasks of the job run, by stage; `None` where nobody can say. Where a job stands is
+    /// told without it.
     pub(super) async fn running(&self, job_id: &JobId) -> Option<BTreeMap<Stage, i64>> {
         match self.0.database.running_in_stages(job_id).await {
             Ok(running) => running,
@@ -89,8 +85,8 @@ impl Controller {
         }
     }
 
-    /// Writes down that a sweep ended, and forgets processes that are gone. A sweep whose work is done has not failed because
-    /// this did.
+    /// Writes down that a sweep ended, and forgets processes that are gone. A sweep whose work is
+    /// done has not failed because this did.
     pub(super) async fn note_sweep(&self, report: &ReconcileReport, took: Duration) {
         let database = &self.0.database;
         let found = serde_json::to_value(report).unwrap_or_default();

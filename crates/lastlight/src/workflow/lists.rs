@@ -1,14 +1,15 @@
 //! Lists for people: jobs, and tasks over stages and jobs.
 //!
-//! A request looks at a bounded number of rows and says where it stopped, so that it is answered soon at any size of the
-//! tables and with any filter. What the counters of a stage say it cannot have is not looked for.
+//! A request looks at a bounded number of rows and says where it stopped, so that it is answered
+//! soon at any size of the tables and with any filter. What the counters of a stage say it cannot
+//! have is not looked for.
 
 use super::{Controller, ControllerError, JobStanding};
 use crate::{
     model::{JobId, Stage, TaskStatus},
     store::{
-        JobFilter, JobPosition, LARGEST_PAGE, ListedJob, ListedTask, Page, StageKey, StageToList, TaskFilter,
-        TaskPosition, Totals,
+        JobFilter, JobPosition, LARGEST_PAGE, ListedJob, ListedTask, Page, StageKey, StageToList,
+        TaskFilter, TaskPosition, Totals,
     },
 };
 
@@ -33,7 +34,6 @@ pub struct JobTaskFilter {
 /// Where a list of a job's tasks goes on: after this id of this stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobTaskPosition {
-    /// The stage's number.
     pub stage: i16,
     /// The last id; "": from the first task on.
     pub task_id: String,
@@ -57,7 +57,10 @@ impl Controller {
     ///
     /// # Errors
     /// There is no such job, or the database failed.
-    pub async fn whole_job(&self, job_id: &JobId) -> Result<(JobStanding, Totals), ControllerError> {
+    pub async fn whole_job(
+        &self,
+        job_id: &JobId,
+    ) -> Result<(JobStanding, Totals), ControllerError> {
         let standing = self.status(job_id).await?;
         let totals = Totals::of(standing.stages.iter().map(|stage| &stage.record));
         Ok((standing, totals))
@@ -74,10 +77,7 @@ impl Controller {
         after: Option<JobTaskPosition>,
         limit: u16,
     ) -> Result<Page<ListedTask, JobTaskPosition>, ControllerError> {
-        let from = after.unwrap_or_else(|| JobTaskPosition {
-            stage: 0,
-            task_id: String::new(),
-        });
+        let from = after.unwrap_or_else(|| JobTaskPosition { stage: 0, task_id: String::new() });
         let stages = self
             .0
             .database
@@ -96,14 +96,14 @@ impl Controller {
         Ok(Page {
             rows: page.rows,
             looked_at: page.looked_at,
-            next: page.next.map(|next| JobTaskPosition {
-                stage: next.stage,
-                task_id: next.task_id,
-            }),
+            next: page
+                .next
+                .map(|next| JobTaskPosition { stage: next.stage, task_id: next.task_id }),
         })
     }
 
-    /// At most `limit` tasks of all jobs: of the newest job first, stage by stage, in the order of their ids.
+    /// At most `limit` tasks of all jobs: of the newest job first, stage by stage, in the order of
+    /// their ids.
     ///
     /// # Errors
     /// The database failed.
@@ -139,11 +139,7 @@ impl Controller {
                     stage: i16::from(last.stage.get()) + 1,
                     task_id: String::new(),
                 },
-                (Some(job), _) => TaskPosition {
-                    job,
-                    stage: i16::MAX,
-                    task_id: String::new(),
-                },
+                (Some(job), _) => TaskPosition { job, stage: i16::MAX, task_id: String::new() },
             };
             if list.is_spent() {
                 list.stop_at(end);
@@ -168,10 +164,7 @@ impl Controller {
             });
             return Ok(true);
         }
-        let key = StageKey {
-            job_id: stage.job.job_id,
-            stage: stage.stage,
-        };
+        let key = StageKey { job_id: stage.job.job_id, stage: stage.stage };
         let page = self
             .0
             .database
@@ -231,9 +224,7 @@ impl Gathering {
     }
 
     fn pay(&mut self, rows: u64) {
-        self.budget = self
-            .budget
-            .saturating_sub(u32::try_from(rows).unwrap_or(u32::MAX));
+        self.budget = self.budget.saturating_sub(u32::try_from(rows).unwrap_or(u32::MAX));
     }
 
     fn stop_at(&mut self, position: TaskPosition) {
@@ -275,10 +266,6 @@ impl Gathering {
     }
 
     fn finish(self) -> Page<ListedTask, TaskPosition> {
-        Page {
-            rows: self.rows,
-            looked_at: self.looked_at,
-            next: self.stop,
-        }
+        Page { rows: self.rows, looked_at: self.looked_at, next: self.stop }
     }
 }

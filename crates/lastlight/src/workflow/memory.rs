@@ -1,9 +1,9 @@
-//! The memory for parameters and results: how many bytes of them this process holds at once. Who needs some waits until it is
-//! free. Knows neither tasks nor the database.
+//! The memory for parameters and results: how many bytes of them this process holds at once. Who
+//! needs some waits until it is free. Knows neither tasks nor the database.
 //!
-//! There are two halves, and one order in which they are taken: a task takes its share for its result before it begins, and the share
-//! for its large inputs once they are known; who holds inputs waits for nothing any more. So nobody waits for somebody who waits
-//! for him.
+//! There are two halves, and one order in which they are taken: a task takes its share for its
+//! result before it begins, and the share for its large inputs once they are known; who holds
+//! inputs waits for nothing any more. So nobody waits for somebody who waits for him.
 
 use std::{
     collections::HashMap,
@@ -16,8 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 /// What a permit stands for. Bytes.
 const UNIT: usize = 1024;
 
-/// What a result is taken to have before any was seen. Half of the largest: the first tasks of a process all end before one
-/// knows. Bytes.
+/// What a result is taken to have before any was seen. Half of the largest: the first tasks of a
+/// process all end before one knows. Bytes.
 const UNKNOWN: usize = 512 * 1024;
 
 /// After so many smaller results half of what a large one taught is forgotten.
@@ -37,7 +37,6 @@ pub(super) struct Memory {
 #[derive(Debug)]
 struct Half {
     free: Arc<Semaphore>,
-    /// Units.
     size: u32,
 }
 
@@ -59,10 +58,7 @@ pub struct MemoryUse {
 impl Half {
     fn new(bytes: usize) -> Self {
         let size = units(bytes).max(1);
-        Self {
-            free: Arc::new(Semaphore::new(size as usize)),
-            size,
-        }
+        Self { free: Arc::new(Semaphore::new(size as usize)), size }
     }
 
     /// So much of it, if it is free by then. One that needs more than there is takes all of it.
@@ -95,35 +91,33 @@ impl Memory {
         }
     }
 
-    /// A share for the result of a task that is to begin, as large as results of its job type are by experience; `None` where
-    /// there is none by then.
+    /// A share for the result of a task that is to begin, as large as results of its job type are
+    /// by experience; `None` where there is none by then.
     pub(super) async fn for_result(&self, job_type: &str, by: Instant) -> Option<Share> {
         let expected = self.expected().get(job_type).copied();
         let bytes = expected.map_or(UNKNOWN, |units| units as usize * UNIT);
         self.results.take(bytes, by).await
     }
 
-    /// The turn to gather a batch of large definitions, of which all must be there before one is written; `None` where it does not
-    /// come by then. Others gather as much as one statement takes.
+    /// The turn to gather a batch of large definitions, of which all must be there before one is
+    /// written; `None` where it does not come by then. Others gather as much as one statement
+    /// takes.
     pub(super) async fn for_large_batch(&self, by: Instant) -> Option<SemaphorePermit<'_>> {
-        tokio::time::timeout_at(by.into(), self.large_batch.acquire())
-            .await
-            .ok()?
-            .ok()
+        tokio::time::timeout_at(by.into(), self.large_batch.acquire()).await.ok()?.ok()
     }
 
     fn expected(&self) -> MutexGuard<'_, HashMap<String, u32>> {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A share for inputs of so many bytes: they are received, and handed on in one piece, so it is twice as much. `None` where
-    /// there is none by then.
+    /// A share for inputs of so many bytes: they are received, and handed on in one piece, so it is
+    /// twice as much. `None` where there is none by then.
     pub(super) async fn for_inputs(&self, bytes: usize, by: Instant) -> Option<Share> {
         self.inputs.take(bytes.saturating_mul(2), by).await
     }
 
-    /// A task's result has so many bytes: its share is as large from now on, as far as there is more, since the result is there
-    /// already.
+    /// A task's result has so many bytes: its share is as large from now on, as far as there is
+    /// more, since the result is there already.
     pub(super) fn has_result(&self, job_type: &str, share: &mut Share, bytes: usize) {
         let has = units(bytes).max(1);
         let held = u32::try_from(share.0.num_permits()).unwrap_or(u32::MAX);
@@ -183,11 +177,7 @@ mod tests {
             memory.has_result("tile", &mut share, 100);
         }
         let share = memory.for_result("tile", soon()).await.unwrap();
-        assert_eq!(
-            memory.in_use().results,
-            1024,
-            "small ones are all it saw for long"
-        );
+        assert_eq!(memory.in_use().results, 1024, "small ones are all it saw for long");
         drop(share);
     }
 

@@ -1,9 +1,11 @@
-//! The workflow: what happens next. Triggers ask it, repositories do what it says, job types compute.
+//! The workflow: what happens next. Triggers ask it, repositories do what it says, job types
+//! compute.
 //!
-//! One file a step of a job's life: [`submit`](Controller::submit), [`plan`](Controller::process_job_message),
-//! [`execute`](Controller::process_task_message), advance, [`reconcile`](Controller::reconcile); and what a person may do
-//! in between ([`cancel`](Controller::cancel), [`retry`](Controller::retry), pause). It knows neither HTTP nor which
-//! transport a job takes: [`Senders`] is the one place that does.
+//! One file a step of a job's life: [`submit`](Controller::submit),
+//! [`plan`](Controller::process_job_message), [`execute`](Controller::process_task_message),
+//! advance, [`reconcile`](Controller::reconcile); and what a person may do in between
+//! ([`cancel`](Controller::cancel), [`retry`](Controller::retry), pause). It knows neither HTTP nor
+//! which transport a job takes: [`Senders`] is the one place that does.
 
 mod advance;
 mod attempt;
@@ -58,7 +60,9 @@ pub use preflight::PreflightProblem;
 pub use reconcile::ReconcileReport;
 pub use refusal::{Change, Refusal};
 pub use senders::Senders;
-pub use set_aside::{Discarded, PoisonRun, ProcessedMessage, Redriven, SetAsideReport, ShownMessage};
+pub use set_aside::{
+    Discarded, PoisonRun, ProcessedMessage, Redriven, SetAsideReport, ShownMessage,
+};
 pub use status::{JobStanding, StageStanding};
 pub use submit::{QueueInfo, Submission};
 
@@ -102,7 +106,8 @@ struct Shared {
 }
 
 impl Controller {
-    /// Puts the house together. Must be called within a tokio runtime: group commit and heartbeats start here.
+    /// Puts the house together. Must be called within a tokio runtime: group commit and heartbeats
+    /// start here.
     pub fn new(catalog: Catalog, database: Database, senders: Senders, timing: Timing) -> Self {
         let lease_seconds = timing.lease.as_secs_f64();
         Self(Arc::new(Shared {
@@ -143,7 +148,8 @@ impl Controller {
         Ok(self.0.database.schema())
     }
 
-    /// How long a request to this process may take: a little less than the host gives an invocation.
+    /// How long a request to this process may take: a little less than the host gives an
+    /// invocation.
     pub fn longest_invocation(&self) -> Duration {
         let timing = &self.0.timing;
         timing.function_timeout.saturating_sub(timing.margin() / 2)

@@ -1,5 +1,5 @@
-//! Tasks of jobs that were deleted by hand: the sweep finds and removes them, and a stage begins without those of a deleted job
-//! with the same id.
+//! Tasks of jobs that were deleted by hand: the sweep finds and removes them, and a stage begins
+//! without those of a deleted job with the same id.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -14,13 +14,12 @@ use crate::store::StageKey;
 /// Jobs that a sweep looks at, at most: a probe of an index each.
 const JOBS_AT_ONCE: i64 = 500;
 
-/// How far this process has looked through the jobs, in the order of their ids. Ids are hashes, so processes that begin anywhere
-/// share the work.
+/// How far this process has looked through the jobs, in the order of their ids. Ids are hashes, so
+/// processes that begin anywhere share the work.
 #[derive(Debug)]
 pub(super) struct OrphanCursor(Mutex<String>);
 
 impl OrphanCursor {
-    /// Somewhere.
     pub(super) fn anywhere() -> Self {
         Self(Mutex::new(format!("{:016x}", fastrand::u64(..))))
     }
@@ -35,7 +34,8 @@ impl OrphanCursor {
 }
 
 impl Controller {
-    /// Looks at some more jobs, from the first one again after the last, and removes what is there of those that are gone.
+    /// Looks at some more jobs, from the first one again after the last, and removes what is there
+    /// of those that are gone.
     pub(super) async fn remove_orphans(
         &self,
         report: &mut ReconcileReport,

@@ -1,4 +1,5 @@
-//! Making the messages that go out, and sending what is owed. What is sent is marked; what is not stays owed.
+//! Making the messages that go out, and sending what is owed. What is sent is marked; what is not
+//! stays owed.
 
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use crate::{
     model::{
         JobId, ProcessingPath, Stage, TaskId, TraceParent,
         messages::{
-            Empty, JobQueueMessage, LARGEST_PARAMETERS_SENT, TaskBatchQueueMessage, TaskQueueMessage,
-            message_time,
+            Empty, JobQueueMessage, LARGEST_PARAMETERS_SENT, TaskBatchQueueMessage,
+            TaskQueueMessage, message_time,
         },
     },
     store::{BatchKey, DatabaseError, OwedTask, StageKey},
@@ -65,15 +66,15 @@ impl<'a> From<&'a OwedTask> for TaskToSend<'a> {
 }
 
 impl TaskMessages<'_> {
-    /// The message of one task. The same attempt and resend have the same message id, whoever sends it, so that
-    /// duplicate detection can drop what a lost answer made us send twice; a resend after a loss has another, or
-    /// it would be dropped too. At most 100 + 16 + 12 characters.
-    pub(super) fn message(&self, task: TaskToSend<'_>) -> Result<OutgoingMessage, serde_json::Error> {
-        let parameters = if task.parameters.len() > LARGEST_PARAMETERS_SENT {
-            "{}"
-        } else {
-            task.parameters
-        };
+    /// The message of one task. The same attempt and resend have the same message id, whoever sends
+    /// it, so that duplicate detection can drop what a lost answer made us send twice; a resend
+    /// after a loss has another, or it would be dropped too. At most 100 + 16 + 12 characters.
+    pub(super) fn message(
+        &self,
+        task: TaskToSend<'_>,
+    ) -> Result<OutgoingMessage, serde_json::Error> {
+        let parameters =
+            if task.parameters.len() > LARGEST_PARAMETERS_SENT { "{}" } else { task.parameters };
         let body = serde_json::to_string(&TaskQueueMessage {
             task_id: task.task_id,
             parent_job_id: self.job_id,
@@ -115,7 +116,8 @@ pub(super) struct BatchToSend<'a> {
 }
 
 impl BatchToSend<'_> {
-    /// The coarse message of the batch. Its id holds to the same rule as a task's: at most 77 + 8 characters.
+    /// The coarse message of the batch. Its id holds to the same rule as a task's: at most 77 + 8
+    /// characters.
     pub(super) fn message(&self, timestamp: &str) -> Result<OutgoingMessage, serde_json::Error> {
         let batch_id = self.key.batch_id().to_string();
         let body = serde_json::to_string(&TaskBatchQueueMessage {
@@ -168,9 +170,7 @@ impl Shared {
             trace,
         };
         let message = self.shrunk_to_fit(message, path, key, job_type)?;
-        let report = self
-            .send(path, QueueRole::Jobs, std::slice::from_ref(&message))
-            .await;
+        let report = self.send(path, QueueRole::Jobs, std::slice::from_ref(&message)).await;
         let noted = if report.success {
             self.database.job_message_sent(key).await
         } else {
@@ -180,15 +180,11 @@ impl Shared {
             // The message may go out twice, which changes nothing.
             tracing::warn!(job_id = %key.job_id, stage = key.stage.get(), %error, "the outbox could not be updated");
         }
-        if report.success {
-            Ok(message)
-        } else {
-            Err(reasons(&report))
-        }
+        if report.success { Ok(message) } else { Err(reasons(&report)) }
     }
 
-    /// A job message whose parameters are too large for the transport carries none: the handler reads them from
-    /// PostgreSQL anyway.
+    /// A job message whose parameters are too large for the transport carries none: the handler
+    /// reads them from PostgreSQL anyway.
     fn shrunk_to_fit(
         &self,
         message: OutgoingMessage,
@@ -214,13 +210,11 @@ impl Shared {
             timestamp: &message_time(),
             traceparent: message.trace,
         });
-        Ok(OutgoingMessage {
-            body: body.map_err(|error| error.to_string())?,
-            ..message
-        })
+        Ok(OutgoingMessage { body: body.map_err(|error| error.to_string())?, ..message })
     }
 
-    /// Sends the messages of batches and marks these sent; a failure is noted, and all of them stay owed.
+    /// Sends the messages of batches and marks these sent; a failure is noted, and all of them stay
+    /// owed.
     pub(super) async fn send_batches(
         &self,
         path: ProcessingPath,
@@ -245,8 +239,9 @@ impl Shared {
         Ok(report.success)
     }
 
-    /// Sends the message of a task that was put off. It stays hidden a little longer than the task does, since one that
-    /// comes early finds nothing to do. If it cannot be sent, or never comes, `reconcile` sends another.
+    /// Sends the message of a task that was put off. It stays hidden a little longer than the task
+    /// does, since one that comes early finds nothing to do. If it cannot be sent, or never comes,
+    /// `reconcile` sends another.
     pub(super) async fn send_retry(&self, key: &StageKey, task_id: &TaskId, pause: Duration) {
         let (task, path) = match self.database.owed_task(key, task_id).await {
             Ok(Some(found)) => found,
@@ -266,13 +261,8 @@ impl Shared {
             return;
         };
         failpoint!("retry.before_send");
-        let message = OutgoingMessage {
-            delay: Some(pause + HIDDEN_LONGER),
-            ..message
-        };
-        let report = self
-            .send(path, QueueRole::Tasks, std::slice::from_ref(&message))
-            .await;
+        let message = OutgoingMessage { delay: Some(pause + HIDDEN_LONGER), ..message };
+        let report = self.send(path, QueueRole::Tasks, std::slice::from_ref(&message)).await;
         if !report.success {
             tracing::warn!(job_id = %key.job_id, %task_id, reasons = reasons(&report),
                 "a retry's message is left to reconcile");

@@ -1,10 +1,10 @@
-//! Plan: a job message starts a stage. Task definitions stream from the job type into PostgreSQL in chunks; the
-//! batches of a chunk are sent while the next chunk is written.
+//! Plan: a job message starts a stage. Task definitions stream from the job type into PostgreSQL in
+//! chunks; the batches of a chunk are sent while the next chunk is written.
 //!
-//! One planner at a time holds the stage's lease. It may die anywhere: each chunk is one transaction that moves the
-//! stage's cursor and makes its batches owed, so the next planner goes on at the cursor and `reconcile` sends what
-//! is owed. A planner whose invocation has used up its share of the function's time stops at the cursor by itself, and sends
-//! the job message again.
+//! One planner at a time holds the stage's lease. It may die anywhere: each chunk is one
+//! transaction that moves the stage's cursor and makes its batches owed, so the next planner goes
+//! on at the cursor and `reconcile` sends what is owed. A planner whose invocation has used up its
+//! share of the function's time stops at the cursor by itself, and sends the job message again.
 
 use std::{
     sync::{
@@ -32,8 +32,8 @@ use crate::{
         messages::{JobReference, message_time},
     },
     store::{
-        BatchKey, BatchOfTasks, ChunkWritten, DatabaseError, HEAVIEST_STATEMENT, JobRecord, LeasedStage,
-        NewTask, StageKey, StagePlan,
+        BatchKey, BatchOfTasks, ChunkWritten, DatabaseError, HEAVIEST_STATEMENT, JobRecord,
+        LeasedStage, NewTask, StageKey, StagePlan,
     },
     telemetry,
 };
@@ -97,9 +97,12 @@ impl Controller {
     /// Starts the stage that a job message names.
     ///
     /// # Errors
-    /// The message and the database do not fit together, or the database failed. Nothing is lost: the message comes
-    /// again, or `reconcile` notices.
-    pub async fn process_job_message(&self, message: &JobReference) -> Result<JobDelivery, ControllerError> {
+    /// The message and the database do not fit together, or the database failed. Nothing is lost:
+    /// the message comes again, or `reconcile` notices.
+    pub async fn process_job_message(
+        &self,
+        message: &JobReference,
+    ) -> Result<JobDelivery, ControllerError> {
         let (definition, job) = self.job_of(message).await?;
         let job_id = message.job_id;
         if job.status.is_terminal() || message.stage < job.stage {
@@ -121,13 +124,8 @@ impl Controller {
             trace_id = trace.as_ref().map(TraceParent::trace_id),
         );
         telemetry::join(&span, trace);
-        let key = StageKey {
-            job_id,
-            stage: message.stage,
-        };
-        self.plan_stage(definition.as_ref(), &job, key)
-            .instrument(span)
-            .await
+        let key = StageKey { job_id, stage: message.stage };
+        self.plan_stage(definition.as_ref(), &job, key).instrument(span).await
     }
 
     /// The job that a message names, and its type.
@@ -135,14 +133,12 @@ impl Controller {
         &self,
         message: &JobReference,
     ) -> Result<(&Arc<dyn DynJobType>, JobRecord), ControllerError> {
-        let definition =
-            self.0
-                .catalog
-                .get(&message.job_type)
-                .ok_or_else(|| ControllerError::UnknownJobType {
-                    job_type: message.job_type.clone(),
-                    known: self.0.catalog.names(),
-                })?;
+        let definition = self.0.catalog.get(&message.job_type).ok_or_else(|| {
+            ControllerError::UnknownJobType {
+                job_type: message.job_type.clone(),
+                known: self.0.catalog.names(),
+            }
+        })?;
         let job_id = message.job_id;
         let job = self
             .0
@@ -169,12 +165,11 @@ impl Controller {
         let shared = &*self.0;
         let owner = Uuid::new_v4();
         let began = Instant::now();
-        let Some(LeasedStage { cursor, is_littered }) = shared
-            .database
-            .lease_stage(&key, owner, shared.timing.lease.as_secs_f64())
-            .await?
+        let Some(LeasedStage { cursor, is_littered }) =
+            shared.database.lease_stage(&key, owner, shared.timing.lease.as_secs_f64()).await?
         else {
-            // A planner that died between the last outcome and the advance left nobody else to go on.
+            // A planner that died between the last outcome and the advance left nobody else to go
+            // on.
             self.advance(&key).await?;
             return Ok(JobDelivery::Duplicate);
         };
@@ -221,7 +216,14 @@ impl Controller {
                     "planning goes on in another invocation");
                 // A failure is noted, and the message stays unsent.
                 let _ = shared
-                    .send_job_message(&key, sends, &job.job_type, &job.parameters, job.path, job.trace)
+                    .send_job_message(
+                        &key,
+                        sends,
+                        &job.job_type,
+                        &job.parameters,
+                        job.path,
+                        job.trace,
+                    )
                     .await;
                 Ok(JobDelivery::Stopped { tasks })
             }
@@ -236,7 +238,8 @@ impl Controller {
                 Ok(JobDelivery::Failed)
             }
             Err(error) => {
-                // So that the next delivery need not wait for the lease to run out; if this fails too, it does.
+                // So that the next delivery need not wait for the lease to run out; if this fails
+                // too, it does.
                 let _ = shared.database.release_stage(&key, owner).await;
                 Err(error.into())
             }
@@ -251,13 +254,16 @@ fn begin(
     key: &StageKey,
     cursor: u64,
 ) -> Result<(StageSpec, Plan), PlanError> {
-    let unreadable = |error: serde_json::Error| PlanError(format!("the job's row cannot be read: {error}"));
-    let parameters: Map<String, Value> = serde_json::from_str(job.parameters.get()).map_err(unreadable)?;
-    let results: Map<String, Value> = serde_json::from_str(job.stage_results.get()).map_err(unreadable)?;
+    let unreadable =
+        |error: serde_json::Error| PlanError(format!("the job's row cannot be read: {error}"));
+    let parameters: Map<String, Value> =
+        serde_json::from_str(job.parameters.get()).map_err(unreadable)?;
+    let results: Map<String, Value> =
+        serde_json::from_str(job.stage_results.get()).map_err(unreadable)?;
     let stages = definition.stages(&parameters)?;
-    let spec = stages
-        .get(usize::from(key.stage.get()) - 1)
-        .ok_or_else(|| PlanError(format!("{} has only {} stages", definition.name(), stages.len())))?;
+    let spec = stages.get(usize::from(key.stage.get()) - 1).ok_or_else(|| {
+        PlanError(format!("{} has only {} stages", definition.name(), stages.len()))
+    })?;
     let previous_summary = key
         .stage
         .previous()
@@ -265,11 +271,7 @@ fn begin(
         .and_then(|result| result.get("summary"))
         .cloned()
         .unwrap_or(Value::Null);
-    let context = PlanContext {
-        stage: key.stage,
-        from: cursor,
-        previous_summary,
-    };
+    let context = PlanContext { stage: key.stage, from: cursor, previous_summary };
     Ok((*spec, definition.plan(&parameters, context)?))
 }
 
@@ -341,17 +343,14 @@ impl Shared {
                     Err(error) => return Ok(PlanEnd::Impossible(error.to_string())),
                 }
             }
-            // A slow plan yields few at a time; only the last chunk of a planner may be short. Batches stay whole.
+            // A slow plan yields few at a time; only the last chunk of a planner may be short.
+            // Batches stay whole.
             let is_heavy = bytes >= HEAVIEST_STATEMENT;
             while chunk.len() >= whole
                 || (is_last && !chunk.is_empty())
                 || ((is_late || is_heavy) && chunk.len() >= batch)
             {
-                let full = if is_last {
-                    chunk.len()
-                } else {
-                    chunk.len() / batch * batch
-                };
+                let full = if is_last { chunk.len() } else { chunk.len() / batch * batch };
                 let rest = chunk.split_off(full.min(whole));
                 let tasks = std::mem::replace(&mut chunk, rest);
                 bytes = chunk.iter().map(|task| task.parameters.len()).sum();
@@ -389,9 +388,7 @@ impl Shared {
             }
             if is_late && (cursor > began_at || waits_for_turn) {
                 // What is left of the chunk is no batch: the next planner makes it again.
-                return Ok(PlanEnd::Stopped {
-                    tasks: cursor - began_at,
-                });
+                return Ok(PlanEnd::Stopped { tasks: cursor - began_at });
             }
             if began.elapsed() + self.timing.margin() >= self.timing.function_timeout {
                 return Ok(PlanEnd::Impossible(format!(
@@ -403,16 +400,14 @@ impl Shared {
             }
         }
         match self.database.finish_plan(key, *owner).await? {
-            Some(stage_ended) => Ok(PlanEnd::Whole {
-                tasks: cursor - began_at,
-                stage_ended,
-            }),
+            Some(stage_ended) => Ok(PlanEnd::Whole { tasks: cursor - began_at, stage_ended }),
             None => Ok(PlanEnd::LeaseLost),
         }
     }
 
-    /// Sends what the writer stored. The first batch that cannot be sent ends the sending, not the planning: it and
-    /// the rest stay owed, and nobody waits for each of ten thousand batches to fail by itself.
+    /// Sends what the writer stored. The first batch that cannot be sent ends the sending, not the
+    /// planning: it and the rest stay owed, and nobody waits for each of ten thousand batches to
+    /// fail by itself.
     async fn send_planned(
         &self,
         path: ProcessingPath,
@@ -423,14 +418,10 @@ impl Shared {
         let gave_up = AtomicBool::new(false);
         let timestamp = message_time();
         // As many batches as make a hundred messages go out together.
-        let together = if plan.tasks_per_message.is_coarse() {
-            TASKS_PER_BATCH as usize
-        } else {
-            1
-        };
-        let batches = stream::unfold(to_send, async |mut to_send| {
-            Some((to_send.recv().await?, to_send))
-        });
+        let together =
+            if plan.tasks_per_message.is_coarse() { TASKS_PER_BATCH as usize } else { 1 };
+        let batches =
+            stream::unfold(to_send, async |mut to_send| Some((to_send.recv().await?, to_send)));
         batches
             .ready_chunks(together)
             .for_each_concurrent(self.timing.sends_in_flight, async |batches| {

@@ -1,5 +1,5 @@
-//! From definitions to tasks and their messages: what the job type says, as it is stored and sent. Must not know leases, cursors or
-//! time.
+//! From definitions to tasks and their messages: what the job type says, as it is stored and sent.
+//! Must not know leases, cursors or time.
 
 use super::outgoing::{BatchToSend, TaskMessages, TaskToSend};
 use crate::{
@@ -16,12 +16,7 @@ pub(super) fn messages(
     trace: Option<TraceParent>,
     batches: &[BatchOfTasks],
 ) -> Result<Vec<OutgoingMessage>, serde_json::Error> {
-    let shared = TaskMessages {
-        job_id: &plan.key.job_id,
-        stage: plan.key.stage,
-        timestamp,
-        trace,
-    };
+    let shared = TaskMessages { job_id: &plan.key.job_id, stage: plan.key.stage, timestamp, trace };
     let one = |task: &NewTask| {
         shared.message(TaskToSend {
             task_id: task.task_id.as_str(),
@@ -52,11 +47,10 @@ pub(super) fn messages(
     }
 }
 
-/// Why a definition's task could not be run: its message would be refused by whoever reads it, again and again.
+/// Why a definition's task could not be run: its message would be refused by whoever reads it,
+/// again and again.
 pub(super) fn unfit(definition: &TaskDefinition) -> Option<String> {
-    let TaskDefinition {
-        index, parameters, ..
-    } = definition;
+    let TaskDefinition { index, parameters, .. } = definition;
     let index = index.as_str();
     let text = parameters.get();
     if !text.trim_start().starts_with('{') {
@@ -72,15 +66,10 @@ pub(super) fn unfit(definition: &TaskDefinition) -> Option<String> {
 
 /// A definition's task, as it is stored.
 pub(super) fn new_task(key: &StageKey, definition: TaskDefinition) -> NewTask {
-    let TaskDefinition {
-        index,
-        parameters,
-        predecessor,
-    } = definition;
-    let parent_task_id = key
-        .stage
-        .previous()
-        .map(|previous: Stage| TaskId::derive(&key.job_id, previous, predecessor.as_ref().unwrap_or(&index)));
+    let TaskDefinition { index, parameters, predecessor } = definition;
+    let parent_task_id = key.stage.previous().map(|previous: Stage| {
+        TaskId::derive(&key.job_id, previous, predecessor.as_ref().unwrap_or(&index))
+    });
     NewTask {
         task_id: TaskId::derive(&key.job_id, key.stage, &index),
         task_index: index.as_str().to_owned(),

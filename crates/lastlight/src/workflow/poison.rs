@@ -1,10 +1,11 @@
-//! Messages that nobody could process. A single one goes back to the host, which sets it aside after enough tries, and
-//! then it comes here. One within a batch is set aside here at once, in the review queue, so that its siblings need not
-//! come again.
+//! Messages that nobody could process. A single one goes back to the host, which sets it aside
+//! after enough tries, and then it comes here. One within a batch is set aside here at once, in the
+//! review queue, so that its siblings need not come again.
 //!
-//! A message that came here says nothing about its task or stage: a database that was away for some minutes brings
-//! every message here that was under way. Attempts are counted where they begin, at the claim, which fails a task that
-//! has used them up. So what is still to do gets a new message, a few times; only then has it failed.
+//! A message that came here says nothing about its task or stage: a database that was away for some
+//! minutes brings every message here that was under way. Attempts are counted where they begin, at
+//! the claim, which fails a task that has used them up. So what is still to do gets a new message,
+//! a few times; only then has it failed.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -65,7 +66,8 @@ pub struct PoisonDelivery {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub task_id: Option<TaskId>,
-    /// Jobs that failed by this: 0 or 1. One that fails because its last task did is not counted here.
+    /// Jobs that failed by this: 0 or 1. One that fails because its last task did is not counted
+    /// here.
     pub jobs_failed: u64,
     /// Tasks that failed by this.
     pub tasks_failed: u64,
@@ -138,8 +140,8 @@ impl PoisonDelivery {
 }
 
 impl Controller {
-    /// Deals with a message that was set aside in the path's queue for `role`. The same message may come again, also at
-    /// the same moment: what was done is not done twice.
+    /// Deals with a message that was set aside in the path's queue for `role`. The same message may
+    /// come again, also at the same moment: what was done is not done twice.
     ///
     /// # Errors
     /// The database or a queue failed: the message must come again.
@@ -157,7 +159,8 @@ impl Controller {
         };
         match delivery {
             Err(reason)
-                if !reason.is_transient() || matches!(reason, ControllerError::StageNotReached { .. }) =>
+                if !reason.is_transient()
+                    || matches!(reason, ControllerError::StageNotReached { .. }) =>
             {
                 self.set_aside(path, &[(text, &reason)], 1).await?;
                 Ok(PoisonDelivery {
@@ -175,7 +178,11 @@ impl Controller {
         }
     }
 
-    async fn poisoned_job(&self, text: &str, asked_by: AskedBy) -> Result<PoisonDelivery, ControllerError> {
+    async fn poisoned_job(
+        &self,
+        text: &str,
+        asked_by: AskedBy,
+    ) -> Result<PoisonDelivery, ControllerError> {
         let message = JobReference::decode(text)?;
         let (_, job) = self.job_of(&message).await?;
         let JobReference { job_id, stage, .. } = message;
@@ -193,11 +200,7 @@ impl Controller {
             return Ok(PoisonDelivery::ignored(&key, "the job has gone past the stage"));
         }
         let Some(stands) = self.0.database.poisoned_stage(&key).await? else {
-            return Err(ControllerError::StageNotReached {
-                job_id,
-                stage,
-                current: job.stage,
-            });
+            return Err(ControllerError::StageNotReached { job_id, stage, current: job.stage });
         };
         if stands.planned {
             // Its planner may have died after the last outcome and before the advance.
@@ -239,11 +242,8 @@ impl Controller {
         written: Option<OffsetDateTime>,
     ) -> Result<PoisonDelivery, ControllerError> {
         let grace = self.0.timing.send_grace.as_secs_f64();
-        let sends = self
-            .0
-            .database
-            .stage_given_back(key, given_back, after(written), grace)
-            .await?;
+        let sends =
+            self.0.database.stage_given_back(key, given_back, after(written), grace).await?;
         if let Some(sends) = sends {
             // A failure is noted and stays owed.
             let _ = self
@@ -264,11 +264,8 @@ impl Controller {
         refused: &[(&str, &ControllerError)],
         total: usize,
     ) -> Result<(), ControllerError> {
-        let largest = self
-            .0
-            .senders
-            .for_path(path)
-            .map_or(usize::MAX, |sender| sender.max_body_bytes());
+        let largest =
+            self.0.senders.for_path(path).map_or(usize::MAX, |sender| sender.max_body_bytes());
         let messages: Vec<OutgoingMessage> = refused
             .iter()
             .map(|(text, reason)| OutgoingMessage {
@@ -291,8 +288,8 @@ impl Controller {
     }
 }
 
-/// What the review queue keeps of a message: the beginning of one that does not fit. Such a message is not this app's, and
-/// would come again and again.
+/// What the review queue keeps of a message: the beginning of one that does not fit. Such a message
+/// is not this app's, and would come again and again.
 fn kept(text: &str, reason: &str, largest: usize) -> String {
     let whole = json!({ "reason": reason, "message": text }).to_string();
     if whole.len() <= largest {
@@ -335,7 +332,8 @@ pub(super) fn is_older(written: Option<OffsetDateTime>, given_back: GivenBack) -
     }
 }
 
-/// Now, to the microsecond, as messages and the database say it; in any case after `written`, whose clock may be ahead.
+/// Now, to the microsecond, as messages and the database say it; in any case after `written`, whose
+/// clock may be ahead.
 pub(super) fn after(written: Option<OffsetDateTime>) -> OffsetDateTime {
     const TICK: time::Duration = time::Duration::MICROSECOND;
     let now = clock::now();
@@ -356,15 +354,9 @@ mod tests {
         let old = timestamp::read("2026-11-23T19:00:01.000001");
         let new = after(old);
         assert_eq!(new.nanosecond() % 1000, 0);
-        let given_back = GivenBack {
-            count: 1,
-            last: Some(new),
-        };
+        let given_back = GivenBack { count: 1, last: Some(new) };
         assert!(is_older(old, given_back));
-        assert!(!is_older(
-            timestamp::read(&timestamp::write_naive(new)),
-            given_back
-        ));
+        assert!(!is_older(timestamp::read(&timestamp::write_naive(new)), given_back));
         assert!(!is_older(None, given_back));
         // A clock that is ahead changes nothing.
         let ahead = clock::now() + time::Duration::minutes(10);

@@ -1,5 +1,6 @@
-//! Messages of tasks that nobody could process: which of their tasks are still to do, and the new message that these get.
-//! Must not know which queue such a message lay in, nor who reads that queue.
+//! Messages of tasks that nobody could process: which of their tasks are still to do, and the new
+//! message that these get. Must not know which queue such a message lay in, nor who reads that
+//! queue.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use super::{
     Controller, ControllerError,
     outgoing::{BatchToSend, TaskMessages, TaskToSend, reasons},
     poison::{
-        AGAIN, AskedBy, MOST_GIVEN_BACK, PoisonDelivery, PoisonOutcome, SUCCEEDED, after, delivered, is_older,
+        AGAIN, AskedBy, MOST_GIVEN_BACK, PoisonDelivery, PoisonOutcome, SUCCEEDED, after,
+        delivered, is_older,
     },
 };
 use crate::{
@@ -29,11 +31,11 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// Service Bus allows no shorter lock.
 const SHORTEST_LOCK: Duration = Duration::from_secs(5);
 
-/// Service Bus makes a message a dead letter after so many deliveries, unless its queue says otherwise.
+/// Service Bus makes a message a dead letter after so many deliveries, unless its queue says
+/// otherwise.
 const MOST_DELIVERIES: u32 = 10;
 
-const WAITED: &str =
-    "no process had room before its lock ran out, time and again: it is sent again when there is room";
+const WAITED: &str = "no process had room before its lock ran out, time and again: it is sent again when there is room";
 
 /// The tasks that a message names, as it names them.
 struct Named {
@@ -73,11 +75,7 @@ impl Controller {
             return Ok(PoisonDelivery::ignored(&key, "the job is over"));
         }
         if let (true, Some(task_id)) = (stand.tasks.is_empty(), named.tasks.first()) {
-            return Err(ControllerError::UnknownTask {
-                job_id,
-                stage,
-                task_id: task_id.clone(),
-            });
+            return Err(ControllerError::UnknownTask { job_id, stage, task_id: task_id.clone() });
         }
         if stand.stage_ended {
             // Whoever recorded the last outcome may have died before the advance.
@@ -103,9 +101,8 @@ impl Controller {
                 .partition(|task| task.given_back.count < MOST_GIVEN_BACK),
         };
         let mut delivery = PoisonDelivery::ignored(&key, SUCCEEDED);
-        let (waited, again): (Vec<&PoisonedTask>, Vec<&PoisonedTask>) = again
-            .into_iter()
-            .partition(|task| may_have_waited(named, stand.path, task));
+        let (waited, again): (Vec<&PoisonedTask>, Vec<&PoisonedTask>) =
+            again.into_iter().partition(|task| may_have_waited(named, stand.path, task));
         if !waited.is_empty() {
             self.defer_waited(&key, &waited).await?;
             delivery.outcome = PoisonOutcome::SentAgain;
@@ -154,10 +151,7 @@ impl Controller {
         let written = written_at(text);
         match message {
             TaskMessage::One(task) => Ok(Named {
-                key: StageKey {
-                    job_id: task.job_id,
-                    stage: task.stage,
-                },
+                key: StageKey { job_id: task.job_id, stage: task.stage },
                 tasks: vec![task.task_id],
                 batch: None,
                 written,
@@ -168,10 +162,7 @@ impl Controller {
                 let mut found = self.0.database.task_ids_of_batches(&[key]).await?;
                 let tasks = found.pop().flatten();
                 Ok(Named {
-                    key: StageKey {
-                        job_id: key.job_id,
-                        stage: key.stage,
-                    },
+                    key: StageKey { job_id: key.job_id, stage: key.stage },
                     tasks: tasks.ok_or(ControllerError::UnknownBatch { batch_id })?,
                     batch: Some(key),
                     written,
@@ -181,7 +172,11 @@ impl Controller {
     }
 
     /// Tasks whose message only waited get another one when there is room; nothing is counted.
-    async fn defer_waited(&self, key: &StageKey, tasks: &[&PoisonedTask]) -> Result<(), ControllerError> {
+    async fn defer_waited(
+        &self,
+        key: &StageKey,
+        tasks: &[&PoisonedTask],
+    ) -> Result<(), ControllerError> {
         let deferrals = tasks.iter().map(|task| {
             self.0.deferrals.defer(ClaimRequest {
                 job_id: key.job_id,
@@ -194,8 +189,8 @@ impl Controller {
         Ok(())
     }
 
-    /// Sends first and counts then: until it is counted the message set aside comes again, and makes the same message
-    /// again, with the same id.
+    /// Sends first and counts then: until it is counted the message set aside comes again, and
+    /// makes the same message again, with the same id.
     async fn give_back_tasks(
         &self,
         named: &Named,
@@ -208,24 +203,20 @@ impl Controller {
         let message = new_message(named, tasks, &timestamp::write_naive(written));
         let message = message.map_err(|error| unsent(error.to_string()))?;
         if let Some(message) = message {
-            let report = self
-                .0
-                .send(stand.path, QueueRole::Tasks, std::slice::from_ref(&message))
-                .await;
+            let report =
+                self.0.send(stand.path, QueueRole::Tasks, std::slice::from_ref(&message)).await;
             if !report.success {
                 return Err(unsent(reasons(&report)));
             }
         }
-        self.0
-            .database
-            .tasks_given_back(&named.key, tasks, written, named.batch.as_ref())
-            .await?;
+        self.0.database.tasks_given_back(&named.key, tasks, written, named.batch.as_ref()).await?;
         Ok(())
     }
 }
 
-/// Whether a message may have come to the host and waited there until its lock ran out, as often as the queue allows, without
-/// that anybody began its task. Its deliveries say nothing then. One that fails is back at once, and gone sooner.
+/// Whether a message may have come to the host and waited there until its lock ran out, as often as
+/// the queue allows, without that anybody began its task. Its deliveries say nothing then. One that
+/// fails is back at once, and gone sooner.
 fn may_have_waited(named: &Named, path: ProcessingPath, task: &PoisonedTask) -> bool {
     let age = named.written.map(|written| clock::now() - written);
     path == ProcessingPath::ServiceBus
@@ -233,8 +224,9 @@ fn may_have_waited(named: &Named, path: ProcessingPath, task: &PoisonedTask) -> 
         && age.is_some_and(|age| age >= SHORTEST_LOCK * MOST_DELIVERIES)
 }
 
-/// One message for `tasks`, which are of one batch or a single one. Its id says which new message it is, so that two who
-/// make it at the same moment make the same: at most 100 + 16 + 12 characters.
+/// One message for `tasks`, which are of one batch or a single one. Its id says which new message
+/// it is, so that two who make it at the same moment make the same: at most 100 + 16 + 12
+/// characters.
 fn new_message(
     named: &Named,
     tasks: &[&PoisonedTask],
@@ -243,12 +235,7 @@ fn new_message(
     let Some(first) = tasks.first() else {
         return Ok(None);
     };
-    let count = tasks
-        .iter()
-        .map(|task| task.given_back.count)
-        .max()
-        .unwrap_or_default()
-        + 1;
+    let count = tasks.iter().map(|task| task.given_back.count).max().unwrap_or_default() + 1;
     let owed = &first.owed;
     let message = match &named.batch {
         Some(key) => {
@@ -260,10 +247,7 @@ fn new_message(
                 trace: owed.trace,
             };
             let message = batch.message(timestamp)?;
-            OutgoingMessage {
-                message_id: format!("{}-p{count}", key.batch_id()),
-                ..message
-            }
+            OutgoingMessage { message_id: format!("{}-p{count}", key.batch_id()), ..message }
         }
         None => {
             let shared = TaskMessages {
@@ -272,10 +256,8 @@ fn new_message(
                 timestamp,
                 trace: owed.trace,
             };
-            let message = shared.message(TaskToSend {
-                resends: owed.resends + 1,
-                ..TaskToSend::from(owed)
-            })?;
+            let message = shared
+                .message(TaskToSend { resends: owed.resends + 1, ..TaskToSend::from(owed) })?;
             let job = &named.key.job_id.as_str()[8..24];
             OutgoingMessage {
                 message_id: format!(

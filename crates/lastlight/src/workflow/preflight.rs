@@ -1,4 +1,5 @@
-//! Preflight: what cannot work is refused when it is submitted, with the arithmetic, rather than found out at 2 a.m.
+//! Preflight: what cannot work is refused when it is submitted, with the arithmetic, rather than
+//! found out at 2 a.m.
 
 use std::time::Duration;
 
@@ -36,26 +37,14 @@ impl Controller {
         let timing = &self.0.timing;
         let mut problems = Vec::new();
         problems.extend(payload(parameters.len()));
+        problems.extend(stages.iter().zip(1..).filter_map(|(spec, number)| tasks(spec, number)));
         problems.extend(
-            stages
-                .iter()
-                .zip(1..)
-                .filter_map(|(spec, number)| tasks(spec, number)),
-        );
-        problems.extend(
-            stages
-                .iter()
-                .zip(1..)
-                .filter_map(|(spec, number)| one_message(spec, number, timing)),
+            stages.iter().zip(1..).filter_map(|(spec, number)| one_message(spec, number, timing)),
         );
         problems.extend(duration(stages, timing, time_limit));
         let limits = self.0.database.connection_limits().await?;
         problems.extend(connections(limits, timing.instances));
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(ControllerError::CannotWork(problems))
-        }
+        if problems.is_empty() { Ok(()) } else { Err(ControllerError::CannotWork(problems)) }
     }
 }
 
@@ -82,7 +71,8 @@ fn tasks(spec: &StageSpec, number: u32) -> Option<PreflightProblem> {
     })
 }
 
-/// The host ends an invocation when its time is over, and one invocation runs one message to its end.
+/// The host ends an invocation when its time is over, and one invocation runs one message to its
+/// end.
 fn one_message(spec: &StageSpec, number: u32, timing: &Timing) -> Option<PreflightProblem> {
     let usual = spec.usual_duration?;
     let tasks = u32::from(spec.tasks_per_message.get());
@@ -103,17 +93,18 @@ fn one_message(spec: &StageSpec, number: u32, timing: &Timing) -> Option<Preflig
     })
 }
 
-fn duration(stages: &[StageSpec], timing: &Timing, time_limit: Duration) -> Option<PreflightProblem> {
+fn duration(
+    stages: &[StageSpec],
+    timing: &Timing,
+    time_limit: Duration,
+) -> Option<PreflightProblem> {
     let at_once = timing.tasks_in_flight as f64 * f64::from(timing.instances);
     let mut sums = Vec::new();
     let mut whole = 0.0;
     for (spec, number) in stages.iter().zip(1..) {
         if let (Some(tasks), Some(usual)) = (spec.expected_tasks, spec.usual_duration) {
             let seconds = (tasks as f64 / at_once).ceil() * usual.as_secs_f64();
-            sums.push(format!(
-                "stage {number}: {tasks} tasks x {} s",
-                usual.as_secs_f64()
-            ));
+            sums.push(format!("stage {number}: {tasks} tasks x {} s", usual.as_secs_f64()));
             whole += seconds;
         }
     }
@@ -131,11 +122,7 @@ fn duration(stages: &[StageSpec], timing: &Timing, time_limit: Duration) -> Opti
 }
 
 fn connections(limits: ConnectionLimits, instances: u32) -> Option<PreflightProblem> {
-    let ConnectionLimits {
-        pool,
-        server,
-        reserved,
-    } = limits;
+    let ConnectionLimits { pool, server, reserved } = limits;
     let wanted = u64::from(instances) * u64::from(pool);
     let offered = u64::from(server.saturating_sub(reserved));
     (wanted > offered).then(|| PreflightProblem {
@@ -166,7 +153,10 @@ mod tests {
             .with_usual_duration(Duration::from_secs(10))
             .with_tasks_per_message(TasksPerMessage::try_from(100).unwrap());
         let said = |problem: Option<PreflightProblem>| problem.unwrap().to_string();
-        assert!(said(tasks(&spec, 1)).contains("2500000 tasks; at most 1000000 are allowed: submit 3 jobs"));
+        assert!(
+            said(tasks(&spec, 1))
+                .contains("2500000 tasks; at most 1000000 are allowed: submit 3 jobs")
+        );
         assert!(said(one_message(&spec, 1, &timing)).contains("100 tasks / 10 at once"));
         assert!(said(one_message(&spec, 1, &timing)).contains("= 10 rounds x 10 s = 100 s"));
         let limit = Duration::from_secs(3600);
@@ -174,35 +164,24 @@ mod tests {
             said(duration(&[spec], &timing, limit))
                 .contains("takes 1250000 s; the job's time limit is 3600 s")
         );
-        let limits = ConnectionLimits {
-            pool: 8,
-            server: 50,
-            reserved: 3,
-        };
-        assert!(said(connections(limits, 10)).contains("= 80; the database server has 50 - 3 reserved = 47"));
+        let limits = ConnectionLimits { pool: 8, server: 50, reserved: 3 };
+        assert!(
+            said(connections(limits, 10))
+                .contains("= 80; the database server has 50 - 3 reserved = 47")
+        );
         assert!(said(payload(2_000_000)).contains("2000000 bytes"));
     }
 
     #[test]
     fn what_fits_exactly_is_let_through() {
-        let limits = ConnectionLimits {
-            pool: 8,
-            server: 43,
-            reserved: 3,
-        };
+        let limits = ConnectionLimits { pool: 8, server: 43, reserved: 3 };
         assert_eq!(connections(limits, 5), None);
-        assert_eq!(
-            tasks(&StageSpec::new("t").with_expected_tasks(LARGEST_STAGE), 1),
-            None
-        );
+        assert_eq!(tasks(&StageSpec::new("t").with_expected_tasks(LARGEST_STAGE), 1), None);
         assert_eq!(payload(LARGEST_PARAMETERS), None);
         let minute = StageSpec::new("t")
             .with_expected_tasks(512)
             .with_usual_duration(Duration::from_secs(60));
-        let timing = Timing {
-            task_timeout: Duration::from_secs(60),
-            ..Timing::default()
-        };
+        let timing = Timing { task_timeout: Duration::from_secs(60), ..Timing::default() };
         assert_eq!(one_message(&minute, 1, &timing), None);
         assert_eq!(duration(&[minute], &timing, Duration::from_secs(120)), None);
     }

@@ -1,6 +1,6 @@
-//! How far this process has worked off the queues: a sample of the tasks that began in it since it was last asked. A queue
-//! hands out what was sent first, so what was sent after their batches may still wait behind them; the sweep, which looks for
-//! what got lost, leaves that alone.
+//! How far this process has worked off the queues: a sample of the tasks that began in it since it
+//! was last asked. A queue hands out what was sent first, so what was sent after their batches may
+//! still wait behind them; the sweep, which looks for what got lost, leaves that alone.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -26,7 +26,8 @@ struct Sample {
 }
 
 impl Reached {
-    /// A task begins, in its first attempt: a later one comes when its pause is over, wherever the queue is.
+    /// A task begins, in its first attempt: a later one comes when its pause is over, wherever the
+    /// queue is.
     pub(super) fn begins(&self, task: &RunningTask) {
         if task.attempt > 1 {
             return;

@@ -1,5 +1,6 @@
-//! Reconcile: whatever is still to do is in PostgreSQL, so what got lost on the way is found there and sent again.
-//! Runs every minute; many instances may run it at once, since what one takes the others skip.
+//! Reconcile: whatever is still to do is in PostgreSQL, so what got lost on the way is found there
+//! and sent again. Runs every minute; many instances may run it at once, since what one takes the
+//! others skip.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -23,7 +24,8 @@ use crate::{
 /// Taken at once; more waits for the next round.
 const AT_ONCE: i64 = 500;
 
-/// A sweep ends after this, or its share of an invocation's time; the next one goes on. Below the timer's minute.
+/// A sweep ends after this, or its share of an invocation's time; the next one goes on. Below the
+/// timer's minute.
 const LONGEST_SWEEP: Duration = Duration::from_secs(45);
 
 /// What a sweep found and mended. All zero on a quiet system.
@@ -45,11 +47,9 @@ pub struct ReconcileReport {
     pub job_messages_sent: u64,
     /// Tasks whose attempt died, sent again.
     pub dead_attempts_resent: u64,
-    /// Deferred tasks sent.
     pub deferred_sent: u64,
     /// Sent batches that count as lost.
     pub batches_lost: u64,
-    /// Owed batches sent.
     pub batches_sent: u64,
     /// Sends that failed; they stay owed.
     pub sends_failed: u64,
@@ -97,7 +97,8 @@ impl Controller {
         report.planners_missing = database.owe_dead_planners(lost_after).await?;
         self.send_owed_job_messages(&mut report).await?;
         failpoint!("reconcile.planned");
-        // Before dead attempts get their messages: those that then run would make a silent stage look alive.
+        // Before dead attempts get their messages: those that then run would make a silent stage
+        // look alive.
         report.batches_lost = database.owe_lost_batches(lost_after, 20 * AT_ONCE).await?;
         failpoint!("reconcile.owed");
         self.resend_dead_attempts(&mut report).await?;
@@ -123,7 +124,8 @@ impl Controller {
         Ok(report)
     }
 
-    /// Sends what is owed and due, job messages and batches, until there is no more, every path fails, or the time is over.
+    /// Sends what is owed and due, job messages and batches, until there is no more, every path
+    /// fails, or the time is over.
     pub(super) async fn send_owed(
         &self,
         report: &mut ReconcileReport,
@@ -133,8 +135,8 @@ impl Controller {
         self.send_owed_batches(report, within).await
     }
 
-    /// Several at once. A path that fails is left alone until the next sweep, so that it does not hold up the other one,
-    /// and nobody waits for each of a thousand batches to fail by itself.
+    /// Several at once. A path that fails is left alone until the next sweep, so that it does not
+    /// hold up the other one, and nobody waits for each of a thousand batches to fail by itself.
     async fn send_owed_batches(
         &self,
         report: &mut ReconcileReport,
@@ -176,18 +178,17 @@ impl Controller {
             timestamp::write(job.deadline),
             (job.deadline - job.created_at).whole_seconds()
         );
-        let failed = self
-            .0
-            .database
-            .end_early(&job.key.job_id, JobStatus::Failed, &reason)
-            .await?;
+        let failed = self.0.database.end_early(&job.key.job_id, JobStatus::Failed, &reason).await?;
         if failed {
             tracing::warn!(job_id = %job.key.job_id, reason, "job failed");
         }
         Ok(failed)
     }
 
-    async fn send_owed_job_messages(&self, report: &mut ReconcileReport) -> Result<(), ControllerError> {
+    async fn send_owed_job_messages(
+        &self,
+        report: &mut ReconcileReport,
+    ) -> Result<(), ControllerError> {
         let grace = self.0.timing.send_grace.as_secs_f64();
         let failing = Failing::default();
         for owed in self.0.database.due_job_messages(grace, AT_ONCE).await? {
@@ -212,8 +213,12 @@ impl Controller {
         Ok(())
     }
 
-    /// What cannot be sent is 'retrying' with a time to be looked at again, so the next sweep finds it.
-    async fn resend_dead_attempts(&self, report: &mut ReconcileReport) -> Result<(), ControllerError> {
+    /// What cannot be sent is 'retrying' with a time to be looked at again, so the next sweep finds
+    /// it.
+    async fn resend_dead_attempts(
+        &self,
+        report: &mut ReconcileReport,
+    ) -> Result<(), ControllerError> {
         let again = self.0.timing.lease.as_secs_f64();
         let dead = self.0.database.take_dead_attempts(again, AT_ONCE).await?;
         failpoint!("reconcile.took");
@@ -223,7 +228,8 @@ impl Controller {
         Ok(())
     }
 
-    /// For processes that have room and do not know of deferred tasks: one that has none yet, or had no database.
+    /// For processes that have room and do not know of deferred tasks: one that has none yet, or
+    /// had no database.
     async fn resend_deferred(&self, report: &mut ReconcileReport) -> Result<(), ControllerError> {
         let resent = self.send_deferred(self.0.timing.tasks_in_flight).await?;
         report.deferred_sent += resent.sent;
@@ -262,9 +268,13 @@ impl Controller {
     }
 }
 
-/// What came of one stage. A statement that fails on it for a reason of its own, such as a value in its rows that nobody can
-/// read, would fail in every sweep, and must not keep the sweep from all other jobs.
-fn or_left<T: Default>(key: &StageKey, result: Result<T, ControllerError>) -> Result<T, ControllerError> {
+/// What came of one stage. A statement that fails on it for a reason of its own, such as a value in
+/// its rows that nobody can read, would fail in every sweep, and must not keep the sweep from all
+/// other jobs.
+fn or_left<T: Default>(
+    key: &StageKey,
+    result: Result<T, ControllerError>,
+) -> Result<T, ControllerError> {
     match result {
         Err(ControllerError::Database(DatabaseError::Statement(error))) => {
             tracing::error!(job_id = %key.job_id, stage = key.stage.get(), %error, "the sweep leaves a stage as it is");
@@ -296,11 +306,7 @@ impl ReconcileReport {
     }
 
     fn count(&mut self, sent: bool, counter: impl FnOnce(&mut Self) -> &mut u64) {
-        *if sent {
-            counter(self)
-        } else {
-            &mut self.sends_failed
-        } += 1;
+        *if sent { counter(self) } else { &mut self.sends_failed } += 1;
     }
 }
 

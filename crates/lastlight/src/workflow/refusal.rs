@@ -1,5 +1,5 @@
-//! Why a job cannot be changed as a person asks, and what may be done with it instead. Which change is legal is
-//! [`JobStatus`]'s to say; here it is put into words.
+//! Why a job cannot be changed as a person asks, and what may be done with it instead. Which change
+//! is legal is [`JobStatus`]'s to say; here it is put into words.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -8,7 +8,6 @@ use crate::{model::JobStatus, store::JobRecord};
 /// What a person may ask of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// To end it.
     Cancel,
     /// To have what did not succeed run again.
     Retry,
@@ -57,11 +56,14 @@ impl Refusal {
             Change::Cancel => self.status.transition(JobStatus::Cancelled).is_ok(),
             Change::Retry => self.status.reopen().is_ok(),
             Change::Pause => !self.status.is_terminal(),
-            Change::Resume => !self.status.is_terminal() && (self.is_paused || self.is_pause_requested),
+            Change::Resume => {
+                !self.status.is_terminal() && (self.is_paused || self.is_pause_requested)
+            }
         }
     }
 
-    /// What a person would want to do with it: to pause again what is to pause already changes nothing.
+    /// What a person would want to do with it: to pause again what is to pause already changes
+    /// nothing.
     fn alternatives(&self) -> Vec<&'static str> {
         let is_news = |change: &Change| *change != Change::Pause || !self.allows(Change::Resume);
         Change::ALL
@@ -76,7 +78,9 @@ impl Display for Refusal {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.status {
             JobStatus::Failed => f.write_str("the job has failed")?,
-            _ if self.is_paused && !self.status.is_terminal() => f.write_str("the job is paused")?,
+            _ if self.is_paused && !self.status.is_terminal() => {
+                f.write_str("the job is paused")?
+            }
             status => write!(f, "the job is {status}")?,
         }
         let alternatives = self.alternatives();
@@ -84,7 +88,9 @@ impl Display for Refusal {
             return write!(f, "; it is over and cannot be {}", self.asked.done());
         }
         match self.asked {
-            Change::Retry => f.write_str("; only a job that failed or was cancelled can be retried")?,
+            Change::Retry => {
+                f.write_str("; only a job that failed or was cancelled can be retried")?
+            }
             Change::Resume if !self.status.is_terminal() => f.write_str(" and is not to pause")?,
             _ => {}
         }
@@ -97,12 +103,7 @@ mod tests {
     use super::*;
 
     fn said(asked: Change, status: JobStatus, is_paused: bool, is_pause_requested: bool) -> String {
-        let refusal = Refusal {
-            asked,
-            status,
-            is_paused,
-            is_pause_requested,
-        };
+        let refusal = Refusal { asked, status, is_paused, is_pause_requested };
         assert!(!refusal.allows(asked), "{asked:?} of a job that is {status}");
         refusal.to_string()
     }
@@ -117,10 +118,7 @@ mod tests {
                 said(asked, Cancelled, false, true),
                 "the job is cancelled; it can be retried"
             );
-            assert_eq!(
-                said(asked, Failed, false, false),
-                "the job has failed; it can be retried"
-            );
+            assert_eq!(said(asked, Failed, false, false), "the job has failed; it can be retried");
         }
         assert_eq!(
             said(Retry, Completed, false, false),

@@ -1,5 +1,6 @@
-//! Room for tasks: how many run at once in this process, and whether one that comes now can begin in time. A task that
-//! cannot is deferred by who asked; nothing here knows messages or the database.
+//! Room for tasks: how many run at once in this process, and whether one that comes now can begin
+//! in time. A task that cannot is deferred by who asked; nothing here knows messages or the
+//! database.
 
 use std::{
     sync::{
@@ -14,7 +15,6 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, futures::Notified};
 /// How much the newest duration counts in the mean: an eighth.
 const NEWEST_COUNTS: u64 = 8;
 
-/// Room for tasks.
 #[derive(Debug)]
 pub(super) struct Room {
     permits: Arc<Semaphore>,
@@ -78,7 +78,8 @@ impl Room {
         }
     }
 
-    /// Room for one task, by `by` at the latest; `None` where there is none, said at once where there will be none in time.
+    /// Room for one task, by `by` at the latest; `None` where there is none, said at once where
+    /// there will be none in time.
     pub(super) async fn enter(self: &Arc<Self>, by: Instant) -> Option<Place> {
         if self.is_closed() {
             return None;
@@ -92,9 +93,13 @@ impl Room {
         self.wait(1, by).await
     }
 
-    /// All of the room, for a task that runs alone. One that waits in vain closes the room to others for `long`, or those
-    /// that come meanwhile would take it for ever.
-    pub(super) async fn enter_alone(self: &Arc<Self>, by: Instant, long: Duration) -> Option<Place> {
+    /// All of the room, for a task that runs alone. One that waits in vain closes the room to
+    /// others for `long`, or those that come meanwhile would take it for ever.
+    pub(super) async fn enter_alone(
+        self: &Arc<Self>,
+        by: Instant,
+        long: Duration,
+    ) -> Option<Place> {
         let place = self.wait(u32::try_from(self.size).unwrap_or(u32::MAX), by).await;
         *self.closed() = place.is_none().then(|| Instant::now() + long);
         place
@@ -118,10 +123,7 @@ impl Room {
     }
 
     fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {
-        Place {
-            _permit: permit,
-            _announced: Announced(Arc::clone(self)),
-        }
+        Place { _permit: permit, _announced: Announced(Arc::clone(self)) }
     }
 
     /// How many more tasks can begin by `by`, as tasks take on the average.
@@ -150,30 +152,20 @@ impl Room {
     /// A task took so long.
     pub(super) fn note(&self, took: Duration) {
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
-        let _ = self
-            .mean
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |mean| {
-                Some(match mean {
-                    0 => took,
-                    mean => (mean - mean / NEWEST_COUNTS)
-                        .saturating_add(took / NEWEST_COUNTS)
-                        .max(1),
-                })
-            });
+        let _ = self.mean.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |mean| {
+            Some(match mean {
+                0 => took,
+                mean => (mean - mean / NEWEST_COUNTS).saturating_add(took / NEWEST_COUNTS).max(1),
+            })
+        });
     }
 
     /// Tasks that could begin now. For whoever sends deferred tasks.
     pub(super) fn free(&self) -> usize {
-        let free = self
-            .permits
-            .available_permits()
-            .saturating_sub(self.waiting.load(Ordering::Relaxed));
+        let free =
+            self.permits.available_permits().saturating_sub(self.waiting.load(Ordering::Relaxed));
         // The one for whose sake the room is closed begins when all of it is free.
-        if self.is_closed() && free < self.size {
-            0
-        } else {
-            free
-        }
+        if self.is_closed() && free < self.size { 0 } else { free }
     }
 
     /// Tasks that run, or have begun to.
@@ -246,10 +238,7 @@ mod tests {
         let soon = || Instant::now() + Duration::from_millis(20);
         let long = Duration::from_secs(3600);
         assert!(room.enter_alone(soon(), long).await.is_none());
-        assert!(
-            room.enter(soon()).await.is_none(),
-            "a permit is free, and not for others"
-        );
+        assert!(room.enter(soon()).await.is_none(), "a permit is free, and not for others");
         assert_eq!(room.free(), 0);
         drop(place);
         assert_eq!(room.free(), 2);

@@ -13,11 +13,11 @@ pub struct Senders {
 
 impl Senders {
     /// `service_bus` is `None` where it is switched off.
-    pub fn new(queue_storage: Arc<dyn QueueService>, service_bus: Option<Arc<dyn QueueService>>) -> Self {
-        Self {
-            queue_storage,
-            service_bus,
-        }
+    pub fn new(
+        queue_storage: Arc<dyn QueueService>,
+        service_bus: Option<Arc<dyn QueueService>>,
+    ) -> Self {
+        Self { queue_storage, service_bus }
     }
 
     /// The queues of a path; `None` where it is switched off.
@@ -30,8 +30,6 @@ impl Senders {
 
     /// The paths that are switched on.
     pub fn enabled(&self) -> impl Iterator<Item = &Arc<dyn QueueService>> {
-        ProcessingPath::ALL
-            .into_iter()
-            .filter_map(|path| self.for_path(path))
+        ProcessingPath::ALL.into_iter().filter_map(|path| self.for_path(path))
     }
 }

@@ -1,4 +1,5 @@
-//! What a person may see and do of the messages that were set aside: count, look, have dealt with, send again, discard.
+//! What a person may see and do of the messages that were set aside: count, look, have dealt with,
+//! send again, discard.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,13 +21,13 @@ use crate::{
     },
 };
 
-/// Messages of one queue that a person has dealt with in one go; the next go takes the rest. An HTTP request must end.
+/// Messages of one queue that a person has dealt with in one go; the next go takes the rest. An
+/// HTTP request must end.
 const MOST_IN_A_RUN: usize = 500;
 
 /// A queue of messages set aside, as a person sees it.
 #[derive(Debug, Clone)]
 pub struct SetAsideReport {
-    /// Its name.
     pub queue: String,
     /// The pipeline that it belongs to.
     pub path: ProcessingPath,
@@ -64,7 +65,6 @@ pub struct PoisonRun {
     pub messages: Vec<ProcessedMessage>,
     /// Jobs that failed, those included whose last task did.
     pub jobs_failed: u64,
-    /// Tasks that failed.
     pub tasks_failed: u64,
     /// What went wrong: the messages are where they were.
     pub errors: Vec<String>,
@@ -106,20 +106,22 @@ pub struct Discarded {
 }
 
 impl Controller {
-    /// Counts what was set aside, and shows up to `peek` messages a queue (0: none, at most 32). A queue that cannot be
-    /// read says why.
+    /// Counts what was set aside, and shows up to `peek` messages a queue (0: none, at most 32). A
+    /// queue that cannot be read says why.
     pub async fn poison_status(&self, peek: usize) -> Vec<SetAsideReport> {
         let reports = self.set_aside_queues().map(|(service, role)| async move {
             let count = service.count(role).await;
             // No more than there are, since a service may wait for another one.
-            let at_most = count.as_ref().map_or(peek, |count| {
-                peek.min(usize::try_from(*count).unwrap_or(usize::MAX))
-            });
+            let at_most = count
+                .as_ref()
+                .map_or(peek, |count| peek.min(usize::try_from(*count).unwrap_or(usize::MAX)));
             let messages = match at_most {
                 0 => None,
                 at_most => Some(service.peek(role, at_most).await),
             };
-            let shown = |messages: Vec<_>| messages.into_iter().map(|message| shown(role, message)).collect();
+            let shown = |messages: Vec<_>| {
+                messages.into_iter().map(|message| shown(role, message)).collect()
+            };
             SetAsideReport {
                 queue: service.set_aside_name(role).to_owned(),
                 path: service.path(),
@@ -150,8 +152,8 @@ impl Controller {
         join_all(reports).await
     }
 
-    /// Deals with what was set aside, as a person wants it: what is not done has failed. The review queues are left as
-    /// they are: what is there means nothing to this app.
+    /// Deals with what was set aside, as a person wants it: what is not done has failed. The review
+    /// queues are left as they are: what is there means nothing to this app.
     pub async fn process_poison(&self) -> PoisonRun {
         let reports = self.poison_status(0).await;
         let counted = |is_in: fn(&SetAsideReport) -> bool| -> u64 {
@@ -171,8 +173,7 @@ impl Controller {
                 continue;
             }
             if let Err(error) = self.process_queue(service, role, &mut run).await {
-                run.errors
-                    .push(format!("{}: {error}", service.set_aside_name(role)));
+                run.errors.push(format!("{}: {error}", service.set_aside_name(role)));
             }
         }
         run
@@ -239,13 +240,17 @@ impl Controller {
         }
     }
 
-    /// Sends a message that was set aside to the queue that it came from, unchanged; one of the review queue to the queue
-    /// whose messages it looks like.
+    /// Sends a message that was set aside to the queue that it came from, unchanged; one of the
+    /// review queue to the queue whose messages it looks like.
     ///
     /// # Errors
-    /// There is no such queue or message; nobody can say where it belongs; a queue cannot be reached. The message is
-    /// where it was.
-    pub async fn redrive(&self, queue: &str, message_id: &str) -> Result<Redriven, ControllerError> {
+    /// There is no such queue or message; nobody can say where it belongs; a queue cannot be
+    /// reached. The message is where it was.
+    pub async fn redrive(
+        &self,
+        queue: &str,
+        message_id: &str,
+    ) -> Result<Redriven, ControllerError> {
         let (service, role) = self.set_aside_queue(queue)?;
         let taken = taken(service, role, message_id).await?;
         let sent = send_again(service, role, &taken.message).await;
@@ -276,8 +281,13 @@ impl Controller {
     /// Throws a message away.
     ///
     /// # Errors
-    /// There is no such queue or message; the queue cannot be reached, and the message is where it was.
-    pub async fn discard(&self, queue: &str, message_id: &str) -> Result<Discarded, ControllerError> {
+    /// There is no such queue or message; the queue cannot be reached, and the message is where it
+    /// was.
+    pub async fn discard(
+        &self,
+        queue: &str,
+        message_id: &str,
+    ) -> Result<Discarded, ControllerError> {
         let (service, role) = self.set_aside_queue(queue)?;
         let taken = taken(service, role, message_id).await?;
         if service.complete(role, &taken).await? == Settled::LockLost {
@@ -301,7 +311,10 @@ impl Controller {
         services.flat_map(|service| ROLES.map(|role| (service, role)))
     }
 
-    fn set_aside_queue(&self, name: &str) -> Result<(&Arc<dyn QueueService>, QueueRole), ControllerError> {
+    fn set_aside_queue(
+        &self,
+        name: &str,
+    ) -> Result<(&Arc<dyn QueueService>, QueueRole), ControllerError> {
         self.set_aside_queues()
             .find(|(service, role)| service.set_aside_name(*role) == name)
             .ok_or_else(|| ControllerError::UnknownQueue {
@@ -324,7 +337,11 @@ async fn taken(
         .ok_or_else(|| no_such_message(service, role, message_id))
 }
 
-fn no_such_message(service: &Arc<dyn QueueService>, role: QueueRole, message_id: &str) -> ControllerError {
+fn no_such_message(
+    service: &Arc<dyn QueueService>,
+    role: QueueRole,
+    message_id: &str,
+) -> ControllerError {
     ControllerError::NoSuchMessage {
         queue: service.set_aside_name(role).to_owned(),
         message_id: message_id.chars().take(150).collect(),
@@ -350,9 +367,7 @@ async fn send_again(
         delay: None,
         trace,
     };
-    let report = service
-        .batch_send_messages(to, std::slice::from_ref(&outgoing))
-        .await;
+    let report = service.batch_send_messages(to, std::slice::from_ref(&outgoing)).await;
     match report.errors.into_iter().next() {
         Some(error) => Err(error.into()),
         None => Ok(Redriven {
@@ -366,10 +381,7 @@ async fn send_again(
 
 /// Which queue a message of the review queue is for.
 fn belongs_to(message: &ShownMessage) -> Result<QueueRole, ControllerError> {
-    match (
-        TaskMessage::decode(&message.message),
-        JobReference::decode(&message.message),
-    ) {
+    match (TaskMessage::decode(&message.message), JobReference::decode(&message.message)) {
         (Ok(_), _) => Ok(QueueRole::Tasks),
         (_, Ok(_)) => Ok(QueueRole::Jobs),
         (Err(as_task), Err(as_job)) => Err(ControllerError::NotRedrivable {
@@ -401,13 +413,7 @@ fn trace_of(message: &str) -> Option<TraceParent> {
 
 /// The message as it was sent: one of the review queue is wrapped with the reason why it is there.
 fn shown(role: QueueRole, message: SetAsideMessage) -> ShownMessage {
-    let SetAsideMessage {
-        id,
-        body,
-        enqueued,
-        delivery_count,
-        reason,
-    } = message;
+    let SetAsideMessage { id, body, enqueued, delivery_count, reason } = message;
     let wrapped = match role {
         QueueRole::Poison => serde_json::from_str::<Value>(&body).ok().and_then(|wrapped| {
             let text = |name: &str| wrapped.get(name)?.as_str().map(str::to_owned);

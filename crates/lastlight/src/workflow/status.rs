@@ -17,9 +17,9 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// A job and how far it is.
 #[derive(Debug, Clone)]
 pub struct JobStanding {
-    /// The state that this is, or an earlier one: what it does not show yet, the next version tells.
+    /// The state that this is, or an earlier one: what it does not show yet, the next version
+    /// tells.
     pub version: JobVersion,
-    /// The job.
     pub job: JobRecord,
     /// Its stages so far, in order.
     pub stages: Vec<StageStanding>,
@@ -28,7 +28,6 @@ pub struct JobStanding {
 /// How far a stage is.
 #[derive(Debug, Clone)]
 pub struct StageStanding {
-    /// As stored.
     pub record: StageRecord,
     /// The type of its tasks; `None`: the job's type is not in this app's catalog.
     pub task_type: Option<&'static str>,
@@ -51,8 +50,13 @@ impl Controller {
         pulse.ok_or(ControllerError::UnknownJob { job_id: *job_id })
     }
 
-    /// `version` was read before: one that is read later could be newer than what is shown, and its change missed.
-    async fn standing(&self, job_id: &JobId, version: JobVersion) -> Result<JobStanding, ControllerError> {
+    /// `version` was read before: one that is read later could be newer than what is shown, and its
+    /// change missed.
+    async fn standing(
+        &self,
+        job_id: &JobId,
+        version: JobVersion,
+    ) -> Result<JobStanding, ControllerError> {
         let job = self
             .0
             .database
@@ -60,7 +64,8 @@ impl Controller {
             .await?
             .ok_or(ControllerError::UnknownJob { job_id: *job_id })?;
         let records = self.0.database.get_stages(job_id).await?;
-        let parameters: Map<String, Value> = serde_json::from_str(job.parameters.get()).unwrap_or_default();
+        let parameters: Map<String, Value> =
+            serde_json::from_str(job.parameters.get()).unwrap_or_default();
         let specs = self
             .0
             .catalog
@@ -69,24 +74,19 @@ impl Controller {
             .unwrap_or_default();
         let running = self.running(job_id).await;
         let standing = |record: StageRecord| StageStanding {
-            task_type: specs
-                .get(usize::from(record.stage.get()) - 1)
-                .map(|spec| spec.task_type),
+            task_type: specs.get(usize::from(record.stage.get()) - 1).map(|spec| spec.task_type),
             running: running
                 .as_ref()
                 .map(|running| running.get(&record.stage).copied().unwrap_or(0)),
             record,
         };
-        Ok(JobStanding {
-            version,
-            stages: records.into_iter().map(standing).collect(),
-            job,
-        })
+        Ok(JobStanding { version, stages: records.into_iter().map(standing).collect(), job })
     }
 
-    /// The same, once the job is over, is in another state than the one `seen`, or `wait` has passed. Without `seen`: than
-    /// the one it is in now; who asks again and again then misses what happens between two requests. Who waits holds no
-    /// connection meanwhile, and looks less often the longer nothing happens.
+    /// The same, once the job is over, is in another state than the one `seen`, or `wait` has
+    /// passed. Without `seen`: than the one it is in now; who asks again and again then misses what
+    /// happens between two requests. Who waits holds no connection meanwhile, and looks less often
+    /// the longer nothing happens.
     ///
     /// # Errors
     /// There is no such job, or the database failed.

@@ -31,7 +31,8 @@ pub struct Submission {
     pub message: String,
     /// The parameters with their defaults.
     pub parameters: Map<String, Value>,
-    /// What was taken and may not be what was meant: fields that nothing reads. Absent if there is none.
+    /// What was taken and may not be what was meant: fields that nothing reads. Absent if there is
+    /// none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// What was queued.
@@ -56,12 +57,13 @@ pub struct QueueInfo {
 }
 
 impl Controller {
-    /// Submits a job of type `job_type` with the JSON object `body`. `trace`: the caller's; without it a new one begins. The
-    /// job stays in the trace of its first submission.
+    /// Submits a job of type `job_type` with the JSON object `body`. `trace`: the caller's; without
+    /// it a new one begins. The job stays in the trace of its first submission.
     ///
     /// # Errors
-    /// The body or a parameter is not allowed; the job type is unknown; the job cannot work here; Service Bus is switched
-    /// off; the database failed. A queue that cannot be reached is no error: the job is stored and its message sent later.
+    /// The body or a parameter is not allowed; the job type is unknown; the job cannot work here;
+    /// Service Bus is switched off; the database failed. A queue that cannot be reached is no
+    /// error: the job is stored and its message sent later.
     #[tracing::instrument(name = "submit", skip_all, fields(job_type, job_id, trace_id))]
     pub async fn submit(
         &self,
@@ -81,17 +83,12 @@ impl Controller {
                 job_type: job_type.chars().take(80).collect(),
                 known: self.0.catalog.names(),
             })?;
-        let Checked {
-            parameters,
-            path,
-            warnings,
-        } = checked(definition.as_ref(), object(body)?)?;
+        let Checked { parameters, path, warnings } = checked(definition.as_ref(), object(body)?)?;
         let stages = definition
             .stages(&parameters)
             .map_err(|error| ControllerError::BadBody(error.to_string()))?;
-        let total_stages = u8::try_from(stages.len())
-            .ok()
-            .and_then(|count| Stage::try_from(count).ok());
+        let total_stages =
+            u8::try_from(stages.len()).ok().and_then(|count| Stage::try_from(count).ok());
         let total_stages = total_stages.ok_or_else(|| {
             ControllerError::BadBody(format!(
                 "{job_type} has {} stages with these parameters; 1 to 100 are allowed",
@@ -102,17 +99,11 @@ impl Controller {
             .time_limit(&parameters)
             .map_err(|error| ControllerError::BadBody(error.to_string()))?
             .unwrap_or(self.0.timing.job_timeout);
-        let sender = self
-            .0
-            .senders
-            .for_path(path)
-            .ok_or(ControllerError::ServiceBusDisabled)?;
+        let sender = self.0.senders.for_path(path).ok_or(ControllerError::ServiceBusDisabled)?;
 
         let job_id = JobId::derive(job_type, &parameters);
         let trace = telemetry::submitted_in(trace);
-        Span::current()
-            .record("job_id", job_id.as_str())
-            .record("trace_id", trace.trace_id());
+        Span::current().record("job_id", job_id.as_str()).record("trace_id", trace.trace_id());
         let mut stored = String::new();
         // A string refuses nothing.
         let _ = write_canonical_object(&parameters, &mut stored);
@@ -126,11 +117,8 @@ impl Controller {
             deadline_seconds: time_limit.as_secs_f64(),
             trace: Some(trace),
         };
-        let is_new = self
-            .0
-            .database
-            .insert_job(job, self.0.timing.send_grace.as_secs_f64())
-            .await?;
+        let is_new =
+            self.0.database.insert_job(job, self.0.timing.send_grace.as_secs_f64()).await?;
 
         let mut submission = Submission {
             job_id,
@@ -162,10 +150,7 @@ impl Controller {
         parameters: &str,
         trace: TraceParent,
     ) -> Result<(), ControllerError> {
-        let key = StageKey {
-            job_id: submission.job_id,
-            stage: Stage::FIRST,
-        };
+        let key = StageKey { job_id: submission.job_id, stage: Stage::FIRST };
         let parameters: &RawValue = serde_json::from_str(parameters)
             .map_err(|error| ControllerError::Unwritten(error.to_string()))?;
         let path = submission.queue_info.processing_path;
@@ -194,8 +179,9 @@ impl Controller {
         let job = self.0.database.get_job(&submission.job_id).await?;
         let status = job.map_or(JobStatus::Queued, |job| job.status);
         submission.status = status.as_str();
-        submission.message =
-            format!("The same submission exists already and is {status}; nothing was queued again.");
+        submission.message = format!(
+            "The same submission exists already and is {status}; nothing was queued again."
+        );
         Ok(())
     }
 }
@@ -234,21 +220,20 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, ControllerError> {
 
 /// A submission that is allowed.
 struct Checked {
-    /// With their defaults.
     parameters: Map<String, Value>,
     /// The one that they choose.
     path: ProcessingPath,
     warnings: Vec<String>,
 }
 
-fn checked(definition: &dyn DynJobType, submitted: Map<String, Value>) -> Result<Checked, ControllerError> {
+fn checked(
+    definition: &dyn DynJobType,
+    submitted: Map<String, Value>,
+) -> Result<Checked, ControllerError> {
     let mut fields = Fields::new(submitted);
     let use_service_bus = check(definition, &mut fields);
-    let path = if use_service_bus {
-        ProcessingPath::ServiceBus
-    } else {
-        ProcessingPath::QueueStorage
-    };
+    let path =
+        if use_service_bus { ProcessingPath::ServiceBus } else { ProcessingPath::QueueStorage };
     let warnings = fields.unread();
     Ok(Checked {
         parameters: fields.finish().map_err(ControllerError::BadParameters)?,
@@ -257,15 +242,11 @@ fn checked(definition: &dyn DynJobType, submitted: Map<String, Value>) -> Result
     })
 }
 
-/// Checks what every submission may say and what the job type asks for; whether the job goes over Service Bus.
+/// Checks what every submission may say and what the job type asks for; whether the job goes over
+/// Service Bus.
 pub(super) fn check(definition: &dyn DynJobType, fields: &mut Fields) -> bool {
     for field in ["dataset_id", "resource_id", "version_id"] {
-        fields.optional(
-            field,
-            "text",
-            json!({ "type": ["string", "null"] }),
-            Value::is_string,
-        );
+        fields.optional(field, "text", json!({ "type": ["string", "null"] }), Value::is_string);
         fields.describe(
             field,
             "For your own books: part of the job's identity, and otherwise not looked at.",
@@ -287,10 +268,7 @@ pub(super) fn check(definition: &dyn DynJobType, fields: &mut Fields) -> bool {
         }
         None => fields.flag_or("use_service_bus", false),
     };
-    fields.describe(
-        "use_service_bus",
-        "Over Service Bus; otherwise over Storage Queues.",
-    );
+    fields.describe("use_service_bus", "Over Service Bus; otherwise over Storage Queues.");
     definition.check(fields);
     use_service_bus
 }

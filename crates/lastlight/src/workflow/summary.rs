@@ -1,5 +1,5 @@
-//! What `stage_results` keeps of a stage: counts, times, the job type's summary, and at most 100 samples. It does not
-//! grow with the stage; all results are in the tasks' rows.
+//! What `stage_results` keeps of a stage: counts, times, the job type's summary, and at most 100
+//! samples. It does not grow with the stage; all results are in the tasks' rows.
 
 use serde_json::{Value, json, value::RawValue};
 
@@ -43,19 +43,12 @@ impl StageFold {
             Some(Ok(fold)) => (Some(fold), None),
             Some(Err(problem)) => (None, Some(problem)),
         };
-        Self {
-            fold,
-            problem,
-            samples: Vec::new(),
-            errors: Vec::new(),
-            latencies: Vec::new(),
-        }
+        Self { fold, problem, samples: Vec::new(), errors: Vec::new(), latencies: Vec::new() }
     }
 
     pub(super) fn add(&mut self, task: TaskResult) {
         if let Some(latency) = task.latency_us {
-            self.latencies
-                .push(u32::try_from(latency.max(0)).unwrap_or(u32::MAX));
+            self.latencies.push(u32::try_from(latency.max(0)).unwrap_or(u32::MAX));
         }
         match (task.status, task.result) {
             (TaskStatus::Completed, Some(result)) => {
@@ -68,19 +61,13 @@ impl StageFold {
                 }
                 // Places in the plan begin at 0, so these are its first tasks.
                 if task.ordinal < SAMPLES {
-                    self.samples
-                        .push((task.ordinal, sample(&task.task_index, &result)));
+                    self.samples.push((task.ordinal, sample(&task.task_index, &result)));
                 }
             }
             (TaskStatus::Failed, _) if self.errors.len() < ERRORS => {
-                let error: String = task
-                    .error
-                    .unwrap_or_default()
-                    .chars()
-                    .take(LONGEST_ERROR)
-                    .collect();
-                self.errors
-                    .push(json!({ "task_index": task.task_index, "error": error }));
+                let error: String =
+                    task.error.unwrap_or_default().chars().take(LONGEST_ERROR).collect();
+                self.errors.push(json!({ "task_index": task.task_index, "error": error }));
             }
             _ => {}
         }
@@ -128,14 +115,12 @@ impl StageFold {
             "samples": samples,
             "errors": self.errors,
         });
-        Folded {
-            result,
-            problem: self.problem,
-        }
+        Folded { result, problem: self.problem }
     }
 }
 
-/// How deep objects and arrays stand in one another. Not by recursion, which would end where the stack does.
+/// How deep objects and arrays stand in one another. Not by recursion, which would end where the
+/// stack does.
 fn depth(value: &Value) -> usize {
     let mut deepest = 0;
     let mut left = vec![(value, 1)];
@@ -161,9 +146,7 @@ fn sample(index: &str, result: &RawValue) -> Value {
 /// Nearest rank, in milliseconds; null where there is nothing to rank.
 fn percentile(sorted_us: &[u32], percent: usize) -> Value {
     let rank = (sorted_us.len() * percent).div_ceil(100).saturating_sub(1);
-    sorted_us
-        .get(rank)
-        .map_or(Value::Null, |us| Value::from(round(f64::from(*us) / 1000.0)))
+    sorted_us.get(rank).map_or(Value::Null, |us| Value::from(round(f64::from(*us) / 1000.0)))
 }
 
 fn round(number: f64) -> f64 {

@@ -1,11 +1,15 @@
-//! `lastlight compare`: the same work over both paths, one after the other, and what the app recorded of it.
+//! `lastlight compare`: the same work over both paths, one after the other, and what the app
+//! recorded of it.
 //!
-//! The figures are the seed's: jobs, latency, timeouts, tasks a second. They are computed here, from the two jobs alone, by the
-//! definitions of `GET /api/metrics/comparison`, which says the same of all jobs of the last hour and stands beside them.
+//! The figures are the seed's: jobs, latency, timeouts, tasks a second. They are computed here,
+//! from the two jobs alone, by the definitions of `GET /api/metrics/comparison`, which says the
+//! same of all jobs of the last hour and stands beside them.
 
 use std::time::{Duration, Instant};
 
-use crate::client::{Answer, Audit, ClientError, Comparison, Improvements, JobDetails, PathFigures};
+use crate::client::{
+    Answer, Audit, ClientError, Comparison, Improvements, JobDetails, PathFigures,
+};
 use clap::{Args, builder::RangedU64ValueParser};
 use lastlight::model::{JobStatus, ProcessingPath, TasksPerMessage};
 use serde_json::{Map, Value, json};
@@ -20,7 +24,7 @@ use crate::{
 
 /// `lastlight compare`.
 #[derive(Debug, Args)]
-pub struct CompareArguments {
+pub(crate) struct CompareArguments {
     /// The job type.
     #[arg(long, value_name = "JOB_TYPE", default_value = HELLO_WORLD)]
     job: String,
@@ -62,10 +66,7 @@ const COUNTED_WITHIN: Duration = Duration::from_secs(5);
 pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, CommandError> {
     let session = arguments.app.session()?;
     let mut parameters: Map<String, Value> = arguments.parameters.iter().cloned().collect();
-    for (name, value) in [
-        ("n", arguments.n),
-        ("tasks_per_message", arguments.tasks_per_message),
-    ] {
+    for (name, value) in [("n", arguments.n), ("tasks_per_message", arguments.tasks_per_message)] {
         if let Some(value) = value {
             parameters.insert(name.to_owned(), json!(value));
         }
@@ -73,7 +74,8 @@ pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, Com
     if arguments.job == HELLO_WORLD {
         parameters.entry("n").or_insert(json!(1000));
     }
-    // A job's id is made of its parameters: this makes the jobs new ones. It means nothing to a job type.
+    // A job's id is made of its parameters: this makes the jobs new ones. It means nothing to a job
+    // type.
     parameters.insert(
         "version_id".to_owned(),
         json!(format!("compare-{}", uuid::Uuid::new_v4().simple())),
@@ -94,7 +96,9 @@ pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, Com
         say!("\n{}: the same work over both paths\n", arguments.job);
         output::text(&compared.table().text(session.paint));
         if let Some(Answer { body, .. }) = recorded {
-            say!("\nAll jobs of this type, of the last {RECORDED} h (GET /api/metrics/comparison)\n");
+            say!(
+                "\nAll jobs of this type, of the last {RECORDED} h (GET /api/metrics/comparison)\n"
+            );
             let all = [body.queue_storage, body.service_bus];
             output::text(&table(&all, &body.comparison).text(session.paint));
             if let Some(note) = body.comparison.note {
@@ -113,14 +117,20 @@ pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, Com
     Ok(Verdict::Good)
 }
 
-/// What the app says of all jobs of the type, with these two in it; none if it is an older one, which does not compare: the
-/// two jobs say enough.
-async fn recorded(session: &Session, job_type: &str) -> Result<Option<Answer<Comparison>>, CommandError> {
+/// What the app says of all jobs of the type, with these two in it; none if it is an older one,
+/// which does not compare: the two jobs say enough.
+async fn recorded(
+    session: &Session,
+    job_type: &str,
+) -> Result<Option<Answer<Comparison>>, CommandError> {
     let began = Instant::now();
     loop {
         let answer = match session.client.comparison(RECORDED, Some(job_type)).await {
             Ok(answer) => answer,
-            Err(ClientError::NotTheApp { status: 404, .. } | ClientError::Refused { status: 404, .. }) => {
+            Err(
+                ClientError::NotTheApp { status: 404, .. }
+                | ClientError::Refused { status: 404, .. },
+            ) => {
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
@@ -142,10 +152,7 @@ async fn run(
     parameters: &Map<String, Value>,
 ) -> Result<Run, CommandError> {
     let mut parameters = parameters.clone();
-    parameters.insert(
-        "use_service_bus".to_owned(),
-        json!(path == ProcessingPath::ServiceBus),
-    );
+    parameters.insert("use_service_bus".to_owned(), json!(path == ProcessingPath::ServiceBus));
     let job_id = session.client.submit(job_type, &parameters).await?.body.job_id;
     if !session.is_json {
         tell!("{path}: {job_id}");
@@ -191,10 +198,7 @@ fn figures(details: &JobDetails, audit: &Audit) -> PathFigures {
 /// Service Bus against Storage Queues, percent.
 fn improvements(queue_storage: &PathFigures, service_bus: &PathFigures) -> Improvements {
     let less = |of: Option<f64>, to: Option<f64>| {
-        Some(of?)
-            .zip(to)
-            .filter(|(of, _)| *of > 0.0)
-            .map(|(of, to)| 100.0 * (of - to) / of)
+        Some(of?).zip(to).filter(|(of, _)| *of > 0.0).map(|(of, to)| 100.0 * (of - to) / of)
     };
     let more = |of: Option<f64>, to: Option<f64>| less(of, to).map(|less| -less);
     Improvements {
@@ -209,9 +213,7 @@ impl Compared {
     fn of(runs: Vec<Run>) -> Self {
         let [queue_storage, service_bus] = ProcessingPath::ALL.map(|path| {
             let of_path = runs.iter().find(|run| run.path == path);
-            of_path
-                .map(|run| figures(&run.job.body, &run.audit))
-                .unwrap_or_default()
+            of_path.map(|run| figures(&run.job.body, &run.audit)).unwrap_or_default()
         });
         Self {
             improvements: improvements(&queue_storage, &service_bus),
@@ -268,11 +270,7 @@ impl Run {
 
     /// What was sent for it. The job message that starts a stage is not in the books of its tasks.
     fn messages(&self) -> u64 {
-        self.audit
-            .stages
-            .iter()
-            .map(|stage| stage.messages_sent + 1)
-            .sum()
+        self.audit.stages.iter().map(|stage| stage.messages_sent + 1).sum()
     }
 }
 
@@ -338,11 +336,7 @@ mod tests {
     fn improvements_are_percent_of_what_queue_storage_takes() {
         let better = improvements(&figures_of(1000.0, 100.0, 0.5), &figures_of(250.0, 400.0, 0.0));
         assert_eq!(
-            [
-                better.latency_improvement,
-                better.throughput_improvement,
-                better.timeout_reduction
-            ],
+            [better.latency_improvement, better.throughput_improvement, better.timeout_reduction],
             [Some(75.0), Some(300.0), Some(100.0)]
         );
         let worse = improvements(&figures_of(100.0, 400.0, 0.0), &figures_of(150.0, 100.0, 0.0));

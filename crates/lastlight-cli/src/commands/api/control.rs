@@ -12,7 +12,7 @@ use crate::{
 
 /// A command that takes a job and nothing else.
 #[derive(Debug, Args)]
-pub struct ControlArguments {
+pub(crate) struct ControlArguments {
     /// The job's id, or its beginning.
     job_id: String,
     #[command(flatten)]
@@ -20,15 +20,16 @@ pub struct ControlArguments {
 }
 
 /// Has the app do `action` to the job.
-pub(super) async fn change(action: &str, arguments: &ControlArguments) -> Result<Verdict, CommandError> {
+pub(super) async fn change(
+    action: &str,
+    arguments: &ControlArguments,
+) -> Result<Verdict, CommandError> {
     let session = arguments.app.session()?;
     let job_id = session.job_id(&arguments.job_id).await?;
     let answer = session.client.change(action, &job_id).await?;
     if !session.printed(&answer.document) {
         let changed = &answer.body;
-        let status = session
-            .paint
-            .text(look_of(changed.status), changed.status.as_str());
+        let status = session.paint.text(look_of(changed.status), changed.status.as_str());
         say!("{} is {status}. {}", super::short(&job_id), changed.message);
     }
     Ok(Verdict::Good)
@@ -42,11 +43,7 @@ pub(super) async fn audit(arguments: &ControlArguments) -> Result<Verdict, Comma
     if !session.printed(&answer.document) {
         output::text(&books(&session, &answer.body));
     }
-    Ok(if answer.body.consistent {
-        Verdict::Good
-    } else {
-        Verdict::Bad
-    })
+    Ok(if answer.body.consistent { Verdict::Good } else { Verdict::Bad })
 }
 
 fn books(session: &Session, audit: &Audit) -> String {
@@ -78,12 +75,7 @@ fn books(session: &Session, audit: &Audit) -> String {
             count_of_bad(stage.failed),
             plain(stage.skipped.to_string()),
             plain(stage.open.to_string()),
-            plain(
-                stage
-                    .batches_owed
-                    .map(|owed| owed.to_string())
-                    .unwrap_or_default(),
-            ),
+            plain(stage.batches_owed.map(|owed| owed.to_string()).unwrap_or_default()),
             plain(stage.attempts.to_string()),
             plain(stage.messages_sent.to_string()),
             plain(stage.messages_resent.to_string()),
@@ -93,9 +85,7 @@ fn books(session: &Session, audit: &Audit) -> String {
         ]);
     }
     let verdict = if audit.consistent {
-        session
-            .paint
-            .text(Look::Good, "Everything that was planned has its place.")
+        session.paint.text(Look::Good, "Everything that was planned has its place.")
     } else {
         session.paint.text(
             Look::Bad,

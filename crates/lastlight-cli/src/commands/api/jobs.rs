@@ -14,7 +14,7 @@ use crate::{
 
 /// `lastlight status`.
 #[derive(Debug, Args)]
-pub struct StatusArguments {
+pub(crate) struct StatusArguments {
     /// The job's id, or its beginning.
     job_id: String,
     #[command(flatten)]
@@ -23,7 +23,7 @@ pub struct StatusArguments {
 
 /// `lastlight list`.
 #[derive(Debug, Args)]
-pub struct ListArguments {
+pub(crate) struct ListArguments {
     /// Only jobs that stand there. `queued` has the paused ones, too.
     #[arg(long, value_parser = PossibleValuesParser::new(LISTED_AS))]
     status: Option<String>,
@@ -47,18 +47,11 @@ pub struct ListArguments {
 }
 
 /// What a list can be narrowed to, as it is shown in it.
-const LISTED_AS: [&str; 6] = [
-    "queued",
-    "paused",
-    "processing",
-    "completed",
-    "failed",
-    "cancelled",
-];
+const LISTED_AS: [&str; 6] = ["queued", "paused", "processing", "completed", "failed", "cancelled"];
 
 /// `lastlight types`.
 #[derive(Debug, Args)]
-pub struct TypesArguments {
+pub(crate) struct TypesArguments {
     #[command(flatten)]
     pub(super) app: AppArguments,
 }
@@ -103,10 +96,7 @@ fn described(session: &Session, status: &Status) -> String {
     } else if let Some(deadline) = status.deadline {
         fact("deadline", &ago(deadline.0, now));
     }
-    fact(
-        "parameters",
-        &one_line(&json!(status.parameters).to_string(), 300),
-    );
+    fact("parameters", &one_line(&json!(status.parameters).to_string(), 300));
     if let Some(reason) = &status.error_details {
         fact("error", &paint.text(Look::Bad, reason));
     }
@@ -142,7 +132,9 @@ fn stages(status: &Status) -> Table {
         let rate = stage.rate_per_second.map(|rate| format!("{rate:.0}/s"));
         let remark = if stage.is_over() {
             match (stage.started_at, stage.finished_at) {
-                (Some(from), Some(to)) => between(from.0, to.0).map(|took| format!("took {}", lasting(took))),
+                (Some(from), Some(to)) => {
+                    between(from.0, to.0).map(|took| format!("took {}", lasting(took)))
+                }
                 _ => None,
             }
         } else if let Some(words) = planning(stage, status) {
@@ -155,12 +147,7 @@ fn stages(status: &Status) -> Table {
             plain(stage.stage.to_string()),
             plain(stage.task_type.clone().unwrap_or_default()),
             plain(format!("{}/{}", stage.done(), stage.total)),
-            plain(
-                stage
-                    .running
-                    .map(|running| running.to_string())
-                    .unwrap_or_default(),
-            ),
+            plain(stage.running.map(|running| running.to_string()).unwrap_or_default()),
             count_of_bad(stage.failed),
             plain(stage.skipped.to_string()),
             plain(rate.unwrap_or_default()),
@@ -306,10 +293,7 @@ fn job_type_described(session: &Session, job_type: &KnownJobType) -> String {
             None if required.contains(&name.as_str()) => "required".to_owned(),
             None => String::new(),
         };
-        let description = schema
-            .get("description")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let description = schema.get("description").and_then(Value::as_str).unwrap_or_default();
         table.row([
             plain(format!("  {name}")),
             plain(allowed(schema)),
@@ -335,12 +319,8 @@ fn allowed(schema: &Value) -> String {
         (None, Some(names)) => some(names).unwrap_or_default(),
         (None, None) => "anything".to_owned(),
     };
-    let number = |name: &str| {
-        schema
-            .get(name)
-            .filter(|value| value.is_number())
-            .map(Value::to_string)
-    };
+    let number =
+        |name: &str| schema.get(name).filter(|value| value.is_number()).map(Value::to_string);
     let range = |least: Option<String>, most: Option<String>| match (least, most) {
         (Some(least), Some(most)) => format!(" {least} to {most}"),
         (Some(least), None) => format!(" from {least}"),
@@ -348,13 +328,7 @@ fn allowed(schema: &Value) -> String {
         (None, None) => String::new(),
     };
     let characters = range(number("minLength"), number("maxLength"));
-    let characters = if characters.is_empty() {
-        characters
-    } else {
-        format!("{characters} characters")
-    };
-    format!(
-        "{types}{}{characters}",
-        range(number("minimum"), number("maximum"))
-    )
+    let characters =
+        if characters.is_empty() { characters } else { format!("{characters} characters") };
+    format!("{types}{}{characters}", range(number("minimum"), number("maximum")))
 }

@@ -1,5 +1,5 @@
-//! Commands that ask a running app over its HTTP API: arguments in, words out. What to ask is the client's, what to do is the
-//! app's; here is only how it reads.
+//! Commands that ask a running app over its HTTP API: arguments in, words out. What to ask is the
+//! client's, what to do is the app's; here is only how it reads.
 
 mod compare;
 mod control;
@@ -27,7 +27,7 @@ use crate::{
 /// What every command of this kind takes.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "The app")]
-pub struct AppArguments {
+pub(crate) struct AppArguments {
     /// Its address: https://<app>.azurewebsites.net, or that of `lastlight local`.
     #[arg(
         long,
@@ -47,16 +47,18 @@ pub struct AppArguments {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum AppCommand {
+pub(crate) enum AppCommand {
     /// Submit a job; the same submission again finds the first job.
     Submit(submit::SubmitArguments),
-    /// Follow a job to its end: a bar a stage, or plain lines where no terminal is. Ctrl-C leaves the job running.
+    /// Follow a job to its end: a bar a stage, or plain lines where no terminal is. Ctrl-C leaves
+    /// the job running.
     Watch(watch::WatchArguments),
     /// Where a job stands, stage by stage.
     Status(jobs::StatusArguments),
     /// Jobs, newest first.
     List(jobs::ListArguments),
-    /// Tasks of a job: those that failed first, then those that are retrying, with the reason; then the others, stage by stage.
+    /// Tasks of a job: those that failed first, then those that are retrying, with the reason; then
+    /// the others, stage by stage.
     Tasks(tasks::TasksArguments),
     /// End a job: what waits is skipped, what runs is stopped.
     Cancel(control::ControlArguments),
@@ -68,7 +70,8 @@ pub enum AppCommand {
     Resume(control::ControlArguments),
     /// A job's books: does everything that was planned have its place?
     Audit(control::ControlArguments),
-    /// Messages that were delivered too often: list them, have them dealt with, send one again, throw one away.
+    /// Messages that were delivered too often: list them, have them dealt with, send one again,
+    /// throw one away.
     Poison(poison::PoisonArguments),
     /// The job types and their parameters.
     Types(jobs::TypesArguments),
@@ -79,9 +82,7 @@ pub enum AppCommand {
 /// How a command that was carried out ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// As it should.
     Good,
-    /// The work failed.
     Bad,
     /// A person stopped it.
     Stopped,
@@ -111,16 +112,11 @@ struct Session {
 impl AppArguments {
     fn session(&self) -> Result<Session, CommandError> {
         // Not checked by clap, which repeats what it refuses: a key may stand in it.
-        let address: AppAddress = self
-            .url
-            .parse()
-            .map_err(|problem| CommandError::Argument(format!("--url (LASTLIGHT_URL): {problem}")))?;
+        let address: AppAddress = self.url.parse().map_err(|problem| {
+            CommandError::Argument(format!("--url (LASTLIGHT_URL): {problem}"))
+        })?;
         let client = Client::new(address, self.key.as_ref())?.with_pauses_told(tell_pause);
-        Ok(Session {
-            client,
-            is_json: self.json,
-            paint: Paint::for_stdout(),
-        })
+        Ok(Session { client, is_json: self.json, paint: Paint::for_stdout() })
     }
 }
 
@@ -140,7 +136,7 @@ fn tell_pause(pause: &Pause<'_>) {
 }
 
 /// Carries a command out.
-pub async fn run(command: AppCommand) -> ExitCode {
+pub(crate) async fn run(command: AppCommand) -> ExitCode {
     use AppCommand as C;
     let (is_json, result) = match &command {
         C::Submit(arguments) => (arguments.app.json, submit::submit(arguments).await),
@@ -165,7 +161,8 @@ pub async fn run(command: AppCommand) -> ExitCode {
     }
 }
 
-/// Says why a command could not be carried out, and what to do; the exit code says whose fault it is.
+/// Says why a command could not be carried out, and what to do; the exit code says whose fault it
+/// is.
 fn explain(error: &CommandError, is_json: bool) -> ExitCode {
     let (code, remedy) = match error {
         CommandError::Argument(_) | CommandError::Client(ClientError::Settings(_)) => (2, None),
@@ -181,7 +178,9 @@ fn explain(error: &CommandError, is_json: bool) -> ExitCode {
     if is_json {
         let document = match error {
             CommandError::Client(ClientError::Refused { document, .. }) => document.clone(),
-            error => json!({ "error": kind(error), "message": error.to_string(), "remedy": remedy }),
+            error => {
+                json!({ "error": kind(error), "message": error.to_string(), "remedy": remedy })
+            }
         };
         say!("{document}");
     }
@@ -192,17 +191,16 @@ fn explain(error: &CommandError, is_json: bool) -> ExitCode {
         }
     }
     if let Some(remedy) = remedy {
-        tell!(
-            "{}",
-            Paint::for_stderr().text(Look::Faint, &format!("  {remedy}"))
-        );
+        tell!("{}", Paint::for_stderr().text(Look::Faint, &format!("  {remedy}")));
     }
     ExitCode::from(code)
 }
 
 fn kind(error: &CommandError) -> &'static str {
     match error {
-        CommandError::Argument(_) | CommandError::Client(ClientError::Settings(_)) => "bad argument",
+        CommandError::Argument(_) | CommandError::Client(ClientError::Settings(_)) => {
+            "bad argument"
+        }
         CommandError::NoSuchJob(_) => "unknown job",
         CommandError::Client(ClientError::Unreachable { .. }) => "unreachable",
         CommandError::Client(ClientError::NotTheApp { .. }) => "not the app",
@@ -233,7 +231,8 @@ impl Session {
         self.is_json
     }
 
-    /// The id of the job that `text` means: the whole id, or its beginning, of a job of the last week.
+    /// The id of the job that `text` means: the whole id, or its beginning, of a job of the last
+    /// week.
     async fn job_id(&self, text: &str) -> Result<String, CommandError> {
         let text = text.trim().to_ascii_lowercase();
         if !(4..=64).contains(&text.len()) || !text.chars().all(|c| c.is_ascii_hexdigit()) {
@@ -245,19 +244,13 @@ impl Session {
         if text.len() == 64 {
             return Ok(text);
         }
-        let filter = JobFilter {
-            hours: Some(168),
-            ..JobFilter::default()
-        };
+        let filter = JobFilter { hours: Some(168), ..JobFilter::default() };
         let mut found: Vec<String> = Vec::new();
         let mut cursor: Option<String> = None;
         for _ in 0..MOST_PAGES_SEARCHED {
             let page = self.client.jobs(&filter, 100, cursor.as_deref()).await?.body;
             found.extend(
-                page.jobs
-                    .into_iter()
-                    .map(|job| job.job_id)
-                    .filter(|id| id.starts_with(&text)),
+                page.jobs.into_iter().map(|job| job.job_id).filter(|id| id.starts_with(&text)),
             );
             cursor = page.query_info.next_cursor;
             if cursor.is_none() || found.len() > 1 {
@@ -286,8 +279,8 @@ fn short(job_id: &str) -> &str {
     job_id.get(..12).unwrap_or(job_id)
 }
 
-/// What is to be said of a stage whose plan is not whole. A stage has a row from the moment that the one before it ended, also
-/// while nobody may begin it.
+/// What is to be said of a stage whose plan is not whole. A stage has a row from the moment that
+/// the one before it ended, also while nobody may begin it.
 fn planning(stage: &Progress, status: &Status) -> Option<&'static str> {
     let is_begun = stage.total > 0 || status.status == JobStatus::Processing;
     match (stage.planned, status.status.is_terminal(), is_begun) {

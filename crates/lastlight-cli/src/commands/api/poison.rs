@@ -14,7 +14,7 @@ use crate::{
 
 /// `lastlight poison`.
 #[derive(Debug, Args)]
-pub struct PoisonArguments {
+pub(crate) struct PoisonArguments {
     #[command(subcommand)]
     command: Option<PoisonCommand>,
     #[command(flatten)]
@@ -37,7 +37,8 @@ enum PoisonCommand {
 
 #[derive(Debug, Args)]
 struct ListArguments {
-    /// How many messages of each queue are shown: 10 without it. On Service Bus to look is to deliver: delivery counts grow.
+    /// How many messages of each queue are shown: 10 without it. On Service Bus to look is to
+    /// deliver: delivery counts grow.
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=32))]
     peek: Option<u8>,
 }
@@ -79,11 +80,8 @@ async fn list(session: &Session, peek: Option<u8>) -> Result<Verdict, CommandErr
 
 fn described(session: &Session, status: &PoisonStatus, peek: u8) -> String {
     let paint = session.paint;
-    let mut table = Table::new([
-        ("QUEUE", Align::Left),
-        ("MESSAGES", Align::Right),
-        ("HOLDS", Align::Left),
-    ]);
+    let mut table =
+        Table::new([("QUEUE", Align::Left), ("MESSAGES", Align::Right), ("HOLDS", Align::Left)]);
     for (name, queue) in &status.queue_details {
         let count = match (queue.poison_messages, &queue.error) {
             (Some(0), _) => plain("0"),
@@ -97,10 +95,8 @@ fn described(session: &Session, status: &PoisonStatus, peek: u8) -> String {
     let now = clock::now();
     for (name, queue) in &status.queue_details {
         for message in &queue.messages {
-            let when = message
-                .enqueued_at
-                .map(|at| format!(", {}", ago(at.0, now)))
-                .unwrap_or_default();
+            let when =
+                message.enqueued_at.map(|at| format!(", {}", ago(at.0, now))).unwrap_or_default();
             text.push_str(&format!(
                 "\n{name}  {}  delivered {}{when}\n",
                 message.message_id,
@@ -165,11 +161,7 @@ async fn process(session: &Session) -> Result<Verdict, CommandError> {
     if !session.printed(&answer.document) {
         output::text(&processed(session, &answer.body));
     }
-    Ok(if answer.body.errors.is_empty() {
-        Verdict::Good
-    } else {
-        Verdict::Bad
-    })
+    Ok(if answer.body.errors.is_empty() { Verdict::Good } else { Verdict::Bad })
 }
 
 fn processed(session: &Session, run: &PoisonProcessed) -> String {
@@ -221,11 +213,9 @@ async fn order(
     if !session.printed(&answer.document) {
         let removed = &answer.body;
         match (&removed.sent_to, &removed.message) {
-            (Some(to), _) => say!(
-                "Message {} of {} was sent to {to} again.",
-                removed.message_id,
-                removed.queue
-            ),
+            (Some(to), _) => {
+                say!("Message {} of {} was sent to {to} again.", removed.message_id, removed.queue)
+            }
             (None, Some(message)) => say!(
                 "Message {} of {} is gone. It was:\n{message}",
                 removed.message_id,

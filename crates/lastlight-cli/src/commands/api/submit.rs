@@ -14,12 +14,12 @@ use crate::{say, tell};
 
 /// `lastlight submit`.
 #[derive(Debug, Args)]
-pub struct SubmitArguments {
+pub(crate) struct SubmitArguments {
     /// The job type; `lastlight types` names them.
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     job_type: String,
-    /// One parameter. The value is read as JSON where it is JSON, otherwise as text; text that looks like JSON goes into
-    /// quotes: --param 'name="42"'. Wins over --params and --file.
+    /// One parameter. The value is read as JSON where it is JSON, otherwise as text; text that
+    /// looks like JSON goes into quotes: --param 'name="42"'. Wins over --params and --file.
     #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, Value)>,
     /// The parameters as a JSON object.
@@ -82,19 +82,20 @@ impl SubmitArguments {
             }
             (None, None) => ("nothing".to_owned(), "{}".to_owned()),
         };
-        let mut whole: Map<String, Value> = match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
-            Ok(Value::Object(whole)) => whole,
-            Ok(_) => {
-                return Err(CommandError::Argument(format!(
-                    "{from}: it is JSON and no object; write it as {{\"n\": 10}}"
-                )));
-            }
-            Err(error) => {
-                return Err(CommandError::Argument(format!(
-                    "{from}: it is not JSON: {error}; write it as {{\"n\": 10}}"
-                )));
-            }
-        };
+        let mut whole: Map<String, Value> =
+            match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
+                Ok(Value::Object(whole)) => whole,
+                Ok(_) => {
+                    return Err(CommandError::Argument(format!(
+                        "{from}: it is JSON and no object; write it as {{\"n\": 10}}"
+                    )));
+                }
+                Err(error) => {
+                    return Err(CommandError::Argument(format!(
+                        "{from}: it is not JSON: {error}; write it as {{\"n\": 10}}"
+                    )));
+                }
+            };
         whole.extend(self.parameters.iter().cloned());
         if self.service_bus {
             whole.insert("use_service_bus".to_owned(), Value::Bool(true));
@@ -114,10 +115,7 @@ pub(super) async fn submit(arguments: &SubmitArguments) -> Result<Verdict, Comma
             tell!("warning: {warning}");
         }
         if !arguments.watch {
-            say!(
-                "Follow it with: lastlight watch {}",
-                super::short(&submitted.job_id)
-            );
+            say!("Follow it with: lastlight watch {}", super::short(&submitted.job_id));
         }
     }
     if arguments.watch {

@@ -20,7 +20,7 @@ use crate::{
 
 /// `lastlight tasks`.
 #[derive(Debug, Args)]
-pub struct TasksArguments {
+pub(crate) struct TasksArguments {
     /// The job's id, or its beginning.
     job_id: String,
     /// Only tasks that stand there.
@@ -67,7 +67,8 @@ pub(super) async fn tasks(arguments: &TasksArguments) -> Result<Verdict, Command
         let failed = filter(Some(TaskStatus::Failed.as_str()));
         read(&session, &job_id, &failed, wanted, Pages::All, &mut found).await?;
         if found.tasks.len() < wanted {
-            // No index leads to these: one look of the app, at a bounded number of rows, and no search through a million.
+            // No index leads to these: one look of the app, at a bounded number of rows, and no
+            // search through a million.
             let retrying = filter(Some(TaskStatus::Retrying.as_str()));
             read(&session, &job_id, &retrying, wanted, Pages::One, &mut found).await?;
         }
@@ -83,13 +84,7 @@ pub(super) async fn tasks(arguments: &TasksArguments) -> Result<Verdict, Command
         )
         .await?;
     }
-    let Found {
-        tasks,
-        rows,
-        document,
-        has_more,
-        ..
-    } = found;
+    let Found { tasks, rows, document, has_more, .. } = found;
     if session.printed(&whole(document, "tasks", rows)) {
         return Ok(Verdict::Good);
     }
@@ -111,7 +106,8 @@ enum Pages {
     All,
 }
 
-/// Reads pages until there are as many as wanted. A page may be short: the app looks at so many rows a request.
+/// Reads pages until there are as many as wanted. A page may be short: the app looks at so many
+/// rows a request.
 async fn read(
     session: &Session,
     job_id: &str,
@@ -122,10 +118,7 @@ async fn read(
 ) -> Result<(), CommandError> {
     let mut cursor: Option<String> = None;
     loop {
-        let page = session
-            .client
-            .tasks(job_id, filter, PAGE, cursor.as_deref())
-            .await?;
+        let page = session.client.tasks(job_id, filter, PAGE, cursor.as_deref()).await?;
         let mut document = page.document;
         let rows = taken(&mut document, "tasks");
         found.document = document;

@@ -1,4 +1,5 @@
-//! `lastlight watch`: a job to its end. On a terminal a bar a stage, elsewhere plain lines, with `--json` a line a change.
+//! `lastlight watch`: a job to its end. On a terminal a bar a stage, elsewhere plain lines, with
+//! `--json` a line a change.
 
 use std::{
     io::IsTerminal,
@@ -20,7 +21,7 @@ use crate::{
 
 /// `lastlight watch`.
 #[derive(Debug, Args)]
-pub struct WatchArguments {
+pub(crate) struct WatchArguments {
     /// The job's id, or its beginning.
     job_id: String,
     #[command(flatten)]
@@ -45,7 +46,8 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<Verdict, Command
     follow(&session, &job_id).await
 }
 
-/// Follows a job to its end; Ctrl-C ends only the following, and so does a reader that has seen enough.
+/// Follows a job to its end; Ctrl-C ends only the following, and so does a reader that has seen
+/// enough.
 pub(super) async fn follow(session: &Session, job_id: &str) -> Result<Verdict, CommandError> {
     let mut shown = Shown::new(session);
     let followed = tokio::select! {
@@ -122,16 +124,8 @@ pub(super) async fn to_its_end(
 /// What a person sees meanwhile.
 enum Shown {
     Json,
-    Bars {
-        all: MultiProgress,
-        bars: Vec<ProgressBar>,
-        is_paused: bool,
-    },
-    Lines {
-        said_at: Option<Instant>,
-        said: Vec<String>,
-        is_paused: bool,
-    },
+    Bars { all: MultiProgress, bars: Vec<ProgressBar>, is_paused: bool },
+    Lines { said_at: Option<Instant>, said: Vec<String>, is_paused: bool },
 }
 
 impl Shown {
@@ -139,17 +133,9 @@ impl Shown {
         if session.is_json {
             Self::Json
         } else if std::io::stderr().is_terminal() {
-            Self::Bars {
-                all: MultiProgress::new(),
-                bars: Vec::new(),
-                is_paused: false,
-            }
+            Self::Bars { all: MultiProgress::new(), bars: Vec::new(), is_paused: false }
         } else {
-            Self::Lines {
-                said_at: None,
-                said: Vec::new(),
-                is_paused: false,
-            }
+            Self::Lines { said_at: None, said: Vec::new(), is_paused: false }
         }
     }
 
@@ -169,11 +155,7 @@ impl Shown {
                     draw(&bars[place], stage, status);
                 }
             }
-            Self::Lines {
-                said_at,
-                said,
-                is_paused,
-            } => {
+            Self::Lines { said_at, said, is_paused } => {
                 let is_due = said_at.is_none_or(|at| at.elapsed() > LINE_PAUSE);
                 for stage in &status.progress {
                     let line = line(stage, status);
@@ -205,10 +187,7 @@ impl Shown {
 fn pause_begins(status: &Status, is_paused: &mut bool) -> Option<String> {
     let was_paused = std::mem::replace(is_paused, status.stands_still_since().is_some());
     (*is_paused && !was_paused).then(|| {
-        format!(
-            "The job is paused; lastlight resume {} lets it go on.",
-            short(&status.job_id)
-        )
+        format!("The job is paused; lastlight resume {} lets it go on.", short(&status.job_id))
     })
 }
 
@@ -226,12 +205,7 @@ fn draw(bar: &ProgressBar, stage: &Progress, status: &Status) {
 
 fn name(stage: &Progress, status: &Status) -> String {
     let task_type = stage.task_type.as_deref().unwrap_or(&status.job_type);
-    format!(
-        "stage {} of {} {}",
-        stage.stage,
-        status.total_stages,
-        one_line(task_type, 20)
-    )
+    format!("stage {} of {} {}", stage.stage, status.total_stages, one_line(task_type, 20))
 }
 
 fn line(stage: &Progress, status: &Status) -> String {
@@ -241,12 +215,7 @@ fn line(stage: &Progress, status: &Status) -> String {
     }
     parts.extend(remarks(stage, status));
     let task_type = stage.task_type.as_deref().unwrap_or(&status.job_type);
-    format!(
-        "stage {} of {}, {task_type}: {}",
-        stage.stage,
-        status.total_stages,
-        parts.join(", ")
-    )
+    format!("stage {} of {}, {task_type}: {}", stage.stage, status.total_stages, parts.join(", "))
 }
 
 /// What is to be said of a stage beside how far it is.
@@ -274,16 +243,14 @@ fn remarks(stage: &Progress, status: &Status) -> Vec<String> {
     if let Some(rate) = stage.rate_per_second.filter(|rate| *rate > 0.0) {
         remarks.push(format!("{rate:.0}/s"));
     }
-    if let Some(seconds) = stage
-        .eta_seconds
-        .filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
+    if let Some(seconds) =
+        stage.eta_seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
     {
         remarks.push(format!("{} to go", lasting(Duration::from_secs_f64(seconds))));
     }
     remarks
 }
 
-/// The last line.
 fn ending(session: &Session, status: &Status) -> String {
     let word = session.paint.text(look_of(status.status), status.status.as_str());
     let took = between(status.created_at.0, status.updated_at.0)

@@ -1,6 +1,7 @@
-//! A fault at every boundary in turn (2): before and after each commit and each send, and between steps that belong together.
-//! For each fail point and each way to strike, the k-th passage, k = 1, 2, 3 … until a run goes by in which it does not
-//! come to the k-th. Several worlds work through the list side by side, since most of a run is waiting for a lease.
+//! A fault at every boundary in turn (2): before and after each commit and each send, and between
+//! steps that belong together. For each fail point and each way to strike, the k-th passage, k = 1,
+//! 2, 3 … until a run goes by in which it does not come to the k-th. Several worlds work through
+//! the list side by side, since most of a run is waiting for a lease.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -29,8 +30,8 @@ const LONG: Duration = Duration::from_secs(90);
 /// Worlds side by side.
 const LANES: usize = 6;
 
-/// The sweep passes its own places twice a second for as long as a job lasts, and a narrow handler its own again and again;
-/// at the small size so many of them do.
+/// The sweep passes its own places twice a second for as long as a job lasts, and a narrow handler
+/// its own again and again; at the small size so many of them do.
 const SWEEPS: u64 = 2;
 
 /// How a fail point strikes.
@@ -80,11 +81,8 @@ pub(super) async fn boundaries(run: &Run) -> Result<Findings, ChaosError> {
     let mut trials: Vec<Trial> = PLACES
         .iter()
         .flat_map(|(place, fails)| {
-            let strikes: &[Strike] = if *fails {
-                &[Strike::Kill, Strike::Error]
-            } else {
-                &[Strike::Kill]
-            };
+            let strikes: &[Strike] =
+                if *fails { &[Strike::Kill, Strike::Error] } else { &[Strike::Kill] };
             strikes.iter().map(move |strike| (*place, *strike))
         })
         .flat_map(|(place, strike)| {
@@ -94,11 +92,7 @@ pub(super) async fn boundaries(run: &Run) -> Result<Findings, ChaosError> {
             [true, false]
                 .into_iter()
                 .filter(move |path| both || *path == drawn)
-                .map(move |use_service_bus| Trial {
-                    place,
-                    strike,
-                    use_service_bus,
-                })
+                .map(move |use_service_bus| Trial { place, strike, use_service_bus })
                 .collect::<Vec<_>>()
         })
         .collect();
@@ -115,10 +109,7 @@ pub(super) async fn boundaries(run: &Run) -> Result<Findings, ChaosError> {
         runs += lane_runs;
     }
     findings.notes.retain(|note| !note.starts_with("longest rescue"));
-    findings.notes.push(format!(
-        "{} places, {count} ways to strike, {runs} runs",
-        PLACES.len()
-    ));
+    findings.notes.push(format!("{} places, {count} ways to strike, {runs} runs", PLACES.len()));
     Ok(findings)
 }
 
@@ -132,8 +123,9 @@ async fn lane(run: &Run, trials: &Mutex<VecDeque<Trial>>) -> Result<(Findings, u
         for k in 1.. {
             let struck = strike(&mut world, trial, k).await?;
             runs += 1;
-            let is_enough =
-                matches!(trial.life(), Life::Swept | Life::Narrow) && !world.is_full() && k >= SWEEPS;
+            let is_enough = matches!(trial.life(), Life::Swept | Life::Narrow)
+                && !world.is_full()
+                && k >= SWEEPS;
             if !struck || is_enough {
                 // A place that no run comes by is not tested, whatever it is called.
                 world.check(struck || k > 1, || format!("no run comes by {}", trial.place));
@@ -147,11 +139,7 @@ async fn lane(run: &Run, trials: &Mutex<VecDeque<Trial>>) -> Result<(Findings, u
 
 /// One run with one fail point armed; whether it struck.
 async fn strike(world: &mut World, trial: Trial, k: u64) -> Result<bool, ChaosError> {
-    let Trial {
-        place,
-        strike,
-        use_service_bus,
-    } = trial;
+    let Trial { place, strike, use_service_bus } = trial;
     let action = match strike {
         Strike::Kill => "kill",
         Strike::Error => "error",
@@ -165,32 +153,20 @@ async fn strike(world: &mut World, trial: Trial, k: u64) -> Result<bool, ChaosEr
     .into();
     if trial.life() == Life::Narrow {
         armed.insert("LASTLIGHT_TASKS_IN_FLIGHT".to_owned(), "1".to_owned());
-        armed.insert(
-            "AzureFunctionsJobHost__functionTimeout".to_owned(),
-            "00:00:04".to_owned(),
-        );
+        armed.insert("AzureFunctionsJobHost__functionTimeout".to_owned(), "00:00:04".to_owned());
     }
     world.replace_handler(armed).await?;
     let dropped = if trial.life() == Life::Swept { 0.5 } else { 0.0 };
-    world.set_faults(FaultPlan {
-        dropped,
-        ..FaultPlan::default()
-    });
+    world.set_faults(FaultPlan { dropped, ..FaultPlan::default() });
     match trial.life() {
         Life::Controlled => controlled(world, tag, use_service_bus).await?,
         Life::Unplannable => {
-            let unplannable = StageWork {
-                plan_fails: true,
-                ..StageWork::of(3, 1)
-            };
+            let unplannable = StageWork { plan_fails: true, ..StageWork::of(3, 1) };
             let job = work(tag, use_service_bus, [StageWork::of(2, 1), unplannable]);
             world.submit(job, LONG).await?;
         }
         Life::Narrow => {
-            let listed_slowly = StageWork {
-                plan_ms: 300,
-                ..StageWork::of(8, 700)
-            };
+            let listed_slowly = StageWork { plan_ms: 300, ..StageWork::of(8, 700) };
             let job = coarse(work(tag, use_service_bus, [listed_slowly]), 2);
             world.submit(job, LONG).await?;
         }
@@ -220,19 +196,18 @@ fn plain(tag: String, use_service_bus: bool) -> Work {
     coarse(work(tag, use_service_bus, [stumbling, StageWork::of(2, 1)]), 2)
 }
 
-async fn controlled(world: &mut World, tag: String, use_service_bus: bool) -> Result<(), ChaosError> {
-    let job = work(
-        tag.clone(),
-        use_service_bus,
-        [StageWork::of(4, 400), StageWork::of(1, 1)],
-    );
+async fn controlled(
+    world: &mut World,
+    tag: String,
+    use_service_bus: bool,
+) -> Result<(), ChaosError> {
+    let job = work(tag.clone(), use_service_bus, [StageWork::of(4, 400), StageWork::of(1, 1)]);
     let job_id = world.submit_unexpecting(&job).await?;
     world
-        .until("a task runs", LONG, async || {
-            world.runs().is_ok_and(|runs| runs.contains_key(&tag))
-        })
+        .until("a task runs", LONG, async || world.runs().is_ok_and(|runs| runs.contains_key(&tag)))
         .await?;
-    // A client that gets no answer, or is told to come again, asks again; 409 says that it is so already.
+    // A client that gets no answer, or is told to come again, asks again; 409 says that it is so
+    // already.
     for (request, wanted) in [("cancel", "cancelled"), ("retry", "")] {
         let path = format!("/api/jobs/{request}/{job_id}");
         world
@@ -241,7 +216,8 @@ async fn controlled(world: &mut World, tag: String, use_service_bus: bool) -> Re
             })
             .await?;
         let status = world.get(&format!("/api/jobs/status/{job_id}")).await;
-        let status = status.map(|(_, answer)| answer["status"].as_str().unwrap_or_default().to_owned());
+        let status =
+            status.map(|(_, answer)| answer["status"].as_str().unwrap_or_default().to_owned());
         if let (Ok(status), false) = (&status, wanted.is_empty()) {
             world.check(status == wanted, || format!("{tag} is {status} after {request}"));
         }

@@ -22,11 +22,13 @@ const LONG: Duration = Duration::from_secs(120);
 /// Attempts of a task in scenario 10: retries, and the first.
 const ATTEMPTS: u32 = 1 + 3;
 
-/// The address space of a handler that is to run out of memory, KiB: three times what it usually reserves.
+/// The address space of a handler that is to run out of memory, KiB: three times what it usually
+/// reserves.
 const ADDRESS_SPACE: u64 = 6 * 1024 * 1024;
 
-/// 10: in a stage, one task panics, ends its process, or exhausts the memory, every time; its siblings must finish. And
-/// messages that nobody can process must neither hold up others nor vanish.
+/// 10: in a stage, one task panics, ends its process, or exhausts the memory, every time; its
+/// siblings must finish. And messages that nobody can process must neither hold up others nor
+/// vanish.
 pub(super) async fn poison(run: &Run) -> Result<Findings, ChaosError> {
     let setup = Setup {
         settings: vec![("MAX_RETRY_ATTEMPTS", (ATTEMPTS - 1).to_string())],
@@ -37,22 +39,17 @@ pub(super) async fn poison(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, setup).await?;
     let early = work("submitted-later", true, [StageWork::of(2, 1)]);
     let bad = bad_messages(&world, &early)?;
-    for (name, act) in [
-        ("panic", Act::Panic),
-        ("abort", Act::Abort),
-        ("memory", Act::Devour),
-    ] {
+    for (name, act) in [("panic", Act::Panic), ("abort", Act::Abort), ("memory", Act::Devour)] {
         for use_service_bus in [true, false] {
             let tag = format!("{name}-{}", path(use_service_bus));
             let tasks = world.sized(10, 200);
             let number = world.random.u64(0..tasks);
             world.say(&tag);
-            let stage = StageWork::of(tasks, 5)
-                .with(Rule::only(number, act))
-                .tolerating(1);
+            let stage = StageWork::of(tasks, 5).with(Rule::only(number, act)).tolerating(1);
             let job = work(tag.clone(), use_service_bus, [stage, StageWork::of(2, 1)]);
             let job_id = world.submit(job, LONG).await?;
-            // One after the other: a task that takes its process with it must not use up the attempts of other jobs.
+            // One after the other: a task that takes its process with it must not use up the
+            // attempts of other jobs.
             world.until_over(LONG).await?;
             let facts = world.facts(&job_id).await?;
             let attempts = facts.tasks.get(&(1, number)).map_or(0, |task| task.attempt);
@@ -73,10 +70,7 @@ fn with_little_memory(handler: &HandlerCommand) -> HandlerCommand {
             let script = format!("ulimit -v {ADDRESS_SPACE}; exec \"$0\" \"$@\"");
             let mut all: Vec<OsString> = vec!["-c".into(), script.into(), program.into()];
             all.extend(arguments.iter().cloned());
-            HandlerCommand::Program {
-                program: "/bin/sh".into(),
-                arguments: all,
-            }
+            HandlerCommand::Program { program: "/bin/sh".into(), arguments: all }
         }
         other => other.clone(),
     }
@@ -89,7 +83,8 @@ fn bad_messages(world: &World, early: &Work) -> Result<usize, ChaosError> {
         job_message(&early.job_id()?, 1),
         "this is not JSON".to_owned(),
         "[]".to_owned(),
-        json!({ "job_id": nobody, "job_type": "no_such_type", "stage": 1, "parameters": {} }).to_string(),
+        json!({ "job_id": nobody, "job_type": "no_such_type", "stage": 1, "parameters": {} })
+            .to_string(),
         job_message(&nobody, 1),
         super::messages::task_message(&nobody, 1, 0),
     ];
@@ -107,10 +102,8 @@ fn bad_messages(world: &World, early: &Work) -> Result<usize, ChaosError> {
 async fn isolated(world: &mut World, each: usize) -> Result<(), ChaosError> {
     let (bus, storage) = (world.cloud.service_bus.clone(), world.cloud.storage.clone());
     let waiting = || {
-        let of_bus = |queue: &str| {
-            bus.counts(queue)
-                .map_or(0, |counts| counts.active + counts.dead_letter)
-        };
+        let of_bus =
+            |queue: &str| bus.counts(queue).map_or(0, |counts| counts.active + counts.dead_letter);
         let of_storage = |queue: &str| storage.counts(queue).unwrap_or_default();
         let storage = [
             "geospatial-jobs",
@@ -121,11 +114,7 @@ async fn isolated(world: &mut World, each: usize) -> Result<(), ChaosError> {
         of_bus("sb-jobs") + of_bus("sb-tasks") + storage.map(of_storage).iter().sum::<usize>()
     };
     world
-        .until(
-            "bad messages are set aside",
-            Duration::from_secs(60),
-            async || waiting() == 0,
-        )
+        .until("bad messages are set aside", Duration::from_secs(60), async || waiting() == 0)
         .await?;
     let found = review(world).await?.len();
     world.note(format!("{found} of {} bad messages wait for a person", 4 * each));
@@ -137,14 +126,10 @@ async fn isolated(world: &mut World, each: usize) -> Result<(), ChaosError> {
 
 /// The messages that a person is shown: their queue, their id and their text.
 async fn review(world: &World) -> Result<Vec<[String; 3]>, ChaosError> {
-    let (status, answer) = world
-        .get("/api/monitor/poison?peek=32")
-        .await
-        .map_err(ChaosError::Broken)?;
+    let (status, answer) =
+        world.get("/api/monitor/poison?peek=32").await.map_err(ChaosError::Broken)?;
     if status != 200 {
-        return Err(ChaosError::Broken(format!(
-            "monitor/poison was answered {status}: {answer}"
-        )));
+        return Err(ChaosError::Broken(format!("monitor/poison was answered {status}: {answer}")));
     }
     let queues = answer["queue_details"].as_object().cloned().unwrap_or_default();
     let shown = queues.iter().flat_map(|(queue, details)| {
@@ -157,7 +142,8 @@ async fn review(world: &World) -> Result<Vec<[String; 3]>, ChaosError> {
     Ok(shown.collect())
 }
 
-/// A message came before its job, waits for a person by now, and does its work once it is sent again.
+/// A message came before its job, waits for a person by now, and does its work once it is sent
+/// again.
 async fn redriven(world: &mut World, early: &Work) -> Result<(), ChaosError> {
     let before = review(world).await?;
     let job_id = world.submit(early.clone(), LONG).await?;
@@ -169,36 +155,28 @@ async fn redriven(world: &mut World, early: &Work) -> Result<(), ChaosError> {
         });
         return Ok(());
     };
-    let order = json!({ "action": "redrive", "queue": queue, "message_id": message_id }).to_string();
-    let answer = world
-        .request(reqwest::Method::POST, "/api/monitor/poison", order)
-        .await;
-    world.check(matches!(answer, Ok((200, _))), || {
-        format!("redrive was answered {answer:?}")
-    });
+    let order =
+        json!({ "action": "redrive", "queue": queue, "message_id": message_id }).to_string();
+    let answer = world.request(reqwest::Method::POST, "/api/monitor/poison", order).await;
+    world.check(matches!(answer, Ok((200, _))), || format!("redrive was answered {answer:?}"));
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let after = review(world).await?;
     world.check(after.len() + 1 == before.len(), || {
-        format!(
-            "{} messages waited before the redrive, {} after it",
-            before.len(),
-            after.len()
-        )
+        format!("{} messages waited before the redrive, {} after it", before.len(), after.len())
     });
     Ok(())
 }
 
-/// 11: what is too large is refused at submit or kept in the database; nothing of it wedges a stage.
+/// 11: what is too large is refused at submit or kept in the database; nothing of it wedges a
+/// stage.
 pub(super) async fn payload(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup::default()).await?;
     submissions(&mut world).await?;
     for use_service_bus in [true, false] {
-        // Around the size up to which a message carries the parameters, over a Storage Queue's message, and far over it.
+        // Around the size up to which a message carries the parameters, over a Storage Queue's
+        // message, and far over it.
         for padding in [7 * 1024, 8 * 1024, 9 * 1024, 48 * 1024, 65 * 1024, 300 * 1024] {
-            let stage = StageWork {
-                padding,
-                ..StageWork::of(3, 1)
-            };
+            let stage = StageWork { padding, ..StageWork::of(3, 1) };
             let job = work(
                 format!("padding-{padding}-{}", path(use_service_bus)),
                 use_service_bus,
@@ -236,7 +214,8 @@ async fn submissions(world: &mut World) -> Result<(), ChaosError> {
         Ok((job, body.to_string()))
     };
     let path = format!("/api/jobs/submit/{CHAOS}");
-    // Stored with blanks between its parts, a body of the largest size may be a few bytes too large.
+    // Stored with blanks between its parts, a body of the largest size may be a few bytes too
+    // large.
     for (bytes, allowed) in [
         (LARGEST_SUBMISSION - 1024, vec![200]),
         (LARGEST_SUBMISSION, vec![200, 400]),
@@ -256,10 +235,7 @@ async fn submissions(world: &mut World) -> Result<(), ChaosError> {
     }
     let url = format!("{}{path}", world.base_url(0));
     for (what, body) in [
-        (
-            "bytes that are not UTF-8",
-            vec![b'{', b'"', 0xff, 0xfe, b'"', b'}'],
-        ),
+        ("bytes that are not UTF-8", vec![b'{', b'"', 0xff, 0xfe, b'"', b'}']),
         ("nothing", Vec::new()),
         ("half a document", b"{\"tag\": \"x".to_vec()),
         ("a list", b"[1, 2]".to_vec()),

@@ -1,4 +1,5 @@
-//! What people do to jobs while they run (15): cancel, retry, pause and resume race with completions and with each other.
+//! What people do to jobs while they run (15): cancel, retry, pause and resume race with
+//! completions and with each other.
 
 use std::time::Duration;
 
@@ -14,30 +15,19 @@ use crate::chaos::{
 
 const LONG: Duration = Duration::from_secs(120);
 
-/// 15: rounds of requests, two at once for the same job, at moments that the seed picks. Whatever wins, only legal changes
-/// happen, and every answer says yes or why not.
+/// 15: rounds of requests, two at once for the same job, at moments that the seed picks. Whatever
+/// wins, only legal changes happen, and every answer says yes or why not.
 pub(super) async fn races(run: &Run) -> Result<Findings, ChaosError> {
-    let mut world = World::start(
-        run,
-        Setup {
-            handlers: 2,
-            ..Setup::default()
-        },
-    )
-    .await?;
+    let mut world = World::start(run, Setup { handlers: 2, ..Setup::default() }).await?;
     let (count, rounds) = world.sized((8, 100), (40, 2_000));
     let mut jobs = Vec::new();
     for number in 0..count {
         let use_service_bus = number % 2 == 0;
-        let failing = StageWork::of(20, 150)
-            .with(Rule::only(7, Act::Fail).first(1))
-            .tolerating(number % 3);
+        let failing =
+            StageWork::of(20, 150).with(Rule::only(7, Act::Fail).first(1)).tolerating(number % 3);
         let stages = [StageWork::of(20, 150), failing, StageWork::of(10, 150)];
-        let job = work(
-            format!("control-{number}-{}", path(use_service_bus)),
-            use_service_bus,
-            stages,
-        );
+        let job =
+            work(format!("control-{number}-{}", path(use_service_bus)), use_service_bus, stages);
         let job = coarse(job, if number % 4 < 2 { 1 } else { 5 });
         jobs.push((world.submit_unexpecting(&job).await?, job));
     }
@@ -49,10 +39,7 @@ pub(super) async fn races(run: &Run) -> Result<Findings, ChaosError> {
         let verbs = ["cancel", "retry", "retry", "retry", "pause", "resume", "resume"];
         let pair = [0, 1].map(|handler| {
             let verb = verbs[world.random.usize(0..verbs.len())];
-            (
-                verb,
-                format!("{}/api/jobs/{verb}/{job_id}", world.base_url(handler)),
-            )
+            (verb, format!("{}/api/jobs/{verb}/{job_id}", world.base_url(handler)))
         });
         let requests = pair.map(|(verb, url)| {
             let request = world.client().post(url);
@@ -67,15 +54,10 @@ pub(super) async fn races(run: &Run) -> Result<Findings, ChaosError> {
                 409 => answers[1] += 1,
                 _ => answers[2] += 1,
             }
-            world.check(matches!(status, 200 | 409), || {
-                format!("{verb} was answered {status}")
-            });
+            world.check(matches!(status, 200 | 409), || format!("{verb} was answered {status}"));
         }
     }
-    world.note(format!(
-        "{} requests were granted, {} refused",
-        answers[0], answers[1]
-    ));
+    world.note(format!("{} requests were granted, {} refused", answers[0], answers[1]));
     // Nobody is left waiting for a person.
     for (job_id, job) in jobs {
         settle(&world, &job_id).await?;
@@ -89,18 +71,16 @@ pub(super) async fn races(run: &Run) -> Result<Findings, ChaosError> {
 
 /// Resumes a job for as long as it stands still.
 async fn settle(world: &World, job_id: &str) -> Result<(), ChaosError> {
-    let (status, resume) = (
-        format!("/api/jobs/status/{job_id}"),
-        format!("/api/jobs/resume/{job_id}"),
-    );
+    let (status, resume) =
+        (format!("/api/jobs/status/{job_id}"), format!("/api/jobs/resume/{job_id}"));
     world
         .until("the job goes on by itself", LONG, async || {
             let _ = world.post(&resume).await;
             let Ok((200, job)) = world.get(&status).await else {
                 return false;
             };
-            let is_over =
-                ["completed", "failed", "cancelled"].contains(&job["status"].as_str().unwrap_or_default());
+            let is_over = ["completed", "failed", "cancelled"]
+                .contains(&job["status"].as_str().unwrap_or_default());
             // A pause that was asked for is withdrawn by now, one that came is over.
             is_over || (job["pausedAt"].is_null() && job["pauseRequested"] != true)
         })

@@ -1,5 +1,5 @@
-//! What happens to the database: it restarts and crashes (6), loses its connections or has none left (7), and is kept from
-//! cleaning up (16).
+//! What happens to the database: it restarts and crashes (6), loses its connections or has none
+//! left (7), and is kept from cleaning up (16).
 
 use std::{
     str::FromStr,
@@ -25,16 +25,8 @@ pub(super) async fn restarts(run: &Run) -> Result<Findings, ChaosError> {
     let (tasks, times) = world.sized((600, 4), (5_000, 20));
     let mut all = 0;
     for use_service_bus in [true, false] {
-        let stages = [
-            StageWork::of(tasks, 50),
-            StageWork::of(tasks / 2, 10),
-            StageWork::of(2, 10),
-        ];
-        let job = work(
-            format!("database-{}", path(use_service_bus)),
-            use_service_bus,
-            stages,
-        );
+        let stages = [StageWork::of(tasks, 50), StageWork::of(tasks / 2, 10), StageWork::of(2, 10)];
+        let job = work(format!("database-{}", path(use_service_bus)), use_service_bus, stages);
         all += job.tasks();
         world.submit(job, LONG * 10).await?;
     }
@@ -43,12 +35,9 @@ pub(super) async fn restarts(run: &Run) -> Result<Findings, ChaosError> {
         if !world.until_done(after, LONG).await? {
             break;
         }
-        let how = if world.random.bool() {
-            Restart::Fast
-        } else {
-            Restart::Immediate
-        };
-        // Every second time the queues are emptied, so that the sweep has everything to send again when it is cut off.
+        let how = if world.random.bool() { Restart::Fast } else { Restart::Immediate };
+        // Every second time the queues are emptied, so that the sweep has everything to send again
+        // when it is cut off.
         let in_sweep = number % 2 == 1;
         world.say(&format!(
             "{how:?} after {after} tasks{}",
@@ -69,18 +58,15 @@ pub(super) async fn restarts(run: &Run) -> Result<Findings, ChaosError> {
     world.finish().await
 }
 
-/// 7: every connection is terminated, several times; then others take every connection that the server has.
+/// 7: every connection is terminated, several times; then others take every connection that the
+/// server has.
 pub(super) async fn connections(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup::default()).await?;
     let (tasks, times) = world.sized((200, 5), (5_000, 50));
     let mut all = 0;
     for use_service_bus in [true, false] {
         let stages = [StageWork::of(tasks, 15), StageWork::of(tasks / 2, 15)];
-        let job = work(
-            format!("connections-{}", path(use_service_bus)),
-            use_service_bus,
-            stages,
-        );
+        let job = work(format!("connections-{}", path(use_service_bus)), use_service_bus, stages);
         all += job.tasks();
         world.submit(job, LONG * 10).await?;
     }
@@ -97,18 +83,14 @@ pub(super) async fn connections(run: &Run) -> Result<Findings, ChaosError> {
     world.finish().await
 }
 
-/// Takes every session of the server away from the handlers, waits for their 503, gives all back, waits for their 200. Jobs
-/// are under way meanwhile.
+/// Takes every session of the server away from the handlers, waits for their 503, gives all back,
+/// waits for their 200. Jobs are under way meanwhile.
 async fn exhaust(world: &mut World) -> Result<(), ChaosError> {
     for use_service_bus in [true, false] {
         let stages = [StageWork::of(20, 3_000), StageWork::of(20, 5)];
         world
             .submit(
-                work(
-                    format!("starved-{}", path(use_service_bus)),
-                    use_service_bus,
-                    stages,
-                ),
+                work(format!("starved-{}", path(use_service_bus)), use_service_bus, stages),
                 LONG,
             )
             .await?;
@@ -125,19 +107,14 @@ async fn exhaust(world: &mut World) -> Result<(), ChaosError> {
         })
         .await?;
     world.fault();
-    world.say(&format!(
-        "{} of {CONNECTIONS} connections are taken by others",
-        hoarder.hoard.len()
-    ));
+    world.say(&format!("{} of {CONNECTIONS} connections are taken by others", hoarder.hoard.len()));
     let unknown = format!("/api/jobs/status/{}", "0".repeat(64));
     let mut refused = 0;
     for _ in 0..3 {
         world
-            .until(
-                "no connection for the handlers",
-                Duration::from_secs(60),
-                async || hoarder.take_all().await,
-            )
+            .until("no connection for the handlers", Duration::from_secs(60), async || {
+                hoarder.take_all().await
+            })
             .await?;
         // Nothing else is an answer to a request that cannot be served now.
         let asked = world.get(&unknown).await;
@@ -149,11 +126,9 @@ async fn exhaust(world: &mut World) -> Result<(), ChaosError> {
     drop(hoarder);
     let began = Instant::now();
     world
-        .until(
-            "200 once connections are there again",
-            Duration::from_secs(60),
-            async || matches!(world.get("/api/health").await, Ok((200, _))),
-        )
+        .until("200 once connections are there again", Duration::from_secs(60), async || {
+            matches!(world.get("/api/health").await, Ok((200, _)))
+        })
         .await?;
     world.note(format!(
         "{refused} requests were answered 503 without a connection; 200 came {:.1} s after they were back",
@@ -170,9 +145,10 @@ struct Hoarder {
 }
 
 impl Hoarder {
-    /// Takes what the handlers hold and what is free; whether it has everything now. A session that was ended gives its place
-    /// up only a moment after it has left `pg_stat_activity`, and whoever comes first gets it: so it is asked for again
-    /// until, twice in a row, no handler has a session and none is to be had.
+    /// Takes what the handlers hold and what is free; whether it has everything now. A session that
+    /// was ended gives its place up only a moment after it has left `pg_stat_activity`, and whoever
+    /// comes first gets it: so it is asked for again until, twice in a row, no handler has a
+    /// session and none is to be had.
     async fn take_all(&mut self) -> bool {
         for _ in 0..2 {
             let handlers: Result<i64, _> = sqlx::query_scalar(
@@ -193,17 +169,15 @@ impl Hoarder {
     }
 }
 
-/// 16: a transaction is left open, so that no dead row can be cleaned away, and analysts scan the tables.
+/// 16: a transaction is left open, so that no dead row can be cleaned away, and analysts scan the
+/// tables.
 pub(super) async fn vacuum(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup::default()).await?;
     let tasks = world.sized(1_000, 50_000);
     let alone = timed(&mut world, "alone", tasks).await?;
     let options = PgConnectOptions::from_str(&world.url)?;
     let mut idle = PgConnection::connect_with(&options).await?;
-    for statement in [
-        "BEGIN ISOLATION LEVEL REPEATABLE READ",
-        "SELECT count(*) FROM app.tasks",
-    ] {
+    for statement in ["BEGIN ISOLATION LEVEL REPEATABLE READ", "SELECT count(*) FROM app.tasks"] {
         sqlx::query(statement).execute(&mut idle).await?;
     }
     let analysts = (0..2).map(|_| {
@@ -237,15 +211,14 @@ pub(super) async fn vacuum(run: &Run) -> Result<Findings, ChaosError> {
         format!("throughput fell to {:.0}%", 100.0 * meanwhile / alone)
     });
     // A task is claimed and completed: two dead versions of its row while nobody may clean up.
-    world.note(format!(
-        "{dead} dead rows, {live} live ones while nothing can be cleaned away"
-    ));
+    world.note(format!("{dead} dead rows, {live} live ones while nothing can be cleaned away"));
     let meanwhile_tasks = tasks.cast_signed() * 2;
     world.check(dead <= meanwhile_tasks * 5 / 2 + 2_000, || {
         format!("{dead} dead rows for {meanwhile_tasks} tasks: more than two and a half a task")
     });
     idle.close().await?;
-    // Now they can be. A session that was left in mid-query holds them a moment longer, until its server process notices.
+    // Now they can be. A session that was left in mid-query holds them a moment longer, until its
+    // server process notices.
     let began = Instant::now();
     let dead = loop {
         sqlx::query("VACUUM app.tasks, app.stages, app.jobs, app.task_batches")
@@ -256,9 +229,7 @@ pub(super) async fn vacuum(run: &Run) -> Result<Findings, ChaosError> {
             break dead;
         }
     };
-    world.check(dead <= 500, || {
-        format!("{dead} dead rows stay after the transaction ended")
-    });
+    world.check(dead <= 500, || format!("{dead} dead rows stay after the transaction ended"));
     world.finish().await
 }
 
@@ -269,11 +240,7 @@ async fn timed(world: &mut World, name: &str, tasks: u64) -> Result<f64, ChaosEr
         let stages = [StageWork::of(tasks / 2, 0), StageWork::of(tasks / 2, 0)];
         world
             .submit(
-                work(
-                    format!("{name}-{}", path(use_service_bus)),
-                    use_service_bus,
-                    stages,
-                ),
+                work(format!("{name}-{}", path(use_service_bus)), use_service_bus, stages),
                 LONG * 10,
             )
             .await?;

@@ -1,5 +1,5 @@
-//! Everything at once (18): rounds of faults that the seed picks, while jobs of every kind run over both paths on two
-//! handlers. The long soak is the same, until so many messages were delivered.
+//! Everything at once (18): rounds of faults that the seed picks, while jobs of every kind run over
+//! both paths on two handlers. The long soak is the same, until so many messages were delivered.
 
 use std::time::Duration;
 
@@ -46,21 +46,16 @@ const FAULTS: [Fault; 9] = [
 
 pub(super) async fn everything(run: &Run) -> Result<Findings, ChaosError> {
     let deliveries = run.shared.soak.unwrap_or_default();
-    let mut world = World::start(
-        run,
-        Setup {
-            handlers: 2,
-            ..Setup::default()
-        },
-    )
-    .await?;
+    let mut world = World::start(run, Setup { handlers: 2, ..Setup::default() }).await?;
     let rounds = world.sized(12, 200);
-    // Generators of their own: how many jobs are over by a round hangs on the machine, and must not move what breaks.
+    // Generators of their own: how many jobs are over by a round hangs on the machine, and must not
+    // move what breaks.
     let (jobs, faults) = (world.random.u64(..), world.random.u64(..));
     let mut done = 0;
     let mut submitted = 0;
     for round in 0_u64.. {
-        let delivered = world.cloud.storage.messages_received() + world.cloud.service_bus.messages_received();
+        let delivered =
+            world.cloud.storage.messages_received() + world.cloud.service_bus.messages_received();
         if round >= rounds && delivered >= deliveries {
             break;
         }
@@ -69,15 +64,14 @@ pub(super) async fn everything(run: &Run) -> Result<Findings, ChaosError> {
             submit(&mut world, submitted, fastrand::Rng::with_seed(jobs ^ submitted)).await?;
             submitted += 1;
         }
-        // By the seed's number of outcomes, so that the moment does not hang on the machine's speed.
+        // By the seed's number of outcomes, so that the moment does not hang on the machine's
+        // speed.
         let mut random = fastrand::Rng::with_seed(faults ^ round);
         done += random.u64(10..80);
         let _ = tokio::time::timeout(ROUND, world.until_done(done, LONG)).await;
         done = done.max(world.progress().await?.done);
         let fault = FAULTS[random.usize(0..FAULTS.len())];
-        world.say(&format!(
-            "round {round}: {fault:?} after {done} tasks, {delivered} deliveries"
-        ));
+        world.say(&format!("round {round}: {fault:?} after {done} tasks, {delivered} deliveries"));
         strike(&mut world, fault, random).await?;
     }
     world.set_faults(FaultPlan::default());
@@ -86,7 +80,11 @@ pub(super) async fn everything(run: &Run) -> Result<Findings, ChaosError> {
 }
 
 /// A job of a kind that the seed picks.
-async fn submit(world: &mut World, number: u64, mut random: fastrand::Rng) -> Result<(), ChaosError> {
+async fn submit(
+    world: &mut World,
+    number: u64,
+    mut random: fastrand::Rng,
+) -> Result<(), ChaosError> {
     let use_service_bus = random.bool();
     let stages = (0..random.usize(1..=4))
         .map(|_| {
@@ -96,25 +94,21 @@ async fn submit(world: &mut World, number: u64, mut random: fastrand::Rng) -> Re
             let stumbling = Rule::every(9, 2, Act::Stumble).first(2);
             let panicking = Rule::every(31, 5, Act::Panic).first(1);
             let failing = Rule::every(40, 11, Act::Fail);
-            stage
-                .with(slow)
-                .with(stumbling)
-                .with(panicking)
-                .with(failing)
-                .tolerating(2)
+            stage.with(slow).with(stumbling).with(panicking).with(failing).tolerating(2)
         })
         .collect::<Vec<_>>();
     let tasks_per_message = [1, 1, 7, 50][random.usize(0..4)];
-    let job = work(
-        format!("everything-{number}-{}", path(use_service_bus)),
-        use_service_bus,
-        stages,
-    );
+    let job =
+        work(format!("everything-{number}-{}", path(use_service_bus)), use_service_bus, stages);
     world.submit(coarse(job, tasks_per_message), LONG).await?;
     Ok(())
 }
 
-async fn strike(world: &mut World, fault: Fault, mut random: fastrand::Rng) -> Result<(), ChaosError> {
+async fn strike(
+    world: &mut World,
+    fault: Fault,
+    mut random: fastrand::Rng,
+) -> Result<(), ChaosError> {
     let victim = random.usize(0..2);
     match fault {
         Fault::Kill => world.kill(victim).await?,
@@ -141,7 +135,8 @@ async fn strike(world: &mut World, fault: Fault, mut random: fastrand::Rng) -> R
             world.set_faults(plan);
         }
         Fault::Answers => {
-            let lost_answer = [LostAnswer::ServerError, LostAnswer::ClosedConnection][random.usize(0..2)];
+            let lost_answer =
+                [LostAnswer::ServerError, LostAnswer::ClosedConnection][random.usize(0..2)];
             let plan = FaultPlan {
                 throttled: random.f64() / 5.0,
                 unavailable: random.f64() / 5.0,

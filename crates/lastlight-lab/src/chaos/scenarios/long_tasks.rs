@@ -1,6 +1,7 @@
-//! Tasks longer than a message's lock, few at once, under a `functionTimeout` that is a few tasks long (19). In the first part
-//! messages wait for most of the time, in their queues, prefetched and in invocations, and nothing may come of that: each
-//! task completes in its first attempt, and no process is killed. In the second part a handler hangs, and its host kills it.
+//! Tasks longer than a message's lock, few at once, under a `functionTimeout` that is a few tasks
+//! long (19). In the first part messages wait for most of the time, in their queues, prefetched and
+//! in invocations, and nothing may come of that: each task completes in its first attempt, and no
+//! process is killed. In the second part a handler hangs, and its host kills it.
 
 use std::time::Duration;
 
@@ -28,9 +29,9 @@ struct Sizes {
     /// How long one takes.
     task: Duration,
     timeout: Duration,
-    /// How long the bus locks a message, at least the five seconds that Azure demands. Messages in a batch are not renewed:
-    /// one that waits for longer costs a delivery, of which it has ten. So the small run, whose tasks are longer than a lock,
-    /// must be over before nine such waits.
+    /// How long the bus locks a message, at least the five seconds that Azure demands. Messages in
+    /// a batch are not renewed: one that waits for longer costs a delivery, of which it has ten. So
+    /// the small run, whose tasks are longer than a lock, must be over before nine such waits.
     lock: Duration,
     /// As in Azure: nothing is lost here, so nothing is to be found.
     lost_after: Duration,
@@ -52,11 +53,9 @@ const FULL: Sizes = Sizes {
     lost_after: Duration::from_secs(300),
 };
 
-/// The second part's.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(6);
 const LONG: Duration = Duration::from_secs(120);
 
-/// 19.
 pub(super) async fn long_tasks(run: &Run) -> Result<Findings, ChaosError> {
     let mut findings = waiting(run).await?;
     findings.add(hanging(run).await?);
@@ -70,12 +69,7 @@ fn setting(name: &'static str, value: impl ToString) -> (&'static str, String) {
 /// As host.json writes it.
 fn time_span(time: Duration) -> String {
     let seconds = time.as_secs();
-    format!(
-        "{:02}:{:02}:{:02}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 /// More messages come than may run; nobody does any harm.
@@ -98,7 +92,8 @@ async fn waiting(run: &Run) -> Result<Findings, ChaosError> {
     };
     let mut world = World::start(run, setup).await?;
     // All that run at once end together at best.
-    let at_best = sizes.task * u32::try_from(2 * sizes.tasks / (AT_ONCE * HANDLERS)).unwrap_or(u32::MAX);
+    let at_best =
+        sizes.task * u32::try_from(2 * sizes.tasks / (AT_ONCE * HANDLERS)).unwrap_or(u32::MAX);
     let within = 3 * at_best + LONG;
     let mut jobs = Vec::new();
     for use_service_bus in [true, false] {
@@ -112,11 +107,8 @@ async fn waiting(run: &Run) -> Result<Findings, ChaosError> {
     let runs = world.runs()?;
     for (tag, job_id) in &jobs {
         let facts = world.facts(job_id).await?;
-        completed += facts
-            .stages
-            .values()
-            .map(|stage| stage.counters[1].unsigned_abs())
-            .sum::<u64>();
+        completed +=
+            facts.stages.values().map(|stage| stage.counters[1].unsigned_abs()).sum::<u64>();
         let ran = runs.get(tag);
         let again: Vec<_> = facts
             .tasks
@@ -136,7 +128,8 @@ async fn waiting(run: &Run) -> Result<Findings, ChaosError> {
             )
         });
     }
-    let (killed, restarted, dead) = (world.timeouts(), world.handler_restarts(), world.dead_lettered());
+    let (killed, restarted, dead) =
+        (world.timeouts(), world.handler_restarts(), world.dead_lettered());
     world.note(format!(
         "{} tasks of {} s over each path, {AT_ONCE} at once in each of {HANDLERS} instances, functionTimeout {} s: {completed} of {} \
          completed, {in_first} in their first attempt; {killed} processes killed, {dead} messages dead-lettered",
@@ -152,8 +145,8 @@ async fn waiting(run: &Run) -> Result<Findings, ChaosError> {
     world.finish().await
 }
 
-/// Some tasks hold the threads of their process, so that it neither answers nor notices: its host kills it, with what else
-/// runs in it, and everything completes all the same.
+/// Some tasks hold the threads of their process, so that it neither answers nor notices: its host
+/// kills it, with what else runs in it, and everything completes all the same.
 async fn hanging(run: &Run) -> Result<Findings, ChaosError> {
     let setup = Setup {
         handlers: HANDLERS as usize,
@@ -169,16 +162,10 @@ async fn hanging(run: &Run) -> Result<Findings, ChaosError> {
     for use_service_bus in [true, false] {
         let hanging = Rule::every(20, world.random.u64(0..20), Act::Block { ms }).first(1);
         let stage = StageWork::of(tasks, 200).with(hanging);
-        let job = work(
-            format!("hanging-{}", path(use_service_bus)),
-            use_service_bus,
-            [stage],
-        );
+        let job = work(format!("hanging-{}", path(use_service_bus)), use_service_bus, [stage]);
         world.submit(job, LONG * 10).await?;
     }
-    world
-        .until("a host kills its handler", LONG, async || world.timeouts() > 0)
-        .await?;
+    world.until("a host kills its handler", LONG, async || world.timeouts() > 0).await?;
     world.fault();
     world.until_over(LONG * 10).await?;
     world

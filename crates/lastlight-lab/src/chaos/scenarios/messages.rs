@@ -1,5 +1,5 @@
-//! What happens to messages: they double (3), come late, early and out of order (4), are refused, are accepted without an
-//! answer, and vanish (8).
+//! What happens to messages: they double (3), come late, early and out of order (4), are refused,
+//! are accepted without an answer, and vanish (8).
 
 use std::time::Duration;
 
@@ -19,14 +19,7 @@ const LONG: Duration = Duration::from_secs(120);
 
 /// 3: every message two to five times.
 pub(super) async fn duplicates(run: &Run) -> Result<Findings, ChaosError> {
-    let mut world = World::start(
-        run,
-        Setup {
-            handlers: 2,
-            ..Setup::default()
-        },
-    )
-    .await?;
+    let mut world = World::start(run, Setup { handlers: 2, ..Setup::default() }).await?;
     world.set_faults(FaultPlan {
         doubled: 1.0,
         copies: 5,
@@ -40,11 +33,8 @@ pub(super) async fn duplicates(run: &Run) -> Result<Findings, ChaosError> {
         for tasks_per_message in [1, 10] {
             let tag = format!("double-{}-{tasks_per_message}", path(use_service_bus));
             // The last stage has one task: its message doubled is the last task of a stage doubled.
-            let stages = [
-                StageWork::of(tasks, 5),
-                StageWork::of(tasks / 4, 5),
-                StageWork::of(1, 5),
-            ];
+            let stages =
+                [StageWork::of(tasks, 5), StageWork::of(tasks / 4, 5), StageWork::of(1, 5)];
             let job = coarse(work(tag.clone(), use_service_bus, stages), tasks_per_message);
             jobs.push((tag, world.submit(job, LONG).await?));
         }
@@ -54,23 +44,15 @@ pub(super) async fn duplicates(run: &Run) -> Result<Findings, ChaosError> {
         // The copies that were late are still on their way, and count too.
         let facts = world.facts(&job_id).await?;
         let duplicates: i64 = facts.stages.values().map(|stage| stage.absorbed[0]).sum();
-        world.check(duplicates > 0, || {
-            format!("the audit of {tag} counts no duplicates")
-        });
+        world.check(duplicates > 0, || format!("the audit of {tag} counts no duplicates"));
     }
     world.finish().await
 }
 
-/// 4: half of all messages come late by up to two seconds, and messages come that should not yet, or no longer.
+/// 4: half of all messages come late by up to two seconds, and messages come that should not yet,
+/// or no longer.
 pub(super) async fn reorder(run: &Run) -> Result<Findings, ChaosError> {
-    let mut world = World::start(
-        run,
-        Setup {
-            handlers: 2,
-            ..Setup::default()
-        },
-    )
-    .await?;
+    let mut world = World::start(run, Setup { handlers: 2, ..Setup::default() }).await?;
     world.set_faults(FaultPlan {
         doubled: 0.2,
         copies: 3,
@@ -81,16 +63,8 @@ pub(super) async fn reorder(run: &Run) -> Result<Findings, ChaosError> {
     let tasks = world.sized(80, 3_000);
     let mut jobs = Vec::new();
     for use_service_bus in [true, false] {
-        let stages = [
-            StageWork::of(tasks, 10),
-            StageWork::of(tasks, 10),
-            StageWork::of(3, 10),
-        ];
-        let job = work(
-            format!("reorder-{}", path(use_service_bus)),
-            use_service_bus,
-            stages,
-        );
+        let stages = [StageWork::of(tasks, 10), StageWork::of(tasks, 10), StageWork::of(3, 10)];
+        let job = work(format!("reorder-{}", path(use_service_bus)), use_service_bus, stages);
         let job_id = world.submit(job, LONG).await?;
         // The messages of stages that have not begun: their commit does not show yet.
         for stage in [2, 3] {
@@ -107,25 +81,19 @@ pub(super) async fn reorder(run: &Run) -> Result<Findings, ChaosError> {
         // Messages of a job that is over, from its beginning on.
         for stage in [1, 2, 3] {
             send(&world, *use_service_bus, Queue::Jobs, &job_message(job_id, stage))?;
-            send(
-                &world,
-                *use_service_bus,
-                Queue::Tasks,
-                &task_message(job_id, stage, 0),
-            )?;
+            send(&world, *use_service_bus, Queue::Tasks, &task_message(job_id, stage, 0))?;
         }
         tokio::time::sleep(Duration::from_millis(1500)).await;
         let after = world.facts(job_id).await?;
-        world.check(
-            before.tasks == after.tasks && before.job_writes == after.job_writes,
-            || format!("a message of its past changed job {job_id}"),
-        );
+        world.check(before.tasks == after.tasks && before.job_writes == after.job_writes, || {
+            format!("a message of its past changed job {job_id}")
+        });
     }
     world.finish().await
 }
 
-/// 8: a third of the answers is lost, sends are throttled and refused, credits run out, and again and again every queue is
-/// purged.
+/// 8: a third of the answers is lost, sends are throttled and refused, credits run out, and again
+/// and again every queue is purged.
 pub(super) async fn broker(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup::default()).await?;
     let tasks = world.sized(150, 5_000);
@@ -173,7 +141,12 @@ pub(super) enum Queue {
 }
 
 /// Puts a text into a queue, as the app sends it.
-pub(super) fn send(world: &World, use_service_bus: bool, queue: Queue, text: &str) -> Result<(), ChaosError> {
+pub(super) fn send(
+    world: &World,
+    use_service_bus: bool,
+    queue: Queue,
+    text: &str,
+) -> Result<(), ChaosError> {
     let (bus, storage) = match queue {
         Queue::Jobs => ("sb-jobs", "geospatial-jobs"),
         Queue::Tasks => ("sb-tasks", "geospatial-tasks"),
@@ -182,11 +155,7 @@ pub(super) fn send(world: &World, use_service_bus: bool, queue: Queue, text: &st
         world.cloud.service_bus.send(bus, vec![NewMessage::new(text)])
     } else {
         let encoded = BASE64_STANDARD.encode(text);
-        world
-            .cloud
-            .storage
-            .put(storage, encoded, Duration::ZERO, None)
-            .map(drop)
+        world.cloud.storage.put(storage, encoded, Duration::ZERO, None).map(drop)
     };
     sent.map_err(|error| ChaosError::Broken(error.to_string()))
 }

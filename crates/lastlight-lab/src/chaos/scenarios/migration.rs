@@ -1,7 +1,8 @@
-//! Versions of the schema under traffic (17). There is no older release whose binary could be run, so the older version is
-//! its schema: a job that was stored under the first migration must come to its end under the last. And a newer version is
-//! its migration: one that adds a column, applied while handlers run, must not disturb them, and a handler that starts on it
-//! works; once the schema says that it needs a newer handler, one that starts must refuse.
+//! Versions of the schema under traffic (17). There is no older release whose binary could be run,
+//! so the older version is its schema: a job that was stored under the first migration must come to
+//! its end under the last. And a newer version is its migration: one that adds a column, applied
+//! while handlers run, must not disturb them, and a handler that starts on it works; once the
+//! schema says that it needs a newer handler, one that starts must refuse.
 
 use std::time::{Duration, Instant};
 
@@ -18,16 +19,11 @@ use crate::chaos::{
 const LONG: Duration = Duration::from_secs(120);
 
 pub(super) async fn migration(run: &Run) -> Result<Findings, ChaosError> {
-    // The handler that brings the schema up to date finds a job in it that an older version had stored.
-    let stored = work(
-        "stored-by-an-older-version",
-        true,
-        [StageWork::of(20, 1), StageWork::of(3, 1)],
-    );
-    let old = Setup {
-        stored_before: Some(stored.clone()),
-        ..Setup::default()
-    };
+    // The handler that brings the schema up to date finds a job in it that an older version had
+    // stored.
+    let stored =
+        work("stored-by-an-older-version", true, [StageWork::of(20, 1), StageWork::of(3, 1)]);
+    let old = Setup { stored_before: Some(stored.clone()), ..Setup::default() };
     let mut world = World::start(run, old).await?;
     let tasks = world.sized(200, 5_000);
     let job_id = stored.job_id()?;
@@ -39,11 +35,7 @@ pub(super) async fn migration(run: &Run) -> Result<Findings, ChaosError> {
     let mut all = 0;
     for use_service_bus in [true, false] {
         let stages = [StageWork::of(tasks, 10), StageWork::of(tasks, 10)];
-        let job = work(
-            format!("under-way-{}", path(use_service_bus)),
-            use_service_bus,
-            stages,
-        );
+        let job = work(format!("under-way-{}", path(use_service_bus)), use_service_bus, stages);
         all += job.tasks();
         world.submit(job, LONG * 10).await?;
     }

@@ -1,5 +1,5 @@
-//! The scenarios, grouped by what goes wrong. Each makes its worlds, does its harm, and has the oracle judge; what it asks
-//! for beyond the oracle it checks itself.
+//! The scenarios, grouped by what goes wrong. Each makes its worlds, does its harm, and has the
+//! oracle judge; what it asks for beyond the oracle it checks itself.
 
 mod boundaries;
 mod content;
@@ -22,7 +22,6 @@ pub struct Scenario {
     pub number: u8,
     /// For `--scenario`.
     pub name: &'static str,
-    /// What happens.
     pub what: &'static str,
 }
 
@@ -32,21 +31,13 @@ const fn scenario(number: u8, name: &'static str, what: &'static str) -> Scenari
 
 /// All of them, in order.
 pub const SCENARIOS: [Scenario; 19] = [
-    scenario(
-        1,
-        "kill",
-        "a handler of two is killed in mid-task, again and again",
-    ),
+    scenario(1, "kill", "a handler of two is killed in mid-task, again and again"),
     scenario(
         2,
         "boundaries",
         "a fault at every commit, send and step in turn, until a run has none",
     ),
-    scenario(
-        3,
-        "duplicates",
-        "each message is delivered 2 to 5 times, also inside one batch",
-    ),
+    scenario(3, "duplicates", "each message is delivered 2 to 5 times, also inside one batch"),
     scenario(
         4,
         "reorder",
@@ -57,16 +48,8 @@ pub const SCENARIOS: [Scenario; 19] = [
         "late",
         "a completion comes late: the process was stopped past its lease, or the job cancelled",
     ),
-    scenario(
-        6,
-        "database",
-        "PostgreSQL is restarted and crashes, under load and during the sweep",
-    ),
-    scenario(
-        7,
-        "connections",
-        "every connection is terminated; others exhaust the server",
-    ),
+    scenario(6, "database", "PostgreSQL is restarted and crashes, under load and during the sweep"),
+    scenario(7, "connections", "every connection is terminated; others exhaust the server"),
     scenario(
         8,
         "broker",
@@ -78,16 +61,8 @@ pub const SCENARIOS: [Scenario; 19] = [
         "poison",
         "tasks that panic, abort or exhaust the memory; messages that nobody can process",
     ),
-    scenario(
-        11,
-        "payload",
-        "bodies and results at the limit, over it, far over it, and not text",
-    ),
-    scenario(
-        12,
-        "sizes",
-        "stages of no, one and many tasks, some failing, some slow",
-    ),
+    scenario(11, "payload", "bodies and results at the limit, over it, far over it, and not text"),
+    scenario(12, "sizes", "stages of no, one and many tasks, some failing, some slow"),
     scenario(13, "same", "one submission a hundred times at once"),
     scenario(
         14,
@@ -95,11 +70,7 @@ pub const SCENARIOS: [Scenario; 19] = [
         "the two last tasks of a stage end at the same moment, stage after stage",
     ),
     scenario(15, "control", "cancel, retry and pause race with completions"),
-    scenario(
-        16,
-        "vacuum",
-        "an idle transaction is held open while analysts read",
-    ),
+    scenario(16, "vacuum", "an idle transaction is held open while analysts read"),
     scenario(
         17,
         "migration",

@@ -1,4 +1,5 @@
-//! What happens to processes: they are killed (1), stopped past their leases (5), and have wrong clocks (9).
+//! What happens to processes: they are killed (1), stopped past their leases (5), and have wrong
+//! clocks (9).
 
 use std::{
     collections::BTreeMap,
@@ -18,16 +19,10 @@ use lastlight::model::{JobStatus, clock::CLOCK_SKEW_SETTING};
 
 const LONG: Duration = Duration::from_secs(120);
 
-/// 1: two handlers, one of which is killed whenever some more tasks are done. Throughput must come back.
+/// 1: two handlers, one of which is killed whenever some more tasks are done. Throughput must come
+/// back.
 pub(super) async fn kill(run: &Run) -> Result<Findings, ChaosError> {
-    let mut world = World::start(
-        run,
-        Setup {
-            handlers: 2,
-            ..Setup::default()
-        },
-    )
-    .await?;
+    let mut world = World::start(run, Setup { handlers: 2, ..Setup::default() }).await?;
     // The message that the sweep sends must arrive, and be claimed.
     world.rescue_slack = Some(Duration::from_secs(1));
     let (tasks, kills) = world.sized((1_500, 6), (5_000, 40));
@@ -75,8 +70,9 @@ async fn steady(world: &mut World, name: &str, tasks: u64) -> Result<f64, ChaosE
     Ok(tasks as f64 / began.elapsed().as_secs_f64())
 }
 
-/// 5: a handler is stopped while it runs tasks, others take over, and it wakes up and wants to record what it has; once
-/// because its leases ran out, once because the job was cancelled meanwhile.
+/// 5: a handler is stopped while it runs tasks, others take over, and it wakes up and wants to
+/// record what it has; once because its leases ran out, once because the job was cancelled
+/// meanwhile.
 pub(super) async fn late(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup::default()).await?;
     let tasks = world.sized(12, 100);
@@ -104,11 +100,7 @@ async fn late_once(
     // Only the handler that is stopped is there when the tasks are claimed.
     let job = work(tag.clone(), use_service_bus, [StageWork::of(tasks, 600)]);
     let job_id = world.submit_unexpecting(&job).await?;
-    let end = if is_cancelled {
-        JobStatus::Cancelled
-    } else {
-        JobStatus::Completed
-    };
+    let end = if is_cancelled { JobStatus::Cancelled } else { JobStatus::Completed };
     world.expect(Expected::new(job_id.clone(), job, LONG).ending(Some(end)));
     world
         .until("all tasks are claimed", LONG, async || {
@@ -121,14 +113,11 @@ async fn late_once(
     let helper = world.add_handler(BTreeMap::new()).await?;
     let url = world.base_url(helper);
     if is_cancelled {
-        let answer = world
-            .client()
-            .post(format!("{url}/api/jobs/cancel/{job_id}"))
-            .send()
-            .await;
+        let answer = world.client().post(format!("{url}/api/jobs/cancel/{job_id}")).send().await;
         let status = answer.map_or(0, |answer| answer.status().as_u16());
         world.check(status == 200, || format!("cancel of {tag} was answered {status}"));
-        // So long that its tasks have come to their end when it wakes up, before a heartbeat could stop them.
+        // So long that its tasks have come to their end when it wakes up, before a heartbeat could
+        // stop them.
         tokio::time::sleep(Duration::from_secs(1)).await;
     } else {
         // The other one sweeps, finds the dead, and runs them.
@@ -136,15 +125,9 @@ async fn late_once(
         let client = world.client().clone();
         world
             .until("the other handler did it all", LONG, async || {
-                let _ = client
-                    .post(format!("{url}/admin/functions/reconcile"))
-                    .send()
-                    .await;
+                let _ = client.post(format!("{url}/admin/functions/reconcile")).send().await;
                 tokio::time::sleep(Duration::from_millis(200)).await;
-                world
-                    .progress()
-                    .await
-                    .is_ok_and(|progress| progress.open_jobs == 0)
+                world.progress().await.is_ok_and(|progress| progress.open_jobs == 0)
             })
             .await?;
     }
@@ -153,26 +136,21 @@ async fn late_once(
     // It wakes up, finishes its tasks, and every one of its outcomes comes too late.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let after = world.facts(&job_id).await?;
-    world.check(
-        after.tasks == before.tasks && after.status == before.status,
-        || format!("what came late changed rows of {tag}"),
-    );
+    world.check(after.tasks == before.tasks && after.status == before.status, || {
+        format!("what came late changed rows of {tag}")
+    });
     let stale: i64 = after.stages.values().map(|stage| stage.absorbed[1]).sum();
     world.note(format!("{tag}: {stale} stale ends of attempts were refused"));
-    world.check(stale > 0, || {
-        format!("{tag}: no late end of an attempt was counted")
-    });
+    world.check(stale > 0, || format!("{tag}: no late end of an attempt was counted"));
     world.remove_handler().await;
     world.until_over(LONG).await
 }
 
-/// 9: two handlers whose clocks are ten minutes fast and ten minutes slow. Leases are the database's, so no task runs twice;
-/// delays count by their own clocks, so a retry's message may come at any time, and the sweep makes up for it.
+/// 9: two handlers whose clocks are ten minutes fast and ten minutes slow. Leases are the
+/// database's, so no task runs twice; delays count by their own clocks, so a retry's message may
+/// come at any time, and the sweep makes up for it.
 pub(super) async fn clocks(run: &Run) -> Result<Findings, ChaosError> {
-    let fast = Setup {
-        settings: vec![(CLOCK_SKEW_SETTING, "600".to_owned())],
-        ..Setup::default()
-    };
+    let fast = Setup { settings: vec![(CLOCK_SKEW_SETTING, "600".to_owned())], ..Setup::default() };
     let mut world = World::start(run, fast).await?;
     let slow = (CLOCK_SKEW_SETTING.to_owned(), "-600".to_owned());
     world.add_handler([slow].into()).await?;
@@ -184,11 +162,7 @@ pub(super) async fn clocks(run: &Run) -> Result<Findings, ChaosError> {
         let stages = [StageWork::of(tasks, 20).with(slow), StageWork::of(tasks / 2, 20)];
         world
             .submit(
-                work(
-                    format!("leases-{}", path(use_service_bus)),
-                    use_service_bus,
-                    stages,
-                ),
+                work(format!("leases-{}", path(use_service_bus)), use_service_bus, stages),
                 LONG,
             )
             .await?;
@@ -196,11 +170,7 @@ pub(super) async fn clocks(run: &Run) -> Result<Findings, ChaosError> {
         let stages = [StageWork::of(tasks / 2, 5).with(stumbling)];
         world
             .submit(
-                work(
-                    format!("retries-{}", path(use_service_bus)),
-                    use_service_bus,
-                    stages,
-                ),
+                work(format!("retries-{}", path(use_service_bus)), use_service_bus, stages),
                 LONG,
             )
             .await?;

@@ -1,5 +1,5 @@
-//! How much at once: stages of any size (12), one submission a hundred times at the same moment (13), and last tasks that
-//! end together (14).
+//! How much at once: stages of any size (12), one submission a hundred times at the same moment
+//! (13), and last tasks that end together (14).
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +21,8 @@ use crate::{
 
 const LONG: Duration = Duration::from_secs(1800);
 
-/// 12: from nothing to a hundred thousand tasks, and a large one of which some fail and some are slow.
+/// 12: from nothing to a hundred thousand tasks, and a large one of which some fail and some are
+/// slow.
 pub(super) async fn sizes(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup::default()).await?;
     let sizes: &[u64] = world.sized(&[0, 1, 200, 1_000], &[0, 1, 1_000, 10_000, 100_000]);
@@ -30,30 +31,19 @@ pub(super) async fn sizes(run: &Run) -> Result<Findings, ChaosError> {
         let began = Instant::now();
         for use_service_bus in [true, false] {
             let stages = [StageWork::of(*tasks, 0), StageWork::of((*tasks).min(10), 0)];
-            let job = work(
-                format!("n{tasks}-{}", path(use_service_bus)),
-                use_service_bus,
-                stages,
-            );
+            let job = work(format!("n{tasks}-{}", path(use_service_bus)), use_service_bus, stages);
             world.submit(job, LONG).await?;
             world.until_over(LONG).await?;
         }
-        world.say(&format!(
-            "{tasks} tasks over each path: {:.1} s",
-            began.elapsed().as_secs_f64()
-        ));
+        world.say(&format!("{tasks} tasks over each path: {:.1} s", began.elapsed().as_secs_f64()));
         seconds.push((*tasks, began.elapsed().as_secs_f64()));
     }
     let memory_before = world.handler_pid(0).and_then(peak_memory_mib).unwrap_or_default();
     // A task's time at one size and at ten times that size: linear is a ratio of 1.
     if let [.., (few, short), (many, long)] = seconds[..] {
         let ratio = (long / many as f64) / (short / few as f64);
-        world.note(format!(
-            "a task of {many} takes {ratio:.2} times as long as one of {few}"
-        ));
-        world.check_timed(ratio <= 1.1, || {
-            format!("not linear: {ratio:.2} times as long a task")
-        });
+        world.note(format!("a task of {many} takes {ratio:.2} times as long as one of {few}"));
+        world.check_timed(ratio <= 1.1, || format!("not linear: {ratio:.2} times as long a task"));
     }
     let tasks = world.sized(2_000, 100_000);
     let stage = StageWork::of(tasks, 0)
@@ -72,10 +62,7 @@ pub(super) async fn sizes(run: &Run) -> Result<Findings, ChaosError> {
     latencies.sort_unstable();
     if let Some(p99) = latencies.get(latencies.len() * 99 / 100) {
         let p99 = p99.as_secs_f64() * 1000.0;
-        world.note(format!(
-            "status p99 {p99:.1} ms over {} requests meanwhile",
-            latencies.len()
-        ));
+        world.note(format!("status p99 {p99:.1} ms over {} requests meanwhile", latencies.len()));
         world.check_timed(p99 < 50.0, || format!("status p99 was {p99:.1} ms"));
     }
     world.finish().await
@@ -102,14 +89,7 @@ async fn status_while_it_runs(world: &World, job_id: &str) -> Result<Vec<Duratio
 
 /// 13: a hundred clients, two handlers, one submission; several times.
 pub(super) async fn same(run: &Run) -> Result<Findings, ChaosError> {
-    let mut world = World::start(
-        run,
-        Setup {
-            handlers: 2,
-            ..Setup::default()
-        },
-    )
-    .await?;
+    let mut world = World::start(run, Setup { handlers: 2, ..Setup::default() }).await?;
     let times = world.sized(4, 50);
     for number in 0..times {
         let use_service_bus = number % 2 == 0;
@@ -133,20 +113,13 @@ pub(super) async fn same(run: &Run) -> Result<Findings, ChaosError> {
             }
         });
         let answers = join_all(submissions).await;
-        let accepted: Vec<_> = answers
-            .iter()
-            .flatten()
-            .filter(|(status, ..)| *status == 200)
-            .collect();
+        let accepted: Vec<_> =
+            answers.iter().flatten().filter(|(status, ..)| *status == 200).collect();
         let ids: BTreeSet<&str> = accepted.iter().map(|(_, id, _)| id.as_str()).collect();
         let created = accepted.iter().filter(|(.., status)| status == "created").count();
-        let refused: Vec<_> = answers
-            .iter()
-            .filter(|answer| !matches!(answer, Ok((200, ..))))
-            .collect();
-        world.check(refused.is_empty(), || {
-            format!("submissions were refused: {refused:?}")
-        });
+        let refused: Vec<_> =
+            answers.iter().filter(|answer| !matches!(answer, Ok((200, ..)))).collect();
+        world.check(refused.is_empty(), || format!("submissions were refused: {refused:?}"));
         world.check(ids.len() == 1, || format!("one submission made the jobs {ids:?}"));
         world.check(created == 1, || {
             format!("{created} of 100 clients were told that they created the job")
@@ -162,27 +135,16 @@ pub(super) async fn same(run: &Run) -> Result<Findings, ChaosError> {
     world.finish().await
 }
 
-/// 14: stages of two tasks, as many in a job as there may be, on two handlers, so that last outcomes meet in one group and
-/// in two.
+/// 14: stages of two tasks, as many in a job as there may be, on two handlers, so that last
+/// outcomes meet in one group and in two.
 pub(super) async fn last_two(run: &Run) -> Result<Findings, ChaosError> {
-    let mut world = World::start(
-        run,
-        Setup {
-            handlers: 2,
-            ..Setup::default()
-        },
-    )
-    .await?;
+    let mut world = World::start(run, Setup { handlers: 2, ..Setup::default() }).await?;
     let jobs = world.sized(6, 100);
     let stages = world.sized(50_usize, 100);
     let submissions: Vec<_> = (0..jobs)
         .map(|number| {
             let use_service_bus = number % 3 != 2;
-            work(
-                format!("pair-{number}"),
-                use_service_bus,
-                vec![StageWork::of(2, 0); stages],
-            )
+            work(format!("pair-{number}"), use_service_bus, vec![StageWork::of(2, 0); stages])
         })
         .collect();
     let submitted: Vec<_> = stream::iter(&submissions)
@@ -199,8 +161,6 @@ pub(super) async fn last_two(run: &Run) -> Result<Findings, ChaosError> {
         .await?;
     let expected = jobs * stages as i64;
     world.note(format!("{advances} advances of {expected} stages"));
-    world.check(advances == expected, || {
-        format!("{advances} advances of {expected} stages")
-    });
+    world.check(advances == expected, || format!("{advances} advances of {expected} stages"));
     world.finish().await
 }

@@ -51,7 +51,8 @@ impl World {
         }
         self.figures.jobs += jobs.len() as u64;
         let known: BTreeSet<&str> = jobs.iter().map(|job| job.work.tag.as_str()).collect();
-        let strangers: Vec<&String> = runs.keys().filter(|tag| !known.contains(tag.as_str())).collect();
+        let strangers: Vec<&String> =
+            runs.keys().filter(|tag| !known.contains(tag.as_str())).collect();
         self.check(strangers.is_empty(), || {
             format!("runs of jobs that nobody submitted: {strangers:?}")
         });
@@ -76,11 +77,8 @@ impl World {
         for host in std::mem::take(&mut self.others) {
             host.stop().await;
         }
-        let findings = Findings {
-            figures: self.figures,
-            notes: self.notes,
-            violations: self.violations,
-        };
+        let findings =
+            Findings { figures: self.figures, notes: self.notes, violations: self.violations };
         self.recorder.pool().close().await;
         self.cloud.stop().await?;
         Ok(findings)
@@ -91,9 +89,7 @@ impl World {
         let answer = self.get(&format!("/api/jobs/audit/{}", expected.job_id)).await;
         let is_consistent = matches!(&answer, Ok((200, audit)) if audit["consistent"] == true);
         let tag = expected.work.tag.clone();
-        self.check(is_consistent, || {
-            format!("the audit of {tag} does not agree: {answer:?}")
-        });
+        self.check(is_consistent, || format!("the audit of {tag} does not agree: {answer:?}"));
     }
 
     /// Waits until nothing runs any more: the ledger stands still.
@@ -117,7 +113,8 @@ impl World {
 struct Recovery {
     /// All outcomes of all jobs.
     outcomes: Vec<i64>,
-    /// From the last fault that an attempt did not survive until the task's next claim, microseconds; and which.
+    /// From the last fault that an attempt did not survive until the task's next claim,
+    /// microseconds; and which.
     longest_rescue: Option<(i64, String)>,
 }
 
@@ -125,20 +122,13 @@ impl Recovery {
     fn learn(&mut self, tag: &str, facts: &JobFacts, runs: &JobRuns, faults: &[i64]) {
         for (key, writes) in &facts.writes {
             let is_end = |status: Option<TaskStatus>| status.is_some_and(TaskStatus::is_terminal);
-            self.outcomes.extend(
-                writes
-                    .iter()
-                    .filter(|write| is_end(write.to))
-                    .map(|write| write.at),
-            );
-            let claims: Vec<_> = writes
-                .iter()
-                .filter(|write| write.to == Some(TaskStatus::Processing))
-                .collect();
+            self.outcomes
+                .extend(writes.iter().filter(|write| is_end(write.to)).map(|write| write.at));
+            let claims: Vec<_> =
+                writes.iter().filter(|write| write.to == Some(TaskStatus::Processing)).collect();
             let ended = |attempt: u32| {
                 let runs = runs.get(key).map(Vec::as_slice).unwrap_or_default();
-                runs.iter()
-                    .any(|run| run.attempt == attempt && run.ended.is_some())
+                runs.iter().any(|run| run.attempt == attempt && run.ended.is_some())
             };
             for pair in claims.windows(2) {
                 let [first, next] = pair else { continue };
@@ -146,13 +136,12 @@ impl Recovery {
                 let cut_off = faults.iter().rfind(|fault| (first.at..next.at).contains(fault));
                 if let (Some(cut_off), false) = (cut_off, ended(first.attempt)) {
                     let rescue = next.at - cut_off;
-                    if self
-                        .longest_rescue
-                        .as_ref()
-                        .is_none_or(|(longest, _)| *longest < rescue)
-                    {
+                    if self.longest_rescue.as_ref().is_none_or(|(longest, _)| *longest < rescue) {
                         let (stage, number) = key;
-                        let which = format!("{tag}, stage {stage}, task {number}, attempt {}", first.attempt);
+                        let which = format!(
+                            "{tag}, stage {stage}, task {number}, attempt {}",
+                            first.attempt
+                        );
                         self.longest_rescue = Some((rescue, which));
                     }
                 }
@@ -160,7 +149,8 @@ impl Recovery {
         }
     }
 
-    /// From any fault until the next outcome of any task, or the next claim of one that it cut off; milliseconds.
+    /// From any fault until the next outcome of any task, or the next claim of one that it cut off;
+    /// milliseconds.
     fn longest(mut self, faults: &[i64]) -> Option<u64> {
         self.outcomes.sort_unstable();
         let next = |fault: &i64| {

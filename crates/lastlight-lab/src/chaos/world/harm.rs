@@ -1,4 +1,5 @@
-//! Harm: processes killed, sessions ended, databases restarted, messages lost. Each is counted, and its moment kept.
+//! Harm: processes killed, sessions ended, databases restarted, messages lost. Each is counted, and
+//! its moment kept.
 
 use std::time::Duration;
 
@@ -21,9 +22,7 @@ impl World {
 
     /// Sends a signal to a handler's process; whether there was one.
     pub(in crate::chaos) fn signal(&mut self, handler: HandlerNumber, signal: Signal) -> bool {
-        let pid = self
-            .handler_pid(handler)
-            .and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        let pid = self.handler_pid(handler).and_then(|pid| Pid::from_raw(pid.cast_signed()));
         let Some(pid) = pid else { return false };
         if signal != Signal::CONT {
             self.fault();
@@ -34,7 +33,10 @@ impl World {
     }
 
     /// Kills a handler and waits until its successor is ready.
-    pub(in crate::chaos) async fn kill(&mut self, handler: HandlerNumber) -> Result<(), ChaosError> {
+    pub(in crate::chaos) async fn kill(
+        &mut self,
+        handler: HandlerNumber,
+    ) -> Result<(), ChaosError> {
         let before = self.handler_pid(handler);
         self.signal(handler, Signal::KILL);
         self.until("a handler's successor", Duration::from_secs(60), async || {
@@ -44,7 +46,10 @@ impl World {
         .await
     }
 
-    pub(in crate::chaos) async fn restart_database(&mut self, how: Restart) -> Result<(), ChaosError> {
+    pub(in crate::chaos) async fn restart_database(
+        &mut self,
+        how: Restart,
+    ) -> Result<(), ChaosError> {
         self.fault();
         self.figures.restarts += 1;
         self.run.shared.cluster.restart(how).await?;
@@ -83,7 +88,8 @@ impl World {
     pub(in crate::chaos) fn dead_lettered(&self) -> u64 {
         let (bus, storage) = (&self.cloud.service_bus, &self.cloud.storage);
         let of_bus = BUS_QUEUES.map(|queue| bus.messages_dead_lettered(queue).unwrap_or_default());
-        let of_storage = POISON_QUEUES.map(|queue| storage.messages_put_into(queue).unwrap_or_default());
+        let of_storage =
+            POISON_QUEUES.map(|queue| storage.messages_put_into(queue).unwrap_or_default());
         of_bus.into_iter().chain(of_storage).sum()
     }
 
@@ -108,7 +114,6 @@ impl World {
         self.cloud.service_bus_faults.set(plan);
     }
 
-    /// Empties every queue.
     pub(in crate::chaos) fn purge(&mut self) {
         self.fault();
         delete_all_messages(&self.cloud.storage, &self.cloud.service_bus);

@@ -1,5 +1,5 @@
-//! A scenario's world: a database of its own, a local cloud on it, as many handlers as it wants, and the means to do harm.
-//! What it did it counts; at the end it has the oracle judge every job.
+//! A scenario's world: a database of its own, a local cloud on it, as many handlers as it wants,
+//! and the means to do harm. What it did it counts; at the end it has the oracle judge every job.
 
 mod end;
 mod harm;
@@ -96,11 +96,7 @@ impl World {
         let name = format!("s{:02}_{number}", run.scenario.number);
         let folder = run.shared.folder.join(&name);
         fs::create_dir_all(&folder)?;
-        let url = run
-            .shared
-            .cluster
-            .create_database(&format!("chaos_{name}"))
-            .await?;
+        let url = run.shared.cluster.create_database(&format!("chaos_{name}")).await?;
         if let Some(job) = &setup.stored_before {
             store_as_first_version(&url, job).await?;
         }
@@ -113,15 +109,13 @@ impl World {
             storage_port: 0,
             service_bus_port: 0,
             database_url: Some(url.clone()),
-            handler: setup
-                .handler
-                .clone()
-                .unwrap_or_else(|| run.shared.handler.clone()),
+            handler: setup.handler.clone().unwrap_or_else(|| run.shared.handler.clone()),
             settings,
             log: log_to(folder.join("handler.log"))?,
         })
         .await?;
-        let mut random = fastrand::Rng::with_seed(run.seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut random =
+            fastrand::Rng::with_seed(run.seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         cloud.storage_faults.reseed(random.u64(..));
         cloud.service_bus_faults.reseed(random.u64(..));
         let mut world = Self {
@@ -191,7 +185,8 @@ impl World {
     fn set_queues(&self) {
         let mut options = QueueOptions::default();
         if !self.has_poison {
-            // Handlers are killed here while they hold messages, more often than Azure's ten deliveries allow.
+            // Handlers are killed here while they hold messages, more often than Azure's ten
+            // deliveries allow.
             options.max_delivery_count = 100_000;
         }
         if let Some(lock) = self.lock {
@@ -250,7 +245,8 @@ impl World {
         }
     }
 
-    /// The same for what hangs on the machine's speed: measured and noted at any size, asserted at full size only.
+    /// The same for what hangs on the machine's speed: measured and noted at any size, asserted at
+    /// full size only.
     pub(super) fn check_timed(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
         if self.is_full() {
             self.check(holds, otherwise);
@@ -277,18 +273,9 @@ fn settings(setup: &Setup, ledger: &std::path::Path) -> BTreeMap<String, String>
         ("LOG_LEVEL", "warn".to_owned()),
     ];
     let patient = [
-        (
-            "AzureFunctionsJobHost__extensions__queues__visibilityTimeout",
-            "00:00:01",
-        ),
-        (
-            "AzureFunctionsJobHost__extensions__queues__maxPollingInterval",
-            "00:00:01",
-        ),
-        (
-            "AzureFunctionsJobHost__extensions__queues__maxDequeueCount",
-            "100000",
-        ),
+        ("AzureFunctionsJobHost__extensions__queues__visibilityTimeout", "00:00:01"),
+        ("AzureFunctionsJobHost__extensions__queues__maxPollingInterval", "00:00:01"),
+        ("AzureFunctionsJobHost__extensions__queues__maxDequeueCount", "100000"),
     ];
     let patient = patient.iter().take(if setup.has_poison { 2 } else { 3 });
     let mut settings: BTreeMap<String, String> = usual
@@ -296,12 +283,7 @@ fn settings(setup: &Setup, ledger: &std::path::Path) -> BTreeMap<String, String>
         .map(|(name, value)| (name.to_owned(), value))
         .chain(patient.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
         .collect();
-    settings.extend(
-        setup
-            .settings
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone())),
-    );
+    settings.extend(setup.settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     settings
 }
 

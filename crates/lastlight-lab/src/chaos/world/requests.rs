@@ -76,7 +76,10 @@ impl World {
     }
 
     /// The same; the caller says later what is expected.
-    pub(in crate::chaos) async fn submit_unexpecting(&self, work: &Work) -> Result<String, ChaosError> {
+    pub(in crate::chaos) async fn submit_unexpecting(
+        &self,
+        work: &Work,
+    ) -> Result<String, ChaosError> {
         let body = serde_json::to_string(work)?;
         let path = format!("/api/jobs/submit/{CHAOS}");
         let began = Instant::now();

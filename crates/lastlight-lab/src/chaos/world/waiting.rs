@@ -18,7 +18,8 @@ impl World {
         }
     }
 
-    /// Returns once so many tasks have their outcome, or all jobs are over; whether there are jobs left.
+    /// Returns once so many tasks have their outcome, or all jobs are over; whether there are jobs
+    /// left.
     pub(in crate::chaos) async fn until_done(
         &self,
         tasks: u64,
@@ -40,7 +41,8 @@ impl World {
         }
     }
 
-    /// Returns once all jobs are over and closed, or after `within`, and then the oracle has its say.
+    /// Returns once all jobs are over and closed, or after `within`, and then the oracle has its
+    /// say.
     pub(in crate::chaos) async fn until_over(&self, within: Duration) -> Result<(), ChaosError> {
         let began = Instant::now();
         let mut said = Instant::now();

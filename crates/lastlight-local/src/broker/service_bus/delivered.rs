@@ -1,4 +1,5 @@
-//! A message as its receiver gets it: body, `BrokerProperties`, and a header for each property of the sender's own.
+//! A message as its receiver gets it: body, `BrokerProperties`, and a header for each property of
+//! the sender's own.
 
 use std::fmt::Write;
 
@@ -76,7 +77,8 @@ pub(super) fn delivered(message: LockedMessage, mode: Mode) -> Response {
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?))));
     for (name, value) in message.application_properties.into_iter().chain(dead_letter) {
-        // A property that has the name of a header of HTTP would change the answer: it stays behind.
+        // A property that has the name of a header of HTTP would change the answer: it stays
+        // behind.
         let name = HeaderName::try_from(name).ok().filter(|name| !is_standard(name));
         if let (Some(name), Some(value)) = (name, header_value(value.to_string())) {
             headers.insert(name, value);

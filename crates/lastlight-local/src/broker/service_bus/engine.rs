@@ -22,8 +22,8 @@ use super::{
     queue::{Queue, Side},
 };
 
-/// All queues of one namespace, in memory. Clones are handles to the same queues. Names are compared without
-/// regard to case; `<queue>/$DeadLetterQueue` names a queue's dead letters.
+/// All queues of one namespace, in memory. Clones are handles to the same queues. Names are
+/// compared without regard to case; `<queue>/$DeadLetterQueue` names a queue's dead letters.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceBus {
     pub(super) registry: Arc<Registry<Queue>>,
@@ -40,10 +40,7 @@ impl ServiceBus {
 
     /// No queues yet, on this clock.
     pub fn with_clock(clock: Clock) -> Self {
-        Self {
-            clock,
-            ..Self::default()
-        }
+        Self { clock, ..Self::default() }
     }
 
     /// Makes the queue; one that is there keeps its messages and gets these options.
@@ -54,8 +51,8 @@ impl ServiceBus {
         }
     }
 
-    /// Stores all messages or none. Duplicates of messages that duplicate detection remembers are dropped
-    /// without an error; scheduled ones take part.
+    /// Stores all messages or none. Duplicates of messages that duplicate detection remembers are
+    /// dropped without an error; scheduled ones take part.
     ///
     /// # Errors
     /// The queue does not exist, or is a dead-letter queue; the messages are larger together than
@@ -63,9 +60,7 @@ impl ServiceBus {
     pub fn send(&self, queue: &str, messages: Vec<NewMessage>) -> Result<(), BrokerError> {
         let (cell, side) = self.find(queue)?;
         if side == Side::DeadLetter {
-            return Err(BrokerError::QueueNotFound {
-                queue: queue.to_owned(),
-            });
+            return Err(BrokerError::QueueNotFound { queue: queue.to_owned() });
         }
         let now = self.clock.now();
         let count = messages.len() as u64;
@@ -112,7 +107,8 @@ impl ServiceBus {
         cell.with(|queue| queue.complete(side, lock_token, now))
     }
 
-    /// Gives a message back: it is available again at once, or a dead letter if this was its last delivery.
+    /// Gives a message back: it is available again at once, or a dead letter if this was its last
+    /// delivery.
     ///
     /// # Errors
     /// The queue does not exist; the lock is lost.
@@ -147,10 +143,7 @@ impl ServiceBus {
     ) -> Result<(), BrokerError> {
         let (cell, side) = self.find(queue)?;
         let now = self.clock.now();
-        let letter = DeadLetter {
-            reason: reason.to_owned(),
-            description: description.to_owned(),
-        };
+        let letter = DeadLetter { reason: reason.to_owned(), description: description.to_owned() };
         cell.with(|queue| queue.dead_letter(side, lock_token, letter, now))?;
         cell.ring();
         Ok(())
@@ -188,8 +181,8 @@ impl ServiceBus {
         Ok(cell.with(|queue| queue.options))
     }
 
-    /// Removes every message, locked and scheduled ones too; of `<queue>/$DeadLetterQueue` the dead letters only,
-    /// of `<queue>` all but those.
+    /// Removes every message, locked and scheduled ones too; of `<queue>/$DeadLetterQueue` the dead
+    /// letters only, of `<queue>` all but those.
     ///
     /// # Errors
     /// The queue does not exist.
@@ -204,13 +197,13 @@ impl ServiceBus {
         self.registry.all().into_iter().map(|(name, _)| name).collect()
     }
 
-    /// Returns as soon as a message is or becomes available, after `at_most` otherwise; then receive, which may
-    /// come too late, since others wait too. A queue that does not exist is waited for like an empty one.
+    /// Returns as soon as a message is or becomes available, after `at_most` otherwise; then
+    /// receive, which may come too late, since others wait too. A queue that does not exist is
+    /// waited for like an empty one.
     pub async fn wait_for_message(&self, queue: &str, at_most: Duration) {
         match self.find(queue) {
             Ok((cell, side)) => {
-                cell.wait(&self.clock, at_most, |queue, now| queue.next_message(side, now))
-                    .await;
+                cell.wait(&self.clock, at_most, |queue, now| queue.next_message(side, now)).await;
             }
             Err(_) => self.clock.sleep_until(later(self.clock.now(), at_most)).await,
         }
@@ -248,11 +241,7 @@ mod tests {
     }
 
     fn message(id: &str) -> NewMessage {
-        NewMessage {
-            body: id.to_owned(),
-            message_id: Some(id.to_owned()),
-            ..NewMessage::default()
-        }
+        NewMessage { body: id.to_owned(), message_id: Some(id.to_owned()), ..NewMessage::default() }
     }
 
     #[test]
@@ -280,10 +269,7 @@ mod tests {
 
     #[test]
     fn a_message_that_nobody_can_process_ends_among_the_dead_letters() {
-        let (bus, _) = bus(QueueOptions {
-            max_delivery_count: 3,
-            ..QueueOptions::default()
-        });
+        let (bus, _) = bus(QueueOptions { max_delivery_count: 3, ..QueueOptions::default() });
         bus.send("q", vec![message("bad"), message("good")]).unwrap();
         for _ in 0..3 {
             let bad = bus.receive("q", 1).unwrap().pop().unwrap();
@@ -292,36 +278,20 @@ mod tests {
         }
         assert_eq!(bus.receive("q", 1).unwrap()[0].body, "good");
         let dead = bus.receive("q/$DeadLetterQueue", 10).unwrap();
-        assert_eq!(
-            dead[0].dead_letter_reason.as_deref(),
-            Some("MaxDeliveryCountExceeded")
-        );
+        assert_eq!(dead[0].dead_letter_reason.as_deref(), Some("MaxDeliveryCountExceeded"));
         assert_eq!(bus.counts("q").unwrap().dead_letter, 1);
         bus.complete("q/$DeadLetterQueue", &dead[0].lock_token).unwrap();
         assert_eq!(bus.counts("q").unwrap().dead_letter, 0);
-        assert_eq!(
-            bus.messages_dead_lettered("q"),
-            Ok(1),
-            "it is still known that there was one"
-        );
+        assert_eq!(bus.messages_dead_lettered("q"), Ok(1), "it is still known that there was one");
     }
 
     #[test]
     fn a_duplicate_within_the_window_vanishes_even_if_the_first_is_scheduled() {
         let window = Some(Duration::from_secs(600));
-        let (bus, clock) = bus(QueueOptions {
-            duplicate_detection: window,
-            ..QueueOptions::default()
-        });
+        let (bus, clock) =
+            bus(QueueOptions { duplicate_detection: window, ..QueueOptions::default() });
         let due = datetime!(2026-11-23 19:05 UTC);
-        bus.send(
-            "q",
-            vec![NewMessage {
-                scheduled: Some(due),
-                ..message("a")
-            }],
-        )
-        .unwrap();
+        bus.send("q", vec![NewMessage { scheduled: Some(due), ..message("a") }]).unwrap();
         bus.send("q", vec![message("a"), message("b")]).unwrap();
         let b = bus.receive("q", 10).unwrap().pop().unwrap();
         bus.complete("q", &b.lock_token).unwrap();

@@ -1,5 +1,5 @@
-//! Messages that can be received, and those that are locked: a queue has one lane for its messages and one for its
-//! dead letters. Every operation costs O(log n).
+//! Messages that can be received, and those that are locked: a queue has one lane for its messages
+//! and one for its dead letters. Every operation costs O(log n).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -44,7 +44,12 @@ impl Lane {
     }
 
     /// The oldest available messages, each under a lock of its own.
-    pub(super) fn lock(&mut self, max: usize, duration: Duration, now: OffsetDateTime) -> Vec<LockedMessage> {
+    pub(super) fn lock(
+        &mut self,
+        max: usize,
+        duration: Duration,
+        now: OffsetDateTime,
+    ) -> Vec<LockedMessage> {
         let until = later(now, duration);
         let mut received = Vec::with_capacity(max.min(self.ready.len()));
         while received.len() < max {
@@ -93,7 +98,8 @@ impl Lane {
 
     /// One available message whose life ended by `now`.
     pub(super) fn pop_expired(&mut self, now: OffsetDateTime) -> Option<Box<Stored>> {
-        let &(expires, sequence_number) = self.expiries.first().filter(|(expires, _)| *expires <= now)?;
+        let &(expires, sequence_number) =
+            self.expiries.first().filter(|(expires, _)| *expires <= now)?;
         self.expiries.remove(&(expires, sequence_number));
         self.ready.remove(&sequence_number)
     }

@@ -10,7 +10,6 @@ use uuid::Uuid;
 /// A message to send.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NewMessage {
-    /// UTF-8 text.
     pub body: String,
     /// What duplicate detection compares. A message without one gets a fresh id.
     pub message_id: Option<String>,
@@ -25,17 +24,15 @@ pub struct NewMessage {
     /// Not delivered before then. A time in the past is now.
     #[serde(with = "time::serde::timestamp::microseconds::option")]
     pub scheduled: Option<OffsetDateTime>,
-    /// How long the message lives after it was enqueued; the shorter of this and the queue's default counts.
+    /// How long the message lives after it was enqueued; the shorter of this and the queue's
+    /// default counts.
     pub time_to_live: Option<Duration>,
 }
 
 impl NewMessage {
     /// A message with nothing but a body.
     pub fn new(body: impl Into<String>) -> Self {
-        Self {
-            body: body.into(),
-            ..Self::default()
-        }
+        Self { body: body.into(), ..Self::default() }
     }
 
     /// The same message with this id.
@@ -45,15 +42,10 @@ impl NewMessage {
         self
     }
 
-    /// What counts towards the queue's limit: body and properties, bytes. The real service adds an envelope of
-    /// its own, which is not published.
+    /// What counts towards the queue's limit: body and properties, bytes. The real service adds an
+    /// envelope of its own, which is not published.
     pub fn size(&self) -> usize {
-        let texts = [
-            &self.message_id,
-            &self.correlation_id,
-            &self.content_type,
-            &self.label,
-        ];
+        let texts = [&self.message_id, &self.correlation_id, &self.content_type, &self.label];
         let properties = self.application_properties.iter().map(|(name, value)| {
             name.len()
                 + match value {
@@ -67,26 +59,21 @@ impl NewMessage {
     }
 }
 
-/// A message under a lock: complete, abandon, renew or dead-letter it by its `lock_token` before `locked_until`.
+/// A message under a lock: complete, abandon, renew or dead-letter it by its `lock_token` before
+/// `locked_until`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LockedMessage {
-    /// UTF-8 text.
     pub body: String,
     /// The sender's, or the one that the service gave.
     pub message_id: String,
-    /// As sent.
     pub correlation_id: Option<String>,
-    /// As sent.
     pub content_type: Option<String>,
-    /// As sent.
     pub label: Option<String>,
-    /// As sent.
     pub application_properties: Map<String, Value>,
     /// Counts the queue's messages from 1; a scheduled message gets its number when it is enqueued.
     pub sequence_number: i64,
     /// 1 on first delivery.
     pub delivery_count: u32,
-    /// A UUID.
     pub lock_token: String,
     /// When the lock ends and the message is delivered again.
     pub locked_until: OffsetDateTime,
@@ -96,7 +83,6 @@ pub struct LockedMessage {
     pub expires_at: OffsetDateTime,
     /// Why it is a dead letter.
     pub dead_letter_reason: Option<String>,
-    /// Why, in words.
     pub dead_letter_description: Option<String>,
 }
 

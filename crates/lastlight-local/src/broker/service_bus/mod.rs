@@ -1,8 +1,10 @@
-//! Service Bus queues: peek-lock, delivery counts, dead letters, scheduled messages, duplicate detection.
+//! Service Bus queues: peek-lock, delivery counts, dead letters, scheduled messages, duplicate
+//! detection.
 //!
-//! The engine follows <https://learn.microsoft.com/azure/service-bus-messaging/message-transfers-locks-settlement>,
-//! the endpoint <https://learn.microsoft.com/rest/api/servicebus/>. Sessions, topics, deferral and transactions are
-//! not here: nothing in the house uses them.
+//! The engine follows
+//! <https://learn.microsoft.com/azure/service-bus-messaging/message-transfers-locks-settlement>,
+//! the endpoint <https://learn.microsoft.com/rest/api/servicebus/>. Sessions, topics, deferral and
+//! transactions are not here: nothing in the house uses them.
 
 mod delivered;
 mod engine;
@@ -25,6 +27,5 @@ pub const DEAD_LETTER_QUEUE: &str = "$DeadLetterQueue";
 
 /// Whether a name means a queue's dead letters.
 pub fn is_dead_letter_queue(name: &str) -> bool {
-    name.rsplit_once('/')
-        .is_some_and(|(_, last)| last.eq_ignore_ascii_case(DEAD_LETTER_QUEUE))
+    name.rsplit_once('/').is_some_and(|(_, last)| last.eq_ignore_ascii_case(DEAD_LETTER_QUEUE))
 }

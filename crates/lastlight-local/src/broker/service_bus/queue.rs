@@ -27,7 +27,8 @@ pub struct QueueOptions {
     pub lock_duration: Duration,
     /// After so many deliveries a message that is not completed becomes a dead letter; 10.
     pub max_delivery_count: u32,
-    /// For how long a second message with the same id is dropped; `None`: never. The usual window is 10 minutes.
+    /// For how long a second message with the same id is dropped; `None`: never. The usual window
+    /// is 10 minutes.
     pub duplicate_detection: Option<Duration>,
     /// The most that one send may carry, bytes; 256 KiB, as in the Standard tier.
     pub max_message_bytes: usize,
@@ -122,13 +123,14 @@ impl History {
 
 impl Queue {
     pub(super) fn new(options: QueueOptions) -> Self {
-        Self {
-            options,
-            ..Self::default()
-        }
+        Self { options, ..Self::default() }
     }
 
-    pub(super) fn send(&mut self, messages: Vec<NewMessage>, now: OffsetDateTime) -> Result<(), BrokerError> {
+    pub(super) fn send(
+        &mut self,
+        messages: Vec<NewMessage>,
+        now: OffsetDateTime,
+    ) -> Result<(), BrokerError> {
         let bytes = messages.iter().map(NewMessage::size).sum();
         let limit = self.options.max_message_bytes;
         if bytes > limit {
@@ -136,9 +138,7 @@ impl Queue {
         }
         self.catch_up(now);
         for mut message in messages {
-            let id = message
-                .message_id
-                .get_or_insert_with(|| Uuid::new_v4().simple().to_string());
+            let id = message.message_id.get_or_insert_with(|| Uuid::new_v4().simple().to_string());
             if self.options.duplicate_detection.is_some() && !self.history.admit(id, now) {
                 continue;
             }
@@ -150,7 +150,12 @@ impl Queue {
         Ok(())
     }
 
-    pub(super) fn receive(&mut self, side: Side, max: usize, now: OffsetDateTime) -> Vec<LockedMessage> {
+    pub(super) fn receive(
+        &mut self,
+        side: Side,
+        max: usize,
+        now: OffsetDateTime,
+    ) -> Vec<LockedMessage> {
         self.catch_up(now);
         let duration = self.options.lock_duration;
         self.lane(side).lock(max, duration, now)
@@ -289,7 +294,8 @@ impl Queue {
         }));
     }
 
-    /// A message whose lock ended without completion: available again, unless it had all its deliveries.
+    /// A message whose lock ended without completion: available again, unless it had all its
+    /// deliveries.
     fn return_message(&mut self, message: Box<Stored>) {
         let deliveries = self.options.max_delivery_count;
         if message.delivery_count < deliveries {
@@ -297,7 +303,9 @@ impl Queue {
         }
         let letter = DeadLetter {
             reason: "MaxDeliveryCountExceeded".to_owned(),
-            description: format!("Message could not be consumed after {deliveries} delivery attempts."),
+            description: format!(
+                "Message could not be consumed after {deliveries} delivery attempts."
+            ),
         };
         self.bury(message, letter);
     }

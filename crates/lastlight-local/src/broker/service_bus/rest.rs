@@ -1,5 +1,5 @@
-//! The REST endpoint: send one or a batch, peek-lock, renew, complete, abandon, receive and delete, and the queue's
-//! description. The protocol has no way to dead-letter, defer or browse.
+//! The REST endpoint: send one or a batch, peek-lock, renew, complete, abandon, receive and delete,
+//! and the queue's description. The protocol has no way to dead-letter, defer or browse.
 
 use std::time::Duration;
 
@@ -45,9 +45,9 @@ impl From<BrokerError> for Refusal {
     fn from(error: BrokerError) -> Self {
         let status = match error {
             BrokerError::QueueNotFound { .. } => StatusCode::GONE,
-            BrokerError::MessageNotFound { .. } | BrokerError::LockLost | BrokerError::PopReceiptMismatch => {
-                StatusCode::NOT_FOUND
-            }
+            BrokerError::MessageNotFound { .. }
+            | BrokerError::LockLost
+            | BrokerError::PopReceiptMismatch => StatusCode::NOT_FOUND,
             BrokerError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         };
         Self(status, error.to_string())
@@ -61,30 +61,21 @@ impl IntoResponse for Refusal {
             self.0.as_u16(),
             quick_xml::escape::escape(&self.1)
         );
-        (
-            self.0,
-            [(header::CONTENT_TYPE, "application/xml; charset=utf-8")],
-            xml,
-        )
-            .into_response()
+        (self.0, [(header::CONTENT_TYPE, "application/xml; charset=utf-8")], xml).into_response()
     }
 }
 
 /// The endpoint over `bus`.
 pub fn router(bus: ServiceBus, access: ServiceBusAccess, faults: Faults) -> Router {
     // Queue names may hold '/', so the path is taken apart here rather than by the router.
-    Router::new()
-        .fallback(handle)
-        .with_state(Context { bus, access, faults })
+    Router::new().fallback(handle).with_state(Context { bus, access, faults })
 }
 
 async fn handle(State(context): State<Context>, request: Request) -> Response {
     context.faults.delay().await;
     let (parts, body) = request.into_parts();
-    let authorization = parts
-        .headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+    let authorization =
+        parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if let Err(problem) = sas::check(&context.access, authorization) {
         return Refusal(StatusCode::UNAUTHORIZED, problem.to_string()).into_response();
     }
@@ -95,9 +86,7 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
         )
         .into_response();
     };
-    route(&context, &parts, body)
-        .await
-        .unwrap_or_else(Refusal::into_response)
+    route(&context, &parts, body).await.unwrap_or_else(Refusal::into_response)
 }
 
 async fn route(context: &Context, parts: &Parts, body: Bytes) -> Result<Response, Refusal> {
@@ -130,22 +119,20 @@ fn messages_of(path: &str) -> Option<(&str, &str)> {
 }
 
 fn no_such_operation() -> Refusal {
-    Refusal(
-        StatusCode::NOT_FOUND,
-        "the service has no such operation".to_owned(),
-    )
+    Refusal(StatusCode::NOT_FOUND, "the service has no such operation".to_owned())
 }
 
 fn throttled() -> Refusal {
     Refusal(
         StatusCode::TOO_MANY_REQUESTS,
-        "SubCode=50009. The request was terminated because the namespace is being throttled.".to_owned(),
+        "SubCode=50009. The request was terminated because the namespace is being throttled."
+            .to_owned(),
     )
 }
 
 fn send(context: &Context, queue: &str, parts: &Parts, body: Bytes) -> Result<Response, Refusal> {
-    let messages =
-        sent::messages(&parts.headers, body).map_err(|problem| Refusal(StatusCode::BAD_REQUEST, problem))?;
+    let messages = sent::messages(&parts.headers, body)
+        .map_err(|problem| Refusal(StatusCode::BAD_REQUEST, problem))?;
     let verdict = context.faults.judge(messages.len());
     match verdict {
         Verdict::Throttle => return Err(throttled()),
@@ -167,8 +154,8 @@ fn send(context: &Context, queue: &str, parts: &Parts, body: Bytes) -> Result<Re
     })
 }
 
-/// Stores each message as often and as late as its fate says: first copies first, so that no send is larger than the one
-/// that was asked for.
+/// Stores each message as often and as late as its fate says: first copies first, so that no send
+/// is larger than the one that was asked for.
 fn send_as_fated(
     bus: &ServiceBus,
     queue: &str,
@@ -181,10 +168,7 @@ fn send_as_fated(
         let copies = messages.iter().zip(fates).filter_map(|(message, fate)| {
             let late = *fate.get(copy)?;
             let moment = message.scheduled.unwrap_or(now).max(now) + late;
-            Some(NewMessage {
-                scheduled: Some(moment),
-                ..message.clone()
-            })
+            Some(NewMessage { scheduled: Some(moment), ..message.clone() })
         });
         bus.send(queue, copies.collect())?;
     }
@@ -205,14 +189,8 @@ async fn peek_lock(context: &Context, queue: &str, parts: &Parts) -> Result<Resp
 
 /// Where the receiver settles the message.
 fn location(headers: &HeaderMap, queue: &str, message: &LockedMessage) -> String {
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
-    format!(
-        "http://{host}/{queue}/messages/{}/{}",
-        message.sequence_number, message.lock_token
-    )
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    format!("http://{host}/{queue}/messages/{}/{}", message.sequence_number, message.lock_token)
 }
 
 async fn receive_and_delete(
@@ -249,20 +227,23 @@ async fn receive(
 }
 
 fn wait(query: Option<&str>) -> Result<Duration, Refusal> {
-    let asked = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("timeout=")));
+    let asked =
+        query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("timeout=")));
     let Some(asked) = asked else {
         return Ok(LONGEST_WAIT);
     };
     let seconds: u64 = asked.parse().map_err(|_| {
-        Refusal(
-            StatusCode::BAD_REQUEST,
-            format!("timeout {asked:?} is not a number of seconds"),
-        )
+        Refusal(StatusCode::BAD_REQUEST, format!("timeout {asked:?} is not a number of seconds"))
     })?;
     Ok(Duration::from_secs(seconds).min(LONGEST_WAIT))
 }
 
-fn settle(bus: &ServiceBus, method: &Method, queue: &str, token: &str) -> Result<Response, Refusal> {
+fn settle(
+    bus: &ServiceBus,
+    method: &Method,
+    queue: &str,
+    token: &str,
+) -> Result<Response, Refusal> {
     match *method {
         Method::DELETE => bus.complete(queue, token)?,
         Method::PUT => bus.abandon(queue, token)?,
@@ -272,8 +253,8 @@ fn settle(bus: &ServiceBus, method: &Method, queue: &str, token: &str) -> Result
     Ok(StatusCode::OK.into_response())
 }
 
-/// The part of the management API that people read: a queue's rules, and how many messages there are. For a queue that does
-/// not exist the service answers with success and an empty list.
+/// The part of the management API that people read: a queue's rules, and how many messages there
+/// are. For a queue that does not exist the service answers with success and an empty list.
 fn describe(bus: &ServiceBus, queue: &str) -> Result<Response, Refusal> {
     let (Ok(counts), Ok(options)) = (bus.counts(queue), bus.options(queue)) else {
         let nothing = "<feed xmlns=\"http://www.w3.org/2005/Atom\"><title type=\"text\">Publicly Listed Services</title></feed>";

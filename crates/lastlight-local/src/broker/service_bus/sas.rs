@@ -19,9 +19,7 @@ pub struct ServiceBusAccess {
 
 impl Debug for ServiceBusAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServiceBusAccess")
-            .field("key_name", &self.key_name)
-            .finish_non_exhaustive()
+        f.debug_struct("ServiceBusAccess").field("key_name", &self.key_name).finish_non_exhaustive()
     }
 }
 
@@ -40,8 +38,8 @@ pub(super) enum TokenError {
     Expired,
 }
 
-/// Whether `header` is a token that was signed with the key and has not expired. What it is for (`sr`) is signed but
-/// not compared: names of hosts mean nothing here.
+/// Whether `header` is a token that was signed with the key and has not expired. What it is for
+/// (`sr`) is signed but not compared: names of hosts mean nothing here.
 pub(super) fn check(access: &ServiceBusAccess, header: Option<&str>) -> Result<(), TokenError> {
     let token = header
         .ok_or(TokenError::Missing)?
@@ -57,18 +55,16 @@ pub(super) fn check(access: &ServiceBusAccess, header: Option<&str>) -> Result<(
     if decoded("skn")? != access.key_name {
         return Err(TokenError::UnknownKeyName);
     }
-    let signature = BASE64_STANDARD
-        .decode(decoded("sig")?.as_bytes())
-        .map_err(|_| TokenError::Malformed)?;
+    let signature =
+        BASE64_STANDARD.decode(decoded("sig")?.as_bytes()).map_err(|_| TokenError::Malformed)?;
     let expires = field("se")?;
     // HMAC takes a key of any length.
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(access.key.as_bytes()).map_err(|_| TokenError::WrongSignature)?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(access.key.as_bytes())
+        .map_err(|_| TokenError::WrongSignature)?;
     mac.update(field("sr")?.as_bytes());
     mac.update(b"\n");
     mac.update(expires.as_bytes());
-    mac.verify_slice(&signature)
-        .map_err(|_| TokenError::WrongSignature)?;
+    mac.verify_slice(&signature).map_err(|_| TokenError::WrongSignature)?;
     let expires: i64 = expires.parse().map_err(|_| TokenError::Malformed)?;
     if expires <= OffsetDateTime::now_utc().unix_timestamp() {
         return Err(TokenError::Expired);

@@ -63,7 +63,8 @@ pub(super) fn messages(headers: &HeaderMap, body: Bytes) -> Result<Vec<NewMessag
             .and_then(serde_json::from_value)
             .map_err(|error| format!("BrokerProperties: {error}"))?,
     };
-    let body = String::from_utf8(body.into()).map_err(|_| "the body is not UTF-8 text".to_owned())?;
+    let body =
+        String::from_utf8(body.into()).map_err(|_| "the body is not UTF-8 text".to_owned())?;
     let mut message = new_message(body, sent, custom_properties(headers))?;
     if let Some(content_type) = content_type {
         message.content_type = Some(content_type.to_owned());
@@ -76,10 +77,7 @@ fn new_message(
     sent: SentProperties,
     application_properties: Map<String, Value>,
 ) -> Result<NewMessage, String> {
-    for (name, id) in [
-        ("MessageId", &sent.message_id),
-        ("PartitionKey", &sent.partition_key),
-    ] {
+    for (name, id) in [("MessageId", &sent.message_id), ("PartitionKey", &sent.partition_key)] {
         if id.as_ref().is_some_and(|id| id.chars().count() > LONGEST_ID) {
             return Err(format!("{name} has more than {LONGEST_ID} characters"));
         }
@@ -94,7 +92,8 @@ fn new_message(
     let span = sent
         .time_to_live_time_span
         .map(|text| {
-            time_span(&text).ok_or_else(|| format!("TimeToLiveTimeSpan {text:?} is not [d.]hh:mm:ss"))
+            time_span(&text)
+                .ok_or_else(|| format!("TimeToLiveTimeSpan {text:?} is not [d.]hh:mm:ss"))
         })
         .transpose()?;
     let seconds = sent
@@ -129,8 +128,8 @@ fn time_span(text: &str) -> Option<Duration> {
     Duration::from_secs(whole).checked_add(seconds)
 }
 
-/// Every header that HTTP does not know is a property of the sender's own. Text stands in quotes, numbers and
-/// booleans do not. HTTP loses the case of the names, which a batch keeps.
+/// Every header that HTTP does not know is a property of the sender's own. Text stands in quotes,
+/// numbers and booleans do not. HTTP loses the case of the names, which a batch keeps.
 fn custom_properties(headers: &HeaderMap) -> Map<String, Value> {
     headers
         .iter()

@@ -22,10 +22,7 @@ enum Written<'a> {
         last_sequence_number: i64,
     },
     /// An id that duplicate detection remembers.
-    Seen(
-        #[serde(with = "time::serde::timestamp::microseconds")] OffsetDateTime,
-        &'a str,
-    ),
+    Seen(#[serde(with = "time::serde::timestamp::microseconds")] OffsetDateTime, &'a str),
     Scheduled(
         #[serde(with = "time::serde::timestamp::microseconds")] OffsetDateTime,
         &'a NewMessage,
@@ -38,26 +35,16 @@ enum Written<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Read {
-    ServiceBusQueue {
-        name: String,
-        options: QueueOptions,
-        last_sequence_number: i64,
-    },
-    Seen(
-        #[serde(with = "time::serde::timestamp::microseconds")] OffsetDateTime,
-        String,
-    ),
-    Scheduled(
-        #[serde(with = "time::serde::timestamp::microseconds")] OffsetDateTime,
-        NewMessage,
-    ),
+    ServiceBusQueue { name: String, options: QueueOptions, last_sequence_number: i64 },
+    Seen(#[serde(with = "time::serde::timestamp::microseconds")] OffsetDateTime, String),
+    Scheduled(#[serde(with = "time::serde::timestamp::microseconds")] OffsetDateTime, NewMessage),
     Message(Box<Stored>),
     DeadLetter(Box<Stored>),
 }
 
 impl ServiceBus {
-    /// Writes all queues into one file, which is replaced in one step. Each queue is held for as long as its
-    /// own messages take (about a second a million).
+    /// Writes all queues into one file, which is replaced in one step. Each queue is held for as
+    /// long as its own messages take (about a second a million).
     ///
     /// # Errors
     /// The file system refused; the old file is as it was.
@@ -65,27 +52,20 @@ impl ServiceBus {
         let queues = self.registry.all();
         lines::write(
             path,
-            queues
-                .iter()
-                .map(|(name, cell)| cell.with(|queue| queue_lines(name, queue))),
+            queues.iter().map(|(name, cell)| cell.with(|queue| queue_lines(name, queue))),
         )
     }
 
-    /// Takes in what [`ServiceBus::snapshot`] wrote, in place of the messages of queues of the same names, which keep
-    /// their options. Locked messages are available again, with the deliveries they had; scheduled ones keep their
-    /// time. Without a file, nothing happens.
+    /// Takes in what [`ServiceBus::snapshot`] wrote, in place of the messages of queues of the same
+    /// names, which keep their options. Locked messages are available again, with the deliveries
+    /// they had; scheduled ones keep their time. Without a file, nothing happens.
     ///
     /// # Errors
     /// The file cannot be read or is not such a snapshot; nothing was restored.
     pub fn restore(&self, path: &Path) -> Result<(), SnapshotError> {
         let mut queues: Vec<(String, Queue)> = Vec::new();
         lines::read(path, |record| {
-            if let Read::ServiceBusQueue {
-                name,
-                options,
-                last_sequence_number,
-            } = record
-            {
+            if let Read::ServiceBusQueue { name, options, last_sequence_number } = record {
                 let mut queue = Queue::new(options);
                 queue.last_sequence_number = last_sequence_number;
                 queues.push((name, queue));

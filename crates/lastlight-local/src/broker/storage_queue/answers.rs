@@ -46,11 +46,13 @@ pub(super) fn answer(
     let queues = &context.queues;
     match operation {
         Operation::ListQueues => list(context, query),
-        Operation::CreateQueue(queue) => match queues.create_with_metadata(queue, metadata(&parts.headers)) {
-            Created::Now => Ok(StatusCode::CREATED.into_response()),
-            Created::Before => Ok(StatusCode::NO_CONTENT.into_response()),
-            Created::BeforeWithOtherMetadata => Err(Refusal::QueueAlreadyExists),
-        },
+        Operation::CreateQueue(queue) => {
+            match queues.create_with_metadata(queue, metadata(&parts.headers)) {
+                Created::Now => Ok(StatusCode::CREATED.into_response()),
+                Created::Before => Ok(StatusCode::NO_CONTENT.into_response()),
+                Created::BeforeWithOtherMetadata => Err(Refusal::QueueAlreadyExists),
+            }
+        }
         Operation::DeleteQueue(queue) => done(queues.delete_queue(queue)),
         Operation::GetMetadata(queue) => describe(queues, queue),
         Operation::SetMetadata(queue) => done(queues.set_metadata(queue, metadata(&parts.headers))),
@@ -61,7 +63,9 @@ pub(super) fn answer(
             Ok(as_xml(StatusCode::OK, xml::messages(&peeked, Shape::Peeked)))
         }
         Operation::Clear(queue) => done(queues.clear(queue)),
-        Operation::Delete { queue, id } => done(queues.delete(queue, id, required(query, "popreceipt")?)),
+        Operation::Delete { queue, id } => {
+            done(queues.delete(queue, id, required(query, "popreceipt")?))
+        }
         Operation::Update { queue, id } => update(queues, queue, id, query, body),
     }
 }
@@ -69,8 +73,8 @@ pub(super) fn answer(
 fn list(context: &Context, query: &Query) -> Result<Response, Refusal> {
     let said = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
     let (prefix, marker) = (said("prefix"), said("marker"));
-    let most =
-        usize::try_from(number(query, "maxresults", LONGEST_LIST, 1, i64::from(i32::MAX))?).unwrap_or(1);
+    let most = usize::try_from(number(query, "maxresults", LONGEST_LIST, 1, i64::from(i32::MAX))?)
+        .unwrap_or(1);
     let mut names = context.queues.queue_names();
     names.retain(|name| name.starts_with(prefix) && name.as_str() >= marker);
     // The marker is the name that the next page begins with.
@@ -160,13 +164,7 @@ fn put_as_fated(
 
 fn get(context: &Context, queue: &str, query: &Query) -> Result<Response, Refusal> {
     let count = count(query)?;
-    let visibility = number(
-        query,
-        "visibilitytimeout",
-        DEFAULT_VISIBILITY,
-        1,
-        LONGEST_VISIBILITY,
-    )?;
+    let visibility = number(query, "visibilitytimeout", DEFAULT_VISIBILITY, 1, LONGEST_VISIBILITY)?;
     if !context.faults.spend(1) {
         return Err(Refusal::TooManyRequests);
     }
@@ -222,13 +220,16 @@ fn count(query: &Query) -> Result<usize, Refusal> {
 }
 
 fn required<'a>(query: &'a Query, name: &'static str) -> Result<&'a str, Refusal> {
-    query
-        .get(name)
-        .map(String::as_str)
-        .ok_or(Refusal::MissingParameter(name))
+    query.get(name).map(String::as_str).ok_or(Refusal::MissingParameter(name))
 }
 
-fn number(query: &Query, name: &'static str, default: i64, min: i64, max: i64) -> Result<i64, Refusal> {
+fn number(
+    query: &Query,
+    name: &'static str,
+    default: i64,
+    min: i64,
+    max: i64,
+) -> Result<i64, Refusal> {
     let Some(text) = query.get(name) else {
         return Ok(default);
     };

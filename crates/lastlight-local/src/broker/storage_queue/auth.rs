@@ -1,5 +1,6 @@
-//! Checking who asks: an account's shared access signature, or its key (`SharedKey`, `SharedKeyLite`).
-//! The texts that are signed: "Create an account SAS" and "Authorize with Shared Key" of Azure Storage's REST reference.
+//! Checking who asks: an account's shared access signature, or its key (`SharedKey`,
+//! `SharedKeyLite`). The texts that are signed: "Create an account SAS" and "Authorize with Shared
+//! Key" of Azure Storage's REST reference.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +12,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use time::{
-    OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339, macros::format_description,
+    OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339,
+    macros::format_description,
 };
 
 use super::{
@@ -19,7 +21,8 @@ use super::{
     refusal::Refusal,
 };
 
-/// From this version on, the text that an account signature covers has a line for the encryption scope.
+/// From this version on, the text that an account signature covers has a line for the encryption
+/// scope.
 const ENCRYPTION_SCOPE_SINCE: &str = "2020-12-06";
 
 /// The one account of the local queue service.
@@ -27,15 +30,12 @@ const ENCRYPTION_SCOPE_SINCE: &str = "2020-12-06";
 pub struct StorageAccount {
     /// Its name, the first part of every path.
     pub name: String,
-    /// Its key, base64.
     pub key: String,
 }
 
 impl Debug for StorageAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StorageAccount")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("StorageAccount").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -50,15 +50,15 @@ pub(super) struct Signed<'a> {
 }
 
 impl StorageAccount {
-    /// Whether the request comes from somebody who has the key, or a signature made with it that allows this.
+    /// Whether the request comes from somebody who has the key, or a signature made with it that
+    /// allows this.
     pub(super) fn check(&self, request: &Signed<'_>, right: Right) -> Result<(), Refusal> {
         if request.query.contains_key("sig") {
             return self.check_signature(request, right);
         }
         let header = request.header("authorization");
-        let Some((scheme, (account, signature))) = header
-            .split_once(' ')
-            .and_then(|(scheme, rest)| Some((scheme, rest.split_once(':')?)))
+        let Some((scheme, (account, signature))) =
+            header.split_once(' ').and_then(|(scheme, rest)| Some((scheme, rest.split_once(':')?)))
         else {
             return Err(Refusal::AuthenticationFailed);
         };
@@ -99,7 +99,8 @@ impl StorageAccount {
             return Err(Refusal::AuthenticationFailed);
         }
         let now = OffsetDateTime::now_utc();
-        let has_begun = field("st").is_empty() || moment(field("st")).is_some_and(|starts| starts <= now);
+        let has_begun =
+            field("st").is_empty() || moment(field("st")).is_some_and(|starts| starts <= now);
         let has_ended = moment(field("se")).is_none_or(|expires| expires < now);
         if !has_begun || has_ended {
             return Err(Refusal::AuthenticationFailed);
@@ -167,10 +168,9 @@ impl StorageAccount {
     }
 
     fn verify(&self, text: &str, signature: &str) -> bool {
-        let (Ok(key), Ok(signature)) = (
-            BASE64_STANDARD.decode(&self.key),
-            BASE64_STANDARD.decode(signature),
-        ) else {
+        let (Ok(key), Ok(signature)) =
+            (BASE64_STANDARD.decode(&self.key), BASE64_STANDARD.decode(signature))
+        else {
             return false;
         };
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key) else {
@@ -183,10 +183,7 @@ impl StorageAccount {
 
 impl Signed<'_> {
     fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// Empty where `x-ms-date`, which is signed among its like, stands in its place.

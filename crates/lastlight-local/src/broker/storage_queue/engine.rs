@@ -35,10 +35,7 @@ impl StorageQueues {
 
     /// No queues yet, on this clock.
     pub fn with_clock(clock: Clock) -> Self {
-        Self {
-            clock,
-            ..Self::default()
-        }
+        Self { clock, ..Self::default() }
     }
 
     /// Makes the queue unless it is there.
@@ -46,8 +43,9 @@ impl StorageQueues {
         self.registry.get_or_create(name, Queue::new);
     }
 
-    /// Adds a message that is visible after `visibility_delay` and vanishes after `time_to_live` (`None`: never).
-    /// The answer's pop receipt is good for `delete` and `update` until the message is received.
+    /// Adds a message that is visible after `visibility_delay` and vanishes after `time_to_live`
+    /// (`None`: never). The answer's pop receipt is good for `delete` and `update` until the
+    /// message is received.
     ///
     /// # Errors
     /// The queue does not exist; the body is over [`MAX_MESSAGE_BYTES`](super::MAX_MESSAGE_BYTES).
@@ -81,7 +79,8 @@ impl StorageQueues {
         self.put.load(Ordering::Relaxed)
     }
 
-    /// Up to `max` visible messages, the longest visible first, each hidden from others for `visibility`.
+    /// Up to `max` visible messages, the longest visible first, each hidden from others for
+    /// `visibility`.
     ///
     /// # Errors
     /// The queue does not exist.
@@ -109,16 +108,15 @@ impl StorageQueues {
     /// The queue or the message does not exist; somebody else received the message since.
     pub fn delete(&self, queue: &str, id: &str, pop_receipt: &str) -> Result<(), BrokerError> {
         let now = self.clock.now();
-        self.registry
-            .get(queue)?
-            .with(|queue| queue.delete(id, pop_receipt, now))
+        self.registry.get(queue)?.with(|queue| queue.delete(id, pop_receipt, now))
     }
 
-    /// Hides a message for `visibility` from now on (zero: shows it), with a new body if one is given.
-    /// The answer has a new pop receipt; the old one is void.
+    /// Hides a message for `visibility` from now on (zero: shows it), with a new body if one is
+    /// given. The answer has a new pop receipt; the old one is void.
     ///
     /// # Errors
-    /// The queue or the message does not exist; somebody else received the message since; the body is too large.
+    /// The queue or the message does not exist; somebody else received the message since; the body
+    /// is too large.
     pub fn update(
         &self,
         queue: &str,
@@ -152,7 +150,8 @@ impl StorageQueues {
         Ok(())
     }
 
-    /// How many messages are in the queue, visible or not. Azure calls it approximate; here it is exact.
+    /// How many messages are in the queue, visible or not. Azure calls it approximate; here it is
+    /// exact.
     ///
     /// # Errors
     /// The queue does not exist.
@@ -166,21 +165,24 @@ impl StorageQueues {
         self.registry.all().into_iter().map(|(name, _)| name).collect()
     }
 
-    /// Returns as soon as a message is or becomes visible, after `at_most` otherwise; then receive, which may
-    /// come too late, since others wait too. A queue that does not exist is waited for like an empty one.
+    /// Returns as soon as a message is or becomes visible, after `at_most` otherwise; then receive,
+    /// which may come too late, since others wait too. A queue that does not exist is waited for
+    /// like an empty one.
     pub async fn wait_for_message(&self, queue: &str, at_most: Duration) {
         match self.registry.get(queue) {
             Ok(cell) => cell.wait(&self.clock, at_most, Queue::next_message).await,
             Err(_) => {
-                self.clock
-                    .sleep_until(super::super::clock::later(self.clock.now(), at_most))
-                    .await
+                self.clock.sleep_until(super::super::clock::later(self.clock.now(), at_most)).await
             }
         }
     }
 
     /// Makes the queue with this metadata; a queue that is there is left as it is.
-    pub(super) fn create_with_metadata(&self, name: &str, metadata: BTreeMap<String, String>) -> Created {
+    pub(super) fn create_with_metadata(
+        &self,
+        name: &str,
+        metadata: BTreeMap<String, String>,
+    ) -> Created {
         let mut given = Some(metadata);
         let (cell, creation) = self.registry.get_or_create(name, || {
             let mut queue = Queue::new();
@@ -189,7 +191,9 @@ impl StorageQueues {
         });
         match (creation, given) {
             (Creation::Created, _) => Created::Now,
-            (Creation::Existed, Some(metadata)) if cell.with(|queue| queue.metadata != metadata) => {
+            (Creation::Existed, Some(metadata))
+                if cell.with(|queue| queue.metadata != metadata) =>
+            {
                 Created::BeforeWithOtherMetadata
             }
             (Creation::Existed, _) => Created::Before,
@@ -199,9 +203,7 @@ impl StorageQueues {
     /// Takes the queue away with all its messages.
     pub(super) fn delete_queue(&self, name: &str) -> Result<(), BrokerError> {
         let removed = self.registry.remove(name);
-        removed.map(|_| ()).ok_or_else(|| BrokerError::QueueNotFound {
-            queue: name.to_owned(),
-        })
+        removed.map(|_| ()).ok_or_else(|| BrokerError::QueueNotFound { queue: name.to_owned() })
     }
 
     pub(super) fn metadata(&self, queue: &str) -> Result<BTreeMap<String, String>, BrokerError> {

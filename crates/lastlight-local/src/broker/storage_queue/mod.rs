@@ -1,7 +1,8 @@
 //! Storage Queues: visibility timeouts, pop receipts, no locks, no dead letters.
 //!
-//! The engine follows <https://learn.microsoft.com/rest/api/storageservices/queue-service-rest-api>, and where that
-//! is silent, Azurite.
+//! The engine follows
+//! <https://learn.microsoft.com/rest/api/storageservices/queue-service-rest-api>, and where that is
+//! silent, Azurite.
 
 mod answers;
 mod auth;
@@ -25,9 +26,9 @@ pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// A message as it was received, put, updated or peeked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueMessage {
-    /// A UUID.
     pub id: String,
-    /// Proves to `delete` and `update` that nobody else received the message since. Empty in a peeked message.
+    /// Proves to `delete` and `update` that nobody else received the message since. Empty in a
+    /// peeked message.
     pub pop_receipt: String,
     /// Raw text as stored, usually base64.
     pub body: String,

@@ -25,8 +25,9 @@ pub(super) enum Operation<'a> {
     Update { queue: &'a str, id: &'a str },
 }
 
-/// What an account signature must hold for an operation: one of the resource types, and one of the rights.
-/// "Create an account SAS" of Azure Storage's REST reference has the table; where it and Azurite differ, either will do.
+/// What an account signature must hold for an operation: one of the resource types, and one of the
+/// rights. "Create an account SAS" of Azure Storage's REST reference has the table; where it and
+/// Azurite differ, either will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Right {
     pub(super) resource_types: &'static str,
@@ -51,7 +52,9 @@ impl<'a> Operation<'a> {
             ([queue], &Method::DELETE) if !queue.is_empty() => Self::DeleteQueue(queue),
             ([queue], &Method::GET | &Method::HEAD) if is_metadata => Self::GetMetadata(queue),
             ([queue, "messages"], &Method::POST) => Self::Put(queue),
-            ([queue, "messages"], &Method::GET) if said("peekonly").eq_ignore_ascii_case("true") => {
+            ([queue, "messages"], &Method::GET)
+                if said("peekonly").eq_ignore_ascii_case("true") =>
+            {
                 Self::Peek(queue)
             }
             ([queue, "messages"], &Method::GET) => Self::Get(queue),
@@ -77,10 +80,7 @@ impl<'a> Operation<'a> {
             Self::Delete { .. } => ("co", "p"),
             Self::Update { .. } => ("co", "u"),
         };
-        Right {
-            resource_types,
-            rights,
-        }
+        Right { resource_types, rights }
     }
 }
 
@@ -90,10 +90,7 @@ fn check_name(queue: &str) -> Result<(), Refusal> {
         return Err(Refusal::OutOfRangeName);
     }
     let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    if queue
-        .split('-')
-        .all(|part| !part.is_empty() && part.chars().all(is_allowed))
-    {
+    if queue.split('-').all(|part| !part.is_empty() && part.chars().all(is_allowed)) {
         return Ok(());
     }
     Err(Refusal::InvalidName)

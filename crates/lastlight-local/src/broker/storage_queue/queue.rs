@@ -42,7 +42,8 @@ pub(super) struct Stored {
 pub(super) struct Queue {
     pub(super) metadata: BTreeMap<String, String>,
     pub(super) messages: HashMap<Number, Stored>,
-    /// The upper half of ids and receipts, so that those of another queue, or of a deleted one, do not fit.
+    /// The upper half of ids and receipts, so that those of another queue, or of a deleted one, do
+    /// not fit.
     pub(super) epoch: u64,
     pub(super) next_number: Number,
     next_receipt: u64,
@@ -114,7 +115,8 @@ impl Queue {
         let until = later(now, visibility);
         let mut hidden = Vec::new();
         while received.len() < max {
-            let Some(&first) = self.by_visibility.first().filter(|(visible, _)| *visible <= now) else {
+            let Some(&first) = self.by_visibility.first().filter(|(visible, _)| *visible <= now)
+            else {
                 break;
             };
             self.by_visibility.remove(&first);
@@ -229,11 +231,8 @@ impl Queue {
     fn find(&self, id: &str, pop_receipt: &str) -> Result<Number, BrokerError> {
         let not_found = || BrokerError::MessageNotFound { id: id.to_owned() };
         let (epoch, number) = Uuid::try_parse(id).map_err(|_| not_found())?.as_u64_pair();
-        let stored = self
-            .messages
-            .get(&number)
-            .filter(|_| epoch == self.epoch)
-            .ok_or_else(not_found)?;
+        let stored =
+            self.messages.get(&number).filter(|_| epoch == self.epoch).ok_or_else(not_found)?;
         if receipt_text(self.epoch, stored.receipt) == pop_receipt {
             Ok(number)
         } else {
@@ -271,10 +270,7 @@ fn receipt_text(epoch: u64, receipt: u64) -> String {
 
 fn check_size(body: &str) -> Result<(), BrokerError> {
     if body.len() > MAX_MESSAGE_BYTES {
-        return Err(BrokerError::TooLarge {
-            bytes: body.len(),
-            limit: MAX_MESSAGE_BYTES,
-        });
+        return Err(BrokerError::TooLarge { bytes: body.len(), limit: MAX_MESSAGE_BYTES });
     }
     Ok(())
 }

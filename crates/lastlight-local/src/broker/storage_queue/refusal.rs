@@ -62,11 +62,15 @@ impl Refusal {
                 BrokerError::PopReceiptMismatch | BrokerError::LockLost => {
                     (StatusCode::BAD_REQUEST, "PopReceiptMismatch")
                 }
-                BrokerError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "RequestBodyTooLarge"),
+                BrokerError::TooLarge { .. } => {
+                    (StatusCode::PAYLOAD_TOO_LARGE, "RequestBodyTooLarge")
+                }
             },
             Self::AuthenticationFailed => (StatusCode::FORBIDDEN, "AuthenticationFailed"),
             Self::ServiceMismatch => (StatusCode::FORBIDDEN, "AuthorizationServiceMismatch"),
-            Self::ResourceTypeMismatch => (StatusCode::FORBIDDEN, "AuthorizationResourceTypeMismatch"),
+            Self::ResourceTypeMismatch => {
+                (StatusCode::FORBIDDEN, "AuthorizationResourceTypeMismatch")
+            }
             Self::PermissionMismatch => (StatusCode::FORBIDDEN, "AuthorizationPermissionMismatch"),
             Self::ProtocolMismatch => (StatusCode::FORBIDDEN, "AuthorizationProtocolMismatch"),
             Self::NoSuchAccount => (StatusCode::NOT_FOUND, "ResourceNotFound"),
@@ -76,7 +80,9 @@ impl Refusal {
             Self::QueueAlreadyExists => (StatusCode::CONFLICT, "QueueAlreadyExists"),
             Self::MissingParameter(_) => (StatusCode::BAD_REQUEST, "MissingRequiredQueryParameter"),
             Self::InvalidParameter(_) => (StatusCode::BAD_REQUEST, "InvalidQueryParameterValue"),
-            Self::OutOfRangeParameter(_) => (StatusCode::BAD_REQUEST, "OutOfRangeQueryParameterValue"),
+            Self::OutOfRangeParameter(_) => {
+                (StatusCode::BAD_REQUEST, "OutOfRangeQueryParameterValue")
+            }
             Self::InvalidXml(_) => (StatusCode::BAD_REQUEST, "InvalidXmlDocument"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestBodyTooLarge"),
             Self::ServerBusy => (StatusCode::SERVICE_UNAVAILABLE, "ServerBusy"),
@@ -88,10 +94,8 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
-        let headers = [
-            (header::CONTENT_TYPE.as_str(), "application/xml"),
-            ("x-ms-error-code", code),
-        ];
+        let headers =
+            [(header::CONTENT_TYPE.as_str(), "application/xml"), ("x-ms-error-code", code)];
         (status, headers, xml::error(code, &self.to_string())).into_response()
     }
 }

@@ -1,5 +1,5 @@
-//! The REST endpoint, path style: `/<account>/<queue>/messages/…`. Who asks, for what, and the headers of every answer;
-//! [`super::answers`] does what was asked.
+//! The REST endpoint, path style: `/<account>/<queue>/messages/…`. Who asks, for what, and the
+//! headers of every answer; [`super::answers`] does what was asked.
 
 use axum::{
     Router,
@@ -32,11 +32,7 @@ const CLIENT_REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-ms-clien
 
 /// The endpoint over `queues`.
 pub fn router(queues: StorageQueues, account: StorageAccount, faults: Faults) -> Router {
-    Router::new().fallback(handle).with_state(Context {
-        queues,
-        account,
-        faults,
-    })
+    Router::new().fallback(handle).with_state(Context { queues, account, faults })
 }
 
 async fn handle(State(context): State<Context>, request: Request) -> Response {
@@ -51,10 +47,7 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
     if let Ok(id) = HeaderValue::try_from(Uuid::new_v4().to_string()) {
         headers.insert(REQUEST_ID_HEADER, id);
     }
-    headers.insert(
-        VERSION_HEADER,
-        parts.headers.remove(VERSION_HEADER).unwrap_or(VERSION),
-    );
+    headers.insert(VERSION_HEADER, parts.headers.remove(VERSION_HEADER).unwrap_or(VERSION));
     if let Some(id) = parts.headers.remove(CLIENT_REQUEST_ID_HEADER) {
         headers.insert(CLIENT_REQUEST_ID_HEADER, id);
     }

@@ -37,8 +37,8 @@ enum Read {
 }
 
 impl StorageQueues {
-    /// Writes all queues into one file, which is replaced in one step. Each queue is held for as long as its
-    /// own messages take (about a second a million).
+    /// Writes all queues into one file, which is replaced in one step. Each queue is held for as
+    /// long as its own messages take (about a second a million).
     ///
     /// # Errors
     /// The file system refused; the old file is as it was.
@@ -46,27 +46,20 @@ impl StorageQueues {
         let queues = self.registry.all();
         lines::write(
             path,
-            queues
-                .iter()
-                .map(|(name, cell)| cell.with(|queue| queue_lines(name, queue))),
+            queues.iter().map(|(name, cell)| cell.with(|queue| queue_lines(name, queue))),
         )
     }
 
-    /// Takes in what [`StorageQueues::snapshot`] wrote, in place of queues of the same names. Messages that
-    /// somebody had received are visible again; those that were put with a delay keep it. Without a file,
-    /// nothing happens.
+    /// Takes in what [`StorageQueues::snapshot`] wrote, in place of queues of the same names.
+    /// Messages that somebody had received are visible again; those that were put with a delay keep
+    /// it. Without a file, nothing happens.
     ///
     /// # Errors
     /// The file cannot be read or is not such a snapshot; nothing was restored.
     pub fn restore(&self, path: &Path) -> Result<(), SnapshotError> {
         let mut queues: Vec<(String, Queue)> = Vec::new();
         lines::read(path, |record| match record {
-            Read::StorageQueue {
-                name,
-                metadata,
-                epoch,
-                next_number,
-            } => {
+            Read::StorageQueue { name, metadata, epoch, next_number } => {
                 let mut queue = Queue::with_epoch(epoch, next_number);
                 queue.metadata = metadata;
                 queues.push((name, queue));

@@ -20,7 +20,8 @@ pub(super) enum Shape {
     Peeked,
 }
 
-/// The text in `<QueueMessage><MessageText>…`, blanks and line ends as they are; `None` where there is no such element.
+/// The text in `<QueueMessage><MessageText>…`, blanks and line ends as they are; `None` where there
+/// is no such element.
 pub(super) fn message_text(body: &[u8]) -> Result<Option<String>, String> {
     let document = std::str::from_utf8(body).map_err(|error| error.to_string())?;
     let mut reader = Reader::from_str(document);
@@ -53,12 +54,15 @@ fn push_text(text: &mut String, event: &Event<'_>) -> Result<(), String> {
         Event::Text(part) => text.push_str(&part.decode().map_err(|error| error.to_string())?),
         Event::CData(part) => text.push_str(&part.decode().map_err(|error| error.to_string())?),
         Event::GeneralRef(reference) => {
-            if let Some(character) = reference.resolve_char_ref().map_err(|error| error.to_string())? {
+            if let Some(character) =
+                reference.resolve_char_ref().map_err(|error| error.to_string())?
+            {
                 text.push(character);
                 return Ok(());
             }
             let name = reference.decode().map_err(|error| error.to_string())?;
-            let known = resolve_xml_entity(&name).ok_or_else(|| format!("&{name}; is not known"))?;
+            let known =
+                resolve_xml_entity(&name).ok_or_else(|| format!("&{name}; is not known"))?;
             text.push_str(known);
         }
         Event::Comment(_) | Event::PI(_) => {}
@@ -99,10 +103,8 @@ pub(super) fn queues(
     queues: impl Iterator<Item = (String, Option<BTreeMap<String, String>>)>,
     next_marker: &str,
 ) -> String {
-    let mut xml = format!(
-        "{DECLARATION}<EnumerationResults ServiceEndpoint=\"{}\">",
-        escape(endpoint)
-    );
+    let mut xml =
+        format!("{DECLARATION}<EnumerationResults ServiceEndpoint=\"{}\">", escape(endpoint));
     element(&mut xml, "Prefix", prefix);
     xml.push_str("<Queues>");
     for (name, metadata) in queues {

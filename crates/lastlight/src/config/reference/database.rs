@@ -86,9 +86,8 @@ pub(in crate::config) static APP_SCHEMA: Text = Text {
 
 fn is_schema_name(text: &str) -> bool {
     let mut characters = text.chars();
-    let begins_well = characters
-        .next()
-        .is_some_and(|first| first.is_ascii_lowercase() || first == '_');
+    let begins_well =
+        characters.next().is_some_and(|first| first.is_ascii_lowercase() || first == '_');
     let goes_on_well = characters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     begins_well && goes_on_well && text.len() <= 63 && !text.starts_with("pg_")
 }

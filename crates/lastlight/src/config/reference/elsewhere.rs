@@ -1,5 +1,6 @@
-//! What the binary reads beside the handler's settings: the command line, `doctor`, the local cloud, chaos, sign-in and the
-//! database's driver. A look through the source proves that no reading place is missing here.
+//! What the binary reads beside the handler's settings: the command line, `doctor`, the local
+//! cloud, chaos, sign-in and the database's driver. A look through the source proves that no
+//! reading place is missing here.
 
 use std::{
     collections::BTreeSet,
@@ -48,13 +49,8 @@ impl Declared for Elsewhere {
     }
 }
 
-const PLAIN: Elsewhere = Elsewhere {
-    name: "",
-    allowed: "",
-    default: "",
-    is_secret: false,
-    meaning: "",
-};
+const PLAIN: Elsewhere =
+    Elsewhere { name: "", allowed: "", default: "", is_secret: false, meaning: "" };
 
 const JOB_HOST: &str = "AzureFunctionsJobHost__";
 
@@ -78,12 +74,7 @@ pub(super) static ELSEWHERE: &[&Group] = &[
                 meaning: "With which key.",
                 ..PLAIN
             },
-            &Elsewhere {
-                name: "NO_COLOR",
-                allowed: "anything",
-                meaning: "No colours.",
-                ..PLAIN
-            },
+            &Elsewhere { name: "NO_COLOR", allowed: "anything", meaning: "No colours.", ..PLAIN },
             &Elsewhere {
                 name: "TERM",
                 allowed: "`dumb`, or the terminal's name",
@@ -233,14 +224,8 @@ fn sources() -> Vec<(PathBuf, String)> {
 
 /// The names that stand after the marks of a reading place.
 fn read_in(source: &str) -> BTreeSet<String> {
-    let marks = [
-        "var(\"",
-        "var_os(\"",
-        "is_set(\"",
-        " env = \"",
-        "_SETTING: &str = \"",
-        "given.get(\"",
-    ];
+    let marks =
+        ["var(\"", "var_os(\"", "is_set(\"", " env = \"", "_SETTING: &str = \"", "given.get(\""];
     let mut names = BTreeSet::new();
     for mark in marks {
         for rest in source.split(mark).skip(1) {
@@ -259,17 +244,16 @@ fn what_is_read_elsewhere_is_on_the_page_and_the_other_way_round() {
             .map(|setting| setting.name().to_owned())
             .collect()
     };
-    let mut read: BTreeSet<String> = sources().iter().flat_map(|(_, source)| read_in(source)).collect();
+    let mut read: BTreeSet<String> =
+        sources().iter().flat_map(|(_, source)| read_in(source)).collect();
     for name in NO_SETTINGS {
         assert!(read.remove(name), "{name} is read no more");
     }
     let handlers = declared(GROUPS);
     read.retain(|name| !handlers.contains(name));
     // Those are names of many; the next test tries them out.
-    let on_the_page: BTreeSet<String> = declared(ELSEWHERE)
-        .into_iter()
-        .filter(|name| !name.contains('<'))
-        .collect();
+    let on_the_page: BTreeSet<String> =
+        declared(ELSEWHERE).into_iter().filter(|name| !name.contains('<')).collect();
     assert_eq!(read, on_the_page);
 }
 
@@ -299,10 +283,7 @@ fn names_of_many_do_what_the_page_says() {
         &pair(&format!("{JOB_HOST}extensions__queues__batchSize"), "8"),
     );
     assert_eq!(overlaid["extensions"]["queues"]["batchSize"], 8);
-    for name in [
-        "AzureWebJobs.reconcile.Disabled",
-        "AzureWebJobs__reconcile__Disabled",
-    ] {
+    for name in ["AzureWebJobs.reconcile.Disabled", "AzureWebJobs__reconcile__Disabled"] {
         for (value, is_off) in [("true", true), ("1", true), ("false", false), ("yes", false)] {
             assert_eq!(
                 host_json::is_switched_off(&pair(name, value), "reconcile"),
@@ -313,7 +294,8 @@ fn names_of_many_do_what_the_page_says() {
     }
 }
 
-/// The driver reads the process's own environment, so each variable gets a process of its own: this test again.
+/// The driver reads the process's own environment, so each variable gets a process of its own: this
+/// test again.
 #[test]
 fn the_driver_reads_its_own_variables() {
     const MARK: &str = "the driver's options: ";

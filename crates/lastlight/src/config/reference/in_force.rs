@@ -1,5 +1,5 @@
-//! The declarations, tried out: what is declared is read and decides something, and its default and bounds are those in
-//! force.
+//! The declarations, tried out: what is declared is read and decides something, and its default and
+//! bounds are those in force.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::GROUPS;
 use crate::config::{
-    ConfigError, Declared, Env, Form, Prices, ServiceBusAuth, Settings, StorageAuth, Timing, env::Asked,
+    ConfigError, Declared, Env, Form, Prices, ServiceBusAuth, Settings, StorageAuth, Timing,
+    env::Asked,
 };
 
 type Pairs = BTreeMap<&'static str, String>;
@@ -16,7 +17,8 @@ fn all() -> impl Iterator<Item = &'static dyn Declared> {
     GROUPS.iter().flat_map(|group| group.settings).copied()
 }
 
-/// Settings that the handler starts with and among which `name`, which is not set, would decide something.
+/// Settings that the handler starts with and among which `name`, which is not set, would decide
+/// something.
 fn around(name: &str) -> Pairs {
     let mut pairs: Pairs = [
         ("FUNCTIONS_CUSTOMHANDLER_PORT", "9000"),
@@ -35,11 +37,9 @@ fn around(name: &str) -> Pairs {
         }
         _ if name.starts_with("POSTGIS_") => {
             pairs.remove("DATABASE_URL");
-            for (name, value) in [
-                ("POSTGIS_HOST", "127.0.0.1"),
-                ("POSTGIS_USER", "u"),
-                ("POSTGIS_DATABASE", "x"),
-            ] {
+            for (name, value) in
+                [("POSTGIS_HOST", "127.0.0.1"), ("POSTGIS_USER", "u"), ("POSTGIS_DATABASE", "x")]
+            {
                 pairs.insert(name, value.to_owned());
             }
         }
@@ -62,7 +62,9 @@ fn around(name: &str) -> Pairs {
 fn loaded(pairs: &Pairs) -> Result<String, ConfigError> {
     let settings = Settings::load(Env::from_pairs(pairs.clone()))?;
     let storage_key = match &settings.storage.auth {
-        StorageAuth::SharedKey { key, .. } | StorageAuth::SharedAccessSignature(key) => key.expose(),
+        StorageAuth::SharedKey { key, .. } | StorageAuth::SharedAccessSignature(key) => {
+            key.expose()
+        }
         StorageAuth::Entra => "",
     };
     let bus_key = match settings.service_bus.as_ref().map(|settings| &settings.auth) {
@@ -76,9 +78,7 @@ fn loaded(pairs: &Pairs) -> Result<String, ConfigError> {
         .map(|(_, value)| value.expose())
         .collect();
     let connect = &settings.database.connect;
-    Ok(format!(
-        "{settings:?} {connect:?} {storage_key} {bus_key} {headers:?}"
-    ))
+    Ok(format!("{settings:?} {connect:?} {storage_key} {bus_key} {headers:?}"))
 }
 
 fn loaded_with(setting: &dyn Declared, value: &str) -> Result<String, ConfigError> {
@@ -94,13 +94,11 @@ fn assert_refused(setting: &dyn Declared, value: &str) {
         error.problems.iter().any(|problem| problem.setting == name),
         "{name}={value}: {error}"
     );
-    assert!(
-        !error.to_string().contains("hunter2"),
-        "{name}: a secret is shown: {error}"
-    );
+    assert!(!error.to_string().contains("hunter2"), "{name}: a secret is shown: {error}");
 }
 
-/// Values of settings whose form is said in words: two that mean different things, and some that are refused.
+/// Values of settings whose form is said in words: two that mean different things, and some that
+/// are refused.
 fn examples(name: &str) -> ([&'static str; 2], Vec<String>) {
     fn of(good: [&'static str; 2], bad: &[&str]) -> ([&'static str; 2], Vec<String>) {
         (good, bad.iter().map(|value| (*value).to_owned()).collect())
@@ -115,13 +113,12 @@ fn examples(name: &str) -> ([&'static str; 2], Vec<String>) {
         (good, bad)
     };
     match name {
-        "FUNCTIONS_APP_ROOT_PATH" => of([concat!(env!("CARGO_MANIFEST_DIR"), "/../.."), "/nowhere"], &[]),
+        "FUNCTIONS_APP_ROOT_PATH" => {
+            of([concat!(env!("CARGO_MANIFEST_DIR"), "/../.."), "/nowhere"], &[])
+        }
         "AzureFunctionsJobHost__functionTimeout" => of(["00:10:00", "-1"], &[]),
         "DATABASE_URL" => of(
-            [
-                "postgresql://u:p@db.example/x",
-                "postgres://u:q@db.example:6432/x",
-            ],
+            ["postgresql://u:p@db.example/x", "postgres://u:q@db.example:6432/x"],
             &[
                 "mysql://u:hunter2@db.example/x",
                 "db.example",
@@ -142,32 +139,19 @@ fn examples(name: &str) -> ([&'static str; 2], Vec<String>) {
             ],
         ),
         "AzureWebJobsStorage__queueServiceUri" => of(
-            [
-                "https://a.queue.core.windows.net",
-                "https://b.queue.core.windows.net/",
-            ],
-            &[
-                "http://a.queue.core.windows.net",
-                "a",
-                "https://u:hunter2@a.example",
-            ],
+            ["https://a.queue.core.windows.net", "https://b.queue.core.windows.net/"],
+            &["http://a.queue.core.windows.net", "a", "https://u:hunter2@a.example"],
         ),
         "AzureWebJobsStorage__accountName" | "STORAGE_ACCOUNT_NAME" => {
             of(["geo", "geo2"], &["Geo", "a.b", "a-b"])
         }
         "JOB_PROCESSING_QUEUE" | "TASK_PROCESSING_QUEUE" | "POISON_QUEUE" => with_long(
             64,
-            of(
-                ["a-queue", "another-1"],
-                &["ab", "Jobs", "a_b", "-ab", "ab-", "a--b"],
-            ),
+            of(["a-queue", "another-1"], &["ab", "Jobs", "a_b", "-ab", "ab-", "a--b"]),
         ),
         "SERVICE_BUS_CONNECTION_STRING" | "ServiceBusConnection" => of(
             [BUS, EMULATOR],
-            &[
-                "Endpoint=sb://geo.servicebus.windows.net/;SharedAccessKey=hunter2",
-                "hunter2",
-            ],
+            &["Endpoint=sb://geo.servicebus.windows.net/;SharedAccessKey=hunter2", "hunter2"],
         ),
         "ServiceBusConnection__fullyQualifiedNamespace" | "SERVICE_BUS_NAMESPACE" => of(
             ["geo", "other.servicebus.windows.net"],
@@ -176,10 +160,9 @@ fn examples(name: &str) -> ([&'static str; 2], Vec<String>) {
         "SERVICE_BUS_JOB_QUEUE" | "SERVICE_BUS_TASK_QUEUE" | "SERVICE_BUS_POISON_QUEUE" => {
             with_long(261, of(["a/b", "A.b-c_d~e"], &["a b", "a%b"]))
         }
-        "LOG_LEVEL" => of(
-            ["WARNING", "info,lastlight=debug"],
-            &["lastlight=loud", "inof", "info,loud"],
-        ),
+        "LOG_LEVEL" => {
+            of(["WARNING", "info,lastlight=debug"], &["lastlight=loud", "inof", "info,loud"])
+        }
         "OTEL_EXPORTER_OTLP_ENDPOINT" => of(
             ["https://collector.example:4318", "http://127.0.0.1:4318"],
             &[
@@ -188,12 +171,13 @@ fn examples(name: &str) -> ([&'static str; 2], Vec<String>) {
                 "https://u:hunter2@collector.example",
             ],
         ),
-        "OTEL_EXPORTER_OTLP_HEADERS" => of(
-            ["a=b", "a=c,d=e%20f"],
-            &["hunter2", "a b=hunter2", "a=%00hunter2"],
-        ),
+        "OTEL_EXPORTER_OTLP_HEADERS" => {
+            of(["a=b", "a=c,d=e%20f"], &["hunter2", "a b=hunter2", "a=%00hunter2"])
+        }
         "LASTLIGHT_PRICE_CURRENCY" => of(["USD", "EUR"], &["usd", "US", "EURO", "€", "U D", "US1"]),
-        "OTEL_SERVICE_NAME" | "WEBSITE_SITE_NAME" | "AZURE_FUNCTIONS_ENVIRONMENT" => of(["a", "b"], &[]),
+        "OTEL_SERVICE_NAME" | "WEBSITE_SITE_NAME" | "AZURE_FUNCTIONS_ENVIRONMENT" => {
+            of(["a", "b"], &[])
+        }
         _ => panic!("{name} has no examples here: two values that are taken, and what is refused"),
     }
 }
@@ -231,10 +215,7 @@ fn a_default_is_what_counts_where_nothing_is_set() {
 #[test]
 fn a_number_is_taken_within_its_bounds_and_refused_outside() {
     for setting in all() {
-        let Form::Number {
-            min, max, is_whole, ..
-        } = setting.form()
-        else {
+        let Form::Number { min, max, is_whole, .. } = setting.form() else {
             continue;
         };
         let [smallest, largest] = [&min, &max].map(|bound| loaded_with(setting, bound).unwrap());
@@ -244,11 +225,7 @@ fn a_number_is_taken_within_its_bounds_and_refused_outside() {
             ((min - 1).to_string(), (max + 1).to_string(), ["ten", "1.5"])
         } else {
             let [min, max] = [min, max].map(|bound| bound.parse::<f64>().unwrap());
-            (
-                (min - 0.001).to_string(),
-                (max + 0.001).to_string(),
-                ["NaN", "inf"],
-            )
+            ((min - 0.001).to_string(), (max + 0.001).to_string(), ["NaN", "inf"])
         };
         for refused in [&*below, &*above].into_iter().chain(others) {
             assert_refused(setting, refused);
@@ -306,10 +283,7 @@ fn every_setting_is_told_from_a_reference_that_was_not_resolved() {
         let problems = Settings::load(Env::from_pairs(pairs)).unwrap_err().problems;
         assert_eq!(problems.len(), 1, "{name}: {problems:?}");
         assert_eq!(problems[0].setting, name);
-        assert!(
-            problems[0].problem.contains("Key Vault reference"),
-            "{problems:?}"
-        );
+        assert!(problems[0].problem.contains("Key Vault reference"), "{problems:?}");
     }
 }
 
@@ -332,10 +306,7 @@ fn what_counts_in_the_place_of_another_is_asked_second() {
 #[test]
 fn without_settings_the_workflow_and_the_prices_are_the_defaults() {
     let settings = Settings::load(Env::from_pairs(around(""))).unwrap();
-    assert_eq!(
-        format!("{:?}", settings.timing),
-        format!("{:?}", Timing::default())
-    );
+    assert_eq!(format!("{:?}", settings.timing), format!("{:?}", Timing::default()));
     assert_eq!(settings.prices, Prices::default());
 }
 
@@ -347,10 +318,7 @@ fn prices_are_taken_in_any_currency_and_refused_with_what_is_allowed() {
     pairs.insert("LASTLIGHT_PRICE_SERVICE_BUS_PER_MILLION", "0.75".to_owned());
     let prices = Settings::load(Env::from_pairs(pairs.clone())).unwrap().prices;
     assert_eq!(prices.currency, "EUR");
-    assert_eq!(
-        (prices.storage_per_10_000, prices.service_bus_per_million),
-        (0.0, 0.75)
-    );
+    assert_eq!((prices.storage_per_10_000, prices.service_bus_per_million), (0.0, 0.75));
     pairs.insert("LASTLIGHT_PRICE_CURRENCY", "euros".to_owned());
     pairs.insert("LASTLIGHT_PRICE_STORAGE_PER_10000", "0,004".to_owned());
     pairs.insert("LASTLIGHT_PRICE_SERVICE_BUS_PER_MILLION", "-0.01".to_owned());
@@ -390,11 +358,7 @@ fn the_example_names_settings_that_there_are_and_numbers_that_are_the_defaults()
             assert_eq!(Some(value.to_owned()), setting.default(), "{name}");
         }
     }
-    let pairs = values
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str().unwrap()));
-    let warnings = Settings::load_without_host(Env::from_pairs(pairs))
-        .unwrap()
-        .warnings;
+    let pairs = values.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap()));
+    let warnings = Settings::load_without_host(Env::from_pairs(pairs)).unwrap().warnings;
     assert!(warnings.is_empty(), "{warnings:?}");
 }

@@ -1,6 +1,6 @@
-//! Every setting of the handler, declared: name, default, bounds and meaning; a file a group. The readers take them from
-//! here, and so does docs/SETTINGS.md, which a test makes of [`GROUPS`] and holds to what the readers do. Reads nothing
-//! itself.
+//! Every setting of the handler, declared: name, default, bounds and meaning; a file a group. The
+//! readers take them from here, and so does docs/SETTINGS.md, which a test makes of [`GROUPS`] and
+//! holds to what the readers do. Reads nothing itself.
 
 mod database;
 #[cfg(test)]
@@ -17,7 +17,8 @@ mod telemetry;
 mod workflow;
 
 pub(super) use self::{
-    database::*, prices::*, process::*, service_bus::*, storage_queues::*, telemetry::*, workflow::*,
+    database::*, prices::*, process::*, service_bus::*, storage_queues::*, telemetry::*,
+    workflow::*,
 };
 use super::declaration::Declared;
 

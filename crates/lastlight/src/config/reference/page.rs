@@ -1,4 +1,5 @@
-//! docs/SETTINGS.md, made of the declarations. A test holds the page to them; `UPDATE_DOCS=1` writes it.
+//! docs/SETTINGS.md, made of the declarations. A test holds the page to them; `UPDATE_DOCS=1`
+//! writes it.
 
 use std::path::Path;
 
@@ -46,9 +47,7 @@ fn describe(group: &Group, page: &mut String) {
     }
     page.push_str("\n| setting | default | allowed | |\n| --- | --- | --- | --- |\n");
     for setting in group.settings {
-        let default = setting
-            .default()
-            .map_or_else(String::new, |default| format!("`{default}`"));
+        let default = setting.default().map_or_else(String::new, |default| format!("`{default}`"));
         let row = format!(
             "| `{}` | {default} | {} | {}{} |\n",
             setting.name(),
@@ -62,26 +61,15 @@ fn describe(group: &Group, page: &mut String) {
 
 fn allowed(setting: &dyn Declared) -> String {
     match setting.form() {
-        Form::Number {
-            min,
-            max,
-            is_whole,
-            unit,
-        } => {
+        Form::Number { min, max, is_whole, unit } => {
             let kind = if is_whole { "" } else { ", fractions too" };
-            let unit = if unit.is_empty() {
-                String::new()
-            } else {
-                format!(" {unit}")
-            };
+            let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
             format!("{min} to {max}{unit}{kind}")
         }
         Form::Flag => "`true`, `false`".to_owned(),
-        Form::OneOf(names) => names
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(", "),
+        Form::OneOf(names) => {
+            names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        }
         Form::Words(words) => words.to_owned(),
     }
 }

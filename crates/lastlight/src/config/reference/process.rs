@@ -1,13 +1,11 @@
-//! What may be done to the schema over HTTP, and what the Functions host or the local cloud says to its process.
+//! What may be done to the schema over HTTP, and what the Functions host or the local cloud says to
+//! its process.
 
 use super::{Group, anything};
 use crate::config::declaration::{Flag, Given, Number, Text};
 
-pub(super) static ADMINISTRATION: Group = Group {
-    title: "Administration",
-    about: "",
-    settings: &[&ENABLE_SCHEMA_ADMIN],
-};
+pub(super) static ADMINISTRATION: Group =
+    Group { title: "Administration", about: "", settings: &[&ENABLE_SCHEMA_ADMIN] };
 
 pub(super) static SET_BY_THE_HOST: Group = Group {
     title: "Set by the Functions host",

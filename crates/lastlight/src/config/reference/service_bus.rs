@@ -68,7 +68,8 @@ pub(in crate::config) static SERVICE_BUS_NAMESPACE: Given = Given {
 const BUS_QUEUE_NAMES: &str = "letters, digits, '.', '-', '_', '~' and '/', at most 260 characters";
 
 fn is_bus_queue_name(name: &str) -> bool {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | '~');
+    let is_allowed =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | '~');
     name.len() <= 260 && name.chars().all(is_allowed)
 }
 

@@ -80,7 +80,8 @@ pub(in crate::config) static WEBSITE_SITE_NAME: Given = Given {
     meaning: "The app's name. Azure sets it; with it, sign-in by identity is the app's managed identity.",
 };
 
-/// Whether the caller's word counts, and the share of traces; `None`: `OTEL_TRACES_SAMPLER_ARG` says it.
+/// Whether the caller's word counts, and the share of traces; `None`: `OTEL_TRACES_SAMPLER_ARG`
+/// says it.
 pub(in crate::config) static OTEL_TRACES_SAMPLER: Choice<(bool, Option<f64>)> = Choice {
     name: "OTEL_TRACES_SAMPLER",
     default: ("parentbased_always_on", (true, Some(1.0))),

@@ -1,5 +1,5 @@
-//! `GET /api/openapi.json`: the API described in OpenAPI 3.1, made of what the router routes and what each trigger says of
-//! itself.
+//! `GET /api/openapi.json`: the API described in OpenAPI 3.1, made of what the router routes and
+//! what each trigger says of itself.
 
 mod operation;
 
@@ -26,7 +26,6 @@ pub fn openapi_document(catalog: &Catalog) -> Value {
     document(JobTypeInfo::all_of(catalog))
 }
 
-/// The whole document.
 fn document(job_types: Vec<JobTypeInfo>) -> Value {
     let mut schemas = Schemas::new(job_types);
     let mut paths = Map::new();
@@ -75,7 +74,8 @@ fn document(job_types: Vec<JobTypeInfo>) -> Value {
     })
 }
 
-/// Each job type has an address of its own to be submitted at, so that the document can say what it takes.
+/// Each job type has an address of its own to be submitted at, so that the document can say what it
+/// takes.
 fn submit_by_job_type(paths: &mut Map<String, Value>, job_types: &[JobTypeInfo]) {
     const PART: &str = "{job_type}";
     let Some((path, general)) = paths
@@ -89,15 +89,13 @@ fn submit_by_job_type(paths: &mut Map<String, Value>, job_types: &[JobTypeInfo])
     for job_type in job_types {
         let mut own = general.clone();
         let operation = &mut own["post"];
-        let id = format!(
-            "{}_{}",
-            operation["operationId"].as_str().unwrap_or_default(),
-            job_type.name
-        );
+        let id =
+            format!("{}_{}", operation["operationId"].as_str().unwrap_or_default(), job_type.name);
         operation["operationId"] = Value::from(id);
         operation["description"] = Value::from(job_type.description);
         operation["parameters"] = json!([]);
-        operation["requestBody"]["content"]["application/json"]["schema"] = job_type.parameters.clone();
+        operation["requestBody"]["content"]["application/json"]["schema"] =
+            job_type.parameters.clone();
         paths.insert(path.replace(PART, job_type.name), own);
     }
 }

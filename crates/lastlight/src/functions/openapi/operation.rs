@@ -1,5 +1,5 @@
-//! One operation of the API, as its trigger describes it beside its handler: what it takes, what it answers, and with what
-//! it refuses.
+//! One operation of the API, as its trigger describes it beside its handler: what it takes, what it
+//! answers, and with what it refuses.
 
 use axum::http::StatusCode;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
@@ -22,10 +22,7 @@ impl Schemas {
         let settings = SchemaSettings::draft2020_12()
             .for_serialize()
             .with(|settings| settings.definitions_path = "/components/schemas".into());
-        Self {
-            generator: settings.into_generator(),
-            job_types,
-        }
+        Self { generator: settings.into_generator(), job_types }
     }
 
     /// A reference to the schema of `T`, or the schema itself where it is small.
@@ -38,7 +35,6 @@ impl Schemas {
     }
 }
 
-/// An operation.
 pub(in crate::functions) struct Operation {
     parameters: Vec<Value>,
     body: Option<Value>,
@@ -86,10 +82,7 @@ impl Operation {
     /// It takes a JSON body.
     pub(in crate::functions) fn body(self, is_required: bool, schema: Value) -> Self {
         let content = json!({ "application/json": { "schema": schema } });
-        Self {
-            body: Some(json!({ "required": is_required, "content": content })),
-            ..self
-        }
+        Self { body: Some(json!({ "required": is_required, "content": content })), ..self }
     }
 
     /// It answers 200 with this type, and with what every answer has.
@@ -101,24 +94,15 @@ impl Operation {
     /// It answers 200 with this schema, and with what every answer has.
     pub(in crate::functions) fn answers_json(self, schema: Value) -> Self {
         let stamped = json!({ "allOf": [schema, { "$ref": "#/components/schemas/Stamp" }] });
-        Self {
-            content: json!({ "application/json": { "schema": stamped } }),
-            ..self
-        }
+        Self { content: json!({ "application/json": { "schema": stamped } }), ..self }
     }
 
     /// It answers 200 with text of this media type.
     pub(in crate::functions) fn answers_text(self, media_types: &[&str]) -> Self {
         let content = media_types.iter().map(|media_type| {
-            (
-                (*media_type).to_owned(),
-                json!({ "schema": { "type": "string" } }),
-            )
+            ((*media_type).to_owned(), json!({ "schema": { "type": "string" } }))
         });
-        Self {
-            content: Value::Object(content.collect()),
-            ..self
-        }
+        Self { content: Value::Object(content.collect()), ..self }
     }
 
     /// It answers with these statuses, too.
@@ -129,10 +113,7 @@ impl Operation {
 
     /// What it answers with 200 it answers with 503, too.
     pub(in crate::functions) fn answers_alike_when_away(self) -> Self {
-        Self {
-            is_away_alike: true,
-            ..self
-        }
+        Self { is_away_alike: true, ..self }
     }
 
     /// As the document says it. Where it needs a key, it is 401 from the host without one.
@@ -176,9 +157,13 @@ impl Operation {
 
 fn refusal(status: StatusCode) -> Value {
     let description = match status {
-        StatusCode::BAD_REQUEST => "The message names what is wrong, its value and what is allowed.",
+        StatusCode::BAD_REQUEST => {
+            "The message names what is wrong, its value and what is allowed."
+        }
         // The host's own answer, which has no body.
-        StatusCode::UNAUTHORIZED => return json!({ "description": "The Functions host wants a key." }),
+        StatusCode::UNAUTHORIZED => {
+            return json!({ "description": "The Functions host wants a key." });
+        }
         StatusCode::NOT_MODIFIED => return json!({ "description": "The caller has this version." }),
         StatusCode::NOT_FOUND => "There is no such thing.",
         StatusCode::CONFLICT => "Not in this state, or switched off.",

@@ -1,8 +1,9 @@
--- A group of ends of attempts, in key order: one row out for each one that counts, because its attempt held the task and
--- its job is not over. An outcome grows the stage's counters, once for the whole group; an attempt that is to be repeated
--- ($8: after so many seconds) leaves the task due then, and $11 seconds later its message counts as lost.
--- $9: the states from which an end of an attempt is legal; $10: the states in which a job runs.
--- Locks: the tasks' rows in key order, then the stages' rows in key order. Index: tasks_pkey, jobs_pkey, stages_pkey.
+-- A group of ends of attempts, in key order: one row out for each one that counts, because its
+-- attempt held the task and its job is not over. An outcome grows the stage's counters, once for
+-- the whole group; an attempt that is to be repeated ($8: after so many seconds) leaves the task
+-- due then, and $11 seconds later its message counts as lost. $9: the states from which an end of
+-- an attempt is legal; $10: the states in which a job runs. Locks: the tasks' rows in key order,
+-- then the stages' rows in key order. Index: tasks_pkey, jobs_pkey, stages_pkey.
 WITH written AS (
     UPDATE tasks t
     SET status = o.status::task_status, result_data = o.result::json, error_details = o.error,

@@ -1,10 +1,10 @@
--- Tasks whose attempt died (its lease ran out), and retries whose message is overdue: due again, with a new
--- message. Their count stops at what its column holds: a task whose function is switched off for weeks gets one a minute.
--- A deferred retry gets its new message by itself.
--- $1: seconds until they are looked at again; $3: states from which a retry is legal.
--- Parameters that are too large for a message are left where they are.
--- The job's status is compared as text, which is in no index: a plan made on empty tables would begin with all jobs that run
--- and read all their tasks, those of earlier stages too. Index: stages_open, jobs_pkey, tasks_pkey.
+-- Tasks whose attempt died (its lease ran out), and retries whose message is overdue: due again,
+-- with a new message. Their count stops at what its column holds: a task whose function is switched
+-- off for weeks gets one a minute. A deferred retry gets its new message by itself. $1: seconds
+-- until they are looked at again; $3: states from which a retry is legal. Parameters that are too
+-- large for a message are left where they are. The job's status is compared as text, which is in no
+-- index: a plan made on empty tables would begin with all jobs that run and read all their tasks,
+-- those of earlier stages too. Index: stages_open, jobs_pkey, tasks_pkey.
 UPDATE tasks t
 SET status = 'retrying', lease_until = now() + make_interval(secs => $1), retry_count = LEAST(t.retry_count + 1, 32767),
     updated_at = now()

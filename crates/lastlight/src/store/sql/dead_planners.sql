@@ -1,6 +1,6 @@
--- Stages that nobody plans any more (the planner's lease ran out), or for which nobody came (the job message was lost):
--- it becomes owed again.
--- $1: seconds after which a job message counts as lost. Index: stages_open, outbox_pkey.
+-- Stages that nobody plans any more (the planner's lease ran out), or for which nobody came (the
+-- job message was lost): it becomes owed again. $1: seconds after which a job message counts as
+-- lost. Index: stages_open, outbox_pkey.
 INSERT INTO outbox (job_id, stage, sends, next_send_at)
 -- A message id that was not used before, or duplicate detection would drop it.
 SELECT s.job_id, s.stage, EXTRACT(EPOCH FROM now())::bigint % 1000000000, now()

@@ -1,7 +1,7 @@
--- A group of tasks, in key order, whose messages came when there was no room to begin them: a new message for each is due at
--- once. One row out for each that waits to be begun. What runs, is done, or waits for its next attempt stays as it is. A task
--- whose new message is due already keeps its place; one that was begun before goes first.
--- $4: the states from which a task becomes unsent.
+-- A group of tasks, in key order, whose messages came when there was no room to begin them: a new
+-- message for each is due at once. One row out for each that waits to be begun. What runs, is done,
+-- or waits for its next attempt stays as it is. A task whose new message is due already keeps its
+-- place; one that was begun before goes first. $4: the states from which a task becomes unsent.
 -- Locks: the tasks' rows in key order, as a group of claims does. Index: tasks_pkey.
 UPDATE tasks t
 SET status = CASE WHEN t.status::text = ANY ($4) THEN 'pending_queue' ELSE t.status END,

@@ -1,6 +1,6 @@
--- A job's stages so far, in order. `owed` counts the tasks whose messages are unsent: those of unsent batches, and deferred
--- tasks, of which it counts up to 100,000.
--- Index: stages_pkey, task_batches_pkey, tasks_deferred_of_stage.
+-- A job's stages so far, in order. `owed` counts the tasks whose messages are unsent: those of
+-- unsent batches, and deferred tasks, of which it counts up to 100,000. Index: stages_pkey,
+-- task_batches_pkey, tasks_deferred_of_stage.
 SELECT s.stage, s.total, s.completed, s.failed, s.skipped, s.plan_cursor, s.batches,
        s.created_at, s.planned_at, s.advanced_at, now() AS read_at,
        COALESCE((SELECT sum(cardinality(b.task_ids))

@@ -1,4 +1,5 @@
--- A job message is no longer owed; its stage waits for it from now on. Index: outbox_pkey, stages_pkey.
+-- A job message is no longer owed; its stage waits for it from now on. Index: outbox_pkey,
+-- stages_pkey.
 WITH sent AS (
     DELETE FROM outbox WHERE job_id = $1 AND stage = $2 RETURNING job_id, stage
 )

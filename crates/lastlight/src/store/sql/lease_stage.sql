@@ -1,7 +1,8 @@
--- Takes the right to plan a stage, unless it is planned, another planner's lease lives, or the job is over or paused. The
--- job goes to processing with it; a pause that was asked for at this moment then waits for the stage's end.
--- $4: lease in seconds; $5: the states from which a job may start; $6: those in which it runs.
--- Locks: the stage's row, then the job's. Index: stages_pkey, jobs_pkey, tasks_pkey.
+-- Takes the right to plan a stage, unless it is planned, another planner's lease lives, or the job
+-- is over or paused. The job goes to processing with it; a pause that was asked for at this moment
+-- then waits for the stage's end. $4: lease in seconds; $5: the states from which a job may start;
+-- $6: those in which it runs. Locks: the stage's row, then the job's. Index: stages_pkey,
+-- jobs_pkey, tasks_pkey.
 WITH leased AS (
     UPDATE stages
     SET lease_owner = $3, lease_until = now() + make_interval(secs => $4), updated_at = now()

@@ -1,14 +1,15 @@
--- Batches that were sent, in stages that were planned and fell silent: nothing was recorded for $1 seconds and no attempt
--- runs. Their messages may be lost, so they become owed again; a duplicate changes nothing. Each resend waits twice as
--- long as the one before, so that a queue that is merely slow is not flooded; sixteen times as long at most, so that one
--- that lost them again and again is not waited for all day.
--- A long queue is no loss: while tasks begin on a path, what was sent after the batches that they are of waits behind them.
--- It is left alone, for the same sixteen times at most. A path on which nothing began for $1 seconds has nothing left to
--- wait behind. All of these times are the database's.
--- A deferred task gets its new message by itself.
--- Whether an attempt runs is looked at once a stage; jobs and tasks are looked at by themselves, by their whole keys: a plan
--- made on empty tables would read all open jobs, and the stage, for each batch.
--- Index: stages_open, jobs_pkey, task_batches_pkey, tasks_pkey. Reads all of instances, which has a row a process.
+-- Batches that were sent, in stages that were planned and fell silent: nothing was recorded for $1
+-- seconds and no attempt runs. Their messages may be lost, so they become owed again; a duplicate
+-- changes nothing. Each resend waits twice as long as the one before, so that a queue that is
+-- merely slow is not flooded; sixteen times as long at most, so that one that lost them again and
+-- again is not waited for all day. A long queue is no loss: while tasks begin on a path, what was
+-- sent after the batches that they are of waits behind them. It is left alone, for the same sixteen
+-- times at most. A path on which nothing began for $1 seconds has nothing left to wait behind. All
+-- of these times are the database's. A deferred task gets its new message by itself. Whether an
+-- attempt runs is looked at once a stage; jobs and tasks are looked at by themselves, by their
+-- whole keys: a plan made on empty tables would read all open jobs, and the stage, for each batch.
+-- Index: stages_open, jobs_pkey, task_batches_pkey, tasks_pkey. Reads all of instances, which has a
+-- row a process.
 WITH reached AS MATERIALIZED (
     SELECT max(queue_storage_reached) FILTER (WHERE queue_storage_reached_at > now() - make_interval(secs => $1)) AS queue_storage,
            max(service_bus_reached) FILTER (WHERE service_bus_reached_at > now() - make_interval(secs => $1)) AS service_bus

@@ -1,7 +1,8 @@
--- Adds up to $1 jobs that are over and not measured since to the rollups, and notes that it did; their number. A job that a
--- retry reopened ends, and counts, once more; its time is a sample only the first time, or a person's pause would be in it.
--- Locks: the jobs' rows, skipping those that are held, then the rollups' rows in key order.
--- Index: jobs_unmeasured, jobs_pkey, job_rollups_pkey, latency_rollups_pkey.
+-- Adds up to $1 jobs that are over and not measured since to the rollups, and notes that it did;
+-- their number. A job that a retry reopened ends, and counts, once more; its time is a sample only
+-- the first time, or a person's pause would be in it. Locks: the jobs' rows, skipping those that
+-- are held, then the rollups' rows in key order. Index: jobs_unmeasured, jobs_pkey,
+-- job_rollups_pkey, latency_rollups_pkey.
 WITH chosen AS (
     SELECT j.job_id, j.measured_at IS NULL AS is_first
     FROM jobs j

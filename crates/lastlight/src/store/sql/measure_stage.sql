@@ -1,11 +1,12 @@
--- A stage that is over and not measured since: what to add to the rollups. One pass over its tasks, in one snapshot, without
--- a lock; record_measure.sql writes it only if the stage is still as it was read here.
--- Counted: outcomes since the last measure; of attempts, retries and messages, what is not in the rollups. A task's wait and
--- run are samples only if its first attempt began since, or a person's pause would be in them. A batch that was sent more than
--- once counts from when it was written. One row with the sums and each histogram as three arrays, or none.
--- A million tasks are tallied in hash tables of some hundred rows; OFFSET 0 is what keeps the planner from a sort: without it,
--- it takes the buckets for as many as the instants that they are made of.
--- Index: stages_pkey, jobs_pkey, task_batches_pkey, tasks_pkey.
+-- A stage that is over and not measured since: what to add to the rollups. One pass over its tasks,
+-- in one snapshot, without a lock; record_measure.sql writes it only if the stage is still as it
+-- was read here. Counted: outcomes since the last measure; of attempts, retries and messages, what
+-- is not in the rollups. A task's wait and run are samples only if its first attempt began since,
+-- or a person's pause would be in them. A batch that was sent more than once counts from when it
+-- was written. One row with the sums and each histogram as three arrays, or none. A million tasks
+-- are tallied in hash tables of some hundred rows; OFFSET 0 is what keeps the planner from a sort:
+-- without it, it takes the buckets for as many as the instants that they are made of. Index:
+-- stages_pkey, jobs_pkey, task_batches_pkey, tasks_pkey.
 WITH stage AS MATERIALIZED (
     SELECT s.job_id, s.stage, s.total, s.completed, s.failed, s.skipped, s.advanced_at, s.measured_at,
            s.measured_attempts, s.measured_retries, s.measured_messages, j.job_type, j.processing_path

@@ -1,4 +1,5 @@
--- How many jobs of the paths $1 are not over and not paused, counted up to $2. Index: jobs_by_status. Locks nothing.
+-- How many jobs of the paths $1 are not over and not paused, counted up to $2. Index:
+-- jobs_by_status. Locks nothing.
 SELECT count(*)
 FROM (SELECT FROM jobs j
       WHERE j.status IN ('queued', 'processing') AND j.paused_at IS NULL AND j.processing_path = ANY ($1)

@@ -1,7 +1,8 @@
--- A stage's failed tasks in key order, after the id $3: the first $4 among the next $5, until their content comes to $6 bytes.
--- If they are fewer than $4, a last row, without a task, says where the look ended.
--- Each key is looked up by itself (LIMIT 1): a plan made before the table has statistics would join the page to the whole stage.
--- Locks nothing. Index: tasks_failed, tasks_pkey.
+-- A stage's failed tasks in key order, after the id $3: the first $4 among the next $5, until their
+-- content comes to $6 bytes. If they are fewer than $4, a last row, without a task, says where the
+-- look ended. Each key is looked up by itself (LIMIT 1): a plan made before the table has
+-- statistics would join the page to the whole stage. Locks nothing. Index: tasks_failed,
+-- tasks_pkey.
 WITH page AS MATERIALIZED (
     SELECT looked.task_id, looked.place
     FROM (

@@ -1,7 +1,8 @@
--- Adds a stage's measure to the rollups and notes that it did; false, and nothing changed, unless the stage still is as it
--- was read ($3 to $7): nothing is counted twice, whoever else measured it or reopened it meanwhile.
--- $8 to $16: path, type, outcomes, attempts, retries, messages, seconds; $17 to $20: metric, bucket, samples, sum.
--- Locks: the stage's row, then the rollups' rows in key order. Index: stages_pkey, task_rollups_pkey, latency_rollups_pkey.
+-- Adds a stage's measure to the rollups and notes that it did; false, and nothing changed, unless
+-- the stage still is as it was read ($3 to $7): nothing is counted twice, whoever else measured it
+-- or reopened it meanwhile. $8 to $16: path, type, outcomes, attempts, retries, messages, seconds;
+-- $17 to $20: metric, bucket, samples, sum. Locks: the stage's row, then the rollups' rows in key
+-- order. Index: stages_pkey, task_rollups_pkey, latency_rollups_pkey.
 WITH measured AS (
     UPDATE stages
     SET measured_at = GREATEST(now(), advanced_at), measured_attempts = measured_attempts + $13::bigint,

@@ -1,7 +1,8 @@
--- A job goes on in the stage in which it ended, once everything that did not succeed in it is ready to run again; one whose
--- stage was not planned whole gets a job message. No row: roll back, since the stage may be open and the job not.
--- $3: its stages' results without that stage's; $4: seconds until its new deadline; $5: legal states.
--- Locks: the stage's row, then the job's. Index: stages_pkey, jobs_pkey.
+-- A job goes on in the stage in which it ended, once everything that did not succeed in it is ready
+-- to run again; one whose stage was not planned whole gets a job message. No row: roll back, since
+-- the stage may be open and the job not. $3: its stages' results without that stage's; $4: seconds
+-- until its new deadline; $5: legal states. Locks: the stage's row, then the job's. Index:
+-- stages_pkey, jobs_pkey.
 WITH opened AS (
     UPDATE stages
     SET advanced_at = NULL, lease_owner = NULL, lease_until = NULL, poisoned = NULL, updated_at = now()

@@ -1,5 +1,6 @@
--- A paused job goes on: its stage's job message is owed again, and its deadline moves by the pause. One that was to pause
--- is not any more. $2: the states in which a job runs. Locks: the job's row. Index: jobs_pkey, outbox_pkey.
+-- A paused job goes on: its stage's job message is owed again, and its deadline moves by the pause.
+-- One that was to pause is not any more. $2: the states in which a job runs. Locks: the job's row.
+-- Index: jobs_pkey, outbox_pkey.
 WITH was AS (
     SELECT job_id, stage, paused_at FROM jobs
     WHERE job_id = $1 AND status::text = ANY ($2) AND pause_requested

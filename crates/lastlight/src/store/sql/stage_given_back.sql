@@ -1,7 +1,8 @@
--- Makes a stage's job message owed again, since the old one could not be delivered, and counts that: a row if it was not
--- owed already. Two who come at the same moment count once: $3 is the count that they saw. $4: when that was; $5: seconds
--- before anybody else may send the message; $6: the states in which a job runs.
--- Locks: the stage's row. Index: stages_pkey, jobs_pkey, outbox_pkey.
+-- Makes a stage's job message owed again, since the old one could not be delivered, and counts
+-- that: a row if it was not owed already. Two who come at the same moment count once: $3 is the
+-- count that they saw. $4: when that was; $5: seconds before anybody else may send the message; $6:
+-- the states in which a job runs. Locks: the stage's row. Index: stages_pkey, jobs_pkey,
+-- outbox_pkey.
 WITH given_back AS (
     UPDATE stages s
     SET poisoned = $3 + 1, poisoned_at = $4, updated_at = now()

@@ -1,7 +1,7 @@
--- Stops planning before the plan is whole: the lease is given up, the cursor stays, and the stage's job message is unsent
--- again. No row means that the lease was lost, or the job is over or paused.
--- $4: seconds before anybody but the caller may send the message; $5: the states in which a job runs.
--- Locks: the stage's row. Index: stages_pkey, jobs_pkey, outbox_pkey.
+-- Stops planning before the plan is whole: the lease is given up, the cursor stays, and the stage's
+-- job message is unsent again. No row means that the lease was lost, or the job is over or paused.
+-- $4: seconds before anybody but the caller may send the message; $5: the states in which a job
+-- runs. Locks: the stage's row. Index: stages_pkey, jobs_pkey, outbox_pkey.
 WITH stopped AS (
     UPDATE stages s
     SET lease_owner = NULL, lease_until = NULL, updated_at = now()

@@ -1,10 +1,11 @@
--- Up to $2 deferred tasks whose new message is due, the longest due first, of jobs that run: each counts as sent, and is due
--- once more after $1 seconds unless somebody claims it. Those that were sent in the last $5 seconds and are on their way count
--- among the $2. A task that is begun or done needs no message: its mark is cleared.
--- $3: the states from which a task may be begun; $4: those from which its message is sent.
--- The job is looked at by itself: joined, a plan made on empty tables would read all that run for each task.
--- Parameters that are too large for a message are left where they are.
--- Locks: the tasks' rows; skips those that somebody holds. Index: tasks_deferred, tasks_pkey, jobs_pkey.
+-- Up to $2 deferred tasks whose new message is due, the longest due first, of jobs that run: each
+-- counts as sent, and is due once more after $1 seconds unless somebody claims it. Those that were
+-- sent in the last $5 seconds and are on their way count among the $2. A task that is begun or done
+-- needs no message: its mark is cleared. $3: the states from which a task may be begun; $4: those
+-- from which its message is sent. The job is looked at by itself: joined, a plan made on empty
+-- tables would read all that run for each task. Parameters that are too large for a message are
+-- left where they are. Locks: the tasks' rows; skips those that somebody holds. Index:
+-- tasks_deferred, tasks_pkey, jobs_pkey.
 WITH due AS MATERIALIZED (
     SELECT d.parent_job_id, d.stage, d.task_id,
            d.status::text = ANY ($3) AND d.status <> 'processing' AS waits

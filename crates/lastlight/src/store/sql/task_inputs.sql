@@ -1,5 +1,5 @@
--- What a task reads, where that was too large for the answer to its claim: its parameters and the result of its predecessor.
--- Index: tasks_pkey. Locks nothing.
+-- What a task reads, where that was too large for the answer to its claim: its parameters and the
+-- result of its predecessor. Index: tasks_pkey. Locks nothing.
 SELECT t.parameters,
        (SELECT p.result_data
         FROM tasks p

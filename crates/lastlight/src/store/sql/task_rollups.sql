@@ -1,4 +1,5 @@
--- Sums of what happened to tasks since an hour, by path. $2: one job type, or null. Index: task_rollups_pkey.
+-- Sums of what happened to tasks since an hour, by path. $2: one job type, or null. Index:
+-- task_rollups_pkey.
 SELECT r.processing_path, sum(r.completed)::bigint AS completed, sum(r.failed)::bigint AS failed,
        sum(r.skipped)::bigint AS skipped, sum(r.attempts)::bigint AS attempts, sum(r.retries)::bigint AS retries,
        sum(r.messages)::bigint AS messages, sum(r.busy_seconds) AS busy_seconds

@@ -1,4 +1,5 @@
-//! Cutting messages into batches, by count and by bytes, and writing a batch as JSON. Knows no HTTP.
+//! Cutting messages into batches, by count and by bytes, and writing a batch as JSON. Knows no
+//! HTTP.
 
 use serde::Serialize;
 use time::{format_description::BorrowedFormatItem, macros::format_description};
@@ -52,8 +53,9 @@ struct UserProperties<'a> {
     traceparent: Option<&'a str>,
 }
 
-pub(super) const RFC_1123: &[BorrowedFormatItem<'_>] =
-    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+pub(super) const RFC_1123: &[BorrowedFormatItem<'_>] = format_description!(
+    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+);
 
 impl Batch {
     pub(super) fn len(&self) -> usize {
@@ -69,7 +71,6 @@ impl Batch {
         self.0.first().map_or("", |entry| &entry.message_id)
     }
 
-    /// The request's body.
     pub(super) fn to_json(&self) -> String {
         let mut json = String::with_capacity(self.bytes());
         for (place, entry) in self.0.iter().enumerate() {
@@ -91,7 +92,10 @@ impl Batch {
 }
 
 /// Cuts messages into batches, in order, and says which ones are too large to be sent at all.
-pub(super) fn cut(messages: &[OutgoingMessage], largest_count: usize) -> (Vec<Batch>, Vec<SendError>) {
+pub(super) fn cut(
+    messages: &[OutgoingMessage],
+    largest_count: usize,
+) -> (Vec<Batch>, Vec<SendError>) {
     let mut batches = Vec::with_capacity(messages.len() / largest_count + 1);
     let mut oversize = Vec::new();
     let mut open: Vec<Entry> = Vec::with_capacity(messages.len().min(largest_count));
@@ -128,11 +132,7 @@ pub(super) fn cut(messages: &[OutgoingMessage], largest_count: usize) -> (Vec<Ba
 fn entry(message: &OutgoingMessage) -> Result<Entry, String> {
     let scheduled = message
         .delay
-        .map(|delay| {
-            (clock::now() + delay)
-                .format(RFC_1123)
-                .map_err(|error| error.to_string())
-        })
+        .map(|delay| (clock::now() + delay).format(RFC_1123).map_err(|error| error.to_string()))
         .transpose()?;
     let json = serde_json::to_string(&WireMessage {
         body: &message.body,
@@ -148,10 +148,7 @@ fn entry(message: &OutgoingMessage) -> Result<Entry, String> {
         },
     })
     .map_err(|error| error.to_string())?;
-    Ok(Entry {
-        message_id: message.message_id.clone(),
-        json,
-    })
+    Ok(Entry { message_id: message.message_id.clone(), json })
 }
 
 #[cfg(test)]
@@ -194,19 +191,15 @@ mod tests {
     fn a_message_that_is_too_large_is_named_and_its_siblings_go_out() {
         let (batches, oversize) = cut(&[message(0, 10), message(1, 300_000), message(2, 10)], 100);
         assert_eq!(batches.iter().map(Batch::len).sum::<usize>(), 2);
-        assert!(matches!(&oversize[..], [SendError::Oversize { message_id, .. }] if message_id == "m-1"));
+        assert!(
+            matches!(&oversize[..], [SendError::Oversize { message_id, .. }] if message_id == "m-1")
+        );
     }
 
     #[test]
     fn the_largest_body_fits_even_if_every_character_is_escaped() {
         let body = "\"".repeat(LARGEST_BODY);
-        let (batches, oversize) = cut(
-            &[OutgoingMessage {
-                body,
-                ..message(0, 0)
-            }],
-            100,
-        );
+        let (batches, oversize) = cut(&[OutgoingMessage { body, ..message(0, 0) }], 100);
         assert_eq!((batches.len(), oversize.len()), (1, 0));
     }
 

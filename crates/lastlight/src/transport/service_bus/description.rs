@@ -54,16 +54,14 @@ pub(super) enum Problem {
 }
 
 impl ServiceBusRepository {
-    /// The description of a queue. The service answers with success for one that does not exist, too: that it answers says
-    /// nothing.
+    /// The description of a queue. The service answers with success for one that does not exist,
+    /// too: that it answers says nothing.
     pub(super) async fn description(&self, role: QueueRole) -> Result<Description, SendError> {
         let queue = self.queue_name(role);
         let answer = self.transport.describe(queue).await;
         let body = answer.map_err(|fault| fault.into_send_error(queue))?;
         read(&body).map_err(|problem| match problem {
-            Problem::NoQueue => SendError::QueueNotFound {
-                queue: queue.to_owned(),
-            },
+            Problem::NoQueue => SendError::QueueNotFound { queue: queue.to_owned() },
             Problem::Unreadable(detail) => SendError::Refused { status: 200, detail },
         })
     }
@@ -101,10 +99,7 @@ mod tests {
             <d2p1:TransferDeadLetterMessageCount>3</d2p1:TransferDeadLetterMessageCount></CountDetails>
             </QueueDescription></content></entry>"#;
         let counts = read(xml.as_bytes()).ok().unwrap().counts.unwrap();
-        assert_eq!(
-            (counts.active_message_count, counts.dead_letter_message_count),
-            (12, 7)
-        );
+        assert_eq!((counts.active_message_count, counts.dead_letter_message_count), (12, 7));
         let nothing = r#"<feed xmlns="http://www.w3.org/2005/Atom"><title type="text">Publicly Listed Services</title></feed>"#;
         assert!(matches!(read(nothing.as_bytes()), Err(Problem::NoQueue)));
     }

@@ -1,5 +1,6 @@
-//! The gate that all senders of the process pass: closed for all when one is throttled, since senders that each back
-//! off alone keep the namespace throttled and lose batches; and the pace, where the tier grants credits a second.
+//! The gate that all senders of the process pass: closed for all when one is throttled, since
+//! senders that each back off alone keep the namespace throttled and lose batches; and the pace,
+//! where the tier grants credits a second.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -27,10 +28,7 @@ const BURST: u32 = 100;
 impl Gate {
     pub(super) fn new(credits_per_second: Option<u32>) -> Self {
         Self {
-            state: Mutex::new(State {
-                closed_until: None,
-                next_credit: None,
-            }),
+            state: Mutex::new(State { closed_until: None, next_credit: None }),
             credits_per_second,
         }
     }
@@ -87,10 +85,7 @@ mod tests {
         let began = Instant::now();
         futures_util::future::join_all((0..100).map(|_| gate.pass(100))).await;
         let seconds = began.elapsed().as_secs_f64();
-        assert!(
-            (9.5..=10.5).contains(&seconds),
-            "10,000 credits at 1,000/s took {seconds} s"
-        );
+        assert!((9.5..=10.5).contains(&seconds), "10,000 credits at 1,000/s took {seconds} s");
     }
 
     #[tokio::test(start_paused = true)]

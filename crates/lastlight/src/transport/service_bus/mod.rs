@@ -1,8 +1,8 @@
 //! Service Bus: batches over REST through `azure_messaging_servicebus`, on a transport of our own.
 //!
-//! One status answers a whole request, so a failure counts for all of its messages, and whatever may have been
-//! stored is sent again with the same message ids. The gate is shared by all senders of the process. What fails in
-//! the end is reported; the caller keeps it owed.
+//! One status answers a whole request, so a failure counts for all of its messages, and whatever
+//! may have been stored is sent again with the same message ids. The gate is shared by all senders
+//! of the process. What fails in the end is reported; the caller keeps it owed.
 
 mod batch;
 mod description;
@@ -58,12 +58,8 @@ pub fn create_service_bus_repository(
     let client = |queue: &str| {
         // The transport replaces the address and the signature that the crate makes from these.
         let unused = "replaced by the transport";
-        QueueClient::new(transport.clone(), "namespace", queue, unused, unused.to_owned()).map_err(|error| {
-            SendError::Refused {
-                status: 0,
-                detail: error.to_string(),
-            }
-        })
+        QueueClient::new(transport.clone(), "namespace", queue, unused, unused.to_owned())
+            .map_err(|error| SendError::Refused { status: 0, detail: error.to_string() })
     };
     Ok(Arc::new(ServiceBusRepository {
         jobs: client(&settings.job_queue)?,
@@ -155,7 +151,11 @@ impl MessageSender for ServiceBusRepository {
         batch::LARGEST_BODY
     }
 
-    async fn batch_send_messages(&self, role: QueueRole, messages: &[OutgoingMessage]) -> BatchSendReport {
+    async fn batch_send_messages(
+        &self,
+        role: QueueRole,
+        messages: &[OutgoingMessage],
+    ) -> BatchSendReport {
         let (batches, oversize) = batch::cut(messages, self.settings.max_batch_size);
         let batch_count = batches.len();
         let sends = batches.into_iter().map(|batch| async move {

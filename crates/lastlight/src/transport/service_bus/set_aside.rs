@@ -1,8 +1,10 @@
-//! Messages set aside on Service Bus: the service's `<queue>/$DeadLetterQueue`, and the review queue.
+//! Messages set aside on Service Bus: the service's `<queue>/$DeadLetterQueue`, and the review
+//! queue.
 //!
-//! REST has no way to browse: to show a message is to lock it and give it back, which counts a delivery. A dead letter
-//! may be delivered for ever; a message of the review queue becomes a dead letter of that queue, which nothing reads,
-//! once it was delivered too often. So one that was shown a few times is replaced by a copy, whose count begins anew.
+//! REST has no way to browse: to show a message is to lock it and give it back, which counts a
+//! delivery. A dead letter may be delivered for ever; a message of the review queue becomes a dead
+//! letter of that queue, which nothing reads, once it was delivered too often. So one that was
+//! shown a few times is replaced by a copy, whose count begins anew.
 //!
 //! The headers are read here: the crate's type fails on real ones.
 
@@ -22,7 +24,8 @@ use crate::{
     },
 };
 
-/// Deliveries after which a message of the review queue is replaced by a copy. Half of what queues allow by default.
+/// Deliveries after which a message of the review queue is replaced by a copy. Half of what queues
+/// allow by default.
 const MOST_DELIVERIES_IN_REVIEW: u32 = 5;
 
 /// How long the service waits for a message before it says that there is none. Seconds.
@@ -52,12 +55,7 @@ impl ServiceBusRepository {
         let query = format!("timeout={WAIT}");
         let queue = self.queue_name(role);
         let answer = self.transport.request(Method::POST, queue, &path, &query).await;
-        let Answer {
-            status,
-            headers,
-            body,
-            ..
-        } = answer.inspect_err(|fault| {
+        let Answer { status, headers, body, .. } = answer.inspect_err(|fault| {
             if matches!(fault, Fault::Throttled { .. }) {
                 self.gate.close();
             }
@@ -72,7 +70,8 @@ impl ServiceBusRepository {
             .map(|location| location.path().trim_start_matches('/').to_owned())
             .ok_or_else(|| Fault::Refused {
                 status,
-                detail: "the service locked a message and did not say where to settle it".to_owned(),
+                detail: "the service locked a message and did not say where to settle it"
+                    .to_owned(),
             })?;
         let body = String::from_utf8_lossy(&body).into_owned();
         Ok(Some(TakenMessage::new(message(&headers, body), lock)))
@@ -94,14 +93,19 @@ impl ServiceBusRepository {
     }
 
     /// Gives a message back; says its id from now on.
-    async fn put_back(&self, role: QueueRole, taken: &TakenMessage) -> Result<(Settled, String), SendError> {
+    async fn put_back(
+        &self,
+        role: QueueRole,
+        taken: &TakenMessage,
+    ) -> Result<(Settled, String), SendError> {
         let message = &taken.message;
         if role != QueueRole::Poison || message.delivery_count < MOST_DELIVERIES_IN_REVIEW {
             let settled = self.settle(Method::PUT, role, taken).await?;
             return Ok((settled, message.id.clone()));
         }
         let copy = OutgoingMessage {
-            // An id of its own: duplicate detection would drop it, and with the original gone nothing would be left.
+            // An id of its own: duplicate detection would drop it, and with the original gone
+            // nothing would be left.
             message_id: format!("poison-{}", Uuid::new_v4()),
             correlation_id: String::new(),
             body: message.body.clone(),
@@ -117,8 +121,8 @@ impl ServiceBusRepository {
     }
 }
 
-/// A message as its headers describe it. What is missing or unreadable is left out: a message that nobody can read must
-/// still be seen.
+/// A message as its headers describe it. What is missing or unreadable is left out: a message that
+/// nobody can read must still be seen.
 fn message(headers: &HeaderMap, body: String) -> SetAsideMessage {
     let properties: Map<String, Value> = headers
         .get("brokerproperties")
@@ -144,9 +148,7 @@ fn message(headers: &HeaderMap, body: String) -> SetAsideMessage {
 
 /// RFC 1123, which is always in GMT.
 fn http_time(text: &str) -> Option<OffsetDateTime> {
-    PrimitiveDateTime::parse(text, RFC_1123)
-        .map(PrimitiveDateTime::assume_utc)
-        .ok()
+    PrimitiveDateTime::parse(text, RFC_1123).map(PrimitiveDateTime::assume_utc).ok()
 }
 
 #[async_trait]
@@ -163,10 +165,7 @@ impl SetAsideQueues for ServiceBusRepository {
         let counts = self.description(role).await?.counts;
         let counts = counts.ok_or_else(|| SendError::Refused {
             status: 200,
-            detail: format!(
-                "the description of {:?} counts no messages",
-                self.queue_name(role)
-            ),
+            detail: format!("the description of {:?} counts no messages", self.queue_name(role)),
         })?;
         Ok(match role {
             QueueRole::Jobs | QueueRole::Tasks => counts.dead_letter_message_count,
@@ -174,7 +173,11 @@ impl SetAsideQueues for ServiceBusRepository {
         })
     }
 
-    async fn peek(&self, role: QueueRole, at_most: usize) -> Result<Vec<SetAsideMessage>, SendError> {
+    async fn peek(
+        &self,
+        role: QueueRole,
+        at_most: usize,
+    ) -> Result<Vec<SetAsideMessage>, SendError> {
         // Together, or the first one would be shown again and again.
         let taken = self.take_some(role, at_most).await?;
         let mut shown = Vec::with_capacity(taken.len());
@@ -185,7 +188,11 @@ impl SetAsideQueues for ServiceBusRepository {
         Ok(shown)
     }
 
-    async fn take_some(&self, role: QueueRole, at_most: usize) -> Result<Vec<TakenMessage>, SendError> {
+    async fn take_some(
+        &self,
+        role: QueueRole,
+        at_most: usize,
+    ) -> Result<Vec<TakenMessage>, SendError> {
         let mut taken = Vec::new();
         while taken.len() < at_most.min(MOST_AT_ONCE) {
             match self.peek_lock(role).await {
@@ -256,10 +263,8 @@ mod tests {
             "a".to_owned(),
         );
         assert_eq!((sequence.id.as_str(), sequence.enqueued), ("7", None));
-        let garbled = message(
-            &headers([("brokerproperties", "not JSON".to_owned())]),
-            "b".to_owned(),
-        );
+        let garbled =
+            message(&headers([("brokerproperties", "not JSON".to_owned())]), "b".to_owned());
         assert_eq!((garbled.id.as_str(), garbled.body.as_str()), ("", "b"));
     }
 }

@@ -1,5 +1,5 @@
-//! The Authorization header: a shared access signature of our own, or a bearer token; kept until shortly before it
-//! expires.
+//! The Authorization header: a shared access signature of our own, or a bearer token; kept until
+//! shortly before it expires.
 
 use std::{
     collections::HashMap,
@@ -41,27 +41,18 @@ pub(super) struct Tokens {
 impl Tokens {
     pub(super) fn new(auth: &ServiceBusAuth) -> Result<Self, SendError> {
         let source = match auth {
-            ServiceBusAuth::SharedAccessKey { name, key } => Source::Key {
-                name: name.clone(),
-                key: key.clone(),
-            },
+            ServiceBusAuth::SharedAccessKey { name, key } => {
+                Source::Key { name: name.clone(), key: key.clone() }
+            }
             ServiceBusAuth::Entra => Source::Entra(entra_credential()?),
         };
-        Ok(Self {
-            source,
-            kept: Mutex::default(),
-        })
+        Ok(Self { source, kept: Mutex::default() })
     }
 
     /// The header's value for requests to `queue`.
     pub(super) async fn header(&self, endpoint: &Url, queue: &str) -> Result<Secret, String> {
         let now = clock::now();
-        let kept = self
-            .kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(queue)
-            .cloned();
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(queue).cloned();
         if let Some((header, expires)) = kept
             && expires - MARGIN > now
         {
@@ -73,14 +64,9 @@ impl Tokens {
                 (Secret::new(sign(endpoint, queue, name, key, expires)), expires)
             }
             Source::Entra(credential) => {
-                let token = credential
-                    .get_token(&[SCOPE], None)
-                    .await
-                    .map_err(|error| no_token(&error))?;
-                (
-                    Secret::new(format!("Bearer {}", token.token.secret())),
-                    token.expires_on,
-                )
+                let token =
+                    credential.get_token(&[SCOPE], None).await.map_err(|error| no_token(&error))?;
+                (Secret::new(format!("Bearer {}", token.token.secret())), token.expires_on)
             }
         };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

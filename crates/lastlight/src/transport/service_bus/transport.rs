@@ -1,5 +1,6 @@
-//! The transport under `azure_messaging_servicebus`: it picks the endpoint (public, sovereign or local), replaces
-//! the signature that the crate made, keeps connections, and says what an answer means, which the crate drops.
+//! The transport under `azure_messaging_servicebus`: it picks the endpoint (public, sovereign or
+//! local), replaces the signature that the crate made, keeps connections, and says what an answer
+//! means, which the crate drops.
 //!
 //! Never print a request or its headers: the old core's `Debug` shows Authorization.
 
@@ -31,7 +32,6 @@ pub(super) enum Fault {
     /// Nothing was looked at: wait, all of us, then send the same again.
     #[error("{detail}")]
     Throttled { detail: String },
-    /// Cut it smaller.
     #[error("{detail}")]
     TooLarge { detail: String },
     #[error("{detail}")]
@@ -49,9 +49,7 @@ impl Fault {
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<Self>())
             .cloned()
-            .unwrap_or_else(|| Self::Unknown {
-                detail: said(&error.to_string(), &[]),
-            })
+            .unwrap_or_else(|| Self::Unknown { detail: said(&error.to_string(), &[]) })
     }
 
     pub(super) fn into_send_error(self, queue: &str) -> SendError {
@@ -59,13 +57,10 @@ impl Fault {
             Self::Unknown { detail } => SendError::Unavailable { detail },
             Self::Throttled { detail } => SendError::Throttled { detail },
             Self::TooLarge { detail } => SendError::Refused { status: 413, detail },
-            Self::Unauthorized { detail } => SendError::Unauthorized {
-                queue: queue.to_owned(),
-                detail,
-            },
-            Self::NotFound => SendError::QueueNotFound {
-                queue: queue.to_owned(),
-            },
+            Self::Unauthorized { detail } => {
+                SendError::Unauthorized { queue: queue.to_owned(), detail }
+            }
+            Self::NotFound => SendError::QueueNotFound { queue: queue.to_owned() },
             Self::Refused { status, detail } => SendError::Refused { status, detail },
         }
     }
@@ -110,7 +105,6 @@ impl Answer {
     }
 }
 
-/// One a process.
 #[derive(Debug)]
 pub(super) struct Transport {
     client: reqwest::Client,
@@ -129,13 +123,13 @@ impl Transport {
 
     /// Asks for the queue's description, which stores nothing: an Atom entry.
     pub(super) async fn describe(&self, queue: &str) -> Result<Bytes, Fault> {
-        let answer = self
-            .request(reqwest::Method::GET, queue, queue, "api-version=2021-05")
-            .await?;
+        let answer =
+            self.request(reqwest::Method::GET, queue, queue, "api-version=2021-05").await?;
         Ok(answer.body)
     }
 
-    /// Sends a request without a body to `path`, with the token of `queue`. Its answer, if that is success.
+    /// Sends a request without a body to `path`, with the token of `queue`. Its answer, if that is
+    /// success.
     pub(super) async fn request(
         &self,
         method: reqwest::Method,
@@ -147,17 +141,10 @@ impl Transport {
         url.set_path(path);
         url.set_query(Some(query).filter(|query| !query.is_empty()));
         let answer = self.signed(queue, |header| {
-            self.client
-                .request(method.clone(), url.clone())
-                .header(AUTHORIZATION, header)
-                .send()
+            self.client.request(method.clone(), url.clone()).header(AUTHORIZATION, header).send()
         });
         let answer = answer.await?;
-        if answer.is_success() {
-            Ok(answer)
-        } else {
-            Err(answer.fault())
-        }
+        if answer.is_success() { Ok(answer) } else { Err(answer.fault()) }
     }
 
     /// Sends with the queue's token; once more with a new one if that was refused.
@@ -165,18 +152,14 @@ impl Transport {
     where
         F: Future<Output = reqwest::Result<reqwest::Response>>,
     {
-        let unknown = |error: reqwest::Error| Fault::Unknown {
-            detail: describe(&error),
-        };
+        let unknown = |error: reqwest::Error| Fault::Unknown { detail: describe(&error) };
         let mut is_second_try = false;
         loop {
             let sent = self
                 .tokens
                 .header(&self.endpoint, queue)
                 .await
-                .map_err(|detail| Fault::Unknown {
-                    detail: format!("{NO_TOKEN}{detail}"),
-                })?;
+                .map_err(|detail| Fault::Unknown { detail: format!("{NO_TOKEN}{detail}") })?;
             let mut header = HeaderValue::from_str(sent.expose()).map_err(|_| Fault::Refused {
                 status: 0,
                 detail: "the name of the shared access key has characters that no header can carry"
@@ -193,20 +176,12 @@ impl Transport {
                 self.tokens.forget();
                 continue;
             }
-            return Ok(Answer {
-                status,
-                headers,
-                body,
-                sent,
-            });
+            return Ok(Answer { status, headers, body, sent });
         }
     }
 
     async fn execute(&self, request: &Request) -> Result<CollectedResponse, Fault> {
-        let refused = |detail: &str| Fault::Refused {
-            status: 0,
-            detail: detail.to_owned(),
-        };
+        let refused = |detail: &str| Fault::Refused { status: 0, detail: detail.to_owned() };
         let mut url = self.endpoint.clone();
         url.set_path(request.url().path());
         url.set_query(request.url().query());
@@ -219,10 +194,7 @@ impl Transport {
         };
         let answer = self
             .signed(queue, |header| {
-                let mut copy = self
-                    .client
-                    .request(method.clone(), url.clone())
-                    .body(body.clone());
+                let mut copy = self.client.request(method.clone(), url.clone()).body(body.clone());
                 for (name, value) in request.headers().iter() {
                     if !name.as_str().eq_ignore_ascii_case("authorization") {
                         copy = copy.header(name.as_str(), value.as_str());
@@ -234,7 +206,8 @@ impl Transport {
         if !answer.is_success() {
             return Err(answer.fault());
         }
-        let status = StatusCode::try_from(answer.status).map_err(|_| refused("an unknown status"))?;
+        let status =
+            StatusCode::try_from(answer.status).map_err(|_| refused("an unknown status"))?;
         Ok(CollectedResponse::new(status, Headers::new(), answer.body))
     }
 }
@@ -256,9 +229,7 @@ impl HttpClient for Transport {
         &self,
         request: &Request,
     ) -> azure_core_legacy::Result<CollectedResponse> {
-        self.execute(request)
-            .await
-            .map_err(|fault| Error::new(ErrorKind::Other, fault))
+        self.execute(request).await.map_err(|fault| Error::new(ErrorKind::Other, fault))
     }
 }
 

@@ -1,4 +1,5 @@
-//! The HTTP client under the SDK, which logs the headers of an answer: those that repeat a credential are dropped.
+//! The HTTP client under the SDK, which logs the headers of an answer: those that repeat a
+//! credential are dropped.
 
 use async_trait::async_trait;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, headers::Headers};

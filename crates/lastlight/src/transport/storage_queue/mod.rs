@@ -1,4 +1,5 @@
-//! Storage Queues through `azure_storage_queue`. There is no batch send: many single messages are under way at once.
+//! Storage Queues through `azure_storage_queue`. There is no batch send: many single messages are
+//! under way at once.
 
 mod client;
 mod sas;
@@ -39,7 +40,8 @@ const API_VERSION: &str = "2025-11-05";
 /// A message as stored, encoding included. Bytes.
 const LARGEST_MESSAGE: usize = 64 * 1024;
 
-/// A signature of ours lives for [`sas::LIVES`]; its clients are made anew this long after they were made.
+/// A signature of ours lives for [`sas::LIVES`]; its clients are made anew this long after they
+/// were made.
 const CLIENTS_LIVE: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// One request. The service answers within 30 s or not at all.
@@ -84,7 +86,9 @@ impl std::fmt::Debug for StorageQueueRepository {
 ///
 /// # Errors
 /// TLS or the credential could not be set up.
-pub fn create_queue_repository(settings: StorageSettings) -> Result<Arc<StorageQueueRepository>, SendError> {
+pub fn create_queue_repository(
+    settings: StorageSettings,
+) -> Result<Arc<StorageQueueRepository>, SendError> {
     let credential = match settings.auth {
         StorageAuth::Entra => Some(entra_credential()?),
         StorageAuth::SharedKey { .. } | StorageAuth::SharedAccessSignature(_) => None,
@@ -115,15 +119,13 @@ impl StorageQueueRepository {
     }
 
     async fn ensure_queue(&self, role: QueueRole) -> Result<(), SendError> {
-        self.client(role)?
-            .create(None)
-            .await
-            .map(drop)
-            .or_else(|error| match self.fault(role, &error) {
+        self.client(role)?.create(None).await.map(drop).or_else(|error| {
+            match self.fault(role, &error) {
                 // It exists with other metadata.
                 SendError::Refused { status: 409, .. } => Ok(()),
                 error => Err(error),
-            })
+            }
+        })
     }
 
     fn clients(&self) -> Result<Clients, SendError> {
@@ -164,13 +166,13 @@ impl StorageQueueRepository {
                 },
                 version: API_VERSION.to_owned(),
             };
-            QueueClient::new(url, self.credential.clone(), Some(options))
-                .map(Arc::new)
-                .map_err(|error| {
+            QueueClient::new(url, self.credential.clone(), Some(options)).map(Arc::new).map_err(
+                |error| {
                     // The error repeats the URL, which may hold a signature.
                     let detail = format!("the queue client cannot be made: {:?}", error.kind());
                     SendError::Refused { status: 0, detail }
-                })
+                },
+            )
         };
         Ok(Clients {
             made: Instant::now(),
@@ -201,8 +203,8 @@ impl StorageQueueRepository {
         loop {
             let sent = self.try_once(role, text.clone(), delay).await;
             match sent {
-                // As the host's queue trigger does: a queue that is missing is made. Once, since somebody may be
-                // deleting it.
+                // As the host's queue trigger does: a queue that is missing is made. Once, since
+                // somebody may be deleting it.
                 Err(SendError::QueueNotFound { .. }) if tries == 0 => {
                     tries += 1;
                     self.ensure_queue(role).await?;
@@ -216,21 +218,19 @@ impl StorageQueueRepository {
         }
     }
 
-    async fn try_once(&self, role: QueueRole, text: String, delay: Option<i32>) -> Result<(), SendError> {
+    async fn try_once(
+        &self,
+        role: QueueRole,
+        text: String,
+        delay: Option<i32>,
+    ) -> Result<(), SendError> {
         // Closed never: a place is always to be had, in time.
         let _place = self.in_flight.acquire().await;
-        let content = QueueMessage {
-            message_text: Some(text),
-        }
-        .try_into()
-        .map_err(|error: azure_core::Error| SendError::Refused {
-            status: 0,
-            detail: error.to_string(),
-        })?;
-        let options = QueueClientSendMessageOptions {
-            visibility_timeout: delay,
-            ..Default::default()
-        };
+        let content = QueueMessage { message_text: Some(text) }.try_into().map_err(
+            |error: azure_core::Error| SendError::Refused { status: 0, detail: error.to_string() },
+        )?;
+        let options =
+            QueueClientSendMessageOptions { visibility_timeout: delay, ..Default::default() };
         self.client(role)?
             .send_message(content, Some(options))
             .await
@@ -246,29 +246,23 @@ impl StorageQueueRepository {
 fn fault(queue: &str, error: &azure_core::Error) -> SendError {
     let queue = || queue.to_owned();
     match error.kind() {
-        ErrorKind::HttpResponse {
-            status, error_code, ..
-        } => {
+        ErrorKind::HttpResponse { status, error_code, .. } => {
             let status = u16::from(*status);
-            let detail = format!(
-                "status {status} {}",
-                code(error_code.as_deref().unwrap_or_default())
-            );
+            let detail =
+                format!("status {status} {}", code(error_code.as_deref().unwrap_or_default()));
             match status {
                 404 => SendError::QueueNotFound { queue: queue() },
-                401 | 403 => SendError::Unauthorized {
-                    queue: queue(),
-                    detail,
-                },
+                401 | 403 => SendError::Unauthorized { queue: queue(), detail },
                 429 | 503 => SendError::Throttled { detail },
                 408 | 500 | 502 | 504 => SendError::Unavailable { detail },
                 _ => SendError::Refused { status, detail },
             }
         }
-        ErrorKind::Credential => SendError::Unavailable {
-            detail: format!("{NO_TOKEN}{}", no_token(error)),
-        },
-        // The error's own words hold the URL, which holds a signature: only the last cause is shown.
+        ErrorKind::Credential => {
+            SendError::Unavailable { detail: format!("{NO_TOKEN}{}", no_token(error)) }
+        }
+        // The error's own words hold the URL, which holds a signature: only the last cause is
+        // shown.
         _ => SendError::Unavailable {
             detail: match last_cause(error) {
                 Some(cause) => format!("no connection, or it broke: {cause}"),
@@ -305,7 +299,11 @@ impl MessageSender for StorageQueueRepository {
         }
     }
 
-    async fn batch_send_messages(&self, role: QueueRole, messages: &[OutgoingMessage]) -> BatchSendReport {
+    async fn batch_send_messages(
+        &self,
+        role: QueueRole,
+        messages: &[OutgoingMessage],
+    ) -> BatchSendReport {
         let sends: Vec<_> = messages
             .iter()
             .map(|message| async { (1, self.send_one(role, message).await) })

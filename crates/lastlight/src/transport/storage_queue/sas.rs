@@ -21,11 +21,7 @@ const PERMISSIONS: &str = "rwdlacup";
 
 /// The query string, without its `?`. Good for HTTPS alone where the endpoint speaks it.
 pub(super) fn account_signature(endpoint: &Url, account: &str, key: &Secret) -> Secret {
-    let protocols = if endpoint.scheme() == "https" {
-        "https"
-    } else {
-        "https,http"
-    };
+    let protocols = if endpoint.scheme() == "https" { "https" } else { "https,http" };
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
     let now = clock::now();
     let starts = (now - SKEW).format(format).unwrap_or_default();

@@ -47,7 +47,11 @@ impl StorageQueueRepository {
         })
     }
 
-    fn settled(&self, role: QueueRole, answer: Result<(), azure_core::Error>) -> Result<Settled, SendError> {
+    fn settled(
+        &self,
+        role: QueueRole,
+        answer: Result<(), azure_core::Error>,
+    ) -> Result<Settled, SendError> {
         match answer {
             Ok(()) => Ok(Settled::Done),
             Err(error) if is_lost(&error) => Ok(Settled::LockLost),
@@ -92,19 +96,14 @@ impl StorageQueueRepository {
 }
 
 fn count_of(number: Option<i64>) -> u32 {
-    number
-        .and_then(|number| u32::try_from(number).ok())
-        .unwrap_or_default()
+    number.and_then(|number| u32::try_from(number).ok()).unwrap_or_default()
 }
 
 /// The message was deleted, or received by somebody else since.
 fn is_lost(error: &azure_core::Error) -> bool {
     match error.kind() {
         ErrorKind::HttpResponse { error_code, .. } => {
-            matches!(
-                error_code.as_deref(),
-                Some("MessageNotFound" | "PopReceiptMismatch")
-            )
+            matches!(error_code.as_deref(), Some("MessageNotFound" | "PopReceiptMismatch"))
         }
         _ => false,
     }
@@ -132,7 +131,11 @@ impl SetAsideQueues for StorageQueueRepository {
         Ok(u64::try_from(count).unwrap_or_default())
     }
 
-    async fn peek(&self, role: QueueRole, at_most: usize) -> Result<Vec<SetAsideMessage>, SendError> {
+    async fn peek(
+        &self,
+        role: QueueRole,
+        at_most: usize,
+    ) -> Result<Vec<SetAsideMessage>, SendError> {
         let options = QueueClientPeekMessagesOptions {
             number_of_messages: at_once(at_most),
             ..Default::default()
@@ -143,7 +146,11 @@ impl SetAsideQueues for StorageQueueRepository {
         Ok(messages.into_iter().map(|message| self.peeked(message)).collect())
     }
 
-    async fn take_some(&self, role: QueueRole, at_most: usize) -> Result<Vec<TakenMessage>, SendError> {
+    async fn take_some(
+        &self,
+        role: QueueRole,
+        at_most: usize,
+    ) -> Result<Vec<TakenMessage>, SendError> {
         let options = QueueClientReceiveMessagesOptions {
             number_of_messages: at_once(at_most),
             visibility_timeout: Some(TAKEN_FOR),
@@ -163,9 +170,7 @@ impl SetAsideQueues for StorageQueueRepository {
 
     async fn release(&self, role: QueueRole, taken: &TakenMessage) -> Result<Settled, SendError> {
         let client = self.set_aside_client(role)?;
-        let answer = client
-            .update_message(&taken.message.id, taken.lock(), 0, None)
-            .await;
+        let answer = client.update_message(&taken.message.id, taken.lock(), 0, None).await;
         self.settled(role, answer.map(drop))
     }
 }
