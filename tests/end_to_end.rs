@@ -245,7 +245,7 @@ async fn poison(cloud: &LocalCloud, body: Option<Value>) -> (u16, Value) {
 }
 
 /// Waits until so many messages are in a queue of messages set aside; what it shows.
-async fn set_aside(cloud: &LocalCloud, queue: &str, count: usize) -> Vec<Value> {
+async fn dead_letters(cloud: &LocalCloud, queue: &str, count: usize) -> Vec<Value> {
     let mut last = Value::Null;
     let began = Instant::now();
     while began.elapsed() < LIMIT {
@@ -292,8 +292,8 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
     }
     completed(&cloud, early["job_id"].as_str().unwrap()).await;
 
-    let storage = set_aside(&cloud, "geospatial-poison", 2).await;
-    let bus = set_aside(&cloud, "sb-poison", 4).await;
+    let storage = dead_letters(&cloud, "geospatial-poison", 2).await;
+    let bus = dead_letters(&cloud, "sb-poison", 4).await;
     let reason = |message: &Value| message["reason"].as_str().unwrap().to_owned();
     let is_unknown = |message: &&Value| message["message"] == in_storage.as_str();
     for shown in [&storage, &bus] {
@@ -326,7 +326,7 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
     let redrive = |queue: &str, message: &Value| json!({ "action": "redrive", "queue": queue, "message_id": message["message_id"] });
     let (status, answer) = poison(&cloud, Some(redrive("geospatial-poison", kept))).await;
     assert_eq!((status, &answer["sent_to"]), (200, &json!("geospatial-tasks")), "{answer}");
-    let left = set_aside(&cloud, "geospatial-poison", 1).await;
+    let left = dead_letters(&cloud, "geospatial-poison", 1).await;
     assert_eq!(left[0]["message"], "this is not JSON");
     let (status, answer) = poison(&cloud, Some(redrive("geospatial-poison", &left[0]))).await;
     assert_eq!(status, 409, "{answer}");
@@ -343,7 +343,7 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
         // times gets another id.
         let mut tries = 0;
         loop {
-            let message = set_aside(&cloud, "sb-poison", left).await.remove(0);
+            let message = dead_letters(&cloud, "sb-poison", left).await.remove(0);
             let (status, answer) = discard("sb-poison", &message).await;
             tries += 1;
             if status == 404 && tries < 20 {

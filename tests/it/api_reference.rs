@@ -129,7 +129,7 @@ fn describe(described: &Described, page: &mut String) {
                 object(content)
                     .iter()
                     .map(|(media_type, content)| match media_type.as_str() {
-                        "application/json" => answered(&content["schema"]),
+                        "application/json" => request_metrics(&content["schema"]),
                         _ => format!("`{media_type}`"),
                     })
                     .collect()
@@ -144,7 +144,7 @@ fn describe(described: &Described, page: &mut String) {
 }
 
 /// What an answer is, without the stamp that all have.
-fn answered(schema: &Value) -> String {
+fn request_metrics(schema: &Value) -> String {
     match schema["allOf"].as_array().map(Vec::as_slice) {
         Some([own, _]) => kind(own),
         _ if schema["type"] == "string" => "`application/json`".to_owned(),

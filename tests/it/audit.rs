@@ -68,10 +68,10 @@ async fn counters_that_drifted_are_found_said_and_mended() {
     assert_eq!(app.status(&job_id).await["status"], "processing", "it is stuck");
     app.time_passes(quick().lost_after * 2).await;
     let report = app.controller.reconcile().await.unwrap();
-    assert_eq!((report.counters_mended, report.stages_advanced), (1, 1));
-    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+    assert_eq!((report.counters_repaired, report.stages_advanced), (1, 1));
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
     app.assert_consistent(&job_id).await;
-    assert_eq!(app.controller.reconcile().await.unwrap().counters_mended, 0);
+    assert_eq!(app.controller.reconcile().await.unwrap().counters_repaired, 0);
 }
 
 #[tokio::test]

@@ -21,8 +21,8 @@ use crate::{
 };
 
 /// A handler that waits for its database no longer than this.
-async fn impatient(url: &str, patience: Duration) -> TestApp {
-    let settings = DatabaseSettings { acquire_timeout: patience, ..database_settings(url) };
+async fn impatient(url: &str, timeout: Duration) -> TestApp {
+    let settings = DatabaseSettings { acquire_timeout: timeout, ..database_settings(url) };
     let database = Database::new(&settings);
     database.migrate().await.unwrap();
     let (queue, bus) =
@@ -65,7 +65,7 @@ async fn a_database_that_hangs_brings_503_early_and_nothing_is_lost() {
     for answer in futures_util::future::join_all(again).await {
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     }
-    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
     app.assert_consistent(&job_id).await;
 }
 
@@ -94,7 +94,7 @@ async fn the_pool_never_exceeds_its_bound() {
     };
     let (most, (), ()) = tokio::join!(watching, app.run_dry(), polling);
     assert!((1..=8).contains(&most), "{most} connections");
-    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
 }
 
 #[tokio::test]
@@ -142,6 +142,6 @@ async fn an_outcome_outlasts_a_database_that_is_away_for_a_moment() {
         tokio::join!(app.deliver("process_queue_task", &message.body), ending_connections);
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     app.deliver("process_queue_task", &last.body).await;
-    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
     assert!(probe.runs().values().all(|runs| *runs == 1), "what was computed was not lost");
 }

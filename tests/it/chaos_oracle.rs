@@ -46,7 +46,7 @@ impl Done {
         recorder.install().await.unwrap();
         let work = work();
         let job_id = app.submitted(CHAOS, json!(work)).await;
-        app.run_until_over(&job_id).await;
+        app.run_until_finished(&job_id).await;
         let runs = read_ledger(&path).unwrap().remove("oracle").unwrap();
         Self {
             app,

@@ -218,8 +218,8 @@ async fn more_jobs_than_a_page_holds_are_one_document() {
         let request = client.post(&url).body(body);
         async { request.send().await.unwrap().status() }
     });
-    let answered: Vec<_> = futures_util::stream::iter(submits).buffered(8).collect().await;
-    assert!(answered.iter().all(|status| *status == 200));
+    let request_metrics: Vec<_> = futures_util::stream::iter(submits).buffered(8).collect().await;
+    assert!(request_metrics.iter().all(|status| *status == 200));
     let all = app.run(&["list", "--all", "--json"]).await.json();
     assert_eq!(all["jobs"].as_array().unwrap().len(), 105);
     assert_eq!(all["query_info"]["returned"], 105);
@@ -257,18 +257,18 @@ async fn the_same_work_over_both_paths_is_compared() {
     assert_eq!(said.code, 0, "{}", said.err);
     let report = said.json();
     for (place, path) in ["queue_storage", "service_bus"].into_iter().enumerate() {
-        let (run, figures) = (&report["runs"][place], &report[path]);
+        let (run, metrics) = (&report["runs"][place], &report[path]);
         assert_eq!(run["processing_path"], path);
         assert_eq!(run["job"]["parameters"]["n"], 40);
         assert_eq!((&run["tasks"], &run["messages"]), (&json!(80), &json!(10)));
-        assert_eq!(figures["jobs_processed"], 1);
-        assert_eq!(figures["timeout_rate"], 0.0);
+        assert_eq!(metrics["jobs_processed"], 1);
+        assert_eq!(metrics["timeout_rate"], 0.0);
         for figure in ["avg_latency_ms", "tasks_per_second"] {
-            assert!(figures[figure].as_f64().unwrap() > 0.0, "{path} {figure}: {figures}");
+            assert!(metrics[figure].as_f64().unwrap() > 0.0, "{path} {figure}: {metrics}");
             // They are the only jobs of their type, so what the app recorded of all is what it
             // recorded of them.
             let recorded = &report["recorded"][path];
-            let [here, there] = [figures, recorded].map(|of| of[figure].as_f64().unwrap());
+            let [here, there] = [metrics, recorded].map(|of| of[figure].as_f64().unwrap());
             assert!((here - there).abs() <= 0.001, "{path} {figure}: {here}, {there}; {report}");
         }
         let messages = report["recorded"][path]["messages_per_task"].as_f64();

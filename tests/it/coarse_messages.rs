@@ -102,7 +102,7 @@ async fn a_task_that_fails_has_its_own_outcome_and_its_siblings_have_theirs() {
     for body in planned(&app).await {
         deliver(&app, &body).await;
     }
-    let status = app.run_until_over(&job_id).await;
+    let status = app.run_until_finished(&job_id).await;
     assert_eq!(status["status"], "failed");
     assert_eq!(status["progress"][0]["completed"], 38);
     assert_eq!(status["progress"][0]["failed"], 2);
@@ -132,7 +132,7 @@ async fn a_coarse_message_that_comes_again_after_a_kill_runs_only_what_is_open()
     probe.open_gate();
     deliver(&app, &messages[0]).await;
     // Those that ran when it was cut come back once their leases are over.
-    assert_eq!(app.sweep_until_over(&job_id).await["status"], "completed");
+    assert_eq!(app.sweep_until_finished(&job_id).await["status"], "completed");
     let runs = probe.runs();
     assert_eq!(runs.len(), 40);
     let twice = runs.values().filter(|runs| **runs > 1).count();

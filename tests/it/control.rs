@@ -131,7 +131,7 @@ async fn only_what_failed_runs_again_and_the_job_goes_on_from_there() {
     // Three attempts are not enough, six are.
     let parameters = json!({ "stages": [250, 3], "stumbles": [7, 140], "stumbling_attempts": 4 });
     let job_id = app.submitted("probe", parameters).await;
-    assert_eq!(app.run_until_over(&job_id).await["status"], "failed");
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "failed");
     let answer = app.control("retry", &job_id).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     assert_eq!(
@@ -140,7 +140,7 @@ async fn only_what_failed_runs_again_and_the_job_goes_on_from_there() {
     );
     assert_eq!(app.status(&job_id).await["errorDetails"], serde_json::Value::Null);
     // Attempts count anew for the handler and for the limit.
-    let status = app.run_until_over(&job_id).await;
+    let status = app.run_until_finished(&job_id).await;
     assert_eq!(status["status"], "failed", "stumbles in attempts 1 to 3 again");
     assert_eq!(probe.runs()["1/7"], 6);
     assert_eq!(probe.runs()["1/8"], 1, "what succeeded stays");
@@ -159,7 +159,7 @@ async fn a_cancelled_job_that_is_retried_completes() {
     app.control("cancel", &job_id).await;
     let answer = app.control("retry", &job_id).await;
     assert_eq!(answer.body["tasks_reset"], 100, "{}", answer.body);
-    let status = app.run_until_over(&job_id).await;
+    let status = app.run_until_finished(&job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
     assert_eq!(probe.runs().len(), 134);
     assert!(probe.runs().values().all(|runs| *runs == 1));
@@ -183,7 +183,7 @@ async fn a_job_cancelled_in_mid_plan_is_planned_to_its_end_when_it_is_retried() 
     let answer = app.control("retry", &job_id).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     assert_eq!(answer.body["status"], "queued");
-    let status = app.sweep_until_over(&job_id).await;
+    let status = app.sweep_until_finished(&job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
     assert_eq!(probe.runs().len(), 2400);
     app.assert_consistent(&job_id).await;
@@ -221,7 +221,7 @@ async fn a_paused_job_stands_still_at_the_end_of_its_stage_until_it_is_resumed()
         "{}",
         answer.body
     );
-    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
     assert_eq!(probe.runs().len(), 5);
 }
 
@@ -233,7 +233,7 @@ async fn a_job_that_waits_for_its_planner_pauses_at_once() {
     app.run_dry().await;
     assert_eq!(app.status(&job_id).await["progress"][0]["total"], 0);
     app.control("resume", &job_id).await;
-    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
 }
 
 #[tokio::test]
@@ -321,7 +321,7 @@ async fn a_stage_bears_as_many_failures_as_its_policy_says() {
             parameters[name] = value.clone();
         }
         let job_id = app.submitted("probe", parameters).await;
-        let end = app.run_until_over(&job_id).await;
+        let end = app.run_until_finished(&job_id).await;
         assert_eq!(end["status"], status, "{policy}: {end}");
         if status == "completed" {
             assert_eq!(end["resultData"]["failed_tasks"], 4);

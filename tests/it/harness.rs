@@ -20,8 +20,8 @@ use lastlight::{
     model::ProcessingPath,
     store::Database,
     transport::{
+        dead_letters::{DeadLetter, DeadLetterQueues, Settled, TakenMessage},
         sender::{BatchSendReport, MessageSender, OutgoingMessage, QueueRole, SendError},
-        set_aside::{SetAsideMessage, SetAsideQueues, Settled, TakenMessage},
     },
     workflow::{Controller, Senders},
 };
@@ -72,8 +72,8 @@ struct State {
     tasks: VecDeque<Waiting>,
     poison: VecDeque<Waiting>,
     /// What was delivered too often.
-    jobs_set_aside: VecDeque<Waiting>,
-    tasks_set_aside: VecDeque<Waiting>,
+    dead_lettered_jobs: VecDeque<Waiting>,
+    dead_lettered_tasks: VecDeque<Waiting>,
     down: bool,
     /// It takes questions and never answers.
     hangs: bool,
@@ -138,20 +138,20 @@ impl Mailbox {
             delay: None,
             trace: None,
         };
-        set_aside(&mut self.state.lock().unwrap(), role).push_back((Instant::now(), message));
+        dead_letters(&mut self.state.lock().unwrap(), role).push_back((Instant::now(), message));
     }
 }
 
-fn set_aside(state: &mut State, role: QueueRole) -> &mut VecDeque<Waiting> {
+fn dead_letters(state: &mut State, role: QueueRole) -> &mut VecDeque<Waiting> {
     match role {
-        QueueRole::Jobs => &mut state.jobs_set_aside,
-        QueueRole::Tasks => &mut state.tasks_set_aside,
+        QueueRole::Jobs => &mut state.dead_lettered_jobs,
+        QueueRole::Tasks => &mut state.dead_lettered_tasks,
         QueueRole::Poison => &mut state.poison,
     }
 }
 
-fn shown((_, message): &Waiting) -> SetAsideMessage {
-    SetAsideMessage {
+fn shown((_, message): &Waiting) -> DeadLetter {
+    DeadLetter {
         id: message.message_id.clone(),
         body: message.body.clone(),
         enqueued: None,
@@ -163,8 +163,8 @@ fn shown((_, message): &Waiting) -> SetAsideMessage {
 /// A message that is taken is out of its queue until it is released; its lock is its correlation
 /// id.
 #[async_trait::async_trait]
-impl SetAsideQueues for Mailbox {
-    fn set_aside_name(&self, role: QueueRole) -> &str {
+impl DeadLetterQueues for Mailbox {
+    fn dead_letter_name(&self, role: QueueRole) -> &str {
         match (self.path, role) {
             (ProcessingPath::QueueStorage, QueueRole::Jobs) => "jobs-poison",
             (ProcessingPath::QueueStorage, QueueRole::Tasks) => "tasks-poison",
@@ -177,17 +177,13 @@ impl SetAsideQueues for Mailbox {
 
     async fn count(&self, role: QueueRole) -> Result<u64, SendError> {
         self.probe(role).await?;
-        Ok(set_aside(&mut self.state.lock().unwrap(), role).len() as u64)
+        Ok(dead_letters(&mut self.state.lock().unwrap(), role).len() as u64)
     }
 
-    async fn peek(
-        &self,
-        role: QueueRole,
-        at_most: usize,
-    ) -> Result<Vec<SetAsideMessage>, SendError> {
+    async fn peek(&self, role: QueueRole, at_most: usize) -> Result<Vec<DeadLetter>, SendError> {
         self.probe(role).await?;
         let mut state = self.state.lock().unwrap();
-        Ok(set_aside(&mut state, role).iter().take(at_most).map(shown).collect())
+        Ok(dead_letters(&mut state, role).iter().take(at_most).map(shown).collect())
     }
 
     async fn take_some(
@@ -197,7 +193,7 @@ impl SetAsideQueues for Mailbox {
     ) -> Result<Vec<TakenMessage>, SendError> {
         self.probe(role).await?;
         let mut state = self.state.lock().unwrap();
-        let queue = set_aside(&mut state, role);
+        let queue = dead_letters(&mut state, role);
         let some = queue.drain(..at_most.min(queue.len()));
         Ok(some
             .map(|waiting| TakenMessage::new(shown(&waiting), waiting.1.correlation_id))
@@ -217,7 +213,7 @@ impl SetAsideQueues for Mailbox {
             delay: None,
             trace: None,
         };
-        set_aside(&mut self.state.lock().unwrap(), role).push_front((Instant::now(), message));
+        dead_letters(&mut self.state.lock().unwrap(), role).push_front((Instant::now(), message));
         Ok(Settled::Done)
     }
 }
@@ -438,13 +434,13 @@ impl TestApp {
     }
 
     /// Delivers messages as they show, until the job is over.
-    pub(crate) async fn run_until_over(&self, job_id: &str) -> Value {
+    pub(crate) async fn run_until_finished(&self, job_id: &str) -> Value {
         until("the job is over", async || {
             self.run_dry().await;
             let status = self.status(job_id).await;
-            let is_over =
+            let is_finished =
                 ["completed", "failed", "cancelled"].contains(&status["status"].as_str().unwrap());
-            is_over.then_some(status)
+            is_finished.then_some(status)
         })
         .await
     }

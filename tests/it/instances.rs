@@ -140,14 +140,17 @@ async fn health_says_what_is_owed() {
         let answer = app.request("GET", "/api/health", Body::empty()).await;
         answer.body["components"]["outbox"].clone()
     };
-    let owed = outbox().await;
-    assert_eq!(owed["job_messages_owed"], 1, "{owed}");
-    assert!(owed["oldest_seconds"].as_f64().unwrap() >= 0.0, "{owed}");
+    let unsent = outbox().await;
+    assert_eq!(unsent["job_messages_owed"], 1, "{unsent}");
+    assert!(unsent["oldest_seconds"].as_f64().unwrap() >= 0.0, "{unsent}");
     app.queue.set_down(false);
     app.time_passes(quick().send_grace * 2).await;
     app.controller.reconcile().await.unwrap();
-    let owed = outbox().await;
-    assert_eq!((&owed["job_messages_owed"], &owed["oldest_seconds"]), (&json!(0), &json!(null)));
+    let unsent = outbox().await;
+    assert_eq!(
+        (&unsent["job_messages_owed"], &unsent["oldest_seconds"]),
+        (&json!(0), &json!(null))
+    );
 }
 
 #[tokio::test]

@@ -548,7 +548,7 @@ struct TaskRow {
 }
 
 /// A job's row and its stages'.
-struct Books {
+struct Audited {
     status: JobStatus,
     stage: i16,
     /// Total, completed, failed and skipped by stage number.
@@ -558,7 +558,7 @@ struct Books {
 }
 
 impl World {
-    async fn books(&self, job: &Job) -> Books {
+    async fn books(&self, job: &Job) -> Audited {
         let mut connection = self.connection.lock().await;
         let connection = &mut *connection;
         let row = sqlx::query("SELECT status::text, stage FROM jobs WHERE job_id = $1")
@@ -591,7 +591,7 @@ impl World {
         .fetch_all(&mut *connection)
         .await
         .unwrap();
-        Books {
+        Audited {
             status: JobStatus::from_name(row.get("status")).unwrap(),
             stage: row.get("stage"),
             counters: counters
@@ -681,7 +681,7 @@ impl World {
     }
 }
 
-impl Books {
+impl Audited {
     /// (a)
     fn nothing_is_lost(&self, job: &Job, wrong: &mut Vec<String>) {
         for (number, expected) in (1..).zip(&job.stages) {

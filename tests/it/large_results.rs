@@ -18,7 +18,7 @@ async fn most_held(app: &TestApp, work: impl Future<Output = ()>) -> (u64, u64) 
     let mut most = (0, 0);
     let watch = async {
         loop {
-            let memory = app.controller.process_figures().memory;
+            let memory = app.controller.process_metrics().memory;
             most = (most.0.max(memory.results), most.1.max(memory.inputs));
             assert!(
                 memory.results <= memory.limit_of_each && memory.inputs <= memory.limit_of_each
@@ -40,14 +40,14 @@ async fn large_results_wait_for_their_share_of_the_memory_and_all_complete() {
     let job_id =
         app.submitted("probe", json!({ "stages": [60, 60], "result_bytes": 450_000 })).await;
     let (results, inputs) = most_held(&app, async {
-        app.run_until_over(&job_id).await;
+        app.run_until_finished(&job_id).await;
     })
     .await;
     assert_eq!(app.status(&job_id).await["status"], "completed");
     assert!(results >= 450_000, "{results} bytes for results");
     assert!(inputs >= 450_000, "{inputs} bytes for the results of predecessors");
-    assert_eq!(app.controller.process_figures().memory.results, 0, "and nothing stays held");
-    assert_eq!(app.controller.process_figures().memory.inputs, 0);
+    assert_eq!(app.controller.process_metrics().memory.results, 0, "and nothing stays held");
+    assert_eq!(app.controller.process_metrics().memory.inputs, 0);
     app.assert_consistent(&job_id).await;
 }
 
@@ -57,11 +57,11 @@ async fn completions_share_a_commit_by_bytes_as_well_as_by_number() {
     let job_id = app.submitted("probe", json!({ "stages": [40], "result_bytes": 1_000_000 })).await;
     let messages = app.planned().await;
     app.deliver_each("process_queue_task", &messages).await;
-    let groups = app.controller.process_figures().completions;
+    let groups = app.controller.process_metrics().completions;
     let of_more_than_8 = groups.at_most.last().unwrap().1
         - groups.at_most.iter().find(|(size, _)| *size == 8).unwrap().1;
     assert_eq!(of_more_than_8, 0, "five of them are as much as a group holds: {groups:?}");
-    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn large_parameters_are_planned_in_parts_and_reach_their_tasks_whole() {
         "no message carries them"
     );
     app.deliver_each("process_queue_task", &messages).await;
-    let status = app.run_until_over(&job_id).await;
+    let status = app.run_until_finished(&job_id).await;
     assert_eq!(status["status"], "completed", "{status:.2000}");
     let planned: i32 = sqlx::query_scalar("SELECT min(octet_length(parameters::text)) FROM tasks")
         .fetch_one(&mut app.connection().await)
@@ -97,7 +97,7 @@ async fn planners_of_large_definitions_take_turns_and_come_to_their_ends() {
     app.deliver_each("process_queue_job", &messages).await;
     for job_id in &jobs {
         assert_eq!(app.status(job_id).await["progress"][0]["total"], 120);
-        assert_eq!(app.run_until_over(job_id).await["status"], "completed");
+        assert_eq!(app.run_until_finished(job_id).await["status"], "completed");
         app.assert_consistent(job_id).await;
     }
 }

@@ -133,7 +133,7 @@ async fn a_jobs_tasks_come_stage_by_stage_and_by_status_with_what_went_wrong() {
     assert!(all(&app, &format!("{path}?status=completed"), "tasks").await.is_empty());
     app.time_passes(std::time::Duration::from_secs(3600)).await;
     app.deliver("reconcile", "{}").await;
-    app.run_until_over(&job_id).await;
+    app.run_until_finished(&job_id).await;
 
     let tasks = all(&app, &format!("{path}?limit=50"), "tasks").await;
     assert_eq!(tasks.len(), 124);

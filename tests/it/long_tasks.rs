@@ -53,10 +53,10 @@ async fn deferred(app: &TestApp) -> usize {
 /// The job ends with each task begun once.
 async fn ends_in_first_attempts(app: &TestApp, job_id: &str) {
     app.controller.send_deferred_in_background();
-    let status = app.run_until_over(job_id).await;
+    let status = app.run_until_finished(job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
-    for (status, attempt, due, given_back) in tasks(app).await {
-        assert_eq!((status.as_str(), attempt, due, given_back), ("completed", 1, false, 0));
+    for (status, attempt, due, redelivered) in tasks(app).await {
+        assert_eq!((status.as_str(), attempt, due, redelivered), ("completed", 1, false, 0));
     }
     app.assert_consistent(job_id).await;
 }
@@ -109,7 +109,7 @@ async fn the_sweep_sends_deferred_tasks_of_a_process_that_is_gone() {
     let answer = app.deliver("reconcile", "{}").await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     assert_eq!(app.queue.count(QueueRole::Tasks), 2);
-    let status = app.run_until_over(&job_id).await;
+    let status = app.run_until_finished(&job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
 }
 
@@ -135,7 +135,7 @@ async fn a_plan_that_is_slow_to_come_goes_on_in_another_invocation_from_its_curs
     }
     assert_eq!(planned, 250);
     assert!(invocations > 1, "five seconds do not fit into two");
-    let status = app.run_until_over(&job_id).await;
+    let status = app.run_until_finished(&job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
     app.assert_consistent(&job_id).await;
 }
@@ -244,13 +244,13 @@ async fn tasks_without_memory_for_what_they_read_are_deferred_and_lose_no_attemp
         let answer = running.next().await.unwrap();
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     }
-    assert_eq!(app.controller.process_figures().tasks_deferred, 4);
+    assert_eq!(app.controller.process_metrics().tasks_deferred, 4);
     probe.open_gate();
     while let Some(answer) = running.next().await {
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     }
     app.controller.send_deferred_in_background();
-    let status = app.run_until_over(&job_id).await;
+    let status = app.run_until_finished(&job_id).await;
     assert_eq!(status["status"], "completed", "{status:.2000}");
     let attempts: Vec<i16> =
         sqlx::query_scalar("SELECT attempt - COALESCE(attempts_forgiven, 0)::smallint FROM tasks")

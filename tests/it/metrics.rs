@@ -37,22 +37,22 @@ async fn a_job_that_just_ended_is_in_the_comparison_and_is_counted_once() {
     for use_service_bus in [false, true] {
         let parameters = json!({ "stages": [40, 2], "use_service_bus": use_service_bus });
         let job_id = app.submitted("probe", parameters).await;
-        assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+        assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
     }
     let first = comparison(&app, "").await;
     for path in ["queue_storage", "service_bus"] {
-        let figures = &first[path];
-        assert_eq!(figures["jobs_processed"], 1, "{figures}");
-        assert_eq!(figures["tasks_processed"], 42);
-        assert_eq!(figures["run_ms"]["samples"], 42);
-        assert_eq!(figures["queue_wait_ms"]["samples"], 42);
-        assert_eq!(figures["job_ms"]["samples"], 1);
+        let metrics = &first[path];
+        assert_eq!(metrics["jobs_processed"], 1, "{metrics}");
+        assert_eq!(metrics["tasks_processed"], 42);
+        assert_eq!(metrics["run_ms"]["samples"], 42);
+        assert_eq!(metrics["queue_wait_ms"]["samples"], 42);
+        assert_eq!(metrics["job_ms"]["samples"], 1);
         // A message a task, and a job message a stage.
-        assert_eq!(figures["messages_per_task"], 1.048);
-        assert_eq!(figures["timeout_rate"], 0.0);
-        assert!(figures["tasks_per_second"].as_f64().unwrap() > 0.0);
-        let [p50, p99] = ["p50", "p99"].map(|name| figures["run_ms"][name].as_f64().unwrap());
-        assert!(0.0 < p50 && p50 <= p99, "{figures}");
+        assert_eq!(metrics["messages_per_task"], 1.048);
+        assert_eq!(metrics["timeout_rate"], 0.0);
+        assert!(metrics["tasks_per_second"].as_f64().unwrap() > 0.0);
+        let [p50, p99] = ["p50", "p99"].map(|name| metrics["run_ms"][name].as_f64().unwrap());
+        assert!(0.0 < p50 && p50 <= p99, "{metrics}");
     }
     // 44 messages for 42 tasks; three operations each at 0.4 a million, two at 0.8.
     assert_eq!(first["queue_storage"]["cost_per_million_tasks"]["amount"], 1.257);
@@ -72,7 +72,7 @@ async fn a_job_that_just_ended_is_in_the_comparison_and_is_counted_once() {
 async fn a_path_with_too_little_data_is_named_and_not_compared() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
-    app.run_until_over(&job_id).await;
+    app.run_until_finished(&job_id).await;
     let answer = comparison(&app, "").await;
     assert_eq!(
         answer["comparison"],
@@ -102,11 +102,11 @@ async fn a_parameter_that_is_wrong_is_named() {
 async fn a_job_that_is_retried_adds_what_it_did_since_and_nothing_twice() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [40], "fails": [1, 2] })).await;
-    assert_eq!(app.run_until_over(&job_id).await["status"], "failed");
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "failed");
     let first = comparison(&app, "").await["queue_storage"].clone();
     assert_eq!((&first["tasks_processed"], &first["tasks_failed"]), (&json!(40), &json!(2)));
     assert_eq!(app.control("retry", &job_id).await.status, StatusCode::OK);
-    assert_eq!(app.run_until_over(&job_id).await["status"], "failed");
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "failed");
     let second = comparison(&app, "").await["queue_storage"].clone();
     // The two that were repeated have failed once more; the others do not count again.
     assert_eq!((&second["tasks_processed"], &second["tasks_failed"]), (&json!(42), &json!(4)));
@@ -133,7 +133,7 @@ async fn instances_that_measure_at_once_or_are_cut_off_count_everything_once() {
             .await;
     for number in 0..6 {
         let job_id = app.submitted("probe", json!({ "stages": [30, 5], "number": number })).await;
-        app.run_until_over(&job_id).await;
+        app.run_until_finished(&job_id).await;
     }
     // Dropped in the middle, as by a kill, at ever later places.
     for micros in [200, 1000, 3000, 6000, 10_000] {
@@ -148,10 +148,10 @@ async fn instances_that_measure_at_once_or_are_cut_off_count_everything_once() {
     for result in results {
         result.unwrap();
     }
-    let figures = comparison(&app, "").await["queue_storage"].clone();
-    assert_eq!(figures["tasks_processed"], 6 * 35);
-    assert_eq!(figures["jobs_processed"], 6);
-    assert_eq!(figures["queue_wait_ms"]["samples"], 6 * 35);
+    let metrics = comparison(&app, "").await["queue_storage"].clone();
+    assert_eq!(metrics["tasks_processed"], 6 * 35);
+    assert_eq!(metrics["jobs_processed"], 6);
+    assert_eq!(metrics["queue_wait_ms"]["samples"], 6 * 35);
     assert_eq!(attempts(&app).await, 6 * 35);
 }
 
@@ -159,7 +159,7 @@ async fn instances_that_measure_at_once_or_are_cut_off_count_everything_once() {
 async fn a_stage_too_large_to_wait_for_is_said_to_be_missing_until_a_sweep_has_counted_it() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
-    app.run_until_over(&job_id).await;
+    app.run_until_finished(&job_id).await;
     let missing = |answer: &Value| {
         ["stages_not_counted_yet", "jobs_not_counted_yet"]
             .map(|name| answer["query_info"][name].clone())
@@ -191,12 +191,12 @@ async fn a_task_that_never_ran_is_no_sample_and_a_job_that_was_late_is_a_timeout
         .unwrap();
     app.controller.reconcile().await.unwrap();
     assert_eq!(app.status(&job_id).await["status"], "failed");
-    let figures = comparison(&app, "").await["queue_storage"].clone();
-    assert_eq!(figures["timeout_rate"], 1.0, "{figures}");
-    assert_eq!(figures["tasks_processed"], 0);
-    assert_eq!(figures["run_ms"]["samples"], 0);
-    assert_eq!(figures["queue_wait_ms"]["samples"], 0);
-    assert_eq!(figures["cost_per_million_tasks"], Value::Null);
+    let metrics = comparison(&app, "").await["queue_storage"].clone();
+    assert_eq!(metrics["timeout_rate"], 1.0, "{metrics}");
+    assert_eq!(metrics["tasks_processed"], 0);
+    assert_eq!(metrics["run_ms"]["samples"], 0);
+    assert_eq!(metrics["queue_wait_ms"]["samples"], 0);
+    assert_eq!(metrics["cost_per_million_tasks"], Value::Null);
 }
 
 /// Totals that are not the sums of their hours.
@@ -248,7 +248,7 @@ async fn with_two_ended_jobs() -> TestApp {
         let parameters =
             json!({ "stages": [40, 2], "fails": [3], "use_service_bus": use_service_bus });
         let job_id = app.submitted("probe", parameters).await;
-        app.run_until_over(&job_id).await;
+        app.run_until_finished(&job_id).await;
     }
     app.controller.measure(Duration::from_secs(5)).await.unwrap();
     app
@@ -315,7 +315,7 @@ async fn hours_from_before_there_were_totals_are_in_them() {
         TestApp::on(&app.url, lastlight_app::app().catalog().with(Probe::default()), quick()).await;
     assert_eq!(wrong_totals(&app).await, [""; 0]);
     let job_id = app.submitted("probe", json!({ "stages": [40, 2], "n": 2 })).await;
-    app.run_until_over(&job_id).await;
+    app.run_until_finished(&job_id).await;
     app.controller.measure(Duration::from_secs(5)).await.unwrap();
     assert_eq!(wrong_totals(&app).await, [""; 0]);
     // Two jobs whose first stage failed, and one that ran to its end.

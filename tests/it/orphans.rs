@@ -37,7 +37,7 @@ async fn the_sweep_removes_the_tasks_of_deleted_jobs_and_of_no_other() {
     let mut over = Vec::new();
     for (number, tasks) in [2500, 3, 40, 0].into_iter().enumerate() {
         let job_id = app.submitted("probe", json!({ "stages": [tasks], "number": number })).await;
-        assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+        assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
         over.push(job_id);
     }
     // One is being planned all the while: a part of its tasks is there.
@@ -62,7 +62,7 @@ async fn the_sweep_removes_the_tasks_of_deleted_jobs_and_of_no_other() {
     }
     assert_eq!(tasks_of(&app, &over[2]).await, 40);
     assert_eq!(app.controller.reconcile().await.unwrap().orphans_removed, 0);
-    assert_eq!(app.run_until_over(&planning).await["status"], "completed");
+    assert_eq!(app.run_until_finished(&planning).await["status"], "completed");
     assert_eq!(tasks_of(&app, &planning).await, 2400);
     app.assert_consistent(&planning).await;
 }
@@ -73,10 +73,10 @@ async fn a_deleted_job_that_is_submitted_again_begins_from_nothing() {
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let parameters = json!({ "stages": [1200, 5] });
     let job_id = app.submitted("probe", parameters.clone()).await;
-    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
     delete(&app, &job_id).await;
     assert_eq!(app.submitted("probe", parameters).await, job_id);
-    let status = app.run_until_over(&job_id).await;
+    let status = app.run_until_finished(&job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
     assert_eq!(tasks_of(&app, &job_id).await, 1205);
     assert!(probe.ledger.lock().unwrap().values().all(|runs| *runs == 2));
@@ -87,7 +87,7 @@ async fn a_deleted_job_that_is_submitted_again_begins_from_nothing() {
 async fn a_role_that_may_not_delete_tasks_sweeps_all_the_same() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
-    app.run_until_over(&job_id).await;
+    app.run_until_finished(&job_id).await;
     delete(&app, &job_id).await;
     let mut connection = app.connection().await;
     // Stands for the right that is missing: to a statement it is as refused.

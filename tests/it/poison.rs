@@ -61,13 +61,13 @@ async fn the_log_has_fields_to_search_by_and_warns_of_nothing_that_is_as_it_shou
     let (job_id, messages) = planned(&app, json!({ "stages": [2, 1] })).await;
     let (log, _guard) = Log::begin();
     let function = "process_queue_task_poison";
-    poisoned(&app, function, &messages[0].body).await;
+    dead_lettered(&app, function, &messages[0].body).await;
     app.deliver("process_queue_task", &messages[1].body).await;
-    poisoned(&app, function, &messages[1].body).await;
-    poisoned(&app, function, "not JSON").await;
+    dead_lettered(&app, function, &messages[1].body).await;
+    dead_lettered(&app, function, "not JSON").await;
     let again = sent_again(&app).remove(0);
     app.deliver("process_queue_task", &again.body).await;
-    app.run_until_over(&job_id).await;
+    app.run_until_finished(&job_id).await;
     let lines = log.lines("a message that was set aside");
     let of = |name: &str| -> Vec<Value> { lines.iter().map(|line| line[name].clone()).collect() };
     assert_eq!(of("outcome"), [json!("sent_again"), json!("absorbed"), json!("kept_for_review")]);
@@ -88,7 +88,7 @@ async fn the_log_has_fields_to_search_by_and_warns_of_nothing_that_is_as_it_shou
     let report = reports.last().expect("the job message was lost").as_object().unwrap();
     assert_eq!(report["planners_missing"], 1, "{report:?}");
     assert!(!report.contains_key("batches_lost"), "what was not found is no field: {report:?}");
-    app.run_until_over(&lost).await;
+    app.run_until_finished(&lost).await;
     for text in ["Some(", "{ "] {
         let all = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         assert!(!all.contains(text), "{text}: {all}");
@@ -110,7 +110,7 @@ async fn planned(app: &TestApp, parameters: Value) -> (String, Vec<OutgoingMessa
     (job_id, app.queue.take(QueueRole::Tasks))
 }
 
-async fn poisoned(app: &TestApp, function: &str, text: &str) {
+async fn dead_lettered(app: &TestApp, function: &str, text: &str) {
     let answer = app.deliver(function, text).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
 }
@@ -196,7 +196,7 @@ async fn what_means_nothing_to_the_app_is_kept_for_a_person_with_the_reason() {
         ("process_queue_job_poison", job(json!({ "stage": 2 })), "stage 2 has not begun"),
     ];
     for (function, text, reason) in cases {
-        poisoned(&app, function, &text).await;
+        dead_lettered(&app, function, &text).await;
         let kept = review(&app);
         let compact = |text: &str| text.split_whitespace().collect::<String>();
         assert_eq!(kept.len(), 1, "{text}");
@@ -208,7 +208,7 @@ async fn what_means_nothing_to_the_app_is_kept_for_a_person_with_the_reason() {
     let answer = app.deliver("process_queue_task_poison", "not JSON").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     app.queue.set_down(false);
-    poisoned(&app, "process_queue_task", &tasks[0].body).await;
+    dead_lettered(&app, "process_queue_task", &tasks[0].body).await;
     assert_eq!(app.status(&job_id).await["status"], "completed");
 }
 
@@ -219,11 +219,11 @@ async fn a_task_that_was_never_claimed_is_sent_again_five_times_and_then_fails()
     let mut text = tasks[0].body.clone();
     let mut ids = vec![tasks[0].message_id.clone()];
     for round in 1..=5 {
-        poisoned(&app, "process_queue_task_poison", &text).await;
+        dead_lettered(&app, "process_queue_task_poison", &text).await;
         let mut again = sent_again(&app);
         assert_eq!(again.len(), 1, "round {round}");
         // The old one once more changes nothing: it has had its successor.
-        poisoned(&app, "process_queue_task_poison", &text).await;
+        dead_lettered(&app, "process_queue_task_poison", &text).await;
         assert_eq!(app.queue.count(QueueRole::Tasks), 0, "round {round}");
         let again = again.remove(0);
         assert!(again.message_id.len() <= 128 && !ids.contains(&again.message_id), "{ids:?}");
@@ -235,7 +235,7 @@ async fn a_task_that_was_never_claimed_is_sent_again_five_times_and_then_fails()
         text = again.body;
     }
     assert_eq!(app.status(&job_id).await["progress"][0]["failed"], 0);
-    poisoned(&app, "process_queue_task_poison", &text).await;
+    dead_lettered(&app, "process_queue_task_poison", &text).await;
     assert_eq!(app.queue.count(QueueRole::Tasks), 0);
     let status = app.status(&job_id).await;
     assert_eq!(
@@ -243,7 +243,7 @@ async fn a_task_that_was_never_claimed_is_sent_again_five_times_and_then_fails()
         (&json!("processing"), &json!(1))
     );
     // Its sibling finishes, and with it the stage.
-    poisoned(&app, "process_queue_task", &tasks[1].body).await;
+    dead_lettered(&app, "process_queue_task", &tasks[1].body).await;
     let status = app.status(&job_id).await;
     assert_eq!(status["status"], "failed");
     assert!(
@@ -258,7 +258,7 @@ async fn a_task_that_comes_back_from_the_poison_queue_runs_as_if_nothing_had_bee
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [3, 1] })).await;
     for task in &tasks {
-        poisoned(&app, "process_queue_task_poison", &task.body).await;
+        dead_lettered(&app, "process_queue_task_poison", &task.body).await;
     }
     app.run_dry().await;
     assert_eq!(app.status(&job_id).await["status"], "completed");
@@ -271,15 +271,15 @@ async fn what_is_done_or_under_way_or_wanted_no_more_is_absorbed() {
     let (job_id, tasks) = planned(&app, json!({ "stages": [2] })).await;
     let job = json!({ "job_id": job_id, "job_type": "probe", "stage": 1 }).to_string();
     // Planned; completed; held by an attempt.
-    poisoned(&app, "process_queue_job_poison", &job).await;
-    poisoned(&app, "process_queue_task", &tasks[0].body).await;
-    poisoned(&app, "process_queue_task_poison", &tasks[0].body).await;
+    dead_lettered(&app, "process_queue_job_poison", &job).await;
+    dead_lettered(&app, "process_queue_task", &tasks[0].body).await;
+    dead_lettered(&app, "process_queue_task_poison", &tasks[0].body).await;
     sql(
         &app,
         "UPDATE tasks SET status = 'processing', attempt = 1, lease_until = now() + interval '1 minute' WHERE status = 'queued'",
     )
     .await;
-    poisoned(&app, "process_queue_task_poison", &tasks[1].body).await;
+    dead_lettered(&app, "process_queue_task_poison", &tasks[1].body).await;
     // A person does not fail it either while it runs.
     app.queue.put_aside(QueueRole::Tasks, &tasks[1].body);
     let run = order(&app, json!({})).await.body;
@@ -294,8 +294,8 @@ async fn what_is_done_or_under_way_or_wanted_no_more_is_absorbed() {
         "UPDATE tasks SET lease_until = now() - interval '1 minute' WHERE status = 'processing'",
     )
     .await;
-    poisoned(&app, "process_queue_task_poison", &tasks[1].body).await;
-    poisoned(&app, "process_queue_job_poison", &job).await;
+    dead_lettered(&app, "process_queue_task_poison", &tasks[1].body).await;
+    dead_lettered(&app, "process_queue_job_poison", &job).await;
     assert_eq!(app.status(&job_id).await["progress"][0]["failed"], 0);
     let quiet =
         [QueueRole::Jobs, QueueRole::Tasks, QueueRole::Poison].map(|role| app.queue.count(role));
@@ -311,7 +311,7 @@ async fn an_attempt_that_died_gets_a_new_message_too() {
         "UPDATE tasks SET status = 'processing', attempt = 1, lease_until = now() - interval '1 minute'",
     )
     .await;
-    poisoned(&app, "process_queue_task_poison", &tasks[0].body).await;
+    dead_lettered(&app, "process_queue_task_poison", &tasks[0].body).await;
     assert_eq!(app.queue.count(QueueRole::Tasks), 1);
     app.run_dry().await;
     assert_eq!(app.status(&job_id).await["status"], "completed");
@@ -347,7 +347,7 @@ async fn a_coarse_message_is_sent_again_for_what_is_open_and_fails_only_that() {
     }
     // Both made a message with the same id; what counts is when the counted one was written.
     sql(&app, "UPDATE tasks SET poisoned_at = NULL").await;
-    poisoned(&app, "process_queue_task_poison", &text).await;
+    dead_lettered(&app, "process_queue_task_poison", &text).await;
     let status = app.status(&job_id).await;
     assert_eq!(status["status"], "failed");
     let progress = &status["progress"][0];
@@ -379,7 +379,7 @@ async fn a_job_message_is_sent_again_five_times_and_then_its_job_fails() {
     let sent = [QueueRole::Jobs, QueueRole::Poison].map(|role| app.queue.count(role));
     assert_eq!(sent, [0, 0]);
     // Late, it changes nothing.
-    poisoned(&app, "process_queue_job", &text).await;
+    dead_lettered(&app, "process_queue_job", &text).await;
     assert_eq!(app.queue.count(QueueRole::Tasks), 0);
 }
 
@@ -389,10 +389,10 @@ async fn a_new_job_message_that_cannot_be_sent_stays_owed() {
     let job_id = app.submitted("probe", json!({ "stages": [1] })).await;
     let text = app.queue.take(QueueRole::Jobs).remove(0).body;
     app.queue.set_down(true);
-    poisoned(&app, "process_queue_job_poison", &text).await;
+    dead_lettered(&app, "process_queue_job_poison", &text).await;
     app.queue.set_down(false);
     app.time_passes(quick().send_grace * 2).await;
-    poisoned(&app, "reconcile", "{}").await;
+    dead_lettered(&app, "reconcile", "{}").await;
     app.run_dry().await;
     assert_eq!(app.status(&job_id).await["status"], "completed");
 }
@@ -407,7 +407,7 @@ async fn a_new_task_message_that_cannot_be_sent_brings_the_old_one_again_and_is_
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     }
     app.queue.set_down(false);
-    poisoned(&app, "process_queue_task_poison", &tasks[0].body).await;
+    dead_lettered(&app, "process_queue_task_poison", &tasks[0].body).await;
     app.run_dry().await;
     assert_eq!(app.status(&job_id).await["status"], "completed");
 }
@@ -420,7 +420,7 @@ async fn a_message_from_a_clock_that_is_ahead_is_given_back_once() {
     let ahead = time::OffsetDateTime::now_utc() + time::Duration::minutes(10);
     message["timestamp"] = json!(timestamp::write_naive(ahead));
     for _ in 0..3 {
-        poisoned(&app, "process_queue_task_poison", &message.to_string()).await;
+        dead_lettered(&app, "process_queue_task_poison", &message.to_string()).await;
     }
     assert_eq!(app.queue.count(QueueRole::Tasks), 1);
 }
@@ -482,7 +482,7 @@ async fn a_person_sees_what_was_set_aside_and_has_it_failed_at_once() {
     let status = app.status(&second).await;
     assert_eq!(status["status"], "failed");
     assert!(status["errorDetails"].as_str().unwrap().contains("a person gave it up"));
-    poisoned(&app, "process_queue_task", &tasks[1].body).await;
+    dead_lettered(&app, "process_queue_task", &tasks[1].body).await;
     assert_eq!(app.status(&first).await["status"], "failed");
     assert_eq!(
         monitor(&app, "").await["poison_messages_found"],
@@ -514,13 +514,13 @@ async fn a_person_sends_again_or_discards() {
     for text in [&tasks[0].body, "not JSON"] {
         let reason = lastlight::workflow::ControllerError::BadBody("for a test".to_owned());
         app.controller
-            .set_aside(ProcessingPath::QueueStorage, &[(text, &reason)], 1)
+            .dead_letters(ProcessingPath::QueueStorage, &[(text, &reason)], 1)
             .await
             .unwrap();
     }
     let job = json!({ "job_id": job_id, "job_type": "probe", "stage": 1 }).to_string();
     let reason = lastlight::workflow::ControllerError::BadBody("for a test".to_owned());
-    app.controller.set_aside(ProcessingPath::ServiceBus, &[(&job, &reason)], 1).await.unwrap();
+    app.controller.dead_letters(ProcessingPath::ServiceBus, &[(&job, &reason)], 1).await.unwrap();
     let seen = monitor(&app, "?peek=32").await;
     let id = |queue: &str, place: usize| {
         seen["queue_details"][queue]["messages"][place]["message_id"].clone()
@@ -573,8 +573,8 @@ async fn a_person_sends_again_or_discards() {
     assert_eq!(order(&app, discard).await.status, StatusCode::NOT_FOUND);
     assert_eq!(order(&app, refused).await.status, StatusCode::NOT_FOUND);
     assert_eq!(monitor(&app, "").await["status"], "healthy");
-    poisoned(&app, "process_queue_task", &again[0].body).await;
-    poisoned(&app, "process_queue_task", &again[1].body).await;
+    dead_lettered(&app, "process_queue_task", &again[0].body).await;
+    dead_lettered(&app, "process_queue_task", &again[1].body).await;
     app.run_dry().await;
     assert_eq!(app.status(&job_id).await["status"], "completed");
 }
@@ -669,11 +669,11 @@ async fn a_queue_that_cannot_be_read_needs_attention_and_hides_no_other() {
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Delivered(usize),
-    Poisoned(usize),
+    DeadLettered(usize),
     GivenUp(usize),
-    DeliveredAndPoisoned(usize),
-    PoisonedTwice(usize),
-    GivenUpAndPoisoned(usize),
+    DeliveredAndDeadLettered(usize),
+    DeadLetteredTwice(usize),
+    GivenUpAndDeadLettered(usize),
     LeasesRunOut,
     NewMessages,
 }
@@ -681,11 +681,11 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         (0..3_usize).prop_map(Step::Delivered),
-        (0..3_usize).prop_map(Step::Poisoned),
+        (0..3_usize).prop_map(Step::DeadLettered),
         (0..3_usize).prop_map(Step::GivenUp),
-        (0..3_usize).prop_map(Step::DeliveredAndPoisoned),
-        (0..3_usize).prop_map(Step::PoisonedTwice),
-        (0..3_usize).prop_map(Step::GivenUpAndPoisoned),
+        (0..3_usize).prop_map(Step::DeliveredAndDeadLettered),
+        (0..3_usize).prop_map(Step::DeadLetteredTwice),
+        (0..3_usize).prop_map(Step::GivenUpAndDeadLettered),
         Just(Step::LeasesRunOut),
         Just(Step::NewMessages),
     ];
@@ -694,23 +694,23 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 async fn take_step(app: &TestApp, texts: &mut [String], step: Step) {
     let poison =
-        |text: String| async move { poisoned(app, "process_queue_task_poison", &text).await };
-    let run = |text: String| async move { poisoned(app, "process_queue_task", &text).await };
+        |text: String| async move { dead_lettered(app, "process_queue_task_poison", &text).await };
+    let run = |text: String| async move { dead_lettered(app, "process_queue_task", &text).await };
     let give_up = |text: String| async move {
         app.queue.put_aside(QueueRole::Tasks, &text);
         assert_eq!(order(app, json!({})).await.body["success"], true);
     };
     match step {
         Step::Delivered(task) => run(texts[task].clone()).await,
-        Step::Poisoned(task) => poison(texts[task].clone()).await,
+        Step::DeadLettered(task) => poison(texts[task].clone()).await,
         Step::GivenUp(task) => give_up(texts[task].clone()).await,
-        Step::DeliveredAndPoisoned(task) => {
+        Step::DeliveredAndDeadLettered(task) => {
             tokio::join!(run(texts[task].clone()), poison(texts[task].clone()));
         }
-        Step::PoisonedTwice(task) => {
+        Step::DeadLetteredTwice(task) => {
             tokio::join!(poison(texts[task].clone()), poison(texts[task].clone()));
         }
-        Step::GivenUpAndPoisoned(task) => {
+        Step::GivenUpAndDeadLettered(task) => {
             tokio::join!(give_up(texts[task].clone()), poison(texts[task].clone()));
         }
         Step::LeasesRunOut => {
@@ -770,7 +770,7 @@ fn no_sequence_of_poison_and_completions_gives_a_task_two_outcomes() {
             sql(&app, "UPDATE tasks SET status = 'queued' WHERE status = 'processing'").await;
             sent_again(&app);
             for text in &texts {
-                poisoned(&app, "process_queue_task", text).await;
+                dead_lettered(&app, "process_queue_task", text).await;
             }
             let twice: i64 = sqlx::query_scalar(
                 "SELECT count(*) FROM (SELECT 1 FROM app.outcomes GROUP BY job_id, task_id HAVING count(*) > 1) t",

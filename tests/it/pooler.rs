@@ -73,14 +73,14 @@ async fn everything_works(direct: &str, url: &str) {
     app.url = direct.to_owned();
     for path in [false, true] {
         let job = app.submitted("hello_world", json!({ "n": 150, "use_service_bus": path })).await;
-        let status = app.run_until_over(&job).await;
+        let status = app.run_until_finished(&job).await;
         assert_eq!(status["status"], "completed", "{status}");
         app.assert_consistent(&job).await;
         assert_eq!(app.audit(&job).await["consistent"], true);
     }
     let cancelled = app.submitted("hello_world", json!({ "n": 151 })).await;
     assert_eq!(app.control("cancel", &cancelled).await.status, StatusCode::OK);
-    app.run_until_over(&cancelled).await;
+    app.run_until_finished(&cancelled).await;
     assert_eq!(app.deliver("reconcile", "{}").await.status, StatusCode::OK);
     for path in [
         "/api/health",

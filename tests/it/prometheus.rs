@@ -86,7 +86,7 @@ fn samples(text: &str) -> BTreeMap<&str, f64> {
 async fn a_job_shows_in_messages_groups_and_answers() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
-    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
     app.controller.reconcile().await.unwrap();
     let text = scrape(&app).await;
     let samples = samples(&text);
@@ -174,7 +174,7 @@ async fn full_scrape() -> String {
     for use_service_bus in [false, true] {
         let parameters = json!({ "stages": [3], "use_service_bus": use_service_bus });
         let job_id = app.submitted("probe", parameters).await;
-        app.run_until_over(&job_id).await;
+        app.run_until_finished(&job_id).await;
     }
     app.submitted("hello_world", json!({ "n": 1 })).await;
     app.request("GET", "/api/health", Body::empty()).await;
@@ -304,7 +304,7 @@ async fn what_is_open_owed_and_alive_is_shown_and_a_paused_job_does_not_count_as
     // What is owed is sent once its grace is over.
     app.time_passes(quick().send_grace * 2).await;
     app.controller.reconcile().await.unwrap();
-    app.run_until_over(&waiting).await;
+    app.run_until_finished(&waiting).await;
     let paused = app.submitted("probe", json!({ "stages": [2, 2], "number": 2 })).await;
     assert_eq!(app.control("pause", &paused).await.status, StatusCode::OK);
     app.run_dry().await;
@@ -327,7 +327,7 @@ async fn what_ended_is_counted_by_path_type_and_stage_whichever_process_is_asked
         let parameters =
             json!({ "stages": [40, 2], "fails": [1], "use_service_bus": use_service_bus });
         let job_id = app.submitted("probe", parameters).await;
-        app.run_until_over(&job_id).await;
+        app.run_until_finished(&job_id).await;
     }
     app.controller.reconcile().await.unwrap();
     let other = TestApp::on(&url, catalog(), quick()).await;
@@ -447,7 +447,7 @@ async fn a_database_and_queues_that_hang_are_down_in_time_and_the_process_s_own_
 async fn a_table_that_is_locked_costs_only_the_figures_that_are_read_from_it() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
-    app.run_until_over(&job_id).await;
+    app.run_until_finished(&job_id).await;
     app.controller.reconcile().await.unwrap();
     let mut meddler = app.connection().await;
     let mut lock = meddler.begin().await.unwrap();

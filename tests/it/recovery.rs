@@ -36,7 +36,7 @@ async fn a_planner_that_dies_is_followed_by_one_that_goes_on_where_it_stopped() 
     let progress = app.status(&job_id).await["progress"][0].clone();
     assert_eq!(progress["planned"], false, "{progress}");
     probe.open_gate();
-    let status = app.sweep_until_over(&job_id).await;
+    let status = app.sweep_until_finished(&job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
     assert_eq!(status["resultData"]["completed_tasks"], 2500);
     assert!(sent_before < 2500);
@@ -66,7 +66,7 @@ async fn requests_whose_clients_go_away_at_any_moment_leave_no_transaction_open(
         until_at_rest(&mut watcher).await;
     }
     for job_id in &jobs {
-        assert_eq!(app.sweep_until_over(job_id).await["status"], "completed");
+        assert_eq!(app.sweep_until_finished(job_id).await["status"], "completed");
     }
 }
 
@@ -86,7 +86,7 @@ async fn batches_that_could_not_be_sent_stay_owed_and_are_sent_later() {
         .execute(&mut connection)
         .await
         .unwrap();
-    let status = app.sweep_until_over(&job_id).await;
+    let status = app.sweep_until_finished(&job_id).await;
     assert_eq!(status["resultData"]["completed_tasks"], 1500);
     app.assert_consistent(&job_id).await;
 }
@@ -117,7 +117,7 @@ async fn a_queue_that_is_emptied_in_mid_job_only_delays_it() {
     for task in again {
         app.deliver("process_queue_task", &task.body).await;
     }
-    let status = app.sweep_until_over(&job_id).await;
+    let status = app.sweep_until_finished(&job_id).await;
     assert_eq!(status["resultData"]["completed_tasks"], 260);
     assert!(probe.runs().values().all(|runs| *runs == 1));
     app.assert_consistent(&job_id).await;
@@ -171,7 +171,7 @@ async fn a_task_whose_process_died_runs_again_once_its_lease_is_over() {
     );
     probe.open_gate();
     app.deliver("process_queue_task", &tasks[1].body).await;
-    let status = app.sweep_until_over(&job_id).await;
+    let status = app.sweep_until_finished(&job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
     assert_eq!(probe.runs()["1/0"], 2);
     app.assert_consistent(&job_id).await;
@@ -246,7 +246,7 @@ async fn a_stage_that_ended_while_nobody_could_go_on_is_advanced() {
     assert_eq!(app.queue.count(QueueRole::Jobs), 1);
     // … or the sweep finds it.
     app.run_dry().await;
-    assert_eq!(app.sweep_until_over(&job_id).await["status"], "completed");
+    assert_eq!(app.sweep_until_finished(&job_id).await["status"], "completed");
 }
 
 #[tokio::test]
@@ -291,10 +291,10 @@ async fn a_sweep_of_a_quiet_system_finds_nothing() {
 #[tokio::test]
 async fn a_path_that_is_down_does_not_hold_up_the_other() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
-    let mut owed = Vec::new();
+    let mut unsent = Vec::new();
     for use_service_bus in [true, false] {
         let parameters = json!({ "stages": [900], "use_service_bus": use_service_bus });
-        owed.push(app.submitted("probe", parameters).await);
+        unsent.push(app.submitted("probe", parameters).await);
     }
     app.bus.goes_down_after(0);
     app.queue.goes_down_after(0);
@@ -308,9 +308,9 @@ async fn a_path_that_is_down_does_not_hold_up_the_other() {
     let report = app.controller.reconcile().await.unwrap();
     assert_eq!((report.batches_sent, report.sends_failed), (9, 9), "{report:?}");
     app.run_dry().await;
-    assert_eq!(app.status(&owed[1]).await["status"], "completed");
+    assert_eq!(app.status(&unsent[1]).await["status"], "completed");
     app.bus.set_down(false);
-    assert_eq!(app.sweep_until_over(&owed[0]).await["status"], "completed");
+    assert_eq!(app.sweep_until_finished(&unsent[0]).await["status"], "completed");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ async fn a_task_that_stumbles_twice_completes_in_its_third_attempt() {
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let parameters = json!({ "stages": [5, 5], "stumbles": [2], "stumbling_attempts": 2 });
     let job_id = app.submitted("probe", parameters).await;
-    let status = app.run_until_over(&job_id).await;
+    let status = app.run_until_finished(&job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
     let runs = probe.runs();
     assert_eq!((runs["1/2"], runs["1/1"], runs["2/2"]), (3, 1, 3));
@@ -37,7 +37,7 @@ async fn a_task_that_never_succeeds_fails_after_its_last_attempt_with_the_last_r
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let parameters = json!({ "stages": [2], "stumbles": [0], "stumbling_attempts": 99 });
     let job_id = app.submitted("probe", parameters).await;
-    let status = app.run_until_over(&job_id).await;
+    let status = app.run_until_finished(&job_id).await;
     assert_eq!(status["status"], "failed");
     let details = status["errorDetails"].as_str().unwrap();
     assert!(details.contains("task 1/0 stumbled in attempt 3 (attempt 3 of 3)"), "{details}");
@@ -92,7 +92,7 @@ async fn a_retry_whose_message_is_lost_is_found_by_the_sweep() {
     let first = app.planned().await.remove(0);
     app.deliver("process_queue_task", &first.body).await;
     assert_eq!(app.queue.take_delayed(QueueRole::Tasks).len(), 1);
-    assert_eq!(app.sweep_until_over(&job_id).await["status"], "completed");
+    assert_eq!(app.sweep_until_finished(&job_id).await["status"], "completed");
     assert_eq!(probe.runs()["1/0"], 2);
 }
 
@@ -186,7 +186,7 @@ async fn while_a_task_runs_alone_no_other_does() {
     assert!(answers.iter().all(|answer| answer.status == 200));
     // One after the other; side by side they would take as long as one.
     assert!(began.elapsed() >= Duration::from_millis(3 * 150), "{:?}", began.elapsed());
-    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn one_task_of_a_coarse_message_stumbles_and_comes_again_alone() {
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let parameters = json!({ "stages": [20], "tasks_per_message": 20, "stumbles": [7], "stumbling_attempts": 1 });
     let job_id = app.submitted("probe", parameters).await;
-    let status = app.run_until_over(&job_id).await;
+    let status = app.run_until_finished(&job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
     let runs = probe.runs();
     assert_eq!(runs["1/7"], 2);

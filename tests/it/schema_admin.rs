@@ -63,5 +63,5 @@ async fn after_a_nuke_the_app_says_what_is_missing_and_a_redeploy_makes_it_whole
     // The message of the job that is gone.
     app.queue.take(QueueRole::Jobs);
     let job_id = app.submitted("probe", json!({ "stages": [2] })).await;
-    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
 }

@@ -23,9 +23,9 @@ use lastlight::{
     config::{Env, ServiceBusSettings, Settings, StorageSettings},
     server::serve,
     transport::{
+        dead_letters::QueueService,
         sender::{OutgoingMessage, QueueRole},
         service_bus::create_service_bus_repository,
-        set_aside::QueueService,
         storage_queue::create_queue_repository,
     },
 };

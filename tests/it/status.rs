@@ -41,7 +41,7 @@ async fn progress_says_how_far_each_stage_is_and_how_long_it_will_take() {
     for task in tasks.iter().skip(4) {
         app.deliver("process_queue_task", &task.body).await;
     }
-    let status = app.run_until_over(&job_id).await;
+    let status = app.run_until_finished(&job_id).await;
     let over = &status["progress"][0];
     assert_eq!((&over["etaSeconds"], &over["open"]), (&json!(0.0), &json!(0)));
     assert!(over["finishedAt"].is_string());

@@ -14,7 +14,7 @@ const CODE: &str = include_str!("../../docs/tutorial/tile_areas.rs");
 async fn the_tutorials_job_measures_the_earth() {
     let app = TestApp::with_job_type(tile_areas::TileAreas, quick()).await;
     let job_id = app.submitted("tile_areas", json!({ "zoom": 4 })).await;
-    let status = app.run_until_over(&job_id).await;
+    let status = app.run_until_finished(&job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
     assert_eq!(status["stageResults"]["1"]["summary"]["tiles"], 256);
     let report = &status["stageResults"]["2"]["summary"];

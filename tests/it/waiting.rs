@@ -77,7 +77,7 @@ impl TestApp {
     }
 
     /// Sweeps and delivers until the job is over. Between two sweeps all leases and graces run out.
-    pub(crate) async fn sweep_until_over(&self, job_id: &str) -> serde_json::Value {
+    pub(crate) async fn sweep_until_finished(&self, job_id: &str) -> serde_json::Value {
         for _ in 0..40 {
             self.controller.reconcile().await.unwrap();
             self.run_dry().await;

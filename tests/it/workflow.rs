@@ -95,7 +95,7 @@ async fn a_failed_task_fails_its_job_with_the_reason_once_its_siblings_are_done(
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let job_id =
         app.submitted("probe", json!({ "stages": [5, 5], "fails": [1], "panics": [3] })).await;
-    let status = app.run_until_over(&job_id).await;
+    let status = app.run_until_finished(&job_id).await;
     assert_eq!(status["status"], "failed");
     let details = status["errorDetails"].as_str().unwrap();
     assert!(details.starts_with("stage 1: 2 of 5 tasks failed"), "{details}");
@@ -229,7 +229,7 @@ async fn a_task_that_runs_too_long_fails_with_what_to_do() {
     let timing = Timing { task_timeout: std::time::Duration::from_millis(50), ..Timing::default() };
     let app = TestApp::with_job_type(Probe::default(), timing).await;
     let job_id = app.submitted("probe", json!({ "stages": [1], "sleeps_ms": 5000 })).await;
-    let status = app.run_until_over(&job_id).await;
+    let status = app.run_until_finished(&job_id).await;
     assert_eq!(status["status"], "failed");
     assert!(
         status["errorDetails"].as_str().unwrap().contains("FUNCTION_TIMEOUT_MINUTES"),

@@ -167,13 +167,13 @@ pub(crate) enum Action {
         batch: u8,
     },
     ReopenJob,
-    OpenHalfReopened {
+    OpenPartiallyReopened {
         stage: u8,
     },
     Drift {
         stage: u8,
     },
-    MendCounters {
+    RepairCounters {
         stage: u8,
     },
 }
@@ -224,7 +224,7 @@ impl Protocol {
             actions.push(Action::InsertJob);
         }
         for (number, stage) in database.stages() {
-            if stage.owed {
+            if stage.unsent {
                 // A second send is the same set of messages.
                 let is_sent = queues.job_message[usize::from(number)];
                 actions.push(if is_sent {
@@ -255,12 +255,12 @@ impl Protocol {
             }
             if stage.advanced {
                 if !stage.counters_add_up() {
-                    actions.push(Action::OpenHalfReopened { stage: number });
+                    actions.push(Action::OpenPartiallyReopened { stage: number });
                 }
                 continue;
             }
             if database.seen.drifted {
-                actions.push(Action::MendCounters { stage: number });
+                actions.push(Action::RepairCounters { stage: number });
             }
             if outside.drifts > 0 && stage.planned {
                 actions.push(Action::Drift { stage: number });
@@ -268,10 +268,10 @@ impl Protocol {
             if database.ended_stage(&self.rules, number).is_some() {
                 actions.push(Action::EndedStage { stage: number });
             }
-            if !stage.planned && !stage.owed {
+            if !stage.planned && !stage.unsent {
                 actions.push(Action::OweDeadPlanner { stage: number });
             }
-            let over = database.is_over() || self.rules.lacks(Mutation::SkipWithoutEnd);
+            let over = database.is_finished() || self.rules.lacks(Mutation::SkipWithoutEnd);
             for (task, row) in stage.tasks() {
                 if row.status == TaskStatus::Processing {
                     actions.push(Action::TakeDeadAttempt { stage: number, task });
@@ -280,7 +280,7 @@ impl Protocol {
                     actions.push(Action::SkipOpenTask { stage: number, task });
                 }
             }
-            if database.is_over() {
+            if database.is_finished() {
                 actions.push(Action::CloseStage { stage: number });
             }
         }
@@ -559,14 +559,14 @@ impl Protocol {
                 state.outside.retries -= 1;
                 database.reopen_job(rules).then_some(())?;
             }
-            Action::OpenHalfReopened { stage } => {
-                database.open_half_reopened(stage).then_some(())?
+            Action::OpenPartiallyReopened { stage } => {
+                database.open_partially_reopened(stage).then_some(())?
             }
             Action::Drift { stage } => {
                 state.outside.drifts -= 1;
                 database.drift(stage).then_some(())?;
             }
-            Action::MendCounters { stage } => database.mend_counters(stage).then_some(())?,
+            Action::RepairCounters { stage } => database.repair_counters(stage).then_some(())?,
         }
         Some(())
     }

@@ -19,7 +19,7 @@ pub(crate) fn canonical(rules: &Rules, state: &mut State) {
         if stage.planned {
             // Nothing is written any more, nobody waits for the job message, and all tasks are
             // alike.
-            stage.owed = false;
+            stage.unsent = false;
             state.queues.job_message[usize::from(number)] = true;
             for planner in &mut state.handlers.planners {
                 planner.take_if(|planner| planner.stage == number);
@@ -48,7 +48,7 @@ fn settle_batches(rules: &Rules, number: u8, stage: &mut Stage, sent: &[bool; TA
         let done = |task: u8| {
             sent[usize::from(task)] && stage.task(task).is_some_and(|row| row.status.is_terminal())
         };
-        if stage.batches[usize::from(batch)] == Some(Batch::Owed) && tasks.all(done) {
+        if stage.batches[usize::from(batch)] == Some(Batch::Unsent) && tasks.all(done) {
             stage.batches[usize::from(batch)] = Some(Batch::Sent);
         }
     }

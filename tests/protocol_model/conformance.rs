@@ -35,7 +35,7 @@ const LEFT_OUT: [(&str, &str); 15] = [
     ("remove_orphans", "what people delete by hand"),
     ("batch_failed", "a note for people"),
     ("job_message_failed", "a note for people"),
-    ("note_absorbed", "counts for people"),
+    ("count_ignored", "counts for people"),
     ("record_measure", "figures of stages that are over"),
     ("measure_jobs", "figures of jobs that are over"),
     ("report_instance", "for people: which processes there are"),
@@ -44,7 +44,7 @@ const LEFT_OUT: [(&str, &str); 15] = [
     ("extend_leases", "the clock: a lease that holds longer"),
     ("keep_plan", "the clock: a lease that holds longer"),
     ("silent_stages", "the clock: when a stage was looked at last"),
-    ("tasks_given_back", "counts messages, of which the model sends any number"),
+    ("tasks_redelivered", "counts messages, of which the model sends any number"),
     ("release_claims", "private; modelled, and called by tests/it/back_pressure.rs"),
 ];
 
@@ -72,16 +72,16 @@ const CALLED: [&str; 34] = [
     "job_message_sent",
     "lease_stage",
     "lost_batches",
-    "mend_counters",
+    "repair_counters",
     "next_stage",
-    "open_half_reopened",
+    "open_partially_reopened",
     "release_stage",
     "reopen_job",
     "reopen_tasks",
     "request_pause",
     "resume_job",
     "skip_open_tasks",
-    "stage_given_back",
+    "stage_redelivered",
     "stop_plan",
     "take_deferred",
 ];
@@ -183,15 +183,15 @@ impl Pair {
             904..915 => self.resume_job().await,
             915..940 => self.reopen_tasks(stage, batch).await,
             940..955 => self.reopen_job().await,
-            955..960 => self.open_half_reopened().await,
+            955..960 => self.open_partially_reopened().await,
             960..967 => self.owe_lost_batches().await,
             967..972 => self.take_dead_attempts().await,
             972..977 => self.owe_dead_planners().await,
-            977..985 => self.drift_and_mend(stage).await,
+            977..985 => self.drift_and_repair(stage).await,
             985..988 => self.fail_unplanned_job(stage).await,
-            988..991 => self.stage_given_back(stage).await,
+            988..991 => self.stage_redelivered(stage).await,
             991..1018 => self.take_deferred().await,
-            1018..1028 => self.stage_given_back(stage).await,
+            1018..1028 => self.stage_redelivered(stage).await,
             _ => self.what_is_found(stage, batch).await,
         }
     }
@@ -414,7 +414,7 @@ impl Pair {
         let model = self.model.fail_task(stage, task);
         let key = self.real.key(stage);
         let stands =
-            self.real.database.poisoned_tasks(&key, &[self.real.task_id(stage, task)]).await;
+            self.real.database.dead_lettered_tasks(&key, &[self.real.task_id(stage, task)]).await;
         let stands = stands.unwrap().map(|stands| stands.tasks).unwrap_or_default();
         let stands: Vec<_> = stands.iter().collect();
         let failed = self.real.database.fail_tasks(&key, &stands, "given up").await.unwrap();
@@ -429,16 +429,16 @@ impl Pair {
     }
 
     /// The model has no message that is only counted: to be owed again is what is left of it.
-    async fn stage_given_back(&mut self, stage: u8) -> Answers {
+    async fn stage_redelivered(&mut self, stage: u8) -> Answers {
         let model = self.model.owe_dead_planner(stage);
         let key = self.real.key(stage);
         let database = &self.real.database;
-        let Some(stands) = database.poisoned_stage(&key).await.unwrap() else {
-            return ("stage_given_back", model.to_string(), false.to_string());
+        let Some(stands) = database.dead_lettered_stage(&key).await.unwrap() else {
+            return ("stage_redelivered", model.to_string(), false.to_string());
         };
         let at = time::OffsetDateTime::now_utc();
-        let real = database.stage_given_back(&key, stands.given_back, at, LONG).await.unwrap();
-        ("stage_given_back", model.to_string(), real.is_some().to_string())
+        let real = database.stage_redelivered(&key, stands.redelivered, at, LONG).await.unwrap();
+        ("stage_redelivered", model.to_string(), real.is_some().to_string())
     }
 
     async fn batch_update_status(&mut self, stage: u8, batch: u8) -> Answers {
@@ -478,7 +478,7 @@ impl Pair {
         if bears && !is_last {
             let real = database.next_stage(&key, &ended, "{}", LONG).await.unwrap();
             let model = match (model, went_on) {
-                (Some(_), _) => NextStage::Owed,
+                (Some(_), _) => NextStage::Unsent,
                 (None, true) => NextStage::Paused,
                 (None, false) => NextStage::NotOurs,
             };
@@ -540,11 +540,11 @@ impl Pair {
         ("reopen_job", format!("{model:?}"), format!("{real:?}"))
     }
 
-    async fn open_half_reopened(&mut self) -> Answers {
+    async fn open_partially_reopened(&mut self) -> Answers {
         let stages = 0..self.rules.stages;
-        let model = stages.filter(|stage| self.model.open_half_reopened(*stage)).count();
-        let real = self.real.database.open_half_reopened(LONG, 10).await.unwrap();
-        ("open_half_reopened", model.to_string(), real.to_string())
+        let model = stages.filter(|stage| self.model.open_partially_reopened(*stage)).count();
+        let real = self.real.database.open_partially_reopened(LONG, 10).await.unwrap();
+        ("open_partially_reopened", model.to_string(), real.to_string())
     }
 
     async fn owe_lost_batches(&mut self) -> Answers {
@@ -580,7 +580,7 @@ impl Pair {
         ("owe_dead_planners", model.to_string(), real.to_string())
     }
 
-    async fn drift_and_mend(&mut self, stage: u8) -> Answers {
+    async fn drift_and_repair(&mut self, stage: u8) -> Answers {
         if self.model.stage(stage).is_some_and(|row| row.planned) && self.model.drift(stage) {
             self.real
                 .execute(
@@ -589,9 +589,9 @@ impl Pair {
                 )
                 .await;
         }
-        let model = self.model.mend_counters(stage);
-        let real = self.real.database.mend_counters(&self.real.key(stage)).await.unwrap();
-        ("mend_counters", model.to_string(), real.is_some().to_string())
+        let model = self.model.repair_counters(stage);
+        let real = self.real.database.repair_counters(&self.real.key(stage)).await.unwrap();
+        ("repair_counters", model.to_string(), real.is_some().to_string())
     }
 
     /// What a sweep would find, and of which tasks a batch would send messages.
@@ -604,11 +604,11 @@ impl Pair {
                 .collect::<BTreeSet<u8>>(),
             numbers()
                 .filter(|stage| {
-                    model.is_over() && model.stage(*stage).is_some_and(|row| !row.advanced)
+                    model.is_finished() && model.stage(*stage).is_some_and(|row| !row.advanced)
                 })
                 .collect::<BTreeSet<u8>>(),
             numbers()
-                .filter(|stage| model.stage(*stage).is_some_and(|row| row.owed))
+                .filter(|stage| model.stage(*stage).is_some_and(|row| row.unsent))
                 .collect::<BTreeSet<u8>>(),
             numbers()
                 .flat_map(|stage| (0..TASKS as u8).map(move |batch| (stage, batch)))
@@ -640,14 +640,14 @@ impl Pair {
                 .await
                 .unwrap()
                 .iter()
-                .map(|owed| number(&owed.key))
+                .map(|unsent| number(&unsent.key))
                 .collect::<BTreeSet<u8>>(),
             database
                 .get_pending_retry_batches(LONG, 100)
                 .await
                 .unwrap()
                 .iter()
-                .map(|owed| (owed.key.stage.get() - 1, owed.key.batch_no as u8))
+                .map(|unsent| (unsent.key.stage.get() - 1, unsent.key.batch_no as u8))
                 .collect::<BTreeSet<(u8, u8)>>(),
             tasks
                 .iter()
@@ -686,7 +686,7 @@ fn rows_of_the_model(database: &state::Database, rules: &Rules) -> String {
             stage.lease_owner,
             stage.planned,
             stage.advanced,
-            stage.owed
+            stage.unsent
         ));
         for (task, row) in stage.tasks() {
             words.push(format!(
@@ -701,7 +701,7 @@ fn rows_of_the_model(database: &state::Database, rules: &Rules) -> String {
         for batch in (0..).take_while(|batch| !rules.tasks_of(number, *batch).is_empty()) {
             if let Some(row) = database.batch(number, batch) {
                 let status = match row {
-                    Batch::Owed => "pending_queue",
+                    Batch::Unsent => "pending_queue",
                     Batch::Sent => "queued",
                 };
                 words.push(format!("batch {}/{batch}: {status}", number + 1));
@@ -810,11 +810,11 @@ impl Real {
             let owner: Option<Uuid> = row.get("lease_owner");
             let owner =
                 owner.map(|owner| planners.iter().position(|(_, uuid)| *uuid == owner).unwrap());
-            let [planned, advanced, owed] =
+            let [planned, advanced, unsent] =
                 ["planned", "advanced", "owed"].map(|column| row.get::<bool, _>(column));
             words.push(format!(
                 "stage {number}: {total} {completed} {failed} {skipped} cursor {cursor} lease {owner:?} planned {planned} \
-                 advanced {advanced} owed {owed}"
+                 advanced {advanced} owed {unsent}"
             ));
             words.extend(self.tasks_and_batches(number, rules).await);
         }

@@ -289,12 +289,12 @@ breaks! {
     without_batches_from_the_start_tasks_wait_for_ever: WriteChunkWithoutBatches breaks ENDS, job(&[1]), SMALL;
     a_planner_without_its_lease_fails_a_job_that_goes_on: FailPlanWithoutLease breaks PLANNER_FAILS, job(&[1]), FAILURE;
     what_is_marked_before_it_is_sent_is_not_owed: MarkBeforeSend breaks SENT_IF_MARKED, job(&[1]), SMALL;
-    without_an_outbox_a_job_message_is_not_owed: NextStageWithoutOutbox breaks OWED_OR_SENT, job(&[1, 1]), SMALL;
+    without_an_outbox_a_job_message_is_not_owed: NextStageWithoutOutbox breaks UNSENT_OR_SENT, job(&[1, 1]), SMALL;
     a_stage_closed_too_soon_leaves_open_tasks: CloseBeforeSkipped breaks CLOSED, job(&[1]), CANCEL;
     skipping_tasks_of_a_job_that_runs_loses_them: SkipWithoutEnd breaks WHOLE_JOB, job(&[1]), CANCEL;
     a_job_reopened_by_half_completes_with_skipped_tasks: ReopenHalf breaks WHOLE_JOB, job(&[2]), RETRY;
     a_sweep_that_forgets_the_outbox_leaves_jobs_unplanned: SweepWithoutOutbox breaks ENDS, job(&[1]), SMALL;
-    a_sweep_that_forgets_owed_batches_leaves_tasks: SweepWithoutOwedBatches breaks ENDS, job(&[1]), SMALL;
+    a_sweep_that_forgets_owed_batches_leaves_tasks: SweepWithoutUnsentBatches breaks ENDS, job(&[1]), SMALL;
     a_sweep_that_forgets_lost_batches_leaves_tasks: SweepWithoutLostBatches breaks ENDS, job(&[1]), SMALL;
     a_sweep_that_forgets_dead_attempts_leaves_tasks: SweepWithoutDeadAttempts breaks ENDS, job(&[1]), SMALL;
     a_sweep_that_forgets_deferred_tasks_leaves_them: SweepWithoutDeferred breaks ENDS, job(&[1]), DEFERRAL;
@@ -302,8 +302,8 @@ breaks! {
     a_sweep_that_forgets_dead_planners_leaves_stages: SweepWithoutDeadPlanners breaks ENDS, job(&[1]), SMALL;
     a_sweep_that_forgets_ended_stages_leaves_jobs: SweepWithoutAdvance breaks ENDS, job(&[1]), SMALL;
     a_sweep_that_forgets_cancelled_jobs_leaves_tasks_open: SweepWithoutClosing breaks ENDS, job(&[1]), CANCEL;
-    a_sweep_that_forgets_half_a_retry_leaves_tasks_open: SweepWithoutHalfReopened breaks ENDS, job(&[1]), RETRY;
-    a_sweep_that_forgets_to_recount_leaves_a_drifted_stage: SweepWithoutMending breaks ENDS, job(&[1]), DRIFT;
+    a_sweep_that_forgets_half_a_retry_leaves_tasks_open: SweepWithoutPartiallyReopened breaks ENDS, job(&[1]), RETRY;
+    a_sweep_that_forgets_to_recount_leaves_a_drifted_stage: SweepWithoutRepair breaks ENDS, job(&[1]), DRIFT;
 }
 
 /// The same calls on the model and on PostgreSQL come to the same.
@@ -325,8 +325,8 @@ async fn postgresql_does_what_the_model_says() {
             assert_eq!(model, real, "seed {seed}: {name} leaves other rows; {story:#?}");
             let [called, changed] = calls.entry(name).or_default();
             *called += 1;
-            let mended =
-                name == "mend_counters" && story.last().is_some_and(|last| last.ends_with("true"));
+            let mended = name == "repair_counters"
+                && story.last().is_some_and(|last| last.ends_with("true"));
             *changed += u32::from(real != before || mended);
             before = real;
         }

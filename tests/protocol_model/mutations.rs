@@ -41,7 +41,7 @@ pub(crate) enum Mutation {
     /// `reconcile` without `due_job_messages`.
     SweepWithoutOutbox,
     /// `reconcile` without `get_pending_retry_batches`.
-    SweepWithoutOwedBatches,
+    SweepWithoutUnsentBatches,
     /// `reconcile` without `owe_lost_batches`.
     SweepWithoutLostBatches,
     /// `reconcile` without `take_dead_attempts`.
@@ -54,9 +54,9 @@ pub(crate) enum Mutation {
     SweepWithoutAdvance,
     /// `reconcile` without `stages_to_close`.
     SweepWithoutClosing,
-    /// `reconcile` without `open_half_reopened`. (Was so once: a retry that died after its first
+    /// `reconcile` without `open_partially_reopened`. (Was so once: a retry that died after its first
     /// batch.)
-    SweepWithoutHalfReopened,
-    /// `reconcile` without `mend_counters`.
-    SweepWithoutMending,
+    SweepWithoutPartiallyReopened,
+    /// `reconcile` without `repair_counters`.
+    SweepWithoutRepair,
 }

@@ -12,7 +12,7 @@ use crate::{
 /// (a) Nothing is lost.
 pub(crate) const WHOLE_PLAN: &str = "a planned stage has every task of its plan";
 pub(crate) const WHOLE_JOB: &str = "a completed job has every outcome";
-pub(crate) const OWED_OR_SENT: &str = "what is due is owed or was sent";
+pub(crate) const UNSENT_OR_SENT: &str = "what is due is owed or was sent";
 pub(crate) const SENT_IF_MARKED: &str = "what is marked as sent was sent";
 /// (b) Nothing is twice.
 pub(crate) const ONE_OUTCOME: &str = "a task has one outcome";
@@ -56,7 +56,7 @@ fn invariants() -> Vec<Property<Protocol>> {
                             && protocol.rules.bears(stage.count(TaskStatus::Failed))
                     })
         }),
-        Property::always(OWED_OR_SENT, |_, state: &State| {
+        Property::always(UNSENT_OR_SENT, |_, state: &State| {
             let Some(job) = state.database.job else {
                 return true;
             };
@@ -64,7 +64,9 @@ fn invariants() -> Vec<Property<Protocol>> {
             job.status.is_terminal()
                 || job.paused
                 || stage.is_some_and(|stage| {
-                    stage.planned || stage.owed || state.queues.job_message[usize::from(job.stage)]
+                    stage.planned
+                        || stage.unsent
+                        || state.queues.job_message[usize::from(job.stage)]
                 })
         }),
         Property::always(SENT_IF_MARKED, |protocol: &Protocol, state: &State| {
@@ -175,7 +177,7 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
                     stage.planned
                         && (0..)
                             .zip(stage.batches)
-                            .any(|(batch, row)| row == Some(Batch::Owed) && is_sent(batch))
+                            .any(|(batch, row)| row == Some(Batch::Unsent) && is_sent(batch))
                 })
             }),
         ]);
@@ -211,7 +213,7 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
     if outside.cancels + outside.failures > 0 && straddling {
         landmarks.push(Property::sometimes(
             "a statement is under way at the job's end",
-            |_, state: &State| state.handlers.straddler.is_some() && state.database.is_over(),
+            |_, state: &State| state.handlers.straddler.is_some() && state.database.is_finished(),
         ));
     }
     if outside.pauses > 0 {
@@ -225,7 +227,7 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
                 && tasks(state).any(|task| task.forgiven > 0)
         }));
         landmarks.push(Property::sometimes("a retry is cut off", |_, state: &State| {
-            state.database.is_over()
+            state.database.is_finished()
                 && stages(state).any(|(_, stage)| stage.advanced && !stage.counters_add_up())
         }));
     }

@@ -123,9 +123,9 @@ impl<'a> Run<'a> {
     /// `Controller::reconcile`, in its order.
     fn reconcile(&mut self) {
         let numbers: Vec<u8> = self.database.stages().map(|(number, _)| number).collect();
-        if self.sweeps(Mutation::SweepWithoutHalfReopened) {
+        if self.sweeps(Mutation::SweepWithoutPartiallyReopened) {
             for &stage in &numbers {
-                self.database.open_half_reopened(stage);
+                self.database.open_partially_reopened(stage);
             }
         }
         if self.sweeps(Mutation::SweepWithoutClosing) {
@@ -133,9 +133,9 @@ impl<'a> Run<'a> {
                 self.bring_to_rest(stage);
             }
         }
-        if self.sweeps(Mutation::SweepWithoutMending) {
+        if self.sweeps(Mutation::SweepWithoutRepair) {
             for &stage in &numbers {
-                self.database.mend_counters(stage);
+                self.database.repair_counters(stage);
             }
         }
         if self.sweeps(Mutation::SweepWithoutAdvance) {
@@ -150,7 +150,7 @@ impl<'a> Run<'a> {
         }
         if self.sweeps(Mutation::SweepWithoutOutbox) {
             for &stage in &numbers {
-                if self.database.stage(stage).is_some_and(|stage| stage.owed) {
+                if self.database.stage(stage).is_some_and(|stage| stage.unsent) {
                     self.send_job_message(stage);
                 }
             }
@@ -178,7 +178,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        if self.sweeps(Mutation::SweepWithoutOwedBatches) {
+        if self.sweeps(Mutation::SweepWithoutUnsentBatches) {
             self.each_batch(|run, stage, batch| {
                 if run.database.is_pending_retry_batch(stage, batch) {
                     run.send_batch(stage, batch);
@@ -196,7 +196,7 @@ impl<'a> Run<'a> {
     }
 
     fn bring_to_rest(&mut self, stage: u8) {
-        if !self.database.is_over() {
+        if !self.database.is_finished() {
             return;
         }
         for task in 0..self.rules.tasks(stage) {

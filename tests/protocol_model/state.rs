@@ -62,7 +62,7 @@ pub(crate) struct Stage {
     pub tasks: [Option<Task>; TASKS],
     pub batches: [Option<Batch>; TASKS],
     /// There is a row in `outbox`: the stage's job message is owed.
-    pub owed: bool,
+    pub unsent: bool,
     /// Not a column: how often its end was claimed by somebody who then moved the job on, at most
     /// 2.
     pub advances: u8,
@@ -87,7 +87,7 @@ pub(crate) struct Task {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Batch {
     /// `pending_queue`: its messages are owed.
-    Owed,
+    Unsent,
     /// `queued`: marked as sent.
     Sent,
 }
@@ -206,7 +206,7 @@ impl Database {
         self.job.is_some_and(|job| !job.status.is_terminal())
     }
 
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.job.is_some_and(|job| job.status.is_terminal())
     }
 }
@@ -332,7 +332,7 @@ impl Bytes {
             self.put(stage.total * 16 + stage.completed);
             self.put(stage.failed * 16 + stage.skipped);
             self.put(stage.lease_owner.map_or(0, |planner| 1 + planner));
-            self.put(bits([stage.planned, stage.advanced, stage.owed, false, false]));
+            self.put(bits([stage.planned, stage.advanced, stage.unsent, false, false]));
             for task in stage.tasks {
                 let Some(task) = task else {
                     self.put(0);

@@ -106,13 +106,13 @@ impl Database {
                 pause_requested: false,
                 paused: false,
             });
-            self.stages[0] = Some(Stage { owed: true, ..Stage::default() });
+            self.stages[0] = Some(Stage { unsent: true, ..Stage::default() });
         }
     }
 
     pub(crate) fn job_message_sent(&mut self, stage: u8) {
         if let Some(stage) = self.stage_mut(stage) {
-            stage.owed = false;
+            stage.unsent = false;
         }
     }
 
@@ -168,7 +168,7 @@ impl Database {
                 });
             }
             if !rules.lacks(Mutation::WriteChunkWithoutBatches) {
-                stage.batches[usize::from(rules.batch_of(task))] = Some(Batch::Owed);
+                stage.batches[usize::from(rules.batch_of(task))] = Some(Batch::Unsent);
             }
         }
         stage.plan_cursor += length;
@@ -197,7 +197,7 @@ impl Database {
             return false;
         };
         stage.lease_owner = None;
-        stage.owed = true;
+        stage.unsent = true;
         true
     }
 
@@ -240,7 +240,7 @@ impl Database {
         const NOT_WRITTEN: Recorded = Recorded { written: false, stage_ended: false };
         let fenced = !rules.lacks(Mutation::CompleteWithoutFence);
         let by_attempt = fenced && !rules.lacks(Mutation::CompleteWithoutAttempt);
-        let late = !sees_open && self.is_over();
+        let late = !sees_open && self.is_finished();
         if !sees_open && !rules.lacks(Mutation::CompleteAfterTheEnd) {
             return NOT_WRITTEN;
         }
@@ -362,7 +362,7 @@ impl Database {
 
     /// Whether the batch is to be sent by `reconcile`.
     pub(crate) fn is_pending_retry_batch(&self, number: u8, batch: u8) -> bool {
-        self.is_processing() && self.batch(number, batch) == Some(Batch::Owed)
+        self.is_processing() && self.batch(number, batch) == Some(Batch::Unsent)
     }
 
     /// The tasks of a batch that still need a message, those of `get_tasks_by_batch`.
@@ -428,7 +428,7 @@ impl Database {
         job.paused = job.pause_requested;
         let waits = job.paused;
         let row = self.stages[usize::from(next)].get_or_insert_default();
-        row.owed = !waits && !rules.lacks(Mutation::NextStageWithoutOutbox);
+        row.unsent = !waits && !rules.lacks(Mutation::NextStageWithoutOutbox);
         (!waits).then_some(next)
     }
 
@@ -458,7 +458,7 @@ impl Database {
         job.paused = false;
         self.set_job_status(status);
         for stage in self.stages.iter_mut().flatten() {
-            stage.owed = false;
+            stage.unsent = false;
         }
         true
     }
@@ -472,7 +472,7 @@ impl Database {
 
     /// One task of those that `skip_open_tasks` would skip.
     pub(crate) fn skip_open_task(&mut self, rules: &Rules, number: u8, task: u8) -> bool {
-        if !self.is_over() && !rules.lacks(Mutation::SkipWithoutEnd) {
+        if !self.is_finished() && !rules.lacks(Mutation::SkipWithoutEnd) {
             return false;
         }
         let Some(stage) = self.stage_mut(number).filter(|stage| !stage.advanced) else {
@@ -493,12 +493,12 @@ impl Database {
     }
 
     pub(crate) fn close_stage(&mut self, rules: &Rules, number: u8) -> bool {
-        let is_over = self.is_over();
+        let is_finished = self.is_finished();
         let Some(stage) = self.stage_mut(number) else {
             return false;
         };
         let at_rest = stage.counters_add_up() || rules.lacks(Mutation::CloseBeforeSkipped);
-        if !is_over || stage.advanced || !at_rest {
+        if !is_finished || stage.advanced || !at_rest {
             return false;
         }
         stage.advanced = true;
@@ -521,7 +521,7 @@ impl Database {
         }
         if job.paused {
             for stage in self.stages.iter_mut().flatten() {
-                stage.owed = false;
+                stage.unsent = false;
             }
         }
     }
@@ -535,7 +535,7 @@ impl Database {
         if std::mem::take(&mut job.paused) {
             let number = job.stage;
             if let Some(stage) = self.stage_mut(number) {
-                stage.owed = true;
+                stage.unsent = true;
             }
         }
     }
@@ -567,7 +567,7 @@ impl Database {
                 outcomes: 0,
                 decided_by: 0,
             };
-            stage.batches[usize::from(batch)] = Some(Batch::Owed);
+            stage.batches[usize::from(batch)] = Some(Batch::Unsent);
             reopened += 1;
         }
         reopened
@@ -589,7 +589,7 @@ impl Database {
         let status = if stage.planned {
             JobStatus::Processing
         } else {
-            stage.owed = true;
+            stage.unsent = true;
             JobStatus::Queued
         };
         self.seen.ended = None;
@@ -599,10 +599,10 @@ impl Database {
 
     /// Opens a closed stage of which some tasks were reopened while its job stays over, so that
     /// they are skipped again.
-    pub(crate) fn open_half_reopened(&mut self, number: u8) -> bool {
-        let is_over = self.is_over();
+    pub(crate) fn open_partially_reopened(&mut self, number: u8) -> bool {
+        let is_finished = self.is_finished();
         match self.stage_mut(number) {
-            Some(stage) if is_over && stage.advanced && !stage.counters_add_up() => {
+            Some(stage) if is_finished && stage.advanced && !stage.counters_add_up() => {
                 stage.advanced = false;
                 true
             }
@@ -623,7 +623,7 @@ impl Database {
         true
     }
 
-    pub(crate) fn mend_counters(&mut self, number: u8) -> bool {
+    pub(crate) fn repair_counters(&mut self, number: u8) -> bool {
         let Some(stage) = self.stage_mut(number) else {
             return false;
         };
@@ -658,7 +658,7 @@ impl Database {
     pub(crate) fn owe_lost_batch(&mut self, rules: &Rules, number: u8, batch: u8) -> bool {
         let lost = self.is_lost_batch(rules, number, batch);
         if let Some(row) = self.batch_mut(number, batch).filter(|_| lost) {
-            *row = Batch::Owed;
+            *row = Batch::Unsent;
         }
         lost
     }
@@ -689,8 +689,8 @@ impl Database {
             && job.stage == number
             && !job.paused;
         match self.stage_mut(number) {
-            Some(stage) if waits && !stage.advanced && !stage.planned && !stage.owed => {
-                stage.owed = true;
+            Some(stage) if waits && !stage.advanced && !stage.planned && !stage.unsent => {
+                stage.unsent = true;
                 true
             }
             _ => false,

@@ -149,7 +149,7 @@ impl Progress {
     }
 
     /// Every task has its outcome, and the stage is closed.
-    pub fn is_over(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         self.planned && self.done() + self.skipped == self.total && self.finished_at.is_some()
     }
 }
@@ -170,12 +170,12 @@ pub struct Audit {
     pub status: JobStatus,
     pub consistent: bool,
     /// Each stage so far.
-    pub stages: Vec<StageBooks>,
+    pub stages: Vec<AuditedStage>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct StageBooks {
+pub struct AuditedStage {
     pub stage: u8,
     /// Tasks that were planned.
     pub planned: u64,
@@ -190,7 +190,8 @@ pub struct StageBooks {
     pub counters_agree: bool,
     pub attempts: u64,
     /// Deliveries that found nothing to do.
-    pub duplicates_absorbed: u64,
+    #[serde(rename = "duplicatesAbsorbed")]
+    pub duplicates_ignored: u64,
     /// Ends of attempts that came too late.
     pub stale_completions_refused: u64,
     pub messages_sent: u64,
@@ -198,7 +199,8 @@ pub struct StageBooks {
     pub messages_resent: u64,
     /// Batches whose messages are owed; an older app does not say it.
     #[serde(default)]
-    pub batches_owed: Option<u64>,
+    #[serde(rename = "batchesOwed")]
+    pub batches_unsent: Option<u64>,
     /// From its first batch to its last outcome.
     #[serde(default)]
     pub busy_seconds: Option<f64>,
@@ -344,12 +346,12 @@ pub struct PoisonQueue {
     pub error: Option<String>,
     /// The first of them.
     #[serde(default)]
-    pub messages: Vec<SetAside>,
+    pub messages: Vec<DeadLetters>,
 }
 
 /// A message set aside.
 #[derive(Debug, Clone, Deserialize)]
-pub struct SetAside {
+pub struct DeadLetters {
     /// What redrive and discard take.
     pub message_id: String,
     /// When it came there.
@@ -399,8 +401,8 @@ pub struct Removed {
 /// `GET metrics/comparison`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Comparison {
-    pub queue_storage: PathFigures,
-    pub service_bus: PathFigures,
+    pub queue_storage: PathMetrics,
+    pub service_bus: PathMetrics,
     /// One against the other.
     pub comparison: Improvements,
     /// What it is made of.
@@ -420,7 +422,7 @@ pub struct ComparisonInfo {
 
 /// What the recorded facts of a path come to.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, serde::Serialize)]
-pub struct PathFigures {
+pub struct PathMetrics {
     /// Jobs that are over.
     pub jobs_processed: u64,
     /// From submitted to over.

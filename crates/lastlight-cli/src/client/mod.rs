@@ -21,9 +21,9 @@ use url::Url;
 
 pub use address::AppAddress;
 pub use answers::{
-    Audit, Changed, Comparison, ComparisonInfo, Improvements, Job, JobDetails, JobPage, JobTypes,
-    KnownJobType, Moment, PathFigures, PoisonProcessed, PoisonQueue, PoisonStatus, Progress,
-    QueryInfo, Removed, SetAside, StageBooks, Status, Submitted, Task, TaskPage,
+    Audit, AuditedStage, Changed, Comparison, ComparisonInfo, DeadLetters, Improvements, Job,
+    JobDetails, JobPage, JobTypes, KnownJobType, Moment, PathMetrics, PoisonProcessed, PoisonQueue,
+    PoisonStatus, Progress, QueryInfo, Removed, Status, Submitted, Task, TaskPage,
 };
 pub use error::ClientError;
 

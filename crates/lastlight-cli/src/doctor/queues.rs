@@ -7,9 +7,9 @@ use super::Notes;
 use lastlight::{
     config::{ServiceBusSettings, StorageSettings},
     transport::{
+        dead_letters::DeadLetterQueues,
         sender::{MessageSender, NO_TOKEN, QueueRole, SendError},
         service_bus::{QueueRules, ServiceBusRepository, create_service_bus_repository},
-        set_aside::SetAsideQueues,
         storage_queue::create_queue_repository,
     },
 };
@@ -72,7 +72,7 @@ pub(super) async fn storage(settings: StorageSettings) -> Notes {
     }
     for role in ROLES {
         if let Ok(count @ 1..) = patiently(queues.count(role)).await {
-            attention(queues.set_aside_name(role), count, &mut notes);
+            attention(queues.dead_letter_name(role), count, &mut notes);
         }
     }
     notes
@@ -134,7 +134,7 @@ pub(super) async fn service_bus(settings: ServiceBusSettings) -> Notes {
     }
     for role in ROLES {
         if let Ok(count @ 1..) = patiently(ServiceBusRepository::count(&queues, role)).await {
-            attention(queues.set_aside_name(role), count, &mut notes);
+            attention(queues.dead_letter_name(role), count, &mut notes);
         }
     }
     notes

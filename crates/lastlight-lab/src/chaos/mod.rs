@@ -41,7 +41,7 @@ pub use ledger::{
     JobRuns, LEDGER_SETTING, Ledger, Run as LedgerRun, RunEnd, TaskKey, read as read_ledger,
 };
 pub use postgres::{Cluster, PostgresError, find_binaries};
-pub use report::{ChaosReport, Figures, Findings, HEADER, ScenarioReport};
+pub use report::{ChaosReport, Findings, HEADER, Metrics, ScenarioReport};
 pub use scenarios::{SCENARIOS, Scenario};
 pub use work::{Act, CHAOS, Fate, LARGEST_RESULT, Rule, StageWork, Work};
 
@@ -202,7 +202,7 @@ async fn report(run: &Run) -> ScenarioReport {
         number: run.scenario.number,
         name: run.scenario.name,
         passed: error.is_none() && findings.violations.is_empty(),
-        figures: findings.figures,
+        metrics: findings.metrics,
         seconds: began.elapsed().as_secs_f64(),
         notes: findings.notes,
         violations: findings.violations,

@@ -154,14 +154,14 @@ impl Judge<'_> {
     }
 
     fn keys(&mut self) {
-        let reached = self.stages_reached();
+        let watermark = self.stages_reached();
         let mut planned: BTreeSet<TaskKey> = BTreeSet::new();
         let mut may_be_missing: BTreeSet<TaskKey> = BTreeSet::new();
-        for (stage, work) in (1..=reached).zip(&self.expected.work.stages) {
+        for (stage, work) in (1..=watermark).zip(&self.expected.work.stages) {
             let keys = (0..work.tasks).map(|number| (stage, number));
             let is_planned = self.facts.stages.get(&stage).is_some_and(|stage| stage.is_planned);
             // A job that was ended in mid-plan has a part of it.
-            if is_planned || stage < reached || self.facts.status == JobStatus::Completed {
+            if is_planned || stage < watermark || self.facts.status == JobStatus::Completed {
                 planned.extend(keys);
             } else {
                 may_be_missing.extend(keys);
@@ -275,7 +275,9 @@ impl Judge<'_> {
             let advanced = facts.advances.iter().filter(|advanced| **advanced).count();
             let reopened = facts.advances.len() - advanced;
             let allowed = if self.expected.may_be_reopened { reopened } else { 0 };
-            if advanced != usize::from(facts.is_over) + allowed || (reopened > 0 && allowed == 0) {
+            if advanced != usize::from(facts.is_finished) + allowed
+                || (reopened > 0 && allowed == 0)
+            {
                 wrong.push((*stage, advanced, reopened));
             }
         }
@@ -284,15 +286,16 @@ impl Judge<'_> {
             "stages not advanced exactly once (stage, advanced, reopened)",
             &wrong,
         );
-        let open: Vec<_> = self.facts.stages.iter().filter(|(_, facts)| !facts.is_over).collect();
+        let open: Vec<_> =
+            self.facts.stages.iter().filter(|(_, facts)| !facts.is_finished).collect();
         if self.facts.status.is_terminal() {
             let open: Vec<u8> = open.into_iter().map(|(stage, _)| *stage).collect();
             self.breaks_for(Promise::NothingStuck, "stages are open though the job is over", &open);
         }
-        let reached = self.stages_reached();
+        let watermark = self.stages_reached();
         let there: Vec<u8> = self.facts.stages.keys().copied().collect();
-        if there != (1..=reached).collect::<Vec<u8>>() {
-            let detail = format!("the stages are {there:?}; they must be 1 to {reached}");
+        if there != (1..=watermark).collect::<Vec<u8>>() {
+            let detail = format!("the stages are {there:?}; they must be 1 to {watermark}");
             self.breaks(Promise::StagesInTurn, detail);
         }
     }

@@ -50,10 +50,10 @@ pub struct StageFacts {
     pub counters: [i64; 4],
     /// The plan is whole.
     pub is_planned: bool,
-    pub is_over: bool,
+    pub is_finished: bool,
     /// What the audit counted: deliveries that found nothing to do, and ends of attempts that came
     /// too late.
-    pub absorbed: [i64; 2],
+    pub ignored: [i64; 2],
     /// Each time that it was advanced (`true`) or reopened (`false`).
     pub advances: Vec<bool>,
 }
@@ -196,8 +196,8 @@ impl Recorder {
                     row.try_get("skipped")?,
                 ],
                 is_planned: row.try_get("planned")?,
-                is_over: row.try_get("over")?,
-                absorbed: [row.try_get("duplicates")?, row.try_get("stale")?],
+                is_finished: row.try_get("over")?,
+                ignored: [row.try_get("duplicates")?, row.try_get("stale")?],
                 advances: row.try_get("advances")?,
             };
             Ok((number(row.try_get("stage")?), facts))

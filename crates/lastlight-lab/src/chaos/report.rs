@@ -8,7 +8,7 @@ use super::oracle::Violation;
 
 /// What was counted in one scenario.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Figures {
+pub struct Metrics {
     /// Jobs that were submitted.
     pub jobs: u64,
     /// Tasks with an outcome.
@@ -30,7 +30,7 @@ pub struct Figures {
     pub longest_recovery_ms: Option<u64>,
 }
 
-impl Figures {
+impl Metrics {
     pub(super) fn add(&mut self, other: &Self) {
         self.jobs += other.jobs;
         self.tasks += other.tasks;
@@ -47,7 +47,7 @@ impl Figures {
 /// What a scenario found.
 #[derive(Debug, Clone, Default)]
 pub struct Findings {
-    pub figures: Figures,
+    pub metrics: Metrics,
     /// What was measured beyond the oracle, in words.
     pub notes: Vec<String>,
     /// Empty where all is well.
@@ -56,7 +56,7 @@ pub struct Findings {
 
 impl Findings {
     pub(super) fn add(&mut self, other: Self) {
-        self.figures.add(&other.figures);
+        self.metrics.add(&other.metrics);
         self.notes.extend(other.notes);
         self.violations.extend(other.violations);
     }
@@ -68,7 +68,8 @@ pub struct ScenarioReport {
     pub number: u8,
     pub name: &'static str,
     #[serde(flatten)]
-    pub figures: Figures,
+    #[serde(rename = "figures")]
+    pub metrics: Metrics,
     /// How long it took.
     pub seconds: f64,
     /// What was measured beyond the oracle.
@@ -88,7 +89,7 @@ pub struct ChaosReport {
     /// `small` or `full`.
     pub size: &'static str,
     pub scenarios: Vec<ScenarioReport>,
-    pub total: Figures,
+    pub total: Metrics,
     pub seconds: f64,
     pub passed: bool,
 }
@@ -100,9 +101,9 @@ impl ChaosReport {
         scenarios: Vec<ScenarioReport>,
         seconds: f64,
     ) -> Self {
-        let mut total = Figures::default();
+        let mut total = Metrics::default();
         for scenario in &scenarios {
-            total.add(&scenario.figures);
+            total.add(&scenario.metrics);
         }
         Self {
             seed,
@@ -145,7 +146,7 @@ impl ScenarioReport {
     pub fn lines(&self) -> String {
         let verdict = if self.passed { "passed" } else { "FAILED" };
         let mut text =
-            row(&self.number.to_string(), self.name, &self.figures, self.seconds, verdict);
+            row(&self.number.to_string(), self.name, &self.metrics, self.seconds, verdict);
         for note in &self.notes {
             let _ = write!(text, "\n     {note}");
         }
@@ -159,19 +160,19 @@ impl ScenarioReport {
     }
 }
 
-fn row(number: &str, name: &str, figures: &Figures, seconds: f64, verdict: &str) -> String {
-    let recovery = figures
+fn row(number: &str, name: &str, metrics: &Metrics, seconds: f64, verdict: &str) -> String {
+    let recovery = metrics
         .longest_recovery_ms
         .map_or("-".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1000.0));
     format!(
         "{number:>2} {name:<16} {:>6} {:>8} {:>8} {:>11} {:>6} {:>9} {:>11} {:>6} {recovery:>9} {seconds:>8.1}  {verdict}",
-        figures.jobs,
-        figures.tasks,
-        figures.runs,
-        figures.deliveries,
-        figures.kills,
-        figures.restarts,
-        figures.duplicates,
-        figures.stale_completions,
+        metrics.jobs,
+        metrics.tasks,
+        metrics.runs,
+        metrics.deliveries,
+        metrics.kills,
+        metrics.restarts,
+        metrics.duplicates,
+        metrics.stale_completions,
     )
 }

@@ -143,20 +143,20 @@ pub(super) async fn bench(command: BenchCommand) -> ExitCode {
     let _ = std::fs::remove_dir_all(&folder);
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(NoFigures::Stopped) => stopped(&"stopped before the benchmark was done"),
-        Err(NoFigures::NoCloud(error)) => no_cloud(&error),
-        Err(NoFigures::Failed(problem)) => failed(&problem, 1),
+        Err(BenchFailure::Stopped) => stopped(&"stopped before the benchmark was done"),
+        Err(BenchFailure::NoCloud(error)) => no_cloud(&error),
+        Err(BenchFailure::Failed(problem)) => failed(&problem, 1),
     }
 }
 
 /// Why a benchmark did not come to its end.
-enum NoFigures {
+enum BenchFailure {
     Stopped,
     NoCloud(CloudError),
     Failed(String),
 }
 
-impl NoFigures {
+impl BenchFailure {
     /// `figure`: which one.
     fn of(figure: &str, error: BenchError) -> Self {
         match error {
@@ -169,7 +169,7 @@ impl NoFigures {
     }
 }
 
-impl From<String> for NoFigures {
+impl From<String> for BenchFailure {
     fn from(problem: String) -> Self {
         Self::Failed(problem)
     }
@@ -204,7 +204,7 @@ fn fresh_cloud(arguments: &CloudArguments, folder: &Path) -> Result<CloudOptions
     arguments.options(data, log)
 }
 
-async fn run(arguments: RunArguments, folder: &Path, stop: &Stop) -> Result<(), NoFigures> {
+async fn run(arguments: RunArguments, folder: &Path, stop: &Stop) -> Result<(), BenchFailure> {
     let paths = match arguments.path {
         PathChoice::Both => ProcessingPath::ALL.to_vec(),
         PathChoice::QueueStorage => vec![ProcessingPath::QueueStorage],
@@ -236,7 +236,7 @@ async fn run(arguments: RunArguments, folder: &Path, stop: &Stop) -> Result<(), 
                 };
                 let report = bench_run(options, progress, stop)
                     .await
-                    .map_err(|error| NoFigures::of(&format!("{path}, n = {n}: "), error))?;
+                    .map_err(|error| BenchFailure::of(&format!("{path}, n = {n}: "), error))?;
                 if !is_json {
                     say!("{}", run_row(&report, &reports));
                 }
@@ -279,7 +279,11 @@ fn run_row(report: &RunReport, before: &[RunReport]) -> String {
     )
 }
 
-async fn fanout(arguments: FanoutArguments, folder: &Path, stop: &Stop) -> Result<(), NoFigures> {
+async fn fanout(
+    arguments: FanoutArguments,
+    folder: &Path,
+    stop: &Stop,
+) -> Result<(), BenchFailure> {
     let is_json = arguments.cloud.json;
     let mut rows = Vec::new();
     if !is_json {
@@ -308,7 +312,7 @@ async fn fanout(arguments: FanoutArguments, folder: &Path, stop: &Stop) -> Resul
                     };
                     bench_fanout(options, stop)
                         .await
-                        .map_err(|error| NoFigures::of(&format!("n = {n}: "), error))?
+                        .map_err(|error| BenchFailure::of(&format!("n = {n}: "), error))?
                 }
             };
             if leg.way == SendWay::OneByOne {
@@ -348,7 +352,7 @@ async fn fanout(arguments: FanoutArguments, folder: &Path, stop: &Stop) -> Resul
     Ok(())
 }
 
-async fn reads(arguments: ReadsArguments, folder: &Path, stop: &Stop) -> Result<(), NoFigures> {
+async fn reads(arguments: ReadsArguments, folder: &Path, stop: &Stop) -> Result<(), BenchFailure> {
     let is_json = arguments.cloud.json;
     let options = ReadsOptions {
         cloud: fresh_cloud(&arguments.cloud, folder)?,
@@ -383,7 +387,7 @@ async fn reads(arguments: ReadsArguments, folder: &Path, stop: &Stop) -> Result<
     };
     let (stored, reports) = bench_reads(options, progress, stored, each, stop)
         .await
-        .map_err(|error| NoFigures::of("", error))?;
+        .map_err(|error| BenchFailure::of("", error))?;
     let slow = reports.iter().filter(|report| is_slow(report, most)).count();
     if is_json {
         say!(
@@ -395,7 +399,7 @@ async fn reads(arguments: ReadsArguments, folder: &Path, stop: &Stop) -> Result<
     }
     match slow {
         0 => Ok(()),
-        slow => Err(NoFigures::Failed(format!(
+        slow => Err(BenchFailure::Failed(format!(
             "{slow} of {} took longer than {} ms in 1 of 20 answers",
             reports.len(),
             arguments.at_most_ms

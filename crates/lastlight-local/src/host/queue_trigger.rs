@@ -71,7 +71,7 @@ impl QueueTrigger {
                 }
                 None => {
                     // Text that is not base64 never reaches the function.
-                    let _ = self.set_aside(&message);
+                    let _ = self.dead_letters(&message);
                     return;
                 }
             };
@@ -97,7 +97,7 @@ impl QueueTrigger {
                     // It stays hidden for the time that it was received for.
                     Ok(())
                 } else if message.dequeue_count >= self.settings.max_dequeue_count {
-                    self.set_aside(&message)
+                    self.dead_letters(&message)
                 } else {
                     let hidden = self.settings.visibility_timeout;
                     self.storage
@@ -121,7 +121,7 @@ impl QueueTrigger {
         }
     }
 
-    fn set_aside(&self, message: &QueueMessage) -> Result<(), BrokerError> {
+    fn dead_letters(&self, message: &QueueMessage) -> Result<(), BrokerError> {
         let Some(poison) = &self.poison else {
             return Ok(());
         };

@@ -48,12 +48,12 @@ pub(super) trait Figure: FromStr + PartialOrd + Display + Copy + Sync {
     const IS_WHOLE: bool;
 }
 
-macro_rules! figures {
+macro_rules! metrics {
     ($($type:ty: $is_whole:literal),*) => {
         $(impl Figure for $type { const IS_WHOLE: bool = $is_whole; })*
     };
 }
-figures!(u16: true, u32: true, u64: true, usize: true, f64: false);
+metrics!(u16: true, u32: true, u64: true, usize: true, f64: false);
 
 /// A number.
 #[derive(Debug)]

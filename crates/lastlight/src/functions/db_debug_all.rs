@@ -10,8 +10,8 @@ use super::{
     ApiError, AppState,
     openapi::{Operation, Schemas},
     query::QueryParameters,
-    shown::StoredJob,
     stamped_answer,
+    views::StoredJob,
 };
 use crate::store::ListedTask;
 

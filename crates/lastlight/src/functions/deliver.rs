@@ -142,7 +142,7 @@ async fn answer(
         None => Ok(invocation::success()),
         Some((_, error)) if refused.len() == texts.len() => Err((*error).clone().into()),
         Some(_) => {
-            app.controller.set_aside(path, &refused, texts.len()).await?;
+            app.controller.dead_letters(path, &refused, texts.len()).await?;
             Ok(invocation::success())
         }
     }

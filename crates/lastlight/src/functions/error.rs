@@ -62,7 +62,7 @@ impl From<ControllerError> for ApiError {
             E::UnknownQueue { .. } => (StatusCode::BAD_REQUEST, "unknown queue"),
             E::NoSuchMessage { .. } => (StatusCode::NOT_FOUND, "unknown message"),
             E::NotRedrivable { .. } => (StatusCode::CONFLICT, "not redrivable"),
-            E::NotSetAside { .. } | E::NotSentAgain { .. } | E::Queue(_) => {
+            E::NotDeadLettered { .. } | E::NotSentAgain { .. } | E::Queue(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "queue unavailable")
             }
             E::Database(

@@ -17,8 +17,8 @@ use super::{
     ApiError, AppState, job_id,
     openapi::{Operation, Schemas},
     query::{QueryParameters, bad},
-    shown::StageProgress,
     stamped_answer,
+    views::StageProgress,
 };
 use crate::{
     model::{IdError, JobId, JobStatus, JobVersion, ProcessingPath, Stage, Timestamp},

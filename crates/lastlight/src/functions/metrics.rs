@@ -14,13 +14,12 @@ use axum::{
 };
 
 use super::{
-    AppState,
-    answered::Answered,
-    exposition::{Exposition, Kind},
+    AppState, app_metrics,
     openapi::{Operation, Schemas},
-    shared_figures,
+    prometheus_text::{Kind, PrometheusText},
+    request_metrics::RequestMetrics,
 };
-use crate::workflow::{DatabaseFigures, Health, ProcessFigures, SetAsideReport};
+use crate::workflow::{DatabaseMetrics, DeadLetterReport, Health, ProcessMetrics};
 
 /// What has not answered by then is left out, and said to be down: one queue that is away must not
 /// cost the others' figures. With what it takes to write, two seconds: well below Prometheus' own
@@ -31,34 +30,34 @@ const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(super) async fn handle(
     State(app): State<AppState>,
-    Extension(answered): Extension<Arc<Answered>>,
+    Extension(request_metrics): Extension<Arc<RequestMetrics>>,
 ) -> Response {
     let began = Instant::now();
-    let (health, set_aside, database) = futures_util::join!(
+    let (health, dead_letters, database) = futures_util::join!(
         app.controller.health_within(PATIENCE),
         app.controller.poison_counts(PATIENCE),
-        app.controller.database_figures(),
+        app.controller.database_metrics(),
     );
-    let mut text = Exposition::default();
+    let mut text = PrometheusText::default();
     text.metric("lastlight_build_info", Kind::Gauge, "1, with the version of the handler.")
         .value(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     components(&mut text, &health);
-    parts(&mut text, &database, &set_aside);
+    parts(&mut text, &database, &dead_letters);
     depths(&mut text, &health);
-    queues(&mut text, &set_aside);
-    shared_figures::readings(&mut text, &health.readings);
-    shared_figures::database(&mut text, &database);
-    let figures = app.controller.process_figures();
+    queues(&mut text, &dead_letters);
+    app_metrics::readings(&mut text, &health.readings);
+    app_metrics::database(&mut text, &database);
+    let metrics = app.controller.process_metrics();
     // Not "instance", which Prometheus gives each target itself: behind the host's address there
     // are many processes.
-    text.share("process", &figures.process);
-    process(&mut text, &figures);
+    text.share("process", &metrics.process);
+    process(&mut text, &metrics);
     let mut answers = text.metric(
         "lastlight_answers_total",
         Kind::Counter,
         "Answers of this process, by route and class of status; the host's invocations too.",
     );
-    for (route, class, count) in answered.counts() {
+    for (route, class, count) in request_metrics.counts() {
         answers.value(&[("route", &route), ("status", class)], count);
     }
     text.metric("lastlight_scrape_seconds", Kind::Gauge, "How long it took to gather this answer.")
@@ -70,7 +69,7 @@ pub(super) fn operation(_: &mut Schemas) -> Operation {
     Operation::new().answers_text(&["text/plain"])
 }
 
-fn components(text: &mut Exposition, health: &Health) {
+fn components(text: &mut PrometheusText, health: &Health) {
     let mut up = text.metric(
         "lastlight_up",
         Kind::Gauge,
@@ -84,7 +83,7 @@ fn components(text: &mut Exposition, health: &Health) {
 }
 
 /// Figures that are no component of the app's health.
-fn parts(text: &mut Exposition, database: &DatabaseFigures, set_aside: &[SetAsideReport]) {
+fn parts(text: &mut PrometheusText, database: &DatabaseMetrics, dead_letters: &[DeadLetterReport]) {
     let mut up = text.metric(
         "lastlight_figures_up",
         Kind::Gauge,
@@ -93,13 +92,13 @@ fn parts(text: &mut Exposition, database: &DatabaseFigures, set_aside: &[SetAsid
     for (part, is_there) in [
         ("totals", database.totals.is_some()),
         ("open_work", database.open_work.is_some()),
-        ("set_aside", set_aside.iter().all(|report| report.count.is_ok())),
+        ("set_aside", dead_letters.iter().all(|report| report.count.is_ok())),
     ] {
         up.value(&[("part", part)], u8::from(is_there));
     }
 }
 
-fn depths(text: &mut Exposition, health: &Health) {
+fn depths(text: &mut PrometheusText, health: &Health) {
     let mut messages = text.metric(
         "lastlight_queue_messages",
         Kind::Gauge,
@@ -112,7 +111,7 @@ fn depths(text: &mut Exposition, health: &Health) {
     }
 }
 
-fn queues(text: &mut Exposition, reports: &[SetAsideReport]) {
+fn queues(text: &mut PrometheusText, reports: &[DeadLetterReport]) {
     let mut messages = text.metric(
         "lastlight_set_aside_messages",
         Kind::Gauge,
@@ -125,13 +124,13 @@ fn queues(text: &mut Exposition, reports: &[SetAsideReport]) {
     }
 }
 
-fn process(text: &mut Exposition, figures: &ProcessFigures) {
+fn process(text: &mut PrometheusText, metrics: &ProcessMetrics) {
     let mut sent = text.metric(
         "lastlight_messages_sent_total",
         Kind::Counter,
         "Messages that a queue accepted from this process.",
     );
-    for sends in &figures.sends {
+    for sends in &metrics.sends {
         sent.value(&[("path", sends.path.as_str())], sends.messages);
     }
     let mut failed = text.metric(
@@ -139,7 +138,7 @@ fn process(text: &mut Exposition, figures: &ProcessFigures) {
         Kind::Counter,
         "Sends of this process that failed; what they carried stays owed.",
     );
-    for sends in &figures.sends {
+    for sends in &metrics.sends {
         for (reason, count) in [
             ("throttled", sends.throttled),
             ("unavailable", sends.unavailable),
@@ -153,7 +152,7 @@ fn process(text: &mut Exposition, figures: &ProcessFigures) {
         Kind::Histogram,
         "Requests that shared one statement and one commit, in this process.",
     );
-    for (kind, sizes) in [("claims", &figures.claims), ("completions", &figures.completions)] {
+    for (kind, sizes) in [("claims", &metrics.claims), ("completions", &metrics.completions)] {
         let count = sizes.at_most.last().map_or(0, |(_, count)| *count);
         groups.histogram(&[("kind", kind)], &sizes.at_most, count, sizes.requests);
     }
@@ -162,46 +161,46 @@ fn process(text: &mut Exposition, figures: &ProcessFigures) {
         Kind::Gauge,
         "Tasks of this process between their claim and their outcome.",
     )
-    .value(&[], figures.tasks_running);
+    .value(&[], metrics.tasks_running);
     text.metric(
         "lastlight_tasks_running_limit",
         Kind::Gauge,
         "Tasks that this process runs at once, at most.",
     )
-    .value(&[], figures.tasks_at_most);
+    .value(&[], metrics.tasks_at_most);
     text.metric(
         "lastlight_tasks_deferred_total",
         Kind::Counter,
         "Tasks that this process deferred, since it had no room for them when their messages came.",
     )
-    .value(&[], figures.tasks_deferred);
+    .value(&[], metrics.tasks_deferred);
     let mut held = text.metric(
         "lastlight_memory_held_bytes",
         Kind::Gauge,
         "Memory that tasks of this process hold for their results, and for large parameters and results of predecessors.",
     );
-    held.value(&[("for", "results")], figures.memory.results);
-    held.value(&[("for", "inputs")], figures.memory.inputs);
+    held.value(&[("for", "results")], metrics.memory.results);
+    held.value(&[("for", "inputs")], metrics.memory.inputs);
     text.metric("lastlight_memory_limit_bytes", Kind::Gauge, "Memory that may be held for either.")
-        .value(&[], figures.memory.limit_of_each);
+        .value(&[], metrics.memory.limit_of_each);
     let mut pool = text.metric(
         "lastlight_database_connections",
         Kind::Gauge,
         "Connections of this process to the database.",
     );
-    pool.value(&[("state", "in_use")], figures.pool.in_use);
-    pool.value(&[("state", "idle")], figures.pool.open - figures.pool.in_use);
+    pool.value(&[("state", "in_use")], metrics.pool.in_use);
+    pool.value(&[("state", "idle")], metrics.pool.open - metrics.pool.in_use);
     text.metric(
         "lastlight_database_connections_limit",
         Kind::Gauge,
         "Connections that this process may have.",
     )
-    .value(&[], figures.pool.limit);
-    sweeps(text, figures);
+    .value(&[], metrics.pool.limit);
+    sweeps(text, metrics);
 }
 
-fn sweeps(text: &mut Exposition, figures: &ProcessFigures) {
-    let sweeps = &figures.sweeps;
+fn sweeps(text: &mut PrometheusText, metrics: &ProcessMetrics) {
+    let sweeps = &metrics.sweeps;
     text.metric(
         "lastlight_sweeps_total",
         Kind::Counter,

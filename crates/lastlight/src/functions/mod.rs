@@ -2,7 +2,7 @@
 //! answer. The router is the table of contents. Triggers know no SQL and no queue.
 
 mod addresses;
-mod answered;
+mod app_metrics;
 mod body;
 mod cancel_job;
 mod cursor;
@@ -13,7 +13,6 @@ mod db_functions_test;
 mod db_stats;
 mod deliver;
 mod error;
-mod exposition;
 mod folders;
 mod get_job_audit;
 mod get_job_status;
@@ -34,21 +33,22 @@ mod process_sb_job;
 mod process_sb_job_dead_letter;
 mod process_sb_task;
 mod process_sb_task_dead_letter;
+mod prometheus_text;
 mod query;
 mod query_job;
 mod query_job_tasks;
 mod query_jobs;
 mod query_tasks;
 mod reconcile;
+mod request_metrics;
 mod resume_job;
 mod retry_job;
 mod schema_nuke;
 mod schema_redeploy;
-mod shared_figures;
-mod shown;
 mod submit_job;
 mod table;
 mod time_limit;
+mod views;
 
 use std::sync::Arc;
 
@@ -100,7 +100,7 @@ pub struct AppState {
 /// Everything that the handler answers: `/api/…` is forwarded by the host as it came, `/<function>`
 /// is the host's own.
 pub fn router(app: AppState) -> Router {
-    let answered = Arc::new(answered::Answered::default());
+    let request_metrics = Arc::new(request_metrics::RequestMetrics::default());
     let limit = app.controller.longest_invocation();
     let (http, triggered): (Vec<&Function>, Vec<&Function>) =
         functions().iter().partition(|function| matches!(function.trigger, Trigger::Http { .. }));
@@ -110,7 +110,7 @@ pub fn router(app: AppState) -> Router {
         .fallback(not_found)
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(body::within_bounds))
-        .layer(Extension(Arc::clone(&answered)))
+        .layer(Extension(Arc::clone(&request_metrics)))
         // Here, since a request that was described comes in this way too.
         .layer(middleware::from_fn(with_readable_path))
         .with_state(app.clone());
@@ -128,7 +128,7 @@ pub fn router(app: AppState) -> Router {
         .merge(triggered)
         .merge(described)
         .layer(middleware::from_fn_with_state(limit, time_limit::within))
-        .layer(middleware::from_fn_with_state(answered, answered::count))
+        .layer(middleware::from_fn_with_state(request_metrics, request_metrics::count))
         .layer(middleware::from_fn(with_request_id));
     addressed(all)
 }

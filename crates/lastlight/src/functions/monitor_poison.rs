@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     model::{ProcessingPath, Timestamp, clock},
-    transport::{sender::QueueRole, set_aside::MOST_AT_ONCE},
-    workflow::{Discarded, ProcessedMessage, Redriven, SetAsideReport, ShownMessage},
+    transport::{dead_letters::MOST_AT_ONCE, sender::QueueRole},
+    workflow::{DeadLetterReport, DeadLetterView, Discarded, ProcessedMessage, Redriven},
 };
 
 #[derive(Debug, Deserialize)]
@@ -96,13 +96,13 @@ struct QueueDetails {
     poison_messages: Option<u64>,
     /// The first of them, if they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    messages: Option<Vec<ShownMessage>>,
+    messages: Option<Vec<DeadLetterView>>,
     /// Why it cannot be counted, or its messages cannot be shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-fn details(report: SetAsideReport) -> (String, QueueDetails) {
+fn details(report: DeadLetterReport) -> (String, QueueDetails) {
     let holds = match report.role {
         QueueRole::Jobs => "job messages that were delivered too often",
         QueueRole::Tasks => "task messages that were delivered too often",

@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::{
     ApiError, AppState, job_id,
     openapi::{Operation, Schemas},
-    shown::{StageProgress, WholeJob},
     stamped_answer,
+    views::{StageProgress, WholeJob},
 };
 
 #[derive(Debug, Serialize, JsonSchema)]

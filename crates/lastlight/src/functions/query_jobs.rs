@@ -11,8 +11,8 @@ use super::{
     cursor::Cursor,
     openapi::{Operation, Schemas},
     query::QueryParameters,
-    shown::ShownJob,
     stamped_answer,
+    views::JobView,
 };
 use crate::{
     model::{JobStatus, ProcessingPath},
@@ -28,7 +28,7 @@ const USUAL_LIMIT: u16 = 50;
 #[derive(Debug, Serialize, JsonSchema)]
 struct Jobs {
     /// Newest first.
-    jobs: Vec<ShownJob>,
+    jobs: Vec<JobView>,
     query_info: QueryInfo,
 }
 
@@ -116,7 +116,7 @@ pub(super) async fn handle(
         scanned: page.looked_at,
         next_cursor: page.next.as_ref().map(Cursor::write),
     };
-    let jobs = page.rows.into_iter().map(|row| ShownJob::new(row.job, row.totals));
+    let jobs = page.rows.into_iter().map(|row| JobView::new(row.job, row.totals));
     let answer = Jobs { jobs: jobs.collect(), query_info };
     Ok(stamped_answer(StatusCode::OK, answer))
 }

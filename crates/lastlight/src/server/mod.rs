@@ -11,7 +11,7 @@ use crate::{
     job::Catalog,
     store::{Database, Unreachable, reach},
     transport::{
-        sender::SendError, service_bus::create_service_bus_repository, set_aside::QueueService,
+        dead_letters::QueueService, sender::SendError, service_bus::create_service_bus_repository,
         storage_queue::create_queue_repository,
     },
     workflow::{Controller, ControllerError, ReconcileReport, Senders},

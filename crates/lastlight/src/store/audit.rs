@@ -9,7 +9,7 @@ use crate::model::{JobId, Stage};
 
 /// What is counted when it changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Absorbed {
+pub(super) enum Ignored {
     /// A delivery that found nothing to do.
     Duplicate,
     /// The end of an attempt that no longer held its task.
@@ -23,7 +23,7 @@ pub struct StageAudit {
     /// The plan is whole.
     pub is_planned: bool,
     /// The stage is over.
-    pub is_over: bool,
+    pub is_finished: bool,
     /// What the counters say.
     pub counters: Counts,
     /// What the tasks' rows say.
@@ -38,7 +38,7 @@ pub struct StageAudit {
     /// Messages sent again: after a loss, a death or a failed attempt.
     pub messages_again: i64,
     /// Batches whose messages are owed.
-    pub batches_owed: i64,
+    pub batches_unsent: i64,
     /// From the first batch to the last outcome; none before the stage is over.
     pub busy_seconds: Option<f64>,
 }
@@ -78,7 +78,7 @@ impl Database {
             Ok::<_, sqlx::Error>(StageAudit {
                 stage: stage_of(row, "stage")?,
                 is_planned: row.try_get("planned")?,
-                is_over: row.try_get("advanced")?,
+                is_finished: row.try_get("advanced")?,
                 counters: Counts {
                     total: row.try_get("total")?,
                     completed: row.try_get("completed")?,
@@ -97,7 +97,7 @@ impl Database {
                 messages_first: first.min(messages),
                 messages_again: (messages - first).max(0)
                     + row.try_get::<i64, _>("tasks_resent")?,
-                batches_owed: row.try_get("batches_owed")?,
+                batches_unsent: row.try_get("batches_owed")?,
                 busy_seconds: row.try_get("busy_seconds")?,
             })
         });
@@ -106,10 +106,10 @@ impl Database {
 
     /// Counts what was absorbed, one for each of `stages`. A count that cannot be written is lost:
     /// nothing hangs on it.
-    pub(super) async fn note_absorbed(
+    pub(super) async fn count_ignored(
         &self,
         stages: impl Iterator<Item = (JobId, Stage)>,
-        what: Absorbed,
+        what: Ignored,
     ) {
         let mut counts: BTreeMap<(JobId, Stage), i64> = BTreeMap::new();
         for stage in stages {
@@ -123,9 +123,9 @@ impl Database {
         let counted =
             |kind| counts.values().map(|count| if kind == what { *count } else { 0 }).collect();
         let (duplicates, stale): (Vec<i64>, Vec<i64>) =
-            (counted(Absorbed::Duplicate), counted(Absorbed::Stale));
+            (counted(Ignored::Duplicate), counted(Ignored::Stale));
         let noted = async {
-            sqlx::query(include_str!("sql/note_absorbed.sql"))
+            sqlx::query(include_str!("sql/count_ignored.sql"))
                 .bind(jobs)
                 .bind(numbers)
                 .bind(duplicates)

@@ -52,7 +52,7 @@ impl BatchKey {
 
 /// A batch whose messages are due.
 #[derive(Debug, Clone, Copy)]
-pub struct OwedBatch {
+pub struct UnsentBatch {
     pub key: BatchKey,
     pub path: ProcessingPath,
     /// Whether it is a message a task, or one for all.
@@ -62,7 +62,7 @@ pub struct OwedBatch {
 
 /// A task that needs a message, with all that its message says.
 #[derive(Debug, Clone)]
-pub struct OwedTask {
+pub struct UnsentTask {
     pub task_id: TaskId,
     pub job_type: String,
     pub task_type: String,
@@ -130,14 +130,14 @@ impl Database {
         &self,
         put_off_seconds: f64,
         limit: i64,
-    ) -> Result<Vec<OwedBatch>, DatabaseError> {
+    ) -> Result<Vec<UnsentBatch>, DatabaseError> {
         let rows = sqlx::query(include_str!("sql/get_pending_retry_batches.sql"))
             .bind(put_off_seconds)
             .bind(limit)
             .fetch_all(self.pool().await?)
             .await?;
         let batches = rows.iter().map(|row| {
-            Ok::<_, sqlx::Error>(OwedBatch {
+            Ok::<_, sqlx::Error>(UnsentBatch {
                 key: BatchKey {
                     job_id: jobs::job_id_of(row, "job_id")?,
                     stage: jobs::stage_of(row, "stage")?,
@@ -188,19 +188,19 @@ impl Database {
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn owed_task(
+    pub async fn unsent_task(
         &self,
         stage: &StageKey,
         task_id: &TaskId,
-    ) -> Result<Option<(OwedTask, ProcessingPath)>, DatabaseError> {
-        let row = sqlx::query(include_str!("sql/owed_task.sql"))
+    ) -> Result<Option<(UnsentTask, ProcessingPath)>, DatabaseError> {
+        let row = sqlx::query(include_str!("sql/unsent_task.sql"))
             .bind(stage.job_id.as_str())
             .bind(i16::from(stage.stage.get()))
             .bind(task_id.as_str())
             .fetch_optional(self.pool().await?)
             .await?;
         let task = row.map(|row| {
-            Ok::<_, sqlx::Error>((owed_task(&row)?, jobs::path_of(&row, "processing_path")?))
+            Ok::<_, sqlx::Error>((unsent_task(&row)?, jobs::path_of(&row, "processing_path")?))
         });
         Ok(task.transpose()?)
     }
@@ -209,7 +209,10 @@ impl Database {
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn get_tasks_by_batch(&self, key: &BatchKey) -> Result<Vec<OwedTask>, DatabaseError> {
+    pub async fn get_tasks_by_batch(
+        &self,
+        key: &BatchKey,
+    ) -> Result<Vec<UnsentTask>, DatabaseError> {
         let rows = sqlx::query(include_str!("sql/get_tasks_by_batch.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
@@ -217,7 +220,7 @@ impl Database {
             .fetch_all(self.pool().await?)
             .await?;
         let tasks = rows.iter().map(|row| {
-            let mut task = owed_task(row)?;
+            let mut task = unsent_task(row)?;
             task.resends += row.try_get::<i32, _>("sends")?.unsigned_abs();
             Ok::<_, sqlx::Error>(task)
         });
@@ -239,8 +242,8 @@ fn tasks_per_message_of(row: &sqlx::postgres::PgRow) -> Result<TasksPerMessage, 
 }
 
 /// Reads the columns that make a task's message.
-pub(super) fn owed_task(row: &sqlx::postgres::PgRow) -> Result<OwedTask, sqlx::Error> {
-    Ok(OwedTask {
+pub(super) fn unsent_task(row: &sqlx::postgres::PgRow) -> Result<UnsentTask, sqlx::Error> {
+    Ok(UnsentTask {
         task_id: task_id_of(row, "task_id")?,
         job_type: row.try_get("job_type")?,
         task_type: row.try_get("task_type")?,

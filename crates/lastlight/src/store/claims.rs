@@ -7,7 +7,7 @@ use sqlx::{Row, postgres::PgRow};
 
 use super::{
     Database, DatabaseError,
-    audit::Absorbed,
+    audit::Ignored,
     group_commit::{GroupCommit, GroupSizes, GroupStatement},
     jobs::{corrupt, json_of, optional_json_of},
 };
@@ -45,7 +45,7 @@ pub enum Unclaimed {
         stage_ended: bool,
     },
     /// Its job is over.
-    JobOver(JobStatus),
+    JobFinished(JobStatus),
     /// The job has no such task in this stage.
     UnknownTask,
     /// There is no such job.
@@ -55,7 +55,7 @@ pub enum Unclaimed {
 impl Unclaimed {
     /// The message came for something that was done, is being done, or is not to be done any more.
     fn is_duplicate(self) -> bool {
-        matches!(self, Self::Running | Self::Done { .. } | Self::JobOver(_))
+        matches!(self, Self::Running | Self::Done { .. } | Self::JobFinished(_))
     }
 }
 
@@ -169,8 +169,8 @@ impl GroupStatement for ClaimStatement {
     }
 
     /// A message whose task was not claimed comes again.
-    fn patience(&self) -> Option<Duration> {
-        Some(self.database.patience())
+    fn timeout(&self) -> Option<Duration> {
+        Some(self.database.timeout())
     }
 
     async fn run(&self, requests: &[ClaimRequest]) -> Result<Vec<Claim>, DatabaseError> {
@@ -270,7 +270,7 @@ impl Database {
             .zip(answers)
             .filter(|(_, answer)| unclaimed(answer).is_some_and(Unclaimed::is_duplicate));
         let stages = duplicates.map(|(request, _)| (request.job_id, request.stage));
-        self.note_absorbed(stages, Absorbed::Duplicate).await;
+        self.count_ignored(stages, Ignored::Duplicate).await;
     }
 }
 
@@ -382,7 +382,7 @@ fn unclaimed(row: &PgRow) -> Result<Unclaimed, sqlx::Error> {
         JobStatus::from_name(job_status).ok_or_else(|| corrupt("job_status", job_status))?;
     let Some(task_status) = row.try_get::<Option<&str>, _>("task_status")? else {
         return Ok(if job_status.is_terminal() {
-            Unclaimed::JobOver(job_status)
+            Unclaimed::JobFinished(job_status)
         } else {
             Unclaimed::UnknownTask
         });
@@ -394,7 +394,7 @@ fn unclaimed(row: &PgRow) -> Result<Unclaimed, sqlx::Error> {
             row.try_get::<Option<bool>, _>("ended")?.unwrap_or(false) && !job_status.is_terminal();
         Unclaimed::Done { stage_ended }
     } else if job_status.is_terminal() {
-        Unclaimed::JobOver(job_status)
+        Unclaimed::JobFinished(job_status)
     } else {
         // Under a live lease; or freed since the claim, and then whoever freed it sends a message.
         Unclaimed::Running

@@ -7,7 +7,7 @@ use sqlx::Row;
 
 use super::{
     Database, DatabaseError, RunningTask,
-    audit::Absorbed,
+    audit::Ignored,
     group_commit::{GroupCommit, GroupSizes, GroupStatement},
     jobs::{corrupt, without_nul},
 };
@@ -106,7 +106,7 @@ impl GroupStatement for CompletionStatement {
     }
 
     /// What was computed is recorded, however long that takes.
-    fn patience(&self) -> Option<Duration> {
+    fn timeout(&self) -> Option<Duration> {
         None
     }
 
@@ -157,7 +157,7 @@ impl GroupStatement for CompletionStatement {
         }
         let late = group.iter().zip(&records).filter(|(_, record)| !record.written);
         let stages = late.map(|(completion, _)| (completion.task.job_id, completion.task.stage));
-        self.database.note_absorbed(stages, Absorbed::Stale).await;
+        self.database.count_ignored(stages, Ignored::Stale).await;
         Ok(records)
     }
 }

@@ -111,7 +111,7 @@ impl Database {
         limit: i64,
     ) -> Result<SkippedTasks, DatabaseError> {
         let mut transaction = self.begin().await?;
-        let over: Option<String> = sqlx::query_scalar(include_str!("sql/over_job.sql"))
+        let over: Option<String> = sqlx::query_scalar(include_str!("sql/finished_job.sql"))
             .bind(key.job_id.as_str())
             .bind(JobStatus::open())
             .fetch_optional(&mut *transaction)

@@ -331,7 +331,7 @@ impl Database {
     }
 
     /// How long a request waits before the database counts as unavailable.
-    pub(super) fn patience(&self) -> Duration {
+    pub(super) fn timeout(&self) -> Duration {
         self.settings.acquire_timeout
     }
 

@@ -53,8 +53,8 @@ impl GroupStatement for DeferStatement {
     type Answer = Deferral;
 
     /// A message whose task was not deferred comes again.
-    fn patience(&self) -> Option<Duration> {
-        Some(self.database.patience())
+    fn timeout(&self) -> Option<Duration> {
+        Some(self.database.timeout())
     }
 
     async fn run(&self, requests: &[ClaimRequest]) -> Result<Vec<Deferral>, DatabaseError> {

@@ -5,7 +5,7 @@
 //! one statement a request, and a busy one pays a fraction. Knows nothing of what the statement
 //! does.
 //!
-//! Requests that can be made again ([`GroupStatement::patience`]) do not pile up behind a database
+//! Requests that can be made again ([`GroupStatement::timeout`]) do not pile up behind a database
 //! that hangs: they are refused once a statement takes too long, and one that nobody waits for any
 //! more is not run.
 
@@ -49,7 +49,7 @@ pub(super) trait GroupStatement: Send + Sync + 'static {
 
     /// How long a request waits for its answer before it is refused; `None`: for ever, because it
     /// cannot be made again.
-    fn patience(&self) -> Option<Duration>;
+    fn timeout(&self) -> Option<Duration>;
 
     /// What becomes of answers that nobody waits for any more.
     fn undelivered(
@@ -70,7 +70,7 @@ pub(super) trait GroupStatement: Send + Sync + 'static {
 #[derive(Debug)]
 pub(super) struct GroupCommit<S: GroupStatement> {
     queue: mpsc::Sender<Waiting<S::Request, S::Answer>>,
-    patience: Option<Duration>,
+    timeout: Option<Duration>,
     /// When the statement that is under way began, if one is.
     busy_since: Arc<Mutex<Option<Instant>>>,
     sizes: Arc<Sizes>,
@@ -111,7 +111,7 @@ impl<S: GroupStatement> GroupCommit<S> {
     pub(super) fn start(statement: S) -> Self {
         let (queue, mut waiting) =
             mpsc::channel::<Waiting<S::Request, S::Answer>>(4 * LARGEST_GROUP);
-        let patience = statement.patience();
+        let timeout = statement.timeout();
         let busy_since = Arc::new(Mutex::new(None));
         let busy = Arc::clone(&busy_since);
         let sizes = Arc::new(Sizes::default());
@@ -129,7 +129,7 @@ impl<S: GroupStatement> GroupCommit<S> {
                     group.push(next);
                 }
                 let mut group = std::mem::replace(&mut group, Vec::with_capacity(LARGEST_GROUP));
-                if patience.is_some() {
+                if timeout.is_some() {
                     group.retain(|(_, answer)| !answer.is_closed());
                 }
                 if !group.is_empty() {
@@ -140,7 +140,7 @@ impl<S: GroupStatement> GroupCommit<S> {
                 set(&busy, None);
             }
         });
-        Self { queue, patience, busy_since, sizes }
+        Self { queue, timeout, busy_since, sizes }
     }
 
     /// How large the groups were so far.
@@ -158,24 +158,24 @@ impl<S: GroupStatement> GroupCommit<S> {
 
     /// Hands in a request and waits for its answer, which comes after the commit.
     pub(super) async fn submit(&self, request: S::Request) -> Result<S::Answer, DatabaseError> {
-        let Some(patience) = self.patience else {
+        let Some(timeout) = self.timeout else {
             return self.wait(request).await;
         };
         let hangs = || DatabaseError::Unavailable {
-            detail: Arc::from(format!("it has not answered for {} s", patience.as_secs_f64())),
+            detail: Arc::from(format!("it has not answered for {} s", timeout.as_secs_f64())),
         };
         let since = *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner);
-        if since.is_some_and(|since| since.elapsed() > patience) {
+        if since.is_some_and(|since| since.elapsed() > timeout) {
             return Err(hangs());
         }
-        tokio::time::timeout(patience, self.wait(request)).await.unwrap_or_else(|_| Err(hangs()))
+        tokio::time::timeout(timeout, self.wait(request)).await.unwrap_or_else(|_| Err(hangs()))
     }
 
     async fn wait(&self, request: S::Request) -> Result<S::Answer, DatabaseError> {
-        let (answer, answered) = oneshot::channel();
+        let (answer, request_metrics) = oneshot::channel();
         let gone = || DatabaseError::Unavailable { detail: Arc::from("lastlight is stopping") };
         self.queue.send((request, answer)).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        request_metrics.await.map_err(|_| gone())?
     }
 }
 

@@ -84,7 +84,7 @@ pub struct StageRecord {
     /// Tasks that will not run.
     pub skipped: i64,
     /// Tasks whose messages are not sent yet.
-    pub owed: i64,
+    pub unsent: i64,
     /// When its row was written.
     pub created_at: OffsetDateTime,
     /// When its last task was written.
@@ -128,7 +128,7 @@ impl StageRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobPulse {
     /// Nothing more happens to it by itself.
-    pub is_over: bool,
+    pub is_finished: bool,
     /// Differs from the one before whenever something has happened to it.
     pub version: JobVersion,
 }
@@ -185,7 +185,7 @@ impl Database {
             .await?;
         let pulse = |row: &PgRow| {
             Ok::<_, sqlx::Error>(JobPulse {
-                is_over: row.try_get("over")?,
+                is_finished: row.try_get("over")?,
                 version: JobVersion::of_hash(row.try_get("version")?),
             })
         };
@@ -287,7 +287,7 @@ fn stage_record(row: &PgRow) -> Result<StageRecord, sqlx::Error> {
         completed: row.try_get("completed")?,
         failed: row.try_get("failed")?,
         skipped: row.try_get("skipped")?,
-        owed: row.try_get("owed")?,
+        unsent: row.try_get("owed")?,
         created_at: row.try_get("created_at")?,
         planned_at: row.try_get("planned_at")?,
         advanced_at: row.try_get("advanced_at")?,

@@ -10,6 +10,7 @@ mod completions;
 mod connections;
 mod control;
 mod database;
+mod dead_lettered;
 mod deferred;
 mod diagnosis;
 mod error;
@@ -19,12 +20,11 @@ mod instances;
 mod jobs;
 mod listed_jobs;
 mod listed_tasks;
-mod measures;
+mod measurement;
 mod open_work;
 mod orphans;
 mod outbox;
 mod plans;
-mod poisoned;
 mod pooler;
 mod reach;
 mod results;
@@ -34,13 +34,16 @@ mod statements;
 mod sweep;
 
 pub use audit::{Counts, StageAudit};
-pub use batches::{BatchKey, BatchOfTasks, OwedBatch, OwedTask};
+pub use batches::{BatchKey, BatchOfTasks, UnsentBatch, UnsentTask};
 pub use claims::{
     Claim, ClaimRequest, Claimed, Inputs, RunningTask, TaskClaims, TaskInputs, Unclaimed,
 };
 pub use completions::{Completion, CompletionRecord, TaskCompletions, TaskOutcome};
 pub use control::{PauseRequest, ReopenedTasks, ResumeRequest, SkippedTasks};
 pub use database::{ConnectionLimits, Database, MIGRATOR, PoolUse};
+pub use dead_lettered::{
+    DeadLetteredStage, DeadLetteredTask, DeadLetteredTasks, FailedTasks, Redeliveries,
+};
 pub use deferred::{Deferral, TaskDeferrals};
 pub use diagnosis::{EnumDiagnosis, IndexStatistics, StatementDiagnosis, TableStatistics};
 pub use error::DatabaseError;
@@ -50,12 +53,11 @@ pub use instances::{Backlog, Instance, LastSweep, SchemaVersions};
 pub use jobs::{JobPulse, JobRecord, NewJob, StageRecord};
 pub use listed_jobs::{JobFilter, JobPosition, LARGEST_PAGE, ListedJob, Page, Totals};
 pub use listed_tasks::{ListedTask, StageToList, TaskFilter, TaskPosition};
-pub use measures::Measured;
+pub use measurement::Measured;
 pub use open_work::OpenWork;
 pub use orphans::OrphanSearch;
-pub use outbox::OwedJobMessage;
+pub use outbox::UnsentJobMessage;
 pub use plans::{ChunkWritten, HEAVIEST_STATEMENT, LeasedStage, NewTask, StageKey, StagePlan};
-pub use poisoned::{FailedTasks, GivenBack, PoisonedStage, PoisonedTask, PoisonedTasks};
 pub use reach::{DatabaseAddress, Unreachable, reach};
 pub use results::{EndedStage, NextStage, TaskResult};
 pub use rollups::{BucketRow, JobSums, OctaveRow, PathRollups, RollupKey, RollupTotals, TaskSums};

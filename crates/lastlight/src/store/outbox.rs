@@ -11,7 +11,7 @@ use crate::{
 
 /// A job message that is due.
 #[derive(Debug, Clone)]
-pub struct OwedJobMessage {
+pub struct UnsentJobMessage {
     /// The stage that it starts.
     pub key: StageKey,
     /// Sends that began, this one included; each has a message id of its own.
@@ -33,14 +33,14 @@ impl Database {
         &self,
         put_off_seconds: f64,
         limit: i64,
-    ) -> Result<Vec<OwedJobMessage>, DatabaseError> {
+    ) -> Result<Vec<UnsentJobMessage>, DatabaseError> {
         let rows = sqlx::query(include_str!("sql/due_job_messages.sql"))
             .bind(put_off_seconds)
             .bind(limit)
             .fetch_all(self.pool().await?)
             .await?;
         let messages = rows.iter().map(|row| {
-            Ok::<_, sqlx::Error>(OwedJobMessage {
+            Ok::<_, sqlx::Error>(UnsentJobMessage {
                 key: StageKey {
                     job_id: jobs::job_id_of(row, "job_id")?,
                     stage: jobs::stage_of(row, "stage")?,

@@ -65,17 +65,17 @@ pub struct Unreachable {
 /// # Errors
 /// It cannot, for the reason given.
 pub async fn reach(settings: &DatabaseSettings) -> Result<(), Unreachable> {
-    let reached = async {
+    let watermark = async {
         let mut connection = connect(settings, APPLICATION_NAME, TIMEOUT).await?;
         let pooler = pooler_of(&mut connection, settings).await?;
         let _ = connection.close().await;
         Ok(pooler)
     };
-    let reached = match tokio::time::timeout(TIMEOUT, reached).await {
-        Ok(reached) => reached,
+    let watermark = match tokio::time::timeout(TIMEOUT, watermark).await {
+        Ok(watermark) => watermark,
         Err(_) => Err(no_answer(TIMEOUT)),
     };
-    match reached {
+    match watermark {
         Ok(Pooler::LosesStatements) => Err(Unreachable {
             address: DatabaseAddress::of(settings),
             reason: pooler::LOSES_STATEMENTS.to_owned(),

@@ -44,7 +44,7 @@ pub struct EndedStage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextStage {
     /// Its job message is owed.
-    Owed,
+    Unsent,
     /// The job stands still before it: a person asked for that.
     Paused,
     /// Somebody else went on, or the job is over.
@@ -55,7 +55,7 @@ impl NextStage {
     /// The name in the log.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Owed => "owed",
+            Self::Unsent => "owed",
             Self::Paused => "paused",
             Self::NotOurs => "not_ours",
         }
@@ -173,7 +173,7 @@ impl Database {
         transaction.commit().await?;
         failpoint!("next_stage.after_commit", Err(DatabaseError::lost()));
         Ok(match is_paused {
-            Some(false) => NextStage::Owed,
+            Some(false) => NextStage::Unsent,
             Some(true) => NextStage::Paused,
             None => NextStage::NotOurs,
         })

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::{
     Counts, Database, DatabaseError, StageKey,
-    batches::{OwedTask, owed_task},
+    batches::{UnsentTask, unsent_task},
     jobs::{job_id_of, path_of, stage_of},
 };
 use crate::model::{JobStatus, ProcessingPath, TaskStatus};
@@ -17,7 +17,7 @@ pub struct TaskDue {
     /// Its job and stage.
     pub key: StageKey,
     /// All that its message says.
-    pub task: OwedTask,
+    pub task: UnsentTask,
     pub path: ProcessingPath,
     /// Attempts so far, counted from the last time that a person had the task repeated.
     pub tries: u16,
@@ -116,12 +116,12 @@ impl Database {
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn open_half_reopened(
+    pub async fn open_partially_reopened(
         &self,
         quiet_seconds: f64,
         limit: i64,
     ) -> Result<u64, DatabaseError> {
-        Ok(sqlx::query(include_str!("sql/open_half_reopened.sql"))
+        Ok(sqlx::query(include_str!("sql/open_partially_reopened.sql"))
             .bind(quiet_seconds)
             .bind(limit)
             .bind(JobStatus::open())
@@ -172,7 +172,7 @@ impl Database {
     ///
     /// # Errors
     /// A statement failed; nothing changed.
-    pub async fn mend_counters(
+    pub async fn repair_counters(
         &self,
         key: &StageKey,
     ) -> Result<Option<(Counts, Counts)>, DatabaseError> {
@@ -195,7 +195,7 @@ impl Database {
         if counters == recount {
             return Ok(None);
         }
-        sqlx::query(include_str!("sql/mend_counters.sql"))
+        sqlx::query(include_str!("sql/repair_counters.sql"))
             .bind(key.job_id.as_str())
             .bind(stage)
             .bind(recount.total)
@@ -212,7 +212,7 @@ impl Database {
 pub(super) fn task_due(row: &PgRow) -> Result<TaskDue, sqlx::Error> {
     Ok(TaskDue {
         key: stage_key(row)?,
-        task: owed_task(row)?,
+        task: unsent_task(row)?,
         path: path_of(row, "processing_path")?,
         tries: u16::try_from(row.try_get::<i32, _>("tries")?).unwrap_or_default(),
     })

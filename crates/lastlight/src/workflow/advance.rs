@@ -77,7 +77,7 @@ impl Controller {
                     tracing::info!(job_id = %key.job_id, stage = key.stage.get(), tasks = stage.total, failed = stage.failed,
                         next_stage = moved.as_str(), "stage completed");
                 }
-                if moved == NextStage::Owed {
+                if moved == NextStage::Unsent {
                     let next = StageKey { job_id: key.job_id, stage: next };
                     failpoint!("advance.before_send");
                     // A failure is noted and stays owed.

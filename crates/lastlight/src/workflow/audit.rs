@@ -22,19 +22,20 @@ pub struct JobAudit {
     /// recount of the tasks, and if the job is over, nothing is open.
     pub consistent: bool,
     /// Each stage so far.
-    pub stages: Vec<StageBooks>,
+    pub stages: Vec<AuditedStage>,
 }
 
 /// A stage's books.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct StageBooks {
+pub struct AuditedStage {
     /// Which stage.
     pub stage: Stage,
     /// Its plan is whole.
     pub is_planned: bool,
     /// It is over.
-    pub is_over: bool,
+    #[serde(rename = "isOver")]
+    pub is_finished: bool,
     /// Tasks that were planned.
     pub planned: i64,
     /// With a result.
@@ -50,7 +51,8 @@ pub struct StageBooks {
     /// Attempts that began.
     pub attempts: i64,
     /// Deliveries that found nothing to do.
-    pub duplicates_absorbed: i64,
+    #[serde(rename = "duplicatesAbsorbed")]
+    pub duplicates_ignored: i64,
     /// Ends of attempts that came too late to count.
     pub stale_completions_refused: i64,
     /// Messages sent, over all.
@@ -58,13 +60,14 @@ pub struct StageBooks {
     /// Of these, sent again: after a loss, a death or a failed attempt.
     pub messages_resent: i64,
     /// Batches whose messages are owed.
-    pub batches_owed: i64,
+    #[serde(rename = "batchesOwed")]
+    pub batches_unsent: i64,
     /// From the stage's first batch to its last outcome, as in the comparison's `tasks_per_second`,
     /// but with the time that a person took to retry it. Null until the stage is over.
     pub busy_seconds: Option<f64>,
 }
 
-impl From<StageAudit> for StageBooks {
+impl From<StageAudit> for AuditedStage {
     fn from(audit: StageAudit) -> Self {
         // What stands in the tasks' rows is what happened; the counters are what the workflow goes
         // by.
@@ -72,7 +75,7 @@ impl From<StageAudit> for StageBooks {
         Self {
             stage: audit.stage,
             is_planned: audit.is_planned,
-            is_over: audit.is_over,
+            is_finished: audit.is_finished,
             planned: counts.total,
             completed: counts.completed,
             failed: counts.failed,
@@ -80,11 +83,11 @@ impl From<StageAudit> for StageBooks {
             open: counts.open(),
             counters_agree: audit.counters == counts,
             attempts: audit.attempts,
-            duplicates_absorbed: audit.duplicates,
+            duplicates_ignored: audit.duplicates,
             stale_completions_refused: audit.stale,
             messages_sent: audit.messages_first + audit.messages_again,
             messages_resent: audit.messages_again,
-            batches_owed: audit.batches_owed,
+            batches_unsent: audit.batches_unsent,
             busy_seconds: audit.busy_seconds,
         }
     }
@@ -98,9 +101,16 @@ impl Controller {
     pub async fn audit(&self, job_id: &JobId) -> Result<JobAudit, ControllerError> {
         let unknown = ControllerError::UnknownJob { job_id: *job_id };
         let job = self.0.database.get_job(job_id).await?.ok_or(unknown)?;
-        let stages: Vec<StageBooks> =
-            self.0.database.audit_stages(job_id).await?.into_iter().map(StageBooks::from).collect();
-        let is_whole = |books: &StageBooks| books.open >= 0 && (books.open == 0 || !books.is_over);
+        let stages: Vec<AuditedStage> = self
+            .0
+            .database
+            .audit_stages(job_id)
+            .await?
+            .into_iter()
+            .map(AuditedStage::from)
+            .collect();
+        let is_whole =
+            |books: &AuditedStage| books.open >= 0 && (books.open == 0 || !books.is_finished);
         Ok(JobAudit {
             job_id: *job_id,
             status: job.status,

@@ -40,15 +40,15 @@ pub const SERVICE_BUS_OPERATIONS: f64 = 2.0;
 /// Both paths and what lies between them.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Comparison {
-    queue_storage: PathFigures,
-    service_bus: PathFigures,
+    queue_storage: PathMetrics,
+    service_bus: PathMetrics,
     comparison: Improvements,
     query_info: ComparisonInfo,
 }
 
 /// One path. What cannot be given is null.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-struct PathFigures {
+struct PathMetrics {
     jobs_processed: i64,
     avg_latency_ms: Option<f64>,
     timeout_rate: Option<f64>,
@@ -122,7 +122,7 @@ impl Controller {
         let missing = self.0.database.unmeasured(MOST_NOT_COUNTED).await?;
         let rollups = self.0.database.rollups_since(since, job_type).await?;
         let [queue_storage, service_bus] =
-            ProcessingPath::ALL.map(|path| PathFigures::new(path, &rollups, prices));
+            ProcessingPath::ALL.map(|path| PathMetrics::new(path, &rollups, prices));
         Ok(Comparison {
             comparison: Improvements::of(&service_bus, &queue_storage),
             queue_storage,
@@ -171,7 +171,7 @@ impl Controller {
     }
 }
 
-impl PathFigures {
+impl PathMetrics {
     fn new(path: ProcessingPath, rollups: &PathRollups, prices: &Prices) -> Self {
         let tasks: TaskSums = of_path(path, &rollups.tasks);
         let jobs: JobSums = of_path(path, &rollups.jobs);
@@ -239,7 +239,7 @@ impl Percentiles {
 }
 
 impl Improvements {
-    fn of(bus: &PathFigures, storage: &PathFigures) -> Self {
+    fn of(bus: &PathMetrics, storage: &PathMetrics) -> Self {
         let missing: Vec<String> = [
             storage.shortfall(ProcessingPath::QueueStorage),
             bus.shortfall(ProcessingPath::ServiceBus),

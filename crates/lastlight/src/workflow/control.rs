@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Change, Controller, ControllerError, ReconcileReport, Refusal};
+use super::{Change, Controller, ControllerError, IllegalChange, ReconcileReport};
 use crate::{
     model::{JobId, JobStatus, Stage},
     store::{JobRecord, PauseRequest, ResumeRequest, StageKey},
@@ -105,7 +105,7 @@ impl Controller {
     /// then the same request may be made again.
     pub async fn retry(&self, job_id: &JobId) -> Result<Retry, ControllerError> {
         let job = self.job(job_id).await?;
-        if let Some(refusal) = Refusal::of(Change::Retry, &job) {
+        if let Some(refusal) = IllegalChange::of(Change::Retry, &job) {
             return Err(refusal.into());
         }
         let key = job.key();
@@ -127,7 +127,7 @@ impl Controller {
             return Err(self.refused(job_id, Change::Retry).await?);
         };
         tracing::info!(%job_id, stage = key.stage.get(), tasks_reset, "job goes on");
-        self.send_owed(&mut ReconcileReport::default(), LONGEST_REQUEST).await?;
+        self.send_unsent(&mut ReconcileReport::default(), LONGEST_REQUEST).await?;
         // A job that failed with nothing left to repeat in its stage goes on after it.
         self.advance(&key).await?;
         Ok(Retry {
@@ -169,7 +169,7 @@ impl Controller {
         self.job(job_id).await?;
         let message = match self.0.database.resume_job(job_id).await? {
             ResumeRequest::Resumed => {
-                self.send_owed(&mut ReconcileReport::default(), LONGEST_REQUEST).await?;
+                self.send_unsent(&mut ReconcileReport::default(), LONGEST_REQUEST).await?;
                 "The job goes on."
             }
             ResumeRequest::PauseWithdrawn => {
@@ -220,7 +220,7 @@ impl Controller {
         asked: Change,
     ) -> Result<ControllerError, ControllerError> {
         let job = self.job(job_id).await?;
-        Ok(match Refusal::of(asked, &job) {
+        Ok(match IllegalChange::of(asked, &job) {
             Some(refusal) => refusal.into(),
             // It was not allowed a moment ago: somebody else changed the job meanwhile.
             None => ControllerError::ChangedMeanwhile { job_id: *job_id, status: job.status },

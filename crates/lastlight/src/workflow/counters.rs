@@ -66,7 +66,7 @@ pub struct Sweeps {
 
 /// What a process knows of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProcessFigures {
+pub struct ProcessMetrics {
     /// Which process; another one after each start.
     pub process: String,
     pub sends: Vec<Sends>,
@@ -145,7 +145,7 @@ fn counts(report: &ReconcileReport) -> impl Iterator<Item = (String, u64)> {
 
 impl Controller {
     /// What this process counted since it started. Asks nobody.
-    pub fn process_figures(&self) -> ProcessFigures {
+    pub fn process_metrics(&self) -> ProcessMetrics {
         let shared = &self.0;
         let sends = ProcessingPath::ALL.into_iter().map(|path| {
             let counters = &shared.counters.sends[path as usize];
@@ -159,7 +159,7 @@ impl Controller {
         });
         let sweeps = shared.counters.sweeps.lock();
         let tasks_at_most = shared.timing.tasks_in_flight;
-        ProcessFigures {
+        ProcessMetrics {
             process: shared.counters.process.clone(),
             sends: sends.collect(),
             tasks_deferred: shared.counters.deferred.load(Ordering::Relaxed),

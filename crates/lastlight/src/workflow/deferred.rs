@@ -14,7 +14,7 @@ use super::{
 use crate::{
     job::TaskPolicy,
     model::{ProcessingPath, messages::message_time},
-    store::{ClaimRequest, Deferral, OwedTask, StageKey, TaskDue},
+    store::{ClaimRequest, Deferral, StageKey, TaskDue, UnsentTask},
     transport::sender::{OutgoingMessage, QueueRole},
 };
 
@@ -119,7 +119,7 @@ impl Controller {
     /// that kills its process takes all others in it along, every time, and those must not use up
     /// their attempts with it.
     fn runs_alone(&self, due: &TaskDue) -> bool {
-        let OwedTask { job_type, task_type, .. } = &due.task;
+        let UnsentTask { job_type, task_type, .. } = &due.task;
         let definition = self.0.catalog.get(job_type);
         let policy = definition
             .map_or_else(TaskPolicy::default, |definition| definition.task_policy(task_type));

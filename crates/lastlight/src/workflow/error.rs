@@ -1,6 +1,6 @@
 //! What the controller refuses, and why. The triggers turn it into answers in one place.
 
-use super::{PreflightProblem, Refusal};
+use super::{IllegalChange, PreflightProblem};
 use crate::{
     invocation::InvocationError,
     job::FieldProblem,
@@ -72,7 +72,7 @@ pub enum ControllerError {
     StageNotReached { job_id: JobId, stage: Stage, current: Stage },
     /// A person asked for what the job's state does not allow.
     #[error("{0}")]
-    NotAllowed(Refusal),
+    NotAllowed(IllegalChange),
     /// Somebody else changed the job at the same moment.
     #[error(
         "job {job_id} was changed by somebody else at the same moment and is {status} now; look, and ask again"
@@ -90,7 +90,7 @@ pub enum ControllerError {
     Invocation(#[from] InvocationError),
     /// Messages of a batch could be neither processed nor set aside.
     #[error("{refused} of {total} messages were refused and could not be set aside: {detail}")]
-    NotSetAside { refused: usize, total: usize, detail: String },
+    NotDeadLettered { refused: usize, total: usize, detail: String },
     /// A new message in place of one that could not be delivered could not be sent.
     #[error("a new message for job {job_id} could not be sent: {detail}")]
     NotSentAgain { job_id: JobId, detail: String },
@@ -131,8 +131,8 @@ pub enum ControllerError {
     Database(#[from] DatabaseError),
 }
 
-impl From<Refusal> for ControllerError {
-    fn from(refusal: Refusal) -> Self {
+impl From<IllegalChange> for ControllerError {
+    fn from(refusal: IllegalChange) -> Self {
         Self::NotAllowed(refusal)
     }
 }
@@ -144,7 +144,7 @@ impl ControllerError {
             self,
             Self::Database(_)
                 | Self::StageNotReached { .. }
-                | Self::NotSetAside { .. }
+                | Self::NotDeadLettered { .. }
                 | Self::NotSentAgain { .. }
         )
     }

@@ -170,7 +170,7 @@ impl Controller {
             Claim::Unclaimed(unclaimed) => return self.not_begun(&key, task_id, unclaimed).await,
         };
         let running = RunningTask { job_id, stage, task_id, attempt: claimed.attempt };
-        self.0.reached.begins(&running);
+        self.0.watermark.begins(&running);
         let span = tracing::info_span!(
             "task",
             %job_id,
@@ -201,7 +201,7 @@ impl Controller {
                 }
                 Ok(TaskDelivery::Duplicate)
             }
-            Unclaimed::Running | Unclaimed::JobOver(_) => Ok(TaskDelivery::Duplicate),
+            Unclaimed::Running | Unclaimed::JobFinished(_) => Ok(TaskDelivery::Duplicate),
             Unclaimed::UnknownTask => Err(ControllerError::UnknownTask { job_id, stage, task_id }),
             Unclaimed::UnknownJob => Err(ControllerError::UnknownJob { job_id }),
         }
@@ -340,7 +340,7 @@ impl Controller {
         };
         let Some(outcome) = outcome else {
             drop(beating);
-            return self.give_back(running).await;
+            return self.release_claim(running).await;
         };
         self.0.room.note(began.elapsed());
         if let TaskOutcome::Completed(result) = &outcome {
@@ -382,7 +382,7 @@ impl Controller {
 
     /// Makes a claimed task unsent again, for which there was no memory in time: its attempt did
     /// not begin, and does not count.
-    async fn give_back(&self, running: RunningTask) -> Result<TaskDelivery, ControllerError> {
+    async fn release_claim(&self, running: RunningTask) -> Result<TaskDelivery, ControllerError> {
         Span::current().record("outcome", "deferred");
         let lease_seconds = self.0.timing.lease.as_secs_f64();
         let claim = std::slice::from_ref(&running);

@@ -34,12 +34,12 @@ pub struct Health {
     pub errors: Vec<String>,
     /// What was read for it, as numbers.
     #[serde(skip)]
-    pub readings: Readings,
+    pub readings: QueueMetrics,
 }
 
 /// What health read of the database; absent: it did not answer.
 #[derive(Debug, Clone, Default)]
-pub struct Readings {
+pub struct QueueMetrics {
     pub backlog: Option<Backlog>,
     /// The sweep that ended last, of any process; `None` within: there was none yet.
     pub sweep: Option<Option<LastSweep>>,
@@ -105,25 +105,25 @@ impl Controller {
         self.health_within(PATIENCE).await
     }
 
-    /// The same; what has not answered after `patience` is not well. One that hangs costs no other
+    /// The same; what has not answered after `timeout` is not well. One that hangs costs no other
     /// its answer.
-    pub async fn health_within(&self, patience: Duration) -> Health {
+    pub async fn health_within(&self, timeout: Duration) -> Health {
         let began = Instant::now();
-        let left = || patience.saturating_sub(began.elapsed());
+        let left = || timeout.saturating_sub(began.elapsed());
         let database = async {
-            let answer = in_time(left(), patience, self.0.database.ping()).await;
+            let answer = in_time(left(), timeout, self.0.database.ping()).await;
             let answers = answer.is_ok();
             let database = Component::of(answer);
             let mut components = vec![("database".to_owned(), database)];
-            let mut readings = Readings::default();
+            let mut readings = QueueMetrics::default();
             let mut stranded = None;
             let [schema, outbox, sweep, instances] = if answers {
                 let (schema, outbox, sweep, instances, open) = futures_util::join!(
-                    in_time(left(), patience, self.schema_health()),
-                    in_time(left(), patience, self.0.database.backlog()),
-                    in_time(left(), patience, self.0.database.last_sweep()),
-                    in_time(left(), patience, self.0.database.instances()),
-                    in_time(left(), patience, self.stranded_health()),
+                    in_time(left(), timeout, self.schema_health()),
+                    in_time(left(), timeout, self.0.database.backlog()),
+                    in_time(left(), timeout, self.0.database.last_sweep()),
+                    in_time(left(), timeout, self.0.database.instances()),
+                    in_time(left(), timeout, self.stranded_health()),
                 );
                 stranded = open.unwrap_or_else(|error| Some(failed(error)));
                 let shown = [
@@ -134,8 +134,11 @@ impl Controller {
                     }),
                     instances.as_ref().map_or_else(failed, |alive| instances_health(alive)),
                 ];
-                readings =
-                    Readings { backlog: outbox.ok(), sweep: sweep.ok(), instances: instances.ok() };
+                readings = QueueMetrics {
+                    backlog: outbox.ok(),
+                    sweep: sweep.ok(),
+                    instances: instances.ok(),
+                };
                 shown
             } else {
                 std::array::from_fn(|_| Component::unknown())
@@ -155,7 +158,7 @@ impl Controller {
         let queues = self.0.senders.enabled().flat_map(|sender| {
             [QueueRole::Jobs, QueueRole::Tasks].map(|role| async move {
                 let began = Instant::now();
-                let answer = in_time(patience, patience, sender.probe(role)).await;
+                let answer = in_time(timeout, timeout, sender.probe(role)).await;
                 let messages = answer.as_ref().ok().copied().flatten();
                 (
                     format!("{}:{}", sender.path(), sender.queue_name(role)),
@@ -223,22 +226,22 @@ impl<E: std::fmt::Display> std::fmt::Display for Unanswered<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Failed(error) => error.fmt(f),
-            Self::Late(patience) => {
-                write!(f, "it did not answer within {} s", patience.as_secs_f64())
+            Self::Late(timeout) => {
+                write!(f, "it did not answer within {} s", timeout.as_secs_f64())
             }
         }
     }
 }
 
-/// The answer, if it comes in what is `left` of the `patience`.
+/// The answer, if it comes in what is `left` of the `timeout`.
 async fn in_time<T, E>(
     left: Duration,
-    patience: Duration,
+    timeout: Duration,
     answer: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Unanswered<E>> {
     match tokio::time::timeout(left, answer).await {
         Ok(answer) => answer.map_err(Unanswered::Failed),
-        Err(_) => Err(Unanswered::Late(patience)),
+        Err(_) => Err(Unanswered::Late(timeout)),
     }
 }
 

@@ -50,7 +50,7 @@ impl Controller {
                     return;
                 };
                 let running = shared.heartbeat.running();
-                let begun = shared.reached.take();
+                let begun = shared.watermark.take();
                 let may_wait = running.is_empty()
                     && begun.is_empty()
                     && reported

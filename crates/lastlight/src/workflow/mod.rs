@@ -13,13 +13,15 @@ mod audit;
 mod comparison;
 mod control;
 mod counters;
+mod database_metrics;
+mod dead_letters;
 mod deferred;
 mod diagnosis;
 mod error;
 mod execute;
-mod figures;
 mod health;
 mod heartbeat;
+mod illegal_change;
 mod instance;
 mod job_types;
 mod lists;
@@ -31,26 +33,28 @@ mod plan_tasks;
 mod poison;
 mod poison_tasks;
 mod preflight;
-mod reached;
 mod reconcile;
-mod refusal;
 mod room;
 mod senders;
-mod set_aside;
 mod status;
 mod submit;
 mod summary;
+mod watermark;
 
 use std::{sync::Arc, time::Duration};
 
-pub use audit::{JobAudit, StageBooks};
+pub use audit::{AuditedStage, JobAudit};
 pub use comparison::{Comparison, SERVICE_BUS_OPERATIONS};
 pub use control::{Cancellation, Pause, Retry};
-pub use counters::{ProcessFigures, Sends, Sweeps};
+pub use counters::{ProcessMetrics, Sends, Sweeps};
+pub use database_metrics::DatabaseMetrics;
+pub use dead_letters::{
+    DeadLetterReport, DeadLetterView, Discarded, PoisonRun, ProcessedMessage, Redriven,
+};
 pub use error::ControllerError;
 pub use execute::TaskDelivery;
-pub use figures::DatabaseFigures;
-pub use health::{Component, Health, Readings};
+pub use health::{Component, Health, QueueMetrics};
+pub use illegal_change::{Change, IllegalChange};
 pub use job_types::JobTypeInfo;
 pub use lists::{JobTaskFilter, JobTaskPosition};
 pub use memory::MemoryUse;
@@ -58,11 +62,7 @@ pub use plan::JobDelivery;
 pub use poison::{AskedBy, PoisonDelivery, PoisonOutcome};
 pub use preflight::PreflightProblem;
 pub use reconcile::ReconcileReport;
-pub use refusal::{Change, Refusal};
 pub use senders::Senders;
-pub use set_aside::{
-    Discarded, PoisonRun, ProcessedMessage, Redriven, SetAsideReport, ShownMessage,
-};
 pub use status::{JobStanding, StageStanding};
 pub use submit::{QueueInfo, Submission};
 
@@ -76,9 +76,9 @@ use heartbeat::Heartbeat;
 use instance::ThisInstance;
 use memory::Memory;
 use orphans::OrphanCursor;
-use reached::Reached;
 use room::Room;
 use tokio::sync::Semaphore;
+use watermark::Watermark;
 
 /// The one controller that all triggers end in. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -92,7 +92,7 @@ struct Shared {
     completions: TaskCompletions,
     deferrals: TaskDeferrals,
     heartbeat: Heartbeat,
-    reached: Reached,
+    watermark: Watermark,
     senders: Senders,
     instance: ThisInstance,
     /// For tasks between their claim and their outcome.
@@ -115,7 +115,7 @@ impl Controller {
             completions: TaskCompletions::start(database.clone(), lease_seconds),
             deferrals: TaskDeferrals::start(database.clone()),
             heartbeat: Heartbeat::start(database.clone(), timing.lease),
-            reached: Reached::default(),
+            watermark: Watermark::default(),
             catalog,
             database,
             senders,

@@ -15,7 +15,7 @@ use crate::{
             TaskQueueMessage, message_time,
         },
     },
-    store::{BatchKey, DatabaseError, OwedTask, StageKey},
+    store::{BatchKey, DatabaseError, StageKey, UnsentTask},
     telemetry,
     transport::sender::{BatchSendReport, OutgoingMessage, QueueRole},
 };
@@ -49,8 +49,8 @@ pub(super) struct TaskToSend<'a> {
     pub runs_alone: bool,
 }
 
-impl<'a> From<&'a OwedTask> for TaskToSend<'a> {
-    fn from(task: &'a OwedTask) -> Self {
+impl<'a> From<&'a UnsentTask> for TaskToSend<'a> {
+    fn from(task: &'a UnsentTask) -> Self {
         Self {
             task_id: task.task_id.as_str(),
             job_type: &task.job_type,
@@ -243,7 +243,7 @@ impl Shared {
     /// does, since one that comes early finds nothing to do. If it cannot be sent, or never comes,
     /// `reconcile` sends another.
     pub(super) async fn send_retry(&self, key: &StageKey, task_id: &TaskId, pause: Duration) {
-        let (task, path) = match self.database.owed_task(key, task_id).await {
+        let (task, path) = match self.database.unsent_task(key, task_id).await {
             Ok(Some(found)) => found,
             Ok(None) => return,
             Err(error) => {

@@ -314,13 +314,13 @@ impl Shared {
         let mut chunk: Vec<NewTask> = Vec::with_capacity(CHUNK);
         let mut extended = Instant::now();
         loop {
-            let patience = (self.timing.lease / 3).min(self.timing.margin());
+            let timeout = (self.timing.lease / 3).min(self.timing.margin());
             let waits_for_turn = bytes >= HEAVIEST_STATEMENT && turn.is_none();
             let arrived = if waits_for_turn {
-                turn = self.memory.for_large_batch(Instant::now() + patience).await;
+                turn = self.memory.for_large_batch(Instant::now() + timeout).await;
                 None
             } else {
-                Some(tokio::time::timeout(patience, tasks.next()).await)
+                Some(tokio::time::timeout(timeout, tasks.next()).await)
             };
             // A plan that is slow to come must not lose its lease meanwhile.
             if extended.elapsed() > self.timing.lease / 3 {

@@ -19,7 +19,7 @@ use crate::{
         JobId, ProcessingPath, Stage, TaskId, clock,
         messages::{JobReference, written_at},
     },
-    store::{GivenBack, JobRecord, StageKey},
+    store::{JobRecord, Redeliveries, StageKey},
     transport::sender::{OutgoingMessage, QueueRole},
 };
 
@@ -40,7 +40,8 @@ pub enum AskedBy {
 #[serde(rename_all = "snake_case")]
 pub enum PoisonOutcome {
     /// What it asks for is done, under way, or wanted no more.
-    Absorbed,
+    #[serde(rename = "absorbed")]
+    Ignored,
     /// A new message takes its place.
     SentAgain,
     /// Its job, or tasks of its job, have failed.
@@ -79,7 +80,7 @@ impl PoisonOutcome {
     /// The name in answers and in the log.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Absorbed => "absorbed",
+            Self::Ignored => "absorbed",
             Self::SentAgain => "sent_again",
             Self::Failed => "failed",
             Self::KeptForReview => "kept_for_review",
@@ -114,7 +115,7 @@ impl PoisonDelivery {
     /// Says in the log what became of it. What was merely absorbed is as it should be.
     pub(crate) fn note(&self, path: ProcessingPath) {
         match self.outcome {
-            PoisonOutcome::Absorbed => note!(info, path, self),
+            PoisonOutcome::Ignored => note!(info, path, self),
             PoisonOutcome::SentAgain | PoisonOutcome::Failed | PoisonOutcome::KeptForReview => {
                 note!(warn, path, self);
             }
@@ -135,7 +136,7 @@ impl PoisonDelivery {
     }
 
     pub(super) fn ignored(key: &StageKey, reason: &str) -> Self {
-        Self::of(PoisonOutcome::Absorbed, key, reason)
+        Self::of(PoisonOutcome::Ignored, key, reason)
     }
 }
 
@@ -153,16 +154,16 @@ impl Controller {
         asked_by: AskedBy,
     ) -> Result<PoisonDelivery, ControllerError> {
         let delivery = match role {
-            QueueRole::Jobs => self.poisoned_job(text, asked_by).await,
+            QueueRole::Jobs => self.dead_lettered_job(text, asked_by).await,
             // The review queue has no function: what is there waits for a person.
-            QueueRole::Tasks | QueueRole::Poison => self.poisoned_tasks(text, asked_by).await,
+            QueueRole::Tasks | QueueRole::Poison => self.dead_lettered_tasks(text, asked_by).await,
         };
         match delivery {
             Err(reason)
                 if !reason.is_transient()
                     || matches!(reason, ControllerError::StageNotReached { .. }) =>
             {
-                self.set_aside(path, &[(text, &reason)], 1).await?;
+                self.dead_letters(path, &[(text, &reason)], 1).await?;
                 Ok(PoisonDelivery {
                     outcome: PoisonOutcome::KeptForReview,
                     reason: reason.to_string(),
@@ -178,7 +179,7 @@ impl Controller {
         }
     }
 
-    async fn poisoned_job(
+    async fn dead_lettered_job(
         &self,
         text: &str,
         asked_by: AskedBy,
@@ -199,7 +200,7 @@ impl Controller {
         if stage < job.stage {
             return Ok(PoisonDelivery::ignored(&key, "the job has gone past the stage"));
         }
-        let Some(stands) = self.0.database.poisoned_stage(&key).await? else {
+        let Some(stands) = self.0.database.dead_lettered_stage(&key).await? else {
             return Err(ControllerError::StageNotReached { job_id, stage, current: job.stage });
         };
         if stands.planned {
@@ -212,11 +213,11 @@ impl Controller {
         }
         if asked_by == AskedBy::Queue {
             let written = written_at(text);
-            if is_older(written, stands.given_back) {
+            if is_older(written, stands.redelivered) {
                 return Ok(PoisonDelivery::ignored(&key, SUCCEEDED));
             }
-            if stands.given_back.count < MOST_GIVEN_BACK {
-                return self.give_back_stage(&key, &job, stands.given_back, written).await;
+            if stands.redelivered.count < MOST_GIVEN_BACK {
+                return self.redeliver_stage(&key, &job, stands.redelivered, written).await;
             }
         }
         let reason = format!(
@@ -234,16 +235,16 @@ impl Controller {
         })
     }
 
-    async fn give_back_stage(
+    async fn redeliver_stage(
         &self,
         key: &StageKey,
         job: &JobRecord,
-        given_back: GivenBack,
+        redelivered: Redeliveries,
         written: Option<OffsetDateTime>,
     ) -> Result<PoisonDelivery, ControllerError> {
         let grace = self.0.timing.send_grace.as_secs_f64();
         let sends =
-            self.0.database.stage_given_back(key, given_back, after(written), grace).await?;
+            self.0.database.stage_redelivered(key, redelivered, after(written), grace).await?;
         if let Some(sends) = sends {
             // A failure is noted and stays owed.
             let _ = self
@@ -258,7 +259,7 @@ impl Controller {
     ///
     /// # Errors
     /// They could not be stored there: the whole batch must come again.
-    pub async fn set_aside(
+    pub async fn dead_letters(
         &self,
         path: ProcessingPath,
         refused: &[(&str, &ControllerError)],
@@ -280,7 +281,7 @@ impl Controller {
         if report.success {
             return Ok(());
         }
-        Err(ControllerError::NotSetAside {
+        Err(ControllerError::NotDeadLettered {
             refused: refused.len(),
             total,
             detail: reasons(&report),
@@ -325,8 +326,8 @@ pub(super) fn delivered(asked_by: AskedBy) -> String {
 }
 
 /// Whether a message was written before the newest one that was sent in place of another.
-pub(super) fn is_older(written: Option<OffsetDateTime>, given_back: GivenBack) -> bool {
-    match (written, given_back.last) {
+pub(super) fn is_older(written: Option<OffsetDateTime>, redelivered: Redeliveries) -> bool {
+    match (written, redelivered.last) {
         (Some(written), Some(last)) => written < last,
         _ => false,
     }
@@ -354,10 +355,10 @@ mod tests {
         let old = timestamp::read("2026-11-23T19:00:01.000001");
         let new = after(old);
         assert_eq!(new.nanosecond() % 1000, 0);
-        let given_back = GivenBack { count: 1, last: Some(new) };
-        assert!(is_older(old, given_back));
-        assert!(!is_older(timestamp::read(&timestamp::write_naive(new)), given_back));
-        assert!(!is_older(None, given_back));
+        let redelivered = Redeliveries { count: 1, last: Some(new) };
+        assert!(is_older(old, redelivered));
+        assert!(!is_older(timestamp::read(&timestamp::write_naive(new)), redelivered));
+        assert!(!is_older(None, redelivered));
         // A clock that is ahead changes nothing.
         let ahead = clock::now() + time::Duration::minutes(10);
         assert!(after(Some(ahead)) > ahead);

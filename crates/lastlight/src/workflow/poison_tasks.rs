@@ -21,7 +21,7 @@ use crate::{
         messages::{TaskMessage, written_at},
         timestamp,
     },
-    store::{BatchKey, ClaimRequest, PoisonedTask, PoisonedTasks, StageKey},
+    store::{BatchKey, ClaimRequest, DeadLetteredTask, DeadLetteredTasks, StageKey},
     transport::sender::{OutgoingMessage, QueueRole},
 };
 
@@ -48,27 +48,27 @@ struct Named {
 
 impl Controller {
     /// As [`Controller::process_poison_message`], for a message of tasks.
-    pub(super) async fn poisoned_tasks(
+    pub(super) async fn dead_lettered_tasks(
         &self,
         text: &str,
         asked_by: AskedBy,
     ) -> Result<PoisonDelivery, ControllerError> {
         let named = self.named(text).await?;
-        let mut delivery = self.poisoned_named(&named, asked_by).await?;
+        let mut delivery = self.dead_lettered_named(&named, asked_by).await?;
         if let ([task_id], None) = (named.tasks.as_slice(), named.batch) {
             delivery.task_id = Some(task_id.clone());
         }
         Ok(delivery)
     }
 
-    async fn poisoned_named(
+    async fn dead_lettered_named(
         &self,
         named: &Named,
         asked_by: AskedBy,
     ) -> Result<PoisonDelivery, ControllerError> {
         let key = named.key;
         let StageKey { job_id, stage } = key;
-        let Some(stand) = self.0.database.poisoned_tasks(&key, &named.tasks).await? else {
+        let Some(stand) = self.0.database.dead_lettered_tasks(&key, &named.tasks).await? else {
             return Err(ControllerError::UnknownJob { job_id });
         };
         if stand.job_status.is_terminal() {
@@ -81,7 +81,7 @@ impl Controller {
             // Whoever recorded the last outcome may have died before the advance.
             self.advance(&key).await?;
         }
-        let open: Vec<&PoisonedTask> = stand
+        let open: Vec<&DeadLetteredTask> = stand
             .tasks
             .iter()
             .filter(|task| !task.status.is_terminal() && !task.leased)
@@ -93,15 +93,15 @@ impl Controller {
                 "it has its outcome, runs, or gets another message by itself",
             ));
         }
-        let (again, failing): (Vec<&PoisonedTask>, Vec<&PoisonedTask>) = match asked_by {
+        let (again, failing): (Vec<&DeadLetteredTask>, Vec<&DeadLetteredTask>) = match asked_by {
             AskedBy::Person => (Vec::new(), open),
             AskedBy::Queue => open
                 .into_iter()
-                .filter(|task| !is_older(named.written, task.given_back))
-                .partition(|task| task.given_back.count < MOST_GIVEN_BACK),
+                .filter(|task| !is_older(named.written, task.redelivered))
+                .partition(|task| task.redelivered.count < MOST_GIVEN_BACK),
         };
         let mut delivery = PoisonDelivery::ignored(&key, SUCCEEDED);
-        let (waited, again): (Vec<&PoisonedTask>, Vec<&PoisonedTask>) =
+        let (waited, again): (Vec<&DeadLetteredTask>, Vec<&DeadLetteredTask>) =
             again.into_iter().partition(|task| may_have_waited(named, stand.path, task));
         if !waited.is_empty() {
             self.defer_waited(&key, &waited).await?;
@@ -110,7 +110,7 @@ impl Controller {
             delivery.tasks_sent_again = waited.len() as u64;
         }
         if !again.is_empty() {
-            self.give_back_tasks(named, &stand, &again).await?;
+            self.redeliver_tasks(named, &stand, &again).await?;
             delivery.outcome = PoisonOutcome::SentAgain;
             delivery.reason = AGAIN.to_owned();
             delivery.tasks_sent_again += again.len() as u64;
@@ -175,13 +175,13 @@ impl Controller {
     async fn defer_waited(
         &self,
         key: &StageKey,
-        tasks: &[&PoisonedTask],
+        tasks: &[&DeadLetteredTask],
     ) -> Result<(), ControllerError> {
         let deferrals = tasks.iter().map(|task| {
             self.0.deferrals.defer(ClaimRequest {
                 job_id: key.job_id,
                 stage: key.stage,
-                task_id: task.owed.task_id.clone(),
+                task_id: task.unsent.task_id.clone(),
             })
         });
         try_join_all(deferrals).await?;
@@ -191,11 +191,11 @@ impl Controller {
 
     /// Sends first and counts then: until it is counted the message set aside comes again, and
     /// makes the same message again, with the same id.
-    async fn give_back_tasks(
+    async fn redeliver_tasks(
         &self,
         named: &Named,
-        stand: &PoisonedTasks,
-        tasks: &[&PoisonedTask],
+        stand: &DeadLetteredTasks,
+        tasks: &[&DeadLetteredTask],
     ) -> Result<(), ControllerError> {
         let job_id = named.key.job_id;
         let unsent = |detail: String| ControllerError::NotSentAgain { job_id, detail };
@@ -209,7 +209,7 @@ impl Controller {
                 return Err(unsent(reasons(&report)));
             }
         }
-        self.0.database.tasks_given_back(&named.key, tasks, written, named.batch.as_ref()).await?;
+        self.0.database.tasks_redelivered(&named.key, tasks, written, named.batch.as_ref()).await?;
         Ok(())
     }
 }
@@ -217,10 +217,10 @@ impl Controller {
 /// Whether a message may have come to the host and waited there until its lock ran out, as often as
 /// the queue allows, without that anybody began its task. Its deliveries say nothing then. One that
 /// fails is back at once, and gone sooner.
-fn may_have_waited(named: &Named, path: ProcessingPath, task: &PoisonedTask) -> bool {
+fn may_have_waited(named: &Named, path: ProcessingPath, task: &DeadLetteredTask) -> bool {
     let age = named.written.map(|written| clock::now() - written);
     path == ProcessingPath::ServiceBus
-        && task.owed.attempt == 0
+        && task.unsent.attempt == 0
         && age.is_some_and(|age| age >= SHORTEST_LOCK * MOST_DELIVERIES)
 }
 
@@ -229,22 +229,22 @@ fn may_have_waited(named: &Named, path: ProcessingPath, task: &PoisonedTask) -> 
 /// characters.
 fn new_message(
     named: &Named,
-    tasks: &[&PoisonedTask],
+    tasks: &[&DeadLetteredTask],
     timestamp: &str,
 ) -> Result<Option<OutgoingMessage>, serde_json::Error> {
     let Some(first) = tasks.first() else {
         return Ok(None);
     };
-    let count = tasks.iter().map(|task| task.given_back.count).max().unwrap_or_default() + 1;
-    let owed = &first.owed;
+    let count = tasks.iter().map(|task| task.redelivered.count).max().unwrap_or_default() + 1;
+    let unsent = &first.unsent;
     let message = match &named.batch {
         Some(key) => {
             let batch = BatchToSend {
                 key,
-                job_type: &owed.job_type,
-                task_type: &owed.task_type,
+                job_type: &unsent.job_type,
+                task_type: &unsent.task_type,
                 resends: u32::from(count),
-                trace: owed.trace,
+                trace: unsent.trace,
             };
             let message = batch.message(timestamp)?;
             OutgoingMessage { message_id: format!("{}-p{count}", key.batch_id()), ..message }
@@ -254,17 +254,17 @@ fn new_message(
                 job_id: &named.key.job_id,
                 stage: named.key.stage,
                 timestamp,
-                trace: owed.trace,
+                trace: unsent.trace,
             };
             let message = shared
-                .message(TaskToSend { resends: owed.resends + 1, ..TaskToSend::from(owed) })?;
+                .message(TaskToSend { resends: unsent.resends + 1, ..TaskToSend::from(unsent) })?;
             let job = &named.key.job_id.as_str()[8..24];
             OutgoingMessage {
                 message_id: format!(
                     "{}-{job}-p{count}.{}.{}",
-                    owed.task_id,
-                    owed.attempt % 1000,
-                    owed.resends % 1000
+                    unsent.task_id,
+                    unsent.attempt % 1000,
+                    unsent.resends % 1000
                 ),
                 ..message
             }

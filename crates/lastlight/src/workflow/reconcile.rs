@@ -18,7 +18,7 @@ use super::{
 use crate::{
     failpoint::failpoint,
     model::{JobStatus, ProcessingPath, messages::message_time, timestamp},
-    store::{BatchKey, DatabaseError, OverdueJob, OwedBatch, OwedTask, StageKey},
+    store::{BatchKey, DatabaseError, OverdueJob, StageKey, UnsentBatch, UnsentTask},
 };
 
 /// Taken at once; more waits for the next round.
@@ -38,7 +38,8 @@ pub struct ReconcileReport {
     /// Open tasks of jobs that are over.
     pub tasks_skipped: u64,
     /// Stages whose counters did not agree with their tasks.
-    pub counters_mended: u64,
+    #[serde(rename = "counters_mended")]
+    pub counters_repaired: u64,
     /// Ended stages that nobody had advanced.
     pub stages_advanced: u64,
     /// Stages whose planner died or never came.
@@ -71,13 +72,13 @@ impl Controller {
             report.jobs_timed_out += u64::from(or_left(&job.key, self.time_out(&job).await)?);
         }
         let lost_after = self.0.timing.lost_after.as_secs_f64();
-        report.retries_cut_off = database.open_half_reopened(lost_after, AT_ONCE).await?;
+        report.retries_cut_off = database.open_partially_reopened(lost_after, AT_ONCE).await?;
         for key in database.stages_to_close(AT_ONCE).await? {
             report.tasks_skipped += or_left(&key, self.bring_to_rest(&key).await)?;
         }
         failpoint!("reconcile.closed");
         for key in database.silent_stages(lost_after, AT_ONCE).await? {
-            let mended = database.mend_counters(&key).await.map_err(ControllerError::from);
+            let mended = database.repair_counters(&key).await.map_err(ControllerError::from);
             if let Some((counters, recount)) = or_left(&key, mended)? {
                 tracing::warn!(
                     job_id = %key.job_id, stage = key.stage.get(),
@@ -87,7 +88,7 @@ impl Controller {
                     recount.failed = recount.failed, recount.skipped = recount.skipped,
                     "a stage's counters had drifted and were set to a recount"
                 );
-                report.counters_mended += 1;
+                report.counters_repaired += 1;
             }
         }
         for key in database.stages_to_advance(AT_ONCE).await? {
@@ -95,7 +96,7 @@ impl Controller {
         }
         failpoint!("reconcile.advanced");
         report.planners_missing = database.owe_dead_planners(lost_after).await?;
-        self.send_owed_job_messages(&mut report).await?;
+        self.send_unsent_job_messages(&mut report).await?;
         failpoint!("reconcile.planned");
         // Before dead attempts get their messages: those that then run would make a silent stage
         // look alive.
@@ -106,7 +107,7 @@ impl Controller {
         self.resend_deferred(&mut report).await?;
         let longest = LONGEST_SWEEP.min(self.0.timing.invocation_share());
         let left = longest.saturating_sub(began.elapsed());
-        self.send_owed_batches(&mut report, left).await?;
+        self.send_unsent_batches(&mut report, left).await?;
         // Last: these can wait, work cannot, and what was done does not fail for them.
         let left = longest.saturating_sub(began.elapsed());
         if let Err(error) = self.remove_orphans(&mut report, left).await {
@@ -126,18 +127,18 @@ impl Controller {
 
     /// Sends what is owed and due, job messages and batches, until there is no more, every path
     /// fails, or the time is over.
-    pub(super) async fn send_owed(
+    pub(super) async fn send_unsent(
         &self,
         report: &mut ReconcileReport,
         within: Duration,
     ) -> Result<(), ControllerError> {
-        self.send_owed_job_messages(report).await?;
-        self.send_owed_batches(report, within).await
+        self.send_unsent_job_messages(report).await?;
+        self.send_unsent_batches(report, within).await
     }
 
     /// Several at once. A path that fails is left alone until the next sweep, so that it does not
     /// hold up the other one, and nobody waits for each of a thousand batches to fail by itself.
-    async fn send_owed_batches(
+    async fn send_unsent_batches(
         &self,
         report: &mut ReconcileReport,
         within: Duration,
@@ -146,17 +147,17 @@ impl Controller {
         let grace = self.0.timing.send_grace.as_secs_f64();
         let failing = Failing::default();
         while began.elapsed() < within && !failing.is_every_path() {
-            let owed = self.0.database.get_pending_retry_batches(grace, AT_ONCE).await?;
-            if owed.is_empty() {
+            let unsent = self.0.database.get_pending_retry_batches(grace, AT_ONCE).await?;
+            if unsent.is_empty() {
                 break;
             }
-            let sends = stream::iter(owed)
+            let sends = stream::iter(unsent)
                 .map(async |batch| {
                     if failing.is(batch.path) {
                         return Ok(false);
                     }
                     let BatchKey { job_id, stage, .. } = batch.key;
-                    let sent = self.send_owed_batch(&batch).await.map(Some);
+                    let sent = self.send_unsent_batch(&batch).await.map(Some);
                     let sent = or_left(&StageKey { job_id, stage }, sent)?;
                     if sent == Some(false) {
                         failing.note(batch.path);
@@ -185,28 +186,28 @@ impl Controller {
         Ok(failed)
     }
 
-    async fn send_owed_job_messages(
+    async fn send_unsent_job_messages(
         &self,
         report: &mut ReconcileReport,
     ) -> Result<(), ControllerError> {
         let grace = self.0.timing.send_grace.as_secs_f64();
         let failing = Failing::default();
-        for owed in self.0.database.due_job_messages(grace, AT_ONCE).await? {
-            let sent = !failing.is(owed.path)
+        for unsent in self.0.database.due_job_messages(grace, AT_ONCE).await? {
+            let sent = !failing.is(unsent.path)
                 && self
                     .0
                     .send_job_message(
-                        &owed.key,
-                        owed.sends,
-                        &owed.job_type,
-                        &owed.parameters,
-                        owed.path,
-                        owed.trace,
+                        &unsent.key,
+                        unsent.sends,
+                        &unsent.job_type,
+                        &unsent.parameters,
+                        unsent.path,
+                        unsent.trace,
                     )
                     .await
                     .is_ok();
             if !sent {
-                failing.note(owed.path);
+                failing.note(unsent.path);
             }
             report.count(sent, |report| &mut report.job_messages_sent);
         }
@@ -237,22 +238,22 @@ impl Controller {
         Ok(())
     }
 
-    async fn send_owed_batch(&self, owed: &OwedBatch) -> Result<bool, ControllerError> {
-        let tasks = self.0.database.get_tasks_by_batch(&owed.key).await?;
+    async fn send_unsent_batch(&self, unsent: &UnsentBatch) -> Result<bool, ControllerError> {
+        let tasks = self.0.database.get_tasks_by_batch(&unsent.key).await?;
         let timestamp = message_time();
         let shared = TaskMessages {
-            job_id: &owed.key.job_id,
-            stage: owed.key.stage,
+            job_id: &unsent.key.job_id,
+            stage: unsent.key.stage,
             timestamp: &timestamp,
             trace: tasks.first().and_then(|task| task.trace),
         };
-        let messages: Vec<_> = if owed.tasks_per_message.is_coarse() {
-            let coarse = |task: &OwedTask| {
+        let messages: Vec<_> = if unsent.tasks_per_message.is_coarse() {
+            let coarse = |task: &UnsentTask| {
                 let batch = BatchToSend {
-                    key: &owed.key,
+                    key: &unsent.key,
                     job_type: &task.job_type,
                     task_type: &task.task_type,
-                    resends: owed.sends,
+                    resends: unsent.sends,
                     trace: task.trace,
                 };
                 batch.message(&timestamp).ok()
@@ -263,8 +264,8 @@ impl Controller {
             let single = |task| shared.message(TaskToSend::from(task)).ok();
             tasks.iter().filter_map(single).collect()
         };
-        let batch = std::slice::from_ref(&owed.key);
-        Ok(self.0.send_batches(owed.path, batch, &messages).await?)
+        let batch = std::slice::from_ref(&unsent.key);
+        Ok(self.0.send_batches(unsent.path, batch, &messages).await?)
     }
 }
 
@@ -291,7 +292,7 @@ impl ReconcileReport {
             jobs_timed_out = some(self.jobs_timed_out),
             retries_cut_off = some(self.retries_cut_off),
             tasks_skipped = some(self.tasks_skipped),
-            counters_mended = some(self.counters_mended),
+            counters_repaired = some(self.counters_repaired),
             stages_advanced = some(self.stages_advanced),
             planners_missing = some(self.planners_missing),
             job_messages_sent = some(self.job_messages_sent),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{model::ProcessingPath, transport::set_aside::QueueService};
+use crate::{model::ProcessingPath, transport::dead_letters::QueueService};
 
 /// The queues of each path that is switched on: to send to, and those that hold what was set aside.
 #[derive(Debug, Clone)]

@@ -100,7 +100,7 @@ impl Controller {
         let (mut pause, longest) = LOOKS;
         let mut pulse = self.pulse(job_id).await?;
         let seen = seen.unwrap_or(pulse.version);
-        while !pulse.is_over && pulse.version == seen && Instant::now() < until {
+        while !pulse.is_finished && pulse.version == seen && Instant::now() < until {
             sleep(pause.min(until - Instant::now())).await;
             pause = (pause * 3 / 2).min(longest);
             pulse = self.pulse(job_id).await?;

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use crate::client::{
-    Answer, Audit, ClientError, Comparison, Improvements, JobDetails, PathFigures,
+    Answer, Audit, ClientError, Comparison, Improvements, JobDetails, PathMetrics,
 };
 use clap::{Args, builder::RangedU64ValueParser};
 use lastlight::model::{JobStatus, ProcessingPath, TasksPerMessage};
@@ -53,7 +53,7 @@ struct Run {
 /// Both paths' jobs, and what they come to.
 struct Compared {
     runs: Vec<Run>,
-    figures: [PathFigures; 2],
+    metrics: [PathMetrics; 2],
     improvements: Improvements,
 }
 
@@ -180,14 +180,14 @@ async fn run(
 }
 
 /// A path's figures over one job.
-fn figures(details: &JobDetails, audit: &Audit) -> PathFigures {
+fn metrics(details: &JobDetails, audit: &Audit) -> PathMetrics {
     let job = &details.job;
     let latency = job.finished_at.and_then(|end| between(job.created_at.0, end.0));
     let timed_out = job.status == JobStatus::Failed
         && matches!((job.finished_at, job.deadline), (Some(end), Some(deadline)) if end >= deadline);
     let busy: f64 = audit.stages.iter().filter_map(|stage| stage.busy_seconds).sum();
     let tasks = (job.completed + job.failed) as f64;
-    PathFigures {
+    PathMetrics {
         jobs_processed: 1,
         avg_latency_ms: latency.map(|latency| latency.as_secs_f64() * 1000.0),
         timeout_rate: Some(if timed_out { 1.0 } else { 0.0 }),
@@ -196,7 +196,7 @@ fn figures(details: &JobDetails, audit: &Audit) -> PathFigures {
 }
 
 /// Service Bus against Storage Queues, percent.
-fn improvements(queue_storage: &PathFigures, service_bus: &PathFigures) -> Improvements {
+fn improvements(queue_storage: &PathMetrics, service_bus: &PathMetrics) -> Improvements {
     let less = |of: Option<f64>, to: Option<f64>| {
         Some(of?).zip(to).filter(|(of, _)| *of > 0.0).map(|(of, to)| 100.0 * (of - to) / of)
     };
@@ -213,11 +213,11 @@ impl Compared {
     fn of(runs: Vec<Run>) -> Self {
         let [queue_storage, service_bus] = ProcessingPath::ALL.map(|path| {
             let of_path = runs.iter().find(|run| run.path == path);
-            of_path.map(|run| figures(&run.job.body, &run.audit)).unwrap_or_default()
+            of_path.map(|run| metrics(&run.job.body, &run.audit)).unwrap_or_default()
         });
         Self {
             improvements: improvements(&queue_storage, &service_bus),
-            figures: [queue_storage, service_bus],
+            metrics: [queue_storage, service_bus],
             runs,
         }
     }
@@ -237,15 +237,15 @@ impl Compared {
             })
             .collect();
         json!({
-            "queue_storage": self.figures[0],
-            "service_bus": self.figures[1],
+            "queue_storage": self.metrics[0],
+            "service_bus": self.metrics[1],
             "comparison": self.improvements,
             "runs": runs,
         })
     }
 
     fn table(&self) -> Table {
-        let mut table = table(&self.figures, &self.improvements);
+        let mut table = table(&self.metrics, &self.improvements);
         let mut row = |name: &str, value: &dyn Fn(&Run) -> String| {
             let [queue_storage, service_bus] = ProcessingPath::ALL.map(|path| {
                 let of_path = self.runs.iter().find(|run| run.path == path);
@@ -274,7 +274,7 @@ impl Run {
     }
 }
 
-fn table(figures: &[PathFigures; 2], improvements: &Improvements) -> Table {
+fn table(metrics: &[PathMetrics; 2], improvements: &Improvements) -> Table {
     let mut table = Table::new([
         ("", Align::Left),
         ("QUEUE STORAGE", Align::Right),
@@ -291,7 +291,7 @@ fn table(figures: &[PathFigures; 2], improvements: &Improvements) -> Table {
             (format!("{percent:+.1} %"), look)
         }
     };
-    let [queue_storage, service_bus] = figures;
+    let [queue_storage, service_bus] = metrics;
     table.row([
         plain("jobs processed"),
         plain(queue_storage.jobs_processed.to_string()),
@@ -323,8 +323,8 @@ fn table(figures: &[PathFigures; 2], improvements: &Improvements) -> Table {
 mod tests {
     use super::*;
 
-    fn figures_of(latency: f64, rate: f64, timeouts: f64) -> PathFigures {
-        PathFigures {
+    fn metrics_of(latency: f64, rate: f64, timeouts: f64) -> PathMetrics {
+        PathMetrics {
             jobs_processed: 1,
             avg_latency_ms: Some(latency),
             timeout_rate: Some(timeouts),
@@ -334,16 +334,16 @@ mod tests {
 
     #[test]
     fn improvements_are_percent_of_what_queue_storage_takes() {
-        let better = improvements(&figures_of(1000.0, 100.0, 0.5), &figures_of(250.0, 400.0, 0.0));
+        let better = improvements(&metrics_of(1000.0, 100.0, 0.5), &metrics_of(250.0, 400.0, 0.0));
         assert_eq!(
             [better.latency_improvement, better.throughput_improvement, better.timeout_reduction],
             [Some(75.0), Some(300.0), Some(100.0)]
         );
-        let worse = improvements(&figures_of(100.0, 400.0, 0.0), &figures_of(150.0, 100.0, 0.0));
+        let worse = improvements(&metrics_of(100.0, 400.0, 0.0), &metrics_of(150.0, 100.0, 0.0));
         assert_eq!(worse.latency_improvement, Some(-50.0));
         assert_eq!(worse.throughput_improvement, Some(-75.0));
         assert_eq!(worse.timeout_reduction, None, "less than none is not to be had");
-        let unknown = improvements(&PathFigures::default(), &figures_of(1.0, 1.0, 0.0));
+        let unknown = improvements(&PathMetrics::default(), &metrics_of(1.0, 1.0, 0.0));
         assert_eq!(unknown.latency_improvement, None);
     }
 
@@ -369,6 +369,6 @@ mod tests {
             "status": "completed", "consistent": true, "stages": [stage(1, 2.0), stage(2, 2.0)],
         }))
         .unwrap();
-        assert_eq!(figures(&details, &audit), figures_of(4500.0, 10.0, 0.0));
+        assert_eq!(metrics(&details, &audit), metrics_of(4500.0, 10.0, 0.0));
     }
 }

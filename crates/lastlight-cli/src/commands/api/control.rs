@@ -75,11 +75,11 @@ fn books(session: &Session, audit: &Audit) -> String {
             count_of_bad(stage.failed),
             plain(stage.skipped.to_string()),
             plain(stage.open.to_string()),
-            plain(stage.batches_owed.map(|owed| owed.to_string()).unwrap_or_default()),
+            plain(stage.batches_unsent.map(|unsent| unsent.to_string()).unwrap_or_default()),
             plain(stage.attempts.to_string()),
             plain(stage.messages_sent.to_string()),
             plain(stage.messages_resent.to_string()),
-            plain(stage.duplicates_absorbed.to_string()),
+            plain(stage.duplicates_ignored.to_string()),
             plain(stage.stale_completions_refused.to_string()),
             counters,
         ]);

@@ -130,7 +130,7 @@ fn stages(status: &Status) -> Table {
     ]);
     for stage in &status.progress {
         let rate = stage.rate_per_second.map(|rate| format!("{rate:.0}/s"));
-        let remark = if stage.is_over() {
+        let remark = if stage.is_finished() {
             match (stage.started_at, stage.finished_at) {
                 (Some(from), Some(to)) => {
                     between(from.0, to.0).map(|took| format!("took {}", lasting(took)))

@@ -92,7 +92,7 @@ pub(super) async fn to_its_end(
             Ok(answer) => {
                 away_since = None;
                 seen = Some(answer.body.version.clone());
-                let is_over = answer.body.status.is_terminal();
+                let is_finished = answer.body.status.is_terminal();
                 let body = &answer.body;
                 let stands_still = body.stands_still_since().is_some();
                 let now = (body.status, stands_still, body.progress.clone());
@@ -100,7 +100,7 @@ pub(super) async fn to_its_end(
                     show(&answer);
                     before = Some(now);
                 }
-                if is_over {
+                if is_finished {
                     return Ok(answer);
                 }
             }
@@ -161,7 +161,7 @@ impl Shown {
                     let line = line(stage, status);
                     // What is over is always said, once.
                     let is_said = said.contains(&line);
-                    if !is_said && (is_due || stage.is_over() || status.status.is_terminal()) {
+                    if !is_said && (is_due || stage.is_finished() || status.status.is_terminal()) {
                         say!("{line}");
                         *said_at = Some(Instant::now());
                         said.push(line);
@@ -226,7 +226,7 @@ fn remarks(stage: &Progress, status: &Status) -> Vec<String> {
             remarks.push(format!("{count} {what}"));
         }
     }
-    if stage.is_over() {
+    if stage.is_finished() {
         if let (Some(from), Some(to)) = (stage.started_at, stage.finished_at)
             && let Some(took) = between(from.0, to.0)
         {

@@ -179,7 +179,7 @@ async fn strike(world: &mut World, trial: Trial, k: u64) -> Result<bool, ChaosEr
         tokio::time::sleep(Duration::from_millis(500)).await;
         world.set_faults(FaultPlan::default());
     }
-    world.until_over(LONG).await?;
+    world.until_finished(LONG).await?;
     let struck = struck_at(&hits);
     if let Some(at) = struck {
         world.fault_at(at);

@@ -50,7 +50,7 @@ pub(super) async fn poison(run: &Run) -> Result<Findings, ChaosError> {
             let job_id = world.submit(job, LONG).await?;
             // One after the other: a task that takes its process with it must not use up the
             // attempts of other jobs.
-            world.until_over(LONG).await?;
+            world.until_finished(LONG).await?;
             let facts = world.facts(&job_id).await?;
             let attempts = facts.tasks.get(&(1, number)).map_or(0, |task| task.attempt);
             world.check((ATTEMPTS..=ATTEMPTS + 1).contains(&attempts), || {
@@ -147,7 +147,7 @@ async fn review(world: &World) -> Result<Vec<[String; 3]>, ChaosError> {
 async fn redriven(world: &mut World, early: &Work) -> Result<(), ChaosError> {
     let before = review(world).await?;
     let job_id = world.submit(early.clone(), LONG).await?;
-    world.until_over(LONG).await?;
+    world.until_finished(LONG).await?;
     let waits = before.iter().find(|[_, _, text]| text.contains(&job_id));
     let Some([queue, message_id, _]) = waits else {
         world.check(false, || {
@@ -198,7 +198,7 @@ pub(super) async fn payload(run: &Run) -> Result<Findings, ChaosError> {
         );
         world.submit(coarse(job, 3), LONG).await?;
     }
-    world.until_over(LONG).await?;
+    world.until_finished(LONG).await?;
     world.finish().await
 }
 

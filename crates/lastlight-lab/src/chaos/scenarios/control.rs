@@ -65,7 +65,7 @@ pub(super) async fn races(run: &Run) -> Result<Findings, ChaosError> {
         expected.may_be_reopened = true;
         world.expect(expected);
     }
-    world.until_over(LONG).await?;
+    world.until_finished(LONG).await?;
     world.finish().await
 }
 
@@ -79,10 +79,10 @@ async fn settle(world: &World, job_id: &str) -> Result<(), ChaosError> {
             let Ok((200, job)) = world.get(&status).await else {
                 return false;
             };
-            let is_over = ["completed", "failed", "cancelled"]
+            let is_finished = ["completed", "failed", "cancelled"]
                 .contains(&job["status"].as_str().unwrap_or_default());
             // A pause that was asked for is withdrawn by now, one that came is over.
-            is_over || (job["pausedAt"].is_null() && job["pauseRequested"] != true)
+            is_finished || (job["pausedAt"].is_null() && job["pauseRequested"] != true)
         })
         .await
 }

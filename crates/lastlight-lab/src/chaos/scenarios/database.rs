@@ -50,7 +50,7 @@ pub(super) async fn restarts(run: &Run) -> Result<Findings, ChaosError> {
         }
         world.restart_database(how).await?;
     }
-    world.until_over(LONG * 10).await?;
+    world.until_finished(LONG * 10).await?;
     let now = world.handler_pid(0);
     world.check(handler == now, || {
         format!("the handler did not survive the database: process {handler:?} is {now:?} now")
@@ -79,7 +79,7 @@ pub(super) async fn connections(run: &Run) -> Result<Findings, ChaosError> {
         world.say(&format!("{ended} connections terminated after {after} tasks"));
     }
     exhaust(&mut world).await?;
-    world.until_over(LONG * 10).await?;
+    world.until_finished(LONG * 10).await?;
     world.finish().await
 }
 
@@ -245,18 +245,18 @@ async fn timed(world: &mut World, name: &str, tasks: u64) -> Result<f64, ChaosEr
             )
             .await?;
     }
-    world.until_over(LONG * 10).await?;
+    world.until_finished(LONG * 10).await?;
     Ok(2.0 * tasks as f64 / began.elapsed().as_secs_f64())
 }
 
 async fn dead_and_live(world: &World) -> Result<(i64, i64), ChaosError> {
     // Sessions report what they did with a delay of a second.
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    let figures = sqlx::query_as(
+    let metrics = sqlx::query_as(
         "SELECT COALESCE(sum(n_dead_tup), 0)::bigint, COALESCE(sum(n_live_tup), 0)::bigint
          FROM pg_stat_user_tables WHERE schemaname = 'app'",
     )
     .fetch_one(world.recorder.pool())
     .await?;
-    Ok(figures)
+    Ok(metrics)
 }

@@ -75,7 +75,7 @@ pub(super) async fn everything(run: &Run) -> Result<Findings, ChaosError> {
         strike(&mut world, fault, random).await?;
     }
     world.set_faults(FaultPlan::default());
-    world.until_over(LONG).await?;
+    world.until_finished(LONG).await?;
     world.finish().await
 }
 

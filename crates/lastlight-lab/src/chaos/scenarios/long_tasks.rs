@@ -102,7 +102,7 @@ async fn waiting(run: &Run) -> Result<Findings, ChaosError> {
         let job = work(tag.clone(), use_service_bus, [StageWork::of(sizes.tasks, ms)]);
         jobs.push((tag, world.submit(job, within).await?));
     }
-    world.until_over(within).await?;
+    world.until_finished(within).await?;
     let (mut completed, mut in_first) = (0, 0);
     let runs = world.runs()?;
     for (tag, job_id) in &jobs {
@@ -167,7 +167,7 @@ async fn hanging(run: &Run) -> Result<Findings, ChaosError> {
     }
     world.until("a host kills its handler", LONG, async || world.timeouts() > 0).await?;
     world.fault();
-    world.until_over(LONG * 10).await?;
+    world.until_finished(LONG * 10).await?;
     world
         .until("every handler is started again", LONG, async || {
             world.handler_restarts() == world.timeouts()

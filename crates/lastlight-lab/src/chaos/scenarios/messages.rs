@@ -39,11 +39,11 @@ pub(super) async fn duplicates(run: &Run) -> Result<Findings, ChaosError> {
             jobs.push((tag, world.submit(job, LONG).await?));
         }
     }
-    world.until_over(LONG).await?;
+    world.until_finished(LONG).await?;
     for (tag, job_id) in jobs {
         // The copies that were late are still on their way, and count too.
         let facts = world.facts(&job_id).await?;
-        let duplicates: i64 = facts.stages.values().map(|stage| stage.absorbed[0]).sum();
+        let duplicates: i64 = facts.stages.values().map(|stage| stage.ignored[0]).sum();
         world.check(duplicates > 0, || format!("the audit of {tag} counts no duplicates"));
     }
     world.finish().await
@@ -74,7 +74,7 @@ pub(super) async fn reorder(run: &Run) -> Result<Findings, ChaosError> {
         send(&world, use_service_bus, Queue::Tasks, &unplanned)?;
         jobs.push((use_service_bus, job_id));
     }
-    world.until_over(LONG).await?;
+    world.until_finished(LONG).await?;
     world.set_faults(FaultPlan::default());
     for (use_service_bus, job_id) in &jobs {
         let before = world.facts(job_id).await?;
@@ -127,7 +127,7 @@ pub(super) async fn broker(run: &Run) -> Result<Findings, ChaosError> {
             world.say(&format!("every queue is purged after {after} tasks"));
             world.purge();
         }
-        world.until_over(LONG).await?;
+        world.until_finished(LONG).await?;
         done = world.progress().await?.done;
     }
     world.finish().await

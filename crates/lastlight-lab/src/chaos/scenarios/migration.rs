@@ -85,7 +85,7 @@ pub(super) async fn migration(run: &Run) -> Result<Findings, ChaosError> {
     });
     world.remove_handler().await;
     // The one that runs goes on.
-    world.until_over(LONG * 10).await?;
+    world.until_finished(LONG * 10).await?;
     let (status, health) = world.get("/api/health").await.map_err(ChaosError::Broken)?;
     world.check(status == 200, || {
         format!("the running handler is not well under the newer migration: {health}")

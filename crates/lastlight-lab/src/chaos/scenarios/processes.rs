@@ -49,7 +49,7 @@ pub(super) async fn kill(run: &Run) -> Result<Findings, ChaosError> {
         world.say(&format!("kill {number}: handler {victim} after {after} tasks"));
         world.kill(victim).await?;
     }
-    world.until_over(LONG * 10).await?;
+    world.until_finished(LONG * 10).await?;
     let after = steady(&mut world, "after", tasks).await?;
     world.note(format!(
         "{before:.0} tasks/s before, {after:.0} tasks/s after the kills ({:.0}%)",
@@ -66,7 +66,7 @@ async fn steady(world: &mut World, name: &str, tasks: u64) -> Result<f64, ChaosE
     let began = Instant::now();
     let job = work(format!("steady-{name}"), true, [StageWork::of(tasks, 15)]);
     world.submit(job, LONG).await?;
-    world.until_over(LONG).await?;
+    world.until_finished(LONG).await?;
     Ok(tasks as f64 / began.elapsed().as_secs_f64())
 }
 
@@ -139,11 +139,11 @@ async fn late_once(
     world.check(after.tasks == before.tasks && after.status == before.status, || {
         format!("what came late changed rows of {tag}")
     });
-    let stale: i64 = after.stages.values().map(|stage| stage.absorbed[1]).sum();
+    let stale: i64 = after.stages.values().map(|stage| stage.ignored[1]).sum();
     world.note(format!("{tag}: {stale} stale ends of attempts were refused"));
     world.check(stale > 0, || format!("{tag}: no late end of an attempt was counted"));
     world.remove_handler().await;
-    world.until_over(LONG).await
+    world.until_finished(LONG).await
 }
 
 /// 9: two handlers whose clocks are ten minutes fast and ten minutes slow. Leases are the
@@ -175,7 +175,7 @@ pub(super) async fn clocks(run: &Run) -> Result<Findings, ChaosError> {
             )
             .await?;
     }
-    world.until_over(LONG).await?;
+    world.until_finished(LONG).await?;
     let runs = world.runs()?;
     for tag in ["leases-sb", "leases-queue"] {
         let twice: Vec<_> = runs

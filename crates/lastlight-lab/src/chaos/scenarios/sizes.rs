@@ -33,7 +33,7 @@ pub(super) async fn sizes(run: &Run) -> Result<Findings, ChaosError> {
             let stages = [StageWork::of(*tasks, 0), StageWork::of((*tasks).min(10), 0)];
             let job = work(format!("n{tasks}-{}", path(use_service_bus)), use_service_bus, stages);
             world.submit(job, LONG).await?;
-            world.until_over(LONG).await?;
+            world.until_finished(LONG).await?;
         }
         world.say(&format!("{tasks} tasks over each path: {:.1} s", began.elapsed().as_secs_f64()));
         seconds.push((*tasks, began.elapsed().as_secs_f64()));
@@ -81,7 +81,7 @@ async fn status_while_it_runs(world: &World, job_id: &str) -> Result<Vec<Duratio
         }
     };
     tokio::select! {
-        over = world.until_over(LONG) => over?,
+        over = world.until_finished(LONG) => over?,
         () = watching => {}
     }
     Ok(latencies)
@@ -127,7 +127,7 @@ pub(super) async fn same(run: &Run) -> Result<Findings, ChaosError> {
         let job_id = ids.first().copied().unwrap_or_default().to_owned();
         world.expect(Expected::new(job_id, job, Duration::from_secs(60)));
     }
-    world.until_over(Duration::from_secs(60)).await?;
+    world.until_finished(Duration::from_secs(60)).await?;
     let jobs: i64 = sqlx::query_scalar("SELECT count(*) FROM app.jobs")
         .fetch_one(world.recorder.pool())
         .await?;
@@ -155,7 +155,7 @@ pub(super) async fn last_two(run: &Run) -> Result<Findings, ChaosError> {
     for (job, job_id) in submissions.into_iter().zip(submitted) {
         world.expect(Expected::new(job_id?, job, LONG));
     }
-    world.until_over(LONG).await?;
+    world.until_finished(LONG).await?;
     let advances: i64 = sqlx::query_scalar("SELECT count(*) FROM chaos.advances")
         .fetch_one(world.recorder.pool())
         .await?;

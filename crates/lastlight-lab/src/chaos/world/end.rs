@@ -40,16 +40,16 @@ impl World {
             let facts = self.facts(&expected.job_id).await?;
             let judgement = judge(expected, &facts, runs);
             self.violations.extend(judgement.violations);
-            self.figures.runs += judgement.runs;
-            self.figures.tasks += judgement.outcomes;
+            self.metrics.runs += judgement.runs;
+            self.metrics.tasks += judgement.outcomes;
             for stage in facts.stages.values() {
-                self.figures.duplicates += stage.absorbed[0].unsigned_abs();
-                self.figures.stale_completions += stage.absorbed[1].unsigned_abs();
+                self.metrics.duplicates += stage.ignored[0].unsigned_abs();
+                self.metrics.stale_completions += stage.ignored[1].unsigned_abs();
             }
             recovery.learn(&expected.work.tag, &facts, runs, &self.faults);
             self.audit(expected).await;
         }
-        self.figures.jobs += jobs.len() as u64;
+        self.metrics.jobs += jobs.len() as u64;
         let known: BTreeSet<&str> = jobs.iter().map(|job| job.work.tag.as_str()).collect();
         let strangers: Vec<&String> =
             runs.keys().filter(|tag| !known.contains(tag.as_str())).collect();
@@ -70,15 +70,15 @@ impl World {
                 bound.as_secs_f64()
             ));
         }
-        self.figures.longest_recovery_ms = recovery.longest(&self.faults);
-        self.figures.deliveries =
+        self.metrics.longest_recovery_ms = recovery.longest(&self.faults);
+        self.metrics.deliveries =
             self.cloud.storage.messages_received() + self.cloud.service_bus.messages_received();
         self.stop_sweeping();
         for host in std::mem::take(&mut self.others) {
             host.stop().await;
         }
         let findings =
-            Findings { figures: self.figures, notes: self.notes, violations: self.violations };
+            Findings { metrics: self.metrics, notes: self.notes, violations: self.violations };
         self.recorder.pool().close().await;
         self.cloud.stop().await?;
         Ok(findings)

@@ -28,7 +28,7 @@ impl World {
             self.fault();
         }
         let sent = kill_process(pid, signal).is_ok();
-        self.figures.kills += u64::from(sent && signal != Signal::CONT);
+        self.metrics.kills += u64::from(sent && signal != Signal::CONT);
         sent
     }
 
@@ -51,7 +51,7 @@ impl World {
         how: Restart,
     ) -> Result<(), ChaosError> {
         self.fault();
-        self.figures.restarts += 1;
+        self.metrics.restarts += 1;
         self.run.shared.cluster.restart(how).await?;
         // Broken until now.
         self.fault();
@@ -105,7 +105,7 @@ impl World {
 
     /// A handler ended itself, as it was told.
     pub(in crate::chaos) fn count_kill(&mut self) {
-        self.figures.kills += 1;
+        self.metrics.kills += 1;
     }
 
     /// The same plan for both queue services.

@@ -23,7 +23,7 @@ use super::{
     ledger::LEDGER_SETTING,
     oracle::{Expected, Promise, Violation},
     recorder::Recorder,
-    report::Figures,
+    report::Metrics,
     work::Work,
 };
 use lastlight_local::{
@@ -80,7 +80,7 @@ pub(super) struct World {
     jobs: Vec<Expected>,
     /// When something was broken, microseconds since 1970.
     faults: Vec<i64>,
-    figures: Figures,
+    metrics: Metrics,
     notes: Vec<String>,
     violations: Vec<Violation>,
     sweeps: Option<AbortOnDropHandle<()>>,
@@ -134,7 +134,7 @@ impl World {
             ledger,
             jobs: Vec::new(),
             faults: Vec::new(),
-            figures: Figures::default(),
+            metrics: Metrics::default(),
             notes: Vec::new(),
             violations: Vec::new(),
             sweeps: None,

@@ -43,7 +43,10 @@ impl World {
 
     /// Returns once all jobs are over and closed, or after `within`, and then the oracle has its
     /// say.
-    pub(in crate::chaos) async fn until_over(&self, within: Duration) -> Result<(), ChaosError> {
+    pub(in crate::chaos) async fn until_finished(
+        &self,
+        within: Duration,
+    ) -> Result<(), ChaosError> {
         let began = Instant::now();
         let mut said = Instant::now();
         loop {

@@ -5,10 +5,10 @@
 //! of the process. What fails in the end is reported; the caller keeps it owed.
 
 mod batch;
+mod dead_letters;
 mod description;
 mod gate;
 mod rules;
-mod set_aside;
 mod token;
 mod transport;
 
@@ -24,9 +24,9 @@ use super::{
 };
 use crate::{config::ServiceBusSettings, model::ProcessingPath};
 use batch::Batch;
+use dead_letters::DeadLetterNames;
 use gate::Gate;
 pub use rules::QueueRules;
-use set_aside::DeadLetterQueues;
 use transport::{Fault, Transport};
 
 /// Exactly this, without a charset, or the service takes the array for one message.
@@ -39,7 +39,7 @@ const MOST_THROTTLED_TRIES: u32 = 20;
 #[derive(Debug)]
 pub struct ServiceBusRepository {
     settings: ServiceBusSettings,
-    dead_letters: DeadLetterQueues,
+    dead_letters: DeadLetterNames,
     transport: Arc<Transport>,
     gate: Gate,
     jobs: QueueClient,
@@ -66,7 +66,7 @@ pub fn create_service_bus_repository(
         tasks: client(&settings.task_queue)?,
         poison: client(&settings.poison_queue)?,
         gate: Gate::new(settings.credits_per_second),
-        dead_letters: DeadLetterQueues::of(&settings),
+        dead_letters: DeadLetterNames::of(&settings),
         transport,
         settings,
     }))

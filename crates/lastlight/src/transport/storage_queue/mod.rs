@@ -2,8 +2,8 @@
 //! under way at once.
 
 mod client;
+mod dead_letters;
 mod sas;
-mod set_aside;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -50,7 +50,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The sender of the Storage Queue path.
 pub struct StorageQueueRepository {
     settings: StorageSettings,
-    set_aside: SetAsideNames,
+    dead_letters: DeadLetterNames,
     credential: Option<Arc<dyn TokenCredential>>,
     http: Arc<Client>,
     clients: Mutex<Option<Clients>>,
@@ -64,12 +64,12 @@ struct Clients {
     jobs: Arc<QueueClient>,
     tasks: Arc<QueueClient>,
     poison: Arc<QueueClient>,
-    jobs_set_aside: Arc<QueueClient>,
-    tasks_set_aside: Arc<QueueClient>,
+    dead_lettered_jobs: Arc<QueueClient>,
+    dead_lettered_tasks: Arc<QueueClient>,
 }
 
 /// The queues where the host puts what was delivered too often.
-struct SetAsideNames {
+struct DeadLetterNames {
     jobs: String,
     tasks: String,
 }
@@ -98,7 +98,7 @@ pub fn create_queue_repository(
         http: Arc::new(Client(pooled_client(&settings.endpoint, REQUEST_TIMEOUT)?)),
         clients: Mutex::new(None),
         in_flight: Semaphore::new(settings.sends_in_flight),
-        set_aside: SetAsideNames {
+        dead_letters: DeadLetterNames {
             jobs: format!("{}-poison", settings.job_queue),
             tasks: format!("{}-poison", settings.task_queue),
         },
@@ -179,8 +179,8 @@ impl StorageQueueRepository {
             jobs: client(&self.settings.job_queue)?,
             tasks: client(&self.settings.task_queue)?,
             poison: client(&self.settings.poison_queue)?,
-            jobs_set_aside: client(&self.set_aside.jobs)?,
-            tasks_set_aside: client(&self.set_aside.tasks)?,
+            dead_lettered_jobs: client(&self.dead_letters.jobs)?,
+            dead_lettered_tasks: client(&self.dead_letters.tasks)?,
         })
     }
 

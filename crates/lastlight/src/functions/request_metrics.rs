@@ -20,9 +20,9 @@ const CLASSES: usize = 5;
 /// Answers by route. The router's routes are the keys, so there are never more than it has,
 /// whatever is asked for; the lock is written once a route.
 #[derive(Debug, Default)]
-pub(super) struct Answered(RwLock<BTreeMap<String, [AtomicU64; CLASSES]>>);
+pub(super) struct RequestMetrics(RwLock<BTreeMap<String, [AtomicU64; CLASSES]>>);
 
-impl Answered {
+impl RequestMetrics {
     fn note(&self, route: &str, status: u16) {
         let class = (usize::from(status / 100)).clamp(1, CLASSES) - 1;
         if let Some(counts) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(route) {
@@ -51,13 +51,13 @@ impl Answered {
 }
 
 pub(super) async fn count(
-    State(answered): State<Arc<Answered>>,
+    State(request_metrics): State<Arc<RequestMetrics>>,
     request: Request,
     next: Next,
 ) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    answered.note(route, response.status().as_u16());
+    request_metrics.note(route, response.status().as_u16());
     response
 }

@@ -16,8 +16,8 @@ use crate::{
         messages::{JobReference, TaskMessage},
     },
     transport::{
+        dead_letters::{DeadLetter, MOST_AT_ONCE, QueueService, Settled, TakenMessage, take},
         sender::{OutgoingMessage, QueueRole, SendError},
-        set_aside::{MOST_AT_ONCE, QueueService, SetAsideMessage, Settled, TakenMessage, take},
     },
 };
 
@@ -27,7 +27,7 @@ const MOST_IN_A_RUN: usize = 500;
 
 /// A queue of messages set aside, as a person sees it.
 #[derive(Debug, Clone)]
-pub struct SetAsideReport {
+pub struct DeadLetterReport {
     pub queue: String,
     /// The pipeline that it belongs to.
     pub path: ProcessingPath,
@@ -36,12 +36,12 @@ pub struct SetAsideReport {
     /// How many messages it holds, or why nobody knows.
     pub count: Result<u64, SendError>,
     /// The first of them, if they were asked for, or why they cannot be shown.
-    pub messages: Option<Result<Vec<ShownMessage>, SendError>>,
+    pub messages: Option<Result<Vec<DeadLetterView>, SendError>>,
 }
 
 /// A message set aside, as a person sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct ShownMessage {
+pub struct DeadLetterView {
     /// What redrive and discard take.
     pub message_id: String,
     /// When it came there.
@@ -102,14 +102,14 @@ pub struct Discarded {
     pub queue: String,
     /// All of it, since nothing else has it any more.
     #[serde(flatten)]
-    pub message: ShownMessage,
+    pub message: DeadLetterView,
 }
 
 impl Controller {
     /// Counts what was set aside, and shows up to `peek` messages a queue (0: none, at most 32). A
     /// queue that cannot be read says why.
-    pub async fn poison_status(&self, peek: usize) -> Vec<SetAsideReport> {
-        let reports = self.set_aside_queues().map(|(service, role)| async move {
+    pub async fn poison_status(&self, peek: usize) -> Vec<DeadLetterReport> {
+        let reports = self.dead_letter_queues().map(|(service, role)| async move {
             let count = service.count(role).await;
             // No more than there are, since a service may wait for another one.
             let at_most = count
@@ -122,8 +122,8 @@ impl Controller {
             let shown = |messages: Vec<_>| {
                 messages.into_iter().map(|message| shown(role, message)).collect()
             };
-            SetAsideReport {
-                queue: service.set_aside_name(role).to_owned(),
+            DeadLetterReport {
+                queue: service.dead_letter_name(role).to_owned(),
                 path: service.path(),
                 role,
                 count,
@@ -133,17 +133,17 @@ impl Controller {
         join_all(reports).await
     }
 
-    /// Counts what was set aside; a queue that does not answer within `patience` says so.
-    pub async fn poison_counts(&self, patience: Duration) -> Vec<SetAsideReport> {
-        let reports = self.set_aside_queues().map(|(service, role)| async move {
-            let count = tokio::time::timeout(patience, service.count(role)).await;
-            SetAsideReport {
-                queue: service.set_aside_name(role).to_owned(),
+    /// Counts what was set aside; a queue that does not answer within `timeout` says so.
+    pub async fn poison_counts(&self, timeout: Duration) -> Vec<DeadLetterReport> {
+        let reports = self.dead_letter_queues().map(|(service, role)| async move {
+            let count = tokio::time::timeout(timeout, service.count(role)).await;
+            DeadLetterReport {
+                queue: service.dead_letter_name(role).to_owned(),
                 path: service.path(),
                 role,
                 count: count.unwrap_or_else(|_| {
                     Err(SendError::Unavailable {
-                        detail: format!("no answer within {} s", patience.as_secs_f64()),
+                        detail: format!("no answer within {} s", timeout.as_secs_f64()),
                     })
                 }),
                 messages: None,
@@ -156,7 +156,7 @@ impl Controller {
     /// queues are left as they are: what is there means nothing to this app.
     pub async fn process_poison(&self) -> PoisonRun {
         let reports = self.poison_status(0).await;
-        let counted = |is_in: fn(&SetAsideReport) -> bool| -> u64 {
+        let counted = |is_in: fn(&DeadLetterReport) -> bool| -> u64 {
             let some = reports.iter().filter(|report| is_in(report));
             some.filter_map(|report| report.count.as_ref().ok()).sum()
         };
@@ -168,12 +168,12 @@ impl Controller {
             tasks_failed: 0,
             errors: Vec::new(),
         };
-        for (service, role) in self.set_aside_queues() {
+        for (service, role) in self.dead_letter_queues() {
             if role == QueueRole::Poison {
                 continue;
             }
             if let Err(error) = self.process_queue(service, role, &mut run).await {
-                run.errors.push(format!("{}: {error}", service.set_aside_name(role)));
+                run.errors.push(format!("{}: {error}", service.dead_letter_name(role)));
             }
         }
         run
@@ -219,7 +219,7 @@ impl Controller {
         run.tasks_failed += delivery.tasks_failed;
         run.jobs_failed += self.jobs_failed_by(&delivery).await?;
         run.messages.push(ProcessedMessage {
-            queue: service.set_aside_name(role).to_owned(),
+            queue: service.dead_letter_name(role).to_owned(),
             message_id: taken.message.id.clone(),
             delivery,
         });
@@ -251,7 +251,7 @@ impl Controller {
         queue: &str,
         message_id: &str,
     ) -> Result<Redriven, ControllerError> {
-        let (service, role) = self.set_aside_queue(queue)?;
+        let (service, role) = self.dead_letter_queue(queue)?;
         let taken = taken(service, role, message_id).await?;
         let sent = send_again(service, role, &taken.message).await;
         let redriven = match sent {
@@ -288,7 +288,7 @@ impl Controller {
         queue: &str,
         message_id: &str,
     ) -> Result<Discarded, ControllerError> {
-        let (service, role) = self.set_aside_queue(queue)?;
+        let (service, role) = self.dead_letter_queue(queue)?;
         let taken = taken(service, role, message_id).await?;
         if service.complete(role, &taken).await? == Settled::LockLost {
             return Err(no_such_message(service, role, message_id));
@@ -300,28 +300,28 @@ impl Controller {
             "a person discarded a message"
         );
         Ok(Discarded {
-            queue: service.set_aside_name(role).to_owned(),
+            queue: service.dead_letter_name(role).to_owned(),
             message: shown(role, taken.message),
         })
     }
 
-    fn set_aside_queues(&self) -> impl Iterator<Item = (&Arc<dyn QueueService>, QueueRole)> {
+    fn dead_letter_queues(&self) -> impl Iterator<Item = (&Arc<dyn QueueService>, QueueRole)> {
         const ROLES: [QueueRole; 3] = [QueueRole::Jobs, QueueRole::Tasks, QueueRole::Poison];
         let services = self.0.senders.enabled();
         services.flat_map(|service| ROLES.map(|role| (service, role)))
     }
 
-    fn set_aside_queue(
+    fn dead_letter_queue(
         &self,
         name: &str,
     ) -> Result<(&Arc<dyn QueueService>, QueueRole), ControllerError> {
-        self.set_aside_queues()
-            .find(|(service, role)| service.set_aside_name(*role) == name)
+        self.dead_letter_queues()
+            .find(|(service, role)| service.dead_letter_name(*role) == name)
             .ok_or_else(|| ControllerError::UnknownQueue {
                 queue: name.chars().take(80).collect(),
                 known: self
-                    .set_aside_queues()
-                    .map(|(service, role)| service.set_aside_name(role).to_owned())
+                    .dead_letter_queues()
+                    .map(|(service, role)| service.dead_letter_name(role).to_owned())
                     .collect(),
             })
     }
@@ -343,7 +343,7 @@ fn no_such_message(
     message_id: &str,
 ) -> ControllerError {
     ControllerError::NoSuchMessage {
-        queue: service.set_aside_name(role).to_owned(),
+        queue: service.dead_letter_name(role).to_owned(),
         message_id: message_id.chars().take(150).collect(),
     }
 }
@@ -351,7 +351,7 @@ fn no_such_message(
 async fn send_again(
     service: &Arc<dyn QueueService>,
     role: QueueRole,
-    message: &SetAsideMessage,
+    message: &DeadLetter,
 ) -> Result<Redriven, ControllerError> {
     let shown = shown(role, message.clone());
     let to = match role {
@@ -371,7 +371,7 @@ async fn send_again(
     match report.errors.into_iter().next() {
         Some(error) => Err(error.into()),
         None => Ok(Redriven {
-            queue: service.set_aside_name(role).to_owned(),
+            queue: service.dead_letter_name(role).to_owned(),
             message_id: shown.message_id,
             sent_to: service.queue_name(to).to_owned(),
             new_message_id: outgoing.message_id,
@@ -380,7 +380,7 @@ async fn send_again(
 }
 
 /// Which queue a message of the review queue is for.
-fn belongs_to(message: &ShownMessage) -> Result<QueueRole, ControllerError> {
+fn belongs_to(message: &DeadLetterView) -> Result<QueueRole, ControllerError> {
     match (TaskMessage::decode(&message.message), JobReference::decode(&message.message)) {
         (Ok(_), _) => Ok(QueueRole::Tasks),
         (_, Ok(_)) => Ok(QueueRole::Jobs),
@@ -412,8 +412,8 @@ fn trace_of(message: &str) -> Option<TraceParent> {
 }
 
 /// The message as it was sent: one of the review queue is wrapped with the reason why it is there.
-fn shown(role: QueueRole, message: SetAsideMessage) -> ShownMessage {
-    let SetAsideMessage { id, body, enqueued, delivery_count, reason } = message;
+fn shown(role: QueueRole, message: DeadLetter) -> DeadLetterView {
+    let DeadLetter { id, body, enqueued, delivery_count, reason } = message;
     let wrapped = match role {
         QueueRole::Poison => serde_json::from_str::<Value>(&body).ok().and_then(|wrapped| {
             let text = |name: &str| wrapped.get(name)?.as_str().map(str::to_owned);
@@ -425,7 +425,7 @@ fn shown(role: QueueRole, message: SetAsideMessage) -> ShownMessage {
         Some((reason, message)) => (Some(reason), message),
         None => (reason, body),
     };
-    ShownMessage {
+    DeadLetterView {
         message_id: id,
         enqueued_at: enqueued.map(Timestamp),
         delivery_count,

@@ -17,7 +17,7 @@ const BETWEEN: Duration = Duration::from_millis(100);
 
 /// A sample of the tasks that began.
 #[derive(Debug, Default)]
-pub(super) struct Reached(Mutex<Sample>);
+pub(super) struct Watermark(Mutex<Sample>);
 
 #[derive(Debug, Default)]
 struct Sample {
@@ -25,7 +25,7 @@ struct Sample {
     newest: Option<Instant>,
 }
 
-impl Reached {
+impl Watermark {
     /// A task begins, in its first attempt: a later one comes when its pause is over, wherever the
     /// queue is.
     pub(super) fn begins(&self, task: &RunningTask) {

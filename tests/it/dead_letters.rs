@@ -7,9 +7,9 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use lastlight::{
     config::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, Env, ServiceBusSettings, StorageSettings},
     transport::{
+        dead_letters::{DeadLetterQueues, Settled, take},
         sender::{MessageSender, OutgoingMessage, QueueRole, SendError},
         service_bus::{ServiceBusRepository, create_service_bus_repository},
-        set_aside::{SetAsideQueues, Settled, take},
         storage_queue::{StorageQueueRepository, create_queue_repository},
     },
 };
@@ -63,7 +63,7 @@ async fn storage_shows_takes_and_gives_back(endpoint: &str) {
     let name = format!("q{}", uuid::Uuid::new_v4().simple());
     let queues = storage(endpoint, DEVELOPMENT_KEY, &name);
     let role = QueueRole::Tasks;
-    assert_eq!(queues.set_aside_name(role), format!("{name}-poison"));
+    assert_eq!(queues.dead_letter_name(role), format!("{name}-poison"));
     // The host makes the queue when it needs it: until then there is nothing.
     assert_eq!(queues.count(role).await, Ok(0));
     assert_eq!(queues.peek(role, 32).await, Ok(Vec::new()));
@@ -204,7 +204,7 @@ async fn dead_letters_are_counted_shown_taken_and_given_back() {
     let namespace = Namespace::start().await;
     let queues = namespace.queues(KEY, &[]);
     let role = QueueRole::Tasks;
-    assert_eq!(queues.set_aside_name(role), "sb-tasks/$DeadLetterQueue");
+    assert_eq!(queues.dead_letter_name(role), "sb-tasks/$DeadLetterQueue");
     namespace.bury("sb-tasks", 5);
     namespace.bus.send("sb-tasks", vec![NewMessage::new("alive")]).unwrap();
     assert_eq!(queues.count(role).await, Ok(5));
@@ -242,7 +242,7 @@ async fn a_message_for_review_never_becomes_a_dead_letter_by_being_looked_at() {
     let namespace = Namespace::start().await;
     let queues = namespace.queues(KEY, &[]);
     let role = QueueRole::Poison;
-    assert_eq!(queues.set_aside_name(role), "sb-poison");
+    assert_eq!(queues.dead_letter_name(role), "sb-poison");
     assert!(queues.batch_send_messages(role, &messages(2)).await.success);
     assert_eq!(queues.count(role).await, Ok(2));
     for _ in 0..25 {

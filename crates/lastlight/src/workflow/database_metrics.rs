@@ -16,7 +16,7 @@ const OPEN_WORK: Duration = Duration::from_millis(1000);
 
 /// What the database knows; a part that did not answer in time is absent.
 #[derive(Debug, Clone, Default)]
-pub struct DatabaseFigures {
+pub struct DatabaseMetrics {
     /// Everything that was ever measured.
     pub totals: Option<RollupTotals>,
     /// What is not over.
@@ -25,9 +25,9 @@ pub struct DatabaseFigures {
 
 impl Controller {
     /// Asks the database; takes less than 2 s, whether it answers or not.
-    pub async fn database_figures(&self) -> DatabaseFigures {
+    pub async fn database_metrics(&self) -> DatabaseMetrics {
         let database = &self.0.database;
-        DatabaseFigures {
+        DatabaseMetrics {
             totals: self.part("totals", TOTALS, database.rollup_totals(TOTALS)).await,
             open_work: self.part("open work", OPEN_WORK, database.open_work(OPEN_WORK)).await,
         }

@@ -12,7 +12,7 @@ use crate::{
 
 /// A job in a list.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct ShownJob {
+pub(super) struct JobView {
     /// Its id: the hash of its type and parameters.
     job_id: JobId,
     /// Its type.
@@ -53,7 +53,7 @@ pub(super) struct ShownJob {
     deadline: Option<Timestamp>,
 }
 
-impl ShownJob {
+impl JobView {
     pub(super) fn new(job: JobRecord, totals: Totals) -> Self {
         Self {
             job_id: job.job_id,
@@ -128,7 +128,7 @@ impl From<JobRecord> for StoredJob {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct WholeJob {
     #[serde(flatten)]
-    job: ShownJob,
+    job: JobView,
     /// A summary of each stage that ended, keyed by its number.
     stage_results: Box<RawValue>,
     /// The final result, once there is one.
@@ -141,7 +141,7 @@ impl WholeJob {
         Self {
             stage_results: std::mem::replace(&mut job.stage_results, empty()),
             result_data: job.result_data.take(),
-            job: ShownJob::new(job, totals),
+            job: JobView::new(job, totals),
         }
     }
 }
@@ -186,14 +186,14 @@ pub(super) struct StageProgress {
 impl From<&StageStanding> for StageProgress {
     fn from(standing: &StageStanding) -> Self {
         let stage = &standing.record;
-        let waiting = (stage.open() - stage.owed).max(0);
+        let waiting = (stage.open() - stage.unsent).max(0);
         let running = standing.running.map(|running| running.min(waiting));
         Self {
             stage: stage.stage,
             task_type: standing.task_type,
             planned: stage.planned_at.is_some(),
             total: stage.total,
-            pending_queue: stage.owed,
+            pending_queue: stage.unsent,
             queued: running.map(|running| waiting - running),
             running,
             open: stage.open(),

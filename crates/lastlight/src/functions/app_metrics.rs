@@ -1,11 +1,11 @@
 //! The figures of the whole app, as Prometheus' text: the same whichever process answers, so no
 //! sample names one. It must not know where they come from.
 
-use super::exposition::{Exposition, Kind};
+use super::prometheus_text::{Kind, PrometheusText};
 use crate::{
     model::{Metric, ProcessingPath},
     store::{OctaveRow, OpenWork, RollupKey, RollupTotals, TaskSums},
-    workflow::{DatabaseFigures, Readings, SERVICE_BUS_OPERATIONS},
+    workflow::{DatabaseMetrics, QueueMetrics, SERVICE_BUS_OPERATIONS},
 };
 
 /// The bounds of the histograms: powers of two ms, since the samples are kept by these, up to three
@@ -13,18 +13,18 @@ use crate::{
 const OCTAVES: [i16; 18] = [3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 25, 28];
 
 /// What was ever measured, and what is open.
-pub(super) fn database(text: &mut Exposition, figures: &DatabaseFigures) {
-    if let Some(totals) = &figures.totals {
+pub(super) fn database(text: &mut PrometheusText, metrics: &DatabaseMetrics) {
+    if let Some(totals) = &metrics.totals {
         jobs(text, totals);
         tasks(text, &totals.tasks);
         histograms(text, totals);
     }
-    if let Some(work) = &figures.open_work {
+    if let Some(work) = &metrics.open_work {
         open(text, work);
     }
 }
 
-fn jobs(text: &mut Exposition, totals: &RollupTotals) {
+fn jobs(text: &mut PrometheusText, totals: &RollupTotals) {
     let mut ended = text.metric(
         "lastlight_jobs_ended_total",
         Kind::Counter,
@@ -49,7 +49,7 @@ fn jobs(text: &mut Exposition, totals: &RollupTotals) {
     }
 }
 
-fn tasks(text: &mut Exposition, totals: &[(RollupKey, TaskSums)]) {
+fn tasks(text: &mut PrometheusText, totals: &[(RollupKey, TaskSums)]) {
     let mut ended = text.metric(
         "lastlight_tasks_ended_total",
         Kind::Counter,
@@ -114,7 +114,7 @@ fn tasks(text: &mut Exposition, totals: &[(RollupKey, TaskSums)]) {
 }
 
 fn by_stage(
-    text: &mut Exposition,
+    text: &mut PrometheusText,
     totals: &[(RollupKey, TaskSums)],
     name: &'static str,
     help: &'static str,
@@ -131,7 +131,7 @@ fn of_key<'a>(key: &'a RollupKey, stage: &'a str) -> [(&'static str, &'a str); 3
     [("path", key.path.as_str()), ("job_type", &key.job_type), ("stage", stage)]
 }
 
-fn histograms(text: &mut Exposition, totals: &RollupTotals) {
+fn histograms(text: &mut PrometheusText, totals: &RollupTotals) {
     for (metric, name, help) in [
         (
             Metric::QueueWait,
@@ -172,7 +172,7 @@ fn cumulated(octaves: &[OctaveRow]) -> (Vec<(f64, u64)>, u64, f64) {
     (bounds.to_vec(), up_to(i16::MAX), ms / 1000.0)
 }
 
-fn open(text: &mut Exposition, work: &[OpenWork]) {
+fn open(text: &mut PrometheusText, work: &[OpenWork]) {
     let mut jobs = text.metric(
         "lastlight_open_jobs",
         Kind::Gauge,
@@ -229,15 +229,15 @@ fn of_jobs<'a>(group: &'a OpenWork, stage: &'a str) -> [(&'static str, &'a str);
 }
 
 /// What is owed, the last sweep, and the processes that are alive.
-pub(super) fn readings(text: &mut Exposition, readings: &Readings) {
+pub(super) fn readings(text: &mut PrometheusText, readings: &QueueMetrics) {
     if let Some(backlog) = &readings.backlog {
-        let mut owed = text.metric(
+        let mut unsent = text.metric(
             "lastlight_owed",
             Kind::Gauge,
             "What jobs that run are owed and no queue has taken yet; from 10,000 of a kind on nobody counts.",
         );
-        owed.value(&[("what", "task_batches")], backlog.batches);
-        owed.value(&[("what", "job_messages")], backlog.job_messages);
+        unsent.value(&[("what", "task_batches")], backlog.batches);
+        unsent.value(&[("what", "job_messages")], backlog.job_messages);
         text.metric(
             "lastlight_owed_oldest_seconds",
             Kind::Gauge,

@@ -19,7 +19,7 @@ use crate::harness::{TestApp, quick};
 
 /// Two stages of three tasks, and the place in which it panics.
 #[derive(Debug)]
-struct Clumsy;
+struct Panicking;
 
 #[derive(Debug, Deserialize)]
 struct Where {
@@ -27,7 +27,7 @@ struct Where {
 }
 
 #[async_trait::async_trait]
-impl JobType for Clumsy {
+impl JobType for Panicking {
     type Parameters = Where;
 
     fn name(&self) -> &'static str {
@@ -104,7 +104,7 @@ impl Fold for Slips {
 
 #[tokio::test]
 async fn a_job_type_that_panics_fails_its_job_with_the_reason() {
-    let app = TestApp::with_job_type(Clumsy, quick()).await;
+    let app = TestApp::with_job_type(Panicking, quick()).await;
     for (slips, end, words) in [
         ("nowhere", "completed", ""),
         ("policy", "completed", ""),
@@ -128,7 +128,7 @@ async fn a_job_type_that_panics_fails_its_job_with_the_reason() {
         ),
     ] {
         let job_id = app.submitted("clumsy", json!({ "slips": slips })).await;
-        let status = app.run_until_over(&job_id).await;
+        let status = app.run_until_finished(&job_id).await;
         assert_eq!(status["status"], end, "{slips}: {status:.2000}");
         let reason = status["errorDetails"].as_str().unwrap_or_default();
         assert!(reason.starts_with(words), "{slips}: {reason}");
@@ -139,12 +139,12 @@ async fn a_job_type_that_panics_fails_its_job_with_the_reason() {
     let job_id = again.body["job_id"].as_str().unwrap().to_owned();
     assert_eq!(app.status(&job_id).await["progress"][0]["completed"], 3);
     assert_eq!(app.control("retry", &job_id).await.body["tasks_reset"], 0);
-    assert_eq!(app.run_until_over(&job_id).await["status"], "failed");
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "failed");
 }
 
 #[tokio::test]
 async fn one_stage_that_cannot_be_advanced_does_not_end_the_sweep_for_all_others() {
-    let app = TestApp::with_job_type(Clumsy, quick()).await;
+    let app = TestApp::with_job_type(Panicking, quick()).await;
     let stuck = app.submitted("clumsy", json!({ "slips": "nowhere" })).await;
     let mut connection = app.connection().await;
     sqlx::raw_sql(
@@ -169,7 +169,7 @@ async fn one_stage_that_cannot_be_advanced_does_not_end_the_sweep_for_all_others
     sqlx::raw_sql("DROP TRIGGER refuse ON jobs").execute(&mut connection).await.unwrap();
     let report = app.controller.reconcile().await.unwrap();
     assert_eq!(report.stages_advanced, 1);
-    assert_eq!(app.run_until_over(&stuck).await["status"], "completed");
+    assert_eq!(app.run_until_finished(&stuck).await["status"], "completed");
 }
 
 #[tokio::test]
@@ -189,5 +189,5 @@ async fn a_task_that_was_sent_again_for_weeks_does_not_end_the_sweep() {
     .unwrap();
     let report = app.controller.reconcile().await.expect("the sweep comes to its end");
     assert_eq!(report.dead_attempts_resent, 1);
-    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
 }

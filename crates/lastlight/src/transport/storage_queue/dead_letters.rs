@@ -17,8 +17,8 @@ use super::{StorageQueueRepository, fault};
 use crate::{
     config::QueueEncoding,
     transport::{
+        dead_letters::{DeadLetter, DeadLetterQueues, MOST_AT_ONCE, Settled, TakenMessage},
         sender::{QueueRole, SendError},
-        set_aside::{MOST_AT_ONCE, SetAsideMessage, SetAsideQueues, Settled, TakenMessage},
     },
 };
 
@@ -26,11 +26,11 @@ use crate::{
 const TAKEN_FOR: i32 = 60;
 
 impl StorageQueueRepository {
-    fn set_aside_client(&self, role: QueueRole) -> Result<Arc<QueueClient>, SendError> {
+    fn dead_letter_client(&self, role: QueueRole) -> Result<Arc<QueueClient>, SendError> {
         let clients = self.clients()?;
         Ok(match role {
-            QueueRole::Jobs => clients.jobs_set_aside,
-            QueueRole::Tasks => clients.tasks_set_aside,
+            QueueRole::Jobs => clients.dead_lettered_jobs,
+            QueueRole::Tasks => clients.dead_lettered_tasks,
             QueueRole::Poison => clients.poison,
         })
     }
@@ -41,7 +41,7 @@ impl StorageQueueRepository {
         role: QueueRole,
         answer: Result<T, azure_core::Error>,
     ) -> Result<T, SendError> {
-        answer.or_else(|error| match fault(self.set_aside_name(role), &error) {
+        answer.or_else(|error| match fault(self.dead_letter_name(role), &error) {
             SendError::QueueNotFound { .. } => Ok(T::default()),
             error => Err(error),
         })
@@ -55,7 +55,7 @@ impl StorageQueueRepository {
         match answer {
             Ok(()) => Ok(Settled::Done),
             Err(error) if is_lost(&error) => Ok(Settled::LockLost),
-            Err(error) => Err(fault(self.set_aside_name(role), &error)),
+            Err(error) => Err(fault(self.dead_letter_name(role), &error)),
         }
     }
 
@@ -72,8 +72,8 @@ impl StorageQueueRepository {
         }
     }
 
-    fn peeked(&self, message: PeekedMessage) -> SetAsideMessage {
-        SetAsideMessage {
+    fn peeked(&self, message: PeekedMessage) -> DeadLetter {
+        DeadLetter {
             id: message.message_id.unwrap_or_default(),
             body: self.decoded(message.message_text),
             enqueued: message.insertion_time,
@@ -84,7 +84,7 @@ impl StorageQueueRepository {
 
     fn taken(&self, message: ReceivedMessage) -> TakenMessage {
         let lock = message.pop_receipt.unwrap_or_default();
-        let message = SetAsideMessage {
+        let message = DeadLetter {
             id: message.message_id.unwrap_or_default(),
             body: self.decoded(message.message_text),
             enqueued: message.insertion_time,
@@ -115,32 +115,28 @@ fn at_once(at_most: usize) -> Option<i32> {
 }
 
 #[async_trait]
-impl SetAsideQueues for StorageQueueRepository {
-    fn set_aside_name(&self, role: QueueRole) -> &str {
+impl DeadLetterQueues for StorageQueueRepository {
+    fn dead_letter_name(&self, role: QueueRole) -> &str {
         match role {
-            QueueRole::Jobs => &self.set_aside.jobs,
-            QueueRole::Tasks => &self.set_aside.tasks,
+            QueueRole::Jobs => &self.dead_letters.jobs,
+            QueueRole::Tasks => &self.dead_letters.tasks,
             QueueRole::Poison => &self.settings.poison_queue,
         }
     }
 
     async fn count(&self, role: QueueRole) -> Result<u64, SendError> {
-        let answer = self.set_aside_client(role)?.get_properties(None).await;
+        let answer = self.dead_letter_client(role)?.get_properties(None).await;
         let count = answer.and_then(|answer| answer.approximate_messages_count());
         let count = self.nothing_if_missing(role, count)?.unwrap_or_default();
         Ok(u64::try_from(count).unwrap_or_default())
     }
 
-    async fn peek(
-        &self,
-        role: QueueRole,
-        at_most: usize,
-    ) -> Result<Vec<SetAsideMessage>, SendError> {
+    async fn peek(&self, role: QueueRole, at_most: usize) -> Result<Vec<DeadLetter>, SendError> {
         let options = QueueClientPeekMessagesOptions {
             number_of_messages: at_once(at_most),
             ..Default::default()
         };
-        let answer = self.set_aside_client(role)?.peek_messages(Some(options)).await;
+        let answer = self.dead_letter_client(role)?.peek_messages(Some(options)).await;
         let messages = answer.and_then(|answer| answer.into_model());
         let messages = self.nothing_if_missing(role, messages)?.items.unwrap_or_default();
         Ok(messages.into_iter().map(|message| self.peeked(message)).collect())
@@ -156,20 +152,20 @@ impl SetAsideQueues for StorageQueueRepository {
             visibility_timeout: Some(TAKEN_FOR),
             ..Default::default()
         };
-        let answer = self.set_aside_client(role)?.receive_messages(Some(options)).await;
+        let answer = self.dead_letter_client(role)?.receive_messages(Some(options)).await;
         let messages = answer.and_then(|answer| answer.into_model());
         let messages = self.nothing_if_missing(role, messages)?.items.unwrap_or_default();
         Ok(messages.into_iter().map(|message| self.taken(message)).collect())
     }
 
     async fn complete(&self, role: QueueRole, taken: &TakenMessage) -> Result<Settled, SendError> {
-        let client = self.set_aside_client(role)?;
+        let client = self.dead_letter_client(role)?;
         let answer = client.delete_message(&taken.message.id, taken.lock(), None).await;
         self.settled(role, answer.map(drop))
     }
 
     async fn release(&self, role: QueueRole, taken: &TakenMessage) -> Result<Settled, SendError> {
-        let client = self.set_aside_client(role)?;
+        let client = self.dead_letter_client(role)?;
         let answer = client.update_message(&taken.message.id, taken.lock(), 0, None).await;
         self.settled(role, answer.map(drop))
     }

@@ -19,8 +19,8 @@ use super::{Fault, ServiceBusRepository, batch::RFC_1123, transport::Answer};
 use crate::{
     config::ServiceBusSettings,
     transport::{
+        dead_letters::{DeadLetter, DeadLetterQueues, MOST_AT_ONCE, Settled, TakenMessage},
         sender::{MessageSender, OutgoingMessage, QueueRole, SendError},
-        set_aside::{MOST_AT_ONCE, SetAsideMessage, SetAsideQueues, Settled, TakenMessage},
     },
 };
 
@@ -33,12 +33,12 @@ const WAIT: u32 = 1;
 
 /// The names of the queues' dead letters.
 #[derive(Debug)]
-pub(super) struct DeadLetterQueues {
+pub(super) struct DeadLetterNames {
     jobs: String,
     tasks: String,
 }
 
-impl DeadLetterQueues {
+impl DeadLetterNames {
     pub(super) fn of(settings: &ServiceBusSettings) -> Self {
         Self {
             jobs: format!("{}/$DeadLetterQueue", settings.job_queue),
@@ -51,7 +51,7 @@ impl ServiceBusRepository {
     /// The next message under a lock of its own, if there is one.
     async fn peek_lock(&self, role: QueueRole) -> Result<Option<TakenMessage>, Fault> {
         self.gate.pass(1).await;
-        let path = format!("{}/messages/head", self.set_aside_name(role));
+        let path = format!("{}/messages/head", self.dead_letter_name(role));
         let query = format!("timeout={WAIT}");
         let queue = self.queue_name(role);
         let answer = self.transport.request(Method::POST, queue, &path, &query).await;
@@ -88,7 +88,7 @@ impl ServiceBusRepository {
         match self.transport.request(method, queue, taken.lock(), "").await {
             Ok(_) => Ok(Settled::Done),
             Err(Fault::NotFound) => Ok(Settled::LockLost),
-            Err(fault) => Err(fault.into_send_error(self.set_aside_name(role))),
+            Err(fault) => Err(fault.into_send_error(self.dead_letter_name(role))),
         }
     }
 
@@ -123,14 +123,14 @@ impl ServiceBusRepository {
 
 /// A message as its headers describe it. What is missing or unreadable is left out: a message that
 /// nobody can read must still be seen.
-fn message(headers: &HeaderMap, body: String) -> SetAsideMessage {
+fn message(headers: &HeaderMap, body: String) -> DeadLetter {
     let properties: Map<String, Value> = headers
         .get("brokerproperties")
         .and_then(|json| serde_json::from_slice(json.as_bytes()).ok())
         .unwrap_or_default();
     let text = |name: &str| properties.get(name).and_then(Value::as_str).map(str::to_owned);
     let number = |name: &str| properties.get(name).and_then(Value::as_u64);
-    SetAsideMessage {
+    DeadLetter {
         id: text("MessageId")
             .or_else(|| number("SequenceNumber").map(|number| number.to_string()))
             .unwrap_or_default(),
@@ -152,8 +152,8 @@ fn http_time(text: &str) -> Option<OffsetDateTime> {
 }
 
 #[async_trait]
-impl SetAsideQueues for ServiceBusRepository {
-    fn set_aside_name(&self, role: QueueRole) -> &str {
+impl DeadLetterQueues for ServiceBusRepository {
+    fn dead_letter_name(&self, role: QueueRole) -> &str {
         match role {
             QueueRole::Jobs => &self.dead_letters.jobs,
             QueueRole::Tasks => &self.dead_letters.tasks,
@@ -173,17 +173,13 @@ impl SetAsideQueues for ServiceBusRepository {
         })
     }
 
-    async fn peek(
-        &self,
-        role: QueueRole,
-        at_most: usize,
-    ) -> Result<Vec<SetAsideMessage>, SendError> {
+    async fn peek(&self, role: QueueRole, at_most: usize) -> Result<Vec<DeadLetter>, SendError> {
         // Together, or the first one would be shown again and again.
         let taken = self.take_some(role, at_most).await?;
         let mut shown = Vec::with_capacity(taken.len());
         for taken in taken {
             let (_, id) = self.put_back(role, &taken).await?;
-            shown.push(SetAsideMessage { id, ..taken.message });
+            shown.push(DeadLetter { id, ..taken.message });
         }
         Ok(shown)
     }
@@ -200,7 +196,7 @@ impl SetAsideQueues for ServiceBusRepository {
                 Ok(None) => break,
                 // What there is can be dealt with; the next call says what is wrong.
                 Err(_) if !taken.is_empty() => break,
-                Err(fault) => return Err(fault.into_send_error(self.set_aside_name(role))),
+                Err(fault) => return Err(fault.into_send_error(self.dead_letter_name(role))),
             }
         }
         Ok(taken)
@@ -243,7 +239,7 @@ mod tests {
             ]),
             "body".to_owned(),
         );
-        let expected = SetAsideMessage {
+        let expected = DeadLetter {
             id: "m1".to_owned(),
             body: "body".to_owned(),
             enqueued: Some(datetime!(2026-11-23 19:00:01 UTC)),

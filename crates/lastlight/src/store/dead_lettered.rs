@@ -7,14 +7,14 @@ use time::OffsetDateTime;
 
 use super::{
     BatchKey, Database, DatabaseError, StageKey,
-    batches::{OwedTask, owed_task},
+    batches::{UnsentTask, unsent_task},
     jobs::{corrupt, path_of, without_nul},
 };
 use crate::model::{JobStatus, ProcessingPath, TaskId, TaskStatus};
 
 /// How often a new message was sent in place of one that could not be delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GivenBack {
+pub struct Redeliveries {
     pub count: u8,
     /// When the newest of them was written; a message that is older has had its successor.
     pub last: Option<OffsetDateTime>,
@@ -22,28 +22,28 @@ pub struct GivenBack {
 
 /// What a message set aside says of tasks, and what is true.
 #[derive(Debug, Clone)]
-pub struct PoisonedTasks {
+pub struct DeadLetteredTasks {
     /// Where their job stands.
     pub job_status: JobStatus,
     pub path: ProcessingPath,
     /// Their stage has ended and nobody went on.
     pub stage_ended: bool,
     /// Those that there are, in the order of the plan.
-    pub tasks: Vec<PoisonedTask>,
+    pub tasks: Vec<DeadLetteredTask>,
 }
 
 /// One of these tasks.
 #[derive(Debug, Clone)]
-pub struct PoisonedTask {
+pub struct DeadLetteredTask {
     pub status: TaskStatus,
     /// An attempt holds it, or a message is on its way to it.
     pub leased: bool,
     /// It waits for room, and gets its new message by itself.
     pub deferred: bool,
     /// Messages sent in place of others.
-    pub given_back: GivenBack,
+    pub redelivered: Redeliveries,
     /// All that a new message says.
-    pub owed: OwedTask,
+    pub unsent: UnsentTask,
 }
 
 /// What failing tasks came to.
@@ -57,12 +57,12 @@ pub struct FailedTasks {
 
 /// A stage that a job message set aside was to start.
 #[derive(Debug, Clone, Copy)]
-pub struct PoisonedStage {
+pub struct DeadLetteredStage {
     /// It needs no job message any more.
     pub planned: bool,
     pub leased: bool,
     /// Messages sent in place of others.
-    pub given_back: GivenBack,
+    pub redelivered: Redeliveries,
 }
 
 impl Database {
@@ -70,13 +70,13 @@ impl Database {
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn poisoned_tasks(
+    pub async fn dead_lettered_tasks(
         &self,
         key: &StageKey,
         tasks: &[TaskId],
-    ) -> Result<Option<PoisonedTasks>, DatabaseError> {
+    ) -> Result<Option<DeadLetteredTasks>, DatabaseError> {
         let ids: Vec<&str> = tasks.iter().map(TaskId::as_str).collect();
-        let rows = sqlx::query(include_str!("sql/poisoned_tasks.sql"))
+        let rows = sqlx::query(include_str!("sql/dead_lettered_tasks.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
             .bind(ids)
@@ -86,14 +86,14 @@ impl Database {
             return Ok(None);
         };
         let job_status: &str = first.try_get("job_status")?;
-        Ok(Some(PoisonedTasks {
+        Ok(Some(DeadLetteredTasks {
             job_status: JobStatus::from_name(job_status)
                 .ok_or_else(|| corrupt("job_status", job_status))?,
             path: path_of(first, "processing_path")?,
             stage_ended: first.try_get::<Option<bool>, _>("ended")?.unwrap_or(false),
             tasks: rows
                 .iter()
-                .filter_map(|row| poisoned_task(row).transpose())
+                .filter_map(|row| dead_lettered_task(row).transpose())
                 .collect::<Result<_, _>>()?,
         }))
     }
@@ -105,12 +105,13 @@ impl Database {
     pub async fn fail_tasks(
         &self,
         key: &StageKey,
-        tasks: &[&PoisonedTask],
+        tasks: &[&DeadLetteredTask],
         reason: &str,
     ) -> Result<FailedTasks, DatabaseError> {
         let tasks = in_key_order(tasks);
-        let ids: Vec<&str> = tasks.iter().map(|task| task.owed.task_id.as_str()).collect();
-        let attempts: Vec<i32> = tasks.iter().map(|task| task.owed.attempt.cast_signed()).collect();
+        let ids: Vec<&str> = tasks.iter().map(|task| task.unsent.task_id.as_str()).collect();
+        let attempts: Vec<i32> =
+            tasks.iter().map(|task| task.unsent.attempt.cast_signed()).collect();
         let row = sqlx::query(include_str!("sql/fail_tasks.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
@@ -135,17 +136,17 @@ impl Database {
     ///
     /// # Errors
     /// The statement failed; the same message may be sent again.
-    pub async fn tasks_given_back(
+    pub async fn tasks_redelivered(
         &self,
         key: &StageKey,
-        tasks: &[&PoisonedTask],
+        tasks: &[&DeadLetteredTask],
         written: OffsetDateTime,
         batch: Option<&BatchKey>,
     ) -> Result<(), DatabaseError> {
         let tasks = in_key_order(tasks);
-        let ids: Vec<&str> = tasks.iter().map(|task| task.owed.task_id.as_str()).collect();
-        let counts: Vec<i16> = tasks.iter().map(|task| i16::from(task.given_back.count)).collect();
-        sqlx::query(include_str!("sql/tasks_given_back.sql"))
+        let ids: Vec<&str> = tasks.iter().map(|task| task.unsent.task_id.as_str()).collect();
+        let counts: Vec<i16> = tasks.iter().map(|task| i16::from(task.redelivered.count)).collect();
+        sqlx::query(include_str!("sql/tasks_redelivered.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
             .bind(ids)
@@ -161,20 +162,20 @@ impl Database {
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn poisoned_stage(
+    pub async fn dead_lettered_stage(
         &self,
         key: &StageKey,
-    ) -> Result<Option<PoisonedStage>, DatabaseError> {
-        let row = sqlx::query(include_str!("sql/poisoned_stage.sql"))
+    ) -> Result<Option<DeadLetteredStage>, DatabaseError> {
+        let row = sqlx::query(include_str!("sql/dead_lettered_stage.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
             .fetch_optional(self.pool().await?)
             .await?;
         let stage = row.map(|row| {
-            Ok::<_, sqlx::Error>(PoisonedStage {
+            Ok::<_, sqlx::Error>(DeadLetteredStage {
                 planned: row.try_get("planned")?,
                 leased: row.try_get::<Option<bool>, _>("leased")?.unwrap_or(false),
-                given_back: given_back(&row)?,
+                redelivered: redelivered(&row)?,
             })
         });
         Ok(stage.transpose()?)
@@ -186,17 +187,17 @@ impl Database {
     ///
     /// # Errors
     /// The statement failed; nothing changed.
-    pub async fn stage_given_back(
+    pub async fn stage_redelivered(
         &self,
         key: &StageKey,
-        given_back: GivenBack,
+        redelivered: Redeliveries,
         at: OffsetDateTime,
         grace_seconds: f64,
     ) -> Result<Option<u32>, DatabaseError> {
-        let sends: Option<i32> = sqlx::query_scalar(include_str!("sql/stage_given_back.sql"))
+        let sends: Option<i32> = sqlx::query_scalar(include_str!("sql/stage_redelivered.sql"))
             .bind(key.job_id.as_str())
             .bind(i16::from(key.stage.get()))
-            .bind(i32::from(given_back.count))
+            .bind(i32::from(redelivered.count))
             .bind(at)
             .bind(grace_seconds)
             .bind(JobStatus::sources(JobStatus::Failed))
@@ -226,29 +227,29 @@ impl Database {
 }
 
 /// So that two who change the same tasks lock them alike.
-fn in_key_order<'a>(tasks: &[&'a PoisonedTask]) -> Vec<&'a PoisonedTask> {
+fn in_key_order<'a>(tasks: &[&'a DeadLetteredTask]) -> Vec<&'a DeadLetteredTask> {
     let mut tasks = tasks.to_vec();
-    tasks.sort_by(|one, other| one.owed.task_id.cmp(&other.owed.task_id));
+    tasks.sort_by(|one, other| one.unsent.task_id.cmp(&other.unsent.task_id));
     tasks
 }
 
 /// `None` in the row of a job that has none of the tasks.
-fn poisoned_task(row: &PgRow) -> Result<Option<PoisonedTask>, sqlx::Error> {
+fn dead_lettered_task(row: &PgRow) -> Result<Option<DeadLetteredTask>, sqlx::Error> {
     let Some(status) = row.try_get::<Option<&str>, _>("task_status")? else {
         return Ok(None);
     };
-    Ok(Some(PoisonedTask {
+    Ok(Some(DeadLetteredTask {
         status: TaskStatus::from_name(status).ok_or_else(|| corrupt("task_status", status))?,
         leased: row.try_get::<Option<bool>, _>("leased")?.unwrap_or(false),
         deferred: row.try_get::<Option<bool>, _>("deferred")?.unwrap_or(false),
-        given_back: given_back(row)?,
-        owed: owed_task(row)?,
+        redelivered: redelivered(row)?,
+        unsent: unsent_task(row)?,
     }))
 }
 
-fn given_back(row: &PgRow) -> Result<GivenBack, sqlx::Error> {
+fn redelivered(row: &PgRow) -> Result<Redeliveries, sqlx::Error> {
     let count = row.try_get::<Option<i16>, _>("poisoned")?.unwrap_or_default();
-    Ok(GivenBack {
+    Ok(Redeliveries {
         count: u8::try_from(count).map_err(|_| corrupt("poisoned", count))?,
         last: row.try_get("poisoned_at")?,
     })

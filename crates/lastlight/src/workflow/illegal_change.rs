@@ -19,7 +19,7 @@ pub enum Change {
 
 /// A change that the job's state does not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
+pub struct IllegalChange {
     asked: Change,
     status: JobStatus,
     is_paused: bool,
@@ -39,7 +39,7 @@ impl Change {
     }
 }
 
-impl Refusal {
+impl IllegalChange {
     /// What was asked of a job that stands as `job` does; none if it may be done.
     pub(super) fn of(asked: Change, job: &JobRecord) -> Option<Self> {
         let refusal = Self {
@@ -74,7 +74,7 @@ impl Refusal {
     }
 }
 
-impl Display for Refusal {
+impl Display for IllegalChange {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.status {
             JobStatus::Failed => f.write_str("the job has failed")?,
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     fn said(asked: Change, status: JobStatus, is_paused: bool, is_pause_requested: bool) -> String {
-        let refusal = Refusal { asked, status, is_paused, is_pause_requested };
+        let refusal = IllegalChange { asked, status, is_paused, is_pause_requested };
         assert!(!refusal.allows(asked), "{asked:?} of a job that is {status}");
         refusal.to_string()
     }

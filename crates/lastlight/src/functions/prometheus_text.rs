@@ -27,7 +27,7 @@ impl Kind {
 
 /// The text, as far as it is written.
 #[derive(Debug, Default)]
-pub(super) struct Exposition {
+pub(super) struct PrometheusText {
     text: String,
     /// A label that every sample gets.
     shared: Option<(&'static str, String)>,
@@ -36,7 +36,7 @@ pub(super) struct Exposition {
 /// A metric's labels, by name.
 pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 
-impl Exposition {
+impl PrometheusText {
     /// From here on every sample has this label.
     pub(super) fn share(&mut self, name: &'static str, value: &str) {
         self.shared = Some((name, value.to_owned()));
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn values_of_labels_are_escaped_and_histograms_end_with_everything() {
-        let mut text = Exposition::default();
+        let mut text = PrometheusText::default();
         text.metric("odd", Kind::Gauge, "Odd labels.").value(&[("a", "x\"\\\n"), ("b", "{}")], 1.5);
         text.share("process", "p");
         text.metric("sizes", Kind::Histogram, "Sizes.").histogram(&[], &[(1, 2), (2, 5)], 6, 8);

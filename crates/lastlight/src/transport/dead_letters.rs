@@ -22,7 +22,7 @@ const MOST_SEARCHED: usize = 512;
 
 /// A message that was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetAsideMessage {
+pub struct DeadLetter {
     /// The queue service's id, or the sender's where the service keeps that. Names the message
     /// within its queue.
     pub id: String,
@@ -39,14 +39,14 @@ pub struct SetAsideMessage {
 /// A message that nobody else gets for a while; complete or release it.
 #[derive(Debug, Clone)]
 pub struct TakenMessage {
-    pub message: SetAsideMessage,
+    pub message: DeadLetter,
     /// What the transport settles it by.
     lock: String,
 }
 
 impl TakenMessage {
     /// `lock`: what the transport settles it by.
-    pub fn new(message: SetAsideMessage, lock: String) -> Self {
+    pub fn new(message: DeadLetter, lock: String) -> Self {
         Self { message, lock }
     }
 
@@ -66,9 +66,9 @@ pub enum Settled {
 
 /// Reads the queues of one path that hold messages set aside.
 #[async_trait]
-pub trait SetAsideQueues: Debug + Send + Sync {
+pub trait DeadLetterQueues: Debug + Send + Sync {
     /// The queue's name, as answers show it and as the service knows it.
-    fn set_aside_name(&self, role: QueueRole) -> &str;
+    fn dead_letter_name(&self, role: QueueRole) -> &str;
 
     /// How many messages the queue holds, those that somebody has taken included. Changes nothing.
     ///
@@ -82,11 +82,7 @@ pub trait SetAsideQueues: Debug + Send + Sync {
     ///
     /// # Errors
     /// The service cannot be reached or refused.
-    async fn peek(
-        &self,
-        role: QueueRole,
-        at_most: usize,
-    ) -> Result<Vec<SetAsideMessage>, SendError>;
+    async fn peek(&self, role: QueueRole, at_most: usize) -> Result<Vec<DeadLetter>, SendError>;
 
     /// Takes up to `at_most` messages, oldest first, at most [`MOST_AT_ONCE`]: for about a minute
     /// nobody else gets them.
@@ -114,9 +110,9 @@ pub trait SetAsideQueues: Debug + Send + Sync {
 }
 
 /// One transport whole: it sends, and shows what was set aside.
-pub trait QueueService: MessageSender + SetAsideQueues {}
+pub trait QueueService: MessageSender + DeadLetterQueues {}
 
-impl<T: MessageSender + SetAsideQueues> QueueService for T {}
+impl<T: MessageSender + DeadLetterQueues> QueueService for T {}
 
 /// Takes the message of this id, if it is among the first few hundred and nobody else has it. The
 /// services have no way to ask for one message: those before it are taken too, and given back.
@@ -124,7 +120,7 @@ impl<T: MessageSender + SetAsideQueues> QueueService for T {}
 /// # Errors
 /// The service cannot be reached or refused; nothing is lost.
 pub async fn take(
-    queues: &(impl SetAsideQueues + ?Sized),
+    queues: &(impl DeadLetterQueues + ?Sized),
     role: QueueRole,
     id: &str,
 ) -> Result<Option<TakenMessage>, SendError> {
@@ -138,7 +134,7 @@ pub async fn take(
 }
 
 async fn search(
-    queues: &(impl SetAsideQueues + ?Sized),
+    queues: &(impl DeadLetterQueues + ?Sized),
     role: QueueRole,
     id: &str,
     passed: &mut Vec<TakenMessage>,

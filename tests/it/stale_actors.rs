@@ -134,7 +134,7 @@ async fn what_a_retry_that_died_left_open_is_skipped_again() {
     // A person may still have it repeated.
     let answer = app.control("retry", &job_id).await;
     assert_eq!((answer.status, &answer.body["tasks_reset"]), (StatusCode::OK, &json!(240)));
-    assert_eq!(app.run_until_over(&job_id).await["status"], "completed");
+    assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
     app.assert_consistent(&job_id).await;
 }
 
