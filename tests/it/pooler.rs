@@ -4,6 +4,7 @@
 
 use axum::http::StatusCode;
 use lastlight::store::{Database, DatabaseError, reach};
+use lastlight_local::LocalPostgres;
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection, Row, postgres::PgConnectOptions};
 
@@ -209,12 +210,11 @@ async fn doctor_says_that_a_pooler_stands_between() {
     assert!(doctor.out.contains("through a pooler"), "{}", doctor.out);
 }
 
-/// The embedded database takes one connection at a time: nobody else can be met there.
 #[tokio::test]
 async fn connections_without_a_pooler_are_told_once() {
     let folder = tempfile::tempdir().unwrap();
-    let embedded = lastlight_local::EmbeddedDatabase::start(folder.path()).await.unwrap();
-    for url in [new_database_url().await, embedded.url()] {
+    let local = LocalPostgres::start(&folder.path().join("postgres")).await.unwrap();
+    for url in [new_database_url().await, local.url()] {
         let options: PgConnectOptions = url.parse().unwrap();
         let options = options.application_name("lastlight").extra_float_digits(None);
         let mut connection = PgConnection::connect_with(&options).await.unwrap();
@@ -226,5 +226,5 @@ async fn connections_without_a_pooler_are_told_once() {
         assert!(row.get::<bool, _>("is_own"), "{url}");
         connection.close().await.unwrap();
     }
-    embedded.stop().await;
+    local.stop().await;
 }

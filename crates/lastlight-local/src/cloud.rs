@@ -16,8 +16,8 @@ use super::{
         service_bus::{self, QueueOptions, ServiceBusAccess},
         storage_queue::{self, StorageAccount},
     },
-    database::{EmbeddedDatabase, EmbeddedDatabaseError},
     host::{self, HandlerCommand, HostError, HostOptions, LogSink, RunningHost},
+    postgres::{LocalPostgres, LocalPostgresError, POSTGRES_FOLDER},
 };
 use lastlight::{
     config::{ConfigError, DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, DatabaseSettings, Env, Settings},
@@ -67,9 +67,9 @@ pub enum CloudError {
     /// The PostgreSQL server cannot be used.
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
-    /// The embedded database did not start.
+    /// The local cloud's own PostgreSQL server did not start.
     #[error(transparent)]
-    Database(#[from] EmbeddedDatabaseError),
+    Database(#[from] LocalPostgresError),
     /// A port cannot be had.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -98,7 +98,7 @@ pub struct LocalCloud {
     /// What goes wrong with Service Bus.
     pub service_bus_faults: Faults,
     endpoints: [Endpoint; 2],
-    database: Option<EmbeddedDatabase>,
+    database: Option<LocalPostgres>,
     settings: BTreeMap<String, String>,
     data: PathBuf,
     _lock: fs::File,
@@ -157,17 +157,12 @@ impl LocalCloud {
         ];
         let database = match &options.database_url {
             Some(_) => None,
-            None => Some(EmbeddedDatabase::start(&data.join("postgres")).await?),
+            None => Some(LocalPostgres::start(&data.join(POSTGRES_FOLDER)).await?),
         };
         let mut settings = settings(endpoints[0].address(), endpoints[1].address(), &key);
         match (&options.database_url, &database) {
             (Some(url), _) => settings.insert("DATABASE_URL".into(), url.clone()),
-            (None, Some(database)) => {
-                settings.insert("LASTLIGHT_DATABASE_CONNECTIONS".into(), "1".into());
-                // One session: who waits for it waits for work, not for a lost server.
-                settings.insert("LASTLIGHT_DATABASE_WAIT_SECONDS".into(), "30".into());
-                settings.insert("DATABASE_URL".into(), database.url())
-            }
+            (None, Some(database)) => settings.insert("DATABASE_URL".into(), database.url()),
             (None, None) => None,
         };
         // Its lines are read by a person here, unless somebody wants it otherwise.

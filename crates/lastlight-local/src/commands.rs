@@ -11,6 +11,7 @@ use std::{
 use crate::{
     CloudError, CloudOptions, DemoError, DemoOptions, DemoReport, LocalCloud, PathReport,
     host::{HandlerCommand, LogSink},
+    remove_data,
 };
 use clap::{Args, Subcommand};
 use lastlight::server::asked_to_stop;
@@ -134,7 +135,7 @@ impl CloudArguments {
 pub async fn local(arguments: LocalArguments) -> ExitCode {
     log_to_stderr();
     if arguments.fresh
-        && let Err(error) = empty(&arguments.data)
+        && let Err(error) = remove_data(&arguments.data)
     {
         return failed(&format!("{} cannot be emptied: {error}", arguments.data.display()), 1);
     }
@@ -239,7 +240,7 @@ pub async fn demo(arguments: DemoArguments) -> ExitCode {
         result = crate::demo(options) => Some(result),
         () = asked_to_stop() => None,
     };
-    let _ = fs::remove_dir_all(&folder);
+    let _ = remove_data(&folder);
     match result {
         Some(Ok(report)) if arguments.cloud.json => match serde_json::to_string_pretty(&report) {
             Ok(json) => {
@@ -278,13 +279,6 @@ fn table(report: &DemoReport) -> String {
         ));
     }
     text
-}
-
-fn empty(folder: &Path) -> std::io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Logs warnings to standard error, or what `LOG_LEVEL` says.

@@ -8,12 +8,12 @@ pub mod api;
 pub mod broker;
 mod cloud;
 pub mod commands;
-mod database;
 mod demo;
 pub mod host;
+pub mod postgres;
 
 pub use api::ApiError;
 pub use cloud::{CloudError, CloudOptions, LocalCloud};
 pub use commands::Commands;
-pub use database::{EmbeddedDatabase, EmbeddedDatabaseError};
 pub use demo::{DemoError, DemoOptions, DemoReport, PathReport, demo};
+pub use postgres::{LocalPostgres, LocalPostgresError, remove_data};

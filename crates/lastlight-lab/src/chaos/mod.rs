@@ -40,7 +40,7 @@ pub use job::{Chaos, task_index, with_chaos};
 pub use ledger::{
     JobRuns, LEDGER_SETTING, Ledger, Run as LedgerRun, RunEnd, TaskKey, read as read_ledger,
 };
-pub use postgres::{Cluster, PostgresError, find_binaries};
+pub use postgres::{Cluster, PostgresError};
 pub use report::{ChaosReport, Findings, HEADER, Metrics, ScenarioReport};
 pub use scenarios::{SCENARIOS, Scenario};
 pub use work::{Act, CHAOS, Fate, LARGEST_RESULT, Rule, StageWork, Work};
@@ -48,6 +48,7 @@ pub use work::{Act, CHAOS, Fate, LARGEST_RESULT, Rule, StageWork, Work};
 use lastlight_local::{
     CloudError,
     host::{HandlerCommand, HostError},
+    postgres::PostgresPrograms,
 };
 
 /// How much a run does.
@@ -153,10 +154,11 @@ pub async fn chaos(
     done: impl Fn(&ScenarioReport),
 ) -> Result<ChaosReport, ChaosError> {
     let began = Instant::now();
-    let binaries = find_binaries(options.postgres.as_deref())?;
+    let programs =
+        PostgresPrograms::find(options.postgres.as_deref()).map_err(PostgresError::from)?;
     std::fs::create_dir_all(&options.folder)?;
     let shared = Arc::new(Shared {
-        cluster: Cluster::start(binaries, &options.folder).await?,
+        cluster: Cluster::start(programs, &options.folder).await?,
         folder: options.folder,
         app_root: options.app_root,
         handler: options.handler,

@@ -5,28 +5,19 @@ use std::{
     io,
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Output, Stdio},
+    process::Stdio,
     str::FromStr,
 };
 
+use lastlight_local::postgres::{PostgresPrograms, ProgramError};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
-use tokio::process::Command;
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
-    /// No binaries.
-    #[error(
-        "no PostgreSQL was found {looked}: name the folder with initdb, postgres and pg_ctl by --postgres-bin, or run \
-         scripts/chaos, which brings one"
-    )]
-    NotFound {
-        /// Where they were looked for.
-        looked: String,
-    },
-    /// A program cannot be run, or failed.
-    #[error("{program} failed: {detail}")]
-    Program { program: &'static str, detail: String },
+    /// No programs, or one of them failed.
+    #[error("{0}; --postgres-bin names a folder, and scripts/chaos brings the programs")]
+    Program(#[from] ProgramError),
     /// The temporary folder or a port.
     #[error("the cluster's folder: {0}")]
     Io(#[from] io::Error),
@@ -56,81 +47,28 @@ impl Restart {
 /// A running server; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Cluster {
-    binaries: PathBuf,
+    programs: PostgresPrograms,
     data: PathBuf,
-    log: PathBuf,
-    /// Whom it runs as, where this process is root's, which PostgreSQL refuses.
-    user: Option<User>,
+    log: String,
     port: u16,
 }
 
 /// Sessions that the server takes, those for superusers among them.
 pub(super) const CONNECTIONS: usize = 60;
 
-/// The folder with `initdb`, `postgres` and `pg_ctl`: `given`, or from PATH, or Debian's newest.
-///
-/// # Errors
-/// There is none.
-pub fn find_binaries(given: Option<&Path>) -> Result<PathBuf, PostgresError> {
-    let has_all = |folder: &PathBuf| {
-        ["initdb", "postgres", "pg_ctl"].iter().all(|name| folder.join(name).is_file())
-    };
-    if let Some(given) = given {
-        let given = given.to_owned();
-        let looked = format!("in {}", given.display());
-        return Some(given).filter(has_all).ok_or(PostgresError::NotFound { looked });
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // Wrappers in PATH may lead elsewhere; the real folder has all three.
-    let in_path = std::env::split_paths(&path)
-        .filter_map(|folder| Some(folder.join("initdb").canonicalize().ok()?.parent()?.to_owned()));
-    let mut debian: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let version = entry.file_name().to_str()?.parse().ok()?;
-            Some((version, entry.path().join("bin")))
-        })
-        .collect();
-    debian.sort();
-    in_path.chain(debian.into_iter().rev().map(|(_, folder)| folder)).find(has_all).ok_or_else(
-        || PostgresError::NotFound {
-            looked: "in PATH and in /usr/lib/postgresql/*/bin".to_owned(),
-        },
-    )
-}
-
 impl Cluster {
     /// Makes a cluster below `folder` and starts it.
     ///
     /// # Errors
     /// `initdb` or the server failed.
-    pub async fn start(binaries: PathBuf, folder: &Path) -> Result<Self, PostgresError> {
+    pub async fn start(programs: PostgresPrograms, folder: &Path) -> Result<Self, PostgresError> {
         let root = folder.join("postgres");
         std::fs::create_dir_all(&root)?;
-        let user =
-            if rustix::process::getuid().is_root() { Some(unprivileged_user()?) } else { None };
-        if let Some(user) = &user {
-            let owner = format!("{}:{}", user.id, user.group);
-            let chown = Command::new("chown").arg(owner).arg(&root).output().await;
-            succeeded("chown", chown)?;
-        }
+        programs.own(&root).await?;
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let cluster = Self {
-            binaries,
-            data: root.join("cluster"),
-            log: root.join("postgres.log"),
-            user,
-            port,
-        };
-        let initdb = cluster
-            .command("initdb")
-            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", "-D"])
-            .arg(&cluster.data)
-            .output()
-            .await;
-        succeeded("initdb", initdb)?;
+        let log = root.join("postgres.log").to_string_lossy().into_owned();
+        let cluster = Self { programs, data: root.join("cluster"), log, port };
+        cluster.programs.init(&cluster.data).await?;
         let settings = [
             "-c listen_addresses=127.0.0.1".to_owned(),
             format!("-p {port}"),
@@ -172,51 +110,18 @@ impl Cluster {
     }
 
     async fn control(&self, arguments: &[&str]) -> Result<(), PostgresError> {
-        let output = self
-            .command("pg_ctl")
-            .args(["-w", "-t", "60", "-s", "-D"])
-            .arg(&self.data)
-            .arg("-l")
-            .arg(&self.log)
-            .args(arguments)
-            .stdin(Stdio::null())
-            // The server would inherit a pipe and hold it open.
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .await;
-        let failed = |detail: String| PostgresError::Program { program: "pg_ctl", detail };
-        let status = output.map_err(|error| failed(error.to_string()))?;
-        if !status.success() {
+        let arguments: Vec<&str> = ["-l", &self.log].iter().chain(arguments).copied().collect();
+        self.programs.control(&self.data, &arguments).await.map_err(|error| {
             let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().rev().take(10).collect();
-            return Err(failed(format!("{arguments:?}: {status}; its log, backwards: {lines:#?}")));
-        }
-        Ok(())
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let program = self.binaries.join(program);
-        let mut command = match &self.user {
-            None => Command::new(program),
-            Some(user) => {
-                let mut command = Command::new("setpriv");
-                command
-                    .args([format!("--reuid={}", user.id), format!("--regid={}", user.group)])
-                    .args(["--clear-groups", "--"])
-                    .arg(program);
-                command
-            }
-        };
-        // A folder that the other user can reach.
-        command.current_dir("/").stdin(Stdio::null());
-        command
+            let last: Vec<&str> = log.lines().rev().take(10).collect();
+            error.with_log(&last.into_iter().rev().collect::<Vec<_>>().join("\n")).into()
+        })
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let mut stop = self.command("pg_ctl");
+        let mut stop = self.programs.command("pg_ctl");
         let stop = stop
             .as_std_mut()
             .args(["-w", "-s", "-m", "immediate", "-D"])
@@ -227,48 +132,5 @@ impl Drop for Cluster {
         if let Err(error) = stop.status() {
             tracing::warn!(%error, "PostgreSQL could not be stopped");
         }
-    }
-}
-
-#[derive(Debug)]
-struct User {
-    id: String,
-    group: String,
-}
-
-/// PostgreSQL's own user where there is one.
-fn unprivileged_user() -> Result<User, PostgresError> {
-    let users = std::fs::read_to_string("/etc/passwd")?;
-    let find = |name: &str| {
-        let mut fields = users
-            .lines()
-            .map(|line| line.split(':'))
-            .find_map(|mut fields| (fields.next() == Some(name)).then_some(fields))?;
-        Some(User { id: fields.nth(1)?.to_owned(), group: fields.next()?.to_owned() })
-    };
-    find("postgres").or_else(|| find("nobody")).ok_or_else(|| PostgresError::Program {
-        program: "initdb",
-        detail: "it does not run as root, and there is no user postgres or nobody".to_owned(),
-    })
-}
-
-fn succeeded(program: &'static str, output: io::Result<Output>) -> Result<(), PostgresError> {
-    let failed = |detail: String| PostgresError::Program { program, detail };
-    let output = output.map_err(|error| failed(error.to_string()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_without_postgres_says_what_to_do() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = find_binaries(Some(folder.path())).unwrap_err().to_string();
-        assert!(error.contains("scripts/chaos") && error.contains("--postgres-bin"), "{error}");
     }
 }

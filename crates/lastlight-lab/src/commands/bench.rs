@@ -140,7 +140,7 @@ pub(super) async fn bench(command: BenchCommand) -> ExitCode {
         BenchCommand::Reads(arguments) => reads(arguments, &folder, &stop).await,
     };
     asking.abort();
-    let _ = std::fs::remove_dir_all(&folder);
+    let _ = lastlight_local::remove_data(&folder);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(BenchFailure::Stopped) => stopped(&"stopped before the benchmark was done"),
@@ -189,7 +189,7 @@ async fn ask_to_stop(stop: Arc<Stop>, folder: PathBuf) {
             "lastlight: schema {schema} stays on the server; remove it with DROP SCHEMA {schema} CASCADE"
         );
     }
-    let _ = std::fs::remove_dir_all(folder);
+    let _ = lastlight_local::remove_data(folder);
     std::process::exit(i32::from(STOPPED));
 }
 

@@ -73,6 +73,21 @@ pub struct TaskDefinition {
     pub predecessor: Option<TaskIndex>,
 }
 
+impl TaskDefinition {
+    /// A task with this semantic index and these parameters, which must become a JSON object. Its predecessor is the task of
+    /// the previous stage with the same index.
+    ///
+    /// # Errors
+    /// The index or the parameters cannot be a task's.
+    pub fn new(index: &str, parameters: &impl Serialize) -> Result<Self, PlanError> {
+        Ok(Self {
+            index: TaskIndex::try_from(index).map_err(|error| PlanError(error.to_string()))?,
+            parameters: to_json(parameters)?,
+            predecessor: None,
+        })
+    }
+}
+
 /// A stage's tasks, one after the other, in an order that does not change from call to call.
 pub type Plan = BoxStream<'static, Result<TaskDefinition, PlanError>>;
 
