@@ -190,7 +190,7 @@ async fn what_means_nothing_to_the_app_is_kept_for_a_person_with_the_reason() {
         (
             "process_queue_job_poison",
             job(json!({ "job_type": "hello_world" })),
-            "it is a \"probe\"",
+            "its type is \"probe\"",
         ),
         ("process_queue_job_poison", job(json!({ "job_type": "tile" })), "no job type \"tile\""),
         ("process_queue_job_poison", job(json!({ "stage": 2 })), "stage 2 has not begun"),
