@@ -28,7 +28,7 @@ const IDLE: Duration = Duration::from_secs(30);
 const SOONEST: Duration = Duration::from_millis(100);
 
 impl Controller {
-    /// Makes a task for which there is no slot unsent again.
+    /// Defers a task for which there is no slot: it is unsent again.
     pub(super) async fn defer(&self, task: ClaimRequest) -> Result<TaskDelivery, ControllerError> {
         let key = StageKey { job_id: task.job_id, stage: task.stage };
         let task_id = task.task_id.clone();

@@ -97,7 +97,7 @@ impl Controller {
     ///
     /// # Errors
     /// The message contradicts the database, or the database failed. Nothing is lost: the message
-    /// is redelivered, or `reconcile` notices.
+    /// is redelivered, or `reconcile` detects the loss.
     pub async fn process_task_message(
         &self,
         message: TaskReference,
@@ -381,8 +381,8 @@ impl Controller {
         Ok(delivery)
     }
 
-    /// Makes a claimed task for which there was no memory in time unsent again: its attempt did not
-    /// begin, and does not count.
+    /// Defers a claimed task for which no memory was free in time: it is unsent again; its attempt
+    /// did not begin, and does not count.
     async fn release_claim(&self, running: RunningTask) -> Result<TaskDelivery, ControllerError> {
         Span::current().record("outcome", "deferred");
         let lease_seconds = self.0.timing.lease.as_secs_f64();

@@ -98,7 +98,7 @@ impl Controller {
     ///
     /// # Errors
     /// The message contradicts the database, or the database failed. Nothing is lost: the message
-    /// is redelivered, or `reconcile` notices.
+    /// is redelivered, or `reconcile` detects the loss.
     pub async fn process_job_message(
         &self,
         message: &JobReference,

@@ -84,7 +84,7 @@ impl Controller {
     }
 
     /// The same, once the job is finished, its state differs from the one `seen`, or `wait` has
-    /// passed. Without `seen`, it is compared with the current state, so that a caller that polls
+    /// passed. Without `seen`, it is compared with the current state, so a caller that polls
     /// misses changes between two requests. A waiting call holds no connection, and checks less
     /// often the longer nothing changes.
     ///
