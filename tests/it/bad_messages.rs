@@ -61,7 +61,7 @@ async fn a_job_message_that_cannot_be_processed_goes_back_to_the_host_with_the_r
         (
             message(json!({ "job_type": "sb_hello_world" })),
             StatusCode::BAD_REQUEST,
-            "it is a \"hello_world\"",
+            "its type is \"hello_world\"",
         ),
         (message(json!({ "job_id": "a".repeat(64) })), StatusCode::NOT_FOUND, "there is no job"),
         (message(json!({ "stage": 2 })), StatusCode::CONFLICT, "stage 2 has not begun"),

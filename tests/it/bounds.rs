@@ -57,7 +57,7 @@ async fn a_submission_of_a_byte_too_many_is_413_however_it_comes() {
     let fits = app.request("POST", SUBMIT, submission(LARGEST_SUBMISSION - 200)).await;
     assert_eq!(fits.status, StatusCode::OK);
     let whole = app.request("POST", SUBMIT, submission(LARGEST_SUBMISSION)).await;
-    assert_refused(&whole, StatusCode::BAD_REQUEST, "as they are stored");
+    assert_refused(&whole, StatusCode::BAD_REQUEST, "bytes as stored");
     let large = submission(LARGEST_SUBMISSION + 1);
     let answer = app.request("POST", SUBMIT, large.clone()).await;
     assert_refused(&answer, StatusCode::PAYLOAD_TOO_LARGE, "1048576 bytes");

@@ -172,7 +172,7 @@ async fn scripts_get_the_app_s_documents_and_watch_a_line_a_change() {
     assert_eq!(refused.code, 1);
     assert_eq!(
         refused.json()["message"],
-        "the job is completed; it is over and cannot be cancelled"
+        "the job is completed; it is finished and cannot be cancelled"
     );
     app.stop().await;
 }

@@ -166,7 +166,7 @@ async fn a_job_whose_path_was_switched_off_since_is_said_to_stand_still() {
     assert_eq!(health.status, "unhealthy");
     assert!(
         health.errors.iter().any(|error| error.starts_with(
-            "switched_off: 1 open jobs go over Service Bus, which is switched off: they stand still"
+            "switched_off: 1 open jobs use Service Bus, which is switched off: they cannot continue"
         )),
         "{:?}",
         health.errors

@@ -68,7 +68,7 @@ async fn the_log_has_fields_to_search_by_and_warns_of_nothing_that_is_as_it_shou
     let again = sent_again(&app).remove(0);
     app.deliver("process_queue_task", &again.body).await;
     app.run_until_finished(&job_id).await;
-    let lines = log.lines("a message that was set aside");
+    let lines = log.lines("a dead-lettered message was processed");
     let of = |name: &str| -> Vec<Value> { lines.iter().map(|line| line[name].clone()).collect() };
     assert_eq!(of("outcome"), [json!("sent_again"), json!("absorbed"), json!("kept_for_review")]);
     assert_eq!(of("level"), [json!("warn"), json!("info"), json!("warn")]);
@@ -190,7 +190,7 @@ async fn what_means_nothing_to_the_app_is_kept_for_a_person_with_the_reason() {
         (
             "process_queue_job_poison",
             job(json!({ "job_type": "hello_world" })),
-            "it is a \"probe\"",
+            "its type is \"probe\"",
         ),
         ("process_queue_job_poison", job(json!({ "job_type": "tile" })), "no job type \"tile\""),
         ("process_queue_job_poison", job(json!({ "stage": 2 })), "stage 2 has not begun"),
@@ -481,7 +481,7 @@ async fn a_person_sees_what_was_set_aside_and_has_it_failed_at_once() {
     assert!(run["processed_at"].is_string() && run["request_id"].is_string());
     let status = app.status(&second).await;
     assert_eq!(status["status"], "failed");
-    assert!(status["errorDetails"].as_str().unwrap().contains("a person gave it up"));
+    assert!(status["errorDetails"].as_str().unwrap().contains("an operator gave it up"));
     dead_lettered(&app, "process_queue_task", &tasks[1].body).await;
     assert_eq!(app.status(&first).await["status"], "failed");
     assert_eq!(

@@ -115,7 +115,7 @@ async fn a_task_that_kills_every_process_that_runs_it_fails_and_its_siblings_fin
     let status = app.status(&job_id).await;
     assert_eq!(status["status"], "failed", "{status}");
     let details = status["errorDetails"].as_str().unwrap();
-    assert!(details.contains("none of its 3 attempts came to an end"), "{details}");
+    assert!(details.contains("none of its 3 attempts finished"), "{details}");
     assert_eq!(status["progress"][0]["completed"], 2);
     assert_eq!(probe.runs()["1/1"], 3, "the fourth claim runs nothing");
     app.assert_consistent(&job_id).await;

@@ -246,7 +246,7 @@ async fn a_queue_that_is_down_leaves_the_job_owed_and_reconcile_sends_it() {
     let answer = app.submit("hello_world", json!({ "n": 2, "use_service_bus": true })).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.body["queue_info"]["queued"], false);
-    assert!(answer.body["message"].as_str().unwrap().contains("owed"), "{}", answer.body);
+    assert!(answer.body["message"].as_str().unwrap().contains("is pending"), "{}", answer.body);
     let health = app.request("GET", "/api/health", Body::empty()).await;
     assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
 

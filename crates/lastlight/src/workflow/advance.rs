@@ -1,5 +1,5 @@
-//! Advance: the last outcome of a stage starts the next one, or ends the job. Exactly once: whoever
-//! claims the stage's end in the database goes on, everybody else finds it claimed.
+//! Advance: the last outcome of a stage starts the next stage, or ends the job. Exactly once: the
+//! caller that claims the stage's end in the database continues, all others find it claimed.
 
 use serde_json::{Map, Value, json};
 use tracing::Instrument;
@@ -15,11 +15,12 @@ use crate::{
     telemetry,
 };
 
-/// Outcomes read at once while a stage is folded.
+/// Outcomes read per query while a stage is folded.
 const PAGE: u32 = 5000;
 
 impl Controller {
-    /// Goes on after a stage, if it has ended and nobody did yet. Says whether this call did.
+    /// Starts the next stage or ends the job, if the stage has ended and nobody has done so yet.
+    /// Returns whether this call did.
     pub(super) async fn advance(&self, key: &StageKey) -> Result<bool, ControllerError> {
         let Some(stage) = self.0.database.ended_stage(key).await? else {
             return Ok(false);
@@ -40,9 +41,9 @@ impl Controller {
         key: &StageKey,
         stage: &EndedStage,
     ) -> Result<bool, ControllerError> {
-        // Outcomes do not change while the job runs, so the fold needs no transaction; two that
-        // fold at once come to the same. What a retry changed meanwhile is noticed when the end is
-        // claimed.
+        // Outcomes do not change while the job runs, so the fold needs no transaction, and two
+        // concurrent folds have the same result. A change by a retry in the meantime is noticed
+        // when the end is claimed.
         let bears = self.bears(key, stage);
         let Folded { result, problem } = self.fold(key, stage, bears).await?;
         let mut results: Map<String, Value> =
@@ -80,7 +81,7 @@ impl Controller {
                 if moved == NextStage::Unsent {
                     let next = StageKey { job_id: key.job_id, stage: next };
                     failpoint!("advance.before_send");
-                    // A failure is noted and stays owed.
+                    // A failure is recorded, and the message stays unsent.
                     let _ = self
                         .0
                         .send_job_message(
@@ -110,8 +111,8 @@ impl Controller {
         }
     }
 
-    /// Whether the job goes on after this stage's failures. A stage with skipped tasks never gets
-    /// here: its job is over.
+    /// Whether the job tolerates this stage's failures. A stage with skipped tasks never gets here:
+    /// its job is finished.
     fn bears(&self, key: &StageKey, stage: &EndedStage) -> bool {
         let parameters: Map<String, Value> =
             serde_json::from_str(stage.parameters.get()).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! An attempt: what a claimed task reads, its handler's run within limits, and what its end means
-//! for the task. Knows no message and no room.
+//! An attempt: reads the inputs of a claimed task, runs its handler within limits, and determines
+//! the task's outcome. Knows neither messages nor slots.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -17,21 +17,21 @@ use crate::{
     store::{Claimed, DatabaseError, Inputs, RunningTask, TaskInputs, TaskOutcome},
 };
 
-/// A result larger than this fails its task: large data belongs into storage, its address into the
-/// result. Bytes.
+/// Maximum size of a result in bytes. A larger one fails its task: large data belongs into storage,
+/// its address into the result.
 const LARGEST_RESULT: usize = 1024 * 1024;
 
-/// A handler's reason for failing is cut at this many characters.
+/// A handler's error message is cut at this many characters.
 const LONGEST_REASON: usize = 8 * 1024;
 
 impl Controller {
-    /// Attempts before a task has failed for good.
+    /// Maximum number of attempts before a task has failed for good.
     pub(super) fn most_attempts(&self, policy: &TaskPolicy) -> u16 {
         policy.most_attempts(self.0.timing.max_attempts)
     }
 
-    /// Runs an attempt; says what it means for the task. `None`: by `by` there was no memory for
-    /// what the task reads, and the attempt did not begin.
+    /// Runs an attempt and returns the task's outcome. `None`: no memory for its inputs was free by
+    /// `by`, and the attempt did not begin.
     pub(super) async fn outcome(
         &self,
         invocation: Invocation,
@@ -46,10 +46,11 @@ impl Controller {
         let Timing { backoff, task_timeout, .. } = self.0.timing;
         let most = self.most_attempts(&policy);
         let tries = claimed.tries;
-        // Attempts count from their claim, so one that kills its process is not repeated for ever.
+        // Attempts count from their claim, so that a task that kills its process is not repeated
+        // for ever.
         if tries > most {
             return Some(TaskOutcome::Failed(format!(
-                "none of its {most} attempts came to an end: their processes died, or lost their leases; does the task \
+                "none of its {most} attempts finished: their processes died, or lost their leases; does the task \
                  exhaust the memory?"
             )));
         }
@@ -82,8 +83,8 @@ impl Controller {
         })
     }
 
-    /// What the task reads, with its share of the memory if it is large; `None` where there is no
-    /// share by `by`.
+    /// The task's inputs, with a share of the memory if they are large; `None` if no share is free
+    /// by `by`.
     async fn inputs(
         &self,
         running: &RunningTask,
@@ -100,19 +101,20 @@ impl Controller {
         }
     }
 
-    /// What the task reads, from the database. One that is away for a moment costs no attempt.
+    /// The task's inputs from the database. A short outage of the database does not cost the
+    /// attempt.
     async fn stored_inputs(&self, running: &RunningTask) -> Result<TaskInputs, TaskError> {
         let began = Instant::now();
         loop {
             match self.0.database.task_inputs(running).await {
                 Ok(Some(inputs)) => return Ok(inputs),
-                Ok(None) => return Err(TaskError::transient("its row is gone")),
+                Ok(None) => return Err(TaskError::transient("the task's row no longer exists")),
                 Err(DatabaseError::Unavailable { .. }) if began.elapsed() < self.0.timing.lease => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
                 Err(error) => {
                     return Err(TaskError::transient(format!(
-                        "what it reads cannot be read: {error}"
+                        "the task's inputs cannot be read: {error}"
                     )));
                 }
             }
@@ -133,7 +135,7 @@ async fn attempt(
         predecessor_result: inputs.predecessor_result.as_deref(),
         attempt: u32::from(tries),
     };
-    // A handler that panics has failed; its siblings in this process have not.
+    // A handler that panics fails its attempt, but not the other tasks in this process.
     let running = AssertUnwindSafe(definition.run(task)).catch_unwind();
     let result = match tokio::time::timeout(limit, running).await {
         Ok(Ok(result)) => result?,

@@ -1,5 +1,5 @@
-//! The audit: does everything that was planned have its place, and what did the system absorb on
-//! the way?
+//! Audit a job: recount its tasks, compare them with its counters, and report how much was repeated
+//! or ignored on the way.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,67 +10,68 @@ use crate::{
     store::StageAudit,
 };
 
-/// A job's books.
+/// The audit of a job.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobAudit {
-    /// The job.
+    /// The job's id.
     pub job_id: JobId,
-    /// Where it stands.
+    /// The job's state now.
     pub status: JobStatus,
-    /// In every stage: planned = completed + failed + skipped + open, the counters agree with a
-    /// recount of the tasks, and if the job is over, nothing is open.
+    /// Whether in every stage planned = completed + failed + skipped + open, the counters agree
+    /// with a recount of the tasks, and no task is open once the stage is finished.
     pub consistent: bool,
     /// Each stage so far.
     pub stages: Vec<AuditedStage>,
 }
 
-/// A stage's books.
+/// The audit of a stage.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditedStage {
-    /// Which stage.
+    /// The number of the stage.
     pub stage: Stage,
-    /// Its plan is whole.
+    /// Whether all of its tasks are planned.
     pub is_planned: bool,
-    /// It is over.
+    /// Whether the stage is finished.
     #[serde(rename = "isOver")]
     pub is_finished: bool,
-    /// Tasks that were planned.
+    /// Planned tasks.
     pub planned: i64,
-    /// With a result.
+    /// Tasks with a result.
     pub completed: i64,
-    /// Failed for good.
+    /// Tasks that failed for good.
     pub failed: i64,
-    /// That will not run.
+    /// Tasks that will not run.
     pub skipped: i64,
-    /// Without an outcome.
+    /// Tasks without an outcome.
     pub open: i64,
-    /// The stage's counters are what a recount of its tasks comes to.
+    /// Whether the stage's counters are equal to a recount of its tasks.
     pub counters_agree: bool,
     /// Attempts that began.
     pub attempts: i64,
-    /// Deliveries that found nothing to do.
+    /// Deliveries that were ignored as duplicates, since there was nothing to do.
     #[serde(rename = "duplicatesAbsorbed")]
     pub duplicates_ignored: i64,
-    /// Ends of attempts that came too late to count.
+    /// Attempts that ended too late, so that their outcomes were discarded.
     pub stale_completions_refused: i64,
-    /// Messages sent, over all.
+    /// Messages sent in total.
     pub messages_sent: i64,
-    /// Of these, sent again: after a loss, a death or a failed attempt.
+    /// Of these, messages that were sent again: after a loss, the death of a process or a failed
+    /// attempt.
     pub messages_resent: i64,
-    /// Batches whose messages are owed.
+    /// Batches whose messages are unsent.
     #[serde(rename = "batchesOwed")]
     pub batches_unsent: i64,
-    /// From the stage's first batch to its last outcome, as in the comparison's `tasks_per_second`,
-    /// but with the time that a person took to retry it. Null until the stage is over.
+    /// Seconds from the stage's first batch to its last outcome, as in the comparison's
+    /// `tasks_per_second`, but including the time that passed until a user retried it. Null until
+    /// the stage is finished.
     pub busy_seconds: Option<f64>,
 }
 
 impl From<StageAudit> for AuditedStage {
     fn from(audit: StageAudit) -> Self {
-        // What stands in the tasks' rows is what happened; the counters are what the workflow goes
-        // by.
+        // The tasks' rows are what happened; the counters are what the workflow relies on.
         let counts = audit.recount;
         Self {
             stage: audit.stage,
@@ -94,7 +95,7 @@ impl From<StageAudit> for AuditedStage {
 }
 
 impl Controller {
-    /// A job's books. Reads every task of the job, so it is not for polling.
+    /// Audits a job. Reads every task of the job, so it is not for polling.
     ///
     /// # Errors
     /// There is no such job, or the database failed.

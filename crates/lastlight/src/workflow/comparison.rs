@@ -1,5 +1,4 @@
-//! The two pipelines side by side, from the hourly rollups. docs/METRICS.md says what each figure
-//! means.
+//! Compares the two pipelines by the hourly rollups. docs/METRICS.md says what each metric means.
 
 use std::time::{Duration, Instant};
 
@@ -14,30 +13,30 @@ use crate::{
     store::{JobSums, Measured, PathRollups, TaskSums},
 };
 
-/// Below this many tasks a path's figures say nothing about it.
+/// Below this many tasks a path's metrics are not meaningful.
 const FEWEST_TASKS: i64 = 30;
 
-/// Stages and jobs that are measured at once.
+/// Maximum number of stages or jobs per round of measuring.
 const AT_ONCE: i64 = 500;
 
-/// What comes before an answer may take this long, but for the stage that is begun by then; the
-/// rest is the sweep's.
+/// Maximum time for measuring before a response, except that a stage begun by then is completed;
+/// the sweep measures the rest.
 const BEFORE_ANSWER: Duration = Duration::from_millis(100);
 
-/// Nor is a stage of more tasks measured before an answer.
+/// Stages with more tasks than this are not measured before a response.
 const LARGEST_BEFORE_ANSWER: i64 = 10_000;
 
-/// More stages or jobs than these that are not counted yet are not counted, either.
+/// Stages or jobs that are not in the rollups yet are counted up to this number.
 const MOST_NOT_COUNTED: i64 = 1000;
 
-/// Operations that a message costs on a Storage Queue: put, get, delete.
+/// Operations per message on a Storage Queue: put, get, delete.
 const STORAGE_OPERATIONS: f64 = 3.0;
 
-/// And on Service Bus: one to send it and one to receive it. Also the credits that a namespace
-/// counts.
+/// Operations per message on Service Bus: one to send it and one to receive it. Also the credits
+/// that a namespace counts.
 pub const SERVICE_BUS_OPERATIONS: f64 = 2.0;
 
-/// Both paths and what lies between them.
+/// The metrics of both paths and their difference.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Comparison {
     queue_storage: PathMetrics,
@@ -46,7 +45,7 @@ pub struct Comparison {
     query_info: ComparisonInfo,
 }
 
-/// One path. What cannot be given is null.
+/// The metrics of one path. A metric that is not available is null.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 struct PathMetrics {
     jobs_processed: i64,
@@ -80,7 +79,8 @@ struct Percentiles {
     samples: i64,
 }
 
-/// Of Service Bus over Storage Queues, in percent; negative where it is worse.
+/// Improvements of Service Bus over Storage Queues, in percent; negative where Service Bus is
+/// worse.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 struct Improvements {
     latency_improvement: Option<f64>,
@@ -95,14 +95,15 @@ struct ComparisonInfo {
     job_type: Option<&'static str>,
     since: String,
     until: String,
-    /// Ended, and not in these figures yet, of all job types: reconcile adds them. 1000: so many or
-    /// more.
+    /// Stages of all job types that have ended and are not in these metrics yet: reconcile adds
+    /// them. 1000 means 1000 or more.
     stages_not_counted_yet: i64,
+    /// The same for jobs.
     jobs_not_counted_yet: i64,
 }
 
 impl Controller {
-    /// Both paths over the last `hours`, counted in whole ones, and the one that they begin in.
+    /// Compares both paths over the last `hours` whole hours and the hour in which they begin.
     ///
     /// # Errors
     /// The database failed.
@@ -112,12 +113,12 @@ impl Controller {
         job_type: Option<&'static str>,
         prices: &Prices,
     ) -> Result<Comparison, ControllerError> {
-        // What just ended is in the answer, unless it is large: who asks does not wait for a
-        // million tasks to be read.
+        // Stages that just ended are in the response, unless they are large: the caller does not
+        // wait for a million tasks to be read.
         self.measure_up_to(LARGEST_BEFORE_ANSWER, BEFORE_ANSWER).await?;
         let until = clock::now();
         let since = whole_hour(until - time::Duration::hours(hours.into()));
-        // Before the rollups: what is added in between is said to be missing, and never the
+        // Read before the rollups: what is added in between is reported as missing, and never the
         // reverse.
         let missing = self.0.database.unmeasured(MOST_NOT_COUNTED).await?;
         let rollups = self.0.database.rollups_since(since, job_type).await?;
@@ -138,16 +139,16 @@ impl Controller {
         })
     }
 
-    /// Adds what is over to the rollups until there is no more or the time is over; a stage that
-    /// was begun is finished. Many instances may do so at once.
+    /// Adds finished stages and jobs to the rollups until there are none left or the time has
+    /// passed; a stage that was begun is completed. Several instances may do so at once.
     ///
     /// # Errors
-    /// The database failed. What was added until then stays added.
+    /// The database failed. What was added before stays added.
     pub async fn measure(&self, within: Duration) -> Result<(), ControllerError> {
         self.measure_up_to(i64::MAX, within).await
     }
 
-    /// The same, but for stages of more tasks than `largest`.
+    /// The same, except for stages with more tasks than `largest`.
     async fn measure_up_to(&self, largest: i64, within: Duration) -> Result<(), ControllerError> {
         let began = Instant::now();
         let database = &self.0.database;
@@ -163,7 +164,7 @@ impl Controller {
                 }
                 measured += i64::from(database.measure_stage(key).await? == Measured::Now);
             }
-            // Those that others are at are theirs.
+            // Stages that other processes are measuring are left to them.
             if measured < AT_ONCE {
                 return Ok(());
             }
@@ -186,7 +187,7 @@ impl PathMetrics {
         };
         let job_ms = histogram(Metric::Job);
         let jobs_processed = jobs.completed + jobs.failed + jobs.cancelled;
-        // Skipped tasks were not processed: nobody worked on them.
+        // Skipped tasks were not processed.
         let processed = tasks.completed + tasks.failed;
         let messages_per_task = ratio(tasks.messages as f64, processed as f64);
         let (operations, price) = match path {
@@ -207,7 +208,7 @@ impl PathMetrics {
                 .map(|messages| rounded(messages * SERVICE_BUS_OPERATIONS)),
             cost_per_million_tasks: messages_per_task.map(|messages| Cost {
                 currency: prices.currency.clone(),
-                // Operations a task, times a million tasks, at the price of a million.
+                // Operations per task, times a million tasks, at the price of a million operations.
                 amount: rounded(messages * operations * price),
                 operations_per_task: rounded(messages * operations),
                 price_per_million_operations: rounded(price),
@@ -264,7 +265,7 @@ impl Improvements {
         };
         Self {
             latency_improvement: less(bus.avg_latency_ms, storage.avg_latency_ms),
-            // Less of less: more.
+            // A negative reduction is an increase.
             throughput_improvement: less(bus.tasks_per_second, storage.tasks_per_second)
                 .map(|less| 0.0 - less),
             timeout_reduction: less(bus.timeout_rate, storage.timeout_rate),
@@ -281,7 +282,7 @@ fn ratio(part: f64, whole: f64) -> Option<f64> {
     (whole > 0.0).then(|| part / whole)
 }
 
-/// Three digits after the point: more would be noise.
+/// Rounds to three decimal places: more would be noise.
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }

@@ -1,6 +1,6 @@
-//! Control: what a person may do to a job. End it, have what failed repeated, pause it at the end
-//! of its stage, let it go on. Only along legal transitions; everything else is refused with the
-//! state that the job is in.
+//! Control: what an operator may do to a job: cancel it, retry what failed, pause it at the end of
+//! its stage, and resume it. Only legal transitions are made; any other request is rejected with
+//! the job's current state.
 
 use std::time::{Duration, Instant};
 
@@ -20,62 +20,62 @@ const SKIPPED_AT_ONCE: i64 = 5000;
 /// Batches reopened by one transaction.
 const REOPENED_AT_ONCE: i64 = 50;
 
-/// A request answers after this; `reconcile` does the rest.
+/// A request returns after this time; `reconcile` does the rest.
 const LONGEST_REQUEST: Duration = Duration::from_secs(20);
 
-/// What a request to cancel came to.
+/// The result of a request to cancel a job.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Cancellation {
-    /// The job.
+    /// The job's id.
     pub job_id: JobId,
-    /// Where it stands now.
+    /// The job's state now.
     pub status: JobStatus,
-    /// Where it stood before.
+    /// The job's state before the request.
     pub previous_status: JobStatus,
-    /// Tasks that will not run.
+    /// Number of tasks that will not run.
     pub tasks_skipped: u64,
-    /// What happened, for people.
+    /// What happened, as text for a user.
     pub message: String,
 }
 
-/// What a request to repeat what failed came to.
+/// The result of a request to retry a job.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Retry {
-    /// The job.
+    /// The job's id.
     pub job_id: JobId,
-    /// Where it stands now.
+    /// The job's state now.
     pub status: JobStatus,
-    /// Where it stood before.
+    /// The job's state before the request.
     pub previous_status: JobStatus,
-    /// The stage in which it goes on.
+    /// The stage in which the job continues.
     pub stage: Stage,
-    /// Tasks that run again.
+    /// Number of tasks that run again.
     pub tasks_reset: u64,
-    /// What happened, for people.
+    /// What happened, as text for a user.
     pub message: String,
 }
 
-/// What a request to pause or to resume came to.
+/// The result of a request to pause or resume a job.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Pause {
-    /// The job.
+    /// The job's id.
     pub job_id: JobId,
-    /// Where it stands.
+    /// The job's state now.
     pub status: JobStatus,
-    /// It stands still now.
+    /// Whether the job is paused.
     pub paused: bool,
-    /// It will stand still at the end of its stage.
+    /// Whether the job will pause at the end of its stage.
     pub pause_requested: bool,
-    /// What happened, for people.
+    /// What happened, as text for a user.
     pub message: String,
 }
 
 impl Controller {
-    /// Ends a job. What waits does not run; what runs is stopped at its next heartbeat, and its
-    /// outcome does not count.
+    /// Cancels a job. Waiting tasks do not run; running attempts are stopped at their next
+    /// heartbeat, and their outcomes are discarded.
     ///
     /// # Errors
-    /// There is no such job, it is over already, or the database failed.
+    /// There is no such job, it is finished already, or the database failed.
     pub async fn cancel(&self, job_id: &JobId) -> Result<Cancellation, ControllerError> {
         let job = self.job(job_id).await?;
         let cancelled =
@@ -91,25 +91,25 @@ impl Controller {
             previous_status: job.status,
             tasks_skipped: skipped,
             message: format!(
-                "The job was cancelled; {skipped} tasks will not run. Attempts under way are stopped at their next \
-                 heartbeat, and their outcomes do not count."
+                "The job was cancelled; {skipped} tasks will not run. Running attempts are stopped at their next \
+                 heartbeat, and their outcomes are discarded."
             ),
         })
     }
 
-    /// Lets a job that failed or was cancelled go on: of the stage in which it ended, what did not
-    /// succeed runs again. What succeeded stays.
+    /// Continues a job that failed or was cancelled: the tasks that did not succeed in the stage in
+    /// which it ended run again. Completed tasks keep their results.
     ///
     /// # Errors
-    /// There is no such job, it has neither failed nor was it cancelled, or the database failed;
-    /// then the same request may be made again.
+    /// There is no such job, it neither failed nor was cancelled, or the database failed; after a
+    /// database failure the same request may be made again.
     pub async fn retry(&self, job_id: &JobId) -> Result<Retry, ControllerError> {
         let job = self.job(job_id).await?;
         if let Some(refusal) = IllegalChange::of(Change::Retry, &job) {
             return Err(refusal.into());
         }
         let key = job.key();
-        // Nothing may be skipped any more while tasks are made ready to run.
+        // No task may be skipped any more while tasks are made ready to run.
         self.bring_to_rest(&key).await?;
         let mut tasks_reset = 0;
         let mut after = Some(-1);
@@ -126,9 +126,9 @@ impl Controller {
         let Some(status) = self.0.database.reopen_job(&key, &stored, deadline).await? else {
             return Err(self.refused(job_id, Change::Retry).await?);
         };
-        tracing::info!(%job_id, stage = key.stage.get(), tasks_reset, "job goes on");
+        tracing::info!(%job_id, stage = key.stage.get(), tasks_reset, "job retried");
         self.send_unsent(&mut ReconcileReport::default(), LONGEST_REQUEST).await?;
-        // A job that failed with nothing left to repeat in its stage goes on after it.
+        // If nothing is left to run again in its stage, the job continues after that stage.
         self.advance(&key).await?;
         Ok(Retry {
             job_id: *job_id,
@@ -137,52 +137,48 @@ impl Controller {
             stage: key.stage,
             tasks_reset,
             message: format!(
-                "The job goes on in stage {}; {tasks_reset} tasks run again, what succeeded stays.",
+                "The job continues in stage {}; {tasks_reset} tasks run again, completed tasks keep their results.",
                 key.stage
             ),
         })
     }
 
-    /// Stops a job at the end of its stage: what runs goes on, the next stage waits.
+    /// Pauses a job at the end of its stage: running tasks continue, the next stage waits.
     ///
     /// # Errors
-    /// There is no such job, it is over, or the database failed.
+    /// There is no such job, it is finished, or the database failed.
     pub async fn pause(&self, job_id: &JobId) -> Result<Pause, ControllerError> {
         self.job(job_id).await?;
         let message = match self.0.database.request_pause(job_id).await? {
-            PauseRequest::Paused => {
-                "The job stands still before its next stage; resume lets it go on."
-            }
+            PauseRequest::Paused => "The job is paused before its next stage; resume continues it.",
             PauseRequest::AtStageEnd => {
-                "The job will stand still at the end of its stage; resume before that withdraws it."
+                "The job will pause at the end of its stage; resume before that withdraws the request."
             }
             PauseRequest::NotOpen => return Err(self.refused(job_id, Change::Pause).await?),
         };
         self.paused(job_id, message).await
     }
 
-    /// Lets a paused job go on, or withdraws a pause that has not come yet.
+    /// Continues a paused job, or withdraws a pause that has not taken effect yet.
     ///
     /// # Errors
-    /// There is no such job, it was not to pause, or the database failed.
+    /// There is no such job, no pause was requested, or the database failed.
     pub async fn resume(&self, job_id: &JobId) -> Result<Pause, ControllerError> {
         self.job(job_id).await?;
         let message = match self.0.database.resume_job(job_id).await? {
             ResumeRequest::Resumed => {
                 self.send_unsent(&mut ReconcileReport::default(), LONGEST_REQUEST).await?;
-                "The job goes on."
+                "The job continues."
             }
-            ResumeRequest::PauseWithdrawn => {
-                "The job will not stand still at the end of its stage."
-            }
+            ResumeRequest::PauseWithdrawn => "The job will not pause at the end of its stage.",
             ResumeRequest::NotPaused => return Err(self.refused(job_id, Change::Resume).await?),
         };
         self.paused(job_id, message).await
     }
 
-    /// Makes every open task of a job that is over skipped, and closes its stage; says how many
-    /// tasks. Takes no longer than a request may; `reconcile` does the rest. Does nothing to a job
-    /// that is not over.
+    /// Skips every open task of a finished job and closes its stage; returns the number of tasks.
+    /// Takes no longer than a request may; `reconcile` does the rest. Does nothing to a job that is
+    /// not finished.
     pub(super) async fn bring_to_rest(&self, key: &StageKey) -> Result<u64, ControllerError> {
         let began = Instant::now();
         let mut skipped = 0;
@@ -196,7 +192,7 @@ impl Controller {
         Ok(skipped)
     }
 
-    /// How long a job may take.
+    /// The time limit of a job.
     pub(super) fn time_limit(&self, job: &JobRecord) -> Duration {
         let parameters: Map<String, Value> =
             serde_json::from_str(job.parameters.get()).unwrap_or_default();
@@ -213,7 +209,7 @@ impl Controller {
         self.0.database.get_job(job_id).await?.ok_or(unknown)
     }
 
-    /// Why what was asked was refused, by the state that the job is in now.
+    /// Why a request was rejected, by the job's current state.
     async fn refused(
         &self,
         job_id: &JobId,
@@ -222,7 +218,7 @@ impl Controller {
         let job = self.job(job_id).await?;
         Ok(match IllegalChange::of(asked, &job) {
             Some(refusal) => refusal.into(),
-            // It was not allowed a moment ago: somebody else changed the job meanwhile.
+            // The change was not allowed a moment ago: another request changed the job meanwhile.
             None => ControllerError::ChangedMeanwhile { job_id: *job_id, status: job.status },
         })
     }

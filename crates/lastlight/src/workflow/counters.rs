@@ -1,8 +1,7 @@
-//! What this process counts about itself, for `GET /api/metrics`. It must not know how figures are
-//! shown.
+//! This process's own counters, for `GET /api/metrics`. Must not know how metrics are presented.
 //!
-//! Atomics where messages are sent; a lock only where a sweep ends, once a minute. Nothing here is
-//! written down: a process that starts counts from zero, as Prometheus expects of a counter.
+//! Sending uses atomics; only the end of a sweep, once a minute, takes a lock. Nothing here is
+//! persisted: a process that starts counts from zero, as Prometheus expects of a counter.
 
 use std::{
     collections::BTreeMap,
@@ -40,21 +39,21 @@ struct SendCounters {
     refused: AtomicU64,
 }
 
-/// What came of sends on one path.
+/// The results of sends on one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sends {
     pub path: ProcessingPath,
     /// Messages that the queue accepted.
     pub messages: u64,
-    /// Requests that it put off.
+    /// Requests that the queue throttled.
     pub throttled: u64,
-    /// Requests that it did not answer.
+    /// Requests that the queue did not answer.
     pub unavailable: u64,
-    /// What it will not take at all.
+    /// Requests that the queue rejected for good.
     pub refused: u64,
 }
 
-/// The sweeps that this process ended.
+/// The sweeps that this process finished.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sweeps {
     pub ended: u64,
@@ -64,29 +63,29 @@ pub struct Sweeps {
     pub found: BTreeMap<String, u64>,
 }
 
-/// What a process knows of itself.
+/// The metrics of a process about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessMetrics {
-    /// Which process; another one after each start.
+    /// The process's id; a new one after each start.
     pub process: String,
     pub sends: Vec<Sends>,
-    /// Tasks that it deferred for want of room.
+    /// Tasks that it deferred because no slot was free.
     pub tasks_deferred: u64,
     pub sweeps: Sweeps,
     pub claims: GroupSizes,
     pub completions: GroupSizes,
     /// Tasks between their claim and their outcome.
     pub tasks_running: usize,
-    /// As many as there may be.
+    /// Maximum number of such tasks.
     pub tasks_at_most: usize,
-    /// Parameters and results that it holds.
+    /// Memory that it holds for parameters and results.
     pub memory: MemoryUse,
     /// Connections to the database.
     pub pool: PoolUse,
 }
 
 impl Counters {
-    /// All zero, under a name of the process's own.
+    /// All zero, with a new id for the process.
     pub(super) fn new() -> Self {
         let mut process = Uuid::new_v4().simple().to_string();
         process.truncate(8);
@@ -94,8 +93,8 @@ impl Counters {
             process,
             sends: Default::default(),
             deferred: AtomicU64::new(0),
-            // All names from the start, with zero: a series that begins with what the first sweep
-            // found has not grown.
+            // All names exist from the start, with zero: a series that begins with what the first
+            // sweep found shows no increase.
             sweeps: Mutex::new(Sweeps {
                 found: counts(&ReconcileReport::default()).collect(),
                 ..Sweeps::default()
@@ -144,7 +143,7 @@ fn counts(report: &ReconcileReport) -> impl Iterator<Item = (String, u64)> {
 }
 
 impl Controller {
-    /// What this process counted since it started. Asks nobody.
+    /// The metrics of this process since it started. Queries no other service.
     pub fn process_metrics(&self) -> ProcessMetrics {
         let shared = &self.0;
         let sends = ProcessingPath::ALL.into_iter().map(|path| {

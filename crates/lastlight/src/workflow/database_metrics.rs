@@ -1,30 +1,30 @@
-//! What the database says of the whole app, for `GET /api/metrics`: the same whichever process
-//! asks. It must not know how figures are shown.
+//! Metrics of the whole app from the database, for `GET /api/metrics`: the same from every process.
+//! Must not know how metrics are presented.
 //!
 //! One connection and a handful of statements, however many scrapers ask this process at once: they
-//! take turns. Each part has a time of its own, so that one that hangs costs no other.
+//! take turns. Each part has its own timeout, so that one that hangs does not cost the others.
 
 use std::time::Duration;
 
 use super::Controller;
 use crate::store::{DatabaseError, OpenWork, RollupTotals};
 
-/// What a part may take. Together they are less than a scraper waits, and each is many times what
-/// it takes at a million tasks and ten thousand open jobs.
+/// The timeout of each part. Together they are shorter than a scraper's timeout, and each is many
+/// times what the part takes with a million tasks and ten thousand open jobs.
 const TOTALS: Duration = Duration::from_millis(700);
 const OPEN_WORK: Duration = Duration::from_millis(1000);
 
-/// What the database knows; a part that did not answer in time is absent.
+/// Metrics from the database; a part that did not arrive in time is `None`.
 #[derive(Debug, Clone, Default)]
 pub struct DatabaseMetrics {
-    /// Everything that was ever measured.
+    /// Totals of everything that was ever measured.
     pub totals: Option<RollupTotals>,
-    /// What is not over.
+    /// Jobs that are not finished.
     pub open_work: Option<Vec<OpenWork>>,
 }
 
 impl Controller {
-    /// Asks the database; takes less than 2 s, whether it answers or not.
+    /// Queries the database; takes less than 2 s, whether it responds or not.
     pub async fn database_metrics(&self) -> DatabaseMetrics {
         let database = &self.0.database;
         DatabaseMetrics {
@@ -40,18 +40,18 @@ impl Controller {
         reading: impl Future<Output = Result<T, DatabaseError>>,
     ) -> Option<T> {
         let in_turn = async {
-            // Never closed.
+            // The semaphore is never closed.
             let _turn = self.0.reading.acquire().await;
             reading.await
         };
         match tokio::time::timeout(within, in_turn).await {
             Ok(Ok(read)) => Some(read),
             Ok(Err(error)) => {
-                tracing::debug!(%error, name, "figures could not be read");
+                tracing::debug!(%error, name, "metrics could not be read");
                 None
             }
             Err(_) => {
-                tracing::debug!(name, ?within, "figures were not there in time");
+                tracing::debug!(name, ?within, "metrics were not read in time");
                 None
             }
         }

@@ -1,5 +1,5 @@
-//! What a person may see and do of the messages that were set aside: count, look, have dealt with,
-//! send again, discard.
+//! What an operator may do with dead-lettered messages: count them, read them, have them processed,
+//! redrive and discard them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,11 +21,11 @@ use crate::{
     },
 };
 
-/// Messages of one queue that a person has dealt with in one go; the next go takes the rest. An
-/// HTTP request must end.
+/// Maximum number of messages of one queue that are processed per request, since an HTTP request
+/// must end; the next request takes the rest.
 const MOST_IN_A_RUN: usize = 500;
 
-/// A queue of messages set aside, as a person sees it.
+/// A dead-letter queue, as an operator sees it.
 #[derive(Debug, Clone)]
 pub struct DeadLetterReport {
     pub queue: String,
@@ -33,51 +33,51 @@ pub struct DeadLetterReport {
     pub path: ProcessingPath,
     /// The queue that its messages came from; `Poison` for the review queue.
     pub role: QueueRole,
-    /// How many messages it holds, or why nobody knows.
+    /// Number of messages in it, or why it is unknown.
     pub count: Result<u64, SendError>,
-    /// The first of them, if they were asked for, or why they cannot be shown.
+    /// The first messages, if they were asked for, or why they cannot be read.
     pub messages: Option<Result<Vec<DeadLetterView>, SendError>>,
 }
 
-/// A message set aside, as a person sees it.
+/// A dead-lettered message, as an operator sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DeadLetterView {
-    /// What redrive and discard take.
+    /// The id that redrive and discard take.
     pub message_id: String,
-    /// When it came there.
+    /// When it came into the queue.
     pub enqueued_at: Option<Timestamp>,
-    /// How often it was delivered.
+    /// Number of its deliveries.
     pub delivery_count: u32,
-    /// Why it was set aside, where that is known.
+    /// Why it was dead-lettered, if that is known.
     pub reason: Option<String>,
     /// Its text, as it was sent.
     pub message: String,
 }
 
-/// What a person's request to deal with everything came to.
+/// The result of an operator's request to process all dead-lettered messages.
 #[derive(Debug, Clone)]
 pub struct PoisonRun {
-    /// Messages in all queues before, the review queues' included.
+    /// Messages in all queues before the request, including those in review queues.
     pub found: u64,
-    /// Of these, in the review queues, where they still are.
+    /// Of these, the messages in review queues, where they still are.
     pub for_review: u64,
-    /// What became of each message that was dealt with.
+    /// What happened to each message that was processed.
     pub messages: Vec<ProcessedMessage>,
-    /// Jobs that failed, those included whose last task did.
+    /// Jobs that failed, including those that failed because their last task did.
     pub jobs_failed: u64,
     pub tasks_failed: u64,
-    /// What went wrong: the messages are where they were.
+    /// What went wrong: these messages are still in their queues.
     pub errors: Vec<String>,
 }
 
-/// What became of one message.
+/// What happened to one message.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ProcessedMessage {
     /// The queue that it was in.
     pub queue: String,
-    /// Its id there.
+    /// Its id in that queue.
     pub message_id: String,
-    /// What, and why.
+    /// What happened, and why.
     #[serde(flatten)]
     pub delivery: PoisonDelivery,
 }
@@ -87,27 +87,27 @@ pub struct ProcessedMessage {
 pub struct Redriven {
     /// The queue that it was in.
     pub queue: String,
-    /// Its id there.
+    /// Its id in that queue.
     pub message_id: String,
-    /// Where it went.
+    /// The queue to which it was sent.
     pub sent_to: String,
-    /// Its id there, where the queue keeps ids.
+    /// Its id in the queue to which it was sent, if that queue keeps ids.
     pub new_message_id: String,
 }
 
-/// A message that was thrown away.
+/// A message that was discarded.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Discarded {
     /// The queue that it was in.
     pub queue: String,
-    /// All of it, since nothing else has it any more.
+    /// The whole message, since no other copy exists any more.
     #[serde(flatten)]
     pub message: DeadLetterView,
 }
 
 impl Controller {
-    /// Counts what was set aside, and shows up to `peek` messages a queue (0: none, at most 32). A
-    /// queue that cannot be read says why.
+    /// Counts dead-lettered messages, and reads up to `peek` messages per queue (0: none, at most
+    /// 32). A queue that cannot be read reports why.
     pub async fn poison_status(&self, peek: usize) -> Vec<DeadLetterReport> {
         let reports = self.dead_letter_queues().map(|(service, role)| async move {
             let count = service.count(role).await;
@@ -133,7 +133,7 @@ impl Controller {
         join_all(reports).await
     }
 
-    /// Counts what was set aside; a queue that does not answer within `timeout` says so.
+    /// Counts dead-lettered messages; a queue that does not answer within `timeout` reports that.
     pub async fn poison_counts(&self, timeout: Duration) -> Vec<DeadLetterReport> {
         let reports = self.dead_letter_queues().map(|(service, role)| async move {
             let count = tokio::time::timeout(timeout, service.count(role)).await;
@@ -152,8 +152,8 @@ impl Controller {
         join_all(reports).await
     }
 
-    /// Deals with what was set aside, as a person wants it: what is not done has failed. The review
-    /// queues are left as they are: what is there means nothing to this app.
+    /// Processes dead-lettered messages at an operator's request: unfinished work fails. The
+    /// messages of review queues are left there, since this app cannot interpret them.
     pub async fn process_poison(&self) -> PoisonRun {
         let reports = self.poison_status(0).await;
         let counted = |is_in: fn(&DeadLetterReport) -> bool| -> u64 {
@@ -196,7 +196,7 @@ impl Controller {
             while let Some(taken) = some.next() {
                 if let Err(error) = self.process_taken(service, role, &taken, run).await {
                     for untouched in std::iter::once(taken).chain(some) {
-                        // What cannot be given back comes back by itself.
+                        // A message that cannot be released comes back by itself.
                         let _ = service.release(role, &untouched).await;
                     }
                     return Err(error);
@@ -223,12 +223,12 @@ impl Controller {
             message_id: taken.message.id.clone(),
             delivery,
         });
-        // A lock that was lost brings the message again, which changes nothing.
+        // If the lock was lost, the message is redelivered, which changes nothing.
         service.complete(role, taken).await?;
         Ok(())
     }
 
-    /// 1 if the delivery failed its job, be it through its last task.
+    /// 1 if the delivery failed its job, including through its last task.
     async fn jobs_failed_by(&self, delivery: &PoisonDelivery) -> Result<u64, ControllerError> {
         match (delivery.job_id, delivery.outcome) {
             (Some(job_id), PoisonOutcome::Failed) if delivery.jobs_failed == 0 => {
@@ -240,12 +240,12 @@ impl Controller {
         }
     }
 
-    /// Sends a message that was set aside to the queue that it came from, unchanged; one of the
-    /// review queue to the queue whose messages it looks like.
+    /// Sends a dead-lettered message unchanged to the queue that it came from; a message of the
+    /// review queue goes to the queue whose messages it looks like.
     ///
     /// # Errors
-    /// There is no such queue or message; nobody can say where it belongs; a queue cannot be
-    /// reached. The message is where it was.
+    /// There is no such queue or message; the queue that it belongs to cannot be determined; a
+    /// queue cannot be reached. The message stays where it was.
     pub async fn redrive(
         &self,
         queue: &str,
@@ -257,7 +257,7 @@ impl Controller {
         let redriven = match sent {
             Ok(redriven) => redriven,
             Err(error) => {
-                // If this fails it comes back by itself.
+                // If this fails, the message comes back by itself.
                 let _ = service.release(role, &taken).await;
                 return Err(error);
             }
@@ -266,23 +266,23 @@ impl Controller {
             tracing::warn!(
                 queue,
                 message_id,
-                "a message was sent again and may still be set aside"
+                "a message was redriven and may still be dead-lettered"
             );
         }
         tracing::info!(
             queue,
             message_id,
             sent_to = redriven.sent_to,
-            "a person had a message sent again"
+            "an operator redrove a message"
         );
         Ok(redriven)
     }
 
-    /// Throws a message away.
+    /// Discards a message.
     ///
     /// # Errors
-    /// There is no such queue or message; the queue cannot be reached, and the message is where it
-    /// was.
+    /// There is no such queue or message; or the queue cannot be reached, and the message stays
+    /// where it was.
     pub async fn discard(
         &self,
         queue: &str,
@@ -297,7 +297,7 @@ impl Controller {
             queue,
             message_id,
             body = taken.message.body,
-            "a person discarded a message"
+            "an operator discarded a message"
         );
         Ok(Discarded {
             queue: service.dead_letter_name(role).to_owned(),
@@ -360,7 +360,7 @@ async fn send_again(
     };
     let trace = trace_of(&shown.message);
     let outgoing = OutgoingMessage {
-        // An id of its own, or duplicate detection would drop it.
+        // A new id, or duplicate detection would drop the message.
         message_id: format!("redriven-{}", Uuid::new_v4()),
         correlation_id: job_of(&shown.message),
         body: shown.message,
@@ -379,7 +379,7 @@ async fn send_again(
     }
 }
 
-/// Which queue a message of the review queue is for.
+/// The queue to which a message of the review queue belongs.
 fn belongs_to(message: &DeadLetterView) -> Result<QueueRole, ControllerError> {
     match (TaskMessage::decode(&message.message), JobReference::decode(&message.message)) {
         (Ok(_), _) => Ok(QueueRole::Tasks),
@@ -392,7 +392,7 @@ fn belongs_to(message: &DeadLetterView) -> Result<QueueRole, ControllerError> {
     }
 }
 
-/// The job that a message names, or nothing.
+/// The id of the job that a message names, or an empty string.
 fn job_of(message: &str) -> String {
     let task = TaskMessage::decode(message).map(|task| match task {
         TaskMessage::One(task) => task.job_id,
@@ -402,7 +402,7 @@ fn job_of(message: &str) -> String {
     job.map(|job_id| job_id.to_string()).unwrap_or_default()
 }
 
-/// The trace that a message says it goes on with.
+/// The trace that a message continues.
 fn trace_of(message: &str) -> Option<TraceParent> {
     match TaskMessage::decode(message) {
         Ok(TaskMessage::One(task)) => task.trace,
@@ -411,7 +411,7 @@ fn trace_of(message: &str) -> Option<TraceParent> {
     }
 }
 
-/// The message as it was sent: one of the review queue is wrapped with the reason why it is there.
+/// The message as it was sent: in the review queue, it is wrapped with the reason why it is there.
 fn shown(role: QueueRole, message: DeadLetter) -> DeadLetterView {
     let DeadLetter { id, body, enqueued, delivery_count, reason } = message;
     let wrapped = match role {

@@ -1,6 +1,6 @@
-//! Deferred tasks: messages came when there was no room for their tasks, which are unsent until a
-//! process has room. Every process sends for itself as its room gets free; the sweep sends too, in
-//! case no process that has room knows of them.
+//! Deferred tasks: their messages came when no slot was free, so they are unsent until a process
+//! has a free slot. Every process sends messages for its own free slots; the sweep sends too, in
+//! case no process with free slots knows of deferred tasks.
 
 use std::{
     sync::Arc,
@@ -18,17 +18,17 @@ use crate::{
     transport::sender::{OutgoingMessage, QueueRole},
 };
 
-/// Between two looks while tasks run in this process, or deferred ones are known.
+/// Interval between checks while tasks run in this process, or deferred ones are known.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Between two looks while nothing runs.
+/// Interval between checks while nothing runs.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Between two looks when room gets free again and again.
+/// Minimum interval between checks while slots become free in quick succession.
 const SOONEST: Duration = Duration::from_millis(100);
 
 impl Controller {
-    /// Makes a task unsent again, for which there is no room.
+    /// Defers a task for which there is no slot: it is unsent again.
     pub(super) async fn defer(&self, task: ClaimRequest) -> Result<TaskDelivery, ControllerError> {
         let key = StageKey { job_id: task.job_id, stage: task.stage };
         let task_id = task.task_id.clone();
@@ -42,7 +42,7 @@ impl Controller {
         }
     }
 
-    /// Sends deferred tasks as room gets free, until the controller is gone.
+    /// Sends deferred tasks as slots become free, until the controller is dropped.
     pub fn send_deferred_in_background(&self) {
         let shared = Arc::downgrade(&self.0);
         tokio::spawn(async move {
@@ -58,8 +58,7 @@ impl Controller {
                     () = controller.0.room.freed(), if knows => {
                         tokio::time::sleep(SOONEST.saturating_sub(looked.elapsed())).await;
                     }
-                    // In steps, so that it notices when tasks begin, and when the controller is
-                    // gone.
+                    // In steps, to notice when tasks begin, and when the controller is dropped.
                     () = tokio::time::sleep(LOOK) => if looked.elapsed() < pause { continue },
                 }
                 looked = Instant::now();
@@ -69,14 +68,16 @@ impl Controller {
                 }
                 match controller.send_deferred(room).await {
                     Ok(sent) => controller.0.room.know_deferred(sent.taken > 0),
-                    Err(error) => tracing::debug!(%error, "deferred tasks are sent later"),
+                    Err(error) => {
+                        tracing::debug!(%error, "deferred tasks could not be sent; they are sent later")
+                    }
                 }
             }
         });
     }
 
-    /// Sends the messages of up to `limit` deferred tasks, less those that were sent a moment ago
-    /// and have not begun. What cannot be sent is due again later.
+    /// Sends the messages of up to `limit` deferred tasks, minus those that were sent a moment ago
+    /// and have not begun. Messages that cannot be sent are due again later.
     pub(super) async fn send_deferred(&self, limit: usize) -> Result<Resent, ControllerError> {
         let again = self.0.timing.lost_after.as_secs_f64();
         let arriving = self.0.timing.longest_wait().as_secs_f64().min(again);
@@ -85,7 +86,7 @@ impl Controller {
         Ok(self.send_due(&due).await)
     }
 
-    /// Sends a message for each of the tasks, those of a path together.
+    /// Sends a message for each of the tasks, one batch per path.
     pub(super) async fn send_due(&self, due: &[TaskDue]) -> Resent {
         let timestamp = message_time();
         let mut resent = Resent { taken: due.len() as u64, sent: 0 };
@@ -115,9 +116,9 @@ impl Controller {
         resent
     }
 
-    /// Whether a task whose attempts so far died has only one left. That one runs alone: a task
-    /// that kills its process takes all others in it along, every time, and those must not use up
-    /// their attempts with it.
+    /// Whether the attempts of a task so far died and only one is left. That one runs alone: a task
+    /// that kills its process kills all others in it, every time, and those must not use up their
+    /// attempts with it.
     fn runs_alone(&self, due: &TaskDue) -> bool {
         let UnsentTask { job_type, task_type, .. } = &due.task;
         let definition = self.0.catalog.get(job_type);
@@ -127,10 +128,10 @@ impl Controller {
     }
 }
 
-/// Tasks that got new messages.
+/// The result of sending tasks again.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Resent {
-    /// Tasks that were to get one.
+    /// Tasks that needed a new message.
     pub(super) taken: u64,
     /// Messages that the queues accepted.
     pub(super) sent: u64,

@@ -1,4 +1,4 @@
-//! What people ask of the database when it behaves oddly. Nothing here is part of a job's life.
+//! Diagnosis of the database for operators. Nothing here is part of a job's life.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use crate::store::{
     TableStatistics, TaskFilter,
 };
 
-/// A list for debugging looks back as far as it can.
+/// A list for debugging looks back as many hours as it can.
 const EVER: u16 = u16::MAX;
 
 impl Controller {
-    /// Size, upkeep and use of tables and indexes; and the schema's name.
+    /// Size, maintenance and use of tables and indexes; and the schema's name.
     ///
     /// # Errors
     /// The database failed.
@@ -24,7 +24,7 @@ impl Controller {
         Ok((database.schema(), tables, database.index_statistics().await?))
     }
 
-    /// The schema's enum types beside what the app expects.
+    /// The schema's enum types, compared with those that the app expects.
     ///
     /// # Errors
     /// The database failed.
@@ -32,7 +32,7 @@ impl Controller {
         Ok(self.0.database.diagnose_enums().await?)
     }
 
-    /// Whether the database accepts each of the app's statements; and how long it took to say so.
+    /// Whether the database accepts each of the app's statements; and how long the check took.
     ///
     /// # Errors
     /// The database failed.
@@ -42,7 +42,8 @@ impl Controller {
         Ok(self.0.database.diagnose_statements().await?)
     }
 
-    /// The newest jobs whole, and the newest jobs' first tasks; at most `limit` of each.
+    /// The newest jobs with all their data, and the first tasks of the newest jobs; at most `limit`
+    /// of each.
     ///
     /// # Errors
     /// The database failed.
@@ -55,7 +56,7 @@ impl Controller {
         let listed = self.list_jobs(every_job, None, limit).await?;
         let mut jobs = Vec::with_capacity(listed.rows.len());
         for row in listed.rows {
-            // One that is gone by now is left out.
+            // A job that was deleted in the meantime is left out.
             jobs.extend(self.0.database.get_job(&row.job.job_id).await?);
         }
         let every_task = TaskFilter { hours: EVER, job_type: None, stage: None, status: None };

@@ -1,4 +1,4 @@
-//! What the controller refuses, and why. The triggers turn it into answers in one place.
+//! Errors of the controller, which the triggers turn into responses in one place.
 
 use super::{IllegalChange, PreflightProblem};
 use crate::{
@@ -9,16 +9,16 @@ use crate::{
     transport::sender::SendError,
 };
 
-/// Why a request or a message came to nothing.
+/// Why a request or a message could not be processed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ControllerError {
-    /// The body of a submission cannot be read.
+    /// The body of a submission is not valid.
     #[error("{0}")]
     BadBody(String),
-    /// What lastlight itself makes cannot be written as JSON.
-    #[error("lastlight cannot write what it made: {0}")]
+    /// Data that lastlight itself produced cannot be written as JSON.
+    #[error("lastlight could not serialize its own data: {0}")]
     Unwritten(String),
-    /// Fields of a submission that are not allowed, all of them.
+    /// All fields of a submission that are not valid.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     BadParameters(Vec<FieldProblem>),
     /// The catalog has no such job type.
@@ -26,13 +26,13 @@ pub enum ControllerError {
     UnknownJobType {
         /// The name that was given.
         job_type: String,
-        /// The names that there are.
+        /// The names in the catalog.
         known: Vec<&'static str>,
     },
-    /// The job cannot work here, for the reasons given.
-    #[error("the job cannot work: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    /// Preflight rejected the job, for these reasons.
+    #[error("the job cannot run here: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     CannotWork(Vec<PreflightProblem>),
-    /// The job wants Service Bus, which is switched off.
+    /// The job asks for Service Bus, which is switched off.
     #[error(
         "the job asks for Service Bus, which is switched off: set ENABLE_SERVICE_BUS=true and \
          SERVICE_BUS_CONNECTION_STRING or SERVICE_BUS_NAMESPACE, or submit it with \"use_service_bus\": false"
@@ -59,72 +59,72 @@ pub enum ControllerError {
         /// The id that the message names.
         batch_id: BatchId,
     },
-    /// A job message and the job disagree.
-    #[error("the message says that job {job_id} is a {message_says:?}; it is a {stored:?}")]
+    /// A job message names another job type than the stored one.
+    #[error("the message gives job {job_id} the type {message_says:?}, but its type is {stored:?}")]
     JobTypeMismatch {
         job_id: JobId,
         /// The message's job type.
         message_says: String,
         stored: String,
     },
-    /// A message for a stage that the job has not come to.
+    /// A message for a stage that the job has not reached.
     #[error("job {job_id} is in stage {current}; stage {stage} has not begun")]
     StageNotReached { job_id: JobId, stage: Stage, current: Stage },
-    /// A person asked for what the job's state does not allow.
+    /// A user asked for a change that the job's state does not allow.
     #[error("{0}")]
     NotAllowed(IllegalChange),
-    /// Somebody else changed the job at the same moment.
+    /// Another request changed the job at the same time.
     #[error(
-        "job {job_id} was changed by somebody else at the same moment and is {status} now; look, and ask again"
+        "job {job_id} was changed by another request at the same time and is {status} now; check its state and try again"
     )]
     ChangedMeanwhile {
         job_id: JobId,
-        /// Where it stands now.
+        /// The job's state now.
         status: JobStatus,
     },
-    /// The message cannot be understood.
+    /// The message cannot be decoded.
     #[error(transparent)]
     Message(#[from] MessageError),
-    /// The host's payload cannot be understood.
+    /// The host's payload cannot be decoded.
     #[error(transparent)]
     Invocation(#[from] InvocationError),
-    /// Messages of a batch could be neither processed nor set aside.
-    #[error("{refused} of {total} messages were refused and could not be set aside: {detail}")]
+    /// Messages of a batch could be neither processed nor dead-lettered.
+    #[error("{refused} of {total} messages were rejected and could not be dead-lettered: {detail}")]
     NotDeadLettered { refused: usize, total: usize, detail: String },
-    /// A new message in place of one that could not be delivered could not be sent.
+    /// The new message in place of an undeliverable one could not be sent.
     #[error("a new message for job {job_id} could not be sent: {detail}")]
     NotSentAgain { job_id: JobId, detail: String },
-    /// No queue of messages set aside has this name.
+    /// No dead-letter queue has this name.
     #[error("queue must be one of {}, not {queue:?}", known.join(", "))]
     UnknownQueue {
         /// The name that was given.
         queue: String,
-        /// Those that there are.
+        /// The names of all dead-letter queues.
         known: Vec<String>,
     },
-    /// The queue has no such message, or somebody else has taken it.
+    /// The queue has no such message, or another request holds it.
     #[error(
-        "message_id {message_id:?} is not in {queue}, or somebody has taken it for a moment; \
-         GET /api/monitor/poison?peek=32 shows what is there"
+        "message_id {message_id:?} is not in {queue}, or another request holds it for a moment; \
+         GET /api/monitor/poison?peek=32 lists the messages"
     )]
     NoSuchMessage {
         queue: String,
         /// The id that was given.
         message_id: String,
     },
-    /// Nobody can say which queue a message belongs to.
+    /// The queue to which a message belongs cannot be determined.
     #[error(
         "message_id {message_id:?} cannot be sent again, since it is neither a task message ({as_task}) nor a job message \
-         ({as_job}); send what was meant and discard this one"
+         ({as_job}); send a corrected message and discard this one"
     )]
     NotRedrivable {
         message_id: String,
-        /// What keeps it from being a task message.
+        /// Why it is not a task message.
         as_task: Box<MessageError>,
-        /// What keeps it from being a job message.
+        /// Why it is not a job message.
         as_job: Box<MessageError>,
     },
-    /// A queue of messages set aside cannot be read, or what was taken from it cannot be sent.
+    /// A dead-letter queue cannot be read, or a message taken from it cannot be sent.
     #[error(transparent)]
     Queue(#[from] SendError),
     #[error(transparent)]
@@ -138,7 +138,7 @@ impl From<IllegalChange> for ControllerError {
 }
 
 impl ControllerError {
-    /// The same message may succeed later without anybody changing it.
+    /// Whether the same message, unchanged, may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(
             self,

@@ -1,5 +1,5 @@
-//! Execute: a task message runs a task. Claim, run, record the outcome, and turn out the light if
-//! it was the last.
+//! Execute: a task message runs a task. Claim it, run it, record the outcome, and advance the stage
+//! if it was the last.
 
 use std::{
     collections::VecDeque,
@@ -26,29 +26,29 @@ use crate::{
     telemetry,
 };
 
-/// Tasks of one invocation that are being deferred at the same moment, at most.
+/// Maximum number of tasks of one invocation that are being deferred at the same time.
 const DEFERRED_AT_ONCE: usize = 512;
 
-/// What a task message came to. All of these are success to the host.
+/// The result of a task message. All of these are success to the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskDelivery {
     /// This delivery ran the task and its outcome counts.
     Ran {
-        /// It has a result; otherwise it failed for good.
+        /// Whether the task has a result; otherwise it failed for good.
         completed: bool,
     },
-    /// This delivery ran the task, which failed in a way that may pass: it is due again later.
+    /// This delivery ran the task, which failed transiently: it is due again after the pause.
     PutOff { pause: Duration },
-    /// This delivery ran the task; by then its lease had gone to another attempt, the task had its
-    /// outcome, or its job was over.
+    /// This delivery ran the task, but the outcome was discarded: its lease had gone to another
+    /// attempt, the task had its outcome, or its job was finished.
     Superseded,
-    /// The task runs elsewhere, is not due yet, has its outcome, or its job is over.
+    /// The task runs elsewhere, is not due yet, has its outcome, or its job is finished.
     Duplicate,
-    /// There was no room for the task: it gets a new message, and no attempt is counted.
+    /// There was no slot for the task: it gets a new message, and no attempt is counted.
     Deferred,
 }
 
-/// An invocation: the host gives it `functionTimeout`, and kills the process when it takes longer.
+/// An invocation: the host gives it `functionTimeout`, and kills the process if it takes longer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Invocation {
     began: Instant,
@@ -59,14 +59,14 @@ impl Invocation {
         Self { began: Instant::now() }
     }
 
-    /// When the last task of it begins that has to wait for room, so that it ends in time as tasks
-    /// take on the average.
+    /// The latest time at which a task that has to wait for a slot may begin, so that it ends in
+    /// time if it takes the mean duration.
     fn begin_by(self, timing: &Timing, waits: Duration, mean: Duration) -> Instant {
         let in_time = timing.function_timeout.saturating_sub(timing.margin() + 2 * mean);
         self.began + waits.min(in_time)
     }
 
-    /// What is left for an attempt that begins now.
+    /// The time that is left for an attempt that begins now.
     pub(super) fn left(self, timing: &Timing) -> Duration {
         timing.function_timeout.saturating_sub(timing.margin() + self.began.elapsed())
     }
@@ -75,20 +75,20 @@ impl Invocation {
 /// A task that a message names.
 #[derive(Debug)]
 struct Named {
-    /// The message's place in its invocation.
+    /// The index of the message in its invocation.
     place: usize,
     task: TaskReference,
-    /// How long it may wait for room.
+    /// How long it may wait for a slot.
     waits: Duration,
 }
 
-/// What a task has that may begin, until it is over.
+/// What a task that may begin holds until it ends.
 #[derive(Debug)]
 struct Entered {
     _place: Place,
-    /// For its result.
+    /// Memory for its result.
     share: Share,
-    /// It waits no longer than this for memory for what it reads.
+    /// It waits no longer than this for memory for its inputs.
     by: Instant,
 }
 
@@ -96,8 +96,8 @@ impl Controller {
     /// Runs the task that a message names.
     ///
     /// # Errors
-    /// The message and the database do not fit together, or the database failed. Nothing is lost:
-    /// the message comes again, or `reconcile` notices.
+    /// The message contradicts the database, or the database failed. Nothing is lost: the message
+    /// is redelivered, or `reconcile` detects the loss.
     pub async fn process_task_message(
         &self,
         message: TaskReference,
@@ -114,9 +114,9 @@ impl Controller {
         Named { place, task, waits }
     }
 
-    /// Room for a task and memory for its result, if there are in time. Comes before the claim, so
-    /// that no task waits under a lease. One that runs alone waits for all others to end, and those
-    /// that come after it wait for it.
+    /// A slot for a task and memory for its result, if they are free in time. Comes before the
+    /// claim, so that no task waits under a lease. A task that runs alone waits for all others to
+    /// end, and tasks that come after it wait for it.
     async fn enter(&self, invocation: Invocation, named: &Named) -> Option<Entered> {
         let Shared { room, timing, memory, .. } = &*self.0;
         let by = invocation.begin_by(timing, named.waits, room.mean());
@@ -129,7 +129,7 @@ impl Controller {
         Some(Entered { _place: place, share, by })
     }
 
-    /// Runs a task, or defers it where there is no place for it.
+    /// Runs a task, or defers it if there is no slot for it.
     async fn process_entered(
         &self,
         invocation: Invocation,
@@ -186,7 +186,7 @@ impl Controller {
         self.run(invocation, key, running, claimed, &mut entered).instrument(span).await
     }
 
-    /// What a message comes to whose task is not to be begun.
+    /// The result of a message whose task is not to be begun.
     pub(super) async fn not_begun(
         &self,
         key: &StageKey,
@@ -207,10 +207,10 @@ impl Controller {
         }
     }
 
-    /// Runs the tasks that the messages of one invocation name, several at once; the answers are in
-    /// the order of the messages. A coarse message runs whatever is still open of its batch: each
-    /// task is claimed when its turn comes, so that none waits under a lease. What cannot begin
-    /// soon and end in time is deferred.
+    /// Runs the tasks that the messages of one invocation name, several at once; the results are in
+    /// the order of the messages. A coarse message runs all tasks of its batch that are still open:
+    /// each task is claimed when its turn comes, so that none waits under a lease. Tasks that
+    /// cannot begin soon and end in time are deferred.
     pub async fn process_task_messages(
         &self,
         messages: Vec<TaskMessage>,
@@ -234,14 +234,14 @@ impl Controller {
                     (message, controller.process_entered(invocation, task, place).await)
                 }
             })
-            // As many as may run, and some that are deferred meanwhile.
+            // As many as may run, plus those that are being deferred.
             .buffer_unordered(self.0.timing.tasks_in_flight + DEFERRED_AT_ONCE);
         let mut running = std::pin::pin!(running);
         while let Some((place, delivery)) = running.next().await {
             let (Err(error), Some(result)) = (delivery, results.get_mut(place)) else {
                 continue;
             };
-            // Of several reasons the one that passes counts: then the message comes again.
+            // Prefer a transient error, so that the host redelivers the message.
             if result.is_ok() || error.is_transient() {
                 *result = Err(error);
             }
@@ -249,8 +249,9 @@ impl Controller {
         results
     }
 
-    /// The next task, with its place; without one it is to be deferred. The last ones come first
-    /// where there are more than can begin in time: others may have room for them.
+    /// The next task with its slot; a task without one is to be deferred. If more tasks are left
+    /// than can begin in time, the last ones are deferred first: other processes may have slots for
+    /// them.
     async fn next_to_enter(
         &self,
         invocation: Invocation,
@@ -268,8 +269,8 @@ impl Controller {
         Some((named, place))
     }
 
-    /// The tasks that messages name, each with the place of its message; what is wrong with a
-    /// message goes into its result.
+    /// The tasks that messages name, each with the index of its message; an error of a message goes
+    /// into its result.
     async fn tasks_of(
         &self,
         messages: Vec<TaskMessage>,
@@ -310,7 +311,7 @@ impl Controller {
                     runs_alone: false,
                     trace: batch.trace,
                 };
-                // Deferred, each would need a message of its own.
+                // If it were deferred, each task would need a message of its own.
                 let waits = self.0.timing.invocation_share();
                 Named { place, task, waits }
             }));
@@ -331,10 +332,10 @@ impl Controller {
         let began = Instant::now();
         let outcome = tokio::select! {
             outcome = self.outcome(invocation, &running, claimed, entered.by) => outcome,
-            // Whatever it comes to would not count: stop for the sake of those that wait.
+            // The result would be discarded, so stop now and free the permit.
             () = beating.lost() => {
                 tracing::debug!(job_id = %key.job_id, task_id = %running.task_id, attempt = running.attempt,
-                    "an attempt was stopped: its task went to another one, or its job is over");
+                    "an attempt was stopped: another attempt has its task, or its job is finished");
                 return Ok(TaskDelivery::Superseded);
             }
         };
@@ -380,8 +381,8 @@ impl Controller {
         Ok(delivery)
     }
 
-    /// Makes a claimed task unsent again, for which there was no memory in time: its attempt did
-    /// not begin, and does not count.
+    /// Defers a claimed task for which no memory was free in time: it is unsent again; its attempt
+    /// did not begin, and does not count.
     async fn release_claim(&self, running: RunningTask) -> Result<TaskDelivery, ControllerError> {
         Span::current().record("outcome", "deferred");
         let lease_seconds = self.0.timing.lease.as_secs_f64();
@@ -395,10 +396,10 @@ impl Controller {
         .await
     }
 
-    /// Records the end of an attempt. A database that is away for a moment must not cost what was
-    /// computed, so this tries for as long as the attempt's lease would hold. Whether an end was
-    /// recorded whose answer got lost is then found out by handing it in again: it no longer
-    /// counts, and `reconcile` goes on if it was the last.
+    /// Records the end of an attempt. A short outage of the database must not cost the computed
+    /// result, so this retries for as long as the attempt's lease would hold. If an end was
+    /// recorded but the answer was lost, recording it again shows that: it no longer counts, and
+    /// `reconcile` advances the stage if it was the last.
     async fn record(&self, completion: Arc<Completion>) -> Result<CompletionRecord, DatabaseError> {
         let began = Instant::now();
         let mut pause = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! Health: does what the app needs answer?
+//! Health: whether everything that the app needs responds.
 
 use std::{
     collections::BTreeMap,
@@ -17,58 +17,58 @@ use crate::{
     transport::sender::QueueRole,
 };
 
-/// reconcile runs every minute: after so long without a sweep something keeps it from running.
+/// reconcile runs every minute: if no sweep ends for this long, something keeps it from running.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// Who asks for health waits no longer than this for any part of it.
+/// Timeout for each part of a health check.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The state of everything that the app needs.
+/// The health of everything that the app needs.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Health {
     /// `healthy` or `unhealthy`.
     pub status: &'static str,
-    /// Each thing by its name.
+    /// The health of each component, by its name.
     pub components: BTreeMap<String, Component>,
-    /// What is wrong, for people.
+    /// What is wrong, as text for a user.
     pub errors: Vec<String>,
-    /// What was read for it, as numbers.
+    /// The metrics that were read for it.
     #[serde(skip)]
     pub readings: QueueMetrics,
 }
 
-/// What health read of the database; absent: it did not answer.
+/// Metrics that the health check read from the database; `None`: the database did not respond.
 #[derive(Debug, Clone, Default)]
 pub struct QueueMetrics {
     pub backlog: Option<Backlog>,
-    /// The sweep that ended last, of any process; `None` within: there was none yet.
+    /// The last sweep that ended, of any process; the inner `None`: no sweep has ended yet.
     pub sweep: Option<Option<LastSweep>>,
     /// The processes that are alive.
     pub instances: Option<Vec<Instance>>,
 }
 
-/// The state of one thing.
+/// The health of one component.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Component {
-    /// `healthy`, `unhealthy`, or `unknown` where the database does not answer.
+    /// `healthy`, `unhealthy`, or `unknown` if the database does not respond.
     pub status: &'static str,
-    /// How long it took to answer.
+    /// The time that it took to respond, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<f64>,
-    /// Messages in it, where it is a queue and the service says so; those that are delayed or under
-    /// way may be among them.
+    /// Number of messages, if it is a queue and its service reports the number; may include
+    /// messages that are delayed or being processed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<u64>,
-    /// What it said, if it is not well.
+    /// Why it is not healthy, if it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What is known of it.
+    /// Further facts about it.
     #[serde(flatten)]
     pub facts: Map<String, Value>,
 }
 
 impl Component {
-    /// What was found; `wrong`: why that is not well.
+    /// A component with `facts`; `wrong` says why it is unhealthy.
     fn found(facts: Value, wrong: Option<String>) -> Self {
         Self {
             status: if wrong.is_none() { "healthy" } else { "unhealthy" },
@@ -82,12 +82,12 @@ impl Component {
         }
     }
 
-    /// Stands in a database that does not answer, which is said once.
+    /// For a component whose state is in a database that does not respond, which is reported once.
     fn unknown() -> Self {
         Self { status: "unknown", ..Self::found(Value::Null, None) }
     }
 
-    /// It answered or did not.
+    /// A component that responded, or failed to.
     fn of<E: std::fmt::Display>(answer: Result<Duration, E>) -> Self {
         match answer {
             Ok(latency) => Self {
@@ -100,13 +100,13 @@ impl Component {
 }
 
 impl Controller {
-    /// Asks the database and each queue that is in use.
+    /// Checks the database and each queue that is in use.
     pub async fn health(&self) -> Health {
         self.health_within(PATIENCE).await
     }
 
-    /// The same; what has not answered after `timeout` is not well. One that hangs costs no other
-    /// its answer.
+    /// The same; a component that has not responded after `timeout` is unhealthy. A component that
+    /// hangs does not keep the others from being checked.
     pub async fn health_within(&self, timeout: Duration) -> Health {
         let began = Instant::now();
         let left = || timeout.saturating_sub(began.elapsed());
@@ -182,7 +182,7 @@ impl Controller {
         }
     }
 
-    /// Jobs whose path is switched off; none if there are none.
+    /// Open jobs whose path is switched off; `None` if there are none.
     async fn stranded_health(&self) -> Result<Option<Component>, DatabaseError> {
         let off: Vec<ProcessingPath> = ProcessingPath::ALL
             .into_iter()
@@ -196,19 +196,19 @@ impl Controller {
             Component::found(
                 json!({ "open_jobs": open }),
                 Some(format!(
-                    "{open} open jobs go over Service Bus, which is switched off: they stand still. Set its connection, and \
-                     ENABLE_SERVICE_BUS if it is set, or cancel them"
+                    "{open} open jobs use Service Bus, which is switched off: they cannot continue. Set its connection, and \
+                     ENABLE_SERVICE_BUS=true if that is set to false, or cancel the jobs"
                 )),
             )
         }))
     }
 
-    /// A schema that is newer is another version's, which is being deployed and fits both.
+    /// A newer schema belongs to another version, which is being deployed; it fits both versions.
     async fn schema_health(&self) -> Result<Component, DatabaseError> {
         let versions = self.0.database.schema_versions().await?;
         let wrong = (versions.applied < versions.known).then(|| {
             format!(
-                "migration {} has not run, the newest that has is {}: run lastlight migrate",
+                "migration {} has not run (the newest that has run is {}): run lastlight migrate",
                 versions.known, versions.applied
             )
         });
@@ -216,7 +216,7 @@ impl Controller {
     }
 }
 
-/// Why a part of health is not known.
+/// Why the health of a component is unknown.
 enum Unanswered<E> {
     Failed(E),
     Late(Duration),
@@ -233,7 +233,7 @@ impl<E: std::fmt::Display> std::fmt::Display for Unanswered<E> {
     }
 }
 
-/// The answer, if it comes in what is `left` of the `timeout`.
+/// The answer, if it arrives within `left`, the rest of the `timeout`.
 async fn in_time<T, E>(
     left: Duration,
     timeout: Duration,
@@ -256,13 +256,13 @@ fn outbox_health(backlog: &Backlog) -> Component {
     )
 }
 
-/// Nobody can have swept while nobody was there.
+/// A missing sweep counts only if an instance has been up for long enough to run one.
 fn sweep_health(sweep: Option<&LastSweep>, alive: &[Instance]) -> Component {
     let up = alive.iter().map(|instance| instance.up).max().unwrap_or_default();
     let is_late = sweep.is_none_or(|sweep| sweep.age > LONGEST_PAUSE) && up > LONGEST_PAUSE;
     let wrong = is_late.then(|| {
-        "nobody has swept for 5 minutes: the timer function reconcile is disabled or fails; until it runs, what gets lost \
-         stays lost"
+        "no sweep has ended for 5 minutes: the timer function reconcile is disabled or fails; until it runs, lost messages \
+         are not sent again"
             .to_owned()
     });
     let facts = json!({

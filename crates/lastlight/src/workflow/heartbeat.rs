@@ -1,6 +1,6 @@
-//! Heartbeats: the leases of the attempts that run in this process are extended together, one
-//! statement a beat. An attempt that no longer holds its task is told so: another one runs it, or
-//! its job was cancelled.
+//! Heartbeats: the leases of the attempts that run in this process are extended together, with one
+//! statement per beat. An attempt that no longer holds its task is told so: another attempt runs
+//! it, or its job was cancelled.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ pub(super) struct Heartbeat {
     running: Arc<Running>,
 }
 
-/// While this lives, its attempt's lease is extended.
+/// Extends the lease of its attempt until it is dropped.
 #[derive(Debug)]
 pub(super) struct Beating {
     running: Arc<Running>,
@@ -30,14 +30,14 @@ pub(super) struct Beating {
 }
 
 impl Beating {
-    /// Returns when the attempt no longer holds its task; what it comes to would not count.
+    /// Returns when the attempt no longer holds its task, so that its outcome would be discarded.
     pub(super) async fn lost(&self) {
         self.lost.cancelled().await;
     }
 }
 
 impl Heartbeat {
-    /// Beats three times a lease.
+    /// Beats three times per lease.
     pub(super) fn start(database: Database, lease: Duration) -> Self {
         let running = Arc::<Running>::default();
         let watched = Arc::downgrade(&running);
@@ -45,7 +45,7 @@ impl Heartbeat {
         Self { running }
     }
 
-    /// How many attempts run in this process, by job and stage.
+    /// Number of attempts that run in this process, by job and stage.
     pub(super) fn running(&self) -> Vec<(StageKey, i32)> {
         let mut counts = HashMap::<(JobId, Stage), i32>::new();
         for task in lock(&self.running).keys() {
@@ -84,7 +84,7 @@ async fn beat(database: Database, lease: Duration, watched: Weak<Running>) {
             match database.extend_leases(some, lease.as_secs_f64()).await {
                 Ok(held) => {
                     let running = lock(&running);
-                    // One that ended meanwhile is not there any more.
+                    // An attempt that ended in the meantime is not in the map any more.
                     let lost = some.iter().zip(held).filter(|(_, is_held)| !is_held);
                     for token in lost.filter_map(|(task, _)| running.get(task)) {
                         token.cancel();

@@ -1,19 +1,19 @@
-//! Why a job cannot be changed as a person asks, and what may be done with it instead. Which change
-//! is legal is [`JobStatus`]'s to say; here it is put into words.
+//! Why a job cannot be changed as a user requests, and which changes are allowed instead.
+//! [`JobStatus`] decides which change is legal; this module writes the message.
 
 use std::fmt::{self, Display, Formatter};
 
 use crate::{model::JobStatus, store::JobRecord};
 
-/// What a person may ask of a job.
+/// A change of a job that a user may request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     Cancel,
-    /// To have what did not succeed run again.
+    /// Run the tasks that did not succeed again.
     Retry,
-    /// To have it stand still at the end of its stage.
+    /// Pause the job at the end of its stage.
     Pause,
-    /// To let it go on.
+    /// Continue the job, or withdraw a pause.
     Resume,
 }
 
@@ -40,7 +40,7 @@ impl Change {
 }
 
 impl IllegalChange {
-    /// What was asked of a job that stands as `job` does; none if it may be done.
+    /// The rejected request, if the state of `job` does not allow it; otherwise `None`.
     pub(super) fn of(asked: Change, job: &JobRecord) -> Option<Self> {
         let refusal = Self {
             asked,
@@ -62,8 +62,8 @@ impl IllegalChange {
         }
     }
 
-    /// What a person would want to do with it: to pause again what is to pause already changes
-    /// nothing.
+    /// The allowed changes that have an effect: pausing again a job that is about to pause has
+    /// none.
     fn alternatives(&self) -> Vec<&'static str> {
         let is_news = |change: &Change| *change != Change::Pause || !self.allows(Change::Resume);
         Change::ALL
@@ -85,13 +85,15 @@ impl Display for IllegalChange {
         }
         let alternatives = self.alternatives();
         if alternatives.is_empty() {
-            return write!(f, "; it is over and cannot be {}", self.asked.done());
+            return write!(f, "; it is finished and cannot be {}", self.asked.done());
         }
         match self.asked {
             Change::Retry => {
                 f.write_str("; only a job that failed or was cancelled can be retried")?
             }
-            Change::Resume if !self.status.is_terminal() => f.write_str(" and is not to pause")?,
+            Change::Resume if !self.status.is_terminal() => {
+                f.write_str(" and no pause was requested")?
+            }
             _ => {}
         }
         write!(f, "; it can be {}", alternatives.join(" or "))
@@ -109,11 +111,11 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_the_job_is_and_what_may_be_done_with_it() {
+    fn message_names_state_and_allowed_changes() {
         use Change::{Cancel, Pause, Resume, Retry};
         use JobStatus::{Cancelled, Completed, Failed, Processing, Queued};
         for asked in [Cancel, Pause, Resume] {
-            // A pause that was asked for before does not outlive the job.
+            // A requested pause ends with the job.
             assert_eq!(
                 said(asked, Cancelled, false, true),
                 "the job is cancelled; it can be retried"
@@ -122,7 +124,7 @@ mod tests {
         }
         assert_eq!(
             said(Retry, Completed, false, false),
-            "the job is completed; it is over and cannot be retried"
+            "the job is completed; it is finished and cannot be retried"
         );
         let only = "only a job that failed or was cancelled can be retried";
         assert_eq!(
@@ -139,7 +141,7 @@ mod tests {
         );
         assert_eq!(
             said(Resume, Queued, false, false),
-            "the job is queued and is not to pause; it can be cancelled or paused"
+            "the job is queued and no pause was requested; it can be cancelled or paused"
         );
     }
 }

@@ -1,6 +1,7 @@
-//! This process, as others see it: every two seconds while tasks run or begin in it, every thirty
-//! while none does, it writes what runs and how far it has worked off the queues. People look at
-//! it; and the sweep, which leaves alone what may still wait in a queue.
+//! Reports this process to the others: every two seconds while tasks run or begin in it, every
+//! thirty while none does, it writes what runs and how far it has worked through the queues.
+//! Operators read it; so does the sweep, which leaves alone messages that may still wait in a
+//! queue.
 
 use std::{
     sync::Arc,
@@ -16,16 +17,16 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Between two looks at what runs.
+/// Interval between checks of what runs.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// A process in which nothing runs reports this often.
+/// Interval between reports of a process in which nothing runs.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Who this process is.
+/// The identity of this process.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ThisInstance {
-    /// Made up when it started.
+    /// A random id, created when the process started.
     pub(super) id: Uuid,
     pub(super) started: Instant,
 }
@@ -37,7 +38,7 @@ impl ThisInstance {
 }
 
 impl Controller {
-    /// Reports this process until the controller is gone.
+    /// Reports this process until the controller is dropped.
     pub fn report_in_background(&self) {
         let shared = Arc::downgrade(&self.0);
         tokio::spawn(async move {
@@ -63,7 +64,7 @@ impl Controller {
                 match shared.database.report_instance(id, started.elapsed(), &running, &begun).await
                 {
                     Ok(()) => reported = Some((Instant::now(), running)),
-                    // The next look reports again; health says what is wrong with the database.
+                    // The next check reports again; health shows the error of the database.
                     Err(error) => {
                         tracing::debug!(%error, "this process could not be reported");
                         reported = None;
@@ -73,20 +74,20 @@ impl Controller {
         });
     }
 
-    /// How many tasks of the job run, by stage; `None` where nobody can say. Where a job stands is
-    /// told without it.
+    /// Number of running tasks of the job, by stage; `None` if it is unknown. A job's status is
+    /// returned without it.
     pub(super) async fn running(&self, job_id: &JobId) -> Option<BTreeMap<Stage, i64>> {
         match self.0.database.running_in_stages(job_id).await {
             Ok(running) => running,
             Err(error) => {
-                tracing::debug!(%error, %job_id, "what runs is not known");
+                tracing::debug!(%error, %job_id, "the number of running tasks is unknown");
                 None
             }
         }
     }
 
-    /// Writes down that a sweep ended, and forgets processes that are gone. A sweep whose work is
-    /// done has not failed because this did.
+    /// Records that a sweep ended, and removes processes that are gone. An error here does not fail
+    /// the sweep, whose work is done.
     pub(super) async fn note_sweep(&self, report: &ReconcileReport, took: Duration) {
         let database = &self.0.database;
         let found = serde_json::to_value(report).unwrap_or_default();
@@ -95,7 +96,7 @@ impl Controller {
             database.forget_instances().await
         };
         if let Err(error) = noted.await {
-            tracing::warn!(%error, "a sweep could not be noted");
+            tracing::warn!(%error, "a sweep could not be recorded");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Job types as those see them who submit jobs.
+//! Job types, as described to callers that submit jobs.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -17,14 +17,14 @@ pub struct JobTypeInfo {
     pub name: &'static str,
     /// What it does.
     pub description: &'static str,
-    /// The one path that its jobs take; null: the submission chooses.
+    /// The only path that its jobs may take; null if the submission chooses.
     pub prescribed_path: Option<ProcessingPath>,
     /// A JSON Schema (draft 2020-12) of what may be submitted.
     pub parameters: Value,
 }
 
 impl JobTypeInfo {
-    /// Those of a catalog, in its order.
+    /// All job types of a catalog, in its order.
     pub(crate) fn all_of(catalog: &Catalog) -> Vec<Self> {
         let describe = |definition: &dyn DynJobType| Self {
             name: definition.name(),

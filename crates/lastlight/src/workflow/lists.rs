@@ -1,8 +1,8 @@
-//! Lists for people: jobs, and tasks over stages and jobs.
+//! Lists for users: jobs, and tasks across stages and jobs.
 //!
-//! A request looks at a bounded number of rows and says where it stopped, so that it is answered
-//! soon at any size of the tables and with any filter. What the counters of a stage say it cannot
-//! have is not looked for.
+//! A request reads a bounded number of rows and returns where it stopped, so that it is answered
+//! soon for tables of any size and any filter. Stages whose counters rule out a match are not
+//! searched.
 
 use super::{Controller, ControllerError, JobStanding};
 use crate::{
@@ -13,34 +13,34 @@ use crate::{
     },
 };
 
-/// A request looks at so many rows.
+/// Maximum number of rows that a request reads.
 const LOOK: u32 = 20_000;
 
-/// One statement looks at the stages of so many jobs.
+/// Maximum number of jobs whose stages one statement reads.
 const LOOK_AT_JOBS: u32 = 5_000;
 
-/// A statement that finds nothing costs as much as looking at so many rows.
+/// A statement that finds nothing costs as much as reading this many rows.
 const FRUITLESS: u32 = 300;
 
-/// Which tasks of one job to list. What is `None` lets everything through.
+/// Which tasks of one job to list. A field that is `None` does not filter.
 #[derive(Debug, Clone, Copy)]
 pub struct JobTaskFilter {
-    /// Only of this stage.
+    /// Only tasks of this stage.
     pub stage: Option<Stage>,
-    /// Only those that are shown with this status.
+    /// Only tasks that are shown with this status.
     pub status: Option<TaskStatus>,
 }
 
-/// Where a list of a job's tasks goes on: after this id of this stage.
+/// Where a list of a job's tasks continues: after this id of this stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobTaskPosition {
     pub stage: i16,
-    /// The last id; "": from the first task on.
+    /// The last id; empty: from the first task on.
     pub task_id: String,
 }
 
 impl Controller {
-    /// At most `limit` jobs, newest first, after `after`.
+    /// At most `limit` jobs after `after`, newest first.
     ///
     /// # Errors
     /// The database failed.
@@ -53,7 +53,7 @@ impl Controller {
         Ok(self.0.database.list_jobs(filter, after, limit, LOOK).await?)
     }
 
-    /// A job whole, with its stages so far.
+    /// A job with all its data and its stages so far, and the totals of these.
     ///
     /// # Errors
     /// There is no such job, or the database failed.
@@ -66,7 +66,7 @@ impl Controller {
         Ok((standing, totals))
     }
 
-    /// At most `limit` tasks of a job, stage by stage, in the order of their ids.
+    /// At most `limit` tasks of a job, ordered by stage and id.
     ///
     /// # Errors
     /// There is no such job, or the database failed.
@@ -102,8 +102,7 @@ impl Controller {
         })
     }
 
-    /// At most `limit` tasks of all jobs: of the newest job first, stage by stage, in the order of
-    /// their ids.
+    /// At most `limit` tasks of all jobs, ordered by job (newest first), stage and id.
     ///
     /// # Errors
     /// The database failed.
@@ -149,7 +148,8 @@ impl Controller {
         }
     }
 
-    /// Adds a stage's tasks after the id `after` to the list; whether that ends the request.
+    /// Adds a stage's tasks after the id `after` to the list; returns whether that ends the
+    /// request.
     async fn gather(
         &self,
         list: &mut Gathering,
@@ -180,17 +180,17 @@ impl TaskPosition {
     }
 }
 
-/// A page of tasks that is gathered from several stages.
+/// A page of tasks collected from several stages.
 struct Gathering {
     status: Option<TaskStatus>,
     limit: u16,
-    /// Rows that may still be looked at.
+    /// Rows that may still be read.
     budget: u32,
     looked_at: u64,
     rows: Vec<ListedTask>,
-    /// Bytes of their content.
+    /// Size of the rows' content in bytes.
     bytes: usize,
-    /// The place of the last one.
+    /// The position of the last row.
     last_kept: Option<TaskPosition>,
     stop: Option<TaskPosition>,
 }
@@ -209,12 +209,12 @@ impl Gathering {
         }
     }
 
-    /// Rows that fit yet.
+    /// Rows that still fit.
     fn free(&self) -> usize {
         usize::from(self.limit).saturating_sub(self.rows.len())
     }
 
-    /// Rows to ask for. When none fits any more, one says whether there are more.
+    /// Rows to request. If none fits any more, one row shows whether there are more.
     fn wanted(&self) -> u16 {
         u16::try_from(self.free()).unwrap_or(u16::MAX).max(1)
     }
@@ -231,7 +231,7 @@ impl Gathering {
         self.stop = Some(position);
     }
 
-    /// Adds what a look at one stage found; whether the page ends with it.
+    /// Adds the rows read from one stage; returns whether the page ends with them.
     fn add(&mut self, stage: StageToList, page: Page<ListedTask, String>) -> bool {
         let position = |task_id: String| TaskPosition {
             job: stage.job,

@@ -1,9 +1,9 @@
-//! The memory for parameters and results: how many bytes of them this process holds at once. Who
-//! needs some waits until it is free. Knows neither tasks nor the database.
+//! The memory for parameters and results: how many bytes of them this process holds at once. A
+//! caller that needs memory waits until it is free. Knows neither tasks nor the database.
 //!
-//! There are two halves, and one order in which they are taken: a task takes its share for its
-//! result before it begins, and the share for its large inputs once they are known; who holds
-//! inputs waits for nothing any more. So nobody waits for somebody who waits for him.
+//! There are two halves, taken in a fixed order: a task takes the share for its result before it
+//! begins, and the share for its large inputs once their size is known; a task that holds inputs
+//! waits for nothing any more. So tasks cannot deadlock.
 
 use std::{
     collections::HashMap,
@@ -13,24 +13,24 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-/// What a permit stands for. Bytes.
+/// The size of a permit in bytes.
 const UNIT: usize = 1024;
 
-/// What a result is taken to have before any was seen. Half of the largest: the first tasks of a
-/// process all end before one knows. Bytes.
+/// The assumed size of a result before one was seen, in bytes. Half of the largest: the first tasks
+/// of a process all end before the actual size is known.
 const UNKNOWN: usize = 512 * 1024;
 
-/// After so many smaller results half of what a large one taught is forgotten.
+/// After this many smaller results, half of the increase that a large one caused is forgotten.
 const FORGETS: u32 = 64;
 
-/// The bytes that may be held.
+/// The memory that may be held.
 #[derive(Debug)]
 pub(super) struct Memory {
     results: Half,
     inputs: Half,
-    /// What the next result of a job type is taken to have, once one was seen. Units.
+    /// The expected size of the next result by job type, once one was seen. Units.
     expected: Mutex<HashMap<String, u32>>,
-    /// For the one planner that gathers a batch of large definitions.
+    /// One permit, for the planner that gathers a batch of large definitions.
     large_batch: Semaphore,
 }
 
@@ -40,18 +40,18 @@ struct Half {
     size: u32,
 }
 
-/// A share of the memory, until it is dropped.
+/// A share of the memory, held until it is dropped.
 #[derive(Debug)]
 pub(super) struct Share(OwnedSemaphorePermit);
 
-/// Bytes held, and at most.
+/// Bytes that are held, and their limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryUse {
-    /// Shares for results that tasks have or may have.
+    /// Held for results that tasks have or may have.
     pub results: u64,
-    /// Shares for large parameters and results of predecessors.
+    /// Held for large parameters and results of predecessors.
     pub inputs: u64,
-    /// Of either, as much as there may be.
+    /// The limit of each of the two.
     pub limit_of_each: u64,
 }
 
@@ -61,11 +61,12 @@ impl Half {
         Self { free: Arc::new(Semaphore::new(size as usize)), size }
     }
 
-    /// So much of it, if it is free by then. One that needs more than there is takes all of it.
+    /// Takes this many bytes, if they are free by `by`. A request for more than the half takes all
+    /// of it.
     async fn take(&self, bytes: usize, by: Instant) -> Option<Share> {
         let wanted = units(bytes).min(self.size);
         let permit = Arc::clone(&self.free).acquire_many_owned(wanted);
-        // It is never closed.
+        // The semaphore is never closed.
         let permit = tokio::time::timeout_at(by.into(), permit).await.ok()?;
         permit.ok().map(Share)
     }
@@ -81,7 +82,7 @@ fn units(bytes: usize) -> u32 {
 }
 
 impl Memory {
-    /// So many bytes, half of them for results.
+    /// A memory of this many bytes, half of them for results.
     pub(super) fn new(bytes: usize) -> Self {
         Self {
             results: Half::new(bytes / 2),
@@ -91,17 +92,17 @@ impl Memory {
         }
     }
 
-    /// A share for the result of a task that is to begin, as large as results of its job type are
-    /// by experience; `None` where there is none by then.
+    /// A share for the result of a task that is about to begin, as large as earlier results of its
+    /// job type were; `None` if none is free by `by`.
     pub(super) async fn for_result(&self, job_type: &str, by: Instant) -> Option<Share> {
         let expected = self.expected().get(job_type).copied();
         let bytes = expected.map_or(UNKNOWN, |units| units as usize * UNIT);
         self.results.take(bytes, by).await
     }
 
-    /// The turn to gather a batch of large definitions, of which all must be there before one is
-    /// written; `None` where it does not come by then. Others gather as much as one statement
-    /// takes.
+    /// The permit to gather a batch of large definitions, all of which must be in memory before one
+    /// is written; `None` if it is not free by `by`. Other planners gather only as much as one
+    /// statement takes.
     pub(super) async fn for_large_batch(&self, by: Instant) -> Option<SemaphorePermit<'_>> {
         tokio::time::timeout_at(by.into(), self.large_batch.acquire()).await.ok()?.ok()
     }
@@ -110,14 +111,14 @@ impl Memory {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A share for inputs of so many bytes: they are received, and handed on in one piece, so it is
-    /// twice as much. `None` where there is none by then.
+    /// A share for inputs of this many bytes: twice as much, since they are received and then
+    /// handed on in one piece. `None` if none is free by `by`.
     pub(super) async fn for_inputs(&self, bytes: usize, by: Instant) -> Option<Share> {
         self.inputs.take(bytes.saturating_mul(2), by).await
     }
 
-    /// A task's result has so many bytes: its share is as large from now on, as far as there is
-    /// more, since the result is there already.
+    /// Adjusts a task's share to the size of its result, in bytes. It grows only if memory is free;
+    /// the result is there in any case.
     pub(super) fn has_result(&self, job_type: &str, share: &mut Share, bytes: usize) {
         let has = units(bytes).max(1);
         let held = u32::try_from(share.0.num_permits()).unwrap_or(u32::MAX);
@@ -136,7 +137,7 @@ impl Memory {
         }
     }
 
-    /// How much is held.
+    /// The memory that is held.
     pub(super) fn in_use(&self) -> MemoryUse {
         MemoryUse {
             results: self.results.held(),
@@ -159,13 +160,13 @@ mod tests {
     const MIB: usize = 1024 * 1024;
 
     #[tokio::test]
-    async fn shares_of_results_are_as_large_as_results_turn_out() {
+    async fn result_shares_follow_the_actual_sizes() {
         let memory = Memory::new(8 * MIB);
         let mut shares = Vec::new();
         while let Some(share) = memory.for_result("tile", soon()).await {
             shares.push(share);
         }
-        assert_eq!(shares.len(), 8, "4 MiB of half a MiB each");
+        assert_eq!(shares.len(), 8, "4 MiB in shares of half a MiB");
         for share in &mut shares {
             memory.has_result("tile", share, 100);
         }
@@ -177,12 +178,12 @@ mod tests {
             memory.has_result("tile", &mut share, 100);
         }
         let share = memory.for_result("tile", soon()).await.unwrap();
-        assert_eq!(memory.in_use().results, 1024, "small ones are all it saw for long");
+        assert_eq!(memory.in_use().results, 1024, "all recent results were small");
         drop(share);
     }
 
     #[tokio::test]
-    async fn a_large_result_makes_the_next_ones_wait_and_never_exceeds_what_there_is() {
+    async fn a_large_result_makes_later_tasks_wait() {
         let memory = Memory::new(4 * MIB);
         let mut first = memory.for_result("tile", soon()).await.unwrap();
         memory.has_result("tile", &mut first, MIB);
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn inputs_that_are_larger_than_all_there_is_go_alone() {
+    async fn oversized_inputs_take_the_whole_half() {
         let memory = Memory::new(2 * MIB);
         let large = memory.for_inputs(100 * MIB, soon()).await.unwrap();
         assert_eq!(memory.in_use().inputs, MIB as u64);

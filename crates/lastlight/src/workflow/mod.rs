@@ -1,11 +1,11 @@
-//! The workflow: what happens next. Triggers ask it, repositories do what it says, job types
-//! compute.
+//! The workflow: decides what happens next to a job. Triggers call it, the store does what it
+//! decides, job types do the computing.
 //!
-//! One file a step of a job's life: [`submit`](Controller::submit),
+//! One file per step of a job's life: [`submit`](Controller::submit),
 //! [`plan`](Controller::process_job_message), [`execute`](Controller::process_task_message),
-//! advance, [`reconcile`](Controller::reconcile); and what a person may do in between
+//! advance, [`reconcile`](Controller::reconcile); and one for what an operator may do in between
 //! ([`cancel`](Controller::cancel), [`retry`](Controller::retry), pause). It knows neither HTTP nor
-//! which transport a job takes: [`Senders`] is the one place that does.
+//! which transport a job uses: only [`Senders`] does.
 
 mod advance;
 mod attempt;
@@ -80,7 +80,7 @@ use room::Room;
 use tokio::sync::Semaphore;
 use watermark::Watermark;
 
-/// The one controller that all triggers end in. Cheap to clone.
+/// The controller that all triggers call. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Controller(Arc<Shared>);
 
@@ -95,9 +95,9 @@ struct Shared {
     watermark: Watermark,
     senders: Senders,
     instance: ThisInstance,
-    /// For tasks between their claim and their outcome.
+    /// Slots for tasks between their claim and their outcome.
     room: Arc<Room>,
-    /// One permit: the scrape that reads the database's figures.
+    /// One permit, for the scrape that reads the database's metrics.
     reading: Semaphore,
     timing: Timing,
     counters: Counters,
@@ -106,7 +106,7 @@ struct Shared {
 }
 
 impl Controller {
-    /// Puts the house together. Must be called within a tokio runtime: group commit and heartbeats
+    /// Creates the controller. Must be called within a tokio runtime: group commit and heartbeats
     /// start here.
     pub fn new(catalog: Catalog, database: Database, senders: Senders, timing: Timing) -> Self {
         let lease_seconds = timing.lease.as_secs_f64();
@@ -129,7 +129,7 @@ impl Controller {
         }))
     }
 
-    /// Drops the schema with everything in it; its name.
+    /// Drops the schema with everything in it and returns its name.
     ///
     /// # Errors
     /// The database failed.
@@ -138,7 +138,7 @@ impl Controller {
         Ok(self.0.database.schema())
     }
 
-    /// Drops the schema with everything in it and makes it anew; its name.
+    /// Drops the schema with everything in it, creates it again and returns its name.
     ///
     /// # Errors
     /// The database failed.
@@ -148,7 +148,7 @@ impl Controller {
         Ok(self.0.database.schema())
     }
 
-    /// How long a request to this process may take: a little less than the host gives an
+    /// Maximum duration of a request to this process: a little less than the host gives an
     /// invocation.
     pub fn longest_invocation(&self) -> Duration {
         let timing = &self.0.timing;

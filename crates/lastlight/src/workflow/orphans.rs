@@ -1,5 +1,5 @@
-//! Tasks of jobs that were deleted by hand: the sweep finds and removes them, and a stage begins
-//! without those of a deleted job with the same id.
+//! Tasks of jobs that were deleted by hand: the sweep finds and removes them, and before a stage is
+//! planned, those of a deleted job with the same id are removed.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -11,11 +11,11 @@ use uuid::Uuid;
 use super::{Controller, ControllerError, ReconcileReport};
 use crate::store::StageKey;
 
-/// Jobs that a sweep looks at, at most: a probe of an index each.
+/// Maximum number of jobs that a sweep checks: one index probe per job.
 const JOBS_AT_ONCE: i64 = 500;
 
-/// How far this process has looked through the jobs, in the order of their ids. Ids are hashes, so
-/// processes that begin anywhere share the work.
+/// How far this process has checked the jobs, in the order of their ids. Ids are hashes, so
+/// processes that begin at random ids share the work.
 #[derive(Debug)]
 pub(super) struct OrphanCursor(Mutex<String>);
 
@@ -34,8 +34,8 @@ impl OrphanCursor {
 }
 
 impl Controller {
-    /// Looks at some more jobs, from the first one again after the last, and removes what is there
-    /// of those that are gone.
+    /// Checks the next jobs, from the first one again after the last, and removes the tasks of
+    /// deleted jobs.
     pub(super) async fn remove_orphans(
         &self,
         report: &mut ReconcileReport,
@@ -58,12 +58,12 @@ impl Controller {
                         break;
                     }
                 }
-                tracing::warn!(job_id, "a job was deleted by hand; its tasks are removed");
+                tracing::warn!(job_id, "removed the tasks of a job that was deleted by hand");
             }
             left -= search.looked_at;
             after = match search.last {
                 Some(last) if left == 0 => last,
-                // There are no more after this one.
+                // There are no more jobs after this one.
                 _ => String::new(),
             };
             self.0.orphans.set(after.clone());
@@ -74,7 +74,7 @@ impl Controller {
         Ok(())
     }
 
-    /// Removes what is there of a deleted job with the same id, before the stage is planned.
+    /// Removes the tasks of a deleted job with the same id, before the stage is planned.
     pub(super) async fn clear(&self, key: &StageKey, owner: Uuid) -> Result<(), ControllerError> {
         let mut removed = 0;
         loop {
@@ -85,7 +85,7 @@ impl Controller {
             }
         }
         tracing::warn!(job_id = %key.job_id, stage = key.stage.get(), tasks = removed,
-            "a job with this id was deleted by hand and left tasks, which are removed");
+            "removed tasks of an earlier job with this id, which was deleted by hand");
         Ok(())
     }
 }

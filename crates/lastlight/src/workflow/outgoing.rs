@@ -1,5 +1,5 @@
-//! Making the messages that go out, and sending what is owed. What is sent is marked; what is not
-//! stays owed.
+//! Creates outgoing messages and sends unsent ones. Messages that were sent are marked; the others
+//! stay unsent.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ use crate::{
     transport::sender::{BatchSendReport, OutgoingMessage, QueueRole},
 };
 
-/// The Python app refuses a message that claims more.
+/// The Python app rejects a message with a larger retry count.
 const LARGEST_RETRY_COUNT: u32 = 10;
 
 /// Queues count delays in whole seconds, and one of them by this process's clock.
 const HIDDEN_LONGER: Duration = Duration::from_secs(1);
 
-/// What every message of a stage's tasks shares.
+/// The fields that all task messages of a stage share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TaskMessages<'a> {
     pub job_id: &'a JobId,
@@ -35,7 +35,7 @@ pub(super) struct TaskMessages<'a> {
     pub trace: Option<TraceParent>,
 }
 
-/// One task, borrowed from wherever it is.
+/// One task, borrowed from its source.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TaskToSend<'a> {
     pub task_id: &'a str,
@@ -67,8 +67,9 @@ impl<'a> From<&'a UnsentTask> for TaskToSend<'a> {
 
 impl TaskMessages<'_> {
     /// The message of one task. The same attempt and resend have the same message id, whoever sends
-    /// it, so that duplicate detection can drop what a lost answer made us send twice; a resend
-    /// after a loss has another, or it would be dropped too. At most 100 + 16 + 12 characters.
+    /// it, so that duplicate detection can drop a message that was sent twice because an answer was
+    /// lost; a resend after a loss has another id, or it would be dropped too. At most 100 + 16 +
+    /// 12 characters.
     pub(super) fn message(
         &self,
         task: TaskToSend<'_>,
@@ -105,7 +106,7 @@ impl TaskMessages<'_> {
     }
 }
 
-/// One batch that has one message.
+/// A batch that has a single message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchToSend<'a> {
     pub key: &'a BatchKey,
@@ -116,7 +117,7 @@ pub(super) struct BatchToSend<'a> {
 }
 
 impl BatchToSend<'_> {
-    /// The coarse message of the batch. Its id holds to the same rule as a task's: at most 77 + 8
+    /// The coarse message of the batch. Its id follows the same rule as a task's: at most 77 + 8
     /// characters.
     pub(super) fn message(&self, timestamp: &str) -> Result<OutgoingMessage, serde_json::Error> {
         let batch_id = self.key.batch_id().to_string();
@@ -141,7 +142,8 @@ impl BatchToSend<'_> {
 }
 
 impl Shared {
-    /// Sends a job message and forgets that it was owed; a failure is noted, and it stays owed.
+    /// Sends a job message and removes it from the outbox; a failure is recorded, and it stays
+    /// unsent.
     pub(super) async fn send_job_message(
         &self,
         key: &StageKey,
@@ -177,13 +179,13 @@ impl Shared {
             self.database.job_message_failed(key, &reasons(&report)).await
         };
         if let Err(error) = noted {
-            // The message may go out twice, which changes nothing.
+            // The message may be sent twice, which changes nothing.
             tracing::warn!(job_id = %key.job_id, stage = key.stage.get(), %error, "the outbox could not be updated");
         }
         if report.success { Ok(message) } else { Err(reasons(&report)) }
     }
 
-    /// A job message whose parameters are too large for the transport carries none: the handler
+    /// Removes the parameters from a job message that is too large for the transport: the handler
     /// reads them from PostgreSQL anyway.
     fn shrunk_to_fit(
         &self,
@@ -213,8 +215,8 @@ impl Shared {
         Ok(OutgoingMessage { body: body.map_err(|error| error.to_string())?, ..message })
     }
 
-    /// Sends the messages of batches and marks these sent; a failure is noted, and all of them stay
-    /// owed.
+    /// Sends the messages of batches and marks the batches sent; a failure is recorded, and all of
+    /// them stay unsent.
     pub(super) async fn send_batches(
         &self,
         path: ProcessingPath,
@@ -223,7 +225,7 @@ impl Shared {
     ) -> Result<bool, DatabaseError> {
         let report = self.send(path, QueueRole::Tasks, messages).await;
         if report.success {
-            // Batches that go out together have as many messages each.
+            // Batches that are sent together have the same number of messages.
             let each = messages.len() / batches.len().max(1);
             self.database
                 .batch_update_status(batches, u32::try_from(each).unwrap_or(u32::MAX))
@@ -232,22 +234,22 @@ impl Shared {
             let reasons = reasons(&report);
             if let Some(first) = batches.first() {
                 tracing::warn!(job_id = %first.job_id, stage = first.stage.get(), batch = first.batch_no,
-                    batches = batches.len(), reasons, "batches could not be sent and stay owed");
+                    batches = batches.len(), reasons, "batches could not be sent and stay pending");
             }
             self.database.batch_failed(batches, &reasons).await?;
         }
         Ok(report.success)
     }
 
-    /// Sends the message of a task that was put off. It stays hidden a little longer than the task
-    /// does, since one that comes early finds nothing to do. If it cannot be sent, or never comes,
-    /// `reconcile` sends another.
+    /// Sends the message of a task that is to be retried. The message stays hidden a little longer
+    /// than the task, since one that comes early finds nothing to do. If it cannot be sent or gets
+    /// lost, `reconcile` sends another.
     pub(super) async fn send_retry(&self, key: &StageKey, task_id: &TaskId, pause: Duration) {
         let (task, path) = match self.database.unsent_task(key, task_id).await {
             Ok(Some(found)) => found,
             Ok(None) => return,
             Err(error) => {
-                tracing::warn!(job_id = %key.job_id, %task_id, %error, "a retry's message is left to reconcile");
+                tracing::warn!(job_id = %key.job_id, %task_id, %error, "a retry message could not be sent; reconcile sends it");
                 return;
             }
         };
@@ -265,7 +267,7 @@ impl Shared {
         let report = self.send(path, QueueRole::Tasks, std::slice::from_ref(&message)).await;
         if !report.success {
             tracing::warn!(job_id = %key.job_id, %task_id, reasons = reasons(&report),
-                "a retry's message is left to reconcile");
+                "a retry message could not be sent; reconcile sends it");
         }
     }
 
@@ -291,18 +293,18 @@ impl Shared {
     }
 }
 
-/// What a fail point says in place of a queue service.
+/// What a fail point returns in place of a queue service.
 #[cfg(feature = "fault-injection")]
 fn unanswered() -> BatchSendReport {
     BatchSendReport {
         errors: vec![crate::transport::sender::SendError::Unavailable {
-            detail: "a fail point keeps its answer back".to_owned(),
+            detail: "a fail point withholds the answer".to_owned(),
         }],
         ..BatchSendReport::default()
     }
 }
 
-/// What a report says went wrong, each reason once.
+/// The errors of a report without repetitions, at most five.
 pub(super) fn reasons(report: &BatchSendReport) -> String {
     let mut reasons: Vec<String> = report.errors.iter().map(ToString::to_string).collect();
     reasons.dedup();

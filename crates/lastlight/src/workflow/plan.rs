@@ -1,10 +1,10 @@
-//! Plan: a job message starts a stage. Task definitions stream from the job type into PostgreSQL in
-//! chunks; the batches of a chunk are sent while the next chunk is written.
+//! Plan: a job message starts a stage. Task definitions are streamed from the job type into
+//! PostgreSQL in chunks; the batches of a chunk are sent while the next chunk is written.
 //!
-//! One planner at a time holds the stage's lease. It may die anywhere: each chunk is one
-//! transaction that moves the stage's cursor and makes its batches owed, so the next planner goes
-//! on at the cursor and `reconcile` sends what is owed. A planner whose invocation has used up its
-//! share of the function's time stops at the cursor by itself, and sends the job message again.
+//! One planner at a time holds the stage's lease. It may die at any point: each chunk is one
+//! transaction that moves the stage's cursor and adds its batches as unsent, so the next planner
+//! continues at the cursor and `reconcile` sends the unsent batches. A planner whose invocation has
+//! used up its share of the function's time stops at the cursor and sends the job message again.
 
 use std::{
     sync::{
@@ -38,13 +38,13 @@ use crate::{
     telemetry,
 };
 
-/// Tasks written by one transaction, at most; rounded down to whole batches.
+/// Maximum number of tasks written by one transaction; rounded down to whole batches.
 const CHUNK: usize = 1000;
 
-/// The most that one stage may hold.
+/// Maximum number of tasks of one stage.
 pub(super) const LARGEST_STAGE: u64 = 1_000_000;
 
-/// What a job message came to. All of these are success to the host.
+/// The result of a job message. All of these are success to the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobDelivery {
     /// The stage was planned by this delivery.
@@ -52,16 +52,16 @@ pub enum JobDelivery {
         /// Tasks written by it.
         tasks: u64,
     },
-    /// Its invocation was open long enough: another delivery plans the rest of the stage.
+    /// Its invocation used up its share of time: another delivery plans the rest of the stage.
     Stopped {
         /// Tasks written by it.
         tasks: u64,
     },
     /// The stage is planned already, or another delivery plans it.
     Duplicate,
-    /// The job has gone past the stage, or is over.
+    /// The job is past the stage, or finished.
     Passed,
-    /// Its plan cannot be made; the job failed with the reason.
+    /// The stage cannot be planned; the job failed with the reason.
     Failed,
 }
 
@@ -97,8 +97,8 @@ impl Controller {
     /// Starts the stage that a job message names.
     ///
     /// # Errors
-    /// The message and the database do not fit together, or the database failed. Nothing is lost:
-    /// the message comes again, or `reconcile` notices.
+    /// The message contradicts the database, or the database failed. Nothing is lost: the message
+    /// is redelivered, or `reconcile` detects the loss.
     pub async fn process_job_message(
         &self,
         message: &JobReference,
@@ -168,8 +168,8 @@ impl Controller {
         let Some(LeasedStage { cursor, is_littered }) =
             shared.database.lease_stage(&key, owner, shared.timing.lease.as_secs_f64()).await?
         else {
-            // A planner that died between the last outcome and the advance left nobody else to go
-            // on.
+            // If a planner died between the last outcome and the advance, nobody else advances the
+            // stage.
             self.advance(&key).await?;
             return Ok(JobDelivery::Duplicate);
         };
@@ -213,8 +213,8 @@ impl Controller {
                     return Ok(JobDelivery::Duplicate);
                 };
                 tracing::info!(job_id = %key.job_id, stage = key.stage.get(), tasks,
-                    "planning goes on in another invocation");
-                // A failure is noted, and the message stays unsent.
+                    "planning continues in another invocation");
+                // A failure is recorded, and the message stays unsent.
                 let _ = shared
                     .send_job_message(
                         &key,
@@ -238,8 +238,8 @@ impl Controller {
                 Ok(JobDelivery::Failed)
             }
             Err(error) => {
-                // So that the next delivery need not wait for the lease to run out; if this fails
-                // too, it does.
+                // So that the next delivery need not wait for the lease to expire; if this fails
+                // too, it has to wait.
                 let _ = shared.database.release_stage(&key, owner).await;
                 Err(error.into())
             }
@@ -247,7 +247,7 @@ impl Controller {
     }
 }
 
-/// What the stage is and its tasks from the cursor on.
+/// The stage's specification, and its tasks from the cursor on.
 fn begin(
     definition: &dyn DynJobType,
     job: &JobRecord,
@@ -286,7 +286,7 @@ impl Shared {
         began: Instant,
     ) -> Result<PlanEnd, DatabaseError> {
         let batches_per_chunk = CHUNK / plan.tasks_per_message.tasks_per_batch() as usize;
-        // Room for two chunks: the writer waits for the senders rather than fill the memory.
+        // Holds two chunks: the writer waits for the senders instead of filling the memory.
         let (batches, to_send) = mpsc::channel(2 * batches_per_chunk);
         let writing = self.write(plan, cursor, tasks, batches, began);
         let sending = self.send_planned(path, trace, plan, to_send);
@@ -308,7 +308,7 @@ impl Shared {
         let batch = plan.tasks_per_message.tasks_per_batch() as usize;
         let whole = CHUNK / batch * batch;
         let mut tasks = tasks;
-        // Of the chunk's parameters.
+        // The size of the chunk's parameters.
         let mut bytes = 0;
         let mut turn = None;
         let mut chunk: Vec<NewTask> = Vec::with_capacity(CHUNK);
@@ -322,7 +322,7 @@ impl Shared {
             } else {
                 Some(tokio::time::timeout(timeout, tasks.next()).await)
             };
-            // A plan that is slow to come must not lose its lease meanwhile.
+            // A slow plan must not lose its lease in the meantime.
             if extended.elapsed() > self.timing.lease / 3 {
                 if !self.database.keep_plan(key, *owner, lease).await? {
                     return Ok(PlanEnd::LeaseLost);
@@ -343,8 +343,8 @@ impl Shared {
                     Err(error) => return Ok(PlanEnd::Impossible(error.to_string())),
                 }
             }
-            // A slow plan yields few at a time; only the last chunk of a planner may be short.
-            // Batches stay whole.
+            // A slow plan yields few tasks at a time; only the last chunk of a planner may be
+            // short. Batches are not split.
             let is_heavy = bytes >= HEAVIEST_STATEMENT;
             while chunk.len() >= whole
                 || (is_last && !chunk.is_empty())
@@ -366,7 +366,7 @@ impl Shared {
                         extended = Instant::now();
                         cursor += length;
                         for batch in stored {
-                            // The receiver stays until this sender is gone.
+                            // The receiver exists until this sender is dropped.
                             let _ = batches.send(batch).await;
                         }
                         failpoint!("plan.between_chunks");
@@ -375,7 +375,7 @@ impl Shared {
                     ChunkWritten::Collision { wanted, present } => {
                         return Ok(PlanEnd::Impossible(format!(
                             "the task indexes {wanted:?} and {present:?} have the same task id; \
-                             only letters, digits and '-' tell task ids apart"
+                             only letters, digits and '-' distinguish task ids"
                         )));
                     }
                 }
@@ -387,12 +387,12 @@ impl Shared {
                 turn = None;
             }
             if is_late && (cursor > began_at || waits_for_turn) {
-                // What is left of the chunk is no batch: the next planner makes it again.
+                // The rest of the chunk is less than a batch: the next planner makes it again.
                 return Ok(PlanEnd::Stopped { tasks: cursor - began_at });
             }
             if began.elapsed() + self.timing.margin() >= self.timing.function_timeout {
                 return Ok(PlanEnd::Impossible(format!(
-                    "it yielded {} task(s) within {:.0} s, of at least {batch} that are written at once: list less at a time, \
+                    "it yielded {} task(s) within {:.0} s, and at least {batch} are written at once: list less at a time, \
                      or raise functionTimeout in host.json",
                     chunk.len(),
                     began.elapsed().as_secs_f64()
@@ -405,9 +405,9 @@ impl Shared {
         }
     }
 
-    /// Sends what the writer stored. The first batch that cannot be sent ends the sending, not the
-    /// planning: it and the rest stay owed, and nobody waits for each of ten thousand batches to
-    /// fail by itself.
+    /// Sends the batches that the writer stored. The first batch that cannot be sent ends the
+    /// sending, not the planning: it and the rest stay unsent, rather than waiting for each of ten
+    /// thousand batches to fail by itself.
     async fn send_planned(
         &self,
         path: ProcessingPath,
@@ -417,7 +417,7 @@ impl Shared {
     ) {
         let gave_up = AtomicBool::new(false);
         let timestamp = message_time();
-        // As many batches as make a hundred messages go out together.
+        // Batches are sent together up to a hundred messages.
         let together =
             if plan.tasks_per_message.is_coarse() { TASKS_PER_BATCH as usize } else { 1 };
         let batches =
@@ -436,7 +436,7 @@ impl Shared {
                 let sent = match messages(plan, &timestamp, trace, &batches) {
                     Ok(messages) => self.send_batches(path, &keys, &messages).await,
                     Err(error) => {
-                        tracing::error!(job_id = %key.job_id, %error, "a task message cannot be written");
+                        tracing::error!(job_id = %key.job_id, %error, "a task message could not be serialized");
                         Ok(false)
                     }
                 };
@@ -444,7 +444,7 @@ impl Shared {
                     Ok(true) => {}
                     Ok(false) => gave_up.store(true, Ordering::Relaxed),
                     Err(error) => {
-                        tracing::warn!(job_id = %key.job_id, %error, "a sent batch could not be marked");
+                        tracing::warn!(job_id = %key.job_id, %error, "a sent batch could not be marked as sent");
                     }
                 }
             })

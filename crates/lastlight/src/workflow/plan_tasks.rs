@@ -1,5 +1,5 @@
-//! From definitions to tasks and their messages: what the job type says, as it is stored and sent.
-//! Must not know leases, cursors or time.
+//! Converts task definitions to tasks and their messages, as they are stored and sent. Must not
+//! know leases, cursors or time.
 
 use super::outgoing::{BatchToSend, TaskMessages, TaskToSend};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     transport::sender::OutgoingMessage,
 };
 
-/// The messages of batches, each of which has as many.
+/// The messages of batches, which all have the same number of messages.
 pub(super) fn messages(
     plan: &StagePlan<'_>,
     timestamp: &str,
@@ -47,8 +47,8 @@ pub(super) fn messages(
     }
 }
 
-/// Why a definition's task could not be run: its message would be refused by whoever reads it,
-/// again and again.
+/// Why the task of a definition could not run: every reader would reject its message, again and
+/// again.
 pub(super) fn unfit(definition: &TaskDefinition) -> Option<String> {
     let TaskDefinition { index, parameters, .. } = definition;
     let index = index.as_str();
@@ -64,7 +64,7 @@ pub(super) fn unfit(definition: &TaskDefinition) -> Option<String> {
     })
 }
 
-/// A definition's task, as it is stored.
+/// The task of a definition, as it is stored.
 pub(super) fn new_task(key: &StageKey, definition: TaskDefinition) -> NewTask {
     let TaskDefinition { index, parameters, predecessor } = definition;
     let parent_task_id = key.stage.previous().map(|previous: Stage| {

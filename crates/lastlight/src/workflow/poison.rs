@@ -1,11 +1,11 @@
-//! Messages that nobody could process. A single one goes back to the host, which sets it aside
-//! after enough tries, and then it comes here. One within a batch is set aside here at once, in the
-//! review queue, so that its siblings need not come again.
+//! Messages that could not be processed. A single message goes back to the host, which dead-letters
+//! it after enough deliveries; then it comes here. A message within a batch is dead-lettered here
+//! at once, into the review queue, so that the other messages of the batch need not be redelivered.
 //!
-//! A message that came here says nothing about its task or stage: a database that was away for some
-//! minutes brings every message here that was under way. Attempts are counted where they begin, at
-//! the claim, which fails a task that has used them up. So what is still to do gets a new message,
-//! a few times; only then has it failed.
+//! A dead-lettered message says nothing about its task or stage: if the database is unavailable for
+//! some minutes, every message that was being processed comes here. Attempts are counted where they
+//! begin, at the claim, which fails a task that has used them up. So unfinished work gets a new
+//! message, a few times; only then has it failed.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -23,61 +23,62 @@ use crate::{
     transport::sender::{OutgoingMessage, QueueRole},
 };
 
-/// New messages that a task or a stage gets in place of one that could not be delivered.
+/// Maximum number of new messages that a task or a stage gets in place of undeliverable ones.
 pub(super) const MOST_GIVEN_BACK: u8 = 5;
 
-/// Who wants a message that was set aside dealt with.
+/// Who asks for a dead-lettered message to be processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AskedBy {
-    /// The function of the queue that it was set aside in. What can be tried again is.
+    /// The function of the queue in which it was dead-lettered. Unfinished work is retried.
     Queue,
-    /// A person, who has seen enough: what is not done has failed.
+    /// An operator, who has given up: unfinished work fails.
     Person,
 }
 
-/// What became of a message that was set aside. In each case it is dealt with, and may be deleted.
+/// What happened to a dead-lettered message. In each case it has been processed and may be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PoisonOutcome {
-    /// What it asks for is done, under way, or wanted no more.
+    /// Its work is done, in progress, or no longer wanted.
     #[serde(rename = "absorbed")]
     Ignored,
     /// A new message takes its place.
     SentAgain,
     /// Its job, or tasks of its job, have failed.
     Failed,
-    /// It means nothing to this app; the review queue has it with the reason, for a person.
+    /// This app cannot interpret the message; the review queue keeps it with the reason, for an
+    /// operator.
     KeptForReview,
 }
 
-/// What became of a message that was set aside, and why.
+/// What happened to a dead-lettered message, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PoisonDelivery {
-    /// What.
+    /// What happened.
     pub outcome: PoisonOutcome,
-    /// Why, for people.
+    /// Why, as text for a user.
     pub reason: String,
-    /// The job that it names, where it could be read.
+    /// The job that the message names, if it could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_id: Option<JobId>,
     /// The job's stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
-    /// The task, if it names one alone.
+    /// The task, if the message names exactly one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub task_id: Option<TaskId>,
-    /// Jobs that failed by this: 0 or 1. One that fails because its last task did is not counted
-    /// here.
+    /// Number of jobs that failed because of this message: 0 or 1. A job that fails because its
+    /// last task did is not counted here.
     pub jobs_failed: u64,
-    /// Tasks that failed by this.
+    /// Number of tasks that failed because of this message.
     pub tasks_failed: u64,
-    /// Tasks that have a new message.
+    /// Number of tasks that got a new message.
     pub tasks_sent_again: u64,
 }
 
 impl PoisonOutcome {
-    /// The name in answers and in the log.
+    /// The name in responses and in the log.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ignored => "absorbed",
@@ -88,7 +89,7 @@ impl PoisonOutcome {
     }
 }
 
-/// The fields by which a log is searched; a macro, since an event's level is not a value.
+/// The fields by which the log is searched; a macro, since an event's level is not a value.
 macro_rules! note {
     ($level:ident, $path:expr, $delivery:expr) => {
         tracing::$level!(
@@ -101,18 +102,18 @@ macro_rules! note {
             jobs_failed = some($delivery.jobs_failed),
             tasks_failed = some($delivery.tasks_failed),
             tasks_sent_again = some($delivery.tasks_sent_again),
-            "a message that was set aside"
+            "a dead-lettered message was processed"
         )
     };
 }
 
-/// A count that is worth a field.
+/// A count, unless it is zero: zero gets no field in the log.
 pub(super) fn some(count: u64) -> Option<u64> {
     (count > 0).then_some(count)
 }
 
 impl PoisonDelivery {
-    /// Says in the log what became of it. What was merely absorbed is as it should be.
+    /// Logs what happened. A message that was merely ignored as a duplicate is not worth a warning.
     pub(crate) fn note(&self, path: ProcessingPath) {
         match self.outcome {
             PoisonOutcome::Ignored => note!(info, path, self),
@@ -141,11 +142,11 @@ impl PoisonDelivery {
 }
 
 impl Controller {
-    /// Deals with a message that was set aside in the path's queue for `role`. The same message may
-    /// come again, also at the same moment: what was done is not done twice.
+    /// Processes a message that was dead-lettered in the path's queue for `role`. The same message
+    /// may come again, even at the same time: nothing is done twice.
     ///
     /// # Errors
-    /// The database or a queue failed: the message must come again.
+    /// The database or a queue failed: the message must be redelivered.
     pub async fn process_poison_message(
         &self,
         path: ProcessingPath,
@@ -155,7 +156,7 @@ impl Controller {
     ) -> Result<PoisonDelivery, ControllerError> {
         let delivery = match role {
             QueueRole::Jobs => self.dead_lettered_job(text, asked_by).await,
-            // The review queue has no function: what is there waits for a person.
+            // The review queue has no function: its messages wait for an operator.
             QueueRole::Tasks | QueueRole::Poison => self.dead_lettered_tasks(text, asked_by).await,
         };
         match delivery {
@@ -189,16 +190,16 @@ impl Controller {
         let JobReference { job_id, stage, .. } = message;
         let key = StageKey { job_id, stage };
         if job.status.is_terminal() {
-            return Ok(PoisonDelivery::ignored(&key, "the job is over"));
+            return Ok(PoisonDelivery::ignored(&key, "the job is finished"));
         }
         if job.paused_at.is_some() {
             return Ok(PoisonDelivery::ignored(
                 &key,
-                "the job is paused; it gets a new message when it goes on",
+                "the job is paused; it gets a new message when it is resumed",
             ));
         }
         if stage < job.stage {
-            return Ok(PoisonDelivery::ignored(&key, "the job has gone past the stage"));
+            return Ok(PoisonDelivery::ignored(&key, "the job is past the stage"));
         }
         let Some(stands) = self.0.database.dead_lettered_stage(&key).await? else {
             return Err(ControllerError::StageNotReached { job_id, stage, current: job.stage });
@@ -206,7 +207,7 @@ impl Controller {
         if stands.planned {
             // Its planner may have died after the last outcome and before the advance.
             self.advance(&key).await?;
-            return Ok(PoisonDelivery::ignored(&key, "the stage is planned"));
+            return Ok(PoisonDelivery::ignored(&key, "the stage is already planned"));
         }
         if stands.leased {
             return Ok(PoisonDelivery::ignored(&key, "the stage is being planned"));
@@ -225,7 +226,7 @@ impl Controller {
             delivered(asked_by)
         );
         if !self.0.database.fail_unplanned_job(&key, &reason).await? {
-            return Ok(PoisonDelivery::ignored(&key, "the job went on meanwhile"));
+            return Ok(PoisonDelivery::ignored(&key, "the job progressed in the meantime"));
         }
         tracing::warn!(%job_id, reason, "job failed");
         self.bring_to_rest(&key).await?;
@@ -246,7 +247,7 @@ impl Controller {
         let sends =
             self.0.database.stage_redelivered(key, redelivered, after(written), grace).await?;
         if let Some(sends) = sends {
-            // A failure is noted and stays owed.
+            // A failure is recorded, and the message stays unsent.
             let _ = self
                 .0
                 .send_job_message(key, sends, &job.job_type, &job.parameters, job.path, job.trace)
@@ -255,10 +256,10 @@ impl Controller {
         Ok(PoisonDelivery::of(PoisonOutcome::SentAgain, key, AGAIN))
     }
 
-    /// Puts the texts of refused messages into the path's review queue, each with its reason.
+    /// Puts the texts of rejected messages into the path's review queue, each with its reason.
     ///
     /// # Errors
-    /// They could not be stored there: the whole batch must come again.
+    /// They could not be stored there: the whole batch must be redelivered.
     pub async fn dead_letters(
         &self,
         path: ProcessingPath,
@@ -289,8 +290,8 @@ impl Controller {
     }
 }
 
-/// What the review queue keeps of a message: the beginning of one that does not fit. Such a message
-/// is not this app's, and would come again and again.
+/// What the review queue stores of a message: the beginning of one that does not fit. Such a
+/// message is not this app's, and would be redelivered again and again.
 fn kept(text: &str, reason: &str, largest: usize) -> String {
     let whole = json!({ "reason": reason, "message": text }).to_string();
     if whole.len() <= largest {
@@ -309,23 +310,23 @@ fn kept(text: &str, reason: &str, largest: usize) -> String {
 }
 
 pub(super) const SUCCEEDED: &str = "a newer message was sent in its place";
-pub(super) const AGAIN: &str = "it was not done yet: a new message takes its place";
+pub(super) const AGAIN: &str = "its work was not done yet: a new message takes its place";
 
 pub(super) fn delivered(asked_by: AskedBy) -> String {
     match asked_by {
         AskedBy::Queue => format!(
             "delivered as often as its queue allows, without success, and so were {MOST_GIVEN_BACK} new ones; the log of \
-             the function that it was for says why"
+             its function says why"
         ),
         AskedBy::Person => {
-            "delivered as often as its queue allows, without success, and a person gave it up; the log of \
-                            the function that it was for says why"
+            "delivered as often as its queue allows, without success, and an operator gave it up; the log of \
+                            its function says why"
                 .to_owned()
         }
     }
 }
 
-/// Whether a message was written before the newest one that was sent in place of another.
+/// Whether a message was written before the newest message that was sent in place of another.
 pub(super) fn is_older(written: Option<OffsetDateTime>, redelivered: Redeliveries) -> bool {
     match (written, redelivered.last) {
         (Some(written), Some(last)) => written < last,
@@ -333,8 +334,8 @@ pub(super) fn is_older(written: Option<OffsetDateTime>, redelivered: Redeliverie
     }
 }
 
-/// Now, to the microsecond, as messages and the database say it; in any case after `written`, whose
-/// clock may be ahead.
+/// The current time to the microsecond, as messages and the database store it; always after
+/// `written`, whose clock may be ahead.
 pub(super) fn after(written: Option<OffsetDateTime>) -> OffsetDateTime {
     const TICK: time::Duration = time::Duration::MICROSECOND;
     let now = clock::now();
@@ -351,7 +352,7 @@ mod tests {
     use crate::model::timestamp;
 
     #[test]
-    fn a_message_written_before_its_successor_is_older_and_the_successor_is_not() {
+    fn a_message_is_older_than_its_successor() {
         let old = timestamp::read("2026-11-23T19:00:01.000001");
         let new = after(old);
         assert_eq!(new.nanosecond() % 1000, 0);

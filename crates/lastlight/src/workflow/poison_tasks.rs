@@ -1,6 +1,5 @@
-//! Messages of tasks that nobody could process: which of their tasks are still to do, and the new
-//! message that these get. Must not know which queue such a message lay in, nor who reads that
-//! queue.
+//! Dead-lettered task messages: which of their tasks are unfinished, and the new message that these
+//! get. Must not know in which queue such a message was, nor who reads that queue.
 
 use std::time::Duration;
 
@@ -25,17 +24,17 @@ use crate::{
     transport::sender::{OutgoingMessage, QueueRole},
 };
 
-/// Each of them waits so much longer than the one before.
+/// Each new message is delayed by this much more than the one before.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Service Bus allows no shorter lock.
 const SHORTEST_LOCK: Duration = Duration::from_secs(5);
 
-/// Service Bus makes a message a dead letter after so many deliveries, unless its queue says
+/// Service Bus dead-letters a message after this many deliveries, unless its queue is configured
 /// otherwise.
 const MOST_DELIVERIES: u32 = 10;
 
-const WAITED: &str = "no process had room before its lock ran out, time and again: it is sent again when there is room";
+const WAITED: &str = "no process had a free slot before its lock expired, again and again: it is sent again when a slot is free";
 
 /// The tasks that a message names, as it names them.
 struct Named {
@@ -47,7 +46,7 @@ struct Named {
 }
 
 impl Controller {
-    /// As [`Controller::process_poison_message`], for a message of tasks.
+    /// As [`Controller::process_poison_message`], for a task message.
     pub(super) async fn dead_lettered_tasks(
         &self,
         text: &str,
@@ -72,13 +71,13 @@ impl Controller {
             return Err(ControllerError::UnknownJob { job_id });
         };
         if stand.job_status.is_terminal() {
-            return Ok(PoisonDelivery::ignored(&key, "the job is over"));
+            return Ok(PoisonDelivery::ignored(&key, "the job is finished"));
         }
         if let (true, Some(task_id)) = (stand.tasks.is_empty(), named.tasks.first()) {
             return Err(ControllerError::UnknownTask { job_id, stage, task_id: task_id.clone() });
         }
         if stand.stage_ended {
-            // Whoever recorded the last outcome may have died before the advance.
+            // The process that recorded the last outcome may have died before the advance.
             self.advance(&key).await?;
         }
         let open: Vec<&DeadLetteredTask> = stand
@@ -90,7 +89,7 @@ impl Controller {
         if open.is_empty() {
             return Ok(PoisonDelivery::ignored(
                 &key,
-                "it has its outcome, runs, or gets another message by itself",
+                "its tasks are finished, run, or get another message automatically",
             ));
         }
         let (again, failing): (Vec<&DeadLetteredTask>, Vec<&DeadLetteredTask>) = match asked_by {
@@ -123,7 +122,7 @@ impl Controller {
             }
             if failed.failed == 0 {
                 if again.is_empty() {
-                    delivery.reason = "it went on meanwhile".to_owned();
+                    delivery.reason = "its tasks progressed in the meantime".to_owned();
                 }
             } else {
                 tracing::warn!(%job_id, stage = stage.get(), tasks = failed.failed, reason, "tasks failed");
@@ -135,7 +134,7 @@ impl Controller {
         Ok(delivery)
     }
 
-    /// The tasks that a message names.
+    /// Looks up the tasks that a message names.
     async fn named(&self, text: &str) -> Result<Named, ControllerError> {
         let message = TaskMessage::decode(text)?;
         let job_type = match &message {
@@ -171,7 +170,8 @@ impl Controller {
         }
     }
 
-    /// Tasks whose message only waited get another one when there is room; nothing is counted.
+    /// Defers tasks whose message only waited: they get a new one when a slot is free; no
+    /// redelivery is counted.
     async fn defer_waited(
         &self,
         key: &StageKey,
@@ -189,8 +189,8 @@ impl Controller {
         Ok(())
     }
 
-    /// Sends first and counts then: until it is counted the message set aside comes again, and
-    /// makes the same message again, with the same id.
+    /// Sends first and counts afterwards: until it is counted, the dead-lettered message is
+    /// redelivered and makes the same new message, with the same id.
     async fn redeliver_tasks(
         &self,
         named: &Named,
@@ -214,9 +214,9 @@ impl Controller {
     }
 }
 
-/// Whether a message may have come to the host and waited there until its lock ran out, as often as
-/// the queue allows, without that anybody began its task. Its deliveries say nothing then. One that
-/// fails is back at once, and gone sooner.
+/// Whether a message may have come to the host and waited there until its lock expired, as often as
+/// the queue allows, without any process beginning its task. Then its deliveries say nothing. A
+/// message whose processing fails returns at once, and is dead-lettered sooner.
 fn may_have_waited(named: &Named, path: ProcessingPath, task: &DeadLetteredTask) -> bool {
     let age = named.written.map(|written| clock::now() - written);
     path == ProcessingPath::ServiceBus
@@ -224,9 +224,9 @@ fn may_have_waited(named: &Named, path: ProcessingPath, task: &DeadLetteredTask)
         && age.is_some_and(|age| age >= SHORTEST_LOCK * MOST_DELIVERIES)
 }
 
-/// One message for `tasks`, which are of one batch or a single one. Its id says which new message
-/// it is, so that two who make it at the same moment make the same: at most 100 + 16 + 12
-/// characters.
+/// One message for `tasks`, which are those of one batch or a single one. Its id contains the
+/// number of the new message, so that two processes that make it at the same time make the same: at
+/// most 100 + 16 + 12 characters.
 fn new_message(
     named: &Named,
     tasks: &[&DeadLetteredTask],

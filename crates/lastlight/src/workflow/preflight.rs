@@ -1,5 +1,5 @@
-//! Preflight: what cannot work is refused when it is submitted, with the arithmetic, rather than
-//! found out at 2 a.m.
+//! Preflight: a job that cannot work is rejected when it is submitted, with the arithmetic, instead
+//! of failing later.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use serde::Serialize;
 use super::{Controller, ControllerError, plan::LARGEST_STAGE};
 use crate::{config::Timing, job::StageSpec, store::ConnectionLimits};
 
-/// A job's parameters may have this many bytes as they are stored. They are read for every stage.
+/// Maximum size of a job's parameters as stored, in bytes. They are read for every stage.
 const LARGEST_PARAMETERS: usize = 1024 * 1024;
 
-/// Something that cannot work.
+/// A reason why a job cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PreflightProblem {
-    /// What was checked: payload, tasks, duration or connections.
+    /// What was checked: `payload`, `tasks`, `duration` or `connections`.
     pub check: &'static str,
-    /// The arithmetic, and what to do.
+    /// The arithmetic, and what to change.
     pub problem: String,
 }
 
@@ -27,7 +27,7 @@ impl std::fmt::Display for PreflightProblem {
 }
 
 impl Controller {
-    /// Checks a submission against what the app, its host and its database bear.
+    /// Checks a submission against the limits of the app, its host and its database.
     pub(super) async fn preflight(
         &self,
         stages: &[StageSpec],
@@ -52,8 +52,8 @@ fn payload(bytes: usize) -> Option<PreflightProblem> {
     (bytes > LARGEST_PARAMETERS).then(|| PreflightProblem {
         check: "payload",
         problem: format!(
-            "the parameters have {bytes} bytes as they are stored (what is not ASCII takes 6 bytes a character); at most \
-             {LARGEST_PARAMETERS} are kept: put large data into storage and send its address"
+            "the parameters have {bytes} bytes as stored (6 bytes per character that is not ASCII); at most \
+             {LARGEST_PARAMETERS} are allowed: put large data into storage and submit its address"
         ),
     })
 }
@@ -63,16 +63,15 @@ fn tasks(spec: &StageSpec, number: u32) -> Option<PreflightProblem> {
     Some(PreflightProblem {
         check: "tasks",
         problem: format!(
-            "stage {number} ({}) would have {expected} tasks; at most {LARGEST_STAGE} are allowed: submit {} jobs of a part \
-             each",
+            "stage {number} ({}) would have {expected} tasks; at most {LARGEST_STAGE} are allowed: submit {} jobs with a part \
+             of the tasks each",
             spec.task_type,
             expected.div_ceil(LARGEST_STAGE)
         ),
     })
 }
 
-/// The host ends an invocation when its time is over, and one invocation runs one message to its
-/// end.
+/// The host ends an invocation after its timeout, and one invocation processes a whole message.
 fn one_message(spec: &StageSpec, number: u32, timing: &Timing) -> Option<PreflightProblem> {
     let usual = spec.usual_duration?;
     let tasks = u32::from(spec.tasks_per_message.get());
@@ -84,7 +83,7 @@ fn one_message(spec: &StageSpec, number: u32, timing: &Timing) -> Option<Preflig
         problem: format!(
             "one message of stage {number} ({}) takes {tasks} tasks / {at_once} at once (LASTLIGHT_TASKS_IN_FLIGHT) = \
              {rounds} rounds x {} s = {} s; the host ends it after {} s (FUNCTION_TIMEOUT_MINUTES, functionTimeout): plan \
-             smaller tasks, or fewer of them a message",
+             smaller tasks, or fewer tasks per message",
             spec.task_type,
             usual.as_secs_f64(),
             takes.as_secs_f64(),
@@ -141,7 +140,7 @@ mod tests {
     use crate::model::TasksPerMessage;
 
     #[test]
-    fn the_arithmetic_is_said() {
+    fn problems_show_their_arithmetic() {
         let timing = Timing {
             tasks_in_flight: 10,
             instances: 2,
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_exactly_is_let_through() {
+    fn values_at_the_limits_are_accepted() {
         let limits = ConnectionLimits { pool: 8, server: 43, reserved: 3 };
         assert_eq!(connections(limits, 5), None);
         assert_eq!(tasks(&StageSpec::new("t").with_expected_tasks(LARGEST_STAGE), 1), None);

@@ -1,6 +1,6 @@
-//! Reconcile: whatever is still to do is in PostgreSQL, so what got lost on the way is found there
-//! and sent again. Runs every minute; many instances may run it at once, since what one takes the
-//! others skip.
+//! Reconcile: all pending work is in PostgreSQL, so lost messages are detected there and sent
+//! again. Runs every minute; several instances may run it at once, since each skips what another
+//! one takes.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -21,48 +21,48 @@ use crate::{
     store::{BatchKey, DatabaseError, OverdueJob, StageKey, UnsentBatch, UnsentTask},
 };
 
-/// Taken at once; more waits for the next round.
+/// Maximum number of rows that a step of a sweep takes; the rest waits for the next sweep.
 const AT_ONCE: i64 = 500;
 
-/// A sweep ends after this, or its share of an invocation's time; the next one goes on. Below the
-/// timer's minute.
+/// A sweep ends after this time or its share of an invocation's time, whichever is shorter; the
+/// next one continues. Shorter than the timer's interval of a minute.
 const LONGEST_SWEEP: Duration = Duration::from_secs(45);
 
-/// What a sweep found and mended. All zero on a quiet system.
+/// What a sweep found and repaired. All zero on a quiet system.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ReconcileReport {
-    /// Jobs that failed because their time was over.
+    /// Jobs that failed because their time limit had passed.
     pub jobs_timed_out: u64,
-    /// Stages in which a retry that died left open tasks.
+    /// Stages in which an interrupted retry left open tasks.
     pub retries_cut_off: u64,
-    /// Open tasks of jobs that are over.
+    /// Open tasks of finished jobs.
     pub tasks_skipped: u64,
     /// Stages whose counters did not agree with their tasks.
     #[serde(rename = "counters_mended")]
     pub counters_repaired: u64,
-    /// Ended stages that nobody had advanced.
+    /// Ended stages that had not been advanced.
     pub stages_advanced: u64,
-    /// Stages whose planner died or never came.
+    /// Stages whose planner died or never started.
     pub planners_missing: u64,
-    /// Owed job messages sent.
+    /// Unsent job messages that were sent.
     pub job_messages_sent: u64,
-    /// Tasks whose attempt died, sent again.
+    /// Tasks sent again because their attempt died.
     pub dead_attempts_resent: u64,
     pub deferred_sent: u64,
-    /// Sent batches that count as lost.
+    /// Sent batches that are presumed lost.
     pub batches_lost: u64,
     pub batches_sent: u64,
-    /// Sends that failed; they stay owed.
+    /// Sends that failed; their messages stay unsent.
     pub sends_failed: u64,
-    /// Tasks removed of jobs that were deleted by hand.
+    /// Removed tasks of jobs that were deleted by hand.
     pub orphans_removed: u64,
 }
 
 impl Controller {
-    /// One sweep.
+    /// Runs one sweep.
     ///
     /// # Errors
-    /// The database failed. What was done until then stays done.
+    /// The database failed. What was done before stays done.
     #[tracing::instrument(name = "reconcile", skip_all)]
     pub async fn reconcile(&self) -> Result<ReconcileReport, ControllerError> {
         let began = Instant::now();
@@ -86,7 +86,7 @@ impl Controller {
                     counted.failed = counters.failed, counted.skipped = counters.skipped,
                     recount.total = recount.total, recount.completed = recount.completed,
                     recount.failed = recount.failed, recount.skipped = recount.skipped,
-                    "a stage's counters had drifted and were set to a recount"
+                    "a stage's counters did not agree with its tasks and were set to a recount"
                 );
                 report.counters_repaired += 1;
             }
@@ -98,8 +98,8 @@ impl Controller {
         report.planners_missing = database.owe_dead_planners(lost_after).await?;
         self.send_unsent_job_messages(&mut report).await?;
         failpoint!("reconcile.planned");
-        // Before dead attempts get their messages: those that then run would make a silent stage
-        // look alive.
+        // Before dead attempts are sent again: their tasks, once they run, would make a silent
+        // stage look alive.
         report.batches_lost = database.owe_lost_batches(lost_after, 20 * AT_ONCE).await?;
         failpoint!("reconcile.owed");
         self.resend_dead_attempts(&mut report).await?;
@@ -108,14 +108,15 @@ impl Controller {
         let longest = LONGEST_SWEEP.min(self.0.timing.invocation_share());
         let left = longest.saturating_sub(began.elapsed());
         self.send_unsent_batches(&mut report, left).await?;
-        // Last: these can wait, work cannot, and what was done does not fail for them.
+        // Last, because these can wait and pending work cannot; an error here does not fail the
+        // sweep.
         let left = longest.saturating_sub(began.elapsed());
         if let Err(error) = self.remove_orphans(&mut report, left).await {
             tracing::warn!(%error, "tasks of deleted jobs could not be removed; the next sweep tries again");
         }
         let left = longest.saturating_sub(began.elapsed());
         if let Err(error) = self.measure(left).await {
-            tracing::warn!(%error, "what ended could not be measured; the next sweep tries again");
+            tracing::warn!(%error, "finished stages and jobs could not be measured; the next sweep tries again");
         }
         self.0.counters.note_sweep(&report);
         if report != ReconcileReport::default() {
@@ -125,8 +126,8 @@ impl Controller {
         Ok(report)
     }
 
-    /// Sends what is owed and due, job messages and batches, until there is no more, every path
-    /// fails, or the time is over.
+    /// Sends unsent messages that are due, job messages and batches, until there are none left,
+    /// every path fails, or the time has passed.
     pub(super) async fn send_unsent(
         &self,
         report: &mut ReconcileReport,
@@ -136,8 +137,9 @@ impl Controller {
         self.send_unsent_batches(report, within).await
     }
 
-    /// Several at once. A path that fails is left alone until the next sweep, so that it does not
-    /// hold up the other one, and nobody waits for each of a thousand batches to fail by itself.
+    /// Sends several batches at once. A path that fails is skipped until the next sweep, so that it
+    /// does not hold up the other one, and the sweep does not wait for each of a thousand batches
+    /// to fail.
     async fn send_unsent_batches(
         &self,
         report: &mut ReconcileReport,
@@ -175,7 +177,7 @@ impl Controller {
 
     async fn time_out(&self, job: &OverdueJob) -> Result<bool, ControllerError> {
         let reason = format!(
-            "the job was not over by {}, {} s after it was submitted: its time limit",
+            "the job was not finished by {}, {} s after it was submitted: its time limit",
             timestamp::write(job.deadline),
             (job.deadline - job.created_at).whole_seconds()
         );
@@ -214,8 +216,8 @@ impl Controller {
         Ok(())
     }
 
-    /// What cannot be sent is 'retrying' with a time to be looked at again, so the next sweep finds
-    /// it.
+    /// A task whose message cannot be sent is 'retrying' with a time at which it is checked again,
+    /// so the next sweep finds it.
     async fn resend_dead_attempts(
         &self,
         report: &mut ReconcileReport,
@@ -229,8 +231,8 @@ impl Controller {
         Ok(())
     }
 
-    /// For processes that have room and do not know of deferred tasks: one that has none yet, or
-    /// had no database.
+    /// For processes that have free slots and do not know of deferred tasks: a process that has
+    /// deferred none yet, or could not reach the database.
     async fn resend_deferred(&self, report: &mut ReconcileReport) -> Result<(), ControllerError> {
         let resent = self.send_deferred(self.0.timing.tasks_in_flight).await?;
         report.deferred_sent += resent.sent;
@@ -258,7 +260,8 @@ impl Controller {
                 };
                 batch.message(&timestamp).ok()
             };
-            // All tasks of a batch have the same types; one without open tasks needs no message.
+            // All tasks of a batch have the same types; a batch without open tasks needs no
+            // message.
             tasks.first().and_then(coarse).into_iter().collect()
         } else {
             let single = |task| shared.message(TaskToSend::from(task)).ok();
@@ -269,16 +272,16 @@ impl Controller {
     }
 }
 
-/// What came of one stage. A statement that fails on it for a reason of its own, such as a value in
-/// its rows that nobody can read, would fail in every sweep, and must not keep the sweep from all
-/// other jobs.
+/// The result for one stage. A statement that fails because of the stage's own data, such as a
+/// value in its rows that cannot be read, would fail in every sweep, and must not keep the sweep
+/// from all other jobs.
 fn or_left<T: Default>(
     key: &StageKey,
     result: Result<T, ControllerError>,
 ) -> Result<T, ControllerError> {
     match result {
         Err(ControllerError::Database(DatabaseError::Statement(error))) => {
-            tracing::error!(job_id = %key.job_id, stage = key.stage.get(), %error, "the sweep leaves a stage as it is");
+            tracing::error!(job_id = %key.job_id, stage = key.stage.get(), %error, "the sweep skips a stage whose statement failed");
             Ok(T::default())
         }
         result => result,
@@ -286,7 +289,7 @@ fn or_left<T: Default>(
 }
 
 impl ReconcileReport {
-    /// Says in the log what was found: a field for each kind that there was.
+    /// Logs what was found: one field for each count that is not zero.
     fn note(&self) {
         tracing::info!(
             jobs_timed_out = some(self.jobs_timed_out),

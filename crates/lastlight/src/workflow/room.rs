@@ -1,5 +1,5 @@
-//! Room for tasks: how many run at once in this process, and whether one that comes now can begin
-//! in time. A task that cannot is deferred by who asked; nothing here knows messages or the
+//! Task slots: how many tasks run at once in this process, and whether a task that comes now can
+//! begin in time. The caller defers a task that cannot; nothing here knows messages or the
 //! database.
 
 use std::{
@@ -12,32 +12,32 @@ use std::{
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, futures::Notified};
 
-/// How much the newest duration counts in the mean: an eighth.
+/// The weight of the newest duration in the mean: an eighth.
 const NEWEST_COUNTS: u64 = 8;
 
 #[derive(Debug)]
 pub(super) struct Room {
     permits: Arc<Semaphore>,
     size: usize,
-    /// Tasks that wait for a permit.
+    /// Number of tasks that wait for a permit.
     waiting: AtomicUsize,
-    /// How long a task takes on the average; 0 until one has ended. Microseconds.
+    /// Mean duration of a task in microseconds; 0 until one has ended.
     mean: AtomicU64,
-    /// For a task that runs alone and waited in vain: others are let in no more until then.
+    /// Set when a task that runs alone waited in vain: other tasks are not admitted until then.
     closed_until: Mutex<Option<Instant>>,
     freed: Notify,
-    /// Deferred tasks were seen, and more may be there.
+    /// Deferred tasks were seen, and there may be more.
     knows_deferred: AtomicBool,
 }
 
-/// A task's room, until it is dropped.
+/// A task's slot, held until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
     _announced: Announced,
 }
 
-/// Wakes who waits to send deferred tasks, once the permit is back.
+/// Wakes the sender of deferred tasks once the permit is released.
 #[derive(Debug)]
 struct Announced(Arc<Room>);
 
@@ -47,7 +47,7 @@ impl Drop for Announced {
     }
 }
 
-/// One that waits, while it does.
+/// Counts a waiting task while it waits.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -64,7 +64,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl Room {
-    /// Room for `size` tasks, at least one.
+    /// Slots for `size` tasks, at least one.
     pub(super) fn new(size: usize) -> Self {
         let size = size.max(1);
         Self {
@@ -78,8 +78,8 @@ impl Room {
         }
     }
 
-    /// Room for one task, by `by` at the latest; `None` where there is none, said at once where
-    /// there will be none in time.
+    /// A slot for one task, by `by` at the latest; `None` if there is none, returned at once if
+    /// none will be free in time.
     pub(super) async fn enter(self: &Arc<Self>, by: Instant) -> Option<Place> {
         if self.is_closed() {
             return None;
@@ -93,8 +93,8 @@ impl Room {
         self.wait(1, by).await
     }
 
-    /// All of the room, for a task that runs alone. One that waits in vain closes the room to
-    /// others for `long`, or those that come meanwhile would take it for ever.
+    /// All slots, for a task that runs alone. If it waits in vain, other tasks are not admitted for
+    /// `long`; otherwise tasks that come meanwhile would take the slots for ever.
     pub(super) async fn enter_alone(
         self: &Arc<Self>,
         by: Instant,
@@ -114,7 +114,7 @@ impl Room {
         match permit {
             Ok(permit) => Some(self.place(permit.ok()?)),
             Err(_) => {
-                // Whatever runs takes longer than this.
+                // The running tasks take longer than this.
                 let waited = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
                 self.mean.fetch_max(waited, Ordering::Relaxed);
                 None
@@ -126,7 +126,7 @@ impl Room {
         Place { _permit: permit, _announced: Announced(Arc::clone(self)) }
     }
 
-    /// How many more tasks can begin by `by`, as tasks take on the average.
+    /// How many more tasks can begin by `by`, given the mean duration.
     pub(super) fn fits(&self, by: Instant) -> usize {
         if self.is_closed() {
             return 0;
@@ -144,12 +144,12 @@ impl Room {
         begin.saturating_sub(self.waiting.load(Ordering::Relaxed))
     }
 
-    /// How long a task takes on the average.
+    /// Mean duration of a task.
     pub(super) fn mean(&self) -> Duration {
         Duration::from_micros(self.mean.load(Ordering::Relaxed))
     }
 
-    /// A task took so long.
+    /// Adds the duration of a task to the mean.
     pub(super) fn note(&self, took: Duration) {
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
         let _ = self.mean.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |mean| {
@@ -160,30 +160,30 @@ impl Room {
         });
     }
 
-    /// Tasks that could begin now. For whoever sends deferred tasks.
+    /// Number of tasks that could begin now, for the sender of deferred tasks.
     pub(super) fn free(&self) -> usize {
         let free =
             self.permits.available_permits().saturating_sub(self.waiting.load(Ordering::Relaxed));
-        // The one for whose sake the room is closed begins when all of it is free.
+        // The task for which the slots are reserved begins when all of them are free.
         if self.is_closed() && free < self.size { 0 } else { free }
     }
 
-    /// Tasks that run, or have begun to.
+    /// Number of tasks that run, or have begun to.
     pub(super) fn taken(&self) -> usize {
         self.size.saturating_sub(self.permits.available_permits())
     }
 
-    /// Completes when room was freed since the last time.
+    /// Completes when a slot was freed since the last call.
     pub(super) fn freed(&self) -> Notified<'_> {
         self.freed.notified()
     }
 
-    /// Whether deferred tasks may be there.
+    /// Whether there may be deferred tasks.
     pub(super) fn knows_deferred(&self) -> bool {
         self.knows_deferred.load(Ordering::Relaxed)
     }
 
-    /// Deferred tasks may be there, or are not.
+    /// Sets whether there may be deferred tasks.
     pub(super) fn know_deferred(&self, known: bool) {
         self.knows_deferred.store(known, Ordering::Relaxed);
     }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_cannot_begin_in_time_is_told_so_at_once() {
+    async fn a_task_that_would_be_late_is_rejected_at_once() {
         let room = Arc::new(Room::new(2));
         room.note(Duration::from_secs(60));
         let places = [room.enter(in_seconds(0)).await, room.enter(in_seconds(0)).await];
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_word_on_how_long_tasks_take_one_waits_and_learns_from_it() {
+    async fn an_unknown_duration_is_learned_by_waiting() {
         let room = Arc::new(Room::new(1));
         let place = room.enter(in_seconds(0)).await;
         assert_eq!(room.fits(in_seconds(1)), usize::MAX);
@@ -232,13 +232,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_must_run_alone_is_not_kept_out_for_ever_by_those_that_come_after_it() {
+    async fn a_lone_task_is_not_starved_by_later_tasks() {
         let room = Arc::new(Room::new(2));
         let place = room.enter(in_seconds(0)).await;
         let soon = || Instant::now() + Duration::from_millis(20);
         let long = Duration::from_secs(3600);
         assert!(room.enter_alone(soon(), long).await.is_none());
-        assert!(room.enter(soon()).await.is_none(), "a permit is free, and not for others");
+        assert!(room.enter(soon()).await.is_none(), "the free permit is reserved");
         assert_eq!(room.free(), 0);
         drop(place);
         assert_eq!(room.free(), 2);

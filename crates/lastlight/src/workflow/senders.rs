@@ -1,10 +1,10 @@
-//! The one place that chooses the transport.
+//! The only module that chooses the transport.
 
 use std::sync::Arc;
 
 use crate::{model::ProcessingPath, transport::dead_letters::QueueService};
 
-/// The queues of each path that is switched on: to send to, and those that hold what was set aside.
+/// The queues of each path that is switched on: those to send to, and their dead-letter queues.
 #[derive(Debug, Clone)]
 pub struct Senders {
     queue_storage: Arc<dyn QueueService>,
@@ -12,7 +12,7 @@ pub struct Senders {
 }
 
 impl Senders {
-    /// `service_bus` is `None` where it is switched off.
+    /// `service_bus` is `None` if it is switched off.
     pub fn new(
         queue_storage: Arc<dyn QueueService>,
         service_bus: Option<Arc<dyn QueueService>>,
@@ -20,7 +20,7 @@ impl Senders {
         Self { queue_storage, service_bus }
     }
 
-    /// The queues of a path; `None` where it is switched off.
+    /// The queues of a path; `None` if it is switched off.
     pub fn for_path(&self, path: ProcessingPath) -> Option<&Arc<dyn QueueService>> {
         match path {
             ProcessingPath::QueueStorage => Some(&self.queue_storage),

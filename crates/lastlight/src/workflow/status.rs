@@ -1,4 +1,4 @@
-//! Where a job stands, now or once something has happened to it.
+//! The status of a job, now or after its next change.
 
 use std::time::Duration;
 
@@ -11,27 +11,27 @@ use crate::{
     store::{JobPulse, JobRecord, StageRecord},
 };
 
-/// Between two looks of one who waits: grows from the first to the last.
+/// Interval between checks while a caller waits: grows from the first to the last.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// A job and how far it is.
+/// A job and its progress.
 #[derive(Debug, Clone)]
 pub struct JobStanding {
-    /// The state that this is, or an earlier one: what it does not show yet, the next version
-    /// tells.
+    /// The version of this state or of an earlier one: a change that is not shown yet has a later
+    /// version.
     pub version: JobVersion,
     pub job: JobRecord,
     /// Its stages so far, in order.
     pub stages: Vec<StageStanding>,
 }
 
-/// How far a stage is.
+/// The progress of a stage.
 #[derive(Debug, Clone)]
 pub struct StageStanding {
     pub record: StageRecord,
-    /// The type of its tasks; `None`: the job's type is not in this app's catalog.
+    /// The type of its tasks; `None` if the job's type is not in this app's catalog.
     pub task_type: Option<&'static str>,
-    /// Tasks that run now, over all processes; `None`: unknown.
+    /// Number of tasks that run now in all processes; `None` if unknown.
     pub running: Option<i64>,
 }
 
@@ -50,8 +50,8 @@ impl Controller {
         pulse.ok_or(ControllerError::UnknownJob { job_id: *job_id })
     }
 
-    /// `version` was read before: one that is read later could be newer than what is shown, and its
-    /// change missed.
+    /// `version` was read before: a version that is read later could be newer than what is shown,
+    /// and its change would be missed.
     async fn standing(
         &self,
         job_id: &JobId,
@@ -83,10 +83,10 @@ impl Controller {
         Ok(JobStanding { version, stages: records.into_iter().map(standing).collect(), job })
     }
 
-    /// The same, once the job is over, is in another state than the one `seen`, or `wait` has
-    /// passed. Without `seen`: than the one it is in now; who asks again and again then misses what
-    /// happens between two requests. Who waits holds no connection meanwhile, and looks less often
-    /// the longer nothing happens.
+    /// The same, once the job is finished, its state differs from the one `seen`, or `wait` has
+    /// passed. Without `seen`, it is compared with the current state, so a caller that polls
+    /// misses changes between two requests. A waiting call holds no connection, and checks less
+    /// often the longer nothing changes.
     ///
     /// # Errors
     /// There is no such job, or the database failed.

@@ -1,4 +1,5 @@
-//! Submit: check, derive the id, store, send the job message. The same submission twice is one job.
+//! Submit: check, derive the id, store, send the job message. Submitting the same work twice
+//! creates one job.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -18,31 +19,31 @@ use crate::{
     transport::sender::QueueRole,
 };
 
-/// What became of a submission.
+/// The result of a submission.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Submission {
-    /// The job's id: the same for the same work.
+    /// The job's id: the same for the same submission.
     pub job_id: JobId,
-    /// `created` for a new job; where an earlier one stands if it is the same submission again.
+    /// `created` for a new job; the existing job's status if the same submission was made before.
     pub status: &'static str,
     /// The job's type.
     pub job_type: String,
-    /// What happened, for people.
+    /// What happened, as text for a user.
     pub message: String,
-    /// The parameters with their defaults.
+    /// The parameters, with defaults filled in.
     pub parameters: Map<String, Value>,
-    /// What was taken and may not be what was meant: fields that nothing reads. Absent if there is
-    /// none.
+    /// Warnings about fields that were accepted but that nothing reads, and that may be mistakes.
+    /// Absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What was queued.
+    /// The job message.
     pub queue_info: QueueInfo,
 }
 
-/// What a submission queued.
+/// The job message of a submission.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct QueueInfo {
-    /// A job message was sent. If not, `message` of the submission says why.
+    /// Whether a job message was sent. If not, `message` of the submission says why.
     pub queued: bool,
     /// The queue of job messages.
     pub queue_name: String,
@@ -50,20 +51,20 @@ pub struct QueueInfo {
     pub message_id: Option<String>,
     /// The job's pipeline.
     pub processing_path: ProcessingPath,
-    /// The job.
+    /// The job's id.
     pub job_id: JobId,
     /// The stage that the message starts.
     pub stage: Stage,
 }
 
 impl Controller {
-    /// Submits a job of type `job_type` with the JSON object `body`. `trace`: the caller's; without
-    /// it a new one begins. The job stays in the trace of its first submission.
+    /// Submits a job of type `job_type` with the JSON object `body`. `trace` is the caller's;
+    /// without one, a new trace begins. The job stays in the trace of its first submission.
     ///
     /// # Errors
-    /// The body or a parameter is not allowed; the job type is unknown; the job cannot work here;
-    /// Service Bus is switched off; the database failed. A queue that cannot be reached is no
-    /// error: the job is stored and its message sent later.
+    /// The body or a parameter is not valid; the job type is unknown; preflight rejects the job;
+    /// Service Bus is switched off; the database failed. A queue that cannot be reached is not an
+    /// error: the job is stored and its message is sent later.
     #[tracing::instrument(name = "submit", skip_all, fields(job_type, job_id, trace_id))]
     pub async fn submit(
         &self,
@@ -76,7 +77,7 @@ impl Controller {
             .catalog
             .get(job_type)
             .inspect(|definition| {
-                // Not what a caller made up.
+                // Only a known name, not text that a caller made up.
                 Span::current().record("job_type", definition.name());
             })
             .ok_or_else(|| ControllerError::UnknownJobType {
@@ -105,7 +106,7 @@ impl Controller {
         let trace = telemetry::submitted_in(trace);
         Span::current().record("job_id", job_id.as_str()).record("trace_id", trace.trace_id());
         let mut stored = String::new();
-        // A string refuses nothing.
+        // Writing to a string does not fail.
         let _ = write_canonical_object(&parameters, &mut stored);
         self.preflight(&stages, &stored, time_limit).await?;
         let job = NewJob {
@@ -165,10 +166,10 @@ impl Controller {
                 submission.message = "The job was created and queued.".to_owned();
             }
             Err(reason) => {
-                tracing::warn!(job_id = %submission.job_id, reason, "a job message stays owed");
+                tracing::warn!(job_id = %submission.job_id, reason, "a job message could not be sent and stays pending");
                 submission.message = format!(
-                    "The job was created; its queue message could not be sent and is owed: reconcile sends it \
-                     within about a minute of the queue's return. Nothing needs to be submitted again. ({reason})"
+                    "The job was created; its queue message could not be sent and is pending: reconcile sends it \
+                     within about a minute of the queue's return. There is no need to submit the job again. ({reason})"
                 );
             }
         }
@@ -179,9 +180,8 @@ impl Controller {
         let job = self.0.database.get_job(&submission.job_id).await?;
         let status = job.map_or(JobStatus::Queued, |job| job.status);
         submission.status = status.as_str();
-        submission.message = format!(
-            "The same submission exists already and is {status}; nothing was queued again."
-        );
+        submission.message =
+            format!("The same job exists already and is {status}; nothing was queued.");
         Ok(())
     }
 }
@@ -195,7 +195,8 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, ControllerError> {
     let Ok(text) = std::str::from_utf8(body) else {
         return bad(match body {
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-                "the body is UTF-16, as its first bytes say; write the file as UTF-8".to_owned()
+                "the body is UTF-16, according to its byte order mark; write the file as UTF-8"
+                    .to_owned()
             }
             _ => "the body is not UTF-8".to_owned(),
         });
@@ -218,10 +219,10 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, ControllerError> {
     Ok(fields)
 }
 
-/// A submission that is allowed.
+/// A valid submission.
 struct Checked {
     parameters: Map<String, Value>,
-    /// The one that they choose.
+    /// The path that the parameters choose.
     path: ProcessingPath,
     warnings: Vec<String>,
 }
@@ -242,14 +243,14 @@ fn checked(
     })
 }
 
-/// Checks what every submission may say and what the job type asks for; whether the job goes over
-/// Service Bus.
+/// Checks the fields that every submission may have and those of the job type; returns whether the
+/// job uses Service Bus.
 pub(super) fn check(definition: &dyn DynJobType, fields: &mut Fields) -> bool {
     for field in ["dataset_id", "resource_id", "version_id"] {
         fields.optional(field, "text", json!({ "type": ["string", "null"] }), Value::is_string);
         fields.describe(
             field,
-            "For your own books: part of the job's identity, and otherwise not looked at.",
+            "For your own use: part of the job's identity, and otherwise ignored.",
         );
     }
     let schema = json!({ "type": ["string", "boolean", "null"] });
@@ -268,7 +269,7 @@ pub(super) fn check(definition: &dyn DynJobType, fields: &mut Fields) -> bool {
         }
         None => fields.flag_or("use_service_bus", false),
     };
-    fields.describe("use_service_bus", "Over Service Bus; otherwise over Storage Queues.");
+    fields.describe("use_service_bus", "Whether to use Service Bus instead of Storage Queues.");
     definition.check(fields);
     use_service_bus
 }

@@ -1,4 +1,4 @@
-//! What `stage_results` keeps of a stage: counts, times, the job type's summary, and at most 100
+//! The entry of a stage in `stage_results`: counts, times, the job type's summary, and at most 100
 //! samples. It does not grow with the stage; all results are in the tasks' rows.
 
 use serde_json::{Value, json, value::RawValue};
@@ -10,33 +10,33 @@ use crate::{
 };
 
 const SAMPLES: i32 = 100;
-/// A larger result is named in its sample and not repeated. Bytes.
+/// Maximum size of a result in a sample, in bytes; of a larger one only the size is kept.
 const LARGEST_SAMPLE: usize = 8 * 1024;
 const ERRORS: usize = 10;
-/// An error in a summary is cut at this many characters.
+/// Errors in a summary are cut at this many characters.
 const LONGEST_ERROR: usize = 500;
 
-/// Folds a stage's outcomes while they stream by.
+/// Folds a stage's outcomes while they are read.
 pub(super) struct StageFold {
     fold: Option<Box<dyn Fold>>,
-    /// Why there is no summary, though there should be.
+    /// Why there is no summary although the job type has one.
     problem: Option<String>,
     samples: Vec<(i32, Value)>,
     errors: Vec<Value>,
-    /// Microseconds from planned to finished; 4 bytes a task, so that percentiles are exact.
+    /// Microseconds from planned to finished; 4 bytes per task, so that percentiles are exact.
     latencies: Vec<u32>,
 }
 
-/// What a stage came to.
+/// The result of folding a stage.
 pub(super) struct Folded {
     /// For `stage_results`.
     pub result: Value,
-    /// Why the job type has no summary of it: then the job cannot go on.
+    /// Why the job type's summary failed: then the job cannot continue.
     pub problem: Option<String>,
 }
 
 impl StageFold {
-    /// `fold` makes the job type's own; none where this version does not know the job type.
+    /// `fold` creates the job type's fold; `None` if this version does not know the job type.
     pub(super) fn new(fold: Option<impl FnOnce() -> Box<dyn Fold>>) -> Self {
         let (fold, problem) = match fold.map(caught) {
             None => (None, None),
@@ -55,11 +55,11 @@ impl StageFold {
                 if let Some(fold) = &mut self.fold
                     && let Err(problem) = caught(|| fold.add(&result))
                 {
-                    // What it holds now is of no use, and it is not asked again.
+                    // Its state is no longer usable, so it is not called again.
                     self.fold = None;
                     self.problem = Some(problem);
                 }
-                // Places in the plan begin at 0, so these are its first tasks.
+                // Ordinals begin at 0, so these are the first tasks of the plan.
                 if task.ordinal < SAMPLES {
                     self.samples.push((task.ordinal, sample(&task.task_index, &result)));
                 }
@@ -73,12 +73,12 @@ impl StageFold {
         }
     }
 
-    /// `bears`: the job goes on after what failed.
+    /// `bears`: the job tolerates the failures.
     pub(super) fn finish(mut self, number: Stage, stage: &EndedStage, bears: bool) -> Folded {
         let summary = match self.fold.take().map(|fold| caught(|| fold.finish())) {
             None => Value::Null,
             Some(Ok(summary)) => match depth(&summary) {
-                // It would be stored, and nobody could read it, nor what other stages came to.
+                // If it were stored, nobody could read it, nor the results of other stages.
                 deep if deep > DEEPEST_NESTING => {
                     self.problem = Some(format!(
                         "the summary is nested {deep} deep; at most {DEEPEST_NESTING} are kept"
@@ -119,8 +119,8 @@ impl StageFold {
     }
 }
 
-/// How deep objects and arrays stand in one another. Not by recursion, which would end where the
-/// stack does.
+/// The nesting depth of objects and arrays. Not computed by recursion, which could overflow the
+/// stack.
 fn depth(value: &Value) -> usize {
     let mut deepest = 0;
     let mut left = vec![(value, 1)];
@@ -143,7 +143,7 @@ fn sample(index: &str, result: &RawValue) -> Value {
     json!({ "task_index": index, "result": result })
 }
 
-/// Nearest rank, in milliseconds; null where there is nothing to rank.
+/// The nearest-rank percentile in milliseconds; null if there are no values.
 fn percentile(sorted_us: &[u32], percent: usize) -> Value {
     let rank = (sorted_us.len() * percent).div_ceil(100).saturating_sub(1);
     sorted_us.get(rank).map_or(Value::Null, |us| Value::from(round(f64::from(*us) / 1000.0)))

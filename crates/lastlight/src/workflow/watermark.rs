@@ -1,6 +1,7 @@
-//! How far this process has worked off the queues: a sample of the tasks that began in it since it
-//! was last asked. A queue hands out what was sent first, so what was sent after their batches may
-//! still wait behind them; the sweep, which looks for what got lost, leaves that alone.
+//! How far this process has worked through the queues: a sample of the tasks that began in it since
+//! the last call. A queue delivers messages in the order in which they were sent, so messages sent
+//! after the batches of these tasks may still wait behind them; the sweep, which looks for lost
+//! messages, leaves those alone.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -9,10 +10,11 @@ use std::{
 
 use crate::store::RunningTask;
 
-/// Tasks of a sample: enough that one is among them whose batch was sent once.
+/// Maximum size of a sample: large enough to include a task whose batch was sent once.
 const MOST: usize = 16;
 
-/// Between two of a sample: a task that begins costs a look at a clock, not an entry.
+/// Minimum interval between two tasks of a sample: for most tasks that begin, the clock is read and
+/// nothing is stored.
 const BETWEEN: Duration = Duration::from_millis(100);
 
 /// A sample of the tasks that began.
@@ -26,8 +28,8 @@ struct Sample {
 }
 
 impl Watermark {
-    /// A task begins, in its first attempt: a later one comes when its pause is over, wherever the
-    /// queue is.
+    /// Notes that a task begins, if this is its first attempt: a later attempt comes when its pause
+    /// has passed, wherever the queue is.
     pub(super) fn begins(&self, task: &RunningTask) {
         if task.attempt > 1 {
             return;
