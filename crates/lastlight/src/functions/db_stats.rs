@@ -1,4 +1,5 @@
-//! `GET /api/db/stats`: size, maintenance and usage statistics of the database's tables and indexes.
+//! `GET /api/db/stats`: size, maintenance and usage statistics of the database's tables and
+//! indexes.
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use schemars::JsonSchema;

@@ -51,8 +51,8 @@ pub(super) struct TaskQueryInfo {
     pub returned: usize,
     /// Number of tasks read to fill this page.
     pub scanned: u64,
-    /// The `cursor` of the next page; null on the last page. A page with fewer tasks than `limit` is
-    /// not necessarily the last.
+    /// The `cursor` of the next page; null on the last page. A page with fewer tasks than `limit`
+    /// is not necessarily the last.
     pub next_cursor: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! `POST /api/db/schema/nuke?confirm=yes`: drops the app's schema with all its data. Disabled unless
-//! `ENABLE_SCHEMA_ADMIN=true`.
+//! `POST /api/db/schema/nuke?confirm=yes`: drops the app's schema with all its data. Disabled
+//! unless `ENABLE_SCHEMA_ADMIN=true`.
 
 use axum::{
     extract::{Query, State, rejection::QueryRejection},

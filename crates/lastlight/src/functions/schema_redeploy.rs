@@ -1,5 +1,5 @@
-//! `POST /api/db/schema/redeploy?confirm=yes`: drops the app's schema and creates it again. Disabled
-//! unless `ENABLE_SCHEMA_ADMIN=true`.
+//! `POST /api/db/schema/redeploy?confirm=yes`: drops the app's schema and creates it again.
+//! Disabled unless `ENABLE_SCHEMA_ADMIN=true`.
 
 use axum::{
     extract::{Query, State, rejection::QueryRejection},

@@ -163,8 +163,8 @@ pub(super) struct StageProgress {
     /// Number of these tasks that wait for their first or next attempt; null if no handler has
     /// reported how many are running.
     queued: Option<i64>,
-    /// Number of these tasks that are running, as reported by the handlers in the last seconds; null
-    /// if none has reported.
+    /// Number of these tasks that are running, as reported by the handlers in the last seconds;
+    /// null if none has reported.
     running: Option<i64>,
     /// Number of these tasks without an outcome.
     open: i64,
@@ -176,7 +176,7 @@ pub(super) struct StageProgress {
     skipped: i64,
     /// Task outcomes per second since the stage began; null before the first outcome.
     rate_per_second: Option<f64>,
-    /// Estimated seconds until the stage ends, at the current rate; null if unknown.
+    /// Estimated seconds until the stage ends, at this rate; null if unknown.
     eta_seconds: Option<f64>,
     /// Time at which the stage began.
     started_at: Timestamp,

@@ -116,8 +116,8 @@ impl Operation {
         Self { is_away_alike: true, ..self }
     }
 
-    /// The operation as it appears in the OpenAPI document. An operation that needs a key gets a 401
-    /// response, which the host sends.
+    /// The operation as it appears in the OpenAPI document. An operation that needs a key gets a
+    /// 401 response, which the host sends.
     pub(super) fn describe(self, described: &Described, key: Key, tag: &str) -> Value {
         let needs_key = key != Key::Anonymous;
         let mut responses = Map::new();
