@@ -143,7 +143,11 @@ fn histograms(text: &mut PrometheusText, totals: &RollupTotals) {
             "lastlight_task_run_seconds",
             "Time from a task's first claim to its outcome, including retries and the pauses between them, in seconds.",
         ),
-        (Metric::Job, "lastlight_job_seconds", "Time from a job's submission to its first end, in seconds."),
+        (
+            Metric::Job,
+            "lastlight_job_seconds",
+            "Time from a job's submission to its first end, in seconds.",
+        ),
     ] {
         let mut samples = text.metric(name, Kind::Histogram, help);
         for (key, _, octaves) in totals.latencies.iter().filter(|(_, of, _)| *of == metric) {

@@ -39,8 +39,12 @@ pub(super) async fn handle(
         app.controller.database_metrics(),
     );
     let mut text = PrometheusText::default();
-    text.metric("lastlight_build_info", Kind::Gauge, "Always 1; the label is the version of the handler.")
-        .value(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    text.metric(
+        "lastlight_build_info",
+        Kind::Gauge,
+        "Always 1; the label is the version of the handler.",
+    )
+    .value(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     components(&mut text, &health);
     parts(&mut text, &database, &dead_letters);
     depths(&mut text, &health);
@@ -60,8 +64,12 @@ pub(super) async fn handle(
     for (route, class, count) in request_metrics.counts() {
         answers.value(&[("route", &route), ("status", class)], count);
     }
-    text.metric("lastlight_scrape_seconds", Kind::Gauge, "Time to collect this response, in seconds.")
-        .value(&[], began.elapsed().as_secs_f64());
+    text.metric(
+        "lastlight_scrape_seconds",
+        Kind::Gauge,
+        "Time to collect this response, in seconds.",
+    )
+    .value(&[], began.elapsed().as_secs_f64());
     ([(CONTENT_TYPE, FORMAT)], text.into_text()).into_response()
 }
 
@@ -181,8 +189,12 @@ fn process(text: &mut PrometheusText, metrics: &ProcessMetrics) {
     );
     held.value(&[("for", "results")], metrics.memory.results);
     held.value(&[("for", "inputs")], metrics.memory.inputs);
-    text.metric("lastlight_memory_limit_bytes", Kind::Gauge, "Maximum memory in bytes that may be held for either.")
-        .value(&[], metrics.memory.limit_of_each);
+    text.metric(
+        "lastlight_memory_limit_bytes",
+        Kind::Gauge,
+        "Maximum memory in bytes that may be held for either.",
+    )
+    .value(&[], metrics.memory.limit_of_each);
     let mut pool = text.metric(
         "lastlight_database_connections",
         Kind::Gauge,

@@ -17,8 +17,8 @@ use axum::{
 
 const CLASSES: usize = 5;
 
-/// Responses by route. The keys are the router's routes, so their number is bounded whatever clients
-/// request; the write lock is taken once per route.
+/// Responses by route. The keys are the router's routes, so their number is bounded whatever
+/// clients request; the write lock is taken once per route.
 #[derive(Debug, Default)]
 pub(super) struct RequestMetrics(RwLock<BTreeMap<String, [AtomicU64; CLASSES]>>);
 

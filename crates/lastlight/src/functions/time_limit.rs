@@ -1,6 +1,6 @@
-//! Stops requests before the host's timeout: the host kills a process whose invocation takes longer,
-//! with everything that runs in it. The state of a stopped request is in PostgreSQL, and its work
-//! continues from there.
+//! Stops requests before the host's timeout: the host kills a process whose invocation takes
+//! longer, with everything that runs in it. The state of a stopped request is in PostgreSQL, and
+//! its work continues from there.
 
 use std::time::Duration;
 
@@ -23,7 +23,10 @@ pub(super) async fn within(
         Ok(response) => response,
         Err(_) => {
             let seconds = limit.as_secs_f64();
-            tracing::error!(seconds, "a request was stopped before the host would kill the process");
+            tracing::error!(
+                seconds,
+                "a request was stopped before the host would kill the process"
+            );
             ApiError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "took too long",

@@ -165,7 +165,9 @@ fn refusal(status: StatusCode) -> Value {
         StatusCode::UNAUTHORIZED => {
             return json!({ "description": "The Functions host requires a key." });
         }
-        StatusCode::NOT_MODIFIED => return json!({ "description": "Not modified: the caller has the current version." }),
+        StatusCode::NOT_MODIFIED => {
+            return json!({ "description": "Not modified: the caller has the current version." });
+        }
         StatusCode::NOT_FOUND => "Not found.",
         StatusCode::CONFLICT => "Not allowed in the current state, or disabled by the settings.",
         StatusCode::PAYLOAD_TOO_LARGE => "The body is larger than 1 MiB.",
