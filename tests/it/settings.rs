@@ -75,9 +75,7 @@ fn service_bus_that_is_switched_on_needs_a_connection() {
     ]);
     assert_eq!(code, 2);
     assert!(
-        words.contains(
-            "SERVICE_BUS_CONNECTION_STRING: is not set, but ENABLE_SERVICE_BUS is true"
-        ),
+        words.contains("SERVICE_BUS_CONNECTION_STRING: is not set, but ENABLE_SERVICE_BUS is true"),
         "{words}"
     );
 }

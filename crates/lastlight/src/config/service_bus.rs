@@ -20,7 +20,7 @@ pub enum ServiceBusAuth {
     SharedAccessKey {
         /// The policy's name.
         name: String,
-        /// Its key.
+        /// The policy's key.
         key: Secret,
     },
     /// Entra ID: the managed or workload identity if there is one, otherwise the developer's

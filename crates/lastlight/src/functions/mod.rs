@@ -296,7 +296,7 @@ mod tests {
 
     impl Serialize for Unwritable {
         fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-            Err(serde::ser::Error::custom("a fault of ours"))
+            Err(serde::ser::Error::custom("cannot be serialized"))
         }
     }
 

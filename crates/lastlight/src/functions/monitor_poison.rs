@@ -1,5 +1,5 @@
 //! `GET /api/monitor/poison`: counts dead-lettered messages and optionally lists them. `POST`:
-//! settles all of them, resends one or discards one.
+//! processes all of them, resends one or discards one.
 
 use std::collections::BTreeMap;
 
@@ -214,7 +214,7 @@ async fn process(app: &AppState) -> Response {
     stamped_answer(StatusCode::OK, answer)
 }
 
-/// The result of settling all dead-lettered messages.
+/// The result of processing all dead-lettered messages.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "PoisonProcessed")]
 struct Processed {
@@ -227,7 +227,7 @@ struct Processed {
     left_for_review: u64,
     jobs_marked_failed: u64,
     tasks_marked_failed: u64,
-    /// The outcome of each settled message.
+    /// The outcome of each processed message.
     messages: Vec<ProcessedMessage>,
     /// Errors; the messages concerned stay in their queues.
     errors: Vec<String>,

@@ -45,12 +45,12 @@ pub enum Trigger {
     },
     /// A message from a Storage Queue.
     Queue {
-        /// The queue, with `%SETTING%` for what a setting names.
+        /// The queue; `%SETTING%` stands for the value of a setting.
         queue: &'static str,
     },
     /// One or several messages from a Service Bus queue.
     ServiceBus {
-        /// The queue, with `%SETTING%` for what a setting names.
+        /// The queue; `%SETTING%` stands for the value of a setting.
         queue: &'static str,
         /// An invocation carries a batch of messages instead of one.
         is_many: bool,
@@ -188,7 +188,7 @@ static FUNCTIONS: &[Function] = &[
     Function {
         name: "monitor_poison",
         trigger: Trigger::Http { route: "monitor/poison", key: Key::Admin },
-        summary: "Dead-lettered messages: lists them, settles all of them, resends one or discards one.",
+        summary: "Dead-lettered messages: lists them, processes all of them, resends one or discards one.",
         addresses: &[Address {
             path: "/api/monitor/poison",
             methods: || get(monitor_poison::look).post(monitor_poison::order),
@@ -199,7 +199,7 @@ static FUNCTIONS: &[Function] = &[
                 },
                 Described {
                     method: "post", id: "settle_poison", describe: monitor_poison::operation_of_order,
-                    summary: "Settles all dead-lettered messages, resends one or discards one.",
+                    summary: "Processes all dead-lettered messages, resends one or discards one.",
                 },
             ],
         }],

@@ -29,7 +29,7 @@ pub(in crate::config) static PRICE_STORAGE: Number<f64> = Number {
     default: Prices::STORAGE_PER_10_000,
     min: 0.0,
     max: DEAREST,
-    unit: "of the currency",
+    unit: "units of the currency",
     meaning: "The price of 10,000 operations on a Storage Queue.",
 };
 
@@ -38,6 +38,6 @@ pub(in crate::config) static PRICE_SERVICE_BUS: Number<f64> = Number {
     default: Prices::SERVICE_BUS_PER_MILLION,
     min: 0.0,
     max: DEAREST,
-    unit: "of the currency",
+    unit: "units of the currency",
     meaning: "The price of 1,000,000 operations on Service Bus.",
 };

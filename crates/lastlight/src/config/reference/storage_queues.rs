@@ -42,14 +42,14 @@ pub(in crate::config) static STORAGE_QUEUE_SERVICE_URI: Given = Given {
 
 pub(in crate::config) static STORAGE_ACCOUNT: Given = Given {
     name: "AzureWebJobsStorage__accountName",
-    allowed: "a storage account: a-z and 0-9",
+    allowed: "a storage account name: a-z and 0-9",
     is_secret: false,
     meaning: "The storage account, with sign-in by identity.",
 };
 
 pub(in crate::config) static STORAGE_ACCOUNT_NAME: Given = Given {
     name: "STORAGE_ACCOUNT_NAME",
-    allowed: "a storage account: a-z and 0-9",
+    allowed: "a storage account name: a-z and 0-9",
     is_secret: false,
     meaning: "The same, for the handler only: the host does not read this setting.",
 };
