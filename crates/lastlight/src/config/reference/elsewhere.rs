@@ -1,6 +1,6 @@
-//! The settings that the handler does not read: those of the command line, `doctor`, the local
-//! cloud, chaos, sign-in and the database driver. A search through the source checks that none is
-//! missing here.
+//! The other settings that the binary reads: those of the command line, `doctor`, the local cloud,
+//! chaos, sign-in and the database driver. A search through the source checks that none is missing
+//! here.
 
 use std::{
     collections::BTreeSet,

@@ -26,7 +26,7 @@ fn page() -> String {
     for group in GROUPS {
         describe(group, &mut page);
     }
-    page.push_str("\n# Settings not read by the handler\n");
+    page.push_str("\n# Other settings\n");
     for group in ELSEWHERE {
         describe(group, &mut page);
     }
