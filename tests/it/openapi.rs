@@ -107,7 +107,7 @@ async fn references_lead_somewhere_and_operations_have_names_of_their_own() {
     let job = &document["components"]["schemas"]["JobView"]["properties"];
     assert_eq!(
         job["job_id"],
-        json!({ "$ref": "#/components/schemas/JobId", "description": "Its id: the hash of its type and parameters." })
+        json!({ "$ref": "#/components/schemas/JobId", "description": "The job's id: the hash of its type and parameters." })
     );
 }
 

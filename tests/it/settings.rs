@@ -54,8 +54,8 @@ fn what_is_malformed_is_named_with_its_value_but_never_a_secret() {
         "\"perhaps\" is neither true nor false",
         "is not a schema name",
         "LOG_LEVEL",
-        "\"xml\" is not a form of the log",
-        "OTEL_EXPORTER_OTLP_ENDPOINT: it is http://collector.example: plain HTTP is for this machine alone",
+        "\"xml\" is not a log format",
+        "OTEL_EXPORTER_OTLP_ENDPOINT: the address is http://collector.example: plain HTTP is allowed only to this machine",
         "OTEL_EXPORTER_OTLP_HEADERS: its entry number 2 is not name=value",
         "\"sometimes\" is not a sampler",
         "OTEL_TRACES_SAMPLER_ARG: \"2\" is not a number from 0 to 1",
@@ -75,9 +75,7 @@ fn service_bus_that_is_switched_on_needs_a_connection() {
     ]);
     assert_eq!(code, 2);
     assert!(
-        words.contains(
-            "SERVICE_BUS_CONNECTION_STRING: is not set, though ENABLE_SERVICE_BUS is true"
-        ),
+        words.contains("SERVICE_BUS_CONNECTION_STRING: is not set, but ENABLE_SERVICE_BUS is true"),
         "{words}"
     );
 }
@@ -178,8 +176,8 @@ fn references_to_a_vault_that_were_not_resolved_are_named_for_what_they_are() {
         );
         assert!(words.contains(&line), "{line}: {words}");
     }
-    assert!(words.contains("identity lacks the right"), "{words}");
-    assert!(!words.contains("does not begin with"), "{words}");
+    assert!(words.contains("identity lacks the permission"), "{words}");
+    assert!(!words.contains("does not start with"), "{words}");
     let doctor = Command::new(env!("CARGO_BIN_EXE_lastlight"))
         .args(["doctor", "--app-root", env!("CARGO_MANIFEST_DIR")])
         .env_clear()
@@ -211,7 +209,7 @@ async fn the_database_is_read_as_ado_net_and_libpq_write_it() {
             .unwrap();
         let words = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{text}: {words}");
-        assert!(words.contains("is not known and is ignored"), "{words}");
+        assert!(words.contains("is unknown and is ignored"), "{words}");
     }
 }
 

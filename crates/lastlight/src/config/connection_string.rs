@@ -1,11 +1,12 @@
-//! Azure's connection strings: `Key=Value;Key=Value`, where a value may hold `=`.
+//! Parses Azure connection strings: `Key=Value;Key=Value`, where a value may contain `=`.
 
 use std::collections::BTreeMap;
 
-/// The parts by their names in lower case.
+/// Returns the values by their keys in lower case.
 ///
 /// # Errors
-/// The part that is not of the form `Key=Value`, by its place: its text may be a secret.
+/// A part is not of the form `Key=Value`. It is named by its number, since its text may be a
+/// secret.
 pub(super) fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut parts = BTreeMap::new();
     for (place, part) in
@@ -21,7 +22,7 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
     Ok(parts)
 }
 
-/// Reads `true` in any case.
+/// Whether the value is `true`, ignoring case.
 pub(super) fn is_true(parts: &BTreeMap<String, String>, key: &str) -> bool {
     parts.get(key).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }

@@ -1,4 +1,4 @@
-//! The database: where it is, who signs in, and how safe the way there is.
+//! The settings of the database: address, credentials, TLS and pool.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -9,21 +9,21 @@ use super::{
     reference as setting,
 };
 
-/// How to reach the database.
+/// The connection to the database and the limits of its pool.
 #[derive(Clone)]
 pub struct DatabaseSettings {
     /// Host, credentials, TLS.
     pub connect: PgConnectOptions,
     /// The schema of all tables; created if it is missing.
     pub schema: String,
-    /// At most this many connections.
+    /// Maximum number of connections of the pool.
     pub connections: u32,
-    /// How long a request waits for a connection before it counts as unavailable.
+    /// Timeout of a request for a connection; after it, the database counts as unavailable.
     pub acquire_timeout: Duration,
 }
 
 impl DatabaseSettings {
-    /// The server is on this machine, where nobody listens in.
+    /// Whether the server is on this machine, so that traffic to it cannot be read on a network.
     pub fn is_on_this_machine(&self) -> bool {
         let host = self.connect.get_host();
         self.connect.get_socket().is_some() || host.starts_with('/') || is_this_machine(host)
@@ -31,7 +31,7 @@ impl DatabaseSettings {
 }
 
 impl fmt::Debug for DatabaseSettings {
-    /// `Debug` of the driver's type prints the password, so its parts are named one by one.
+    /// `Debug` of the driver's type prints the password, so the fields are listed one by one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DatabaseSettings")
             .field("host", &self.connect.get_host())
@@ -46,7 +46,7 @@ impl fmt::Debug for DatabaseSettings {
     }
 }
 
-/// Reads how to reach it; `None`: what is wrong has been noted.
+/// Reads the settings of the database; `None` if they are invalid, with the problems recorded.
 pub(super) fn database(env: &mut Env) -> Option<DatabaseSettings> {
     let connect = match env.get(&setting::DATABASE_URL).map(str::to_owned) {
         Some(url) => from_url(env, &url),
@@ -63,8 +63,8 @@ pub(super) fn database(env: &mut Env) -> Option<DatabaseSettings> {
     })
 }
 
-/// What the driver reads of a URL's query, beside `options[…]`. It ignores the rest and logs each
-/// with its value, which may be a secret whose name was misspelt.
+/// The URL parameters that the driver reads, besides `options[…]`. It ignores others and logs each
+/// with its value, which may be a secret under a misspelt name.
 const URL_PARAMETERS: [&str; 18] = [
     "sslmode",
     "ssl-mode",
@@ -87,8 +87,8 @@ const URL_PARAMETERS: [&str; 18] = [
 ];
 
 fn from_url(env: &mut Env, text: &str) -> Option<PgConnectOptions> {
-    const REMEDY: &str = "Write it as postgresql://user:password@host:5432/database, with what is not a letter or a \
-                          digit in the password percent-encoded; or as ADO.NET and libpq do: \
+    const REMEDY: &str = "Write it as postgresql://user:password@host:5432/database, with characters other than letters \
+                          and digits in the password percent-encoded; or in the format of ADO.NET or libpq: \
                           Host=…;Database=…;Username=…;Password=…, or host=… dbname=… user=… password=….";
     let mut url = match url_of(text) {
         Ok(url) => url,
@@ -108,8 +108,8 @@ fn from_url(env: &mut Env, text: &str) -> Option<PgConnectOptions> {
     for (name, _) in ignored {
         env.warning(
             setting::DATABASE_URL.name,
-            format!("{} is not known and is ignored", parameter(&name)),
-            "Leave it out, or correct its name.",
+            format!("{} is unknown and is ignored", parameter(&name)),
+            "Remove it, or correct its name.",
         );
     }
     let in_url = known
@@ -126,16 +126,16 @@ fn from_url(env: &mut Env, text: &str) -> Option<PgConnectOptions> {
     {
         env.problem(
             given.name,
-            "its sslmode is not known",
-            "Set sslmode to verify-full, verify-ca, require, prefer or disable; or leave it out.",
+            "its sslmode is unknown",
+            "Set sslmode to verify-full, verify-ca, require, prefer or disable; or omit it.",
         );
         return None;
     }
     let Ok(options) = PgConnectOptions::from_str(url.as_str()) else {
-        // The driver's words may repeat a value.
+        // The driver's error may contain a value, so it is not shown.
         env.problem(
             setting::DATABASE_URL.name,
-            "cannot be read: a part of it has no valid value",
+            "cannot be parsed: a part of it has an invalid value",
             REMEDY,
         );
         return None;
@@ -144,16 +144,17 @@ fn from_url(env: &mut Env, text: &str) -> Option<PgConnectOptions> {
     Some(with_tls(env, options, explicit))
 }
 
-/// A parameter as a warning names it: what does not look like a name may be a part of the password.
+/// A parameter for a warning. A name that does not look like one may be a part of the password and
+/// is not shown.
 fn parameter(name: &str) -> String {
     let is_name =
         (1..=40).contains(&name.len()) && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     if is_name { format!("its parameter {name}") } else { "one of its parameters".to_owned() }
 }
 
-/// The driver's default, `prefer`, goes on without TLS where the server, or whoever answers in its
-/// place, has none. A database on another machine is reached with verified TLS, unless the URL says
-/// otherwise.
+/// Sets the TLS mode. The driver's default, `prefer`, connects without TLS if the server, or an
+/// impostor, offers none. So a database on another machine gets verified TLS unless the settings
+/// say otherwise.
 fn with_tls(
     env: &mut Env,
     options: PgConnectOptions,
@@ -168,17 +169,17 @@ fn with_tls(
     let mode = mode.parse().unwrap_or(PgSslMode::VerifyFull);
     if !is_here && !matches!(mode, PgSslMode::VerifyFull) {
         let what = match mode {
-            PgSslMode::Disable | PgSslMode::Allow => "sends password and data in the clear",
+            PgSslMode::Disable | PgSslMode::Allow => "sends password and data unencrypted",
             PgSslMode::Prefer => {
-                "goes on in the clear where the server offers no TLS, and verifies nothing"
+                "connects unencrypted if the server offers no TLS, and does not verify the server"
             }
-            PgSslMode::Require => "encrypts and does not verify who answers",
+            PgSslMode::Require => "encrypts but does not verify the server",
             PgSslMode::VerifyCa | PgSslMode::VerifyFull => "does not verify the server's name",
         };
         env.warning(
             said_in,
             format!("the database is on another machine, and this sslmode {what}"),
-            "Leave sslmode out, or set it to verify-full; name a certificate authority of your own with sslrootcert.",
+            "Omit sslmode, or set it to verify-full; set your own certificate authority with sslrootcert.",
         );
     }
     options.ssl_mode(mode)
@@ -200,7 +201,7 @@ fn from_parts(env: &mut Env) -> Option<PgConnectOptions> {
         env.get(given).map(str::to_owned).unwrap_or_else(|| {
             env.problem(
                 given.name,
-                "is not set, though POSTGIS_HOST is",
+                "is not set, but POSTGIS_HOST is",
                 "Set it, or set DATABASE_URL instead.",
             );
             missing = true;
@@ -217,8 +218,8 @@ fn from_parts(env: &mut Env) -> Option<PgConnectOptions> {
     if !host.starts_with('/') && !host.chars().all(is_address) {
         env.problem(
             setting::POSTGIS_HOST.name,
-            format!("{} is not a host", shown(&host)),
-            "Set it to the server's name alone: myserver.postgres.database.azure.com.",
+            format!("{} is not a host name", shown(&host)),
+            "Set it to the server's host name only: myserver.postgres.database.azure.com.",
         );
         return None;
     }
@@ -228,7 +229,7 @@ fn from_parts(env: &mut Env) -> Option<PgConnectOptions> {
         .port(port)
         .username(&user)
         .database(&database)
-        // Azure's PostgreSQL asks for TLS; on this machine there is nothing to protect it from.
+        // Azure's PostgreSQL requires TLS; traffic on this machine needs no protection.
         .ssl_mode(if is_here { PgSslMode::Prefer } else { PgSslMode::VerifyFull });
     if let Some(password) = env.get(&setting::POSTGIS_PASSWORD) {
         options = options.password(password);

@@ -1,32 +1,34 @@
-//! The ways in which a database is written, read into one: a URL, what ADO.NET takes
-//! (`Host=…;Database=…`), and what libpq takes (`host=… dbname=…`); the Azure portal offers all
-//! three. Whether the values can be used is not looked at here. No message repeats a value: any may
+//! Converts the formats of database connections to a URL: URLs, the ADO.NET format
+//! (`Host=…;Database=…`) and the libpq format (`host=… dbname=…`); the Azure portal offers all
+//! three. Does not check whether the values are usable. No message contains a value, since any may
 //! be the password.
 
 use url::Url;
 
-/// The database as a URL.
+/// Converts a database connection to a URL.
 ///
 /// # Errors
-/// What cannot be read, for a sentence that begins with the setting's name.
+/// The problem, as a sentence without its subject, the setting.
 pub(super) fn url_of(text: &str) -> Result<Url, String> {
     if text.contains("{your") {
-        return Err("still has a placeholder of the portal, such as {your_password}".to_owned());
+        return Err(
+            "still contains a placeholder of the portal, such as {your_password}".to_owned()
+        );
     }
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        // The words name the part; the URL itself is not repeated.
-        return Url::parse(text).map_err(|error| format!("cannot be read: {error}"));
+        // The error names the part of the URL and does not contain the URL itself.
+        return Url::parse(text).map_err(|error| format!("cannot be parsed: {error}"));
     }
     let begins_with_key = text.split_once('=').is_some_and(|(key, _)| is_key(key.trim()));
     if !begins_with_key {
-        return Err("does not begin with postgresql:// (its value is a secret)".to_owned());
+        return Err("does not start with postgresql:// (its value is a secret)".to_owned());
     }
     let pairs = match is_libpq(text) {
         true => libpq(text)?,
         false => ado(text)?,
     };
     let mut url =
-        Url::parse("postgresql:///").map_err(|error| format!("cannot be read: {error}"))?;
+        Url::parse("postgresql:///").map_err(|error| format!("cannot be parsed: {error}"))?;
     url.query_pairs_mut().extend_pairs(pairs);
     Ok(url)
 }
@@ -35,22 +37,23 @@ fn is_key(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphabetic() || matches!(c, ' ' | '_'))
 }
 
-/// libpq parts its parameters by blanks, ADO.NET by semicolons, and a password may hold either.
+/// libpq separates parameters by whitespace, ADO.NET by semicolons, and a password may contain
+/// both.
 fn is_libpq(text: &str) -> bool {
     let first = text.split(';').next().unwrap_or_default();
-    // Blanks may stand around the sign.
+    // There may be whitespace around the equals sign.
     let joined = first.split('=').map(str::trim).collect::<Vec<_>>().join("=");
     let mut words = joined.split_whitespace();
     first.len() == text.len() || (words.clone().count() > 1 && words.all(|word| word.contains('=')))
 }
 
-/// `host=… dbname='…'`; a backslash takes the next character as it is.
+/// Parses `host=… dbname='…'`; a backslash escapes the next character.
 fn libpq(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
         let wrong =
-            |what| format!("cannot be read: its parameter number {} {what}", pairs.len() + 1);
+            |what| format!("cannot be parsed: its parameter number {} {what}", pairs.len() + 1);
         let (key, after) = rest.split_once('=').ok_or_else(|| wrong("has no ="))?;
         let key = key.trim().to_owned();
         if !is_key(&key) || key.contains(' ') {
@@ -86,13 +89,13 @@ fn libpq(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-/// `Host=…;Database=…`; a value with a semicolon stands in quotes, which are doubled within it.
+/// Parses `Host=…;Database=…`; a value with a semicolon is in quotes, which are doubled within it.
 fn ado(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
     let separators = [';', ' ', '\t', '\r', '\n'];
     let mut rest = text.trim_start_matches(separators);
     while !rest.is_empty() {
-        let wrong = |what| format!("cannot be read: its part number {} {what}", pairs.len() + 1);
+        let wrong = |what| format!("cannot be parsed: its part number {} {what}", pairs.len() + 1);
         let (key, after) = rest.split_once('=').ok_or_else(|| wrong("has no ="))?;
         if !is_key(key.trim()) {
             return Err(wrong("has no name before its ="));
@@ -118,7 +121,7 @@ fn ado(text: &str) -> Result<Vec<(String, String)>, String> {
                 };
                 let after = inner[end + 1..].trim_start();
                 if !after.is_empty() && !after.starts_with(';') {
-                    return Err(wrong("goes on after its closing quote"));
+                    return Err(wrong("continues after its closing quote"));
                 }
                 (inner[..end].replace(&doubled, &quote.to_string()), after)
             }
@@ -130,8 +133,8 @@ fn ado(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-/// Npgsql's names and modes; what it has and libpq has not keeps its name, and is warned about as
-/// unknown.
+/// Converts Npgsql's names and modes to those of libpq. A name that libpq does not have is kept,
+/// and causes a warning as unknown.
 fn named_as_libpq(key: &str, value: String) -> (String, String) {
     let key = key.to_ascii_lowercase();
     let name = match key.replace([' ', '_'], "").as_str() {
@@ -168,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_portal_offers_is_read() {
+    fn the_formats_of_the_portal_are_parsed() {
         let expected = pairs(&[
             ("host", "db.postgres.database.azure.com"),
             ("dbname", "jobs"),
@@ -188,13 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_said_without_its_values() {
+    fn parse_errors_do_not_contain_values() {
         for (text, words) in [
-            ("mysql://u:hunter2@h/d", "does not begin with postgresql://"),
-            ("hunter2", "does not begin with postgresql://"),
+            ("mysql://u:hunter2@h/d", "does not start with postgresql://"),
+            ("hunter2", "does not start with postgresql://"),
             ("Host=h;hunter2", "part number 2 has no ="),
             ("Host=h;Password=\"hunter2", "part number 2 has a quote that is not closed"),
-            ("Host=h;Password=\"hunter2\"x", "part number 2 goes on after its closing quote"),
+            ("Host=h;Password=\"hunter2\"x", "part number 2 continues after its closing quote"),
             ("host=h password='hunter2", "parameter number 2 has a quote that is not closed"),
             ("host=h hunter2", "parameter number 2 has no ="),
             ("Host=h;Database=d;Password={your_password}", "placeholder"),

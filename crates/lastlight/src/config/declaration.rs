@@ -1,26 +1,27 @@
-//! What a setting is declared as: its name, default and bounds stand once, for the reader in
-//! [`super::Env`] and for the page that a person reads. Knows no setting; those are in
+//! The kinds of setting declarations. A declaration holds name, default and bounds once, for the
+//! reader in [`super::Env`] and for docs/SETTINGS.md. The settings themselves are declared in
 //! [`mod@super::reference`].
 
 use std::{fmt::Display, str::FromStr};
 
-/// What a person is told of a setting, whatever its kind.
+/// The documentation of a setting of any kind.
 pub trait Declared: Sync {
     /// The environment variable.
     fn name(&self) -> &'static str;
-    /// What it decides.
+    /// The effect of the setting.
     fn meaning(&self) -> &'static str;
-    /// What may stand in it.
+    /// The allowed values.
     fn form(&self) -> Form;
-    /// What counts where it is not set; nothing where nothing does, or where other settings decide.
+    /// The value used if the setting is not set; `None` if there is none, or if other settings
+    /// decide.
     fn default(&self) -> Option<String>;
-    /// Its value is shown nowhere.
+    /// Whether the value is secret and must not be shown.
     fn is_secret(&self) -> bool {
         false
     }
 }
 
-/// What may stand in a setting.
+/// The allowed values of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
     /// A number within these bounds.
@@ -29,22 +30,22 @@ pub enum Form {
         min: String,
         /// The largest.
         max: String,
-        /// No fractions.
+        /// Fractions are not allowed.
         is_whole: bool,
-        /// Of what.
+        /// The unit, or an empty text.
         unit: &'static str,
     },
     /// `true` or `false`.
     Flag,
-    /// One of these, in any case.
+    /// One of these names, ignoring case.
     OneOf(Vec<&'static str>),
-    /// In words.
+    /// Described in words.
     Words(&'static str),
 }
 
-/// The types of numbers that settings have.
+/// The number types of settings.
 pub(super) trait Figure: FromStr + PartialOrd + Display + Copy + Sync {
-    /// It has no fractions.
+    /// The type has no fractions.
     const IS_WHOLE: bool;
 }
 
@@ -60,21 +61,21 @@ metrics!(u16: true, u32: true, u64: true, usize: true, f64: false);
 pub(super) struct Number<T> {
     /// The environment variable.
     pub name: &'static str,
-    /// Counts where it is not set. One that lies outside the bounds is a stand-in: there is no
+    /// The value used if the setting is not set. A value outside the bounds means that there is no
     /// default.
     pub default: T,
     /// The smallest.
     pub min: T,
     /// The largest.
     pub max: T,
-    /// Of what.
+    /// The unit, or an empty text.
     pub unit: &'static str,
-    /// What it decides.
+    /// The effect of the setting.
     pub meaning: &'static str,
 }
 
 impl<T: Figure> Number<T> {
-    /// Within the bounds.
+    /// Whether the value is within the bounds.
     pub(super) fn allows(&self, value: T) -> bool {
         value >= self.min && value <= self.max
     }
@@ -103,14 +104,14 @@ impl<T: Figure> Declared for Number<T> {
     }
 }
 
-/// Yes or no.
+/// A setting that is true or false.
 #[derive(Debug)]
 pub(super) struct Flag {
     /// The environment variable.
     pub name: &'static str,
-    /// Counts where it is not set; `None` where other settings decide then.
+    /// The value used if the setting is not set; `None` if other settings decide.
     pub default: Option<bool>,
-    /// What it decides.
+    /// The effect of the setting.
     pub meaning: &'static str,
 }
 
@@ -132,23 +133,23 @@ impl Declared for Flag {
     }
 }
 
-/// One of some values, by its name in any case.
+/// One of several named values; names ignore case.
 #[derive(Debug)]
 pub(super) struct Choice<T: 'static> {
     /// The environment variable.
     pub name: &'static str,
-    /// Counts where it is not set.
+    /// The value used if the setting is not set.
     pub default: (&'static str, T),
-    /// The others.
+    /// The other values.
     pub others: &'static [(&'static str, T)],
-    /// What a value that is none of these is not: `a form of the log`.
+    /// What the values are, with an article, for messages: `a log format`.
     pub what: &'static str,
-    /// What it decides.
+    /// The effect of the setting.
     pub meaning: &'static str,
 }
 
 impl<T: Copy> Choice<T> {
-    /// The value of this name.
+    /// The value with this name.
     pub(super) fn find(&self, name: &str) -> Option<T> {
         [&self.default]
             .into_iter()
@@ -186,15 +187,15 @@ impl<T: Copy + Sync> Declared for Choice<T> {
 pub(super) struct Text {
     /// The environment variable.
     pub name: &'static str,
-    /// Counts where it is not set.
+    /// The value used if the setting is not set.
     pub default: &'static str,
-    /// What a value that is not allowed is not: `a schema name`.
+    /// What the values are, with an article, for messages: `a schema name`.
     pub what: &'static str,
-    /// What may stand in it, in words.
+    /// The allowed values, in words.
     pub allowed: &'static str,
-    /// Whether a value may stand in it.
+    /// Whether a value is allowed.
     pub is_allowed: fn(&str) -> bool,
-    /// What it decides.
+    /// The effect of the setting.
     pub meaning: &'static str,
 }
 
@@ -216,17 +217,16 @@ impl Declared for Text {
     }
 }
 
-/// A text without a default, which its reader takes apart: an address, a connection string, a
-/// password.
+/// A text without a default that its reader parses: an address, a connection string, a password.
 #[derive(Debug)]
 pub(super) struct Given {
     /// The environment variable.
     pub name: &'static str,
-    /// What may stand in it, in words.
+    /// The allowed values, in words.
     pub allowed: &'static str,
-    /// Its value is shown nowhere.
+    /// Whether the value is secret and must not be shown.
     pub is_secret: bool,
-    /// What it decides.
+    /// The effect of the setting.
     pub meaning: &'static str,
 }
 

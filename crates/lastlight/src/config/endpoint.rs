@@ -1,6 +1,6 @@
-//! Addresses in settings: which are this machine, and which may be spoken to. A password, a key or
-//! a signature in an address would be printed with it, so an address is a host, a port and a path
-//! and nothing else.
+//! Addresses in settings: whether they are this machine, and whether they are allowed. A password,
+//! a key or a signature in an address would be printed with it, so an address may have only a host,
+//! a port and a path.
 
 use std::net::IpAddr;
 
@@ -8,34 +8,32 @@ use url::Url;
 
 use super::env::shown;
 
-/// Whether a host is this machine, where nobody listens in.
+/// Whether a host is this machine, so that traffic to it cannot be read on a network.
 pub fn is_this_machine(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// An address of a service, ending in `/`: HTTPS, or HTTP on this machine.
+/// Parses the address of a service and appends a missing final `/`: HTTPS, or HTTP to this machine.
 ///
 /// # Errors
-/// What is wrong with it; `name` is what the setting calls it.
+/// The problem; `name` is the subject of the message.
 pub(super) fn checked(name: &str, text: &str) -> Result<Url, String> {
     let not_an_address =
-        || format!("{name} {} is not an address that begins with https://", shown(text));
+        || format!("{name} {} is not an address that starts with https://", shown(text));
     let url = Url::parse(text).map_err(|_| not_an_address())?;
     let Some(host) = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https")) else {
         return Err(not_an_address());
     };
     let has_user = !url.username().is_empty() || url.password().is_some();
     if has_user || url.query().is_some() || url.fragment().is_some() {
-        return Err(format!(
-            "{name} must be an address alone: a user, a query or a signature does not belong into it"
-        ));
+        return Err(format!("{name} must not contain a user, a query or a signature"));
     }
     if url.scheme() == "http" && !is_this_machine(host) {
         return Err(format!(
-            "{name} is http://{host}: plain HTTP is for this machine alone, since keys and messages could be read on \
-             the way"
+            "{name} is http://{host}: plain HTTP is allowed only to this machine, since keys and messages could be \
+             read in transit"
         ));
     }
     let mut url = url;
@@ -51,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_machine_is_the_loopback_and_nothing_that_looks_like_it() {
+    fn only_loopback_hosts_are_this_machine() {
         for host in
             ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "::1", "[::1]", "::ffff:127.0.0.1"]
         {
@@ -65,17 +63,20 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_https_or_on_this_machine_and_holds_no_secret() {
+    fn addresses_are_https_or_local_without_secrets() {
         assert_eq!(checked("E", "https://a.example/x").unwrap().as_str(), "https://a.example/x/");
         assert_eq!(
             checked("E", "http://127.0.0.1:5300").unwrap().as_str(),
             "http://127.0.0.1:5300/"
         );
         for (text, words) in [
-            ("http://a.example/", "http://a.example: plain HTTP is for this machine alone"),
-            ("http://10.0.0.4:10001/devstoreaccount1", "plain HTTP is for this machine alone"),
-            ("https://a.example/?sv=1&sig=topsecret", "an address alone"),
-            ("https://user:topsecret@a.example/", "an address alone"),
+            ("http://a.example/", "http://a.example: plain HTTP is allowed only to this machine"),
+            (
+                "http://10.0.0.4:10001/devstoreaccount1",
+                "plain HTTP is allowed only to this machine",
+            ),
+            ("https://a.example/?sv=1&sig=topsecret", "must not contain a user"),
+            ("https://user:topsecret@a.example/", "must not contain a user"),
             ("ftp://a.example/", "is not an address"),
             ("a.example", "is not an address"),
             ("https://", "is not an address"),

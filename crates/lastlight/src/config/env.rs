@@ -1,6 +1,5 @@
-//! Reading single settings, as they are declared: what is missing or malformed is said with the
-//! setting's name, its value and what is allowed. What is not declared cannot be read here. Knows
-//! no setting by name.
+//! Reads single settings as declared. Problems name the setting, its value and the allowed values.
+//! Only declared settings can be read. Knows no setting by name.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,8 +40,8 @@ impl Display for Secret {
     }
 }
 
-/// A setting's value as a problem shows it: shortened, and not at all where it looks like a secret
-/// that stands in the wrong setting.
+/// A setting's value for a message: shortened, and hidden if it looks like a secret in the wrong
+/// setting.
 pub(super) fn shown(value: &str) -> String {
     const SHOWN: usize = 80;
     if looks_secret(value) {
@@ -69,7 +68,7 @@ fn looks_secret(value: &str) -> bool {
         .iter()
         .any(|word| lower.contains(word));
     let has_user = lower.contains('@');
-    // Keys are long and mixed; names are not.
+    // Keys are long and mix upper case, lower case and digits; names do not.
     let is_mixed = value.len() >= 20
         && value.contains(|c: char| c.is_ascii_uppercase())
         && value.contains(|c: char| c.is_ascii_lowercase())
@@ -77,14 +76,14 @@ fn looks_secret(value: &str) -> bool {
     says_so || has_user || is_mixed
 }
 
-/// One setting that is missing or malformed, and what to do about it.
+/// A missing or invalid setting, with its remedy. Also used for warnings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingProblem {
     /// The environment variable's name.
     pub setting: String,
-    /// What is wrong, with the value (unless it is a secret) and what is allowed.
+    /// The problem, with the value (unless it is a secret) and the allowed values.
     pub problem: String,
-    /// How to set it: an example or the place to find it.
+    /// How to fix it: an example, or where to find the value.
     pub remedy: String,
 }
 
@@ -94,10 +93,10 @@ impl Display for SettingProblem {
     }
 }
 
-/// Everything that is wrong with the settings, at once.
+/// All problems of the settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
-    /// At least one.
+    /// The problems, at least one.
     pub problems: Vec<SettingProblem>,
 }
 
@@ -105,24 +104,25 @@ impl Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} setting(s) must be mended before lastlight can start:",
-            self.problems.len()
+            "lastlight cannot start: {} invalid setting{}:",
+            self.problems.len(),
+            if self.problems.len() == 1 { "" } else { "s" }
         )?;
         for problem in &self.problems {
             writeln!(f, "  {problem}")?;
         }
         write!(
             f,
-            "Settings are environment variables; under `func start` they stand in local.settings.json \
+            "Settings are environment variables; with `func start` they are in local.settings.json \
              (see local.settings.example.json)."
         )
     }
 }
 
-/// The settings as they were given, and what was found wrong with them so far.
+/// The settings as given, and the problems and warnings found so far.
 ///
-/// Readers never stop at the first problem: they note it and go on with a stand-in, and
-/// [`Env::finish`] turns what was noted into one [`ConfigError`].
+/// Readers do not stop at the first problem: they record it and continue with a placeholder value,
+/// and [`Env::finish`] turns the recorded problems into one [`ConfigError`].
 #[derive(Default)]
 pub struct Env {
     values: BTreeMap<String, String>,
@@ -131,11 +131,11 @@ pub struct Env {
     asked: Asked,
 }
 
-/// The names that were asked for.
+/// The names of the settings that were read.
 pub(super) type Asked = Arc<Mutex<BTreeSet<&'static str>>>;
 
 impl Debug for Env {
-    /// The names alone: many of the values are secrets.
+    /// Shows names only, since many of the values are secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Env")
             .field("settings", &self.values.keys())
@@ -146,7 +146,7 @@ impl Debug for Env {
 }
 
 impl Env {
-    /// The process's environment.
+    /// The environment of the process.
     pub fn from_process() -> Self {
         Self::from_pairs(
             std::env::vars_os().filter_map(|(key, value)| {
@@ -165,7 +165,7 @@ impl Env {
         }
     }
 
-    /// These settings over those.
+    /// Adds settings, which override existing ones.
     #[must_use]
     pub fn with<K: Into<String>, V: Into<String>>(
         mut self,
@@ -175,47 +175,48 @@ impl Env {
         self
     }
 
-    /// What was asked for so far, and will be.
+    /// The shared set of names that are read, now and later.
     #[cfg(test)]
     pub(super) fn asked(&self) -> Asked {
         self.asked.clone()
     }
 
-    /// A setting's value without surrounding blanks; an empty one counts as not set.
+    /// A setting's value without surrounding whitespace; an empty value counts as not set.
     fn value(&self, setting: &dyn Declared) -> Option<&str> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(setting.name());
         self.values.get(setting.name()).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// Whether something stands in the setting.
+    /// Whether the setting has a value.
     pub(super) fn is_set(&self, setting: &dyn Declared) -> bool {
         self.value(setting).is_some()
     }
 
-    /// What stands in the setting, if anything does.
+    /// The value of the setting, if it is set.
     pub(super) fn get(&self, setting: &Given) -> Option<&str> {
         self.value(setting)
     }
 
-    /// The text, or the setting's default; one that is not allowed is noted, and goes on.
+    /// The text, or the setting's default. A text that is not allowed is recorded as a problem and
+    /// returned.
     pub(super) fn text(&mut self, setting: &Text) -> String {
         self.text_or(setting, setting.default)
     }
 
-    /// The text, or what counts in its place where it is not set.
+    /// The text, or `instead` if the setting is not set.
     pub(super) fn text_or(&mut self, setting: &Text, instead: &str) -> String {
         let text = self.value(setting).unwrap_or(instead).to_owned();
         if !(setting.is_allowed)(&text) {
             self.problem(
                 setting.name,
                 format!("{} is not {}", shown(&text), setting.what),
-                format!("Use {}; or leave it out for {}.", setting.allowed, setting.default),
+                format!("Use {}; or omit it for the default {}.", setting.allowed, setting.default),
             );
         }
         text
     }
 
-    /// Notes a problem; [`Env::finish`] reports it.
+    /// Records a problem, which [`Env::finish`] reports.
     pub fn problem(
         &mut self,
         setting: &str,
@@ -229,12 +230,12 @@ impl Env {
         });
     }
 
-    /// How many problems were noted so far.
+    /// The number of problems recorded so far.
     pub(super) fn problems(&self) -> usize {
         self.problems.len()
     }
 
-    /// Notes what works and should not stay; [`Env::finish`] hands it on.
+    /// Records a warning: a setting that works but should be changed. [`Env::finish`] returns it.
     pub fn warning(
         &mut self,
         setting: &str,
@@ -248,13 +249,13 @@ impl Env {
         });
     }
 
-    /// A number within the setting's bounds; in the place of one that is not, which is noted, the
-    /// default goes on.
+    /// A number within the setting's bounds, or the default. An invalid number is recorded as a
+    /// problem, and the default is returned.
     pub(super) fn number<T: Figure>(&mut self, setting: &Number<T>) -> T {
         self.number_or(setting, setting.default)
     }
 
-    /// The number, or what counts in its place where it is not set.
+    /// The number, or `instead` if the setting is not set or invalid.
     pub(super) fn number_or<T: Figure>(&mut self, setting: &Number<T>, instead: T) -> T {
         let Some(text) = self.value(setting).map(str::to_owned) else {
             return instead;
@@ -264,7 +265,7 @@ impl Env {
             Ok(value) if setting.allows(value) => value,
             _ => {
                 let or = match setting.default() {
-                    Some(default) => format!(", or leave it out for {default}"),
+                    Some(default) => format!(", or omit it for the default {default}"),
                     None => String::new(),
                 };
                 self.problem(
@@ -282,7 +283,8 @@ impl Env {
         self.said_flag(setting).or(setting.default).unwrap_or_default()
     }
 
-    /// The same where it is set. What is neither is noted, and taken for the default.
+    /// The flag if it is set. An invalid value is recorded as a problem, and the default is
+    /// returned.
     pub(super) fn said_flag(&mut self, setting: &Flag) -> Option<bool> {
         let text = self.value(setting)?.to_owned();
         match text.to_ascii_lowercase().as_str() {
@@ -290,8 +292,8 @@ impl Env {
             "false" | "0" | "no" => Some(false),
             _ => {
                 let or = match setting.default {
-                    Some(default) => format!(", or leave it out for {default}"),
-                    None => ", or leave it out".to_owned(),
+                    Some(default) => format!(", or omit it for the default {default}"),
+                    None => ", or omit it".to_owned(),
                 };
                 self.problem(
                     setting.name,
@@ -303,8 +305,8 @@ impl Env {
         }
     }
 
-    /// One of the setting's values; in the place of what is none of them, which is noted, the
-    /// default goes on.
+    /// One of the setting's values, or the default. An invalid value is recorded as a problem, and
+    /// the default is returned.
     pub(super) fn choice<T: Copy + Sync>(&mut self, setting: &Choice<T>) -> T {
         let Some(text) = self.value(setting).map(str::to_owned) else {
             return setting.default.1;
@@ -316,7 +318,7 @@ impl Env {
             setting.name,
             format!("{} is not {}", shown(&text), setting.what),
             format!(
-                "Set it to {}, or leave it out for {}.",
+                "Set it to {}, or omit it for the default {}.",
                 one_of(&setting.names()),
                 setting.default.0
             ),
@@ -324,10 +326,10 @@ impl Env {
         setting.default.1
     }
 
-    /// The warnings that were noted.
+    /// Returns the recorded warnings.
     ///
     /// # Errors
-    /// All problems that the readers noted.
+    /// All recorded problems.
     pub fn finish(mut self) -> Result<Vec<SettingProblem>, ConfigError> {
         self.name_unresolved();
         if self.problems.is_empty() {
@@ -337,9 +339,9 @@ impl Env {
         }
     }
 
-    /// A reference that was not resolved is said to be one, in the place of what its reader found
-    /// wrong with it. One that was asked for shows those that were not yet, too: they mostly fail
-    /// together.
+    /// Replaces the problems of settings whose value is an unresolved reference by a problem that
+    /// says so. If one of them was read, those not read yet are reported too, since they mostly
+    /// fail together.
     fn name_unresolved(&mut self) {
         let unresolved: Vec<(String, String, &str)> = self
             .values
@@ -367,7 +369,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_shown_unless_it_looks_like_a_secret() {
+    fn values_that_look_like_secrets_are_hidden() {
         assert_eq!(shown("sb-tasks_"), "\"sb-tasks_\"");
         assert_eq!(shown("ten"), "\"ten\"");
         assert!(shown(&"x".repeat(500)).len() < 100);

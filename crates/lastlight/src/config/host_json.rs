@@ -1,17 +1,18 @@
-//! host.json: what the local Functions host and `doctor` both need to read it as the real host
-//! does.
+//! Reads host.json and its overrides as the Functions host does, for the local host, `doctor` and
+//! the handler.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Map, Value};
 
-/// host.json with the app settings `AzureFunctionsJobHost__<path>` laid over it, as the host does.
+/// Overrides values of host.json with the app settings `AzureFunctionsJobHost__<path>`, as the host
+/// does.
 pub fn overlaid(mut host: Value, settings: &BTreeMap<String, String>) -> Value {
     for (name, text) in settings {
         let Some(steps) = name.strip_prefix("AzureFunctionsJobHost__") else {
             continue;
         };
-        // Numbers and flags are written plainly; everything else is text.
+        // Values that parse as JSON other than strings are used as such; all others are text.
         let value = serde_json::from_str(text)
             .ok()
             .filter(|value: &Value| !value.is_string())
@@ -28,7 +29,7 @@ pub fn overlaid(mut host: Value, settings: &BTreeMap<String, String>) -> Value {
     host
 }
 
-/// Reads `hh:mm:ss`, or `d.hh:mm:ss`.
+/// Parses `hh:mm:ss` or `d.hh:mm:ss`.
 pub fn time_span(text: &str) -> Option<Duration> {
     let (days, clock) = match text.split_once('.') {
         Some((days, clock)) => (days.parse::<u64>().ok()?, clock),
@@ -39,7 +40,7 @@ pub fn time_span(text: &str) -> Option<Duration> {
     let [hours, minutes, seconds] = numbers[..] else {
         return None;
     };
-    // What does not fit is no time span, rather than a panic.
+    // A value that overflows is rejected instead of a panic.
     let sum = days
         .checked_mul(86_400)?
         .checked_add(hours.checked_mul(3600)?)?
@@ -48,8 +49,8 @@ pub fn time_span(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(sum))
 }
 
-/// Whether the app's settings switch a function off, as in Azure: `AzureWebJobs.<name>.Disabled`,
-/// or with `__` for the dots.
+/// Whether the app's settings disable a function, as in Azure: `AzureWebJobs.<name>.Disabled`, or
+/// with `__` for the dots.
 pub fn is_switched_off(settings: &BTreeMap<String, String>, function: &str) -> bool {
     [format!("AzureWebJobs.{function}.Disabled"), format!("AzureWebJobs__{function}__Disabled")]
         .iter()
@@ -57,10 +58,10 @@ pub fn is_switched_off(settings: &BTreeMap<String, String>, function: &str) -> b
         .any(|value| value == "1" || value.eq_ignore_ascii_case("true"))
 }
 
-/// Replaces each `%NAME%` by the setting of this name.
+/// Replaces each `%NAME%` by the value of the setting with this name.
 ///
 /// # Errors
-/// The name of a setting that is not set; nothing where a `%` has no partner.
+/// The name of a setting that is not set; `None` if a `%` has no partner.
 pub fn resolved(text: &str, settings: &BTreeMap<String, String>) -> Result<String, Option<String>> {
     let mut parts = text.split('%');
     let mut whole = parts.next().unwrap_or_default().to_owned();
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_spans_are_the_host_s() {
+    fn time_spans_are_parsed_as_by_the_host() {
         assert_eq!(time_span("00:30:00"), Some(Duration::from_secs(1800)));
         assert_eq!(time_span("1.00:00:01"), Some(Duration::from_secs(86_401)));
         for bad in ["", "30", "00:30", "-1", "a:b:c", "99999999999999999999.00:00:00"] {
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn app_settings_win_over_the_file() {
+    fn app_settings_override_the_file() {
         let settings = [
             ("AzureFunctionsJobHost__functionTimeout", "00:01:00"),
             ("AzureFunctionsJobHost__extensions__queues__batchSize", "8"),

@@ -1,10 +1,10 @@
-//! Every setting, parsed and checked once, into typed values.
+//! The settings, parsed and checked once into typed values.
 //!
 //! Settings are environment variables (the Functions host turns `local.settings.json` and the app's
-//! settings into them). Nothing else in the house reads the environment. What is wrong is
-//! collected, so that a person mends all of it in one go. Each setting is declared in
-//! [`mod@reference`], where its reader takes name, default and bounds from. Secrets are
-//! [`Secret`]s, which print as `***`.
+//! settings into them). No other module of the handler reads the environment. All problems are
+//! collected, so that they can be fixed in one go. Each setting is declared in [`mod@reference`],
+//! from which its reader takes name, default and bounds. Secrets are [`Secret`]s, which print as
+//! `***`.
 
 mod connection_string;
 mod database;

@@ -1,22 +1,22 @@
-//! What messages cost, for the comparison of the two paths.
+//! The prices of messages, for the comparison of the two paths.
 
 use super::{Env, reference};
 
-/// What messages cost.
+/// The prices of messages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prices {
     /// Three letters, as in ISO 4217.
     pub currency: String,
-    /// Of 10,000 operations on a Storage Queue.
+    /// The price of 10,000 operations on a Storage Queue.
     pub storage_per_10_000: f64,
-    /// Of a million operations on Service Bus.
+    /// The price of 1,000,000 operations on Service Bus.
     pub service_bus_per_million: f64,
 }
 
-/// Taken for public list prices in November 2026, not verified, to be checked against one's own
+/// Assumed to be the public list prices of November 2026; not verified. Check them against your
 /// contract.
 impl Prices {
-    /// What the prices are in.
+    /// The currency of the default prices.
     pub const CURRENCY: &'static str = "USD";
     /// Storage Queues, general purpose v2.
     pub const STORAGE_PER_10_000: f64 = 0.004;
@@ -34,7 +34,7 @@ impl Default for Prices {
     }
 }
 
-/// Reads the prices; those that are not set are public list prices.
+/// Reads the prices; those that are not set have the defaults.
 pub(super) fn prices(env: &mut Env) -> Prices {
     Prices {
         currency: env.text(&reference::PRICE_CURRENCY),

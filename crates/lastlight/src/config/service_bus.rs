@@ -1,10 +1,9 @@
 //! Settings of Service Bus.
 //!
-//! Identity first, connection string as the fallback:
-//! `ServiceBusConnection__fullyQualifiedNamespace`, the Functions host's way to say identity, wins;
-//! then a connection string (`SERVICE_BUS_CONNECTION_STRING`, or the host's
-//! `ServiceBusConnection`); then `SERVICE_BUS_NAMESPACE` by itself, with identity. A connection
-//! string with `UseDevelopmentEmulator=true` wins over all: it means this machine.
+//! Precedence: a connection string with `UseDevelopmentEmulator=true`, which means this machine;
+//! then `ServiceBusConnection__fullyQualifiedNamespace`, the Functions host's setting for sign-in
+//! by identity; then any other connection string (`SERVICE_BUS_CONNECTION_STRING`, or the host's
+//! `ServiceBusConnection`); then `SERVICE_BUS_NAMESPACE`, with sign-in by identity.
 
 use std::time::Duration;
 
@@ -14,44 +13,44 @@ use super::{
     Env, Secret, connection_string, declaration::Given, endpoint, env::shown, reference as setting,
 };
 
-/// How to sign in.
+/// The credentials for Service Bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceBusAuth {
     /// A shared access key, from a connection string.
     SharedAccessKey {
         /// The policy's name.
         name: String,
-        /// Its key.
+        /// The policy's key.
         key: Secret,
     },
-    /// Entra ID: managed or workload identity where there is one, the developer's sign-in
-    /// otherwise.
+    /// Entra ID: the managed or workload identity if there is one, otherwise the developer's
+    /// sign-in.
     Entra,
 }
 
-/// Where Service Bus is and how to send to it.
+/// The connection to Service Bus, and the limits of sending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceBusSettings {
-    /// `https://<namespace>/`, or `http://127.0.0.1:<port>/` for the local one.
+    /// `https://<namespace>/`, or `http://127.0.0.1:<port>/` for the emulator.
     pub endpoint: Url,
-    /// How to sign in.
+    /// The credentials.
     pub auth: ServiceBusAuth,
-    /// The queue of job messages.
+    /// The queue for job messages.
     pub job_queue: String,
-    /// The queue of task messages.
+    /// The queue for task messages.
     pub task_queue: String,
-    /// The queue of messages that could not be understood.
+    /// The review queue, for messages that could not be processed.
     pub poison_queue: String,
-    /// Messages in a batch, 1 to 100.
+    /// Maximum number of messages in a batch, 1 to 100.
     pub max_batch_size: usize,
-    /// Tries after the first one.
+    /// Number of retries of a failed send.
     pub retry_count: u32,
-    /// Batches under way at once.
+    /// Maximum number of batches being sent at once.
     pub sends_in_flight: usize,
-    /// Messages a second over all senders of this process: set it where the tier is Standard, which
-    /// grants 1,000 credits a second to a namespace.
+    /// Maximum number of messages per second over all senders of this process: set it for the
+    /// Standard tier, which grants a namespace 1,000 credits per second.
     pub credits_per_second: Option<u32>,
-    /// How long one request may take.
+    /// Timeout of one request.
     pub request_timeout: Duration,
 }
 
@@ -59,8 +58,8 @@ const REMEDY: &str = "Write it as Endpoint=sb://<namespace>.servicebus.windows.n
                       SharedAccessKey=<key> (Azure portal: Service Bus namespace, Shared access policies).";
 
 impl ServiceBusSettings {
-    /// The settings; `None` where no connection is configured, or what there is cannot be used
-    /// (noted in `env`).
+    /// Reads the settings; `None` if no connection is configured or if it is invalid (recorded in
+    /// `env`).
     pub fn from_env(env: &mut Env) -> Option<Self> {
         let (endpoint, auth) = connection(env)?;
         let credits = env.number(&setting::SERVICE_BUS_CREDITS_PER_SECOND);
@@ -120,7 +119,7 @@ fn by_identity(env: &mut Env, given: &Given) -> Option<(Url, ServiceBusAuth)> {
             env.problem(
                 given.name,
                 format!("{} is not a Service Bus namespace", shown(&namespace)),
-                "Set it to the namespace's name or its host: rmhgeoapi or rmhgeoapi.servicebus.windows.net.",
+                "Set it to the namespace's name or host name: rmhgeoapi or rmhgeoapi.servicebus.windows.net.",
             );
             None
         }
@@ -138,7 +137,7 @@ fn by_key(
     let authority = ["sb://", "https://", "amqps://", "http://"]
         .iter()
         .find_map(|scheme| endpoint.strip_prefix(scheme))
-        .ok_or_else(|| format!("Endpoint {} does not begin with sb://", shown(endpoint)))?;
+        .ok_or_else(|| format!("Endpoint {} does not start with sb://", shown(endpoint)))?;
     let scheme = if is_local { "http" } else { "https" };
     let endpoint =
         endpoint::checked("Endpoint", &format!("{scheme}://{}", authority.trim_end_matches('/')))
@@ -171,7 +170,7 @@ mod tests {
     const REAL: &str = "Endpoint=sb://rmhgeoapi.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=a+b/c=";
 
     #[test]
-    fn a_connection_string_signs_with_its_key_and_shows_it_nowhere() {
+    fn the_key_of_a_connection_string_is_not_shown() {
         let (settings, problems) =
             settings(&[(CONNECTION_STRING, REAL), ("SERVICE_BUS_NAMESPACE", "rmhgeoapi")]);
         let settings = settings.unwrap();
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn identity_wins_over_a_connection_string_but_not_over_the_local_cloud() {
+    fn identity_is_second_only_to_the_emulator() {
         let identity =
             ("ServiceBusConnection__fullyQualifiedNamespace", "x.servicebus.usgovcloudapi.net");
         let (remote, _) = settings(&[(CONNECTION_STRING, REAL), identity]);
@@ -196,20 +195,20 @@ mod tests {
     }
 
     #[test]
-    fn the_emulator_is_on_this_machine() {
+    fn the_emulator_must_be_on_this_machine() {
         let remote = "Endpoint=sb://rmh.servicebus.windows.net/;SharedAccessKeyName=n;SharedAccessKey=k;\
                       UseDevelopmentEmulator=true";
         let (none, problems) = settings(&[(CONNECTION_STRING, remote)]);
         assert!(none.is_none());
         assert!(
-            problems.contains("plain HTTP is for this machine alone")
+            problems.contains("plain HTTP is allowed only to this machine")
                 && problems.contains("UseDevelopmentEmulator"),
             "{problems}"
         );
     }
 
     #[test]
-    fn what_is_wrong_is_named_without_the_key() {
+    fn problems_do_not_contain_the_key() {
         for text in [
             "Endpoint=topsecret1Topsecret2;SharedAccessKeyName=n;SharedAccessKey=topsecret",
             "Endpoint=sb://n:topsecret@a.b/;SharedAccessKeyName=n;SharedAccessKey=topsecret",

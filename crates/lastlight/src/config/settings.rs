@@ -1,4 +1,4 @@
-//! All settings together, as the handler needs them.
+//! All settings of the handler.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -8,52 +8,52 @@ use super::{
     reference as setting, timing::timing,
 };
 
-/// Everything that the handler needs to know, checked.
+/// The checked settings of the handler.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the handler listens.
+    /// The address on which the handler listens.
     pub listen: SocketAddr,
     /// The database.
     pub database: DatabaseSettings,
     /// Storage Queues.
     pub storage: StorageSettings,
-    /// Service Bus, where it is switched on.
+    /// Service Bus, if it is enabled.
     pub service_bus: Option<ServiceBusSettings>,
-    /// Leases, graces and concurrency.
+    /// Time limits, retries and concurrency.
     pub timing: Timing,
-    /// What messages cost.
+    /// The prices of messages.
     pub prices: Prices,
     /// The log.
     pub log: LogSettings,
-    /// Where spans go, if anywhere.
+    /// The collector of spans, if one is set.
     pub otlp: Option<OtlpSettings>,
-    /// The environment's name in `health`.
+    /// The name of the environment, for `health`.
     pub environment: String,
-    /// `ENABLE_SCHEMA_ADMIN`: the schema may be dropped over HTTP.
+    /// `ENABLE_SCHEMA_ADMIN`: whether the schema may be dropped over HTTP.
     pub allows_schema_admin: bool,
-    /// The app's folder, where the host says it.
+    /// The app's folder, if the host sets it.
     pub app_root: Option<PathBuf>,
-    /// End when standard input does; the local cloud sets it, so that no handler outlives it.
+    /// Exit when standard input ends; the local cloud sets it, so that no handler outlives it.
     pub exit_with_parent: bool,
-    /// What works and should not stay; the handler logs it at its start.
+    /// Settings that work but should be changed; the handler logs them at start.
     pub warnings: Vec<SettingProblem>,
 }
 
-/// What can be had of settings of which some may be wrong, for `doctor`: each part that is whole.
+/// The valid parts of settings of which some may be invalid, for `doctor`.
 #[derive(Debug)]
 pub struct SettingsSoFar {
     /// The database.
     pub database: Option<DatabaseSettings>,
     /// Storage Queues.
     pub storage: Option<StorageSettings>,
-    /// Service Bus, where it is switched on.
+    /// Service Bus, if it is enabled.
     pub service_bus: Option<ServiceBusSettings>,
-    /// Leases, graces and concurrency, with the default in the place of what is wrong.
+    /// Time limits, retries and concurrency, with defaults in place of invalid values.
     pub timing: Timing,
 }
 
 impl Settings {
-    /// Reads what can be read. What is wrong is [`Settings::load_without_host`]'s to say.
+    /// Reads the valid parts. [`Settings::load_without_host`] reports the problems.
     pub fn load_so_far(mut env: Env) -> SettingsSoFar {
         SettingsSoFar {
             database: database(&mut env),
@@ -63,19 +63,19 @@ impl Settings {
         }
     }
 
-    /// Reads and checks everything that the handler needs.
+    /// Reads and checks all settings of the handler.
     ///
     /// # Errors
-    /// All settings that are missing or malformed, with what to do about each.
+    /// All settings that are missing or invalid, each with its remedy.
     pub fn load(mut env: Env) -> Result<Self, ConfigError> {
         let listen = listen(&mut env);
         Self::with_listen(env, listen)
     }
 
-    /// The same for a command that serves nobody: there need be no host that gives it a port.
+    /// Like [`Settings::load`], for commands that do not listen: the host's port need not be set.
     ///
     /// # Errors
-    /// All settings that are missing or malformed, with what to do about each.
+    /// All settings that are missing or invalid, each with its remedy.
     pub fn load_without_host(env: Env) -> Result<Self, ConfigError> {
         Self::with_listen(env, SocketAddr::from(([127, 0, 0, 1], 0)))
     }
@@ -84,7 +84,7 @@ impl Settings {
         let database = database(&mut env);
         let problems = env.problems();
         let storage = StorageSettings::from_env(&mut env);
-        // One that cannot be used has said so itself.
+        // An invalid connection has already recorded a problem.
         if storage.is_none() && env.problems() == problems {
             env.problem(
                 setting::STORAGE.name,
@@ -119,15 +119,15 @@ impl Settings {
                 exit_with_parent,
                 warnings,
             }),
-            // Each of them noted a problem when it came to nothing.
+            // Not reached: each of them records a problem when it returns `None`.
             _ => Err(ConfigError { problems: Vec::new() }),
         }
     }
 
-    /// Reads what `migrate` needs: the database alone, and the warnings about it.
+    /// Reads the settings of the database only, for `migrate`, and the warnings about them.
     ///
     /// # Errors
-    /// All settings of the database that are missing or malformed.
+    /// All settings of the database that are missing or invalid.
     pub fn load_database(
         mut env: Env,
     ) -> Result<(DatabaseSettings, Vec<SettingProblem>), ConfigError> {
@@ -146,8 +146,8 @@ fn listen(env: &mut Env) -> SocketAddr {
         None => {
             env.problem(
                 setting::CUSTOMHANDLER_PORT.name,
-                "is not set: this is the custom handler of a Functions host, which sets it",
-                "Run `lastlight local` for everything on this machine, or `func start` in the app's folder.",
+                "is not set; the Functions host that runs this custom handler sets it",
+                "Run `lastlight local` to run everything on this machine, or `func start` in the app's folder.",
             );
             0
         }
@@ -155,8 +155,8 @@ fn listen(env: &mut Env) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// `ENABLE_SERVICE_BUS` decides; without it, Service Bus is on where a connection to it is
-/// configured.
+/// Service Bus is used if `ENABLE_SERVICE_BUS` says so; if that is not set, it is used if a
+/// connection is configured.
 fn service_bus(env: &mut Env) -> Option<ServiceBusSettings> {
     let said = env.said_flag(&setting::ENABLE_SERVICE_BUS);
     if said == Some(false) {
@@ -166,7 +166,7 @@ fn service_bus(env: &mut Env) -> Option<ServiceBusSettings> {
     if settings.is_none() && said.is_some() {
         env.problem(
             setting::SERVICE_BUS_CONNECTION_STRING.name,
-            "is not set, though ENABLE_SERVICE_BUS is true",
+            "is not set, but ENABLE_SERVICE_BUS is true",
             "Set it to Endpoint=sb://<namespace>.servicebus.windows.net/;SharedAccessKeyName=…;SharedAccessKey=…, or \
              set SERVICE_BUS_NAMESPACE for sign-in by identity, or set ENABLE_SERVICE_BUS=false.",
         );

@@ -1,8 +1,9 @@
 //! Settings of Storage Queues.
 //!
-//! `AzureWebJobsStorage` is a connection string; `AzureWebJobsStorage__queueServiceUri` or
-//! `…__accountName` mean sign-in by identity, as they do to the Functions host. So does
-//! `STORAGE_ACCOUNT_NAME` without any of them, to this handler alone: the host does not read it.
+//! `AzureWebJobsStorage` is a connection string; `AzureWebJobsStorage__queueServiceUri` and
+//! `…__accountName` mean sign-in by identity, as for the Functions host. If none of them is set,
+//! `STORAGE_ACCOUNT_NAME` means sign-in by identity for this handler only: the host does not read
+//! it.
 
 use url::Url;
 
@@ -11,13 +12,13 @@ use super::{
     values::QueueEncoding,
 };
 
-/// The account and key that Azurite, and lastlight's local cloud, know; public by design.
+/// The account of Azurite and of lastlight's local cloud; name and key are public by design.
 pub const DEVELOPMENT_ACCOUNT: &str = "devstoreaccount1";
-/// See [`DEVELOPMENT_ACCOUNT`].
+/// The key of [`DEVELOPMENT_ACCOUNT`].
 pub const DEVELOPMENT_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// How to sign in.
+/// The credentials for Storage Queues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StorageAuth {
     /// The account's key, base64.
@@ -27,31 +28,31 @@ pub enum StorageAuth {
         /// The key.
         key: Secret,
     },
-    /// A shared access signature, made elsewhere: the query string without its `?`.
+    /// A shared access signature: the query string without its `?`.
     SharedAccessSignature(Secret),
     /// Entra ID.
     Entra,
 }
 
-/// Where Storage Queues are and how to send to them.
+/// The connection to Storage Queues, and the limits of sending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorageSettings {
     /// The queue service: `https://<account>.queue.core.windows.net/`, or
     /// `http://127.0.0.1:<port>/<account>/`.
     pub endpoint: Url,
-    /// How to sign in.
+    /// The credentials.
     pub auth: StorageAuth,
-    /// The queue of job messages.
+    /// The queue for job messages.
     pub job_queue: String,
-    /// The queue of task messages.
+    /// The queue for task messages.
     pub task_queue: String,
-    /// The queue of messages that could not be understood.
+    /// The review queue, for messages that could not be processed.
     pub poison_queue: String,
-    /// How texts are wrapped.
+    /// The encoding of message texts.
     pub encoding: QueueEncoding,
-    /// Messages under way at once: a Storage Queue knows no batches.
+    /// Maximum number of messages being sent at once: Storage Queues have no batches.
     pub sends_in_flight: usize,
-    /// Tries after the first one.
+    /// Number of retries of a failed send.
     pub retry_count: u32,
 }
 
@@ -60,8 +61,8 @@ const REMEDY: &str = "Write it as DefaultEndpointsProtocol=https;AccountName=<na
                       UseDevelopmentStorage=true for Azurite.";
 
 impl StorageSettings {
-    /// The settings; `None` where no connection is configured, or what there is cannot be used
-    /// (noted in `env`).
+    /// Reads the settings; `None` if no connection is configured or if it is invalid (recorded in
+    /// `env`).
     pub fn from_env(env: &mut Env) -> Option<Self> {
         let (endpoint, auth) = connection(env)?;
         Some(Self {
@@ -133,7 +134,7 @@ fn by_connection_string(
             let account = account_name(account)?;
             let address = format!("{protocol}://{account}.queue.{suffix}");
             endpoint::checked(
-                "DefaultEndpointsProtocol, AccountName and EndpointSuffix:",
+                "the address from DefaultEndpointsProtocol, AccountName and EndpointSuffix",
                 &address,
             )?
         }
@@ -156,12 +157,12 @@ fn by_connection_string(
     Ok((endpoint, auth))
 }
 
-/// A storage account's name, which becomes part of a host.
+/// Checks a storage account's name, which becomes part of a host name.
 fn account_name(name: &str) -> Result<&str, String> {
     if name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) {
         Ok(name)
     } else {
-        Err(format!("{} is not the name of a storage account: a-z and 0-9", shown(name)))
+        Err(format!("{} is not a storage account name (a-z and 0-9)", shown(name)))
     }
 }
 
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_and_its_key_give_the_account_s_address() {
+    fn account_and_key_give_the_address() {
         let text = "DefaultEndpointsProtocol=https;AccountName=geo;AccountKey=c2VjcmV0;EndpointSuffix=core.windows.net";
         let (settings, _) = settings(&[(SETTING, text)]);
         let settings = settings.unwrap();
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_for_this_machine_alone() {
+    fn plain_http_is_allowed_only_to_this_machine() {
         for remote in [
             "DefaultEndpointsProtocol=http;AccountName=geo;AccountKey=c2VjcmV0",
             "AccountName=geo;AccountKey=c2VjcmV0;QueueEndpoint=http://azurite:10001/geo",
@@ -201,7 +202,7 @@ mod tests {
         ] {
             let (none, problems) = settings(&[(SETTING, remote)]);
             assert!(none.is_none());
-            assert!(problems.contains("plain HTTP is for this machine alone"), "{problems}");
+            assert!(problems.contains("plain HTTP is allowed only to this machine"), "{problems}");
         }
         let (none, problems) =
             settings(&[("AzureWebJobsStorage__queueServiceUri", "http://geo.example")]);
@@ -212,13 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn an_account_name_alone_means_identity() {
+    fn an_account_name_means_sign_in_by_identity() {
         let (settings, _) = settings(&[("STORAGE_ACCOUNT_NAME", "geo")]);
         assert_eq!(settings.unwrap().auth, StorageAuth::Entra);
     }
 
     #[test]
-    fn what_is_wrong_is_named_without_the_key() {
+    fn problems_do_not_contain_the_key() {
         let (none, problems) = settings(&[(SETTING, "AccountName=geo;AccountKey=not base64!")]);
         assert!(none.is_none());
         assert!(problems.contains("AccountKey is not base64"), "{problems}");

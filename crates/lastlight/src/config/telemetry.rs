@@ -1,5 +1,5 @@
-//! What is said and to whom: the log's level and form, and the collector that spans go to, by
-//! OpenTelemetry's own names.
+//! The settings of the log (level and format), and of the collector of spans, under the names that
+//! OpenTelemetry defines.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{
     values::{LogFormat, log_level},
 };
 
-/// What the log says, and how.
+/// The level and the format of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
     /// `LOG_LEVEL`: error, warn, info, debug or trace, or a filter such as `info,lastlight=debug`.
@@ -23,14 +23,14 @@ pub struct LogSettings {
     pub format: LogFormat,
 }
 
-/// The collector that spans go to: OTLP over HTTP, protobuf.
+/// The collector of spans: OTLP over HTTP, protobuf.
 #[derive(Debug, Clone)]
 pub struct OtlpSettings {
     /// `OTEL_EXPORTER_OTLP_ENDPOINT` with `v1/traces`.
     pub endpoint: Url,
-    /// `OTEL_EXPORTER_OTLP_HEADERS`: keys, usually.
+    /// `OTEL_EXPORTER_OTLP_HEADERS`: usually keys.
     pub headers: Vec<(String, Secret)>,
-    /// `OTEL_EXPORTER_OTLP_TIMEOUT`: one request.
+    /// `OTEL_EXPORTER_OTLP_TIMEOUT`: the timeout of one request.
     pub timeout: Duration,
     /// `OTEL_SERVICE_NAME`.
     pub service_name: String,
@@ -38,12 +38,12 @@ pub struct OtlpSettings {
     pub sampler: SamplerSettings,
 }
 
-/// Which traces are recorded.
+/// Which traces are sampled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SamplerSettings {
-    /// What the caller says of its trace counts.
+    /// Whether the caller's sampling decision is followed.
     pub asks_parent: bool,
-    /// The share of traces that begin here, or of all: 0 to 1.
+    /// The ratio of sampled traces, of those that start here or of all: 0 to 1.
     pub share: f64,
 }
 
@@ -57,10 +57,10 @@ impl LogSettings {
 }
 
 impl OtlpSettings {
-    /// `None` where no collector is named. The rest is checked only then.
+    /// `None` if no collector is set; the other settings are checked only if one is.
     pub(super) fn from_env(env: &mut Env) -> Option<Self> {
         let text = env.get(&setting::OTLP_ENDPOINT).map(str::to_owned)?;
-        let endpoint = match checked("it", &text)
+        let endpoint = match checked("the address", &text)
             .and_then(|url| url.join("v1/traces").map_err(|e| e.to_string()))
         {
             Ok(endpoint) => Some(endpoint),
@@ -68,8 +68,8 @@ impl OtlpSettings {
                 env.problem(
                         setting::OTLP_ENDPOINT.name,
                         problem,
-                        "Set it to the collector's address, https://collector.example:4318; keys belong into \
-                     OTEL_EXPORTER_OTLP_HEADERS. Leave it out to send no spans.",
+                        "Set it to the collector's address, such as https://collector.example:4318; put keys into \
+                     OTEL_EXPORTER_OTLP_HEADERS. Omit it to send no spans.",
                     );
                 None
             }
@@ -86,7 +86,8 @@ impl OtlpSettings {
     }
 }
 
-/// `name=value,name=value`, values percent-encoded. No part of it is shown: any may be a key.
+/// Parses `name=value,name=value`, with percent-encoded values. Messages contain no part of it,
+/// since any may be a key.
 fn headers(env: &mut Env) -> Vec<(String, Secret)> {
     let text = env.get(&setting::OTLP_HEADERS).unwrap_or_default().to_owned();
     let mut headers = Vec::new();
@@ -105,7 +106,7 @@ fn headers(env: &mut Env) -> Vec<(String, Secret)> {
             None => env.problem(
                 setting::OTLP_HEADERS.name,
                 format!("its entry number {} is not name=value (the value is a secret)", number + 1),
-                "Write it as name=value,name=value, with what is not a letter or a digit in a value percent-encoded.",
+                "Write it as name=value,name=value, with characters other than letters and digits in values percent-encoded.",
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! How the workflow is tuned: leases, graces, retries, and how much goes on at once.
+//! The timing of the workflow: leases, grace periods, retries and concurrency.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -7,40 +7,39 @@ use serde_json::Value;
 use super::{Env, declaration::Number, host_json, reference as setting};
 use crate::job::Backoff;
 
-/// What the workflow may be tuned by. The defaults suit a deployed app.
+/// The tunable limits of the workflow. The defaults suit a deployed app.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timing {
-    /// How long a claim or a planner's lease holds without a heartbeat.
+    /// How long a claim or a planner's lease is valid without a heartbeat.
     pub lease: Duration,
-    /// How long the process that owes a message has to send it before `reconcile` does.
+    /// How long the process that wrote a message has to send it before `reconcile` does.
     pub send_grace: Duration,
-    /// How long nothing may happen in a stage before its messages count as lost.
+    /// How long a stage may make no progress before its messages are presumed lost.
     pub lost_after: Duration,
-    /// Batches of messages under way at once while a stage is planned.
+    /// Maximum number of message batches being sent at once while a stage is planned.
     pub sends_in_flight: usize,
-    /// Tasks that this process runs at once, over all invocations.
+    /// Maximum number of tasks that this process runs at once, over all invocations.
     pub tasks_in_flight: usize,
-    /// An attempt that runs longer has failed: the host would end it.
+    /// Time limit of an attempt; after it, the attempt fails, since the host would end it.
     pub task_timeout: Duration,
-    /// The host kills this process when one of its invocations takes longer; no shorter than a
-    /// second.
+    /// The host kills this process if one of its invocations takes longer; at least one second.
     pub function_timeout: Duration,
-    /// Attempts before a task has failed for good, where its type does not say; at least 1.
+    /// Maximum number of attempts of a task, unless its type sets it; at least 1.
     pub max_attempts: u16,
-    /// The pause between attempts, where the task's type does not say.
+    /// The pause between attempts, unless the task's type sets it.
     pub backoff: Backoff,
-    /// A job that takes longer fails, where its type does not say.
+    /// Time limit of a job, unless its type sets it; after it, the job fails.
     pub job_timeout: Duration,
-    /// Processes that may share the database, at most; preflight counts with it.
+    /// Maximum number of processes that share the database, for preflight.
     pub instances: u32,
-    /// Parameters and results that this process holds at once. Bytes.
+    /// Memory for the parameters and results that this process holds at once, in bytes.
     pub memory: usize,
 }
 
 const MIB: usize = 1024 * 1024;
 
 impl Timing {
-    /// What a deployed app does where its settings say nothing else.
+    /// The defaults.
     pub const DEFAULT: Self = Self {
         lease: Duration::from_secs(60),
         send_grace: Duration::from_secs(30),
@@ -56,35 +55,35 @@ impl Timing {
         memory: 128 * MIB,
     };
 
-    /// How long before [`function_timeout`](Self::function_timeout) everything in an invocation has
-    /// an end: time enough to write an outcome and to answer.
+    /// How long before [`function_timeout`](Self::function_timeout) all work of an invocation ends:
+    /// enough time to write an outcome and to respond.
     pub fn margin(&self) -> Duration {
         let twentieth =
             (self.function_timeout / 20).clamp(Duration::from_secs(1), Duration::from_secs(30));
         twentieth.min(self.invocation_share())
     }
 
-    /// How long an invocation stays open at most for the sake of what can as well be done in
-    /// another one: tasks that wait for room, the rest of a plan, the rest of a sweep.
+    /// How long an invocation stays open at most for work that another invocation can do as well:
+    /// tasks that wait for a permit, the rest of a plan, the rest of a sweep.
     pub fn invocation_share(&self) -> Duration {
         self.function_timeout / 4
     }
 
-    /// How long a message that names one task waits for room in its invocation.
+    /// How long a message that names one task waits for a permit in its invocation.
     pub fn longest_wait(&self) -> Duration {
         self.invocation_share().min(LONGEST_WAIT)
     }
 }
 
-/// A message that names one task waits no longer than this for room: its lock, or its place, is of
-/// use to others.
+/// Maximum time that a message that names one task waits for a permit: other messages can use its
+/// lock or its place.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// What `functionTimeout` of -1, no limit at all, counts as.
+/// The duration used for a `functionTimeout` of -1, which means no limit.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// `functionTimeout` as the host has it: the app setting wins over host.json. `None` where neither
-/// says, or neither can be read; the host says so then.
+/// `functionTimeout` as the host applies it: the app setting overrides host.json. `None` if neither
+/// sets it or it cannot be read; the host reports the latter.
 fn function_timeout(env: &Env) -> Option<Duration> {
     let in_file = || -> Option<String> {
         let root = env.get(&setting::APP_ROOT_PATH)?;
@@ -99,8 +98,8 @@ fn function_timeout(env: &Env) -> Option<Duration> {
     }
 }
 
-/// An eighth of what the process may have, at most the default: beyond that, more of it makes
-/// nothing faster.
+/// The default of `LASTLIGHT_MEMORY_MIB`: an eighth of the memory of the process, at most 128 MiB,
+/// since more would not increase throughput.
 fn memory_mib() -> usize {
     let most = Timing::DEFAULT.memory / MIB;
     let eighth =
@@ -108,7 +107,7 @@ fn memory_mib() -> usize {
     eighth.clamp(setting::MEMORY_MIB.min, most)
 }
 
-/// The memory of the container, or of the machine, as Linux tells it. Bytes.
+/// The memory of the container or the machine as reported by Linux, in bytes.
 fn memory_limit() -> Option<u64> {
     let number = |path: &str| -> Option<u64> { fs::read_to_string(path).ok()?.trim().parse().ok() };
     let machine = || {
@@ -117,8 +116,7 @@ fn memory_limit() -> Option<u64> {
         let kib: u64 = kib.trim().strip_suffix("kB")?.trim().parse().ok()?;
         Some(kib * 1024)
     };
-    // Version 2 of cgroups, then 1. Either says a number beyond all machines, or a word, where
-    // there is no limit.
+    // cgroups version 2, then 1. Without a limit, they report a huge number or a word.
     let container = number("/sys/fs/cgroup/memory.max")
         .or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
     container.into_iter().chain(machine()).min()
@@ -130,7 +128,7 @@ impl Default for Timing {
     }
 }
 
-/// Reads it; what is not set is as in [`Timing::DEFAULT`].
+/// Reads the timing; settings that are not set have the values of [`Timing::DEFAULT`].
 pub(super) fn timing(env: &mut Env) -> Timing {
     let seconds =
         |env: &mut Env, setting: &Number<f64>| Duration::from_secs_f64(env.number(setting));
@@ -143,7 +141,7 @@ pub(super) fn timing(env: &mut Env) -> Timing {
         tasks_in_flight: env.number(&setting::TASKS_IN_FLIGHT),
         task_timeout,
         function_timeout: function_timeout(env).unwrap_or(task_timeout).max(Duration::from_secs(1)),
-        // Retries are what comes after the first attempt.
+        // Retries do not include the first attempt.
         max_attempts: 1 + env.number(&setting::MAX_RETRY_ATTEMPTS),
         backoff: Backoff {
             first: seconds(env, &setting::RETRY_FIRST_SECONDS),

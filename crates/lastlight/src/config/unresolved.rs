@@ -1,7 +1,7 @@
-//! References that the platform puts a value in the place of, and did not: then the reference
-//! itself is the setting's value.
+//! Detects references, to Key Vault or App Configuration, that the platform did not resolve: the
+//! setting's value is then the reference itself.
 
-/// What such a value is, and what to do, or `None`. `text`: a setting's value.
+/// The problem and its remedy if `text`, a setting's value, is an unresolved reference.
 pub fn unresolved(text: &str) -> Option<(String, &'static str)> {
     let rest = |prefix: &str| {
         let begins = text.get(..prefix.len())?.eq_ignore_ascii_case(prefix);
@@ -10,23 +10,23 @@ pub fn unresolved(text: &str) -> Option<(String, &'static str)> {
     if let Some(reference) = rest("@Microsoft.KeyVault") {
         return Some((
             format!("is a Key Vault reference that was not resolved{}", named(reference)),
-            "The app's identity lacks the right to read the secret (the role Key Vault Secrets User), the vault's firewall \
-             keeps the app out, or the reference is wrong: the portal says which beside the setting. Mend that and restart \
-             the app. Outside Azure nothing resolves it: set the value itself.",
+            "The app's identity lacks the permission to read the secret (the role Key Vault Secrets User), the vault's \
+             firewall blocks the app, or the reference is wrong: the portal shows the cause beside the setting. Fix that and \
+             restart the app. Outside Azure references are not resolved: set the value itself.",
         ));
     }
     rest("@Microsoft.AppConfiguration").map(|_| {
         (
             "is an App Configuration reference that was not resolved".to_owned(),
-            "The app's identity lacks the right to read the store (the role App Configuration Data Reader), or the reference \
-             is wrong: the portal says which beside the setting. Mend that and restart the app. Outside Azure nothing \
-             resolves it: set the value itself.",
+            "The app's identity lacks the permission to read the store (the role App Configuration Data Reader), or the \
+             reference is wrong: the portal shows the cause beside the setting. Fix that and restart the app. Outside Azure \
+             references are not resolved: set the value itself.",
         )
     })
 }
 
-/// The vault and the secret, where both are names and nothing else: what was pasted there by
-/// mistake is not repeated.
+/// Names the vault and the secret, if both are plain names; anything else may be a pasted secret
+/// and is not repeated.
 fn named(reference: &str) -> String {
     let reference = reference.trim_matches(['(', ')', ' ']);
     let part = |name: &str| {
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reference_is_told_from_a_value() {
+    fn references_are_told_apart_from_values() {
         for text in [
             "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/db-url/0123)",
             "@microsoft.keyvault(VaultName=v;SecretName=db-url)",

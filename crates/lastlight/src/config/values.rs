@@ -1,4 +1,4 @@
-//! Values that a setting may have, below both the settings' declarations and their readers.
+//! Types of setting values, used by both the declarations of the settings and their readers.
 
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
@@ -8,25 +8,25 @@ pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
     #[default]
     Auto,
-    /// One object a line.
+    /// One JSON object per line.
     Json,
-    /// For people.
+    /// Readable text.
     Text,
 }
 
-/// How a message's text is wrapped. The host's `messageEncoding` must say the same.
+/// The encoding of message texts. Must match the host's `messageEncoding`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueueEncoding {
-    /// The host's default.
+    /// Base64, the host's default.
     Base64,
-    /// As it is.
+    /// No encoding.
     None,
 }
 
-/// The level as the log takes it.
+/// The level in the spelling of `tracing`.
 pub(super) fn log_level(given: &str) -> String {
     let level = given.to_ascii_lowercase();
-    // Python's names for the same.
+    // Python's names of the levels.
     match level.as_str() {
         "warning" => "warn".to_owned(),
         "critical" => "error".to_owned(),
@@ -34,11 +34,11 @@ pub(super) fn log_level(given: &str) -> String {
     }
 }
 
-/// Whether the log takes it.
+/// Whether the value is a level or a filter that `tracing` accepts.
 pub(super) fn is_log_level(given: &str) -> bool {
     let level = log_level(given);
-    // The log takes a word that is no level for the name of a module, and says nothing of all
-    // others: a slip of the pen would silence it. A filter of spans may have commas of its own.
+    // `EnvFilter` takes a word that is not a level as a module name and disables all other modules,
+    // so a typo would silence the log. A span filter (`[`) may contain commas of its own.
     let is_stray = |part: &str| !part.contains('=') && part.trim().parse::<LevelFilter>().is_err();
     (level.contains('[') || !level.split(',').any(is_stray)) && level.parse::<EnvFilter>().is_ok()
 }

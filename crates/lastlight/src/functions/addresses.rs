@@ -1,17 +1,16 @@
-//! Addresses as the Functions host matches them: without regard to the case of letters, with or
-//! without a slash at the end. The host forwards the path as it came
-//! (`WebScriptHostHttpRoutesManager.cs` and `DefaultHttpWorkerService.cs` of
-//! Azure/azure-functions-host), so the handler reads it as the host did. Knows the addresses; must
-//! not know what they do.
+//! Matches paths as the Functions host does: ignoring case, with or without a trailing slash. The
+//! host forwards the path unchanged (`WebScriptHostHttpRoutesManager.cs` and
+//! `DefaultHttpWorkerService.cs` of Azure/azure-functions-host), so the handler must match it the
+//! same way. Knows the addresses, not their handlers.
 
 use axum::{extract::Request, http::Uri};
 use percent_encoding::percent_decode_str;
 
-/// All addresses begin so.
+/// The prefix of all addresses.
 pub(super) const PREFIX: &str = "/api/";
 
-/// The request with its path as the router has it. One that is none of the addresses stays as it
-/// is.
+/// Rewrites the path of a request to the router's spelling. A path that matches no address stays
+/// unchanged.
 pub(super) fn as_routed(mut request: Request, addresses: &[&'static str]) -> Request {
     if let Some(uri) = routed(request.uri(), addresses) {
         *request.uri_mut() = uri;
@@ -21,7 +20,7 @@ pub(super) fn as_routed(mut request: Request, addresses: &[&'static str]) -> Req
 
 fn routed(uri: &Uri, addresses: &[&'static str]) -> Option<Uri> {
     let path = uri.path();
-    // What the host itself asks, once a message, is none of these.
+    // Invocations, one per message, are posted to paths without the prefix.
     if !path.get(..PREFIX.len())?.eq_ignore_ascii_case(PREFIX) {
         return None;
     }
@@ -39,7 +38,7 @@ fn routed(uri: &Uri, addresses: &[&'static str]) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// The path as `address` spells it, if it fits; what stands for a parameter stays as it came.
+/// The path in the spelling of `address`, if it matches; values of parameters stay unchanged.
 fn spelled(address: &str, path: &str) -> Option<String> {
     let mut given = path.split('/');
     let mut spelled = Vec::new();
@@ -67,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn case_and_a_slash_at_the_end_make_no_difference_but_in_parameters() {
+    fn case_and_trailing_slash_are_ignored() {
         assert_eq!(path("/API/Health/"), "/api/health");
         assert_eq!(path("/api/health"), "/api/health");
         assert_eq!(path("/Api/Jobs/AbC/?Hours=7&x=/"), "/api/jobs/AbC?Hours=7&x=/");
@@ -76,13 +75,13 @@ mod tests {
     }
 
     #[test]
-    fn an_address_with_a_slash_of_its_own_keeps_it() {
+    fn an_address_that_ends_in_a_slash_keeps_it() {
         assert_eq!(path("/api/Files"), "/api/files");
         assert_eq!(path("/api/Files/"), "/api/files/");
     }
 
     #[test]
-    fn what_is_none_of_the_addresses_stays_as_it_came() {
+    fn an_unknown_path_stays_unchanged() {
         for uri in [
             "/",
             "/api/",

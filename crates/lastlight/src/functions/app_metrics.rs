@@ -1,5 +1,5 @@
-//! The figures of the whole app, as Prometheus' text: the same whichever process answers, so no
-//! sample names one. It must not know where they come from.
+//! Writes the metrics of the whole app in Prometheus' text format. They are the same whichever
+//! process responds, so no sample has a process label. Does not depend on where they come from.
 
 use super::prometheus_text::{Kind, PrometheusText};
 use crate::{
@@ -8,11 +8,11 @@ use crate::{
     workflow::{DatabaseMetrics, QueueMetrics, SERVICE_BUS_OPERATIONS},
 };
 
-/// The bounds of the histograms: powers of two ms, since the samples are kept by these, up to three
-/// days. In the middle each; where a factor of two says little, every other.
+/// Bucket bounds of the histograms, as exponents of two, in milliseconds, up to three days: samples
+/// are stored by powers of two. The middle range has every power, the ends only some.
 const OCTAVES: [i16; 18] = [3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 25, 28];
 
-/// What was ever measured, and what is open.
+/// Totals since the first measurement, and open work.
 pub(super) fn database(text: &mut PrometheusText, metrics: &DatabaseMetrics) {
     if let Some(totals) = &metrics.totals {
         jobs(text, totals);
@@ -28,7 +28,7 @@ fn jobs(text: &mut PrometheusText, totals: &RollupTotals) {
     let mut ended = text.metric(
         "lastlight_jobs_ended_total",
         Kind::Counter,
-        "Jobs that ended; one that was retried ends once more.",
+        "Jobs that ended; a retried job is counted again when it ends again.",
     );
     for (key, sums) in &totals.jobs {
         for (outcome, count) in
@@ -42,7 +42,7 @@ fn jobs(text: &mut PrometheusText, totals: &RollupTotals) {
     let mut late = text.metric(
         "lastlight_jobs_timed_out_total",
         Kind::Counter,
-        "Jobs that failed at or after their deadline; these are among the failed.",
+        "Jobs that failed at or after their deadline; included in the failed jobs.",
     );
     for (key, sums) in &totals.jobs {
         late.value(&[("path", key.path.as_str()), ("job_type", &key.job_type)], sums.timed_out);
@@ -53,7 +53,7 @@ fn tasks(text: &mut PrometheusText, totals: &[(RollupKey, TaskSums)]) {
     let mut ended = text.metric(
         "lastlight_tasks_ended_total",
         Kind::Counter,
-        "Tasks with an outcome, of stages that ended.",
+        "Tasks with an outcome, in finished stages.",
     );
     for (key, sums) in totals {
         let stage = key.stage.to_string();
@@ -73,34 +73,34 @@ fn tasks(text: &mut PrometheusText, totals: &[(RollupKey, TaskSums)]) {
         text,
         totals,
         "lastlight_task_attempts_total",
-        "Attempts that began, of stages that ended.",
+        "Attempts started, in finished stages.",
         |sums| sums.attempts as f64,
     );
     by_stage(
         text,
         totals,
         "lastlight_task_retries_total",
-        "Attempts that failed or died and were to be repeated, of stages that ended.",
+        "Attempts that failed or died and were to be retried, in finished stages.",
         |sums| sums.retries as f64,
     );
     by_stage(
         text,
         totals,
         "lastlight_stage_messages_total",
-        "Messages sent for tasks, resends and one job message a stage included, of stages that ended.",
+        "Messages sent for tasks, including resends and one job message per stage, in finished stages.",
         |sums| sums.messages as f64,
     );
     by_stage(
         text,
         totals,
         "lastlight_stage_busy_seconds_total",
-        "Time from a stage's first batch to its last outcome, over all stages that ended.",
+        "Sum over finished stages of the time from the first batch to the last outcome, in seconds.",
         |sums| sums.busy_seconds,
     );
     let mut credits = text.metric(
         "lastlight_service_bus_credits_total",
         Kind::Counter,
-        "Service Bus credits for these messages: one to send and one to receive each.",
+        "Service Bus credits for these messages: one to send and one to receive each message.",
     );
     for (key, sums) in totals {
         if key.path == ProcessingPath::ServiceBus {
@@ -136,14 +136,18 @@ fn histograms(text: &mut PrometheusText, totals: &RollupTotals) {
         (
             Metric::QueueWait,
             "lastlight_task_queue_wait_seconds",
-            "A task, from when its message was sent to its first claim.",
+            "Time from the sending of a task's message to its first claim, in seconds.",
         ),
         (
             Metric::Run,
             "lastlight_task_run_seconds",
-            "A task, from its first claim to its outcome, with its retries and their pauses.",
+            "Time from a task's first claim to its outcome, including retries and the pauses between them, in seconds.",
         ),
-        (Metric::Job, "lastlight_job_seconds", "A job, from its submission to its first end."),
+        (
+            Metric::Job,
+            "lastlight_job_seconds",
+            "Time from a job's submission to its first end, in seconds.",
+        ),
     ] {
         let mut samples = text.metric(name, Kind::Histogram, help);
         for (key, _, octaves) in totals.latencies.iter().filter(|(_, of, _)| *of == metric) {
@@ -157,8 +161,8 @@ fn histograms(text: &mut PrometheusText, totals: &RollupTotals) {
     }
 }
 
-/// For each bound in seconds how many were at most as large; how many there are, and their sum in
-/// seconds.
+/// For each bound in seconds, the number of samples up to it; the number of all samples; and their
+/// sum in seconds.
 fn cumulated(octaves: &[OctaveRow]) -> (Vec<(f64, u64)>, u64, f64) {
     let up_to = |octave: i16| {
         octaves
@@ -176,7 +180,7 @@ fn open(text: &mut PrometheusText, work: &[OpenWork]) {
     let mut jobs = text.metric(
         "lastlight_open_jobs",
         Kind::Gauge,
-        "Jobs that are not over, by the stage that they are in; at most the 10,000 oldest that are queued or paused, and \
+        "Unfinished jobs, by their current stage; at most the 10,000 oldest that are queued or paused, and \
          the 10,000 oldest that are processing.",
     );
     for group in work {
@@ -186,7 +190,7 @@ fn open(text: &mut PrometheusText, work: &[OpenWork]) {
     let mut still = text.metric(
         "lastlight_open_job_still_seconds",
         Kind::Gauge,
-        "How long nothing happened to that one of these jobs which has not moved for longest: no outcome, no batch planned.",
+        "Longest time in seconds in which one of these jobs made no progress: no outcome, and no batch planned.",
     );
     for group in work {
         let stage = group.stage.to_string();
@@ -195,9 +199,9 @@ fn open(text: &mut PrometheusText, work: &[OpenWork]) {
     let mut tasks = text.metric(
         "lastlight_open_stage_tasks",
         Kind::Gauge,
-        "Planned tasks of the stages that these jobs are in; open: without an outcome.",
+        "Planned tasks of the current stages of these jobs; open: without an outcome.",
     );
-    // Paused or not, they are tasks of the same stage.
+    // Tasks of paused and of other jobs are added up: they belong to the same stage.
     let mut sums = std::collections::BTreeMap::<_, [i64; 4]>::new();
     for group in work {
         let key = (group.path.as_str(), &group.job_type, group.stage.to_string());
@@ -228,20 +232,20 @@ fn of_jobs<'a>(group: &'a OpenWork, stage: &'a str) -> [(&'static str, &'a str);
     ]
 }
 
-/// What is owed, the last sweep, and the processes that are alive.
+/// Unsent messages, the last sweep, and the live processes.
 pub(super) fn readings(text: &mut PrometheusText, readings: &QueueMetrics) {
     if let Some(backlog) = &readings.backlog {
         let mut unsent = text.metric(
             "lastlight_owed",
             Kind::Gauge,
-            "What jobs that run are owed and no queue has taken yet; from 10,000 of a kind on nobody counts.",
+            "Unsent task batches of processing jobs, and unsent job messages; counted up to 10,000 of each.",
         );
         unsent.value(&[("what", "task_batches")], backlog.batches);
         unsent.value(&[("what", "job_messages")], backlog.job_messages);
         text.metric(
             "lastlight_owed_oldest_seconds",
             Kind::Gauge,
-            "How long ago the oldest of it was written, or sent in vain; 0 where nothing is owed.",
+            "Seconds since the oldest of them was written or last sent without success; 0 if there is none.",
         )
         .value(&[], backlog.oldest.unwrap_or_default().as_secs_f64());
     }
@@ -249,19 +253,19 @@ pub(super) fn readings(text: &mut PrometheusText, readings: &QueueMetrics) {
         text.metric(
             "lastlight_newest_sweep_timestamp_seconds",
             Kind::Gauge,
-            "When any process last ended a sweep; absent: none ever did.",
+            "Unix time at which a sweep last ended in any process; absent if none ever has.",
         )
         .value(&[], sweep.finished_at.unix_timestamp());
         text.metric(
             "lastlight_newest_sweep_duration_seconds",
             Kind::Gauge,
-            "How long that sweep took.",
+            "Duration of that sweep, in seconds.",
         )
         .value(&[], sweep.took.as_secs_f64());
         let mut found = text.metric(
             "lastlight_newest_sweep_findings",
             Kind::Gauge,
-            "What that sweep found and mended, by kind.",
+            "Problems that that sweep found and repaired, by kind.",
         );
         for (what, count) in sweep.found.as_object().into_iter().flatten() {
             if let Some(count) = count.as_u64() {
@@ -273,19 +277,19 @@ pub(super) fn readings(text: &mut PrometheusText, readings: &QueueMetrics) {
         text.metric(
             "lastlight_instances",
             Kind::Gauge,
-            "Processes that were heard of in the last 75 seconds.",
+            "Processes that reported in the last 75 seconds.",
         )
         .value(&[], alive.len());
         text.metric(
             "lastlight_instances_tasks_running",
             Kind::Gauge,
-            "Tasks that ran in them when they were last heard of, together.",
+            "Tasks running in these processes at their last report, in total.",
         )
         .value(&[], alive.iter().map(|instance| instance.running).sum::<i64>());
         let mut pool = text.metric(
             "lastlight_instances_database_connections",
             Kind::Gauge,
-            "Their connections to the database, then, together.",
+            "Database connections of these processes at their last report, in total.",
         );
         let sum = |of: fn(&crate::store::PoolUse) -> u32| {
             alive.iter().map(|instance| u64::from(of(&instance.pool))).sum::<u64>()
@@ -304,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_holds_all_that_is_below_and_what_is_above_the_last_is_counted_too() {
+    fn buckets_are_cumulative_and_the_count_has_all() {
         let (at_most, count, seconds) = cumulated(&[
             row(1, 5, 5.0),
             row(3, 1, 7.0),

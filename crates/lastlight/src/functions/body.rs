@@ -1,7 +1,7 @@
-//! Reading a request's body to its end, however large, and keeping no more than is allowed.
+//! Reads a request's body to its end, however large, and keeps no more than is allowed.
 //!
-//! An answer that is sent while the body still arrives breaks the connection under the host's
-//! forwarder, which then reports a bad gateway to the client instead of what was wrong.
+//! A response that is sent while the body is still arriving breaks the connection of the host's
+//! forwarder, which then reports a bad gateway to the client instead of the error.
 
 use axum::{
     body::{Body, Bytes, HttpBody},
@@ -14,14 +14,14 @@ use futures_util::StreamExt;
 
 use super::{ApiError, LARGEST_SUBMISSION};
 
-/// Who sends more than this has no claim to an answer.
+/// Reading stops after this many bytes; the client may then not get the response.
 const MOST_READ: usize = 128 * 1024 * 1024;
 
-/// What editors and PowerShell write before text in UTF-8. It is no part of the text.
+/// The UTF-8 byte order mark that editors and PowerShell write. It is not part of the text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Answers 413 to a body that is too large, once all of it is here. A byte order mark before it is
-/// read past.
+/// Responds with 413 to a body that is too large, once all of it has arrived. A leading byte order
+/// mark is removed.
 pub(super) async fn within_bounds(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {

@@ -1,5 +1,5 @@
-//! `POST /api/jobs/cancel/{job_id}`: ends a job for good: what waits does not run, what runs is
-//! stopped.
+//! `POST /api/jobs/cancel/{job_id}`: cancels a job: waiting tasks do not run, and running tasks
+//! are stopped.
 
 use axum::{
     extract::{Path, State},

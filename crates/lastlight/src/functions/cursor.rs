@@ -1,5 +1,5 @@
-//! Cursors: where a list goes on, as text that means nothing to who keeps it. One list's cursor is
-//! no other's.
+//! Cursors: opaque positions at which a list continues. A cursor is valid only for the list that
+//! returned it.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use time::OffsetDateTime;
@@ -13,18 +13,18 @@ use crate::{
     workflow::JobTaskPosition,
 };
 
-/// A place in a list.
+/// A position in a list.
 pub(super) trait Cursor: Sized {
-    /// Which list, and which version of its places.
+    /// The list, and the version of its cursor format.
     const KIND: &'static str;
 
-    /// The parts of the place, none of which but the last holds a space.
+    /// The parts of the position; only the last may contain spaces.
     fn parts(&self) -> Vec<String>;
 
-    /// The place that has these parts.
+    /// The position with these parts.
     fn from_parts(parts: &[&str]) -> Option<Self>;
 
-    /// The place as an answer shows it.
+    /// Encodes the position for a response.
     fn write(&self) -> String {
         URL_SAFE_NO_PAD.encode(format!("{} {}", Self::KIND, self.parts().join(" ")))
     }
@@ -35,16 +35,16 @@ pub(super) trait Cursor: Sized {
         Self::from_parts(&rest.splitn(4, ' ').collect::<Vec<_>>())
     }
 
-    /// The place after which the list is to go on.
+    /// Reads the position after which the list is to continue.
     fn of(query: &QueryParameters) -> Result<Option<Self>, ApiError> {
-        // An empty one is none: forms send those.
+        // An empty value counts as none, since forms send it.
         let Some(text) = query.text("cursor")?.filter(|text| !text.is_empty()) else {
             return Ok(None);
         };
         match Self::read(text) {
             Some(position) => Ok(Some(position)),
             None => Err(bad(format!(
-                "cursor must be a next_cursor that this list answered with, not {:?}; leave it out to begin anew",
+                "cursor must be a next_cursor returned by this list, not {:?}; omit it to start from the beginning",
                 shortened(text)
             ))),
         }
@@ -100,7 +100,7 @@ impl Cursor for JobTaskPosition {
     }
 }
 
-/// PostgreSQL's text holds every character but NUL.
+/// PostgreSQL's text type accepts every character except NUL.
 fn id(text: &str) -> Option<String> {
     (!text.contains('\0') && text.len() <= 400).then(|| text.to_owned())
 }
@@ -111,7 +111,7 @@ fn microseconds(time: OffsetDateTime) -> i128 {
 
 fn time(text: &str) -> Option<OffsetDateTime> {
     let microseconds: i64 = text.parse().ok()?;
-    // What the database can hold begins long before and ends long after.
+    // From 1970 to 9999: well within the range of the database.
     (0..=253_402_300_799_000_000)
         .contains(&microseconds)
         .then(|| OffsetDateTime::from_unix_timestamp_nanos(i128::from(microseconds) * 1000).ok())
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_read_as_it_was_written_and_is_no_other_lists() {
+    fn cursors_round_trip_for_their_own_list_only() {
         let job = JobPosition {
             created_at: time("1764085106123456").unwrap(),
             job_id: "ab".repeat(32).parse().unwrap(),

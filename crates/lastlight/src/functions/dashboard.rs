@@ -1,7 +1,7 @@
-//! `GET /api/dashboard`: the page for people, and `GET /api/dashboard/{file}`: what it is made of.
-//! The files are in the binary (`crates/lastlight/src/dashboard`), so there is nothing to install,
-//! and nobody else is asked for anything. The page holds no data: it asks the API, with the key of
-//! whoever looks at it. Nothing here knows jobs or the database.
+//! `GET /api/dashboard`: the web dashboard, and `GET /api/dashboard/{file}`: its files. The files
+//! are embedded in the binary (`crates/lastlight/src/dashboard`), so there is nothing to install
+//! and nothing is loaded from other servers. The page holds no data: it calls the API with the
+//! user's key. This module knows neither jobs nor the database.
 
 use std::{borrow::Cow, sync::LazyLock};
 
@@ -28,7 +28,7 @@ macro_rules! files {
     };
 }
 
-/// Everything that is served, by name: what is not in this list does not exist.
+/// All files that are served, by name.
 const FILES: &[(&str, &str)] = files![
     "index.html",
     "icon.svg",
@@ -59,8 +59,9 @@ const FILES: &[(&str, &str)] = files![
     "health.js",
 ];
 
-/// Scripts and styles from here alone, and none that stand in the page; no form, frame or base
-/// leads elsewhere; and the browser refuses to make markup of text, so that data stays text.
+/// Allows scripts and styles from this origin only, none of them inline; no form, frame or base
+/// leads to another origin; and the browser refuses to turn text into markup, so that data stays
+/// text.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
@@ -74,7 +75,7 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
         HeaderName::from_static("cross-origin-opener-policy"),
         HeaderValue::from_static("same-origin"),
     ),
-    // Kept, and asked about each time: a new version of the app is a new page at once.
+    // Cached, but revalidated each time, so that a new version of the app is visible immediately.
     (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
 ];
 
@@ -93,7 +94,7 @@ static SERVED: LazyLock<Vec<File>> = LazyLock::new(|| {
     FILES.iter().map(|&(name, text)| file(name, text.into())).chain(in_folder).collect()
 });
 
-/// The beginning of the content's hash, as an entity tag.
+/// An entity tag: the beginning of the SHA-256 hash of the content.
 fn tag(text: &str) -> String {
     let hash = Sha256::digest(text.as_bytes());
     let digits: String = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
@@ -111,8 +112,8 @@ pub(super) async fn file(
     served(&name, &headers)
 }
 
-/// The page with a slash behind its name: its addresses are relative, and stand one step deeper. A
-/// redirect would do, but the host may follow it by itself.
+/// The page at the address with a trailing slash, where its relative links start one level deeper.
+/// Not a redirect, since the host may follow it itself.
 pub(super) async fn page_in_folder(headers: HeaderMap) -> Result<Response, ApiError> {
     served(PAGE_IN_FOLDER, &headers)
 }
@@ -123,7 +124,7 @@ fn served(name: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
             StatusCode::NOT_FOUND,
             "unknown file",
             format!(
-                "the dashboard has no file {:?}; the page is GET /api/dashboard",
+                "the dashboard has no file {:?}; open GET /api/dashboard",
                 name.chars().take(80).collect::<String>()
             ),
         )
@@ -136,7 +137,7 @@ fn served(name: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
     Ok((StatusCode::OK, tag, HEADERS, media_type, &*file.text).into_response())
 }
 
-/// The browser has this version. A proxy that compresses makes the tag a weak one.
+/// Whether the browser has this version. A compressing proxy makes the tag weak (`W/`).
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     headers
         .get_all(header::IF_NONE_MATCH)
@@ -163,7 +164,7 @@ pub(super) fn operation(_: &mut Schemas) -> Operation {
 pub(super) fn operation_of_file(_: &mut Schemas) -> Operation {
     let names: Vec<_> = FILES.iter().map(|(name, _)| *name).collect();
     Operation::new()
-        .path("file", json!({ "type": "string", "enum": names }), "Its name.")
+        .path("file", json!({ "type": "string", "enum": names }), "The name of the file.")
         .answers_text(&["text/html", "text/css", "text/javascript", "image/svg+xml"])
         .refuses(&[StatusCode::NOT_FOUND, StatusCode::NOT_MODIFIED])
 }

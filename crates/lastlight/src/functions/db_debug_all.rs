@@ -1,4 +1,4 @@
-//! `GET /api/db/debug/all?limit=`: the newest jobs and tasks whole.
+//! `GET /api/db/debug/all?limit=`: the newest jobs and tasks with all their fields.
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use schemars::JsonSchema;
@@ -15,17 +15,17 @@ use super::{
 };
 use crate::store::ListedTask;
 
-/// Each of them may hold megabytes.
+/// The maximum of `limit`: each job or task may hold megabytes.
 const MOST: u16 = 20;
 
-/// Without `limit`.
+/// The default of `limit`.
 const USUALLY: u16 = 5;
 
 #[derive(Debug, Serialize, JsonSchema)]
 struct Newest {
     /// Newest first.
     jobs: Vec<StoredJob>,
-    /// Of the newest job first, stage by stage, in the order of their ids.
+    /// Those of the newest job first; within a job by stage, then by id.
     tasks: Vec<ListedTask>,
     query_info: QueryInfo,
 }
@@ -33,7 +33,7 @@ struct Newest {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "NewestQueryInfo")]
 struct QueryInfo {
-    /// Of jobs, and of tasks.
+    /// Maximum number of jobs, and of tasks.
     limit: u16,
 }
 
@@ -54,7 +54,7 @@ pub(super) async fn handle(
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
     let limit = json!({ "type": "integer", "minimum": 1, "maximum": MOST, "default": USUALLY });
     Operation::new()
-        .query("limit", limit, "At most so many of each.")
+        .query("limit", limit, "Maximum number of jobs, and of tasks, to return.")
         .answers::<Newest>(schemas)
         .refuses(&[StatusCode::BAD_REQUEST])
 }

@@ -1,4 +1,5 @@
-//! `GET /api/db/enums/diagnostic`: the database's enum types beside those that the app expects.
+//! `GET /api/db/enums/diagnostic`: compares the database's enum types with those that
+//! the app expects.
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use schemars::JsonSchema;
@@ -14,9 +15,9 @@ use crate::store::EnumDiagnosis;
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "EnumDiagnoses")]
 struct Diagnosis {
-    /// Every type agrees.
+    /// Whether every type agrees.
     agrees: bool,
-    /// By name.
+    /// The types, ordered by name.
     enums: Vec<EnumDiagnosis>,
 }
 

@@ -1,5 +1,5 @@
-//! `GET /api/db/functions/test`: whether the database accepts each of the app's statements. None is
-//! run.
+//! `GET /api/db/functions/test`: checks whether the database accepts each of the app's SQL
+//! statements. None is executed.
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use schemars::JsonSchema;
@@ -15,11 +15,11 @@ use crate::store::StatementDiagnosis;
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "StatementDiagnoses")]
 struct Diagnosis {
-    /// Every statement is accepted.
+    /// Whether every statement is accepted.
     accepted: bool,
-    /// How long the database took over all of them.
+    /// Time that the database took to check all statements, in milliseconds.
     milliseconds: f64,
-    /// By name.
+    /// The statements, ordered by name.
     statements: Vec<StatementDiagnosis>,
 }
 

@@ -1,4 +1,5 @@
-//! `GET /api/db/stats`: size, upkeep and use of the database's tables and indexes.
+//! `GET /api/db/stats`: size, maintenance and usage statistics of the database's tables and
+//! indexes.
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use schemars::JsonSchema;
@@ -15,9 +16,9 @@ use crate::store::{IndexStatistics, TableStatistics};
 struct Statistics {
     /// The app's schema.
     schema: String,
-    /// By name.
+    /// Statistics of each table, ordered by name.
     tables: Vec<TableStatistics>,
-    /// By table and name.
+    /// Statistics of each index, ordered by table and name.
     indexes: Vec<IndexStatistics>,
 }
 

@@ -1,9 +1,9 @@
-//! What the queue triggers share: take the messages out of the payload, hand each on, answer for
-//! all.
+//! Shared code of the queue triggers: decodes the messages of an invocation, passes each to the
+//! controller, and responds once for all.
 //!
-//! One answer serves a whole batch: a failure brings all of it again, and 2xx says that each
-//! message's fate is durable. So a message that nobody can process is set aside when its siblings
-//! could be processed; alone it is the host's to set aside.
+//! The response covers the whole batch: a failure makes the host redeliver all of it, and 2xx means
+//! that the outcome of every message is durable. So a message that cannot be processed is
+//! dead-lettered here if others of its batch succeeded; if all failed, the host dead-letters them.
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ use crate::{
     workflow::{AskedBy, ControllerError},
 };
 
-/// The binding's name in every function.json of a queue trigger.
+/// The binding's name in the function.json of every queue trigger.
 const BINDING: &str = "msg";
 
-/// Before a dead letter that cannot be dealt with now goes back.
+/// Pause before a dead-lettered message that cannot be processed now is released.
 const PAUSE: Duration = Duration::from_secs(2);
 
 pub(super) async fn jobs(
@@ -72,7 +72,7 @@ pub(super) async fn tasks(
     answer(app, path, &texts, &results).await
 }
 
-/// A message that was set aside.
+/// Processes a dead-lettered message.
 pub(super) async fn poison(
     app: &AppState,
     path: ProcessingPath,
@@ -88,8 +88,8 @@ pub(super) async fn poison(
             Ok(invocation::success())
         }
         Err(error) => {
-            // A dead letter comes again at once, without end. The host's own poison queues wait ten
-            // minutes.
+            // Service Bus redelivers a dead letter immediately and without a limit. The host's
+            // poison queues wait ten minutes.
             if path == ProcessingPath::ServiceBus {
                 tokio::time::sleep(PAUSE).await;
             }
@@ -98,7 +98,7 @@ pub(super) async fn poison(
     }
 }
 
-/// Says in the invocation's span how often the host has delivered its messages by now.
+/// Records in the invocation's span how often the host has delivered its messages so far.
 fn note_deliveries(path: ProcessingPath, body: &[u8]) {
     let span = Span::current();
     if span.is_disabled() {
@@ -125,8 +125,8 @@ async fn answer(
     results: &[Result<(), ControllerError>],
 ) -> Result<Response, ApiError> {
     let failures = || results.iter().filter_map(|result| result.as_ref().err());
-    // What may succeed later must come again, and with it the whole batch: those that are done are
-    // done.
+    // A message that may succeed later must be redelivered, and the whole batch with it. Processed
+    // messages are then ignored as duplicates.
     if let Some(error) = failures().find(|error| error.is_transient()) {
         return Err(error.clone().into());
     }
@@ -136,7 +136,7 @@ async fn answer(
         .filter_map(|(text, result)| Some((text.0.as_str(), result.as_ref().err()?)))
         .collect();
     for (_, reason) in &refused {
-        tracing::warn!(%path, %reason, "a message was refused");
+        tracing::warn!(%path, %reason, "a message was rejected");
     }
     match refused.first() {
         None => Ok(invocation::success()),

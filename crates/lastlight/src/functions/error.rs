@@ -1,5 +1,5 @@
-//! The one place where errors become answers. To the host any of them means "deliver it again"; to
-//! a client the status says whose mistake it was.
+//! Converts errors to responses. To the host any of them means "redeliver the message"; to a client
+//! the status says whether the client or the server is at fault.
 
 use axum::{
     extract::rejection::BytesRejection,
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{LARGEST_SUBMISSION, answer};
 use crate::{store::DatabaseError, workflow::ControllerError};
 
-/// An answer that is not success: `{error, message, request_id, timestamp}`.
+/// An error response: `{error, message, request_id, timestamp}`.
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
@@ -21,20 +21,20 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// `error`: what kind, in a few words; `message`: what happened and what to do.
+    /// `error`: the kind of error, in a few words; `message`: what went wrong and how to fix it.
     pub fn new(status: StatusCode, error: &'static str, message: impl Into<String>) -> Self {
         Self { status, error, message: message.into(), details: None }
     }
 }
 
 impl ApiError {
-    /// A body with more bytes than a submission may have.
+    /// The body is larger than [`LARGEST_SUBMISSION`].
     pub(super) fn too_large() -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "payload too large",
             format!(
-                "the body has more than {LARGEST_SUBMISSION} bytes; put large data into storage and send its address"
+                "the body is larger than {LARGEST_SUBMISSION} bytes; put large data into storage and send its address"
             ),
         )
     }
@@ -84,9 +84,9 @@ impl From<ControllerError> for ApiError {
             E::UnknownQueue { known, .. } => Some(json!({ "known_queues": known })),
             _ => None,
         };
-        // A statement's own words may quote stored data: they go to the log, not to the client.
+        // A database error may quote stored data: it goes to the log, not to the client.
         let message = if status == StatusCode::INTERNAL_SERVER_ERROR {
-            "lastlight failed; the log has the reason under this request_id".to_owned()
+            "internal error; the log has the reason under this request_id".to_owned()
         } else {
             message
         };

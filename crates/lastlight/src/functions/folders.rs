@@ -1,15 +1,15 @@
-//! The folders of functions that a Functions host reads: written from the table, and compared with
-//! it.
+//! The function folders that a Functions host reads: written from the table of functions, and
+//! compared with it.
 
 use std::{collections::BTreeSet, fmt, fs, io, path::Path};
 
 use super::{Function, Trigger, functions};
 
-/// The file that makes a folder a function's.
+/// The file that makes a folder a function folder.
 const FILE: &str = "function.json";
 
 impl Function {
-    /// What its `function.json` says.
+    /// The content of its `function.json`.
     pub fn function_json(&self) -> String {
         let fields = match self.trigger {
             Trigger::Http { route, key } => {
@@ -60,19 +60,19 @@ impl Function {
     }
 }
 
-/// How the folders of an app differ from the table.
+/// The differences between an app's function folders and the table of functions.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct FolderDifferences {
     /// Functions without a folder.
     pub missing: Vec<&'static str>,
-    /// Functions whose file says something else, or cannot be read.
+    /// Functions whose file differs or cannot be read.
     pub different: Vec<&'static str>,
     /// Folders of functions that are not in the table.
     pub unknown: Vec<String>,
 }
 
 impl FolderDifferences {
-    /// There is none.
+    /// Whether there is no difference.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -95,8 +95,8 @@ impl fmt::Display for FolderDifferences {
     }
 }
 
-/// Compares the folders below `app_root` with the table. Files are compared as JSON: their layout
-/// is free.
+/// Compares the folders below `app_root` with the table. Files are compared as JSON, regardless of
+/// their formatting.
 ///
 /// # Errors
 /// `app_root` cannot be read.
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_what_is_compared_with() {
+    fn written_folders_have_no_differences() {
         let app_root = tempfile::tempdir().unwrap();
         let all: Vec<&str> = functions().iter().map(|function| function.name).collect();
         assert_eq!(compare_folders(app_root.path()).unwrap().missing, all);
@@ -169,10 +169,10 @@ mod tests {
     }
 
     #[test]
-    fn names_are_given_once_and_every_summary_is_a_sentence() {
+    fn names_are_unique_and_summaries_are_sentences() {
         let mut names = BTreeSet::new();
         for function in functions() {
-            assert!(names.insert(function.name), "{} is there twice", function.name);
+            assert!(names.insert(function.name), "{} is in the table twice", function.name);
             assert!(function.summary.ends_with('.'), "{}", function.name);
         }
     }

@@ -1,4 +1,4 @@
-//! `GET /api/jobs/audit/{job_id}`: what became of everything that was planned.
+//! `GET /api/jobs/audit/{job_id}`: recounts a job's tasks and compares them with its counters.
 
 use axum::{
     extract::{Path, State},

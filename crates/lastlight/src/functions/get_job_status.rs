@@ -1,6 +1,6 @@
-//! `GET /api/jobs/status/{job_id}`: where a job stands, with the progress of each stage. `?wait=30`
-//! answers once something has happened, and with `&seen=<version>` also if that was before the
-//! request came.
+//! `GET /api/jobs/status/{job_id}`: a job's status, with the progress of each stage. `?wait=30`
+//! delays the response until the job changes; with `&seen=<version>` a change before the request
+//! counts too.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::{
     workflow::JobStanding,
 };
 
-/// Seconds that a request may wait: well below the host's limit on a request.
+/// Maximum of `wait`, in seconds: well below the host's limit on a request.
 const LONGEST_WAIT: u16 = 30;
 
 pub(super) async fn handle(
@@ -54,30 +54,30 @@ struct JobStatusAnswer {
     job_id: JobId,
     job_type: String,
     status: JobStatus,
-    /// The stage that runs or is next.
+    /// The current or next stage.
     stage: Stage,
     total_stages: Stage,
     processing_path: ProcessingPath,
     parameters: Box<RawValue>,
-    /// A summary of each stage that ended, keyed by its number.
+    /// A summary of each finished stage, keyed by stage number.
     stage_results: Box<RawValue>,
-    /// Its stages so far, in order.
+    /// The progress of the stages so far, in order.
     progress: Vec<StageProgress>,
     created_at: Timestamp,
     updated_at: Timestamp,
-    /// A job that is not over by then fails.
+    /// The job fails if it is not finished by this time.
     deadline: Option<Timestamp>,
-    /// It is to stop at the end of its stage.
+    /// Whether the job is to pause at the end of its current stage.
     pause_requested: bool,
-    /// Since when it stands still, if it does.
+    /// Time since which the job is paused; null if it is not.
     paused_at: Option<Timestamp>,
-    /// Which state of the job this is. As `seen` beside `wait` it makes sure that no change is
+    /// The version of the job's state. Pass it as `seen` together with `wait` so that no change is
     /// missed.
     version: JobVersion,
-    /// The final result, once there is one.
+    /// The final result, once the job has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     result_data: Option<Box<RawValue>>,
-    /// Why it failed, if it did.
+    /// The reason, if the job failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error_details: Option<String>,
 }
@@ -114,12 +114,12 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
         .query(
             "wait",
             wait,
-            "Answer once the job is over, something has happened to it, or so many seconds have passed.",
+            "Respond once the job is finished, has changed, or this number of seconds has passed.",
         )
         .query(
             "seen",
             seen,
-            "With wait: the version of the last answer. What has happened since then is told at once.",
+            "With `wait`: the version in the last response. If the job has changed since, respond immediately.",
         )
         .answers::<JobStatusAnswer>(schemas)
 }

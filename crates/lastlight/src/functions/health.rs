@@ -1,4 +1,4 @@
-//! `GET /api/health`: does everything that the app needs answer? 200 or 503.
+//! `GET /api/health`: checks the app's dependencies. 200 if all are healthy, 503 otherwise.
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde_json::json;
@@ -27,7 +27,7 @@ pub(super) async fn handle(State(app): State<AppState>) -> Response {
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
     let environment = json!({
         "type": "object",
-        "properties": { "environment": { "type": "string", "description": "AZURE_FUNCTIONS_ENVIRONMENT." } },
+        "properties": { "environment": { "type": "string", "description": "The value of AZURE_FUNCTIONS_ENVIRONMENT." } },
         "required": ["environment"],
     });
     let schema = json!({ "allOf": [schemas.of::<Health>(), environment] });

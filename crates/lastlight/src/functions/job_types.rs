@@ -1,4 +1,4 @@
-//! `GET /api/jobs/types`: the job types, with a JSON Schema of what may be submitted.
+//! `GET /api/jobs/types`: the job types, with a JSON Schema of their parameters.
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use schemars::JsonSchema;
@@ -13,7 +13,7 @@ use crate::workflow::JobTypeInfo;
 
 #[derive(Debug, Serialize, JsonSchema)]
 struct JobTypes {
-    /// In the order of the catalog.
+    /// The job types, in the order of the catalog.
     job_types: Vec<JobTypeInfo>,
 }
 

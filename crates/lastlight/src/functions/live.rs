@@ -1,5 +1,5 @@
-//! `GET /api/live`: the process answers. Asks neither the database nor a queue, so it never fails
-//! because of them.
+//! `GET /api/live`: liveness of the process. Checks neither the database nor a queue, so it never
+//! fails because of them.
 
 use axum::{http::StatusCode, response::Response};
 use schemars::JsonSchema;
@@ -14,7 +14,7 @@ use super::{
 struct Liveness {
     /// `alive`.
     status: &'static str,
-    /// Of lastlight.
+    /// The version of lastlight.
     version: &'static str,
 }
 

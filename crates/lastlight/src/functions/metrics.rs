@@ -1,5 +1,5 @@
-//! `GET /api/metrics`: Prometheus' text. What the whole app has done and has to do, what this
-//! process counts, and whether what it needs answers.
+//! `GET /api/metrics`: Prometheus metrics. Finished and pending work of the whole app, the counters
+//! of this process, and the health of its dependencies.
 
 use std::{
     sync::Arc,
@@ -21,9 +21,9 @@ use super::{
 };
 use crate::workflow::{DatabaseMetrics, DeadLetterReport, Health, ProcessMetrics};
 
-/// What has not answered by then is left out, and said to be down: one queue that is away must not
-/// cost the others' figures. With what it takes to write, two seconds: well below Prometheus' own
-/// ten.
+/// Timeout for each source. Metrics of a source that does not respond in time are left out, and the
+/// source is reported as down: one unavailable queue must not cost the other metrics. With the time
+/// to write the response this makes two seconds, well below Prometheus' default timeout of ten.
 const PATIENCE: Duration = Duration::from_millis(1800);
 
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -39,8 +39,12 @@ pub(super) async fn handle(
         app.controller.database_metrics(),
     );
     let mut text = PrometheusText::default();
-    text.metric("lastlight_build_info", Kind::Gauge, "1, with the version of the handler.")
-        .value(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    text.metric(
+        "lastlight_build_info",
+        Kind::Gauge,
+        "Always 1; the label is the version of the handler.",
+    )
+    .value(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     components(&mut text, &health);
     parts(&mut text, &database, &dead_letters);
     depths(&mut text, &health);
@@ -48,20 +52,24 @@ pub(super) async fn handle(
     app_metrics::readings(&mut text, &health.readings);
     app_metrics::database(&mut text, &database);
     let metrics = app.controller.process_metrics();
-    // Not "instance", which Prometheus gives each target itself: behind the host's address there
+    // Not "instance", which Prometheus sets itself for each target: behind the host's address there
     // are many processes.
     text.share("process", &metrics.process);
     process(&mut text, &metrics);
     let mut answers = text.metric(
         "lastlight_answers_total",
         Kind::Counter,
-        "Answers of this process, by route and class of status; the host's invocations too.",
+        "Responses of this process, by route and status class, including those to the host's invocations.",
     );
     for (route, class, count) in request_metrics.counts() {
         answers.value(&[("route", &route), ("status", class)], count);
     }
-    text.metric("lastlight_scrape_seconds", Kind::Gauge, "How long it took to gather this answer.")
-        .value(&[], began.elapsed().as_secs_f64());
+    text.metric(
+        "lastlight_scrape_seconds",
+        Kind::Gauge,
+        "Time to collect this response, in seconds.",
+    )
+    .value(&[], began.elapsed().as_secs_f64());
     ([(CONTENT_TYPE, FORMAT)], text.into_text()).into_response()
 }
 
@@ -73,21 +81,21 @@ fn components(text: &mut PrometheusText, health: &Health) {
     let mut up = text.metric(
         "lastlight_up",
         Kind::Gauge,
-        "1 if it answers and is well, 0 if not, or not in time; component=\"all\" is 0 if any is.",
+        "1 if the component is healthy, 0 if not or if it timed out; component=\"all\" is 0 if any is.",
     );
     up.value(&[("component", "all")], u8::from(health.errors.is_empty()));
     for (name, component) in &health.components {
-        // What is unknown, since the database does not answer, is not up either.
+        // A component of unknown status, since the database does not respond, is not up either.
         up.value(&[("component", name)], u8::from(component.status == "healthy"));
     }
 }
 
-/// Figures that are no component of the app's health.
+/// Whether the metrics that are not components of the app's health could be read.
 fn parts(text: &mut PrometheusText, database: &DatabaseMetrics, dead_letters: &[DeadLetterReport]) {
     let mut up = text.metric(
         "lastlight_figures_up",
         Kind::Gauge,
-        "1 if these figures are in the answer, 0 if they could not be had in time and are left out.",
+        "1 if this group of metrics is in the response, 0 if it could not be read in time and is left out.",
     );
     for (part, is_there) in [
         ("totals", database.totals.is_some()),
@@ -102,7 +110,7 @@ fn depths(text: &mut PrometheusText, health: &Health) {
     let mut messages = text.metric(
         "lastlight_queue_messages",
         Kind::Gauge,
-        "Messages in a queue that nobody has done with, those that are delayed or under way included; approximate.",
+        "Messages in a queue that are not settled, including delayed and locked messages; approximate.",
     );
     for (name, component) in &health.components {
         if let (Some((path, queue)), Some(count)) = (name.split_once(':'), component.messages) {
@@ -115,7 +123,7 @@ fn queues(text: &mut PrometheusText, reports: &[DeadLetterReport]) {
     let mut messages = text.metric(
         "lastlight_set_aside_messages",
         Kind::Gauge,
-        "Messages in poison queues, dead letters and review queues; a queue that does not answer is left out.",
+        "Messages in poison queues, dead-letter queues and review queues; a queue that does not respond is left out.",
     );
     for report in reports {
         if let Ok(count) = report.count {
@@ -128,7 +136,7 @@ fn process(text: &mut PrometheusText, metrics: &ProcessMetrics) {
     let mut sent = text.metric(
         "lastlight_messages_sent_total",
         Kind::Counter,
-        "Messages that a queue accepted from this process.",
+        "Messages of this process that a queue accepted.",
     );
     for sends in &metrics.sends {
         sent.value(&[("path", sends.path.as_str())], sends.messages);
@@ -136,7 +144,7 @@ fn process(text: &mut PrometheusText, metrics: &ProcessMetrics) {
     let mut failed = text.metric(
         "lastlight_send_failures_total",
         Kind::Counter,
-        "Sends of this process that failed; what they carried stays owed.",
+        "Failed sends of this process; their messages stay unsent until the sweep sends them.",
     );
     for sends in &metrics.sends {
         for (reason, count) in [
@@ -150,7 +158,7 @@ fn process(text: &mut PrometheusText, metrics: &ProcessMetrics) {
     let mut groups = text.metric(
         "lastlight_group_commit_requests",
         Kind::Histogram,
-        "Requests that shared one statement and one commit, in this process.",
+        "Number of requests per group commit of this process: they share one statement and one commit.",
     );
     for (kind, sizes) in [("claims", &metrics.claims), ("completions", &metrics.completions)] {
         let count = sizes.at_most.last().map_or(0, |(_, count)| *count);
@@ -159,41 +167,45 @@ fn process(text: &mut PrometheusText, metrics: &ProcessMetrics) {
     text.metric(
         "lastlight_tasks_running",
         Kind::Gauge,
-        "Tasks of this process between their claim and their outcome.",
+        "Running tasks of this process: claimed and without an outcome.",
     )
     .value(&[], metrics.tasks_running);
     text.metric(
         "lastlight_tasks_running_limit",
         Kind::Gauge,
-        "Tasks that this process runs at once, at most.",
+        "Maximum number of tasks that this process runs at once.",
     )
     .value(&[], metrics.tasks_at_most);
     text.metric(
         "lastlight_tasks_deferred_total",
         Kind::Counter,
-        "Tasks that this process deferred, since it had no room for them when their messages came.",
+        "Tasks that this process deferred because it was at its limit when their messages came.",
     )
     .value(&[], metrics.tasks_deferred);
     let mut held = text.metric(
         "lastlight_memory_held_bytes",
         Kind::Gauge,
-        "Memory that tasks of this process hold for their results, and for large parameters and results of predecessors.",
+        "Memory in bytes that tasks of this process hold for their results, and for large parameters and results of predecessors.",
     );
     held.value(&[("for", "results")], metrics.memory.results);
     held.value(&[("for", "inputs")], metrics.memory.inputs);
-    text.metric("lastlight_memory_limit_bytes", Kind::Gauge, "Memory that may be held for either.")
-        .value(&[], metrics.memory.limit_of_each);
+    text.metric(
+        "lastlight_memory_limit_bytes",
+        Kind::Gauge,
+        "Maximum memory in bytes that may be held for either.",
+    )
+    .value(&[], metrics.memory.limit_of_each);
     let mut pool = text.metric(
         "lastlight_database_connections",
         Kind::Gauge,
-        "Connections of this process to the database.",
+        "Database connections of this process.",
     );
     pool.value(&[("state", "in_use")], metrics.pool.in_use);
     pool.value(&[("state", "idle")], metrics.pool.open - metrics.pool.in_use);
     text.metric(
         "lastlight_database_connections_limit",
         Kind::Gauge,
-        "Connections that this process may have.",
+        "Maximum number of database connections of this process.",
     )
     .value(&[], metrics.pool.limit);
     sweeps(text, metrics);
@@ -204,13 +216,13 @@ fn sweeps(text: &mut PrometheusText, metrics: &ProcessMetrics) {
     text.metric(
         "lastlight_sweeps_total",
         Kind::Counter,
-        "Sweeps of reconcile that this process ended.",
+        "Sweeps of reconcile that ended in this process.",
     )
     .value(&[], sweeps.ended);
     let mut last = text.metric(
         "lastlight_last_sweep_timestamp_seconds",
         Kind::Gauge,
-        "When this process last ended a sweep; nothing if it has not.",
+        "Unix time at which a sweep last ended in this process; absent if none has.",
     );
     if let Some(time) = sweeps.last {
         last.value(&[], time.unix_timestamp());
@@ -218,7 +230,7 @@ fn sweeps(text: &mut PrometheusText, metrics: &ProcessMetrics) {
     let mut found = text.metric(
         "lastlight_sweep_findings_total",
         Kind::Counter,
-        "What the sweeps of this process found and mended, by kind.",
+        "Problems that the sweeps of this process found and repaired, by kind.",
     );
     for (what, count) in &sweeps.found {
         found.value(&[("what", what)], count);

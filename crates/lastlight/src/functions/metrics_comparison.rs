@@ -1,4 +1,4 @@
-//! `GET /api/metrics/comparison`: Storage Queues and Service Bus side by side.
+//! `GET /api/metrics/comparison`: compares the metrics of Storage Queues and Service Bus.
 
 use axum::{extract::State, http::StatusCode, response::Response};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::workflow::Comparison;
 
-/// What a comparison without `hours` looks back.
+/// The default of `hours`.
 const USUAL_HOURS: u16 = 24;
 
 pub(super) async fn handle(
@@ -29,11 +29,11 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
     let hours = json!({ "type": "integer", "minimum": 1, "maximum": 168, "default": USUAL_HOURS });
     let job_types: Vec<_> = schemas.job_types.iter().map(|job_type| job_type.name).collect();
     Operation::new()
-        .query("hours", hours, "Over what ended in the last hours, so many.")
+        .query("hours", hours, "Include only work that ended within this number of hours.")
         .query(
             "job_type",
             json!({ "type": "string", "enum": job_types }),
-            "Only jobs of this type.",
+            "Include only jobs of this type.",
         )
         .answers::<Comparison>(schemas)
         .refuses(&[StatusCode::BAD_REQUEST])

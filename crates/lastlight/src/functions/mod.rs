@@ -1,5 +1,5 @@
-//! One file a function folder, of the same name: decode what the host sent, call the controller,
-//! answer. The router is the table of contents. Triggers know no SQL and no queue.
+//! The functions of the app, one file per function folder, with the same name. Each decodes the
+//! host's request, calls the controller and responds. They use neither SQL nor queues directly.
 
 mod addresses;
 mod app_metrics;
@@ -78,27 +78,27 @@ pub use folders::{FolderDifferences, compare_folders, write_folders};
 pub use openapi::openapi_document;
 pub use table::{Function, Key, Trigger, functions};
 
-/// A submission's body may have this many bytes.
+/// Maximum size of a submission's body, in bytes.
 pub const LARGEST_SUBMISSION: usize = 1024 * 1024;
 
-/// An invocation's body may have this many bytes: a batch of 256 messages of the largest size,
-/// encoded twice. Those of this app have 20 KiB at most.
+/// Maximum size of an invocation's body, in bytes: a batch of 256 messages of the largest size,
+/// encoded twice. Messages of this app have at most 20 KiB.
 const LARGEST_INVOCATION: usize = 160 * 1024 * 1024;
 
-/// What every trigger gets.
+/// The state that every function gets.
 #[derive(Debug, Clone)]
 pub struct AppState {
-    /// Where all triggers end.
+    /// The controller that every function calls.
     pub controller: Controller,
-    /// The environment's name, for `health`.
+    /// The name of the environment, for `health`.
     pub environment: Arc<str>,
-    /// The schema may be dropped over HTTP.
+    /// Whether the schema may be dropped over HTTP.
     pub allows_schema_admin: bool,
     pub prices: Arc<Prices>,
 }
 
-/// Everything that the handler answers: `/api/…` is forwarded by the host as it came, `/<function>`
-/// is the host's own.
+/// The router of the handler: `/api/…` for requests that the host forwards unchanged, `/<function>`
+/// for the host's invocations.
 pub fn router(app: AppState) -> Router {
     let request_metrics = Arc::new(request_metrics::RequestMetrics::default());
     let limit = app.controller.longest_invocation();
@@ -111,14 +111,14 @@ pub fn router(app: AppState) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(body::within_bounds))
         .layer(Extension(Arc::clone(&request_metrics)))
-        // Here, since a request that was described comes in this way too.
+        // On this router, since requests that the host does not forward pass through it too.
         .layer(middleware::from_fn(with_readable_path))
         .with_state(app.clone());
     let triggered = routed(&triggered)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(LARGEST_INVOCATION))
         .with_state(app);
-    // The HTTP functions in the form in which a host that does not forward sends them.
+    // The HTTP functions as invoked by a host that does not forward requests.
     let described = Router::new()
         .route("/{function}", any(not_forwarded::handle))
         .layer(DefaultBodyLimit::max(LARGEST_INVOCATION))
@@ -133,13 +133,13 @@ pub fn router(app: AppState) -> Router {
     addressed(all)
 }
 
-/// A router of the addresses of these functions.
+/// A router for the addresses of these functions.
 fn routed(functions: &[&Function]) -> Router<AppState> {
     let addresses = functions.iter().flat_map(|function| function.addresses);
     addresses.fold(Router::new(), |router, address| router.route(address.path, (address.methods)()))
 }
 
-/// The same, for addresses as the host matches them.
+/// Makes the router match addresses as the host does.
 fn addressed(router: Router) -> Router {
     let addresses: Arc<[&str]> = functions()
         .iter()
@@ -152,12 +152,12 @@ fn addressed(router: Router) -> Router {
     )
 }
 
-/// The host takes any answer on `/` for "ready".
+/// The host takes any response on `/` as "ready".
 async fn alive() -> Json<Value> {
     Json(json!({ "name": "lastlight", "version": env!("CARGO_PKG_VERSION"), "status": "alive" }))
 }
 
-/// A path names things in UTF-8, or it names nothing.
+/// Rejects paths that are not UTF-8.
 async fn with_readable_path(request: Request, next: Next) -> Response {
     if percent_decode_str(request.uri().path()).decode_utf8().is_err() {
         return ApiError::new(
@@ -183,13 +183,13 @@ async fn not_found(request: Request) -> ApiError {
         StatusCode::NOT_FOUND,
         "not found",
         format!(
-            "there is no {}; GET /api/openapi.json lists what there is, and GET /api/dashboard is the page for people",
+            "there is no {}; GET /api/openapi.json lists the API, and GET /api/dashboard is the web dashboard",
             shown_path(&request)
         ),
     )
 }
 
-/// The beginning of the path, so that an error is never as large as its cause.
+/// The first 200 characters of the path, so that error messages stay short.
 fn shown_path(request: &Request) -> String {
     request.uri().path().chars().take(200).collect()
 }
@@ -200,13 +200,13 @@ task_local! {
 
 const INVOCATION_ID: HeaderName = HeaderName::from_static("x-azure-functions-invocationid");
 
-/// The host's invocation id is the request's; without a host it gets one of its own.
+/// Uses the host's invocation id as the request id; a request without one gets a new id.
 async fn with_request_id(request: Request, next: Next) -> Response {
     let id: Arc<str> = match request.headers().get(INVOCATION_ID).map(HeaderValue::to_str) {
         Some(Ok(id)) if (1..=100).contains(&id.len()) => Arc::from(id),
         _ => Arc::from(uuid::Uuid::new_v4().to_string()),
     };
-    // The host asks for it all day.
+    // Without a span: the host polls this path.
     if request.uri().path() == "/" {
         return REQUEST_ID.scope(id, next.run(request)).await;
     }
@@ -232,8 +232,8 @@ async fn with_request_id(request: Request, next: Next) -> Response {
     REQUEST_ID.scope(id, answering.instrument(span)).await
 }
 
-/// The trace that the caller says it is in. What is not one, or is there twice, is ignored as the
-/// W3C says.
+/// The caller's trace context. A malformed or repeated `traceparent` is ignored, as the W3C
+/// specification requires.
 fn caller_trace(headers: &HeaderMap) -> Option<TraceParent> {
     let mut values = headers.get_all("traceparent").iter();
     let (Some(value), None) = (values.next(), values.next()) else {
@@ -242,7 +242,7 @@ fn caller_trace(headers: &HeaderMap) -> Option<TraceParent> {
     value.to_str().ok().and_then(TraceParent::read)
 }
 
-/// Adds what every answer has: `request_id` and `timestamp`.
+/// Adds the fields of every response: `request_id` and `timestamp`.
 fn stamped(mut body: Value) -> Value {
     if let Value::Object(fields) = &mut body {
         let id = REQUEST_ID.try_with(|id| id.to_string()).unwrap_or_default();
@@ -252,7 +252,7 @@ fn stamped(mut body: Value) -> Value {
     body
 }
 
-/// An answer with what every answer has.
+/// A response body with the fields of every response.
 #[derive(Debug, Serialize)]
 struct Stamped<T> {
     #[serde(flatten)]
@@ -261,7 +261,7 @@ struct Stamped<T> {
     timestamp: Timestamp,
 }
 
-/// A typed answer of the HTTP functions.
+/// A typed response of the HTTP functions.
 fn stamped_answer(status: StatusCode, body: impl Serialize) -> Response {
     let request_id = REQUEST_ID.try_with(|id| id.to_string()).unwrap_or_default();
     let timestamp = Timestamp(clock::now());
@@ -269,7 +269,7 @@ fn stamped_answer(status: StatusCode, body: impl Serialize) -> Response {
     written(status, &stamped)
 }
 
-/// An answer as JSON. One that cannot be written is a failure of ours, whatever it was to be.
+/// A JSON response. A body that cannot be serialized is a 500, whatever `status` is.
 fn written(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(body) => (status, [(CONTENT_TYPE, "application/json")], body).into_response(),
@@ -277,13 +277,13 @@ fn written(status: StatusCode, body: &impl Serialize) -> Response {
     }
 }
 
-/// The job that a path names.
+/// Parses the job id of a path.
 fn job_id(text: &str) -> Result<JobId, ApiError> {
     text.parse()
         .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "bad job id", format!("{error}")))
 }
 
-/// An answer of the HTTP functions.
+/// A response of the HTTP functions.
 fn answer(status: StatusCode, body: Value) -> Response {
     (status, HeaderMap::new(), Json(stamped(body))).into_response()
 }
@@ -296,12 +296,12 @@ mod tests {
 
     impl Serialize for Unwritable {
         fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-            Err(serde::ser::Error::custom("a fault of ours"))
+            Err(serde::ser::Error::custom("cannot be serialized"))
         }
     }
 
     #[tokio::test]
-    async fn an_answer_that_cannot_be_written_is_a_failure_of_ours_and_not_of_the_client() {
+    async fn an_unserializable_response_is_an_internal_error() {
         let response = stamped_answer(StatusCode::OK, Unwritable);
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();

@@ -1,5 +1,5 @@
-//! `GET /api/monitor/poison`: how many messages were set aside, and on request which. `POST`: have
-//! them dealt with, send one again, or discard one.
+//! `GET /api/monitor/poison`: counts dead-lettered messages and optionally lists them. `POST`:
+//! processes all of them, resends one or discards one.
 
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ pub(super) async fn look(
     };
     let reports = app.controller.poison_status(peek).await;
     let found: u64 = reports.iter().filter_map(|report| report.count.as_ref().ok()).sum();
-    // What cannot be seen may be bad.
+    // A queue that cannot be counted may have messages.
     let is_quiet = reports.iter().all(|report| matches!(report.count, Ok(0)));
     let answer = Seen {
         action: "status_check",
@@ -64,40 +64,40 @@ pub(super) async fn look(
     Ok(stamped_answer(StatusCode::OK, answer))
 }
 
-/// What was set aside.
+/// The dead-lettered messages of all queues.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "PoisonStatus")]
 struct Seen {
     /// `status_check`.
     action: &'static str,
-    /// In all queues that could be counted.
+    /// Number of messages in all queues that could be counted.
     poison_messages_found: u64,
-    /// Their names.
+    /// The names of the queues.
     queues_checked: Vec<String>,
-    /// Each queue by its name.
+    /// Details of each queue, by its name.
     queue_details: BTreeMap<String, QueueDetails>,
-    /// `healthy`, or `attention_needed`: something was set aside, or a queue cannot be counted.
+    /// `healthy`, or `attention_needed` if there are messages or a queue cannot be counted.
     status: &'static str,
     last_checked: Timestamp,
 }
 
-/// A queue of messages set aside.
+/// A queue of dead-lettered messages.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "PoisonQueue")]
 struct QueueDetails {
-    /// The pipeline that it belongs to.
+    /// The pipeline that the queue belongs to.
     processing_path: ProcessingPath,
-    /// What comes there, for people.
+    /// A description of the messages in the queue, for display.
     holds: &'static str,
-    /// No function empties it: only a person moves what is there.
+    /// Whether the queue is a review queue: no function empties it, an operator moves its messages.
     is_review: bool,
-    /// How many.
+    /// Number of messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     poison_messages: Option<u64>,
-    /// The first of them, if they were asked for.
+    /// The first messages, if `peek` was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     messages: Option<Vec<DeadLetterView>>,
-    /// Why it cannot be counted, or its messages cannot be shown.
+    /// The reason why the messages cannot be counted or shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -106,7 +106,7 @@ fn details(report: DeadLetterReport) -> (String, QueueDetails) {
     let holds = match report.role {
         QueueRole::Jobs => "job messages that were delivered too often",
         QueueRole::Tasks => "task messages that were delivered too often",
-        QueueRole::Poison => "messages that mean nothing to this app; only a person moves them",
+        QueueRole::Poison => "messages that this app cannot process; only an operator moves them",
     };
     let mut details = QueueDetails {
         processing_path: report.path,
@@ -128,7 +128,7 @@ fn details(report: DeadLetterReport) -> (String, QueueDetails) {
     (report.queue, details)
 }
 
-/// What a person asks for.
+/// The request body.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Order {
@@ -145,11 +145,11 @@ pub(super) async fn order(
     let order: Order = if body.trim_ascii().is_empty() {
         Order::default()
     } else {
-        // As a map first: a struct would take an array, too.
+        // As a map first: a struct would also accept an array.
         let fields = serde_json::from_slice(&body).map(Value::Object);
         fields.and_then(serde_json::from_value).map_err(|error| {
             bad(format!(
-                "the body cannot be read: {error}; send nothing, or {{\"action\": \"process\"}}, or {{\"action\": \
+                "the body cannot be read: {error}; send an empty body, or {{\"action\": \"process\"}}, or {{\"action\": \
                  \"redrive\" or \"discard\", \"queue\": \"…\", \"message_id\": \"…\"}}"
             ))
         })?
@@ -157,7 +157,7 @@ pub(super) async fn order(
     let controller = &app.controller;
     match order.action.as_deref().unwrap_or("process") {
         "process" if order.queue.is_some() || order.message_id.is_some() => Err(bad(
-            "queue and message_id go with the action \"redrive\" or \"discard\"; without them everything is processed"
+            "queue and message_id need the action \"redrive\" or \"discard\"; omit them to process all messages"
                 .to_owned(),
         )),
         "process" => Ok(process(&app).await),
@@ -187,7 +187,7 @@ impl Order {
     fn message(&self) -> Result<(&str, &str), ApiError> {
         let missing = |field: &str| {
             bad(format!(
-                "{field} is missing: {} needs the queue and the message_id that GET /api/monitor/poison?peek=32 shows",
+                "{field} is missing: {} needs the queue and the message_id as returned by GET /api/monitor/poison?peek=32",
                 self.action.as_deref().unwrap_or_default()
             ))
         };
@@ -214,29 +214,29 @@ async fn process(app: &AppState) -> Response {
     stamped_answer(StatusCode::OK, answer)
 }
 
-/// What dealing with everything came to.
+/// The result of processing all dead-lettered messages.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "PoisonProcessed")]
 struct Processed {
     /// `process_poison_messages`.
     action: &'static str,
-    /// In all queues before.
+    /// Number of messages in all queues before.
     poison_messages_found: u64,
-    /// Of these, in the review queues, which are left as they are: redrive or discard them one by
-    /// one.
+    /// Number of these messages in the review queues, which are not processed: redrive or discard
+    /// them one by one.
     left_for_review: u64,
     jobs_marked_failed: u64,
     tasks_marked_failed: u64,
-    /// What became of each message that was dealt with.
+    /// The outcome of each processed message.
     messages: Vec<ProcessedMessage>,
-    /// What went wrong: these messages are where they were.
+    /// Errors; the messages concerned stay in their queues.
     errors: Vec<String>,
     processed_at: Timestamp,
-    /// Nothing went wrong.
+    /// Whether there were no errors.
     success: bool,
 }
 
-/// One message was sent again, or thrown away.
+/// The result of resending or discarding one message.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "PoisonSettled")]
 struct Settled<T> {
@@ -252,7 +252,7 @@ pub(super) fn operation_of_look(schemas: &mut Schemas) -> Operation {
         .query(
             "peek",
             peek,
-            "Show the first messages of each queue, so many. On Service Bus to look is to deliver.",
+            "Number of messages of each queue to return. On Service Bus, looking at a message counts as a delivery.",
         )
         .answers::<Seen>(schemas)
         .refuses(&[StatusCode::BAD_REQUEST])

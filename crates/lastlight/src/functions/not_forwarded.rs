@@ -1,6 +1,6 @@
-//! HTTP functions as a host without `enableForwardingHttpRequest` sends them: the request is
-//! described in `Data.req`, and its answer goes back in `Outputs.res`. The request is put together
-//! again and goes the usual way.
+//! HTTP functions as invoked by a host without `enableForwardingHttpRequest`: the request is
+//! described in `Data.req`, and the response is returned in `Outputs.res`. The request is rebuilt
+//! and passed to the usual router.
 
 use axum::{
     Router,
@@ -52,7 +52,7 @@ pub(super) async fn handle(
         ApiError::new(
             StatusCode::BAD_REQUEST,
             "bad invocation",
-            format!("Data.req is no request: {problem}"),
+            format!("Data.req is not a request: {problem}"),
         )
     })?;
     let response = match api.oneshot(request).await {
@@ -76,7 +76,7 @@ fn request(described: HttpRequestData) -> Result<Request, String> {
     let body = match described.body {
         Value::Null => String::new(),
         Value::String(text) => text,
-        // The host has parsed a JSON body.
+        // The host has already parsed a JSON body.
         parsed => parsed.to_string(),
     };
     let mut request = axum::http::Request::builder()

@@ -1,4 +1,4 @@
-//! `POST /api/jobs/pause/{job_id}`: a job stands still at the end of its stage.
+//! `POST /api/jobs/pause/{job_id}`: pauses a job at the end of its current stage.
 
 use axum::{
     extract::{Path, State},

@@ -1,5 +1,5 @@
-//! Task messages that the host set aside in `<queue>-poison`: each is sent again, fails what it
-//! names, or is kept for a person.
+//! Task messages that the host moved to `<queue>-poison`: each is resent, fails the tasks that it
+//! names, or is kept for an operator.
 
 use axum::{
     body::Bytes,

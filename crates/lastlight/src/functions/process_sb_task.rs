@@ -1,4 +1,4 @@
-//! Task messages from a Service Bus queue: each runs a task.
+//! Task messages from a Service Bus queue: each runs the tasks that it names.
 
 use axum::{
     body::Bytes,

@@ -1,5 +1,5 @@
-//! Task messages that Service Bus made dead letters: each is sent again, fails what it names, or is
-//! kept for a person.
+//! Task messages that Service Bus dead-lettered: each is resent, fails the tasks that it names, or
+//! is kept for an operator.
 
 use axum::{
     body::Bytes,

@@ -1,16 +1,16 @@
-//! Writes Prometheus' text format, version 0.0.4. It must not know what is measured.
+//! Writes Prometheus' text format, version 0.0.4. Knows no metric by name.
 //!
-//! By hand: figures are read where they are kept, so a client library's own counters would only be
-//! copies, and its histogram takes a lock where ours takes none.
+//! Without a client library: values are read where they are stored, so a library's counters would
+//! only be copies, and its histogram takes a lock where ours takes none.
 
 use std::fmt::{Display, Write};
 
-/// What may become of a figure.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It only grows, until the process starts anew.
+    /// Only increases, until the process restarts.
     Counter,
-    /// It goes up and down.
+    /// Goes up and down.
     Gauge,
     Histogram,
 }
@@ -25,11 +25,11 @@ impl Kind {
     }
 }
 
-/// The text, as far as it is written.
+/// The text written so far.
 #[derive(Debug, Default)]
 pub(super) struct PrometheusText {
     text: String,
-    /// A label that every sample gets.
+    /// A label that is added to every sample.
     shared: Option<(&'static str, String)>,
 }
 
@@ -37,12 +37,12 @@ pub(super) struct PrometheusText {
 pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 
 impl PrometheusText {
-    /// From here on every sample has this label.
+    /// Adds this label to every sample from here on.
     pub(super) fn share(&mut self, name: &'static str, value: &str) {
         self.shared = Some((name, value.to_owned()));
     }
 
-    /// Begins a metric; its samples follow at once.
+    /// Starts a metric; its samples follow immediately.
     pub(super) fn metric(
         &mut self,
         name: &'static str,
@@ -77,8 +77,8 @@ impl Samples<'_> {
         self.line("", labels, None, value);
     }
 
-    /// A histogram: for each bound, how many were at most as large; how many there are, and the sum
-    /// of all.
+    /// Writes a histogram: for each bound, the number of samples up to it; then the number of all
+    /// samples and their sum.
     pub(super) fn histogram<Bound: Display>(
         &mut self,
         labels: Labels<'_>,
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_of_labels_are_escaped_and_histograms_end_with_everything() {
+    fn labels_are_escaped_and_histograms_complete() {
         let mut text = PrometheusText::default();
         text.metric("odd", Kind::Gauge, "Odd labels.").value(&[("a", "x\"\\\n"), ("b", "{}")], 1.5);
         text.share("process", "p");

@@ -1,6 +1,6 @@
-//! What a query string may say. What it says twice, or in a way that is not allowed, is a 400 that
-//! names the parameter, its value and what is allowed. Names that nobody asks for are let pass: the
-//! host has some of its own, such as `code`.
+//! Reads query parameters. A parameter that is repeated or not allowed is a 400 that names the
+//! parameter, its value and the allowed values. Unknown parameters are ignored: the host has its
+//! own, such as `code`.
 
 use std::{convert::Infallible, ops::RangeInclusive};
 
@@ -12,7 +12,7 @@ use url::form_urlencoded;
 
 use super::ApiError;
 
-/// The parameters of a query string, in their order.
+/// The parameters of a query string, in order.
 #[derive(Debug)]
 pub(super) struct QueryParameters(Vec<(String, String)>);
 
@@ -53,7 +53,7 @@ impl QueryParameters {
         let Some(text) = self.text(name)? else {
             return Ok(None);
         };
-        // Digits alone: a sign is no part of the numbers that the API shows.
+        // Digits only: no number in the API has a sign.
         let number =
             text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
         match number.filter(|number| allowed.contains(number)) {
@@ -67,7 +67,7 @@ impl QueryParameters {
         }
     }
 
-    /// One of some values, by its name, if it is given.
+    /// One of the allowed values, by its name, if it is given.
     pub(super) fn one_of<T: Copy>(
         &self,
         name: &str,
@@ -88,12 +88,12 @@ impl QueryParameters {
     }
 }
 
-/// The beginning of a value, so that an error is never as large as its cause.
+/// The first 80 characters of a value, so that error messages stay short.
 pub(super) fn shortened(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-/// A request that is wrong.
+/// The error for an invalid request.
 pub(super) fn bad(message: String) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "bad request", message)
 }
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_is_none_and_what_is_not_asked_for_is_let_pass() {
+    fn missing_is_none_and_unknown_is_ignored() {
         let query = QueryParameters::read("code=secret&limit=7");
         assert_eq!(query.number("limit", 1..=100).unwrap(), Some(7));
         assert_eq!(query.number("hours", 1..=168).unwrap(), None);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_value_and_what_is_allowed() {
+    fn errors_name_the_value_and_what_is_allowed() {
         for value in
             ["0", "101", "-1", "+1", "1.5", "", "x", "5,6", "99999999999999999999", " 5", "%FF"]
         {

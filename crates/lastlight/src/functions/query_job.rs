@@ -1,4 +1,4 @@
-//! `GET /api/db/jobs/{job_id}`: a job whole, with its stages so far.
+//! `GET /api/db/jobs/{job_id}`: the complete record of a job, with its stages so far.
 
 use axum::{
     extract::{Path, State},
@@ -18,7 +18,7 @@ use super::{
 #[derive(Debug, Serialize, JsonSchema)]
 struct Job {
     job: WholeJob,
-    /// Its stages so far, in order.
+    /// The stages of the job so far, in order.
     stages: Vec<StageProgress>,
 }
 

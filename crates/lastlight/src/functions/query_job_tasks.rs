@@ -1,4 +1,4 @@
-//! `GET /api/db/tasks/{job_id}`: a job's tasks, stage by stage, in the order of their ids.
+//! `GET /api/db/tasks/{job_id}`: lists a job's tasks by stage, then by id.
 
 use axum::{
     extract::{Path, State},
@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "TasksOfJob")]
 struct Tasks {
-    /// Stage by stage, in the order of their ids.
+    /// By stage, then by id.
     tasks: Vec<ListedTask>,
     query_info: TaskQueryInfo,
 }

@@ -1,4 +1,4 @@
-//! `GET /api/db/jobs`: the jobs, newest first.
+//! `GET /api/db/jobs`: lists jobs, newest first.
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use schemars::JsonSchema;
@@ -19,10 +19,10 @@ use crate::{
     store::{JobFilter, JobPosition},
 };
 
-/// What a list without `hours` looks back.
+/// The default of `hours`.
 const USUAL_HOURS: u16 = 168;
 
-/// What a list without `limit` holds.
+/// The default of `limit`.
 const USUAL_LIMIT: u16 = 50;
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -32,7 +32,7 @@ struct Jobs {
     query_info: QueryInfo,
 }
 
-/// What was asked for, and where to go on.
+/// The filters of the request, and the cursor of the next page.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "JobsQueryInfo")]
 struct QueryInfo {
@@ -41,20 +41,20 @@ struct QueryInfo {
     status: Option<ListedAs>,
     job_type: Option<&'static str>,
     processing_path: Option<ProcessingPath>,
-    /// Jobs in this answer.
+    /// Number of jobs on this page.
     returned: usize,
-    /// Jobs that were looked at for it.
+    /// Number of jobs read to fill this page.
     scanned: u64,
-    /// As `cursor`, it goes on after this page; null at the end.
+    /// The `cursor` of the next page; null on the last page.
     next_cursor: Option<String>,
 }
 
-/// What the list can be narrowed to.
+/// The values of the filter `status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ListedAs {
     Queued,
-    /// It stands still before a stage. No status of its own: its jobs are `queued`.
+    /// Paused before a stage. Not a stored status: such jobs are stored as `queued`.
     Paused,
     Processing,
     Completed,
@@ -79,7 +79,7 @@ impl ListedAs {
         }
     }
 
-    /// The status that such jobs have in their rows.
+    /// The status stored in the rows of these jobs.
     fn stored(self) -> JobStatus {
         match self {
             Self::Queued | Self::Paused => JobStatus::Queued,
@@ -129,25 +129,25 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
         .query(
             "limit",
             json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": USUAL_LIMIT }),
-            "At most so many.",
+            "Maximum number of jobs to return.",
         )
         .query(
             "hours",
             json!({ "type": "integer", "minimum": 1, "maximum": 168, "default": USUAL_HOURS }),
-            "Only jobs that were submitted in the last hours, so many.",
+            "Return only jobs submitted within this number of hours.",
         )
         .query(
             "status",
             statuses,
-            "Only those of this status; `paused` are those of `queued` that stand still.",
+            "Return only jobs with this status; `paused` selects `queued` jobs that are paused.",
         )
         .query(
             "job_type",
             json!({ "type": "string", "enum": job_types }),
-            "Only those of this type.",
+            "Return only jobs of this type.",
         )
-        .query("processing_path", paths, "Only those of this pipeline.")
-        .query("cursor", json!({ "type": "string" }), "The next_cursor of the page before.")
+        .query("processing_path", paths, "Return only jobs of this pipeline.")
+        .query("cursor", json!({ "type": "string" }), "The `next_cursor` of the previous page.")
         .answers::<Jobs>(schemas)
         .refuses(&[StatusCode::BAD_REQUEST])
 }

@@ -1,4 +1,4 @@
-//! `GET /api/db/tasks`: the tasks of all jobs, of the newest job first.
+//! `GET /api/db/tasks`: lists the tasks of all jobs, those of the newest job first.
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use schemars::JsonSchema;
@@ -18,20 +18,20 @@ use crate::{
     store::{ListedTask, TaskFilter, TaskPosition},
 };
 
-/// What a list without `hours` looks back.
+/// The default of `hours`.
 const USUAL_HOURS: u16 = 168;
 
-/// What a list without `limit` holds.
+/// The default of `limit`.
 const USUAL_LIMIT: u16 = 50;
 
 #[derive(Debug, Serialize, JsonSchema)]
 struct Tasks {
-    /// Of the newest job first, stage by stage, in the order of their ids.
+    /// Those of the newest job first; within a job by stage, then by id.
     tasks: Vec<ListedTask>,
     query_info: QueryInfo,
 }
 
-/// What was asked for, and where to go on.
+/// The filters of the request, and the cursor of the next page.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "TasksQueryInfo")]
 struct QueryInfo {
@@ -41,18 +41,18 @@ struct QueryInfo {
     job_type: Option<&'static str>,
 }
 
-/// What both lists of tasks say.
+/// The filters and the cursor that both task lists return.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct TaskQueryInfo {
     pub limit: u16,
     pub status: Option<TaskStatus>,
     pub stage: Option<Stage>,
-    /// Tasks in this answer.
+    /// Number of tasks on this page.
     pub returned: usize,
-    /// Tasks that were looked at for it.
+    /// Number of tasks read to fill this page.
     pub scanned: u64,
-    /// As `cursor`, it goes on after this page; null at the end. A page may hold fewer tasks than
-    /// `limit` and not be the last.
+    /// The `cursor` of the next page; null on the last page. A page with fewer tasks than `limit`
+    /// is not necessarily the last.
     pub next_cursor: Option<String>,
 }
 
@@ -106,31 +106,31 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
         .query(
             "hours",
             json!({ "type": "integer", "minimum": 1, "maximum": 168, "default": USUAL_HOURS }),
-            "Only jobs that were submitted in the last hours, so many.",
+            "Return only tasks of jobs submitted within this number of hours.",
         )
         .query(
             "job_type",
             json!({ "type": "string", "enum": job_types }),
-            "Only of jobs of this type.",
+            "Return only tasks of jobs of this type.",
         )
         .answers::<Tasks>(schemas)
         .refuses(&[StatusCode::BAD_REQUEST])
 }
 
-/// What both lists of tasks take.
+/// The query parameters of both task lists.
 pub(super) fn filters(operation: Operation, schemas: &mut Schemas) -> Operation {
     let statuses = schemas.of::<TaskStatus>();
     operation
         .query(
             "limit",
             json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": USUAL_LIMIT }),
-            "At most so many.",
+            "Maximum number of tasks to return.",
         )
-        .query("status", statuses, "Only those that are shown with this status.")
+        .query("status", statuses, "Return only tasks shown with this status.")
         .query(
             "stage",
             json!({ "type": "integer", "minimum": 1, "maximum": 100 }),
-            "Only of this stage.",
+            "Return only tasks of this stage.",
         )
-        .query("cursor", json!({ "type": "string" }), "The next_cursor of the page before.")
+        .query("cursor", json!({ "type": "string" }), "The `next_cursor` of the previous page.")
 }

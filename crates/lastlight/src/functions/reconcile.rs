@@ -1,4 +1,4 @@
-//! The timer: once a minute, look for what got lost.
+//! The timer that runs the sweep once a minute.
 
 use axum::{extract::State, response::Response};
 

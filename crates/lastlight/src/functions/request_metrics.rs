@@ -1,5 +1,5 @@
-//! Counts answers by route and class of status, for `GET /api/metrics`. A queue's invocation is an
-//! answer too.
+//! Counts responses by route and status class, for `GET /api/metrics`. Invocations for queue
+//! messages are counted too.
 
 use std::{
     collections::BTreeMap,
@@ -17,8 +17,8 @@ use axum::{
 
 const CLASSES: usize = 5;
 
-/// Answers by route. The router's routes are the keys, so there are never more than it has,
-/// whatever is asked for; the lock is written once a route.
+/// Responses by route. The keys are the router's routes, so their number is bounded whatever
+/// clients request; the write lock is taken once per route.
 #[derive(Debug, Default)]
 pub(super) struct RequestMetrics(RwLock<BTreeMap<String, [AtomicU64; CLASSES]>>);
 
@@ -33,7 +33,7 @@ impl RequestMetrics {
         routes.entry(route.to_owned()).or_default()[class].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Each route and class that was answered, with how often.
+    /// The number of responses for each route and status class with at least one.
     pub(super) fn counts(&self) -> Vec<(String, &'static str, u64)> {
         const NAMES: [&str; CLASSES] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
         let routes = self.0.read().unwrap_or_else(PoisonError::into_inner);

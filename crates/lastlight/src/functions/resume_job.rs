@@ -1,4 +1,4 @@
-//! `POST /api/jobs/resume/{job_id}`: a paused job goes on.
+//! `POST /api/jobs/resume/{job_id}`: resumes a paused job.
 
 use axum::{
     extract::{Path, State},

@@ -1,5 +1,5 @@
-//! `POST /api/jobs/retry/{job_id}`: a job that failed or was cancelled goes on; what did not
-//! succeed runs again.
+//! `POST /api/jobs/retry/{job_id}`: continues a failed or cancelled job: tasks that did not
+//! succeed run again.
 
 use axum::{
     extract::{Path, State},

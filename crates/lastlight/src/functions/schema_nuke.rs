@@ -1,5 +1,5 @@
-//! `POST /api/db/schema/nuke?confirm=yes`: drops the app's schema with everything in it. Off unless
-//! the settings say so.
+//! `POST /api/db/schema/nuke?confirm=yes`: drops the app's schema with all its data. Disabled
+//! unless `ENABLE_SCHEMA_ADMIN=true`.
 
 use axum::{
     extract::{Query, State, rejection::QueryRejection},
@@ -14,7 +14,7 @@ use super::{
     openapi::{Operation, Schemas},
 };
 
-/// What a request that destroys data must say.
+/// The confirmation that a request that destroys data must carry.
 #[derive(Debug, Deserialize)]
 pub(super) struct Confirmation {
     #[serde(default)]
@@ -31,7 +31,7 @@ pub(super) async fn handle(
     Ok(answer(StatusCode::OK, json!({ "action": "nuke", "schema": schema, "success": true })))
 }
 
-/// Whether such a request may be carried out.
+/// Checks that schema administration is enabled and the request is confirmed.
 pub(super) fn check(
     app: &AppState,
     confirmation: Result<Query<Confirmation>, QueryRejection>,
@@ -40,7 +40,7 @@ pub(super) fn check(
         return Err(ApiError::new(
             StatusCode::CONFLICT,
             "schema administration is switched off",
-            "this request destroys every job's data; set ENABLE_SCHEMA_ADMIN=true to allow it",
+            "this request deletes the data of all jobs; set ENABLE_SCHEMA_ADMIN=true to allow it",
         ));
     }
     let Query(confirmation) = confirmation.map_err(|problem| {
@@ -51,7 +51,7 @@ pub(super) fn check(
             StatusCode::BAD_REQUEST,
             "not confirmed",
             format!(
-                "confirm must be \"yes\", not {:?}: add ?confirm=yes, and every job's data is gone",
+                "confirm must be \"yes\", not {:?}; with ?confirm=yes the data of all jobs is deleted",
                 confirmation.confirm.chars().take(80).collect::<String>()
             ),
         ));
@@ -63,7 +63,7 @@ pub(super) fn operation(_: &mut Schemas) -> Operation {
     confirmed()
 }
 
-/// An operation that wants to be confirmed and says what it did.
+/// The description of an operation that must be confirmed.
 pub(super) fn confirmed() -> Operation {
     let done = json!({
         "type": "object",

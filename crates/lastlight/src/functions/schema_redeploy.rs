@@ -1,5 +1,5 @@
-//! `POST /api/db/schema/redeploy?confirm=yes`: drops the app's schema and makes it anew. Off unless
-//! the settings say so.
+//! `POST /api/db/schema/redeploy?confirm=yes`: drops the app's schema and creates it again.
+//! Disabled unless `ENABLE_SCHEMA_ADMIN=true`.
 
 use axum::{
     extract::{Query, State, rejection::QueryRejection},
@@ -20,7 +20,7 @@ pub(super) async fn handle(
 ) -> Result<Response, ApiError> {
     check(&app, confirmation)?;
     let schema = app.controller.redeploy_schema().await?;
-    tracing::warn!(schema, "the schema was dropped and made anew on request");
+    tracing::warn!(schema, "the schema was dropped and created again on request");
     Ok(answer(StatusCode::OK, json!({ "action": "redeploy", "schema": schema, "success": true })))
 }
 

@@ -1,5 +1,5 @@
-//! `POST /api/jobs/submit/{job_type}`: submit a job. The same submission again answers with the
-//! first one.
+//! `POST /api/jobs/submit/{job_type}`: submits a job. An identical submission returns the existing
+//! job.
 
 use axum::{
     body::Bytes,
@@ -27,7 +27,7 @@ pub(super) async fn handle(
     Ok(stamped_answer(StatusCode::OK, submission))
 }
 
-/// What it takes depends on the job type: the document has an address for each.
+/// The body depends on the job type: the OpenAPI document has one path per job type.
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
     Operation::new().body(true, json!({})).answers::<Submission>(schemas).refuses(&[
         StatusCode::BAD_REQUEST,

@@ -1,5 +1,5 @@
-//! The functions of an app, once: the router, the description of the API, the function folders,
-//! `doctor` and SECURITY.md are all made of this table, or held to it.
+//! The table of the app's functions. The router, the OpenAPI document, the function folders,
+//! `doctor` and SECURITY.md are all generated from it or checked against it.
 
 use axum::routing::{MethodRouter, get, post};
 
@@ -12,19 +12,19 @@ use super::{
     query_tasks, reconcile, resume_job, retry_job, schema_nuke, schema_redeploy, submit_job,
 };
 
-/// What a caller needs. The Functions host asks for it before the handler sees a request.
+/// The key that a caller needs. The Functions host checks it before the handler sees a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
-    /// Nothing: for functions that show no job and change nothing.
+    /// No key: for functions that show no job data and change nothing.
     Anonymous,
-    /// The key of the function or of the app: submits, reads and changes jobs.
+    /// A function key or a host key: for functions that submit, read and change jobs.
     Function,
-    /// The master key: destroys data, moves messages, or shows jobs whole.
+    /// The master key: for functions that destroy data, move messages or show whole jobs.
     Admin,
 }
 
 impl Key {
-    /// As `authLevel` says it.
+    /// The value of `authLevel` in function.json.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Anonymous => "anonymous",
@@ -34,25 +34,25 @@ impl Key {
     }
 }
 
-/// What starts a function.
+/// The trigger of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
     Http {
-        /// Its address below `/api/`.
+        /// The route below `/api/`.
         route: &'static str,
-        /// What a caller needs.
+        /// The key that a caller needs.
         key: Key,
     },
-    /// A message of a Storage Queue.
+    /// A message from a Storage Queue.
     Queue {
-        /// The queue, with `%SETTING%` for what a setting names.
+        /// The queue; `%SETTING%` stands for the value of a setting.
         queue: &'static str,
     },
-    /// A message of a Service Bus queue, or several.
+    /// One or several messages from a Service Bus queue.
     ServiceBus {
-        /// The queue, with `%SETTING%` for what a setting names.
+        /// The queue; `%SETTING%` stands for the value of a setting.
         queue: &'static str,
-        /// An invocation has many messages, rather than one.
+        /// An invocation carries a batch of messages instead of one.
         is_many: bool,
     },
     Timer {
@@ -64,33 +64,33 @@ pub enum Trigger {
 /// A function of the app.
 #[derive(Debug)]
 pub struct Function {
-    /// The folder's name, which is the function's.
+    /// The name of the function and of its folder.
     pub name: &'static str,
     pub trigger: Trigger,
-    /// What it does, in a sentence.
+    /// What the function does, in one sentence.
     pub summary: &'static str,
-    /// Where the handler answers for it.
+    /// The addresses at which the handler serves it.
     pub(super) addresses: &'static [Address],
 }
 
-/// An address at which the handler answers.
+/// An address that the handler serves.
 #[derive(Debug)]
 pub(super) struct Address {
-    /// With the prefix that the host's routes have; of a function without a URL, what the host
-    /// posts to.
+    /// The path with the prefix of the host's routes; for a function without a URL, the path that
+    /// the host posts to.
     pub(super) path: &'static str,
-    /// What it answers to.
+    /// The methods that it accepts, with their handlers.
     pub(super) methods: fn() -> MethodRouter<AppState>,
-    /// What is described of it: nothing where it is another spelling, or where the host alone calls
-    /// it.
+    /// The operations that the OpenAPI document describes: empty for an alternative spelling, and
+    /// for an address that only the host calls.
     pub(super) operations: &'static [Described],
 }
 
-/// An operation of the API.
+/// An operation in the OpenAPI document.
 #[derive(Debug)]
 pub(super) struct Described {
     pub(super) method: &'static str,
-    /// A name of its own in the whole API.
+    /// The operation id, unique in the whole API.
     pub(super) id: &'static str,
     pub(super) summary: &'static str,
     pub(super) describe: fn(&mut openapi::Schemas) -> openapi::Operation,
@@ -100,7 +100,7 @@ pub fn functions() -> &'static [Function] {
     FUNCTIONS
 }
 
-/// A function at one address, with one method.
+/// An HTTP function with one address and one method.
 macro_rules! http {
     ($name:ident, $key:ident, $method:ident $route:literal, $summary:literal) => {
         Function {
@@ -121,7 +121,7 @@ macro_rules! http {
     };
 }
 
-/// A function that the host calls for a message or a timer.
+/// A function that the host calls for a queue message or a timer.
 macro_rules! triggered {
     ($name:ident, $trigger:ident $fields:tt, $summary:literal) => {
         Function {
@@ -140,66 +140,66 @@ macro_rules! triggered {
 #[rustfmt::skip]
 static FUNCTIONS: &[Function] = &[
     http!(submit_job, Function, post "jobs/submit/{job_type}",
-        "Submits a job. The same submission again answers with the first one, and runs nothing."),
+        "Submits a job. An identical submission returns the existing job and starts nothing."),
     http!(job_types, Function, get "jobs/types",
-        "The job types, with a JSON Schema of what may be submitted."),
+        "Lists the job types, with a JSON Schema of their parameters."),
     http!(get_job_status, Function, get "jobs/status/{job_id}",
-        "Where a job stands, with the progress of each stage."),
+        "Returns a job's status, with the progress of each stage."),
     http!(get_job_audit, Function, get "jobs/audit/{job_id}",
-        "A job's books: what became of everything that was planned. Reads every task of the job."),
+        "Audits a job: recounts its tasks and compares them with its counters. Reads every task of the job."),
     http!(cancel_job, Function, post "jobs/cancel/{job_id}",
-        "Ends a job for good: what waits does not run, what runs is stopped."),
+        "Cancels a job: waiting tasks do not run, and running tasks are stopped."),
     http!(retry_job, Function, post "jobs/retry/{job_id}",
-        "A job that failed or was cancelled goes on: what did not succeed runs again."),
+        "Continues a failed or cancelled job: tasks that did not succeed run again."),
     http!(pause_job, Function, post "jobs/pause/{job_id}",
-        "A job stands still at the end of its stage."),
+        "Pauses a job at the end of its current stage."),
     http!(resume_job, Function, post "jobs/resume/{job_id}",
-        "A job that stands still goes on."),
+        "Resumes a paused job."),
     http!(query_jobs, Function, get "db/jobs",
-        "Jobs, newest first, page by page."),
+        "Lists jobs, newest first, in pages."),
     http!(query_job, Function, get "db/jobs/{job_id}",
-        "A job whole, with its stages so far."),
+        "Returns the complete record of a job, with its stages so far."),
     http!(query_tasks, Function, get "db/tasks",
-        "Tasks of all jobs, of the newest job first."),
+        "Lists tasks of all jobs, those of the newest job first."),
     http!(query_job_tasks, Function, get "db/tasks/{job_id}",
-        "A job's tasks, stage by stage, in the order of their ids, page by page."),
+        "Lists a job's tasks in the order of their stages and ids, in pages."),
     http!(db_stats, Function, get "db/stats",
-        "Size, upkeep and use of the database's tables and indexes."),
+        "Returns size, maintenance and usage statistics of the database's tables and indexes."),
     http!(db_enums_diagnostic, Function, get "db/enums/diagnostic",
-        "The database's enum types beside those that the app expects."),
+        "Compares the database's enum types with those that the app expects."),
     http!(db_functions_test, Function, get "db/functions/test",
-        "Whether the database accepts each of the app's statements. None is run."),
+        "Checks whether the database accepts each of the app's SQL statements. None is executed."),
     http!(db_debug_all, Admin, get "db/debug/all",
-        "The newest jobs and tasks whole."),
+        "Returns the newest jobs and tasks with all their fields."),
     http!(schema_nuke, Admin, post "db/schema/nuke",
-        "Drops the app's schema with everything in it. Off unless ENABLE_SCHEMA_ADMIN=true."),
+        "Drops the app's schema with all its data. Disabled unless ENABLE_SCHEMA_ADMIN=true."),
     http!(schema_redeploy, Admin, post "db/schema/redeploy",
-        "Drops the app's schema and makes it anew. Off unless ENABLE_SCHEMA_ADMIN=true."),
+        "Drops the app's schema and creates it again. Disabled unless ENABLE_SCHEMA_ADMIN=true."),
     http!(metrics_comparison, Function, get "metrics/comparison",
-        "Storage Queues and Service Bus side by side."),
+        "Compares the metrics of Storage Queues and Service Bus."),
     http!(health, Anonymous, get "health",
-        "Whether everything that the app needs answers: 200 or 503."),
+        "Checks the app's dependencies: 200 if all are healthy, 503 otherwise."),
     http!(live, Anonymous, get "live",
-        "That the process answers; asks neither the database nor a queue."),
+        "Liveness of the process; checks neither the database nor a queue."),
     http!(metrics, Function, get "metrics",
-        "Prometheus' text: what the app has done and has to do, what answers, and what the process that answers counts."),
+        "Prometheus metrics: finished and pending work of the app, health of its dependencies, and counters of the answering process."),
     http!(openapi, Anonymous, get "openapi.json",
-        "This document."),
+        "Returns this OpenAPI document."),
     Function {
         name: "monitor_poison",
         trigger: Trigger::Http { route: "monitor/poison", key: Key::Admin },
-        summary: "Messages that were dead-lettered: shows them, deals with all, sends one again, discards one.",
+        summary: "Dead-lettered messages: lists them, processes all of them, resends one or discards one.",
         addresses: &[Address {
             path: "/api/monitor/poison",
             methods: || get(monitor_poison::look).post(monitor_poison::order),
             operations: &[
                 Described {
                     method: "get", id: "monitor_poison", describe: monitor_poison::operation_of_look,
-                    summary: "How many messages were set aside, and on request which.",
+                    summary: "Returns the number of dead-lettered messages, and optionally the messages.",
                 },
                 Described {
                     method: "post", id: "settle_poison", describe: monitor_poison::operation_of_order,
-                    summary: "Has what was set aside dealt with, or sends one message again, or throws one away.",
+                    summary: "Processes all dead-lettered messages, resends one or discards one.",
                 },
             ],
         }],
@@ -207,13 +207,13 @@ static FUNCTIONS: &[Function] = &[
     Function {
         name: "dashboard",
         trigger: Trigger::Http { route: "dashboard/{file?}", key: Key::Anonymous },
-        summary: "The page for people.",
+        summary: "The web dashboard.",
         addresses: &[
             Address {
                 path: "/api/dashboard",
                 methods: || get(dashboard::page),
                 operations: &[Described {
-                    method: "get", id: "dashboard", describe: dashboard::operation, summary: "The page for people.",
+                    method: "get", id: "dashboard", describe: dashboard::operation, summary: "The web dashboard.",
                 }],
             },
             Address { path: "/api/dashboard/", methods: || get(dashboard::page_in_folder), operations: &[] },
@@ -221,27 +221,27 @@ static FUNCTIONS: &[Function] = &[
                 path: "/api/dashboard/{file}",
                 methods: || get(dashboard::file),
                 operations: &[Described {
-                    method: "get", id: "dashboard_file", describe: dashboard::operation_of_file, summary: "What the page is made of.",
+                    method: "get", id: "dashboard_file", describe: dashboard::operation_of_file, summary: "A file of the dashboard.",
                 }],
             },
         ],
     },
     triggered!(process_queue_job, Queue { queue: "%JOB_PROCESSING_QUEUE%" },
-        "Plans the stage that a message of the Storage Queue for jobs names."),
+        "Plans the stage named by a message from the Storage Queue for jobs."),
     triggered!(process_queue_task, Queue { queue: "%TASK_PROCESSING_QUEUE%" },
-        "Runs the tasks that a message of the Storage Queue for tasks names."),
+        "Runs the tasks named by a message from the Storage Queue for tasks."),
     triggered!(process_sb_job, ServiceBus { queue: "%SERVICE_BUS_JOB_QUEUE%", is_many: false },
-        "Plans the stage that a message of the Service Bus queue for jobs names."),
+        "Plans the stage named by a message from the Service Bus queue for jobs."),
     triggered!(process_sb_task, ServiceBus { queue: "%SERVICE_BUS_TASK_QUEUE%", is_many: true },
-        "Runs the tasks that messages of the Service Bus queue for tasks name."),
+        "Runs the tasks named by messages from the Service Bus queue for tasks."),
     triggered!(process_queue_job_poison, Queue { queue: "%JOB_PROCESSING_QUEUE%-poison" },
-        "Fails the job of a message that the host gave up, and keeps the message."),
+        "Fails the job of a message that the host moved to the poison queue, and keeps the message."),
     triggered!(process_queue_task_poison, Queue { queue: "%TASK_PROCESSING_QUEUE%-poison" },
-        "Fails the tasks of a message that the host gave up, and keeps the message."),
+        "Fails the tasks of a message that the host moved to the poison queue, and keeps the message."),
     triggered!(process_sb_job_dead_letter, ServiceBus { queue: "%SERVICE_BUS_JOB_QUEUE%/$DeadLetterQueue", is_many: false },
         "Fails the job of a dead-lettered message, and keeps the message."),
     triggered!(process_sb_task_dead_letter, ServiceBus { queue: "%SERVICE_BUS_TASK_QUEUE%/$DeadLetterQueue", is_many: false },
         "Fails the tasks of a dead-lettered message, and keeps the message."),
     triggered!(reconcile, Timer { schedule: "0 */1 * * * *" },
-        "The sweep: sends what is unsent, and repairs what was lost."),
+        "Runs the sweep: sends unsent messages and recovers lost work."),
 ];

@@ -1,6 +1,6 @@
-//! Nothing is answered later than the host waits: it ends the process whose invocation takes
-//! longer, with all that runs in it. What is stopped here left its traces in PostgreSQL, and goes
-//! on from there.
+//! Stops requests before the host's timeout: the host kills a process whose invocation takes
+//! longer, with everything that runs in it. The state of a stopped request is in PostgreSQL, and
+//! its work continues from there.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use axum::{
 
 use super::ApiError;
 
-/// Answers 503 to a request that is not done after `limit`.
+/// Responds with 503 to a request that is not done after `limit`.
 pub(super) async fn within(
     State(limit): State<Duration>,
     request: Request,
@@ -23,13 +23,16 @@ pub(super) async fn within(
         Ok(response) => response,
         Err(_) => {
             let seconds = limit.as_secs_f64();
-            tracing::error!(seconds, "a request was stopped, since the host would end the process");
+            tracing::error!(
+                seconds,
+                "a request was stopped before the host would kill the process"
+            );
             ApiError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "took too long",
                 format!(
-                    "the request was stopped after {seconds:.1} s, a little before functionTimeout in host.json; what was done \
-                     until then stays done"
+                    "the request was stopped after {seconds:.1} s, shortly before functionTimeout in host.json; its changes until \
+                     then are kept"
                 ),
             )
             .into_response()

@@ -1,4 +1,4 @@
-//! Jobs, stages and tasks as the read endpoints show them.
+//! Jobs, stages and tasks as the read endpoints return them.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -13,43 +13,43 @@ use crate::{
 /// A job in a list.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct JobView {
-    /// Its id: the hash of its type and parameters.
+    /// The job's id: the hash of its type and parameters.
     job_id: JobId,
-    /// Its type.
+    /// The job's type.
     job_type: String,
-    /// Where it stands.
+    /// The job's status.
     status: JobStatus,
-    /// The stage that runs or is next.
+    /// The current or next stage.
     stage: Stage,
-    /// How many stages it has.
+    /// Number of stages of the job.
     total_stages: Stage,
-    /// Its pipeline.
+    /// The pipeline of the job: Storage Queues or Service Bus.
     processing_path: ProcessingPath,
-    /// What was submitted, with the defaults.
+    /// The submitted parameters, with defaults filled in.
     parameters: Box<RawValue>,
-    /// Tasks of its stages so far.
+    /// Number of tasks of the stages so far.
     total: i64,
-    /// Of these, with a result.
+    /// Number of these tasks that completed with a result.
     completed: i64,
-    /// Of these, failed for good.
+    /// Number of these tasks that failed permanently.
     failed: i64,
-    /// Of these, that will not run.
+    /// Number of these tasks that were skipped and will not run.
     skipped: i64,
-    /// Of these, without an outcome.
+    /// Number of these tasks without an outcome.
     open: i64,
-    /// Why it failed, if it did.
+    /// The reason, if the job failed.
     error_details: Option<String>,
-    /// It is to stop at the end of its stage.
+    /// Whether the job is to pause at the end of its current stage.
     pause_requested: bool,
-    /// Since when it stands still, if it does.
+    /// Time since which the job is paused; null if it is not.
     paused_at: Option<Timestamp>,
-    /// When it was submitted.
+    /// Time of submission.
     created_at: Timestamp,
-    /// When its row changed last.
+    /// Time of the last change to the job's row.
     updated_at: Timestamp,
-    /// When it was over.
+    /// Time at which the job finished.
     finished_at: Option<Timestamp>,
-    /// A job that is not over by then fails.
+    /// The job fails if it is not finished by this time.
     deadline: Option<Timestamp>,
 }
 
@@ -79,7 +79,7 @@ impl JobView {
     }
 }
 
-/// A job's row, without a look at its stages.
+/// A job's row, without its stages.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct StoredJob {
     job_id: JobId,
@@ -89,7 +89,7 @@ pub(super) struct StoredJob {
     total_stages: Stage,
     processing_path: ProcessingPath,
     parameters: Box<RawValue>,
-    /// A summary of each stage that ended, keyed by its number.
+    /// A summary of each finished stage, keyed by stage number.
     stage_results: Box<RawValue>,
     result_data: Option<Box<RawValue>>,
     error_details: Option<String>,
@@ -124,14 +124,14 @@ impl From<JobRecord> for StoredJob {
     }
 }
 
-/// A job whole.
+/// The complete record of a job.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct WholeJob {
     #[serde(flatten)]
     job: JobView,
-    /// A summary of each stage that ended, keyed by its number.
+    /// A summary of each finished stage, keyed by stage number.
     stage_results: Box<RawValue>,
-    /// The final result, once there is one.
+    /// The final result, once the job has one.
     result_data: Option<Box<RawValue>>,
 }
 
@@ -146,40 +146,41 @@ impl WholeJob {
     }
 }
 
-/// How far a stage is.
+/// The progress of a stage.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StageProgress {
-    /// Which stage.
+    /// The stage's number.
     stage: Stage,
-    /// The type of its tasks; null where this version of the app does not know the job type.
+    /// The type of the stage's tasks; null if this version of the app does not know the job type.
     task_type: Option<&'static str>,
-    /// All its tasks are written.
+    /// Whether all tasks of the stage are written.
     planned: bool,
-    /// Tasks written so far.
+    /// Number of tasks written so far.
     total: i64,
-    /// Of these, whose messages are not sent yet.
+    /// Number of these tasks whose messages are not sent yet.
     pending_queue: i64,
-    /// Of these, that wait for their turn, or for another attempt; null where nobody says how many
-    /// run.
+    /// Number of these tasks that wait for their first or next attempt; null if no handler has
+    /// reported how many are running.
     queued: Option<i64>,
-    /// Of these, that run now, as the handlers said in the last seconds; null where none says it.
+    /// Number of these tasks that are running, as reported by the handlers in the last seconds;
+    /// null if none has reported.
     running: Option<i64>,
-    /// Of these, without an outcome.
+    /// Number of these tasks without an outcome.
     open: i64,
-    /// Of these, with a result.
+    /// Number of these tasks that completed with a result.
     completed: i64,
-    /// Of these, failed for good.
+    /// Number of these tasks that failed permanently.
     failed: i64,
-    /// Of these, that will not run.
+    /// Number of these tasks that were skipped and will not run.
     skipped: i64,
-    /// Outcomes a second, since the stage began; null before the first.
+    /// Task outcomes per second since the stage began; null before the first outcome.
     rate_per_second: Option<f64>,
-    /// Seconds until its end, if it goes on like this; null where that cannot be said.
+    /// Estimated seconds until the stage ends, at this rate; null if unknown.
     eta_seconds: Option<f64>,
-    /// When it began.
+    /// Time at which the stage began.
     started_at: Timestamp,
-    /// When it was over.
+    /// Time at which the stage finished.
     finished_at: Option<Timestamp>,
 }
 

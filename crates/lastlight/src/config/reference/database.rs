@@ -1,12 +1,12 @@
-//! Where PostgreSQL is, and how many connections a process has.
+//! The connection to PostgreSQL, and the size of the connection pool.
 
 use super::Group;
 use crate::config::declaration::{Given, Number, Text};
 
 pub(super) static GROUP: Group = Group {
     title: "Database",
-    about: "PostgreSQL: `DATABASE_URL`, or without it `POSTGIS_*`. A host that is not this machine is reached with \
-            verified TLS, unless `sslmode` in the URL says otherwise, which is warned about.",
+    about: "PostgreSQL: `DATABASE_URL`, or `POSTGIS_*` if it is not set. Connections to another machine use verified \
+            TLS unless `sslmode` in the URL says otherwise, which causes a warning.",
     settings: &[
         &DATABASE_URL,
         &POSTGIS_HOST,
@@ -23,18 +23,18 @@ pub(super) static GROUP: Group = Group {
 
 pub(in crate::config) static DATABASE_URL: Given = Given {
     name: "DATABASE_URL",
-    allowed: "`postgresql://user:password@host:5432/database`, with what is not a letter or a digit in the password \
-              percent-encoded; `Host=…;Database=…;Username=…;Password=…` as ADO.NET takes it; `host=… dbname=… user=… \
-              password=…` as libpq takes it",
+    allowed: "`postgresql://user:password@host:5432/database`, with characters other than letters and digits in the \
+              password percent-encoded; the ADO.NET format `Host=…;Database=…;Username=…;Password=…`; or the libpq format \
+              `host=… dbname=… user=… password=…`",
     is_secret: true,
-    meaning: "The database. A parameter that the driver does not know is warned about and ignored.",
+    meaning: "The database connection. Parameters unknown to the driver are ignored with a warning.",
 };
 
 pub(in crate::config) static POSTGIS_HOST: Given = Given {
     name: "POSTGIS_HOST",
-    allowed: "a host, or the folder of a socket",
+    allowed: "a host, or the folder of a Unix socket",
     is_secret: false,
-    meaning: "The server, where there is no `DATABASE_URL`.",
+    meaning: "The database server, used if `DATABASE_URL` is not set.",
 };
 
 pub(in crate::config) static POSTGIS_PORT: Number<u16> = Number {
@@ -43,35 +43,35 @@ pub(in crate::config) static POSTGIS_PORT: Number<u16> = Number {
     min: 1,
     max: u16::MAX,
     unit: "",
-    meaning: "Its port.",
+    meaning: "The port of the server.",
 };
 
 pub(in crate::config) static POSTGIS_USER: Given = Given {
     name: "POSTGIS_USER",
-    allowed: "a role",
+    allowed: "a role name",
     is_secret: false,
-    meaning: "Who signs in. Must be set where `POSTGIS_HOST` is.",
+    meaning: "The role that connects. Required if `POSTGIS_HOST` is set.",
 };
 
 pub(in crate::config) static POSTGIS_PASSWORD: Given = Given {
     name: "POSTGIS_PASSWORD",
     allowed: "a password",
     is_secret: true,
-    meaning: "The role's password, if it has one.",
+    meaning: "The password of the role, if it has one.",
 };
 
 pub(in crate::config) static POSTGIS_DATABASE: Given = Given {
     name: "POSTGIS_DATABASE",
-    allowed: "a database",
+    allowed: "a database name",
     is_secret: false,
-    meaning: "The database on the server. Must be set where `POSTGIS_HOST` is.",
+    meaning: "The database on the server. Required if `POSTGIS_HOST` is set.",
 };
 
 pub(in crate::config) static PGSSLMODE: Given = Given {
     name: "PGSSLMODE",
     allowed: "`verify-full`, `verify-ca`, `require`, `prefer`, `allow`, `disable`",
     is_secret: false,
-    meaning: "How `DATABASE_URL` is reached where it has no `sslmode` of its own. Without both: `prefer` on this machine, \
+    meaning: "The `sslmode` of `DATABASE_URL` if the URL does not contain one. If neither is set: `prefer` on this machine, \
               `verify-full` elsewhere.",
 };
 
@@ -79,9 +79,9 @@ pub(in crate::config) static APP_SCHEMA: Text = Text {
     name: "APP_SCHEMA",
     default: "app",
     what: "a schema name",
-    allowed: "a-z, 0-9 and _, not beginning with a digit or pg_, at most 63 characters",
+    allowed: "a-z, 0-9 and _, not starting with a digit or pg_, at most 63 characters",
     is_allowed: is_schema_name,
-    meaning: "The schema of all tables. It is made if it is missing.",
+    meaning: "The schema of all tables. It is created if it is missing.",
 };
 
 fn is_schema_name(text: &str) -> bool {
@@ -98,7 +98,7 @@ pub(in crate::config) static DATABASE_CONNECTIONS: Number<u32> = Number {
     min: 1,
     max: 100,
     unit: "connections",
-    meaning: "The process's pool. Times the instances it must be what the server has.",
+    meaning: "Size of the process's connection pool. Multiplied by the number of instances, it must not exceed the server's limit.",
 };
 
 pub(in crate::config) static DATABASE_WAIT_SECONDS: Number<u64> = Number {
@@ -107,5 +107,5 @@ pub(in crate::config) static DATABASE_WAIT_SECONDS: Number<u64> = Number {
     min: 1,
     max: 60,
     unit: "seconds",
-    meaning: "How long a request waits for a connection before the database counts as away.",
+    meaning: "Timeout of a request for a connection. After it, the database counts as unavailable.",
 };

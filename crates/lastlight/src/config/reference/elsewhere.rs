@@ -1,6 +1,6 @@
-//! What the binary reads beside the handler's settings: the command line, `doctor`, the local
-//! cloud, chaos, sign-in and the database's driver. A look through the source proves that no
-//! reading place is missing here.
+//! The other settings that the binary reads: those of the command line, `doctor`, the local cloud,
+//! chaos, sign-in and the database driver. A search through the source checks that none is missing
+//! here.
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +18,7 @@ use crate::config::{
     host_json,
 };
 
-/// A setting whose reader is not [`Env`].
+/// A setting that is not read through [`Env`].
 struct Elsewhere {
     name: &'static str,
     allowed: &'static str,
@@ -54,135 +54,140 @@ const PLAIN: Elsewhere =
 
 const JOB_HOST: &str = "AzureFunctionsJobHost__";
 
-/// In the order of the page.
+/// The groups, in the order of docs/SETTINGS.md.
 pub(super) static ELSEWHERE: &[&Group] = &[
     &Group {
         title: "The command line",
-        about: "[CLI.md](CLI.md) has the arguments that win over these.",
+        about: "Arguments override these; see [CLI.md](CLI.md).",
         settings: &[
             &Elsewhere {
                 name: "LASTLIGHT_URL",
-                allowed: "an address; plain HTTP to this machine alone",
+                allowed: "an address; plain HTTP only to this machine",
                 default: "http://127.0.0.1:7071",
-                meaning: "The app that the commands ask.",
+                meaning: "The app that the commands call.",
                 ..PLAIN
             },
             &Elsewhere {
                 name: "LASTLIGHT_KEY",
                 allowed: "a function key, or the master key for `poison`",
                 is_secret: true,
-                meaning: "With which key.",
+                meaning: "The key that the commands send.",
                 ..PLAIN
             },
-            &Elsewhere { name: "NO_COLOR", allowed: "anything", meaning: "No colours.", ..PLAIN },
+            &Elsewhere {
+                name: "NO_COLOR",
+                allowed: "anything",
+                meaning: "Disables colours.",
+                ..PLAIN
+            },
             &Elsewhere {
                 name: "TERM",
                 allowed: "`dumb`, or the terminal's name",
-                meaning: "No colours on a `dumb` terminal.",
+                meaning: "A `dumb` terminal gets no colours.",
                 ..PLAIN
             },
         ],
     },
     &Group {
-        title: "The Functions host, the local one too",
+        title: "The Functions host and the local host",
         about: "`lastlight local` and `lastlight demo` set the connections, the queues and `LASTLIGHT_LOST_AFTER_SECONDS` of \
-                their handler, and hand `LOG_LEVEL` and `LOG_FORMAT` on; `--setting NAME=VALUE` wins over all of it.",
+                their handler, and pass `LOG_LEVEL` and `LOG_FORMAT` on; `--setting NAME=VALUE` overrides all of these.",
         settings: &[
             &Elsewhere {
                 name: "FUNCTIONS_WORKER_RUNTIME",
                 allowed: "`custom`",
-                meaning: "The host starts this handler. `doctor` looks at it.",
+                meaning: "Makes the host start this handler. `doctor` checks it.",
                 ..PLAIN
             },
             &Elsewhere {
                 name: "AzureFunctionsJobHost__<path>",
                 allowed: "a value of host.json",
-                meaning: "Wins over host.json: `AzureFunctionsJobHost__extensions__queues__batchSize`. The local host and \
-                          `doctor` read it as Azure does.",
+                meaning: "Overrides a value of host.json, for example `AzureFunctionsJobHost__extensions__queues__batchSize`. The \
+                          local host and `doctor` read it as Azure does.",
                 ..PLAIN
             },
             &Elsewhere {
                 name: "AzureWebJobs.<function>.Disabled",
-                allowed: "`true` or `1`; anything else is no",
-                meaning: "Switches a function off; `AzureWebJobs__<function>__Disabled` is the same.",
+                allowed: "`true` or `1`; any other value means no",
+                meaning: "Disables a function; `AzureWebJobs__<function>__Disabled` does the same.",
                 ..PLAIN
             },
             &Elsewhere {
                 name: "LASTLIGHT_LOCAL_MOST_CRASHES",
                 allowed: "a number",
                 default: "3",
-                meaning: "The local host alone: crashes of the handler in half an hour after which it gives up.",
+                meaning: "Local host only: number of crashes of the handler within half an hour after which it gives up.",
                 ..PLAIN
             },
             &Elsewhere {
                 name: "LASTLIGHT_LOCAL_HOSTS",
                 allowed: "names or addresses of hosts, separated by commas",
-                meaning: "The local host alone: it refuses requests whose `Host` or `Origin` is not this machine, or one of these, \
-                          since any web page could submit jobs otherwise.",
+                meaning: "Local host only: additional hosts allowed in the `Host` and `Origin` headers of requests. Others than these \
+                          and this machine are rejected, since otherwise any web page could submit jobs.",
                 ..PLAIN
             },
         ],
     },
     &Group {
         title: "Sign-in by identity",
-        about: "The platform sets these. They decide which identity signs in: the workload's, the app's managed one, or, \
+        about: "The platform sets these. They select the identity: the workload identity, the app's managed identity or, \
                 without both, that of the developer's tools (`az login`).",
         settings: &[
             &Elsewhere {
                 name: "AZURE_FEDERATED_TOKEN_FILE",
                 allowed: "a file",
-                meaning: "The workload's identity signs in.",
+                meaning: "If set, the workload identity signs in.",
                 ..PLAIN
             },
             &Elsewhere {
                 name: "IDENTITY_ENDPOINT",
                 allowed: "an address",
-                meaning: "The app's managed identity signs in.",
+                meaning: "If set, the app's managed identity signs in.",
                 ..PLAIN
             },
             &Elsewhere {
                 name: "IDENTITY_HEADER",
                 allowed: "any text",
                 is_secret: true,
-                meaning: "What that endpoint wants to see.",
+                meaning: "The value of the header that this endpoint requires.",
                 ..PLAIN
             },
         ],
     },
     &Group {
         title: "Chaos",
-        about: "`lastlight chaos` sets these for the handlers that it starts. Never set them for an app that matters. The \
+        about: "`lastlight chaos` sets these for the handlers that it starts. Never set them for a production app. The \
                 deployed binary does not read them.",
         settings: &[
             &Elsewhere {
                 name: "LASTLIGHT_CHAOS_FAILPOINT",
                 allowed: "`<place>:<which time>:kill`, `…:error` or `…:delay=<ms>`",
-                meaning: "Where the handler dies, fails or waits.",
+                meaning: "The point at which the handler crashes, fails or waits.",
                 ..PLAIN
             },
             &Elsewhere {
                 name: "LASTLIGHT_CHAOS_HITS",
                 allowed: "a file",
-                meaning: "Where it notes that it did, so that it does so once.",
+                meaning: "The file that records that the failpoint was hit, so that it is hit once.",
                 ..PLAIN
             },
             &Elsewhere {
                 name: "LASTLIGHT_CHAOS_LEDGER",
                 allowed: "a file",
-                meaning: "Where the job type `chaos` notes what ran; without it there is no such job type.",
+                meaning: "The file in which the job type `chaos` records its runs; without it there is no such job type.",
                 ..PLAIN
             },
             &Elsewhere {
                 name: "LASTLIGHT_CHAOS_CLOCK_SKEW_SECONDS",
                 allowed: "a number",
-                meaning: "By how much the handler's clock is wrong.",
+                meaning: "The error of the handler's clock, in seconds.",
                 ..PLAIN
             },
         ],
     },
 ];
 
-/// What the database's driver reads by itself, with a value for each.
+/// The variables that the database driver reads itself, with an example value for each.
 pub(super) const DRIVER: [(&str, &str); 11] = [
     ("PGHOST", "db.example"),
     ("PGHOSTADDR", "10.0.0.4"),
@@ -197,7 +202,8 @@ pub(super) const DRIVER: [(&str, &str); 11] = [
     ("PGOPTIONS", "-c jit=off"),
 ];
 
-/// Names that are read and are no settings: where programs are, and the test that writes this page.
+/// Variables that are read but are not settings: the search path of programs, and the switch of the
+/// test that writes the page.
 const NO_SETTINGS: [&str; 2] = ["PATH", "UPDATE_DOCS"];
 
 fn sources() -> Vec<(PathBuf, String)> {
@@ -212,7 +218,7 @@ fn sources() -> Vec<(PathBuf, String)> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|kind| kind == "rs")
-                // This file speaks of them only.
+                // This file only declares them.
                 && !path.ends_with("config/reference/elsewhere.rs")
             {
                 found.push((path.clone(), fs::read_to_string(path).unwrap()));
@@ -222,7 +228,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The names that stand after the marks of a reading place.
+/// The names of variables that the source reads, found by the code before them.
 fn read_in(source: &str) -> BTreeSet<String> {
     let marks =
         ["var(\"", "var_os(\"", "is_set(\"", " env = \"", "_SETTING: &str = \"", "given.get(\""];
@@ -236,7 +242,7 @@ fn read_in(source: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_is_read_elsewhere_is_on_the_page_and_the_other_way_round() {
+fn the_page_lists_exactly_what_is_read() {
     let declared = |groups: &[&Group]| -> BTreeSet<String> {
         groups
             .iter()
@@ -247,26 +253,26 @@ fn what_is_read_elsewhere_is_on_the_page_and_the_other_way_round() {
     let mut read: BTreeSet<String> =
         sources().iter().flat_map(|(_, source)| read_in(source)).collect();
     for name in NO_SETTINGS {
-        assert!(read.remove(name), "{name} is read no more");
+        assert!(read.remove(name), "{name} is no longer read");
     }
     let handlers = declared(GROUPS);
     read.retain(|name| !handlers.contains(name));
-    // Those are names of many; the next test tries them out.
+    // Names with a placeholder stand for many; a test below checks them.
     let on_the_page: BTreeSet<String> =
         declared(ELSEWHERE).into_iter().filter(|name| !name.contains('<')).collect();
     assert_eq!(read, on_the_page);
 }
 
-/// So that the look through the source sees each of them.
+/// Required for the search through the source to find every variable.
 #[test]
-fn the_environment_is_read_by_names_that_a_search_finds() {
+fn variables_are_read_by_literal_names() {
     for (path, source) in sources() {
         for rest in source.split("env::var").skip(1) {
             let call: String = rest.chars().take_while(|c| *c != ')').collect();
             let is_seen = call.starts_with("(\"")
                 || call.starts_with("_os(\"")
                 || call.ends_with("_SETTING")
-                // `is_set("…")`, which the search knows.
+                // `is_set("…")`, which the search finds.
                 || call == "_os(name";
             let is_whole = call.starts_with("s_os(")
                 && (path.ends_with("config/env.rs") || path.ends_with("commands/doctor.rs"));
@@ -276,7 +282,7 @@ fn the_environment_is_read_by_names_that_a_search_finds() {
 }
 
 #[test]
-fn names_of_many_do_what_the_page_says() {
+fn names_with_placeholders_work_as_described() {
     let pair = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
     let overlaid = host_json::overlaid(
         json!({}),
@@ -294,8 +300,8 @@ fn names_of_many_do_what_the_page_says() {
     }
 }
 
-/// The driver reads the process's own environment, so each variable gets a process of its own: this
-/// test again.
+/// The driver reads the environment of the process, so the test runs itself in a new process for
+/// each variable.
 #[test]
 fn the_driver_reads_its_own_variables() {
     const MARK: &str = "the driver's options: ";

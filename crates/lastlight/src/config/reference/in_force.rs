@@ -1,5 +1,5 @@
-//! The declarations, tried out: what is declared is read and decides something, and its default and
-//! bounds are those in force.
+//! Tests of the declarations: every declared setting is read and has an effect, and the declared
+//! defaults and bounds are the actual ones.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -17,12 +17,11 @@ fn all() -> impl Iterator<Item = &'static dyn Declared> {
     GROUPS.iter().flat_map(|group| group.settings).copied()
 }
 
-/// Settings that the handler starts with and among which `name`, which is not set, would decide
-/// something.
+/// Valid settings without `name`, such that setting `name` has an effect.
 fn around(name: &str) -> Pairs {
     let mut pairs: Pairs = [
         ("FUNCTIONS_CUSTOMHANDLER_PORT", "9000"),
-        // Not this machine: sslmode decides something.
+        // Not this machine, so that sslmode has an effect.
         ("DATABASE_URL", "postgresql://u@db.example/x"),
         ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
         ("SERVICE_BUS_NAMESPACE", "rmh"),
@@ -48,7 +47,7 @@ fn around(name: &str) -> Pairs {
         | "AzureWebJobsStorage__queueServiceUri" => {
             pairs.remove("AzureWebJobsStorage");
         }
-        // Another one than host.json's.
+        // Different from functionTimeout in host.json.
         "FUNCTIONS_APP_ROOT_PATH" => {
             pairs.insert("FUNCTION_TIMEOUT_MINUTES", "60".to_owned());
         }
@@ -58,7 +57,7 @@ fn around(name: &str) -> Pairs {
     pairs
 }
 
-/// Everything that was loaded, keys and passwords too.
+/// All loaded settings as text, including keys and passwords.
 fn loaded(pairs: &Pairs) -> Result<String, ConfigError> {
     let settings = Settings::load(Env::from_pairs(pairs.clone()))?;
     let storage_key = match &settings.storage.auth {
@@ -89,7 +88,7 @@ fn loaded_with(setting: &dyn Declared, value: &str) -> Result<String, ConfigErro
 
 fn assert_refused(setting: &dyn Declared, value: &str) {
     let name = setting.name();
-    let error = loaded_with(setting, value).expect_err(&format!("{name}={value} is let pass"));
+    let error = loaded_with(setting, value).expect_err(&format!("{name}={value} is accepted"));
     assert!(
         error.problems.iter().any(|problem| problem.setting == name),
         "{name}={value}: {error}"
@@ -97,8 +96,8 @@ fn assert_refused(setting: &dyn Declared, value: &str) {
     assert!(!error.to_string().contains("hunter2"), "{name}: a secret is shown: {error}");
 }
 
-/// Values of settings whose form is said in words: two that mean different things, and some that
-/// are refused.
+/// Example values of settings whose form is described in words: two valid ones with different
+/// effects, and some invalid ones.
 fn examples(name: &str) -> ([&'static str; 2], Vec<String>) {
     fn of(good: [&'static str; 2], bad: &[&str]) -> ([&'static str; 2], Vec<String>) {
         (good, bad.iter().map(|value| (*value).to_owned()).collect())
@@ -178,17 +177,17 @@ fn examples(name: &str) -> ([&'static str; 2], Vec<String>) {
         "OTEL_SERVICE_NAME" | "WEBSITE_SITE_NAME" | "AZURE_FUNCTIONS_ENVIRONMENT" => {
             of(["a", "b"], &[])
         }
-        _ => panic!("{name} has no examples here: two values that are taken, and what is refused"),
+        _ => panic!("{name} has no examples here: two valid values, and invalid ones"),
     }
 }
 
 #[test]
-fn what_is_read_is_declared_and_what_is_declared_is_read() {
+fn settings_read_are_the_settings_declared() {
     let asked = Asked::default();
     for setting in all() {
         let env = Env::from_pairs(around(setting.name()));
         let of_this = env.asked();
-        // Whether they can be loaded is another test's.
+        // Another test checks that the settings can be loaded.
         let _ = Settings::load(env);
         asked.lock().unwrap().extend(of_this.lock().unwrap().iter());
     }
@@ -199,7 +198,7 @@ fn what_is_read_is_declared_and_what_is_declared_is_read() {
 }
 
 #[test]
-fn a_default_is_what_counts_where_nothing_is_set() {
+fn defaults_apply_to_unset_and_empty_settings() {
     for setting in all() {
         let Some(default) = setting.default() else {
             continue;
@@ -213,13 +212,13 @@ fn a_default_is_what_counts_where_nothing_is_set() {
 }
 
 #[test]
-fn a_number_is_taken_within_its_bounds_and_refused_outside() {
+fn numbers_outside_their_bounds_are_rejected() {
     for setting in all() {
         let Form::Number { min, max, is_whole, .. } = setting.form() else {
             continue;
         };
         let [smallest, largest] = [&min, &max].map(|bound| loaded_with(setting, bound).unwrap());
-        assert_ne!(smallest, largest, "{} decides nothing", setting.name());
+        assert_ne!(smallest, largest, "{} has no effect", setting.name());
         let (below, above, others) = if is_whole {
             let [min, max] = [min, max].map(|bound| bound.parse::<i64>().unwrap());
             ((min - 1).to_string(), (max + 1).to_string(), ["ten", "1.5"])
@@ -234,7 +233,7 @@ fn a_number_is_taken_within_its_bounds_and_refused_outside() {
 }
 
 #[test]
-fn each_value_of_a_choice_is_taken_and_no_other() {
+fn choices_accept_their_values_only() {
     for setting in all() {
         let names = match setting.form() {
             Form::OneOf(names) => names,
@@ -249,24 +248,20 @@ fn each_value_of_a_choice_is_taken_and_no_other() {
                 plain
             })
             .collect();
-        assert!(
-            loaded.iter().any(|other| *other != loaded[0]),
-            "{} decides nothing",
-            setting.name()
-        );
+        assert!(loaded.iter().any(|other| *other != loaded[0]), "{} has no effect", setting.name());
         assert_refused(setting, "sometimes");
     }
 }
 
 #[test]
-fn a_text_is_taken_or_refused_as_its_words_say() {
+fn texts_are_accepted_as_described() {
     for setting in all() {
         if !matches!(setting.form(), Form::Words(_)) {
             continue;
         }
         let (good, bad) = examples(setting.name());
         let [one, other] = good.map(|value| loaded_with(setting, value).unwrap());
-        assert_ne!(one, other, "{} decides nothing", setting.name());
+        assert_ne!(one, other, "{} has no effect", setting.name());
         for value in bad {
             assert_refused(setting, &value);
         }
@@ -274,7 +269,7 @@ fn a_text_is_taken_or_refused_as_its_words_say() {
 }
 
 #[test]
-fn every_setting_is_told_from_a_reference_that_was_not_resolved() {
+fn unresolved_references_are_reported() {
     for setting in all() {
         let name = setting.name();
         let mut pairs = around(name);
@@ -288,7 +283,7 @@ fn every_setting_is_told_from_a_reference_that_was_not_resolved() {
 }
 
 #[test]
-fn what_counts_in_the_place_of_another_is_asked_second() {
+fn fallback_settings_apply_second() {
     let of = |pairs: &[(&'static str, &str)]| {
         let mut all = around("");
         all.extend(pairs.iter().map(|(name, value)| (*name, (*value).to_owned())));
@@ -304,14 +299,14 @@ fn what_counts_in_the_place_of_another_is_asked_second() {
 }
 
 #[test]
-fn without_settings_the_workflow_and_the_prices_are_the_defaults() {
+fn unset_timing_and_prices_are_the_defaults() {
     let settings = Settings::load(Env::from_pairs(around(""))).unwrap();
     assert_eq!(format!("{:?}", settings.timing), format!("{:?}", Timing::default()));
     assert_eq!(settings.prices, Prices::default());
 }
 
 #[test]
-fn prices_are_taken_in_any_currency_and_refused_with_what_is_allowed() {
+fn invalid_prices_are_reported_with_the_remedy() {
     let mut pairs = around("");
     pairs.insert("LASTLIGHT_PRICE_CURRENCY", "EUR".to_owned());
     pairs.insert("LASTLIGHT_PRICE_STORAGE_PER_10000", "0".to_owned());
@@ -325,10 +320,10 @@ fn prices_are_taken_in_any_currency_and_refused_with_what_is_allowed() {
     let error = Settings::load(Env::from_pairs(pairs)).unwrap_err();
     assert_eq!(error.problems.len(), 3, "{error}");
     for words in [
-        "LASTLIGHT_PRICE_CURRENCY: \"euros\" is not a currency\n    Use three capital letters, such as USD or EUR; or leave \
-         it out for USD.",
+        "LASTLIGHT_PRICE_CURRENCY: \"euros\" is not a currency\n    Use three capital letters, such as USD or EUR; or omit \
+         it for the default USD.",
         "LASTLIGHT_PRICE_STORAGE_PER_10000: \"0,004\" is not a number from 0 to 1000\n    Set it to a number from 0 to 1000, \
-         or leave it out for 0.004.",
+         or omit it for the default 0.004.",
         "LASTLIGHT_PRICE_SERVICE_BUS_PER_MILLION: \"-0.01\" is not a number from 0 to 1000",
     ] {
         assert!(error.to_string().contains(words), "{words}: {error}");
@@ -336,14 +331,14 @@ fn prices_are_taken_in_any_currency_and_refused_with_what_is_allowed() {
 }
 
 #[test]
-fn the_example_names_settings_that_there_are_and_numbers_that_are_the_defaults() {
+fn example_settings_are_known_with_the_defaults() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let text = std::fs::read_to_string(root.join("local.settings.example.json")).unwrap();
     let document: Value = serde_json::from_str(&text).unwrap();
     let values = document["Values"].as_object().unwrap();
     for (name, value) in values.iter().filter(|(name, _)| !name.starts_with("_comment_")) {
         let value = value.as_str().unwrap();
-        // tests/it/local_host.rs looks that there are such functions.
+        // tests/it/local_host.rs checks that these functions exist.
         if name.starts_with("AzureWebJobs.") {
             continue;
         }
@@ -352,7 +347,7 @@ fn the_example_names_settings_that_there_are_and_numbers_that_are_the_defaults()
             continue;
         }
         let Some(setting) = all().find(|setting| setting.name() == name) else {
-            panic!("the example has {name}, which nobody reads");
+            panic!("the example has {name}, which is not read");
         };
         if matches!(setting.form(), Form::Number { .. }) {
             assert_eq!(Some(value.to_owned()), setting.default(), "{name}");

@@ -1,6 +1,6 @@
-//! Every setting of the handler, declared: name, default, bounds and meaning; a file a group. The
-//! readers take them from here, and so does docs/SETTINGS.md, which a test makes of [`GROUPS`] and
-//! holds to what the readers do. Reads nothing itself.
+//! The declarations of the handler's settings: name, default, bounds and meaning, one file per
+//! group. The readers use them, and a test generates docs/SETTINGS.md from [`GROUPS`] and checks
+//! that the readers behave as declared. Reads no setting itself.
 
 mod database;
 #[cfg(test)]
@@ -24,15 +24,15 @@ use super::declaration::Declared;
 
 /// Settings that belong together.
 pub struct Group {
-    /// For people.
+    /// The heading in docs/SETTINGS.md.
     pub title: &'static str,
-    /// What holds for all of them.
+    /// A description of the group.
     pub about: &'static str,
-    /// In the order of the page.
+    /// The settings, in the order of docs/SETTINGS.md.
     pub settings: &'static [&'static dyn Declared],
 }
 
-/// All of them.
+/// All groups.
 pub static GROUPS: &[&Group] = &[
     &database::GROUP,
     &storage_queues::GROUP,

@@ -1,4 +1,4 @@
-//! What messages cost.
+//! The prices of messages.
 
 use super::Group;
 use crate::config::{
@@ -8,8 +8,8 @@ use crate::config::{
 
 pub(super) static GROUP: Group = Group {
     title: "Prices",
-    about: "What messages cost, for the comparison of the two paths ([METRICS.md](METRICS.md)). The defaults are to be \
-            checked against one's own contract.",
+    about: "The prices of messages, for the comparison of the two paths ([METRICS.md](METRICS.md)). Check the defaults \
+            against your contract.",
     settings: &[&PRICE_CURRENCY, &PRICE_STORAGE, &PRICE_SERVICE_BUS],
 };
 
@@ -21,7 +21,7 @@ pub(in crate::config) static PRICE_CURRENCY: Text = Text {
     what: "a currency",
     allowed: "three capital letters, such as USD or EUR",
     is_allowed: |text| text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase()),
-    meaning: "What the prices are in. Nothing is converted.",
+    meaning: "The currency of the prices. Nothing is converted.",
 };
 
 pub(in crate::config) static PRICE_STORAGE: Number<f64> = Number {
@@ -29,7 +29,7 @@ pub(in crate::config) static PRICE_STORAGE: Number<f64> = Number {
     default: Prices::STORAGE_PER_10_000,
     min: 0.0,
     max: DEAREST,
-    unit: "of the currency",
+    unit: "units of the currency",
     meaning: "The price of 10,000 operations on a Storage Queue.",
 };
 
@@ -38,6 +38,6 @@ pub(in crate::config) static PRICE_SERVICE_BUS: Number<f64> = Number {
     default: Prices::SERVICE_BUS_PER_MILLION,
     min: 0.0,
     max: DEAREST,
-    unit: "of the currency",
-    meaning: "The price of a million operations on Service Bus.",
+    unit: "units of the currency",
+    meaning: "The price of 1,000,000 operations on Service Bus.",
 };

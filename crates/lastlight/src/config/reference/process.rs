@@ -1,5 +1,5 @@
-//! What may be done to the schema over HTTP, and what the Functions host or the local cloud says to
-//! its process.
+//! Schema administration over HTTP, and the settings that the Functions host or the local cloud
+//! sets for its process.
 
 use super::{Group, anything};
 use crate::config::declaration::{Flag, Given, Number, Text};
@@ -9,7 +9,7 @@ pub(super) static ADMINISTRATION: Group =
 
 pub(super) static SET_BY_THE_HOST: Group = Group {
     title: "Set by the Functions host",
-    about: "Nobody sets these by hand.",
+    about: "These are not set by hand.",
     settings: &[
         &CUSTOMHANDLER_PORT,
         &HTTPWORKER_PORT,
@@ -28,12 +28,12 @@ pub(in crate::config) static ENABLE_SCHEMA_ADMIN: Flag = Flag {
 
 pub(in crate::config) static CUSTOMHANDLER_PORT: Number<u16> = Number {
     name: "FUNCTIONS_CUSTOMHANDLER_PORT",
-    // None: without a host there is nobody to listen to.
+    // Out of bounds, so there is no default: without a host there is no port to listen on.
     default: 0,
     min: 1,
     max: u16::MAX,
     unit: "",
-    meaning: "Where `lastlight serve` listens, on this machine's loopback. Must be set for it.",
+    meaning: "The port on which `lastlight serve` listens, on the loopback interface. Required by it.",
 };
 
 pub(in crate::config) static HTTPWORKER_PORT: Number<u16> = Number {
@@ -42,7 +42,7 @@ pub(in crate::config) static HTTPWORKER_PORT: Number<u16> = Number {
     min: 1,
     max: u16::MAX,
     unit: "",
-    meaning: "The same under its older name, read where the newer one is not set.",
+    meaning: "The older name of `FUNCTIONS_CUSTOMHANDLER_PORT`, read if that is not set.",
 };
 
 pub(in crate::config) static AZURE_FUNCTIONS_ENVIRONMENT: Text = Text {
@@ -51,27 +51,26 @@ pub(in crate::config) static AZURE_FUNCTIONS_ENVIRONMENT: Text = Text {
     what: "a name",
     allowed: "any text",
     is_allowed: anything,
-    meaning: "The environment's name, as `health` shows it.",
+    meaning: "The name of the environment, returned by `health`.",
 };
 
 pub(in crate::config) static APP_ROOT_PATH: Given = Given {
     name: "FUNCTIONS_APP_ROOT_PATH",
     allowed: "a folder",
     is_secret: false,
-    meaning: "The app's folder. `functionTimeout` of its host.json bounds how long an invocation stays open; where it says \
-              none, `FUNCTION_TIMEOUT_MINUTES` counts. The handler warns at its start where the function folders are not those of \
-              its version.",
+    meaning: "The app's folder. `functionTimeout` in its host.json limits how long an invocation stays open; without it, \
+              `FUNCTION_TIMEOUT_MINUTES` does. At start, the handler warns if the function folders do not match its version.",
 };
 
 pub(in crate::config) static FUNCTION_TIMEOUT: Given = Given {
     name: "AzureFunctionsJobHost__functionTimeout",
     allowed: "`hh:mm:ss`, or `-1` for no limit",
     is_secret: false,
-    meaning: "Wins over `functionTimeout` in host.json, for the host and for this process.",
+    meaning: "Overrides `functionTimeout` in host.json, for the host and for this process.",
 };
 
 pub(in crate::config) static EXIT_WITH_PARENT: Flag = Flag {
     name: "LASTLIGHT_EXIT_WITH_PARENT",
     default: Some(false),
-    meaning: "End when standard input does. The local cloud sets it, so that no handler outlives it.",
+    meaning: "Whether the process exits when standard input ends. The local cloud sets it, so that no handler outlives it.",
 };

@@ -5,10 +5,10 @@ use crate::config::declaration::{Flag, Given, Number, Text};
 
 pub(super) static GROUP: Group = Group {
     title: "Service Bus",
-    about: "The first that is set is the connection: a connection string with `UseDevelopmentEmulator=true`, \
+    about: "The first of these that is set defines the connection: a connection string with `UseDevelopmentEmulator=true`, \
             `ServiceBusConnection__fullyQualifiedNamespace` (sign-in by identity), `SERVICE_BUS_CONNECTION_STRING`, \
-            `ServiceBusConnection`, `SERVICE_BUS_NAMESPACE` (sign-in by identity). While it is off, nothing else of \
-            this group is read.",
+            `ServiceBusConnection`, `SERVICE_BUS_NAMESPACE` (sign-in by identity). While Service Bus is disabled, the other \
+            settings of this group are not read.",
     settings: &[
         &ENABLE_SERVICE_BUS,
         &SERVICE_BUS_CONNECTION_STRING,
@@ -29,7 +29,7 @@ pub(super) static GROUP: Group = Group {
 pub(in crate::config) static ENABLE_SERVICE_BUS: Flag = Flag {
     name: "ENABLE_SERVICE_BUS",
     default: None,
-    meaning: "Whether Service Bus is used. Without it, it is where a connection is set.",
+    meaning: "Whether Service Bus is used. If not set, it is used if a connection is set.",
 };
 
 const BUS_CONNECTION_STRINGS: &str = "`Endpoint=sb://<namespace>.servicebus.windows.net/;SharedAccessKeyName=<name>;\
@@ -39,30 +39,30 @@ pub(in crate::config) static SERVICE_BUS_CONNECTION_STRING: Given = Given {
     name: "SERVICE_BUS_CONNECTION_STRING",
     allowed: BUS_CONNECTION_STRINGS,
     is_secret: true,
-    meaning: "The namespace, by a key.",
+    meaning: "The namespace, with sign-in by key.",
 };
 
 pub(in crate::config) static SERVICE_BUS_CONNECTION: Given = Given {
     name: "ServiceBusConnection",
     allowed: BUS_CONNECTION_STRINGS,
     is_secret: true,
-    meaning: "The same under the host's name: its triggers read this one.",
+    meaning: "The same connection string under the host's name for it, which the host's triggers read.",
 };
 
-const BUS_NAMESPACES: &str = "the namespace's name, or its host";
+const BUS_NAMESPACES: &str = "the namespace's name or host name";
 
 pub(in crate::config) static SERVICE_BUS_CONNECTION_NAMESPACE: Given = Given {
     name: "ServiceBusConnection__fullyQualifiedNamespace",
     allowed: BUS_NAMESPACES,
     is_secret: false,
-    meaning: "The namespace, by identity, for the handler and for the host's triggers.",
+    meaning: "The namespace, with sign-in by identity, for the handler and for the host's triggers.",
 };
 
 pub(in crate::config) static SERVICE_BUS_NAMESPACE: Given = Given {
     name: "SERVICE_BUS_NAMESPACE",
     allowed: BUS_NAMESPACES,
     is_secret: false,
-    meaning: "The same, for the handler alone: the host does not know this name.",
+    meaning: "The namespace, with sign-in by identity, for the handler only: the host does not read this setting.",
 };
 
 const BUS_QUEUE_NAMES: &str = "letters, digits, '.', '-', '_', '~' and '/', at most 260 characters";
@@ -79,7 +79,7 @@ pub(in crate::config) static SERVICE_BUS_JOB_QUEUE: Text = Text {
     what: "a queue name",
     allowed: BUS_QUEUE_NAMES,
     is_allowed: is_bus_queue_name,
-    meaning: "The queue of job messages. function.json reads it too, and knows no default.",
+    meaning: "The queue for job messages. function.json refers to this setting too, without a default.",
 };
 
 pub(in crate::config) static SERVICE_BUS_TASK_QUEUE: Text = Text {
@@ -88,7 +88,7 @@ pub(in crate::config) static SERVICE_BUS_TASK_QUEUE: Text = Text {
     what: "a queue name",
     allowed: BUS_QUEUE_NAMES,
     is_allowed: is_bus_queue_name,
-    meaning: "The queue of task messages. function.json reads it too, and knows no default.",
+    meaning: "The queue for task messages. function.json refers to this setting too, without a default.",
 };
 
 pub(in crate::config) static SERVICE_BUS_POISON_QUEUE: Text = Text {
@@ -97,7 +97,7 @@ pub(in crate::config) static SERVICE_BUS_POISON_QUEUE: Text = Text {
     what: "a queue name",
     allowed: BUS_QUEUE_NAMES,
     is_allowed: is_bus_queue_name,
-    meaning: "The review queue: messages that mean nothing to this app.",
+    meaning: "The review queue, for messages that this app cannot process.",
 };
 
 pub(in crate::config) static SERVICE_BUS_MAX_BATCH_SIZE: Number<usize> = Number {
@@ -106,7 +106,7 @@ pub(in crate::config) static SERVICE_BUS_MAX_BATCH_SIZE: Number<usize> = Number 
     min: 1,
     max: 100,
     unit: "messages",
-    meaning: "Messages in one request.",
+    meaning: "Maximum number of messages in one request.",
 };
 
 pub(in crate::config) static SERVICE_BUS_SENDS_IN_FLIGHT: Number<usize> = Number {
@@ -115,7 +115,7 @@ pub(in crate::config) static SERVICE_BUS_SENDS_IN_FLIGHT: Number<usize> = Number
     min: 1,
     max: 64,
     unit: "batches",
-    meaning: "Batches under way at once.",
+    meaning: "Maximum number of batches being sent at once.",
 };
 
 pub(in crate::config) static SERVICE_BUS_RETRY_COUNT: Number<u32> = Number {
@@ -123,8 +123,8 @@ pub(in crate::config) static SERVICE_BUS_RETRY_COUNT: Number<u32> = Number {
     default: 3,
     min: 0,
     max: 10,
-    unit: "tries",
-    meaning: "Tries to send after the first one. What cannot be sent stays owed, and the sweep sends it.",
+    unit: "retries",
+    meaning: "Number of retries of a failed send. Messages that cannot be sent stay pending, and the sweep sends them.",
 };
 
 pub(in crate::config) static SERVICE_BUS_TIMEOUT_SECONDS: Number<u64> = Number {
@@ -133,7 +133,7 @@ pub(in crate::config) static SERVICE_BUS_TIMEOUT_SECONDS: Number<u64> = Number {
     min: 1,
     max: 300,
     unit: "seconds",
-    meaning: "How long one request may take.",
+    meaning: "Timeout of one request.",
 };
 
 pub(in crate::config) static SERVICE_BUS_CREDITS_PER_SECOND: Number<u32> = Number {
@@ -141,7 +141,7 @@ pub(in crate::config) static SERVICE_BUS_CREDITS_PER_SECOND: Number<u32> = Numbe
     default: 0,
     min: 0,
     max: 1_000_000,
-    unit: "messages a second",
-    meaning: "What this process sends at most; 0 is no bound. 950 suits the Standard tier, which grants a namespace 1,000 \
-              credits a second.",
+    unit: "messages per second",
+    meaning: "Maximum send rate of this process; 0 means no limit. 950 suits the Standard tier, which grants a namespace \
+              1,000 credits per second.",
 };

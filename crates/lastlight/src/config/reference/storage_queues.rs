@@ -8,8 +8,9 @@ use crate::config::{
 
 pub(super) static GROUP: Group = Group {
     title: "Storage Queues",
-    about: "The first that is set is the connection: `AzureWebJobsStorage`, `AzureWebJobsStorage__queueServiceUri`, \
-            `AzureWebJobsStorage__accountName`, `STORAGE_ACCOUNT_NAME`. The last three mean sign-in by identity.",
+    about: "The first of these that is set defines the connection: `AzureWebJobsStorage`, \
+            `AzureWebJobsStorage__queueServiceUri`, `AzureWebJobsStorage__accountName`, `STORAGE_ACCOUNT_NAME`. The last \
+            three mean sign-in by identity.",
     settings: &[
         &STORAGE,
         &STORAGE_QUEUE_SERVICE_URI,
@@ -29,31 +30,31 @@ pub(in crate::config) static STORAGE: Given = Given {
     allowed: "a connection string: with `AccountName` and `AccountKey`, with `QueueEndpoint` and `SharedAccessSignature`, \
               or `UseDevelopmentStorage=true` for Azurite",
     is_secret: true,
-    meaning: "The storage account, for the handler and for the host. Plain HTTP is for this machine alone.",
+    meaning: "The storage account, for the handler and for the host. Plain HTTP is allowed only to this machine.",
 };
 
 pub(in crate::config) static STORAGE_QUEUE_SERVICE_URI: Given = Given {
     name: "AzureWebJobsStorage__queueServiceUri",
     allowed: "`https://<account>.queue.core.windows.net`",
     is_secret: false,
-    meaning: "The queue service, by identity.",
+    meaning: "The queue service, with sign-in by identity.",
 };
 
 pub(in crate::config) static STORAGE_ACCOUNT: Given = Given {
     name: "AzureWebJobsStorage__accountName",
-    allowed: "a storage account: a-z and 0-9",
+    allowed: "a storage account name: a-z and 0-9",
     is_secret: false,
-    meaning: "The account, by identity.",
+    meaning: "The storage account, with sign-in by identity.",
 };
 
 pub(in crate::config) static STORAGE_ACCOUNT_NAME: Given = Given {
     name: "STORAGE_ACCOUNT_NAME",
-    allowed: "a storage account: a-z and 0-9",
+    allowed: "a storage account name: a-z and 0-9",
     is_secret: false,
-    meaning: "The same, for the handler alone: the host does not know this name.",
+    meaning: "The same, for the handler only: the host does not read this setting.",
 };
 
-const STORAGE_QUEUE_NAMES: &str = "3 to 63 of a-z, 0-9 and single '-' between them";
+const STORAGE_QUEUE_NAMES: &str = "3 to 63 characters: a-z, 0-9 and single '-' between them";
 
 fn is_storage_queue_name(name: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -70,7 +71,7 @@ pub(in crate::config) static JOB_PROCESSING_QUEUE: Text = Text {
     what: "a queue name",
     allowed: STORAGE_QUEUE_NAMES,
     is_allowed: is_storage_queue_name,
-    meaning: "The queue of job messages. function.json reads it too, and knows no default.",
+    meaning: "The queue for job messages. function.json refers to this setting too, without a default.",
 };
 
 pub(in crate::config) static TASK_PROCESSING_QUEUE: Text = Text {
@@ -79,7 +80,7 @@ pub(in crate::config) static TASK_PROCESSING_QUEUE: Text = Text {
     what: "a queue name",
     allowed: STORAGE_QUEUE_NAMES,
     is_allowed: is_storage_queue_name,
-    meaning: "The queue of task messages. function.json reads it too, and knows no default.",
+    meaning: "The queue for task messages. function.json refers to this setting too, without a default.",
 };
 
 pub(in crate::config) static POISON_QUEUE: Text = Text {
@@ -88,7 +89,7 @@ pub(in crate::config) static POISON_QUEUE: Text = Text {
     what: "a queue name",
     allowed: STORAGE_QUEUE_NAMES,
     is_allowed: is_storage_queue_name,
-    meaning: "The review queue: messages that mean nothing to this app.",
+    meaning: "The review queue, for messages that this app cannot process.",
 };
 
 pub(in crate::config) static STORAGE_QUEUE_ENCODING: Choice<QueueEncoding> = Choice {
@@ -96,7 +97,7 @@ pub(in crate::config) static STORAGE_QUEUE_ENCODING: Choice<QueueEncoding> = Cho
     default: ("base64", QueueEncoding::Base64),
     others: &[("none", QueueEncoding::None)],
     what: "an encoding of messages",
-    meaning: "How a message's text is wrapped. `messageEncoding` in host.json must say the same.",
+    meaning: "The encoding of message texts. Must match `messageEncoding` in host.json.",
 };
 
 pub(in crate::config) static STORAGE_QUEUE_SENDS_IN_FLIGHT: Number<usize> = Number {
@@ -105,7 +106,7 @@ pub(in crate::config) static STORAGE_QUEUE_SENDS_IN_FLIGHT: Number<usize> = Numb
     min: 1,
     max: 512,
     unit: "messages",
-    meaning: "Messages under way at once: a Storage Queue knows no batches.",
+    meaning: "Maximum number of messages being sent at once: Storage Queues have no batches.",
 };
 
 pub(in crate::config) static STORAGE_QUEUE_RETRY_COUNT: Number<u32> = Number {
@@ -113,6 +114,6 @@ pub(in crate::config) static STORAGE_QUEUE_RETRY_COUNT: Number<u32> = Number {
     default: 3,
     min: 0,
     max: 10,
-    unit: "tries",
-    meaning: "Tries to send after the first one. What cannot be sent stays owed, and the sweep sends it.",
+    unit: "retries",
+    meaning: "Number of retries of a failed send. Messages that cannot be sent stay pending, and the sweep sends them.",
 };

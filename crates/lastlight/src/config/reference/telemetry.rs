@@ -1,4 +1,4 @@
-//! What is logged, and where spans go.
+//! The log, and the export of spans.
 
 use super::{Group, anything};
 use crate::config::{
@@ -8,8 +8,8 @@ use crate::config::{
 
 pub(super) static GROUP: Group = Group {
     title: "Log and spans",
-    about: "Spans go to a collector, OTLP over HTTP, where one is named; the other `OTEL_*` are read only then. \
-            [TRACING.md](TRACING.md) says what they hold.",
+    about: "Spans are exported by OTLP over HTTP if a collector is set; the other `OTEL_*` settings are read only then. \
+            [TRACING.md](TRACING.md) describes the spans.",
     settings: &[
         &LOG_LEVEL,
         &LOG_FORMAT,
@@ -27,32 +27,32 @@ pub(in crate::config) static LOG_LEVEL: Text = Text {
     name: "LOG_LEVEL",
     default: "info",
     what: "a log level",
-    allowed: "error, warn, info, debug or trace in any case (critical and warning, too), or a filter such as \
+    allowed: "error, warn, info, debug or trace (also critical and warning), in any case, or a filter such as \
               info,lastlight=debug",
     is_allowed: is_log_level,
-    meaning: "What the log says.",
+    meaning: "The log level.",
 };
 
 pub(in crate::config) static LOG_FORMAT: Choice<LogFormat> = Choice {
     name: "LOG_FORMAT",
     default: ("auto", LogFormat::Auto),
     others: &[("json", LogFormat::Json), ("text", LogFormat::Text)],
-    what: "a form of the log",
-    meaning: "`auto` is text on a terminal and JSON elsewhere.",
+    what: "a log format",
+    meaning: "The log format: `auto` is text on a terminal and JSON elsewhere.",
 };
 
 pub(in crate::config) static OTLP_ENDPOINT: Given = Given {
     name: "OTEL_EXPORTER_OTLP_ENDPOINT",
-    allowed: "`https://collector.example:4318`; plain HTTP on this machine alone",
+    allowed: "an address such as `https://collector.example:4318`; plain HTTP only to this machine",
     is_secret: false,
-    meaning: "The collector; `v1/traces` is added. Without it there are no spans.",
+    meaning: "The address of the collector; `v1/traces` is appended. If not set, no spans are exported.",
 };
 
 pub(in crate::config) static OTLP_HEADERS: Given = Given {
     name: "OTEL_EXPORTER_OTLP_HEADERS",
-    allowed: "`name=value,name=value`, with what is not a letter or a digit in a value percent-encoded",
+    allowed: "`name=value,name=value`, with characters other than letters and digits in values percent-encoded",
     is_secret: true,
-    meaning: "What the collector wants to see: keys, usually.",
+    meaning: "HTTP headers for the collector, usually keys.",
 };
 
 pub(in crate::config) static OTLP_TIMEOUT: Number<u64> = Number {
@@ -61,7 +61,7 @@ pub(in crate::config) static OTLP_TIMEOUT: Number<u64> = Number {
     min: 1,
     max: 60_000,
     unit: "milliseconds",
-    meaning: "How long one request to the collector may take.",
+    meaning: "Timeout of one request to the collector.",
 };
 
 pub(in crate::config) static OTEL_SERVICE_NAME: Text = Text {
@@ -70,18 +70,18 @@ pub(in crate::config) static OTEL_SERVICE_NAME: Text = Text {
     what: "a name",
     allowed: "any text",
     is_allowed: anything,
-    meaning: "The service that the spans name. Without it, `WEBSITE_SITE_NAME` counts.",
+    meaning: "The service name in the spans. If not set, `WEBSITE_SITE_NAME` is used.",
 };
 
 pub(in crate::config) static WEBSITE_SITE_NAME: Given = Given {
     name: "WEBSITE_SITE_NAME",
     allowed: "any text",
     is_secret: false,
-    meaning: "The app's name. Azure sets it; with it, sign-in by identity is the app's managed identity.",
+    meaning: "The app's name, set by Azure. If set, sign-in by identity uses the app's managed identity.",
 };
 
-/// Whether the caller's word counts, and the share of traces; `None`: `OTEL_TRACES_SAMPLER_ARG`
-/// says it.
+/// Whether the caller's sampling decision is followed, and the ratio of sampled traces; `None`: the
+/// ratio is `OTEL_TRACES_SAMPLER_ARG`.
 pub(in crate::config) static OTEL_TRACES_SAMPLER: Choice<(bool, Option<f64>)> = Choice {
     name: "OTEL_TRACES_SAMPLER",
     default: ("parentbased_always_on", (true, Some(1.0))),
@@ -93,8 +93,8 @@ pub(in crate::config) static OTEL_TRACES_SAMPLER: Choice<(bool, Option<f64>)> = 
         ("traceidratio", (false, None)),
     ],
     what: "a sampler",
-    meaning: "Which traces are recorded. `traceidratio` takes its share from `OTEL_TRACES_SAMPLER_ARG`; with `parentbased_` \
-              what the caller says of its own trace counts.",
+    meaning: "Which traces are sampled. `traceidratio` takes its ratio from `OTEL_TRACES_SAMPLER_ARG`; `parentbased_` \
+              samplers follow the caller's sampling decision for its trace.",
 };
 
 pub(in crate::config) static OTEL_TRACES_SAMPLER_ARG: Number<f64> = Number {
@@ -103,5 +103,5 @@ pub(in crate::config) static OTEL_TRACES_SAMPLER_ARG: Number<f64> = Number {
     min: 0.0,
     max: 1.0,
     unit: "",
-    meaning: "The share of traces that `traceidratio` records.",
+    meaning: "The ratio of traces that `traceidratio` samples.",
 };

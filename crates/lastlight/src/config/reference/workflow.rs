@@ -1,11 +1,11 @@
-//! Retries, time limits, leases, and how much goes on at once.
+//! Retries, time limits, leases, and concurrency.
 
 use super::Group;
 use crate::config::{Timing, declaration::Number};
 
 pub(super) static GROUP: Group = Group {
     title: "Workflow",
-    about: "Retries, time limits, leases and how much goes on at once. The defaults suit a deployed app.",
+    about: "Retries, time limits, leases and concurrency. The defaults suit a deployed app.",
     settings: &[
         &MAX_RETRY_ATTEMPTS,
         &RETRY_FIRST_SECONDS,
@@ -27,12 +27,12 @@ const LONGEST_SECONDS: f64 = 86_400.0;
 
 pub(in crate::config) static MAX_RETRY_ATTEMPTS: Number<u16> = Number {
     name: "MAX_RETRY_ATTEMPTS",
-    // Retries are what comes after the first attempt.
+    // Retries do not include the first attempt.
     default: Timing::DEFAULT.max_attempts - 1,
     min: 0,
     max: 1000,
     unit: "attempts",
-    meaning: "Attempts of a task after its first, where its job type does not say.",
+    meaning: "Maximum number of attempts of a task after the first, unless its job type sets it.",
 };
 
 pub(in crate::config) static RETRY_FIRST_SECONDS: Number<f64> = Number {
@@ -41,7 +41,7 @@ pub(in crate::config) static RETRY_FIRST_SECONDS: Number<f64> = Number {
     min: 0.1,
     max: LONGEST_SECONDS,
     unit: "seconds",
-    meaning: "The pause after the first attempt. It doubles after each, less a random part of up to a half.",
+    meaning: "The pause after the first attempt. It doubles after each attempt, minus a random part of up to a half.",
 };
 
 pub(in crate::config) static RETRY_LARGEST_SECONDS: Number<f64> = Number {
@@ -50,7 +50,7 @@ pub(in crate::config) static RETRY_LARGEST_SECONDS: Number<f64> = Number {
     min: 0.1,
     max: LONGEST_SECONDS,
     unit: "seconds",
-    meaning: "The longest pause.",
+    meaning: "The longest pause between attempts.",
 };
 
 pub(in crate::config) static FUNCTION_TIMEOUT_MINUTES: Number<u64> = Number {
@@ -59,8 +59,8 @@ pub(in crate::config) static FUNCTION_TIMEOUT_MINUTES: Number<u64> = Number {
     min: 1,
     max: 24 * 60,
     unit: "minutes",
-    meaning: "An attempt that runs longer has failed. `functionTimeout` in host.json should not be shorter: attempts end a \
-              little before it in any case.",
+    meaning: "Time limit of an attempt; after it, the attempt fails. `functionTimeout` in host.json should not be shorter: \
+              attempts end shortly before it in any case.",
 };
 
 pub(in crate::config) static JOB_TIMEOUT_HOURS: Number<u64> = Number {
@@ -69,7 +69,7 @@ pub(in crate::config) static JOB_TIMEOUT_HOURS: Number<u64> = Number {
     min: 1,
     max: 24 * 365,
     unit: "hours",
-    meaning: "A job that is not over by then fails, where its job type does not say.",
+    meaning: "Time limit of a job; after it, an unfinished job fails. A job type may set its own.",
 };
 
 pub(in crate::config) static LEASE_SECONDS: Number<f64> = Number {
@@ -78,7 +78,7 @@ pub(in crate::config) static LEASE_SECONDS: Number<f64> = Number {
     min: 0.1,
     max: LONGEST_SECONDS,
     unit: "seconds",
-    meaning: "How long a claim holds without a heartbeat. After it the sweep takes over from a dead attempt.",
+    meaning: "How long a claim is valid without a heartbeat. After it, the sweep takes over from the dead attempt.",
 };
 
 pub(in crate::config) static SEND_GRACE_SECONDS: Number<f64> = Number {
@@ -87,7 +87,7 @@ pub(in crate::config) static SEND_GRACE_SECONDS: Number<f64> = Number {
     min: 0.1,
     max: LONGEST_SECONDS,
     unit: "seconds",
-    meaning: "How long the process that owes a message has to send it. After it the sweep does.",
+    meaning: "How long the process that wrote a message has to send it. After it, the sweep sends it.",
 };
 
 pub(in crate::config) static LOST_AFTER_SECONDS: Number<f64> = Number {
@@ -96,8 +96,8 @@ pub(in crate::config) static LOST_AFTER_SECONDS: Number<f64> = Number {
     min: 0.1,
     max: LONGEST_SECONDS,
     unit: "seconds",
-    meaning: "How long nothing may happen in a stage before its messages count as lost and are sent again, unless their \
-              queue is still at earlier ones.",
+    meaning: "How long a stage may make no progress before its messages are presumed lost and sent again, unless their \
+              queue is still processing earlier messages.",
 };
 
 pub(in crate::config) static TASKS_IN_FLIGHT: Number<usize> = Number {
@@ -106,8 +106,8 @@ pub(in crate::config) static TASKS_IN_FLIGHT: Number<usize> = Number {
     min: 1,
     max: 1024,
     unit: "tasks",
-    meaning: "Tasks that the process runs at once, over all invocations: lower it where a task takes much memory or a core. \
-              Messages that come when there is no room are sent again later.",
+    meaning: "Maximum number of tasks that the process runs at once, over all invocations. Lower it if a task takes much memory \
+              or a core. Messages that come when the limit is reached are sent again later.",
 };
 
 pub(in crate::config) static SENDS_IN_FLIGHT: Number<usize> = Number {
@@ -116,7 +116,7 @@ pub(in crate::config) static SENDS_IN_FLIGHT: Number<usize> = Number {
     min: 1,
     max: 64,
     unit: "batches",
-    meaning: "Batches of messages under way at once while a stage is planned.",
+    meaning: "Maximum number of message batches being sent at once while a stage is planned.",
 };
 
 pub(in crate::config) static MEMORY_MIB: Number<usize> = Number {
@@ -125,8 +125,8 @@ pub(in crate::config) static MEMORY_MIB: Number<usize> = Number {
     min: 16,
     max: 65_536,
     unit: "MiB",
-    meaning: "Parameters and results that the process holds at once, half for each; tasks wait for their share. Without it, an eighth of \
-              the container's or the machine's memory, at most the default.",
+    meaning: "Memory for the parameters and results that the process holds at once, half for each; tasks wait for their share. \
+              If not set, an eighth of the memory of the container or the machine, at most the default.",
 };
 
 pub(in crate::config) static INSTANCES: Number<u32> = Number {
@@ -135,8 +135,8 @@ pub(in crate::config) static INSTANCES: Number<u32> = Number {
     min: 1,
     max: 1000,
     unit: "instances",
-    meaning: "Instances at most; preflight and `doctor` count with it. Without it, \
-              `WEBSITE_MAX_DYNAMIC_APPLICATION_SCALE_OUT` counts.",
+    meaning: "Maximum number of instances, which preflight and `doctor` calculate with. If not set, \
+              `WEBSITE_MAX_DYNAMIC_APPLICATION_SCALE_OUT` is used.",
 };
 
 pub(in crate::config) static SCALE_OUT: Number<u32> = Number {
@@ -145,5 +145,5 @@ pub(in crate::config) static SCALE_OUT: Number<u32> = Number {
     min: 1,
     max: 1000,
     unit: "instances",
-    meaning: "The platform's own bound on scaling out; Azure reads it too.",
+    meaning: "The platform's scale-out limit, which Azure reads too.",
 };

@@ -1,5 +1,5 @@
-//! `GET /api/openapi.json`: the API described in OpenAPI 3.1, made of what the router routes and
-//! what each trigger says of itself.
+//! `GET /api/openapi.json`: the OpenAPI 3.1 document, generated from the table of functions and the
+//! operations that each function describes.
 
 mod operation;
 
@@ -34,7 +34,7 @@ fn document(job_types: Vec<JobTypeInfo>) -> Value {
             continue;
         };
         for Address { path, operations, .. } in function.addresses {
-            // An address that is only another's spelling is not described.
+            // Alternative spellings of an address are not described.
             if operations.is_empty() {
                 continue;
             }
@@ -74,8 +74,8 @@ fn document(job_types: Vec<JobTypeInfo>) -> Value {
     })
 }
 
-/// Each job type has an address of its own to be submitted at, so that the document can say what it
-/// takes.
+/// Replaces the submission path by one path per job type, each with the schema of the parameters of
+/// its job type.
 fn submit_by_job_type(paths: &mut Map<String, Value>, job_types: &[JobTypeInfo]) {
     const PART: &str = "{job_type}";
     let Some((path, general)) = paths
@@ -100,7 +100,7 @@ fn submit_by_job_type(paths: &mut Map<String, Value>, job_types: &[JobTypeInfo])
     }
 }
 
-/// What every answer has.
+/// The fields of every response.
 fn stamp() -> Value {
     json!({
         "type": "object",
@@ -116,10 +116,10 @@ fn error() -> Value {
     json!({
         "type": "object",
         "properties": {
-            "error": { "type": "string", "description": "What kind, in a few words." },
-            "message": { "type": "string", "description": "What happened and what to do." },
+            "error": { "type": "string", "description": "The kind of error, in a few words." },
+            "message": { "type": "string", "description": "What went wrong and how to fix it." },
             "problems": {
-                "type": "array", "items": { "type": "object" }, "description": "Each bad field, where there are several.",
+                "type": "array", "items": { "type": "object" }, "description": "One entry per invalid field, if there are several.",
             },
             "request_id": { "type": "string" },
             "timestamp": { "type": "string", "format": "date-time" },

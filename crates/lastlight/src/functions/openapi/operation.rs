@@ -1,5 +1,5 @@
-//! One operation of the API, as its trigger describes it beside its handler: what it takes, what it
-//! answers, and with what it refuses.
+//! The description of an API operation: its parameters, its responses and its error statuses. Each
+//! function describes its operations beside its handler.
 
 use axum::http::StatusCode;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
@@ -10,10 +10,10 @@ use crate::{
     workflow::JobTypeInfo,
 };
 
-/// Schemas of the types that are answered with, each under its name once.
+/// Collects the schemas of the response types, each once under its name.
 pub(in crate::functions) struct Schemas {
     generator: SchemaGenerator,
-    /// Names for filters, and what may be submitted.
+    /// The job types: their names for the filters, and the schemas of their parameters.
     pub(in crate::functions) job_types: Vec<JobTypeInfo>,
 }
 
@@ -25,7 +25,7 @@ impl Schemas {
         Self { generator: settings.into_generator(), job_types }
     }
 
-    /// A reference to the schema of `T`, or the schema itself where it is small.
+    /// Returns a reference to the schema of `T`, or the schema itself if it is inlined.
     pub(in crate::functions) fn of<T: JsonSchema>(&mut self) -> Value {
         self.generator.subschema_for::<T>().to_value()
     }
@@ -44,7 +44,7 @@ pub(in crate::functions) struct Operation {
 }
 
 impl Operation {
-    /// An operation that answers with nothing yet.
+    /// An operation without parameters and without a response body.
     pub(in crate::functions) fn new() -> Self {
         Self {
             parameters: Vec::new(),
@@ -55,19 +55,19 @@ impl Operation {
         }
     }
 
-    /// Its path names a job: 400 for what is no id, 404 for what is no job's.
+    /// Adds the path parameter `job_id`: 400 for a malformed id, 404 for an unknown job.
     pub(in crate::functions) fn of_a_job(self) -> Self {
         let schema = json!({ "type": "string", "pattern": "^[0-9a-fA-F]{64}$" });
-        self.parameter("path", "job_id", schema, "The job's id.")
+        self.parameter("path", "job_id", schema, "The job id.")
             .refuses(&[StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND])
     }
 
-    /// Its path has a part that is called `name`.
+    /// Adds the path parameter `name`.
     pub(in crate::functions) fn path(self, name: &str, schema: Value, description: &str) -> Self {
         self.parameter("path", name, schema, description)
     }
 
-    /// It takes a parameter in its query.
+    /// Adds a query parameter.
     pub(in crate::functions) fn query(self, name: &str, schema: Value, description: &str) -> Self {
         self.parameter("query", name, schema, description)
     }
@@ -79,25 +79,25 @@ impl Operation {
         self
     }
 
-    /// It takes a JSON body.
+    /// Sets the JSON request body.
     pub(in crate::functions) fn body(self, is_required: bool, schema: Value) -> Self {
         let content = json!({ "application/json": { "schema": schema } });
         Self { body: Some(json!({ "required": is_required, "content": content })), ..self }
     }
 
-    /// It answers 200 with this type, and with what every answer has.
+    /// Sets the body of the 200 response: this type and the fields of every response.
     pub(in crate::functions) fn answers<T: JsonSchema>(self, schemas: &mut Schemas) -> Self {
         let schema = schemas.of::<T>();
         self.answers_json(schema)
     }
 
-    /// It answers 200 with this schema, and with what every answer has.
+    /// Sets the body of the 200 response: this schema and the fields of every response.
     pub(in crate::functions) fn answers_json(self, schema: Value) -> Self {
         let stamped = json!({ "allOf": [schema, { "$ref": "#/components/schemas/Stamp" }] });
         Self { content: json!({ "application/json": { "schema": stamped } }), ..self }
     }
 
-    /// It answers 200 with text of this media type.
+    /// Sets the 200 response: text of one of these media types.
     pub(in crate::functions) fn answers_text(self, media_types: &[&str]) -> Self {
         let content = media_types.iter().map(|media_type| {
             ((*media_type).to_owned(), json!({ "schema": { "type": "string" } }))
@@ -105,27 +105,28 @@ impl Operation {
         Self { content: Value::Object(content.collect()), ..self }
     }
 
-    /// It answers with these statuses, too.
+    /// Adds responses with these statuses.
     pub(in crate::functions) fn refuses(mut self, statuses: &[StatusCode]) -> Self {
         self.others.extend(statuses);
         self
     }
 
-    /// What it answers with 200 it answers with 503, too.
+    /// Gives the 503 response the same body as the 200 response.
     pub(in crate::functions) fn answers_alike_when_away(self) -> Self {
         Self { is_away_alike: true, ..self }
     }
 
-    /// As the document says it. Where it needs a key, it is 401 from the host without one.
+    /// The operation as it appears in the OpenAPI document. An operation that needs a key gets a
+    /// 401 response, which the host sends.
     pub(super) fn describe(self, described: &Described, key: Key, tag: &str) -> Value {
         let needs_key = key != Key::Anonymous;
         let mut responses = Map::new();
         responses.insert(
             "200".to_owned(),
-            json!({ "description": "As asked.", "content": &self.content }),
+            json!({ "description": "Success.", "content": &self.content }),
         );
         let mut others = self.others;
-        // Whatever needs the database may find it away.
+        // Any operation may find the database unavailable.
         others.push(StatusCode::SERVICE_UNAVAILABLE);
         if needs_key {
             others.push(StatusCode::UNAUTHORIZED);
@@ -158,20 +159,22 @@ impl Operation {
 fn refusal(status: StatusCode) -> Value {
     let description = match status {
         StatusCode::BAD_REQUEST => {
-            "The message names what is wrong, its value and what is allowed."
+            "Invalid request. The message names the parameter or field, its value and the allowed values."
         }
-        // The host's own answer, which has no body.
+        // Sent by the host, without a body.
         StatusCode::UNAUTHORIZED => {
-            return json!({ "description": "The Functions host wants a key." });
+            return json!({ "description": "The Functions host requires a key." });
         }
-        StatusCode::NOT_MODIFIED => return json!({ "description": "The caller has this version." }),
-        StatusCode::NOT_FOUND => "There is no such thing.",
-        StatusCode::CONFLICT => "Not in this state, or switched off.",
-        StatusCode::PAYLOAD_TOO_LARGE => "The body has more than 1 MB.",
+        StatusCode::NOT_MODIFIED => {
+            return json!({ "description": "Not modified: the caller has the current version." });
+        }
+        StatusCode::NOT_FOUND => "Not found.",
+        StatusCode::CONFLICT => "Not allowed in the current state, or disabled by the settings.",
+        StatusCode::PAYLOAD_TOO_LARGE => "The body is larger than 1 MiB.",
         StatusCode::SERVICE_UNAVAILABLE => {
-            "Something that the app needs is away: try again, nothing was lost."
+            "A dependency of the app is unavailable. Try again; no data was lost."
         }
-        _ => "It did not work.",
+        _ => "The request failed.",
     };
     json!({
         "description": description,
