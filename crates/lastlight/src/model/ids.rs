@@ -23,11 +23,11 @@ pub const TASKS_PER_BATCH: u32 = 100;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} must be {allowed}, not {value:?}")]
 pub struct IdError {
-    /// Which id.
+    /// The field.
     pub field: &'static str,
     /// The given value, truncated.
     pub value: String,
-    /// What is allowed.
+    /// The allowed values.
     pub allowed: &'static str,
 }
 

@@ -17,13 +17,13 @@ pub enum MessageError {
     /// The text is not JSON.
     #[error("the message is not JSON: {detail}")]
     NotJson {
-        /// Where and why.
+        /// The position and the reason.
         detail: String,
     },
     /// The JSON is not an object.
     #[error("the message must be a JSON object, not {found}")]
     NotAnObject {
-        /// What it is.
+        /// The kind of JSON value.
         found: &'static str,
     },
     /// A required field is missing.
@@ -31,7 +31,7 @@ pub enum MessageError {
     MissingField {
         /// Its name.
         field: &'static str,
-        /// What is allowed.
+        /// The allowed values.
         allowed: &'static str,
     },
     /// A field has a value that is not allowed.
@@ -39,9 +39,9 @@ pub enum MessageError {
     BadField {
         /// Its name.
         field: &'static str,
-        /// The value, shortened.
+        /// The value, truncated.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: &'static str,
     },
 }
@@ -49,7 +49,7 @@ pub enum MessageError {
 /// A decoded job message: start this stage of this job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobReference {
-    /// Which job.
+    /// The job.
     pub job_id: JobId,
     /// Its type, as the sender saw it.
     pub job_type: String,
@@ -62,7 +62,7 @@ pub struct JobReference {
 /// A decoded task message: run this task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskReference {
-    /// Which task.
+    /// The task.
     pub task_id: TaskId,
     /// Its job.
     pub job_id: JobId,
@@ -101,7 +101,7 @@ impl TaskMessage {
     /// Reads a message of a task queue.
     ///
     /// # Errors
-    /// What is wrong, with the field, its value and what is allowed.
+    /// The first problem, with the field, its value and what is allowed.
     pub fn decode(text: &str) -> Result<Self, MessageError> {
         let fields = Fields::parse(text)?;
         match fields.batch_id()? {
@@ -125,7 +125,7 @@ impl JobReference {
     /// Reads a job message.
     ///
     /// # Errors
-    /// What is wrong, with the field, its value and what is allowed.
+    /// The first problem, with the field, its value and what is allowed.
     pub fn decode(text: &str) -> Result<Self, MessageError> {
         let fields = Fields::parse(text)?;
         let reference = Self {
@@ -146,7 +146,7 @@ impl TaskReference {
     /// Reads a task message.
     ///
     /// # Errors
-    /// What is wrong, with the field, its value and what is allowed.
+    /// The first problem, with the field, its value and what is allowed.
     pub fn decode(text: &str) -> Result<Self, MessageError> {
         Self::read(&Fields::parse(text)?)
     }
@@ -304,7 +304,7 @@ pub const LARGEST_PARAMETERS_SENT: usize = 8 * 1024;
 /// A job message to send.
 #[derive(Debug, Serialize)]
 pub struct JobQueueMessage<'a> {
-    /// Which job.
+    /// The job.
     pub job_id: &'a JobId,
     /// Its type.
     pub job_type: &'a str,
@@ -318,7 +318,7 @@ pub struct JobQueueMessage<'a> {
     pub retry_count: u8,
     /// When it was written; see [`timestamp::write_naive`].
     pub timestamp: &'a str,
-    /// The trace that it goes on with; the Python app does not know it.
+    /// The trace that it continues; not in the Python app's format.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<TraceParent>,
 }
@@ -326,7 +326,7 @@ pub struct JobQueueMessage<'a> {
 /// A task message to send.
 #[derive(Debug, Serialize)]
 pub struct TaskQueueMessage<'a> {
-    /// Which task.
+    /// The task.
     pub task_id: &'a str,
     /// Its job.
     pub parent_job_id: &'a JobId,
@@ -342,14 +342,14 @@ pub struct TaskQueueMessage<'a> {
     pub parameters: &'a RawValue,
     /// The task whose result it reads.
     pub parent_task_id: Option<&'a str>,
-    /// Messages before this one, at most 10.
+    /// Number of earlier messages, at most 10.
     pub retry_count: u32,
-    /// See [`TaskReference::runs_alone`]; the Python app does not know it.
+    /// See [`TaskReference::runs_alone`]; not in the Python app's format.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub runs_alone: bool,
     /// When it was written; see [`timestamp::write_naive`].
     pub timestamp: &'a str,
-    /// The trace that it goes on with; the Python app does not know it.
+    /// The trace that it continues; not in the Python app's format.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<TraceParent>,
 }
@@ -357,7 +357,7 @@ pub struct TaskQueueMessage<'a> {
 /// A coarse task message to send.
 #[derive(Debug, Serialize)]
 pub struct TaskBatchQueueMessage<'a> {
-    /// Which batch.
+    /// The batch.
     pub batch_id: &'a str,
     /// Its job, for readers and for tracing: `batch_id` includes it.
     pub parent_job_id: &'a JobId,
@@ -367,11 +367,11 @@ pub struct TaskBatchQueueMessage<'a> {
     pub task_type: &'a str,
     /// Its stage.
     pub stage: Stage,
-    /// Messages before this one, at most 10.
+    /// Number of earlier messages, at most 10.
     pub retry_count: u32,
     /// When it was written; see [`timestamp::write_naive`].
     pub timestamp: &'a str,
-    /// The trace that it goes on with; the Python app does not know it.
+    /// The trace that it continues; not in the Python app's format.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<TraceParent>,
 }
