@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// What is wrong with one field.
+/// A problem with one field.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FieldProblem {
     /// The field's name.

@@ -13,8 +13,8 @@ use crate::{
 /// the envelope.
 const LARGEST_BATCH: usize = 192 * 1024;
 
-/// The largest body, in bytes, that fits into a batch of one message even if JSON escapes every
-/// character.
+/// The largest body, in bytes, that fits into a batch of one message even if every character is a
+/// quote, which JSON escapes.
 pub(super) const LARGEST_BODY: usize = 90 * 1024;
 
 /// One message in a batch.
