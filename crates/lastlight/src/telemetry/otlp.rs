@@ -139,7 +139,8 @@ impl HttpClient for Client {
             let mut answer = http.execute(request).await?;
             let status = answer.status();
             let retry_after = answer.headers().get(RETRY_AFTER).cloned();
-            // An error response may repeat the request's keys, and the exporter would repeat its body.
+            // An error response may repeat the request's keys, and the exporter would repeat its
+            // body.
             if !status.is_success() {
                 return Ok((status, retry_after, Vec::new()));
             }
