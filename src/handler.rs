@@ -1,4 +1,4 @@
-//! The app as it is deployed: the handler and the commands of every app, without the local cloud.
+//! The deployed app: the handler and the commands common to all apps, without the local cloud.
 
 use std::process::ExitCode;
 

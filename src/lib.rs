@@ -1,4 +1,4 @@
-//! This app's job types. The rest is the framework in `crates/`.
+//! The job types of this app. The framework is in `crates/`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod jobs;
@@ -7,7 +7,7 @@ use lastlight::App;
 
 use jobs::HelloWorld;
 
-/// The app: add yours here.
+/// The app: add your job types here.
 pub fn app() -> App {
     App::new().job(HelloWorld::over_either()).job(HelloWorld::over_service_bus())
 }

@@ -1,5 +1,5 @@
-//! The app on people's machines: the handler and all commands, with the local cloud, benchmarks and
-//! chaos.
+//! The app on development machines: the handler and all commands, including the local cloud,
+//! benchmarks and chaos.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! `tile_areas`: the area of every Web Mercator tile of a zoom level, then one report of the whole.
+//! `tile_areas`: the area of every Web Mercator tile of a zoom level, then one report of the
+//! totals.
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
@@ -14,7 +15,7 @@ use lastlight::model::{Stage, TaskIndex};
 const MEASURE: &str = "tile_areas_measure";
 const REPORT: &str = "tile_areas_report";
 
-/// The Earth as a sphere of the same volume. Kilometres.
+/// Radius of a sphere with the volume of the Earth, in kilometres.
 const RADIUS_KM: f64 = 6_371.000_8;
 
 #[derive(Debug)]
@@ -73,7 +74,7 @@ impl JobType for TileAreas {
                 })
                 .boxed();
         }
-        // What the fold below made of stage 1.
+        // The summary that the fold below computed for stage 1.
         let report = task("report", &context.previous_summary);
         stream::iter([report]).skip(usize::try_from(context.from).unwrap_or(usize::MAX)).boxed()
     }
@@ -134,7 +135,7 @@ impl Fold for Report {
     }
 }
 
-/// A zone of the sphere between two parallels, of which a tile is an equal part.
+/// The area of a tile: an equal share of the zone of the sphere between two parallels.
 fn area_km2(tile: &Tile) -> f64 {
     let side = (1_u64 << tile.zoom) as f64;
     let sine = |y: u64| {

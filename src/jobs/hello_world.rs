@@ -1,5 +1,6 @@
-//! `hello_world`: n greetings, then n replies. The smallest job with a fan-out, a fan-in and a
-//! result that one stage hands to the next. `sb_hello_world` is the same, always over Service Bus.
+//! `hello_world`: n greetings, then n replies. The smallest job with a fan-out, a fan-in and
+//! results that are passed from one stage to the next. `sb_hello_world` is the same job, always
+//! over Service Bus.
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
@@ -15,20 +16,20 @@ use lastlight::model::{ProcessingPath, Stage, TaskIndex, TasksPerMessage};
 const GREETING: &str = "hello_world_greeting";
 const REPLY: &str = "hello_world_reply";
 
-/// The job type under both of its names.
+/// The job type, under either of its two names.
 #[derive(Debug)]
 pub struct HelloWorld {
     name: &'static str,
     path: Option<ProcessingPath>,
 }
 
-/// What a submission may say.
+/// The parameters of a submission.
 #[derive(Debug, Deserialize)]
 pub struct Parameters {
-    /// How many greetings, and how many replies.
+    /// Number of greetings, and number of replies.
     n: u64,
     name: String,
-    /// How many tasks one message names.
+    /// Number of tasks per message.
     #[serde(default)]
     tasks_per_message: TasksPerMessage,
 }
@@ -60,7 +61,7 @@ struct Reply {
 }
 
 impl HelloWorld {
-    /// `hello_world`: `use_service_bus` chooses the path.
+    /// `hello_world`: `use_service_bus` selects the path.
     pub fn over_either() -> Self {
         Self { name: "hello_world", path: None }
     }
@@ -94,16 +95,12 @@ impl JobType for HelloWorld {
 
     fn check(&self, fields: &mut Fields) {
         fields.integer("n", 1..=1_000_000);
-        fields.describe("n", "How many greetings, and how many replies.");
+        fields.describe("n", "Number of greetings, and number of replies.");
         fields.text_or("name", "World", 1..=100);
-        fields.describe("name", "Who is greeted.");
-        // Left out, it stays out: the job id of a submission that does not name it is the Python
-        // app's.
+        fields.describe("name", "Name to greet.");
+        // It has no default: a submission without it keeps the job id that the Python app derives.
         fields.optional_integer("tasks_per_message", 1..=u64::from(TasksPerMessage::LARGEST));
-        fields.describe(
-            "tasks_per_message",
-            "How many tasks one message names; 1 where it is left out.",
-        );
+        fields.describe("tasks_per_message", "Number of tasks per message; 1 if omitted.");
     }
 
     fn stages(&self, parameters: &Parameters) -> Vec<StageSpec> {

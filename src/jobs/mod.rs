@@ -1,4 +1,4 @@
-//! The job types of this app, one a file. Each has a line in [`app`](crate::app).
+//! The job types of this app, one per file. Each is added in [`app`](crate::app).
 
 mod hello_world;
 

@@ -71,10 +71,10 @@ inBrowser('the key is asked for, kept for the tab, sent in the header and nowher
     return route.fulfill({ status: 401, body: '' });
   });
   await open('jobs');
-  await page.getByText('The app asks for a key.').waitFor();
+  await page.getByText('The app requires a key.').waitFor();
   await page.getByLabel('Function key').fill('wrong');
   await page.getByRole('button', { name: 'Use key' }).click();
-  await page.getByText('The key was refused.').waitFor();
+  await page.getByText('The key was rejected.').waitFor();
   await page.getByLabel('Function key').fill('a-function-key');
   await page.keyboard.press('Enter');
   await page.locator('.jobs .row-link').first().waitFor();
@@ -84,7 +84,7 @@ inBrowser('the key is asked for, kept for the tab, sent in the header and nowher
   await page.locator('.jobs .row-link').first().waitFor();
   // A function key is not enough for this one.
   await open('poison');
-  await page.getByText('The key was refused.').waitFor();
+  await page.getByText('The key was rejected.').waitFor();
   await page.getByLabel('Master key').fill('the-master-key');
   await page.getByRole('button', { name: 'Use key' }).click();
   await page.getByRole('article', { name: 'sb-poison' }).waitFor();
@@ -92,10 +92,10 @@ inBrowser('the key is asked for, kept for the tab, sent in the header and nowher
   assert.equal(await page.evaluate(() => Object.values(localStorage).join().includes('key')), false);
   const other = await window.newPage();
   await other.goto(page.url());
-  await other.getByText('The app asks for a key.').waitFor();
+  await other.getByText('The app requires a key.').waitFor();
   await other.close();
   await page.getByRole('button', { name: 'Forget the keys' }).click();
-  await page.getByText('The app asks for a key.').waitFor();
+  await page.getByText('The app requires a key.').waitFor();
 });
 
 inBrowser('a lost connection shows, and comes back by itself', async ({ page, open, window }) => {
@@ -156,7 +156,7 @@ inBrowser('the paths are compared, or it is said that there is not enough data',
   await open('compare');
   await page.getByRole('img', { name: /^Throughput/ }).waitFor();
   await page.getByRole('img', { name: /^Cost/ }).waitFor();
-  await page.getByRole('table', { name: 'All figures' }).waitFor();
+  await page.getByRole('table', { name: 'All metrics' }).waitFor();
   const { comparison } = await cloud.get('metrics/comparison');
   if (comparison.note) await page.getByText('not enough data').first().waitFor();
   else await page.locator('.tile-value', { hasText: '%' }).first().waitFor();
@@ -179,7 +179,7 @@ inBrowser('what cannot be compared is said, and no figure is made up', async ({ 
 inBrowser('health names what answers', async ({ page, open, cloud }) => {
   const { components } = await cloud.get('health');
   await open('health');
-  await page.getByText('Everything answers').waitFor();
+  await page.getByText('All components are healthy').waitFor();
   assert.equal(await page.locator('.component').count(), Object.keys(components).length);
   await page.getByRole('article', { name: 'PostgreSQL' }).getByText('healthy').waitFor();
   const processes = page.getByRole('article', { name: 'Processes' });

@@ -40,7 +40,7 @@ inBrowser('a job is cancelled only by who means it, and retried', async ({ page,
   const state = (name) => page.locator('.view-head .badge', { hasText: name });
   await state('Processing').waitFor();
   await page.getByRole('button', { name: 'Cancel', exact: true }).click();
-  const dialog = page.getByRole('dialog', { name: 'Cancel this chaos?' });
+  const dialog = page.getByRole('dialog', { name: 'Cancel this chaos job?' });
   await dialog.waitFor();
   assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Leave it', 'the harmless button has the focus');
   await page.keyboard.press('Escape');
@@ -70,10 +70,10 @@ inBrowser('a job is paused and resumed', async ({ page, open, cloud }) => {
   await open(`jobs/${jobId}`);
   await page.getByRole('button', { name: 'Pause' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click();
-  await page.getByText(/The job (will stand|stands) still/).first().waitFor();
+  await page.getByText(/The job (will be|is) paused/).first().waitFor();
   cloud.openGate('pause');
   await page.locator('.view-head .badge', { hasText: 'Paused' }).waitFor();
-  await page.locator('.stages li').nth(1).getByText('not begun', { exact: true }).waitFor();
+  await page.locator('.stages li').nth(1).getByText('not started', { exact: true }).waitFor();
   assert.equal(await page.locator('.stages').getByText('planning').count(), 0);
   await page.getByRole('button', { name: 'Resume' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Resume' }).click();

@@ -35,8 +35,8 @@ inBrowser('what was asked of a job cannot be asked twice before it is known how 
   await page.getByRole('button', { name: 'Cancel', exact: true }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Cancel the job' }).click();
   const said = await page.locator('.toast[data-tone=bad]').textContent();
-  assert.match(said, /It may have been done or not/);
-  assert.doesNotMatch(said, /by itself/);
+  assert.match(said, /may or may not have been carried out/);
+  assert.doesNotMatch(said, /automatically/);
   await cloud.ask('POST', `jobs/cancel/${jobId}`);
   cloud.openGate('twice');
 });
@@ -82,7 +82,7 @@ inBrowser('tasks: who reads one goes on reading, whatever becomes of it', async 
   assert.equal(await focused(page), 'Copy the task id');
   await change(`status = 'failed', error_details = 'it came to nothing'`);
   await page.keyboard.press('r');
-  await row.getByText('It is no longer one of those that this page shows.').waitFor();
+  await row.getByText('This task no longer matches this page.').waitFor();
   assert.equal(await focused(page), 'Copy the task id');
   // In the list of all it goes to the top, with the focus.
   await page.locator('.task-list .choice').getByText('All, failed first').click();
@@ -163,7 +163,7 @@ inBrowser('keys: who types one is left in peace, and what needs it is sent once'
   await page.waitForTimeout(50);
   assert.equal(await page.getByLabel('Function key').inputValue(), 'half a k');
   await page.keyboard.press('Enter');
-  await page.getByText('The key was refused.').waitFor();
+  await page.getByText('The key was rejected.').waitFor();
   assert.equal(await page.evaluate(() => document.activeElement.type), 'password', 'the next try can be typed at once');
   // In the form for a job it is a form within a form.
   await open('submit/hello_world');
@@ -183,7 +183,7 @@ inBrowser('keys: who types one is left in peace, and what needs it is sent once'
 inBrowser('submit: the form comes once the app does, and who left it is told what came of it', async ({ page, open }) => {
   await page.route('**/api/jobs/types', (route) => route.abort());
   await open('submit/hello_world');
-  await page.getByText('It is tried again by itself.', { exact: true }).waitFor();
+  await page.getByText('It is retried automatically.', { exact: true }).waitFor();
   await page.unroute('**/api/jobs/types');
   await page.getByLabel(/^n /).fill('3');
   // Nothing else asks on this page: what was lost is looked for all the same.
@@ -191,7 +191,7 @@ inBrowser('submit: the form comes once the app does, and who left it is told wha
   await page.getByText('Connected again.').waitFor();
   await page.getByRole('button', { name: 'Close' }).click();
   await page.getByRole('button', { name: 'Submit' }).click();
-  await page.getByText('To submit it again is safe').waitFor();
+  await page.getByText('Submitting it again is safe').waitFor();
   await page.getByText('Connected again.').waitFor();
   await page.locator('.lost').waitFor({ state: 'detached' });
   let refuse;
@@ -205,7 +205,7 @@ inBrowser('submit: the form comes once the app does, and who left it is told wha
   await page.evaluate(() => { location.hash = '#/jobs'; });
   await heading(page, 'Jobs').waitFor();
   refuse();
-  await page.getByRole('alert').getByText('Submitting hello_world came to nothing. the database is away').waitFor();
+  await page.getByRole('alert').getByText('Submitting hello_world failed. the database is away').waitFor();
 });
 
 inBrowser('health: what is moved sideways or has the focus stays there', PHONE, async ({ page, open }) => {

@@ -25,7 +25,7 @@ inBrowser('a message of the review queue is seen, sent again, and gone', async (
   assert.equal(await cloud.submit('hello_world', parameters), jobId);
   await cloud.over(jobId);
   await card.getByRole('button', { name: 'Redrive' }).click();
-  await page.getByText('Sent again, to sb-jobs.').waitFor();
+  await page.getByText('Redriven to sb-jobs.').waitFor();
   await card.getByText('0 messages', { exact: true }).waitFor();
   assert.equal(await card.locator('.messages li').count(), 0);
   assert.equal((await cloud.get('monitor/poison')).poison_messages_found, 0);
@@ -46,7 +46,7 @@ inBrowser('a message is discarded only by who means it', async ({ page, open, cl
   await card.getByRole('button', { name: 'Discard' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Discard' }).click();
   await page.getByText('Discarded.').waitFor();
-  await page.getByText('Nothing is set aside.').waitFor();
+  await page.getByText('No dead-lettered messages.').waitFor();
 });
 
 inBrowser('many messages are gone through with the keyboard', async ({ page, open, cloud }) => {
@@ -54,12 +54,12 @@ inBrowser('many messages are gone through with the keyboard', async ({ page, ope
   await eventually('the messages are set aside', async () => (await cloud.get('monitor/poison')).poison_messages_found === 2);
   await open('poison');
   // Nothing of it would be dealt with: only a person knows what it is.
-  await page.getByText('2 messages set aside. All are in review queues').waitFor();
+  await page.getByText('2 dead-lettered messages. Review queues hold all of them').waitFor();
   assert.equal(await page.getByRole('button', { name: 'Process all' }).isDisabled(), true);
   await page.getByRole('button', { name: 'Show messages' }).click();
   const discards = page.getByRole('button', { name: 'Discard' });
   await discards.nth(1).waitFor();
-  assert.equal(await page.getByText('could be shown').count() + await page.getByText('holds more than').count(), 0);
+  assert.equal(await page.getByText('could be shown').count() + await page.getByText('holds more messages than').count(), 0);
   // An answer that is older than what was done meanwhile brings nothing back.
   const look = await hold(page, '**/api/monitor/poison?peek=*');
   await page.getByRole('button', { name: 'Show messages' }).click();
@@ -78,7 +78,7 @@ inBrowser('many messages are gone through with the keyboard', async ({ page, ope
     await eventually('the look is over', () => page.getByRole('button', { name: 'Show messages' }).isEnabled());
     assert.equal(await page.locator('.messages > li').count(), 1);
   }
-  await page.getByText('Nothing is set aside.').waitFor();
+  await page.getByText('No dead-lettered messages.').waitFor();
 });
 
 inBrowser('everything is dealt with at once', async ({ page, open, cloud }) => {
@@ -93,7 +93,7 @@ inBrowser('everything is dealt with at once', async ({ page, open, cloud }) => {
     await route.fulfill({ response, json: answer });
   });
   await open('poison');
-  await page.getByText('2 messages set aside. 1 of them in review queues').waitFor();
+  await page.getByText('2 dead-lettered messages. Review queues hold 1 of them').waitFor();
   await page.getByRole('button', { name: 'Show messages' }).click();
   await page.getByText('0 of 1 message could be shown.').waitFor();
   let answer;
@@ -113,9 +113,9 @@ inBrowser('everything is dealt with at once', async ({ page, open, cloud }) => {
   await page.waitForTimeout(50);
   assert.equal(await all.isDisabled(), true);
   answer();
-  await page.getByText('0 messages dealt with').waitFor();
-  await page.getByText('1 message in review queues stay').waitFor();
-  await page.getByText('2 messages set aside.').waitFor();
+  await page.getByText('0 messages processed').waitFor();
+  await page.getByText('Review queues still hold 1 message').waitFor();
+  await page.getByText('2 dead-lettered messages.').waitFor();
   const { queue_details: { 'sb-poison': { messages: [message] } } } = await cloud.get('monitor/poison?peek=1');
   await cloud.ask('POST', 'monitor/poison', { action: 'discard', queue: 'sb-poison', message_id: message.message_id });
 });

@@ -22,7 +22,7 @@ inBrowser('a job is submitted from the form and watched until it is done', async
   await page.getByRole('tab', { name: 'Results' }).click();
   await page.locator('[role=tabpanel]:not([hidden]) .json', { hasText: '250' }).first().waitFor();
   await page.getByRole('tab', { name: 'Audit' }).click();
-  await page.getByText('The books agree').waitFor();
+  await page.getByText('The audit is consistent').waitFor();
   assert.match(page.url(), /\?tab=audit$/);
 });
 
@@ -65,7 +65,7 @@ inBrowser('what is wrong is said at its field, by the page and by the app', asyn
   await open('submit/hello_world');
   const n = page.getByLabel(/^n /);
   await page.getByRole('button', { name: 'Submit' }).click();
-  await page.getByText('It must be given.').waitFor();
+  await page.getByText('This field is required.').waitFor();
   assert.equal(await n.getAttribute('aria-invalid'), 'true');
   assert.equal(await n.evaluate((field) => field === document.activeElement), true);
   await n.fill('0');
@@ -101,6 +101,6 @@ inBrowser('the same submission again leads to the same job', async ({ page, open
   await page.getByLabel(/^n /).fill('2');
   await page.getByLabel('name', { exact: true }).fill('twice');
   await page.getByRole('button', { name: 'Submit' }).click();
-  await page.getByText('The same submission is there already: completed.').waitFor();
+  await page.getByText('The same job was already submitted: completed.').waitFor();
   assert.ok(page.url().endsWith(`#/jobs/${first}`));
 });

@@ -115,7 +115,7 @@ async fn what_happened_between_two_requests_is_told_at_once() {
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(
         answer.body["message"],
-        "seen must be the version of an earlier answer, 16 lower-case hex digits, not \"yesterday\""
+        "seen must be the version of an earlier response, 16 lower-case hex digits, not \"yesterday\""
     );
 }
 

@@ -312,9 +312,9 @@ async fn a_parameter_that_nothing_reads_is_taken_and_said_with_what_may_have_bee
     assert_eq!(
         answer.body["warnings"],
         json!([
-            "nothing reads \"batch\": it is part of the job's identity and does nothing",
-            "nothing reads \"tasks_per_mesage\": did you mean tasks_per_message? it is part of the job's identity and does \
-             nothing",
+            "unknown field \"batch\": it is part of the job's identity and has no effect",
+            "unknown field \"tasks_per_mesage\" (did you mean tasks_per_message?): it is part of the job's identity and \
+             has no effect",
         ])
     );
     assert_eq!(answer.body["parameters"]["tasks_per_mesage"], 100);
@@ -326,7 +326,7 @@ async fn a_parameter_that_nothing_reads_is_taken_and_said_with_what_may_have_bee
     let answer = app.submit("hello_world", json!(many)).await;
     let warnings = answer.body["warnings"].as_array().unwrap();
     assert_eq!(warnings.len(), 21);
-    assert_eq!(warnings[20], "nothing reads 30 more fields");
+    assert_eq!(warnings[20], "30 more unknown fields");
     let plain = app.submit("hello_world", json!({ "n": 3 })).await;
     assert!(plain.body.get("warnings").is_none(), "{}", plain.body);
 }

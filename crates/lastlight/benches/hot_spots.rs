@@ -1,5 +1,5 @@
-//! What is done once a task and needs no database: decoding what the host posts, ids, messages, SQL
-//! arguments.
+//! Benchmarks of per-task work without the database: decoding the host's requests, ids, messages,
+//! SQL arguments.
 //!
 //!     cargo bench --bench hot_spots
 #![allow(clippy::unwrap_used)]
@@ -55,7 +55,7 @@ fn message(number: usize) -> String {
     .unwrap()
 }
 
-/// As the host encodes a queue trigger's message: JSON text of the message's text.
+/// A queue trigger's message as the host encodes it: JSON text of the message's text.
 fn one() -> Vec<u8> {
     let text = json!(message(7)).to_string();
     json!({ "Data": { "msg": text }, "Metadata": { "DequeueCount": "1", "sys": { "MethodName": "process_queue_task" } } })
@@ -63,7 +63,7 @@ fn one() -> Vec<u8> {
         .into_bytes()
 }
 
-/// As the host encodes a batch.
+/// A batch of 100 messages as the host encodes it.
 fn hundred() -> Vec<u8> {
     let texts: Vec<String> = (0..100).map(message).collect();
     let text = json!(texts).to_string();

@@ -1,15 +1,15 @@
-//! What an app is made of.
+//! The definition of an app.
 
 use crate::job::{Catalog, JobType};
 
-/// An app: its job types.
+/// An app: the set of its job types.
 #[derive(Debug, Clone, Default)]
 pub struct App {
     catalog: Catalog,
 }
 
 impl App {
-    /// An app without job types.
+    /// Creates an app without job types.
     pub fn new() -> Self {
         Self::default()
     }

@@ -1,19 +1,19 @@
-//! Fail points: named places where a run of `lastlight chaos` lets this process die, fail or wait.
-//! They stand at the boundaries that matter: before and after each commit and each send, and
-//! between two steps that belong together.
+//! Fail points: named places where a `lastlight chaos` run makes this process die, fail or wait.
+//! They are placed before and after each commit and each send, and between two steps that belong
+//! together.
 //!
-//! Only with the cargo feature `fault-injection`; in the deployed binary a fail point is nothing at
-//! all, not even its name. With the feature, one that is not armed costs a look at a static.
+//! They exist only with the cargo feature `fault-injection`; in the deployed binary a fail point
+//! compiles to nothing, not even its name. With the feature, an unarmed one costs one read of a
+//! static.
 //!
-//! One fail point is armed a process, by `LASTLIGHT_CHAOS_FAILPOINT=name:k:action`: the `k`-th time
-//! that the process comes by (from 1). `action` is `kill`, `error`, or `delay=<milliseconds>`.
-//! `LASTLIGHT_CHAOS_HITS` names a file in which it is written down when it strikes, before it does;
-//! a process that finds it written there is not armed, so that the one which is started in its
-//! place lives.
+//! One fail point per process is armed, by `LASTLIGHT_CHAOS_FAILPOINT=name:k:action`: it triggers
+//! the `k`-th time (from 1) that the process reaches it. `action` is `kill`, `error`, or
+//! `delay=<milliseconds>`. `LASTLIGHT_CHAOS_HITS` names a file to which the fail point is written
+//! before it triggers; a process that finds this file is not armed, so that the replacement of a
+//! killed process survives.
 
-/// A place where a run of chaos may strike. `failpoint!("name")`: to kill or to delay; where it is
-/// told to fail, it goes on. `failpoint!("name", error)`: where it is told to fail, the function
-/// returns `error`.
+/// A fail point. `failpoint!("name")` can kill or delay; the action `error` has no effect.
+/// `failpoint!("name", error)`: with the action `error`, the function also returns `error`.
 macro_rules! failpoint {
     ($name:literal) => {
         #[cfg(feature = "fault-injection")]
@@ -47,11 +47,11 @@ mod armed {
 
     /// The setting that arms a fail point.
     pub const FAILPOINT_SETTING: &str = "LASTLIGHT_CHAOS_FAILPOINT";
-    /// The setting that names the file of those that struck.
+    /// The setting that names the file of triggered fail points.
     pub const HITS_SETTING: &str = "LASTLIGHT_CHAOS_HITS";
 
-    /// Every fail point, in the order of a job's life, and whether it can be told to fail rather
-    /// than to die.
+    /// Every fail point, in the order of a job's life cycle, and whether it supports the action
+    /// `error`.
     pub const PLACES: &[(&str, bool)] = &[
         ("submit.before_commit", true),
         ("submit.after_commit", true),
@@ -104,7 +104,7 @@ mod armed {
         ("reopen_job.after_commit", true),
     ];
 
-    /// What the place should do.
+    /// What the code at the fail point does next.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Passage {
         Free,
@@ -146,7 +146,7 @@ mod armed {
         Some(Armed { name: name.to_owned(), at, action, passed: AtomicU64::new(0), hits: None })
     }
 
-    /// Passes the place `name`; strikes where it is its turn.
+    /// Passes the fail point `name`, and triggers it if it is armed and this is its `k`-th pass.
     pub async fn pass(name: &'static str) -> Passage {
         let Some(armed) = ARMED.as_ref().filter(|armed| armed.name == name) else {
             return Passage::Free;
@@ -158,12 +158,12 @@ mod armed {
             let file = fs::OpenOptions::new().create(true).append(true).open(path);
             let noted = file.and_then(|mut file| writeln!(file, "{name}:{}", armed.at));
             if let Err(error) = noted {
-                tracing::error!(%error, path = %path.display(), "a fail point could not be noted and does not strike");
+                tracing::error!(%error, path = %path.display(), "a fail point could not be recorded and is not triggered");
                 return Passage::Free;
             }
         }
         match armed.action {
-            // No unwinding, no destructors, no goodbye: as near to SIGKILL as a process comes by
+            // No unwinding and no destructors: the closest to SIGKILL that a process can do to
             // itself.
             Action::Kill => std::process::abort(),
             Action::Error => Passage::Fail,
@@ -178,9 +178,9 @@ mod armed {
     mod tests {
         use super::*;
 
-        /// A place that is not listed would never be tried.
+        /// An unlisted fail point would never be tried.
         #[test]
-        fn every_place_in_the_source_is_listed() {
+        fn every_fail_point_in_the_source_is_listed() {
             let mut found = Vec::new();
             let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")];
             while let Some(folder) = folders.pop() {
@@ -190,7 +190,7 @@ mod armed {
                         folders.push(path);
                         continue;
                     }
-                    // This file speaks of them only.
+                    // This file only documents them.
                     if path.ends_with("failpoint.rs") {
                         continue;
                     }
@@ -210,7 +210,7 @@ mod armed {
         }
 
         #[test]
-        fn a_setting_says_which_when_and_what() {
+        fn the_setting_names_point_pass_and_action() {
             let armed = read("complete.after_commit:3:delay=250").unwrap();
             assert_eq!((armed.name.as_str(), armed.at), ("complete.after_commit", 3));
             assert_eq!(armed.action, Action::Delay(Duration::from_millis(250)));

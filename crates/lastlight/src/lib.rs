@@ -1,26 +1,25 @@
-//! lastlight: Job → Stage → Task orchestration for Azure Functions. *The last task turns out the
-//! lights.*
+//! lastlight: Job → Stage → Task orchestration for Azure Functions.
 //!
-//! An app is an [`App`] with its [`job`] types. The other modules are the engine, for the crates of
-//! this workspace: what is in them is not promised.
+//! An app is an [`App`] with its [`job`] types. The other modules are the engine; they are public
+//! for the crates of this workspace only and are not a stable API.
 //!
-//! The modules, from the top down. A module may use those below it in this list, and none above. A
-//! test holds the code to it.
+//! The modules, from top to bottom: a module may use modules below it in this table, but none above
+//! it. A test enforces this.
 //!
-//! | module | what it is for | what it must not know |
+//! | module | purpose | must not know |
 //! | --- | --- | --- |
 //! | [`server`] | the custom handler as a process | what a request means |
-//! | [`functions`] | one file a function: decode what the host sent, call the controller, answer | SQL, queues |
-//! | [`workflow`] | the workflow: submit, plan, execute, complete, advance, reconcile | HTTP, which transport it is |
-//! | [`store`] | PostgreSQL: everything that is still to do | workflow, queues |
-//! | [`transport`] | Storage Queues and Service Bus: send, look, take | workflow, the database |
+//! | [`functions`] | one file per function: decode the host's request, call the controller, respond | SQL, queues |
+//! | [`workflow`] | the workflow: submit, plan, execute, complete, advance, reconcile | HTTP, which transport is used |
+//! | [`store`] | PostgreSQL: all pending work | workflow, queues |
+//! | [`transport`] | Storage Queues and Service Bus: send, peek, receive | workflow, the database |
 //! | [`telemetry`] | the log, and spans to a collector | queues, the database |
-//! | [`config`] | every setting, parsed and checked once | who reads it |
-//! | [`app`] | what an app is made of | how it runs |
+//! | [`config`] | every setting, parsed and checked once | its readers |
+//! | [`app`] | the definition of an app | how it runs |
 //! | [`job`] | job types: the trait, the catalog | queues, the database, the host |
-//! | [`invocation`] | the host's payloads in, answers out | jobs, tasks |
-//! | [`model`] | ids, statuses and their transitions, messages | everything above |
-//! | `failpoint` | where chaos may cut; nothing in the deployed binary | everything |
+//! | [`invocation`] | decoding the host's payloads, encoding responses | jobs, tasks |
+//! | [`model`] | ids, statuses and their transitions, messages | the modules above |
+//! | `failpoint` | fail points for chaos runs; empty in the deployed binary | everything |
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 

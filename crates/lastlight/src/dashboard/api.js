@@ -1,13 +1,13 @@
-// The app's HTTP API: one way to ask, one kind of error. Knows keys and the connection, and nothing of what is shown.
+// The client of the app's HTTP API: one request function, one error type. It handles keys and the connection state.
 
 import { exactly } from './exact.js';
 
-// This file is <prefix>/dashboard/api.js: what it asks for is beside that folder, whatever the route prefix is.
+// This file is <prefix>/dashboard/api.js: the API is next to that folder, whatever the route prefix is.
 export const API = new URL('..', import.meta.url);
 
 const PATIENCE = 45_000;
 
-// Why a request came to nothing, in a form that can be shown.
+// Why a request failed, in a form that can be shown.
 export class ApiProblem extends Error {
   // kind: 'unreachable' | 'key' | 'missing' | 'refused'
   constructor(kind, message, { status = 0, title, advice, body = {}, level, retryAfter } = {}) {
@@ -16,7 +16,7 @@ export class ApiProblem extends Error {
   }
 }
 
-// Whether the last request was answered by the app. Views need not care: the frame shows it.
+// Whether the app responded to the last request. main.js shows it, so that views need not.
 export const connection = Object.assign(new EventTarget(), { isUp: true, since: Date.now() });
 
 function connected(isUp) {
@@ -25,14 +25,14 @@ function connected(isUp) {
   connection.dispatchEvent(new Event('change'));
 }
 
-// Keys live as long as the tab, and go nowhere but into the header. What needs the master key gets it alone, and the
-// rest gets the lesser one where there is one.
+// Keys are stored for the tab and sent only in the header. Admin requests get the master key; all others get the function
+// key if there is one.
 const slot = (level) => `lastlight.key.${level}`;
 const kept = (level) => {
   try { return sessionStorage.getItem(slot(level)) ?? ''; } catch { return ''; }
 };
 export const keys = {
-  // The frame shows whether there is one.
+  // main.js shows whether there is a key.
   onchange() {},
   has: (level) => (level === 'admin' ? kept('admin') : kept('function') || kept('admin')) !== '',
   keep(level, key) {
@@ -47,8 +47,8 @@ export const keys = {
 };
 const keyFor = (level) => (level === 'admin' ? kept('admin') || kept('function') : kept('function') || kept('admin'));
 
-// GET unless there is a body or a method. `query` leaves out what is empty; `accept` are statuses that are answers, too;
-// `hasData`: what people and tasks wrote is in the answer, and its numbers keep their digits.
+// GET unless there is a body or a method. Empty values of `query` are omitted; `accept` lists error statuses whose bodies
+// are returned; `hasData`: the response contains parameters or results, whose numbers keep all digits.
 export async function ask(path, { method, query = {}, json, text, signal, level = 'function', accept = [], hasData = false } = {}) {
   const url = new URL(path, API);
   for (const [name, value] of Object.entries(query)) {
@@ -61,8 +61,8 @@ export async function ask(path, { method, query = {}, json, text, signal, level 
   if (key) headers['x-functions-key'] = key;
   const patience = AbortSignal.timeout(PATIENCE);
   const verb = method ?? (body === undefined ? 'GET' : 'POST');
-  // Who only looks asks again, and says so. What was to be done is not repeated by itself.
-  const unknown = verb === 'GET' ? undefined : 'It may have been done or not: see how things stand, and ask again if need be.';
+  // Reads are retried automatically; actions are not.
+  const unknown = verb === 'GET' ? undefined : 'The action may or may not have been carried out: check the current state, and repeat it if needed.';
   let response, answered;
   try {
     response = await fetch(url, {
@@ -75,11 +75,11 @@ export async function ask(path, { method, query = {}, json, text, signal, level 
     if (signal?.aborted) throw error;
     connected(false);
     throw new ApiProblem('unreachable', patience.aborted
-      ? `There was no answer within ${PATIENCE / 1000} seconds.`
+      ? `There was no response within ${PATIENCE / 1000} seconds.`
       : 'The app cannot be reached.', { advice: unknown });
   }
   const parsed = parse(answered, hasData);
-  // A gateway's words are not the app's: the host is there, the app is not.
+  // A response of a gateway and not of the app: the host is available, the app is not.
   const isGateway = parsed === undefined && [502, 503, 504].includes(response.status);
   connected(!isGateway);
   if (response.ok && parsed !== undefined) return parsed;
@@ -98,25 +98,25 @@ function problem(response, parsed, answered, { isGateway, unknown, level, path, 
   const seconds = Number(response.headers.get('retry-after'));
   const facts = { status, body, level, title: body.error, retryAfter: seconds > 0 ? seconds * 1000 : undefined };
   if (isGateway) {
-    return new ApiProblem('unreachable', 'The Functions host answers, the app behind it does not.', {
-      ...facts, advice: unknown ?? 'It may be starting.',
+    return new ApiProblem('unreachable', 'The Functions host responds, but the app behind it does not.', {
+      ...facts, advice: unknown ?? 'The app may be starting.',
     });
   }
   if (status === 401 || status === 403) {
-    return new ApiProblem('key', hadKey ? 'The key was refused.' : 'The app asks for a key.', facts);
+    return new ApiProblem('key', hadKey ? 'The key was rejected.' : 'The app requires a key.', facts);
   }
   if (status === 404 && (body.error === undefined || body.error === 'not found')) {
-    return new ApiProblem('missing', `This app has no ${path.split('?')[0]}.`, {
-      ...facts, advice: 'Its version is older than this page, or the function is disabled.',
+    return new ApiProblem('missing', `This app has no endpoint ${path.split('?')[0]}.`, {
+      ...facts, advice: 'The app is older than this page, or the function is disabled.',
     });
   }
   return new ApiProblem('refused', message, { ...facts, advice: advice(status, body) });
 }
 
 function advice(status, body) {
-  if (status === 503) return 'Nothing was lost. It is safe to ask again; Health says what is away.';
-  if (status >= 500) return body.request_id ? `The app’s log has the reason under ${body.request_id}.` : 'The app’s log has the reason.';
-  if (status === 409) return 'Somebody or something changed it meanwhile; what is shown now is how it stands.';
-  if (status === 404 && body.error === 'unknown job') return 'It may have been in another database or schema.';
+  if (status === 503) return 'Nothing was lost, and it is safe to repeat the request. The Health page shows which component is unavailable.';
+  if (status >= 500) return body.request_id ? `The reason is in the app’s log, with request id ${body.request_id}.` : 'The reason is in the app’s log.';
+  if (status === 409) return 'It was changed in the meantime; this page now shows its current state.';
+  if (status === 404 && body.error === 'unknown job') return 'It may be in another database or schema.';
   return undefined;
 }

@@ -1,5 +1,5 @@
-// Charts of two series, drawn as SVG from plain numbers. Each says in words what it shows; the table of figures below the
-// charts is the same for those who do not see them.
+// Charts of two series, drawn as SVG from plain numbers. Each has a text alternative, and the table of metrics below the
+// charts has the same data for users of screen readers.
 
 import { h, s } from './dom.js';
 import * as format from './format.js';
@@ -8,8 +8,8 @@ const LABEL = 112;
 const VALUE = 92;
 const STEP = 30;
 
-// One horizontal bar a series: [{ name, series, value, shown }]. Values may be null: then it says so. Letters keep their
-// size on a narrow screen; the bars give way.
+// One horizontal bar per series: [{ name, series, value, shown }]. A null value is shown as "no data". On a narrow screen
+// the bars shrink and the text keeps its size.
 export function bars({ title, note, rows }) {
   const largest = Math.max(...rows.map(({ value }) => value ?? 0), 0);
   const wide = (rect, share) => {
@@ -32,7 +32,7 @@ export function bars({ title, note, rows }) {
 // p50, p95 and p99 as points on a logarithmic scale: [{ name, lines: [{ series, p50, p95, p99 }] }]. Milliseconds.
 export function percentiles({ title, note, groups }) {
   const values = groups.flatMap(({ lines }) => lines.flatMap(({ p50, p95, p99 }) => [p50, p95, p99])).filter((value) => value > 0);
-  if (values.length === 0) return figure(title, note, 'No data.', h('p', { class: 'chart-empty' }, 'No latencies were recorded in this time.'));
+  if (values.length === 0) return figure(title, note, 'No data.', h('p', { class: 'chart-empty' }, 'No latencies were recorded in this period.'));
   const width = 1080, left = 128, right = 72, line = 22, gap = 20, top = 22;
   const low = Math.floor(Math.log10(Math.min(...values)) * 2) / 2;
   const high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(...values)) * 2) / 2);
@@ -64,7 +64,7 @@ export function percentiles({ title, note, groups }) {
     `${label} p50 ${format.milliseconds(p50)}, p95 ${format.milliseconds(p95)}, p99 ${format.milliseconds(p99)}`).join('; ')}`).join('. ');
   const node = figure(title, note, words,
     s('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', class: 'chart-wide' }, axis, drawn));
-  // Wider than a phone: it can be moved sideways, by keyboard too.
+  // Wider than a phone: it scrolls horizontally, also by keyboard.
   const drawing = node.querySelector('svg');
   const frame = h('div', { class: 'chart-scroll', tabindex: 0, role: 'group', 'aria-label': title });
   drawing.replaceWith(frame);
@@ -82,7 +82,7 @@ function key(draw) {
   return drawing;
 }
 
-// A small line of the last values; null is a gap.
+// A small line chart of the last values; null is a gap.
 export function sparkline(values, label) {
   const width = 120, height = 24;
   const known = values.filter((value) => value !== null);

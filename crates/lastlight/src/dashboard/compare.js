@@ -1,4 +1,4 @@
-// The two paths side by side: Storage Queues and Service Bus, from what the app recorded.
+// The two paths side by side: Storage Queues and Service Bus, from recorded metrics.
 
 import { ask } from './api.js';
 import { bars, percentiles } from './charts.js';
@@ -19,7 +19,7 @@ export function compare({ signal, query, onRefresh }) {
   const changed = (name, value) => {
     filters[name] = value;
     note(['compare'], { hours: filters.hours === '24' ? '' : filters.hours, type: filters.job_type });
-    // Until the answer is there, the figures are those of the filters before.
+    // Until the response arrives, the metrics shown are those of the previous filters.
     setAttribute(content, 'aria-busy', 'true');
     poller.now();
   };
@@ -35,7 +35,7 @@ export function compare({ signal, query, onRefresh }) {
     const { request_id: _id, timestamp: _time, query_info: info, ...rest } = answer;
     const figures = { ...rest, missing: { stages: info?.stages_not_counted_yet ?? 0, jobs: info?.jobs_not_counted_yet ?? 0 } };
     const now = JSON.stringify(figures);
-    // The same figures are not drawn again: the focus stays where it is.
+    // Unchanged metrics are not drawn again, so that the focus stays.
     if (now !== drawn) redraw(content, show(figures));
     drawn = now;
     setAttribute(content, 'aria-busy', null);
@@ -71,21 +71,21 @@ function show(figures) {
   return [
     comparison?.note ? notice('info', sentenceOf(comparison.note)) : null,
     missing.stages + missing.jobs > 0
-      ? notice('info', `${format.count(missing.stages)} stages and ${format.count(missing.jobs)} jobs that ended are not counted yet`, 'The next sweeps add them.')
+      ? notice('info', `${format.count(missing.stages)} finished stages and ${format.count(missing.jobs)} finished jobs are not counted yet`, 'The next sweeps add them.')
       : null,
     h('div', { class: 'tiles' },
-      tile('Latency', comparison?.latency_improvement, 'shorter', 'longer', 'a whole job over Service Bus'),
-      tile('Throughput', comparison?.throughput_improvement, 'more', 'less', 'tasks a second over Service Bus'),
+      tile('Latency', comparison?.latency_improvement, 'shorter', 'longer', 'duration of a job over Service Bus'),
+      tile('Throughput', comparison?.throughput_improvement, 'more', 'less', 'tasks per second over Service Bus'),
       tile('Timeouts', comparison?.timeout_reduction, 'fewer', 'more', 'jobs past their deadline over Service Bus')),
     h('div', { class: 'charts' },
-      bars({ title: 'Throughput', note: 'tasks a second, while stages ran', rows: perPath((path) => path.tasks_per_second, (value) => `${format.measure(value)}/s`) }),
-      bars({ title: 'Cost', note: 'a million tasks, by the price table', rows: perPath((path) => path.cost_per_million_tasks?.amount, money) }),
+      bars({ title: 'Throughput', note: 'tasks per second while stages ran', rows: perPath((path) => path.tasks_per_second, (value) => `${format.measure(value)}/s`) }),
+      bars({ title: 'Cost', note: 'per million tasks, from the price table', rows: perPath((path) => path.cost_per_million_tasks?.amount, money) }),
       bars({
-        title: 'Failures', note: 'share of tasks that failed for good',
+        title: 'Failures', note: 'share of tasks that failed permanently',
         rows: perPath((path) => (path.tasks_processed > 0 ? (path.tasks_failed ?? 0) / path.tasks_processed : null), format.percent),
       }),
       bars({
-        title: 'Repeated attempts', note: 'for each thousand tasks',
+        title: 'Retries', note: 'per thousand tasks',
         rows: perPath((path) => (path.tasks_processed > 0 ? ((path.retries ?? 0) / path.tasks_processed) * 1000 : null), format.measure),
       })),
     percentiles({
@@ -98,7 +98,7 @@ function show(figures) {
 
 const sentenceOf = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 
-// An improvement is Service Bus over Storage Queue, in percent.
+// The improvement of Service Bus over Storage Queue, in percent.
 function tile(name, value, better, worse, what) {
   const isKnown = typeof value === 'number';
   return h('div', { class: 'tile' },
@@ -117,19 +117,19 @@ function table(paths, money) {
   const rows = [
     ['Jobs', (path) => format.count(path.jobs_processed)],
     ['Tasks', (path) => format.count(path.tasks_processed)],
-    ['Tasks that failed', (path) => format.count(path.tasks_failed)],
-    ['Attempts repeated', (path) => format.count(path.retries)],
-    ['A whole job, on average', (path) => format.milliseconds(path.avg_latency_ms)],
+    ['Failed tasks', (path) => format.count(path.tasks_failed)],
+    ['Retries', (path) => format.count(path.retries)],
+    ['Whole job, average', (path) => format.milliseconds(path.avg_latency_ms)],
     ['Jobs past their deadline', (path) => format.percent(path.timeout_rate)],
-    ['Tasks a second', (path) => format.measure(path.tasks_per_second)],
-    ['Messages a task', (path) => format.measure(path.messages_per_task)],
-    ['Service Bus credits a task', (path) => format.measure(path.credits_per_task)],
-    ['A million tasks cost', (path) => (typeof path.cost_per_million_tasks?.amount === 'number' ? money(path.cost_per_million_tasks.amount) : format.NOTHING)],
+    ['Tasks per second', (path) => format.measure(path.tasks_per_second)],
+    ['Messages per task', (path) => format.measure(path.messages_per_task)],
+    ['Service Bus credits per task', (path) => format.measure(path.credits_per_task)],
+    ['Cost per million tasks', (path) => (typeof path.cost_per_million_tasks?.amount === 'number' ? money(path.cost_per_million_tasks.amount) : format.NOTHING)],
     spread('Wait in queue', 'queue_wait_ms'), spread('Run', 'run_ms'), spread('Whole job', 'job_ms'),
     ['Samples: wait / run / job', (path) => ['queue_wait_ms', 'run_ms', 'job_ms'].map((field) => format.count(path[field]?.samples)).join(' / ')],
   ];
-  return h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'All figures' }, h('table', { class: 'plain' },
-    h('caption', {}, 'All figures'),
-    h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'Figure'), paths.map(({ label }) => h('th', { scope: 'col', class: 'right' }, label)))),
+  return h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'All metrics' }, h('table', { class: 'plain' },
+    h('caption', {}, 'All metrics'),
+    h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'Metric'), paths.map(({ label }) => h('th', { scope: 'col', class: 'right' }, label)))),
     h('tbody', {}, rows.map(([name, value]) => h('tr', {}, h('th', { scope: 'row' }, name), paths.map((path) => h('td', { class: 'num right' }, value(path))))))));
 }

@@ -1,9 +1,9 @@
-// Elements from data. Text only ever becomes a text node: nothing here reads markup, and the page's Content-Security-Policy
-// refuses whatever would (Trusted Types).
+// Builds elements from data. Text always becomes a text node: nothing here parses markup, and the page's
+// Content-Security-Policy forbids it (Trusted Types).
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-// h('button', { class: 'quiet', onclick: save }, 'Save'): attributes that are false, null or undefined are left out.
+// h('button', { class: 'quiet', onclick: save }, 'Save'): attributes that are false, null or undefined are omitted.
 export const h = (tag, attributes = {}, ...children) =>
   fill(document.createElement(tag), attributes, children);
 
@@ -23,14 +23,14 @@ function fill(element, attributes, children) {
 
 const isShown = (child) => child !== null && child !== undefined && child !== false;
 
-// Writes only what has changed, so that a poll that brings nothing new costs no layout and moves no selection.
+// Writes only changed text, so that a poll without news causes no layout and keeps the selection.
 export function setText(element, text) {
   const wanted = String(text ?? '');
   if (element.textContent !== wanted) element.textContent = wanted;
   return element;
 }
 
-// null takes it away; false is a value, as ARIA has it.
+// null removes the attribute; false is a value, as in ARIA.
 export function setAttribute(element, name, value) {
   if (value === null || value === undefined) element.removeAttribute(name);
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, String(value));
@@ -42,7 +42,7 @@ export function replace(parent, ...children) {
   return parent;
 }
 
-// The same, where what comes looks like what goes: the focus, and how far things are scrolled, are handed on.
+// Like `replace`, but keeps the focus and the scroll positions of elements that have the same name afterwards.
 export function redraw(parent, ...children) {
   const reachable = () => [...parent.querySelectorAll('a, button, input, summary, [tabindex]')];
   const nameOf = (node) => `${node.localName} ${node.getAttribute('aria-label') ?? node.textContent}`;
@@ -58,8 +58,8 @@ export function redraw(parent, ...children) {
 
 const lists = new WeakMap();
 
-// Brings the children of `parent` that it has made in line with `items`, behind those that were there before. A row that
-// stays keeps its node, and so its focus, selection and whatever was opened in it. `make` gives { node, update }.
+// Updates the children of `parent` that this function created to match `items`; they follow the other children. A row that
+// stays keeps its node, and so its focus, its selection and its opened details. `make` returns { node, update }.
 export function keyed(parent, items, keyOf, make) {
   const before = lists.get(parent) ?? new Map();
   const after = new Map();
@@ -71,7 +71,7 @@ export function keyed(parent, items, keyOf, make) {
     }
   }
   const made = new Set([...before.values()].map((row) => row.node));
-  // A node that is moved loses the focus.
+  // A moved node loses the focus.
   const held = parent.contains(document.activeElement) ? document.activeElement : null;
   let place = [...parent.children].find((child) => made.has(child)) ?? null;
   for (const [key, item] of wanted) {
@@ -86,5 +86,5 @@ export function keyed(parent, items, keyOf, make) {
 }
 
 let numbers = 0;
-// An id for aria-labelledby and its like.
+// A unique id, for aria-labelledby and similar attributes.
 export const newId = (prefix) => `${prefix}-${++numbers}`;

@@ -1,7 +1,7 @@
-// JSON whose numbers keep their digits: parameters and results are shown, and copied, as they are stored.
+// JSON parsing that keeps all digits of numbers: parameters and results are shown and copied as they are stored.
 
-// A whole number that JavaScript has no exact value for becomes its text, which JSON.stringify writes as the number that it
-// is. Browsers that do not know JSON.rawJSON round it, as they always did.
+// An integer that a JavaScript number cannot represent exactly becomes raw JSON, which JSON.stringify writes unchanged.
+// Browsers without JSON.rawJSON round it.
 export function exactly(text) {
   if (!JSON.rawJSON) return JSON.parse(text);
   return JSON.parse(text, (_, value, { source }) =>

@@ -1,4 +1,4 @@
-// Numbers, times and names as people read them. Exact values go into titles.
+// Formats numbers, times and names for display. Exact values go into titles.
 
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const coarse = new Intl.NumberFormat('en', { maximumSignificantDigits: 2 });
@@ -10,7 +10,7 @@ const isNumber = (value) => typeof value === 'number' && Number.isFinite(value);
 
 export const count = (value) => (isNumber(value) ? whole.format(value) : NOTHING);
 
-// Three digits are enough for a measure.
+// Three significant digits are enough for a measurement.
 export const measure = (value) =>
   !isNumber(value) ? NOTHING : Math.abs(value) >= 1000 ? whole.format(value) : fine.format(value);
 
@@ -21,7 +21,7 @@ export const share = (part, all) => {
   return Math.min(1, Math.max(0, part / all));
 };
 
-// Never "100 %" while something is missing, never "0 %" once something is there.
+// Never "100%" for a fraction below 1, never "0%" for a fraction above 0.
 export function percent(fraction) {
   if (!isNumber(fraction)) return NOTHING;
   const points = fraction * 100;
@@ -52,7 +52,7 @@ export function duration(ms) {
   return `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
-// A duration that changes every second: no tenths.
+// A duration that changes every second, without tenths.
 export const running = (ms) => (ms >= 0 && ms < 60_000 ? `${Math.floor(ms / 1000)} s` : duration(ms));
 
 export const time = (text) => {
@@ -60,7 +60,7 @@ export const time = (text) => {
   return Number.isNaN(value) ? null : value;
 };
 
-// Two units, rounded: who reads how long something has yet must not take 167 hours for 6 days.
+// Two units, rounded, so that 167 hours left are not read as 6 days.
 function until(seconds) {
   const two = (first, one, second, other) => [[first, one], [second, other]]
     .filter(([number]) => number > 0).map((part) => part.join(' ')).join(' ');
@@ -93,7 +93,7 @@ export const path = (name) =>
 export const bytes = (size) =>
   size < 1024 ? `${size} bytes` : size < 1024 * 1024 ? `${fine.format(size / 1024)} KB` : `${fine.format(size / 1024 / 1024)} MB`;
 
-// What a status means: the colour that it takes, and whether more will happen.
+// The colour and the label of each status.
 const STATUSES = {
   queued: ['idle', 'Queued'],
   pending_queue: ['idle', 'Pending'],

@@ -1,4 +1,4 @@
-// Does everything that the app needs answer? Components with their latency, the sweep, and the processes that are alive.
+// Health of the app: components with their latency, the last sweep, and the live processes.
 
 import { ask } from './api.js';
 import { sparkline } from './charts.js';
@@ -9,22 +9,22 @@ import { poll } from './poll.js';
 
 const EVERY = 5000;
 const KEPT = 60;
-const KNOWN = { database: 'PostgreSQL', schema: 'Schema', outbox: 'Outbox', reconcile: 'Sweep', instances: 'Processes', switched_off: 'Switched off' };
+const KNOWN = { database: 'PostgreSQL', schema: 'Schema', outbox: 'Outbox', reconcile: 'Sweep', instances: 'Processes', switched_off: 'Disabled paths' };
 const ABOUT = {
-  schema: 'the tables that the app expects', outbox: 'messages that are owed to the queues',
-  reconcile: 'finds what got lost, every minute', instances: 'handlers that report', database: 'holds everything that is still to do',
-  switched_off: 'jobs whose path is not in use here',
+  schema: 'the tables that the app expects', outbox: 'messages that are not sent to the queues yet',
+  reconcile: 'finds and repairs lost work every minute', instances: 'handler processes that report', database: 'holds all pending work',
+  switched_off: 'jobs whose path this app does not use',
 };
 
 export function health({ signal, onRefresh }) {
   const notices = h('div', {});
   const verdict = h('div', { class: 'verdict', role: 'status' });
   const list = h('div', { class: 'components' });
-  // Latencies of this visit; the app keeps none.
+  // Latencies since the page was opened; the app stores none.
   const history = new Map();
 
   const poller = poll(async (stop) => {
-    // 503 is an answer: something is not well, and it says what.
+    // 503 is a valid response: it lists the unhealthy components.
     const answer = await ask('health', { signal: stop, accept: [503] });
     replace(notices);
     draw(answer);
@@ -39,8 +39,8 @@ export function health({ signal, onRefresh }) {
     const now = JSON.stringify([answer.status, answer.errors, answer.environment]);
     if (now !== shown) {
       replace(verdict, isWell
-        ? notice('ok', 'Everything answers', `Environment: ${answer.environment}.`)
-        : notice('bad', 'Something is not well', h('ul', { class: 'plain-list' }, (answer.errors ?? []).map((error) => h('li', {}, error)))));
+        ? notice('ok', 'All components are healthy', `Environment: ${answer.environment}.`)
+        : notice('bad', 'Some components are unhealthy', h('ul', { class: 'plain-list' }, (answer.errors ?? []).map((error) => h('li', {}, error)))));
     }
     shown = now;
     const components = Object.entries(answer.components ?? {}).map(([name, state]) => {
@@ -97,7 +97,7 @@ function componentCard(first) {
   };
 }
 
-// What else a component says: single values as facts, lists of things as tables.
+// The other fields of a component: single values as facts, lists of objects as tables.
 function alsoSaid(rest) {
   const single = [], tables = [];
   for (const [name, value] of Object.entries(rest)) {
@@ -106,7 +106,7 @@ function alsoSaid(rest) {
       if (value.length > 0) tables.push(listOf(value, name));
     } else if (name === 'found') {
       const found = Object.entries(value).filter(([, number]) => number !== 0);
-      if (found.length === 0) single.push(['Found', 'nothing to mend']);
+      if (found.length === 0) single.push(['Found', 'nothing to repair']);
       for (const [inner, innerValue] of found) single.push([words(inner), worded(inner, innerValue)]);
     } else if (typeof value === 'object' && !Array.isArray(value)) {
       for (const [inner, innerValue] of Object.entries(value)) single.push([words(`${inner}`), worded(inner, innerValue)]);

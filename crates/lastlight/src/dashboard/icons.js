@@ -1,4 +1,4 @@
-// The icons, drawn with strokes on a grid of 16. Decoration only: words stand beside them or in a label.
+// Icons, drawn with strokes on a grid of 16. They are decoration only: there is always text next to them or in a label.
 
 import { s } from './dom.js';
 

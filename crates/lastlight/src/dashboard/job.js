@@ -1,4 +1,4 @@
-// One job: where it stands, its stages, its tasks, what came of it, and what a person may do to it.
+// One job: status, stages, tasks, results, audit, and the actions on it.
 
 import { ask } from './api.js';
 import { h, keyed, newId, redraw, replace, setAttribute, setText } from './dom.js';
@@ -12,9 +12,9 @@ import { gist } from './jobs.js';
 import { stageList } from './stages.js';
 import { taskList } from './tasks.js';
 
-// The app answers when something has changed, or after this many seconds: rates and what runs change without that.
+// The app responds when the job has changed, or after this many seconds, since rates and running tasks change in between.
 const WAIT = 5;
-// A fast job changes all the time: no more often than this. Milliseconds.
+// Minimum interval between requests in milliseconds: a fast job changes all the time.
 const EVERY = 700;
 const TASKS_EVERY = 3000;
 const TABS = [['tasks', 'Tasks'], ['parameters', 'Parameters'], ['results', 'Results'], ['audit', 'Audit']];
@@ -65,7 +65,7 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
     if (before && shownAs(before) !== shownAs(next)) announce(`The job is ${format.status(shownAs(next)).label.toLowerCase()}.`);
     draw();
     showTasks(before === null || isAskedFor || before.status !== next.status);
-    // A job that is over changes only by somebody's hand.
+    // A finished job changes only when an operator acts on it.
     return format.isOver(next.status) ? 10_000 : EVERY;
   }, { every: EVERY, signal, failed(problem) {
     if (problem.kind !== 'unreachable' || current === null) showTrouble(notices, problem, () => poller.now());
@@ -75,14 +75,14 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
     if (view.tab === 'audit') showAudit();
   });
 
-  // The rows are asked for less often than the counts.
+  // The rows are requested less often than the counts.
   function showTasks(isUrgent) {
     tasks.count(current.progress);
     if (view.tab !== 'tasks') return;
     clearTimeout(tasksWanted);
     const wait = isUrgent ? 0 : Math.max(0, tasksAt + TASKS_EVERY - Date.now());
     tasksWanted = setTimeout(() => {
-      // When the tab is shown again, all is asked for anew.
+      // When the browser tab is shown again, everything is requested again.
       if (signal.aborted || document.hidden) return;
       tasksAt = Date.now();
       tasks.update(current.progress, isUrgent);
@@ -130,9 +130,9 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
     replace(reason,
       wanted === 'error' && current.status === 'cancelled' ? notice('info', 'The job was cancelled', text)
       : wanted === 'error' ? notice('bad', 'Why it failed', text,
-        h('p', {}, 'The tasks below show each error, failed ones first. Once the cause is mended, Retry runs again what did not succeed.'))
-      : wanted === 'paused' ? notice('warn', 'The job stands still', 'It goes on with its next stage when somebody resumes it.')
-      : wanted === 'pausing' ? notice('warn', 'The job will stand still', 'At the end of this stage. What runs now runs to its end.')
+        h('p', {}, 'The tasks below show each error, failed ones first. After the cause is fixed, Retry runs the unsuccessful tasks again.'))
+      : wanted === 'paused' ? notice('warn', 'The job is paused', 'It continues with its next stage when it is resumed.')
+      : wanted === 'pausing' ? notice('warn', 'The job will be paused', 'It pauses at the end of this stage. The tasks of this stage run to their end.')
       : null);
   }
 
@@ -156,10 +156,10 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
       toast('bad', [problem.message, problem.advice].filter(Boolean).join(' '));
     }
     if (view.tab === 'audit') showAudit();
-    // Until it is known how the job stands now, the same is not to be asked for twice.
+    // Keep the button disabled until the new state is known, so that the action is not requested twice.
     await poller.now();
     button.disabled = false;
-    // What had the focus was switched off, or is no longer offered.
+    // The focused button was disabled, or is no longer shown.
     if (!signal.aborted && document.activeElement === document.body) (actions.querySelector('button') ?? name).focus();
   }
 
@@ -171,7 +171,7 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
     const begun = Object.entries(current.stageResults ?? {});
     replace(results,
       h('h3', {}, 'The job’s result'),
-      json(current.resultData, { what: 'the job’s result', empty: format.isOver(current.status) ? 'It has none.' : 'It has one when it is over.' }),
+      json(current.resultData, { what: 'the job’s result', empty: format.isOver(current.status) ? 'The job has no result.' : 'The job has no result until it is finished.' }),
       begun.map(([stage, result]) => [h('h3', {}, `Stage ${stage}`), json(result, { what: `the results of stage ${stage}` })]));
   }
 
@@ -192,7 +192,7 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
   if (view.tab === 'audit') showAudit();
 
   return h('section', { class: 'view' },
-    h('nav', { class: 'crumbs', 'aria-label': 'Where this is' }, h('a', { href: '#/jobs' }, 'Jobs'), h('span', { 'aria-hidden': 'true' }, '/'), id(jobId, 'the job id')),
+    h('nav', { class: 'crumbs', 'aria-label': 'Breadcrumb' }, h('a', { href: '#/jobs' }, 'Jobs'), h('span', { 'aria-hidden': 'true' }, '/'), id(jobId, 'the job id')),
     h('div', { class: 'view-head' }, h('div', { class: 'title-block' }, h('div', { class: 'line' }, name, state.node), subtitle), actions),
     notices, figures, reason, content);
 }
@@ -201,17 +201,17 @@ const shownAs = (job) => (!format.isOver(job.status) && job.pausedAt ? 'paused' 
 
 const QUESTIONS = {
   cancel: (job) => ({
-    title: `Cancel this ${job.jobType}?`, action: 'Cancel the job',
-    text: ['What waits will not run. What runs is stopped, and its outcome does not count.', 'Retry lets a cancelled job go on later.'],
+    title: `Cancel this ${job.jobType} job?`, action: 'Cancel the job',
+    text: ['Waiting tasks will not run. Running tasks are stopped, and their outcomes are discarded.', 'Retry can continue a cancelled job later.'],
   }),
   pause: () => ({
-    title: 'Let the job stand still?', action: 'Pause', isGrave: false,
-    text: 'It finishes the stage that it is in, and begins no other until it is resumed.',
+    title: 'Pause the job?', action: 'Pause', isGrave: false,
+    text: 'It finishes its current stage, and starts no other until it is resumed.',
   }),
-  resume: () => ({ title: 'Let the job go on?', action: 'Resume', isGrave: false, text: 'It begins its next stage at once.' }),
+  resume: () => ({ title: 'Resume the job?', action: 'Resume', isGrave: false, text: 'It starts its next stage at once.' }),
   retry: (job) => ({
-    title: 'Run again what did not succeed?', action: 'Retry', isGrave: false,
-    text: `Of stage ${job.stage}, tasks that failed or were skipped get new attempts. What succeeded stays.`,
+    title: 'Retry the unsuccessful tasks?', action: 'Retry', isGrave: false,
+    text: `Failed and skipped tasks of stage ${job.stage} get new attempts. Completed tasks are kept.`,
   }),
 };
 
@@ -238,18 +238,18 @@ function drawOnce(node, value, what, empty) {
 
 const BOOKS = [
   ['planned', 'Planned'], ['completed', 'Completed'], ['failed', 'Failed'], ['skipped', 'Skipped'], ['open', 'Open'],
-  ['attempts', 'Attempts'], ['duplicatesAbsorbed', 'Duplicates absorbed'], ['staleCompletionsRefused', 'Late outcomes refused'],
-  ['messagesSent', 'Messages'], ['messagesResent', 'Sent again'], ['batchesOwed', 'Batches owed'],
+  ['attempts', 'Attempts'], ['duplicatesAbsorbed', 'Duplicates ignored'], ['staleCompletionsRefused', 'Late outcomes rejected'],
+  ['messagesSent', 'Messages'], ['messagesResent', 'Resent'], ['batchesOwed', 'Unsent batches'],
 ];
 
 function drawAudit(node, books, again) {
   redraw(node,
-    notice(books.consistent ? 'ok' : 'bad', books.consistent ? 'The books agree' : 'The books do not agree',
+    notice(books.consistent ? 'ok' : 'bad', books.consistent ? 'The audit is consistent' : 'The audit found differences',
       books.consistent
-        ? 'In every stage planned = completed + failed + skipped + open, and the counters are what a recount of the tasks comes to.'
-        : 'A recount of the tasks differs from the counters. The sweep (reconcile) mends counters; look again in a minute.'),
-    h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Books' }, h('table', { class: 'plain' },
-      h('caption', { class: 'unseen' }, 'The books of each stage'),
+        ? 'In every stage, planned = completed + failed + skipped + open, and the counters equal a recount of the tasks.'
+        : 'A recount of the tasks differs from the counters. The sweep (reconcile) repairs counters; audit again in a minute.'),
+    h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Audit' }, h('table', { class: 'plain' },
+      h('caption', { class: 'unseen' }, 'Audit of each stage'),
       h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'Stage'), BOOKS.map(([, label]) => h('th', { scope: 'col', class: 'right' }, label)), h('th', { scope: 'col' }, 'Counters'))),
       h('tbody', {}, books.stages.map((stage) => h('tr', {},
         h('th', { scope: 'row' }, stage.stage),
@@ -259,7 +259,7 @@ function drawAudit(node, books, again) {
       h('span', { class: 'faint' }, when(new Date().toISOString(), { prefix: 'Counted ' }).node)));
 }
 
-// Tabs as the ARIA practices want them: one stop for Tab, arrows between them.
+// Tabs as in the ARIA Authoring Practices: one tab stop, arrow keys move between them.
 function tabPanels(panels, opened, changed) {
   const prefix = newId('tab');
   const buttons = new Map(), frames = new Map();

@@ -1,4 +1,4 @@
-// The list of jobs, newest first: what runs, what failed, how far it is.
+// The list of jobs, newest first, with status and progress.
 
 import { ask } from './api.js';
 import { h, keyed, replace, setAttribute, setText } from './dom.js';
@@ -21,7 +21,7 @@ export function jobs({ signal, query, onRefresh }) {
     status: query.get('status') ?? '', job_type: query.get('type') ?? '',
     processing_path: query.get('path') ?? '', hours: query.get('hours') ?? '168',
   };
-  // All pages that are shown are asked for again and again, the less often the more they are: each job as it is by now.
+  // All shown pages are polled, so that each job is current; the interval grows with the number of pages.
   let shown = [], pages = 1, cursor = null, isMoreWanted = false;
   let empty = '';
 
@@ -40,7 +40,7 @@ export function jobs({ signal, query, onRefresh }) {
     note(['jobs'], { status, type, path, hours: hours === '168' ? '' : hours });
     [pages, cursor, isMoreWanted] = [1, null, false];
     more.hidden = true;
-    // Until the answer is there, the rows are those of the filters before.
+    // Until the response arrives, the rows are those of the previous filters.
     table.setAttribute('aria-busy', 'true');
     poller.now();
   };
@@ -68,7 +68,7 @@ export function jobs({ signal, query, onRefresh }) {
       [shown, pages, cursor, isMoreWanted] = [found, turned, at, false];
     }
     draw();
-    // Not before there is an answer: without a key there would be none.
+    // Only after a successful response: without a key this request would fail.
     types ??= nameTypes(typeSelect, () => filters.job_type, signal).catch(() => { types = null; });
     return EVERY * pages;
   }, { every: EVERY, signal, failed(problem) {
@@ -87,7 +87,7 @@ export function jobs({ signal, query, onRefresh }) {
     if (hadFocus && more.hidden) [...body.querySelectorAll('.row-link')].at(-1)?.focus();
     setText(summary, shown.length === 0 ? '' : `${format.plural(shown.length, 'job')} shown${cursor === null ? '' : ', newest first'}`);
     const key = shown.length === 0 ? JSON.stringify([filters, cursor === null]) : '';
-    // The same words are not drawn again: the focus stays where it is.
+    // Unchanged text is not drawn again, so that the focus stays.
     if (key !== empty || key === '') replace(notices, key === '' ? null : nothing(filters, cursor !== null));
     empty = key;
   }
@@ -98,7 +98,7 @@ export function jobs({ signal, query, onRefresh }) {
     notices, table, h('div', { class: 'list-foot' }, summary, more));
 }
 
-// Offers the types that the app knows.
+// Fills the filter with the job types of the app.
 export async function nameTypes(typeSelect, current, signal) {
   const { job_types: types } = await ask('jobs/types', { signal });
   const names = new Set(types.map((type) => type.name));
@@ -106,18 +106,18 @@ export async function nameTypes(typeSelect, current, signal) {
   typeSelect.update(current(), [['', 'All job types'], ...[...names].map((name) => [name, name])]);
 }
 
-// The app looks at a bounded number of jobs for one answer: there may be older ones that it has not looked at.
+// The app searches a bounded number of jobs per response: there may be older ones that it has not searched.
 function nothing({ status, job_type: type, processing_path: path, hours }, areOlder) {
   const isFiltered = status || type || path;
   const time = (WINDOWS.find(([value]) => value === hours)?.[1] ?? 'Last week').toLowerCase();
   return h('div', { class: 'empty' },
-    h('h2', {}, areOlder ? 'No job like that so far' : isFiltered ? `No job like that in the ${time}` : `No jobs in the ${time}`),
-    h('p', {}, areOlder ? 'There are older ones that were not looked at yet.'
-      : isFiltered ? 'None that was submitted in that time matches these filters.' : 'What is submitted shows up here, newest first.'),
+    h('h2', {}, areOlder ? 'No matching job so far' : isFiltered ? `No matching job in the ${time}` : `No jobs in the ${time}`),
+    h('p', {}, areOlder ? 'Older jobs were not searched yet.'
+      : isFiltered ? 'No job submitted in that time matches these filters.' : 'Submitted jobs appear here, newest first.'),
     h('a', { class: 'button', href: '#/submit' }, icon('submit'), 'Submit a job'));
 }
 
-// The parameters in one line: without what every job has, and what is nested only by its size.
+// The parameters in one line: without `use_service_bus`, and nested values only by their size.
 export function gist(parameters) {
   const isNested = ([, value]) => typeof value === 'object' && !isExact(value);
   const shown = Object.entries(parameters ?? {}).filter(([name, value]) => name !== 'use_service_bus' && value !== null);
@@ -161,7 +161,7 @@ function row(job) {
       const { total, completed, failed: bad } = next;
       progress.update({
         ...next, isOver,
-        // Later stages are not planned: what is known is so much of the whole.
+        // Later stages are not planned yet: the known tasks are this fraction of the job.
         reach: next.status === 'completed' ? 1 : next.stage / next.total_stages,
         label: `${format.count(completed)} of ${format.count(total)} tasks completed, ${format.count(bad)} failed`,
       });

@@ -1,4 +1,4 @@
-// JSON as people read it: indented, coloured, short enough to be drawn.
+// Shows JSON: indented, coloured, and truncated if it is too long to draw.
 
 import { h } from './dom.js';
 import { exactly } from './exact.js';
@@ -26,7 +26,7 @@ export function json(value, { what = 'the JSON', empty = 'Nothing.' } = {}) {
 
 const sentenceOf = (what) => what.charAt(0).toUpperCase() + what.slice(1);
 
-// A message's text may be JSON or anything else.
+// The text of a message is not always JSON.
 function pretty(text) {
   try { return JSON.stringify(exactly(text), null, 2); } catch { return text; }
 }

@@ -1,4 +1,4 @@
-// The frame: navigation, the connection, the theme, and which view is shown where. Views know nothing of it.
+// The frame: navigation, connection state, theme, and routing to views. Views do not depend on it.
 
 import { connection, keys } from './api.js';
 import { h, replace, setAttribute } from './dom.js';
@@ -43,18 +43,18 @@ function show({ parts, query }, signal) {
     onRefresh(act) { refresh = act; },
   };
   refresh = () => {};
-  // A question of the page before is not to be answered on this one.
+  // Close the confirmation dialogs of the previous page.
   for (const dialog of document.querySelectorAll('dialog.question')) dialog.close();
   frame.title(NAV.find(([link]) => link === name)?.[1] ?? 'Not found');
   replace(main, view ? view(frame) : nowhere());
   scrollTo(0, 0);
-  // A screen reader begins at the title of the new view; the first one is read from the top anyway.
+  // A screen reader starts at the title of the new view; the first view is read from the top anyway.
   if (!isFirst) (main.querySelector('h1') ?? main).focus({ preventScroll: true });
   isFirst = false;
 }
 
-const nowhere = () => h('section', { class: 'view' }, heading('There is no such page'),
-  h('p', { class: 'muted' }, 'The address names none. ', h('a', { href: '#/jobs' }, 'All jobs')));
+const nowhere = () => h('section', { class: 'view' }, heading('Page not found'),
+  h('p', { class: 'muted' }, 'There is no page at this address. ', h('a', { href: '#/jobs' }, 'All jobs')));
 
 const state = document.getElementById('link-state');
 function showConnection() {
@@ -70,7 +70,7 @@ connection.addEventListener('change', () => {
     toast('ok', 'Connected again.');
     refresh();
   } else {
-    replace(lost, 'The connection to the app is lost. What is shown may be old; it is tried again by itself.');
+    replace(lost, 'The connection to the app is lost. The data shown may be out of date; the page reconnects automatically.');
     document.body.prepend(lost);
   }
 });

@@ -1,11 +1,11 @@
-// What all views are put together from: badges, bars, times, notices, dialogs. Each knows what it shows and nothing of where.
+// Components shared by all views: badges, bars, times, notices, dialogs. They do not depend on the view around them.
 
 import { keys } from './api.js';
 import { h, keyed, newId, replace, setAttribute, setText } from './dom.js';
 import * as format from './format.js';
 import { icon } from './icons.js';
 
-// A status as colour and word; the word alone would do.
+// A status as colour and word; the word alone is sufficient.
 export function badge(name) {
   const label = h('span', {});
   const node = h('span', { class: 'badge' }, h('i', { class: 'dot', 'aria-hidden': 'true' }), label);
@@ -18,7 +18,7 @@ export function badge(name) {
   return { node, update };
 }
 
-// Shares of a whole, side by side. `reach`: how much of the work the whole is, where later stages are not planned yet.
+// A progress bar of shares. `reach`: the fraction of all stages that is planned so far.
 export function bar(label) {
   const parts = ['ok', 'run', 'bad', 'off'].map((tone) => [tone, h('i', { 'data-tone': tone })]);
   const known = h('span', { class: 'bar-known' }, parts.map(([, node]) => node));
@@ -27,11 +27,11 @@ export function bar(label) {
     const shares = { ok: isOver ? completed : 0, run: isOver ? 0 : completed, bad: failed, off: skipped };
     for (const [tone, part] of parts) {
       part.style.setProperty('width', `${(format.share(shares[tone], total) * 100).toFixed(2)}%`);
-      // One failure in a million can be seen.
+      // Keep one failure in a million visible.
       part.style.setProperty('min-width', tone === 'bad' && failed > 0 ? '4px' : '0');
     }
     known.style.setProperty('width', `${(reach * 100).toFixed(2)}%`);
-    // What was skipped is seen in the bar and is not done.
+    // Skipped tasks are shown in the bar but do not count as done.
     const done = format.share(completed + failed, total) * reach;
     setAttribute(node, 'aria-valuenow', Math.floor(done * 100));
     setAttribute(node, 'aria-valuetext', text ?? format.percent(done));
@@ -40,7 +40,7 @@ export function bar(label) {
   return { node, update };
 }
 
-// "3 min ago", kept up to date by the ticker below; the exact time is its title.
+// A relative time such as "3 min ago", updated by the timer below; its title is the exact time.
 export function when(text, { prefix = '' } = {}) {
   const node = h('time', { 'data-prefix': prefix });
   const update = (next) => {
@@ -54,7 +54,7 @@ export function when(text, { prefix = '' } = {}) {
   return { node, update };
 }
 
-// How long something has taken, still growing while it has no end.
+// A duration; it grows every second while there is no end.
 export function lasting(from, until) {
   const node = h('span', { class: 'num' });
   const update = (nextFrom, nextUntil) => {
@@ -82,26 +82,26 @@ export const notice = (tone, title, ...content) =>
   h('div', { class: 'callout', 'data-tone': tone, role: tone === 'bad' ? 'alert' : 'note' },
     h('strong', {}, title), content.map((part) => (typeof part === 'string' ? h('p', {}, part) : part)));
 
-// What an ApiProblem says and what to do. `again` is called once a key was given.
+// The notice for an ApiProblem, with advice. `again` is called after the user has entered a key.
 function trouble(problem, again) {
   if (problem.kind === 'key') return keyForm(problem, again);
   if (problem.kind === 'missing') return notice('info', 'Not available here', problem.message, problem.advice);
   if (problem.kind === 'unreachable') return notice('warn', problem.message, problem.advice);
-  if (!problem.kind) return notice('bad', 'This page has a fault', String(problem?.message ?? problem));
-  return notice('bad', sentence(problem.title ?? 'The app refused'), problem.message, ...(problem.advice ? [problem.advice] : []));
+  if (!problem.kind) return notice('bad', 'Error in this page', String(problem?.message ?? problem));
+  return notice('bad', sentence(problem.title ?? 'The app rejected the request'), problem.message, ...(problem.advice ? [problem.advice] : []));
 }
 
 const troubles = new WeakMap();
 
-// Says in `place` why a request came to nothing. The same again changes nothing: who types a key goes on, and no screen
-// reader begins anew.
+// Shows in `place` why a request failed. If the same problem is already shown, nothing is redrawn, so that a user can
+// finish typing a key and a screen reader does not repeat the text.
 export function showTrouble(place, problem, again) {
   const key = [problem.kind, problem.level, problem.title, problem.message].join(' ');
   const before = troubles.get(place);
   if (before?.key === key && before.node.parentNode === place) return;
   const hadFocus = place.contains(document.activeElement);
   const node = trouble(problem, () => {
-    // A key was given: what is said next is said of that one.
+    // The next problem is about the new key, so show it even if its text is the same.
     troubles.delete(place);
     again();
   });
@@ -126,14 +126,14 @@ function keyForm(problem, again) {
   },
   h('strong', {}, icon('key'), ` ${problem.message}`),
   h('p', { id: `${id}-help` }, isAdmin
-    ? 'This takes the app’s master key: it shows, moves and discards messages. '
-    : 'Any function key of the app will do. ',
-  'It stays in this tab, is sent as x-functions-key, and never stands in an address.'),
+    ? 'This needs the app’s master key, since it shows, moves and discards messages. '
+    : 'Any function key of the app works. ',
+  'It is stored for this tab only, is sent in the header x-functions-key, and is never part of a URL.'),
   h('label', { for: id }, isAdmin ? 'Master key' : 'Function key'),
   h('div', { class: 'row' }, input, h('button', { class: 'primary' }, 'Use key')));
 }
 
-// Says something once, for eyes and screen readers; an error stays until it is closed, or is said again.
+// Shows a message and announces it to screen readers. An error stays until it is closed or repeated.
 export function toast(tone, text) {
   const node = h('div', { class: 'toast', 'data-tone': tone, role: tone === 'bad' ? 'alert' : 'status' },
     h('p', {}, text), h('button', { class: 'icon-button', 'aria-label': 'Close', onclick: () => node.remove() }, icon('cancel')));
@@ -145,7 +145,7 @@ export function toast(tone, text) {
 
 export const announce = (text) => setText(document.getElementById('announcer'), text);
 
-// Asks before something that cannot be taken back. True if the person wants it; Escape and the first button do not.
+// Asks the user to confirm an action. Resolves to true if confirmed; Escape and the first button decline.
 export function confirm({ title, text, action, isGrave = true }) {
   return new Promise((resolve) => {
     const id = newId('dialog');
@@ -169,7 +169,7 @@ export function copyButton(text, what) {
         await navigator.clipboard.writeText(text());
         toast('ok', `Copied ${what}.`);
       } catch {
-        toast('bad', 'The browser does not let this page copy; select the text instead.');
+        toast('bad', 'The browser does not let this page copy; select the text and copy it instead.');
       }
     },
   }, icon('copy'));
@@ -178,7 +178,7 @@ export function copyButton(text, what) {
 export const id = (text, what = 'the id') =>
   h('span', { class: 'id' }, h('code', { title: text }, text), copyButton(() => text, what));
 
-// Names and values, one line each; values are text or nodes, and lines without a value are left out.
+// Names and values, one line each; values are text or nodes, and lines without a value are omitted.
 export function facts(pairs) {
   const list = h('dl', { class: 'facts' });
   const update = (next) => replace(list, next.filter(([, value]) => value !== null && value !== undefined)
@@ -187,7 +187,7 @@ export function facts(pairs) {
   return { node: list, update };
 }
 
-// A choice among a few: radio buttons that look like one control.
+// A choice among a few options: radio buttons that look like one control.
 export function choice({ label, options, value, onchange }) {
   const name = newId('choice');
   const list = h('span', { class: 'choice-options' });
@@ -229,6 +229,6 @@ export function select({ label, options, value, onchange }) {
   return { node: input, update };
 }
 
-// The head of a view: a title that takes the focus when the view is entered, and what can be done.
+// The head of a view: a title that takes the focus when the view is opened, and its buttons.
 export const heading = (title, ...tools) =>
   h('div', { class: 'view-head' }, h('h1', { tabindex: -1 }, title), h('div', { class: 'row' }, tools));

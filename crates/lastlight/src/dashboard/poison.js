@@ -1,4 +1,4 @@
-// What was set aside: how much in each queue, which messages, and what a person may do with them.
+// Dead-lettered messages: their number per queue, the messages on request, and redrive, discard and process all.
 
 import { ask } from './api.js';
 import { h, keyed, replace, setAttribute, setText } from './dom.js';
@@ -12,9 +12,9 @@ const EVERY = 10_000;
 const PEEK = 32;
 
 export function poison({ signal, onRefresh }) {
-  // Looking changes things on Service Bus, so it is done on request, not again and again.
+  // Peeking raises delivery counts on Service Bus, so it is done on request and not by polling.
   let looked = null, status = null, isLooking = false, isProcessing = false;
-  // What was dealt with since the last look began: its answer may still have it.
+  // Messages redriven or discarded since the last peek began: its response may still contain them.
   let settled = new Set();
   const notices = h('div', {});
   const outcome = h('div', { role: 'status' });
@@ -43,7 +43,7 @@ export function poison({ signal, onRefresh }) {
     const held = (isIn) => queues.filter(isIn).reduce((sum, queue) => sum + (queue.poison_messages ?? 0), 0);
     const [forAll, forReview] = [held((queue) => !queue.is_review), held((queue) => queue.is_review)];
     setText(state, status === null ? '' : wordsFor(forAll, forReview, status.status === 'healthy'));
-    // What is in the review queues it would leave as it is.
+    // "Process all" does not touch the review queues.
     allButton.disabled = forAll === 0 || isProcessing;
     lookButton.disabled = forAll + forReview === 0 || isLooking;
     keyed(list, queues, ({ queue }) => queue, queueCard);
@@ -70,14 +70,14 @@ export function poison({ signal, onRefresh }) {
   // Redrive or discard one message. True if it is gone.
   async function act(action, queue, message) {
     const isWanted = action === 'redrive' || await confirm({
-      title: 'Throw this message away?', action: 'Discard',
-      text: [`It leaves ${queue} for good. If a job still needs what it asks for, the sweep finds out and sends a new one.`],
+      title: 'Discard this message?', action: 'Discard',
+      text: [`It is deleted from ${queue} permanently. If a job still needs its work, the sweep detects that and sends a new message.`],
     });
     if (!isWanted) return false;
     let isGone = false;
     try {
       const answer = await ask('monitor/poison', { level: 'admin', json: { action, queue, message_id: message.message_id } });
-      toast('ok', action === 'redrive' ? `Sent again, to ${answer.sent_to}.` : 'Discarded.');
+      toast('ok', action === 'redrive' ? `Redriven to ${answer.sent_to}.` : 'Discarded.');
       isGone = true;
       settled.add(message.message_id);
       const kept = looked?.[queue];
@@ -94,9 +94,9 @@ export function poison({ signal, onRefresh }) {
 
   async function processAll() {
     const isWanted = await confirm({
-      title: 'Deal with everything that is set aside?', action: 'Process all',
-      text: ['What is done already is absorbed. What is not done by now has failed, so that the jobs end; Retry lets them go on later.',
-        'Messages in the review queues stay: only you can say what they are.'],
+      title: 'Process all dead-lettered messages?', action: 'Process all',
+      text: ['Messages whose work is already done are ignored as duplicates. Work that is not done by now is marked failed, so that its jobs finish; Retry can continue them later.',
+        'Messages in the review queues stay: an operator has to judge them.'],
     });
     if (!isWanted) return;
     isProcessing = true;
@@ -115,32 +115,32 @@ export function poison({ signal, onRefresh }) {
 
   return h('section', { class: 'view' },
     heading('Poison and dead letters', lookButton, allButton),
-    h('p', { class: 'muted measure' }, 'Messages that were delivered as often as their queue allows. Most are dealt with by themselves; what stays needs a person. On Service Bus to look is to deliver: delivery counts grow.'),
+    h('p', { class: 'muted measure' }, 'Messages that reached the maximum delivery count of their queue. Most are processed automatically; the rest need an operator. On Service Bus, showing messages delivers them, so their delivery counts grow.'),
     state, notices, outcome, list);
 }
 
 function wordsFor(forAll, forReview, isHealthy) {
-  if (forAll + forReview === 0) return isHealthy ? 'Nothing is set aside.' : 'Not every queue can be read.';
-  const where = forAll > 0 ? `${format.count(forReview)} of them in review queues` : forReview === 1 ? 'It is in a review queue' : 'All are in review queues';
-  const advice = `${where}, where nothing happens by itself: show the messages, then redrive or discard each.`;
-  return `${format.plural(forAll + forReview, 'message')} set aside. ${forReview > 0 ? advice : ''}`;
+  if (forAll + forReview === 0) return isHealthy ? 'No dead-lettered messages.' : 'Not every queue can be read.';
+  const where = forAll > 0 ? `Review queues hold ${format.count(forReview)} of them` : forReview === 1 ? 'A review queue holds it' : 'Review queues hold all of them';
+  const advice = `${where}. Messages there are not processed automatically: show the messages, then redrive or discard each.`;
+  return `${format.plural(forAll + forReview, 'dead-lettered message')}. ${forReview > 0 ? advice : ''}`;
 }
 
-// Why a queue holds more than is shown of it, if somebody has looked.
+// After a peek: why a queue holds more messages than are shown.
 function wordsOnMissing({ kept, poison_messages: count, messages, is_review: isReview }) {
   if (!kept || messages.length >= count) return '';
-  if (kept.seen >= Math.min(kept.of, PEEK)) return 'It holds more than is shown here: show the messages again.';
+  if (kept.seen >= Math.min(kept.of, PEEK)) return 'It holds more messages than are shown here: show the messages again.';
   return `${format.count(kept.seen)} of ${format.plural(kept.of, 'message')} could be shown. ${isReview
-    ? 'Somebody else who looks' : 'Its function, or somebody else who looks,'} holds the rest for now: show the messages again in a minute.`;
+    ? 'Another reader' : 'Its function or another reader'} has locked the rest: show the messages again in a minute.`;
 }
 
 function report(run) {
   const others = run.poison_messages_found - run.left_for_review - run.messages.length;
   const failed = run.jobs_marked_failed + run.tasks_marked_failed;
-  return notice(run.success ? (failed > 0 ? 'warn' : 'ok') : 'bad', `${format.plural(run.messages.length, 'message')} dealt with`,
+  return notice(run.success ? (failed > 0 ? 'warn' : 'ok') : 'bad', `${format.plural(run.messages.length, 'message')} processed`,
     `${format.plural(run.jobs_marked_failed, 'job')} and ${format.plural(run.tasks_marked_failed, 'task')} marked failed.`,
-    run.left_for_review > 0 ? ` ${format.plural(run.left_for_review, 'message')} in review queues stay: redrive or discard them one by one.` : '',
-    others > 0 && run.success ? ` ${format.plural(others, 'message')} could not be had: a function holds what it deals with, and at most 500 of a queue are dealt with at once. Look again in a minute.` : '',
+    run.left_for_review > 0 ? ` Review queues still hold ${format.plural(run.left_for_review, 'message')}: redrive or discard them one by one.` : '',
+    others > 0 && run.success ? ` ${format.plural(others, 'message')} could not be received: functions lock the messages that they process, and at most 500 messages per queue are processed at once. Try again in a minute.` : '',
     ...(run.errors ?? []),
     run.messages.length > 0 ? h('details', {}, h('summary', {}, 'Each message'),
       h('ul', { class: 'plain-list' }, run.messages.map((message) => h('li', {},
@@ -173,7 +173,7 @@ function queueCard(first) {
 function messageRow(message) {
   const { queue, act } = message;
   let isBusy = false;
-  // The button stays as it is meanwhile, and the focus with it: who deals with many goes from one to the next.
+  // The button is not disabled meanwhile, so it keeps the focus; afterwards the focus moves to the next message.
   const settle = (action) => async (event) => {
     if (isBusy) return;
     isBusy = true;
@@ -195,7 +195,7 @@ function messageRow(message) {
     facts([
       ['Why', message.reason ?? 'delivered too often'],
       ['Deliveries', format.count(message.delivery_count)],
-      ['Set aside', message.enqueued_at ? when(message.enqueued_at).node : null],
+      ['Dead-lettered', message.enqueued_at ? when(message.enqueued_at).node : null],
       ['Job', named ? h('a', { href: `#/jobs/${named}` }, format.shortId(named)) : null],
     ]).node,
     h('details', {}, h('summary', {}, 'Message'), json(message.message, { what: 'the message' })));

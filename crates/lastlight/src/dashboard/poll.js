@@ -1,9 +1,10 @@
-// Asks again and again, gently: never twice at once, never while the tab is hidden, slower while there is no answer.
+// Polling: one request at a time, none while the tab is hidden, and exponential backoff after failures.
 
 const SLOWEST = 15_000;
 
-// `task(signal, isAskedFor)` may give the milliseconds until the next time; otherwise `every`. What it throws goes to
-// `failed`, and stops nothing. `now()` asks at once, which `isAskedFor` says, and ends when that was answered or has failed.
+// `task(signal, isAskedFor)` may return the milliseconds until the next round; the default is `every`. An error that it
+// throws is passed to `failed`, and polling continues. `now()` starts a round at once, with `isAskedFor` set, and resolves
+// when that round has succeeded or failed.
 export function poll(task, { every, signal, failed = () => {} }) {
   let timer, failures = 0, isBusy = false, isWanted = false, isAskedFor = false, round = new AbortController(), waiting = [];
 
@@ -27,14 +28,14 @@ export function poll(task, { every, signal, failed = () => {} }) {
       isAskedFor ||= isPressing;
       if (!round.signal.aborted) {
         failures += 1;
-        // Without a key the same question gets the same answer.
+        // Without a key the same request gets the same response.
         wait = error.kind === 'key' ? Infinity : (error.retryAfter ?? Math.min(SLOWEST, 1000 * 2 ** failures));
-        if (error.kind === 'unreachable') error.advice = [error.advice, 'It is tried again by itself.'].filter(Boolean).join(' ');
+        if (error.kind === 'unreachable') error.advice = [error.advice, 'It is retried automatically.'].filter(Boolean).join(' ');
         failed(error);
       }
     } finally {
       isBusy = false;
-      // A round that was given up is no answer; the next one is.
+      // An aborted round resolves no caller of `now()`; the next round does.
       if (round.signal.aborted && !signal.aborted) waiting.unshift(...asking);
       else for (const tell of asking) tell();
     }
@@ -44,8 +45,8 @@ export function poll(task, { every, signal, failed = () => {} }) {
     } else if (wait !== Infinity && !signal.aborted) timer = setTimeout(run, wait);
   }
 
-  // A request under way is given up: what it would say may be older than what the caller has just done, and one that was
-  // sent before the network changed may never be answered.
+  // Abort the request in flight: its response may be older than the caller's last action, and a request sent before a
+  // change of network may never be answered.
   async function now() {
     if (signal.aborted) return;
     round.abort();

@@ -1,4 +1,4 @@
-// Which view the address names: #/jobs/<id>?status=failed. Everything that can be looked at has an address.
+// Maps the URL to a view: #/jobs/<id>?status=failed. Every view and its filters are part of the URL.
 
 export function parse(hash) {
   const [path, search = ''] = hash.replace(/^#/, '').split('?');
@@ -19,12 +19,12 @@ export function link(parts, query = {}) {
   return `#/${parts.map(encodeURIComponent).join('/')}${text ? `?${text}` : ''}`;
 }
 
-// Changes the address without showing the view anew: for filters, which the view has already applied.
+// Changes the URL without rendering the view again: for filters, which the view has already applied.
 export function note(parts, query) {
   history.replaceState(null, '', link(parts, query));
 }
 
-// Calls `show(route, signal)` for the address, now and when it changes; the signal ends the view before.
+// Calls `show(route, signal)` for the URL, now and when it changes; the previous signal is aborted to end its view.
 export function start(show) {
   let before = new AbortController();
   const go = () => {

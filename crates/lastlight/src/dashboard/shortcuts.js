@@ -1,10 +1,10 @@
-// Keys for people who do not want to reach for the mouse, and the list of them under "?".
+// Keyboard shortcuts, and their list under "?".
 
 import { h, newId } from './dom.js';
 
 const SHOWN = [
   ['g j', 'Jobs'], ['g s', 'Submit a job'], ['g c', 'Compare'], ['g p', 'Poison and dead letters'], ['g h', 'Health'],
-  ['j', 'Next row'], ['k', 'Row before'], ['Enter', 'Open the row'], ['/', 'First filter'], ['r', 'Ask the app now'],
+  ['j', 'Next row'], ['k', 'Previous row'], ['Enter', 'Open the row'], ['/', 'First filter'], ['r', 'Refresh now'],
   ['t', 'Light or dark'], ['?', 'This list'], ['Esc', 'Close'],
 ];
 
@@ -49,7 +49,7 @@ function done(event, act) {
 
 const isTyping = (target) => target instanceof Element && target.closest('input:not([type=radio]), textarea, select') !== null;
 
-// Rows say where the focus goes with data-row.
+// data-row marks the element of a row that takes the focus.
 function step(by) {
   const rows = [...document.querySelectorAll('#main [data-row]')].filter((row) => row.checkVisibility());
   if (rows.length === 0) return;
@@ -66,7 +66,7 @@ export function help() {
         h('dt', {}, keys.split(' ').map((key) => h('kbd', {}, key))), h('dd', {}, what)))),
       h('label', { class: 'check' },
         h('input', { type: 'checkbox', checked: areOn(), onchange: (event) => switchThem(event.target.checked) }),
-        'Single keys are shortcuts'),
+        'Enable single-key shortcuts'),
       h('div', { class: 'row end' }, h('button', { class: 'primary', autofocus: true }, 'Close'))));
   document.body.append(dialog);
   dialog.showModal();

@@ -1,10 +1,10 @@
-// A job's stages: how far each is, how fast, until when.
+// A job's stages: progress, rate and estimated time left of each.
 
 import { h, keyed, setAttribute, setText } from './dom.js';
 import * as format from './format.js';
 import { bar } from './parts.js';
 
-// `choose(stage)` is called when a person wants to see the tasks of one.
+// `choose(stage)` is called when the user selects a stage to see its tasks.
 export function stageList(choose) {
   const list = h('ol', { class: 'stages' });
   const make = (stage) => {
@@ -15,7 +15,7 @@ export function stageList(choose) {
     const pace = h('span', { class: 'num muted' });
     const parts = h('span', { class: 'stage-parts small' });
     const node = h('li', {},
-      h('button', { class: 'stage', type: 'button', title: 'Show its tasks', onclick: () => choose(stage.stage) },
+      h('button', { class: 'stage', type: 'button', title: 'Show the tasks of this stage', onclick: () => choose(stage.stage) },
         h('span', { class: 'stage-number num', 'aria-hidden': 'true' }, stage.stage),
         h('span', { class: 'stage-body' },
           h('span', { class: 'line' }, name, h('span', { class: 'spacer' }), pace, numbers, share),
@@ -32,7 +32,7 @@ export function stageList(choose) {
           label: `Stage ${next.stage}: ${format.count(next.completed)} of ${format.count(next.total)} tasks completed, ${format.count(next.failed)} failed`,
         });
         setText(share, isBegun ? format.percent(done) : '');
-        setText(numbers, isBegun ? `${format.count(next.completed + next.failed)} / ${format.count(next.total)}` : 'not begun');
+        setText(numbers, isBegun ? `${format.count(next.completed + next.failed)} / ${format.count(next.total)}` : 'not started');
         setText(pace, isOver ? took(next) : rate(next));
         keyed(parts, numbersOf(next), ([key]) => key, part);
       },
@@ -45,7 +45,7 @@ export function stageList(choose) {
       const all = Array.from({ length: Math.max(totalStages, stages.length) }, (_, index) => begun.get(index + 1) ?? {
         stage: index + 1, planned: false, total: 0, open: 0, completed: 0, failed: 0, skipped: 0,
       });
-      // A stage has its row from the end of the one before on, and nobody may have begun it: the job is paused, or over.
+      // A stage has its row from the end of the previous stage, and may never start: the job is paused or finished.
       const isPlanning = (stage) => !stage.planned && status === 'processing' && begun.has(stage.stage);
       keyed(list, all.map((stage) => ({ ...stage, isPlanning: isPlanning(stage) })), (stage) => stage.stage, make);
     },

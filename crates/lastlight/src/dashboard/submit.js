@@ -1,4 +1,4 @@
-// Submit a job: the form is drawn from the job type's JSON Schema, and what the app refuses is said at its field.
+// Submit a job: the form is built from the job type's JSON Schema; validation errors of the app are shown at their fields.
 
 import { API, ask } from './api.js';
 import { h, newId, replace, setText } from './dom.js';
@@ -8,12 +8,12 @@ import { choice, heading, notice, sentence, showTrouble, toast } from './parts.j
 import { poll } from './poll.js';
 import { note } from './router.js';
 
-// Fields that every job type has, and most submissions leave alone.
+// Fields that every job type has and most submissions omit.
 const SHARED = ['dataset_id', 'resource_id', 'version_id', 'system'];
 
 export function submit({ signal, parts: [asked] }) {
-  const content = h('div', {}, h('p', { class: 'faint' }, 'Asking for the job types …'));
-  // Until they are there; they do not change while the app runs.
+  const content = h('div', {}, h('p', { class: 'faint' }, 'Loading the job types …'));
+  // Polled until they are loaded; they do not change while the app runs.
   let isShown = false;
   const poller = poll(async (stop) => {
     const { job_types: types } = await ask('jobs/types', { signal: stop });
@@ -37,7 +37,7 @@ export function submit({ signal, parts: [asked] }) {
       replace(place, form(type, signal, () => poller.now()));
     };
     const picker = choice({ label: 'Job type', options: types.map(({ name }) => [name, name]), value: type.name, onchange: open });
-    replace(content, asked && type.name !== asked ? notice('info', `There is no job type ${asked}`, 'These are the ones that there are.') : null,
+    replace(content, asked && type.name !== asked ? notice('info', `There is no job type ${asked}`, 'Choose one of the existing job types.') : null,
       picker.node, place);
     replace(place, form(type, signal, () => poller.now()));
   }
@@ -45,7 +45,7 @@ export function submit({ signal, parts: [asked] }) {
   return h('section', { class: 'view narrow' }, heading('Submit a job'), content);
 }
 
-// `lost` is told that the app could not be reached: somebody has to look whether it is there again.
+// `lost` is called when the app could not be reached, so that the caller polls until it is available again.
 function form(type, signal, lost) {
   const schema = type.parameters ?? {};
   const required = new Set(schema.required ?? []);
@@ -56,13 +56,13 @@ function form(type, signal, lost) {
 
   let path = type.prescribed_path === 'service_bus' ? 'service_bus' : 'queue_storage';
   const pathField = type.prescribed_path
-    ? h('p', { class: 'muted' }, `This job type always goes over ${format.path(type.prescribed_path)}.`)
+    ? h('p', { class: 'muted' }, `This job type always uses ${format.path(type.prescribed_path)}.`)
     : labelled('Path', choice({
       label: 'Path', value: path, onchange: (value) => { path = value; draw(); },
       options: [['queue_storage', 'Storage Queue'], ['service_bus', 'Service Bus']],
     }).node);
 
-  // JSON text rather than an object: a number goes as it was typed, with all its digits.
+  // JSON text instead of an object: a number is sent as it was typed, with all its digits.
   function body() {
     const members = [...fields].map(([name, { text }]) => [name, text()]).filter(([, text]) => text !== null);
     if (!type.prescribed_path) members.push(['use_service_bus', String(path === 'service_bus')]);
@@ -86,16 +86,16 @@ function form(type, signal, lost) {
     send.disabled = true;
     try {
       const answer = await ask(`jobs/submit/${encodeURIComponent(type.name)}`, { text: body() });
-      toast('ok', answer.status === 'created' ? 'Submitted.' : `The same submission is there already: ${answer.status}.`);
+      toast('ok', answer.status === 'created' ? 'Submitted.' : `The same job was already submitted: ${answer.status}.`);
       if (answer.queue_info?.queued === false && answer.status === 'created') toast('warn', answer.message);
       if (!signal.aborted) location.hash = `#/jobs/${answer.job_id}`;
     } catch (problem) {
       if (problem.kind === 'unreachable') {
-        problem.advice = 'It may have been submitted or not. To submit it again is safe: the same submission leads to the same job.';
+        problem.advice = 'The job may or may not have been submitted. Submitting it again is safe: the same submission leads to the same job.';
         lost();
       }
-      // Who has gone on to another page is told there.
-      if (signal.aborted) toast('bad', [`Submitting ${type.name} came to nothing.`, problem.message, problem.advice].filter(Boolean).join(' '));
+      // If the user has opened another page, the error is shown there.
+      if (signal.aborted) toast('bad', [`Submitting ${type.name} failed.`, problem.message, problem.advice].filter(Boolean).join(' '));
       else refuse(problem);
     } finally {
       send.disabled = false;
@@ -114,7 +114,7 @@ function form(type, signal, lost) {
       } else rest.push(name && allowed ? `${name} must be ${allowed}.` : `${sentence(check ?? name ?? 'problem')}: ${text ?? allowed}`);
     }
     if (!first && rest.length === 0) showTrouble(notices, problem, submitIt);
-    else if (rest.length > 0) replace(notices, notice('bad', sentence(problem.title ?? 'refused'), ...rest));
+    else if (rest.length > 0) replace(notices, notice('bad', sentence(problem.title ?? 'rejected'), ...rest));
     first?.focus();
   }
 
@@ -122,17 +122,17 @@ function form(type, signal, lost) {
     type.description ? h('p', { class: 'muted' }, type.description) : null,
     own.length > 0 ? own : h('p', { class: 'muted' }, 'This job type takes no parameters.'),
     pathField,
-    shared.length > 0 ? h('details', { class: 'shared' }, h('summary', {}, 'Where it belongs (optional)'), shared) : null,
+    shared.length > 0 ? h('details', { class: 'shared' }, h('summary', {}, 'Dataset, resource, version and system (optional)'), shared) : null,
     notices,
     h('div', { class: 'row' }, send),
-    h('details', { class: 'preview' }, h('summary', {}, 'The same as a request'), h('pre', { tabindex: 0 }, preview)));
+    h('details', { class: 'preview' }, h('summary', {}, 'The same as an HTTP request'), h('pre', { tabindex: 0 }, preview)));
   draw();
   return node;
 }
 
 const labelled = (label, node) => h('div', { class: 'field' }, h('span', { class: 'label' }, label), node);
 
-// A field for one property. text(): its JSON, or null if it is left out. check(): can it be sent?
+// A field for one property. text(): its JSON, or null if it is omitted. check(): whether it is valid.
 function field(name, property, isRequired) {
   const fieldId = newId('field');
   const kind = kindOf(property);
@@ -164,11 +164,11 @@ function field(name, property, isRequired) {
       if (kind === 'enum') return JSON.stringify(property.enum[Number(input.value)]);
       return JSON.stringify(input.value);
     },
-    // What the browser knows for sure; the rest is the app's to say.
+    // Only checks that the browser decides reliably; the app checks the rest.
     check() {
       const { validity } = input;
       if (validity.badInput) refuse('It must be a number.');
-      else if (validity.valueMissing) refuse('It must be given.');
+      else if (validity.valueMissing) refuse('This field is required.');
       else if (validity.rangeUnderflow || validity.rangeOverflow || validity.stepMismatch) refuse(`It must be ${rangeOf(property)}.`);
       else if (kind === 'json' && input.value.trim() !== '' && !isJson(input.value)) refuse('It must be JSON.');
       return error.hidden;
@@ -199,7 +199,7 @@ function inputOf(kind, property, attributes) {
       step: [property.type].flat().includes('integer') ? 1 : 'any', value: preset ?? '',
     });
   }
-  // Lengths are the app's to judge: it counts characters, the browser counts halves of them.
+  // The app checks lengths: it counts characters, while the browser counts UTF-16 code units.
   return h('input', { ...attributes, type: 'text', autocomplete: 'off', spellcheck: 'false', value: preset ?? '' });
 }
 
@@ -218,8 +218,8 @@ function helpOf(property, isRequired) {
   if (kind === 'number') parts.push(`${sentence(rangeOf(property))}.`);
   else if (kind === 'text' && property.maxLength) parts.push(`${property.minLength ?? 0} to ${format.count(property.maxLength)} characters.`);
   else if (kind === 'json') parts.push('JSON.');
-  if (property.default !== undefined && property.default !== null) parts.push(`Otherwise ${JSON.stringify(property.default)}.`);
-  else if (!isRequired && kind !== 'boolean') parts.push('May be left out.');
+  if (property.default !== undefined && property.default !== null) parts.push(`Default: ${JSON.stringify(property.default)}.`);
+  else if (!isRequired && kind !== 'boolean') parts.push('Optional.');
   return parts.join(' ');
 }
 

@@ -1,5 +1,5 @@
-// A job's tasks, a page at a time: failed ones first, each with its attempt and its error, and all of it on request.
-// A page is 50 rows, however many tasks there are.
+// A job's tasks, in pages of 50 rows: failed ones first, each with its attempt and its error, and with all details on
+// request.
 
 import { ask } from './api.js';
 import { h, keyed, newId, redraw, replace, setAttribute, setText } from './dom.js';
@@ -13,16 +13,16 @@ const STATUSES = ['failed', 'processing', 'retrying', 'queued', 'pending_queue',
 
 const keyOf = (task) => `${task.stage}/${task.task_id}`;
 
-// `changed(filters)` is told what the person chose. `update` takes the job's state and asks for the page again.
+// `changed(filters)` is called when the user changes a filter. `update` takes the job's progress and reloads the page.
 export function taskList({ jobId, signal, filters, changed }) {
-  // Where the page begins, and how to come back: each entry is { failed: in the first part, cursor }.
+  // The start of this page and of all pages before it: each entry is { failed: in the first part, cursor }.
   let trail = [], next = null, known = [], round = null, isWanted = false, hasShown = false;
-  // The rows that stand there, and which of them the person has opened.
+  // The rows shown, and the keys of those that the user has opened.
   let shown = [];
   const opened = new Set();
 
   const head = h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' },
-    ['Status', 'Task', 'Stage', 'Attempt', 'Ran', 'Last change', 'What came of it'].map((name) =>
+    ['Status', 'Task', 'Stage', 'Attempt', 'Ran', 'Last change', 'Outcome'].map((name) =>
       h('th', { scope: 'col', role: 'columnheader' }, name))));
   const table = h('table', { class: 'tasks cards', role: 'table', 'aria-label': 'Tasks' }, head);
   const notices = h('div', {});
@@ -32,7 +32,7 @@ export function taskList({ jobId, signal, filters, changed }) {
   const statusChoice = choice({ label: 'Status of the tasks', options: options(), value: filters.status, onchange: (value) => choose('status', value) });
   const stageSelect = select({ label: 'Stage', options: stages(), value: filters.stage, onchange: (value) => choose('stage', value) });
 
-  // Without a filter what failed comes first: the failed tasks, then all the others.
+  // Without a filter, failed tasks come first, then all others.
   function start() {
     return { failed: filters.status === '' && inChosen().some((stage) => stage.failed > 0), cursor: null };
   }
@@ -73,7 +73,7 @@ export function taskList({ jobId, signal, filters, changed }) {
   function turn(by) {
     if (by > 0 && next) {
       trail = [...trail, next];
-      // Where the page behind that one begins is known when it is there.
+      // The start of the page after that one is known when that one is loaded.
       next = null;
     } else if (by < 0 && trail.length > 1) trail = trail.length === 2 ? [start()] : trail.slice(0, -1);
     else return;
@@ -84,8 +84,8 @@ export function taskList({ jobId, signal, filters, changed }) {
     query: { limit, status, stage: filters.stage, cursor }, signal: stop, hasData: true,
   });
 
-  // One page: rows, and where the next one begins. The app looks at a bounded number of rows for one answer, so an answer
-  // may have few rows, or none, and still not be the last.
+  // One page: its rows, and the start of the next page. The app searches a bounded number of rows per response, so a
+  // response may have few rows, or none, and not be the last.
   async function page({ failed, cursor }, stop) {
     const rows = [];
     let at = cursor, isFailed = failed;
@@ -100,7 +100,7 @@ export function taskList({ jobId, signal, filters, changed }) {
     return { rows, next: { failed: isFailed, cursor: at } };
   }
 
-  // What is wanted now does not wait for what was wanted before: isNew, another page; isUrgent, the same one as it is by now.
+  // isNew loads another page, isUrgent reloads the same page; both abort the request in flight instead of waiting for it.
   async function load({ isNew = false, isUrgent = false } = {}) {
     if (round !== null && !isNew && !isUrgent) {
       isWanted = true;
@@ -110,7 +110,7 @@ export function taskList({ jobId, signal, filters, changed }) {
     const own = new AbortController();
     round = own;
     isWanted = false;
-    // Until the answer is there, the rows are those of another page.
+    // Until the response arrives, the rows are those of another page.
     if (isNew) setAttribute(table, 'aria-busy', 'true');
     const stop = AbortSignal.any([signal, own.signal]);
     try {
@@ -127,8 +127,8 @@ export function taskList({ jobId, signal, filters, changed }) {
   }
 
   function emptyWords() {
-    if (next) return 'None among the tasks looked at so far; there are more.';
-    if (filters.status || filters.stage) return 'No task is like that.';
+    if (next) return 'No match among the tasks searched so far; there are more.';
+    if (filters.status || filters.stage) return 'No task matches.';
     return 'No tasks yet.';
   }
 
@@ -136,7 +136,7 @@ export function taskList({ jobId, signal, filters, changed }) {
     hasShown = true;
     const here = new Set(rows.map(keyOf));
     const all = [...rows];
-    // What somebody reads is not taken away because it is no longer like the others.
+    // An opened row stays, even if it no longer matches the page.
     if (table.getAttribute('aria-busy') !== 'true') {
       shown.forEach((task, index) => {
         if (opened.has(keyOf(task)) && !here.has(keyOf(task))) all.splice(index, 0, { ...task, hasLeft: true });
@@ -164,11 +164,11 @@ export function taskList({ jobId, signal, filters, changed }) {
     update(progress, isUrgent) {
       known = progress;
       drawFilters();
-      // On the first page what failed meanwhile comes to the top.
+      // On the first page, tasks that failed in the meantime move to the top.
       if (trail.length <= 1) trail = [start()];
       load({ isUrgent });
     },
-    // The counts alone: for every answer, where the rows are asked for less often.
+    // Updates only the counts, with every response; the rows are requested less often.
     count(progress) {
       known = progress;
       drawFilters();
@@ -208,7 +208,7 @@ function row(task, opened) {
     else opened.delete(keyOf(task));
     if (isOpen) drawDetail();
   }
-  // Two rows that go together: a table body takes them as one group.
+  // A table body groups the two rows of one task.
   const node = h('tbody', { role: 'rowgroup', class: 'task-group' }, line, detailRow);
   return {
     node,
@@ -236,7 +236,7 @@ function inOneLine(value) {
   return text.length > 240 ? `${text.slice(0, 240)}…` : text;
 }
 
-// The parts of a task's detail. Each is drawn when what it shows has changed, so that a task that runs can be read.
+// The parts of a task's details. Each is redrawn only when its data has changed, so that a running task can be read.
 function details() {
   const exact = (name, text) => [name, text ? when(text).node : null];
   const part = (className, read, draw) => {
@@ -256,7 +256,7 @@ function details() {
   };
   return [
     part('wide', (task) => task.hasLeft === true, (task) => (task.hasLeft
-      ? h('p', { class: 'muted' }, 'It is no longer one of those that this page shows. This is how it was when it was.')
+      ? h('p', { class: 'muted' }, 'This task no longer matches this page. Its last known state is shown.')
       : null)),
     part('wide', (task) => [task.status, task.error_details], (task) => (task.error_details
       ? [h('h3', {}, task.status === 'failed' ? 'Why it failed' : 'Why the last attempt failed'),
@@ -267,8 +267,8 @@ function details() {
       ['Type', task.task_type],
       ['Attempts', `${task.attempt}${task.retry_count > 0 ? `, ${format.plural(task.retry_count, 'repeat')}` : ''}`],
       ['Batch', task.batch_id ? h('code', {}, task.batch_id.replace(task.parent_job_id, format.shortId(task.parent_job_id))) : null],
-      ['Follows', task.parent_task_id ? h('code', {}, task.parent_task_id) : null],
-      exact('Planned', task.created_at), exact('Began', task.started_at), exact('Ended', task.finished_at),
+      ['Parent task', task.parent_task_id ? h('code', {}, task.parent_task_id) : null],
+      exact('Planned', task.created_at), exact('Started', task.started_at), exact('Finished', task.finished_at),
       exact('Next attempt', task.due_at), exact('Lease until', task.lease_until),
     ]).node]),
     part(null, (task) => task.parameters, (task) => [h('h3', {}, 'Parameters'),

@@ -1,5 +1,4 @@
-//! The answers that the host understands: a 2xx needs a JSON body, or the invocation never
-//! completes.
+//! Responses to the host: a 2xx response needs a JSON body, or the invocation never completes.
 
 use axum::{
     Json,
@@ -13,13 +12,13 @@ pub fn success() -> Response {
     Json(json!({ "Outputs": {}, "Logs": [], "ReturnValue": null })).into_response()
 }
 
-/// The invocation failed: the host delivers its messages again, and after enough tries sets them
-/// aside.
+/// The invocation failed: the host redelivers its messages, and dead-letters them after the maximum
+/// number of deliveries.
 pub fn failure(status: StatusCode, body: Value) -> Response {
     (status, Json(body)).into_response()
 }
 
-/// The answer to an HTTP trigger that the host did not forward.
+/// The response to an HTTP trigger whose request the host did not forward.
 pub fn http_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Response {
     let headers: Map<String, Value> = headers
         .iter()

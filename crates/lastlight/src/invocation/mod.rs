@@ -1,5 +1,5 @@
-//! The Functions host's payloads in, answers out (see the host's custom handler contract). Knows
-//! neither jobs nor tasks: it hands on texts.
+//! Decodes the Functions host's payloads and encodes responses (see the host's custom handler
+//! contract). It passes on texts and does not depend on jobs or tasks.
 
 mod answer;
 mod payload;

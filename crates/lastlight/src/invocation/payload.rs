@@ -1,13 +1,13 @@
 //! Decoding what the host posts to `/<function>`: `{"Data": {<binding>: …}, "Metadata": {…}}`.
 //!
 //! A message's text arrives JSON-encoded once, twice or not at all, or as base64 of any of these; a
-//! batch as an array, or as a string that holds one. The order of attempts, so that every text has
-//! one reading: an object is the message; a JSON string is unwrapped and looked at again; text that
-//! is not JSON is tried as base64 of something that is; what remains is the text itself, and
-//! whoever reads it says what is wrong with it.
+//! batch arrives as an array, or as a string that contains one. The order of decoding is fixed, so
+//! that every text has one interpretation: an object is the message; a JSON string is unwrapped and
+//! decoded again; text that is not JSON is tried as base64 of JSON; any other text is the message
+//! itself, and its decoder reports the error.
 //!
-//! Nothing that is decided by is taken from Metadata: the host mixes the message's own properties
-//! into it. How often a message was delivered is, for people who look at a trace.
+//! No decision depends on Metadata, since the host mixes the message's own properties into it. Only
+//! the delivery count is read from it, for traces.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -15,10 +15,10 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
-/// What editors write before text. It is no part of the text.
+/// Some editors write it at the start of a file. It is not part of the text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// More than any host wraps; ends the unwrapping of hostile input.
+/// Maximum levels of wrapping: more than any host uses, and a bound for hostile input.
 const DEEPEST_WRAPPING: usize = 4;
 
 /// The body is not an invocation.
@@ -27,7 +27,7 @@ pub enum InvocationError {
     /// It is not JSON of the form `{"Data": {…}, "Metadata": {…}}`.
     #[error("the body is not an invocation {{\"Data\": {{…}}, \"Metadata\": {{…}}}}: {detail}")]
     NotAnInvocation {
-        /// Where and why.
+        /// The position and the reason.
         detail: String,
     },
     /// `Data` lacks the binding.
@@ -35,7 +35,7 @@ pub enum InvocationError {
     NoBinding {
         /// The binding's name in function.json.
         binding: &'static str,
-        /// The names that are there.
+        /// The names of the bindings that exist.
         present: Vec<String>,
     },
     /// The binding's value cannot be a message.
@@ -47,11 +47,11 @@ pub enum InvocationError {
     },
 }
 
-/// One message's text: JSON, unless whoever sent it sent something else.
+/// One message's text: JSON, unless the sender sent something else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageText(pub String);
 
-/// What a trigger delivered.
+/// The messages of an invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Messages {
     /// Queue triggers, and Service Bus with cardinality `one`.
@@ -60,7 +60,7 @@ pub enum Messages {
     Many(Vec<MessageText>),
 }
 
-/// An HTTP request that the host did not forward but described.
+/// An HTTP request that the host described in an invocation instead of forwarding it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HttpRequestData {
@@ -95,8 +95,8 @@ pub fn messages(body: &[u8], binding: &'static str) -> Result<Messages, Invocati
         Value::Array(items) => Ok(many(items)),
         Value::String(text) => match unwrap(text) {
             Unwrapped::Text(text) => Ok(Messages::One(MessageText(text))),
-            // The host delivers no empty batch: this is a message, and must not vanish as one of
-            // none.
+            // The host delivers no empty batches: this is a message, and must not be dropped as an
+            // empty batch.
             Unwrapped::Array(items) if items.is_empty() => {
                 Ok(Messages::One(MessageText("[]".to_owned())))
             }
@@ -107,8 +107,8 @@ pub fn messages(body: &[u8], binding: &'static str) -> Result<Messages, Invocati
     }
 }
 
-/// The one message in the binding `binding`, whatever it is: for functions that must take what no
-/// other can read.
+/// The one message in the binding `binding`, whatever its form: for functions that must accept
+/// messages that no other function can decode.
 ///
 /// # Errors
 /// The body is no invocation, or has no such binding.
@@ -122,16 +122,16 @@ pub fn message(body: &[u8], binding: &'static str) -> Result<MessageText, Invoca
     }))
 }
 
-/// How often the messages of an invocation were delivered by now, as Metadata says under one of
-/// `names`; of a batch, the highest. `None` where it does not say: that is no reason to refuse
-/// anything.
+/// The delivery count of an invocation's messages, from Metadata under one of `names`; for a batch,
+/// the highest one. `None` if Metadata has no such count, which is no reason to reject the
+/// invocation.
 pub fn deliveries(body: &[u8], names: &[&str]) -> Option<u64> {
     let Described { metadata } = serde_json::from_slice(body).ok()?;
     let metadata: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(metadata.get()).ok()?;
     names.iter().find_map(|name| highest(&serde_json::from_str(metadata.get(*name)?.get()).ok()?))
 }
 
-/// The highest number in a value that is one, or several, or text that says so: `"4"`, `"[1,4]"`.
+/// The highest number in a number, an array of numbers, or their text: `"4"`, `"[1,4]"`.
 fn highest(value: &Value) -> Option<u64> {
     let said: Option<Value> = value.as_str().and_then(|text| serde_json::from_str(text).ok());
     match said.as_ref().unwrap_or(value) {
@@ -159,13 +159,13 @@ fn bound(body: &[u8], binding: &'static str) -> Result<Value, InvocationError> {
     })
 }
 
-/// Of a batch every item is a message, whatever it is: one that is none must not keep its siblings
-/// from being processed.
+/// Every item of a batch is a message, whatever its form: an invalid one must not prevent the
+/// others from being processed.
 fn many(items: Vec<Value>) -> Messages {
     let texts = items.into_iter().map(|item| match item {
         Value::String(text) => match unwrap(text) {
             Unwrapped::Text(text) => MessageText(text),
-            // A message may be an array; whoever reads it refuses it.
+            // A message may be an array; its decoder rejects it.
             Unwrapped::Array(items) => MessageText(Value::Array(items).to_string()),
         },
         other => MessageText(other.to_string()),
@@ -180,12 +180,12 @@ enum Unwrapped {
 
 fn unwrap(mut text: String) -> Unwrapped {
     for _ in 0..DEEPEST_WRAPPING {
-        // A person who puts a file into a queue puts its byte order mark there, too.
+        // A file that an operator puts into a queue may start with a byte order mark.
         if let Some(unmarked) = text.strip_prefix(BYTE_ORDER_MARK) {
             text = unmarked.to_owned();
         }
         match text.trim_start().as_bytes().first() {
-            // An object is the message, whole or broken: its reader says where.
+            // An object is the message, valid or not: its decoder reports errors.
             Some(b'{') => return Unwrapped::Text(text),
             Some(b'"') => match serde_json::from_str::<String>(&text) {
                 Ok(inner) => text = inner,
@@ -206,7 +206,7 @@ fn unwrap(mut text: String) -> Unwrapped {
     Unwrapped::Text(text)
 }
 
-/// What base64 text holds, if that begins as JSON does: an object, a string or an array.
+/// The content of base64 text if it starts like JSON: an object, a string or an array.
 fn from_base64(text: &str) -> Option<String> {
     let bytes = BASE64_STANDARD.decode(text.trim()).ok()?;
     let inner = String::from_utf8(bytes).ok()?;
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_highest_delivery_count_is_found_in_every_form_and_nothing_else_is_taken_for_one() {
+    fn the_highest_delivery_count_is_found_in_any_form() {
         let of = |metadata: &str| {
             let body = format!(r#"{{"Data":{{"msg":"x"}},"Metadata":{metadata}}}"#);
             deliveries(body.as_bytes(), &["DeliveryCount", "DeliveryCountArray"])

@@ -1,4 +1,4 @@
-//! The table of contents of job types, and the form in which the controller sees them.
+//! The catalog of job types, and the object-safe trait through which the controller uses them.
 
 use std::{fmt::Debug, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::model::{ProcessingPath, Stage};
 
-/// A job type that says "for ever" means this; the database's times end somewhere. A hundred years.
+/// Upper bound of a job's time limit, since the database's times are bounded: 100 years.
 const LONGEST_JOB: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// All job types that this binary knows.
@@ -22,31 +22,31 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// The same with one more.
+    /// Adds a job type.
     #[must_use]
     pub fn with(mut self, job_type: impl JobType) -> Self {
         self.job_types.push(Arc::new(job_type));
         self
     }
 
-    /// The job type of this name.
+    /// The job type with this name.
     pub fn get(&self, name: &str) -> Option<&Arc<dyn DynJobType>> {
         self.job_types.iter().find(|job_type| job_type.name() == name)
     }
 
-    /// All job types, in the order of the catalog.
+    /// All job types, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = &dyn DynJobType> {
         self.job_types.iter().map(AsRef::as_ref)
     }
 
-    /// All names, in the order of the catalog.
+    /// All names, in the order in which the job types were added.
     pub fn names(&self) -> Vec<&'static str> {
         self.job_types.iter().map(|job_type| job_type.name()).collect()
     }
 }
 
-/// A [`JobType`] whose parameters are JSON: what the controller works with. Implemented for every
-/// job type. Where a job type panics while it plans, that is a plan that cannot be made.
+/// A [`JobType`] with its parameters as JSON, for the controller. Implemented for every job type. A
+/// panic while a job type plans is returned as a [`PlanError`].
 #[async_trait]
 pub trait DynJobType: Debug + Send + Sync {
     /// See [`JobType::name`].
@@ -60,12 +60,12 @@ pub trait DynJobType: Debug + Send + Sync {
     /// See [`JobType::stages`].
     ///
     /// # Errors
-    /// The parameters do not fit the job type: they were stored by another version.
+    /// The parameters do not match the job type: they were stored by another version of it.
     fn stages(&self, parameters: &Map<String, Value>) -> Result<Vec<StageSpec>, PlanError>;
     /// See [`JobType::plan`].
     ///
     /// # Errors
-    /// The parameters do not fit the job type: they were stored by another version.
+    /// The parameters do not match the job type: they were stored by another version of it.
     fn plan(
         &self,
         parameters: &Map<String, Value>,
@@ -76,12 +76,12 @@ pub trait DynJobType: Debug + Send + Sync {
     /// See [`JobType::time_limit`].
     ///
     /// # Errors
-    /// The parameters do not fit the job type: they were stored by another version.
+    /// The parameters do not match the job type: they were stored by another version of it.
     fn time_limit(&self, parameters: &Map<String, Value>) -> Result<Option<Duration>, PlanError>;
     /// See [`JobType::run`].
     ///
     /// # Errors
-    /// The attempt failed with the reason.
+    /// The attempt failed.
     async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError>;
     /// See [`JobType::fold`].
     fn fold(&self, stage: Stage) -> Box<dyn Fold>;
@@ -130,7 +130,7 @@ impl<J: JobType> DynJobType for J {
                 job_type,
                 task_type,
                 problem,
-                "the app's settings are the task's policy"
+                "the task policy cannot be computed; the app's settings are used"
             );
             TaskPolicy::default()
         })
@@ -153,6 +153,6 @@ impl<J: JobType> DynJobType for J {
 
 fn typed<J: JobType>(parameters: &Map<String, Value>) -> Result<J::Parameters, PlanError> {
     serde::Deserialize::deserialize(parameters).map_err(|error: serde_json::Error| {
-        PlanError(format!("the job's parameters do not fit its type: {error}"))
+        PlanError(format!("the job's parameters do not match its type: {error}"))
     })
 }

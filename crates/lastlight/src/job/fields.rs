@@ -1,24 +1,24 @@
 //! Reading the parameters of a submission: each reader checks one field, fills in its default, and
-//! notes what is wrong with the field's name, its value and what is allowed. Nothing stops at the
-//! first problem.
+//! records a problem with the field's name, its value and what is allowed. All problems are
+//! collected; checking does not stop at the first one.
 //!
-//! The readers also note what they ask for, so that the same lines that check a submission describe
-//! it: see [`Fields::schema_of`].
+//! The readers also record a JSON Schema of each field that they read, so that the same code checks
+//! and documents a submission: see [`Fields::schema_of`].
 
 use std::ops::RangeInclusive;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// What is wrong with one field.
+/// A problem with one field.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FieldProblem {
     /// The field's name.
     pub field: String,
-    /// What was given; absent when the field was missing.
+    /// The submitted value; absent if the field was missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
-    /// What is allowed, in words.
+    /// A description of the allowed values.
     pub allowed: String,
 }
 
@@ -32,7 +32,7 @@ impl std::fmt::Display for FieldProblem {
     }
 }
 
-/// The whole number that a value is, however it is spelt: JSON knows one kind of number.
+/// The value as a whole number, in any notation: JSON has only one number type, so 5.0 equals 5.
 fn whole(value: &Value) -> Option<u64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     value.as_u64().or_else(|| {
@@ -41,8 +41,7 @@ fn whole(value: &Value) -> Option<u64> {
     })
 }
 
-/// A value as an error shows it: long ones are cut, so that an error is never as large as its
-/// cause.
+/// A value for an error message: long values are truncated, so that the message stays small.
 fn shortened(value: &Value) -> String {
     const SHOWN: usize = 80;
     let text = value.to_string();
@@ -52,26 +51,26 @@ fn shortened(value: &Value) -> String {
     }
 }
 
-/// A submission's fields while they are checked. What no reader asked for is kept as it came: it is
-/// part of the job's identity, as in the Python app.
+/// A submission's fields while they are checked. Fields that no reader reads are kept unchanged:
+/// they are part of the job's identity, as in the Python app.
 #[derive(Debug)]
 pub struct Fields {
     accepted: Map<String, Value>,
     problems: Vec<FieldProblem>,
-    /// JSON Schemas of the fields that were asked for, by name.
+    /// JSON Schemas of the fields that were read, by name.
     asked: Map<String, Value>,
     required: Vec<String>,
 }
 
 impl Fields {
-    /// Starts with what was submitted.
+    /// Starts with the submitted fields.
     pub fn new(submitted: Map<String, Value>) -> Self {
         Self { accepted: submitted, problems: Vec::new(), asked: Map::new(), required: Vec::new() }
     }
 
-    /// A JSON Schema (draft 2020-12) of the objects that `check` accepts: what it asks for while it
-    /// reads an empty one. A field that it asks for only where another one has some value is not in
-    /// it.
+    /// A JSON Schema (draft 2020-12) of the objects that `check` accepts: the fields that it reads
+    /// from an empty object. A field that `check` reads only if another field has some value is not
+    /// included.
     pub fn schema_of(check: impl FnOnce(&mut Self)) -> Value {
         let mut fields = Self::new(Map::new());
         check(&mut fields);
@@ -83,7 +82,7 @@ impl Fields {
         })
     }
 
-    /// Says what a field is for, in the schema. Comes after the reader of the field.
+    /// Sets a field's description in the schema. Call it after the reader of the field.
     pub fn describe(&mut self, field: &str, description: &str) {
         if let Some(Value::Object(schema)) = self.asked.get_mut(field) {
             schema.insert("description".to_owned(), Value::from(description));
@@ -94,7 +93,7 @@ impl Fields {
         self.asked.insert(field.to_owned(), schema);
     }
 
-    /// A whole number within `allowed`; it must be given.
+    /// A required whole number within `allowed`.
     pub fn integer(&mut self, field: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
         let schema =
             json!({ "type": "integer", "minimum": allowed.start(), "maximum": allowed.end() });
@@ -112,7 +111,7 @@ impl Fields {
             }
             Some(value) => match whole(value).filter(|number| allowed.contains(number)) {
                 Some(number) => {
-                    // 5.0 is the same work as 5, and gets the same id.
+                    // 5.0 and 5 are the same parameter and must get the same job id.
                     self.accepted.insert(field.to_owned(), Value::from(number));
                     Some(number)
                 }
@@ -124,7 +123,7 @@ impl Fields {
         }
     }
 
-    /// A whole number within `allowed` that may be left out (or null, which is the same).
+    /// An optional whole number within `allowed`; null is the same as absent.
     pub fn optional_integer(&mut self, field: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
         let schema = json!({ "type": ["integer", "null"], "minimum": allowed.start(), "maximum": allowed.end() });
         self.ask(field, schema);
@@ -138,8 +137,7 @@ impl Fields {
         }
     }
 
-    /// Text whose length in characters is within `allowed`; `default` takes its place where it is
-    /// not given.
+    /// Text whose length in characters is within `allowed`; `default` if absent or null.
     pub fn text_or(
         &mut self,
         field: &str,
@@ -164,7 +162,7 @@ impl Fields {
         }
     }
 
-    /// `true` or `false`; `default` takes its place where it is not given.
+    /// `true` or `false`; `default` if absent or null.
     pub fn flag_or(&mut self, field: &str, default: bool) -> bool {
         self.ask(field, json!({ "type": ["boolean", "null"], "default": default }));
         match self.accepted.get(field) {
@@ -180,8 +178,8 @@ impl Fields {
         }
     }
 
-    /// A field that may be left out (or null, which is the same) and otherwise must satisfy
-    /// `is_allowed`. `allowed` says so in words, `schema` as a JSON Schema.
+    /// An optional field that must satisfy `is_allowed`; null is the same as absent. `allowed`
+    /// describes the allowed values in words, `schema` as a JSON Schema.
     pub fn optional(
         &mut self,
         field: &str,
@@ -200,12 +198,13 @@ impl Fields {
         }
     }
 
-    /// Sets a field to what the job type prescribes; another value that was given is a problem.
+    /// Sets a field to the value that the job type prescribes; any other submitted value is a
+    /// problem.
     pub fn prescribe(&mut self, field: &str, prescribed: Value, why: &str) {
         self.ask(field, json!({ "enum": [prescribed, null], "default": prescribed }));
         match self.accepted.get(field) {
             Some(given) if !given.is_null() && *given != prescribed => {
-                self.note(field, format!("{prescribed}, or left out, {why}"));
+                self.note(field, format!("{prescribed} or omitted, {why}"));
             }
             _ => {
                 self.accepted.insert(field.to_owned(), prescribed);
@@ -213,18 +212,18 @@ impl Fields {
         }
     }
 
-    /// What was given and no reader asked for, a sentence each, with the name that may have been
-    /// meant. For people: such a field is allowed, but whoever misspelt one waits in vain for what
-    /// it should do. Comes after the readers.
+    /// Warnings about submitted fields that no reader reads, one sentence each, with the field name
+    /// that may have been meant. Such a field is allowed, but a misspelt one has no effect. Call it
+    /// after the readers.
     pub fn unread(&self) -> Vec<String> {
         const SHOWN: usize = 20;
         let unread = || self.accepted.keys().filter(|name| !self.asked.contains_key(*name));
         let mut said: Vec<String> = unread()
             .take(SHOWN)
             .map(|name| {
-                let meant = self.close_to(name).map(|meant| format!("did you mean {meant}? "));
+                let meant = self.close_to(name).map(|meant| format!(" (did you mean {meant}?)"));
                 format!(
-                    "nothing reads {}: {}it is part of the job's identity and does nothing",
+                    "unknown field {}{}: it is part of the job's identity and has no effect",
                     shortened(&Value::from(name.as_str())),
                     meant.unwrap_or_default()
                 )
@@ -232,14 +231,14 @@ impl Fields {
             .collect();
         let left = unread().count().saturating_sub(SHOWN);
         if left > 0 {
-            said.push(format!("nothing reads {left} more fields"));
+            said.push(format!("{left} more unknown fields"));
         }
         said
     }
 
-    /// The known name that is most like this one, if one is.
+    /// The known name that is most similar to this one, if any is similar enough.
     fn close_to(&self, name: &str) -> Option<&str> {
-        // Longer ones are no misspelling, and what is compared takes the square of its length.
+        // Longer names are no misspellings, and the comparison takes quadratic time.
         const LONGEST: usize = 64;
         let likeness = |known: &String| strsim::damerau_levenshtein(known, name);
         let best = (name.len() <= LONGEST)
@@ -256,10 +255,10 @@ impl Fields {
         });
     }
 
-    /// The parameters with their defaults.
+    /// Returns the parameters with their defaults.
     ///
     /// # Errors
-    /// Everything that the readers noted.
+    /// All problems that the readers recorded.
     pub fn finish(self) -> Result<Map<String, Value>, Vec<FieldProblem>> {
         if self.problems.is_empty() { Ok(self.accepted) } else { Err(self.problems) }
     }

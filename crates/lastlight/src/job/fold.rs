@@ -2,17 +2,17 @@
 
 use serde_json::{Value, value::RawValue};
 
-/// Sees each completed task's result once, in no particular order, and ends as the stage's summary.
-/// Must keep only what does not grow with the stage.
+/// Receives each completed task's result once, in no particular order, and produces the stage's
+/// summary. Its size must not grow with the number of tasks.
 pub trait Fold: Send {
-    /// One completed task's result.
+    /// Adds one completed task's result.
     fn add(&mut self, result: &RawValue);
 
-    /// The summary, for `stage_results`.
+    /// Returns the summary, for `stage_results`.
     fn finish(self: Box<Self>) -> Value;
 }
 
-/// The least that a stage can say: how many results there were, under a name.
+/// The minimal summary: the number of results, under a name.
 #[derive(Debug)]
 pub struct CountFold {
     name: &'static str,
@@ -20,7 +20,7 @@ pub struct CountFold {
 }
 
 impl CountFold {
-    /// Counts as `name`, in the plural: "greetings".
+    /// Creates a fold whose summary is `{name: count}`; `name` is a plural such as "greetings".
     pub fn new(name: &'static str) -> Self {
         Self { name, count: 0 }
     }

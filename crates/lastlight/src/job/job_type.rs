@@ -1,4 +1,4 @@
-//! The trait that a job type implements, and the words it uses.
+//! The trait that a job type implements, and the types in its interface.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -13,23 +13,22 @@ use crate::model::{ProcessingPath, Stage, TaskIndex, TasksPerMessage};
 /// One stage of a job type.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StageSpec {
-    /// The type of all its tasks, 1-50 characters.
+    /// The task type of all its tasks, 1-50 characters.
     pub task_type: &'static str,
-    /// How many of its tasks one message names: 1, unless the tasks are so short, or so many, that
-    /// their messages would cost more than they do (Service Bus Standard grants 1,000 credits a
-    /// second, one a message).
+    /// Number of tasks per message: 1, unless the tasks are so short or so numerous that their
+    /// messages would cost more than the tasks themselves (Service Bus Standard grants 1,000
+    /// credits per second, and each message takes one).
     pub tasks_per_message: TasksPerMessage,
-    /// What its failed tasks mean for the job.
+    /// Whether failed tasks fail the job.
     pub failures: FailurePolicy,
-    /// How many tasks it will have, where that is known before it is planned; preflight counts with
-    /// it.
+    /// Number of tasks, if known before the stage is planned; used by preflight.
     pub expected_tasks: Option<u64>,
-    /// How long one of its tasks usually takes, where that is known; preflight counts with it.
+    /// Usual duration of one task, if known; used by preflight.
     pub usual_duration: Option<Duration>,
 }
 
 impl StageSpec {
-    /// A stage of one message a task, of which no task may fail.
+    /// A stage with one message per task, in which no task may fail.
     pub fn new(task_type: &'static str) -> Self {
         Self {
             task_type,
@@ -40,39 +39,40 @@ impl StageSpec {
         }
     }
 
-    /// The stage with another policy for its failed tasks.
+    /// Sets the policy for failed tasks.
     pub fn with_failure_policy(self, failures: FailurePolicy) -> Self {
         Self { failures, ..self }
     }
 
-    /// The stage with its number of tasks.
+    /// Sets the expected number of tasks.
     pub fn with_expected_tasks(self, tasks: u64) -> Self {
         Self { expected_tasks: Some(tasks), ..self }
     }
 
-    /// The stage with the time that one of its tasks usually takes.
+    /// Sets the usual duration of one task.
     pub fn with_usual_duration(self, duration: Duration) -> Self {
         Self { usual_duration: Some(duration), ..self }
     }
 
-    /// The stage with another number of tasks a message.
+    /// Sets the number of tasks per message.
     pub fn with_tasks_per_message(self, tasks_per_message: TasksPerMessage) -> Self {
         Self { tasks_per_message, ..self }
     }
 }
 
-/// One task that a plan yields.
+/// One task of a plan.
 #[derive(Debug, Clone)]
 pub struct TaskDefinition {
     /// The semantic index, unique within the stage: `tile_x5_y10`.
     pub index: TaskIndex,
-    /// What the handler gets: a JSON object, nested at most 64 deep.
+    /// The parameters for [`JobType::run`]: a JSON object, nested at most 64 levels deep.
     pub parameters: Box<RawValue>,
-    /// The task of the previous stage whose result the handler gets; without one, the task with the
-    /// same semantic index.
+    /// The task of the previous stage whose result is passed to [`JobType::run`]; `None` means the
+    /// task with the same semantic index.
     pub predecessor: Option<TaskIndex>,
 }
 
+<<<<<<< HEAD
 impl TaskDefinition {
     /// A task with this semantic index and these parameters, which must become a JSON object. Its predecessor is the task of
     /// the previous stage with the same index.
@@ -89,80 +89,83 @@ impl TaskDefinition {
 }
 
 /// A stage's tasks, one after the other, in an order that does not change from call to call.
+=======
+/// A stream of a stage's tasks. Their order must be the same in every call.
+>>>>>>> lang-core
 pub type Plan = BoxStream<'static, Result<TaskDefinition, PlanError>>;
 
-/// What a plan may build on.
+/// The input of a plan.
 #[derive(Debug, Clone)]
 pub struct PlanContext {
     /// The stage to plan.
     pub stage: Stage,
-    /// How many definitions were taken already: the plan goes on after them. A plan that cannot
-    /// begin in its middle may yield everything and `skip`.
+    /// Number of task definitions that were taken already: the plan continues after them. A plan
+    /// that cannot start in the middle may yield everything and `skip`.
     pub from: u64,
-    /// The summary that the previous stage's fold made; null in stage 1.
+    /// The summary of the previous stage; null in stage 1.
     pub previous_summary: Value,
 }
 
-/// A plan that cannot be made: the job fails with the reason.
+/// The stage cannot be planned: the job fails with this reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PlanError(pub String);
 
-/// An attempt that failed: the reason ends up in the task's `error_details`.
+/// An attempt failed: the reason is stored in the task's `error_details`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TaskError {
-    /// It may succeed later: a service was away, a file was not there yet. Tried again after a
-    /// pause, as often as the task type's [`TaskPolicy`] allows.
+    /// The task may succeed later: a service was unavailable, or a file did not exist yet. It is
+    /// retried after a pause, as often as the task type's [`TaskPolicy`] allows.
     #[error("{0}")]
     Transient(String),
-    /// It will never succeed: the input is wrong. The task has failed.
+    /// The task will never succeed, for example because its input is wrong. It fails.
     #[error("{0}")]
     Permanent(String),
 }
 
 impl TaskError {
-    /// A failure that may pass.
+    /// Creates a transient failure.
     pub fn transient(reason: impl Into<String>) -> Self {
         Self::Transient(reason.into())
     }
 
-    /// A failure for good.
+    /// Creates a permanent failure.
     pub fn permanent(reason: impl Into<String>) -> Self {
         Self::Permanent(reason.into())
     }
 }
 
-/// One attempt at one task, as its handler sees it.
+/// One attempt at one task, as passed to [`JobType::run`].
 #[derive(Debug, Clone, Copy)]
 pub struct Task<'a> {
-    /// Which of the job type's task types it is.
+    /// The task type.
     pub task_type: &'a str,
-    /// The parameters of its definition.
+    /// The parameters from its [`TaskDefinition`].
     pub parameters: &'a RawValue,
-    /// The result of its predecessor, if it has one that completed.
+    /// The result of its predecessor, if there is one and it completed.
     pub predecessor_result: Option<&'a RawValue>,
-    /// 1 for the first attempt.
+    /// The number of this attempt, from 1.
     pub attempt: u32,
 }
 
 impl Task<'_> {
-    /// The parameters as the handler's own type.
+    /// The parameters, deserialized.
     ///
     /// # Errors
-    /// The parameters do not fit the type: says where.
+    /// The parameters do not match the type; the error says where.
     pub fn parameters<T: DeserializeOwned>(&self) -> Result<T, TaskError> {
         serde_json::from_str(self.parameters.get()).map_err(|error| {
             TaskError::Permanent(format!(
-                "the parameters of a {} task do not fit: {error}",
+                "the parameters of a {} task do not match its type: {error}",
                 self.task_type
             ))
         })
     }
 
-    /// The predecessor's result as the handler's own type.
+    /// The predecessor's result, deserialized.
     ///
     /// # Errors
-    /// There is none, or it does not fit the type.
+    /// There is none, or it does not match the type.
     pub fn predecessor<T: DeserializeOwned>(&self) -> Result<T, TaskError> {
         let result = self.predecessor_result.ok_or_else(|| {
             TaskError::Permanent(format!(
@@ -172,7 +175,7 @@ impl Task<'_> {
         })?;
         serde_json::from_str(result.get()).map_err(|error| {
             TaskError::Permanent(format!(
-                "the predecessor's result does not fit a {} task: {error}",
+                "the predecessor's result does not match the type that a {} task expects: {error}",
                 self.task_type
             ))
         })
@@ -182,58 +185,58 @@ impl Task<'_> {
 /// A kind of job. Implement it in a file of its own and add it to [the app](crate::App::job).
 #[async_trait]
 pub trait JobType: Debug + Send + Sync + 'static {
-    /// The parameters once [`JobType::check`] passed them.
+    /// The parameters, as accepted by [`JobType::check`].
     type Parameters: DeserializeOwned + Send + 'static;
 
     /// The name in `/api/jobs/submit/{job_type}`, 1-50 characters.
     fn name(&self) -> &'static str;
 
-    /// What it does, in a sentence or two, for people who choose among job types.
+    /// One or two sentences on what it does, for users who choose a job type.
     fn description(&self) -> &'static str {
         ""
     }
 
-    /// Checks the job type's own fields and fills in their defaults. Its JSON Schema is gained from
-    /// it, too.
+    /// Checks the job type's own fields and fills in their defaults. The JSON Schema is derived
+    /// from it too.
     fn check(&self, fields: &mut Fields);
 
-    /// The one path that this job type takes; `None` lets `use_service_bus` choose.
+    /// The only path of this job type; `None` lets `use_service_bus` select the path.
     fn prescribed_path(&self) -> Option<ProcessingPath> {
         None
     }
 
-    /// Its stages, in order; at least one, at most 100.
+    /// The stages in order, 1 to 100.
     fn stages(&self, parameters: &Self::Parameters) -> Vec<StageSpec>;
 
-    /// The tasks of a stage. Yielding none is fine: the stage ends at once.
+    /// The tasks of a stage. A plan without tasks is valid: the stage finishes at once.
     fn plan(&self, parameters: Self::Parameters, context: PlanContext) -> Plan;
 
-    /// How tasks of a type are tried; what it leaves open is the app's setting.
+    /// The retry policy and timeout of a task type; fields that are `None` use the app's settings.
     fn task_policy(&self, _task_type: &str) -> TaskPolicy {
         TaskPolicy::default()
     }
 
-    /// A job that takes longer fails; `None`: the app's setting, a week.
+    /// A job that takes longer fails; `None` uses the app's setting, by default one week.
     fn time_limit(&self, _parameters: &Self::Parameters) -> Option<Duration> {
         None
     }
 
-    /// Runs one task. May run more than once for the same task, so it must be idempotent. May be
-    /// dropped at any `await`, when the attempt takes too long, has lost its lease, or its job was
-    /// cancelled.
+    /// Runs one task. It may run more than once for the same task, so it must be idempotent. It may
+    /// be dropped at any `await`: when the attempt takes too long, has lost its lease, or its job
+    /// was cancelled.
     ///
     /// # Errors
-    /// The attempt failed with the reason, for good or not. A panic is a transient failure.
+    /// The attempt failed, transiently or permanently. A panic is a transient failure.
     async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError>;
 
-    /// What becomes of a stage's results.
+    /// The fold that summarizes a stage's results.
     fn fold(&self, stage: Stage) -> Box<dyn Fold>;
 }
 
-/// A handler's own type as the JSON that is stored.
+/// Serializes a value as JSON, for storage.
 ///
 /// # Errors
-/// The type cannot be written as JSON (a map with keys that are not text).
+/// The value cannot be written as JSON, for example a map with keys that are not text.
 pub fn to_json(value: &impl Serialize) -> Result<Box<RawValue>, serde_json::Error> {
     serde_json::value::to_raw_value(value)
 }

@@ -1,7 +1,8 @@
-//! Job types: what is computed. An app adds each with [`App::job`](crate::App::job).
+//! Job types define what is computed. An app adds each one with [`App::job`](crate::App::job).
 //!
-//! A job type checks its parameters, says its stages, plans their tasks as a stream, runs one task,
-//! and folds a stage's results into a summary. It knows no queue, no database and no host.
+//! A job type checks its parameters, lists its stages, plans their tasks as a stream, runs one
+//! task, and folds a stage's results into a summary. It is independent of queues, database and
+//! host.
 
 mod catalog;
 mod fields;

@@ -1,22 +1,22 @@
-//! A job type's own code may panic. That is its mistake: the job fails with the reason, and whoever
-//! asked goes on.
+//! Catches panics in the code of a job type: the job fails with the reason, and the caller
+//! continues.
 
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-/// What the code of a job type comes to, or how it panicked.
+/// The result of the job type's code, or a sentence about its panic.
 pub(crate) fn caught<T>(ask: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(ask)).map_err(|panic| panicked(&*panic))
 }
 
-/// A panic in a sentence.
+/// A sentence about a panic.
 pub(crate) fn panicked(panic: &(dyn Any + Send)) -> String {
     format!("the job type panicked: {}", said(panic))
 }
 
-/// What a panic says.
+/// The message of a panic.
 pub(crate) fn said(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()

@@ -1,28 +1,28 @@
-//! How a stage's tasks are cut into batches and messages.
+//! How a stage's tasks are divided into batches and messages.
 //!
-//! A batch is what is owed, sent and marked together: a hundred messages of one task, or one
-//! message of many.
+//! The messages of a batch are sent and marked as sent together: a hundred messages of one task
+//! each, or one message of many tasks.
 
 use serde::{Deserialize, Serialize};
 
 use super::TASKS_PER_BATCH;
 
-/// How many tasks one message names, 1-1000. Above 1 the messages are coarse: each names a batch,
-/// which the handler runs task by task, and each task keeps its own outcome, attempt and lease.
+/// Number of tasks per message, 1-1000. Above 1 the messages are coarse: each names a batch, which
+/// the handler runs task by task, and each task has its own outcome, attempt and lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u16")]
 pub struct TasksPerMessage(u16);
 
-/// Not a number of tasks that a message may name.
+/// An invalid number of tasks per message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("tasks_per_message must be a whole number from 1 to 1000, not {0}")]
 pub struct TasksPerMessageError(u64);
 
 impl TasksPerMessage {
-    /// A message a task.
+    /// One message per task.
     pub const ONE: Self = Self(1);
 
-    /// The most that one message may name.
+    /// Maximum number of tasks per message.
     pub const LARGEST: u16 = 1000;
 
     /// The number.
@@ -30,12 +30,12 @@ impl TasksPerMessage {
         self.0
     }
 
-    /// Messages name batches rather than tasks.
+    /// Whether messages name batches instead of tasks.
     pub const fn is_coarse(self) -> bool {
         self.0 > 1
     }
 
-    /// Tasks of one batch, the last of a stage apart.
+    /// Number of tasks per batch; the last batch of a stage may have fewer.
     pub const fn tasks_per_batch(self) -> u32 {
         if self.is_coarse() { self.0 as u32 } else { TASKS_PER_BATCH }
     }

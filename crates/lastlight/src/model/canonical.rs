@@ -1,24 +1,25 @@
-//! The canonical JSON of parameters: what Python's `json.dumps(parameters, sort_keys=True)` prints,
-//! byte for byte, because a job's id is the hash of it (PYTHON_APP.md, "Ids").
+//! The canonical JSON of parameters: byte for byte the output of Python's `json.dumps(parameters,
+//! sort_keys=True)`, because a job's id is its hash (PYTHON_APP.md, "Ids").
 
 use std::fmt::{self, Write};
 
 use serde_json::{Map, Number, Value};
 
-/// An integer that neither `i64` nor `u64` holds. Read as a float it would hash to another job.
+/// An integer that fits neither `i64` nor `u64`. Parsed as a float, it would hash to another job
+/// id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{literal} is out of range: whole numbers from -9223372036854775808 to 18446744073709551615 are allowed"
 )]
 pub struct WideInteger {
-    /// The number as it was written, shortened.
+    /// The number as it was written, truncated.
     pub literal: String,
 }
 
 /// Writes `value` as Python would.
 ///
 /// # Errors
-/// Only what `out` itself refuses; a `String` and a hasher refuse nothing.
+/// Only errors of `out` itself; a `String` and a hasher never fail.
 pub fn write_canonical(value: &Value, out: &mut impl Write) -> fmt::Result {
     match value {
         Value::Null => out.write_str("null"),
@@ -43,7 +44,7 @@ pub fn write_canonical(value: &Value, out: &mut impl Write) -> fmt::Result {
 /// Writes an object as Python would: keys in the order of their code points.
 ///
 /// # Errors
-/// Only what `out` itself refuses.
+/// Only errors of `out` itself.
 pub fn write_canonical_object(fields: &Map<String, Value>, out: &mut impl Write) -> fmt::Result {
     // The order of UTF-8 bytes is the order of code points, which is Python's.
     let mut keys: Vec<&String> = fields.keys().collect();
@@ -76,13 +77,13 @@ fn write_number(number: &Number, out: &mut impl Write) -> fmt::Result {
     }
 }
 
-/// Python's `repr(float)`: the shortest digits that read back the same; an exponent below 1e-4 and
-/// from 1e16.
+/// Python's `repr(float)`: the shortest digits that parse to the same float; with an exponent below
+/// 1e-4 and from 1e16.
 fn write_float(float: f64, out: &mut impl Write) -> fmt::Result {
     if float == 0.0 {
         return out.write_str(if float.is_sign_negative() { "-0.0" } else { "0.0" });
     }
-    // Rust prints the same shortest digits, with its own spelling: 1.2345e-7.
+    // Rust prints the same shortest digits, in its own notation: 1.2345e-7.
     let scientific = format!("{float:e}");
     let Some((digits, exponent)) = scientific.split_once('e') else {
         return out.write_str(&scientific);
@@ -108,7 +109,7 @@ fn write_text(text: &str, out: &mut impl Write) -> fmt::Result {
             '\t' => out.write_str("\\t")?,
             '\u{8}' => out.write_str("\\b")?,
             '\u{c}' => out.write_str("\\f")?,
-            // Python escapes everything but what ASCII can print: DEL too.
+            // Python escapes everything but printable ASCII, so DEL too.
             ' '..='~' => out.write_char(character)?,
             _ => {
                 let mut units = [0_u16; 2];
@@ -121,10 +122,10 @@ fn write_text(text: &str, out: &mut impl Write) -> fmt::Result {
     out.write_char('"')
 }
 
-/// Finds an integer literal in JSON text that would silently become a float when read.
+/// Rejects JSON text with an integer literal that would silently become a float when parsed.
 ///
 /// # Errors
-/// The first such literal. Text that is not JSON passes: reading it says what is wrong.
+/// The first such literal. Text that is not JSON passes: parsing it reports the error.
 pub fn reject_wide_integers(json: &str) -> Result<(), WideInteger> {
     let bytes = json.as_bytes();
     let mut at = 0;
@@ -151,7 +152,7 @@ fn is_of_number(byte: u8) -> bool {
     byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E')
 }
 
-/// The place after the string that begins at `start`.
+/// The position after the string that starts at `start`.
 fn after_string(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while let Some(byte) = bytes.get(at) {
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_spelled_as_python_spells_them() {
+    fn numbers_are_written_as_python_writes_them() {
         for (json, python) in [
             ("0.0001", "0.0001"),
             ("0.00001", "1e-05"),
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integer_that_would_become_a_float_is_found() {
+    fn an_integer_too_wide_for_64_bits_is_rejected() {
         assert!(
             reject_wide_integers(r#"{"a": [1, -5, 2.5, 1e30, "99999999999999999999"]}"#).is_ok()
         );

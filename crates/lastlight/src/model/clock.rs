@@ -1,14 +1,14 @@
-//! The process's own wall clock, in one place. Nothing that must be right hangs on it: leases and
-//! dues are the database's.
+//! The process's wall clock, in one place. Correctness does not depend on it: leases and due times
+//! use the database's clock.
 
 use time::OffsetDateTime;
 
-/// The present moment as this process sees it, UTC.
+/// The current time of this process's clock, UTC.
 pub fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc() + skew()
 }
 
-/// How wrong the clock is on purpose, so that `lastlight chaos` need not touch the machine's.
+/// A deliberate clock error, so that `lastlight chaos` need not change the machine's clock.
 #[cfg(feature = "fault-injection")]
 fn skew() -> time::Duration {
     static SKEW: std::sync::LazyLock<time::Duration> = std::sync::LazyLock::new(|| {

@@ -1,10 +1,10 @@
-//! Histograms of durations: buckets that grow by the eighth root of two, so that a percentile read
-//! from them is off by 9% at most, whatever the size of what is measured. Knows no table.
+//! Histograms of durations: bucket bounds grow by the eighth root of two, so that a percentile read
+//! from them has an error of at most 9%, whatever the duration. Independent of the database.
 
-/// What is measured.
+/// A measured duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
-    /// A task: from when its message was sent to its first claim.
+    /// A task: from sending its message to its first claim.
     QueueWait,
     /// A task: from its first claim to its outcome.
     Run,
@@ -16,7 +16,7 @@ impl Metric {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::QueueWait, Self::Run, Self::Job];
 
-    /// The name in the database and in answers.
+    /// The name in the database and in responses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::QueueWait => "queue_wait",
@@ -25,48 +25,48 @@ impl Metric {
         }
     }
 
-    /// The metric that has this name.
+    /// The metric with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|metric| metric.as_str() == name)
     }
 }
 
-/// A bucket's upper bound. Bucket b holds what took from 2^(b/8) to 2^((b+1)/8) ms, bucket 0 also
-/// what took less.
+/// A bucket's upper bound. Bucket b holds durations from 2^(b/8) to 2^((b+1)/8) ms; bucket 0 also
+/// holds shorter ones.
 pub fn upper_bound_ms(bucket: i16) -> f64 {
     f64::exp2((f64::from(bucket) + 1.0) / 8.0)
 }
 
-/// A histogram's filled buckets, in ascending order.
+/// A histogram: its non-empty buckets, in ascending order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Histogram {
     buckets: Vec<(i16, i64, f64)>,
 }
 
 impl Histogram {
-    /// Adds a bucket; they come in ascending order.
+    /// Adds a bucket; call it in ascending order.
     pub fn push(&mut self, bucket: i16, samples: i64, total_ms: f64) {
         if samples > 0 {
             self.buckets.push((bucket, samples, total_ms));
         }
     }
 
-    /// How much is in it.
+    /// Number of samples.
     pub fn samples(&self) -> i64 {
         self.buckets.iter().map(|(_, samples, _)| samples).sum()
     }
 
-    /// The mean: exact, since the sums are kept.
+    /// The mean; exact, since the buckets have sums.
     pub fn mean_ms(&self) -> Option<f64> {
         let samples = self.samples();
         let total: f64 = self.buckets.iter().map(|(_, _, total)| total).sum();
         (samples > 0).then(|| total / samples as f64)
     }
 
-    /// What `share` (0 to 1) of the samples did not exceed: the mean of the bucket in which that
-    /// sample is. `None`: empty.
+    /// The percentile `share` (0 to 1), by nearest rank: the mean of the bucket that contains that
+    /// sample. `None` if the histogram is empty.
     pub fn percentile_ms(&self, share: f64) -> Option<f64> {
-        // The nearest rank: the smallest value that at least this share of all values do not
+        // The nearest rank: the smallest value that at least this share of all values does not
         // exceed.
         let rank = ((share * self.samples() as f64).ceil() as i64).max(1);
         let mut passed = 0;
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_is_off_by_nine_percent_at_most() {
+    fn a_percentile_has_an_error_of_at_most_9_percent() {
         // Spread evenly over eight decades, as durations are.
         let values: Vec<f64> =
             (0..10_000).map(|number| 10_f64.powf(f64::from(number) / 1250.0)).collect();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_samples_are_read_by_nearest_rank_and_none_give_nothing() {
+    fn few_samples_use_the_nearest_rank() {
         let histogram = of(&[1.0, 10.0, 100.0]);
         assert_eq!(histogram.percentile_ms(0.5), Some(10.0));
         assert_eq!(histogram.percentile_ms(0.95), Some(100.0));

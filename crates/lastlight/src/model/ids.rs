@@ -1,5 +1,5 @@
-//! Ids. Each is a type of its own, checked when it is made, so that no function takes one for
-//! another. How they are derived is fixed by PYTHON_APP.md, "Ids", and its vectors.
+//! Ids. Each has its own type, validated on construction, so that ids cannot be confused. How they
+//! are derived is fixed by PYTHON_APP.md, "Ids", and its test vectors.
 
 use std::{
     borrow::Cow,
@@ -16,18 +16,18 @@ use sha2::{Digest, Sha256};
 
 use super::canonical::write_canonical_object;
 
-/// How many tasks are planned, stored and sent together.
+/// Number of tasks that are planned, stored and sent together.
 pub const TASKS_PER_BATCH: u32 = 100;
 
-/// A value that is not an id of its kind.
+/// A value that is not a valid id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} must be {allowed}, not {value:?}")]
 pub struct IdError {
-    /// Which id.
+    /// The field.
     pub field: &'static str,
-    /// What was given, shortened.
+    /// The given value, truncated.
     pub value: String,
-    /// What is allowed.
+    /// The allowed values.
     pub allowed: &'static str,
 }
 
@@ -42,15 +42,15 @@ impl IdError {
     }
 }
 
-/// A job's id: the SHA-256 of what was asked for, as 64 lower-case hex digits.
+/// A job's id: the SHA-256 of its type and parameters, as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobId([u8; 64]);
 
 impl JobId {
-    /// The id of a job of this type with these parameters, defaults included.
+    /// The id of a job of this type with these parameters, including defaults.
     pub fn derive(job_type: &str, parameters: &Map<String, Value>) -> Self {
         let mut hashed = Hashed(Sha256::new());
-        // A hasher refuses nothing.
+        // Writing to a hasher never fails.
         let _ = hashed.write_str(job_type);
         let _ = hashed.write_char(':');
         let _ = write_canonical_object(parameters, &mut hashed);
@@ -63,7 +63,7 @@ impl JobId {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// The first 8 digits, which begin every task id of the job.
+    /// The first 8 digits, with which every task id of the job starts.
     pub fn prefix(&self) -> &str {
         &self.as_str()[..8]
     }
@@ -143,7 +143,7 @@ impl<'de> Deserialize<'de> for JobId {
 pub struct Stage(NonZeroU8);
 
 impl Stage {
-    /// The first.
+    /// The first stage.
     pub const FIRST: Self = Self(NonZeroU8::MIN);
 
     /// The number.
@@ -151,12 +151,12 @@ impl Stage {
         self.0.get()
     }
 
-    /// The one after, if there can be one.
+    /// The next stage; `None` after stage 100.
     pub fn next(self) -> Option<Self> {
         Self::try_from(self.get() + 1).ok()
     }
 
-    /// The one before, if there is one.
+    /// The previous stage; `None` for stage 1.
     pub fn previous(self) -> Option<Self> {
         Self::try_from(self.get() - 1).ok()
     }
@@ -223,19 +223,19 @@ impl TryFrom<&str> for TaskIndex {
     }
 }
 
-/// A task's id, 1 to 100 characters. Carries only 8 digits of its job's id: it names a task only
-/// within a job.
+/// A task's id, 1 to 100 characters. It contains only 8 digits of its job's id, so it identifies a
+/// task only within a job.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct TaskId(Arc<str>);
 
 impl TaskId {
-    /// `<8 of job_id>-s<stage>-<index>`, with everything outside `[A-Za-z0-9-]` as `-`.
+    /// `<first 8 digits of job_id>-s<stage>-<index>`; characters outside `[A-Za-z0-9-]` become `-`.
     pub fn derive(job_id: &JobId, stage: Stage, index: &TaskIndex) -> Self {
         Self::derive_from(job_id, stage, index.as_str())
     }
 
-    /// The same for an index of any length: an id that would pass 100 characters ends in 8 digits
-    /// of a hash.
+    /// The same for an index of any length: an id that would exceed 100 characters ends in 8 digits
+    /// of a hash instead.
     pub fn derive_from(job_id: &JobId, stage: Stage, index: &str) -> Self {
         let safe: String = index
             .chars()
@@ -288,12 +288,12 @@ pub struct BatchId {
     pub job_id: JobId,
     /// Its stage.
     pub stage: Stage,
-    /// From 0.
+    /// The number within the stage, from 0.
     pub number: u32,
 }
 
 impl BatchId {
-    /// The k-th batch of a stage.
+    /// Batch `number` of a stage.
     pub fn new(job_id: &JobId, stage: Stage, number: u32) -> Self {
         Self { job_id: *job_id, stage, number }
     }

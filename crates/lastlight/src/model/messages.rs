@@ -1,9 +1,9 @@
-//! The messages on the queues, both transports alike. They are the Python app's, so that what
-//! either app enqueues the other can process (PYTHON_APP.md, "Messages"): unknown fields are
-//! ignored, missing optional ones take their defaults, hex is lower-cased.
+//! The messages on the queues, the same for both transports. The format is the Python app's, so
+//! that each app can process the other's messages (PYTHON_APP.md, "Messages"): unknown fields are
+//! ignored, missing optional fields take their defaults, hex is lower-cased.
 //!
-//! A message is a hint: what a task is and where it stands is read from PostgreSQL. So decoding
-//! keeps only what finds the row, and checks the rest.
+//! A message is a hint: a task's data and status are read from PostgreSQL. So decoding keeps only
+//! the fields that identify the row, and validates the others.
 
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
@@ -11,27 +11,27 @@ use time::OffsetDateTime;
 
 use super::{BatchId, JobId, Stage, TaskId, TraceParent, clock, timestamp};
 
-/// Why a message cannot be understood. Sending it again cannot help.
+/// Why a message is invalid. Sending it again does not help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
     /// The text is not JSON.
     #[error("the message is not JSON: {detail}")]
     NotJson {
-        /// Where and why.
+        /// The position and the reason.
         detail: String,
     },
     /// The JSON is not an object.
     #[error("the message must be a JSON object, not {found}")]
     NotAnObject {
-        /// What it is.
+        /// The kind of JSON value.
         found: &'static str,
     },
-    /// A field that every such message has is missing.
+    /// A required field is missing.
     #[error("the message lacks {field}: {allowed}")]
     MissingField {
         /// Its name.
         field: &'static str,
-        /// What is allowed.
+        /// The allowed values.
         allowed: &'static str,
     },
     /// A field has a value that is not allowed.
@@ -39,30 +39,30 @@ pub enum MessageError {
     BadField {
         /// Its name.
         field: &'static str,
-        /// The value, shortened.
+        /// The value, truncated.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: &'static str,
     },
 }
 
-/// What a job message says: start this stage of this job.
+/// A decoded job message: start this stage of this job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobReference {
-    /// Which job.
+    /// The job.
     pub job_id: JobId,
     /// Its type, as the sender saw it.
     pub job_type: String,
     /// The stage to start.
     pub stage: Stage,
-    /// The trace that it goes on with; one that cannot be read is as good as none.
+    /// The trace that it continues; an invalid one is ignored.
     pub trace: Option<TraceParent>,
 }
 
-/// What a task message says: run this task.
+/// A decoded task message: run this task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskReference {
-    /// Which task.
+    /// The task.
     pub task_id: TaskId,
     /// Its job.
     pub job_id: JobId,
@@ -70,17 +70,17 @@ pub struct TaskReference {
     pub job_type: String,
     /// Its stage.
     pub stage: Stage,
-    /// Nothing else may run in the process while it does: attempts before died with their
-    /// processes, and nobody knows which of the tasks in them was to blame.
+    /// No other task may run in the process at the same time: earlier attempts died with their
+    /// processes, and it is unknown which of the tasks in them was the cause.
     pub runs_alone: bool,
     /// As in [`JobReference::trace`].
     pub trace: Option<TraceParent>,
 }
 
-/// What a coarse task message says: run what is open of this batch.
+/// A decoded coarse task message: run the open tasks of this batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskBatchReference {
-    /// Which batch; names the job and the stage.
+    /// The batch; its id includes the job and the stage.
     pub batch_id: BatchId,
     /// Its job's type, as the sender saw it.
     pub job_type: String,
@@ -88,12 +88,12 @@ pub struct TaskBatchReference {
     pub trace: Option<TraceParent>,
 }
 
-/// A message on a task queue. One that has a `batch_id` names a batch, any other a task.
+/// A message on a task queue: a batch if it has a `batch_id`, else a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskMessage {
-    /// One task, as the Python app knows it.
+    /// One task, in the Python app's format.
     One(TaskReference),
-    /// Several, which the Python app does not know.
+    /// A batch of tasks, which the Python app does not support.
     Batch(TaskBatchReference),
 }
 
@@ -101,7 +101,7 @@ impl TaskMessage {
     /// Reads a message of a task queue.
     ///
     /// # Errors
-    /// What is wrong, with the field, its value and what is allowed.
+    /// The first problem, with the field, its value and what is allowed.
     pub fn decode(text: &str) -> Result<Self, MessageError> {
         let fields = Fields::parse(text)?;
         match fields.batch_id()? {
@@ -125,7 +125,7 @@ impl JobReference {
     /// Reads a job message.
     ///
     /// # Errors
-    /// What is wrong, with the field, its value and what is allowed.
+    /// The first problem, with the field, its value and what is allowed.
     pub fn decode(text: &str) -> Result<Self, MessageError> {
         let fields = Fields::parse(text)?;
         let reference = Self {
@@ -146,7 +146,7 @@ impl TaskReference {
     /// Reads a task message.
     ///
     /// # Errors
-    /// What is wrong, with the field, its value and what is allowed.
+    /// The first problem, with the field, its value and what is allowed.
     pub fn decode(text: &str) -> Result<Self, MessageError> {
         Self::read(&Fields::parse(text)?)
     }
@@ -157,7 +157,7 @@ impl TaskReference {
             job_id: fields.job_id("parent_job_id")?,
             job_type: fields.name("job_type")?,
             stage: fields.stage()?,
-            // A hint, like all of it: whatever else stands there means no.
+            // A hint, like the whole message: any other value means false.
             runs_alone: fields.get("runs_alone").and_then(Value::as_bool).unwrap_or(false),
             trace: fields.trace(),
         };
@@ -291,20 +291,20 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-/// When a message says that it was written; `None` where it says nothing that can be read.
+/// The time at which a message was written; `None` if it has no readable timestamp.
 pub fn written_at(text: &str) -> Option<OffsetDateTime> {
     let fields = Fields::parse(text).ok()?;
     fields.get("timestamp")?.as_str().and_then(timestamp::read)
 }
 
-/// Parameters larger than this stay in PostgreSQL, where the handler reads them anyway. Bytes; some
-/// statements say it, too.
+/// Largest parameters that are included in a message, in bytes; larger ones stay in PostgreSQL,
+/// where the handler reads them anyway. Some SQL statements repeat this number.
 pub const LARGEST_PARAMETERS_SENT: usize = 8 * 1024;
 
 /// A job message to send.
 #[derive(Debug, Serialize)]
 pub struct JobQueueMessage<'a> {
-    /// Which job.
+    /// The job.
     pub job_id: &'a JobId,
     /// Its type.
     pub job_type: &'a str,
@@ -318,7 +318,7 @@ pub struct JobQueueMessage<'a> {
     pub retry_count: u8,
     /// When it was written; see [`timestamp::write_naive`].
     pub timestamp: &'a str,
-    /// The trace that it goes on with; the Python app does not know it.
+    /// The trace that it continues; not in the Python app's format.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<TraceParent>,
 }
@@ -326,7 +326,7 @@ pub struct JobQueueMessage<'a> {
 /// A task message to send.
 #[derive(Debug, Serialize)]
 pub struct TaskQueueMessage<'a> {
-    /// Which task.
+    /// The task.
     pub task_id: &'a str,
     /// Its job.
     pub parent_job_id: &'a JobId,
@@ -338,18 +338,18 @@ pub struct TaskQueueMessage<'a> {
     pub stage: Stage,
     /// Its semantic index.
     pub task_index: &'a str,
-    /// What its handler gets.
+    /// Its parameters.
     pub parameters: &'a RawValue,
     /// The task whose result it reads.
     pub parent_task_id: Option<&'a str>,
-    /// Messages before this one, at most 10.
+    /// Number of earlier messages, at most 10.
     pub retry_count: u32,
-    /// See [`TaskReference::runs_alone`]; the Python app does not know it.
+    /// See [`TaskReference::runs_alone`]; not in the Python app's format.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub runs_alone: bool,
     /// When it was written; see [`timestamp::write_naive`].
     pub timestamp: &'a str,
-    /// The trace that it goes on with; the Python app does not know it.
+    /// The trace that it continues; not in the Python app's format.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<TraceParent>,
 }
@@ -357,9 +357,9 @@ pub struct TaskQueueMessage<'a> {
 /// A coarse task message to send.
 #[derive(Debug, Serialize)]
 pub struct TaskBatchQueueMessage<'a> {
-    /// Which batch.
+    /// The batch.
     pub batch_id: &'a str,
-    /// Its job, for people and for tracing: `batch_id` says the same.
+    /// Its job, for readers and for tracing: `batch_id` includes it.
     pub parent_job_id: &'a JobId,
     /// Its job's type.
     pub job_type: &'a str,
@@ -367,11 +367,11 @@ pub struct TaskBatchQueueMessage<'a> {
     pub task_type: &'a str,
     /// Its stage.
     pub stage: Stage,
-    /// Messages before this one, at most 10.
+    /// Number of earlier messages, at most 10.
     pub retry_count: u32,
     /// When it was written; see [`timestamp::write_naive`].
     pub timestamp: &'a str,
-    /// The trace that it goes on with; the Python app does not know it.
+    /// The trace that it continues; not in the Python app's format.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<TraceParent>,
 }
@@ -380,7 +380,7 @@ pub struct TaskBatchQueueMessage<'a> {
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Empty {}
 
-/// Now, as messages say it.
+/// The current time in the format of messages.
 pub fn message_time() -> String {
     timestamp::write_naive(clock::now())
 }

@@ -1,4 +1,4 @@
-//! Ids, statuses and their transitions, messages: the words of the house. Knows nothing above it.
+//! Ids, statuses and their transitions, messages: the terms that all other modules use.
 
 mod batching;
 pub mod canonical;

@@ -1,12 +1,12 @@
-//! How deep JSON is nested. What is nested deeper than [`DEEPEST_NESTING`] is refused where it
-//! comes in: readers stop at some depth (this app's at 128, .NET's at 64), and a message, an answer
-//! or a stage's summary that holds it is deeper still.
+//! The nesting depth of JSON. Input nested deeper than [`DEEPEST_NESTING`] is rejected: parsers
+//! have a maximum depth (128 in this app, 64 in .NET), and a message, a response or a stage's
+//! summary that contains the input is nested deeper still.
 
-/// Objects and arrays within each other, the outermost one included.
+/// Maximum number of nested objects and arrays, including the outermost one.
 pub const DEEPEST_NESTING: usize = 64;
 
-/// How many objects and arrays of JSON text stand within each other at the deepest place. Text that
-/// is not JSON gets some number: reading it says what is wrong.
+/// The maximum nesting depth of objects and arrays in JSON text. For text that is not JSON the
+/// number is meaningless: parsing it reports the error.
 pub fn nesting(json: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let mut bytes = json.bytes();
@@ -39,7 +39,7 @@ mod tests {
     use super::nesting;
 
     #[test]
-    fn brackets_count_outside_of_text_alone() {
+    fn only_brackets_outside_strings_count() {
         for (json, depth) in [
             ("", 0),
             ("1", 0),

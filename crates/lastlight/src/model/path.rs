@@ -1,12 +1,12 @@
-//! Which of the two pipelines a job takes.
+//! The two pipelines of jobs.
 
 use std::fmt::{self, Display};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The pipeline of a job: chosen once, at submit, by `use_service_bus`; stored in
-/// `jobs.processing_path`.
+/// The pipeline of a job: selected at submission by `use_service_bus`, stored in
+/// `jobs.processing_path`, and never changed.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -19,10 +19,10 @@ pub enum ProcessingPath {
 }
 
 impl ProcessingPath {
-    /// Both, in the order in which tables show them.
+    /// Both, in display order.
     pub const ALL: [Self; 2] = [Self::QueueStorage, Self::ServiceBus];
 
-    /// The name in the database and in answers.
+    /// The name in the database and in responses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::QueueStorage => "queue_storage",
@@ -30,7 +30,7 @@ impl ProcessingPath {
         }
     }
 
-    /// The path that has this name.
+    /// The path with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|path| path.as_str() == name)
     }

@@ -1,22 +1,22 @@
-//! The states of a job and of a task, and the one function each that says which change is legal.
+//! The statuses of a job and of a task, and the one function each that defines legal transitions.
 //!
-//! SQL that changes a status asks [`JobStatus::sources`] or [`TaskStatus::sources`] which states it
-//! may start from, so the table here is the only one.
+//! SQL that changes a status gets the allowed source statuses from [`JobStatus::sources`] or
+//! [`TaskStatus::sources`], so this is the only transition table.
 
 use std::fmt::{self, Display};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A change that the table does not allow.
+/// A transition that the table does not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} cannot go from {from} to {to}")]
 pub struct IllegalTransition {
     /// "job" or "task".
     pub what: &'static str,
-    /// The state it is in.
+    /// The current status.
     pub from: &'static str,
-    /// The state that was asked for.
+    /// The requested status.
     pub to: &'static str,
 }
 
@@ -28,20 +28,20 @@ macro_rules! status {
         pub enum $name { $($(#[$variant_doc])* $variant),+ }
 
         impl $name {
-            /// Every state, in the order of a life.
+            /// Every status, in the order of the life cycle.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The name in the database and in answers.
+            /// The name in the database and in responses.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
             }
 
-            /// The state that has this name.
+            /// The status with this name.
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|status| status.as_str() == name)
             }
 
-            /// The states from which `to` may be reached, as the database names them.
+            /// The database names of the statuses from which `to` may be reached.
             pub fn sources(to: Self) -> Vec<&'static str> {
                 Self::ALL
                     .iter()
@@ -64,26 +64,26 @@ macro_rules! status {
 }
 
 status! {
-    /// Where a job stands.
+    /// The status of a job.
     JobStatus, "job" {
-        /// A job message is owed or on its way: at the start, and between stages.
+        /// A job message is unsent or in flight: at the start, and between stages.
         Queued = "queued",
-        /// A stage is being planned or runs.
+        /// A stage is being planned or is running.
         Processing = "processing",
-        /// Every stage ended as its policy asks.
+        /// Every stage finished within its failure policy.
         Completed = "completed",
-        /// It ended with a reason in `error_details`.
+        /// The job failed; the reason is in `error_details`.
         Failed = "failed",
-        /// A person ended it.
+        /// The job was cancelled by a user.
         Cancelled = "cancelled",
     }
 }
 
 status! {
-    /// Where a task stands.
+    /// The status of a task.
     TaskStatus, "task" {
-        /// Written; its message is unsent: not yet sent, or to be sent anew since no process had
-        /// room for the task.
+        /// The task is stored; its message is unsent: not sent yet, or to be sent again since no
+        /// process had capacity for the task.
         PendingQueue = "pending_queue",
         /// Its message was sent.
         Queued = "queued",
@@ -91,20 +91,20 @@ status! {
         Processing = "processing",
         /// The last attempt failed; another is due later.
         Retrying = "retrying",
-        /// It has a result.
+        /// The task completed with a result.
         Completed = "completed",
-        /// It failed for good.
+        /// The task failed permanently.
         Failed = "failed",
-        /// It will not run: the job was cancelled.
+        /// The task will not run: the job was cancelled.
         Skipped = "skipped",
     }
 }
 
 impl JobStatus {
-    /// The state after a change to `to`.
+    /// The status after a transition to `to`.
     ///
     /// # Errors
-    /// [`IllegalTransition`]: the table does not allow it. A terminal state never changes here.
+    /// [`IllegalTransition`]: the table does not allow it. A terminal status never changes here.
     pub fn transition(self, to: Self) -> Result<Self, IllegalTransition> {
         use JobStatus::{Cancelled, Completed, Failed, Processing, Queued};
         match (self, to) {
@@ -114,16 +114,16 @@ impl JobStatus {
         }
     }
 
-    /// Nothing more will happen to the job by itself.
+    /// Whether the job has finished: the workflow will not change it again.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 
-    /// A person may have what failed run again. The workflow never does, so this is not in the
-    /// table above.
+    /// The status after a user's retry of the job. The workflow never does this, so it is not in
+    /// the table above.
     ///
     /// # Errors
-    /// [`IllegalTransition`]: the job is not over, or there is nothing to repeat.
+    /// [`IllegalTransition`]: the job is not terminal, or it completed.
     pub fn reopen(self) -> Result<Self, IllegalTransition> {
         match self {
             Self::Failed | Self::Cancelled => Ok(Self::Queued),
@@ -131,7 +131,7 @@ impl JobStatus {
         }
     }
 
-    /// The states in which a job's tasks run and their outcomes count, as the database names them.
+    /// The database names of the statuses in which a job's tasks run and their outcomes count.
     pub fn open() -> Vec<&'static str> {
         Self::ALL
             .iter()
@@ -140,7 +140,7 @@ impl JobStatus {
             .collect()
     }
 
-    /// The states from which [`JobStatus::reopen`] is legal, as the database names them.
+    /// The database names of the statuses from which [`JobStatus::reopen`] is legal.
     pub fn reopenable() -> Vec<&'static str> {
         Self::ALL
             .iter()
@@ -151,9 +151,9 @@ impl JobStatus {
 }
 
 impl TaskStatus {
-    /// The state after a change to `to`.
+    /// The status after a transition to `to`.
     ///
-    /// `processing` to `processing` is a new attempt after the old one's lease ran out.
+    /// `processing` to `processing` is a new attempt after the old attempt's lease expired.
     ///
     /// # Errors
     /// [`IllegalTransition`]: the table does not allow it. The first terminal outcome wins.
@@ -168,13 +168,13 @@ impl TaskStatus {
         }
     }
 
-    /// The task has its outcome.
+    /// Whether the task has its final outcome.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Skipped)
     }
 
-    /// The states that a person's retry of a job gives up: what did not succeed. The workflow never
-    /// does, so this is not in the table above.
+    /// The statuses of tasks that a user's retry of a job runs again: unsuccessful tasks. The
+    /// workflow never does this, so it is not in the table above.
     pub fn reopenable() -> Vec<&'static str> {
         [Self::Failed, Self::Skipped].map(Self::as_str).into()
     }
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_table_of_job_transitions() {
+    fn the_table_of_job_transitions() {
         assert_eq!(
             job_table(),
             [
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_table_of_task_transitions() {
+    fn the_table_of_task_transitions() {
         assert_eq!(
             task_table(),
             [
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_leaves_a_terminal_state() {
+    fn a_terminal_status_has_no_transitions() {
         for from in JobStatus::ALL.iter().filter(|status| status.is_terminal()) {
             assert!(JobStatus::ALL.iter().all(|to| from.transition(*to).is_err()), "{from}");
         }
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_may_repeat_what_did_not_succeed_and_nothing_else() {
+    fn only_unsuccessful_work_can_be_retried() {
         assert_eq!(JobStatus::reopenable(), ["failed", "cancelled"]);
         assert_eq!(TaskStatus::reopenable(), ["failed", "skipped"]);
         assert_eq!(JobStatus::open(), ["queued", "processing"]);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_illegal_change_says_what_was_asked() {
+    fn an_illegal_transition_names_both_statuses() {
         let error = JobStatus::Completed.transition(JobStatus::Queued).unwrap_err();
         assert_eq!(error.to_string(), "job cannot go from completed to queued");
     }

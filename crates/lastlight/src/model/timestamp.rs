@@ -9,7 +9,7 @@ use time::{
     macros::format_description,
 };
 
-/// A time as answers write it.
+/// A time in the format of responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub OffsetDateTime);
 
@@ -44,14 +44,14 @@ pub fn write_naive(time: OffsetDateTime) -> String {
     time.to_offset(UtcOffset::UTC).format(format).unwrap_or_default()
 }
 
-/// `2026-11-23T19:00:01.000000+00:00`, as in answers.
+/// `2026-11-23T19:00:01.000000+00:00`, as in responses.
 pub fn write(time: OffsetDateTime) -> String {
     let mut text = write_naive(time);
     text.push_str("+00:00");
     text
 }
 
-/// Reads ISO 8601 with or without an offset; without one it is UTC.
+/// Parses ISO 8601 with or without an offset; without one the time is UTC.
 pub fn read(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Iso8601::DEFAULT)
         .or_else(|_| {

@@ -1,27 +1,24 @@
-//! Where a piece of work stands in a distributed trace: the W3C `traceparent`
-//! (<https://www.w3.org/TR/trace-context/>), read from whoever calls, kept with the job, written
-//! into its messages.
+//! The W3C `traceparent` (<https://www.w3.org/TR/trace-context/>) of a job in a distributed trace:
+//! read from the caller, stored with the job, and written into its messages.
 //!
-//! It is a hint like everything else in a message: one that cannot be read is as good as none, and
-//! never an error.
+//! It is a hint like everything else in a message: an invalid one is ignored and never an error.
 
 use std::fmt::{self, Debug, Display};
 
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-/// A `traceparent` of version 00: trace id, span id, flags. Kept as its text, so that writing it is
-/// copying it.
+/// A `traceparent` of version 00: trace id, span id, flags. Stored as text, so that writing it is a
+/// copy.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceParent([u8; TraceParent::LENGTH]);
 
 impl TraceParent {
-    /// Characters, and bytes.
+    /// Length in characters, which are ASCII, and so in bytes.
     pub const LENGTH: usize = 55;
 
-    /// Reads one as the recommendation says: lower-case hex, ids that are not all zero. A later
-    /// version than 00 may have more behind the flags; what this one understands of it counts.
-    /// Anything else is `None`.
+    /// Parses one as the recommendation says: lower-case hex, ids that are not all zero. A version
+    /// after 00 may have more fields after the flags; they are ignored. Anything else is `None`.
     pub fn read(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         let head: &[u8; Self::LENGTH] = bytes.first_chunk()?;
@@ -44,17 +41,17 @@ impl TraceParent {
         let flags = u8::from_str_radix(std::str::from_utf8(flags).ok()?, 16).ok()?;
         let mut parent = *head;
         parent[..2].copy_from_slice(b"00");
-        // Sampled, and "the trace id is random"; other flags are not ours to hand on.
+        // Keep "sampled" and "the trace id is random"; other flags must not be propagated.
         parent[53] = b'0';
         parent[54] = b'0' + (flags & 0b11);
         Some(Self(parent))
     }
 
-    /// One of a trace that begins here and that nobody records.
+    /// Creates one for a new trace that is not sampled.
     pub fn generate() -> Self {
         let [trace_id, span_id] =
             [Uuid::new_v4(), Uuid::new_v4()].map(|id| id.simple().to_string());
-        // Neither is zero: both hold the UUID's version.
+        // Neither is zero: both contain the UUID's version.
         Self::read(&format!("00-{trace_id}-{}-00", &span_id[8..24]))
             .unwrap_or(Self(*Self::FALLBACK))
     }
@@ -62,17 +59,17 @@ impl TraceParent {
     const FALLBACK: &[u8; Self::LENGTH] =
         b"00-00000000000000000000000000000001-0000000000000001-00";
 
-    /// The header's value.
+    /// The value of the header.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// 32 hex digits.
+    /// The trace id, 32 hex digits.
     pub fn trace_id(&self) -> &str {
         &self.as_str()[3..35]
     }
 
-    /// 16 hex digits.
+    /// The span id, 16 hex digits.
     pub fn span_id(&self) -> &str {
         &self.as_str()[36..52]
     }
@@ -110,7 +107,7 @@ mod tests {
     const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn a_traceparent_is_read_as_the_recommendation_says() {
+    fn a_traceparent_is_parsed_per_recommendation() {
         let parent = TraceParent::read(GOOD).unwrap();
         assert_eq!(parent.as_str(), GOOD);
         assert_eq!(parent.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
@@ -120,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_counts_as_far_as_it_is_understood() {
+    fn extra_fields_of_later_versions_are_ignored() {
         for later in [
             GOOD.replacen("00-", "cc-", 1),
             format!("{}-what-comes-later", GOOD.replacen("00-", "cc-", 1)),
@@ -134,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_one_is_none() {
+    fn an_invalid_traceparent_is_none() {
         for bad in [
             String::new(),
             GOOD[..54].to_owned(),
@@ -154,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_trace_is_one_of_its_own() {
+    fn generated_traces_are_unique_and_unsampled() {
         let (one, other) = (TraceParent::generate(), TraceParent::generate());
         assert_ne!(one.trace_id(), other.trace_id());
         assert_eq!(TraceParent::read(one.as_str()), Some(one));
@@ -163,14 +160,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_not_and_what_is_read_reads_the_same(text in ".{0,70}") {
+        fn a_parsed_traceparent_parses_to_itself(text in ".{0,70}") {
             if let Some(parent) = TraceParent::read(&text) {
                 prop_assert_eq!(TraceParent::read(parent.as_str()), Some(parent));
             }
         }
 
         #[test]
-        fn every_good_one_comes_back_whole(trace in 1u128.., span in 1u64.., flags in 0u8..=3) {
+        fn every_valid_traceparent_round_trips(trace in 1u128.., span in 1u64.., flags in 0u8..=3) {
             let text = format!("00-{trace:032x}-{span:016x}-{flags:02x}");
             prop_assert_eq!(TraceParent::read(&text).map(|parent| parent.to_string()), Some(text));
         }

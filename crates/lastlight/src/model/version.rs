@@ -1,5 +1,6 @@
-//! Which state of a job somebody has seen, so that one who waits for the next is told at once if it
-//! was missed. Opaque to everybody but the statement that makes it: two are equal or they are not.
+//! The version of a job that a client has seen, so that a client waiting for the next version gets
+//! it at once if it has already missed it. Opaque to everything but the SQL statement that computes
+//! it: versions can only be compared for equality.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -8,13 +9,13 @@ use serde::{Serialize, Serializer};
 
 use super::IdError;
 
-/// A state of a job: 16 lower-case hex digits. It differs from the one before whenever something
-/// has happened to the job, and is no number of changes: it says nothing of which was first.
+/// A version of a job: 16 lower-case hex digits. It differs from the previous version whenever the
+/// job has changed. It is no counter: versions have no order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobVersion(u64);
 
 impl JobVersion {
-    /// The state with this hash.
+    /// The version with this hash.
     pub fn of_hash(hash: i64) -> Self {
         Self(hash.cast_unsigned())
     }
@@ -37,7 +38,7 @@ impl FromStr for JobVersion {
                 IdError::new(
                     "seen",
                     text,
-                    "the version of an earlier answer, 16 lower-case hex digits",
+                    "the version of an earlier response, 16 lower-case hex digits",
                 )
             },
         )
@@ -68,14 +69,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_is_read_as_the_same(hash: i64) {
+        fn a_version_round_trips_through_text(hash: i64) {
             let version = JobVersion::of_hash(hash);
             prop_assert_eq!(version.to_string().parse(), Ok(version));
         }
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn an_invalid_version_is_rejected() {
         for text in [
             "",
             "0",
@@ -85,7 +86,10 @@ mod tests {
             "0123456789abcdeg",
         ] {
             let error = text.parse::<JobVersion>().unwrap_err().to_string();
-            assert!(error.starts_with("seen must be the version of an earlier answer"), "{error}");
+            assert!(
+                error.starts_with("seen must be the version of an earlier response"),
+                "{error}"
+            );
         }
     }
 }

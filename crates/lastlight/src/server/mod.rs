@@ -1,5 +1,5 @@
-//! The custom handler as a process: bind first, connect later, stop when asked. The host asks with
-//! SIGKILL, so nothing here matters to correctness.
+//! The custom handler as a process: bind first, connect later, stop on request. The host stops it
+//! with SIGKILL, so correctness does not depend on a graceful stop.
 
 use std::{io, path::Path, time::Duration};
 
@@ -24,11 +24,11 @@ pub enum ServeError {
     /// Settings are missing or malformed.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The port cannot be had.
+    /// The port cannot be bound.
     #[error("cannot listen on {address}: {error}; is another handler running on this port?")]
     Listen {
         address: std::net::SocketAddr,
-        /// Why not.
+        /// The reason.
         error: io::Error,
     },
     /// A sender cannot be set up.
@@ -38,12 +38,12 @@ pub enum ServeError {
     Serve(io::Error),
 }
 
-/// Runs the handler until it is asked to stop. `catalog`: the job types that it knows.
+/// Runs the handler until it is asked to stop. `catalog` has the app's job types.
 ///
 /// # Errors
 /// It could not start.
 pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeError> {
-    // The host waits for an answer on the port: bind before anything that may take time.
+    // The host waits for a response on the port: bind before anything that may take time.
     let listener = TcpListener::bind(settings.listen)
         .await
         .map_err(|error| ServeError::Listen { address: settings.listen, error })?;
@@ -58,8 +58,8 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
         allows_schema_admin: settings.allows_schema_admin,
         prices: Arc::new(settings.prices),
     };
-    tracing::info!(address = %settings.listen, "lastlight listens");
-    // The local cloud needs no folders.
+    tracing::info!(address = %settings.listen, "lastlight is listening");
+    // The local cloud needs no function folders.
     if let Some(app_root) = settings.app_root.filter(|_| !settings.exit_with_parent) {
         tokio::task::spawn_blocking(move || warn_of_folders(&app_root));
     }
@@ -67,15 +67,15 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
         axum::serve(listener, functions::router(app)).with_graceful_shutdown(asked_to_stop());
     tokio::select! {
         served = serving => served.map_err(ServeError::Serve)?,
-        // Nobody is left to answer to, and the database may be gone with the parent: no grace.
+        // No client is left, and the database may have ended with the parent: stop at once.
         () = orphaned(), if settings.exit_with_parent => return Ok(()),
     }
-    // Connections that are in use end with the process.
+    // Connections in use end with the process.
     let _ = tokio::time::timeout(Duration::from_secs(2), database.close()).await;
     Ok(())
 }
 
-/// The host knows the functions by their folders: one without a folder is never called.
+/// The host finds functions by their folders and never calls one without a folder.
 fn warn_of_folders(app_root: &Path) {
     let Ok(differences) = compare_folders(app_root) else {
         return;
@@ -84,12 +84,12 @@ fn warn_of_folders(app_root: &Path) {
         tracing::warn!(
             %differences,
             remedy = format!("lastlight functions --write {}", app_root.display()),
-            "the function folders are not those of this version"
+            "the function folders do not match this version"
         );
     }
 }
 
-/// One sweep, without a host: what the timer would do.
+/// Runs one sweep without a host, as the timer would.
 ///
 /// # Errors
 /// A queue's client cannot be set up, or the database failed.
@@ -106,7 +106,7 @@ pub async fn reconcile_once(
     Ok(report)
 }
 
-/// Why a sweep came to nothing.
+/// Why a sweep failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     /// The database cannot be used.
@@ -152,7 +152,7 @@ pub async fn asked_to_stop() {
     }
 }
 
-/// Returns when the parent is gone: it holds the other end of our input and never writes.
+/// Returns when the parent has ended: it holds the other end of standard input and never writes.
 async fn orphaned() {
     let mut input = tokio::io::stdin();
     let mut unused = [0; 64];

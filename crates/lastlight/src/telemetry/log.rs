@@ -1,5 +1,5 @@
-//! The log: one line an event, with the fields of the spans around it, flat. JSON for machines,
-//! text for people.
+//! The log: one line per event, with the fields of the surrounding spans, flattened. JSON for
+//! machines, text for terminals.
 
 use std::{
     fmt::{Debug, Write as _},
@@ -17,13 +17,13 @@ use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Context, registry::Looku
 
 use crate::model::{clock, timestamp};
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JsonOrText {
     Json,
     /// `time LEVEL target: message name=value …`.
     Text {
-        /// The level is coloured.
+        /// Whether the level is coloured.
         color: bool,
     },
 }
@@ -36,20 +36,20 @@ pub struct LogLayer<W> {
 }
 
 impl<W> LogLayer<W> {
-    /// Lines of this form go to `writer`, each in one write.
+    /// Writes lines in this format to `writer`, each in one write.
     pub fn new(form: JsonOrText, writer: W) -> Self {
         Self { form, writer }
     }
 }
 
-/// A span's fields, kept with it; or an event's.
+/// The fields of a span, stored with it, or of an event.
 #[derive(Default)]
 struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
-    /// The last value of a name counts.
+    /// Sets a field; the last value of a name wins.
     fn put(&mut self, field: &Field, value: Value) {
-        // Raw identifiers lose their mark.
+        // Remove the prefix of raw identifiers.
         let name = field.name().trim_start_matches("r#");
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value,
@@ -116,7 +116,7 @@ where
         let spans = context.event_scope(event).map(|scope| scope.from_root());
         for span in spans.into_iter().flatten() {
             if let Some(Fields(fields)) = span.extensions().get::<Fields>() {
-                // `otel.name` and the like are for the exporter.
+                // `otel.name` and similar fields are for the exporter.
                 let told = fields.iter().filter(|(name, _)| !name.contains('.'));
                 around.extend(told.map(|(name, value)| ((*name).to_owned(), value.clone())));
             }
@@ -141,7 +141,7 @@ where
                 text(metadata.level(), metadata.target(), &message, &own, &around, color)
             }
         };
-        // Nobody to tell if this fails.
+        // There is no way to report a failed write.
         let _ = self.writer.make_writer_for(metadata).write_all(line.as_bytes());
     }
 }
@@ -153,9 +153,9 @@ fn json(
     own: Map<String, Value>,
     mut around: Map<String, Value>,
 ) -> String {
-    // What the event itself says wins.
+    // The event's own fields win.
     around.extend(own);
-    // These four are the line's own, whatever a field is called.
+    // These four names are reserved: they replace fields of the same name.
     around.insert("timestamp".to_owned(), timestamp::write(clock::now()).into());
     around.insert("level".to_owned(), level.as_str().to_ascii_lowercase().into());
     around.insert("target".to_owned(), target.into());
@@ -182,13 +182,14 @@ fn text(
         _ => ("\u{1b}[2m", "\u{1b}[0m"),
     };
     let mut line = format!("{time} {on}{level:>5}{off} {target}: {}", on_one_line(message));
-    // People look for the job and the task; the ids of invocations and spans are for machines.
+    // Text shows only the job and the task of the spans; the ids of invocations and spans are in
+    // JSON.
     let told = ["job_id", "stage", "task_id", "attempt"]
         .into_iter()
         .filter_map(|name| around.get_key_value(name))
         .filter(|(name, _)| !own.contains_key(*name));
     for (name, value) in own.iter().chain(told) {
-        // A string refuses nothing.
+        // Writing to a string never fails.
         let _ = match value {
             Value::String(text) => write!(line, " {name}={}", on_one_line(text)),
             value => write!(line, " {name}={value}"),
@@ -198,8 +199,8 @@ fn text(
     line
 }
 
-/// A value of many lines, or with a terminal's control characters in it, must not look like lines
-/// of ours.
+/// Escapes control characters, so that a value with line breaks or terminal escapes cannot imitate
+/// log lines.
 fn on_one_line(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_one_flat_object_with_the_fields_of_the_spans_around_it_and_the_inner_one_wins() {
+    fn a_json_line_is_flat_and_inner_spans_win() {
         let lines = said(JsonOrText::Json, say);
         assert_eq!(lines.matches('\n').count(), 1);
         let mut line: Value = serde_json::from_str(&lines).unwrap();
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_one_line_that_no_value_can_break_or_colour() {
+    fn no_value_can_break_or_colour_a_text_line() {
         let line = said(JsonOrText::Text { color: false }, say);
         let (_, line) = line.split_once(' ').unwrap();
         assert_eq!(
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_outside_of_any_span_has_only_its_own_fields() {
+    fn an_event_without_a_span_has_its_own_fields() {
         let lines = said(JsonOrText::Json, || tracing::info!(n = 1, "alone"));
         let line: Value = serde_json::from_str(&lines).unwrap();
         let mut names: Vec<_> = line.as_object().unwrap().keys().cloned().collect();

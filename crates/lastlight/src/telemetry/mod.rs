@@ -1,8 +1,8 @@
-//! What is said about the work: the log, and spans to a collector. Set up once, by the process; the
-//! rooms only use `tracing`, and `join` and `outgoing` where a span goes on with a trace that
-//! came in or goes out.
+//! The log, and spans sent to a collector. Set up once by the process; the other modules only use
+//! `tracing`, and `join` and `outgoing` where a span continues an incoming trace or a message
+//! carries one.
 //!
-//! Knows no job, no queue and no database. Nothing here may fail or hold up work.
+//! Independent of jobs, queues and the database. Nothing here may make work fail or wait.
 
 mod log;
 mod otlp;
@@ -25,8 +25,8 @@ use crate::{
     model::TraceParent,
 };
 
-/// Begins to log on standard output, where the host makes log lines of it, and to export spans if
-/// there is an exporter. The first call in a process counts.
+/// Starts logging to standard output, from which the host takes log lines, and exporting spans if
+/// there is an exporter. Only the first call in a process has an effect.
 pub fn start(log: &LogSettings, exporter: Option<&Exporter>) {
     use std::io::IsTerminal;
     let is_terminal = std::io::stdout().is_terminal();
@@ -36,12 +36,12 @@ pub fn start(log: &LogSettings, exporter: Option<&Exporter>) {
         LogFormat::Auto | LogFormat::Text => JsonOrText::Text { color: is_terminal },
     };
     let level = &log.level;
-    // The settings have checked the level; sqlx and the HTTP client are only of interest when asked
-    // for.
+    // The level was validated with the settings; sqlx and the HTTP client log only warnings unless
+    // the level names them.
     let filter = EnvFilter::try_new(format!("warn,lastlight={level}"))
         .or_else(|_| EnvFilter::try_new(level));
     let log = LogLayer::new(form, std::io::stdout).with_filter(filter.unwrap_or_default());
-    // Spans of the house alone: an exporter that traced its own requests would never be done.
+    // Only lastlight's own spans: an exporter that traced its own requests would never finish.
     let spans = exporter.map(|exporter| {
         tracing_opentelemetry::layer()
             .with_tracer(exporter.tracer())
@@ -54,7 +54,7 @@ pub fn start(log: &LogSettings, exporter: Option<&Exporter>) {
     let _ = tracing_subscriber::registry().with(log).with(spans).try_init();
 }
 
-/// The span that runs here, if spans are exported.
+/// The current span, if spans are exported.
 fn current() -> Option<SpanContext> {
     Context::map_current(|context| {
         let span = context.span();
@@ -63,7 +63,7 @@ fn current() -> Option<SpanContext> {
     })
 }
 
-/// Makes `span` go on with `trace`, unless the span around it is in that trace already.
+/// Makes `span` continue `trace`, unless the surrounding span is already in that trace.
 pub(crate) fn join(span: &Span, trace: Option<TraceParent>) {
     let Some(remote) = trace.filter(|_| !span.is_disabled()).and_then(|trace| remote(&trace))
     else {
@@ -72,12 +72,12 @@ pub(crate) fn join(span: &Span, trace: Option<TraceParent>) {
     if current().is_some_and(|current| current.trace_id() == remote.trace_id()) {
         return;
     }
-    // Without an exporter there is nothing to tell.
+    // This fails without an exporter, which needs no report.
     let _ = span.set_parent(Context::new().with_remote_span_context(remote));
 }
 
-/// What a message of a job in `trace` says: the span that sends it if that is in the trace, else
-/// what the job says.
+/// The `traceparent` of a message of a job in `trace`: the sending span if it is in that trace,
+/// else the job's.
 pub(crate) fn outgoing(trace: Option<TraceParent>) -> Option<TraceParent> {
     let trace = trace?;
     Some(
@@ -88,8 +88,7 @@ pub(crate) fn outgoing(trace: Option<TraceParent>) -> Option<TraceParent> {
     )
 }
 
-/// The trace that a submission begins or goes on with: the span that runs here, else the caller's,
-/// else a new one.
+/// The trace of a submission: the current span, else the caller's trace, else a new one.
 pub(crate) fn submitted_in(caller: Option<TraceParent>) -> TraceParent {
     current().and_then(|current| written(&current)).or(caller).unwrap_or_else(TraceParent::generate)
 }

@@ -1,6 +1,6 @@
-//! Spans to a collector: OTLP over HTTP, in batches, from a thread of their own, over a bounded
-//! queue. A collector that is away costs its spans and nothing else; it is said once when it goes
-//! and once when it is back.
+//! Export of spans to a collector: OTLP over HTTP, in batches, from a separate thread, through a
+//! bounded queue. If the collector is unavailable, only spans are lost; this is logged once, and
+//! once more when it is available again.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -25,32 +25,32 @@ use tokio::runtime::Handle;
 
 use crate::config::{OtlpSettings, SamplerSettings};
 
-/// Spans that wait, at most; what comes then is dropped.
+/// Maximum number of waiting spans; further spans are dropped.
 const QUEUE: usize = 8192;
 
-/// Spans of one request.
+/// Maximum number of spans per request.
 const BATCH: usize = 512;
 
-/// Between requests while there is little.
+/// Interval between requests while there are few spans.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// How long a process that stops waits for its last spans.
+/// Time for the last spans when the process stops.
 const LAST: Duration = Duration::from_secs(3);
 
-/// An answer's body is of no interest beyond this. Bytes.
+/// Maximum number of bytes read from a response body.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
-/// Spans cannot be exported.
+/// The exporter cannot be set up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("spans cannot be exported: {0}")]
 pub struct ExporterError(String);
 
-/// Takes spans and sends them.
+/// Collects spans and sends them.
 #[derive(Debug, Clone)]
 pub struct Exporter(SdkTracerProvider);
 
 impl Exporter {
-    /// Begins to take spans. Must be called within a tokio runtime.
+    /// Starts the exporter. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// The client cannot be set up.
@@ -96,7 +96,7 @@ impl Exporter {
         self.0.tracer("lastlight")
     }
 
-    /// Sends what waits, for a few seconds at most.
+    /// Sends the waiting spans, for at most a few seconds.
     pub async fn stop(self) {
         let stopped = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(LAST));
         let _ = tokio::time::timeout(LAST + Duration::from_secs(1), stopped).await;
@@ -108,8 +108,8 @@ fn sampler(SamplerSettings { asks_parent, share }: SamplerSettings) -> Sampler {
     if asks_parent { Sampler::ParentBased(Box::new(own)) } else { own }
 }
 
-/// The house's HTTP client in the exporter's words. The exporter's thread has no runtime; requests
-/// run in the process's.
+/// Adapts reqwest to the exporter's HTTP client trait. The exporter's thread has no runtime, so
+/// requests run on the runtime of the process.
 #[derive(Debug)]
 struct Client {
     http: reqwest::Client,
@@ -119,7 +119,7 @@ struct Client {
 impl Client {
     fn new(settings: &OtlpSettings) -> Result<Self, ExporterError> {
         let http = reqwest::Client::builder()
-            // A redirect would carry the keys on.
+            // A redirect would leak the keys to another host.
             .redirect(reqwest::redirect::Policy::none())
             .https_only(settings.endpoint.scheme() == "https")
             .connect_timeout(settings.timeout.min(Duration::from_secs(5)))
@@ -139,8 +139,8 @@ impl HttpClient for Client {
             let mut answer = http.execute(request).await?;
             let status = answer.status();
             let retry_after = answer.headers().get(RETRY_AFTER).cloned();
-            // An answer that is no success may repeat the request's keys, and the exporter would
-            // repeat it.
+            // An error response may repeat the request's keys, and the exporter would repeat its
+            // body.
             if !status.is_success() {
                 return Ok((status, retry_after, Vec::new()));
             }
@@ -163,7 +163,7 @@ impl HttpClient for Client {
     }
 }
 
-/// Says once that the collector is away, and once that it is back.
+/// Logs once that the collector is unavailable, and once that it is available again.
 #[derive(Debug)]
 struct SaidOnce<E> {
     exporter: E,
@@ -175,7 +175,7 @@ impl<E: SpanExporter> SpanExporter for SaidOnce<E> {
         let result = self.exporter.export(batch).await;
         match (&result, self.is_away.swap(result.is_err(), Ordering::Relaxed)) {
             (Err(error), false) => {
-                tracing::warn!(%error, "spans cannot be sent and are dropped until the collector is back")
+                tracing::warn!(%error, "spans cannot be sent and are dropped until the collector is available")
             }
             (Ok(()), true) => tracing::info!("spans can be sent again"),
             _ => {}

@@ -1,11 +1,11 @@
-//! What the two transports share about messages set aside: those that were delivered as often as
-//! their queue allows, and those that lastlight itself kept for a person.
+//! Dead-lettered messages on both transports: messages that reached the maximum delivery count of
+//! their queue, and messages that lastlight itself kept for review by an operator.
 //!
-//! Three queues a path, known by the role of the queue that their messages came from.
-//! [`QueueRole::Jobs`] and [`QueueRole::Tasks`] are where the host (Storage Queues:
-//! `<queue>-poison`) or the service (Service Bus: `<queue>/$DeadLetterQueue`) puts what was
-//! delivered too often; [`QueueRole::Poison`] is the review queue. It must not know what a message
-//! means.
+//! There are three queues per path, identified by the role of the queue from which their messages
+//! came. For [`QueueRole::Jobs`] and [`QueueRole::Tasks`], the host (Storage Queues:
+//! `<queue>-poison`) or the service (Service Bus: `<queue>/$DeadLetterQueue`) puts messages there
+//! that were delivered too often; [`QueueRole::Poison`] is the review queue. This module must not
+//! depend on the meaning of a message.
 
 use std::fmt::Debug;
 
@@ -14,111 +14,112 @@ use time::OffsetDateTime;
 
 use super::sender::{MessageSender, QueueRole, SendError};
 
-/// The most that one call shows or takes.
+/// Maximum number of messages that one call shows or takes.
 pub const MOST_AT_ONCE: usize = 32;
 
-/// How many messages are looked at in search of one.
+/// Maximum number of messages searched for one message.
 const MOST_SEARCHED: usize = 512;
 
-/// A message that was set aside.
+/// A dead-lettered message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// The queue service's id, or the sender's where the service keeps that. Names the message
+    /// The queue service's id, or the sender's if the service keeps that. Identifies the message
     /// within its queue.
     pub id: String,
-    /// Text, without the transport's encoding.
+    /// The text, without the transport's encoding.
     pub body: String,
-    /// When it came into this queue; a dead letter keeps the time of the queue that it came from.
+    /// When it was enqueued here; a message in a dead-letter queue keeps the time of its original
+    /// queue.
     pub enqueued: Option<OffsetDateTime>,
-    /// How often it was delivered. A dead letter's number goes on from the queue that it came from.
+    /// Delivery count. In a dead-letter queue it continues from the original queue.
     pub delivery_count: u32,
-    /// Why the service set it aside, if it says so.
+    /// Why the service dead-lettered it, if it gives a reason.
     pub reason: Option<String>,
 }
 
-/// A message that nobody else gets for a while; complete or release it.
+/// A message that is locked for a while; complete or release it.
 #[derive(Debug, Clone)]
 pub struct TakenMessage {
     pub message: DeadLetter,
-    /// What the transport settles it by.
+    /// The transport's handle for settling it.
     lock: String,
 }
 
 impl TakenMessage {
-    /// `lock`: what the transport settles it by.
+    /// `lock` is the transport's handle for settling the message.
     pub fn new(message: DeadLetter, lock: String) -> Self {
         Self { message, lock }
     }
 
-    /// What the transport settles it by.
+    /// The transport's handle for settling the message.
     pub fn lock(&self) -> &str {
         &self.lock
     }
 }
 
-/// Whether a message was still the caller's when it was settled.
+/// Whether the caller still held the lock when the message was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     Done,
-    /// Its time had run out: it is in the queue again, or somebody else has dealt with it.
+    /// The lock had expired: the message is in the queue again, or another receiver settled it.
     LockLost,
 }
 
-/// Reads the queues of one path that hold messages set aside.
+/// Access to the queues of one path that hold dead-lettered messages.
 #[async_trait]
 pub trait DeadLetterQueues: Debug + Send + Sync {
-    /// The queue's name, as answers show it and as the service knows it.
+    /// The queue's name, as shown in responses and used by the service.
     fn dead_letter_name(&self, role: QueueRole) -> &str;
 
-    /// How many messages the queue holds, those that somebody has taken included. Changes nothing.
+    /// Number of messages in the queue, including locked ones. Changes nothing.
     ///
     /// # Errors
-    /// The service cannot be reached or refused.
+    /// The service cannot be reached, or it rejects the request.
     async fn count(&self, role: QueueRole) -> Result<u64, SendError>;
 
-    /// Up to `at_most` messages, oldest first, at most [`MOST_AT_ONCE`]; those that somebody has
-    /// taken are not shown. They stay where they are. On Service Bus, whose REST protocol cannot
-    /// browse, each one is delivered and given back: its delivery count grows.
+    /// Shows up to `at_most` messages, oldest first, at most [`MOST_AT_ONCE`], without locked ones.
+    /// They stay in the queue. On Service Bus, whose REST protocol cannot browse, each one is
+    /// delivered and released, which raises its delivery count.
     ///
     /// # Errors
-    /// The service cannot be reached or refused.
+    /// The service cannot be reached, or it rejects the request.
     async fn peek(&self, role: QueueRole, at_most: usize) -> Result<Vec<DeadLetter>, SendError>;
 
-    /// Takes up to `at_most` messages, oldest first, at most [`MOST_AT_ONCE`]: for about a minute
-    /// nobody else gets them.
+    /// Takes up to `at_most` messages, oldest first, at most [`MOST_AT_ONCE`]: they are locked for
+    /// about a minute.
     ///
     /// # Errors
-    /// The service cannot be reached or refused; nothing is lost, as what was taken comes back by
-    /// itself.
+    /// The service cannot be reached, or it rejects the request; nothing is lost, since the locks
+    /// expire.
     async fn take_some(
         &self,
         role: QueueRole,
         at_most: usize,
     ) -> Result<Vec<TakenMessage>, SendError>;
 
-    /// Removes a message for good.
+    /// Deletes a message.
     ///
     /// # Errors
-    /// The service cannot be reached or refused.
+    /// The service cannot be reached, or it rejects the request.
     async fn complete(&self, role: QueueRole, taken: &TakenMessage) -> Result<Settled, SendError>;
 
-    /// Gives a message back: others can have it at once.
+    /// Releases a message: it can be received again at once.
     ///
     /// # Errors
-    /// The service cannot be reached or refused; the message comes back by itself.
+    /// The service cannot be reached, or it rejects the request; the lock expires later.
     async fn release(&self, role: QueueRole, taken: &TakenMessage) -> Result<Settled, SendError>;
 }
 
-/// One transport whole: it sends, and shows what was set aside.
+/// A complete transport: it sends messages and gives access to dead-lettered ones.
 pub trait QueueService: MessageSender + DeadLetterQueues {}
 
 impl<T: MessageSender + DeadLetterQueues> QueueService for T {}
 
-/// Takes the message of this id, if it is among the first few hundred and nobody else has it. The
-/// services have no way to ask for one message: those before it are taken too, and given back.
+/// Takes the message with this id, if it is among the first few hundred messages and not locked.
+/// The services cannot select a message by id: those before it are taken too, and released.
 ///
 /// # Errors
-/// The service cannot be reached or refused; nothing is lost.
+/// The service cannot be reached, or it rejects the request; nothing is lost.
 pub async fn take(
     queues: &(impl DeadLetterQueues + ?Sized),
     role: QueueRole,
@@ -127,7 +128,7 @@ pub async fn take(
     let mut passed = Vec::new();
     let found = search(queues, role, id, &mut passed).await;
     for other in &passed {
-        // What cannot be given back comes back by itself.
+        // If it cannot be released, its lock expires.
         let _ = queues.release(role, other).await;
     }
     found

@@ -1,5 +1,4 @@
-//! What both transports need of HTTP: one pooled client a process, signatures, pauses between
-//! tries.
+//! HTTP for both transports: one pooled client per process, signatures, pauses between tries.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,9 +12,9 @@ use url::Url;
 use super::sender::SendError;
 use crate::config::Secret;
 
-/// A client of the service at `endpoint` that keeps its connections: a TLS handshake a request
-/// would cut the rate to a third. It goes nowhere else: no redirect is followed, which would carry
-/// signatures on, and HTTPS stays HTTPS.
+/// A client for the service at `endpoint` with a connection pool: a TLS handshake per request would
+/// cut the rate to a third. It follows no redirects, which would leak signatures to another host,
+/// and an HTTPS endpoint is only used over HTTPS.
 ///
 /// # Errors
 /// TLS could not be set up on this machine.
@@ -35,7 +34,7 @@ pub(super) fn pooled_client(
 }
 
 pub(super) fn signature(key: &[u8], text: &str) -> String {
-    // HMAC takes keys of any length.
+    // HMAC accepts keys of any length.
     match Hmac::<Sha256>::new_from_slice(key) {
         Ok(mut mac) => {
             mac.update(text.as_bytes());
@@ -45,15 +44,15 @@ pub(super) fn signature(key: &[u8], text: &str) -> String {
     }
 }
 
-/// How long to wait before try number `tries` (from 1): 100 ms, doubled each time, plus up to half
-/// of it, so that many senders do not come back at the same moment.
+/// The pause before retry number `tries` (from 1): 100 ms, doubled each time, plus up to half of it
+/// at random, so that senders do not retry at the same moment.
 pub(super) fn backoff(tries: u32) -> Duration {
     let base = Duration::from_millis(100) * 2_u32.pow(tries.saturating_sub(1).min(6));
     base.mul_f64(1.0 + fastrand::f64() / 2.0)
 }
 
-/// The credential for Entra ID: workload identity or managed identity where the environment offers
-/// one, the developer's own sign-in otherwise.
+/// The credential for Entra ID: workload identity or managed identity if the environment offers
+/// one, otherwise the developer's own sign-in.
 pub(super) fn entra_credential() -> Result<Arc<dyn TokenCredential>, SendError> {
     let refused = |error: azure_core::Error| SendError::Unavailable {
         detail: format!("no identity to sign in with: {}", no_token(&error)),
@@ -68,16 +67,16 @@ pub(super) fn entra_credential() -> Result<Arc<dyn TokenCredential>, SendError> 
     Ok(azure_identity::DeveloperToolsCredential::new(None).map_err(refused)?)
 }
 
-/// Why there is no token. A managed identity's endpoint is asked with a secret of its own.
+/// Why there is no token, without the secret that requests to a managed identity's endpoint carry.
 pub(super) fn no_token(error: &azure_core::Error) -> String {
     let secret = std::env::var("IDENTITY_HEADER").unwrap_or_default();
     said(&error.to_string(), &[&Secret::new(secret)])
 }
 
-/// What went wrong, down to the cause, without the URL: it may hold a signature.
+/// Describes an error down to its cause, without the URL, which may contain a signature.
 pub(super) fn describe(error: &reqwest::Error) -> String {
     let text = if error.is_timeout() {
-        "no answer in time"
+        "no response in time"
     } else if error.is_connect() {
         "no connection"
     } else {
@@ -89,7 +88,7 @@ pub(super) fn describe(error: &reqwest::Error) -> String {
     }
 }
 
-/// The words of an error's last cause; those above it may repeat the URL.
+/// The text of an error's last cause; the causes above it may repeat the URL.
 pub(super) fn last_cause(error: &dyn std::error::Error) -> Option<String> {
     let mut cause = error.source()?;
     while let Some(next) = cause.source() {
@@ -98,18 +97,19 @@ pub(super) fn last_cause(error: &dyn std::error::Error) -> Option<String> {
     Some(said(&cause.to_string(), &[]))
 }
 
-/// The beginning of what a service said, in one line; nothing of it where it repeats a credential.
+/// The first 300 characters of a service's response, in one line; withheld if it repeats a
+/// credential.
 pub(super) fn said(text: &str, secrets: &[&Secret]) -> String {
     const SHOWN: usize = 300;
     if repeats_credential(text, secrets) {
-        return "(the answer repeats a credential and is not shown)".to_owned();
+        return "(the response repeats a credential and is not shown)".to_owned();
     }
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().take(SHOWN).collect()
 }
 
-/// Whether a text holds one of `secrets`, or what looks like a signature, a key or a token: some
-/// services, and what stands before them, answer with the request.
+/// Whether a text contains one of `secrets`, or anything that looks like a signature, a key or a
+/// token: some services, and proxies in front of them, repeat the request in the response.
 pub(super) fn repeats_credential(text: &str, secrets: &[&Secret]) -> bool {
     const SIGNS: [&str; 7] = [
         "sig=",
@@ -130,7 +130,7 @@ pub(super) fn repeats_credential(text: &str, secrets: &[&Secret]) -> bool {
     SIGNS.iter().any(|sign| lower.contains(sign)) || secrets.iter().any(holds)
 }
 
-/// A credential whole, without its scheme, and its signature alone.
+/// The whole credential, the credential without its scheme, and its signature alone.
 fn parts_of(credential: &str) -> impl Iterator<Item = &str> {
     let bare = credential.split_once(' ').map(|(_, bare)| bare);
     let signature = credential.split(['&', ' ']).find_map(|part| part.strip_prefix("sig="));
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_service_said_is_shown_but_no_credential_in_it() {
+    fn responses_are_shown_without_credentials() {
         let plain = "<Error><Code>401</Code>\n<Detail>InvalidSignature: The token has an invalid signature.</Detail></Error>";
         assert_eq!(said(plain, &[]), plain.replace('\n', " "));
         assert_eq!(said(&"x".repeat(1000), &[]).len(), 300);
@@ -156,11 +156,11 @@ mod tests {
             "the signature b+c is wrong",
             "the signature b%2Bc is wrong",
         ] {
-            assert!(said(text, &[&token]).starts_with("(the answer repeats"), "{text}");
+            assert!(said(text, &[&token]).starts_with("(the response repeats"), "{text}");
         }
         assert_eq!(
             said("opaque", &[&Secret::new("opaque")]),
-            "(the answer repeats a credential and is not shown)"
+            "(the response repeats a credential and is not shown)"
         );
     }
 }

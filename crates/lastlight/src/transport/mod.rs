@@ -1,4 +1,4 @@
-//! Storage Queues and Service Bus: send, look, take. Nothing here knows a workflow.
+//! Storage Queues and Service Bus: send, peek, receive. Independent of the workflow.
 
 pub mod dead_letters;
 pub mod http;

@@ -1,7 +1,8 @@
-//! What the two transports share: a message to send, the sender's trait, and what came of a send.
+//! Shared by the two transports: a message to send, the sender's trait, and the result of a send.
 //!
-//! A sender knows queues by their role ([`QueueRole`]) and bodies as text. It must not know jobs,
-//! stages or tasks. A send that fails leaves its batch owed in PostgreSQL; nothing is kept here.
+//! A sender addresses queues by their role ([`QueueRole`]) and treats bodies as text. It must not
+//! depend on jobs, stages or tasks. After a failed send its batch stays unsent in PostgreSQL; a
+//! sender stores nothing.
 
 use std::{
     fmt::Debug,
@@ -14,55 +15,55 @@ use serde::Serialize;
 
 use crate::model::{ProcessingPath, TraceParent};
 
-/// What a queue is for. Each transport maps it to the queue name in its settings.
+/// The purpose of a queue. Each transport maps it to the queue name in its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QueueRole {
-    /// Job messages: one a stage.
+    /// Job messages: one per stage.
     Jobs,
     Tasks,
-    /// Messages that could not be understood, kept for a person to see.
+    /// Messages that could not be decoded, kept for review by an operator.
     Poison,
 }
 
-/// What a failure begins with that came before the service was asked: nobody is signed in.
+/// Prefix of errors that occurred before the request, because there is no sign-in token.
 pub const NO_TOKEN: &str = "no token: ";
 
 /// One message to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingMessage {
     /// At most 128 characters. Service Bus drops a second message with the same id within its
-    /// duplicate detection window; a Storage Queue has no such notion and ignores it.
+    /// duplicate detection window; Storage Queues have no duplicate detection and ignore it.
     pub message_id: String,
     /// The job, for tracing; Service Bus carries it as `CorrelationId` and as the property
     /// `job_id`.
     pub correlation_id: String,
     /// UTF-8 text, JSON for everything but poison.
     pub body: String,
-    /// How long the message stays invisible after it was sent.
+    /// How long the message stays invisible after it is sent.
     pub delay: Option<Duration>,
-    /// The trace that it goes on with; Service Bus carries it as the property `traceparent` too.
+    /// The trace that it continues; Service Bus also carries it as the property `traceparent`.
     pub trace: Option<TraceParent>,
 }
 
-/// What came of [`MessageSender::batch_send_messages`]; the Python app's `BatchResult`.
+/// The result of [`MessageSender::batch_send_messages`]; the Python app's `BatchResult`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct BatchSendReport {
-    /// Every message was accepted.
+    /// Whether every message was accepted.
     pub success: bool,
-    /// How many were accepted for certain. A message whose answer was lost is not among them.
+    /// Number of messages that were certainly accepted. A message whose response was lost does not
+    /// count.
     pub messages_sent: usize,
-    /// Requests' worth of messages: batches on Service Bus, single messages on a Storage Queue.
+    /// Number of batches on Service Bus, of single messages on a Storage Queue.
     pub batch_count: usize,
-    /// Wall-clock time, retries and waiting at the gate included.
+    /// Wall-clock time, including retries and waiting at the gate.
     pub elapsed_ms: f64,
-    /// What went wrong, one entry a failed batch or message.
+    /// The errors, one per failed batch or message.
     pub errors: Vec<SendError>,
 }
 
 impl BatchSendReport {
-    /// Gathers the results of `batch_count` sends, each with its number of messages, as they come
-    /// in.
+    /// Collects the results of `batch_count` sends, each with its number of messages.
     pub(super) async fn gather(
         batch_count: usize,
         refused: Vec<SendError>,
@@ -87,81 +88,79 @@ impl BatchSendReport {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SendError {
-    /// Nobody answered, or not in time: whether the message was stored is unknown. Send it again
-    /// later.
+    /// No response, or not in time: whether the message was stored is unknown. Send it again later.
     #[error("the queue service cannot be reached: {detail}")]
     Unavailable {
-        /// What the transport said; holds no secret.
+        /// The transport's error, without secrets.
         detail: String,
     },
-    /// The service asked for less; nothing was stored.
+    /// The service throttles requests; nothing was stored.
     #[error("the queue service is throttling: {detail}")]
     Throttled {
-        /// What the service said.
+        /// The service's error.
         detail: String,
     },
-    /// The credentials were refused.
+    /// The service rejected the credentials.
     #[error("the queue service refused the credentials for queue {queue:?}: {detail}")]
     Unauthorized {
         queue: String,
-        /// What the service said; holds no secret.
+        /// The service's error, without secrets.
         detail: String,
     },
     /// The queue does not exist.
     #[error("queue {queue:?} does not exist; create it or correct the setting that names it")]
     QueueNotFound { queue: String },
-    /// One message is larger than the transport takes; sending it again cannot help.
+    /// One message exceeds the transport's limit; sending it again does not help.
     #[error("message {message_id:?} has {bytes} bytes; at most {limit} fit into one message")]
     Oversize {
         message_id: String,
-        /// Its size as sent, encoding and envelope included.
+        /// Its size as sent, including encoding and envelope.
         bytes: usize,
         /// The transport's limit, bytes.
         limit: usize,
     },
-    /// The service refused the request for a reason that repeating cannot mend.
+    /// The service rejected the request for a reason that retrying does not fix.
     #[error("the queue service refused the message with status {status}: {detail}")]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What the service said.
+        /// The service's error.
         detail: String,
     },
 }
 
 impl SendError {
-    /// Whether the same send may succeed later without anybody changing anything.
+    /// Whether the same send may succeed later without any change.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Throttled { .. })
     }
 }
 
-/// Sends messages over one transport. One instance a process, shared by everything.
+/// Sends messages over one transport. There is one shared instance per process.
 #[async_trait]
 pub trait MessageSender: Debug + Send + Sync {
-    /// Which path this is; answers and records name it.
+    /// The path of this transport, as named in responses and records.
     fn path(&self) -> ProcessingPath;
 
-    /// The queue's name, as answers show it.
+    /// The queue's name, as shown in responses.
     fn queue_name(&self, role: QueueRole) -> &str;
 
-    /// The largest body, in bytes of UTF-8, that one message can carry after encoding and envelope.
+    /// The largest body of one message, in bytes of UTF-8, before encoding and envelope.
     fn max_body_bytes(&self) -> usize;
 
-    /// Sends all of `messages`, cut into the transport's batches. Retries what is worth retrying;
-    /// never fails as a whole: what could not be sent is in the report. The same messages may be
-    /// given again.
+    /// Sends all of `messages`, divided into the transport's batches. Retries transient errors.
+    /// Never fails as a whole: unsent messages are in the report. The same messages may be sent
+    /// again.
     async fn batch_send_messages(
         &self,
         role: QueueRole,
         messages: &[OutgoingMessage],
     ) -> BatchSendReport;
 
-    /// Whether the queue can be reached and exists, and how many messages it holds where the
-    /// service says so: those that nobody has done with, those that are delayed or under way
-    /// included. Stores nothing.
+    /// Checks that the queue can be reached and exists. Returns its number of messages, including
+    /// delayed and locked ones, if the service reports it. Stores nothing.
     ///
     /// # Errors
-    /// Why not.
+    /// The queue cannot be reached or does not exist.
     async fn probe(&self, role: QueueRole) -> Result<Option<u64>, SendError>;
 }

@@ -1,5 +1,5 @@
-//! Cutting messages into batches, by count and by bytes, and writing a batch as JSON. Knows no
-//! HTTP.
+//! Dividing messages into batches, by count and by bytes, and encoding a batch as JSON. Independent
+//! of HTTP.
 
 use serde::Serialize;
 use time::{format_description::BorrowedFormatItem, macros::format_description};
@@ -9,20 +9,22 @@ use crate::{
     transport::sender::{OutgoingMessage, SendError},
 };
 
-/// The JSON of one batch, bytes: below the 256 KB that the Standard tier takes, envelope included.
+/// Maximum size of a batch's JSON in bytes: below the 256 KB limit of the Standard tier, including
+/// the envelope.
 const LARGEST_BATCH: usize = 192 * 1024;
 
-/// The largest body that fits into a batch of its own once JSON has escaped its quotes.
+/// The largest body, in bytes, that fits into a batch of one message even if every character is a
+/// quote, which JSON escapes.
 pub(super) const LARGEST_BODY: usize = 90 * 1024;
 
-/// One message as it stands in a batch.
+/// One message in a batch.
 #[derive(Debug, Clone)]
 struct Entry {
     message_id: String,
     json: String,
 }
 
-/// Messages that go out in one request. Never empty.
+/// The messages of one request. Never empty.
 #[derive(Debug, Clone)]
 pub(super) struct Batch(Vec<Entry>);
 
@@ -81,7 +83,7 @@ impl Batch {
         json
     }
 
-    /// Two halves; a batch of one comes back whole.
+    /// Splits the batch into two halves; a batch of one message is returned as the error.
     pub(super) fn halve(mut self) -> Result<(Self, Self), Self> {
         if self.0.len() < 2 {
             return Err(self);
@@ -91,7 +93,8 @@ impl Batch {
     }
 }
 
-/// Cuts messages into batches, in order, and says which ones are too large to be sent at all.
+/// Divides messages into batches, in order, and returns errors for those that are too large to
+/// send.
 pub(super) fn cut(
     messages: &[OutgoingMessage],
     largest_count: usize,
@@ -169,7 +172,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_message_is_in_one_batch_in_order_and_no_batch_is_too_large(
+        fn batches_keep_order_and_respect_both_limits(
             sizes in prop::collection::vec(0..80_000_usize, 0..60),
             largest_count in 1..=100_usize,
         ) {
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_too_large_is_named_and_its_siblings_go_out() {
+    fn an_oversize_message_does_not_stop_the_others() {
         let (batches, oversize) = cut(&[message(0, 10), message(1, 300_000), message(2, 10)], 100);
         assert_eq!(batches.iter().map(Batch::len).sum::<usize>(), 2);
         assert!(
@@ -197,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_body_fits_even_if_every_character_is_escaped() {
+    fn the_largest_body_fits_when_fully_escaped() {
         let body = "\"".repeat(LARGEST_BODY);
         let (batches, oversize) = cut(&[OutgoingMessage { body, ..message(0, 0) }], 100);
         assert_eq!((batches.len(), oversize.len()), (1, 0));
     }
 
     #[test]
-    fn a_batch_is_what_the_service_documents() {
+    fn a_batch_has_the_documented_format() {
         let (batches, _) = cut(&[message(7, 3)], 100);
         assert_eq!(
             batches[0].to_json(),

@@ -1,12 +1,13 @@
-//! Messages set aside on Service Bus: the service's `<queue>/$DeadLetterQueue`, and the review
+//! Dead-lettered messages on Service Bus: the service's `<queue>/$DeadLetterQueue`, and the review
 //! queue.
 //!
-//! REST has no way to browse: to show a message is to lock it and give it back, which counts a
-//! delivery. A dead letter may be delivered for ever; a message of the review queue becomes a dead
-//! letter of that queue, which nothing reads, once it was delivered too often. So one that was
-//! shown a few times is replaced by a copy, whose count begins anew.
+//! REST cannot browse a queue: showing a message means locking and releasing it, which counts as a
+//! delivery. Messages in a dead-letter queue can be delivered without limit, but a message in the
+//! review queue that exceeds the maximum delivery count moves to that queue's own dead-letter
+//! queue, which nothing reads. So a message that was shown a few times is replaced by a copy, whose
+//! delivery count starts at zero.
 //!
-//! The headers are read here: the crate's type fails on real ones.
+//! The headers are parsed here, since the crate's type fails on real ones.
 
 use async_trait::async_trait;
 use reqwest::{Method, header::HeaderMap};
@@ -24,14 +25,14 @@ use crate::{
     },
 };
 
-/// Deliveries after which a message of the review queue is replaced by a copy. Half of what queues
-/// allow by default.
+/// Deliveries after which a message of the review queue is replaced by a copy. Half of the default
+/// maximum delivery count.
 const MOST_DELIVERIES_IN_REVIEW: u32 = 5;
 
-/// How long the service waits for a message before it says that there is none. Seconds.
+/// How long the service waits for a message before it responds that there is none, in seconds.
 const WAIT: u32 = 1;
 
-/// The names of the queues' dead letters.
+/// The names of the dead-letter queues.
 #[derive(Debug)]
 pub(super) struct DeadLetterNames {
     jobs: String,
@@ -48,7 +49,7 @@ impl DeadLetterNames {
 }
 
 impl ServiceBusRepository {
-    /// The next message under a lock of its own, if there is one.
+    /// Locks and returns the next message, if there is one.
     async fn peek_lock(&self, role: QueueRole) -> Result<Option<TakenMessage>, Fault> {
         self.gate.pass(1).await;
         let path = format!("{}/messages/head", self.dead_letter_name(role));
@@ -60,7 +61,7 @@ impl ServiceBusRepository {
                 self.gate.close();
             }
         })?;
-        // 204 says that there is none.
+        // 204: there is no message.
         if status != 201 {
             return Ok(None);
         }
@@ -70,14 +71,14 @@ impl ServiceBusRepository {
             .map(|location| location.path().trim_start_matches('/').to_owned())
             .ok_or_else(|| Fault::Refused {
                 status,
-                detail: "the service locked a message and did not say where to settle it"
+                detail: "the service locked a message without a Location header for settling it"
                     .to_owned(),
             })?;
         let body = String::from_utf8_lossy(&body).into_owned();
         Ok(Some(TakenMessage::new(message(&headers, body), lock)))
     }
 
-    /// Completes (DELETE) or unlocks (PUT).
+    /// Completes (DELETE) or unlocks (PUT) a message.
     async fn settle(
         &self,
         method: Method,
@@ -92,7 +93,7 @@ impl ServiceBusRepository {
         }
     }
 
-    /// Gives a message back; says its id from now on.
+    /// Releases a message; returns its id from now on.
     async fn put_back(
         &self,
         role: QueueRole,
@@ -104,8 +105,8 @@ impl ServiceBusRepository {
             return Ok((settled, message.id.clone()));
         }
         let copy = OutgoingMessage {
-            // An id of its own: duplicate detection would drop it, and with the original gone
-            // nothing would be left.
+            // A new id: with the same id duplicate detection would drop the copy, and once the
+            // original is deleted the message would be lost.
             message_id: format!("poison-{}", Uuid::new_v4()),
             correlation_id: String::new(),
             body: message.body.clone(),
@@ -121,8 +122,8 @@ impl ServiceBusRepository {
     }
 }
 
-/// A message as its headers describe it. What is missing or unreadable is left out: a message that
-/// nobody can read must still be seen.
+/// A message from its headers and body. Missing or invalid headers are ignored: even a malformed
+/// message must be shown.
 fn message(headers: &HeaderMap, body: String) -> DeadLetter {
     let properties: Map<String, Value> = headers
         .get("brokerproperties")
@@ -139,14 +140,14 @@ fn message(headers: &HeaderMap, body: String) -> DeadLetter {
         delivery_count: number("DeliveryCount")
             .and_then(|count| u32::try_from(count).ok())
             .unwrap_or_default(),
-        // Properties of a message's own are headers: text stands in quotes.
+        // A message's custom properties are headers; text values are quoted.
         reason: headers
             .get("deadletterreason")
             .and_then(|json| serde_json::from_slice(json.as_bytes()).ok()),
     }
 }
 
-/// RFC 1123, which is always in GMT.
+/// Parses an RFC 1123 time, which is always in GMT.
 fn http_time(text: &str) -> Option<OffsetDateTime> {
     PrimitiveDateTime::parse(text, RFC_1123).map(PrimitiveDateTime::assume_utc).ok()
 }
@@ -165,7 +166,7 @@ impl DeadLetterQueues for ServiceBusRepository {
         let counts = self.description(role).await?.counts;
         let counts = counts.ok_or_else(|| SendError::Refused {
             status: 200,
-            detail: format!("the description of {:?} counts no messages", self.queue_name(role)),
+            detail: format!("the description of {:?} has no message counts", self.queue_name(role)),
         })?;
         Ok(match role {
             QueueRole::Jobs | QueueRole::Tasks => counts.dead_letter_message_count,
@@ -174,7 +175,7 @@ impl DeadLetterQueues for ServiceBusRepository {
     }
 
     async fn peek(&self, role: QueueRole, at_most: usize) -> Result<Vec<DeadLetter>, SendError> {
-        // Together, or the first one would be shown again and again.
+        // Lock all of them before releasing any, or the first one would be returned repeatedly.
         let taken = self.take_some(role, at_most).await?;
         let mut shown = Vec::with_capacity(taken.len());
         for taken in taken {
@@ -194,7 +195,7 @@ impl DeadLetterQueues for ServiceBusRepository {
             match self.peek_lock(role).await {
                 Ok(Some(message)) => taken.push(message),
                 Ok(None) => break,
-                // What there is can be dealt with; the next call says what is wrong.
+                // Return the messages taken so far; the next call reports the error.
                 Err(_) if !taken.is_empty() => break,
                 Err(fault) => return Err(fault.into_send_error(self.dead_letter_name(role))),
             }
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn real_headers_are_read() {
+    fn real_headers_are_parsed() {
         let read = message(
             &headers([
                 (
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_lack_or_garble_something_still_show_the_message() {
+    fn missing_or_malformed_headers_are_ignored() {
         let sequence = message(
             &headers([(
                 "brokerproperties",

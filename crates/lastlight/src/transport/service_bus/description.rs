@@ -1,4 +1,4 @@
-//! What the management API says of a queue, as far as it is read. Knows no HTTP.
+//! The parts of the management API's queue description that are used. Independent of HTTP.
 
 use serde::Deserialize;
 
@@ -46,7 +46,7 @@ pub(super) struct CountDetails {
     pub(super) scheduled_message_count: u64,
 }
 
-/// Why an answer is no description.
+/// Why a response is not a queue description.
 #[derive(Debug)]
 pub(super) enum Problem {
     NoQueue,
@@ -54,8 +54,8 @@ pub(super) enum Problem {
 }
 
 impl ServiceBusRepository {
-    /// The description of a queue. The service answers with success for one that does not exist,
-    /// too: that it answers says nothing.
+    /// The description of a queue. The service also responds with success if the queue does not
+    /// exist, so the status alone proves nothing.
     pub(super) async fn description(&self, role: QueueRole) -> Result<Description, SendError> {
         let queue = self.queue_name(role);
         let answer = self.transport.describe(queue).await;
@@ -70,7 +70,7 @@ impl ServiceBusRepository {
 pub(super) fn read(body: &[u8]) -> Result<Description, Problem> {
     let entry: Result<Entry, _> = azure_core::xml::from_xml(body);
     entry.map(|entry| entry.content.description).map_err(|error| {
-        // A queue that does not exist is described by an empty list.
+        // For a queue that does not exist the response is an empty list.
         if String::from_utf8_lossy(body).contains("<feed") {
             Problem::NoQueue
         } else {
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_counts_of_a_description_are_found() {
+    fn message_counts_are_read_from_a_description() {
         let xml = r#"<?xml version="1.0" encoding="utf-8"?>
             <entry xmlns="http://www.w3.org/2005/Atom"><id>https://ns.servicebus.windows.net/sb-tasks?api-version=2021-05</id>
             <title type="text">sb-tasks</title><author><name>ns</name></author><content type="application/xml">

@@ -1,6 +1,6 @@
-//! The gate that all senders of the process pass: closed for all when one is throttled, since
-//! senders that each back off alone keep the namespace throttled and lose batches; and the pace,
-//! where the tier grants credits a second.
+//! Rate control for all senders of the process. When one sender is throttled, the gate closes for
+//! all: senders that back off individually keep the namespace throttled and lose batches. The gate
+//! also limits the rate if the tier grants a number of credits per second.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -18,11 +18,11 @@ pub(super) struct Gate {
 #[derive(Debug)]
 struct State {
     closed_until: Option<Instant>,
-    /// When the credits that were taken so far are paid off.
+    /// When the credits that were taken so far are earned.
     next_credit: Option<Instant>,
 }
 
-/// Credits that may be taken at once after a rest: one batch.
+/// Credits that may be taken at once after an idle period: one batch.
 const BURST: u32 = 100;
 
 impl Gate {
@@ -38,7 +38,7 @@ impl Gate {
         if let Some(turn) = self.take_turn(messages) {
             sleep_until(turn).await;
         }
-        // It may have been closed, again and again, while we waited.
+        // The gate may have been closed repeatedly in the meantime.
         loop {
             let closed_until = self.lock().closed_until;
             match closed_until {
@@ -48,7 +48,7 @@ impl Gate {
         }
     }
 
-    /// Closes the gate for all, for one to two seconds.
+    /// Closes the gate for all senders for one to two seconds.
     pub(super) fn close(&self) {
         let until = Instant::now() + Duration::from_secs_f64(1.0 + fastrand::f64());
         let mut state = self.lock();
@@ -66,7 +66,7 @@ impl Gate {
         let earliest = now.checked_sub(credit * BURST).unwrap_or(now);
         let turn = state.next_credit.map_or(earliest, |next| next.max(earliest));
         state.next_credit = Some(turn + cost);
-        // The turn comes once the cost is covered: what is taken now is paid off before it is sent.
+        // The turn comes when the credits are earned, before the messages are sent.
         Some(turn + cost)
     }
 
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_pace_is_the_rate_however_many_send() {
+    async fn the_rate_holds_for_any_number_of_senders() {
         let gate = Gate::new(Some(1000));
         let began = Instant::now();
         futures_util::future::join_all((0..100).map(|_| gate.pass(100))).await;
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_is_throttled_closes_the_gate_for_all() {
+    async fn one_throttled_sender_closes_the_gate_for_all() {
         let gate = Gate::new(None);
         gate.close();
         let began = Instant::now();

@@ -1,8 +1,9 @@
-//! Service Bus: batches over REST through `azure_messaging_servicebus`, on a transport of our own.
+//! Service Bus: batches over REST through `azure_messaging_servicebus`, with a custom transport.
 //!
-//! One status answers a whole request, so a failure counts for all of its messages, and whatever
-//! may have been stored is sent again with the same message ids. The gate is shared by all senders
-//! of the process. What fails in the end is reported; the caller keeps it owed.
+//! A response has one status for the whole request, so a failure counts for all of its messages,
+//! and messages that may have been stored are sent again with the same message ids. The gate is
+//! shared by all senders of the process. Failures after all retries are reported; the caller keeps
+//! those messages as unsent.
 
 mod batch;
 mod dead_letters;
@@ -29,10 +30,10 @@ use gate::Gate;
 pub use rules::QueueRules;
 use transport::{Fault, Transport};
 
-/// Exactly this, without a charset, or the service takes the array for one message.
+/// Must be exactly this, without a charset, or the service treats the array as one message.
 const BATCH_CONTENT_TYPE: &str = "application/vnd.microsoft.servicebus.json";
 
-/// Throttled tries do not count as tries, up to this many: nothing was looked at.
+/// Throttled tries do not count as tries, up to this number, since the service processed nothing.
 const MOST_THROTTLED_TRIES: u32 = 20;
 
 /// The sender of the Service Bus path.
@@ -56,7 +57,7 @@ pub fn create_service_bus_repository(
 ) -> Result<Arc<ServiceBusRepository>, SendError> {
     let transport = Arc::new(Transport::new(&settings)?);
     let client = |queue: &str| {
-        // The transport replaces the address and the signature that the crate makes from these.
+        // The transport replaces the address and the signature that the crate derives from these.
         let unused = "replaced by the transport";
         QueueClient::new(transport.clone(), "namespace", queue, unused, unused.to_owned())
             .map_err(|error| SendError::Refused { status: 0, detail: error.to_string() })
@@ -81,7 +82,7 @@ impl ServiceBusRepository {
         }
     }
 
-    /// Sends one batch, with retries; halves it where the service finds it too large.
+    /// Sends one batch, with retries; halves it if the service rejects it as too large.
     async fn send_batch(&self, role: QueueRole, batch: Batch) -> Result<(), SendError> {
         let mut open = vec![batch];
         while let Some(batch) = open.pop() {

@@ -1,30 +1,30 @@
-//! A queue's rules, as the management API describes them: for `doctor`.
+//! A queue's properties from the management API, for `doctor`.
 
 use std::time::Duration;
 
 use super::{ServiceBusRepository, description::Description};
 use crate::transport::sender::{QueueRole, SendError};
 
-/// A queue's rules; what the service does not say is absent.
+/// A queue's properties; those that the service does not report are absent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct QueueRules {
-    /// How long a receiver has a message for itself.
+    /// How long a receiver holds the lock of a message.
     pub lock_duration: Option<Duration>,
-    /// After so many deliveries a message becomes a dead letter.
+    /// Number of deliveries after which a message is dead-lettered.
     pub max_delivery_count: Option<u32>,
-    /// A second message with the same id is dropped.
+    /// Whether a second message with the same id is dropped.
     pub drops_duplicates: Option<bool>,
-    /// Messages must belong to a session.
+    /// Whether messages must belong to a session.
     pub requires_session: Option<bool>,
-    /// `Active`, or why it takes or gives no messages.
+    /// `Active`, or the reason why it accepts or delivers no messages.
     pub status: Option<String>,
 }
 
 impl ServiceBusRepository {
-    /// The rules of a queue.
+    /// Reads the properties of a queue.
     ///
     /// # Errors
-    /// It cannot be asked, or there is no such queue.
+    /// The service cannot be reached, or there is no such queue.
     pub async fn rules(&self, role: QueueRole) -> Result<QueueRules, SendError> {
         self.description(role).await.map(QueueRules::from)
     }
@@ -42,7 +42,7 @@ impl From<Description> for QueueRules {
     }
 }
 
-/// Reads `PT1M`, `PT90S`, `P1DT2H`; fractions of a second are cut off.
+/// Parses `PT1M`, `PT90S`, `P1DT2H`; fractions of a second are truncated.
 fn iso_duration(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('P')?;
     let mut seconds = 0_u64;
@@ -75,7 +75,7 @@ mod tests {
     };
 
     #[test]
-    fn a_real_description_is_read() {
+    fn a_real_description_is_parsed() {
         let xml = r#"<entry xmlns="http://www.w3.org/2005/Atom"><title type="text">sb-tasks</title><content type="application/xml">
             <QueueDescription xmlns="http://schemas.microsoft.com/netservices/2010/10/servicebus/connect"
               xmlns:i="http://www.w3.org/2001/XMLSchema-instance"><LockDuration>PT1M30S</LockDuration>
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_iso_8601() {
+    fn iso_8601_durations_are_parsed() {
         assert_eq!(iso_duration("P1DT2H"), Some(Duration::from_secs(93_600)));
         assert_eq!(
             iso_duration("P10675199DT2H48M5.4775807S"),

@@ -1,5 +1,5 @@
-//! The Authorization header: a shared access signature of our own, or a bearer token; kept until
-//! shortly before it expires.
+//! The Authorization header: a shared access signature computed here, or a bearer token; cached
+//! until shortly before it expires.
 
 use std::{
     collections::HashMap,
@@ -22,7 +22,7 @@ use crate::{
 
 const SCOPE: &str = "https://servicebus.azure.net/.default";
 const SIGNATURE_LIVES: Duration = Duration::hours(1);
-/// A token this close to its end is made anew.
+/// A token is renewed this long before it expires.
 const MARGIN: Duration = Duration::minutes(5);
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ enum Source {
     Entra(Arc<dyn TokenCredential>),
 }
 
-/// Makes and keeps tokens, one a queue.
+/// Creates and caches tokens, one per queue.
 #[derive(Debug)]
 pub(super) struct Tokens {
     source: Source,
@@ -49,7 +49,7 @@ impl Tokens {
         Ok(Self { source, kept: Mutex::default() })
     }
 
-    /// The header's value for requests to `queue`.
+    /// The value of the header for requests to `queue`.
     pub(super) async fn header(&self, endpoint: &Url, queue: &str) -> Result<Secret, String> {
         let now = clock::now();
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(queue).cloned();
@@ -74,7 +74,7 @@ impl Tokens {
         Ok(header)
     }
 
-    /// Forgets what is kept: the service refused it.
+    /// Clears the cache after the service rejected a token.
     pub(super) fn forget(&self) {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -84,7 +84,7 @@ fn sign(endpoint: &Url, queue: &str, name: &str, key: &Secret, expires: OffsetDa
     let resource = format!("{endpoint}{queue}").to_lowercase();
     let resource = utf8_percent_encode(&resource, NON_ALPHANUMERIC);
     let expires = expires.unix_timestamp();
-    // The key is used as the text that it is, not as the base64 that it looks like.
+    // The key is used as text, although it looks like base64.
     let signed = signature(key.expose().as_bytes(), &format!("{resource}\n{expires}"));
     let signed = utf8_percent_encode(&signed, NON_ALPHANUMERIC);
     format!("SharedAccessSignature sr={resource}&sig={signed}&se={expires}&skn={name}")

@@ -1,6 +1,6 @@
-//! The transport under `azure_messaging_servicebus`: it picks the endpoint (public, sovereign or
-//! local), replaces the signature that the crate made, keeps connections, and says what an answer
-//! means, which the crate drops.
+//! The transport under `azure_messaging_servicebus`: it selects the endpoint (public, sovereign or
+//! local), replaces the crate's signature, keeps connections open, and interprets error responses,
+//! which the crate discards.
 //!
 //! Never print a request or its headers: the old core's `Debug` shows Authorization.
 
@@ -23,13 +23,13 @@ use crate::{
     },
 };
 
-/// What an answer other than success means for all messages of the request.
+/// The meaning of an error response for all messages of the request.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum Fault {
-    /// Nobody knows whether they were stored: send the same again.
+    /// It is unknown whether they were stored: send the same messages again.
     #[error("{detail}")]
     Unknown { detail: String },
-    /// Nothing was looked at: wait, all of us, then send the same again.
+    /// The service processed nothing: all senders wait, then send the same messages again.
     #[error("{detail}")]
     Throttled { detail: String },
     #[error("{detail}")]
@@ -43,7 +43,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// The fault that the transport put into the crate's error.
+    /// The fault inside the crate's error, as stored there by the transport.
     pub(super) fn from_crate(error: Error) -> Self {
         error
             .get_ref()
@@ -65,10 +65,10 @@ impl Fault {
         }
     }
 
-    /// What an answer means; `sent` is the credential that the request carried.
+    /// Interprets a response; `sent` is the credential of the request.
     fn of(status: u16, body: &str, sent: &Secret) -> Self {
         let detail = format!("status {status}: {}", said(body, &[sent]));
-        // 50009 is the sub-code of "namespace throttled", which has come with more than one status.
+        // 50009 is the sub-code of "namespace throttled", which occurs with several statuses.
         if body.contains("50009") {
             return Self::Throttled { detail };
         }
@@ -76,7 +76,7 @@ impl Fault {
             429 | 503 => Self::Throttled { detail },
             408 | 500 | 502 | 504 => Self::Unknown { detail },
             413 => Self::TooLarge { detail },
-            // 403 also says that the queue is full or the message too large.
+            // 403 can also mean that the queue is full or the message too large.
             403 if body.contains("40310") || body.contains("size") => Self::TooLarge { detail },
             403 if body.contains("quota") || body.contains("40300") => Self::Unknown { detail },
             401 | 403 => Self::Unauthorized { detail },
@@ -86,12 +86,12 @@ impl Fault {
     }
 }
 
-/// What the service answered.
+/// A response of the service.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// The credential that the request carried.
+    /// The credential of the request.
     sent: Secret,
 }
 
@@ -121,15 +121,15 @@ impl Transport {
         })
     }
 
-    /// Asks for the queue's description, which stores nothing: an Atom entry.
+    /// Requests the queue's description, an Atom entry.
     pub(super) async fn describe(&self, queue: &str) -> Result<Bytes, Fault> {
         let answer =
             self.request(reqwest::Method::GET, queue, queue, "api-version=2021-05").await?;
         Ok(answer.body)
     }
 
-    /// Sends a request without a body to `path`, with the token of `queue`. Its answer, if that is
-    /// success.
+    /// Sends a request without a body to `path`, with the token of `queue`. Returns the response if
+    /// it is a success.
     pub(super) async fn request(
         &self,
         method: reqwest::Method,
@@ -147,7 +147,7 @@ impl Transport {
         if answer.is_success() { Ok(answer) } else { Err(answer.fault()) }
     }
 
-    /// Sends with the queue's token; once more with a new one if that was refused.
+    /// Sends with the queue's token; once more with a new token after status 401.
     async fn signed<F>(&self, queue: &str, send: impl Fn(HeaderValue) -> F) -> Result<Answer, Fault>
     where
         F: Future<Output = reqwest::Result<reqwest::Response>>,
@@ -162,10 +162,11 @@ impl Transport {
                 .map_err(|detail| Fault::Unknown { detail: format!("{NO_TOKEN}{detail}") })?;
             let mut header = HeaderValue::from_str(sent.expose()).map_err(|_| Fault::Refused {
                 status: 0,
-                detail: "the name of the shared access key has characters that no header can carry"
-                    .to_owned(),
+                detail:
+                    "the name of the shared access key has characters that are invalid in a header"
+                        .to_owned(),
             })?;
-            // Whatever prints the request leaves it out.
+            // Debug output of the request must omit it.
             header.set_sensitive(true);
             let answer = send(header).await.map_err(unknown)?;
             let status = answer.status().as_u16();
@@ -190,7 +191,7 @@ impl Transport {
         let method = reqwest::Method::from_bytes(request.method().as_ref().as_bytes())
             .map_err(|_| refused("the method cannot be sent"))?;
         let Body::Bytes(body) = request.body().clone() else {
-            return Err(refused("a streamed body cannot be sent twice"));
+            return Err(refused("a streamed body cannot be retried"));
         };
         let answer = self
             .signed(queue, |header| {
@@ -238,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_and_its_detail_say_what_to_do() {
+    fn status_and_detail_determine_the_fault() {
         let kinds = [
             (429, "", "Throttled"),
             (400, "SubCode=50009 the namespace is throttled", "Throttled"),

@@ -1,5 +1,5 @@
-//! The HTTP client under the SDK, which logs the headers of an answer: those that repeat a
-//! credential are dropped.
+//! The HTTP client under the SDK, which logs the headers of a response: headers that repeat a
+//! credential are removed.
 
 use async_trait::async_trait;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, headers::Headers};

@@ -1,4 +1,4 @@
-//! Messages set aside on Storage Queues: the host's `<queue>-poison`, and the review queue.
+//! Dead-lettered messages on Storage Queues: the host's `<queue>-poison`, and the review queue.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// How long a message that was taken is hidden from others. Seconds.
+/// How long a taken message is invisible to other receivers, in seconds.
 const TAKEN_FOR: i32 = 60;
 
 impl StorageQueueRepository {
@@ -35,7 +35,7 @@ impl StorageQueueRepository {
         })
     }
 
-    /// The host makes a poison queue when it needs one: until then nothing was set aside.
+    /// The host creates a poison queue when it needs one: a missing queue has no messages.
     fn nothing_if_missing<T: Default>(
         &self,
         role: QueueRole,
@@ -63,7 +63,7 @@ impl StorageQueueRepository {
         let text = text.unwrap_or_default();
         match self.settings.encoding {
             QueueEncoding::None => text,
-            // Whoever put it there may have left out the encoding; that may be why it is here.
+            // The sender may have omitted the encoding, which may be why the message is here.
             QueueEncoding::Base64 => BASE64_STANDARD
                 .decode(text.trim())
                 .ok()
@@ -99,7 +99,7 @@ fn count_of(number: Option<i64>) -> u32 {
     number.and_then(|number| u32::try_from(number).ok()).unwrap_or_default()
 }
 
-/// The message was deleted, or received by somebody else since.
+/// Whether the message was deleted, or received by another receiver, in the meantime.
 fn is_lost(error: &azure_core::Error) -> bool {
     match error.kind() {
         ErrorKind::HttpResponse { error_code, .. } => {
@@ -109,7 +109,7 @@ fn is_lost(error: &azure_core::Error) -> bool {
     }
 }
 
-/// As many as the service takes in one request: 1 to 32.
+/// Clamps to the number of messages that the service allows per request: 1 to 32.
 fn at_once(at_most: usize) -> Option<i32> {
     i32::try_from(at_most.clamp(1, MOST_AT_ONCE)).ok()
 }

@@ -1,5 +1,5 @@
-//! Storage Queues through `azure_storage_queue`. There is no batch send: many single messages are
-//! under way at once.
+//! Storage Queues through `azure_storage_queue`. There is no batch send: single messages are sent
+//! concurrently.
 
 mod client;
 mod dead_letters;
@@ -34,17 +34,16 @@ use crate::{
     model::ProcessingPath,
 };
 
-/// A version of the API that Azurite knows too.
+/// The API version; one that Azurite supports too.
 const API_VERSION: &str = "2025-11-05";
 
-/// A message as stored, encoding included. Bytes.
+/// Maximum size of a stored message in bytes, including encoding.
 const LARGEST_MESSAGE: usize = 64 * 1024;
 
-/// A signature of ours lives for [`sas::LIVES`]; its clients are made anew this long after they
-/// were made.
+/// Age at which the clients are created again, before their signature expires after [`sas::LIVES`].
 const CLIENTS_LIVE: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// One request. The service answers within 30 s or not at all.
+/// Timeout of one request. The service responds within 30 s or not at all.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The sender of the Storage Queue path.
@@ -54,7 +53,7 @@ pub struct StorageQueueRepository {
     credential: Option<Arc<dyn TokenCredential>>,
     http: Arc<Client>,
     clients: Mutex<Option<Clients>>,
-    /// Over all sends of the process, however many batches are under way.
+    /// Limits concurrent sends of the whole process, across all batches.
     in_flight: Semaphore,
 }
 
@@ -68,7 +67,7 @@ struct Clients {
     dead_lettered_tasks: Arc<QueueClient>,
 }
 
-/// The queues where the host puts what was delivered too often.
+/// The queues into which the host puts messages that were delivered too often.
 struct DeadLetterNames {
     jobs: String,
     tasks: String,
@@ -107,10 +106,10 @@ pub fn create_queue_repository(
 }
 
 impl StorageQueueRepository {
-    /// Creates those of the path's queues that are missing.
+    /// Creates the missing queues of this path.
     ///
     /// # Errors
-    /// The service cannot be reached or refused.
+    /// The service cannot be reached, or it rejects the request.
     pub async fn ensure_queues(&self) -> Result<(), SendError> {
         for role in [QueueRole::Jobs, QueueRole::Tasks, QueueRole::Poison] {
             self.ensure_queue(role).await?;
@@ -121,7 +120,7 @@ impl StorageQueueRepository {
     async fn ensure_queue(&self, role: QueueRole) -> Result<(), SendError> {
         self.client(role)?.create(None).await.map(drop).or_else(|error| {
             match self.fault(role, &error) {
-                // It exists with other metadata.
+                // The queue exists with other metadata.
                 SendError::Refused { status: 409, .. } => Ok(()),
                 error => Err(error),
             }
@@ -159,7 +158,7 @@ impl StorageQueueRepository {
             url.set_query(signature.as_ref().map(crate::config::Secret::expose));
             let options = QueueClientOptions {
                 client_options: ClientOptions {
-                    // Retries are ours: the SDK's would hold the place in flight for minutes.
+                    // Retries happen here: the SDK's would hold the permit for minutes.
                     retry: RetryOptions::none(),
                     transport: Some(Transport::new(self.http.clone())),
                     ..ClientOptions::default()
@@ -168,8 +167,8 @@ impl StorageQueueRepository {
             };
             QueueClient::new(url, self.credential.clone(), Some(options)).map(Arc::new).map_err(
                 |error| {
-                    // The error repeats the URL, which may hold a signature.
-                    let detail = format!("the queue client cannot be made: {:?}", error.kind());
+                    // The error contains the URL, which may contain a signature.
+                    let detail = format!("the queue client cannot be created: {:?}", error.kind());
                     SendError::Refused { status: 0, detail }
                 },
             )
@@ -203,8 +202,8 @@ impl StorageQueueRepository {
         loop {
             let sent = self.try_once(role, text.clone(), delay).await;
             match sent {
-                // As the host's queue trigger does: a queue that is missing is made. Once, since
-                // somebody may be deleting it.
+                // Create a missing queue, as the host's queue trigger does. Only once, since it may
+                // be in the process of deletion.
                 Err(SendError::QueueNotFound { .. }) if tries == 0 => {
                     tries += 1;
                     self.ensure_queue(role).await?;
@@ -224,7 +223,7 @@ impl StorageQueueRepository {
         text: String,
         delay: Option<i32>,
     ) -> Result<(), SendError> {
-        // Closed never: a place is always to be had, in time.
+        // The semaphore is never closed, so this always succeeds.
         let _place = self.in_flight.acquire().await;
         let content = QueueMessage { message_text: Some(text) }.try_into().map_err(
             |error: azure_core::Error| SendError::Refused { status: 0, detail: error.to_string() },
@@ -261,18 +260,18 @@ fn fault(queue: &str, error: &azure_core::Error) -> SendError {
         ErrorKind::Credential => {
             SendError::Unavailable { detail: format!("{NO_TOKEN}{}", no_token(error)) }
         }
-        // The error's own words hold the URL, which holds a signature: only the last cause is
-        // shown.
+        // The error's own text contains the URL, which may contain a signature: show only the last
+        // cause.
         _ => SendError::Unavailable {
             detail: match last_cause(error) {
-                Some(cause) => format!("no connection, or it broke: {cause}"),
-                None => "no connection, or it broke".to_owned(),
+                Some(cause) => format!("connection failed: {cause}"),
+                None => "connection failed".to_owned(),
             },
         },
     }
 }
 
-/// An error code as the service documents them: one word. Anything else may repeat the request.
+/// An error code in the documented form, one word. Anything else may repeat the request.
 fn code(text: &str) -> &str {
     let is_word = text.len() <= 60 && text.chars().all(|c| c.is_ascii_alphabetic());
     if is_word { text } else { "" }

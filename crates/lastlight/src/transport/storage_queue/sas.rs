@@ -1,5 +1,5 @@
-//! An account's shared access signature for its queues, since the SDK signs with no account key.
-//! The text that is signed: "Create an account SAS", version 2020-12-06 and later.
+//! An account's shared access signature for its queues, since the SDK does not support account
+//! keys. The signed text is documented in "Create an account SAS", version 2020-12-06 and later.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -8,10 +8,10 @@ use url::Url;
 
 use crate::{config::Secret, model::clock, transport::http::signature};
 
-/// How long a signature is good for: twice as long as its clients live.
+/// How long a signature is valid: twice the lifetime of its clients.
 pub(super) const LIVES: Duration = Duration::hours(24);
 
-/// Clocks differ: a signature is good from this long ago.
+/// A signature is valid from this long ago, since clocks differ.
 const SKEW: Duration = Duration::minutes(15);
 
 const VERSION: &str = "2021-12-02";
@@ -19,14 +19,14 @@ const SERVICES: &str = "q";
 const RESOURCES: &str = "sco";
 const PERMISSIONS: &str = "rwdlacup";
 
-/// The query string, without its `?`. Good for HTTPS alone where the endpoint speaks it.
+/// The query string, without its `?`. Valid for HTTPS only if the endpoint uses HTTPS.
 pub(super) fn account_signature(endpoint: &Url, account: &str, key: &Secret) -> Secret {
     let protocols = if endpoint.scheme() == "https" { "https" } else { "https,http" };
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
     let now = clock::now();
     let starts = (now - SKEW).format(format).unwrap_or_default();
     let expires = (now + LIVES).format(format).unwrap_or_default();
-    // The settings have checked that the key is base64.
+    // The key was validated as base64 with the settings.
     let key = BASE64_STANDARD.decode(key.expose()).unwrap_or_default();
     let signed = signature(
         &key,
