@@ -19,11 +19,11 @@ const REPORT: &str = "tile_areas_report";
 const RADIUS_KM: f64 = 6_371.000_8;
 
 #[derive(Debug)]
-pub(super) struct TileAreas;
+pub struct TileAreas;
 
 /// What a submission may say.
 #[derive(Debug, Deserialize)]
-pub(super) struct Parameters {
+pub struct Parameters {
     zoom: u32,
 }
 

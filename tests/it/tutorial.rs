@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use crate::harness::{TestApp, quick};
 
+// The file is written for `src/jobs`, from where its type is exported.
+#[allow(unreachable_pub)]
 #[path = "../../docs/tutorial/tile_areas.rs"]
 mod tile_areas;
 
