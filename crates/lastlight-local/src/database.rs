@@ -1,6 +1,6 @@
-//! The embedded database: PostgreSQL 17 in this process, reached over a socket like any other.
+//! The embedded database: PostgreSQL 17 in this process, reached over a Unix socket.
 //!
-//! It serves one session at a time, so whoever uses it has a pool of one.
+//! It serves one session at a time, so its clients need a connection pool of size 1.
 
 use std::{
     fs, io,
@@ -30,8 +30,8 @@ pub struct EmbeddedDatabase {
     socket: SocketFolder,
 }
 
-/// A folder of its owner's alone, gone with this value. Not in the data folder: a socket's path has
-/// at most 107 bytes.
+/// A folder that only its owner may access, removed on drop. It is not in the data folder, because
+/// the path of a socket has at most 107 bytes.
 #[derive(Debug)]
 struct SocketFolder(PathBuf);
 
@@ -51,23 +51,24 @@ impl Drop for SocketFolder {
 }
 
 impl EmbeddedDatabase {
-    /// Opens the database in `folder`, making it if it is not there. Takes a second the first time.
+    /// Opens the database in `folder`, or creates it, which takes about a second.
     ///
     /// # Errors
     /// The folder cannot be used.
     pub async fn start(folder: &Path) -> Result<Self, EmbeddedDatabaseError> {
         let folder = folder.to_owned();
         let failed = |detail: String| EmbeddedDatabaseError { folder: folder.clone(), detail };
-        let socket = SocketFolder::new()
-            .map_err(|error| failed(format!("no folder for its socket: {error}")))?;
+        let socket = SocketFolder::new().map_err(|error| {
+            failed(format!("the folder for its socket cannot be created: {error}"))
+        })?;
         let (root, path) = (folder.clone(), socket.0.join(".s.PGSQL.5432"));
         let started = tokio::task::spawn_blocking(move || {
             PgliteServer::builder()
                 .path(root)
-                // Not TCP: its answers come in small pieces, and a delayed acknowledgement would
-                // cost 40 ms each.
+                // Not TCP: answers are sent in small pieces, and each would cost 40 ms for a
+                // delayed acknowledgement.
                 .unix(path)
-                // Its default is off: a kill of this process would lose the last commits.
+                // The default is off: if this process were killed, the last commits would be lost.
                 .postgres_config("synchronous_commit", "on")
                 .start()
         })
@@ -79,16 +80,17 @@ impl EmbeddedDatabase {
         }
     }
 
-    /// How to reach it.
+    /// The connection URL.
     pub fn url(&self) -> String {
         let folder = self.socket.0.to_string_lossy();
         let folder = utf8_percent_encode(&folder, NON_ALPHANUMERIC);
         format!("postgresql://postgres@localhost:5432/postgres?host={folder}&sslmode=disable")
     }
 
-    /// Stops it; its clients must be gone.
+    /// Stops the database; its clients must have disconnected.
     pub async fn stop(self) {
-        // A client that is not gone would hold it up; the files are as safe as after a kill.
+        // A connected client would block the shutdown, hence the timeout; the files are as safe as
+        // after a kill.
         let Self { server, socket } = self;
         let stopping = tokio::task::spawn_blocking(move || {
             if let Err(error) = server.shutdown() {
