@@ -1,8 +1,8 @@
 //! The local cloud: everything that lastlight needs from Azure, on the loopback interface of one
 //! machine.
 //!
-//! [`LocalCloud`] starts all parts. The handler is the same one that Azure starts; only its settings
-//! differ.
+//! [`LocalCloud`] starts all parts. The handler is the same one that Azure starts; only its
+//! settings differ.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod api;

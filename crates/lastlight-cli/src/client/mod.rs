@@ -135,7 +135,7 @@ impl Client {
         &self.address
     }
 
-    /// Submits a job. Submitting the same parameters again returns the first job.
+    /// Submits a job. An identical submission returns the first job.
     ///
     /// # Errors
     /// See [`ClientError`].

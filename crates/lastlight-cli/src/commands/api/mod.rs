@@ -48,7 +48,7 @@ pub(crate) struct AppArguments {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AppCommand {
-    /// Submit a job; submitting the same parameters again returns the first job.
+    /// Submit a job; an identical submission returns the first job.
     Submit(submit::SubmitArguments),
     /// Follow a job until it finishes: one progress bar per stage, or plain lines without a
     /// terminal. Ctrl-C leaves the job running.
@@ -70,7 +70,7 @@ pub(crate) enum AppCommand {
     Resume(control::ControlArguments),
     /// Audit a job: recount its tasks and compare them with its counters.
     Audit(control::ControlArguments),
-    /// Dead-lettered messages: list them, process all of them, redrive one, or discard one.
+    /// Dead-lettered messages: list them, process all, redrive one, or discard one.
     Poison(poison::PoisonArguments),
     /// List the job types and their parameters.
     Types(jobs::TypesArguments),
