@@ -113,7 +113,7 @@ impl CloudArguments {
         }
         let app_root = self.app_root.canonicalize().map_err(|error| error.to_string())?;
         let mut settings = BTreeMap::new();
-        // LOG_LEVEL is the only environment variable that is passed to the handler as a setting.
+        // LOG_LEVEL is the only variable of the environment that is taken over as an app setting.
         if let Ok(level) = std::env::var("LOG_LEVEL") {
             settings.insert("LOG_LEVEL".to_owned(), level);
         }
