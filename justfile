@@ -1,41 +1,41 @@
-# List what there is.
+# List the recipes.
 default:
     @just --list
 
-# The main job on this machine, over both paths.
+# Run hello_world on this machine, over both paths.
 demo *arguments:
     cargo run --release -- demo {{arguments}}
 
-# Everything on this machine, on port 7071.
+# Run everything on this machine, on port 7071.
 local *arguments:
     cargo run --release -- local {{arguments}}
 
-# Figures: `just bench run --n 10000`, `just bench fanout`.
+# Benchmarks: `just bench run --n 10000`, `just bench fanout`.
 bench *arguments:
     cargo run --release -- bench {{arguments}}
 
-# Beside other job queues, on one PostgreSQL.
+# Compare with other job queues, on one PostgreSQL.
 bench-peers *arguments:
     scripts/bench-peers {{arguments}}
 
-# Kill, stop, drop, double and delay: `just chaos --seed 7`.
+# Chaos tests: kill and stop processes; drop, duplicate and delay messages: `just chaos --seed 7`.
 chaos *arguments:
     scripts/chaos {{arguments}}
 
-# All tests, or those that a filter matches.
+# Run all tests, or the tests that match a filter.
 test *arguments:
     scripts/test {{arguments}}
 
-# Formatting and lints, as CI wants them.
+# Check formatting and lints, as CI does.
 lint:
     cargo fmt --check
     cargo clippy --all-targets -- -D warnings
     cargo clippy --package lastlight-app --no-default-features -- -D warnings
 
-# The zip that Azure gets.
+# Build the zip for Azure.
 package:
     scripts/package
 
-# Licences, bans, sources and advisories of what comes into the binary.
+# Check licences, bans, sources and advisories of the dependencies.
 deny *arguments:
     scripts/deny {{arguments}}

@@ -1,12 +1,12 @@
-# PgBouncer for the tests, of two versions: Debian 12's, which does not keep prepared statements, and a later one that does.
+# PgBouncer for the tests, in two versions: that of Debian 12, which does not keep prepared statements, and a later one that does.
 # Sourced by scripts/services.
 
-# The path of a PgBouncer, whichever version Debian's package has.
+# The path of PgBouncer, in the version of Debian's package.
 pgbouncer_path() {
   local candidate=/usr/sbin/pgbouncer
   if [[ ! -x $candidate ]]; then
     [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null ||
-      die "the pooler's tests need PgBouncer: install the package pgbouncer, or run this as root on Debian"
+      die "the tests of the pooler need PgBouncer: install the package pgbouncer, or run this as root on Debian"
     say "installing Debian's PgBouncer"
     { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends pgbouncer; } >"$cache/apt-pgbouncer.log" 2>&1 ||
       { tail -n 5 "$cache/apt-pgbouncer.log" >&2; die "Debian's PgBouncer could not be installed (see $cache/apt-pgbouncer.log)"; }
@@ -14,14 +14,14 @@ pgbouncer_path() {
   echo "$candidate"
 }
 
-# Of version 1.21 or later?
+# Whether the version is 1.21 or later.
 pgbouncer_keeps_statements() {
   local version
   version=$("$1" --version | sed -n 's/^PgBouncer 1\.\([0-9]*\).*/\1/p')
   [[ -n $version && $version -ge 21 ]]
 }
 
-# The path of one that keeps prepared statements: Debian 12 has none, so Debian 13's source is built, once.
+# The path of a PgBouncer that keeps prepared statements. Debian 12 has none, so the source of Debian 13 is built, once.
 pgbouncer_keeping_path() {
   local installed to="$cache/pgbouncer" log="$cache/pgbouncer.log"
   installed=$(pgbouncer_path)
@@ -42,7 +42,7 @@ pgbouncer_keeping_path() {
   echo "$to/pgbouncer"
 }
 
-# Into the folder $1, with a list of sources of its own, so that the machine's stays as it is.
+# Builds in the folder $1, with a separate list of sources, so that the list of the machine is not changed.
 build_pgbouncer() {
   local keyring=/usr/share/keyrings/debian-archive-keyring.gpg options
   [[ $(id -u) != 0 ]] || DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends gcc make pkgconf libevent-dev libssl-dev dpkg-dev || return
@@ -54,12 +54,12 @@ build_pgbouncer() {
     cd pgbouncer-*/ && ./configure --without-cares && make -j2)
 }
 
-# Starts one before the PostgreSQL on port $postgres_port. $1: its name; $2: the program; the rest: lines of its settings.
+# Starts a PgBouncer in front of the PostgreSQL on port $postgres_port. $1: its name; $2: the program; then lines of its settings.
 start_pgbouncer() {
   local name=$1 program=$2 port
   shift 2
   port=$(free_port)
-  # A private checkout may be out of the other user's reach.
+  # The other user may not be able to access a private checkout.
   mkdir "$postgres_data/$name"
   cp "$program" "$postgres_data/$name/pgbouncer"
   {

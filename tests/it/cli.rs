@@ -70,10 +70,10 @@ async fn parameters_come_from_arguments_from_a_file_and_from_standard_input() {
         .await;
     assert_eq!(given(from_input), json!({ "n": 5, "name": "World", "use_service_bus": true }));
     for (arguments, words) in [
-        (&["--params", "[1]"][..], "--params: it is JSON and no object"),
+        (&["--params", "[1]"][..], "--params: it is JSON, but not an object"),
         (&["--params", "{n: 1}"], "--params: it is not JSON"),
         (&["--file", "/nowhere/at/all"], "--file /nowhere/at/all: No such file"),
-        (&["-p", "n"], "it is to be NAME=VALUE"),
+        (&["-p", "n"], "expected NAME=VALUE"),
         (&["--params", "{}", "--file", "-"], "cannot be used with"),
     ] {
         let said = app.run(&[&["submit", "hello_world"], arguments].concat()).await;
@@ -246,7 +246,7 @@ async fn tasks_that_failed_stand_first_with_the_reason() {
         .await;
     assert_eq!(completed.json()["tasks"].as_array().unwrap().len(), 127);
     let none = app.run(&["tasks", &job_id, "--status", "skipped"]).await;
-    assert_eq!((none.code, none.out.contains("has no such task")), (0, true), "{}", none.out);
+    assert_eq!((none.code, none.out.contains("has no matching task")), (0, true), "{}", none.out);
     app.stop().await;
 }
 
@@ -284,7 +284,7 @@ async fn the_same_work_over_both_paths_is_compared() {
         "average latency ms",
         "timeout rate",
         "tasks per second",
-        "messages a task",
+        "messages per task",
     ] {
         assert!(words.out.contains(line), "{line}: {}", words.out);
     }
@@ -317,7 +317,7 @@ async fn who_watches_a_paused_job_is_told_how_it_goes_on() {
     assert!(child.wait().await.unwrap().success(), "{said:?}");
     assert_eq!(said.iter().filter(|line| line.contains("is paused")).count(), 1, "{said:?}");
     let none = app.run(&["list", "--status", "paused"]).await;
-    assert!(none.out.contains("no such job"), "{}", none.out);
+    assert!(none.out.contains("no matching job"), "{}", none.out);
     app.stop().await;
 }
 
@@ -349,7 +349,7 @@ async fn ctrl_c_leaves_the_job_running_and_says_so() {
     let output = child.wait_with_output().await.unwrap();
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(130), "{words}");
-    assert!(words.contains("The job goes on without you."), "{words}");
+    assert!(words.contains("The job keeps running."), "{words}");
     app.until(&job_id, "processing").await;
     app.stop().await;
 }
@@ -415,7 +415,7 @@ async fn what_was_set_aside_is_listed_sent_again_and_thrown_away() {
     let id = |place: usize| messages[place]["message_id"].as_str().unwrap().to_owned();
     let gone = app.run(&["poison", "discard", "sb-poison", &id(0)]).await;
     assert_eq!(gone.code, 0, "{}", gone.err);
-    assert!(gone.out.ends_with("is gone. It was:\nnot JSON at all\n"), "{}", gone.out);
+    assert!(gone.out.ends_with("was discarded. Its text was:\nnot JSON at all\n"), "{}", gone.out);
     let again = app.run(&["poison", "redrive", "sb-poison", "no-such-id"]).await;
     assert_eq!(again.code, 1, "{}", again.out);
     assert!(again.err.contains("no-such-id"), "{}", again.err);
@@ -423,8 +423,8 @@ async fn what_was_set_aside_is_listed_sent_again_and_thrown_away() {
     assert_eq!(processed.code, 0, "{}", processed.err);
     assert_eq!(
         processed.out,
-        "1 found; 0 dealt with: 0 jobs and 0 tasks failed.\n1 is in a review queue, whose messages mean nothing to this app: \
-         process leaves them alone. lastlight poison shows them; redrive or discard them one by one.\n"
+        "1 found; 0 processed: 0 jobs and 0 tasks marked as failed.\n1 is in a review queue, for messages that this app cannot \
+         read: process does not touch them. lastlight poison lists them; redrive or discard them one by one.\n"
     );
     app.stop().await;
 }

@@ -145,18 +145,18 @@ async fn where_everything_is_well_it_says_so() {
     app.set("DATABASE_URL", &url);
     let before = app.doctor(&[]).await;
     assert_eq!(before.code, 0, "{}", before.out);
-    assert!(before.out.contains("is not made yet"), "{}", before.out);
+    assert!(before.out.contains("\"app\" does not exist yet"), "{}", before.out);
     let migrated = run(command(&["migrate"], &[("DATABASE_URL", &url)])).await;
     assert_eq!(migrated.code, 0, "{}", migrated.err);
     let said = app.doctor(&[]).await;
     assert_eq!(said.code, 0, "{}", said.out);
-    assert!(said.out.ends_with("\nAll is well.\n"), "{}", said.out);
+    assert!(said.out.ends_with("\nNo problems found.\n"), "{}", said.out);
     for words in [
         "every setting can be read",
-        "it says what the app needs",
-        "folders, as they belong to this version",
+        "it fits the app",
+        "folders match this version",
         "PostgreSQL",
-        "is of this version",
+        "matches this version",
         "clock agrees",
         "geospatial-jobs, geospatial-tasks, geospatial-poison",
         "sb-tasks, lock <time>, 10 deliveries, duplicate detection off",
@@ -179,7 +179,7 @@ async fn settings_that_are_wrong_are_named_with_what_to_set() {
     insta::assert_snapshot!("doctor_settings", app.complaints(&["settings"]).await);
     // A file of settings that cannot be used is a fault like any other.
     for (text, words) in [
-        ("{\"Values\": {\"A\": 1}}", "Values.A is no text"),
+        ("{\"Values\": {\"A\": 1}}", "Values.A is not text"),
         ("{\"Values\": 5}", "it has no object \"Values\""),
         ("{\"IsEncrypted\": true, \"Values\": {}}", "its values are encrypted"),
         ("{", "it is not JSON"),
@@ -249,10 +249,13 @@ async fn a_host_json_that_does_not_fit_is_taken_apart() {
     app.set("AzureFunctionsJobHost__extensions__queues__batchSize", "16");
     let said = app.complaints(&["host.json"]).await;
     assert!(said.contains("the handler \"handler\""), "{said}");
-    assert!(said.contains("functionTimeout is \"half an hour\", which is no time span"), "{said}");
+    assert!(
+        said.contains("functionTimeout is \"half an hour\", which is not a time span"),
+        "{said}"
+    );
     assert!(!said.contains("batchSize"), "the app setting wins: {said}");
 
-    for (text, words) in [("[]", "it is JSON and no object"), ("{,", "it is not JSON")] {
+    for (text, words) in [("[]", "it is JSON, but not an object"), ("{,", "it is not JSON")] {
         fs::write(app.file("host.json"), text).unwrap();
         assert!(app.complaints(&["host.json"]).await.contains(words));
     }
@@ -354,7 +357,7 @@ async fn settings_that_functions_name_must_resolve_and_switches_must_fit() {
     let said = app.complaints(&["functions", "settings", "storage queues"]).await;
     for words in [
         "AzureWebJobsStorage is not set, and the host cannot start",
-        "Set AzureWebJobsStorage__accountName to what STORAGE_ACCOUNT_NAME is",
+        "Set AzureWebJobsStorage__accountName to the value of STORAGE_ACCOUNT_NAME",
         "Sign in: az login",
     ] {
         assert!(said.contains(words), "{words}: {said}");
@@ -424,7 +427,7 @@ async fn a_schema_of_another_version_too_few_connections_and_missing_rights_are_
             format!("REVOKE SELECT ON app._sqlx_migrations FROM {role}"),
             "SELECT on _sqlx_migrations",
         ),
-        (format!("REVOKE USAGE ON SCHEMA app FROM {role}"), "may not look into schema \"app\""),
+        (format!("REVOKE USAGE ON SCHEMA app FROM {role}"), "may not read schema \"app\""),
     ] {
         admin.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
         let said = app.complaints(&["database"]).await;
@@ -442,18 +445,20 @@ async fn a_schema_of_another_version_too_few_connections_and_missing_rights_are_
         .unwrap();
     let said = app.complaints(&["database"]).await;
     assert!(
-        said.contains("schema \"app\" is newer than this version, which works with it: 9999"),
+        said.contains(
+            "schema \"app\" is newer than this version, which works with it: migrations 9999"
+        ),
         "{said}"
     );
     admin.execute("DROP FUNCTION app.works_from()").await.unwrap();
     let said = app.complaints(&["database"]).await;
-    assert!(said.contains("schema \"app\" is newer than this version: 9999"), "{said}");
+    assert!(said.contains("schema \"app\" is newer than this version: migrations 9999"), "{said}");
     admin.execute("DELETE FROM app._sqlx_migrations WHERE version > 1").await.unwrap();
     let said = app.complaints(&["database"]).await;
-    assert!(said.contains("is older than this version: 0002"), "{said}");
+    assert!(said.contains("is older than this version: migrations 0002"), "{said}");
     admin.execute("UPDATE app._sqlx_migrations SET checksum = '\\x00'").await.unwrap();
     let said = app.complaints(&["database"]).await;
-    assert!(said.contains("was migrated by another program: 0001"), "{said}");
+    assert!(said.contains("was migrated by another program: migrations 0001"), "{said}");
     admin.execute("DROP TABLE app._sqlx_migrations").await.unwrap();
     let said = app.complaints(&["database"]).await;
     assert!(

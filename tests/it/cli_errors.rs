@@ -330,7 +330,7 @@ async fn a_script_gets_a_document_whatever_is_wrong_with_its_arguments() {
         (&["list", "--status", "ready", "--json"], "[possible values: queued, paused"),
         (&["submit", "--json"], "<JOB_TYPE>"),
         (&["submit", "", "--json"], "<JOB_TYPE>"),
-        (&["submit", "hello_world", "-p", "n", "--json"], "it is to be NAME=VALUE"),
+        (&["submit", "hello_world", "-p", "n", "--json"], "expected NAME=VALUE"),
         (&["submit", "hello_world", "--file", "/dev/zero", "--json"], "more than 16777216 bytes"),
         (&["nonsense", "--json"], "unrecognized subcommand 'nonsense'"),
     ] {

@@ -1,4 +1,4 @@
-//! Words for people: aligned tables, and times as one says them.
+//! Human-readable output: aligned tables, counts, times and durations.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use time::OffsetDateTime;
 
 use crate::style::{Look, Paint};
 
-/// How a column stands.
+/// The alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
     Left,
     Right,
 }
 
-/// A table whose columns are as wide as what stands in them.
+/// A table whose columns are as wide as their widest cell.
 #[derive(Debug)]
 pub struct Table {
     columns: Vec<(&'static str, Align)>,
@@ -56,7 +56,7 @@ impl Table {
         let last = row.len().saturating_sub(1);
         for (place, ((text, look), (_, align))) in row.iter().zip(&self.columns).enumerate() {
             let blanks = " ".repeat(widths[place].saturating_sub(text.chars().count()));
-            // Blanks are outside of the colour, and none stand at a line's end.
+            // Padding stays outside the colour codes, and a line has no trailing blanks.
             if *align == Align::Right {
                 line.push_str(&blanks);
             }
@@ -72,22 +72,22 @@ impl Table {
     }
 }
 
-/// A cell without a look.
+/// A cell without a colour.
 pub fn plain(text: impl Into<String>) -> (String, Look) {
     (text.into(), Look::Plain)
 }
 
-/// A count; red where it should be none.
+/// A count; red if it is above zero.
 pub fn count_of_bad(count: u64) -> (String, Look) {
     (count.to_string(), if count > 0 { Look::Bad } else { Look::Plain })
 }
 
-/// How many of something: `1 task`, `2 tasks`.
+/// A count with its noun: `1 task`, `2 tasks`.
 pub fn counted(count: u64, one: &str) -> String {
     format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }
 
-/// How long ago, as one says it; or in how long.
+/// A time relative to now: `5 min ago`, or `in 2 h` for a future time.
 pub fn ago(time: OffsetDateTime, now: OffsetDateTime) -> String {
     let seconds = (now - time).whole_seconds();
     match seconds {
@@ -106,8 +106,7 @@ fn rough(seconds: u64) -> String {
     }
 }
 
-/// Who reads how long something has yet must not take 167 hours for 6 days: two units, rounded, not
-/// one, cut off.
+/// A remaining time in two units, rounded: with one truncated unit, 167 hours would read as 6 days.
 fn until(seconds: u64) -> String {
     let two = |first: u64, one: &str, second: u64, other: &str| match second {
         0 => format!("{first} {one}"),
@@ -124,7 +123,7 @@ fn until(seconds: u64) -> String {
     }
 }
 
-/// A length of time: `0.53 s`, `12.4 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
+/// A duration: `0.53 s`, `12.4 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
 pub fn lasting(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     let whole = time.as_secs();
@@ -137,12 +136,12 @@ pub fn lasting(time: Duration) -> String {
     }
 }
 
-/// From one time to another; nothing where the clocks disagree.
+/// The duration from one time to another; `None` if it is negative (clocks that disagree).
 pub fn between(from: OffsetDateTime, to: OffsetDateTime) -> Option<Duration> {
     (to - from).try_into().ok()
 }
 
-/// The beginning of a text in one line, of at most so many characters.
+/// A text in one line, cut to at most `most` characters.
 pub fn one_line(text: &str, most: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(most) {
@@ -156,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_aligned_and_nothing_trails() {
+    fn table_columns_are_aligned_without_trailing_blanks() {
         let mut table =
             Table::new([("JOB", Align::Left), ("DONE", Align::Right), ("ERROR", Align::Left)]);
         table.row([plain("a"), plain("1000"), plain("")]);
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_said_as_people_say_them() {
+    fn times_and_durations_are_human_readable() {
         let now = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(10_000_000);
         let before = |seconds: u64| ago(now - Duration::from_secs(seconds), now);
         let said = [2, 59, 60, 3599, 7200, 200_000].map(before);
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_at_a_character() {
+    fn long_text_is_cut_at_a_character_boundary() {
         assert_eq!(one_line("a\n  b", 9), "a b");
         assert_eq!(one_line("äöü", 2), "äö…");
     }

@@ -1,12 +1,11 @@
-//! The command line of an app: the handler itself, the commands beside it, and what all of them
-//! print and exit with.
+//! The command line of an app: the handler, the other commands, and their output and exit codes.
 //!
 //! [`main`] runs it. Without a command it is the custom handler that a Functions host starts.
-//! Further commands come in by
-//! [`Commands`]: the local cloud and the laboratory bring theirs that way, so that the deployed binary is built without them.
+//! Additional commands are added with [`Commands`]: `lastlight-local` and `lastlight-lab` add
+//! theirs this way, so the deployed binary is built without them.
 //!
-//! Exit codes: 0 success; 1 the work failed, or the app refused; 2 settings or arguments are wrong;
-//! 3 the app or the database cannot be reached; 130 stopped by Ctrl-C.
+//! Exit codes: 0 success; 1 the work failed or the app refused; 2 invalid arguments or settings; 3
+//! the app or the database cannot be reached; 130 stopped by Ctrl-C.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod client;
@@ -30,7 +29,7 @@ use commands::{api, completions, doctor as doctor_command, functions, process};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Job → Stage → Task orchestration for Azure Functions. The last task turns out the lights.
+/// Job → Stage → Task orchestration for Azure Functions.
 #[derive(Debug, Parser)]
 #[command(name = "lastlight", version, about, after_help = EXIT_CODES)]
 struct Arguments<C: Commands> {
@@ -38,22 +37,23 @@ struct Arguments<C: Commands> {
     command: Option<Command<C>>,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 the work failed, or the app refused; 2 arguments or settings are wrong; \
+const EXIT_CODES: &str = "Exit codes: 0 success; 1 the work failed or the app refused; 2 invalid arguments or settings; \
                           3 the app or the database cannot be reached; 130 stopped by Ctrl-C.";
 
 #[derive(Debug, Subcommand)]
 enum Command<C: Commands> {
-    /// The custom handler of a Functions host (the default). Settings are environment variables.
+    /// Run the custom handler for a Functions host (the default). Settings are environment
+    /// variables.
     Serve,
-    /// Create or update the database's schema, then exit.
+    /// Create or update the database schema, then exit.
     Migrate,
-    /// One sweep for what got lost: what the timer `reconcile` does every minute.
+    /// Run one sweep for lost work, as the timer `reconcile` does every minute.
     Reconcile {
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Check settings, host.json, function folders, database and queues, and say what to do about
+    /// Check settings, host.json, function folders, database and queues, and print a remedy for
     /// each fault.
     Doctor(doctor_command::DoctorArguments),
     /// Write, check or list the function folders that a Functions host reads.
@@ -62,22 +62,22 @@ enum Command<C: Commands> {
     Api(api::AppCommand),
     #[command(flatten)]
     Further(C),
-    /// Print what lets a shell complete these commands.
+    /// Print a shell completion script.
     Completions(completions::CompletionsArguments),
 }
 
-/// Commands beside those of every app.
+/// Additional commands of an app.
 pub trait Commands: Subcommand + Debug {
-    /// The app with what these commands need in it.
+    /// Adds to the app what these commands need.
     fn prepare(app: App) -> App {
         app
     }
 
-    /// Runs a command to its end.
+    /// Runs the command and returns its exit code.
     fn run(self) -> impl Future<Output = ExitCode>;
 }
 
-/// No commands beside those of every app: what the deployed binary has.
+/// No additional commands: used for the deployed binary.
 #[derive(Debug)]
 pub enum NoCommands {}
 
@@ -111,7 +111,7 @@ impl Subcommand for NoCommands {
     }
 }
 
-/// Runs the command that the process's arguments name.
+/// Parses the process's arguments and runs the command.
 pub fn main<C: Commands>(app: App) -> ExitCode {
     let arguments = match Arguments::<C>::try_parse() {
         Ok(arguments) => arguments,
@@ -136,18 +136,18 @@ pub fn main<C: Commands>(app: App) -> ExitCode {
             }
         }
     });
-    // A read of standard input cannot be called off, and nobody waits for it.
+    // A pending read of standard input cannot be cancelled, so do not wait for it.
     runtime.shutdown_background();
     output::checked(code)
 }
 
-/// The command line as clap knows it, for completions and for the reference.
+/// The clap command, for shell completions and for the generated reference.
 pub fn command_line<C: Commands>() -> ClapCommand {
     Arguments::<C>::command()
 }
 
-/// Says what is wrong with the arguments; to a script as it is said of all other errors. Help is no
-/// error.
+/// Prints a parse error to standard error, and with `--json` also as a JSON document to standard
+/// output. Help is printed as well; it is not an error.
 fn misused(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
         let words = error.render().to_string();

@@ -1,7 +1,7 @@
-//! What commands say. `println!` panics where standard output cannot be written, and a reader that
-//! has seen enough (`lastlight list | head -1`) is no failure: what comes after is written nowhere,
-//! and the command's own end decides. Any other reason, a full disk for one, is said once and makes
-//! the command fail.
+//! The output of commands. `println!` panics if standard output cannot be written. Here, a reader
+//! that closes the pipe early (`lastlight list | head -1`) is not a failure: further output is
+//! dropped, and the command's own result decides the exit code. Any other write error, such as a
+//! full disk, is reported once and makes the command fail.
 
 use std::{
     fmt::Arguments,
@@ -14,28 +14,28 @@ use tokio::sync::Notify;
 
 use crate::exit::failed;
 
-/// Why standard output took no more, once it did not.
+/// The first error of writing to standard output, if there was one.
 static LOST: OnceLock<io::Error> = OnceLock::new();
 static IS_LOST: Notify = Notify::const_new();
 
-/// A line to standard output, in the place of `println!`.
+/// Writes a line to standard output; replaces `println!`.
 #[macro_export]
 macro_rules! say {
     ($($words:tt)*) => { $crate::output::write(format_args!("{}\n", format_args!($($words)*))) };
 }
 
-/// A line to standard error, in the place of `eprintln!`, which panics where nobody reads it.
+/// Writes a line to standard error; replaces `eprintln!`, which panics if the pipe is closed.
 #[macro_export]
 macro_rules! tell {
     ($($words:tt)*) => { $crate::output::write_aside(format_args!("{}\n", format_args!($($words)*))) };
 }
 
-/// Text to standard output as it is, in the place of `print!`.
+/// Writes text to standard output as it is; replaces `print!`.
 pub fn text(words: &str) {
     write(format_args!("{words}"));
 }
 
-/// What [`say`] calls.
+/// Writes to standard output, for [`say`].
 pub fn write(words: Arguments<'_>) {
     if LOST.get().is_some() {
         return;
@@ -47,22 +47,22 @@ pub fn write(words: Arguments<'_>) {
     }
 }
 
-/// What [`tell`] calls. There is nowhere to say that it cannot be written.
+/// Writes to standard error, for [`tell`]. An error is ignored: there is nowhere to report it.
 pub fn write_aside(words: Arguments<'_>) {
     let _ = io::stderr().lock().write_fmt(words);
 }
 
-/// Returns once nobody can read any more what is said: for commands that do nothing else.
+/// Returns once standard output can no longer be written, for commands that only print.
 pub async fn lost() {
     let mut lost = std::pin::pin!(IS_LOST.notified());
-    // Before the look, or what happens between the two is missed.
+    // Before the check, or a notification between the two would be missed.
     lost.as_mut().enable();
     if LOST.get().is_none() {
         lost.await;
     }
 }
 
-/// The exit code of a command that came to `code`: what could not be said makes success a failure.
+/// The exit code of a command that ended with `code`: success becomes 1 if output was lost.
 pub fn checked(code: ExitCode) -> ExitCode {
     match LOST.get() {
         Some(error) if error.kind() != ErrorKind::BrokenPipe && code == ExitCode::SUCCESS => {

@@ -1,8 +1,8 @@
-//! Colours where a terminal shows them.
+//! Colours on terminals.
 
 use std::io::IsTerminal;
 
-/// How a piece of text is to look.
+/// The style of a piece of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
     Plain,
@@ -12,23 +12,22 @@ pub enum Look {
     Faint,
 }
 
-/// Colours, if there are any: on a terminal, and not with `NO_COLOR`.
+/// Applies colours, if enabled: on a terminal, and without `NO_COLOR`.
 #[derive(Debug, Clone, Copy)]
 pub struct Paint(bool);
 
 impl Paint {
-    /// With colours, or without.
     #[cfg(test)]
     pub fn new(has_colours: bool) -> Self {
         Self(has_colours)
     }
 
-    /// As standard output wants it.
+    /// For standard output.
     pub fn for_stdout() -> Self {
         Self::wanted(std::io::stdout().is_terminal())
     }
 
-    /// As standard error wants it.
+    /// For standard error.
     pub fn for_stderr() -> Self {
         Self::wanted(std::io::stderr().is_terminal())
     }
@@ -42,7 +41,7 @@ impl Paint {
         )
     }
 
-    /// The text in its look.
+    /// The text in the given style.
     pub fn text(self, look: Look, text: &str) -> String {
         let code = match look {
             Look::Plain => return text.to_owned(),

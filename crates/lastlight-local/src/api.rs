@@ -1,14 +1,14 @@
-//! The app's HTTP API as the local cloud's own commands use it.
+//! A client of the app's HTTP API for the commands of the local cloud.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// The API did not answer as it should.
+/// The API gave an unexpected answer, or none.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {detail}")]
 pub struct ApiError {
-    /// What was asked for.
+    /// The request.
     what: &'static str,
     detail: String,
 }
@@ -27,7 +27,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// A client of the app at `base`, `http://127.0.0.1:<port>`.
+    /// Creates a client of the app at `base`, such as `http://127.0.0.1:<port>`.
     pub fn new(base: String) -> Result<Self, ApiError> {
         let client = reqwest::Client::builder()
             .no_proxy()
@@ -36,20 +36,20 @@ impl Api {
         Ok(Self { client, base })
     }
 
-    /// Submits a job; its id.
+    /// Submits a job and returns its id.
     pub async fn submit(&self, job_type: &str, parameters: &Value) -> Result<String, ApiError> {
         let url = format!("{}/api/jobs/submit/{job_type}", self.base);
         let answer = answer("submit", self.client.post(url).body(parameters.to_string())).await?;
         Ok(text(&answer, "/job_id"))
     }
 
-    /// Where a job stands.
+    /// The status of a job.
     pub async fn status(&self, job_id: &str) -> Result<Value, ApiError> {
         let url = format!("{}/api/jobs/status/{job_id}", self.base);
         answer("status", self.client.get(url)).await
     }
 
-    /// The document at an address below `/api/`, and how long it is in bytes.
+    /// The JSON document at a path below `/api/`, and its length in bytes.
     pub async fn get(&self, path: &str) -> Result<(Value, usize), ApiError> {
         let body = self.text(path).await?;
         let document =
@@ -57,7 +57,7 @@ impl Api {
         Ok((document, body.len()))
     }
 
-    /// What is at an address below `/api/`; everything but 200 is an error.
+    /// The text at a path below `/api/`; a status other than success is an error.
     pub async fn text(&self, path: &str) -> Result<String, ApiError> {
         let said = |error: &dyn std::fmt::Display| {
             ApiError::new("read", &format!("GET /api/{path}: {error}"))
@@ -72,7 +72,7 @@ impl Api {
         Ok(body)
     }
 
-    /// Returns when the handler has its database.
+    /// Returns when the handler is connected to its database.
     pub async fn ready(&self) -> Result<(), ApiError> {
         let url = format!("{}/api/health", self.base);
         answer("health", self.client.get(url)).await.map(drop)
@@ -80,7 +80,7 @@ impl Api {
 }
 
 async fn answer(what: &'static str, request: reqwest::RequestBuilder) -> Result<Value, ApiError> {
-    // The handler answers 503 while the database is being made.
+    // The handler answers 503 while the database is being created.
     let mut tries = 0;
     loop {
         let Some(request) = request.try_clone() else {

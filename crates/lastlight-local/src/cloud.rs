@@ -1,4 +1,4 @@
-//! The parts of the local cloud together: database, queue services, Functions host.
+//! Starts and stops the parts of the local cloud: database, queue services and Functions host.
 
 use std::{
     collections::BTreeMap,
@@ -25,12 +25,12 @@ use lastlight::{
     store::{Unreachable, reach},
 };
 
-/// What a local cloud is made of.
+/// The options of a local cloud.
 #[derive(Debug, Clone)]
 pub struct CloudOptions {
     /// The folder with `host.json` and the function folders.
     pub app_root: PathBuf,
-    /// Where its data lives.
+    /// The data folder.
     pub data: PathBuf,
     /// The host's port; 0 takes a free one.
     pub port: u16,
@@ -40,24 +40,20 @@ pub struct CloudOptions {
     pub service_bus_port: u16,
     /// A PostgreSQL server instead of the embedded one.
     pub database_url: Option<String>,
-    /// What the host starts.
+    /// The handler that the host starts.
     pub handler: HandlerCommand,
-    /// Settings beside those that the local cloud makes; these win.
+    /// Additional settings; they override those of the local cloud.
     pub settings: BTreeMap<String, String>,
-    /// Where the handler's lines go.
+    /// Receives the output lines of the handler.
     pub log: LogSink,
 }
 
-/// Why a local cloud did not start, or stop cleanly.
+/// Why a local cloud did not start, or did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
 pub enum CloudError {
     /// The data folder cannot be used.
     #[error("the data folder {} cannot be used: {error}", folder.display())]
-    Data {
-        folder: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
+    Data { folder: PathBuf, error: io::Error },
     /// Another local cloud uses the data folder.
     #[error("another local cloud uses {}: stop it, or use another folder with --data", folder.display())]
     InUse { folder: PathBuf },
@@ -69,11 +65,16 @@ pub enum CloudError {
     Unreachable(#[from] Unreachable),
     /// The local cloud's own PostgreSQL server did not start.
     #[error(transparent)]
+<<<<<<< HEAD
     Database(#[from] LocalPostgresError),
     /// A port cannot be had.
+=======
+    Database(#[from] EmbeddedDatabaseError),
+    /// A port is not available.
+>>>>>>> lang-cli
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The queues' snapshot cannot be read or written.
+    /// The snapshot of the queues cannot be read or written.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// The Functions host did not start.
@@ -90,12 +91,12 @@ pub struct LocalCloud {
     app_root: PathBuf,
     handler: HandlerCommand,
     log: LogSink,
-    /// Storage Queues, for those who want to look or to meddle.
+    /// Storage Queues, for tests that inspect or change them.
     pub storage: StorageQueues,
     pub service_bus: ServiceBus,
-    /// What goes wrong with Storage Queues.
+    /// Injected faults of Storage Queues.
     pub storage_faults: Faults,
-    /// What goes wrong with Service Bus.
+    /// Injected faults of Service Bus.
     pub service_bus_faults: Faults,
     endpoints: [Endpoint; 2],
     database: Option<LocalPostgres>,
@@ -105,17 +106,17 @@ pub struct LocalCloud {
 }
 
 impl CloudOptions {
-    /// Sees whether the PostgreSQL server can be used, where it is not the embedded one, and how:
-    /// its handler would wait for it without end.
+    /// Checks that the given PostgreSQL server can be used, because the handler would wait for it
+    /// without a limit; returns its settings, or `None` for the embedded database.
     ///
     /// # Errors
-    /// It cannot; said within 5 s.
+    /// The server cannot be used; reported within 5 s.
     pub async fn reach_database(&self) -> Result<Option<DatabaseSettings>, CloudError> {
         let named = self.settings.get("DATABASE_URL").or(self.database_url.as_ref());
         let Some(url) = named.cloned() else {
             return Ok(None);
         };
-        // As the handler will read them: it inherits this process's environment.
+        // As the handler reads them: it inherits the environment of this process.
         let env = Env::from_process().with(self.settings.clone()).with([("DATABASE_URL", url)]);
         let (settings, _) = Settings::load_database(env)?;
         reach(&settings).await?;
@@ -127,7 +128,7 @@ impl LocalCloud {
     /// Starts everything; returns when the handler is ready.
     ///
     /// # Errors
-    /// A part did not start; those that did are stopped.
+    /// A part did not start; the parts that did start are stopped.
     pub async fn start(options: CloudOptions) -> Result<Self, CloudError> {
         options.reach_database().await?;
         let data = options.data;
@@ -162,10 +163,19 @@ impl LocalCloud {
         let mut settings = settings(endpoints[0].address(), endpoints[1].address(), &key);
         match (&options.database_url, &database) {
             (Some(url), _) => settings.insert("DATABASE_URL".into(), url.clone()),
+<<<<<<< HEAD
             (None, Some(database)) => settings.insert("DATABASE_URL".into(), database.url()),
+=======
+            (None, Some(database)) => {
+                settings.insert("LASTLIGHT_DATABASE_CONNECTIONS".into(), "1".into());
+                // With one session, a long wait means a busy database and not a lost server.
+                settings.insert("LASTLIGHT_DATABASE_WAIT_SECONDS".into(), "30".into());
+                settings.insert("DATABASE_URL".into(), database.url())
+            }
+>>>>>>> lang-cli
             (None, None) => None,
         };
-        // Its lines are read by a person here, unless somebody wants it otherwise.
+        // Text logs by default, because a user reads them here.
         if std::env::var_os("LOG_FORMAT").is_none() {
             settings.insert("LOG_FORMAT".into(), "text".into());
         }
@@ -205,23 +215,23 @@ impl LocalCloud {
         self.host.base_url()
     }
 
-    /// The handler's process id, if it runs.
+    /// The process id of the handler, if it is running.
     pub fn handler_pid(&self) -> Option<u32> {
         self.host.handler_pid()
     }
 
-    /// The local cloud's own host.
+    /// The host of the local cloud.
     pub fn host(&self) -> &RunningHost {
         &self.host
     }
 
-    /// The settings that the handler got, connection strings among them.
+    /// The settings of the handler, including connection strings.
     pub fn settings(&self) -> &BTreeMap<String, String> {
         &self.settings
     }
 
-    /// Starts another host with a handler of its own on the same queues and the same database, as
-    /// Azure does under load. `settings`: laid over those of the local cloud. The caller stops it
+    /// Starts another host with its own handler on the same queues and the same database, as Azure
+    /// does under load. `settings` override those of the local cloud. The caller must stop it
     /// before the local cloud.
     ///
     /// # Errors
@@ -245,7 +255,7 @@ impl LocalCloud {
         .await
     }
 
-    /// Puts another host in the place of the local cloud's own, which is stopped; its port changes.
+    /// Stops the host of the local cloud and replaces it with another one, whose port differs.
     pub async fn replace_host(&mut self, host: RunningHost) {
         std::mem::replace(&mut self.host, host).stop().await;
     }
@@ -260,16 +270,16 @@ impl LocalCloud {
         self.endpoints[1].address()
     }
 
-    /// Returns when the handler has crashed too often to be started again.
+    /// Returns when the handler has crashed too often to be restarted.
     pub async fn failed(&self) -> HostError {
         self.host.failed().await.into()
     }
 
-    /// Stops everything and writes the queues' messages down.
+    /// Stops everything and saves the messages of the queues.
     ///
     /// # Errors
-    /// They could not be written; jobs go on all the same, a minute later, when `reconcile` finds
-    /// what is owed.
+    /// The messages could not be saved; jobs continue after the next start all the same, a minute
+    /// later, when `reconcile` sends them again.
     pub async fn stop(self) -> Result<(), CloudError> {
         self.host.stop().await;
         for endpoint in self.endpoints {
@@ -295,8 +305,8 @@ fn restore(
     let (storage_file, bus_file) = (data.join(STORAGE_FILE), data.join(SERVICE_BUS_FILE));
     storage.restore(&storage_file)?;
     service_bus.restore(&bus_file)?;
-    // They are good for one start: after a kill, the next start must not bring back what was done
-    // meanwhile.
+    // A snapshot is valid for one start: after a kill, the next start must not restore messages
+    // that were processed in the meantime.
     for file in [storage_file, bus_file] {
         let _ = fs::remove_file(file);
     }
@@ -326,10 +336,10 @@ fn settings(storage: SocketAddr, service_bus: SocketAddr, key: &str) -> BTreeMap
         ("SERVICE_BUS_TASK_QUEUE", "sb-tasks"),
         ("SERVICE_BUS_POISON_QUEUE", "sb-poison"),
         ("APP_SCHEMA", "app"),
-        // Nothing travels far here: what is lost is found sooner.
+        // Local messages are fast, so presume them lost sooner.
         ("LASTLIGHT_LOST_AFTER_SECONDS", "20"),
-        // A developer's RUST_BACKTRACE=1 is for panics; libraries would also trace every error that
-        // they handle.
+        // A developer's RUST_BACKTRACE=1 is meant for panics; without this setting, libraries would
+        // also capture a backtrace for each error that they handle.
         ("RUST_LIB_BACKTRACE", "0"),
     ]
     .into_iter()
@@ -337,7 +347,7 @@ fn settings(storage: SocketAddr, service_bus: SocketAddr, key: &str) -> BTreeMap
     .collect()
 }
 
-/// The functions of lastlight, so that an app needs no folder for them to be run on this machine.
+/// The functions of lastlight, so that an app needs no function folders to run on this machine.
 fn known_functions() -> BTreeMap<String, String> {
     functions()
         .iter()

@@ -1,4 +1,4 @@
-//! `lastlight local` and `lastlight demo`: arguments in, words out.
+//! The commands `lastlight local` and `lastlight demo`.
 
 use std::{
     collections::BTreeMap,
@@ -24,9 +24,9 @@ use lastlight_cli::{output, say, tell};
 /// The commands of the local cloud.
 #[derive(Debug, Subcommand)]
 pub enum Commands {
-    /// Everything on this machine: database, queues, Functions host and the handler.
+    /// Run everything on this machine: database, queues, Functions host and handler.
     Local(LocalArguments),
-    /// Run hello_world on a local cloud of its own, over both paths, and compare them.
+    /// Run hello_world over both paths on a temporary local cloud, and compare them.
     Demo(DemoArguments),
 }
 
@@ -39,7 +39,7 @@ impl lastlight_cli::Commands for Commands {
     }
 }
 
-/// What both commands share.
+/// The arguments that both commands share.
 #[derive(Debug, Args)]
 pub struct CloudArguments {
     /// The folder with host.json and the function folders.
@@ -67,13 +67,13 @@ pub struct LocalArguments {
     /// The port of the Service Bus endpoint; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     service_bus_port: u16,
-    /// Where its data lives; it survives a restart.
+    /// Data folder; the data survives a restart.
     #[arg(long, default_value = ".lastlight")]
     data: PathBuf,
     /// Empty the data folder first.
     #[arg(long)]
     fresh: bool,
-    /// An app setting of one's own, over those of the local cloud; may be given several times.
+    /// Additional app setting; overrides those of the local cloud. Can be repeated.
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = name_and_value)]
     settings: Vec<(String, String)>,
 }
@@ -81,7 +81,7 @@ pub struct LocalArguments {
 fn name_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write it as NAME=VALUE, such as LASTLIGHT_LEASE_SECONDS=5".to_owned()),
+        _ => Err("expected NAME=VALUE, such as LASTLIGHT_LEASE_SECONDS=5".to_owned()),
     }
 }
 
@@ -90,30 +90,31 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 pub struct DemoArguments {
     #[command(flatten)]
     cloud: CloudArguments,
-    /// Greetings, and as many replies: twice this many tasks over each path.
+    /// Number of greetings; each has a reply, so every path runs twice as many tasks.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     n: u64,
-    /// A job that takes longer than this has failed. Seconds.
+    /// Seconds after which a job that is not completed counts as failed.
     #[arg(long, default_value_t = 600)]
     timeout: u64,
 }
 
 impl CloudArguments {
-    /// A local cloud in the folder `data`.
+    /// Options for a local cloud with the data folder `data`.
     ///
     /// # Errors
-    /// There is no app in the folder that was named.
+    /// The app folder contains no host.json, or a path cannot be resolved.
     pub fn options(&self, data: PathBuf, log: LogSink) -> Result<CloudOptions, String> {
-        let program = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
+        let program = std::env::current_exe()
+            .map_err(|error| format!("the path of this program is unknown: {error}"))?;
         if !self.app_root.join("host.json").is_file() {
             return Err(format!(
-                "there is no host.json in {}; run this in the app's folder, or name it with --app-root",
+                "there is no host.json in {}; run this in the app's folder, or set the folder with --app-root",
                 self.app_root.display()
             ));
         }
         let app_root = self.app_root.canonicalize().map_err(|error| error.to_string())?;
         let mut settings = BTreeMap::new();
-        // A log level of one's own is the one thing that a person wants to hand through.
+        // LOG_LEVEL is the only variable of the environment that is taken over as an app setting.
         if let Ok(level) = std::env::var("LOG_LEVEL") {
             settings.insert("LOG_LEVEL".to_owned(), level);
         }
@@ -188,7 +189,7 @@ fn announce(cloud: &LocalCloud, arguments: &LocalArguments) {
         None => format!("embedded, in {}", arguments.data.join("postgres").display()),
     };
     say!(
-        "lastlight is running on this machine; Ctrl-C stops it, and its data stays in {}.
+        "lastlight is running on this machine. Ctrl-C stops it; its data is kept in {}.
 
   Dashboard        {base}/api/dashboard
   Functions host   {base}
@@ -206,7 +207,7 @@ fn announce(cloud: &LocalCloud, arguments: &LocalArguments) {
     );
 }
 
-/// Runs hello_world over both paths and prints how they compare.
+/// Runs hello_world over both paths and prints the comparison.
 pub async fn demo(arguments: DemoArguments) -> ExitCode {
     log_to_stderr();
     let folder = std::env::temp_dir().join(format!("lastlight-demo-{}", uuid::Uuid::new_v4()));
@@ -217,12 +218,12 @@ pub async fn demo(arguments: DemoArguments) -> ExitCode {
     });
     let cloud = match arguments.cloud.options(folder.clone(), log) {
         Ok(mut cloud) => {
-            // On a server of one's own, beside what is there: the same submission must not find an
+            // On a given server, use a new schema: otherwise the same submission would return an
             // older job.
             if cloud.database_url.is_some() {
                 let schema = format!("demo_{}", uuid::Uuid::new_v4().simple());
                 tell!(
-                    "this run's tables are in schema {schema}; drop it when you have seen enough"
+                    "the tables of this run are in schema {schema}; drop it when you no longer need it"
                 );
                 cloud.settings.insert("APP_SCHEMA".to_owned(), schema);
             }
@@ -281,23 +282,34 @@ fn table(report: &DemoReport) -> String {
     text
 }
 
+<<<<<<< HEAD
 /// Logs warnings to standard error, or what `LOG_LEVEL` says.
+=======
+fn empty(folder: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Logs to standard error, from `LOG_LEVEL` or warnings on.
+>>>>>>> lang-cli
 pub fn log_to_stderr() {
     log_to_stderr_from("warn");
 }
 
-/// The same, where nothing else is said from this level on.
+/// Logs to standard error, from `LOG_LEVEL` or otherwise from `level` on.
 pub fn log_to_stderr_from(level: &str) {
     let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new(level));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        // It would say so on standard error, and panic.
+        // Reporting such an error would write to standard error, and panic.
         .log_internal_errors(false)
         .try_init();
 }
 
-/// A local cloud that did not start, or stop.
+/// Prints why a local cloud did not start or stop; returns the exit code.
 pub fn no_cloud(error: &CloudError) -> ExitCode {
     match error {
         CloudError::Unreachable(error) => unreachable(error),

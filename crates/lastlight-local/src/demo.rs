@@ -1,4 +1,4 @@
-//! The main job on the local cloud, over both paths, and how they compare.
+//! Runs hello_world on the local cloud over both paths, and compares them.
 
 use std::{
     io::{IsTerminal, Write},
@@ -19,21 +19,21 @@ use lastlight::model::{ProcessingPath, timestamp};
 pub struct DemoOptions {
     /// The local cloud to run it on; its data folder should be empty.
     pub cloud: CloudOptions,
-    /// Greetings, and replies.
+    /// Number of greetings, and of replies.
     pub n: u64,
-    /// Progress goes to standard error.
+    /// Whether to show progress, on standard error.
     pub shows_progress: bool,
-    /// A job that takes longer has failed.
+    /// Time after which a job that is not completed counts as failed.
     pub timeout: Duration,
 }
 
-/// Why the demonstration failed.
+/// Why the demo failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// The local cloud did not start.
     #[error(transparent)]
     Cloud(#[from] CloudError),
-    /// The API did not answer as it should.
+    /// The API gave an unexpected answer, or none.
     #[error(transparent)]
     Api(#[from] ApiError),
     /// The job did not complete.
@@ -41,10 +41,10 @@ pub enum DemoError {
     Job { path: ProcessingPath, status: String, detail: String },
 }
 
-/// What came of it.
+/// The result of a demo.
 #[derive(Debug, Clone, Serialize)]
 pub struct DemoReport {
-    /// Greetings, and replies.
+    /// Number of greetings, and of replies.
     pub n: u64,
     /// `embedded` or `server`.
     pub database: &'static str,
@@ -56,15 +56,15 @@ pub struct PathReport {
     pub path: ProcessingPath,
     pub job_id: String,
     pub status: String,
-    /// Tasks that completed, both stages.
+    /// Completed tasks of both stages.
     pub tasks: u64,
-    /// Messages sent, job messages too.
+    /// Messages sent, including job messages.
     pub messages: u64,
-    /// From submitted to completed.
+    /// Time from submission to completion.
     pub seconds: f64,
     /// `tasks / seconds`.
     pub tasks_per_second: f64,
-    /// A task from planned to finished, milliseconds, over the stages in order.
+    /// Median time of a task from planned to finished, in milliseconds, per stage in order.
     pub p50_ms: Vec<f64>,
     pub p95_ms: Vec<f64>,
 }
@@ -163,7 +163,7 @@ fn report(path: ProcessingPath, job_id: String, status: &Value, messages: u64) -
     }
 }
 
-/// A bar a stage on a terminal; elsewhere a line every few seconds.
+/// Progress output: one bar per stage on a terminal, elsewhere a line every few seconds.
 struct Progress {
     path: ProcessingPath,
     n: u64,

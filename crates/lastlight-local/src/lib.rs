@@ -1,7 +1,8 @@
-//! The local cloud: everything that lastlight needs of Azure, on one machine, on loopback.
+//! The local cloud: everything that lastlight needs from Azure, on the loopback interface of one
+//! machine.
 //!
-//! [`LocalCloud`] puts it together; the handler that it starts is the same that Azure starts, and
-//! the only difference is its settings.
+//! [`LocalCloud`] starts all parts. The handler is the same one that Azure starts; only its
+//! settings differ.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod api;

@@ -34,7 +34,7 @@ const worker = {
   maxPoolSize: 25,
   ...(batched && { localQueue: { size: 500 }, completeJobBatchDelay: 0, failJobBatchDelay: 0 }),
 };
-// Its logger writes a line for each event at "info"; only what went wrong is of use here.
+// The logger writes a line for each event at "info"; only errors are useful here.
 const logger = new Logger(() => (level, message) => {
   if (level === "error" || level === "warning") console.error(`${level}: ${message}`);
 });
@@ -43,7 +43,7 @@ const runner = await run({ connectionString, taskList, logger, noHandleSignals: 
 const utils = await makeWorkerUtils({ connectionString, logger });
 const client = new pg.Client({ connectionString });
 await client.connect();
-// A finished job's row is deleted: none left and all handled means that all are durably completed.
+// The row of a finished job is deleted: no rows left and all jobs handled means that all are durably completed.
 const open = async () => Number((await client.query("select count(*) from graphile_worker._private_jobs")).rows[0].count);
 
 const tasks = Array.from({ length: n }, (_, i) => ({ identifier: "bench", payload: payload(i) }));

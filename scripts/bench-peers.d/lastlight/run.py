@@ -1,4 +1,4 @@
-"""lastlight through its own `bench run`, which brings a broker and a Functions host of its own (see ../README.md)."""
+"""lastlight with its own `bench run`, which includes a local broker and Functions host (see ../README.md)."""
 
 import json
 import os

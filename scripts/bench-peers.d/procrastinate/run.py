@@ -15,7 +15,7 @@ N = int(os.environ["N"])
 PAYLOAD_BYTES = int(os.environ["PAYLOAD_BYTES"])
 URL = os.environ["DATABASE_URL"]
 
-# A connection for each job at once, and one for each worker to listen on.
+# A connection for each concurrent job, and one for each worker to listen on.
 CONNECTIONS = WORKERS * (CONCURRENCY + 1) + 4
 app = procrastinate.App(
     connector=procrastinate.PsycopgConnector(conninfo=URL, min_size=CONNECTIONS, max_size=CONNECTIONS)
@@ -60,7 +60,7 @@ async def main():
         await app.schema_manager.apply_schema_async()
         options = {"queues": ["bench"], "concurrency": CONCURRENCY, "install_signal_handlers": False}
         workers = [asyncio.create_task(app.run_worker_async(**options)) for _ in range(WORKERS)]
-        await asyncio.sleep(0.5)  # until they listen
+        await asyncio.sleep(0.5)  # until the workers listen
         measuring = asyncio.create_task(measure())
         await asyncio.wait([measuring, *workers], return_when=asyncio.FIRST_COMPLETED)
         if not measuring.done():

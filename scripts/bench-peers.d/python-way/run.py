@@ -1,4 +1,4 @@
-"""What a hand-made Azure Functions app in Python does: a row, a message and a counting transaction for each task.
+"""What a hand-written Azure Functions app in Python does: a row, a message and a counting transaction for each task.
 
 It uses no queue library. PostgreSQL holds a job and its tasks; Storage Queue messages name tasks; whoever completes a
 task takes the job's lock and counts the tasks that are still open, so that exactly one sees the last (../README.md).
@@ -20,8 +20,8 @@ from azure.storage.queue import QueueClient
 
 THREADS = 16
 MESSAGES_AT_ONCE = 32
-INVISIBLE_SECONDS = 600  # as the Functions host takes messages
-API_VERSION = "2024-11-04"  # one that Azurite knows, too
+INVISIBLE_SECONDS = 600  # as the Functions host receives messages
+API_VERSION = "2024-11-04"  # supported by Azurite as well
 N = int(os.environ["N"])
 PAYLOAD_BYTES = int(os.environ["PAYLOAD_BYTES"])
 URL = os.environ["DATABASE_URL"]
@@ -29,7 +29,7 @@ JOB = "bench"
 STAGE = 1
 QUEUE = f"bench-{uuid.uuid4().hex}"
 
-# Azurite's published development account; it opens nothing but an emulator.
+# Azurite's published development account, which only emulators accept.
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
@@ -98,7 +98,7 @@ def work():
                     queue.receive_messages(max_messages=MESSAGES_AT_ONCE, visibility_timeout=INVISIBLE_SECONDS)
                 )
                 if not messages:
-                    finished.wait(0.1)  # the host's shortest interval
+                    finished.wait(0.1)  # the shortest polling interval of the host
                 for message in messages:
                     execute(connection, json.loads(message.content)["task_id"])
                     queue.delete_message(message)
@@ -113,19 +113,19 @@ def main():
         connection.execute(SCHEMA)
         connection.execute("INSERT INTO jobs VALUES (%s, 'processing', %s)", (JOB, N))
         connection.commit()
-        with contextlib.suppress(ResourceExistsError):  # the client repeats what was not answered in time
+        with contextlib.suppress(ResourceExistsError):  # the client repeats requests that were not answered in time
             queue.create_queue()
         threads = [threading.Thread(target=work, daemon=True) for _ in range(THREADS)]
 
         began = time.perf_counter()
-        # All rows before the first message: counting open tasks is right only once all of them are there.
+        # All rows before the first message: the count of open tasks is correct only once all rows exist.
         for i in range(N):
             connection.execute(
                 "INSERT INTO tasks (task_id, job_id, stage, status, parameters) VALUES (%s, %s, %s, 'queued', %s)",
                 (f"task-{i}", JOB, STAGE, payload(i)),
             )
             connection.commit()
-        # The workers wait until now: in an app they are other processes, and looking in vain would slow this one.
+        # The workers wait until now: in an app they are other processes, and polling empty queues would slow this one.
         for thread in threads:
             thread.start()
         for i in range(N):

@@ -1,4 +1,4 @@
-//! Where the app is: an address that holds no secret, and what follows from it.
+//! The address of the app, which contains no secret, and the URLs derived from it.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use url::Url;
 
 use lastlight::config::endpoint::is_this_machine;
 
-/// The app's address: `https://<app>.azurewebsites.net`, or `http://127.0.0.1:7071`.
+/// The address of the app: `https://<app>.azurewebsites.net`, or `http://127.0.0.1:7071`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppAddress(Url);
 
@@ -14,7 +14,7 @@ impl FromStr for AppAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = "write it as https://<app>.azurewebsites.net or http://127.0.0.1:7071";
+        let wanted = "expected https://<app>.azurewebsites.net or http://127.0.0.1:7071";
         let mut url = Url::parse(text.trim()).map_err(|error| format!("{error}; {wanted}"))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
             return Err(format!("it does not begin with http:// or https://; {wanted}"));
@@ -22,10 +22,10 @@ impl FromStr for AppAddress {
         let has_user = !url.username().is_empty() || url.password().is_some();
         if has_user || url.query().is_some() || url.fragment().is_some() {
             return Err(format!(
-                "it is to be an address alone; a key goes into --key or LASTLIGHT_KEY; {wanted}"
+                "it must contain no user, query or fragment; pass a key with --key or LASTLIGHT_KEY; {wanted}"
             ));
         }
-        // Who copied the address of a function has the prefix in it.
+        // The address of a function, if a user copied that, contains the prefix.
         let path = url.path().trim_end_matches('/');
         let path = path.strip_suffix("/api").unwrap_or(path).to_owned();
         url.set_path(&path);
@@ -40,8 +40,8 @@ impl fmt::Display for AppAddress {
 }
 
 impl AppAddress {
-    /// The address of a part of the API. Each step of the path is one name, whatever characters it
-    /// has.
+    /// The URL of a path of the API. Each element of `path` is one segment, whatever characters it
+    /// contains.
     pub(super) fn of(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
         let mut url = self.0.clone();
         if let Ok(mut steps) = url.path_segments_mut() {
@@ -53,12 +53,12 @@ impl AppAddress {
         url
     }
 
-    /// Nobody listens in on the way.
+    /// Whether requests are protected in transit: HTTPS, or an address on this machine.
     pub(super) fn is_private(&self) -> bool {
         self.0.scheme() == "https" || self.is_this_machine()
     }
 
-    /// It is this machine.
+    /// Whether the address is on this machine.
     pub fn is_this_machine(&self) -> bool {
         self.0.host_str().is_some_and(is_this_machine)
     }
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_put_together_step_by_step() {
+    fn urls_are_built_from_path_segments() {
         let url = |base: &str| address(base).of(&["jobs", "submit", "a/b ?"], &[("wait", "5")]);
         assert_eq!(
             url("http://127.0.0.1:7071/").as_str(),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_holds_no_secret() {
+    fn addresses_with_secrets_are_rejected() {
         for text in [
             "https://a.example/?code=topsecret",
             "https://u:topsecret@a.example",
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_private_on_this_machine_alone() {
+    fn plain_http_is_private_only_on_this_machine() {
         assert!(address("http://localhost:7071").is_private());
         assert!(address("https://a.example").is_private());
         assert!(!address("http://a.example").is_private());

@@ -1,5 +1,5 @@
-//! The shapes of the API's answers, as far as the command line reads them. What an older app does
-//! not say is absent; what a newer one says more is left alone.
+//! The parts of the API's answers that the command line reads. Fields that an older app does not
+//! send are optional; unknown fields of a newer app are ignored.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -32,11 +32,11 @@ impl fmt::Display for Moment {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Submitted {
     pub job_id: String,
-    /// `created`, or where the same submission stands.
+    /// `created`, or the status of the job if the same submission exists already.
     pub status: String,
-    /// What happened, for people.
+    /// What happened, as text for users.
     pub message: String,
-    /// What may not be what was meant.
+    /// Possible mistakes in the submission.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
@@ -48,38 +48,36 @@ pub struct Status {
     pub job_id: String,
     pub job_type: String,
     pub status: JobStatus,
-    /// The stage that it is in.
+    /// The current stage.
     pub stage: u8,
-    /// How many it has.
+    /// Number of stages.
     pub total_stages: u8,
-    /// The path that it takes.
     pub processing_path: ProcessingPath,
-    /// Which state this is; empty from an app that does not say it.
+    /// Version of this status, to wait for a change; empty if the app does not send it.
     #[serde(default)]
     pub version: String,
-    /// What was asked for.
     pub parameters: Map<String, Value>,
-    /// Each stage so far.
+    /// The stages so far.
     pub progress: Vec<Progress>,
-    /// Each ended stage's counts, latencies and summary, by its number.
+    /// Counts, latencies and summary of each finished stage, by its number.
     #[serde(default)]
     pub stage_results: Map<String, Value>,
     #[serde(default)]
     pub result_data: Option<Value>,
-    /// Why it ended badly.
+    /// Why the job failed or was cancelled.
     #[serde(default)]
     pub error_details: Option<String>,
     /// When it was submitted.
     pub created_at: Moment,
-    /// When something about the job as a whole changed last; of a job that is over, when it ended.
+    /// Time of the last change of the job itself; for a finished job, the time when it finished.
     pub updated_at: Moment,
-    /// When it will have taken too long.
+    /// When the job times out.
     #[serde(default)]
     pub deadline: Option<Moment>,
-    /// It will stand still at the end of its stage.
+    /// The job will pause at the end of its stage.
     #[serde(default)]
     pub pause_requested: bool,
-    /// Since when it stands still.
+    /// Since when the job is paused.
     #[serde(default)]
     pub paused_at: Option<Moment>,
 }
@@ -88,67 +86,65 @@ pub struct Status {
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
     pub stage: u8,
-    /// What its tasks are.
+    /// Type of its tasks.
     #[serde(default)]
     pub task_type: Option<String>,
-    /// Its plan is whole: `total` grows no more.
+    /// Planning is complete: `total` no longer grows.
     pub planned: bool,
     pub total: u64,
-    /// Their message is still owed.
+    /// Tasks whose message is unsent.
     #[serde(default)]
     pub pending_queue: u64,
-    /// Their message was sent.
+    /// Tasks whose message was sent.
     #[serde(default)]
     pub queued: Option<u64>,
-    /// An attempt is under way.
+    /// Tasks with a running attempt.
     #[serde(default)]
     pub running: Option<u64>,
     pub open: u64,
-    /// With a result.
     pub completed: u64,
-    /// Failed for good.
+    /// Tasks that failed finally.
     pub failed: u64,
-    /// Will not run.
+    /// Tasks that will not run.
     pub skipped: u64,
     #[serde(default)]
     pub rate_per_second: Option<f64>,
-    /// How long it will take still.
+    /// Estimated remaining time.
     #[serde(default)]
     pub eta_seconds: Option<f64>,
     #[serde(default)]
     pub started_at: Option<Moment>,
-    /// When it was over.
     #[serde(default)]
     pub finished_at: Option<Moment>,
 }
 
 impl Status {
-    /// Since when it stands still; nothing of a job that is over.
+    /// Since when the job is paused; `None` for a finished job.
     pub fn stands_still_since(&self) -> Option<Moment> {
         self.paused_at.filter(|_| !self.status.is_terminal())
     }
 }
 
 impl Job {
-    /// It stands still. A job that is over does not, whatever was asked of it before.
+    /// Whether the job is paused. A finished job is not, even if a pause was requested.
     pub fn stands_still(&self) -> bool {
         self.paused_at.is_some() && !self.status.is_terminal()
     }
 
-    /// Tasks that ran to their outcome.
+    /// Tasks that ran to completion or failure.
     pub fn done(&self) -> u64 {
         self.completed + self.failed
     }
 }
 
 impl Progress {
-    /// Tasks that ran to their outcome. One that was skipped is over and not done: nobody did
-    /// anything for it.
+    /// Tasks that ran to completion or failure. A skipped task is terminal but not done, because it
+    /// never ran.
     pub fn done(&self) -> u64 {
         self.completed + self.failed
     }
 
-    /// Every task has its outcome, and the stage is closed.
+    /// Whether every task is terminal and the stage is closed.
     pub fn is_finished(&self) -> bool {
         self.planned && self.done() + self.skipped == self.total && self.finished_at.is_some()
     }
@@ -157,19 +153,18 @@ impl Progress {
 /// `POST jobs/cancel`, `retry`, `pause` and `resume`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Changed {
-    /// Where the job stands now.
+    /// The status after the request.
     pub status: JobStatus,
-    /// What happened, for people.
+    /// What happened, as text for users.
     pub message: String,
 }
 
 /// `GET jobs/audit/{job_id}`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Audit {
-    /// Where the job stands.
     pub status: JobStatus,
     pub consistent: bool,
-    /// Each stage so far.
+    /// The stages so far.
     pub stages: Vec<AuditedStage>,
 }
 
@@ -177,31 +172,30 @@ pub struct Audit {
 #[serde(rename_all = "camelCase")]
 pub struct AuditedStage {
     pub stage: u8,
-    /// Tasks that were planned.
+    /// Planned tasks.
     pub planned: u64,
-    /// With a result.
     pub completed: u64,
-    /// Failed for good.
+    /// Tasks that failed finally.
     pub failed: u64,
-    /// That will not run.
+    /// Tasks that will not run.
     pub skipped: u64,
     pub open: i64,
-    /// The counters are what a recount comes to.
+    /// The counters equal a recount of the tasks.
     pub counters_agree: bool,
     pub attempts: u64,
-    /// Deliveries that found nothing to do.
+    /// Deliveries that were ignored as duplicates.
     #[serde(rename = "duplicatesAbsorbed")]
     pub duplicates_ignored: u64,
-    /// Ends of attempts that came too late.
+    /// Completions that were rejected because their attempt was no longer current.
     pub stale_completions_refused: u64,
     pub messages_sent: u64,
-    /// Of these, sent again.
+    /// Messages that were sent again, included in `messages_sent`.
     pub messages_resent: u64,
-    /// Batches whose messages are owed; an older app does not say it.
+    /// Batches whose messages are unsent; an older app does not send it.
     #[serde(default)]
     #[serde(rename = "batchesOwed")]
     pub batches_unsent: Option<u64>,
-    /// From its first batch to its last outcome.
+    /// Time from the first batch to the last outcome, in seconds.
     #[serde(default)]
     pub busy_seconds: Option<f64>,
 }
@@ -214,14 +208,14 @@ pub struct JobTypes {
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct KnownJobType {
-    /// What `submit` takes.
+    /// The name to pass to `submit`.
     pub name: String,
     #[serde(default)]
     pub description: Option<String>,
-    /// The path that it always takes.
+    /// The path of every job of this type, if the type prescribes one.
     #[serde(default)]
     pub prescribed_path: Option<ProcessingPath>,
-    /// A JSON Schema.
+    /// JSON Schema of the parameters.
     #[serde(default)]
     pub parameters: Value,
 }
@@ -231,7 +225,6 @@ pub struct KnownJobType {
 pub struct JobPage {
     /// Newest first.
     pub jobs: Vec<Job>,
-    /// Where it goes on.
     pub query_info: QueryInfo,
 }
 
@@ -239,15 +232,15 @@ pub struct JobPage {
 #[derive(Debug, Clone, Deserialize)]
 pub struct JobDetails {
     pub job: Job,
-    /// Its stages so far.
+    /// The stages so far.
     #[serde(default)]
     pub stages: Vec<Progress>,
 }
 
-/// What a page says about itself.
+/// Information about a page.
 #[derive(Debug, Clone, Deserialize)]
 pub struct QueryInfo {
-    /// What asks for the next page.
+    /// Cursor of the next page; `None` on the last one.
     #[serde(default)]
     pub next_cursor: Option<String>,
 }
@@ -258,31 +251,28 @@ pub struct Job {
     pub job_id: String,
     pub job_type: String,
     pub status: JobStatus,
-    /// The stage that it is in.
+    /// The current stage.
     pub stage: u8,
-    /// How many it has.
+    /// Number of stages.
     pub total_stages: u8,
-    /// The path that it takes.
     pub processing_path: ProcessingPath,
     pub total: u64,
-    /// With a result.
     pub completed: u64,
-    /// Failed for good.
+    /// Tasks that failed finally.
     pub failed: u64,
-    /// Will not run.
+    /// Tasks that will not run.
     pub skipped: u64,
-    /// Why it ended badly.
+    /// Why the job failed or was cancelled.
     #[serde(default)]
     pub error_details: Option<String>,
-    /// Since when it stands still.
+    /// Since when the job is paused.
     #[serde(default)]
     pub paused_at: Option<Moment>,
     /// When it was submitted.
     pub created_at: Moment,
-    /// When it was over.
     #[serde(default)]
     pub finished_at: Option<Moment>,
-    /// When it will have taken too long.
+    /// When the job times out.
     #[serde(default)]
     pub deadline: Option<Moment>,
 }
@@ -290,9 +280,8 @@ pub struct Job {
 /// `GET db/tasks/{job_id}`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct TaskPage {
-    /// In the order of their stages.
+    /// In stage order.
     pub tasks: Vec<Task>,
-    /// Where it goes on.
     pub query_info: QueryInfo,
 }
 
@@ -302,21 +291,21 @@ pub struct Task {
     pub task_id: String,
     pub task_type: String,
     pub stage: u8,
-    /// Its name in the stage.
+    /// Name of the task within its stage.
     pub task_index: String,
     pub status: TaskStatus,
-    /// The attempt that it is in, or that decided.
+    /// Number of the current attempt, or of the one that decided the outcome.
     pub attempt: u32,
-    /// Why it failed, or its last attempt did.
+    /// Why the task, or its last attempt, failed.
     #[serde(default)]
     pub error_details: Option<String>,
-    /// When its first attempt began.
+    /// When the first attempt started.
     #[serde(default)]
     pub started_at: Option<Moment>,
-    /// When it had its outcome.
+    /// When the task became terminal.
     #[serde(default)]
     pub finished_at: Option<Moment>,
-    /// When its next attempt is due.
+    /// When the next attempt is due.
     #[serde(default)]
     pub due_at: Option<Moment>,
 }
@@ -327,40 +316,40 @@ pub struct PoisonStatus {
     pub poison_messages_found: u64,
     /// `healthy` or `attention_needed`.
     pub status: String,
-    /// Each queue by its name.
+    /// The queues, by name.
     pub queue_details: BTreeMap<String, PoisonQueue>,
 }
 
-/// A queue of messages set aside.
+/// A queue of dead-lettered messages.
 #[derive(Debug, Clone, Deserialize)]
 pub struct PoisonQueue {
-    /// What it is for.
+    /// Which messages the queue is for.
     pub holds: String,
-    /// Only a person moves what is there; an older app does not say it.
+    /// Whether only an operator moves its messages; an older app does not send it.
     #[serde(default)]
     pub is_review: Option<bool>,
-    /// How many there are; absent if nobody knows.
+    /// Number of messages; absent if unknown.
     #[serde(default)]
     pub poison_messages: Option<u64>,
     #[serde(default)]
     pub error: Option<String>,
-    /// The first of them.
+    /// The first messages.
     #[serde(default)]
     pub messages: Vec<DeadLetters>,
 }
 
-/// A message set aside.
+/// A dead-lettered message.
 #[derive(Debug, Clone, Deserialize)]
 pub struct DeadLetters {
-    /// What redrive and discard take.
+    /// The id to pass to redrive and discard.
     pub message_id: String,
-    /// When it came there.
+    /// When the message was dead-lettered.
     #[serde(default)]
     pub enqueued_at: Option<Moment>,
-    /// How often it was delivered.
+    /// Number of deliveries.
     #[serde(default)]
     pub delivery_count: u32,
-    /// Why it was set aside.
+    /// Why the message was dead-lettered.
     #[serde(default)]
     pub reason: Option<String>,
     #[serde(default)]
@@ -370,14 +359,14 @@ pub struct DeadLetters {
 /// `POST monitor/poison` with `process`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct PoisonProcessed {
-    /// In all queues, before.
+    /// Messages in all queues before processing.
     pub poison_messages_found: u64,
-    /// Of these, in the review queues, where they still are; an older app does not say it.
+    /// Messages among these that remain in review queues; an older app does not send it.
     #[serde(default)]
     pub left_for_review: Option<u64>,
     pub jobs_marked_failed: u64,
     pub tasks_marked_failed: u64,
-    /// What became of each.
+    /// The outcome of each processed message.
     #[serde(default)]
     pub messages: Vec<Value>,
     #[serde(default)]
@@ -387,13 +376,13 @@ pub struct PoisonProcessed {
 /// `POST monitor/poison` with `redrive` or `discard`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Removed {
-    /// The queue that it was in.
+    /// The queue that the message was in.
     pub queue: String,
     pub message_id: String,
-    /// Where it went, if it went anywhere.
+    /// The queue that the message was sent to, after a redrive.
     #[serde(default)]
     pub sent_to: Option<String>,
-    /// Its text, if it is gone.
+    /// The text of the message, after a discard.
     #[serde(default)]
     pub message: Option<String>,
 }
@@ -403,46 +392,45 @@ pub struct Removed {
 pub struct Comparison {
     pub queue_storage: PathMetrics,
     pub service_bus: PathMetrics,
-    /// One against the other.
+    /// Service Bus compared with Storage Queues.
     pub comparison: Improvements,
-    /// What it is made of.
     #[serde(default)]
     pub query_info: ComparisonInfo,
 }
 
-/// What a comparison says about itself.
+/// Information about a comparison.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 pub struct ComparisonInfo {
-    /// Stages that ended and are not in it yet.
+    /// Finished stages that are not included yet.
     pub stages_not_counted_yet: u64,
-    /// Jobs that ended and are not in it yet.
+    /// Finished jobs that are not included yet.
     pub jobs_not_counted_yet: u64,
 }
 
-/// What the recorded facts of a path come to.
+/// The metrics of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, serde::Serialize)]
 pub struct PathMetrics {
-    /// Jobs that are over.
+    /// Finished jobs.
     pub jobs_processed: u64,
-    /// From submitted to over.
+    /// Average time from submission to the end of a job, in milliseconds.
     pub avg_latency_ms: Option<f64>,
-    /// Of the jobs, those that took longer than they may: 0 to 1.
+    /// Share of jobs that timed out: 0 to 1.
     pub timeout_rate: Option<f64>,
-    /// Tasks with an outcome, over the time that their stages took.
+    /// Tasks with an outcome, divided by the duration of their stages.
     pub tasks_per_second: Option<f64>,
 }
 
-/// Service Bus against Storage Queues, percent; positive is better.
+/// Service Bus compared with Storage Queues, in percent; positive is better.
 #[derive(Debug, Clone, PartialEq, Deserialize, serde::Serialize)]
 pub struct Improvements {
-    /// How much less time a job takes.
+    /// Reduction of the time that a job takes.
     pub latency_improvement: Option<f64>,
-    /// How many more tasks a second.
+    /// Increase in tasks per second.
     pub throughput_improvement: Option<f64>,
-    /// How many fewer jobs take too long.
+    /// Reduction of the share of jobs that time out.
     pub timeout_reduction: Option<f64>,
-    /// Why there is not enough to tell.
+    /// Why there is not enough data to compare.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }

@@ -1,5 +1,4 @@
-//! Why there is no answer, as a person wants to hear it: what was asked, what the app said, what to
-//! do next.
+//! Errors of the client, as users see them: the request, the app's answer, and a remedy.
 
 use std::io;
 
@@ -8,49 +7,48 @@ use serde_json::Value;
 
 use super::AppAddress;
 
-/// An answer longer than this is not quoted.
+/// Maximum number of characters of an answer that an error quotes.
 const QUOTED: usize = 200;
 
-/// Why a request came to nothing.
+/// Why a request failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ClientError {
-    /// The address or the key cannot be used.
+    /// The address or the key is invalid.
     #[error("{0}")]
     Settings(String),
     #[error("{asked}: {address} does not answer: {detail}")]
     Unreachable {
         asked: String,
         address: String,
-        /// Why not.
         detail: String,
-        /// There is no server at all.
+        /// The connection was refused: there is no server.
         is_refused: bool,
-        /// It is this machine.
+        /// The address is on this machine.
         is_here: bool,
     },
-    /// Something answered that does not speak as the app does.
-    #[error("{asked}: {address} answered with status {status}, and {problem}")]
+    /// Something other than the app answered.
+    #[error("{asked}: {address} answered with status {status}: {problem}")]
     NotTheApp {
         asked: String,
         address: String,
-        /// With which HTTP status.
+        /// HTTP status.
         status: u16,
-        /// What is odd about it.
+        /// What is unexpected in the answer.
         problem: String,
     },
-    /// The host wants a key, or another one.
-    #[error("{asked}: {address} wants a key that may do this (status {status})")]
+    /// The host requires a key, or a different one.
+    #[error("{asked}: {address} requires a key that permits this (status {status})")]
     Key {
         asked: String,
         address: String,
         /// 401 or 403.
         status: u16,
     },
-    /// The app said no, and why.
+    /// The app refused the request and gave a reason.
     #[error("{asked}: {message}")]
     Refused {
         asked: String,
-        /// With which HTTP status.
+        /// HTTP status.
         status: u16,
         message: String,
         document: Value,
@@ -78,7 +76,7 @@ impl ClientError {
         }
     }
 
-    /// What an answer other than success means.
+    /// The error for an answer with a status other than success.
     pub(super) fn refusal(
         asked: &str,
         address: &AppAddress,
@@ -99,45 +97,45 @@ impl ClientError {
         let problem = match location {
             Some(location) if status.is_redirection() => {
                 let location = location.split(['?', '#']).next().unwrap_or_default();
-                format!("sends on to {location}")
+                format!("it redirects to {location}")
             }
-            _ if text.trim().is_empty() => "an empty body".to_owned(),
+            _ if text.trim().is_empty() => "the body is empty".to_owned(),
             _ => {
                 let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-                format!("said: {}", line.chars().take(QUOTED).collect::<String>())
+                format!("{}", line.chars().take(QUOTED).collect::<String>())
             }
         };
         Self::NotTheApp { asked, address, status: number, problem }
     }
 
-    /// What to do next, where there is something to say.
+    /// What the user can do, if known.
     pub fn remedy(&self) -> Option<String> {
         let text = match self {
             Self::Settings(_) => return None,
             Self::Unreachable { is_refused: true, is_here: true, .. } => {
-                "Is it running? `lastlight local` runs everything on this machine; --url or LASTLIGHT_URL names another app."
+                "Is the app running? `lastlight local` runs one on this machine; --url or LASTLIGHT_URL selects another app."
             }
             Self::Unreachable { .. } => {
-                "Is the address right? --url or LASTLIGHT_URL names the app."
+                "Is the address right? --url or LASTLIGHT_URL selects the app."
             }
             Self::NotTheApp { status: 502..=504, .. } => {
-                "The app behind it is starting, stopped or failing: try again, then look at its log."
+                "The app is starting, stopped or failing: try again, then look at its log."
             }
             Self::NotTheApp { status: 404, .. } => {
-                "There is no such function: the app is older than this command, or the address is another app's."
+                "There is no such function: the app is older than this command, or the address belongs to another app."
             }
             Self::NotTheApp { status: 300..=399, .. } => {
                 "Use that address with --url or LASTLIGHT_URL."
             }
             Self::NotTheApp { .. } => {
-                "Is this lastlight, in a version of about the same age? --url or LASTLIGHT_URL names the app."
+                "Is this a lastlight app of about the same version? --url or LASTLIGHT_URL selects the app."
             }
             Self::Key { .. } => {
-                "Give one with --key or LASTLIGHT_KEY: a function key, or the master key for `poison` (Azure portal: \
+                "Pass one with --key or LASTLIGHT_KEY: a function key, or the master key for `poison` (Azure portal: \
                  Function app, App keys)."
             }
             Self::Refused { status: 503, .. } => {
-                "Nothing was lost: try again, or ask `GET /api/health` what is wrong."
+                "Nothing was lost: try again; `GET /api/health` shows what is wrong."
             }
             Self::Refused { status: 500, document, .. } => {
                 return document
@@ -150,7 +148,7 @@ impl ClientError {
         Some(text.to_owned())
     }
 
-    /// Waiting may help: nobody answered, or a gateway did.
+    /// Whether waiting may help: there was no answer, or a gateway answered.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
@@ -173,7 +171,7 @@ fn io_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::
     None
 }
 
-/// The innermost cause: the outer ones say "error sending request".
+/// The innermost cause: the outer ones only say "error sending request".
 fn last_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
@@ -193,27 +191,27 @@ mod tests {
     }
 
     #[test]
-    fn the_app_s_own_words_are_what_is_shown() {
+    fn the_message_of_the_app_is_shown() {
         let error = refusal(409, None, r#"{"error":"x","message":"job cannot go on"}"#);
         assert_eq!(error.to_string(), "list: job cannot go on");
         assert!(!error.is_passing());
     }
 
     #[test]
-    fn what_is_not_the_app_is_said_with_what_to_do() {
+    fn answers_of_other_servers_have_a_remedy() {
         let gateway = refusal(502, None, "<html>\n  Bad Gateway</html>");
         assert_eq!(
             gateway.to_string(),
-            "list: https://a.example answered with status 502, and said: <html> Bad Gateway</html>"
+            "list: https://a.example answered with status 502: <html> Bad Gateway</html>"
         );
         assert!(gateway.is_passing() && gateway.remedy().unwrap().contains("try again"));
         let moved = refusal(301, Some("https://b.example/api?code=topsecret"), "");
         assert_eq!(
             moved.to_string(),
-            "list: https://a.example answered with status 301, and sends on to https://b.example/api"
+            "list: https://a.example answered with status 301: it redirects to https://b.example/api"
         );
         let key = refusal(401, None, "");
-        assert!(key.to_string().contains("wants a key"), "{key}");
+        assert!(key.to_string().contains("requires a key"), "{key}");
         assert!(key.remedy().unwrap().contains("LASTLIGHT_KEY"));
     }
 }

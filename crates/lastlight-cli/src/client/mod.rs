@@ -1,9 +1,9 @@
-//! A client of the app's HTTP API, for the command line: addresses, keys, repeats, and answers with
-//! their types. It knows the shapes of the API and nothing of the rooms that answer.
+//! A client of the app's HTTP API for the command line: addresses, keys, retries and typed answers.
+//! It depends on the shapes of the API and on none of the modules behind it.
 //!
-//! What is safe to repeat (reading, and submitting, which is idempotent) is repeated where the app
-//! says 503 and when to come again. Nothing is repeated where nobody answered: whether to wait is
-//! the caller's decision.
+//! A request that is safe to repeat (a read, or a submission, which is idempotent) is repeated if
+//! the app answers 503 with `Retry-After`. No request is repeated if there was no answer: whether
+//! to wait is the caller's decision.
 
 mod address;
 mod answers;
@@ -29,35 +29,34 @@ pub use error::ClientError;
 
 use lastlight::config::Secret;
 
-/// How long one answer may take, beside what was asked to be waited for.
+/// Timeout of one request, in addition to the wait that the request asks for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often what is safe to repeat is asked for.
+/// Maximum number of tries for a request that is safe to repeat.
 const MOST_TRIES: u32 = 4;
 
-/// The longest pause that a 503 is granted.
+/// Upper limit of the `Retry-After` that is honoured.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// An answer: its document as it came, and what is read of it.
+/// An answer: the document as received, and its typed part.
 #[derive(Debug, Clone)]
 pub struct Answer<T> {
-    /// Exactly what the app said.
+    /// The document exactly as the app sent it.
     pub document: Value,
-    /// The part that has a type.
     pub body: T,
 }
 
-/// A pause that the app asked for, as a person is told.
+/// A pause before a retry that the app asked for, to report to the user.
 #[derive(Debug)]
 pub struct Pause<'a> {
     pub asked: &'a str,
-    /// What the app said.
+    /// The app's message.
     pub message: &'a str,
-    /// How long until the next try.
+    /// Time until the next try.
     pub pause: Duration,
 }
 
-/// One app. Cheap to clone.
+/// A client of one app. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
     address: AppAddress,
@@ -66,7 +65,7 @@ pub struct Client {
     on_pause: fn(&Pause<'_>),
 }
 
-/// Whether the same request may be made again.
+/// Whether a request may be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Repeat {
     Safe,
@@ -75,42 +74,37 @@ enum Repeat {
 
 #[derive(Debug, Clone, Default)]
 pub struct JobFilter {
-    /// Submitted within so many hours.
+    /// Only jobs that were submitted in the last N hours.
     pub hours: Option<u16>,
-    /// Only these.
     pub status: Option<String>,
-    /// Only these.
     pub job_type: Option<String>,
-    /// Only these.
     pub processing_path: Option<String>,
 }
 
-/// What selects tasks of a job.
+/// A filter for the tasks of a job.
 #[derive(Debug, Clone, Default)]
 pub struct TaskFilter {
-    /// Only these.
     pub status: Option<String>,
-    /// Only these.
     pub stage: Option<u8>,
 }
 
 impl Client {
-    /// A client of the app at `address`. The key goes into a header, and nowhere else.
+    /// Creates a client of the app at `address`. The key is sent only in a header.
     ///
     /// # Errors
-    /// The key cannot be sent, or would be sent in the clear; TLS cannot be set up on this machine.
+    /// The key is not a valid header value or would be sent unencrypted, or TLS cannot be set up.
     pub fn new(address: AppAddress, key: Option<&Secret>) -> Result<Self, ClientError> {
         let key = match key.map(Secret::expose).filter(|key| !key.trim().is_empty()) {
             None => None,
             Some(_) if !address.is_private() => {
                 return Err(ClientError::Settings(format!(
-                    "{address} is plain HTTP on another machine, where a key could be read on the way: use https://, or no key"
+                    "{address} is plain HTTP to another machine, so the key could be read in transit: use https://, or no key"
                 )));
             }
             Some(key) => {
                 let mut header = HeaderValue::from_str(key.trim()).map_err(|_| {
                     ClientError::Settings(
-                        "the key has characters that no header can carry".to_owned(),
+                        "the key has characters that a header cannot contain".to_owned(),
                     )
                 })?;
                 header.set_sensitive(true);
@@ -118,31 +112,30 @@ impl Client {
             }
         };
         let mut http = reqwest::Client::builder()
-            // A redirect would carry the key on.
+            // A redirect would forward the key.
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(10));
         if address.is_this_machine() {
             http = http.no_proxy();
         }
         let http = http.build().map_err(|error| {
-            ClientError::Settings(format!("no HTTP client can be made: {error}"))
+            ClientError::Settings(format!("the HTTP client cannot be created: {error}"))
         })?;
         Ok(Self { address, key, http, on_pause: |_| () })
     }
 
-    /// The same, which says when it waits because the app asked for a pause.
+    /// Calls `on_pause` before each pause that the app asked for.
     #[must_use]
     pub fn with_pauses_told(mut self, on_pause: fn(&Pause<'_>)) -> Self {
         self.on_pause = on_pause;
         self
     }
 
-    /// Where the app is.
     pub fn address(&self) -> &AppAddress {
         &self.address
     }
 
-    /// Submits a job. The same submission again finds the first one.
+    /// Submits a job. An identical submission returns the first job.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -158,7 +151,7 @@ impl Client {
         self.ask(&format!("submit {job_type}"), request, Repeat::Safe).await
     }
 
-    /// Where a job stands.
+    /// The status of a job.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -166,8 +159,8 @@ impl Client {
         self.get(&format!("status {job_id}"), &["jobs", "status", job_id], &[]).await
     }
 
-    /// Where a job stands once that is no longer as `seen`, the version of an answer, or after
-    /// `wait` seconds.
+    /// The status of a job as soon as its version differs from `seen` (the version in an earlier
+    /// answer), or after `wait` seconds.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -179,7 +172,7 @@ impl Client {
     ) -> Result<Answer<Status>, ClientError> {
         let seconds = wait.to_string();
         let mut query = vec![("wait", &*seconds)];
-        // An app that is older than this program says no version.
+        // An older app sends no version.
         if !seen.is_empty() {
             query.push(("seen", seen));
         }
@@ -189,7 +182,7 @@ impl Client {
         self.ask(&format!("status {job_id}"), request, Repeat::Safe).await
     }
 
-    /// Cancels, retries, pauses or resumes a job, as `action` says.
+    /// Changes a job; `action`: `cancel`, `retry`, `pause` or `resume`.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -198,7 +191,7 @@ impl Client {
         self.ask(&format!("{action} {job_id}"), request, Repeat::Never).await
     }
 
-    /// A job's books.
+    /// The audit of a job.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -206,7 +199,7 @@ impl Client {
         self.get(&format!("audit {job_id}"), &["jobs", "audit", job_id], &[]).await
     }
 
-    /// The job types, with their parameters' schemas.
+    /// The job types, with the schemas of their parameters.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -236,7 +229,7 @@ impl Client {
         self.get("list", &["db", "jobs"], &query).await
     }
 
-    /// A job as the database has it, with its stages.
+    /// A job as stored in the database, with its stages.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -244,8 +237,8 @@ impl Client {
         self.get(&format!("job {job_id}"), &["db", "jobs", job_id], &[]).await
     }
 
-    /// A page of a job's tasks, in the order of their stages; `limit`: 1 to 100. It may hold fewer
-    /// and still have a next one.
+    /// A page of the tasks of a job, in stage order; `limit`: 1 to 100. A page with fewer tasks may
+    /// still have a next page.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -266,7 +259,7 @@ impl Client {
         self.get(&format!("tasks {job_id}"), &["db", "tasks", job_id], &query).await
     }
 
-    /// What was set aside; `peek`: how many messages of each queue are shown, up to 32.
+    /// The dead-letter queues; `peek`: number of messages to show per queue, up to 32.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -275,7 +268,7 @@ impl Client {
         self.get("poison list", &["monitor", "poison"], &[("peek", &peek)]).await
     }
 
-    /// Has everything that was delivered too often dealt with.
+    /// Processes all messages that were delivered too often.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -284,7 +277,7 @@ impl Client {
         self.ask("poison process", request, Repeat::Never).await
     }
 
-    /// Sends one message again, or throws it away, as `action` says: `redrive` or `discard`.
+    /// Redrives or discards one message; `action`: `redrive` or `discard`.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -302,7 +295,7 @@ impl Client {
         self.ask(&format!("poison {action}"), request, Repeat::Never).await
     }
 
-    /// How the two paths compare, over all jobs of the last `hours`.
+    /// The comparison of the two paths, over all jobs of the last `hours`.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -389,14 +382,15 @@ impl Client {
             problem,
         };
         let document: Value = serde_json::from_str(text)
-            .map_err(|error| not_the_app(format!("its answer is not JSON ({error})")))?;
-        let body = T::deserialize(&document)
-            .map_err(|error| not_the_app(format!("its answer has another shape ({error})")))?;
+            .map_err(|error| not_the_app(format!("the answer is not JSON ({error})")))?;
+        let body = T::deserialize(&document).map_err(|error| {
+            not_the_app(format!("the answer has an unexpected shape ({error})"))
+        })?;
         Ok(Answer { document, body })
     }
 }
 
-/// The parts of a query that have a value.
+/// The query parameters that have a value.
 fn given<'a, const N: usize>(parts: [(&'a str, Option<&'a str>); N]) -> Vec<(&'a str, &'a str)> {
     parts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

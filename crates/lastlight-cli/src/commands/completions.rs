@@ -1,4 +1,4 @@
-//! `lastlight completions`: what lets a shell complete the commands.
+//! `lastlight completions`: prints a shell completion script.
 
 use std::process::ExitCode;
 
@@ -10,17 +10,16 @@ use crate::output;
 /// `lastlight completions`.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArguments {
-    /// Which shell. bash: source <(lastlight completions bash); fish: lastlight completions fish |
+    /// The shell. bash: source <(lastlight completions bash); fish: lastlight completions fish |
     /// source.
     shell: Shell,
 }
 
-/// Prints the script for a shell.
 pub(crate) fn completions(
     arguments: &CompletionsArguments,
     command_line: &mut Command,
 ) -> ExitCode {
-    // In memory first: the generator panics where its output cannot be written.
+    // Generate into memory first: the generator panics if its output cannot be written.
     let mut script = Vec::new();
     generate(arguments.shell, command_line, "lastlight", &mut script);
     output::text(&String::from_utf8_lossy(&script));

@@ -1,4 +1,4 @@
-//! `lastlight doctor`: arguments in, a line a finding out.
+//! `lastlight doctor`: prints one line per finding.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -17,8 +17,8 @@ pub(crate) struct DoctorArguments {
     /// The folder with host.json and the function folders.
     #[arg(long, value_name = "DIR", default_value = ".")]
     app_root: PathBuf,
-    /// Examine the settings of this file, as `func start` reads it: local.settings.json.
-    /// Environment variables win.
+    /// Also check the settings in this file, as `func start` reads it (local.settings.json).
+    /// Environment variables override it.
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
     /// Print JSON.
@@ -26,7 +26,7 @@ pub(crate) struct DoctorArguments {
     json: bool,
 }
 
-/// Examines everything; 0 without a fault, 1 with one.
+/// Runs all checks; exit code 0 without a fault, 1 with at least one.
 pub(crate) async fn doctor(arguments: DoctorArguments) -> ExitCode {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -47,11 +47,9 @@ pub(crate) async fn doctor(arguments: DoctorArguments) -> ExitCode {
         say!("{}", json!({ "faults": faults, "warnings": warnings, "checks": findings }));
     } else {
         let verdict = match (faults, warnings) {
-            (0, 0) => paint.text(Look::Good, "All is well."),
-            (0, some) => paint.text(
-                Look::Warning,
-                &format!("Nothing is wrong; {}.", counted_words(some, "warning")),
-            ),
+            (0, 0) => paint.text(Look::Good, "No problems found."),
+            (0, some) => paint
+                .text(Look::Warning, &format!("No faults, {}.", counted_words(some, "warning"))),
             (some, others) => {
                 let words = format!(
                     "{}, {}.",

@@ -1,5 +1,5 @@
-//! `lastlight functions`: the function folders that a Functions host reads, made from the table of
-//! this binary.
+//! `lastlight functions`: writes, checks and lists the function folders that a Functions host
+//! reads, from the function table of this binary.
 
 use std::{
     io,
@@ -24,16 +24,16 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("action").required(true).args(["write", "check", "list"])))]
 pub(crate) struct FunctionsArguments {
-    /// Write the folders that are missing in this folder: that of host.json.
+    /// Write the missing function folders into this folder, which holds host.json.
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
-    /// Compare the folders in this folder with those of this version; exit 1 where they differ.
+    /// Compare the function folders in this folder with this version's; exit 1 if they differ.
     #[arg(long, value_name = "DIR")]
     check: Option<PathBuf>,
-    /// List the functions: what starts each, and which key a caller needs.
+    /// List the functions, with their triggers and the key that a caller needs.
     #[arg(long)]
     list: bool,
-    /// With --write: overwrite files that say something else, too.
+    /// With --write: also overwrite files that have different content.
     #[arg(long, conflicts_with_all = ["check", "list"])]
     force: bool,
     /// Print JSON.
@@ -89,7 +89,7 @@ fn write_missing(folder: &Path, force: bool, as_json: bool) -> ExitCode {
     }
     failed(
         &format!(
-            "left as they are: {left}. Look at them; --force overwrites files that are different, and nothing removes folders"
+            "not changed: {left}. Check them; --force overwrites files that are different; folders are never removed"
         ),
         1,
     )
@@ -109,7 +109,7 @@ fn compare(folder: &Path, as_json: bool) -> ExitCode {
     if found.is_empty() {
         if !as_json {
             say!(
-                "{} in {}, as they belong to this version",
+                "{} in {} match this version",
                 counted(functions().len() as u64, "function folder"),
                 folder.display()
             );
@@ -118,8 +118,8 @@ fn compare(folder: &Path, as_json: bool) -> ExitCode {
     }
     failed(
         &format!(
-            "the function folders in {0} are not those of this version: {found}. \
-             lastlight functions --write {0} writes those that are missing",
+            "the function folders in {0} differ from those of this version: {found}. \
+             lastlight functions --write {0} writes the missing ones",
             folder.display()
         ),
         1,
@@ -128,7 +128,10 @@ fn compare(folder: &Path, as_json: bool) -> ExitCode {
 
 fn unreadable(folder: &Path, error: &io::Error) -> ExitCode {
     failed(
-        &format!("{} cannot be read: {error}; name the folder of host.json", folder.display()),
+        &format!(
+            "{} cannot be read: {error}; give the folder that holds host.json",
+            folder.display()
+        ),
         2,
     )
 }
@@ -168,7 +171,7 @@ fn list(as_json: bool) {
     output::text(&table.text(Paint::for_stdout()));
 }
 
-/// What kind of trigger it is, what it listens on, and which key a caller needs.
+/// The kind of trigger, what it listens on, and the key that a caller needs.
 fn trigger(trigger: &Trigger) -> (&'static str, String, Option<Key>) {
     match *trigger {
         Trigger::Http { route, key } => ("http", format!("/api/{route}"), Some(key)),

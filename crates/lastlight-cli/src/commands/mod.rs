@@ -1,4 +1,4 @@
-//! The commands of every app: arguments in, text or JSON out, and an exit code.
+//! The commands of every app. Each prints text or JSON and returns an exit code.
 
 pub(crate) mod api;
 pub(crate) mod completions;

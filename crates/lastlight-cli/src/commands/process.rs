@@ -1,4 +1,4 @@
-//! The commands that act on the app's own settings: the handler, the schema, one sweep.
+//! The commands that use the app's own settings: `serve`, `migrate` and `reconcile`.
 
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ use crate::{
     say, tell,
 };
 
-/// The custom handler, until it is asked to stop.
+/// Runs the custom handler until it is asked to stop.
 pub(crate) async fn serve(app: &App) -> ExitCode {
     let settings = match Settings::load(Env::from_process()) {
         Ok(settings) => settings,
@@ -43,7 +43,7 @@ pub(crate) async fn serve(app: &App) -> ExitCode {
     }
 }
 
-/// Creates or updates the schema.
+/// Creates or updates the database schema.
 pub(crate) async fn migrate() -> ExitCode {
     let (settings, warnings) = match Settings::load_database(Env::from_process()) {
         Ok(loaded) => loaded,
@@ -75,12 +75,12 @@ pub(crate) async fn reconcile(app: &App, as_json: bool) -> ExitCode {
         Err(error) => return failed(&error, 1),
     };
     let Ok(Value::Object(counts)) = serde_json::to_value(report) else {
-        return failed(&"the report cannot be written", 1);
+        return failed(&"the report cannot be serialized", 1);
     };
     if as_json {
         say!("{}", Value::Object(counts));
     } else if report == ReconcileReport::default() {
-        say!("nothing was owed, lost or stuck");
+        say!("nothing was unsent, lost or stuck");
     } else {
         for (what, count) in counts.iter().filter(|(_, count)| count.as_u64() != Some(0)) {
             say!("{:<22}{count}", what.replace('_', " "));
@@ -88,7 +88,7 @@ pub(crate) async fn reconcile(app: &App, as_json: bool) -> ExitCode {
     }
     if report.sends_failed > 0 {
         return failed(
-            &"messages could not be sent; they stay owed: look at health, and run this again",
+            &"some messages could not be sent and remain unsent: check GET /api/health, then run this again",
             1,
         );
     }

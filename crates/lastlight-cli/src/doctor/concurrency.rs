@@ -1,6 +1,6 @@
-//! What the host brings a process at once against what the process runs at once. More than that
-//! works, and costs: a task whose message came when there was no room is deferred, which takes
-//! another message. It must not know what a host.json is beyond its numbers.
+//! Compares the number of messages that the host delivers to a process at once with the number of
+//! tasks that the process runs at once. Delivering more works but costs: a task beyond the limit is
+//! deferred, which takes another message. This module reads only the numbers in host.json.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Notes;
 use lastlight::config::{SettingsSoFar, host_json};
 
-/// What the extensions do without a word about it.
+/// The defaults of the extensions.
 const DEFAULT_BATCH_SIZE: u64 = 16;
 const DEFAULT_MESSAGE_BATCH_SIZE: u64 = 1000;
 const DEFAULT_CONCURRENT_CALLS: u64 = 16;
@@ -20,7 +20,7 @@ const LARGEST_BATCH_SIZE: u64 = 32;
 /// The function that runs the tasks of Service Bus.
 const BUS_TASKS: &str = "process_sb_task";
 
-const DEFERRED: &str = "the tasks that find no room are deferred, which costs another message each";
+const DEFERRED: &str = "tasks beyond that limit are deferred, which costs another message each";
 
 pub(super) fn examine(
     host: &Value,
@@ -81,17 +81,17 @@ pub(super) fn examine(
     if prefetched > 0 {
         notes.warning(
             format!(
-                "extensions.serviceBus.prefetchCount is {prefetched}: nobody renews the locks of messages that wait in the \
-                 host; each lock that runs out costs a delivery, and a message that had all its deliveries is dead-lettered \
-                 although nobody began its task"
+                "extensions.serviceBus.prefetchCount is {prefetched}: the locks of messages that wait in the host are not \
+                 renewed; each lock that expires costs a delivery, and a message that has used all its deliveries is \
+                 dead-lettered although its task never started"
             ),
-            format!("Set it to 0; where every task takes less than a second, {room} or less does no harm."),
+            format!("Set it to 0; if every task takes less than a second, {room} or less does no harm."),
         );
     }
 }
 
-/// Whether the task function gets several messages an invocation; a file that cannot be read is
-/// another check's.
+/// Whether the task function gets several messages per invocation. An unreadable file is reported
+/// by another check.
 fn comes_in_batches(root: &Path) -> bool {
     let read = || -> Option<Value> {
         let text = fs::read_to_string(root.join(BUS_TASKS).join("function.json")).ok()?;

@@ -1,5 +1,5 @@
-//! The database: can it be reached, is it one that the app can work with, and is the schema of this
-//! version?
+//! Checks that the database can be reached, that the app can work with it, and that the schema
+//! matches this version.
 
 use super::Notes;
 use lastlight::{
@@ -10,13 +10,13 @@ use lastlight::{
 /// `server_version_num` of the oldest server that is tested against.
 const OLDEST: i32 = 140_000;
 
-/// Signatures for the queue services are refused when this machine's clock is off by more.
+/// Seconds that this machine's clock may be off before queue services reject its signatures.
 const CLOCK_FAULT: f64 = 300.0;
 
-/// Ages in answers and ETAs are off by as much.
+/// Seconds from which wrong ages and ETAs are worth a warning.
 const CLOCK_WARNING: f64 = 5.0;
 
-/// The page that lists the rights of the app's role, which a test holds exact.
+/// The page that lists the rights of the app's role; a test checks that the list is exact.
 const SECURITY: &str = include_str!("../../../../SECURITY.md");
 
 pub(super) async fn examine(settings: &DatabaseSettings, timing: &Timing) -> Notes {
@@ -68,13 +68,13 @@ fn server(place: &str, settings: &DatabaseSettings, examination: &Examination, n
     }
     if *is_read_only {
         notes.fault(
-            "it takes no writes: a replica, or default_transaction_read_only is on",
+            "the server accepts no writes: it is a replica, or default_transaction_read_only is on",
             "Name the primary server in DATABASE_URL or POSTGIS_HOST.",
         );
     }
     if privacy == "no TLS" {
         notes.warning(
-            "the connection to another machine is not encrypted: password and data go in the clear",
+            "the connection to another machine is not encrypted: password and data are sent in plain text",
             "Leave sslmode out of DATABASE_URL, or set it to verify-full.",
         );
     }
@@ -89,54 +89,54 @@ fn schema(settings: &DatabaseSettings, examination: &Examination, notes: &mut No
     };
     match (&examination.schema, examination.may_change_schema) {
         (SchemaState::Current { version }, _) => {
-            notes.ok(format!("schema {name:?} is of this version (migration {version:04})"));
+            notes.ok(format!("schema {name:?} matches this version (migration {version:04})"));
         }
         (SchemaState::Foreign(tables), _) => notes.fault(
             format!("schema {name:?} holds tables of another program: {}", tables.join(", ")),
-            "Set APP_SCHEMA to a schema of lastlight's own; it is made there.",
+            "Set APP_SCHEMA to a schema that only lastlight uses; it is created there.",
         ),
         (SchemaState::Missing, true) => notes.warning(
-            format!("schema {name:?} is not made yet"),
-            "The first start makes it; lastlight migrate does it beforehand.",
+            format!("schema {name:?} does not exist yet"),
+            "The first start creates it; lastlight migrate creates it beforehand.",
         ),
         (SchemaState::Missing, false) => notes.fault(
-            format!("schema {name:?} is not made yet, and this role may not make it"),
+            format!("schema {name:?} does not exist yet, and this role may not create it"),
             migrate,
         ),
         (SchemaState::Behind(versions), true) => notes.warning(
-            format!("schema {name:?} is older than this version: {} have not run", listed(versions)),
-            "The next start brings it up to date; lastlight migrate does it beforehand.",
+            format!("schema {name:?} is older than this version: migrations {} have not run", listed(versions)),
+            "The next start updates it; lastlight migrate updates it beforehand.",
         ),
         (SchemaState::Behind(versions), false) => notes.fault(
             format!(
-                "schema {name:?} is older than this version, and this role may not change it: {} have not run",
+                "schema {name:?} is older than this version, and this role may not change it: migrations {} have not run",
                 listed(versions)
             ),
             migrate,
         ),
         (SchemaState::Ahead { unknown, works: true }, _) => notes.warning(
             format!(
-                "schema {name:?} is newer than this version, which works with it: {} are not known here",
+                "schema {name:?} is newer than this version, which works with it: migrations {} are unknown",
                 listed(unknown)
             ),
-            "Deploy the version of lastlight that migrated it, once it may be.",
+            "Deploy the version of lastlight that migrated it, when convenient.",
         ),
         (SchemaState::Ahead { unknown, .. }, _) => notes.fault(
-            format!("schema {name:?} is newer than this version: {} are not known here", listed(unknown)),
+            format!("schema {name:?} is newer than this version: migrations {} are unknown", listed(unknown)),
             "Deploy the version of lastlight that migrated it, or set APP_SCHEMA to another schema.",
         ),
         (SchemaState::Different(versions), _) => notes.fault(
-            format!("schema {name:?} was migrated by another program: {} had another text", listed(versions)),
+            format!("schema {name:?} was migrated by another program: migrations {} have a different text", listed(versions)),
             "Deploy the version of lastlight that migrated it, or set APP_SCHEMA to another schema.",
         ),
-        // The list of rights below says which one is missing, and there is one fault, not two.
+        // The list of missing rights below includes this one: report one fault, not two.
         (SchemaState::Hidden, _) if !examination.missing_rights.is_empty() => {}
         (SchemaState::Hidden, _) => notes.fault(
-            format!("the role {role:?} may not look into schema {name:?}: it lacks USAGE on it"),
+            format!("the role {role:?} may not read schema {name:?}: it lacks USAGE on it"),
             "Grant the app's role what SECURITY.md lists.",
         ),
     }
-    // Who may change the schema owns it or is allowed everything that matters by whoever does.
+    // A role that may change the schema owns it, or its owner granted it all relevant rights.
     let missing: Vec<String> = examination
         .missing_rights
         .iter()
@@ -148,8 +148,7 @@ fn schema(settings: &DatabaseSettings, examination: &Examination, notes: &mut No
                 "the role {role:?} lacks {}{}",
                 missing.join(", "),
                 match examination.schema {
-                    SchemaState::Hidden =>
-                        ", so that nobody can say of which version the schema is",
+                    SchemaState::Hidden => ", so the version of the schema cannot be determined",
                     _ => "",
                 }
             ),
@@ -179,7 +178,7 @@ fn connections(
     } else if u64::from(examination.used) + u64::from(pool) > offered {
         notes.warning(
             format!("{sum}, and {} of them are in use", examination.used),
-            "Close what needs no connection, or raise max_connections.",
+            "Close connections that are not needed, or raise max_connections.",
         );
     } else {
         notes.ok(sum);
@@ -195,18 +194,18 @@ fn clock(examination: &Examination, notes: &mut Notes) {
         return;
     }
     let what = format!("this machine's clock is {off:.0} s {which} the database server's");
-    let remedy = "Have both kept by NTP.";
+    let remedy = "Synchronize both with NTP.";
     if off > CLOCK_FAULT {
         notes.fault(
-            format!("{what}: queue services refuse signatures that are off by as much"),
+            format!("{what}: queue services reject signatures that are off by that much"),
             remedy,
         );
     } else {
-        notes.warning(format!("{what}: ages and remaining times are off by as much"), remedy);
+        notes.warning(format!("{what}: ages and remaining times are off by that much"), remedy);
     }
 }
 
-/// Tables, and what the app does with them: the grants that SECURITY.md lists, one right a line.
+/// Tables with the privileges that the app needs, from the grants that SECURITY.md lists.
 fn rights() -> Vec<(String, String)> {
     let mut rights = Vec::new();
     for line in SECURITY.lines() {
@@ -231,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rights_are_those_of_the_page() {
+    fn rights_are_read_from_security_md() {
         let rights = rights();
         for (table, privilege) in [
             ("jobs", "INSERT"),

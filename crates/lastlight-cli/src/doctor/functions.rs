@@ -1,4 +1,5 @@
-//! The function folders against the table of this binary, and the settings that they name.
+//! Compares the function folders with the function table of this binary, and checks the settings
+//! that they name.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +15,7 @@ use lastlight::{
     functions::{Function, functions},
 };
 
-/// What the app takes where a setting that a function.json names is not set.
+/// The default of a setting that a function.json names.
 fn default_of(setting: &str) -> Option<String> {
     let mut declared = GROUPS.iter().flat_map(|group| group.settings);
     declared.find(|declared| declared.name() == setting)?.default()
@@ -30,7 +31,7 @@ pub(super) fn examine(
     settings: &SettingsSoFar,
 ) -> Notes {
     let mut notes = Notes::on("functions");
-    // Whose setting is missing, and who waits for it: said once, however many name it.
+    // Each unset setting with the functions that need it: reported once per setting.
     let mut unset: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     let mut missing: Vec<&str> = Vec::new();
     let mut off: Vec<&str> = Vec::new();
@@ -50,7 +51,7 @@ pub(super) fn examine(
         let Some((found, is_disabled)) = trigger(&text) else {
             notes.fault(
                 format!("{name}/function.json is not JSON with one trigger in \"bindings\""),
-                "Take the folder of this version.",
+                "Use the folder of this version.",
             );
             continue;
         };
@@ -62,7 +63,8 @@ pub(super) fn examine(
         if is_bus {
             service_bus.push(name);
             if settings.service_bus.is_none() {
-                // It should be off; that is said below, and nothing else matters then.
+                // It should be switched off: `switches` reports that, and nothing else matters
+                // then.
                 continue;
             }
         }
@@ -82,7 +84,7 @@ pub(super) fn examine(
         let remedy = match default_of(&setting) {
             Some(default) => format!("Set {setting} to {default}, or to the queue's name."),
             None if setting == "ServiceBusConnection" => {
-                "Set ServiceBusConnection to what SERVICE_BUS_CONNECTION_STRING is, or \
+                "Set ServiceBusConnection to the value of SERVICE_BUS_CONNECTION_STRING, or \
                  ServiceBusConnection__fullyQualifiedNamespace to the namespace's host for sign-in by identity."
                     .to_owned()
             }
@@ -100,18 +102,18 @@ pub(super) fn examine(
     }
     unknown(root, &mut notes);
     if notes.is_quiet() {
-        notes.ok(format!("{} folders, as they belong to this version", functions().len()));
+        notes.ok(format!("{} folders match this version", functions().len()));
     }
     notes
 }
 
-/// What to set for the host's storage account.
+/// The remedy for the missing connection of the host's storage account.
 fn storage_connection(given: &BTreeMap<String, String>) -> String {
     let account = given.get("STORAGE_ACCOUNT_NAME").map(|name| name.trim());
     match account.filter(|name| !name.is_empty()) {
-        // The name may hold anything, be it a secret that went astray: it is not repeated.
-        Some(_) => "Set AzureWebJobsStorage__accountName to what STORAGE_ACCOUNT_NAME is, for sign-in by identity: that one \
-                    is the handler's alone, and the host does not read it."
+        // The value is not repeated: it could be a secret that was set by mistake.
+        Some(_) => "Set AzureWebJobsStorage__accountName to the value of STORAGE_ACCOUNT_NAME, for sign-in by identity: only \
+                    the handler reads STORAGE_ACCOUNT_NAME, the host does not."
             .to_owned(),
         None => "Set AzureWebJobsStorage to a connection string, or AzureWebJobsStorage__accountName to the account's name \
                  for sign-in by identity."
@@ -119,7 +121,7 @@ fn storage_connection(given: &BTreeMap<String, String>) -> String {
     }
 }
 
-/// A function.json's one trigger, and whether the file switches it off.
+/// The one trigger of a function.json, and whether the file disables the function.
 fn trigger(text: &str) -> Option<(Object, bool)> {
     let document: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()?;
     let is_disabled = document.get("disabled") == Some(&Value::Bool(true));
@@ -131,7 +133,7 @@ fn trigger(text: &str) -> Option<(Object, bool)> {
     triggers.next().is_none().then_some((first, is_disabled))
 }
 
-/// What differs between two triggers.
+/// Reports the differences between two triggers.
 fn compare<'a>(
     name: &'a str,
     wanted: &Object,
@@ -156,7 +158,7 @@ fn compare<'a>(
                         unset.entry(setting).or_default().insert(name);
                     }
                     Err(None) => notes.fault(
-                        format!("{name}/function.json: queueName {text:?} has a % without its partner"),
+                        format!("{name}/function.json: queueName {text:?} has an unpaired %"),
                         format!("Set queueName to {want}."),
                     ),
                 }
@@ -183,21 +185,21 @@ fn compare<'a>(
                     .collect();
                 if !lost.is_empty() {
                     notes.warning(
-                        format!("{name}/function.json takes no {}", lost.join(", ")),
+                        format!("{name}/function.json does not accept {}", lost.join(", ")),
                         format!("Set methods to {want}."),
                     );
                 }
             }
-            // One message at a time is right where tasks take minutes (docs/howto/tune.md); the
+            // One message at a time is right for tasks that take minutes (docs/howto/tune.md); the
             // handler reads both.
             "cardinality" if want == "many" && have.is_none_or(|have| have == "one") => {}
             "schedule" if have != Some(want) => notes.warning(
                 format!("{name}/function.json: schedule is {}; {want} is usual", shown(have)),
-                "What was lost is found at each run: leave it at every minute.",
+                "Each run finds lost work: leave the schedule at every minute.",
             ),
             "authLevel" if rank(have) > rank(Some(want)) => notes.warning(
                 format!("{name}/function.json: authLevel is {}, more than {want}", shown(have)),
-                "Callers need that key; if they are to, nothing is wrong.",
+                "Callers need that key; ignore this if that is intended.",
             ),
             "authLevel" if have != Some(want) => notes.fault(
                 format!("{name}/function.json: authLevel is {}, less than {want}", shown(have)),
@@ -223,7 +225,7 @@ fn shown(value: Option<&Value>) -> String {
     }
 }
 
-/// How much a caller must have; no word means the function's key.
+/// The strictness of an authLevel; the default is the function key.
 fn rank(level: Option<&Value>) -> u8 {
     match level.and_then(Value::as_str) {
         Some("anonymous") => 0,
@@ -232,7 +234,7 @@ fn rank(level: Option<&Value>) -> u8 {
     }
 }
 
-/// The queue that the app uses, as its settings or their defaults say.
+/// The queue that the app uses, from its settings or their defaults.
 fn ours(template: &str, given: &BTreeMap<String, String>) -> String {
     let named = template.split('%').skip(1).step_by(2);
     let mut all: BTreeMap<String, String> =
@@ -246,7 +248,7 @@ fn ours(template: &str, given: &BTreeMap<String, String>) -> String {
     host_json::resolved(template, &all).unwrap_or_default()
 }
 
-/// The host finds a connection under its name, or in parts under `name__…`.
+/// Whether the host finds a connection: under its name, or in parts under `name__…`.
 fn is_connected(connection: &str, given: &BTreeMap<String, String>) -> bool {
     let prefix = format!("{connection}__");
     given.iter().any(|(name, value)| {
@@ -254,7 +256,7 @@ fn is_connected(connection: &str, given: &BTreeMap<String, String>) -> bool {
     })
 }
 
-/// What is switched off against what is in use.
+/// Reports functions that are switched off but needed, or on but not needed.
 fn switches(off: &[&str], service_bus_on: &[&str], uses_service_bus: bool, notes: &mut Notes) {
     let is_bus = |name: &&&str| name.starts_with("process_sb_");
     let bus: Vec<&str> = off.iter().filter(is_bus).copied().collect();
@@ -268,7 +270,7 @@ fn switches(off: &[&str], service_bus_on: &[&str], uses_service_bus: bool, notes
     if !uses_service_bus && !service_bus_on.is_empty() {
         notes.fault(
             format!(
-                "Service Bus is off, and {} not switched off: the host looks for a connection in vain",
+                "Service Bus is off, and {} not switched off: the host finds no connection for them",
                 are(service_bus_on)
             ),
             format!(
@@ -283,13 +285,11 @@ fn switches(off: &[&str], service_bus_on: &[&str], uses_service_bus: bool, notes
         );
         if name.starts_with("process_queue_") {
             notes.fault(
-                format!(
-                    "{name} is switched off: jobs over Storage Queues do not come to their end"
-                ),
+                format!("{name} is switched off: jobs over Storage Queues do not finish"),
                 remedy,
             );
         } else if name == "reconcile" {
-            notes.fault("reconcile is switched off: what is lost stays lost", remedy);
+            notes.fault("reconcile is switched off: lost work is not recovered", remedy);
         } else {
             notes.warning(format!("{name} is switched off: its route answers 404"), remedy);
         }
@@ -307,7 +307,7 @@ fn names_of_switches(functions: &[&str]) -> String {
     switches.join(", ")
 }
 
-/// The host listens where `ServiceBusConnection` says, the app sends where its own settings say.
+/// Reports if the host listens at another namespace (`ServiceBusConnection`) than the app sends to.
 fn same_namespace(ours: &ServiceBusSettings, given: &BTreeMap<String, String>, notes: &mut Notes) {
     let theirs: BTreeMap<String, String> = given
         .iter()
@@ -329,7 +329,7 @@ fn same_namespace(ours: &ServiceBusSettings, given: &BTreeMap<String, String>, n
     }
 }
 
-/// Folders that this binary does not know.
+/// Reports function folders that this binary does not know.
 fn unknown(root: &Path, notes: &mut Notes) {
     let Ok(entries) = fs::read_dir(root) else {
         return;

@@ -1,4 +1,4 @@
-//! host.json against what the app needs.
+//! Checks host.json.
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Notes, concurrency};
 use lastlight::config::{QueueEncoding, SettingsSoFar, host_json};
 
-/// What `extensions.serviceBus` is without a word about it.
+/// The default of `extensions.serviceBus.maxAutoLockRenewalDuration`.
 const DEFAULT_LOCK_RENEWAL: Duration = Duration::from_secs(300);
 
 const BUNDLE: &str = "Microsoft.Azure.Functions.ExtensionBundle";
@@ -24,7 +24,7 @@ pub(super) fn examine(
         Err(error) => {
             notes.fault(
                 format!("{}: {error}", path.display()),
-                "Run this in the app's folder, or name it with --app-root.",
+                "Run this in the app's folder, or set the folder with --app-root.",
             );
             return notes;
         }
@@ -32,11 +32,11 @@ pub(super) fn examine(
     let host = match serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}')) {
         Ok(host) if host.is_object() => host_json::overlaid(host, given),
         Ok(_) => {
-            notes.fault("it is JSON and no object", "Take the host.json of this version.");
+            notes.fault("it is JSON, but not an object", "Use the host.json of this version.");
             return notes;
         }
         Err(error) => {
-            notes.fault(format!("it is not JSON: {error}"), "Take the host.json of this version.");
+            notes.fault(format!("it is not JSON: {error}"), "Use the host.json of this version.");
             return notes;
         }
     };
@@ -50,7 +50,7 @@ pub(super) fn examine(
     queues(&host, settings, &mut notes);
     concurrency::examine(&host, root, given, settings, &mut notes);
     if notes.is_quiet() {
-        notes.ok("it says what the app needs");
+        notes.ok("it fits the app");
     }
     notes
 }
@@ -77,14 +77,14 @@ fn handler(host: &Value, root: &Path, notes: &mut Notes) {
             );
             match fs::metadata(&path) {
                 Err(error) => notes.fault(
-                    format!("the handler {name:?} (customHandler.description.defaultExecutablePath) is not there: {error}"),
+                    format!("the handler {name:?} (customHandler.description.defaultExecutablePath) cannot be found: {error}"),
                     remedy,
                 ),
                 Ok(file) if !file.is_file() => {
-                    notes.fault(format!("the handler {name:?} is no file"), remedy);
+                    notes.fault(format!("the handler {name:?} is not a file"), remedy);
                 }
                 Ok(file) if file.permissions().mode() & 0o111 == 0 => notes.fault(
-                    format!("the handler {name:?} may not be executed"),
+                    format!("the handler {name:?} is not executable"),
                     format!("chmod +x {}", path.display()),
                 ),
                 Ok(_) => {}
@@ -95,8 +95,8 @@ fn handler(host: &Value, root: &Path, notes: &mut Notes) {
         |name: &str| host.pointer(&format!("/customHandler/{name}")) == Some(&Value::Bool(true));
     if !is_on("enableForwardingHttpRequest") && !is_on("enableProxyingHttpRequest") {
         notes.warning(
-            "customHandler.enableForwardingHttpRequest is not true: requests come wrapped, and bodies that are not JSON \
-             suffer",
+            "customHandler.enableForwardingHttpRequest is not true: requests arrive wrapped, and bodies that are not \
+             JSON are damaged",
             "Set it to true.",
         );
     }
@@ -104,7 +104,7 @@ fn handler(host: &Value, root: &Path, notes: &mut Notes) {
     if prefix.is_some_and(|prefix| prefix != "api") {
         notes.fault(
             format!(
-                "extensions.http.routePrefix is {}: the handler answers under /api alone",
+                "extensions.http.routePrefix is {}: the handler answers only under /api",
                 shown(prefix)
             ),
             "Set it to \"api\", or leave it out.",
@@ -123,11 +123,11 @@ fn bundle(host: &Value, notes: &mut Notes) {
     });
     match (id, least) {
         (None, _) => notes.fault(
-            "extensionBundle is not set: the host knows no queues and no Service Bus",
+            "extensionBundle is not set: the host has no triggers for queues and Service Bus",
             remedy,
         ),
         (Some(id), _) if id != BUNDLE && !id.starts_with(&format!("{BUNDLE}.")) => {
-            notes.warning(format!("extensionBundle.id is {id:?}, which is not known here"), remedy);
+            notes.warning(format!("extensionBundle.id is {id:?}, which is unknown"), remedy);
         }
         (Some(_), Some(4..)) => {}
         (Some(_), _) => notes.fault(
@@ -137,13 +137,13 @@ fn bundle(host: &Value, notes: &mut Notes) {
     }
 }
 
-/// A time span of host.json; a malformed one is noted.
+/// A time span of host.json; a malformed one is reported.
 fn span(host: &Value, pointer: &str, notes: &mut Notes) -> Option<Duration> {
     let value = host.pointer(pointer)?;
     let read = value.as_str().and_then(host_json::time_span);
     if read.is_none() {
         notes.fault(
-            format!("{} is {}, which is no time span", dotted(pointer), shown(Some(value))),
+            format!("{} is {}, which is not a time span", dotted(pointer), shown(Some(value))),
             "Write it as hh:mm:ss.",
         );
     }
@@ -157,14 +157,14 @@ fn dotted(pointer: &str) -> String {
 fn times(host: &Value, settings: &SettingsSoFar, notes: &mut Notes) {
     let ours = settings.timing.task_timeout;
     let minutes = ours.as_secs() / 60;
-    // -1 is no limit at all.
+    // -1 means no limit.
     let is_endless = host.get("functionTimeout").is_some_and(|limit| limit == "-1" || limit == -1);
     let limit = if is_endless { None } else { span(host, "/functionTimeout", notes) };
     match limit {
         Some(limit) if limit < ours => notes.warning(
             format!(
-                "functionTimeout is {} s, less than FUNCTION_TIMEOUT_MINUTES ({minutes} min): attempts end a little before \
-                 functionTimeout, since the host would kill the handler with all that runs in it",
+                "functionTimeout is {} s, less than FUNCTION_TIMEOUT_MINUTES ({minutes} min): attempts end shortly before \
+                 functionTimeout, because the host would kill the handler with everything that runs in it",
                 limit.as_secs()
             ),
             format!(
@@ -189,7 +189,7 @@ fn times(host: &Value, settings: &SettingsSoFar, notes: &mut Notes) {
             notes.fault(
                 format!(
                     "extensions.serviceBus.maxAutoLockRenewalDuration is {} s, less than functionTimeout ({} s): messages \
-                     come again while they are worked on",
+                     are redelivered while they are being processed",
                     renewal.as_secs(),
                     needed.as_secs()
                 ),
@@ -209,7 +209,7 @@ fn times(host: &Value, settings: &SettingsSoFar, notes: &mut Notes) {
     }
 }
 
-/// As host.json writes it.
+/// A time span in the format of host.json.
 fn written(time: Duration) -> String {
     let seconds = time.as_secs();
     let (days, clock) = (seconds / 86_400, seconds % 86_400);
@@ -256,7 +256,7 @@ fn queues(host: &Value, settings: &SettingsSoFar, notes: &mut Notes) {
             ),
             Some(count @ 1..3) => notes.warning(
                 format!(
-                    "extensions.queues.maxDequeueCount is {count}: what fails {count} time(s) is set aside"
+                    "extensions.queues.maxDequeueCount is {count}: a message that fails {count} time(s) is dead-lettered"
                 ),
                 "Set it to 5.",
             ),
@@ -269,8 +269,8 @@ fn queues(host: &Value, settings: &SettingsSoFar, notes: &mut Notes) {
     };
     if pause.is_some_and(|pause| pause < Duration::from_secs(5)) {
         notes.warning(
-            "extensions.queues.visibilityTimeout is less than 5 s: while the database is away, messages use up their \
-             deliveries within seconds and are set aside",
+            "extensions.queues.visibilityTimeout is less than 5 s: while the database is unavailable, messages use up \
+             their deliveries within seconds and are dead-lettered",
             "Set it to \"00:00:30\".",
         );
     }

@@ -1,7 +1,6 @@
-//! The doctor: does everything that the app needs stand as it should? Settings, host.json, the
-//! function folders, the database and the queues are looked at in turn; nothing is changed. Each
-//! finding says what is, and where that is wrong, what to do. It must not know HTTP: a person reads
-//! it before anything runs.
+//! The doctor checks what the app needs: settings, host.json, the function folders, the database
+//! and the queues, in this order. It changes nothing. Each finding states a fact and, for a
+//! problem, a remedy. It must not depend on the HTTP API, because it is used before the app runs.
 
 mod concurrency;
 mod database;
@@ -16,40 +15,41 @@ use serde::Serialize;
 
 use lastlight::config::{Env, Settings};
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// As it should be.
+    /// No problem.
     Ok,
-    /// It works and should not stay, or could not be looked at.
+    /// It works but should be changed, or it could not be checked.
     Warning,
     Fault,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Where: `settings`, `host.json`, `functions`, `database`, `storage queues` or `service bus`.
+    /// The area: `settings`, `host.json`, `functions`, `database`, `storage queues` or `service
+    /// bus`.
     pub check: &'static str,
-    /// How bad it is.
+    /// The severity of a finding.
     pub state: State,
     pub what: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
 
-/// What is to be examined.
+/// What to check.
 #[derive(Debug, Clone)]
 pub struct Patient {
     /// The folder with host.json and the function folders.
     pub app_root: PathBuf,
     pub environment: BTreeMap<String, String>,
-    /// A file of settings as `func start` reads it; settings of the process win.
+    /// A settings file as `func start` reads it; environment variables override it.
     pub settings_file: Option<PathBuf>,
 }
 
-/// What was found at one place.
+/// The findings of one area.
 struct Notes {
     check: &'static str,
     findings: Vec<Finding>,
@@ -72,7 +72,7 @@ impl Notes {
         self.note(State::Fault, what.into(), Some(remedy.into()));
     }
 
-    /// Something is said of this setting.
+    /// Whether a finding names this setting.
     fn mention(&self, setting: &str) -> bool {
         self.findings.iter().any(|finding| {
             let rest = finding.what.strip_prefix(setting);
@@ -84,13 +84,13 @@ impl Notes {
         self.findings.push(Finding { check: self.check, state, what, remedy });
     }
 
-    /// Nothing but what is as it should be.
+    /// Whether there is no warning and no fault.
     fn is_quiet(&self) -> bool {
         self.findings.iter().all(|finding| finding.state == State::Ok)
     }
 }
 
-/// Examines everything; `each` hears of a finding as soon as there is one.
+/// Runs all checks; calls `each` with each finding when its area is checked.
 pub async fn examine(patient: &Patient, mut each: impl FnMut(&Finding)) -> Vec<Finding> {
     let mut all: Vec<Finding> = Vec::new();
     let mut hear = |notes: Notes| {
@@ -121,7 +121,7 @@ fn env(given: &BTreeMap<String, String>) -> Env {
     Env::from_pairs(given.iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
-/// The worst of them.
+/// The highest severity of the findings.
 pub fn worst(findings: &[Finding]) -> State {
     findings.iter().map(|finding| finding.state).max().unwrap_or(State::Ok)
 }

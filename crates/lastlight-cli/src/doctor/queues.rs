@@ -1,5 +1,4 @@
-//! The queues of both paths: do they exist and answer, and are their rules such that the app can
-//! work?
+//! Checks that the queues of both paths exist and answer, and that their properties suit the app.
 
 use std::time::Duration;
 
@@ -14,17 +13,17 @@ use lastlight::{
     },
 };
 
-/// An answer that takes longer does not come.
+/// Timeout of a request.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What a queue is made with unless something else is asked for.
+/// The default maximum delivery count of a queue.
 const USUAL_DELIVERIES: u32 = 10;
 
-/// A batch of task messages is worked on under one lock, which nobody renews.
+/// A batch of task messages is processed under one lock, which is not renewed.
 const SHORTEST_LOCK: Duration = Duration::from_secs(30);
 
-/// The settings are right; who runs this is nobody yet.
-const SIGN_IN: &str = "Sign in: az login on a machine of one's own, in Azure the app's managed identity (Identity, Status: On); or \
+/// The remedy if the settings are right but there is no identity to sign in with.
+const SIGN_IN: &str = "Sign in: az login on your own machine, in Azure the app's managed identity (Identity, Status: On); or \
                        use a connection string instead.";
 
 const ROLES: [QueueRole; 3] = [QueueRole::Jobs, QueueRole::Tasks, QueueRole::Poison];
@@ -50,19 +49,19 @@ pub(super) async fn storage(settings: StorageSettings) -> Notes {
             Ok(_) => found.push(name),
             Err(SendError::QueueNotFound { .. }) => notes.warning(
                 format!("{name} does not exist yet"),
-                "The app makes it with the first message; the host's trigger, too.",
+                "The app creates it with the first message, and so does the host's trigger.",
             ),
             Err(error) => {
                 let remedy = if lacks_token(&error) {
                     SIGN_IN
                 } else if is_development {
-                    "Start it: Azurite, or lastlight local; or correct AzureWebJobsStorage."
+                    "Start Azurite or lastlight local, or correct AzureWebJobsStorage."
                 } else {
-                    "Correct AzureWebJobsStorage; by identity it takes the role Storage Queue Data Contributor; the account's \
+                    "Correct AzureWebJobsStorage; sign-in by identity needs the role Storage Queue Data Contributor; the account's \
                      firewall must admit this machine."
                 };
                 notes.fault(format!("{place}: {error}"), remedy);
-                // The others would say the same.
+                // The other queues would give the same error.
                 return notes;
             }
         }
@@ -112,8 +111,8 @@ pub(super) async fn service_bus(settings: ServiceBusSettings) -> Notes {
             }
             Err(error @ SendError::Unauthorized { .. }) => {
                 notes.warning(
-                    format!("{place}: {error}; jobs may run all the same, but nobody can look"),
-                    "To look takes the Manage right: Azure Service Bus Data Owner, or a shared access policy with Manage.",
+                    format!("{place}: {error}; jobs may run all the same, but the queues cannot be checked"),
+                    "The check needs the Manage right: Azure Service Bus Data Owner, or a shared access policy with Manage.",
                 );
                 return notes;
             }
@@ -140,7 +139,7 @@ pub(super) async fn service_bus(settings: ServiceBusSettings) -> Notes {
     notes
 }
 
-/// A queue's rules in a few words.
+/// A short description of the properties of a queue.
 fn described(name: &str, rules: &QueueRules) -> String {
     let mut words = vec![name.to_owned()];
     if let Some(lock) = rules.lock_duration {
@@ -155,12 +154,12 @@ fn described(name: &str, rules: &QueueRules) -> String {
     words.join(", ")
 }
 
-/// A queue's rules against what the app needs.
+/// Reports properties of a queue that do not suit the app.
 fn against(name: &str, role: QueueRole, rules: &QueueRules, notes: &mut Notes) {
     if rules.requires_session == Some(true) {
         notes.fault(
-            format!("{name} takes only messages of a session, and the app sends none"),
-            "Make the queue anew without sessions: they cannot be switched off.",
+            format!("{name} requires sessions, and the app sends messages without a session"),
+            "Delete the queue and create it again without sessions: they cannot be switched off.",
         );
     }
     if let Some(status) = rules.status.as_deref().filter(|status| *status != "Active") {
@@ -174,14 +173,14 @@ fn against(name: &str, role: QueueRole, rules: &QueueRules, notes: &mut Notes) {
     }
     if let Some(count) = rules.max_delivery_count.filter(|count| *count < USUAL_DELIVERIES) {
         notes.warning(
-            format!("{name} delivers a message {count} times at most: while the database is away, messages are set aside"),
+            format!("{name} delivers a message at most {count} times: while the database is unavailable, messages are dead-lettered"),
             format!("az servicebus queue update --name {name} --max-delivery-count 10"),
         );
     }
     if let Some(lock) = rules.lock_duration.filter(|lock| *lock < SHORTEST_LOCK) {
         notes.warning(
             format!(
-                "{name} locks a message for {} s: a batch may come again while it is worked on",
+                "{name} locks a message for {} s: a batch may be redelivered while it is being processed",
                 lock.as_secs()
             ),
             format!("az servicebus queue update --name {name} --lock-duration PT1M"),
@@ -191,12 +190,12 @@ fn against(name: &str, role: QueueRole, rules: &QueueRules, notes: &mut Notes) {
 
 fn attention(name: &str, count: u64, notes: &mut Notes) {
     notes.warning(
-        format!("{name} holds {count} message(s) that were set aside"),
-        "lastlight poison list, or GET /api/monitor/poison?peek=32, says why; docs/howto/poison.md.",
+        format!("{name} holds {count} dead-lettered message(s)"),
+        "lastlight poison list, or GET /api/monitor/poison?peek=32, shows why; see docs/howto/poison.md.",
     );
 }
 
-/// The service was not asked: there was nothing to sign in with.
+/// Whether no request was made because there was no identity to sign in with.
 fn lacks_token(error: &SendError) -> bool {
     matches!(error, SendError::Unavailable { detail } if detail.starts_with(NO_TOKEN))
 }
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_rules_are_well_and_what_cannot_work_is_a_fault() {
+    fn default_queues_pass_and_unusable_queues_are_faults() {
         let usual = QueueRules {
             lock_duration: Some(Duration::from_secs(60)),
             max_delivery_count: Some(10),

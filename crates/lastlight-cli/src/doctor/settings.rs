@@ -1,4 +1,4 @@
-//! Settings: where they come from, and whether they can be read.
+//! Checks the settings: their source, and whether they can be parsed.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -9,8 +9,8 @@ use lastlight::config::{SettingProblem, Settings, unresolved};
 
 const LOCAL: &str = "local.settings.json";
 
-/// The settings of the file, if one is named, under those of the process, as `func start` lays
-/// them.
+/// The settings of the file, if one is given, overridden by environment variables, as `func start`
+/// does it.
 pub(super) fn gathered(patient: &Patient) -> (BTreeMap<String, String>, Notes) {
     let mut notes = Notes::on("settings");
     let mut given = BTreeMap::new();
@@ -30,9 +30,8 @@ pub(super) fn gathered(patient: &Patient) -> (BTreeMap<String, String>, Notes) {
             let path = patient.app_root.join(LOCAL);
             if path.is_file() {
                 match read(&path) {
-                    Ok(_) => notes.ok(format!(
-                        "{LOCAL} can be read; --settings {LOCAL} examines its settings"
-                    )),
+                    Ok(_) => notes
+                        .ok(format!("{LOCAL} can be read; --settings {LOCAL} checks its settings")),
                     Err((problem, remedy)) => notes.fault(format!("{LOCAL}: {problem}"), remedy),
                 }
             }
@@ -42,18 +41,18 @@ pub(super) fn gathered(patient: &Patient) -> (BTreeMap<String, String>, Notes) {
     (given, notes)
 }
 
-/// Not a comment, which JSON has no other place for.
+/// Whether an entry is a setting and not a comment (JSON has no other place for comments).
 fn is_setting(name: &&String) -> bool {
     !name.starts_with("_comment")
 }
 
 /// The `Values` of a settings file.
 fn read(path: &Path) -> Result<BTreeMap<String, String>, (String, String)> {
-    let example = "Begin with a copy of local.settings.example.json.";
+    let example = "Start with a copy of local.settings.example.json.";
     let text = fs::read_to_string(path).map_err(|error| (error.to_string(), example.to_owned()))?;
     let document: Value =
         serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
-            // The words name the place; the text itself holds secrets.
+            // The error contains only the position; the text itself may contain secrets.
             (format!("it is not JSON: {error}"), example.to_owned())
         })?;
     if document.get("IsEncrypted") == Some(&Value::Bool(true)) {
@@ -69,7 +68,7 @@ fn read(path: &Path) -> Result<BTreeMap<String, String>, (String, String)> {
     for (name, value) in values {
         let Some(text) = value.as_str() else {
             return Err((
-                format!("Values.{name} is no text, and the host takes nothing else"),
+                format!("Values.{name} is not text, and the host accepts only text"),
                 format!("Put the value of {name} into quotes."),
             ));
         };
@@ -89,7 +88,7 @@ pub(super) fn examine(given: &BTreeMap<String, String>) -> Notes {
             Vec::new()
         }
     };
-    // Those of the host and of other programs, which the handler does not read.
+    // Settings of the host and of other programs, which the handler does not read.
     for (name, value) in given {
         if let Some((what, remedy)) = unresolved(value.trim())
             && !notes.mention(name)
@@ -104,7 +103,7 @@ pub(super) fn examine(given: &BTreeMap<String, String>) -> Notes {
         Some("custom") => {}
         Some(other) => notes.fault(
             format!(
-                "FUNCTIONS_WORKER_RUNTIME: {:?} starts another worker than this handler",
+                "FUNCTIONS_WORKER_RUNTIME: {:?} starts a different worker, not this handler",
                 shortened(other)
             ),
             "Set FUNCTIONS_WORKER_RUNTIME to custom.",

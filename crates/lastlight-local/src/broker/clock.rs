@@ -1,17 +1,17 @@
-//! The time by which locks, delays and expiries run: the system's, or one that a test moves.
+//! The clock for locks, delays and expiries: the system clock, or one that a test advances.
 
 use std::time::Duration;
 
 use time::{OffsetDateTime, macros::datetime};
 use tokio::sync::watch;
 
-/// What both services show as the expiry of a message that has none.
+/// The expiry that both services report for a message without one.
 pub(super) const NEVER: OffsetDateTime = datetime!(9999-12-31 23:59:59 UTC);
 
-/// Where the engines take the time from. Clones show the same time.
+/// The time source of the engines. Clones share the same time.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
-    /// `None` is the system's clock.
+    /// `None` means the system clock.
     set: Option<watch::Sender<OffsetDateTime>>,
 }
 
@@ -20,13 +20,12 @@ impl Clock {
         Self::default()
     }
 
-    /// A clock that stands still at `now` until [`Clock::advance`] moves it, so that a test need
-    /// not sleep.
+    /// A clock that stays at `now` until [`Clock::advance`] moves it, so that tests need not sleep.
     pub fn manual(now: OffsetDateTime) -> Self {
         Self { set: Some(watch::Sender::new(now)) }
     }
 
-    /// The present moment, UTC.
+    /// The current time, UTC.
     pub fn now(&self) -> OffsetDateTime {
         match &self.set {
             Some(set) => *set.borrow(),
@@ -34,18 +33,18 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock and wakes who sleeps on it; the system's clock does not take orders.
+    /// Advances a manual clock and wakes its sleepers; does nothing to the system clock.
     pub fn advance(&self, by: Duration) {
         if let Some(set) = &self.set {
             set.send_modify(|now| *now = later(*now, by));
         }
     }
 
-    /// Returns at `moment`, or at once if it is past.
+    /// Returns at `moment`, or immediately if it has passed.
     pub(super) async fn sleep_until(&self, moment: OffsetDateTime) {
         match &self.set {
             Some(set) => {
-                // The sender lives in `self`, so the wait cannot fail before its time.
+                // The sender lives in `self`, so the wait cannot fail early.
                 let _ = set.subscribe().wait_for(|now| *now >= moment).await;
             }
             None => {
@@ -56,7 +55,7 @@ impl Clock {
     }
 }
 
-/// `moment + by`, or [`NEVER`] where that is beyond the calendar.
+/// `moment + by`, at most [`NEVER`].
 pub(super) fn later(moment: OffsetDateTime, by: Duration) -> OffsetDateTime {
     time::Duration::try_from(by)
         .ok()

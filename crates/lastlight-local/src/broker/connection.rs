@@ -1,5 +1,5 @@
-//! Connections that a handler can cut, so that a client sees what a lost answer looks like: nothing
-//! at all.
+//! Connections that a request handler can cut, to simulate a lost answer: the client receives
+//! nothing.
 
 use std::{
     io::{self, IoSlice},
@@ -21,12 +21,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Whether the connection is cut: nothing more is written to it. Handlers find it as connect info.
+/// Whether the connection is cut: nothing more is written to it. Handlers get it as connect info.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cut(Arc<AtomicBool>);
 
 impl Cut {
-    /// Lets the connection end without the answer that is under way.
+    /// Cuts the connection, so that the pending answer is not sent.
     pub(super) fn now(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -55,7 +55,7 @@ impl Listener for CuttableListener {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
-        // An answer in two small writes would otherwise wait for the client's delayed
+        // Otherwise an answer in two small writes would wait for the client's delayed
         // acknowledgement.
         let _ = stream.set_nodelay(true);
         let cut = Cut::default();
@@ -67,7 +67,7 @@ impl Listener for CuttableListener {
     }
 }
 
-/// A connection until it is cut.
+/// A connection that can be cut.
 #[derive(Debug)]
 pub(super) struct CuttableStream {
     stream: TcpStream,

@@ -1,4 +1,4 @@
-//! A REST endpoint as a task: bound to loopback, stopped when its handle is.
+//! A REST endpoint as a task: bound to loopback, and stopped when its handle is dropped.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -11,17 +11,17 @@ use super::connection::{Cut, CuttableListener};
 /// Why an endpoint did not start.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the local {service} cannot listen on {address}: {error}; choose another port, or stop what listens there"
+    "the local {service} cannot listen on {address}: {error}; choose another port, or stop the program that uses it"
 )]
 pub struct EndpointError {
     pub service: &'static str,
-    /// The address that was asked for.
+    /// The requested address.
     pub address: SocketAddr,
-    /// Why not; [`io::ErrorKind::AddrInUse`] where somebody else has the port.
+    /// The cause; [`io::ErrorKind::AddrInUse`] if another program uses the port.
     pub error: io::Error,
 }
 
-/// A running endpoint; it stops when this is dropped.
+/// A running endpoint; dropping it stops the endpoint.
 #[derive(Debug)]
 pub struct Endpoint {
     address: SocketAddr,
@@ -33,7 +33,7 @@ impl Endpoint {
     /// Serves `router` on `127.0.0.1:port`; port 0 takes a free one.
     ///
     /// # Errors
-    /// The port cannot be had.
+    /// The port is not available.
     pub async fn start(
         service: &'static str,
         port: u16,
@@ -56,13 +56,13 @@ impl Endpoint {
         self.address
     }
 
-    /// Takes no more requests, without waiting for those under way, which are still answered.
+    /// Accepts no more requests; does not wait for pending ones, which are still answered.
     pub fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// Takes no more requests and waits for those under way, `at_most` so long: a receiver may wait
-    /// a minute for a message.
+    /// Accepts no more requests and waits for pending ones, for at most `at_most`: a receive may
+    /// wait a minute for a message.
     pub async fn shutdown(mut self, at_most: Duration) {
         self.stop.cancel();
         if tokio::time::timeout(at_most, &mut self.task).await.is_err() {

@@ -1,34 +1,34 @@
-//! What an engine refuses, as facts; the REST endpoints turn them into their service's codes.
+//! Errors of the engines; the REST endpoints map them to the codes of their service.
 
-/// Why an engine did not do what it was asked. Nothing was changed.
+/// Why an engine rejected an operation. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerError {
-    /// Nobody created a queue of this name, or it was deleted.
+    /// The queue was never created, or it was deleted.
     #[error(
         "queue {queue:?} does not exist; the local cloud creates the queues that its settings name"
     )]
     QueueNotFound {
-        /// The name as it was asked for.
+        /// The requested name.
         queue: String,
     },
-    /// No message of this id is in the queue: deleted, expired, or never there.
+    /// The queue has no message with this id: it was deleted, has expired, or never existed.
     #[error("no message {id:?} is in the queue")]
     MessageNotFound {
-        /// The id as it was given.
+        /// The requested id.
         id: String,
     },
-    /// Somebody else received or updated the message since this pop receipt was given out.
+    /// The message was received or updated again after this pop receipt was issued.
     #[error("the pop receipt is not the message's latest one")]
     PopReceiptMismatch,
-    /// The lock ran out, or the message was settled already. It may be delivered again.
+    /// The lock expired, or the message was settled already. It may be delivered again.
     #[error("the lock supplied is invalid: it expired, or the message has already been removed")]
     LockLost,
-    /// More bytes than the queue takes at once. Sending it again cannot help.
+    /// More bytes than the queue accepts at once. Retrying cannot succeed.
     #[error("{bytes} bytes are too large; at most {limit} are allowed")]
     TooLarge {
-        /// What was sent, bytes.
+        /// Size in bytes.
         bytes: usize,
-        /// What is allowed, bytes.
+        /// Maximum size in bytes.
         limit: usize,
     },
 }

@@ -1,6 +1,6 @@
-//! What goes wrong on request: latency, throttling, unavailability, lost answers; messages that
-//! vanish, come several times, or come late. The endpoints ask before each request that costs
-//! something; a seed makes a run repeatable: the n-th decision is the same in every run.
+//! Injected faults: latency, throttling, unavailability and lost answers; messages that are lost,
+//! duplicated or late. The endpoints ask for a decision before each request that costs credits. A
+//! seed makes a run repeatable: the n-th decision is the same in every run.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,47 +16,48 @@ use tokio::time::Instant;
 
 use super::connection::Cut;
 
-/// What should go wrong, and how often. The default: nothing.
+/// The faults to inject, and their rates. The default is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct FaultPlan {
-    /// Added to every request.
+    /// Latency added to every request.
     pub latency: Duration,
-    /// Credits a second, one a message to send and one to receive; more is answered 429.
+    /// Credits per second: sending costs one per message, and so does receiving. A request beyond
+    /// them is answered 429.
     pub credits_per_second: Option<u32>,
-    /// Share of sends answered 429 without looking at them, 0 to 1.
+    /// Share of sends that are answered 429 and not stored, 0 to 1.
     pub throttled: f64,
-    /// Share of sends answered 503 without looking at them, 0 to 1.
+    /// Share of sends that are answered 503 and not stored, 0 to 1.
     pub unavailable: f64,
-    /// Share of sends that are stored but not answered so, 0 to 1.
+    /// Share of sends that are stored but whose answer is lost, 0 to 1.
     pub lost_answers: f64,
-    /// What the client sees instead.
+    /// What the client sees instead of a lost answer.
     pub lost_answer: LostAnswer,
-    /// Every send is refused with 503.
+    /// Every send is answered 503.
     pub down: bool,
     /// Share of accepted messages that are never delivered, 0 to 1.
     pub dropped: f64,
     /// Share of accepted messages that are delivered several times, 0 to 1.
     pub doubled: f64,
-    /// How often such a message is delivered at most; 2 at least.
+    /// Maximum number of deliveries of such a message; at least 2.
     pub copies: u32,
-    /// Share of deliveries that come late, 0 to 1. Each by a time of its own, so they change their
-    /// order, too.
+    /// Share of deliveries that are late, 0 to 1. Each delay is random, so the order changes as
+    /// well.
     pub late: f64,
-    /// How late at most.
+    /// Maximum delay of a late delivery.
     pub late_by: Duration,
 }
 
-/// What a client sees of a send that was stored and whose answer was lost.
+/// What the client sees after a send that was stored and whose answer was lost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LostAnswer {
-    /// A 500, as from a gateway in between.
+    /// Status 500, as from a gateway.
     #[default]
     ServerError,
-    /// The connection ends without a byte of an answer.
+    /// The connection closes without an answer.
     ClosedConnection,
 }
 
-/// A plan that may be changed while the endpoint runs. Clones are handles to the same plan.
+/// A plan that can be changed while the endpoint runs. Clones share the same plan.
 #[derive(Debug, Clone)]
 pub struct Faults(Arc<Mutex<State>>);
 
@@ -68,8 +69,8 @@ struct State {
     refilled: Instant,
 }
 
-/// What becomes of one accepted message: how much later than asked for each of its deliveries is.
-/// Empty: it vanishes.
+/// The delays of the deliveries of one accepted message, one per delivery. Empty if the message is
+/// lost.
 pub(super) type Fate = Vec<Duration>;
 
 /// What an endpoint should do with a send.
@@ -88,7 +89,7 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// Nothing goes wrong yet; what will, follows the seed.
+    /// Creates a plan without faults; later random decisions use the seed.
     pub fn with_seed(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             plan: FaultPlan::default(),
@@ -105,13 +106,13 @@ impl Faults {
         state.refilled = Instant::now();
     }
 
-    /// Pays for `messages` from the plan's credits; whether there were enough. A receiver inside
-    /// the process, which passes no endpoint, can pay here too.
+    /// Takes one credit per message; returns whether there were enough. A receiver in this process,
+    /// which uses no endpoint, can call it as well.
     pub fn spend(&self, messages: usize) -> bool {
         self.lock().spend(messages)
     }
 
-    /// Waits as long as a request takes.
+    /// Waits for the latency of the plan.
     pub(super) async fn delay(&self) {
         let latency = self.lock().plan.latency;
         if !latency.is_zero() {
@@ -119,7 +120,7 @@ impl Faults {
         }
     }
 
-    /// Decides about a send of `messages`.
+    /// Decides what happens to a send of `messages` messages.
     pub(super) fn judge(&self, messages: usize) -> Verdict {
         let mut state = self.lock();
         let FaultPlan { throttled, unavailable, lost_answers, down, .. } = state.plan;
@@ -140,12 +141,12 @@ impl Faults {
         }
     }
 
-    /// From now on decisions follow this seed.
+    /// Restarts the random decisions from this seed.
     pub fn reseed(&self, seed: u64) {
         self.lock().random.seed(seed);
     }
 
-    /// What becomes of `messages` accepted ones; `None` when nothing happens to any.
+    /// Decides the deliveries of `messages` accepted messages; `None` if the plan changes none.
     pub(super) fn fates(&self, messages: usize) -> Option<Vec<Fate>> {
         let mut state = self.lock();
         let plan = state.plan;
@@ -155,7 +156,7 @@ impl Faults {
         Some((0..messages).map(|_| fate(&plan, &mut state.random)).collect())
     }
 
-    /// The answer that stands for the lost one; `extensions` are the request's.
+    /// The answer in place of a lost one; `extensions` are those of the request.
     pub(super) fn lose_answer(&self, extensions: &Extensions) -> Response {
         let wanted = self.lock().plan.lost_answer;
         if wanted == LostAnswer::ClosedConnection
@@ -163,7 +164,8 @@ impl Faults {
         {
             cut.now();
         }
-        (StatusCode::INTERNAL_SERVER_ERROR, "the answer was lost on request").into_response()
+        (StatusCode::INTERNAL_SERVER_ERROR, "the answer was lost by an injected fault")
+            .into_response()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -191,7 +193,8 @@ impl State {
         self.credits = (self.credits + earned).min(rate);
         self.refilled = Instant::now();
         let cost = messages as f64;
-        // A batch that costs more than a second's credits waits for a full purse and leaves a debt.
+        // A batch that costs more than the credits of one second needs the full credits, and makes
+        // the balance negative.
         if self.credits < cost.min(rate) {
             return false;
         }

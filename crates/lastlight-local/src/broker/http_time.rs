@@ -1,5 +1,4 @@
-//! The one form of a time that both protocols put into headers and documents: `Mon, 23 Nov 2026
-//! 19:00:00 GMT`.
+//! The time format in the headers and documents of both protocols: `Mon, 23 Nov 2026 19:00:00 GMT`.
 
 use time::{
     OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem,
@@ -10,12 +9,12 @@ const RFC_1123: &[BorrowedFormatItem<'_>] = format_description!(
     "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
 );
 
-/// Whole seconds; fractions are cut.
+/// Formats a time in whole seconds; fractions are truncated.
 pub(super) fn http_time(moment: OffsetDateTime) -> String {
     moment.format(RFC_1123).unwrap_or_default()
 }
 
-/// The moment that a client wrote, if it wrote one.
+/// Parses a time from a client; `None` if it is malformed.
 pub(super) fn parse_http_time(text: &str) -> Option<OffsetDateTime> {
     let moment = PrimitiveDateTime::parse(text.trim(), RFC_1123).ok()?;
     Some(moment.assume_utc())

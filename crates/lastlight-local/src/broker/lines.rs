@@ -1,5 +1,5 @@
-//! A snapshot's file: one JSON record a line, so that neither writing nor reading holds it all in
-//! memory, and a rename at the end, so that a crash leaves the old file or the new one.
+//! The file of a snapshot: one JSON record per line, so that neither writing nor reading holds it
+//! all in memory. It is renamed into place at the end, so a crash leaves the old or the new file.
 
 use std::{
     fs::{self, File},
@@ -12,20 +12,15 @@ use serde::{Serialize, de::DeserializeOwned};
 /// Why a snapshot could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// The file system refused.
+    /// The file cannot be written or read.
     #[error("the snapshot {path:?} cannot be written or read: {source}")]
-    File {
-        path: PathBuf,
-        /// What the file system said.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
     /// The file is not a snapshot of this service. Nothing was restored.
     #[error("line {line} of the snapshot {path:?} is not a record of this service: {source}")]
     Malformed {
         path: PathBuf,
-        /// Counted from 1.
+        /// Line number, from 1.
         line: usize,
-        /// What is wrong with it.
         source: serde_json::Error,
     },
 }
@@ -40,7 +35,7 @@ pub(super) fn push_record(
     Ok(())
 }
 
-/// Replaces `path` by what `parts` yield, in one step.
+/// Replaces the file at `path` atomically with the parts.
 pub(super) fn write(
     path: &Path,
     parts: impl Iterator<Item = Result<Vec<u8>, serde_json::Error>>,
@@ -61,7 +56,7 @@ pub(super) fn write(
     write_all().map_err(file_error)
 }
 
-/// Gives every record of `path` to `take`, in order. A file that does not exist has none.
+/// Passes every record of `path` to `take`, in order. A missing file has no records.
 pub(super) fn read<R: DeserializeOwned>(
     path: &Path,
     mut take: impl FnMut(R),

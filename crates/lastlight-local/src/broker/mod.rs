@@ -1,9 +1,8 @@
-//! Two queue services that speak the real REST protocols on loopback: Storage Queues and Service
-//! Bus.
+//! Two queue services with the real REST protocols on loopback: Storage Queues and Service Bus.
 //!
-//! Each is an engine in memory ([`StorageQueues`], [`ServiceBus`]), which the local Functions host
-//! uses in-process, and a REST endpoint over it for everybody else. Nothing here knows jobs, tasks
-//! or functions: a message is text.
+//! Each consists of an in-memory engine ([`StorageQueues`], [`ServiceBus`]), which the local
+//! Functions host uses in-process, and a REST endpoint for all other clients. This module does not
+//! depend on jobs, tasks or functions: a message is text.
 
 mod clock;
 mod connection;
@@ -24,7 +23,7 @@ pub use lines::SnapshotError;
 pub use service_bus::ServiceBus;
 pub use storage_queue::StorageQueues;
 
-/// Deletes every message of every queue, as nobody should; the names of the queues.
+/// Deletes every message of every queue, to simulate total loss; returns the names of the queues.
 pub fn delete_all_messages(storage: &StorageQueues, service_bus: &ServiceBus) -> Vec<String> {
     let mut queues = Vec::new();
     for queue in storage.queue_names() {

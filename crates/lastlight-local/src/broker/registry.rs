@@ -1,7 +1,7 @@
-//! The named queues of one service: each behind a lock of its own, with a bell for those who wait
-//! for it.
+//! The named queues of one service. Each has its own lock, and a notification for waiting
+//! receivers.
 //!
-//! Locks are held for single operations only and never across an await.
+//! A lock is held for a single operation and never across an await.
 
 use std::{
     collections::BTreeMap,
@@ -14,16 +14,16 @@ use tokio::sync::Notify;
 
 use super::{BrokerError, Clock, clock::later};
 
-/// When a queue has a message to give out.
+/// When a queue has a message to deliver.
 pub(super) enum NextMessage {
     Ready,
-    /// Then, unless something happens before: a delay or a lock ends.
+    /// At this time a delay or a lock ends, unless a message arrives earlier.
     At(OffsetDateTime),
-    /// Not before somebody sends one.
+    /// Only when a message is sent.
     NotInSight,
 }
 
-/// One queue's state and the bell that rings when a message may have become visible.
+/// The state of one queue, and the notification that a message may have become visible.
 #[derive(Debug)]
 pub(super) struct Cell<T> {
     state: Mutex<T>,
@@ -35,18 +35,18 @@ impl<T> Cell<T> {
         Self { state: Mutex::new(state), bell: Notify::new() }
     }
 
-    /// Does something to the queue, alone.
+    /// Runs `action` on the queue under its lock.
     pub(super) fn with<R>(&self, action: impl FnOnce(&mut T) -> R) -> R {
-        // Nothing panics under this lock; should it ever, the state is still the best there is.
+        // Nothing panics under this lock; if something did, the state would still be usable.
         action(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Wakes everybody who waits for a message of this queue.
+    /// Wakes all receivers that wait for a message of this queue.
     pub(super) fn ring(&self) {
         self.bell.notify_waiters();
     }
 
-    /// Returns when `next` says that a message is ready, after `at_most` otherwise.
+    /// Returns when `next` reports a ready message, or after `at_most`.
     pub(super) async fn wait(
         &self,
         clock: &Clock,
@@ -56,7 +56,7 @@ impl<T> Cell<T> {
         let give_up = later(clock.now(), at_most);
         loop {
             let mut rung = std::pin::pin!(self.bell.notified());
-            // Listen before looking, or a message put in between would be slept through.
+            // Subscribe before checking, or a message that arrives in between would be missed.
             rung.as_mut().enable();
             let now = clock.now();
             let wake = match self.with(|state| next(state, now)) {
@@ -98,7 +98,7 @@ impl<T> Registry<T> {
             .ok_or_else(|| BrokerError::QueueNotFound { queue: name.to_owned() })
     }
 
-    /// The queue of this name, made by `make` if there is none; whether it was made now.
+    /// The queue of this name, created with `make` if missing; and whether it was created now.
     pub(super) fn get_or_create(
         &self,
         name: &str,
@@ -113,8 +113,8 @@ impl<T> Registry<T> {
         (cell, Creation::Created)
     }
 
-    /// Puts a restored queue in the place of whatever has its name; those who wait for it look
-    /// again.
+    /// Replaces the queue of this name with a restored one and wakes the receivers that wait for
+    /// it.
     pub(super) fn put(&self, name: &str, queue: T) {
         let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
         match queues.get(name) {
@@ -128,7 +128,7 @@ impl<T> Registry<T> {
         }
     }
 
-    /// Takes the queue away and gives it to the caller, if it was there.
+    /// Removes the queue and returns it, if it exists.
     pub(super) fn remove(&self, name: &str) -> Option<Arc<Cell<T>>> {
         let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
         queues.remove(name)
@@ -141,10 +141,9 @@ impl<T> Registry<T> {
     }
 }
 
-/// Whether a queue was made by this call or was there before.
+/// Whether a queue was created by this call or existed before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Creation {
     Created,
-    /// Was there before.
     Existed,
 }

@@ -1,5 +1,5 @@
-//! `host.json` and the `function.json` files, typed. What cannot be used is named with its file,
-//! field and value.
+//! `host.json` and the `function.json` files as types. An error names the file, the field and the
+//! value.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use lastlight::config::host_json;
 
-/// What is wrong with an app's files.
+/// An error in the files of an app.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
 pub struct AppError {
@@ -20,7 +20,7 @@ pub struct AppError {
     problem: String,
 }
 
-/// A function app as its files say.
+/// A function app, read from its files.
 #[derive(Debug)]
 pub struct FunctionApp {
     pub root: PathBuf,
@@ -28,15 +28,16 @@ pub struct FunctionApp {
     pub executable: PathBuf,
     /// `customHandler.description.arguments`.
     pub arguments: Vec<String>,
-    /// HTTP requests go to the handler as they came.
+    /// `customHandler.enableForwardingHttpRequest`: HTTP requests are forwarded unchanged.
     pub forwards_http: bool,
     /// `extensions.http.routePrefix`.
     pub route_prefix: String,
-    /// After this an invocation has failed, and its process is killed. [`Duration::MAX`]: never.
+    /// Time after which an invocation fails and its process is killed; [`Duration::MAX`] means no
+    /// limit.
     pub function_timeout: Duration,
     pub(super) queues: QueueSettings,
     pub(super) service_bus: ServiceBusTriggerSettings,
-    /// Every function, by name.
+    /// All enabled functions, sorted by name.
     pub functions: Vec<Function>,
 }
 
@@ -46,34 +47,34 @@ pub struct Function {
     pub trigger: Binding,
 }
 
-/// What starts a function; `%NAME%` is resolved.
+/// The trigger of a function, with `%NAME%` resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Binding {
     /// An HTTP request.
     Http {
-        /// The name in `Data`.
+        /// The key in `Data`.
         binding: String,
-        /// The template after the route prefix.
+        /// The route template, without the route prefix.
         route: String,
-        /// Upper case; empty means all.
+        /// Allowed methods in upper case; empty means all.
         methods: Vec<String>,
     },
     /// A Storage Queue message.
     Queue {
-        /// The name in `Data`.
+        /// The key in `Data`.
         binding: String,
         queue: String,
     },
-    /// A Service Bus message, or several.
+    /// One or several Service Bus messages.
     ServiceBus {
-        /// The name in `Data`.
+        /// The key in `Data`.
         binding: String,
         queue: String,
-        /// One message an invocation, or several.
+        /// One message per invocation, or several.
         cardinality: Cardinality,
     },
     Timer {
-        /// The name in `Data`.
+        /// The key in `Data`.
         binding: String,
         /// Six fields, seconds first.
         schedule: String,
@@ -85,11 +86,11 @@ pub enum Binding {
 pub enum Cardinality {
     #[default]
     One,
-    /// Up to `maxMessageBatchSize`.
+    /// Up to `maxMessageBatchSize` messages per invocation.
     Many,
 }
 
-/// `extensions.queues`, with the host's defaults.
+/// `extensions.queues`, with the defaults of the host.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct QueueSettings {
@@ -123,7 +124,7 @@ impl Default for QueueSettings {
     }
 }
 
-/// `extensions.serviceBus`, with the extension's defaults.
+/// `extensions.serviceBus`, with the defaults of the extension.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ServiceBusTriggerSettings {
@@ -226,12 +227,12 @@ enum BindingJson {
 }
 
 impl FunctionApp {
-    /// Reads the app in `root`; `settings` resolve `%NAME%`. `known`: functions that are there
-    /// without a folder, each with what its `function.json` would say; a folder of the same name
-    /// counts instead.
+    /// Reads the app in `root`; `settings` resolve `%NAME%`. `known` maps the names of functions
+    /// that need no folder to the text of their `function.json`; a folder of the same name takes
+    /// precedence.
     ///
     /// # Errors
-    /// A file is missing or cannot be used.
+    /// A file is missing or invalid.
     pub fn read(
         root: &Path,
         settings: &BTreeMap<String, String>,
@@ -243,7 +244,7 @@ impl FunctionApp {
         if version != "2.0" {
             return Err(AppError {
                 path: host_path,
-                problem: format!("version is {version:?}; only \"2.0\" is known"),
+                problem: format!("version is {version:?}; only \"2.0\" is supported"),
             });
         }
         if !(1..=32).contains(&extensions.queues.batch_size) {
@@ -284,7 +285,7 @@ impl FunctionApp {
     }
 }
 
-/// host.json with the app settings laid over it, as the host does.
+/// host.json, overridden by the app settings, as in the real host.
 fn host_json(path: &Path, settings: &BTreeMap<String, String>) -> Result<HostJson, AppError> {
     let host = host_json::overlaid(json(path)?, settings);
     serde_json::from_value(host)
@@ -344,13 +345,13 @@ fn function(
     }
 }
 
-/// Replaces each `%NAME%` by the setting of this name.
+/// Replaces each `%NAME%` with the setting of this name.
 fn resolved(text: &str, settings: &BTreeMap<String, String>) -> Result<String, String> {
     host_json::resolved(text, settings).map_err(|missing| match missing {
         Some(name) => {
             format!("%{name}% names a setting that is not set; set {name} (see local.settings.example.json)")
         }
-        None => format!("{text:?} has a % without its partner"),
+        None => format!("{text:?} has an unpaired %"),
     })
 }
 

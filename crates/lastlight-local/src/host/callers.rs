@@ -1,6 +1,7 @@
-//! Who may ask the local host. It answers on this machine alone and wants no key, and a browser on
-//! this machine carries any web page's requests to it: so it answers only requests that were sent
-//! to this machine by name, and by pages of this machine. Must not know what is asked for.
+//! Which callers the local host accepts. The host listens only on this machine and requires no key,
+//! and a browser on this machine would deliver the requests of any web page to it. Therefore it
+//! accepts only requests whose `Host` and `Origin` name this machine. This module must not depend
+//! on what a request is for.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -12,21 +13,21 @@ use axum::{
 };
 use url::{Host, Url};
 
-/// The setting that names other hosts.
+/// The setting with additional host names.
 pub(super) const HOSTS_SETTING: &str = "LASTLIGHT_LOCAL_HOSTS";
 
-/// Names of hosts beside this machine's own, in lower case.
+/// Allowed host names besides those of this machine, in lower case.
 #[derive(Debug, Clone)]
 pub(super) struct Callers(Arc<[String]>);
 
 impl Callers {
-    /// From the setting's value: names separated by commas.
+    /// Parses the value of the setting: names separated by commas.
     pub(super) fn named(names: Option<&str>) -> Self {
         let names = names.unwrap_or_default().split(',').map(str::trim);
         Self(names.filter(|name| !name.is_empty()).map(str::to_ascii_lowercase).collect())
     }
 
-    /// The first header that names a host which is not allowed.
+    /// The first header that names a host that is not allowed.
     fn foreign<'a>(&self, request: &'a Request) -> Option<(&'static str, &'a str)> {
         let headers = request.headers();
         let authority = request.uri().authority().map(|authority| authority.as_str());
@@ -36,7 +37,7 @@ impl Callers {
         {
             return Some(("Host", host));
         }
-        // `null` is what a page says that hides where it is from.
+        // `null` is the origin of a page that hides its origin.
         let origin = text(headers, &header::ORIGIN)?;
         (!self.allow(origin)).then_some(("Origin", origin))
     }
@@ -61,14 +62,13 @@ impl Callers {
     }
 }
 
-/// A value that is no text names no host: it counts as an empty one.
+/// The text of a header. A value that is not text counts as empty, which is not allowed.
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let value = headers.get(name)?;
     Some(HeaderValue::to_str(value).unwrap_or_default())
 }
 
-/// Answers 403 to a request that another machine's page, or another name for this one, brought
-/// here.
+/// Answers 403 to a request whose `Host` or `Origin` does not name this machine.
 pub(super) async fn of_this_machine(
     State(callers): State<Callers>,
     request: Request,
@@ -76,10 +76,10 @@ pub(super) async fn of_this_machine(
 ) -> Response {
     if let Some((header, value)) = callers.foreign(&request) {
         let value: String = value.chars().take(200).collect();
-        tracing::warn!(header, value, "a request was refused that may be a web page's");
+        tracing::warn!(header, value, "refused a request that may come from a web page");
         let problem = format!(
             "the local host refuses this request: its header {header} is {value:?}, and only this machine is allowed \
-             (localhost, 127.0.0.1, [::1]), since any web page could send it otherwise. To allow a name: \
+             (localhost, 127.0.0.1, [::1]); otherwise any web page could send requests. To allow a name: \
              lastlight local --setting {HOSTS_SETTING}=<name>,…\n"
         );
         return (StatusCode::FORBIDDEN, problem).into_response();
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_machine_by_its_names_and_those_that_the_setting_has() {
+    fn only_this_machine_and_configured_names_are_allowed() {
         let callers = Callers::named(Some(" gis-box.lan, 10.0.0.7 ,"));
         for allowed in [
             "http://localhost:7071",

@@ -1,6 +1,6 @@
-//! The handler's process: started with the host's variables, awaited, restarted when it crashes,
-//! killed and restarted when one of its invocations takes longer than `functionTimeout`, killed at
-//! the end. Only crashes count towards giving up.
+//! The process of the handler. It is started with the variables of the host, restarted after a
+//! crash, killed and restarted when one of its invocations takes longer than `functionTimeout`, and
+//! killed when the host stops. Only crashes count towards giving up.
 
 use std::{
     collections::VecDeque,
@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{FunctionApp, HostOptions, process::Process};
 
-/// What the host starts.
+/// How the host gets its handler.
 #[derive(Debug, Clone)]
 pub enum HandlerCommand {
     /// The executable that host.json names.
@@ -32,13 +32,13 @@ pub enum HandlerCommand {
         program: PathBuf,
         arguments: Vec<OsString>,
     },
-    /// None: a handler listens on this port already.
+    /// Start none: a handler already listens on this port.
     Running {
         port: u16,
     },
 }
 
-/// Takes the handler's lines, one at a time.
+/// Receives the output lines of the handler.
 #[derive(Clone)]
 pub struct LogSink(Arc<dyn Fn(&str) + Send + Sync>);
 
@@ -55,31 +55,31 @@ impl Debug for LogSink {
     }
 }
 
-/// The handler ended, or never answered.
+/// The handler ended, or did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the handler {how}{}", if last_lines.is_empty() { String::new() } else { format!("; its last words:\n{last_lines}") })]
+#[error("the handler {how}{}", if last_lines.is_empty() { String::new() } else { format!("; its last output:\n{last_lines}") })]
 pub struct HandlerExit {
     how: String,
-    /// The end of its output.
+    /// The last lines of its output.
     last_lines: String,
     code: Option<i32>,
 }
 
 impl HandlerExit {
-    /// The exit code, if it ended by itself.
+    /// The exit code; `None` if it was killed or did not start.
     pub fn code(&self) -> Option<i32> {
         self.code
     }
 }
 
-/// How long the handler has to answer on `/`.
+/// Time for the handler to answer on `/` after its start.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// Crashes within [`CRASH_WINDOW`] after which the host gives up.
+/// Number of crashes within [`CRASH_WINDOW`] after which the host gives up.
 const MOST_CRASHES: usize = 3;
-/// The app setting that allows more: for those who kill the handler on purpose.
+/// The app setting for a different limit, for tests that kill the handler on purpose.
 const MOST_CRASHES_SETTING: &str = "LASTLIGHT_LOCAL_MOST_CRASHES";
 const CRASH_WINDOW: Duration = Duration::from_secs(30 * 60);
-/// The handler's way to ask for a restart.
+/// The exit code with which the handler asks for a restart.
 const RESTART_CODE: i32 = 200;
 const KEPT_LINES: usize = 20;
 
@@ -92,11 +92,11 @@ pub(super) struct Child {
     supervisor: Option<JoinHandle<()>>,
 }
 
-/// A process that has answered.
+/// A process that has answered a request.
 struct Started {
     process: tokio::process::Child,
     lines: Lines,
-    /// Held, and never written to: waiting for the process would close it otherwise.
+    /// Kept open and never written to; otherwise waiting for the process would close it.
     input: Option<ChildStdin>,
 }
 
@@ -120,8 +120,8 @@ impl Child {
             HandlerCommand::Running { port: running } => {
                 current.starts(0);
                 current.listens(*running);
-                // The channel's sender goes with this function: nobody ever gives up on what it did
-                // not start.
+                // The sender of the channel is dropped here: the host never gives up on a process
+                // that it did not start.
                 return Ok(Self { process: current, given_up, supervisor: None });
             }
             HandlerCommand::FromHostJson => {
@@ -146,7 +146,7 @@ impl Child {
         Ok(Self { process: current, given_up, supervisor: Some(supervisor) })
     }
 
-    /// The current process; another one after each restart.
+    /// The current process; it changes with each restart.
     pub(super) fn process(&self) -> &Arc<Process> {
         &self.process
     }
@@ -190,7 +190,8 @@ async fn supervise(
         let status = tokio::select! {
             status = running.process.wait() => status,
             () = current.condemned() => {
-                // With all that runs in it, as the real host does: without asking.
+                // Kill it with everything that runs in it, without a warning, as the real host
+                // does.
                 let _ = running.process.start_kill();
                 running.process.wait().await
             }
@@ -211,8 +212,8 @@ async fn supervise(
                     crashes.pop_front();
                 }
             }
-            let why = timed_out.map(|why| format!(", since {why}")).unwrap_or_default();
-            (spec.log.0)(&format!("the handler {}{why}; it is started again", exit.how));
+            let why = timed_out.map(|why| format!(", because {why}")).unwrap_or_default();
+            (spec.log.0)(&format!("the handler {}{why}; it is restarted", exit.how));
             if crashes.len() >= spec.most_crashes {
                 exit.how = format!("{}, {} times within half an hour", exit.how, crashes.len());
                 give_up.send_replace(Some(exit));
@@ -244,13 +245,13 @@ impl Spec {
             .env("FUNCTIONS_HTTPWORKER_PORT", free.to_string())
             .env("FUNCTIONS_CUSTOMHANDLER_WORKER_ID", uuid::Uuid::new_v4().to_string())
             .env("FUNCTIONS_APP_ROOT_PATH", &self.root)
-            // The other end of its input is ours: when we are gone, however that came, it reads the
-            // end and goes too.
+            // This process holds the other end of its input: when this process ends for any reason,
+            // the handler reads the end of its input and exits as well.
             .env("LASTLIGHT_EXIT_WITH_PARENT", "true")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C in a terminal is for the local cloud, which then ends the handler.
+            // Ctrl-C in a terminal goes to the local cloud only, which then stops the handler.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -271,7 +272,7 @@ impl Spec {
         loop {
             if let Ok(Some(status)) = process.try_wait() {
                 current.ended();
-                // Its last lines may still be on their way through the pipe.
+                // Its last lines may still be in the pipe.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 let how = status
                     .code()

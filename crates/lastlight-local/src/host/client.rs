@@ -1,4 +1,4 @@
-//! Invoking the handler over HTTP, and what its answers mean.
+//! Invokes the handler over HTTP and interprets its answers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use super::process::{Listening, Process};
 
-/// The version that the requests claim, as the real host's do.
+/// The host version in the headers of requests, as the real host sends it.
 pub(super) const HOST_VERSION: &str = "4.1037.0.0";
 
-/// The handler, whichever its current process is.
+/// The handler, independent of its current process.
 #[derive(Debug, Clone)]
 pub(super) struct Handler {
     client: reqwest::Client,
@@ -21,7 +21,7 @@ pub(super) struct Handler {
     timeout: Duration,
 }
 
-/// A process of the handler that listens, for one invocation.
+/// A listening process of the handler, for one invocation.
 #[derive(Debug)]
 pub(super) struct Ready<'a> {
     pub(super) client: &'a reqwest::Client,
@@ -29,7 +29,7 @@ pub(super) struct Ready<'a> {
     listening: Listening,
 }
 
-/// An invocation that failed: its messages are to be delivered again.
+/// An invocation failed; its messages must be redelivered.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Failed(String);
@@ -45,11 +45,11 @@ pub(super) struct TimedOut {
 impl Handler {
     pub(super) fn new(timeout: Duration) -> Self {
         Self {
-            // How long an invocation takes is bounded where it is made.
+            // No client timeout: `in_time` limits each invocation.
             client: reqwest::Client::builder()
                 .tcp_nodelay(true)
                 .no_proxy()
-                // A redirect is the client's to follow, as with the real host.
+                // The caller follows redirects, as with the real host.
                 .redirect(Policy::none())
                 .build()
                 .unwrap_or_default(),
@@ -58,7 +58,7 @@ impl Handler {
         }
     }
 
-    /// From now on the handler is this process.
+    /// Uses this process from now on.
     pub(super) fn attach(self, process: &Arc<Process>) -> Self {
         Self { process: Arc::clone(process), ..self }
     }
@@ -68,7 +68,7 @@ impl Handler {
         Ready { client: &self.client, handler: self, listening: self.process.ready().await }
     }
 
-    /// Posts an invocation; success only if the answer says so the way the host wants it.
+    /// Posts an invocation. It succeeds only if the answer has the form that the host requires.
     pub(super) async fn invoke(&self, function: &str, payload: String) -> Result<(), Failed> {
         let ready = self.ready().await;
         let request = ready
@@ -91,9 +91,9 @@ impl Handler {
             let body = response
                 .bytes()
                 .await
-                .map_err(|error| Failed(format!("half an answer: {error}")))?;
+                .map_err(|error| Failed(format!("incomplete answer: {error}")))?;
             if status.is_success() && body.is_empty() {
-                // Such an invocation never completes; it fails when its time is over.
+                // Such an invocation never completes; it fails with the timeout.
                 std::future::pending::<()>().await;
             }
             Ok::<_, Failed>((status, is_json, body))
@@ -120,9 +120,8 @@ impl Ready<'_> {
         format!("http://127.0.0.1:{}", self.listening.port)
     }
 
-    /// What an invocation of `function` in this process comes to. One that takes longer than
-    /// `functionTimeout` has failed, and the process is killed with all that runs in it, as the
-    /// real host does.
+    /// Runs an invocation of `function` in this process. If it takes longer than `functionTimeout`,
+    /// it fails, and the process is killed with everything that runs in it, as the real host does.
     pub(super) async fn in_time<T>(
         &self,
         function: &str,

@@ -1,4 +1,4 @@
-//! HTTP triggers: requests go to the handler as they came, or described in `Data.req`.
+//! HTTP triggers: requests are forwarded to the handler unchanged, or described in `Data.req`.
 
 use std::{
     borrow::Cow,
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::broker::{ServiceBus, StorageQueues, delete_all_messages};
 
-/// The host's own limit.
+/// Maximum size of a body in bytes, as in the real host.
 const LARGEST_BODY: usize = 100 * 1024 * 1024;
 
 #[derive(Clone)]
@@ -37,7 +37,7 @@ struct Context {
     service_bus: ServiceBus,
 }
 
-/// Lets the handler into a router that is already served.
+/// Attaches the handler to a router that is served already.
 pub(super) struct Door(Arc<OnceLock<Handler>>, Handler);
 
 impl Door {
@@ -65,7 +65,7 @@ pub(super) fn router(
     )
 }
 
-/// Not the real host's: for those who want to see that a queue message is only a hint.
+/// An addition to the real host: deletes all messages, to show that a queue message is only a hint.
 async fn lose_everything(State(context): State<Context>) -> Response {
     let queues = delete_all_messages(&context.storage, &context.service_bus);
     axum::Json(json!({ "deleted_all_messages_of": queues })).into_response()
@@ -80,7 +80,7 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
             .is_none_or(|kind| !kind.as_bytes().starts_with(b"application/json"))
         {
             tracing::warn!(
-                "in Azure this wants the master key, Content-Type: application/json, and a body such as {{\"input\": \"\"}}"
+                "in Azure this requires the master key, Content-Type: application/json, and a body such as {{\"input\": \"\"}}"
             );
         }
         return start_by_hand(&context, &parts.method, function);
@@ -92,13 +92,12 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
     let Some(handler) = context.handler.get() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "the handler is starting").into_response();
     };
-    // The real host copies the header and makes no content, which its own client then refuses
+    // The real host copies the header but creates no content, which its own client then rejects
     // (`HttpRequestExtensions.cs`).
     if parts.headers.contains_key(header::TRANSFER_ENCODING)
         && !parts.headers.contains_key(header::CONTENT_LENGTH)
     {
-        let problem =
-            "the Functions host takes no chunked body: send it with its length, in Content-Length";
+        let problem = "the Functions host accepts no chunked body: send it with its length, in Content-Length";
         return (StatusCode::INTERNAL_SERVER_ERROR, problem).into_response();
     }
     let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
@@ -133,8 +132,8 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
     }
 }
 
-/// `POST /admin/functions/<name>` runs a timer's function now, as the real host's does; it answers
-/// before the function has run.
+/// `POST /admin/functions/<name>` runs a timer function now, as in the real host; it answers before
+/// the function has run.
 fn start_by_hand(context: &Context, method: &Method, name: &str) -> Response {
     let function = context.app.functions.iter().find(|function| function.name == name);
     let (Some(handler), Some(Function { trigger: Binding::Timer { binding, .. }, .. })) =
@@ -221,8 +220,8 @@ async fn forward(
     Ok(response)
 }
 
-/// The query as the host makes it anew, of a dictionary: the values of a name that is there twice
-/// are one, joined by commas.
+/// The query as the host rebuilds it from a dictionary: repeated values of a name are joined with
+/// commas.
 fn joined(query: &str) -> String {
     let mut values: Vec<(Cow<'_, str>, String)> = Vec::new();
     let mut is_repeated = false;
@@ -242,7 +241,7 @@ fn joined(query: &str) -> String {
     }
 }
 
-/// Headers that concern one connection only stay there.
+/// The headers without those that apply to a single connection.
 fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     const HOP_BY_HOP: [HeaderName; 6] = [
         header::CONNECTION,
@@ -259,7 +258,7 @@ fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
-#[expect(clippy::too_many_arguments, reason = "a request is described with all that it has")]
+#[expect(clippy::too_many_arguments, reason = "a description contains all parts of a request")]
 async fn describe(
     handler: &Ready<'_>,
     function: &Function,

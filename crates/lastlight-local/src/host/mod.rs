@@ -1,9 +1,9 @@
-//! A Functions host for one machine: reads `host.json` and every `function.json`, starts the
-//! handler as a child process, and brings it HTTP requests, queue messages and timer ticks exactly
-//! as the real host does.
+//! A Functions host for one machine: it reads `host.json` and every `function.json`, starts the
+//! handler as a child process, and delivers HTTP requests, queue messages and timer ticks to it
+//! exactly as the real host does.
 //!
-//! What the real host does is written down in the custom handler contract; each file here is one
-//! trigger or one part of the process. Nothing here knows what the functions mean.
+//! The custom handler contract documents the real host. Each file here implements one trigger or
+//! one part of the process. This module does not depend on what the functions do.
 
 mod app;
 mod callers;
@@ -37,34 +37,34 @@ use callers::Callers;
 use child::Child;
 use client::Handler;
 
-/// What a host runs.
+/// The options of a host.
 #[derive(Debug, Clone)]
 pub struct HostOptions {
     /// The folder with `host.json` and the function folders.
     pub app_root: PathBuf,
-    /// Functions that are there without a folder in `app_root`: what each one's `function.json`
-    /// would say.
+    /// Functions that need no folder in `app_root`: name and text of the `function.json`.
     pub known_functions: BTreeMap<String, String>,
-    /// Where it listens on 127.0.0.1; 0 takes a free port.
+    /// Port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
-    /// The app's settings: the handler's environment, and what `%NAME%` in a function.json means.
+    /// The app settings: the environment of the handler, and the values of `%NAME%` in a
+    /// function.json.
     pub settings: BTreeMap<String, String>,
     pub handler: HandlerCommand,
-    /// Where queue triggers get their messages.
+    /// Source of the messages of queue triggers.
     pub storage: StorageQueues,
-    /// Where Service Bus triggers get theirs.
+    /// Source of the messages of Service Bus triggers.
     pub service_bus: ServiceBus,
-    /// Where the handler's lines go.
+    /// Receives the output lines of the handler.
     pub log: LogSink,
 }
 
 /// Why a host did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// `host.json` or a `function.json` cannot be used.
+    /// `host.json` or a `function.json` is invalid.
     #[error(transparent)]
     App(#[from] AppError),
-    /// The port cannot be had.
+    /// The port is not available.
     #[error(transparent)]
     Listen(#[from] EndpointError),
     /// The handler did not become ready.
@@ -72,28 +72,28 @@ pub enum HostError {
     Handler(#[from] HandlerExit),
 }
 
-/// A host that runs. Dropping it kills the handler.
+/// A running host. Dropping it kills the handler.
 #[derive(Debug)]
 pub struct RunningHost {
     endpoint: Endpoint,
     child: Child,
     stop: CancellationToken,
     triggers: TaskTracker,
-    /// Ends the triggers of a host that was dropped rather than stopped.
+    /// Stops the triggers if the host is dropped without `stop`.
     _on_drop: DropGuard,
 }
 
 /// Starts the host and its handler; returns when the handler is ready.
 ///
 /// # Errors
-/// The app's files cannot be used, the port cannot be had, or the handler does not answer.
+/// The files of the app are invalid, the port is not available, or the handler does not answer.
 pub async fn start(options: HostOptions) -> Result<RunningHost, HostError> {
     let app = Arc::new(FunctionApp::read(
         &options.app_root,
         &options.settings,
         &options.known_functions,
     )?);
-    // The port first: who listens there already should be told before anything is started.
+    // Bind the port first, so that a port in use is reported before anything is started.
     let (handler, router) = http::router(
         Arc::clone(&app),
         options.storage.clone(),
@@ -139,7 +139,7 @@ fn start_triggers(
                 triggers.spawn(stop.clone().run_until_cancelled_owned(trigger.run()));
             }
             Binding::ServiceBus { binding, queue, cardinality } => {
-                // A queue's dead letters come into being with it.
+                // A dead-letter queue is created with its queue.
                 if !is_dead_letter_queue(queue) {
                     options.service_bus.create_queue(queue, QueueOptions::default());
                 }
@@ -172,28 +172,28 @@ impl RunningHost {
         format!("http://{}", self.address())
     }
 
-    /// The handler's process id, if it is a child and runs.
+    /// The process id of the handler, if it is a running child.
     pub fn handler_pid(&self) -> Option<u32> {
         self.child.process().pid()
     }
 
-    /// How often the handler's process was killed because one of its invocations took longer than
+    /// How often the process of the handler was killed because an invocation took longer than
     /// `functionTimeout`.
     pub fn timeouts(&self) -> u64 {
         self.child.process().timeouts()
     }
 
-    /// How often the handler's process was started again, for whatever reason.
+    /// How often the process of the handler was restarted, for any reason.
     pub fn restarts(&self) -> u64 {
         self.child.process().restarts()
     }
 
-    /// Returns when the handler has crashed too often to be started again.
+    /// Returns when the handler has crashed too often to be restarted.
     pub async fn failed(&self) -> HandlerExit {
         self.child.given_up().await
     }
 
-    /// Stops the triggers and kills the handler, as the real host does: without asking.
+    /// Stops the triggers and kills the handler without a warning, as the real host does.
     pub async fn stop(self) {
         self.endpoint.stop();
         self.stop.cancel();

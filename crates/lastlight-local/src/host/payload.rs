@@ -1,5 +1,5 @@
-//! The payloads of invocations, with the encodings of the real host: a message's text is JSON in a
-//! JSON string, and Metadata values are JSON in strings too, except objects.
+//! The payloads of invocations, encoded as in the real host: the text of a message is JSON in a
+//! JSON string, and Metadata values are JSON in strings as well, except objects.
 
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::broker::{service_bus::LockedMessage, storage_queue::QueueMessage};
 
-/// A Storage Queue message; `text` is its body without base64.
+/// The payload of a Storage Queue message; `text` is its decoded body.
 pub fn queue_message(function: &str, binding: &str, message: &QueueMessage, text: &str) -> String {
     let mut metadata = Map::new();
     metadata.insert("DequeueCount".into(), Value::from(message.dequeue_count.to_string()));
@@ -20,7 +20,7 @@ pub fn queue_message(function: &str, binding: &str, message: &QueueMessage, text
     invocation(function, binding, &twice_encoded(text), metadata)
 }
 
-/// A Service Bus message, cardinality one.
+/// The payload of a Service Bus message, cardinality one.
 pub fn service_bus_one(function: &str, binding: &str, message: &LockedMessage) -> String {
     let mut metadata = Map::new();
     for name in
@@ -59,7 +59,7 @@ pub fn service_bus_one(function: &str, binding: &str, message: &LockedMessage) -
     invocation(function, binding, &twice_encoded(&message.body), metadata)
 }
 
-/// Service Bus messages, cardinality many.
+/// The payload of Service Bus messages, cardinality many.
 pub fn service_bus_many(function: &str, binding: &str, messages: &[LockedMessage]) -> String {
     let bodies: Vec<&str> = messages.iter().map(|message| message.body.as_str()).collect();
     let array = |values: Vec<Value>| Value::from(Value::Array(values).to_string());
@@ -96,7 +96,7 @@ pub fn timer(
     invocation(function, binding, &tick.to_string(), Map::new())
 }
 
-/// `data` is JSON as it should stand in the payload.
+/// Builds a payload; `data` is JSON and is inserted as it is.
 fn invocation(
     function: &str,
     binding: &str,
@@ -127,7 +127,7 @@ fn invocation(
     payload
 }
 
-/// Text as a JSON string, as a value: `"abc"` becomes `"\"abc\""`.
+/// A JSON value that contains the text as a JSON string: `abc` becomes `"\"abc\""`.
 fn encoded(text: &str) -> Value {
     Value::from(json!(text).to_string())
 }
@@ -136,7 +136,7 @@ fn twice_encoded(text: &str) -> String {
     encoded(text).to_string()
 }
 
-/// The host mixes a message's own top-level properties into Metadata.
+/// Adds the top-level properties of a message to Metadata, as the host does.
 fn mix_in(metadata: &mut Map<String, Value>, text: &str) {
     let Ok(Value::Object(fields)) = serde_json::from_str(text) else {
         return;

@@ -1,15 +1,15 @@
-//! A Service Bus queue's receiver with `prefetchCount`: it keeps so many messages locked in a
-//! buffer, beside those that are under way, and hands them out first. Their locks run and nobody
-//! renews them; each time that a message is locked counts as a delivery. One whose lock ran out in
-//! the buffer is handed out all the same, as the real client does: it cannot be completed, and
-//! comes again from its queue, or ends among the dead letters although nobody began it. Nothing
-//! here invokes.
+//! A receiver of a Service Bus queue with `prefetchCount`: it keeps up to that number of messages
+//! locked in a buffer, in addition to those being processed, and hands them out first. Their locks
+//! are not renewed, and each lock counts as a delivery. A message whose lock expired in the buffer
+//! is handed out all the same, as the real client does: it cannot be completed, and it is
+//! redelivered, or dead-lettered although its processing never started. This module invokes no
+//! function.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::broker::{ServiceBus, service_bus::LockedMessage};
 
-/// An idle receiver looks again after this; a message that arrives wakes it.
+/// An idle receiver checks again after this time; a message that arrives wakes it earlier.
 const IDLE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Receiver {
         Self { bus, queue: queue.to_owned(), prefetch_count, buffer: VecDeque::new() }
     }
 
-    /// Fills the buffer with what the queue has.
+    /// Fills the buffer from the queue.
     pub(super) fn fill(&mut self) {
         let wanted = self.wanted();
         if wanted > 0 {
@@ -33,7 +33,7 @@ impl Receiver {
         }
     }
 
-    /// Up to `max` messages: of the buffer, or of the queue where the buffer is empty.
+    /// Up to `max` messages from the buffer, or from the queue if the buffer is empty.
     pub(super) fn take(&mut self, max: usize) -> Vec<LockedMessage> {
         if self.buffer.is_empty() {
             return self.bus.receive(&self.queue, max).unwrap_or_default();
@@ -41,12 +41,12 @@ impl Receiver {
         self.buffer.drain(..max.min(self.buffer.len())).collect()
     }
 
-    /// Returns when the queue may have messages, which others may take first.
+    /// Returns when the queue may have messages; other receivers may take them first.
     pub(super) async fn message(&self) {
         self.bus.wait_for_message(&self.queue, IDLE).await;
     }
 
-    /// The same, for the buffer: never while that is full.
+    /// Like [`Self::message`], but never returns while the buffer is full.
     pub(super) async fn message_to_prefetch(&self) {
         if self.wanted() == 0 {
             std::future::pending::<()>().await;
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_buffer_is_filled_up_and_handed_out_first() {
+    fn buffered_messages_are_handed_out_first() {
         let (bus, _) = queue(&["a", "b", "c", "d", "e"]);
         let mut receiver = Receiver::new(bus.clone(), "q", 3);
         receiver.fill();
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn without_prefetch_a_message_is_locked_when_it_is_taken() {
+    fn without_prefetch_messages_are_locked_on_take() {
         let (bus, _) = queue(&["a", "b"]);
         let mut receiver = Receiver::new(bus.clone(), "q", 0);
         receiver.fill();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_whose_lock_ran_out_in_the_buffer_cannot_be_completed_and_comes_again() {
+    fn lock_expired_in_buffer_causes_redelivery() {
         let (bus, clock) = queue(&["a"]);
         let mut receiver = Receiver::new(bus.clone(), "q", 1);
         receiver.fill();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_only_waited_ends_among_the_dead_letters() {
+    fn message_that_only_waited_is_dead_lettered() {
         let (bus, clock) = queue(&["a"]);
         for delivery in 1..=10 {
             let mut receiver = Receiver::new(bus.clone(), "q", 20);

@@ -1,7 +1,7 @@
-//! The handler's current process as invocations see it: where it listens, and which process it is,
-//! so that an invocation that takes too long ends the process that it runs in and no later one.
-//! Starting and ending processes is [`child`](super::child)'s; nothing here knows what an
-//! invocation is for.
+//! The current process of the handler as invocations see it: its port and its generation, so that
+//! an invocation that takes too long ends the process that it runs in and no later one.
+//! [`child`](super::child) starts and ends processes; this module does not depend on what an
+//! invocation does.
 
 use std::{
     sync::{
@@ -13,10 +13,10 @@ use std::{
 
 use tokio::sync::watch;
 
-/// How long an invocation waits for a process that is started again.
+/// How long an invocation waits for a process that is being restarted.
 const HELD_BACK: Duration = Duration::from_secs(4 * 60);
 
-/// The one process of a host, whichever it is at the moment.
+/// The current process of a host.
 #[derive(Debug, Default)]
 pub(super) struct Process {
     current: watch::Sender<Current>,
@@ -25,17 +25,17 @@ pub(super) struct Process {
 
 #[derive(Debug, Default)]
 struct Current {
-    /// Counts the processes, from 1.
+    /// Number of the process, from 1.
     generation: u64,
-    /// 0 while it runs and does not listen yet, and while none runs.
+    /// 0 before the process listens, and while none is running.
     port: u16,
-    /// 0 where it is no child of this host.
+    /// 0 if the process is not a child of this host.
     pid: u32,
-    /// Why it is to be killed.
+    /// Why the process must be killed, if so.
     condemned: Option<Arc<str>>,
 }
 
-/// Where a process listens, and which one that is.
+/// The generation and the port of a listening process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Listening {
     pub(super) generation: u64,
@@ -43,7 +43,7 @@ pub(super) struct Listening {
 }
 
 impl Process {
-    /// A process was started; it does not listen yet.
+    /// Records that a process was started, which does not listen yet.
     pub(super) fn starts(&self, pid: u32) {
         self.current.send_modify(|current| {
             *current = Current { generation: current.generation + 1, pid, ..Current::default() };
@@ -54,7 +54,7 @@ impl Process {
         self.current.send_modify(|current| current.port = port);
     }
 
-    /// It ended. The answer says why it was to be killed, if it was.
+    /// Records that the process ended; returns why it had to be killed, if so.
     pub(super) fn ended(&self) -> Option<Arc<str>> {
         let mut condemned = None;
         self.current.send_modify(|current| {
@@ -64,21 +64,21 @@ impl Process {
         condemned
     }
 
-    /// Returns when a process listens: while one is started again, the real host holds its
-    /// invocations back, up to the time that all starts together may take. Without this a message
-    /// would use up its deliveries within milliseconds.
+    /// Returns when a process listens: during a restart, the real host delays its invocations, for
+    /// at most the time that all starts together may take. Otherwise a message would use up its
+    /// deliveries within milliseconds.
     pub(super) async fn ready(&self) -> Listening {
         let mut current = self.current.subscribe();
         let listens = current.wait_for(|current| current.port != 0);
-        // If none does in all that time, the invocation fails at port 0.
+        // If no process listens within that time, the invocation fails at port 0.
         let _ = tokio::time::timeout(HELD_BACK, listens).await;
         let current = self.current.borrow();
         Listening { generation: current.generation, port: current.port }
     }
 
-    /// An invocation in process `generation` took too long: that process is to be killed. Nothing
-    /// happens where it is condemned already, has ended, or is not this host's own. From now on
-    /// invocations wait for its successor.
+    /// Requests that process `generation` is killed because an invocation in it took too long. Does
+    /// nothing if that was requested already, if the process has ended, or if it is not a child of
+    /// this host. From then on, invocations wait for its successor.
     pub(super) fn took_too_long(&self, generation: u64, why: &str) {
         let is_condemned = self.current.send_if_modified(|current| {
             let is_meant = current.generation == generation && current.pid != 0;
@@ -94,10 +94,10 @@ impl Process {
         }
     }
 
-    /// Returns when the process that runs is to be killed.
+    /// Returns when the current process must be killed.
     pub(super) async fn condemned(&self) {
         let mut current = self.current.subscribe();
-        // It cannot fail: the sender is `self`.
+        // This cannot fail, because the sender lives in `self`.
         let _ = current.wait_for(|current| current.condemned.is_some()).await;
     }
 
@@ -105,12 +105,12 @@ impl Process {
         Some(self.current.borrow().pid).filter(|pid| *pid != 0)
     }
 
-    /// Processes that were condemned.
+    /// Number of processes that had to be killed for an invocation that took too long.
     pub(super) fn timeouts(&self) -> u64 {
         self.timeouts.load(Ordering::Relaxed)
     }
 
-    /// Processes that were started after the first.
+    /// Number of processes that were started after the first one.
     pub(super) fn restarts(&self) -> u64 {
         self.current.borrow().generation.saturating_sub(1)
     }
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn invocations_that_time_out_together_end_one_process_and_never_its_successor() {
+    async fn timeouts_end_one_process_and_not_its_successor() {
         let process = Process::default();
         process.starts(7);
         process.listens(1000);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_invocation_waits_for_the_successor_of_a_process_that_is_to_be_killed() {
+    async fn invocations_wait_for_the_successor_process() {
         let process = Arc::new(Process::default());
         process.starts(7);
         process.listens(1000);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_of_somebody_else_is_not_condemned() {
+    async fn process_of_another_host_is_not_killed() {
         let process = Process::default();
         process.starts(0);
         process.listens(1000);

@@ -1,7 +1,8 @@
-//! Storage Queue triggers: poll, keep up to `batchSize + newBatchThreshold` in flight, delete on
-//! success, show again on failure, set aside in `<queue>-poison` after `maxDequeueCount`. A message
-//! that fails in a queue which has no such queue, being one, is left alone: it shows again when it
-//! is no longer hidden.
+//! Storage Queue triggers: they poll, keep up to `batchSize + newBatchThreshold` messages in
+//! flight, delete a message on success, make it visible again on failure, and move it to
+//! `<queue>-poison` after `maxDequeueCount` deliveries. A queue may have no poison queue, for
+//! example because it is one itself: a message that fails there is left alone and becomes visible
+//! again when its visibility timeout ends.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,14 +16,15 @@ use super::{
 };
 use crate::broker::{BrokerError, StorageQueues, storage_queue::QueueMessage};
 
-/// The extension hides a message for ten minutes and renews at half of it.
+/// Visibility timeout of a received message: ten minutes, renewed at half of it, as in the
+/// extension.
 const HIDDEN: Duration = Duration::from_secs(600);
 
-/// The longest name of a queue.
+/// Maximum length of a queue name.
 const LONGEST_NAME: usize = 63;
 
-/// Where a queue's messages go that failed too often; a poison queue has none, nor has one whose
-/// name would grow too long.
+/// The queue for messages that failed too often; `None` for a poison queue, and for a queue whose
+/// poison queue would have too long a name.
 pub(super) fn poison_queue(queue: &str) -> Option<String> {
     let poison = format!("{queue}-poison");
     (!queue.ends_with("-poison") && poison.len() <= LONGEST_NAME).then_some(poison)
@@ -70,7 +72,7 @@ impl QueueTrigger {
                     payload::queue_message(&self.function, &self.binding, &message, &text)
                 }
                 None => {
-                    // Text that is not base64 never reaches the function.
+                    // A text that is not base64 is never delivered to the function.
                     let _ = self.dead_letters(&message);
                     return;
                 }
@@ -94,7 +96,7 @@ impl QueueTrigger {
             Err(error) => {
                 tracing::debug!(function = %self.function, id = message.id, %error, "invocation failed");
                 if self.poison.is_none() {
-                    // It stays hidden for the time that it was received for.
+                    // It stays hidden until its visibility timeout ends.
                     Ok(())
                 } else if message.dequeue_count >= self.settings.max_dequeue_count {
                     self.dead_letters(&message)

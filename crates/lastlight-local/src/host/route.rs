@@ -1,6 +1,7 @@
 //! Route templates: `jobs/submit/{job_type}`, `{id:int}`, `{rest?}`.
 
-/// Whether `path`, without the prefix, fits `template`; more literal segments make a better fit.
+/// Matches `path`, without the prefix, with `template`. Returns the number of literal segments:
+/// more make a better match.
 pub(super) fn fit(template: &str, path: &str) -> Option<usize> {
     let mut literals = 0;
     let mut segments = path.trim_matches('/').split('/').filter(|segment| !segment.is_empty());
@@ -16,7 +17,7 @@ pub(super) fn fit(template: &str, path: &str) -> Option<usize> {
     segments.next().is_none().then_some(literals)
 }
 
-/// The parameters of a path that fits.
+/// The parameters of a path that matches the template.
 pub(super) fn parameters(template: &str, path: &str) -> Vec<(String, String)> {
     let names = template.trim_matches('/').split('/');
     let values = path.trim_matches('/').split('/');
@@ -35,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_fit_their_paths_only() {
+    fn templates_match_only_their_paths() {
         assert_eq!(fit("jobs/submit/{job_type}", "/jobs/submit/hello_world"), Some(2));
         assert_eq!(fit("jobs/submit/{job_type}", "/jobs/submit"), None);
         assert_eq!(fit("jobs/submit/{job_type}", "/jobs/submit/a/b"), None);

@@ -1,6 +1,7 @@
-//! Service Bus triggers: one message an invocation, up to `maxConcurrentCalls` at once, with lock
-//! renewal; or up to `maxMessageBatchSize` messages an invocation, one invocation at a time,
-//! without renewal, as the real extension does. Success completes, failure abandons.
+//! Service Bus triggers, as in the real extension: one message per invocation, up to
+//! `maxConcurrentCalls` at once, with lock renewal; or up to `maxMessageBatchSize` messages per
+//! invocation, one invocation at a time, without renewal. Success completes the messages, failure
+//! abandons them.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::broker::{ServiceBus, service_bus::LockedMessage};
 
-/// A lock is renewed when half of its time is over, within these bounds.
+/// A lock is renewed when half of its remaining time has passed, within these bounds.
 const RENEW_AFTER: Duration = Duration::from_secs(15);
 const RENEW_SOONEST: Duration = Duration::from_millis(100);
 
@@ -83,8 +84,8 @@ impl ServiceBusTrigger {
         }
     }
 
-    /// Renews a lock each time that half of it is over, until it is lost or was renewed for long
-    /// enough.
+    /// Renews a lock each time that half of its remaining time has passed, until it is lost or
+    /// `maxAutoLockRenewalDuration` has passed. Never returns.
     async fn keep_locked(&self, message: &LockedMessage) -> Infallible {
         let began = Instant::now();
         let mut until = message.locked_until;

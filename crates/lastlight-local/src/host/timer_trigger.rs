@@ -33,7 +33,7 @@ pub(super) async fn run(function: Arc<str>, binding: String, schedule: String, h
         if let Err(error) = handler.invoke(&function, payload).await {
             tracing::warn!(%function, %error, "invocation failed");
         }
-        // A tick that fell due meanwhile is made up for once, not as often as it was missed.
+        // Ticks that were missed in the meantime are made up for once, not one by one.
         last = next.max(Utc::now() - chrono::Duration::seconds(1));
     }
 }

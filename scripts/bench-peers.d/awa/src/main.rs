@@ -70,7 +70,7 @@ async fn main() -> Result<(), Failure> {
         })
         .build()?;
     client.start().await?;
-    tokio::time::sleep(Duration::from_millis(500)).await; // until it listens
+    tokio::time::sleep(Duration::from_millis(500)).await; // until the client listens
 
     let tasks: Vec<InsertParams> = (0..n)
         .map(|i| {
@@ -111,9 +111,9 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is durably completed, wherever the storage keeps it. The library's own `queue_counts` is exact, too, but takes
-/// seconds on tables that were never analyzed, and its lifecycle events slow every completion: both would measure this
-/// program rather than the queue.
+/// The number of durably completed jobs, wherever the storage keeps them. The library's own `queue_counts` is exact as
+/// well, but takes seconds on tables that were never analyzed, and its lifecycle events slow every completion: both would
+/// measure this program instead of the queue.
 async fn completed(pool: &sqlx::PgPool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT (SELECT coalesce(sum(completed_count), 0) FROM awa.receipt_completion_batches WHERE queue = $1)

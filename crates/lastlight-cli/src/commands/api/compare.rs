@@ -1,9 +1,9 @@
-//! `lastlight compare`: the same work over both paths, one after the other, and what the app
-//! recorded of it.
+//! `lastlight compare`: runs the same work over both paths, one after the other, and compares what
+//! the app recorded.
 //!
-//! The figures are the seed's: jobs, latency, timeouts, tasks a second. They are computed here,
-//! from the two jobs alone, by the definitions of `GET /api/metrics/comparison`, which says the
-//! same of all jobs of the last hour and stands beside them.
+//! The metrics are jobs, latency, timeouts and tasks per second. They are computed here from the
+//! two jobs alone, with the definitions of `GET /api/metrics/comparison`, whose own answer (all
+//! jobs of the last hour) is printed as well.
 
 use std::time::{Duration, Instant};
 
@@ -25,13 +25,13 @@ use crate::{
 /// `lastlight compare`.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArguments {
-    /// The job type.
+    /// Job type.
     #[arg(long, value_name = "JOB_TYPE", default_value = HELLO_WORLD)]
     job: String,
-    /// Its parameter n: how much work. Of hello_world 1000 without it.
+    /// Parameter n of the job: the amount of work. Defaults to 1000 for hello_world.
     #[arg(long)]
     n: Option<u64>,
-    /// Its parameter tasks_per_message: how many tasks one message names.
+    /// Parameter tasks_per_message of the job: the number of tasks in one message.
     #[arg(long, value_parser = RangedU64ValueParser::<u64>::new().range(1..=u64::from(TasksPerMessage::LARGEST)))]
     tasks_per_message: Option<u64>,
     /// Another parameter; see `lastlight submit --help`.
@@ -43,24 +43,24 @@ pub(crate) struct CompareArguments {
 
 const HELLO_WORLD: &str = "hello_world";
 
-/// One path's job, as the app recorded it.
+/// The job of one path, as the app recorded it.
 struct Run {
     path: ProcessingPath,
     job: Answer<JobDetails>,
     audit: Audit,
 }
 
-/// Both paths' jobs, and what they come to.
+/// The jobs of both paths, with their metrics.
 struct Compared {
     runs: Vec<Run>,
     metrics: [PathMetrics; 2],
     improvements: Improvements,
 }
 
-/// How far back the app's own comparison looks. Hours.
+/// The period of the app's own comparison, in hours.
 const RECORDED: u16 = 1;
 
-/// How long to wait for it to count what has just ended.
+/// How long to wait until it includes the jobs that have just finished.
 const COUNTED_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, CommandError> {
@@ -74,8 +74,8 @@ pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, Com
     if arguments.job == HELLO_WORLD {
         parameters.entry("n").or_insert(json!(1000));
     }
-    // A job's id is made of its parameters: this makes the jobs new ones. It means nothing to a job
-    // type.
+    // A job's id is derived from its parameters: a unique version_id makes these jobs new. No job
+    // type reads it.
     parameters.insert(
         "version_id".to_owned(),
         json!(format!("compare-{}", uuid::Uuid::new_v4().simple())),
@@ -97,7 +97,7 @@ pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, Com
         output::text(&compared.table().text(session.paint));
         if let Some(Answer { body, .. }) = recorded {
             say!(
-                "\nAll jobs of this type, of the last {RECORDED} h (GET /api/metrics/comparison)\n"
+                "\nAll jobs of this type in the last {RECORDED} h (GET /api/metrics/comparison)\n"
             );
             let all = [body.queue_storage, body.service_bus];
             output::text(&table(&all, &body.comparison).text(session.paint));
@@ -107,7 +107,7 @@ pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, Com
             let missing = body.query_info;
             if missing.stages_not_counted_yet + missing.jobs_not_counted_yet > 0 {
                 say!(
-                    "{} stages and {} jobs that ended are not in it yet; reconcile adds them",
+                    "{} finished stages and {} finished jobs are not included yet; reconcile adds them",
                     missing.stages_not_counted_yet,
                     missing.jobs_not_counted_yet
                 );
@@ -117,8 +117,8 @@ pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, Com
     Ok(Verdict::Good)
 }
 
-/// What the app says of all jobs of the type, with these two in it; none if it is an older one,
-/// which does not compare: the two jobs say enough.
+/// The app's comparison of all jobs of the type, including these two; `None` if the app is too old
+/// to have this endpoint: the metrics of the two jobs suffice.
 async fn recorded(
     session: &Session,
     job_type: &str,
@@ -137,7 +137,7 @@ async fn recorded(
         };
         let missing = answer.body.query_info;
         let is_whole = missing.stages_not_counted_yet + missing.jobs_not_counted_yet == 0;
-        // Where jobs end all the time, something is always missing.
+        // If jobs finish continuously, some are always missing.
         if is_whole || began.elapsed() >= COUNTED_WITHIN {
             return Ok(Some(answer));
         }
@@ -161,13 +161,13 @@ async fn run(
         followed = to_its_end(session, &job_id, |_| ()) => followed?,
         _ = tokio::signal::ctrl_c() => {
             return Err(CommandError::NoSuchJob(format!(
-                "stopped before both jobs were over; {job_id} goes on: lastlight cancel ends it"
+                "stopped before both jobs finished; {job_id} keeps running: lastlight cancel ends it"
             )));
         }
     };
     if followed.body.status != JobStatus::Completed {
         return Err(CommandError::NoSuchJob(format!(
-            "the job over {path} is {}: {}; {job_id} has the rest",
+            "the job over {path} is {}: {}; details: lastlight status {job_id}",
             followed.body.status,
             followed.body.error_details.unwrap_or_default()
         )));
@@ -179,7 +179,7 @@ async fn run(
     })
 }
 
-/// A path's figures over one job.
+/// The metrics of one job.
 fn metrics(details: &JobDetails, audit: &Audit) -> PathMetrics {
     let job = &details.job;
     let latency = job.finished_at.and_then(|end| between(job.created_at.0, end.0));
@@ -195,7 +195,7 @@ fn metrics(details: &JobDetails, audit: &Audit) -> PathMetrics {
     }
 }
 
-/// Service Bus against Storage Queues, percent.
+/// The improvement of Service Bus over Storage Queues, in percent.
 fn improvements(queue_storage: &PathMetrics, service_bus: &PathMetrics) -> Improvements {
     let less = |of: Option<f64>, to: Option<f64>| {
         Some(of?).zip(to).filter(|(of, _)| *of > 0.0).map(|(of, to)| 100.0 * (of - to) / of)
@@ -255,7 +255,7 @@ impl Compared {
         };
         row("tasks", &|run| run.tasks().to_string());
         row("messages", &|run| run.messages().to_string());
-        row("messages a task", &|run| {
+        row("messages per task", &|run| {
             format!("{:.3}", run.messages() as f64 / run.tasks().max(1) as f64)
         });
         table
@@ -263,12 +263,13 @@ impl Compared {
 }
 
 impl Run {
-    /// Tasks with an outcome that ran.
+    /// Tasks that ran to completion or failure.
     fn tasks(&self) -> u64 {
         self.job.body.job.completed + self.job.body.job.failed
     }
 
-    /// What was sent for it. The job message that starts a stage is not in the books of its tasks.
+    /// Messages that were sent for the job: one job message per stage, which the audit does not
+    /// count, and the task messages.
     fn messages(&self) -> u64 {
         self.audit.stages.iter().map(|stage| stage.messages_sent + 1).sum()
     }
@@ -333,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn improvements_are_percent_of_what_queue_storage_takes() {
+    fn improvements_are_percent_of_queue_storage() {
         let better = improvements(&metrics_of(1000.0, 100.0, 0.5), &metrics_of(250.0, 400.0, 0.0));
         assert_eq!(
             [better.latency_improvement, better.throughput_improvement, better.timeout_reduction],
@@ -342,13 +343,13 @@ mod tests {
         let worse = improvements(&metrics_of(100.0, 400.0, 0.0), &metrics_of(150.0, 100.0, 0.0));
         assert_eq!(worse.latency_improvement, Some(-50.0));
         assert_eq!(worse.throughput_improvement, Some(-75.0));
-        assert_eq!(worse.timeout_reduction, None, "less than none is not to be had");
+        assert_eq!(worse.timeout_reduction, None, "a timeout rate of zero cannot be reduced");
         let unknown = improvements(&PathMetrics::default(), &metrics_of(1.0, 1.0, 0.0));
         assert_eq!(unknown.latency_improvement, None);
     }
 
     #[test]
-    fn a_job_s_figures_are_its_recorded_times() {
+    fn job_metrics_come_from_its_recorded_times() {
         let details: JobDetails = serde_json::from_value(json!({
             "job": {
                 "job_id": "a", "job_type": "hello_world", "status": "completed", "stage": 2, "total_stages": 2,

@@ -10,16 +10,16 @@ use crate::{
     style::Look,
 };
 
-/// A command that takes a job and nothing else.
+/// The arguments of a command that takes only a job.
 #[derive(Debug, Args)]
 pub(crate) struct ControlArguments {
-    /// The job's id, or its beginning.
+    /// Job id, or its first 4 or more characters.
     job_id: String,
     #[command(flatten)]
     pub(super) app: AppArguments,
 }
 
-/// Has the app do `action` to the job.
+/// Requests `action` for the job.
 pub(super) async fn change(
     action: &str,
     arguments: &ControlArguments,
@@ -35,7 +35,7 @@ pub(super) async fn change(
     Ok(Verdict::Good)
 }
 
-/// A job's books; those that do not add up are a failure.
+/// Prints the audit of a job; an inconsistent audit is a failure.
 pub(super) async fn audit(arguments: &ControlArguments) -> Result<Verdict, CommandError> {
     let session = arguments.app.session()?;
     let job_id = session.job_id(&arguments.job_id).await?;
@@ -54,12 +54,12 @@ fn books(session: &Session, audit: &Audit) -> String {
         ("FAILED", Align::Right),
         ("SKIPPED", Align::Right),
         ("OPEN", Align::Right),
-        ("OWED", Align::Right),
+        ("UNSENT", Align::Right),
         ("ATTEMPTS", Align::Right),
         ("MESSAGES", Align::Right),
         ("RESENT", Align::Right),
-        ("ABSORBED", Align::Right),
-        ("TOO LATE", Align::Right),
+        ("DUPLICATES", Align::Right),
+        ("STALE", Align::Right),
         ("COUNTERS", Align::Left),
     ]);
     for stage in &audit.stages {
@@ -85,11 +85,11 @@ fn books(session: &Session, audit: &Audit) -> String {
         ]);
     }
     let verdict = if audit.consistent {
-        session.paint.text(Look::Good, "Everything that was planned has its place.")
+        session.paint.text(Look::Good, "Consistent: every planned task is accounted for.")
     } else {
         session.paint.text(
             Look::Bad,
-            "The books do not add up. `reconcile` mends counters; ask again in a minute.",
+            "Inconsistent: the counters do not match the tasks. `reconcile` repairs counters; audit again in a minute.",
         )
     };
     format!("{}{verdict}\n", table.text(session.paint))

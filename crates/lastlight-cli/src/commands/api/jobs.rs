@@ -15,7 +15,7 @@ use crate::{
 /// `lastlight status`.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
-    /// The job's id, or its beginning.
+    /// Job id, or its first 4 or more characters.
     job_id: String,
     #[command(flatten)]
     pub(super) app: AppArguments,
@@ -24,29 +24,29 @@ pub(crate) struct StatusArguments {
 /// `lastlight list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListArguments {
-    /// Only jobs that stand there. `queued` has the paused ones, too.
+    /// Only jobs with this status. `queued` includes paused jobs.
     #[arg(long, value_parser = PossibleValuesParser::new(LISTED_AS))]
     status: Option<String>,
     /// Only jobs of this type.
     #[arg(long = "type", value_name = "JOB_TYPE")]
     job_type: Option<String>,
-    /// Only jobs that take this path.
+    /// Only jobs on this path.
     #[arg(long, value_parser = PossibleValuesParser::new(ProcessingPath::ALL.iter().map(|path| path.as_str())))]
     path: Option<String>,
-    /// Only jobs that were submitted within so many hours.
+    /// Only jobs that were submitted in the last N hours.
     #[arg(long, default_value_t = 168, value_parser = clap::value_parser!(u16).range(1..=168))]
     hours: u16,
-    /// At most so many.
+    /// Maximum number of jobs to list.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
-    /// All of them.
+    /// List all jobs.
     #[arg(long, conflicts_with = "limit")]
     all: bool,
     #[command(flatten)]
     pub(super) app: AppArguments,
 }
 
-/// What a list can be narrowed to, as it is shown in it.
+/// The values of `--status`, as the list shows them.
 const LISTED_AS: [&str; 6] = ["queued", "paused", "processing", "completed", "failed", "cancelled"];
 
 /// `lastlight types`.
@@ -56,7 +56,7 @@ pub(crate) struct TypesArguments {
     pub(super) app: AppArguments,
 }
 
-/// Rows that the app gives at once.
+/// Rows per request: the most that the app returns.
 pub(super) const PAGE: usize = 100;
 
 pub(super) async fn status(arguments: &StatusArguments) -> Result<Verdict, CommandError> {
@@ -69,7 +69,7 @@ pub(super) async fn status(arguments: &StatusArguments) -> Result<Verdict, Comma
     Ok(Verdict::Good)
 }
 
-/// A job, for people.
+/// The human-readable status of a job.
 fn described(session: &Session, status: &Status) -> String {
     let paint = session.paint;
     let now = clock::now();
@@ -85,7 +85,7 @@ fn described(session: &Session, status: &Status) -> String {
     if let Some(paused) = status.stands_still_since() {
         state.push_str(&format!(", paused {}", ago(paused.0, now)));
     } else if status.pause_requested && !status.status.is_terminal() {
-        state.push_str(", to pause at the end of its stage");
+        state.push_str(", pauses at the end of its stage");
     }
     fact("status", &state);
     fact("submitted", &ago(status.created_at.0, now));
@@ -109,7 +109,7 @@ fn described(session: &Session, status: &Status) -> String {
     }
     if matches!(status.status, JobStatus::Failed | JobStatus::Cancelled) {
         let next = format!(
-            "\nlastlight tasks {} shows what failed; lastlight retry {0} lets it go on.\n",
+            "\nlastlight tasks {} lists the failed tasks; lastlight retry {0} runs them again.\n",
             short(&status.job_id)
         );
         text.push_str(&paint.text(Look::Faint, &next));
@@ -141,7 +141,7 @@ fn stages(status: &Status) -> Table {
             Some(words.to_owned())
         } else {
             let seconds = stage.eta_seconds.filter(|eta| eta.is_finite() && *eta >= 0.0);
-            seconds.map(|eta| format!("{} to go", lasting(std::time::Duration::from_secs_f64(eta))))
+            seconds.map(|eta| format!("{} left", lasting(std::time::Duration::from_secs_f64(eta))))
         };
         table.row([
             plain(stage.stage.to_string()),
@@ -188,17 +188,17 @@ pub(super) async fn list(arguments: &ListArguments) -> Result<Verdict, CommandEr
         return Ok(Verdict::Good);
     }
     if jobs.is_empty() {
-        say!("no such job within {} hours", arguments.hours);
+        say!("no matching job in the last {} hours", arguments.hours);
         return Ok(Verdict::Good);
     }
     output::text(&table(&jobs).text(session.paint));
     if cursor.is_some() {
-        say!("There are more: --limit or --all.");
+        say!("There are more jobs: use --limit or --all.");
     }
     Ok(Verdict::Good)
 }
 
-/// Takes a document's rows out of it.
+/// Removes and returns the rows of a document.
 pub(super) fn taken(document: &mut Value, name: &str) -> Vec<Value> {
     match document.get_mut(name).map(Value::take) {
         Some(Value::Array(rows)) => rows,
@@ -206,7 +206,7 @@ pub(super) fn taken(document: &mut Value, name: &str) -> Vec<Value> {
     }
 }
 
-/// The last page's document with the rows of all pages.
+/// The document of the last page with the rows of all pages.
 pub(super) fn whole(mut document: Value, name: &str, rows: Vec<Value>) -> Value {
     if let Some(returned) = document.pointer_mut("/query_info/returned") {
         *returned = json!(rows.len());
@@ -305,9 +305,9 @@ fn job_type_described(session: &Session, job_type: &KnownJobType) -> String {
     text
 }
 
-/// What a schema allows, in a few words.
+/// A short description of the values that a schema allows.
 fn allowed(schema: &Value) -> String {
-    // That it may be null as well as left out is no news to a person.
+    // `null` is left out: it means the same as an absent parameter.
     let some = |names: &Value| -> Option<String> {
         let all = names.as_array()?.iter().filter(|value| !value.is_null());
         let all = all.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));

@@ -1,5 +1,5 @@
-//! Commands that ask a running app over its HTTP API: arguments in, words out. What to ask is the
-//! client's, what to do is the app's; here is only how it reads.
+//! Commands that call the HTTP API of a running app. The client makes the requests and the app does
+//! the work; these modules only parse arguments and format output.
 
 mod compare;
 mod control;
@@ -24,11 +24,11 @@ use crate::{
     tell,
 };
 
-/// What every command of this kind takes.
+/// The arguments that all these commands share.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "The app")]
 pub(crate) struct AppArguments {
-    /// Its address: https://<app>.azurewebsites.net, or that of `lastlight local`.
+    /// Address of the app: https://<app>.azurewebsites.net, or the address of `lastlight local`.
     #[arg(
         long,
         global = true,
@@ -37,10 +37,10 @@ pub(crate) struct AppArguments {
         default_value = "http://127.0.0.1:7071"
     )]
     url: String,
-    /// A function key; `poison` takes the master key. `lastlight local` asks for none.
+    /// A function key; `poison` needs the master key. `lastlight local` needs no key.
     #[arg(long, global = true, value_name = "KEY", env = "LASTLIGHT_KEY", hide_env_values = true, value_parser = secret)]
     key: Option<Secret>,
-    /// Print JSON: one document, as the app gave it.
+    /// Print JSON: one document, as the app returned it.
     #[arg(long, global = true)]
     json: bool,
 }
@@ -48,43 +48,42 @@ pub(crate) struct AppArguments {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AppCommand {
-    /// Submit a job; the same submission again finds the first job.
+    /// Submit a job; an identical submission returns the first job.
     Submit(submit::SubmitArguments),
-    /// Follow a job to its end: a bar a stage, or plain lines where no terminal is. Ctrl-C leaves
-    /// the job running.
+    /// Follow a job until it finishes: one progress bar per stage, or plain lines without a
+    /// terminal. Ctrl-C leaves the job running.
     Watch(watch::WatchArguments),
-    /// Where a job stands, stage by stage.
+    /// Show the status of a job, stage by stage.
     Status(jobs::StatusArguments),
-    /// Jobs, newest first.
+    /// List jobs, newest first.
     List(jobs::ListArguments),
-    /// Tasks of a job: those that failed first, then those that are retrying, with the reason; then
-    /// the others, stage by stage.
+    /// List the tasks of a job: failed tasks first, then retrying tasks, with the reason; then the
+    /// others, stage by stage.
     Tasks(tasks::TasksArguments),
-    /// End a job: what waits is skipped, what runs is stopped.
+    /// Cancel a job: waiting tasks are skipped, running tasks are stopped.
     Cancel(control::ControlArguments),
-    /// Let a job that failed or was cancelled go on: what did not succeed runs again.
+    /// Retry a failed or cancelled job: tasks that did not succeed run again.
     Retry(control::ControlArguments),
-    /// Have a job stand still at the end of its stage.
+    /// Pause a job at the end of its current stage.
     Pause(control::ControlArguments),
-    /// Let a paused job go on.
+    /// Resume a paused job.
     Resume(control::ControlArguments),
-    /// A job's books: does everything that was planned have its place?
+    /// Audit a job: recount its tasks and compare them with its counters.
     Audit(control::ControlArguments),
-    /// Messages that were delivered too often: list them, have them dealt with, send one again,
-    /// throw one away.
+    /// Dead-lettered messages: list them, process all, redrive one, or discard one.
     Poison(poison::PoisonArguments),
-    /// The job types and their parameters.
+    /// List the job types and their parameters.
     Types(jobs::TypesArguments),
-    /// Run the same work over both paths, one after the other, and compare them.
+    /// Run the same work over both paths, one after the other, and compare the metrics.
     Compare(compare::CompareArguments),
 }
 
-/// How a command that was carried out ended.
+/// The outcome of a command that was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Good,
     Bad,
-    /// A person stopped it.
+    /// Stopped by Ctrl-C.
     Stopped,
 }
 
@@ -93,15 +92,15 @@ enum Verdict {
 enum CommandError {
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// An argument that only now turned out to be wrong.
+    /// An argument that clap accepted and that is invalid.
     #[error("{0}")]
     Argument(String),
-    /// The job that was meant cannot be told.
+    /// The job cannot be identified, or did not complete.
     #[error("{0}")]
     NoSuchJob(String),
 }
 
-/// Where the app is and how to write: what every command works with.
+/// The client and the output options of a command.
 #[derive(Debug)]
 struct Session {
     client: Client,
@@ -111,7 +110,7 @@ struct Session {
 
 impl AppArguments {
     fn session(&self) -> Result<Session, CommandError> {
-        // Not checked by clap, which repeats what it refuses: a key may stand in it.
+        // Not parsed by clap, which repeats an invalid value: it may contain a key.
         let address: AppAddress = self.url.parse().map_err(|problem| {
             CommandError::Argument(format!("--url (LASTLIGHT_URL): {problem}"))
         })?;
@@ -120,7 +119,7 @@ impl AppArguments {
     }
 }
 
-/// A key, which is shown nowhere.
+/// Parses a key, which is never printed.
 #[allow(clippy::unnecessary_wraps)]
 fn secret(text: &str) -> Result<Secret, String> {
     Ok(Secret::new(text))
@@ -135,7 +134,7 @@ fn tell_pause(pause: &Pause<'_>) {
     );
 }
 
-/// Carries a command out.
+/// Runs a command.
 pub(crate) async fn run(command: AppCommand) -> ExitCode {
     use AppCommand as C;
     let (is_json, result) = match &command {
@@ -161,8 +160,7 @@ pub(crate) async fn run(command: AppCommand) -> ExitCode {
     }
 }
 
-/// Says why a command could not be carried out, and what to do; the exit code says whose fault it
-/// is.
+/// Prints why a command failed and a remedy; returns the exit code for the kind of error.
 fn explain(error: &CommandError, is_json: bool) -> ExitCode {
     let (code, remedy) = match error {
         CommandError::Argument(_) | CommandError::Client(ClientError::Settings(_)) => (2, None),
@@ -209,7 +207,7 @@ fn kind(error: &CommandError) -> &'static str {
     }
 }
 
-/// Problems that the app lists beside its message, if the message does not say them already.
+/// Problems in the document of an answer that its message does not mention.
 fn problems(document: &Value, said: &str) -> Vec<String> {
     let all = document.get("problems").and_then(Value::as_array);
     all.into_iter()
@@ -223,7 +221,7 @@ fn problems(document: &Value, said: &str) -> Vec<String> {
 }
 
 impl Session {
-    /// Prints a document in `--json`'s way; says whether it did.
+    /// With `--json`, prints the document; returns whether it did.
     fn printed(&self, document: &Value) -> bool {
         if self.is_json {
             say!("{document}");
@@ -231,13 +229,13 @@ impl Session {
         self.is_json
     }
 
-    /// The id of the job that `text` means: the whole id, or its beginning, of a job of the last
-    /// week.
+    /// Resolves `text` to a job id: either a whole id, or the beginning of the id of a job of the
+    /// last 7 days.
     async fn job_id(&self, text: &str) -> Result<String, CommandError> {
         let text = text.trim().to_ascii_lowercase();
         if !(4..=64).contains(&text.len()) || !text.chars().all(|c| c.is_ascii_hexdigit()) {
             return Err(CommandError::Argument(format!(
-                "{:?} is not a job id: 64 of 0-9 and a-f, or the first 4 or more of them",
+                "{:?} is not a job id: expected 64 characters of 0-9 and a-f, or the first 4 or more of them",
                 text.chars().take(80).collect::<String>()
             )));
         }
@@ -260,10 +258,10 @@ impl Session {
         match found.as_slice() {
             [only] => Ok(only.clone()),
             [] => Err(CommandError::NoSuchJob(format!(
-                "no job of the last 7 days begins with {text}; `lastlight list` shows them, and the whole id finds older ones"
+                "no job id of the last 7 days begins with {text}; `lastlight list` shows them; older jobs need the whole id"
             ))),
             [first, second, ..] => Err(CommandError::NoSuchJob(format!(
-                "more than one job begins with {text}: {} and {}; give more of it",
+                "more than one job id begins with {text}: {} and {}; give more characters",
                 short(first),
                 short(second)
             ))),
@@ -271,21 +269,21 @@ impl Session {
     }
 }
 
-/// Pages of a hundred jobs in which the beginning of an id is looked for.
+/// Maximum number of pages, of 100 jobs each, to search for the beginning of an id.
 const MOST_PAGES_SEARCHED: usize = 20;
 
-/// As much of an id as tables show; every command takes it.
+/// The first 12 characters of an id, as tables show it; every command accepts it.
 fn short(job_id: &str) -> &str {
     job_id.get(..12).unwrap_or(job_id)
 }
 
-/// What is to be said of a stage whose plan is not whole. A stage has a row from the moment that
-/// the one before it ended, also while nobody may begin it.
+/// The remark for a stage that is not completely planned. A stage has a row as soon as the previous
+/// stage finishes, even while a pause keeps it from starting.
 fn planning(stage: &Progress, status: &Status) -> Option<&'static str> {
     let is_begun = stage.total > 0 || status.status == JobStatus::Processing;
     match (stage.planned, status.status.is_terminal(), is_begun) {
         (true, ..) => None,
-        (false, true, true) => Some("was not planned to its end"),
+        (false, true, true) => Some("was not planned completely"),
         (false, _, false) => Some("has not begun"),
         (false, false, true) => Some("still being planned"),
     }

@@ -1,4 +1,4 @@
-//! `lastlight poison`: what was set aside, and what a person may do about it.
+//! `lastlight poison`: lists, processes, redrives and discards dead-lettered messages.
 
 use crate::client::{PoisonProcessed, PoisonQueue, PoisonStatus};
 use clap::{Args, Subcommand};
@@ -25,33 +25,34 @@ pub(crate) struct PoisonArguments {
 
 #[derive(Debug, Subcommand)]
 enum PoisonCommand {
-    /// What lies where, and why (the default).
+    /// List the messages of each queue, with the reason (the default).
     List(ListArguments),
-    /// Deal with everything that was delivered too often, now: what is not done by then has failed.
+    /// Process all messages that were delivered too often, now: unfinished jobs and tasks are
+    /// marked as failed.
     Process,
     /// Send one message again, unchanged.
     Redrive(MessageArguments),
-    /// Throw one message away; its last copy is printed.
+    /// Delete one message; its text is printed.
     Discard(MessageArguments),
 }
 
 #[derive(Debug, Args)]
 struct ListArguments {
-    /// How many messages of each queue are shown: 10 without it. On Service Bus to look is to
-    /// deliver: delivery counts grow.
+    /// Number of messages to show per queue; 10 by default. On Service Bus each peek counts as a
+    /// delivery.
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=32))]
     peek: Option<u8>,
 }
 
 #[derive(Debug, Args)]
 struct MessageArguments {
-    /// The queue that it is in, as `list` shows it.
+    /// Name of the queue, as `list` shows it.
     queue: String,
-    /// Its id, as `list` shows it.
+    /// Id of the message, as `list` shows it.
     message_id: String,
 }
 
-/// Messages of each queue that are shown to who asks for no other number.
+/// The default of `--peek`.
 const USUAL_PEEK: u8 = 10;
 
 pub(super) async fn poison(arguments: &PoisonArguments) -> Result<Verdict, CommandError> {
@@ -61,7 +62,7 @@ pub(super) async fn poison(arguments: &PoisonArguments) -> Result<Verdict, Comma
         None => list(&session, peek).await,
         Some(PoisonCommand::List(own)) => list(&session, own.peek.or(peek)).await,
         Some(_) if peek.is_some() => Err(CommandError::Argument(
-            "--peek is list's: process, redrive and discard take no --peek".to_owned(),
+            "--peek applies to list only; process, redrive and discard do not take it".to_owned(),
         )),
         Some(PoisonCommand::Process) => process(&session).await,
         Some(PoisonCommand::Redrive(message)) => order(&session, "redrive", message).await,
@@ -123,34 +124,34 @@ fn described(session: &Session, status: &PoisonStatus, peek: u8) -> String {
     };
     if status.poison_messages_found > 0 {
         text.push_str(
-            "\nlastlight poison redrive <queue> <message id> sends one again, discard throws it away.\n",
+            "\nlastlight poison redrive <queue> <message id> sends a message again; discard deletes it.\n",
         );
-        // Where only review queues hold anything, it would do nothing.
+        // If only review queues hold messages, it would do nothing.
         if has_messages(|queue| queue.is_review != Some(true)) {
             text.push_str(
-                "lastlight poison process deals with all that was delivered too often: what is not done by then has failed.\n",
+                "lastlight poison process processes all messages that were delivered too often: unfinished jobs and tasks are marked as failed.\n",
             );
         }
     } else if status.status == "healthy" {
-        text.push_str(&format!("{}\n", paint.text(Look::Good, "Nothing was set aside.")));
+        text.push_str(&format!("{}\n", paint.text(Look::Good, "No dead-lettered messages.")));
     }
     text
 }
 
-/// Why fewer of a queue's messages are shown than were asked for, if they are.
+/// Why fewer messages of a queue are shown than were requested, if so.
 fn held(name: &str, queue: &PoisonQueue, peek: u8) -> Option<String> {
     let count = queue.poison_messages?;
     let shown = queue.messages.len() as u64;
-    // A queue that could not be read has said why already.
+    // For a queue that could not be read, the error is shown already.
     let is_missing = queue.error.is_none() && shown < count.min(peek.into());
     let whose = match queue.is_review {
-        Some(true) => "somebody else who looks",
-        _ => "its function, or somebody else who looks,",
+        Some(true) => "another reader",
+        _ => "its function or another reader",
     };
     is_missing.then(|| {
         format!(
-            "{name}: {shown} of {} can be shown; {whose} holds the rest for now. A function deals with what it holds, or \
-             gives it back: ask again in a minute.",
+            "{name}: {shown} of {} can be shown; {whose} has locked the rest. A locked message is processed or released: \
+             try again in a minute.",
             counted(count, "message")
         )
     })
@@ -167,7 +168,7 @@ async fn process(session: &Session) -> Result<Verdict, CommandError> {
 fn processed(session: &Session, run: &PoisonProcessed) -> String {
     let dealt_with = run.messages.len() as u64;
     let mut text = format!(
-        "{} found; {dealt_with} dealt with: {} and {} failed.\n",
+        "{} found; {dealt_with} processed: {} and {} marked as failed.\n",
         run.poison_messages_found,
         counted(run.jobs_marked_failed, "job"),
         counted(run.tasks_marked_failed, "task")
@@ -175,16 +176,16 @@ fn processed(session: &Session, run: &PoisonProcessed) -> String {
     let for_review = run.left_for_review.unwrap_or_default();
     if for_review > 0 {
         text.push_str(&format!(
-            "{} in a review queue, whose messages mean nothing to this app: process leaves them alone. lastlight poison \
-             shows them; redrive or discard them one by one.\n",
+            "{} in a review queue, for messages that this app cannot read: process does not touch them. lastlight poison \
+             lists them; redrive or discard them one by one.\n",
             if for_review == 1 { "1 is".to_owned() } else { format!("{for_review} are") }
         ));
     }
     let others = run.poison_messages_found.saturating_sub(for_review + dealt_with);
     if run.left_for_review.is_some() && others > 0 && run.errors.is_empty() {
         text.push_str(&format!(
-            "{} not to be had: a function holds what it deals with, and at most 500 of a queue are dealt with at once. \
-             Look again in a minute: lastlight poison.\n",
+            "{} not processed: functions lock the messages that they process, and at most 500 messages per queue are \
+             processed at once. Run lastlight poison again in a minute.\n",
             if others == 1 { "1 was".to_owned() } else { format!("{others} were") }
         ));
     }
@@ -217,11 +218,13 @@ async fn order(
                 say!("Message {} of {} was sent to {to} again.", removed.message_id, removed.queue)
             }
             (None, Some(message)) => say!(
-                "Message {} of {} is gone. It was:\n{message}",
+                "Message {} of {} was discarded. Its text was:\n{message}",
                 removed.message_id,
                 removed.queue
             ),
-            (None, None) => say!("Message {} of {} is gone.", removed.message_id, removed.queue),
+            (None, None) => {
+                say!("Message {} of {} was discarded.", removed.message_id, removed.queue)
+            }
         }
     }
     Ok(Verdict::Good)

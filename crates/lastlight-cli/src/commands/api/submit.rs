@@ -15,43 +15,43 @@ use crate::{say, tell};
 /// `lastlight submit`.
 #[derive(Debug, Args)]
 pub(crate) struct SubmitArguments {
-    /// The job type; `lastlight types` names them.
+    /// Job type; `lastlight types` lists them.
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     job_type: String,
-    /// One parameter. The value is read as JSON where it is JSON, otherwise as text; text that
-    /// looks like JSON goes into quotes: --param 'name="42"'. Wins over --params and --file.
+    /// One parameter. A value that is valid JSON is read as JSON, any other as text; quote text
+    /// that looks like JSON: --param 'name="42"'. Overrides --params and --file.
     #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, Value)>,
-    /// The parameters as a JSON object.
+    /// Parameters as a JSON object.
     #[arg(long = "params", value_name = "JSON", conflicts_with = "file")]
     object: Option<String>,
-    /// The parameters as a JSON object in a file; - is standard input.
+    /// File with the parameters as a JSON object; - is standard input.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Over Service Bus: the parameter use_service_bus.
+    /// Run the job over Service Bus: sets the parameter use_service_bus.
     #[arg(long)]
     service_bus: bool,
-    /// Follow the job to its end, as `lastlight watch` does.
+    /// Follow the job until it finishes, as `lastlight watch` does.
     #[arg(long)]
     watch: bool,
     #[command(flatten)]
     pub(super) app: AppArguments,
 }
 
-/// `name=value`, where the value may be JSON.
+/// Parses `name=value`, where the value may be JSON.
 pub(super) fn parameter(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text
         .split_once('=')
         .filter(|(name, _)| !name.trim().is_empty())
-        .ok_or("it is to be NAME=VALUE")?;
+        .ok_or("expected NAME=VALUE")?;
     let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
     Ok((name.trim().to_owned(), value))
 }
 
-/// No file of parameters has more bytes: the app takes 1 MiB, without the blanks that people like.
+/// Maximum size of a parameter file, in bytes. The app accepts 1 MiB of JSON without whitespace.
 const LARGEST_FILE: u64 = 16 * 1024 * 1024;
 
-/// All of it; but a device, which has no end, would fill the memory.
+/// Reads the whole source, up to the limit: an endless device would fill the memory.
 fn read(from: &str, source: impl Read) -> Result<String, CommandError> {
     let mut text = String::new();
     source
@@ -60,7 +60,7 @@ fn read(from: &str, source: impl Read) -> Result<String, CommandError> {
         .map_err(|error| CommandError::Argument(format!("{from}: {error}")))?;
     if text.len() as u64 > LARGEST_FILE {
         return Err(CommandError::Argument(format!(
-            "{from}: it has more than {LARGEST_FILE} bytes; put large data into storage and submit its address"
+            "{from}: more than {LARGEST_FILE} bytes; put large data into storage and submit its address"
         )));
     }
     Ok(text)
@@ -87,7 +87,7 @@ impl SubmitArguments {
                 Ok(Value::Object(whole)) => whole,
                 Ok(_) => {
                     return Err(CommandError::Argument(format!(
-                        "{from}: it is JSON and no object; write it as {{\"n\": 10}}"
+                        "{from}: it is JSON, but not an object; write it as {{\"n\": 10}}"
                     )));
                 }
                 Err(error) => {
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_json_where_it_is_and_text_otherwise() {
+    fn parameter_values_are_json_or_else_text() {
         let value = |text: &str| parameter(text).unwrap().1;
         assert_eq!(value("n=10"), json!(10));
         assert_eq!(value("name=Ada Lovelace"), json!("Ada Lovelace"));

@@ -1,4 +1,4 @@
-//! `lastlight tasks`: those that failed first, with the reason.
+//! `lastlight tasks`: lists tasks, failed ones first, with the reason.
 
 use std::collections::HashSet;
 
@@ -21,25 +21,25 @@ use crate::{
 /// `lastlight tasks`.
 #[derive(Debug, Args)]
 pub(crate) struct TasksArguments {
-    /// The job's id, or its beginning.
+    /// Job id, or its first 4 or more characters.
     job_id: String,
-    /// Only tasks that stand there.
+    /// Only tasks with this status.
     #[arg(long, value_parser = PossibleValuesParser::new(TaskStatus::ALL.iter().map(|status| status.as_str())))]
     status: Option<String>,
     /// Only tasks of this stage.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=100))]
     stage: Option<u8>,
-    /// At most so many.
+    /// Maximum number of tasks to list.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
-    /// All of them.
+    /// List all tasks.
     #[arg(long, conflicts_with = "limit")]
     all: bool,
     #[command(flatten)]
     pub(super) app: AppArguments,
 }
 
-/// What was read so far.
+/// The tasks read so far.
 #[derive(Default)]
 struct Found {
     tasks: Vec<Task>,
@@ -63,12 +63,12 @@ pub(super) async fn tasks(arguments: &TasksArguments) -> Result<Verdict, Command
     };
     let mut found = Found::default();
     if arguments.status.is_none() {
-        // What a person looks for stands first, however many others there are.
+        // Failed tasks come first, however many other tasks there are.
         let failed = filter(Some(TaskStatus::Failed.as_str()));
         read(&session, &job_id, &failed, wanted, Pages::All, &mut found).await?;
         if found.tasks.len() < wanted {
-            // No index leads to these: one look of the app, at a bounded number of rows, and no
-            // search through a million.
+            // No index covers retrying tasks: read one page, for which the app reads a bounded
+            // number of rows, instead of scanning a million.
             let retrying = filter(Some(TaskStatus::Retrying.as_str()));
             read(&session, &job_id, &retrying, wanted, Pages::One, &mut found).await?;
         }
@@ -89,12 +89,12 @@ pub(super) async fn tasks(arguments: &TasksArguments) -> Result<Verdict, Command
         return Ok(Verdict::Good);
     }
     if tasks.is_empty() {
-        say!("job {} has no such task", short(&job_id));
+        say!("job {} has no matching task", short(&job_id));
         return Ok(Verdict::Good);
     }
     output::text(&table(&tasks).text(session.paint));
     if has_more {
-        say!("There are more: --limit or --all.");
+        say!("There are more tasks: use --limit or --all.");
     }
     Ok(Verdict::Good)
 }
@@ -106,8 +106,8 @@ enum Pages {
     All,
 }
 
-/// Reads pages until there are as many as wanted. A page may be short: the app looks at so many
-/// rows a request.
+/// Reads pages until enough tasks are found. A page may be short: the app reads a bounded number of
+/// rows per request.
 async fn read(
     session: &Session,
     job_id: &str,
@@ -127,7 +127,7 @@ async fn read(
                 found.has_more = true;
                 return Ok(());
             }
-            // The failed and the retrying ones stand first already.
+            // Failed and retrying tasks are in the list already.
             if found.ids.insert(task.task_id.clone()) {
                 found.tasks.push(task);
                 found.rows.push(row);
@@ -170,7 +170,7 @@ fn table(tasks: &[Task]) -> Table {
         };
         let mut remark = task.error_details.clone().unwrap_or_default();
         if let (TaskStatus::Retrying, Some(due)) = (task.status, task.due_at) {
-            remark = format!("again {}: {remark}", ago(due.0, now));
+            remark = format!("retry due {}: {remark}", ago(due.0, now));
         }
         table.row([
             plain(&*task.task_id),

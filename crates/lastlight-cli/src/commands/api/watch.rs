@@ -1,5 +1,5 @@
-//! `lastlight watch`: a job to its end. On a terminal a bar a stage, elsewhere plain lines, with
-//! `--json` a line a change.
+//! `lastlight watch`: follows a job until it finishes. Shows one bar per stage on a terminal, plain
+//! lines elsewhere, and with `--json` one line per change.
 
 use std::{
     io::IsTerminal,
@@ -22,22 +22,22 @@ use crate::{
 /// `lastlight watch`.
 #[derive(Debug, Args)]
 pub(crate) struct WatchArguments {
-    /// The job's id, or its beginning.
+    /// Job id, or its first 4 or more characters.
     job_id: String,
     #[command(flatten)]
     pub(super) app: AppArguments,
 }
 
-/// The app answers sooner if anything changes. Seconds.
+/// Seconds after which the app answers without a change; it answers earlier if anything changes.
 const WAIT: u8 = 5;
 
-/// No more often than this, however fast things change.
+/// Minimum time between two requests.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Lines come no more often than this.
+/// Minimum time between two lines of progress.
 const LINE_PAUSE: Duration = Duration::from_secs(2);
 
-/// An app that is away for longer is not waited for: it may be starting again.
+/// How long to wait for an app that does not answer: it may be restarting.
 const MOST_AWAY: Duration = Duration::from_secs(60);
 
 pub(super) async fn watch(arguments: &WatchArguments) -> Result<Verdict, CommandError> {
@@ -46,8 +46,8 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<Verdict, Command
     follow(&session, &job_id).await
 }
 
-/// Follows a job to its end; Ctrl-C ends only the following, and so does a reader that has seen
-/// enough.
+/// Follows a job until it finishes. Ctrl-C, or a reader that closes the pipe, stops only the
+/// command and not the job.
 pub(super) async fn follow(session: &Session, job_id: &str) -> Result<Verdict, CommandError> {
     let mut shown = Shown::new(session);
     let followed = tokio::select! {
@@ -58,7 +58,7 @@ pub(super) async fn follow(session: &Session, job_id: &str) -> Result<Verdict, C
     shown.finish();
     let Some(answer) = followed else {
         tell!(
-            "\nThe job goes on without you. lastlight watch {} follows it again; lastlight cancel {0} ends it.",
+            "\nThe job keeps running. lastlight watch {} follows it again; lastlight cancel {0} cancels it.",
             short(job_id)
         );
         return Ok(Verdict::Stopped);
@@ -72,7 +72,8 @@ pub(super) async fn follow(session: &Session, job_id: &str) -> Result<Verdict, C
     })
 }
 
-/// Asks until the job is over. `show` sees every answer that says something new, and the last one.
+/// Requests the status until the job is finished. `show` gets each answer with a change, and the
+/// last one.
 pub(super) async fn to_its_end(
     session: &Session,
     job_id: &str,
@@ -83,7 +84,7 @@ pub(super) async fn to_its_end(
     let mut before: Option<(JobStatus, bool, Vec<Progress>)> = None;
     loop {
         let began = Instant::now();
-        // The first answer comes at once; from then on, with the next change.
+        // The first request returns at once; later ones wait for a change.
         let asked = match &seen {
             None => session.client.status(job_id).await,
             Some(seen) => session.client.status_after(job_id, seen, WAIT).await,
@@ -104,10 +105,10 @@ pub(super) async fn to_its_end(
                     return Ok(answer);
                 }
             }
-            // Somebody follows it already: an app that is starting again is waited for.
+            // After the first answer, wait for an app that is restarting.
             Err(error) if error.is_passing() && seen.is_some() => {
                 let since = *away_since.get_or_insert_with(|| {
-                    tell!("lastlight: {error}; waiting for it to come back");
+                    tell!("lastlight: {error}; waiting for the app to answer again");
                     began
                 });
                 if since.elapsed() > MOST_AWAY {
@@ -121,7 +122,7 @@ pub(super) async fn to_its_end(
     }
 }
 
-/// What a person sees meanwhile.
+/// The progress output.
 enum Shown {
     Json,
     Bars { all: MultiProgress, bars: Vec<ProgressBar>, is_paused: bool },
@@ -159,7 +160,7 @@ impl Shown {
                 let is_due = said_at.is_none_or(|at| at.elapsed() > LINE_PAUSE);
                 for stage in &status.progress {
                     let line = line(stage, status);
-                    // What is over is always said, once.
+                    // A finished stage is always printed, once.
                     let is_said = said.contains(&line);
                     if !is_said && (is_due || stage.is_finished() || status.status.is_terminal()) {
                         say!("{line}");
@@ -183,11 +184,11 @@ impl Shown {
     }
 }
 
-/// What to say when a job has come to stand still; who watches it would wait for ever.
+/// The message to print when a job becomes paused; otherwise the user would wait without a reason.
 fn pause_begins(status: &Status, is_paused: &mut bool) -> Option<String> {
     let was_paused = std::mem::replace(is_paused, status.stands_still_since().is_some());
     (*is_paused && !was_paused).then(|| {
-        format!("The job is paused; lastlight resume {} lets it go on.", short(&status.job_id))
+        format!("The job is paused; lastlight resume {} resumes it.", short(&status.job_id))
     })
 }
 
@@ -218,7 +219,7 @@ fn line(stage: &Progress, status: &Status) -> String {
     format!("stage {} of {}, {task_type}: {}", stage.stage, status.total_stages, parts.join(", "))
 }
 
-/// What is to be said of a stage beside how far it is.
+/// Remarks on a stage besides its progress.
 fn remarks(stage: &Progress, status: &Status) -> Vec<String> {
     let mut remarks = Vec::new();
     for (count, what) in [(stage.failed, "failed"), (stage.skipped, "skipped")] {
@@ -238,7 +239,7 @@ fn remarks(stage: &Progress, status: &Status) -> Vec<String> {
         remarks.push(words.to_owned());
     }
     if stage.pending_queue > 0 {
-        remarks.push(format!("{} messages owed", stage.pending_queue));
+        remarks.push(format!("{} messages unsent", stage.pending_queue));
     }
     if let Some(rate) = stage.rate_per_second.filter(|rate| *rate > 0.0) {
         remarks.push(format!("{rate:.0}/s"));
@@ -246,7 +247,7 @@ fn remarks(stage: &Progress, status: &Status) -> Vec<String> {
     if let Some(seconds) =
         stage.eta_seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
     {
-        remarks.push(format!("{} to go", lasting(Duration::from_secs_f64(seconds))));
+        remarks.push(format!("{} left", lasting(Duration::from_secs_f64(seconds))));
     }
     remarks
 }
@@ -262,7 +263,7 @@ fn ending(session: &Session, status: &Status) -> String {
     }
     if status.status != JobStatus::Completed {
         let next = format!(
-            "\nlastlight tasks {} shows what failed; lastlight retry {0} lets it go on.",
+            "\nlastlight tasks {} lists the failed tasks; lastlight retry {0} runs them again.",
             short(&status.job_id)
         );
         text.push_str(&session.paint.text(Look::Faint, &next));

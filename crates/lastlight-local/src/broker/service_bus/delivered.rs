@@ -1,5 +1,5 @@
-//! A message as its receiver gets it: body, `BrokerProperties`, and a header for each property of
-//! the sender's own.
+//! A message as its receiver gets it: the body, `BrokerProperties`, and a header for each custom
+//! property of the sender.
 
 use std::fmt::Write;
 
@@ -32,16 +32,16 @@ struct DeliveredProperties<'a> {
     state: &'static str,
 }
 
-/// Whether the receiver has to settle the message.
+/// Whether the receiver must settle the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// It holds a lock.
+    /// The receiver has a lock and must settle the message.
     PeekLock,
-    /// The message is gone from the queue.
+    /// The message is removed from the queue.
     ReceiveAndDelete,
 }
 
-/// The answer to a receiver; 201 with a lock, 200 without one.
+/// The answer to a receiver: 201 with a lock, 200 without one.
 pub(super) fn delivered(message: LockedMessage, mode: Mode) -> Response {
     let (status, has_lock) = match mode {
         Mode::PeekLock => (StatusCode::CREATED, true),
@@ -77,8 +77,8 @@ pub(super) fn delivered(message: LockedMessage, mode: Mode) -> Response {
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?))));
     for (name, value) in message.application_properties.into_iter().chain(dead_letter) {
-        // A property that has the name of a header of HTTP would change the answer: it stays
-        // behind.
+        // A property with the name of a standard HTTP header would change the answer: it is left
+        // out.
         let name = HeaderName::try_from(name).ok().filter(|name| !is_standard(name));
         if let (Some(name), Some(value)) = (name, header_value(value.to_string())) {
             headers.insert(name, value);
@@ -87,7 +87,8 @@ pub(super) fn delivered(message: LockedMessage, mode: Mode) -> Response {
     response
 }
 
-/// JSON as a header: what is not ASCII is escaped, as only ASCII travels safely there.
+/// JSON as a header value; characters outside ASCII are escaped, as headers are safe only for
+/// ASCII.
 fn header_value(json: String) -> Option<HeaderValue> {
     if json.is_ascii() {
         return HeaderValue::try_from(json).ok();

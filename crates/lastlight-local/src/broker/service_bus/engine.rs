@@ -1,4 +1,4 @@
-//! The engine's handle: what the local Functions host and the REST endpoint call.
+//! The engine, as the local Functions host and the REST endpoint call it.
 
 use std::{
     borrow::Cow,
@@ -22,8 +22,8 @@ use super::{
     queue::{Queue, Side},
 };
 
-/// All queues of one namespace, in memory. Clones are handles to the same queues. Names are
-/// compared without regard to case; `<queue>/$DeadLetterQueue` names a queue's dead letters.
+/// All queues of one namespace, in memory. Clones share the same queues. Names are
+/// case-insensitive; `<queue>/$DeadLetterQueue` is the dead-letter queue of a queue.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceBus {
     pub(super) registry: Arc<Registry<Queue>>,
@@ -33,17 +33,17 @@ pub struct ServiceBus {
 }
 
 impl ServiceBus {
-    /// No queues yet, on the system's clock.
+    /// Creates a namespace without queues, on the system clock.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// No queues yet, on this clock.
+    /// Creates a namespace without queues, on this clock.
     pub fn with_clock(clock: Clock) -> Self {
         Self { clock, ..Self::default() }
     }
 
-    /// Makes the queue; one that is there keeps its messages and gets these options.
+    /// Creates the queue. An existing queue keeps its messages and gets these options.
     pub fn create_queue(&self, name: &str, options: QueueOptions) {
         let (cell, creation) = self.registry.get_or_create(&key(name), || Queue::new(options));
         if creation == Creation::Existed {
@@ -51,11 +51,12 @@ impl ServiceBus {
         }
     }
 
-    /// Stores all messages or none. Duplicates of messages that duplicate detection remembers are
-    /// dropped without an error; scheduled ones take part.
+    /// Stores all messages or none. Duplicates within the window of duplicate detection are dropped
+    /// without an error; scheduled messages take part in it.
     ///
     /// # Errors
-    /// The queue does not exist, or is a dead-letter queue; the messages are larger together than
+    /// The queue does not exist or is a dead-letter queue; or the total size of the messages
+    /// exceeds
     /// [`QueueOptions::max_message_bytes`].
     pub fn send(&self, queue: &str, messages: Vec<NewMessage>) -> Result<(), BrokerError> {
         let (cell, side) = self.find(queue)?;
@@ -70,12 +71,12 @@ impl ServiceBus {
         Ok(())
     }
 
-    /// How many messages were ever sent, to all queues; dropped duplicates too.
+    /// Number of messages sent to all queues so far, including dropped duplicates.
     pub fn messages_sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Up to `max` available messages, oldest first, each under a lock of its own (peek-lock).
+    /// Receives up to `max` available messages, oldest first, each under its own lock (peek-lock).
     ///
     /// # Errors
     /// The queue does not exist.
@@ -87,17 +88,17 @@ impl ServiceBus {
         Ok(received)
     }
 
-    /// How many messages were ever received, from all queues; each as often as it was.
+    /// Number of messages received from all queues so far; every delivery counts.
     pub fn messages_received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// The engine's time, by which locks run.
+    /// The time of the engine, which locks use.
     pub fn now(&self) -> OffsetDateTime {
         self.clock.now()
     }
 
-    /// Removes a message for good.
+    /// Completes a message: removes it.
     ///
     /// # Errors
     /// The queue does not exist; the lock is lost.
@@ -107,7 +108,7 @@ impl ServiceBus {
         cell.with(|queue| queue.complete(side, lock_token, now))
     }
 
-    /// Gives a message back: it is available again at once, or a dead letter if this was its last
+    /// Releases a message: it is available again immediately, or dead-lettered if this was its last
     /// delivery.
     ///
     /// # Errors
@@ -120,7 +121,7 @@ impl ServiceBus {
         Ok(())
     }
 
-    /// Starts the lock's time again; its new end.
+    /// Renews a lock and returns its new end.
     ///
     /// # Errors
     /// The queue does not exist; the lock is lost.
@@ -130,7 +131,7 @@ impl ServiceBus {
         cell.with(|queue| queue.renew(side, lock_token, now))
     }
 
-    /// Moves a message to the dead letters. The real REST protocol cannot do this.
+    /// Dead-letters a message. The real REST protocol cannot do this.
     ///
     /// # Errors
     /// The queue does not exist; the lock is lost.
@@ -149,7 +150,7 @@ impl ServiceBus {
         Ok(())
     }
 
-    /// How many messages the queue holds, dead letters included.
+    /// Number of messages in the queue, including dead-lettered ones.
     ///
     /// # Errors
     /// The queue does not exist.
@@ -159,7 +160,7 @@ impl ServiceBus {
         Ok(cell.with(|queue| queue.counts(now)))
     }
 
-    /// How many of the queue's messages ever became dead letters, whatever became of those.
+    /// Number of messages of the queue that were dead-lettered so far, including removed ones.
     ///
     /// # Errors
     /// The queue does not exist.
@@ -172,7 +173,7 @@ impl ServiceBus {
         }))
     }
 
-    /// The queue's rules.
+    /// The options of the queue.
     ///
     /// # Errors
     /// The queue does not exist.
@@ -181,8 +182,8 @@ impl ServiceBus {
         Ok(cell.with(|queue| queue.options))
     }
 
-    /// Removes every message, locked and scheduled ones too; of `<queue>/$DeadLetterQueue` the dead
-    /// letters only, of `<queue>` all but those.
+    /// Removes all messages, including locked and scheduled ones. `<queue>/$DeadLetterQueue` means
+    /// only the dead-lettered messages, `<queue>` means all others.
     ///
     /// # Errors
     /// The queue does not exist.
@@ -197,9 +198,8 @@ impl ServiceBus {
         self.registry.all().into_iter().map(|(name, _)| name).collect()
     }
 
-    /// Returns as soon as a message is or becomes available, after `at_most` otherwise; then
-    /// receive, which may come too late, since others wait too. A queue that does not exist is
-    /// waited for like an empty one.
+    /// Returns when a message is or becomes available, or after `at_most`. A receive after that may
+    /// find nothing, because other receivers wait as well. A missing queue counts as empty.
     pub async fn wait_for_message(&self, queue: &str, at_most: Duration) {
         match self.find(queue) {
             Ok((cell, side)) => {
@@ -218,7 +218,7 @@ impl ServiceBus {
     }
 }
 
-/// The name under which a queue is kept.
+/// The name under which a queue is stored.
 fn key(name: &str) -> Cow<'_, str> {
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase())
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_whose_lock_ended_comes_again_and_its_old_lock_is_void() {
+    fn expired_lock_is_void_and_message_is_redelivered() {
         let (bus, clock) = bus(QueueOptions::default());
         bus.send("q", vec![message("a")]).unwrap();
         let first = bus.receive("q", 10).unwrap().pop().unwrap();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewed_lock_holds() {
+    fn renewed_lock_is_valid_longer() {
         let (bus, clock) = bus(QueueOptions::default());
         bus.send("q", vec![message("a")]).unwrap();
         let locked = bus.receive("q", 1).unwrap().pop().unwrap();
@@ -268,12 +268,12 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_nobody_can_process_ends_among_the_dead_letters() {
+    fn unprocessable_message_is_dead_lettered() {
         let (bus, _) = bus(QueueOptions { max_delivery_count: 3, ..QueueOptions::default() });
         bus.send("q", vec![message("bad"), message("good")]).unwrap();
         for _ in 0..3 {
             let bad = bus.receive("q", 1).unwrap().pop().unwrap();
-            assert_eq!(bad.body, "bad", "an abandoned message keeps its place");
+            assert_eq!(bad.body, "bad", "an abandoned message keeps its position");
             bus.abandon("q", &bad.lock_token).unwrap();
         }
         assert_eq!(bus.receive("q", 1).unwrap()[0].body, "good");
@@ -282,11 +282,11 @@ mod tests {
         assert_eq!(bus.counts("q").unwrap().dead_letter, 1);
         bus.complete("q/$DeadLetterQueue", &dead[0].lock_token).unwrap();
         assert_eq!(bus.counts("q").unwrap().dead_letter, 0);
-        assert_eq!(bus.messages_dead_lettered("q"), Ok(1), "it is still known that there was one");
+        assert_eq!(bus.messages_dead_lettered("q"), Ok(1), "a removed dead letter still counts");
     }
 
     #[test]
-    fn a_duplicate_within_the_window_vanishes_even_if_the_first_is_scheduled() {
+    fn duplicates_of_scheduled_messages_are_dropped() {
         let window = Some(Duration::from_secs(600));
         let (bus, clock) =
             bus(QueueOptions { duplicate_detection: window, ..QueueOptions::default() });

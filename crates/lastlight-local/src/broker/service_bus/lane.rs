@@ -1,5 +1,5 @@
-//! Messages that can be received, and those that are locked: a queue has one lane for its messages
-//! and one for its dead letters. Every operation costs O(log n).
+//! Available and locked messages: a queue has one lane for its messages and one for its dead
+//! letters. Every operation is O(log n).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,14 +17,14 @@ use super::{
     message::{LockedMessage, Stored},
 };
 
-/// One lane. Boxed messages, so that moving one between the maps moves a pointer.
+/// One lane. Messages are boxed, so that moving one between the maps moves only a pointer.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
-    /// By sequence number: first in, first out; an abandoned message comes back in its old place.
+    /// By sequence number: first in, first out; an abandoned message returns to its old position.
     ready: BTreeMap<i64, Box<Stored>>,
     locked: HashMap<Uuid, Locked>,
     deadlines: BTreeSet<(OffsetDateTime, Uuid)>,
-    /// The ready messages that expire. A locked message does not.
+    /// Ready messages that expire. A locked message does not expire.
     expiries: BTreeSet<(OffsetDateTime, i64)>,
 }
 
@@ -35,7 +35,7 @@ struct Locked {
 }
 
 impl Lane {
-    /// Makes a message available, new or come back.
+    /// Makes a new or returned message available.
     pub(super) fn push(&mut self, message: Box<Stored>) {
         if message.expires < NEVER {
             self.expiries.insert((message.expires, message.sequence_number));
@@ -43,7 +43,7 @@ impl Lane {
         self.ready.insert(message.sequence_number, message);
     }
 
-    /// The oldest available messages, each under a lock of its own.
+    /// Locks and returns the oldest available messages, each under its own lock.
     pub(super) fn lock(
         &mut self,
         max: usize,
@@ -66,7 +66,7 @@ impl Lane {
         received
     }
 
-    /// Ends a lock and hands its message over.
+    /// Ends a lock and returns its message.
     pub(super) fn unlock(&mut self, token: &str) -> Result<Box<Stored>, BrokerError> {
         let token = Uuid::try_parse(token).map_err(|_| BrokerError::LockLost)?;
         let locked = self.locked.remove(&token).ok_or(BrokerError::LockLost)?;
@@ -74,7 +74,7 @@ impl Lane {
         Ok(locked.message)
     }
 
-    /// Lets a lock run for `duration` from now on.
+    /// Extends a lock to `duration` from now.
     pub(super) fn renew(
         &mut self,
         token: &str,
@@ -89,14 +89,14 @@ impl Lane {
         Ok(locked.until)
     }
 
-    /// One message whose lock ran out by `now`.
+    /// Removes and returns one message whose lock expired by `now`.
     pub(super) fn pop_overdue(&mut self, now: OffsetDateTime) -> Option<Box<Stored>> {
         let &(until, token) = self.deadlines.first().filter(|(until, _)| *until <= now)?;
         self.deadlines.remove(&(until, token));
         self.locked.remove(&token).map(|locked| locked.message)
     }
 
-    /// One available message whose life ended by `now`.
+    /// Removes and returns one available message that expired by `now`.
     pub(super) fn pop_expired(&mut self, now: OffsetDateTime) -> Option<Box<Stored>> {
         let &(expires, sequence_number) =
             self.expiries.first().filter(|(expires, _)| *expires <= now)?;
@@ -109,17 +109,17 @@ impl Lane {
         !self.ready.is_empty()
     }
 
-    /// When the next lock runs out.
+    /// When the next lock expires.
     pub(super) fn next_deadline(&self) -> Option<OffsetDateTime> {
         self.deadlines.first().map(|(until, _)| *until)
     }
 
-    /// Messages in the lane, locked or not.
+    /// Number of messages in the lane, locked or not.
     pub(super) fn len(&self) -> usize {
         self.ready.len() + self.locked.len()
     }
 
-    /// All messages, locked or not, in no order.
+    /// All messages, locked or not, in any order.
     pub(super) fn messages(&self) -> impl Iterator<Item = &Stored> {
         let locked = self.locked.values().map(|locked| &*locked.message);
         self.ready.values().map(|message| &**message).chain(locked)

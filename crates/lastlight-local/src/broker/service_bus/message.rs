@@ -1,4 +1,4 @@
-//! A message on its way in, in the queue, and on its way out.
+//! The forms of a message: to send, stored in the queue, and received.
 
 use std::time::Duration;
 
@@ -11,39 +11,39 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NewMessage {
     pub body: String,
-    /// What duplicate detection compares. A message without one gets a fresh id.
+    /// The id that duplicate detection compares; a message without one gets a new id.
     pub message_id: Option<String>,
-    /// The sender's own, handed on as it is.
+    /// An id of the sender, passed on unchanged.
     pub correlation_id: Option<String>,
-    /// The body's media type, handed on as it is.
+    /// The media type of the body, passed on unchanged.
     pub content_type: Option<String>,
-    /// Also called Subject; handed on as it is.
+    /// Also called Subject; passed on unchanged.
     pub label: Option<String>,
     /// Also called user or custom properties: text, numbers and booleans.
     pub application_properties: Map<String, Value>,
-    /// Not delivered before then. A time in the past is now.
+    /// The message is not delivered before this time; a time in the past means now.
     #[serde(with = "time::serde::timestamp::microseconds::option")]
     pub scheduled: Option<OffsetDateTime>,
-    /// How long the message lives after it was enqueued; the shorter of this and the queue's
-    /// default counts.
+    /// Lifetime of the message after it was enqueued; the shorter of this and the default of the
+    /// queue applies.
     pub time_to_live: Option<Duration>,
 }
 
 impl NewMessage {
-    /// A message with nothing but a body.
+    /// Creates a message with only a body.
     pub fn new(body: impl Into<String>) -> Self {
         Self { body: body.into(), ..Self::default() }
     }
 
-    /// The same message with this id.
+    /// Sets the message id.
     #[must_use]
     pub fn with_id(mut self, message_id: impl Into<String>) -> Self {
         self.message_id = Some(message_id.into());
         self
     }
 
-    /// What counts towards the queue's limit: body and properties, bytes. The real service adds an
-    /// envelope of its own, which is not published.
+    /// Size for the limit of the queue: body and properties, in bytes. The real service adds an
+    /// envelope whose size is not published.
     pub fn size(&self) -> usize {
         let texts = [&self.message_id, &self.correlation_id, &self.content_type, &self.label];
         let properties = self.application_properties.iter().map(|(name, value)| {
@@ -64,29 +64,29 @@ impl NewMessage {
 #[derive(Debug, Clone, PartialEq)]
 pub struct LockedMessage {
     pub body: String,
-    /// The sender's, or the one that the service gave.
+    /// The id from the sender, or from the service if there was none.
     pub message_id: String,
     pub correlation_id: Option<String>,
     pub content_type: Option<String>,
     pub label: Option<String>,
     pub application_properties: Map<String, Value>,
-    /// Counts the queue's messages from 1; a scheduled message gets its number when it is enqueued.
+    /// Number of the message in the queue, from 1; a scheduled message gets it when it is enqueued.
     pub sequence_number: i64,
-    /// 1 on first delivery.
+    /// Number of deliveries, including this one.
     pub delivery_count: u32,
     pub lock_token: String,
     /// When the lock ends and the message is delivered again.
     pub locked_until: OffsetDateTime,
     /// When the message became deliverable.
     pub enqueued_time: OffsetDateTime,
-    /// When it vanishes or turns into a dead letter; the end of the calendar where it does not.
+    /// When the message expires; the year 9999 if it does not.
     pub expires_at: OffsetDateTime,
-    /// Why it is a dead letter.
+    /// Why the message was dead-lettered.
     pub dead_letter_reason: Option<String>,
     pub dead_letter_description: Option<String>,
 }
 
-/// A message as it lies in the queue; its content's `message_id` is always there.
+/// A message in the queue; the `message_id` of its content is always set.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Stored {
     pub(super) content: NewMessage,
@@ -99,7 +99,7 @@ pub(super) struct Stored {
     pub(super) dead_letter: Option<DeadLetter>,
 }
 
-/// Why a message is a dead letter.
+/// Why a message was dead-lettered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct DeadLetter {
     pub(super) reason: String,

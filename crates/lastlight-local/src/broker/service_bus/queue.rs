@@ -1,4 +1,4 @@
-//! One Service Bus queue: what happens to a message between its arrival and its end.
+//! One Service Bus queue: the life cycle of its messages.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -20,21 +20,21 @@ use super::{
     message::{DeadLetter, LockedMessage, NewMessage, Stored},
 };
 
-/// What is set when a queue is created.
+/// The options of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueOptions {
-    /// How long a receiver has a message for itself; 60 s.
+    /// Duration of a lock; 60 s by default.
     pub lock_duration: Duration,
-    /// After so many deliveries a message that is not completed becomes a dead letter; 10.
+    /// Number of deliveries after which an uncompleted message is dead-lettered; 10 by default.
     pub max_delivery_count: u32,
-    /// For how long a second message with the same id is dropped; `None`: never. The usual window
-    /// is 10 minutes.
+    /// Window in which a second message with the same id is dropped; `None` switches duplicate
+    /// detection off. The usual window is 10 minutes.
     pub duplicate_detection: Option<Duration>,
-    /// The most that one send may carry, bytes; 256 KiB, as in the Standard tier.
+    /// Maximum size of one send, in bytes; 256 KiB by default, as in the Standard tier.
     pub max_message_bytes: usize,
-    /// The longest life of a message, and that of one which says nothing about it; 14 days.
+    /// Maximum and default lifetime of a message; 14 days by default.
     pub default_time_to_live: Duration,
-    /// What becomes of a message at the end of its life.
+    /// What happens to an expired message.
     pub on_expiry: OnExpiry,
 }
 
@@ -51,45 +51,45 @@ impl Default for QueueOptions {
     }
 }
 
-/// What becomes of a message at the end of its life.
+/// What happens to an expired message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnExpiry {
-    /// It vanishes; the service's default.
+    /// It is deleted; the default of the service.
     Discard,
-    /// It becomes a dead letter with the reason `TTLExpiredException`.
+    /// It is dead-lettered with the reason `TTLExpiredException`.
     DeadLetter,
 }
 
-/// How many messages a queue holds.
+/// Numbers of messages in a queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ServiceBusCounts {
-    /// Available or locked.
+    /// Messages that are available or locked.
     pub active: usize,
-    /// Waiting for their time.
+    /// Messages that wait for their scheduled time.
     pub scheduled: usize,
-    /// In `$DeadLetterQueue`, available or locked.
+    /// Messages in `$DeadLetterQueue`, available or locked.
     pub dead_letter: usize,
 }
 
-/// Which of a queue's two lanes a name means.
+/// One of the two lanes of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Main,
     DeadLetter,
 }
 
-/// The state behind a queue's lock.
+/// The state of a queue.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) options: QueueOptions,
     pub(super) main: Lane,
     pub(super) dead: Lane,
-    /// By time and order of arrival.
+    /// Scheduled messages, by time and order of arrival.
     pub(super) scheduled: BTreeMap<(OffsetDateTime, u64), NewMessage>,
     pub(super) history: History,
     pub(super) last_sequence_number: i64,
-    /// Messages that became dead letters, ever.
+    /// Number of messages dead-lettered so far.
     pub(super) dead_lettered: u64,
     scheduled_so_far: u64,
 }
@@ -98,12 +98,12 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 pub(super) struct History {
     ids: HashSet<Arc<str>>,
-    /// In the order of their arrival: the first ones are forgotten first.
+    /// In order of arrival: the oldest are forgotten first.
     pub(super) arrivals: VecDeque<(OffsetDateTime, Arc<str>)>,
 }
 
 impl History {
-    /// Whether this id is new; if so, it is remembered.
+    /// Returns whether this id is new, and remembers it.
     pub(super) fn admit(&mut self, id: &str, now: OffsetDateTime) -> bool {
         if self.ids.contains(id) {
             return false;
@@ -183,7 +183,7 @@ impl Queue {
             Side::Main => self.return_message(message),
             Side::DeadLetter => self.dead.push(message),
         }
-        // Its life may have ended under the lock.
+        // The message may have expired while it was locked.
         self.catch_up(now);
         Ok(())
     }
@@ -199,7 +199,7 @@ impl Queue {
         self.lane(side).renew(token, duration, now)
     }
 
-    /// Moves a locked message to the dead letters; one that is there already gets the new reason.
+    /// Dead-letters a locked message; a message that is dead-lettered already gets the new reason.
     pub(super) fn dead_letter(
         &mut self,
         side: Side,
@@ -234,7 +234,7 @@ impl Queue {
         if self.lane(side).has_ready() {
             return NextMessage::Ready;
         }
-        // A lock that runs out, or a life that ends under one, can fill either lane.
+        // A lock that expires can fill either lane, also with a message that expired while locked.
         let scheduled = self.scheduled.keys().next().map(|(moment, _)| *moment);
         [scheduled, self.main.next_deadline(), self.dead.next_deadline()]
             .into_iter()
@@ -243,13 +243,14 @@ impl Queue {
             .map_or(NextMessage::NotInSight, NextMessage::At)
     }
 
-    /// Puts a message aside until `moment`.
+    /// Holds a message back until `moment`.
     pub(super) fn schedule(&mut self, moment: OffsetDateTime, message: NewMessage) {
         self.scheduled_so_far += 1;
         self.scheduled.insert((moment, self.scheduled_so_far), message);
     }
 
-    /// Everything that time alone does: scheduled messages arrive, locks run out, lives end.
+    /// Applies all changes that are due by `now`: scheduled messages arrive, and locks and messages
+    /// expire.
     fn catch_up(&mut self, now: OffsetDateTime) {
         if let Some(window) = self.options.duplicate_detection {
             self.history.forget_before(
@@ -294,8 +295,8 @@ impl Queue {
         }));
     }
 
-    /// A message whose lock ended without completion: available again, unless it had all its
-    /// deliveries.
+    /// Returns a message whose lock ended without completion: it is available again, or
+    /// dead-lettered after its last delivery.
     fn return_message(&mut self, message: Box<Stored>) {
         let deliveries = self.options.max_delivery_count;
         if message.delivery_count < deliveries {

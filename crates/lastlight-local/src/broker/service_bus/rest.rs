@@ -1,5 +1,5 @@
-//! The REST endpoint: send one or a batch, peek-lock, renew, complete, abandon, receive and delete,
-//! and the queue's description. The protocol has no way to dead-letter, defer or browse.
+//! The REST endpoint: send one message or a batch, peek-lock, renew, complete, abandon, receive and
+//! delete, and the description of a queue. The protocol cannot dead-letter, defer or browse.
 
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ use super::{
     sas, sent,
 };
 
-/// A batch's envelope may be larger than the messages in it.
+/// Maximum size of a request, in bytes: the envelope of a batch may be larger than its messages.
 const LARGEST_REQUEST: usize = 2 * 1024 * 1024;
 
-/// How long a receiver waits for a message that says nothing about it, and at most.
+/// Default and maximum time that a receive waits for a message.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 const ATOM: &str = "application/atom+xml;type=entry;charset=utf-8";
@@ -38,7 +38,7 @@ struct Context {
     faults: Faults,
 }
 
-/// An answer that is not success.
+/// An error answer.
 struct Refusal(StatusCode, String);
 
 impl From<BrokerError> for Refusal {
@@ -65,9 +65,9 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The endpoint over `bus`.
+/// The routes of the endpoint for `bus`.
 pub fn router(bus: ServiceBus, access: ServiceBusAccess, faults: Faults) -> Router {
-    // Queue names may hold '/', so the path is taken apart here rather than by the router.
+    // Queue names may contain '/', so the path is parsed here and not by the router.
     Router::new().fallback(handle).with_state(Context { bus, access, faults })
 }
 
@@ -102,7 +102,7 @@ async fn route(context: &Context, parts: &Parts, body: Bytes) -> Result<Response
         (&Method::POST, "") => send(context, queue, parts, body),
         (&Method::POST, "head") => peek_lock(context, queue, parts).await,
         (&Method::DELETE, "head") => receive_and_delete(context, queue, parts.uri.query()).await,
-        // A message id may hold '/'; a lock token does not.
+        // A message id may contain '/'; a lock token does not.
         (method, message) => match message.rsplit_once('/') {
             Some((_, token)) => settle(&context.bus, method, queue, token),
             None => Err(no_such_operation()),
@@ -110,7 +110,7 @@ async fn route(context: &Context, parts: &Parts, body: Bytes) -> Result<Response
     }
 }
 
-/// The queue, and what follows `messages`, in a path of the queue's messages.
+/// Splits a path of the messages of a queue into the queue and the part after `messages`.
 fn messages_of(path: &str) -> Option<(&str, &str)> {
     if let Some(queue) = path.strip_suffix("/messages") {
         return Some((queue, ""));
@@ -154,8 +154,8 @@ fn send(context: &Context, queue: &str, parts: &Parts, body: Bytes) -> Result<Re
     })
 }
 
-/// Stores each message as often and as late as its fate says: first copies first, so that no send
-/// is larger than the one that was asked for.
+/// Stores the copies of each message with their delays: all first copies first, so that no send is
+/// larger than the requested one.
 fn send_as_fated(
     bus: &ServiceBus,
     queue: &str,
@@ -187,7 +187,7 @@ async fn peek_lock(context: &Context, queue: &str, parts: &Parts) -> Result<Resp
     Ok(response)
 }
 
-/// Where the receiver settles the message.
+/// The URL at which the receiver settles the message.
 fn location(headers: &HeaderMap, queue: &str, message: &LockedMessage) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     format!("http://{host}/{queue}/messages/{}/{}", message.sequence_number, message.lock_token)
@@ -253,8 +253,8 @@ fn settle(
     Ok(StatusCode::OK.into_response())
 }
 
-/// The part of the management API that people read: a queue's rules, and how many messages there
-/// are. For a queue that does not exist the service answers with success and an empty list.
+/// The part of the management API that is read most: the properties and message counts of a queue.
+/// For a missing queue the service answers with success and an empty list.
 fn describe(bus: &ServiceBus, queue: &str) -> Result<Response, Refusal> {
     let (Ok(counts), Ok(options)) = (bus.counts(queue), bus.options(queue)) else {
         let nothing = "<feed xmlns=\"http://www.w3.org/2005/Atom\"><title type=\"text\">Publicly Listed Services</title></feed>";

@@ -1,4 +1,4 @@
-//! Checking the shared access signatures that senders and receivers bring.
+//! Checks the shared access signatures of requests.
 
 use std::fmt::{self, Debug};
 
@@ -8,12 +8,12 @@ use percent_encoding::percent_decode_str;
 use sha2::Sha256;
 use time::OffsetDateTime;
 
-/// The one shared access policy of the local namespace. It may send, listen and manage.
+/// The only shared access policy of the local namespace, with the rights Send, Listen and Manage.
 #[derive(Clone)]
 pub struct ServiceBusAccess {
     /// `SharedAccessKeyName`.
     pub key_name: String,
-    /// `SharedAccessKey`: signs as the text that it is, not decoded.
+    /// `SharedAccessKey`: its text is the signing key, without decoding.
     pub key: String,
 }
 
@@ -23,7 +23,7 @@ impl Debug for ServiceBusAccess {
     }
 }
 
-/// Why a token is refused; the endpoint answers 401 with these words.
+/// Why a token is rejected; the endpoint answers 401 with this text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TokenError {
     #[error("MissingToken: the request has no Authorization header")]
@@ -38,8 +38,8 @@ pub(super) enum TokenError {
     Expired,
 }
 
-/// Whether `header` is a token that was signed with the key and has not expired. What it is for
-/// (`sr`) is signed but not compared: names of hosts mean nothing here.
+/// Checks that `header` is a token that was signed with the key and has not expired. The resource
+/// (`sr`) is part of the signature but not compared, because host names have no meaning here.
 pub(super) fn check(access: &ServiceBusAccess, header: Option<&str>) -> Result<(), TokenError> {
     let token = header
         .ok_or(TokenError::Missing)?
@@ -58,7 +58,7 @@ pub(super) fn check(access: &ServiceBusAccess, header: Option<&str>) -> Result<(
     let signature =
         BASE64_STANDARD.decode(decoded("sig")?.as_bytes()).map_err(|_| TokenError::Malformed)?;
     let expires = field("se")?;
-    // HMAC takes a key of any length.
+    // HMAC accepts a key of any length.
     let mut mac = Hmac::<Sha256>::new_from_slice(access.key.as_bytes())
         .map_err(|_| TokenError::WrongSignature)?;
     mac.update(field("sr")?.as_bytes());

@@ -1,4 +1,4 @@
-//! What a sender's request holds: one message in body and headers, or a batch in JSON.
+//! Parses the request of a sender: one message in body and headers, or a batch in JSON.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use serde_json::{Map, Value};
 
 use super::{super::http_time::parse_http_time, NewMessage};
 
-/// The content type that makes a request a batch; nothing may follow it.
+/// The content type of a batch; no parameter may follow it.
 const BATCH: &str = "application/vnd.microsoft.servicebus.json";
 
-/// The service's limit for ids and keys, characters.
+/// Maximum length of ids and keys in the service, in characters.
 const LONGEST_ID: usize = 128;
 
 #[derive(Deserialize)]
@@ -34,7 +34,7 @@ struct SentProperties {
     correlation_id: Option<String>,
     content_type: Option<String>,
     label: Option<String>,
-    /// Checked and dropped: no queue here has partitions.
+    /// Checked and ignored: no queue here has partitions.
     partition_key: Option<String>,
     scheduled_enqueue_time_utc: Option<String>,
     /// Seconds.
@@ -43,7 +43,7 @@ struct SentProperties {
     time_to_live_time_span: Option<String>,
 }
 
-/// The messages of a request, or what is wrong with it.
+/// The messages of a request, or why it is invalid.
 pub(super) fn messages(headers: &HeaderMap, body: Bytes) -> Result<Vec<NewMessage>, String> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let content_type = text(header::CONTENT_TYPE);
@@ -57,7 +57,7 @@ pub(super) fn messages(headers: &HeaderMap, body: Bytes) -> Result<Vec<NewMessag
     }
     let sent = match headers.get("brokerproperties") {
         None => SentProperties::default(),
-        // As a map first: a struct would take an array, too.
+        // Parsed as a map first: a struct would also accept an array.
         Some(json) => serde_json::from_slice(json.as_bytes())
             .map(Value::Object)
             .and_then(serde_json::from_value)
@@ -128,8 +128,8 @@ fn time_span(text: &str) -> Option<Duration> {
     Duration::from_secs(whole).checked_add(seconds)
 }
 
-/// Every header that HTTP does not know is a property of the sender's own. Text stands in quotes,
-/// numbers and booleans do not. HTTP loses the case of the names, which a batch keeps.
+/// Every non-standard header is a custom property of the sender. Text is quoted, numbers and
+/// booleans are not. HTTP loses the case of the names; a batch keeps it.
 fn custom_properties(headers: &HeaderMap) -> Map<String, Value> {
     headers
         .iter()
@@ -144,7 +144,7 @@ fn custom_properties(headers: &HeaderMap) -> Map<String, Value> {
         .collect()
 }
 
-/// Whether a header belongs to HTTP or to the service, and so cannot carry a property.
+/// Whether a header belongs to HTTP or to the service, and so cannot be a custom property.
 pub(super) fn is_standard(name: &HeaderName) -> bool {
     const PREFIXES: [&str; 6] = ["accept", "content-", "if-", "x-ms-", "proxy-", "sec-"];
     const NAMES: [&str; 20] = [

@@ -1,4 +1,4 @@
-//! Service Bus queues in a file, so that the local cloud's messages survive a restart.
+//! Saves Service Bus queues in a file, so that the messages of the local cloud survive a restart.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::{
     queue::Queue,
 };
 
-/// One line of the file: a queue, then what is in it.
+/// One line of the file: a queue, followed by its content.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Written<'a> {
@@ -43,11 +43,11 @@ enum Read {
 }
 
 impl ServiceBus {
-    /// Writes all queues into one file, which is replaced in one step. Each queue is held for as
-    /// long as its own messages take (about a second a million).
+    /// Writes all queues into one file, which is replaced atomically. Each queue is locked while
+    /// its own messages are written (about a second per million messages).
     ///
     /// # Errors
-    /// The file system refused; the old file is as it was.
+    /// The file cannot be written; the old file is unchanged.
     pub fn snapshot(&self, path: &Path) -> Result<(), SnapshotError> {
         let queues = self.registry.all();
         lines::write(
@@ -56,9 +56,9 @@ impl ServiceBus {
         )
     }
 
-    /// Takes in what [`ServiceBus::snapshot`] wrote, in place of the messages of queues of the same
-    /// names, which keep their options. Locked messages are available again, with the deliveries
-    /// they had; scheduled ones keep their time. Without a file, nothing happens.
+    /// Restores a file of [`ServiceBus::snapshot`]. It replaces the messages of queues of the same
+    /// names, which keep their options. Locked messages are available again and keep their delivery
+    /// counts; scheduled messages keep their time. Does nothing if there is no file.
     ///
     /// # Errors
     /// The file cannot be read or is not such a snapshot; nothing was restored.

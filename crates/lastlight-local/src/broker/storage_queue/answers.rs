@@ -1,4 +1,4 @@
-//! What the endpoint does for each operation: parameters in, the engine's answer out.
+//! Carries out each operation: reads its parameters, calls the engine and writes the answer.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,18 +17,18 @@ use super::{
     xml::{self, Shape},
 };
 
-/// Seconds: seven days, the service's own.
+/// In seconds: seven days, as in the service.
 const DEFAULT_TIME_TO_LIVE: i64 = 7 * 24 * 60 * 60;
-/// Seconds: seven days.
+/// In seconds: seven days.
 const LONGEST_VISIBILITY: i64 = 7 * 24 * 60 * 60;
-/// Seconds.
+/// In seconds.
 const DEFAULT_VISIBILITY: i64 = 30;
-/// Messages that one request may receive or peek.
+/// Maximum number of messages that one request may receive or peek.
 const MOST_MESSAGES: i64 = 32;
-/// Queues that one page of a list holds, unless fewer are asked for.
+/// Default page size of a list of queues.
 const LONGEST_LIST: i64 = 5000;
 
-/// What a request is answered with.
+/// The state that answers requests.
 #[derive(Clone)]
 pub(super) struct Context {
     pub(super) queues: StorageQueues,
@@ -77,7 +77,7 @@ fn list(context: &Context, query: &Query) -> Result<Response, Refusal> {
         .unwrap_or(1);
     let mut names = context.queues.queue_names();
     names.retain(|name| name.starts_with(prefix) && name.as_str() >= marker);
-    // The marker is the name that the next page begins with.
+    // The marker is the first name of the next page.
     let next = names.get(most).cloned().unwrap_or_default();
     names.truncate(most);
     let with_metadata = said("include").eq_ignore_ascii_case("metadata");
@@ -139,7 +139,7 @@ fn put(
     })
 }
 
-/// Stores a message as often and as late as its fate says; the answer is that of its first copy.
+/// Stores the copies of a message with their delays; returns the first copy.
 fn put_as_fated(
     context: &Context,
     queue: &str,
@@ -150,7 +150,7 @@ fn put_as_fated(
 ) -> Result<QueueMessage, BrokerError> {
     let put = |late| context.queues.put(queue, text.to_owned(), delay + late, lives);
     let Some((first, others)) = fate.split_first() else {
-        // The sender is told of a message, and nobody ever sees it.
+        // The message is lost: the sender gets an answer, but no receiver ever gets the message.
         let message = put(seconds(LONGEST_VISIBILITY))?;
         context.queues.delete(queue, &message.id, &message.pop_receipt)?;
         return Ok(message);
@@ -240,7 +240,7 @@ fn number(
     Ok(number)
 }
 
-/// A parameter that was checked not to be negative.
+/// Converts a parameter that was checked to be non-negative.
 fn seconds(number: i64) -> Duration {
     Duration::from_secs(number.unsigned_abs())
 }

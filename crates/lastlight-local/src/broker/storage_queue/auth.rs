@@ -1,6 +1,6 @@
-//! Checking who asks: an account's shared access signature, or its key (`SharedKey`,
-//! `SharedKeyLite`). The texts that are signed: "Create an account SAS" and "Authorize with Shared
-//! Key" of Azure Storage's REST reference.
+//! Authenticates callers: by an account shared access signature, or by the account key
+//! (`SharedKey`, `SharedKeyLite`). The signed texts are documented in "Create an account SAS" and
+//! "Authorize with Shared Key" of the REST reference of Azure Storage.
 
 use std::{
     collections::BTreeMap,
@@ -21,14 +21,14 @@ use super::{
     refusal::Refusal,
 };
 
-/// From this version on, the text that an account signature covers has a line for the encryption
+/// From this version on, the signed text of an account signature has a line for the encryption
 /// scope.
 const ENCRYPTION_SCOPE_SINCE: &str = "2020-12-06";
 
-/// The one account of the local queue service.
+/// The only account of the local queue service.
 #[derive(Clone)]
 pub struct StorageAccount {
-    /// Its name, the first part of every path.
+    /// The account name, the first part of every path.
     pub name: String,
     pub key: String,
 }
@@ -39,10 +39,10 @@ impl Debug for StorageAccount {
     }
 }
 
-/// A request, as far as its signature covers it.
+/// The parts of a request that its signature covers.
 pub(super) struct Signed<'a> {
     pub method: &'a Method,
-    /// As it was sent, still encoded.
+    /// The path as sent, still encoded.
     pub path: &'a str,
     pub query: &'a Query,
     pub headers: &'a HeaderMap,
@@ -50,8 +50,8 @@ pub(super) struct Signed<'a> {
 }
 
 impl StorageAccount {
-    /// Whether the request comes from somebody who has the key, or a signature made with it that
-    /// allows this.
+    /// Checks that the request was signed with the key, or has a signature made with the key that
+    /// allows the operation.
     pub(super) fn check(&self, request: &Signed<'_>, right: Right) -> Result<(), Refusal> {
         if request.query.contains_key("sig") {
             return self.check_signature(request, right);
@@ -74,7 +74,7 @@ impl StorageAccount {
         }
     }
 
-    /// The signature first, then the time, then what it allows: as Azurite does.
+    /// Checks the signature first, then its time, then its permissions, as Azurite does.
     fn check_signature(&self, request: &Signed<'_>, right: Right) -> Result<(), Refusal> {
         let field = |name: &str| request.query.get(name).map(String::as_str).unwrap_or_default();
         let mut text = [
@@ -90,7 +90,7 @@ impl StorageAccount {
         ]
         .join("\n");
         text.push('\n');
-        // Versions are dates, so their text sorts as they do.
+        // Versions are dates, so their texts sort in the same order.
         if field("sv") >= ENCRYPTION_SCOPE_SINCE {
             text.push_str(field("ses"));
             text.push('\n');
@@ -186,7 +186,8 @@ impl Signed<'_> {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// Empty where `x-ms-date`, which is signed among its like, stands in its place.
+    /// The `date` header; empty if there is `x-ms-date`, which is signed with the other `x-ms-`
+    /// headers.
     fn date(&self) -> &str {
         if self.headers.contains_key("x-ms-date") {
             return "";
@@ -207,7 +208,7 @@ impl Signed<'_> {
     }
 }
 
-/// The forms that a signature's times may have: a full time, one without seconds, a day.
+/// Parses a time of a signature: a full time, a time without seconds, or a day.
 fn moment(text: &str) -> Option<OffsetDateTime> {
     if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {
         return Some(moment);

@@ -1,4 +1,4 @@
-//! The engine's handle: what the local Functions host and the REST endpoint call.
+//! The engine, as the local Functions host and the REST endpoint call it.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use super::{
     queue::Queue,
 };
 
-/// All Storage Queues of one account, in memory. Clones are handles to the same queues.
+/// All Storage Queues of one account, in memory. Clones share the same queues.
 #[derive(Debug, Clone, Default)]
 pub struct StorageQueues {
     pub(super) registry: Arc<Registry<Queue>>,
@@ -28,27 +28,27 @@ pub struct StorageQueues {
 }
 
 impl StorageQueues {
-    /// No queues yet, on the system's clock.
+    /// Creates an account without queues, on the system clock.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// No queues yet, on this clock.
+    /// Creates an account without queues, on this clock.
     pub fn with_clock(clock: Clock) -> Self {
         Self { clock, ..Self::default() }
     }
 
-    /// Makes the queue unless it is there.
+    /// Creates the queue if it does not exist.
     pub fn create_queue(&self, name: &str) {
         self.registry.get_or_create(name, Queue::new);
     }
 
-    /// Adds a message that is visible after `visibility_delay` and vanishes after `time_to_live`
-    /// (`None`: never). The answer's pop receipt is good for `delete` and `update` until the
-    /// message is received.
+    /// Adds a message that becomes visible after `visibility_delay` and expires after
+    /// `time_to_live` (`None`: never). The returned pop receipt is valid for `delete` and `update`
+    /// until the message is received.
     ///
     /// # Errors
-    /// The queue does not exist; the body is over [`MAX_MESSAGE_BYTES`](super::MAX_MESSAGE_BYTES).
+    /// The queue does not exist; the body exceeds [`MAX_MESSAGE_BYTES`](super::MAX_MESSAGE_BYTES).
     pub fn put(
         &self,
         queue: &str,
@@ -64,7 +64,7 @@ impl StorageQueues {
         Ok(message)
     }
 
-    /// How many messages were ever put into this queue.
+    /// Number of messages put into this queue so far.
     ///
     /// # Errors
     /// The queue does not exist.
@@ -74,13 +74,13 @@ impl StorageQueues {
         Ok(cell.with(|queue| queue.next_number.saturating_sub(1)))
     }
 
-    /// How many messages were ever put, into all queues.
+    /// Number of messages put into all queues so far.
     pub fn messages_put(&self) -> u64 {
         self.put.load(Ordering::Relaxed)
     }
 
-    /// Up to `max` visible messages, the longest visible first, each hidden from others for
-    /// `visibility`.
+    /// Receives up to `max` visible messages, the longest visible first, and hides each from other
+    /// receivers for `visibility`.
     ///
     /// # Errors
     /// The queue does not exist.
@@ -97,7 +97,7 @@ impl StorageQueues {
         Ok(received)
     }
 
-    /// How many messages were ever received, from all queues; each as often as it was.
+    /// Number of messages received from all queues so far; every delivery counts.
     pub fn messages_received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
@@ -105,18 +105,18 @@ impl StorageQueues {
     /// Removes a message that this receiver still owns.
     ///
     /// # Errors
-    /// The queue or the message does not exist; somebody else received the message since.
+    /// The queue or the message does not exist; the message was received again since.
     pub fn delete(&self, queue: &str, id: &str, pop_receipt: &str) -> Result<(), BrokerError> {
         let now = self.clock.now();
         self.registry.get(queue)?.with(|queue| queue.delete(id, pop_receipt, now))
     }
 
-    /// Hides a message for `visibility` from now on (zero: shows it), with a new body if one is
-    /// given. The answer has a new pop receipt; the old one is void.
+    /// Hides a message for `visibility` from now on (zero makes it visible), and replaces its body
+    /// if one is given. Returns a new pop receipt; the old one becomes invalid.
     ///
     /// # Errors
-    /// The queue or the message does not exist; somebody else received the message since; the body
-    /// is too large.
+    /// The queue or the message does not exist; the message was received again since; the body is
+    /// too large.
     pub fn update(
         &self,
         queue: &str,
@@ -132,7 +132,7 @@ impl StorageQueues {
         Ok(message)
     }
 
-    /// Up to `max` visible messages, which stay visible. They carry no pop receipt.
+    /// Up to `max` visible messages, which stay visible. They have no pop receipt.
     ///
     /// # Errors
     /// The queue does not exist.
@@ -141,7 +141,7 @@ impl StorageQueues {
         Ok(self.registry.get(queue)?.with(|queue| queue.peek(max, now)))
     }
 
-    /// Removes every message, received ones too.
+    /// Removes all messages, including received ones.
     ///
     /// # Errors
     /// The queue does not exist.
@@ -150,7 +150,7 @@ impl StorageQueues {
         Ok(())
     }
 
-    /// How many messages are in the queue, visible or not. Azure calls it approximate; here it is
+    /// Number of messages in the queue, visible or not. In Azure it is approximate; here it is
     /// exact.
     ///
     /// # Errors
@@ -165,9 +165,8 @@ impl StorageQueues {
         self.registry.all().into_iter().map(|(name, _)| name).collect()
     }
 
-    /// Returns as soon as a message is or becomes visible, after `at_most` otherwise; then receive,
-    /// which may come too late, since others wait too. A queue that does not exist is waited for
-    /// like an empty one.
+    /// Returns when a message is or becomes visible, or after `at_most`. A receive after that may
+    /// find nothing, because other receivers wait as well. A missing queue counts as empty.
     pub async fn wait_for_message(&self, queue: &str, at_most: Duration) {
         match self.registry.get(queue) {
             Ok(cell) => cell.wait(&self.clock, at_most, Queue::next_message).await,
@@ -177,7 +176,7 @@ impl StorageQueues {
         }
     }
 
-    /// Makes the queue with this metadata; a queue that is there is left as it is.
+    /// Creates the queue with this metadata; an existing queue is not changed.
     pub(super) fn create_with_metadata(
         &self,
         name: &str,
@@ -200,7 +199,7 @@ impl StorageQueues {
         }
     }
 
-    /// Takes the queue away with all its messages.
+    /// Removes the queue with all its messages.
     pub(super) fn delete_queue(&self, name: &str) -> Result<(), BrokerError> {
         let removed = self.registry.remove(name);
         removed.map(|_| ()).ok_or_else(|| BrokerError::QueueNotFound { queue: name.to_owned() })
@@ -220,13 +219,13 @@ impl StorageQueues {
     }
 }
 
-/// What came of creating a queue: Azure answers each differently.
+/// The result of creating a queue; Azure answers each case differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Created {
-    /// Made by this call.
+    /// The queue was created by this call.
     Now,
-    /// Was there, with the same metadata.
+    /// The queue existed with the same metadata.
     Before,
-    /// Was there, with other metadata, which it keeps.
+    /// The queue existed with different metadata, which it keeps.
     BeforeWithOtherMetadata,
 }

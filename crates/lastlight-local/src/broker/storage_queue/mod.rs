@@ -1,8 +1,8 @@
-//! Storage Queues: visibility timeouts, pop receipts, no locks, no dead letters.
+//! Storage Queues: visibility timeouts and pop receipts; no locks and no dead letters.
 //!
 //! The engine follows
-//! <https://learn.microsoft.com/rest/api/storageservices/queue-service-rest-api>, and where that is
-//! silent, Azurite.
+//! <https://learn.microsoft.com/rest/api/storageservices/queue-service-rest-api>, and Azurite where
+//! that does not specify the behaviour.
 
 mod answers;
 mod auth;
@@ -20,24 +20,24 @@ pub use rest::router;
 
 use time::OffsetDateTime;
 
-/// The largest message text, bytes of UTF-8 (base64 included, where the sender encodes).
+/// Maximum size of a message text, in bytes of UTF-8 (after base64, if the sender encodes).
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// A message as it was received, put, updated or peeked.
+/// A message that was received, put, updated or peeked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueMessage {
     pub id: String,
-    /// Proves to `delete` and `update` that nobody else received the message since. Empty in a
-    /// peeked message.
+    /// Proves to `delete` and `update` that no other receiver has received the message since. Empty
+    /// in a peeked message.
     pub pop_receipt: String,
     /// Raw text as stored, usually base64.
     pub body: String,
-    /// How often the message was received, this time included.
+    /// Number of deliveries, including this one.
     pub dequeue_count: u32,
-    /// When it was put.
+    /// When the message was put.
     pub insertion_time: OffsetDateTime,
-    /// When it vanishes; the end of the calendar where it does not.
+    /// When the message expires; the year 9999 if it does not.
     pub expiration_time: OffsetDateTime,
-    /// When it can be received (again).
+    /// When the message can be received (again).
     pub next_visible_time: OffsetDateTime,
 }

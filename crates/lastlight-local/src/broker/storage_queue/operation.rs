@@ -1,4 +1,4 @@
-//! Which operation a request asks for, by its method, path and query, and what right it takes.
+//! The operation of a request, from its method, path and query, and the right that it requires.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use axum::http::Method;
 
 use super::refusal::Refusal;
 
-/// A request's query, decoded, by lower-case name.
+/// The decoded query of a request, by lower-case name.
 pub(super) type Query = BTreeMap<String, String>;
 
-/// What can be asked of the service.
+/// The operations of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation<'a> {
     ListQueues,
@@ -25,9 +25,9 @@ pub(super) enum Operation<'a> {
     Update { queue: &'a str, id: &'a str },
 }
 
-/// What an account signature must hold for an operation: one of the resource types, and one of the
-/// rights. "Create an account SAS" of Azure Storage's REST reference has the table; where it and
-/// Azurite differ, either will do.
+/// What an account signature must contain for an operation: one of the resource types, and one of
+/// the rights. The table is in "Create an account SAS" of the REST reference of Azure Storage;
+/// where it and Azurite differ, either is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Right {
     pub(super) resource_types: &'static str,
@@ -35,7 +35,7 @@ pub(super) struct Right {
 }
 
 impl<'a> Operation<'a> {
-    /// The operation on what follows `/<account>` in the path.
+    /// The operation on the part of the path after `/<account>`.
     pub(super) fn of(method: &Method, path: &'a str, query: &Query) -> Result<Self, Refusal> {
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let said = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
@@ -65,7 +65,7 @@ impl<'a> Operation<'a> {
         })
     }
 
-    /// What an account signature must allow.
+    /// The right that an account signature must contain.
     pub(super) fn right(self) -> Right {
         let (resource_types, rights) = match self {
             Self::ListQueues => ("s", "l"),
@@ -84,7 +84,7 @@ impl<'a> Operation<'a> {
     }
 }
 
-/// 3 to 63 lower-case letters, digits and single hyphens between them.
+/// A queue name has 3 to 63 lower-case letters and digits, with single hyphens between them.
 fn check_name(queue: &str) -> Result<(), Refusal> {
     if !(3..=63).contains(&queue.len()) {
         return Err(Refusal::OutOfRangeName);

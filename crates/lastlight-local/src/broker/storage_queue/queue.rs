@@ -1,4 +1,4 @@
-//! One Storage Queue's messages. Every operation costs O(log n).
+//! The messages of one Storage Queue. Every operation is O(log n).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,10 +18,10 @@ use super::{
     MAX_MESSAGE_BYTES, QueueMessage,
 };
 
-/// Counts messages in the order in which they were put; the lower half of their ids.
+/// Number of a message in the order of arrival; the lower half of its id.
 pub(super) type Number = u64;
 
-/// A message as it lies in the queue.
+/// A message in the queue.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Stored {
     pub(super) body: String,
@@ -32,24 +32,24 @@ pub(super) struct Stored {
     pub(super) expires: OffsetDateTime,
     #[serde(with = "time::serde::timestamp::microseconds")]
     pub(super) visible: OffsetDateTime,
-    /// Counts the queue's receipts; a message knows its latest only.
+    /// The latest receipt of the message, from a counter of the queue.
     #[serde(skip)]
     pub(super) receipt: u64,
 }
 
-/// The state behind a queue's lock.
+/// The state of a queue.
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) metadata: BTreeMap<String, String>,
     pub(super) messages: HashMap<Number, Stored>,
-    /// The upper half of ids and receipts, so that those of another queue, or of a deleted one, do
-    /// not fit.
+    /// The upper half of ids and receipts, so that those of another or a deleted queue do not
+    /// match.
     pub(super) epoch: u64,
     pub(super) next_number: Number,
     next_receipt: u64,
-    /// All messages by the time at which they are visible: the first ones are those to receive.
+    /// All messages by the time when they become visible: the first ones are received first.
     by_visibility: BTreeSet<(OffsetDateTime, Number)>,
-    /// Those that expire.
+    /// The messages that expire.
     by_expiry: BTreeSet<(OffsetDateTime, Number)>,
 }
 
@@ -58,7 +58,7 @@ impl Queue {
         Self::with_epoch(Uuid::new_v4().as_u64_pair().0, 1)
     }
 
-    /// An empty queue that goes on counting where another stopped.
+    /// An empty queue that continues the numbers of another one.
     pub(super) fn with_epoch(epoch: u64, next_number: Number) -> Self {
         Self {
             metadata: BTreeMap::new(),
@@ -94,7 +94,7 @@ impl Queue {
         Ok(message)
     }
 
-    /// Takes a message in under its number, new or restored.
+    /// Inserts a new or restored message under its number.
     pub(super) fn insert(&mut self, number: Number, stored: Stored) {
         self.next_number = self.next_number.max(number.saturating_add(1));
         self.by_visibility.insert((stored.visible, number));
@@ -131,7 +131,8 @@ impl Queue {
             hidden.push((until, number));
             received.push(show(self.epoch, number, stored));
         }
-        // Only now, or a visibility of zero would deliver the same message again in this call.
+        // Only now; otherwise a visibility of zero would deliver the same message again in this
+        // call.
         self.by_visibility.extend(hidden);
         received
     }
@@ -195,7 +196,7 @@ impl Queue {
         self.by_expiry.clear();
     }
 
-    /// Messages in the queue, visible or not.
+    /// Number of messages in the queue, visible or not.
     pub(super) fn count(&mut self, now: OffsetDateTime) -> usize {
         self.drop_expired(now);
         self.messages.len()
@@ -227,7 +228,7 @@ impl Queue {
         }
     }
 
-    /// The number of the message that has this id and for which this receipt is the latest.
+    /// The number of the message with this id, if this receipt is its latest one.
     fn find(&self, id: &str, pop_receipt: &str) -> Result<Number, BrokerError> {
         let not_found = || BrokerError::MessageNotFound { id: id.to_owned() };
         let (epoch, number) = Uuid::try_parse(id).map_err(|_| not_found())?.as_u64_pair();
@@ -263,7 +264,7 @@ fn show(epoch: u64, number: Number, stored: &Stored) -> QueueMessage {
     }
 }
 
-/// Base64 with padding, as Azure's receipts are: clients must escape it in a query.
+/// A receipt in base64 with padding, as in Azure: clients must escape it in a query.
 fn receipt_text(epoch: u64, receipt: u64) -> String {
     BASE64_STANDARD.encode(Uuid::from_u64_pair(epoch, receipt).as_bytes())
 }

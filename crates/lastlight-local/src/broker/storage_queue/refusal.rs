@@ -1,4 +1,4 @@
-//! Every answer that is not success, with the status, code and words of the real service.
+//! All error answers, with the status, code and message of the real service.
 
 use axum::{
     http::{StatusCode, header},
@@ -7,7 +7,7 @@ use axum::{
 
 use super::{super::BrokerError, xml};
 
-/// Why a request was refused.
+/// Why a request was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     #[error(transparent)]
@@ -49,7 +49,9 @@ pub(super) enum Refusal {
     BodyTooLarge,
     #[error("The server is currently unable to receive requests. Please retry your request.")]
     ServerBusy,
-    #[error("The account is over its limit on request. Please retry your request later.")]
+    #[error(
+        "The account is over its limit, by an injected fault. Please retry your request later."
+    )]
     TooManyRequests,
 }
 

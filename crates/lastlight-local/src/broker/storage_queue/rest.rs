@@ -1,5 +1,6 @@
-//! The REST endpoint, path style: `/<account>/<queue>/messages/…`. Who asks, for what, and the
-//! headers of every answer; [`super::answers`] does what was asked.
+//! The REST endpoint, path style: `/<account>/<queue>/messages/…`. It authenticates the caller,
+//! finds the operation and sets the headers of every answer; [`super::answers`] carries out the
+//! operation.
 
 use axum::{
     Router,
@@ -21,16 +22,17 @@ use super::{
     refusal::Refusal,
 };
 
-/// A message of the largest size in its XML, where every character may be escaped.
+/// Maximum size of a request, in bytes: a message of the maximum size in XML, with every character
+/// escaped.
 const LARGEST_REQUEST: usize = 1024 * 1024;
 
-/// What is answered to a client that names no version; the newest that Azurite 3.35 knows.
+/// The version for a client that sends none; the newest that Azurite 3.35 supports.
 const VERSION: HeaderValue = HeaderValue::from_static("2025-11-05");
 const VERSION_HEADER: HeaderName = HeaderName::from_static("x-ms-version");
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-ms-request-id");
 const CLIENT_REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 
-/// The endpoint over `queues`.
+/// The routes of the endpoint for `queues`.
 pub fn router(queues: StorageQueues, account: StorageAccount, faults: Faults) -> Router {
     Router::new().fallback(handle).with_state(Context { queues, account, faults })
 }

@@ -1,4 +1,4 @@
-//! Storage Queues in a file, so that the local cloud's messages survive a restart.
+//! Saves Storage Queues in a file, so that the messages of the local cloud survive a restart.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -10,7 +10,7 @@ use super::{
     queue::{Number, Queue, Stored},
 };
 
-/// One line of the file: a queue, then its messages.
+/// One line of the file: a queue, followed by its messages.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Written<'a> {
@@ -37,11 +37,11 @@ enum Read {
 }
 
 impl StorageQueues {
-    /// Writes all queues into one file, which is replaced in one step. Each queue is held for as
-    /// long as its own messages take (about a second a million).
+    /// Writes all queues into one file, which is replaced atomically. Each queue is locked while
+    /// its own messages are written (about a second per million messages).
     ///
     /// # Errors
-    /// The file system refused; the old file is as it was.
+    /// The file cannot be written; the old file is unchanged.
     pub fn snapshot(&self, path: &Path) -> Result<(), SnapshotError> {
         let queues = self.registry.all();
         lines::write(
@@ -50,9 +50,9 @@ impl StorageQueues {
         )
     }
 
-    /// Takes in what [`StorageQueues::snapshot`] wrote, in place of queues of the same names.
-    /// Messages that somebody had received are visible again; those that were put with a delay keep
-    /// it. Without a file, nothing happens.
+    /// Restores a file of [`StorageQueues::snapshot`]. It replaces queues of the same names.
+    /// Received messages are visible again; messages that were put with a delay keep it. Does
+    /// nothing if there is no file.
     ///
     /// # Errors
     /// The file cannot be read or is not such a snapshot; nothing was restored.
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_survive_a_restart_and_received_ones_are_visible_again() {
+    fn received_messages_are_visible_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("queues");
         let before = StorageQueues::new();

@@ -1,4 +1,4 @@
-//! The XML of the queue service.
+//! Reads and writes the XML of the queue service.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::{super::http_time::http_time, QueueMessage};
 
 const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>";
 
-/// Which of a message's fields an answer shows.
+/// Which fields of a message an answer contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     Put,
@@ -20,7 +20,7 @@ pub(super) enum Shape {
     Peeked,
 }
 
-/// The text in `<QueueMessage><MessageText>…`, blanks and line ends as they are; `None` where there
+/// The text in `<QueueMessage><MessageText>…`, with blanks and line ends unchanged; `None` if there
 /// is no such element.
 pub(super) fn message_text(body: &[u8]) -> Result<Option<String>, String> {
     let document = std::str::from_utf8(body).map_err(|error| error.to_string())?;
@@ -61,12 +61,11 @@ fn push_text(text: &mut String, event: &Event<'_>) -> Result<(), String> {
                 return Ok(());
             }
             let name = reference.decode().map_err(|error| error.to_string())?;
-            let known =
-                resolve_xml_entity(&name).ok_or_else(|| format!("&{name}; is not known"))?;
+            let known = resolve_xml_entity(&name).ok_or_else(|| format!("&{name}; is unknown"))?;
             text.push_str(known);
         }
         Event::Comment(_) | Event::PI(_) => {}
-        _ => return Err("MessageText holds an element; text must be escaped".to_owned()),
+        _ => return Err("MessageText contains an element; text must be escaped".to_owned()),
     }
     Ok(())
 }
@@ -96,7 +95,7 @@ pub(super) fn messages(messages: &[QueueMessage], shape: Shape) -> String {
     xml
 }
 
-/// `<EnumerationResults>` of `comp=list`; metadata where it was asked for.
+/// `<EnumerationResults>` of `comp=list`, with metadata if requested.
 pub(super) fn queues(
     endpoint: &str,
     prefix: &str,
@@ -136,7 +135,7 @@ pub(super) fn error(code: &str, message: &str) -> String {
 
 fn element(xml: &mut String, name: &str, value: &str) {
     let escaped = escape(value);
-    // A bare carriage return would reach the client as a line feed: XML joins line ends.
+    // An unescaped carriage return would reach the client as a line feed: XML normalizes line ends.
     let safe = match escaped.contains('\r') {
         true => escaped.replace('\r', "&#xD;").into(),
         false => escaped,
