@@ -65,13 +65,8 @@ pub enum CloudError {
     Unreachable(#[from] Unreachable),
     /// The local cloud's own PostgreSQL server did not start.
     #[error(transparent)]
-<<<<<<< HEAD
     Database(#[from] LocalPostgresError),
-    /// A port cannot be had.
-=======
-    Database(#[from] EmbeddedDatabaseError),
     /// A port is not available.
->>>>>>> lang-cli
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     /// The snapshot of the queues cannot be read or written.
@@ -163,16 +158,7 @@ impl LocalCloud {
         let mut settings = settings(endpoints[0].address(), endpoints[1].address(), &key);
         match (&options.database_url, &database) {
             (Some(url), _) => settings.insert("DATABASE_URL".into(), url.clone()),
-<<<<<<< HEAD
             (None, Some(database)) => settings.insert("DATABASE_URL".into(), database.url()),
-=======
-            (None, Some(database)) => {
-                settings.insert("LASTLIGHT_DATABASE_CONNECTIONS".into(), "1".into());
-                // With one session, a long wait means a busy database and not a lost server.
-                settings.insert("LASTLIGHT_DATABASE_WAIT_SECONDS".into(), "30".into());
-                settings.insert("DATABASE_URL".into(), database.url())
-            }
->>>>>>> lang-cli
             (None, None) => None,
         };
         // Text logs by default, because a user reads them here.

@@ -1,12 +1,6 @@
 //! The commands `lastlight local` and `lastlight demo`.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
 
 use crate::{
     CloudError, CloudOptions, DemoError, DemoOptions, DemoReport, LocalCloud, PathReport,
@@ -282,18 +276,7 @@ fn table(report: &DemoReport) -> String {
     text
 }
 
-<<<<<<< HEAD
-/// Logs warnings to standard error, or what `LOG_LEVEL` says.
-=======
-fn empty(folder: &Path) -> std::io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 /// Logs to standard error, from `LOG_LEVEL` or warnings on.
->>>>>>> lang-cli
 pub fn log_to_stderr() {
     log_to_stderr_from("warn");
 }

@@ -189,7 +189,7 @@ async fn ask_to_stop(stop: Arc<Stop>, folder: PathBuf) {
             "lastlight: schema {schema} stays on the server; remove it with DROP SCHEMA {schema} CASCADE"
         );
     }
-    let _ = lastlight_local::remove_data(folder);
+    let _ = lastlight_local::remove_data(&folder);
     std::process::exit(i32::from(STOPPED));
 }
 

@@ -72,7 +72,6 @@ pub struct TaskDefinition {
     pub predecessor: Option<TaskIndex>,
 }
 
-<<<<<<< HEAD
 impl TaskDefinition {
     /// A task with this semantic index and these parameters, which must become a JSON object. Its predecessor is the task of
     /// the previous stage with the same index.
@@ -88,10 +87,7 @@ impl TaskDefinition {
     }
 }
 
-/// A stage's tasks, one after the other, in an order that does not change from call to call.
-=======
 /// A stream of a stage's tasks. Their order must be the same in every call.
->>>>>>> lang-core
 pub type Plan = BoxStream<'static, Result<TaskDefinition, PlanError>>;
 
 /// The input of a plan.
