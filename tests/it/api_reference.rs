@@ -341,7 +341,7 @@ fn key_of(path: &str, keys: &BTreeMap<String, String>) -> String {
 }
 
 #[test]
-fn docs_api_md_says_what_the_api_answers() {
+fn docs_api_md_matches_the_openapi_document() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/API.md");
     let page = page();
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -355,7 +355,7 @@ fn docs_api_md_says_what_the_api_answers() {
 }
 
 #[test]
-fn a_heading_of_docs_api_md_leads_to_one_place() {
+fn headings_of_docs_api_md_have_unique_anchors() {
     let page = page();
     let headings: Vec<String> = page
         .lines()

@@ -40,7 +40,7 @@ async fn impatient(url: &str, timeout: Duration) -> TestApp {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_database_that_hangs_brings_503_early_and_nothing_is_lost() {
+async fn a_hanging_database_means_503_and_no_loss() {
     let url = new_database_url().await;
     let app = impatient(&url, Duration::from_secs(1)).await;
     let job_id = app.submitted("probe", json!({ "stages": [300] })).await;
@@ -70,7 +70,7 @@ async fn a_database_that_hangs_brings_503_early_and_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_pool_never_exceeds_its_bound() {
+async fn the_connection_pool_never_exceeds_its_limit() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1500], "tasks_per_message": 10 })).await;
     let mut watcher = PgConnection::connect(&app.url).await.unwrap();
@@ -98,7 +98,7 @@ async fn the_pool_never_exceeds_its_bound() {
 }
 
 #[tokio::test]
-async fn an_idle_handler_asks_the_database_nothing() {
+async fn an_idle_handler_sends_no_statements() {
     let timing = Timing { lease: Duration::from_millis(900), ..quick() };
     let app = TestApp::with_job_type(Probe::default(), timing).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
@@ -122,7 +122,7 @@ async fn an_idle_handler_asks_the_database_nothing() {
 }
 
 #[tokio::test]
-async fn an_outcome_outlasts_a_database_that_is_away_for_a_moment() {
+async fn an_outcome_survives_a_short_database_outage() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2], "waits": true })).await;

@@ -56,7 +56,7 @@ async fn signal(bench: &Child, name: &str) {
 }
 
 #[tokio::test]
-async fn a_benchmark_that_is_stopped_leaves_no_schema_on_the_server() {
+async fn a_stopped_benchmark_drops_its_schema() {
     let url = new_database_url().await;
     let mut server = PgConnection::connect(&url).await.unwrap();
     for name in ["-INT", "-TERM"] {
@@ -75,7 +75,7 @@ async fn a_benchmark_that_is_stopped_leaves_no_schema_on_the_server() {
 }
 
 #[tokio::test]
-async fn who_does_not_wait_for_a_benchmark_to_clear_up_is_told_what_stays() {
+async fn a_second_ctrl_c_names_the_schema_left_behind() {
     let url = new_database_url().await;
     let mut server = PgConnection::connect(&url).await.unwrap();
     let (mut bench, mut said) = long_bench(&url);

@@ -52,7 +52,7 @@ fn assert_refused(answer: &Answer, status: StatusCode, words: &str) {
 }
 
 #[tokio::test]
-async fn a_submission_of_a_byte_too_many_is_413_however_it_comes() {
+async fn a_submission_over_the_size_limit_is_a_413() {
     let app = TestApp::start().await;
     let fits = app.request("POST", SUBMIT, submission(LARGEST_SUBMISSION - 200)).await;
     assert_eq!(fits.status, StatusCode::OK);
@@ -78,7 +78,7 @@ async fn a_submission_of_a_byte_too_many_is_413_however_it_comes() {
 }
 
 #[tokio::test]
-async fn what_is_accepted_can_be_run_however_deep_it_is_and_what_is_deeper_is_refused() {
+async fn parameters_run_up_to_the_nesting_limit() {
     let app = TestApp::start().await;
     for use_service_bus in [false, true] {
         // The object around it counts too.
@@ -104,7 +104,7 @@ async fn what_is_accepted_can_be_run_however_deep_it_is_and_what_is_deeper_is_re
 }
 
 #[tokio::test]
-async fn a_number_of_any_length_is_read_or_refused() {
+async fn numbers_of_any_length_are_parsed_or_refused() {
     let app = TestApp::start().await;
     let digits = "9".repeat(900_000);
     for (number, words) in [
@@ -132,7 +132,7 @@ async fn a_number_of_any_length_is_read_or_refused() {
 }
 
 #[tokio::test]
-async fn text_with_nul_is_kept_and_what_is_not_text_is_refused() {
+async fn nul_in_text_is_kept_and_non_utf_8_is_refused() {
     let app = TestApp::start().await;
     let job_id =
         app.submitted("hello_world", json!({ "n": 2, "name": "a\0b", "dataset_id": "\0" })).await;
@@ -196,7 +196,7 @@ async fn text_with_nul_is_kept_and_what_is_not_text_is_refused() {
 }
 
 #[tokio::test]
-async fn a_message_of_ten_megabytes_is_refused_and_nothing_hangs() {
+async fn a_message_of_ten_megabytes_is_refused() {
     let app = TestApp::start().await;
     let ten = "x".repeat(10 * 1024 * 1024);
     for (function, text, words) in [
@@ -214,7 +214,7 @@ async fn a_message_of_ten_megabytes_is_refused_and_nothing_hangs() {
 }
 
 #[tokio::test]
-async fn a_message_too_large_to_be_set_aside_whole_does_not_hold_up_its_siblings() {
+async fn a_large_bad_message_does_not_block_its_batch() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 2, "use_service_bus": true })).await;
     let tasks = app.planned_over_bus().await;
@@ -288,7 +288,7 @@ impl JobType for Careless {
 }
 
 #[tokio::test]
-async fn what_a_handler_makes_too_large_or_too_deep_fails_it_with_the_reason_and_wedges_nothing() {
+async fn oversized_handler_output_fails_its_task() {
     let app = TestApp::with_job_type(Careless, Timing::default()).await;
     for (habit, end, words) in [
         ("deep parameters", "failed", "nested 201 deep; at most 64 are allowed"),
@@ -336,7 +336,7 @@ async fn raw(port: u16, request: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_request_whose_head_is_too_large_or_broken_is_refused_and_the_next_one_is_answered() {
+async fn malformed_and_oversized_headers_are_refused() {
     let app = TestApp::start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -139,7 +139,7 @@ fn copy_app(to: &Path) {
 }
 
 #[tokio::test]
-async fn where_everything_is_well_it_says_so() {
+async fn a_correct_configuration_passes_every_check() {
     let mut app = Deployed::new().await.with_queues();
     let url = new_database_url().await;
     app.set("DATABASE_URL", &url);
@@ -169,7 +169,7 @@ async fn where_everything_is_well_it_says_so() {
 }
 
 #[tokio::test]
-async fn settings_that_are_wrong_are_named_with_what_to_set() {
+async fn invalid_settings_are_named_with_a_remedy() {
     let mut app = Deployed::new().await;
     app.set("FUNCTIONS_WORKER_RUNTIME", "python");
     app.set("FUNCTION_TIMEOUT_MINUTES", "soon");
@@ -195,7 +195,7 @@ async fn settings_that_are_wrong_are_named_with_what_to_set() {
 }
 
 #[tokio::test]
-async fn a_settings_file_is_read_as_func_start_reads_it() {
+async fn a_settings_file_is_read_as_by_func_start() {
     let app = Deployed::new().await;
     let file = app.file("local.settings.json");
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("local.settings.example.json");
@@ -224,7 +224,7 @@ async fn a_settings_file_is_read_as_func_start_reads_it() {
 }
 
 #[tokio::test]
-async fn a_host_json_that_does_not_fit_is_taken_apart() {
+async fn each_fault_of_host_json_is_reported() {
     let mut app = Deployed::new().await;
     app.edit("host.json", |host| {
         host["version"] = "1.0".into();
@@ -262,7 +262,7 @@ async fn a_host_json_that_does_not_fit_is_taken_apart() {
 
 /// Of a host.json that was made for short tasks.
 #[tokio::test]
-async fn numbers_that_do_not_fit_few_tasks_at_once_are_named_with_those_that_do() {
+async fn host_json_numbers_are_checked_for_long_tasks() {
     const PREFIX: &str = "AzureFunctionsJobHost__";
     let mut app = Deployed::new().await;
     assert_eq!(app.complaints(&["host.json"]).await, "", "the shipped numbers fit");
@@ -296,7 +296,7 @@ async fn numbers_that_do_not_fit_few_tasks_at_once_are_named_with_those_that_do(
 }
 
 #[tokio::test]
-async fn function_folders_that_are_missing_or_differ_are_named() {
+async fn missing_or_changed_folders_are_named() {
     let app = Deployed::new().await;
     fs::remove_dir_all(app.file("reconcile")).unwrap();
     fs::write(app.file("pause_job/function.json"), "oops").unwrap();
@@ -330,7 +330,7 @@ async fn function_folders_that_are_missing_or_differ_are_named() {
 }
 
 #[tokio::test]
-async fn settings_that_functions_name_must_resolve_and_switches_must_fit() {
+async fn settings_used_by_functions_are_checked() {
     let mut app = Deployed::new().await;
     app.set("JOB_PROCESSING_QUEUE", "");
     app.set("ServiceBusConnection", "");
@@ -363,7 +363,7 @@ async fn settings_that_functions_name_must_resolve_and_switches_must_fit() {
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_be_used_says_why_and_what_to_do() {
+async fn an_unusable_database_is_named_with_a_remedy() {
     let url = new_database_url().await;
     let mut app = Deployed::new().await;
     let (server, _) = url.rsplit_once('/').unwrap();
@@ -389,7 +389,7 @@ async fn a_database_that_cannot_be_used_says_why_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_schema_of_another_version_too_few_connections_and_missing_rights_are_faults() {
+async fn schema_connections_and_rights_are_checked() {
     let url = new_database_url().await;
     let mut app = Deployed::new().await;
     app.set("DATABASE_URL", &url);
@@ -464,7 +464,7 @@ async fn a_schema_of_another_version_too_few_connections_and_missing_rights_are_
 }
 
 #[tokio::test]
-async fn queues_that_are_missing_or_have_rules_that_do_not_fit_are_named() {
+async fn missing_and_misconfigured_queues_are_named() {
     let mut app = Deployed::new().await;
     app.bus.create_queue(
         "sb-tasks",

@@ -125,7 +125,7 @@ fn explained(argument: &Arg) -> String {
 }
 
 #[test]
-fn docs_cli_md_says_what_the_program_takes() {
+fn docs_cli_md_matches_the_command_line() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CLI.md");
     let page = page();
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -139,6 +139,6 @@ fn docs_cli_md_says_what_the_program_takes() {
 }
 
 #[test]
-fn the_command_line_holds_together() {
+fn the_command_line_definition_is_valid() {
     lastlight_cli::command_line::<lastlight_lab::Commands>().debug_assert();
 }

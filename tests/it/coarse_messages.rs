@@ -25,7 +25,7 @@ async fn deliver(app: &TestApp, body: &str) {
 }
 
 #[tokio::test]
-async fn hello_world_with_100_tasks_a_message_sends_a_hundredth_of_the_messages_over_both_paths() {
+async fn one_message_can_carry_a_hundred_tasks() {
     let app = TestApp::start().await;
     for (bus, mailbox) in [(false, &app.queue), (true, &app.bus)] {
         let parameters = json!({ "n": 2250, "tasks_per_message": 100, "use_service_bus": bus });
@@ -57,7 +57,7 @@ async fn hello_world_with_100_tasks_a_message_sends_a_hundredth_of_the_messages_
 }
 
 #[tokio::test]
-async fn every_number_of_tasks_a_message_runs_every_task_once() {
+async fn any_tasks_per_message_runs_each_task_once() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let mut tasks = 0;
@@ -78,7 +78,7 @@ async fn every_number_of_tasks_a_message_runs_every_task_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_coarse_message_three_times_and_at_once_runs_each_task_once() {
+async fn coarse_message_duplicates_run_each_task_once() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let parameters = json!({ "stages": [120], "tasks_per_message": 60, "sleeps_ms": 1 });
@@ -93,7 +93,7 @@ async fn a_coarse_message_three_times_and_at_once_runs_each_task_once() {
 }
 
 #[tokio::test]
-async fn a_task_that_fails_has_its_own_outcome_and_its_siblings_have_theirs() {
+async fn tasks_of_a_coarse_message_fail_independently() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let parameters =
@@ -110,7 +110,7 @@ async fn a_task_that_fails_has_its_own_outcome_and_its_siblings_have_theirs() {
 }
 
 #[tokio::test]
-async fn a_coarse_message_that_comes_again_after_a_kill_runs_only_what_is_open() {
+async fn a_redelivered_message_runs_only_open_tasks() {
     let probe = Probe::default();
     let timing = Timing { tasks_in_flight: 4, ..quick() };
     let app = TestApp::with_job_type(probe.clone(), timing).await;
@@ -141,7 +141,7 @@ async fn a_coarse_message_that_comes_again_after_a_kill_runs_only_what_is_open()
 }
 
 #[tokio::test]
-async fn lost_coarse_messages_are_sent_again_one_a_batch_with_ids_of_their_own() {
+async fn lost_coarse_messages_are_resent_with_new_ids() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let parameters = json!({ "stages": [50], "tasks_per_message": 10 });
     let job_id = app.submitted("probe", parameters).await;
@@ -164,7 +164,7 @@ async fn lost_coarse_messages_are_sent_again_one_a_batch_with_ids_of_their_own()
 }
 
 #[tokio::test]
-async fn a_number_of_tasks_that_no_message_can_name_is_refused_with_what_is_allowed() {
+async fn an_invalid_tasks_per_message_is_refused() {
     let app = TestApp::start().await;
     for bad in [json!(0), json!(1001), json!(-1), json!(1.5), json!("ten"), json!([1])] {
         let parameters = json!({ "n": 1, "tasks_per_message": bad });
@@ -183,7 +183,7 @@ async fn a_number_of_tasks_that_no_message_can_name_is_refused_with_what_is_allo
 }
 
 #[tokio::test]
-async fn a_batch_id_that_is_malformed_or_unknown_is_refused_and_its_siblings_run() {
+async fn an_invalid_batch_id_is_refused_alone() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [4], "tasks_per_message": 2 })).await;
     let messages = planned(&app).await;
