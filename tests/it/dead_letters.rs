@@ -136,12 +136,12 @@ async fn storage_shows_takes_and_gives_back(endpoint: &str) {
 }
 
 #[tokio::test]
-async fn azurite_shows_what_was_set_aside() {
+async fn dead_letters_of_azurite_are_read() {
     storage_shows_takes_and_gives_back(&service("AZURITE_QUEUE_ENDPOINT")).await;
 }
 
 #[tokio::test]
-async fn the_local_storage_endpoint_shows_what_was_set_aside() {
+async fn dead_letters_of_the_local_endpoint_are_read() {
     let (_endpoint, url) = local_storage().await;
     storage_shows_takes_and_gives_back(&url).await;
 }
@@ -200,7 +200,7 @@ impl Namespace {
 }
 
 #[tokio::test]
-async fn dead_letters_are_counted_shown_taken_and_given_back() {
+async fn dead_letters_of_service_bus_are_read() {
     let namespace = Namespace::start().await;
     let queues = namespace.queues(KEY, &[]);
     let role = QueueRole::Tasks;
@@ -238,7 +238,7 @@ async fn dead_letters_are_counted_shown_taken_and_given_back() {
 }
 
 #[tokio::test]
-async fn a_message_for_review_never_becomes_a_dead_letter_by_being_looked_at() {
+async fn reading_the_review_queue_dead_letters_nothing() {
     let namespace = Namespace::start().await;
     let queues = namespace.queues(KEY, &[]);
     let role = QueueRole::Poison;
@@ -260,7 +260,7 @@ async fn a_message_for_review_never_becomes_a_dead_letter_by_being_looked_at() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_refuses_or_is_away_says_so() {
+async fn a_refusing_or_absent_namespace_is_reported() {
     let namespace = Namespace::start().await;
     let wrong = namespace.queues("wrong", &[]);
     for refused in [

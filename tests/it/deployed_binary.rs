@@ -30,7 +30,7 @@ fn not_to_deploy(crates: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_deployed_binary_has_no_local_cloud_and_no_fail_points() {
+fn the_deployed_binary_has_no_test_facilities() {
     let deployed = crates_of(&["--package", "lastlight-app", "--no-default-features"]);
     assert!(deployed.contains("lastlight-cli "), "{deployed}");
     assert_eq!(not_to_deploy(&deployed), Vec::<&str>::new());

@@ -22,7 +22,7 @@ fn names_with(key: Key) -> Vec<&'static str> {
 
 /// A function that is open, or that wants the master key, is a decision: it is made here too.
 #[test]
-fn open_functions_and_those_for_the_master_key_are_these() {
+fn open_and_admin_functions_are_the_listed_ones() {
     // They show no job and change nothing: three for probes and programs, one is a page without
     // data.
     assert_eq!(names_with(Key::Anonymous), ["dashboard", "health", "live", "openapi"]);
@@ -34,7 +34,7 @@ fn open_functions_and_those_for_the_master_key_are_these() {
 }
 
 #[test]
-fn the_reference_of_keys_in_security_md_is_the_table() {
+fn security_md_matches_the_table_of_functions() {
     let mut table = BEGIN.to_owned();
     table.push_str("| function | called by | key | what it does |\n| --- | --- | --- | --- |\n");
     for function in functions() {
@@ -64,7 +64,7 @@ fn the_reference_of_keys_in_security_md_is_the_table() {
 }
 
 #[test]
-fn the_folders_in_the_repository_are_those_of_the_table() {
+fn function_folders_match_the_table_of_functions() {
     let differences = compare_folders(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
     assert_eq!(differences.different, Vec::<&str>::new());
     assert_eq!(differences.unknown, Vec::<String>::new());

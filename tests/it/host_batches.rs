@@ -106,7 +106,7 @@ impl Bed {
 }
 
 #[tokio::test]
-async fn batches_of_a_function_run_one_at_a_time_however_many_calls_are_allowed() {
+async fn batches_of_one_function_run_one_at_a_time() {
     let settings = json!({ "maxMessageBatchSize": 2, "maxConcurrentCalls": 200 });
     let bed = Bed::start("many", settings, 10).await;
     for left in [10, 8, 6, 4, 2] {
@@ -121,7 +121,7 @@ async fn batches_of_a_function_run_one_at_a_time_however_many_calls_are_allowed(
 }
 
 #[tokio::test]
-async fn messages_are_prefetched_beside_those_under_way_and_without_the_setting_none() {
+async fn prefetch_locks_messages_beside_running_ones() {
     for (cardinality, prefetched, locked) in [("one", 4, 2 + 4), ("one", 0, 2), ("many", 4, 4 + 4)]
     {
         let settings = json!({

@@ -158,15 +158,13 @@ impl Bed {
 }
 
 #[tokio::test]
-async fn a_timeout_kills_the_process_with_all_that_runs_in_it() {
+async fn a_function_timeout_kills_the_whole_process() {
     if serves_as_handler().await {
         return;
     }
-    let bed = Bed::start(
-        "00:00:04",
-        Err("host_timeouts::a_timeout_kills_the_process_with_all_that_runs_in_it"),
-    )
-    .await;
+    let bed =
+        Bed::start("00:00:04", Err("host_timeouts::a_function_timeout_kills_the_whole_process"))
+            .await;
     bed.put("hang-1");
     bed.until("it hangs", |bed| bed.processes("hang-1").len() == 1).await;
     // This one has most of its own time left when the other's is over.
@@ -183,12 +181,13 @@ async fn a_timeout_kills_the_process_with_all_that_runs_in_it() {
 }
 
 #[tokio::test]
-async fn timeouts_are_not_counted_as_crashes() {
+async fn function_timeouts_do_not_count_as_crashes() {
     if serves_as_handler().await {
         return;
     }
     let bed =
-        Bed::start("00:00:01", Err("host_timeouts::timeouts_are_not_counted_as_crashes")).await;
+        Bed::start("00:00:01", Err("host_timeouts::function_timeouts_do_not_count_as_crashes"))
+            .await;
     bed.put("hang-4");
     bed.until_done().await;
     assert_eq!((bed.host.timeouts(), bed.host.restarts()), (4, 4));
@@ -203,15 +202,12 @@ async fn timeouts_are_not_counted_as_crashes() {
 }
 
 #[tokio::test]
-async fn an_http_request_past_the_timeout_is_answered_500_and_its_process_killed() {
+async fn a_timed_out_http_request_answers_500() {
     if serves_as_handler().await {
         return;
     }
-    let bed = Bed::start(
-        "00:00:01",
-        Err("host_timeouts::an_http_request_past_the_timeout_is_answered_500_and_its_process_killed"),
-    )
-    .await;
+    let bed =
+        Bed::start("00:00:01", Err("host_timeouts::a_timed_out_http_request_answers_500")).await;
     let url = format!("{}/api/ask/hang-1", bed.host.base_url());
     let answer = reqwest::get(&url).await.unwrap();
     assert_eq!(answer.status(), 500);
@@ -224,7 +220,7 @@ async fn an_http_request_past_the_timeout_is_answered_500_and_its_process_killed
 }
 
 #[tokio::test]
-async fn a_handler_that_the_host_did_not_start_is_not_killed_and_the_message_comes_again() {
+async fn an_external_handler_survives_a_timeout() {
     let invocations = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&invocations);
     let router = Router::new().fallback(move || async move {

@@ -833,7 +833,7 @@ fn seeds() -> std::ops::Range<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_happens_in_whatever_order_the_books_are_right() {
+async fn random_interleavings_keep_jobs_consistent() {
     let mut wrong = BTreeMap::new();
     let mut seen: BTreeMap<String, i64> = BTreeMap::new();
     let seeds = seeds();
@@ -868,7 +868,7 @@ async fn whatever_happens_in_whatever_order_the_books_are_right() {
 /// The same lives with one statement that is not ours: would the oracle notice? It needs the right
 /// moment, so not in each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn outcomes_recorded_without_a_fence_are_noticed() {
+async fn the_oracle_notices_outcomes_without_a_fence() {
     let mut noticed = BTreeMap::new();
     for seed in 0..3 * LIVES {
         let (found, _) = live(seed, Recording::Unfenced).await;

@@ -13,7 +13,7 @@ async fn job_types(app: &TestApp) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn every_job_type_says_what_it_is_for_and_what_it_takes() {
+async fn job_types_are_listed_with_their_parameters() {
     let app = TestApp::start().await;
     insta::assert_json_snapshot!(job_types(&app).await);
 }
@@ -63,7 +63,7 @@ fn edges(schema: &Value) -> (Vec<Value>, Vec<Value>) {
 }
 
 #[tokio::test]
-async fn what_the_schema_allows_is_accepted_and_what_it_refuses_is_refused() {
+async fn submissions_are_validated_by_their_schema() {
     let app = TestApp::start().await;
     let mut tried = 0;
     for job_type in job_types(&app).await {

@@ -73,7 +73,7 @@ impl Parted {
 }
 
 #[tokio::test]
-async fn an_app_that_may_not_change_the_schema_runs_jobs_to_their_end() {
+async fn an_app_without_schema_rights_completes_jobs() {
     let parted = Parted::new().await;
     parted.migrate().await;
     parted.grant().await;
@@ -171,7 +171,7 @@ async fn refused(
 }
 
 #[tokio::test]
-async fn every_right_is_needed_by_some_statement_and_no_statement_needs_another() {
+async fn the_documented_rights_are_exactly_sufficient() {
     let mut parted = Parted::new().await;
     parted.migrate().await;
     parted.grant().await;
@@ -198,7 +198,7 @@ async fn every_right_is_needed_by_some_statement_and_no_statement_needs_another(
 }
 
 #[tokio::test]
-async fn what_is_not_granted_or_not_migrated_is_said_and_the_app_goes_on_once_it_is() {
+async fn missing_grants_and_migrations_are_reported() {
     let parted = Parted::new().await;
     let database = lastlight::store::Database::new(&database_settings(&parted.app_url));
     for is_migrated in [false, true] {
@@ -249,7 +249,7 @@ async fn what_is_not_granted_or_not_migrated_is_said_and_the_app_goes_on_once_it
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_worked_on_only_if_it_says_so_by_a_role_of_either_kind() {
+async fn a_newer_schema_is_used_only_if_compatible() {
     let parted = Parted::new().await;
     parted.migrate().await;
     parted.grant().await;
@@ -287,7 +287,7 @@ async fn a_newer_schema_is_worked_on_only_if_it_says_so_by_a_role_of_either_kind
 }
 
 #[tokio::test]
-async fn tables_of_another_program_are_left_alone_and_named() {
+async fn tables_of_another_program_are_not_touched() {
     let parted = Parted::new().await;
     let mut owner = PgConnection::connect(&parted.owner_url).await.unwrap();
     run(&mut owner, "CREATE TABLE app.jobs (job_id text PRIMARY KEY)").await;

@@ -132,7 +132,7 @@ fn pages() -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_in_the_docs_resolves() {
     let mut followed = 0;
     let mut broken = Vec::new();
     for page in pages() {
@@ -149,7 +149,7 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn a_link_that_leads_nowhere_is_seen() {
+fn the_check_finds_broken_links() {
     let text = "# One `two`: three\n\n## Again\n\n## Again\n\n[a](#one-two-three), [b](#again-1) [`c`](README.md)\n\
                 [d\ne](#again-2) [f](nowhere.md) ![g](src/lib.rs#L1) [h](https://nowhere.example/) `[i](code.md)`\n\
                 [j](docs/CLI.md#lastlight-doctor) [k](docs/CLI.md#nowhere)\n\n[l]: nowhere/at/all\n\n```\n[m](code.md)\n```\n";

@@ -39,7 +39,7 @@ async fn all(app: &TestApp, path: &str, rows: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn jobs_come_newest_first_page_by_page_and_by_their_filters() {
+async fn jobs_are_listed_newest_first_with_filters() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let mut ids = Vec::new();
     for number in 0..7 {
@@ -80,7 +80,7 @@ async fn jobs_come_newest_first_page_by_page_and_by_their_filters() {
 }
 
 #[tokio::test]
-async fn paused_jobs_are_listed_by_themselves_and_among_the_queued_ones() {
+async fn the_status_filter_finds_paused_jobs() {
     let app = TestApp::start().await;
     let mut ids = Vec::new();
     for number in 0..5 {
@@ -106,7 +106,7 @@ async fn paused_jobs_are_listed_by_themselves_and_among_the_queued_ones() {
 }
 
 #[tokio::test]
-async fn a_job_is_shown_whole_with_its_stages() {
+async fn a_job_is_shown_with_all_of_its_stages() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
     app.run_dry().await;
@@ -122,7 +122,7 @@ async fn a_job_is_shown_whole_with_its_stages() {
 }
 
 #[tokio::test]
-async fn a_jobs_tasks_come_stage_by_stage_and_by_status_with_what_went_wrong() {
+async fn tasks_are_listed_by_stage_and_status() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let parameters = json!({ "stages": [120, 4], "fails": [7, 70], "tolerates": 5 });
     let job_id = app.submitted("probe", parameters).await;
@@ -159,7 +159,7 @@ async fn a_jobs_tasks_come_stage_by_stage_and_by_status_with_what_went_wrong() {
 }
 
 #[tokio::test]
-async fn a_task_whose_batch_is_owed_is_shown_as_not_sent() {
+async fn a_task_of_an_unsent_batch_is_pending_queue() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
     app.planned().await;
@@ -174,7 +174,7 @@ async fn a_task_whose_batch_is_owed_is_shown_as_not_sent() {
 }
 
 #[tokio::test]
-async fn what_a_list_cannot_mean_is_refused_with_what_is_allowed() {
+async fn invalid_list_parameters_are_refused() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 1 })).await;
     for (path, said) in [
@@ -206,7 +206,7 @@ async fn what_a_list_cannot_mean_is_refused_with_what_is_allowed() {
 }
 
 #[tokio::test]
-async fn a_rare_status_in_a_large_stage_costs_a_bounded_look_a_request() {
+async fn a_request_scans_a_bounded_number_of_rows() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 1 })).await;
     app.planned().await;
@@ -266,7 +266,7 @@ async fn heap_only_updates(app: &TestApp) -> (i64, i64) {
 }
 
 #[tokio::test]
-async fn the_index_of_failed_tasks_costs_claims_and_completions_no_index_entry() {
+async fn claims_and_completions_are_heap_only_updates() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let (hot, updated) = heap_only_updates(&app).await;
     assert!(hot >= updated * 9 / 10 && hot < updated, "{hot} of {updated} updates were heap-only");

@@ -67,7 +67,7 @@ fn bodies(messages: &[OutgoingMessage]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn tasks_without_room_are_unsent_until_there_is_some_and_no_attempt_is_counted() {
+async fn tasks_without_a_permit_lose_no_attempt() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), narrow()).await;
     let job_id = app
@@ -83,7 +83,7 @@ async fn tasks_without_room_are_unsent_until_there_is_some_and_no_attempt_is_cou
 }
 
 #[tokio::test]
-async fn a_message_of_many_tasks_is_answered_when_the_rest_of_them_has_to_wait() {
+async fn waiting_tasks_do_not_delay_the_answer() {
     let app = TestApp::with_job_type(Probe::default(), narrow()).await;
     let job_id = app
         .submitted("probe", json!({ "stages": [4], "sleeps_ms": 2500, "tasks_per_message": 4 }))
@@ -97,7 +97,7 @@ async fn a_message_of_many_tasks_is_answered_when_the_rest_of_them_has_to_wait()
 }
 
 #[tokio::test]
-async fn the_sweep_sends_deferred_tasks_of_a_process_that_is_gone() {
+async fn deferred_tasks_of_dead_processes_are_sent() {
     let url = crate::harness::new_database_url().await;
     let gone = TestApp::on(&url, probes(), narrow()).await;
     let job_id = gone.submitted("probe", json!({ "stages": [3], "sleeps_ms": 2500 })).await;
@@ -118,7 +118,7 @@ fn probes() -> lastlight::job::Catalog {
 }
 
 #[tokio::test]
-async fn a_plan_that_is_slow_to_come_goes_on_in_another_invocation_from_its_cursor() {
+async fn a_slow_plan_continues_in_another_invocation() {
     let app = TestApp::with_job_type(Probe::default(), narrow()).await;
     let job_id = app.submitted("probe", json!({ "stages": [250], "plan_sleeps_ms": 20 })).await;
     let mut invocations = 0;
@@ -141,7 +141,7 @@ async fn a_plan_that_is_slow_to_come_goes_on_in_another_invocation_from_its_curs
 }
 
 #[tokio::test]
-async fn a_message_that_was_set_aside_while_its_task_waits_for_room_changes_nothing() {
+async fn a_dead_letter_of_a_deferred_task_is_ignored() {
     let app = TestApp::with_job_type(Probe::default(), narrow()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2], "sleeps_ms": 2500 })).await;
     let messages = app.planned().await;
@@ -160,7 +160,7 @@ async fn a_message_that_was_set_aside_while_its_task_waits_for_room_changes_noth
 }
 
 #[tokio::test]
-async fn a_dead_letter_that_only_waited_at_the_host_counts_for_nothing() {
+async fn a_dead_letter_that_only_waited_is_not_counted() {
     let app = TestApp::with_job_type(Probe::default(), narrow()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1], "use_service_bus": true })).await;
     let mut messages = app.planned_over_bus().await;
@@ -186,7 +186,7 @@ async fn a_dead_letter_that_only_waited_at_the_host_counts_for_nothing() {
 }
 
 #[tokio::test]
-async fn an_attempt_ends_before_the_host_ends_the_process() {
+async fn an_attempt_ends_within_the_host_timeout() {
     let timing = Timing { function_timeout: Duration::from_secs(2), max_attempts: 1, ..narrow() };
     let app = TestApp::with_job_type(Probe::default(), timing).await;
     let job_id = app.submitted("probe", json!({ "stages": [1], "sleeps_ms": 60_000 })).await;
@@ -211,7 +211,7 @@ async fn an_attempt_ends_before_the_host_ends_the_process() {
 }
 
 #[tokio::test]
-async fn a_request_that_takes_too_long_is_answered_before_the_host_ends_the_process() {
+async fn a_slow_request_ends_within_the_host_timeout() {
     let timing = Timing { function_timeout: Duration::from_secs(1), ..narrow() };
     let app = TestApp::with_job_type(Probe::default(), timing).await;
     app.submitted("probe", json!({ "stages": [1] })).await;
@@ -224,7 +224,7 @@ async fn a_request_that_takes_too_long_is_answered_before_the_host_ends_the_proc
 }
 
 #[tokio::test]
-async fn tasks_without_memory_for_what_they_read_are_deferred_and_lose_no_attempt() {
+async fn tasks_without_memory_lose_no_attempt() {
     let probe = Probe::default();
     let timing = Timing {
         function_timeout: Duration::from_secs(24),

@@ -32,7 +32,7 @@ async fn first_comparison(app: &TestApp, query: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_job_that_just_ended_is_in_the_comparison_and_is_counted_once() {
+async fn a_finished_job_is_compared_and_counted_once() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     for use_service_bus in [false, true] {
         let parameters = json!({ "stages": [40, 2], "use_service_bus": use_service_bus });
@@ -69,7 +69,7 @@ async fn a_job_that_just_ended_is_in_the_comparison_and_is_counted_once() {
 }
 
 #[tokio::test]
-async fn a_path_with_too_little_data_is_named_and_not_compared() {
+async fn a_path_with_too_little_data_is_not_compared() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
     app.run_until_finished(&job_id).await;
@@ -87,7 +87,7 @@ async fn a_path_with_too_little_data_is_named_and_not_compared() {
 }
 
 #[tokio::test]
-async fn a_parameter_that_is_wrong_is_named() {
+async fn invalid_query_parameters_are_named() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     for (query, named) in
         [("?hours=0", "hours"), ("?hours=169", "168"), ("?job_type=nothing", "job_type")]
@@ -99,7 +99,7 @@ async fn a_parameter_that_is_wrong_is_named() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_retried_adds_what_it_did_since_and_nothing_twice() {
+async fn a_retried_job_counts_only_its_new_attempts() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [40], "fails": [1, 2] })).await;
     assert_eq!(app.run_until_finished(&job_id).await["status"], "failed");
@@ -126,7 +126,7 @@ async fn attempts(app: &TestApp) -> i64 {
 }
 
 #[tokio::test]
-async fn instances_that_measure_at_once_or_are_cut_off_count_everything_once() {
+async fn concurrent_measuring_counts_everything_once() {
     let url = crate::harness::new_database_url().await;
     let app =
         TestApp::on(&url, lastlight_app::app().catalog().with(Probe::default()), Timing::default())
@@ -156,7 +156,7 @@ async fn instances_that_measure_at_once_or_are_cut_off_count_everything_once() {
 }
 
 #[tokio::test]
-async fn a_stage_too_large_to_wait_for_is_said_to_be_missing_until_a_sweep_has_counted_it() {
+async fn a_large_stage_is_reported_as_not_counted_yet() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
     app.run_until_finished(&job_id).await;
@@ -180,7 +180,7 @@ async fn a_stage_too_large_to_wait_for_is_said_to_be_missing_until_a_sweep_has_c
 }
 
 #[tokio::test]
-async fn a_task_that_never_ran_is_no_sample_and_a_job_that_was_late_is_a_timeout() {
+async fn late_jobs_are_timeouts_and_give_no_samples() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [5], "time_limit_ms": 600_000 })).await;
     app.planned().await;
@@ -255,7 +255,7 @@ async fn with_two_ended_jobs() -> TestApp {
 }
 
 #[tokio::test]
-async fn totals_are_the_sums_of_all_hours_whoever_writes_an_hour() {
+async fn totals_equal_the_sums_of_all_hours() {
     let app = with_two_ended_jobs().await;
     assert_eq!(wrong_totals(&app).await, [""; 0]);
     let before = comparison(&app, "").await;
@@ -298,7 +298,7 @@ async fn totals_are_the_sums_of_all_hours_whoever_writes_an_hour() {
 }
 
 #[tokio::test]
-async fn hours_from_before_there_were_totals_are_in_them() {
+async fn the_migration_adds_existing_hours_to_totals() {
     let app = with_two_ended_jobs().await;
     let mut connection = app.connection().await;
     // As it was before the migration.

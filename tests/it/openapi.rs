@@ -40,7 +40,7 @@ fn addresses_of_functions() -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn the_document_has_every_function_with_a_url_and_nothing_else() {
+async fn the_document_lists_exactly_the_http_functions() {
     let app = TestApp::start().await;
     let document = document(&app).await;
     let described: BTreeSet<String> =
@@ -49,7 +49,7 @@ async fn the_document_has_every_function_with_a_url_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_described_is_answered_and_other_methods_are_not() {
+async fn described_methods_are_answered_and_no_others() {
     let app = TestApp::start().await;
     let document = document(&app).await;
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -70,7 +70,7 @@ async fn what_is_described_is_answered_and_other_methods_are_not() {
 }
 
 #[tokio::test]
-async fn references_lead_somewhere_and_operations_have_names_of_their_own() {
+async fn references_and_operation_ids_are_valid() {
     let app = TestApp::start().await;
     let document = document(&app).await;
     let mut names = BTreeSet::new();
@@ -112,7 +112,7 @@ async fn references_lead_somewhere_and_operations_have_names_of_their_own() {
 }
 
 #[tokio::test]
-async fn health_is_described_with_all_its_fields_well_or_not() {
+async fn every_field_of_health_is_described() {
     let app = TestApp::start().await;
     let document = document(&app).await;
     let responses = &document["paths"]["/api/health"]["get"]["responses"];

@@ -31,7 +31,7 @@ async fn tasks_of(app: &TestApp, job_id: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn the_sweep_removes_the_tasks_of_deleted_jobs_and_of_no_other() {
+async fn the_sweep_removes_tasks_of_deleted_jobs_only() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let mut over = Vec::new();
@@ -68,7 +68,7 @@ async fn the_sweep_removes_the_tasks_of_deleted_jobs_and_of_no_other() {
 }
 
 #[tokio::test]
-async fn a_deleted_job_that_is_submitted_again_begins_from_nothing() {
+async fn a_resubmitted_deleted_job_starts_from_scratch() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let parameters = json!({ "stages": [1200, 5] });
@@ -84,7 +84,7 @@ async fn a_deleted_job_that_is_submitted_again_begins_from_nothing() {
 }
 
 #[tokio::test]
-async fn a_role_that_may_not_delete_tasks_sweeps_all_the_same() {
+async fn the_sweep_works_without_the_delete_right() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
     app.run_until_finished(&job_id).await;
