@@ -143,7 +143,7 @@ async fn both_paths_run_on_a_real_postgresql() {
 }
 
 #[tokio::test]
-async fn a_handler_killed_in_mid_job_is_started_again_and_the_job_completes() {
+async fn a_job_completes_after_its_handler_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let cloud =
         LocalCloud::start(options(folder.path(), Some(new_database_url().await))).await.unwrap();
@@ -159,7 +159,7 @@ async fn a_handler_killed_in_mid_job_is_started_again_and_the_job_completes() {
 }
 
 #[tokio::test]
-async fn every_queue_message_deleted_by_hand_in_mid_job_only_delays_it() {
+async fn deleting_all_queue_messages_only_delays_a_job() {
     let folder = tempfile::tempdir().unwrap();
     let cloud =
         LocalCloud::start(options(folder.path(), Some(new_database_url().await))).await.unwrap();
@@ -186,7 +186,7 @@ async fn every_queue_message_deleted_by_hand_in_mid_job_only_delays_it() {
 }
 
 #[tokio::test]
-async fn a_service_bus_that_is_down_at_submit_leaves_the_job_owed_and_gets_it_later() {
+async fn a_job_runs_after_a_service_bus_outage() {
     let folder = tempfile::tempdir().unwrap();
     let cloud =
         LocalCloud::start(options(folder.path(), Some(new_database_url().await))).await.unwrap();
@@ -215,7 +215,7 @@ async fn a_service_bus_that_is_down_at_submit_leaves_the_job_owed_and_gets_it_la
 }
 
 #[tokio::test]
-async fn jobs_and_messages_survive_a_restart_of_the_local_cloud() {
+async fn jobs_survive_a_restart_of_the_local_cloud() {
     let folder = tempfile::tempdir().unwrap();
     let cloud = LocalCloud::start(options(folder.path(), None)).await.unwrap();
     let first = submit(&cloud, json!({ "n": 5 })).await;
@@ -263,7 +263,7 @@ async fn dead_letters(cloud: &LocalCloud, queue: &str, count: usize) -> Vec<Valu
 }
 
 #[tokio::test]
-async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_finish() {
+async fn bad_messages_are_kept_for_review() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(folder.path(), Some(new_database_url().await));
     // As often as host.json says, without the pauses.
@@ -364,7 +364,7 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
 }
 
 #[tokio::test]
-async fn dead_letters_of_tasks_that_never_ran_are_given_back_and_the_job_completes() {
+async fn dead_letters_of_unrun_tasks_are_redelivered() {
     const TASKS: usize = 300;
     let folder = tempfile::tempdir().unwrap();
     let database_url = new_database_url().await;
@@ -408,7 +408,7 @@ async fn dead_letters_of_tasks_that_never_ran_are_given_back_and_the_job_complet
 }
 
 #[test]
-fn the_demo_runs_both_paths_and_prints_json_for_scripts() {
+fn the_demo_runs_both_paths_and_prints_json() {
     let output = Command::new(BINARY)
         .args(["demo", "--n", "50", "--json", "--app-root", env!("CARGO_MANIFEST_DIR")])
         .output()
@@ -428,7 +428,7 @@ fn the_demo_runs_both_paths_and_prints_json_for_scripts() {
 }
 
 #[test]
-fn the_benchmarks_print_figures_of_work_that_was_done() {
+fn benchmarks_print_measurements_of_real_work() {
     let bench = |arguments: &[&str]| -> Value {
         let output = Command::new(BINARY)
             .arg("bench")
@@ -474,7 +474,7 @@ fn the_benchmarks_print_figures_of_work_that_was_done() {
 }
 
 #[test]
-fn wrong_arguments_and_a_missing_app_are_told_with_exit_code_2() {
+fn invalid_arguments_are_exit_code_2() {
     let folder = tempfile::tempdir().unwrap();
     let cases: [&[&str]; 9] = [
         &["chaos", "--scenario", "no-such-scenario"],
@@ -496,7 +496,7 @@ fn wrong_arguments_and_a_missing_app_are_told_with_exit_code_2() {
 }
 
 #[test]
-fn chaos_runs_a_scenario_by_its_seed_and_says_what_it_did() {
+fn chaos_runs_a_scenario_by_its_seed() {
     let postgres =
         std::env::var("LASTLIGHT_TEST_POSTGRES_BIN").expect("run the tests with scripts/test");
     let output = Command::new(BINARY)

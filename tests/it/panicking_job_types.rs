@@ -103,7 +103,7 @@ impl Fold for Slips {
 }
 
 #[tokio::test]
-async fn a_job_type_that_panics_fails_its_job_with_the_reason() {
+async fn a_panicking_job_type_fails_only_its_own_job() {
     let app = TestApp::with_job_type(Panicking, quick()).await;
     for (slips, end, words) in [
         ("nowhere", "completed", ""),
@@ -143,7 +143,7 @@ async fn a_job_type_that_panics_fails_its_job_with_the_reason() {
 }
 
 #[tokio::test]
-async fn one_stage_that_cannot_be_advanced_does_not_end_the_sweep_for_all_others() {
+async fn a_stuck_stage_does_not_stop_the_sweep() {
     let app = TestApp::with_job_type(Panicking, quick()).await;
     let stuck = app.submitted("clumsy", json!({ "slips": "nowhere" })).await;
     let mut connection = app.connection().await;
@@ -173,7 +173,7 @@ async fn one_stage_that_cannot_be_advanced_does_not_end_the_sweep_for_all_others
 }
 
 #[tokio::test]
-async fn a_task_that_was_sent_again_for_weeks_does_not_end_the_sweep() {
+async fn a_task_resent_for_weeks_stops_no_sweep() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 1 })).await;
     app.planned().await;

@@ -56,7 +56,7 @@ impl Log {
 }
 
 #[tokio::test]
-async fn the_log_has_fields_to_search_by_and_warns_of_nothing_that_is_as_it_should_be() {
+async fn the_log_has_fields_and_no_needless_warnings() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let (job_id, messages) = planned(&app, json!({ "stages": [2, 1] })).await;
     let (log, _guard) = Log::begin();
@@ -149,7 +149,7 @@ fn review(app: &TestApp) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn what_means_nothing_to_the_app_is_kept_for_a_person_with_the_reason() {
+async fn unreadable_messages_are_kept_for_review() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [1] })).await;
     let changed = |change: Value| {
@@ -213,7 +213,7 @@ async fn what_means_nothing_to_the_app_is_kept_for_a_person_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_task_that_was_never_claimed_is_sent_again_five_times_and_then_fails() {
+async fn a_task_fails_after_five_redeliveries() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [2] })).await;
     let mut text = tasks[0].body.clone();
@@ -254,7 +254,7 @@ async fn a_task_that_was_never_claimed_is_sent_again_five_times_and_then_fails()
 }
 
 #[tokio::test]
-async fn a_task_that_comes_back_from_the_poison_queue_runs_as_if_nothing_had_been() {
+async fn a_task_redelivered_from_poison_runs_normally() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [3, 1] })).await;
     for task in &tasks {
@@ -266,7 +266,7 @@ async fn a_task_that_comes_back_from_the_poison_queue_runs_as_if_nothing_had_bee
 }
 
 #[tokio::test]
-async fn what_is_done_or_under_way_or_wanted_no_more_is_absorbed() {
+async fn poison_of_finished_or_running_work_is_ignored() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [2] })).await;
     let job = json!({ "job_id": job_id, "job_type": "probe", "stage": 1 }).to_string();
@@ -303,7 +303,7 @@ async fn what_is_done_or_under_way_or_wanted_no_more_is_absorbed() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_died_gets_a_new_message_too() {
+async fn poison_of_a_dead_attempt_gets_a_new_message() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [1] })).await;
     sql(
@@ -318,7 +318,7 @@ async fn an_attempt_that_died_gets_a_new_message_too() {
 }
 
 #[tokio::test]
-async fn a_coarse_message_is_sent_again_for_what_is_open_and_fails_only_that() {
+async fn coarse_poison_affects_only_its_open_tasks() {
     let app = start().await;
     let (job_id, messages) = planned(&app, json!({ "stages": [4], "tasks_per_message": 4 })).await;
     assert_eq!(messages.len(), 1);
@@ -356,7 +356,7 @@ async fn a_coarse_message_is_sent_again_for_what_is_open_and_fails_only_that() {
 }
 
 #[tokio::test]
-async fn a_job_message_is_sent_again_five_times_and_then_its_job_fails() {
+async fn a_job_fails_after_five_redeliveries() {
     let app = start().await;
     let job_id = app.submitted("probe", json!({ "stages": [1, 1] })).await;
     let mut text = app.queue.take(QueueRole::Jobs).remove(0).body;
@@ -384,7 +384,7 @@ async fn a_job_message_is_sent_again_five_times_and_then_its_job_fails() {
 }
 
 #[tokio::test]
-async fn a_new_job_message_that_cannot_be_sent_stays_owed() {
+async fn an_unsendable_job_message_stays_in_the_outbox() {
     let app = TestApp::with(lastlight_app::app().catalog().with(Probe::default()), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1] })).await;
     let text = app.queue.take(QueueRole::Jobs).remove(0).body;
@@ -398,7 +398,7 @@ async fn a_new_job_message_that_cannot_be_sent_stays_owed() {
 }
 
 #[tokio::test]
-async fn a_new_task_message_that_cannot_be_sent_brings_the_old_one_again_and_is_not_counted() {
+async fn a_failed_redelivery_of_a_task_is_not_counted() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [1] })).await;
     app.queue.set_down(true);
@@ -413,7 +413,7 @@ async fn a_new_task_message_that_cannot_be_sent_brings_the_old_one_again_and_is_
 }
 
 #[tokio::test]
-async fn a_message_from_a_clock_that_is_ahead_is_given_back_once() {
+async fn a_message_of_a_fast_clock_is_redelivered_once() {
     let app = start().await;
     let (_, tasks) = planned(&app, json!({ "stages": [1] })).await;
     let mut message: Value = serde_json::from_str(&tasks[0].body).unwrap();
@@ -426,7 +426,7 @@ async fn a_message_from_a_clock_that_is_ahead_is_given_back_once() {
 }
 
 #[tokio::test]
-async fn a_person_sees_what_was_set_aside_and_has_it_failed_at_once() {
+async fn a_user_fails_tasks_of_dead_letters_at_once() {
     let app = start().await;
     let quiet = monitor(&app, "").await;
     assert_eq!((&quiet["action"], &quiet["status"]), (&json!("status_check"), &json!("healthy")));
@@ -493,7 +493,7 @@ async fn a_person_sees_what_was_set_aside_and_has_it_failed_at_once() {
 }
 
 #[tokio::test]
-async fn a_person_who_fails_the_last_task_sees_the_job_counted() {
+async fn failing_the_last_task_counts_the_job_too() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [1] })).await;
     app.queue.put_aside(QueueRole::Tasks, &tasks[0].body);
@@ -507,7 +507,7 @@ async fn a_person_who_fails_the_last_task_sees_the_job_counted() {
 }
 
 #[tokio::test]
-async fn a_person_sends_again_or_discards() {
+async fn a_user_redrives_or_discards_a_dead_letter() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [1, 1] })).await;
     app.queue.put_aside(QueueRole::Tasks, &tasks[0].body);
@@ -580,7 +580,7 @@ async fn a_person_sends_again_or_discards() {
 }
 
 #[tokio::test]
-async fn a_message_that_cannot_be_sent_again_stays_where_it_was() {
+async fn a_dead_letter_stays_if_its_redrive_fails() {
     let app = start().await;
     let (_, tasks) = planned(&app, json!({ "stages": [1] })).await;
     app.queue.put_aside(QueueRole::Tasks, &tasks[0].body);
@@ -600,7 +600,7 @@ async fn a_message_that_cannot_be_sent_again_stays_where_it_was() {
 }
 
 #[tokio::test]
-async fn what_is_asked_wrongly_is_said_with_field_value_and_what_is_allowed() {
+async fn an_invalid_poison_request_names_the_field() {
     let app = start().await;
     let cases = [
         (
@@ -648,7 +648,7 @@ async fn what_is_asked_wrongly_is_said_with_field_value_and_what_is_allowed() {
 }
 
 #[tokio::test]
-async fn a_queue_that_cannot_be_read_needs_attention_and_hides_no_other() {
+async fn an_unreadable_queue_hides_no_other_queue() {
     let app = start().await;
     app.queue.put_aside(QueueRole::Tasks, "not JSON");
     app.bus.set_down(true);
@@ -736,7 +736,7 @@ async fn take_step(app: &TestApp, texts: &mut [String], step: Step) {
 }
 
 #[test]
-fn no_sequence_of_poison_and_completions_gives_a_task_two_outcomes() {
+fn poison_never_gives_a_task_two_outcomes() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let app = runtime.block_on(async {

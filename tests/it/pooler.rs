@@ -99,7 +99,7 @@ async fn everything_works(direct: &str, url: &str) {
 }
 
 #[tokio::test]
-async fn everything_works_behind_a_pooler_that_keeps_statements() {
+async fn jobs_run_behind_a_statement_keeping_pooler() {
     let direct = new_database_url().await;
     let url = pooled(&direct, KEEPING);
     everything_works(&direct, &url).await;
@@ -109,7 +109,7 @@ async fn everything_works_behind_a_pooler_that_keeps_statements() {
 }
 
 #[tokio::test]
-async fn everything_works_behind_a_pooler_in_session_mode() {
+async fn jobs_run_behind_a_pooler_in_session_mode() {
     let direct = new_database_url().await;
     let url = pooled(&direct, SESSION);
     everything_works(&direct, &url).await;
@@ -121,7 +121,7 @@ async fn everything_works_behind_a_pooler_in_session_mode() {
 /// Its own connections may be handed on while this process starts: they are not told anything
 /// either.
 #[tokio::test]
-async fn a_pooler_that_loses_statements_is_refused_at_the_start() {
+async fn a_lossy_pooler_is_refused_at_start() {
     let url = through(LOSING).await;
     let settings = database_settings(&url);
     let database = Database::new(&settings);
@@ -147,7 +147,7 @@ async fn a_pooler_that_loses_statements_is_refused_at_the_start() {
 
 /// Others take the connections that the question needs: the answer is the same.
 #[tokio::test]
-async fn a_busy_pooler_that_loses_statements_is_refused_all_the_same() {
+async fn a_busy_lossy_pooler_is_refused_too() {
     let url = through(LOSING).await;
     let options: PgConnectOptions = url.parse().unwrap();
     let options = options.extra_float_digits(None);
@@ -171,7 +171,7 @@ async fn a_busy_pooler_that_loses_statements_is_refused_all_the_same() {
 }
 
 #[tokio::test]
-async fn commands_refuse_it_with_exit_2() {
+async fn commands_refuse_a_lossy_pooler_with_exit_2() {
     let url = through(LOSING).await;
     let settings =
         [("DATABASE_URL", url.as_str()), ("AzureWebJobsStorage", "UseDevelopmentStorage=true")];
@@ -186,7 +186,7 @@ async fn commands_refuse_it_with_exit_2() {
 }
 
 #[tokio::test]
-async fn the_demo_runs_behind_a_pooler_that_keeps_statements() {
+async fn the_demo_runs_behind_a_pooler() {
     let url = through(KEEPING).await;
     let mut demo = command(&["demo", "--n", "20", "--json"], &[]);
     demo.args(["--database-url", &url, "--app-root", env!("CARGO_MANIFEST_DIR")]);
@@ -200,7 +200,7 @@ async fn the_demo_runs_behind_a_pooler_that_keeps_statements() {
 }
 
 #[tokio::test]
-async fn doctor_says_that_a_pooler_stands_between() {
+async fn doctor_reports_a_pooler_before_the_database() {
     let url = through(KEEPING).await;
     let settings =
         [("DATABASE_URL", url.as_str()), ("AzureWebJobsStorage", "UseDevelopmentStorage=true")];
@@ -211,7 +211,7 @@ async fn doctor_says_that_a_pooler_stands_between() {
 
 /// The embedded database takes one connection at a time: nobody else can be met there.
 #[tokio::test]
-async fn connections_without_a_pooler_are_told_once() {
+async fn direct_connections_are_set_up_once() {
     let folder = tempfile::tempdir().unwrap();
     let embedded = lastlight_local::EmbeddedDatabase::start(folder.path()).await.unwrap();
     for url in [new_database_url().await, embedded.url()] {

@@ -83,7 +83,7 @@ fn samples(text: &str) -> BTreeMap<&str, f64> {
 }
 
 #[tokio::test]
-async fn a_job_shows_in_messages_groups_and_answers() {
+async fn a_job_is_counted_in_messages_and_answers() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
     assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
@@ -117,7 +117,7 @@ async fn a_job_shows_in_messages_groups_and_answers() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_away_is_down_and_costs_no_other_figure() {
+async fn an_unreachable_queue_hides_no_other_metric() {
     let app = TestApp::start().await;
     app.queue.put_aside(QueueRole::Tasks, "odd");
     app.bus.set_down(true);
@@ -135,7 +135,7 @@ async fn a_queue_that_is_away_is_down_and_costs_no_other_figure() {
 }
 
 #[tokio::test]
-async fn sends_that_failed_are_counted_by_reason() {
+async fn failed_sends_are_counted_by_reason() {
     let app = TestApp::start().await;
     app.queue.set_down(true);
     app.submitted("hello_world", json!({ "n": 1 })).await;
@@ -145,7 +145,7 @@ async fn sends_that_failed_are_counted_by_reason() {
 }
 
 #[tokio::test]
-async fn whatever_is_asked_for_there_are_no_more_series_than_routes() {
+async fn unknown_paths_create_no_time_series() {
     let app = TestApp::start().await;
     for path in ["/api/a", "/api/b/c", "/api/jobs/status/x", "/api/jobs/status/y", "/nothing"] {
         app.request("GET", path, Body::empty()).await;
@@ -183,7 +183,7 @@ async fn full_scrape() -> String {
 }
 
 #[tokio::test]
-async fn every_metric_of_the_dashboard_and_the_alerts_exists() {
+async fn metrics_of_the_dashboard_and_alerts_exist() {
     let text = full_scrape().await;
     let samples: BTreeSet<String> = samples(&text)
         .into_keys()
@@ -224,7 +224,7 @@ fn described(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
 }
 
 #[tokio::test]
-async fn the_page_lists_every_metric_with_its_type_and_labels_and_no_other() {
+async fn metrics_md_matches_the_exported_metrics() {
     let text = full_scrape().await;
     let page = include_str!("../../docs/METRICS.md");
     let listed: BTreeMap<String, (String, BTreeSet<String>)> = page
@@ -249,8 +249,7 @@ async fn the_page_lists_every_metric_with_its_type_and_labels_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_is_open_owed_and_alive_is_shown_and_a_paused_job_does_not_count_as_one_that_stands_still()
- {
+async fn open_unsent_and_paused_work_is_exported() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let of_probe = |stage: u8, status: &str| {
         format!(
@@ -319,7 +318,7 @@ async fn what_is_open_owed_and_alive_is_shown_and_a_paused_job_does_not_count_as
 }
 
 #[tokio::test]
-async fn what_ended_is_counted_by_path_type_and_stage_whichever_process_is_asked() {
+async fn every_process_exports_the_same_finished_work() {
     let url = new_database_url().await;
     let catalog = || lastlight_app::app().catalog().with(Probe::default());
     let app = TestApp::on(&url, catalog(), quick()).await;
@@ -406,8 +405,7 @@ impl Way {
 }
 
 #[tokio::test]
-async fn a_database_and_queues_that_hang_are_down_in_time_and_the_process_s_own_figures_are_there()
-{
+async fn a_scrape_survives_hanging_database_and_queues() {
     let way = Way::to(&new_database_url().await).await;
     let app = TestApp::on(&way.url, lastlight_app::app().catalog(), Timing::default()).await;
     app.submitted("hello_world", json!({ "n": 1 })).await;
@@ -444,7 +442,7 @@ async fn a_database_and_queues_that_hang_are_down_in_time_and_the_process_s_own_
 }
 
 #[tokio::test]
-async fn a_table_that_is_locked_costs_only_the_figures_that_are_read_from_it() {
+async fn a_locked_table_hides_only_its_own_metrics() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
     app.run_until_finished(&job_id).await;
@@ -474,7 +472,7 @@ async fn a_table_that_is_locked_costs_only_the_figures_that_are_read_from_it() {
 }
 
 #[test]
-fn the_page_says_of_every_alert_what_to_do_and_of_no_other() {
+fn the_runbook_covers_exactly_the_alerts() {
     let page = include_str!("../../docs/howto/alerts.md");
     let rules = include_str!("../../docs/grafana/alerts.yml");
     let names = |text: &'static str, before: &str| -> BTreeSet<&'static str> {

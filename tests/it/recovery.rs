@@ -22,7 +22,7 @@ async fn reconcile(app: &TestApp) {
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
-async fn a_planner_that_dies_is_followed_by_one_that_goes_on_where_it_stopped() {
+async fn a_new_planner_continues_for_a_dead_one() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2500], "plan_waits_at": 2200 })).await;
@@ -45,7 +45,7 @@ async fn a_planner_that_dies_is_followed_by_one_that_goes_on_where_it_stopped() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_whose_clients_go_away_at_any_moment_leave_no_transaction_open() {
+async fn cancelled_requests_leave_no_open_transaction() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let mut jobs = Vec::new();
     for number in 0..12 {
@@ -71,7 +71,7 @@ async fn requests_whose_clients_go_away_at_any_moment_leave_no_transaction_open(
 }
 
 #[tokio::test]
-async fn batches_that_could_not_be_sent_stay_owed_and_are_sent_later() {
+async fn unsent_batches_are_sent_by_a_later_sweep() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1500] })).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
@@ -92,7 +92,7 @@ async fn batches_that_could_not_be_sent_stay_owed_and_are_sent_later() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_emptied_in_mid_job_only_delays_it() {
+async fn an_emptied_queue_only_delays_a_job() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [250, 10] })).await;
@@ -124,7 +124,7 @@ async fn a_queue_that_is_emptied_in_mid_job_only_delays_it() {
 }
 
 #[tokio::test]
-async fn a_batch_that_was_lost_many_times_is_not_waited_for_all_day() {
+async fn the_wait_for_a_lost_batch_has_an_upper_limit() {
     let timing = Timing { lost_after: Duration::from_secs(10), ..quick() };
     let app = TestApp::with(lastlight_app::app().catalog(), timing).await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
@@ -151,7 +151,7 @@ async fn a_batch_that_was_lost_many_times_is_not_waited_for_all_day() {
 }
 
 #[tokio::test]
-async fn a_task_whose_process_died_runs_again_once_its_lease_is_over() {
+async fn a_task_of_a_dead_process_runs_after_its_lease() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2], "waits": true })).await;
@@ -200,7 +200,7 @@ async fn until_extended(
 }
 
 #[tokio::test]
-async fn a_long_task_keeps_its_lease_by_heartbeats() {
+async fn heartbeats_extend_the_lease_of_a_long_task() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), A_LEASE_TO_WAIT_FOR).await;
     let job_id = app.submitted("probe", json!({ "stages": [1], "waits": true })).await;
@@ -226,7 +226,7 @@ async fn a_long_task_keeps_its_lease_by_heartbeats() {
 }
 
 #[tokio::test]
-async fn a_stage_that_ended_while_nobody_could_go_on_is_advanced() {
+async fn a_finished_stage_is_advanced_after_a_crash() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1, 1] })).await;
@@ -250,7 +250,7 @@ async fn a_stage_that_ended_while_nobody_could_go_on_is_advanced() {
 }
 
 #[tokio::test]
-async fn several_sweeps_at_once_send_each_owed_message_once() {
+async fn concurrent_sweeps_send_each_message_once() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let other = TestApp::on(&app.url, lastlight_app::app().catalog().with(probe), quick()).await;
@@ -276,7 +276,7 @@ async fn several_sweeps_at_once_send_each_owed_message_once() {
 }
 
 #[tokio::test]
-async fn a_sweep_of_a_quiet_system_finds_nothing() {
+async fn a_sweep_of_an_idle_system_finds_nothing() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
     app.run_dry().await;
@@ -289,7 +289,7 @@ async fn a_sweep_of_a_quiet_system_finds_nothing() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_down_does_not_hold_up_the_other() {
+async fn a_path_that_is_down_does_not_block_the_other() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let mut unsent = Vec::new();
     for use_service_bus in [true, false] {
@@ -314,7 +314,7 @@ async fn a_path_that_is_down_does_not_hold_up_the_other() {
 }
 
 #[tokio::test]
-async fn a_sweep_reads_no_table_from_end_to_end() {
+async fn a_sweep_never_scans_a_whole_table() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     for number in 0..5 {
         app.submitted("probe", json!({ "stages": [200], "number": number })).await;
@@ -358,7 +358,7 @@ async fn a_sweep_reads_no_table_from_end_to_end() {
 }
 
 #[tokio::test]
-async fn a_plan_that_is_slow_to_come_keeps_its_lease() {
+async fn a_slow_plan_keeps_its_lease() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), A_LEASE_TO_WAIT_FOR).await;
     let job_id = app.submitted("probe", json!({ "stages": [8], "plan_waits_at": 4 })).await;
@@ -422,7 +422,7 @@ async fn swept(app: &TestApp) -> (usize, u64) {
 }
 
 #[tokio::test]
-async fn what_waits_in_a_long_queue_is_not_taken_for_lost() {
+async fn waiting_messages_are_not_presumed_lost() {
     let (app, mut connection) = one_behind_the_other(20.0).await;
     assert_eq!(swept(&app).await, (0, 0), "the second job's wait behind them");
 
@@ -435,7 +435,7 @@ async fn what_waits_in_a_long_queue_is_not_taken_for_lost() {
 }
 
 #[tokio::test]
-async fn a_queue_in_which_nothing_moves_any_more_has_lost_what_is_missing() {
+async fn missing_messages_of_an_idle_queue_are_lost() {
     let (app, mut connection) = one_behind_the_other(20.0).await;
     sqlx::query("UPDATE instances SET queue_storage_reached_at = now() - interval '11 seconds'")
         .execute(&mut connection)
@@ -445,13 +445,13 @@ async fn a_queue_in_which_nothing_moves_any_more_has_lost_what_is_missing() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_ever_so_long_does_not_hold_up_what_was_lost_for_ever() {
+async fn a_long_queue_delays_resending_up_to_a_limit() {
     let (app, _) = one_behind_the_other(161.0).await;
     assert_eq!(swept(&app).await.1, 1, "sixteen times as long as what is lost");
 }
 
 #[tokio::test]
-async fn how_far_one_path_is_says_nothing_of_the_other() {
+async fn the_watermark_of_one_path_ignores_the_other() {
     let (app, mut connection) = one_behind_the_other(20.0).await;
     sqlx::query(
         "UPDATE jobs SET processing_path = 'service_bus' WHERE parameters ->> 'number' = '1'",

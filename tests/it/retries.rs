@@ -16,7 +16,7 @@ use crate::{
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
-async fn a_task_that_stumbles_twice_completes_in_its_third_attempt() {
+async fn a_task_completes_after_two_transient_failures() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let parameters = json!({ "stages": [5, 5], "stumbles": [2], "stumbling_attempts": 2 });
@@ -32,7 +32,7 @@ async fn a_task_that_stumbles_twice_completes_in_its_third_attempt() {
 }
 
 #[tokio::test]
-async fn a_task_that_never_succeeds_fails_after_its_last_attempt_with_the_last_reason() {
+async fn a_task_fails_after_its_last_attempt() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let parameters = json!({ "stages": [2], "stumbles": [0], "stumbling_attempts": 99 });
@@ -46,7 +46,7 @@ async fn a_task_that_never_succeeds_fails_after_its_last_attempt_with_the_last_r
 }
 
 #[tokio::test]
-async fn a_failure_for_good_is_not_tried_again() {
+async fn a_permanent_failure_is_not_retried() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2], "fails": [1] })).await;
@@ -56,7 +56,7 @@ async fn a_failure_for_good_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_retry_waits_for_its_time_however_early_its_message_comes() {
+async fn a_retry_waits_until_it_is_due() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let parameters = json!({ "stages": [1], "stumbles": [0], "stumbling_attempts": 1 });
@@ -84,7 +84,7 @@ async fn a_retry_waits_for_its_time_however_early_its_message_comes() {
 }
 
 #[tokio::test]
-async fn a_retry_whose_message_is_lost_is_found_by_the_sweep() {
+async fn the_sweep_resends_a_lost_retry_message() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let parameters = json!({ "stages": [1], "stumbles": [0], "stumbling_attempts": 1 });
@@ -97,7 +97,7 @@ async fn a_retry_whose_message_is_lost_is_found_by_the_sweep() {
 }
 
 #[tokio::test]
-async fn a_task_that_kills_every_process_that_runs_it_fails_and_its_siblings_finish() {
+async fn a_task_that_kills_processes_fails_alone() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let parameters = json!({ "stages": [3], "waits": true });
@@ -133,7 +133,7 @@ async fn killed_with(app: &TestApp, probe: &Probe, messages: &[String], running:
 }
 
 #[tokio::test]
-async fn a_task_that_takes_its_siblings_along_does_not_use_up_their_attempts() {
+async fn siblings_of_a_killer_task_keep_an_attempt() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2], "waits": true })).await;
@@ -173,7 +173,7 @@ async fn a_task_that_takes_its_siblings_along_does_not_use_up_their_attempts() {
 }
 
 #[tokio::test]
-async fn while_a_task_runs_alone_no_other_does() {
+async fn a_task_that_runs_alone_excludes_all_others() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3], "sleeps_ms": 150 })).await;
     let messages = app.planned().await;
@@ -190,7 +190,7 @@ async fn while_a_task_runs_alone_no_other_does() {
 }
 
 #[tokio::test]
-async fn one_task_of_a_coarse_message_stumbles_and_comes_again_alone() {
+async fn a_task_of_a_coarse_message_is_retried_alone() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let parameters = json!({ "stages": [20], "tasks_per_message": 20, "stumbles": [7], "stumbling_attempts": 1 });

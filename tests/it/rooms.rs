@@ -54,7 +54,7 @@ fn used(source: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn arrows_between_rooms_run_one_way() {
+fn modules_depend_only_on_modules_below() {
     let rooms = rooms();
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src");
     let mut seen = BTreeSet::new();
@@ -85,7 +85,7 @@ fn arrows_between_rooms_run_one_way() {
 }
 
 #[test]
-fn the_map_has_every_room() {
+fn the_crate_page_lists_every_module() {
     let lib = include_str!("../../crates/lastlight/src/lib.rs");
     let declared: BTreeSet<String> = lib
         .lines()
@@ -96,7 +96,7 @@ fn the_map_has_every_room() {
 }
 
 #[test]
-fn groups_and_single_names_are_seen() {
+fn single_and_grouped_imports_are_found() {
     let source = "use crate::{\n    a::{b, c},\n    d,\n};\nuse crate::e::f;\n// crate::not\nlet x = crate::g(h);";
     let expected = ["a", "d", "e", "g"].map(str::to_owned);
     assert_eq!(used(source), BTreeSet::from(expected));

@@ -324,7 +324,7 @@ async fn send_over(bus: &str, storages: &[String]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_a_queue_service_repeats_of_a_request_is_shown_nowhere() {
+async fn credentials_echoed_by_a_service_are_hidden() {
     log();
     let mut forbidden = Forbidden::all();
     for status in [400, 401, 403, 404, 413, 500] {
@@ -345,7 +345,7 @@ async fn what_a_queue_service_repeats_of_a_request_is_shown_nowhere() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed_so_that_no_signature_goes_elsewhere() {
+async fn redirects_are_not_followed_with_a_signature() {
     log();
     for status in [301, 302, 307, 308] {
         let elsewhere = Echo::start(200, None).await;
@@ -367,7 +367,7 @@ async fn a_redirect_is_not_followed_so_that_no_signature_goes_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_service_that_cannot_be_reached_or_speaks_no_tls_is_reported_without_secrets() {
+async fn connection_errors_contain_no_secret() {
     log();
     let forbidden = Forbidden::all();
     let closed = closed();
@@ -442,7 +442,7 @@ fn database_at(host: impl std::fmt::Display) -> String {
 }
 
 #[tokio::test]
-async fn a_handler_for_which_everything_fails_shows_no_secret() {
+async fn a_failing_handler_shows_no_secret() {
     log();
     let mut forbidden = Forbidden::all();
     let echo = Echo::start(401, None).await;
@@ -467,7 +467,7 @@ async fn a_handler_for_which_everything_fails_shows_no_secret() {
 }
 
 #[tokio::test]
-async fn what_is_kept_about_a_send_that_failed_holds_no_secret() {
+async fn stored_send_errors_contain_no_secret() {
     log();
     let mut forbidden = Forbidden::all();
     let echo = Echo::start(403, None).await;
@@ -595,7 +595,7 @@ fn good_but_for(setting: &str) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn a_setting_that_is_malformed_is_named_and_no_secret_in_it_is_shown() {
+fn errors_of_malformed_settings_hide_secrets() {
     log();
     let forbidden = Forbidden::all();
     for (setting, value) in malformed() {
@@ -614,7 +614,7 @@ fn a_setting_that_is_malformed_is_named_and_no_secret_in_it_is_shown() {
 }
 
 #[test]
-fn a_parameter_of_the_database_url_that_is_not_known_is_named_without_its_value() {
+fn an_unknown_url_parameter_shows_no_value() {
     log();
     let url =
         format!("{}?passwrd={}&{}", database_at("127.0.0.1"), encoded(PASSWORD), encoded(PASSWORD));
@@ -653,7 +653,7 @@ fn printed(
 }
 
 #[test]
-fn the_binary_prints_no_secret_of_malformed_settings() {
+fn the_binary_prints_no_secret_of_bad_settings() {
     let forbidden = Forbidden::all();
     for (setting, value) in malformed() {
         let settings = good_but_for(setting).into_iter().chain([(setting, value)]);
@@ -699,7 +699,7 @@ impl Handler {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_binary_prints_no_secret_when_everything_fails() {
+async fn the_binary_prints_no_secret_on_failures() {
     let mut forbidden = Forbidden::all();
     let echo = Echo::start(401, None).await;
     let database = database_at(postgres_that_refuses().await);
@@ -720,7 +720,7 @@ async fn the_binary_prints_no_secret_when_everything_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_endpoint_of_an_identity_is_not_repeated_either() {
+async fn the_endpoint_of_an_identity_is_not_printed() {
     let mut forbidden = Forbidden::all();
     let echo = Echo::start(401, None).await;
     let handler = Handler::start([
@@ -743,7 +743,7 @@ async fn the_endpoint_of_an_identity_is_not_repeated_either() {
 }
 
 #[test]
-fn what_holds_a_secret_prints_without_it() {
+fn debug_output_contains_no_secret() {
     fn assert_debug_of<T: Debug>(forbidden: &Forbidden, value: &T) {
         forbidden.assert_none_in(std::any::type_name::<T>(), &format!("{value:?} {value:#?}"));
     }

@@ -157,7 +157,7 @@ async fn until_completed(cloud: &LocalCloud, job_id: &str) {
 const N: usize = 150;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_is_one_trace_over_both_paths_and_across_two_processes() {
+async fn a_job_is_one_trace_across_paths_and_processes() {
     let (collector, address) = Collector::start().await;
     let folder = tempfile::tempdir().unwrap();
     let lines = Lines::default();
@@ -249,7 +249,7 @@ fn lines_say_where_they_come_from(lines: &Lines, job_id: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_away_is_mentioned_once_and_holds_up_nothing() {
+async fn an_absent_collector_is_logged_once() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let lines = Lines::default();
@@ -304,7 +304,7 @@ async fn asked_to_stop(mut handler: Child) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_handler_that_is_asked_to_stop_sends_its_last_spans() {
+async fn a_stopping_handler_sends_its_last_spans() {
     let (collector, address) = Collector::start().await;
     let (handler, _) = bare_handler(address).await;
     asked_to_stop(handler).await;
@@ -313,7 +313,7 @@ async fn a_handler_that_is_asked_to_stop_sends_its_last_spans() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invocation_says_how_often_the_host_has_delivered_its_message() {
+async fn invocation_spans_have_the_delivery_count() {
     let (collector, address) = Collector::start().await;
     let (handler, url) = bare_handler(address).await;
     for (function, fixture) in [

@@ -25,7 +25,7 @@ async fn the_database_accepts_every_statement() {
 }
 
 #[tokio::test]
-async fn migrations_may_run_again_and_at_once() {
+async fn migrations_are_repeatable_and_concurrent() {
     let url = crate::harness::new_database_url().await;
     let databases: Vec<_> = (0..5)
         .map(|_| lastlight::store::Database::new(&crate::harness::database_settings(&url)))
@@ -71,7 +71,7 @@ const READS_JOBS: [&str; 3] = ["open_on_paths", "open_work", "query_jobs_by_stat
 /// rows. A plan that finds a task or a batch by its job alone, or a job by its status, and looks
 /// through the rest, is as quick then, and takes the square of the job, or of the jobs, later.
 #[tokio::test]
-async fn a_plan_made_on_empty_tables_finds_each_row_by_its_whole_key() {
+async fn plans_on_empty_tables_use_the_whole_key() {
     let app = TestApp::start().await;
     let mut connection = app.connection().await;
     connection

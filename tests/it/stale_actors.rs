@@ -51,7 +51,7 @@ async fn fail_and_die(database: &Database, key: &StageKey, number: u64) {
 }
 
 #[tokio::test]
-async fn who_judged_a_stage_before_the_job_was_repeated_does_not_end_it() {
+async fn advance_computed_before_a_retry_is_rejected() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let database = database(&app).await;
     let job_id = app.submitted("probe", json!({ "stages": [2] })).await;
@@ -79,7 +79,7 @@ async fn who_judged_a_stage_before_the_job_was_repeated_does_not_end_it() {
 }
 
 #[tokio::test]
-async fn a_planner_that_lost_its_lease_does_not_fail_the_job() {
+async fn a_planner_without_its_lease_cannot_fail_a_job() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app
@@ -107,7 +107,7 @@ async fn a_planner_that_lost_its_lease_does_not_fail_the_job() {
 }
 
 #[tokio::test]
-async fn what_a_retry_that_died_left_open_is_skipped_again() {
+async fn an_interrupted_retry_is_skipped_again() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let database = database(&app).await;
     let job_id = app.submitted("probe", json!({ "stages": [250] })).await;
@@ -139,7 +139,7 @@ async fn what_a_retry_that_died_left_open_is_skipped_again() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_takes_rows_in_the_order_in_which_a_group_of_completions_does() {
+async fn heartbeats_lock_in_the_order_of_completions() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let database = database(&app).await;
     let job_id = app.submitted("probe", json!({ "stages": [2] })).await;

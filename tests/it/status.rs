@@ -22,7 +22,7 @@ async fn wait(app: &TestApp, job_id: &str, seconds: u32) -> (Value, Duration) {
 }
 
 #[tokio::test]
-async fn progress_says_how_far_each_stage_is_and_how_long_it_will_take() {
+async fn progress_has_counts_rate_and_remaining_time() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [10, 1] })).await;
     let tasks = app.planned().await;
@@ -48,7 +48,7 @@ async fn progress_says_how_far_each_stage_is_and_how_long_it_will_take() {
 }
 
 #[tokio::test]
-async fn who_waits_is_answered_once_something_happens_or_the_time_is_over() {
+async fn a_long_poll_ends_on_a_change_or_its_timeout() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2] })).await;
     let (_, took) = wait(&app, &job_id, 1).await;
@@ -87,7 +87,7 @@ async fn who_waits_is_answered_once_something_happens_or_the_time_is_over() {
 }
 
 #[tokio::test]
-async fn what_happened_between_two_requests_is_told_at_once() {
+async fn changes_between_polls_are_answered_at_once() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
     let mut shown = app.status(&job_id).await;
@@ -120,7 +120,7 @@ async fn what_happened_between_two_requests_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn those_who_wait_hold_no_connection() {
+async fn long_polls_hold_no_database_connection() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1] })).await;
     // Many times the pool, and for longer than anybody waits for a connection.

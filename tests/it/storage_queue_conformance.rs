@@ -530,12 +530,12 @@ async fn shared_key_covers_bodies_and_queries(raw: &Raw, queue: &str) {
 }
 
 #[tokio::test]
-async fn azurite_conforms() {
+async fn azurite_conforms_to_the_suite() {
     conforms(&service("AZURITE_QUEUE_ENDPOINT")).await;
 }
 
 #[tokio::test]
-async fn the_local_endpoint_conforms() {
+async fn the_local_endpoint_conforms_to_the_suite() {
     let account =
         StorageAccount { name: DEVELOPMENT_ACCOUNT.to_owned(), key: DEVELOPMENT_KEY.to_owned() };
     let endpoint = Endpoint::start(

@@ -130,7 +130,7 @@ async fn migrated(settings: &DatabaseSettings) -> Result<(), DatabaseError> {
 }
 
 #[tokio::test]
-async fn a_remote_postgresql_without_tls_is_refused_with_what_to_do() {
+async fn a_remote_postgresql_without_tls_is_refused() {
     let url = Url::parse(&new_database_url().await).unwrap();
     let port = url.port().unwrap();
     let error = migrated(&settings(&url, "0.0.0.0", port, "")).await.unwrap_err();
@@ -147,7 +147,7 @@ async fn a_remote_postgresql_without_tls_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_remote_postgresql_is_spoken_to_once_its_certificate_is_verified() {
+async fn a_remote_certificate_is_verified_before_use() {
     let url = Url::parse(&new_database_url().await).unwrap();
     let authority = Authority::new();
     let file = authority.file();
@@ -158,8 +158,7 @@ async fn a_remote_postgresql_is_spoken_to_once_its_certificate_is_verified() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_an_unknown_authority_or_for_another_name_is_refused_before_anything_is_said()
- {
+async fn invalid_certificates_are_refused_at_once() {
     let url = Url::parse(&new_database_url().await).unwrap();
     let (authority, unknown) = (Authority::new(), Authority::new());
     let file = authority.file();
@@ -179,7 +178,7 @@ async fn a_certificate_of_an_unknown_authority_or_for_another_name_is_refused_be
 }
 
 #[tokio::test]
-async fn a_weaker_sslmode_to_a_remote_database_works_and_is_warned_about() {
+async fn a_weaker_sslmode_works_with_a_warning() {
     let mut url = Url::parse(&new_database_url().await).unwrap();
     url.set_host(Some("0.0.0.0")).unwrap();
     let mut migrate = |mode: &str| {
@@ -229,7 +228,7 @@ async fn https(acceptor: TlsAcceptor) -> (SocketAddr, Handshakes) {
 }
 
 #[tokio::test]
-async fn a_queue_service_with_a_certificate_that_nobody_vouches_for_gets_no_request() {
+async fn an_untrusted_queue_service_gets_no_request() {
     let (address, handshakes) = https(Authority::new().acceptor("127.0.0.1")).await;
     let no_retries = [("SERVICE_BUS_RETRY_COUNT", "0"), ("STORAGE_QUEUE_RETRY_COUNT", "0")];
     let bus = format!("Endpoint=sb://{address};SharedAccessKeyName=n;SharedAccessKey=k");

@@ -11,7 +11,7 @@ const TEXT: &str = include_str!("../../docs/TUTORIAL.md");
 const CODE: &str = include_str!("../../docs/tutorial/tile_areas.rs");
 
 #[tokio::test]
-async fn the_tutorials_job_measures_the_earth() {
+async fn the_job_of_the_tutorial_measures_the_earth() {
     let app = TestApp::with_job_type(tile_areas::TileAreas, quick()).await;
     let job_id = app.submitted("tile_areas", json!({ "zoom": 4 })).await;
     let status = app.run_until_finished(&job_id).await;
@@ -28,7 +28,7 @@ async fn the_tutorials_job_measures_the_earth() {
 }
 
 #[test]
-fn the_tutorial_shows_the_file_as_it_is() {
+fn the_tutorial_shows_the_code_of_its_file() {
     let shown: Vec<&str> =
         TEXT.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(shown.len() >= 5, "{} pieces of code", shown.len());

@@ -44,7 +44,7 @@ async fn ended(command: Command) -> Said {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_exit_3() {
+async fn an_unreachable_server_is_exit_code_3() {
     for (name, said) in said_of(NOBODY).await {
         assert_eq!(said.code, 3, "{name}: {}", said.err);
         for words in [
@@ -59,7 +59,7 @@ async fn a_server_that_is_not_there_is_exit_3() {
 }
 
 #[tokio::test]
-async fn a_database_that_does_not_exist_is_exit_2() {
+async fn a_missing_database_is_exit_code_2() {
     let server = service("LASTLIGHT_TEST_DATABASE_URL");
     let (address, _) = server.rsplit_once('/').unwrap();
     let port = address.rsplit_once(':').unwrap().1;
@@ -77,7 +77,7 @@ async fn a_database_that_does_not_exist_is_exit_2() {
 
 /// A firewall that drops packets, a server that hangs: there is a connection and never an answer.
 #[tokio::test]
-async fn a_server_that_does_not_answer_is_exit_3() {
+async fn an_unresponsive_server_is_exit_code_3() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = silent.local_addr().unwrap().port();
     let url = format!("postgresql://postgres@127.0.0.1:{port}/none");
@@ -95,7 +95,7 @@ fn free_port() -> u16 {
 }
 
 #[tokio::test]
-async fn the_handler_waits_for_its_database_and_says_so() {
+async fn the_handler_waits_for_its_database() {
     let url = new_database_url().await;
     let (address, _) = url.rsplit_once('/').unwrap();
     let late = format!("{address}/late_{}", uuid::Uuid::new_v4().simple());
