@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rights_are_those_of_the_page() {
+    fn required_rights_are_read_from_security_md() {
         let rights = rights();
         for (table, privilege) in [
             ("jobs", "INSERT"),

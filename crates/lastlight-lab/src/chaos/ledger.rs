@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ledger_is_read_as_it_was_written() {
+    fn a_ledger_is_read_back_as_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger");
         fs::write(&path, "begin a 1 7 1 100 5\nbegin a 1 7 2 101 9\ncompleted a 1 7 2 101 11\n")
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_the_ledgers_is_an_error() {
+    fn an_invalid_ledger_line_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger");
         for bad in ["begin a 1 7 1 100", "nonsense a 1 7 1 100 5", "completed a 1 7 1 100 5"] {

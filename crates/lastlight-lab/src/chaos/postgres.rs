@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_without_postgres_says_what_to_do() {
+    fn a_folder_without_postgres_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let error = find_binaries(Some(folder.path())).unwrap_err().to_string();
         assert!(error.contains("scripts/chaos") && error.contains("--postgres-bin"), "{error}");

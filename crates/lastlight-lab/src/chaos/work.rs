@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_say_what_must_come_of_a_task() {
+    fn rules_determine_the_expected_outcome() {
         let stage = StageWork::of(10, 0)
             .with(Rule::only(3, Act::Fail))
             .with(Rule::every(5, 1, Act::Stumble).first(2))
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_goes_to_the_handler_and_comes_back_as_it_was() {
+    fn work_is_unchanged_by_serialization() {
         let work = Work {
             tag: "t".to_owned(),
             stages: vec![StageWork::of(2, 5).with(Rule::only(1, Act::Sleep { ms: 7 }).first(1))],

@@ -183,7 +183,7 @@ fn examples(name: &str) -> ([&'static str; 2], Vec<String>) {
 }
 
 #[test]
-fn what_is_read_is_declared_and_what_is_declared_is_read() {
+fn read_settings_equal_declared_settings() {
     let asked = Asked::default();
     for setting in all() {
         let env = Env::from_pairs(around(setting.name()));
@@ -199,7 +199,7 @@ fn what_is_read_is_declared_and_what_is_declared_is_read() {
 }
 
 #[test]
-fn a_default_is_what_counts_where_nothing_is_set() {
+fn an_unset_setting_has_its_documented_default() {
     for setting in all() {
         let Some(default) = setting.default() else {
             continue;
@@ -213,7 +213,7 @@ fn a_default_is_what_counts_where_nothing_is_set() {
 }
 
 #[test]
-fn a_number_is_taken_within_its_bounds_and_refused_outside() {
+fn numbers_outside_their_range_are_refused() {
     for setting in all() {
         let Form::Number { min, max, is_whole, .. } = setting.form() else {
             continue;
@@ -234,7 +234,7 @@ fn a_number_is_taken_within_its_bounds_and_refused_outside() {
 }
 
 #[test]
-fn each_value_of_a_choice_is_taken_and_no_other() {
+fn only_listed_values_of_a_choice_are_accepted() {
     for setting in all() {
         let names = match setting.form() {
             Form::OneOf(names) => names,
@@ -259,7 +259,7 @@ fn each_value_of_a_choice_is_taken_and_no_other() {
 }
 
 #[test]
-fn a_text_is_taken_or_refused_as_its_words_say() {
+fn text_settings_are_validated_as_documented() {
     for setting in all() {
         if !matches!(setting.form(), Form::Words(_)) {
             continue;
@@ -274,7 +274,7 @@ fn a_text_is_taken_or_refused_as_its_words_say() {
 }
 
 #[test]
-fn every_setting_is_told_from_a_reference_that_was_not_resolved() {
+fn unresolved_references_are_refused_everywhere() {
     for setting in all() {
         let name = setting.name();
         let mut pairs = around(name);
@@ -288,7 +288,7 @@ fn every_setting_is_told_from_a_reference_that_was_not_resolved() {
 }
 
 #[test]
-fn what_counts_in_the_place_of_another_is_asked_second() {
+fn alternative_settings_have_lower_precedence() {
     let of = |pairs: &[(&'static str, &str)]| {
         let mut all = around("");
         all.extend(pairs.iter().map(|(name, value)| (*name, (*value).to_owned())));
@@ -304,14 +304,14 @@ fn what_counts_in_the_place_of_another_is_asked_second() {
 }
 
 #[test]
-fn without_settings_the_workflow_and_the_prices_are_the_defaults() {
+fn timing_and_prices_have_default_values() {
     let settings = Settings::load(Env::from_pairs(around(""))).unwrap();
     assert_eq!(format!("{:?}", settings.timing), format!("{:?}", Timing::default()));
     assert_eq!(settings.prices, Prices::default());
 }
 
 #[test]
-fn prices_are_taken_in_any_currency_and_refused_with_what_is_allowed() {
+fn prices_accept_any_currency_within_limits() {
     let mut pairs = around("");
     pairs.insert("LASTLIGHT_PRICE_CURRENCY", "EUR".to_owned());
     pairs.insert("LASTLIGHT_PRICE_STORAGE_PER_10000", "0".to_owned());
@@ -336,7 +336,7 @@ fn prices_are_taken_in_any_currency_and_refused_with_what_is_allowed() {
 }
 
 #[test]
-fn the_example_names_settings_that_there_are_and_numbers_that_are_the_defaults() {
+fn example_settings_exist_with_their_defaults() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let text = std::fs::read_to_string(root.join("local.settings.example.json")).unwrap();
     let document: Value = serde_json::from_str(&text).unwrap();

@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_and_its_detail_say_what_to_do() {
+    fn http_statuses_map_to_error_kinds() {
         let kinds = [
             (429, "", "Throttled"),
             (400, "SubCode=50009 the namespace is throttled", "Throttled"),
