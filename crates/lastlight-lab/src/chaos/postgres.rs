@@ -1,5 +1,5 @@
-//! A PostgreSQL server of one's own, to be restarted and crashed: a cluster in a temporary folder
-//! on a free port of loopback, with fsync on. Knows nothing of jobs.
+//! A PostgreSQL server that can be restarted and crashed: a cluster in a temporary folder on a free
+//! port of loopback, with fsync on. It knows nothing of jobs.
 
 use std::{
     io,
@@ -15,32 +15,32 @@ use tokio::process::Command;
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
-    /// No binaries.
+    /// The PostgreSQL programs were not found.
     #[error(
-        "no PostgreSQL was found {looked}: name the folder with initdb, postgres and pg_ctl by --postgres-bin, or run \
-         scripts/chaos, which brings one"
+        "no PostgreSQL was found {looked}: give the folder with initdb, postgres and pg_ctl with --postgres-bin, or run \
+         scripts/chaos, which installs one"
     )]
     NotFound {
-        /// Where they were looked for.
+        /// Where they were searched.
         looked: String,
     },
-    /// A program cannot be run, or failed.
+    /// A program could not be run, or failed.
     #[error("{program} failed: {detail}")]
     Program { program: &'static str, detail: String },
-    /// The temporary folder or a port.
+    /// The temporary folder or a port could not be used.
     #[error("the cluster's folder: {0}")]
     Io(#[from] io::Error),
-    /// A statement of the maintenance connection.
+    /// A statement of the maintenance connection failed.
     #[error("the cluster: {0}")]
     Database(#[from] sqlx::Error),
 }
 
-/// How the server is ended before it is started again.
+/// How the server is stopped before it is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Restart {
-    /// Sessions are cut, work is written down.
+    /// Sessions are terminated, and a checkpoint is written.
     Fast,
-    /// As a crash: nothing is written down, the next start recovers.
+    /// Like a crash: nothing is written, and the next start recovers.
     Immediate,
 }
 
@@ -53,24 +53,25 @@ impl Restart {
     }
 }
 
-/// A running server; it ends when this is dropped.
+/// A running server, which is stopped when this is dropped.
 #[derive(Debug)]
 pub struct Cluster {
     binaries: PathBuf,
     data: PathBuf,
     log: PathBuf,
-    /// Whom it runs as, where this process is root's, which PostgreSQL refuses.
+    /// The user that the server runs as if this process runs as root, which PostgreSQL refuses.
     user: Option<User>,
     port: u16,
 }
 
-/// Sessions that the server takes, those for superusers among them.
+/// Maximum number of sessions of the server, including those reserved for superusers.
 pub(super) const CONNECTIONS: usize = 60;
 
-/// The folder with `initdb`, `postgres` and `pg_ctl`: `given`, or from PATH, or Debian's newest.
+/// The folder with `initdb`, `postgres` and `pg_ctl`: `given`, or the one in PATH, or the newest of
+/// Debian's folders.
 ///
 /// # Errors
-/// There is none.
+/// No folder has all three programs.
 pub fn find_binaries(given: Option<&Path>) -> Result<PathBuf, PostgresError> {
     let has_all = |folder: &PathBuf| {
         ["initdb", "postgres", "pg_ctl"].iter().all(|name| folder.join(name).is_file())
@@ -81,7 +82,7 @@ pub fn find_binaries(given: Option<&Path>) -> Result<PathBuf, PostgresError> {
         return Some(given).filter(has_all).ok_or(PostgresError::NotFound { looked });
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Wrappers in PATH may lead elsewhere; the real folder has all three.
+    // PATH may have wrappers of these programs; their real folder has all three.
     let in_path = std::env::split_paths(&path)
         .filter_map(|folder| Some(folder.join("initdb").canonicalize().ok()?.parent()?.to_owned()));
     let mut debian: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
@@ -102,7 +103,7 @@ pub fn find_binaries(given: Option<&Path>) -> Result<PathBuf, PostgresError> {
 }
 
 impl Cluster {
-    /// Makes a cluster below `folder` and starts it.
+    /// Creates a cluster below `folder` and starts it.
     ///
     /// # Errors
     /// `initdb` or the server failed.
@@ -139,27 +140,27 @@ impl Cluster {
             "-c shared_buffers=128MB -c fsync=on -c synchronous_commit=on".to_owned(),
             "-c autovacuum_naptime=5s -c log_min_messages=fatal".to_owned(),
         ];
-        // A restart starts it with the same options again.
+        // A restart uses the same options.
         cluster.control(&["start", "-o", &settings.join(" ")]).await?;
         Ok(cluster)
     }
 
-    /// Restarts the server; returns when it takes connections again.
+    /// Restarts the server and returns when it accepts connections again.
     ///
     /// # Errors
-    /// It did not come up.
+    /// The server did not start.
     pub async fn restart(&self, how: Restart) -> Result<(), PostgresError> {
         self.control(&["restart", "-m", how.mode()]).await
     }
 
-    /// Makes a database; its URL. `name`: letters, digits and `_`.
+    /// Creates a database and returns its URL. `name`: letters, digits and `_`.
     ///
     /// # Errors
     /// The server refused.
     pub async fn create_database(&self, name: &str) -> Result<String, PostgresError> {
         let options = PgConnectOptions::from_str(&self.url("postgres"))?;
         let mut connection = PgConnection::connect_with(&options).await?;
-        // A name of our own making; a database cannot be created by a parameter.
+        // The name is generated here, and `CREATE DATABASE` takes no parameters.
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
             .execute(&mut connection)
             .await?;
@@ -180,7 +181,7 @@ impl Cluster {
             .arg(&self.log)
             .args(arguments)
             .stdin(Stdio::null())
-            // The server would inherit a pipe and hold it open.
+            // The server would inherit a pipe and keep it open.
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status()
@@ -190,7 +191,9 @@ impl Cluster {
         if !status.success() {
             let log = std::fs::read_to_string(&self.log).unwrap_or_default();
             let lines: Vec<&str> = log.lines().rev().take(10).collect();
-            return Err(failed(format!("{arguments:?}: {status}; its log, backwards: {lines:#?}")));
+            return Err(failed(format!(
+                "{arguments:?}: {status}; the last lines of its log, newest first: {lines:#?}"
+            )));
         }
         Ok(())
     }
@@ -208,7 +211,7 @@ impl Cluster {
                 command
             }
         };
-        // A folder that the other user can reach.
+        // A folder that the other user may enter.
         command.current_dir("/").stdin(Stdio::null());
         command
     }
@@ -236,7 +239,7 @@ struct User {
     group: String,
 }
 
-/// PostgreSQL's own user where there is one.
+/// PostgreSQL's own user if it exists, otherwise `nobody`.
 fn unprivileged_user() -> Result<User, PostgresError> {
     let users = std::fs::read_to_string("/etc/passwd")?;
     let find = |name: &str| {
@@ -248,7 +251,8 @@ fn unprivileged_user() -> Result<User, PostgresError> {
     };
     find("postgres").or_else(|| find("nobody")).ok_or_else(|| PostgresError::Program {
         program: "initdb",
-        detail: "it does not run as root, and there is no user postgres or nobody".to_owned(),
+        detail: "PostgreSQL does not run as root, and there is no user postgres or nobody"
+            .to_owned(),
     })
 }
 
