@@ -1,4 +1,4 @@
-//! Addresses and bodies as clients and the host write them: case, slashes, byte order marks, forms
+//! Paths and bodies as clients and the host write them: case, slashes, byte order marks, requests
 //! that are not forwarded.
 
 use axum::http::StatusCode;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, TestApp};
 
-/// As a host without `enableForwardingHttpRequest` sends it.
+/// A request as a host without `enableForwardingHttpRequest` sends it.
 async fn described(app: &TestApp, function: &str, method: &str, path: &str, body: Value) -> Answer {
     let request = json!({
         "Data": { "req": {

@@ -1,4 +1,4 @@
-//! The audit: everything that was planned has its place, and what was absorbed is counted.
+//! The audit: every planned task has a row and an outcome, and duplicates are counted.
 
 use axum::http::StatusCode;
 use lastlight::config::Timing;
@@ -56,7 +56,7 @@ async fn drifted_counters_are_reported_and_repaired() {
         app.deliver("process_queue_task", &message.body).await;
     }
     let mut connection = app.connection().await;
-    // As if an outcome had not been counted: the stage would never end.
+    // As if an outcome had not been counted: the stage would never finish.
     sqlx::query("UPDATE stages SET completed = completed - 1")
         .execute(&mut connection)
         .await

@@ -1,5 +1,5 @@
-//! A slow or full database makes the handler say 503 early; it never takes more connections than it
-//! may, and an idle one asks nothing.
+//! A slow or full database makes the handler answer 503 early. The handler never opens more
+//! connections than its limit, and sends no statements while it is idle.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
     waiting::until,
 };
 
-/// A handler that waits for its database no longer than this.
+/// A handler that waits for a connection no longer than `timeout`.
 async fn impatient(url: &str, timeout: Duration) -> TestApp {
     let settings = DatabaseSettings { acquire_timeout: timeout, ..database_settings(url) };
     let database = Database::new(&settings);
@@ -116,7 +116,7 @@ async fn an_idle_handler_sends_no_statements() {
     };
     let before = last_statement().await;
     assert!(!before.is_empty());
-    // Several heartbeats long.
+    // As long as several heartbeats.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(last_statement().await, before);
 }
@@ -126,9 +126,10 @@ async fn an_outcome_survives_a_short_database_outage() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2], "waits": true })).await;
-    // The first is not the stage's last, so its outcome is all that is written after its run.
+    // The first task is not the last of its stage, so its outcome is all that is written after its
+    // run.
     let [message, last] = app.planned().await.try_into().unwrap();
-    // Its claim is stored; its outcome meets dead connections.
+    // Its claim is stored; the connections are dead when its outcome is recorded.
     let ending_connections = async {
         probe.until_runs(1).await;
         app.end_connections().await;

@@ -1,4 +1,4 @@
-//! Invariant 5: a message that nobody can process blocks nothing and never vanishes.
+//! Invariant 5: a message that cannot be processed blocks nothing and is never lost.
 
 use axum::http::StatusCode;
 use lastlight::{model::messages::TaskReference, transport::sender::QueueRole};
@@ -22,7 +22,7 @@ async fn invalid_job_messages_fail_with_a_reason() {
         ("{\"job_id\": ".to_owned(), StatusCode::BAD_REQUEST, "not JSON"),
         ("null".to_owned(), StatusCode::BAD_REQUEST, "must be a JSON object, not null"),
         (
-            // Not a batch of no messages.
+            // This is not an empty batch of messages.
             "[]".to_owned(),
             StatusCode::BAD_REQUEST,
             "must be a JSON object, not an array",
@@ -75,10 +75,10 @@ async fn invalid_job_messages_fail_with_a_reason() {
             answer.body
         );
     }
-    // The job is none the worse for it.
+    // The job is not affected.
     app.run_dry().await;
     assert_eq!(app.status(JOB).await["status"], "completed");
-    // A stage already passed is no error: redelivery is normal.
+    // A message of an earlier stage is no error: redelivery is normal.
     assert_eq!(app.deliver("process_queue_job", &message(json!({}))).await.status, StatusCode::OK);
 }
 

@@ -1,5 +1,5 @@
-//! What is too large, too deep or not text is refused with a clear answer, soon, and hurts nobody
-//! else.
+//! Input that is too large, too deeply nested or not text is refused quickly with a clear answer
+//! and affects nothing else.
 
 use axum::{
     body::{Body, Bytes},
@@ -30,13 +30,13 @@ use crate::{
 
 const SUBMIT: &str = "/api/jobs/submit/hello_world";
 
-/// A submission of exactly this many bytes.
+/// A submission of exactly `bytes` bytes.
 fn submission(bytes: usize) -> String {
     let (begin, end) = ("{\"n\": 1, \"note\": \"", "\"}");
     format!("{begin}{}{end}", "x".repeat(bytes - begin.len() - end.len()))
 }
 
-/// Arrays within each other.
+/// Nested arrays.
 fn nested(depth: usize) -> String {
     format!("{}1{}", "[".repeat(depth), "]".repeat(depth))
 }
@@ -62,13 +62,13 @@ async fn a_submission_over_the_size_limit_is_a_413() {
     let answer = app.request("POST", SUBMIT, large.clone()).await;
     assert_refused(&answer, StatusCode::PAYLOAD_TOO_LARGE, "1048576 bytes");
 
-    // Without a length that could be looked at.
+    // Without a Content-Length header.
     let pieces: Vec<Result<Bytes, std::io::Error>> =
         large.as_bytes().chunks(60_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     let answer = app.request("POST", SUBMIT, Body::from_stream(stream::iter(pieces))).await;
     assert_refused(&answer, StatusCode::PAYLOAD_TOO_LARGE, "1048576 bytes");
 
-    // As a host that does not forward describes it.
+    // As described by a host that does not forward requests.
     let described = json!({ "Data": { "req": {
         "Url": format!("http://localhost:7071{SUBMIT}"), "Method": "POST", "Headers": {}, "Body": large,
     } } });
@@ -81,7 +81,7 @@ async fn a_submission_over_the_size_limit_is_a_413() {
 async fn parameters_run_up_to_the_nesting_limit() {
     let app = TestApp::start().await;
     for use_service_bus in [false, true] {
-        // The object around it counts too.
+        // The object around it is one more level.
         let note = nested(DEEPEST_NESTING - 1);
         let body =
             format!("{{\"n\": 2, \"use_service_bus\": {use_service_bus}, \"note\": {note}}}");
@@ -230,7 +230,7 @@ async fn a_large_bad_message_does_not_block_its_batch() {
     assert!(reason.contains(&format!("the message had {} bytes", large.len())), "{reason}");
 }
 
-/// A job type whose one stage does what a handler should not.
+/// A job type whose only stage breaks the rules for handlers.
 #[derive(Debug)]
 struct Careless;
 
@@ -324,7 +324,7 @@ async fn oversized_handler_output_fails_its_task() {
     }
 }
 
-/// What a handler on a real port answers to raw bytes; nothing where it closes the connection.
+/// The answer of a handler on a real port to raw bytes; empty if it closes the connection.
 async fn raw(port: u16, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     // The server may answer and close before it has read everything.
@@ -366,13 +366,13 @@ async fn malformed_and_oversized_headers_are_refused() {
     ] {
         let answer = raw(port, request.as_bytes()).await;
         let found = answer.split(' ').nth(1).unwrap_or_default();
-        // Closed without a word is a refusal too, if it still had something to send.
+        // Closing the connection without an answer is also a refusal, if the client still had
+        // something to send.
         assert!(found == status || answer.is_empty(), "{name}: {answer:.300}");
         let next = raw(port, get("/", "").as_bytes()).await;
         assert!(next.starts_with("HTTP/1.1 200"), "after {name}: {next}");
     }
-    // Twice the header that names the request: an answer has one id, of a length that fits into a
-    // log line.
+    // The header of the request id, twice: an answer has one id, short enough for a log line.
     let long = format!("x-azure-functions-invocationid: {}\r\n", "x".repeat(5000));
     let answer = raw(port, get("/api/jobs/status/1", &long).as_bytes()).await;
     assert!(answer.len() < 1000 && answer.contains("request_id"), "{answer}");

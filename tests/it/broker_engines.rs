@@ -1,5 +1,5 @@
-//! The local queue services' engines, without HTTP, on a clock that the test moves: nothing is
-//! lost, nothing is delivered to two receivers at once, and what is in a queue survives a restart.
+//! The engines of the local queue services, without HTTP, on a clock that the test moves: no
+//! message is lost, none is delivered to two receivers at once, and queues survive a restart.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -186,8 +186,8 @@ fn a_storage_message_expires_after_its_ttl() {
     assert_eq!(queues.receive("q", 10, seconds(1)).unwrap()[0].body, "long");
 }
 
-/// A million messages: seconds if nothing scans them. If anything does, hours, and the runner ends
-/// it.
+/// A million messages: seconds if nothing scans them. A scan would take hours, until the test
+/// runner's timeout.
 #[test]
 fn a_million_messages_are_handled_in_seconds() {
     let (bus, clock) = service_bus(QueueOptions::default());
@@ -215,7 +215,7 @@ enum Step {
     Receive {
         max: usize,
     },
-    /// Settles one of the messages that were received, by its place.
+    /// Settles one of the received messages, by its index.
     Complete(prop::sample::Index),
     Abandon(prop::sample::Index),
     Wait {
@@ -237,8 +237,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// However receivers behave: what was sent and not completed is there, and nobody holds what
-    /// another holds.
+    /// Whatever receivers do, a message that was sent and not completed is in the queue, and nobody
+    /// holds a message that another receiver holds.
     #[test]
     fn service_bus_loses_nothing_and_locks_for_one(steps in steps()) {
         let (bus, clock) = service_bus(QueueOptions {
@@ -283,13 +283,13 @@ proptest! {
         }
     }
 
-    /// The same for Storage Queues, where an old pop receipt works until somebody else receives the
-    /// message.
+    /// The same for Storage Queues, where an old pop receipt is valid until another receiver gets
+    /// the message.
     #[test]
     fn storage_queues_lose_nothing_and_hide_messages(steps in steps()) {
         let (queues, clock) = storage_queues();
         let (mut put, mut deleted) = (0, 0);
-        // The latest receipt of each message, and until when it is hidden.
+        // The latest receipt of each message, and until when the message is hidden.
         let mut held = BTreeMap::new();
         let take = |held: &mut BTreeMap<String, (String, OffsetDateTime)>, place: prop::sample::Index| {
             let id = held.keys().nth(place.index(held.len()))?.clone();

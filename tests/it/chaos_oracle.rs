@@ -1,5 +1,5 @@
-//! The oracle of `lastlight chaos` is only worth what it catches: each of these plants one
-//! violation into a job that was sound, and it must be found.
+//! The oracle of `lastlight chaos` must find violations: each test changes the rows or the ledger
+//! of a correct job in one way, and the oracle must report it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::harness::{TestApp, quick};
 
-/// A job that has run, and everything that is known about it.
+/// A finished job, with everything that is known about it.
 struct Done {
     app: TestApp,
     recorder: Recorder,
@@ -22,7 +22,8 @@ struct Done {
     _folder: tempfile::TempDir,
 }
 
-/// Four tasks, one of which stumbles once and one of which fails, as it may; then two.
+/// A stage of four tasks, one with a transient failure and one with a tolerated failure; then a
+/// stage of two.
 fn work() -> Work {
     let first = StageWork::of(4, 0)
         .with(Rule::only(1, Act::Stumble).first(1))
@@ -65,7 +66,7 @@ impl Done {
         judge(&self.expected, &self.facts().await, &self.runs)
     }
 
-    /// Meddles with the tables.
+    /// Changes the tables.
     async fn meddle(&self, statements: &[&'static str]) {
         let mut connection = self.app.connection().await;
         for statement in statements {
@@ -74,7 +75,8 @@ impl Done {
         }
     }
 
-    /// What the oracle says is broken, each promise once, after this was done to a sound job.
+    /// The promises that the oracle reports as broken, each once, after these statements changed a
+    /// correct job.
     async fn broken_by(statements: &[&'static str]) -> Vec<Promise> {
         let done = Self::new().await;
         assert_eq!(done.judged().await.violations, []);
@@ -82,7 +84,7 @@ impl Done {
         promises(&done.judged().await)
     }
 
-    /// The same for what is written in the ledger.
+    /// The same for changes of the ledger.
     async fn broken_by_runs(change: impl FnOnce(&mut JobRuns)) -> Vec<Promise> {
         let mut done = Self::new().await;
         change(&mut done.runs);
@@ -111,7 +113,7 @@ async fn the_oracle_finds_a_deleted_task_row() {
     let broken =
         Done::broken_by(&["DELETE FROM tasks WHERE stage = 2 AND task_index = 't-1'"]).await;
     assert!(broken.contains(&Promise::NothingLost), "{broken:?}");
-    // Its run has no row, its counter no task, and its end was seen.
+    // Its run has no row, its counter has no task, and its outcome was recorded.
     assert!(broken.contains(&Promise::CountersAgree), "{broken:?}");
 }
 
@@ -253,7 +255,8 @@ async fn the_oracle_finds_a_run_without_a_claim() {
 #[tokio::test]
 async fn the_oracle_finds_two_runs_of_one_claim() {
     let broken = Done::broken_by_runs(|runs| {
-        // The one that stumbled was claimed twice; now both runs are of the first claim.
+        // The task with the transient failure was claimed twice; now both runs belong to the first
+        // claim.
         for run in runs.get_mut(&(1, 1)).unwrap() {
             run.attempt = 1;
         }

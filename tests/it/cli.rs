@@ -1,4 +1,4 @@
-//! The command line as a person uses it: submit, follow, look, change, and what scripts get.
+//! The command line as a user uses it: submit, watch, list, change, and the output for scripts.
 
 use std::process::Stdio;
 
@@ -12,12 +12,12 @@ use crate::{
     waiting::LIMIT,
 };
 
-/// A job of one stage whose tasks fail as the rule says.
+/// A job of one stage in which one of `every` tasks fails.
 fn failing(tag: &str, tasks: u64, every: u64) -> Value {
     json!({ "tag": tag, "stages": [{ "tasks": tasks, "rules": [{ "every": every, "at": 1, "act": "fail" }] }] })
 }
 
-/// A job that takes its time.
+/// A job with slow tasks.
 fn slow(tag: &str, tasks: u64, ms: u64) -> Value {
     json!({ "tag": tag, "stages": [{ "tasks": tasks, "ms": ms }] })
 }
@@ -32,7 +32,7 @@ async fn submit_with_watch_follows_a_job_to_its_end() {
     let said = app
         .run(&["submit", "hello_world", "-p", "n=20", "-p", "name=Ada Lovelace", "--watch"])
         .await;
-    // The lines in between depend on how fast it went.
+    // The lines in between depend on the speed of the run.
     let sure: Vec<&str> = said
         .out
         .lines()
@@ -113,7 +113,7 @@ async fn a_job_is_paused_resumed_cancelled_and_retried() {
         let answer = app.run(&[action, &job_id]).await;
         said.push(format!("{action}: {}", answer.whole()));
     }
-    // How many tasks had run by then differs.
+    // The number of tasks that had run by then varies.
     let said = said.join("\n").lines().map(without_counts).collect::<Vec<_>>().join("\n");
     insta::assert_snapshot!(said);
     let watched = app.run(&["watch", &job_id]).await;
@@ -141,7 +141,7 @@ async fn a_cancelled_job_shows_skipped_and_no_pause() {
     app.stop().await;
 }
 
-/// "5 tasks" and "12 tasks" are the same.
+/// Replaces counts, so that "5 tasks" and "12 tasks" are equal.
 fn without_counts(line: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();
     let said: Vec<&str> = words
@@ -265,8 +265,8 @@ async fn compare_runs_the_same_job_over_both_paths() {
         assert_eq!(metrics["timeout_rate"], 0.0);
         for figure in ["avg_latency_ms", "tasks_per_second"] {
             assert!(metrics[figure].as_f64().unwrap() > 0.0, "{path} {figure}: {metrics}");
-            // They are the only jobs of their type, so what the app recorded of all is what it
-            // recorded of them.
+            // These are the only jobs of their type, so the app's recorded metrics are those of
+            // these jobs.
             let recorded = &report["recorded"][path];
             let [here, there] = [metrics, recorded].map(|of| of[figure].as_f64().unwrap());
             assert!((here - there).abs() <= 0.001, "{path} {figure}: {here}, {there}; {report}");
@@ -370,7 +370,7 @@ async fn a_closed_output_pipe_is_not_a_failure() {
         (&["poison"], 0),
         (&["pause", &running], 0),
         (&["cancel", &job_id, "--json"], 1),
-        // They would go on for long, and nobody is there.
+        // They would run for long, but nobody reads their output.
         (&["watch", &running], 0),
         (&["watch", &running, "--json"], 0),
         (&["status", "ffff"], 1),
@@ -406,7 +406,7 @@ async fn poison_lists_redrives_and_discards_messages() {
         "it would do nothing to a review queue: {}",
         words.out
     );
-    // The flags of list are those of the command without a word, too.
+    // The flags of `poison list` are also flags of `poison` without a subcommand.
     let counted = app.run(&["poison", "--peek", "0"]).await;
     assert_eq!(counted.code, 0, "{}", counted.err);
     assert!(!counted.out.contains("not JSON at all"), "{}", counted.out);

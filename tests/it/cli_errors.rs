@@ -1,5 +1,5 @@
-//! What goes wrong, as the command line says it: what was asked, what came of it, what to do; and
-//! the exit codes that its help names.
+//! Errors of the command line: what was requested, what happened and what to do, with the exit
+//! codes of the help.
 
 use std::{
     process::Stdio,
@@ -60,7 +60,7 @@ async fn invalid_arguments_exit_2_with_allowed_values() {
     insta::assert_snapshot!(all);
 }
 
-/// A server that answers with what it is told to, and remembers the keys that it was shown.
+/// A server that gives a configured answer and records the keys of its requests.
 struct Fake {
     endpoint: Endpoint,
     keys: Arc<Mutex<Vec<Option<String>>>>,
@@ -185,7 +185,7 @@ async fn messages_held_by_functions_are_reported() {
 
 #[tokio::test]
 async fn retrying_tasks_are_listed_after_failed_ones() {
-    // Asked for the failed ones, for those that are retrying, and for all.
+    // The command asks for failed tasks, then for retrying ones, then for all.
     let app = Fake::start(|request| {
         let task = |index: u8, status: &str, error: Value| {
             json!({ "task_id": format!("5d980689-s1-t-{index}"), "task_type": "t", "stage": 1, "task_index": index.to_string(),
@@ -195,7 +195,7 @@ async fn retrying_tasks_are_listed_after_failed_ones() {
         let retrying = task(5, "retrying", json!("503 of the service"));
         let (tasks, cursor) = match request {
             1 => (json!([failed]), None),
-            // There may be more: one look is enough.
+            // There may be more: one request is enough.
             2 => (json!([retrying]), Some("further")),
             _ => (json!([task(1, "completed", Value::Null), retrying, failed]), None),
         };
@@ -209,7 +209,7 @@ async fn retrying_tasks_are_listed_after_failed_ones() {
     assert_eq!(app.keys.lock().unwrap().len(), 3, "requests");
 }
 
-/// An app that has run everything already, and compares.
+/// An app that has already run everything, for `compare`.
 async fn comparing_app(note: Option<&'static str>) -> Endpoint {
     fn job(id: &str) -> (bool, f64) {
         let is_bus = id.starts_with('b');
@@ -303,13 +303,13 @@ async fn unread_output_does_not_cause_a_panic() {
         &["nonsense"],
     ] {
         let read = cli(arguments, &[]).await;
-        // Both ends of both pipes are gone before a word is said.
+        // The read ends of both pipes are closed before the program writes.
         let mut unread = command(arguments, &[]);
         unread.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = unread.spawn().unwrap();
         drop((child.stdout.take(), child.stderr.take()));
         assert_eq!(child.wait().await.unwrap().code(), Some(read.code), "{arguments:?}");
-        // A disk that is full keeps half of what was said: that is a failure.
+        // A full disk loses part of the output, which is a failure.
         let mut full = command(arguments, &[]);
         let disk = std::fs::OpenOptions::new().write(true).open("/dev/full");
         full.stdout(disk.unwrap()).stderr(Stdio::piped());

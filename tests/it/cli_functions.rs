@@ -1,5 +1,5 @@
-//! `lastlight functions` writes the folders that a Functions host reads, and says where they are
-//! not those of this version.
+//! `lastlight functions` writes the function folders that a Functions host reads, and reports where
+//! they differ from those of this version.
 
 use std::fs;
 

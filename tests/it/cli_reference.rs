@@ -1,5 +1,5 @@
-//! docs/CLI.md: the reference of the command line, as clap knows it. A test holds the page to it;
-//! `UPDATE_DOCS=1` writes it.
+//! docs/CLI.md: the reference of the command line, generated from clap. A test compares the page
+//! with it; `UPDATE_DOCS=1` writes it.
 
 use std::path::Path;
 
@@ -55,7 +55,7 @@ fn describe(above: &str, command: &Command, page: &mut String) {
         .filter(|argument| {
             !argument.is_hide_set() && !matches!(argument.get_id().as_str(), "help" | "version")
         })
-        // Said once, in the head: they are the same everywhere.
+        // Global arguments are listed once, at the top of the page.
         .filter(|argument| !argument.is_global_set())
         .collect();
     if !arguments.is_empty() {

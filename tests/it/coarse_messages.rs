@@ -1,5 +1,5 @@
-//! Coarse messages: one message names many tasks, and nothing else changes: each task has its own
-//! outcome, attempt and lease, and a message that comes again runs only what is still open.
+//! Coarse messages: one message contains many tasks. Each task still has its own outcome, attempt
+//! and lease, and a redelivered message runs only the tasks that are still open.
 
 use axum::http::StatusCode;
 use lastlight::{config::Timing, transport::sender::QueueRole};
@@ -11,7 +11,7 @@ use crate::{
     waiting::until,
 };
 
-/// Delivers the job message that waits and returns the bodies of the task messages that it made.
+/// Delivers the waiting job message and returns the bodies of the task messages that it created.
 async fn planned(app: &TestApp) -> Vec<String> {
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     assert_eq!(app.deliver("process_queue_job", &job.body).await.status, StatusCode::OK);
@@ -41,7 +41,7 @@ async fn one_message_can_carry_a_hundred_tasks() {
         let function = if bus { "process_sb_task" } else { "process_queue_task" };
         let bodies: Vec<&str> = messages.iter().map(|message| message.body.as_str()).collect();
         if bus {
-            // Cardinality many: all of them in one invocation.
+            // With cardinality `many`, all of them in one invocation.
             assert_eq!(app.deliver_many(function, &bodies).await.status, StatusCode::OK);
         } else {
             for body in bodies {
@@ -117,7 +117,7 @@ async fn a_redelivered_message_runs_only_open_tasks() {
     let parameters = json!({ "stages": [40], "tasks_per_message": 40, "waits_at": 20 });
     let job_id = app.submitted("probe", parameters).await;
     let messages = planned(&app).await;
-    // Dropped in the middle, as by a kill.
+    // The request is dropped midway, as by a kill.
     let some_are_done = async {
         until("all but one are done", async || {
             let done = app.status(&job_id).await["progress"][0]["completed"].clone();
@@ -131,7 +131,7 @@ async fn a_redelivered_message_runs_only_open_tasks() {
     }
     probe.open_gate();
     deliver(&app, &messages[0]).await;
-    // Those that ran when it was cut come back once their leases are over.
+    // Tasks that ran at that moment run again when their leases have expired.
     assert_eq!(app.sweep_until_finished(&job_id).await["status"], "completed");
     let runs = probe.runs();
     assert_eq!(runs.len(), 40);
@@ -176,7 +176,7 @@ async fn an_invalid_tasks_per_message_is_refused() {
             "{words}"
         );
     }
-    // Null is as good as nothing, and nothing changes the job's id.
+    // Null is the same as no value, and the job id does not change.
     let without = app.submitted("hello_world", json!({ "n": 1 })).await;
     let null = app.submitted("hello_world", json!({ "n": 1, "tasks_per_message": null })).await;
     assert_eq!(without, null);

@@ -1,5 +1,5 @@
-//! What a person may do to a job: cancel, retry what failed, pause, resume. Only along legal
-//! transitions.
+//! Changes of a job by a user: cancel, retry failed tasks, pause and resume. Only legal transitions
+//! are allowed.
 
 use std::time::Duration;
 
@@ -69,13 +69,13 @@ async fn an_outcome_after_a_cancellation_is_discarded() {
 
 #[tokio::test]
 async fn a_heartbeat_stops_a_task_of_a_cancelled_job() {
-    // A heartbeat is a third of a lease, and may come as late as it likes.
+    // A heartbeat is sent after a third of a lease, and may be late.
     let timing = Timing { lease: Duration::from_secs(3), ..quick() };
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), timing).await;
     let job_id = app.submitted("probe", json!({ "stages": [1], "waits": true })).await;
     let message = app.planned().await.remove(0);
-    // It waits at a gate that nobody opens: only the heartbeat ends it.
+    // The task waits at a gate that is never opened: only the heartbeat ends it.
     let (answer, _) = tokio::join!(app.deliver("process_queue_task", &message.body), async {
         probe.until_runs(1).await;
         app.control("cancel", &job_id).await
@@ -89,7 +89,7 @@ async fn a_heartbeat_stops_a_task_of_a_cancelled_job() {
     );
 }
 
-/// Returns once a part of a plan is stored.
+/// Waits until a part of a plan is stored.
 async fn until_tasks_are_stored(app: &TestApp) {
     let mut connection = app.connection().await;
     until("tasks are stored", async || {
@@ -139,7 +139,7 @@ async fn a_retry_runs_only_failed_tasks_again() {
         (&json!(2), &json!(1), &json!("processing"))
     );
     assert_eq!(app.status(&job_id).await["errorDetails"], serde_json::Value::Null);
-    // Attempts count anew for the handler and for the limit.
+    // Attempts start at 1 again, for the handler and for the limit.
     let status = app.run_until_finished(&job_id).await;
     assert_eq!(status["status"], "failed", "stumbles in attempts 1 to 3 again");
     assert_eq!(probe.runs()["1/7"], 6);
@@ -178,7 +178,7 @@ async fn a_retry_finishes_an_interrupted_plan() {
         probe.open_gate();
     });
     app.queue.take(QueueRole::Tasks);
-    // The planner that was cut off keeps its lease until it runs out.
+    // The interrupted planner keeps its lease until it expires.
     app.time_passes(Duration::from_secs(3600)).await;
     let answer = app.control("retry", &job_id).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -204,7 +204,7 @@ async fn a_paused_job_stops_at_the_end_of_its_stage() {
         app.deliver("process_queue_task", &message.body).await;
     }
     assert_eq!(probe.runs().len(), 3, "the stage goes on to its end");
-    // Long past the time after which a job message would count as lost.
+    // Long after the time after which a job message is presumed lost.
     for _ in 0..8 {
         app.time_passes(Duration::from_secs(3600)).await;
         app.controller.reconcile().await.unwrap();

@@ -1,5 +1,5 @@
-//! The page for people: all of it comes from the binary, nothing in it comes from elsewhere, and
-//! browsers are told so.
+//! The dashboard: all of its files come from the binary, it loads nothing external, and browsers
+//! get a policy that enforces this.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +40,7 @@ async fn ask(router: &Router, method: &str, path: &str, tag: Option<&str>) -> Go
     }
 }
 
-/// What stands in quotes behind `before`.
+/// The quoted texts that follow `before`.
 fn named<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
     text.split(before)
         .skip(1)
@@ -48,7 +48,7 @@ fn named<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// The page and everything that it leads to, by name, as a browser would load it.
+/// The page and every file that it refers to, by name, as a browser loads them.
 async fn loaded(router: &Router) -> BTreeMap<String, Got> {
     let page = ask(router, "GET", "/api/dashboard", None).await;
     let mut wanted: Vec<String> = ["href=\"", "src=\""]
@@ -118,7 +118,7 @@ async fn the_dashboard_loads_nothing_external() {
     assert_eq!(files["index.html"].header("referrer-policy"), "no-referrer");
     for (name, file) in &files {
         assert_eq!(file.header("content-security-policy"), policy, "{name}");
-        // The name space of SVG is a name, not an address.
+        // The namespace of SVG is a name and not an address.
         let text = file.text.replace("http://www.w3.org/2000/svg", "");
         for elsewhere in ["http://", "https://", "url(//", "@import", "src=\"//"] {
             assert!(!text.contains(elsewhere), "{name} leads elsewhere: {elsewhere}");

@@ -1,4 +1,4 @@
-//! What the database says about itself, for people who look into one that behaves oddly.
+//! Diagnosis of the database for operators.
 
 use axum::{body::Body, http::StatusCode};
 use serde_json::{Value, json};
@@ -75,7 +75,7 @@ async fn a_statement_refused_by_the_database_is_named() {
         .find(|statement| statement["name"] == "due_job_messages")
         .unwrap();
     assert!(refused["error"].as_str().unwrap().contains("sends"), "{refused}");
-    // The app goes on as it did.
+    // The app continues to work.
     get(&app, "/api/health").await;
 }
 

@@ -1,4 +1,4 @@
-//! The real host's payloads, answered as its contract says.
+//! Payloads of the real host, answered according to its contract.
 
 use axum::{
     body::Body,

@@ -1,5 +1,5 @@
-//! Who may call what: the Functions host asks for a key before the handler sees a request, as the
-//! table of functions says. SECURITY.md shows the table, and `UPDATE_DOCS=1` writes it there.
+//! Access to the functions: the Functions host demands a key before the handler gets a request, as
+//! the table of functions defines. SECURITY.md shows the table; `UPDATE_DOCS=1` writes it there.
 
 use std::{fs, path::Path};
 
@@ -20,13 +20,14 @@ fn names_with(key: Key) -> Vec<&'static str> {
     names
 }
 
-/// A function that is open, or that wants the master key, is a decision: it is made here too.
+/// Adding a function that needs no key or the master key is a deliberate decision: this test must
+/// be changed too.
 #[test]
 fn open_and_admin_functions_are_the_listed_ones() {
-    // They show no job and change nothing: three for probes and programs, one is a page without
+    // They show no job and change nothing: three are for probes and programs, one is a page without
     // data.
     assert_eq!(names_with(Key::Anonymous), ["dashboard", "health", "live", "openapi"]);
-    // They destroy data, move messages, or show jobs whole.
+    // They destroy data, move messages, or show all fields of jobs.
     assert_eq!(
         names_with(Key::Admin),
         ["db_debug_all", "monitor_poison", "schema_nuke", "schema_redeploy"]

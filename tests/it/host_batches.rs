@@ -1,5 +1,5 @@
-//! How many Service Bus messages the local Functions host holds, and how many invocations it makes
-//! of them at once.
+//! The number of Service Bus messages that the local Functions host locks, and the number of
+//! invocations that it runs at once.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 
 use crate::local_host::Files;
 
-/// A handler whose invocations end when they are let go.
+/// A handler whose invocations end when the test releases them.
 #[derive(Clone)]
 struct Handler {
     under_way: Arc<AtomicUsize>,
@@ -54,7 +54,7 @@ struct Bed {
 }
 
 impl Bed {
-    /// A host on a queue of so many messages.
+    /// A host on a queue with `messages` messages.
     async fn start(cardinality: &str, settings: Value, messages: usize) -> Self {
         let handler = Handler {
             under_way: Arc::default(),
@@ -131,7 +131,7 @@ async fn prefetch_locks_messages_beside_running_ones() {
         let under_way = if cardinality == "one" { 2 } else { 1 };
         bed.until("so many are under way", |bed| bed.handler.under_way() == under_way).await;
         bed.until("the others are locked", |bed| bed.bus.messages_received() == locked).await;
-        // What is locked nobody else gets.
+        // Other receivers do not get locked messages.
         let others = bed.bus.receive("q", 100).unwrap();
         assert_eq!(others.len() as u64, 20 - locked, "{cardinality}, prefetch {prefetched}");
         for message in &others {

@@ -1,5 +1,5 @@
-//! HTTP at the local Functions host: who may ask, and what the real host makes of a request before
-//! the handler sees it.
+//! HTTP at the local Functions host: which callers are allowed, and what the real host does with a
+//! request before the handler gets it.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::local_host::Files;
 
-/// The targets that reached the handler.
+/// The request targets that reached the handler.
 type Seen = Arc<Mutex<Vec<String>>>;
 
 struct Bed {

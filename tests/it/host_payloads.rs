@@ -1,12 +1,12 @@
-//! Any message in any of the host's wrappings comes back the same; any bytes at all give an answer,
-//! never a panic.
+//! Any message in any of the host's encodings is decoded unchanged; arbitrary bytes get an answer
+//! and never cause a panic.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use lastlight::invocation::{MessageText, Messages, messages};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// JSON objects as messages are: any keys, any nesting.
+/// JSON objects like those in messages: any keys, any nesting.
 fn message() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -25,7 +25,7 @@ fn message() -> impl Strategy<Value = Value> {
         .prop_map(|fields| Value::Object(fields.into_iter().collect()))
 }
 
-/// The ways in which a text may be wrapped, as JSON that stands in `Data.msg`.
+/// The encodings of a text, as the JSON value of `Data.msg`.
 fn wrapped(text: &str, way: usize) -> Value {
     match way {
         0 => serde_json::from_str(text).unwrap(),

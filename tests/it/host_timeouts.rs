@@ -1,5 +1,5 @@
-//! What the local Functions host does at `functionTimeout`: as the real one, it kills the handler
-//! with everything that runs in it, and starts it again, however often that happens.
+//! What the local Functions host does at `functionTimeout`: like the real one, it kills the handler
+//! with everything that runs in it and restarts it, however often that happens.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,17 +23,17 @@ use serde_json::{Value, json};
 
 use crate::local_host::Files;
 
-/// Where a handler's process notes what it was asked; set for these processes alone.
+/// The file in which a handler's process records its requests; set only for these processes.
 const NOTES: &str = "LASTLIGHT_TEST_HANDLER_NOTES";
 
-/// Each of these tests starts its own program as the handler: the test of this name, which then
-/// serves.
+/// Each of these tests starts its own program as the handler, with the name of the test as its
+/// argument, which then serves.
 async fn serves_as_handler() -> bool {
     let Ok(notes) = std::env::var(NOTES) else {
         return false;
     };
     let port: u16 = std::env::var("FUNCTIONS_CUSTOMHANDLER_PORT").unwrap().parse().unwrap();
-    // It ends with the host, however that ends.
+    // It exits when the host exits, for whatever reason.
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
@@ -45,7 +45,7 @@ async fn serves_as_handler() -> bool {
     true
 }
 
-/// Does what the request's text says, after a note of it.
+/// Records the request and then does what its text says.
 async fn invoked(notes: PathBuf, request: Request) -> axum::response::Response {
     let path = request.uri().path().to_owned();
     let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
@@ -94,8 +94,8 @@ struct Bed {
 }
 
 impl Bed {
-    /// A host whose handler is the test `test`, or one that runs already, with `functionTimeout` of
-    /// so many seconds.
+    /// A host with `functionTimeout` set to `timeout`, whose handler is the test `test` or one that
+    /// already runs.
     async fn start(timeout: &str, handler: Result<u16, &str>) -> Self {
         let queue = json!({ "type": "queueTrigger", "name": "msg", "queueName": "work", "connection": "c" });
         let route = json!({ "type": "httpTrigger", "name": "req", "route": "ask/{what}", "methods": ["get"] });
@@ -167,7 +167,7 @@ async fn a_function_timeout_kills_the_whole_process() {
             .await;
     bed.put("hang-1");
     bed.until("it hangs", |bed| bed.processes("hang-1").len() == 1).await;
-    // This one has most of its own time left when the other's is over.
+    // This invocation has most of its own time left when that of the other ends.
     bed.put("bystander");
     bed.until_done().await;
     for word in ["hang-1", "bystander"] {
@@ -193,7 +193,7 @@ async fn function_timeouts_do_not_count_as_crashes() {
     assert_eq!((bed.host.timeouts(), bed.host.restarts()), (4, 4));
     let processes: BTreeSet<String> = bed.processes("hang-4").into_iter().collect();
     assert_eq!(processes.len(), 5);
-    // A handler that ends by itself still may do so three times.
+    // A handler that exits by itself may still do so three times.
     bed.put("crash");
     let exit = tokio::time::timeout(Duration::from_secs(60), bed.host.failed());
     let words = exit.await.unwrap().to_string();

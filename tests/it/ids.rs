@@ -1,4 +1,4 @@
-//! Ids are the Python app's, digit by digit.
+//! Ids equal those of the Python app exactly.
 
 use lastlight::model::{BatchId, JobId, Stage, TaskId, TaskIndex, canonical::write_canonical};
 use proptest::prelude::*;
@@ -34,8 +34,8 @@ fn job_ids_match_the_test_vectors() {
     }
 }
 
-/// 400 cases that Python's own `json.dumps(sort_keys=True)` and `hashlib.sha256` made from random
-/// parameters.
+/// 400 cases that Python's own `json.dumps(sort_keys=True)` and `hashlib.sha256` produced from
+/// random parameters.
 #[test]
 fn canonical_json_matches_python_output() {
     #[derive(Deserialize)]

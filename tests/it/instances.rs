@@ -1,4 +1,4 @@
-//! Who is alive, what runs where, and that somebody sweeps.
+//! Which processes are alive, which tasks they run, and whether sweeps run.
 
 use axum::{body::Body, http::StatusCode};
 use lastlight::{

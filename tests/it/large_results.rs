@@ -1,4 +1,4 @@
-//! Jobs whose results and parameters are large: what a process holds of them at once is bounded by
+//! Jobs with large results and parameters: the memory that a process holds for them is limited in
 //! bytes, whatever their number.
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::{
 
 const MIB: u64 = 1024 * 1024;
 
-/// The largest figure of held memory while `work` goes on.
+/// The peak of the held memory (results, inputs) while `work` runs.
 async fn most_held(app: &TestApp, work: impl Future<Output = ()>) -> (u64, u64) {
     let mut most = (0, 0);
     let watch = async {

@@ -1,5 +1,5 @@
-//! What people look at: jobs newest first, a job whole, tasks by stage and status, page by page,
-//! soon at any size.
+//! The lists: jobs newest first, one job in full, tasks by stage and status, page by page, and fast
+//! at any size.
 
 use axum::{body::Body, http::StatusCode};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ fn texts<'a>(rows: &'a Value, field: &str) -> Vec<&'a str> {
     rows.iter().map(|row| row[field].as_str().unwrap()).collect()
 }
 
-/// All rows of a list, page by page; fails if a page holds more than was asked for.
+/// All rows of a list, page by page; fails if a page has more rows than requested.
 async fn all(app: &TestApp, path: &str, rows: &str) -> Vec<Value> {
     let mut found = Vec::new();
     let mut cursor = String::new();
@@ -238,9 +238,9 @@ async fn a_request_scans_a_bounded_number_of_rows() {
     assert!(looks.len() == 3 && looks.iter().all(|look| *look <= 20_000), "{looks:?}");
 }
 
-/// How many of its tasks' updates a job of 100 tasks did in place, without a new index entry; of
-/// how many. One after the other, so that there is always room in the page: what is not heap-only
-/// is so for an index.
+/// Runs a job of 100 tasks and returns the number of heap-only updates of its tasks and the number
+/// of all updates. The tasks run one after the other, so that their page always has room: an update
+/// that is not heap-only is so because of an index.
 async fn heap_only_updates(app: &TestApp) -> (i64, i64) {
     let parameters = json!({ "stages": [100], "fails": [3], "tolerates": 1 });
     let job_id = app.submitted("probe", parameters).await;
@@ -248,7 +248,7 @@ async fn heap_only_updates(app: &TestApp) -> (i64, i64) {
         app.deliver("process_queue_task", &task.body).await;
     }
     let mut connection = app.connection().await;
-    // A session reports what it did at the end of a transaction, and at most once a second.
+    // A session reports its statistics at the end of a transaction, and at most once a second.
     for _ in 0..50 {
         futures_util::future::join_all((0..8).map(|_| app.status(&job_id))).await;
         let (hot, updated): (i64, i64) = sqlx::query_as(
@@ -270,7 +270,7 @@ async fn claims_and_completions_are_heap_only_updates() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let (hot, updated) = heap_only_updates(&app).await;
     assert!(hot >= updated * 9 / 10 && hot < updated, "{hot} of {updated} updates were heap-only");
-    // An index on the status would cost one each time: the test would see it.
+    // An index on the status would cost one entry per update: the test would notice it.
     let other = TestApp::with_job_type(Probe::default(), quick()).await;
     sqlx::query("CREATE INDEX ON tasks (status)")
         .execute(&mut other.connection().await)

@@ -30,7 +30,7 @@ fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The functions of the app, as the local cloud hands them to its host.
+/// The functions of the app, as the local cloud passes them to its host.
 fn known_functions() -> BTreeMap<String, String> {
     functions()
         .iter()
@@ -47,7 +47,7 @@ fn text_of(fixture: &Value) -> String {
     serde_json::from_str(fixture["Data"]["msg"].as_str().unwrap()).unwrap()
 }
 
-/// The kinds of values, so that payloads can be compared whose ids and times differ.
+/// The types of values, to compare payloads whose ids and times differ.
 fn shape(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
@@ -195,7 +195,7 @@ fn the_example_has_all_settings_of_functions() {
     }
 }
 
-/// An app whose files stand in a folder of the test's own.
+/// An app whose files are in a folder of the test's own.
 pub(crate) struct Files(tempfile::TempDir);
 
 impl Files {
@@ -224,7 +224,7 @@ fn host_json() -> Value {
     })
 }
 
-/// A handler that fails the first `failures` invocations and remembers all of them.
+/// A handler that fails the first `failures` invocations and records all of them.
 #[derive(Clone, Default)]
 struct Handler {
     failures: Arc<AtomicU32>,

@@ -1,6 +1,5 @@
-//! Tasks that take long: no invocation is held open for the sake of tasks that could as well begin
-//! in another one, none is open longer than the host waits, and a message that only waited costs
-//! its task nothing.
+//! Long tasks: no invocation stays open for tasks that could also start in another one, none is
+//! open longer than the host's timeout, and a message that only waited costs its task nothing.
 
 use std::time::Duration;
 
@@ -18,8 +17,8 @@ use crate::{
     probe::Probe,
 };
 
-/// One task at once, and a host that ends the process after 8 seconds: what waits in an invocation
-/// does so for 2.
+/// One task at a time, and a host that ends the process after 8 seconds: a task waits in an
+/// invocation for up to 2 seconds.
 fn narrow() -> Timing {
     Timing {
         function_timeout: Duration::from_secs(8),
@@ -30,8 +29,8 @@ fn narrow() -> Timing {
     }
 }
 
-/// Status, attempt, whether a new message is due or under way, and how often messages were given
-/// back, of each task in order.
+/// Status, attempt, whether a new message is due or on its way, and the number of redeliveries, of
+/// each task in order.
 async fn tasks(app: &TestApp) -> Vec<(String, i16, bool, i16)> {
     sqlx::query_as(
         "SELECT status::text, attempt::smallint, next_send_at IS NOT NULL, COALESCE(poisoned, 0)::smallint
@@ -50,7 +49,7 @@ async fn deferred(app: &TestApp) -> usize {
     tasks.iter().filter(|(_, _, due, _)| *due).count()
 }
 
-/// The job ends with each task begun once.
+/// The job finishes with one attempt per task.
 async fn ends_in_first_attempts(app: &TestApp, job_id: &str) {
     app.controller.send_deferred_in_background();
     let status = app.run_until_finished(job_id).await;
@@ -61,7 +60,7 @@ async fn ends_in_first_attempts(app: &TestApp, job_id: &str) {
     app.assert_consistent(job_id).await;
 }
 
-/// The texts of messages.
+/// The bodies of messages.
 fn bodies(messages: &[OutgoingMessage]) -> Vec<&str> {
     messages.iter().map(|message| message.body.as_str()).collect()
 }
@@ -164,10 +163,10 @@ async fn a_dead_letter_that_only_waited_is_not_counted() {
     let app = TestApp::with_job_type(Probe::default(), narrow()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1], "use_service_bus": true })).await;
     let mut messages = app.planned_over_bus().await;
-    // More often than a message is given back whose deliveries failed.
+    // More often than a message is redelivered whose deliveries failed.
     for _ in 0..8 {
         assert_eq!(messages.len(), 1);
-        // Ten locks long.
+        // As long as ten locks.
         let mut waited: Value = serde_json::from_str(&messages[0].body).unwrap();
         let ago = time::OffsetDateTime::now_utc() - Duration::from_secs(120);
         waited["timestamp"] = json!(lastlight::model::timestamp::write_naive(ago));
@@ -177,7 +176,7 @@ async fn a_dead_letter_that_only_waited_is_not_counted() {
         let answer = app.deliver("reconcile", "{}").await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         messages = app.bus.take(QueueRole::Tasks);
-        // As if that one had waited as long.
+        // As if that message had waited as long.
         let mut connection = app.connection().await;
         connection.execute("UPDATE tasks SET next_send_at = NULL").await.unwrap();
     }
@@ -228,7 +227,8 @@ async fn tasks_without_memory_lose_no_attempt() {
     let probe = Probe::default();
     let timing = Timing {
         function_timeout: Duration::from_secs(24),
-        // Half of it for what tasks read, in twice its size: room for two of them.
+        // Half of the memory is for inputs, which take twice their size in memory: enough for two
+        // of these tasks.
         memory: 16 * 1024 * 1024,
         ..quick()
     };
@@ -239,7 +239,7 @@ async fn tasks_without_memory_lose_no_attempt() {
     let messages = app.planned().await;
     let mut running: FuturesUnordered<_> =
         messages.iter().map(|message| app.deliver("process_queue_task", &message.body)).collect();
-    // The other two wait at the gate.
+    // The other two tasks wait at the gate.
     for _ in 0..4 {
         let answer = running.next().await.unwrap();
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
