@@ -1,4 +1,4 @@
-//! The figures: everything that ended is in them once, and the comparison says what it cannot say.
+//! The metrics: everything that finished is counted once, and the comparison states what it lacks.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::{
     probe::Probe,
 };
 
-/// Once everything that ended is in it: an answer waits for a moment only, which a loaded machine
-/// may need for one stage.
+/// The comparison, once it contains everything that finished: a request waits only a moment for
+/// measurements, and a loaded machine may need longer for one stage.
 async fn comparison(app: &TestApp, query: &str) -> Value {
     for _ in 0..100 {
         let answer = first_comparison(app, query).await;
@@ -47,14 +47,14 @@ async fn a_finished_job_is_compared_and_counted_once() {
         assert_eq!(metrics["run_ms"]["samples"], 42);
         assert_eq!(metrics["queue_wait_ms"]["samples"], 42);
         assert_eq!(metrics["job_ms"]["samples"], 1);
-        // A message a task, and a job message a stage.
+        // One message per task, and one job message per stage.
         assert_eq!(metrics["messages_per_task"], 1.048);
         assert_eq!(metrics["timeout_rate"], 0.0);
         assert!(metrics["tasks_per_second"].as_f64().unwrap() > 0.0);
         let [p50, p99] = ["p50", "p99"].map(|name| metrics["run_ms"][name].as_f64().unwrap());
         assert!(0.0 < p50 && p50 <= p99, "{metrics}");
     }
-    // 44 messages for 42 tasks; three operations each at 0.4 a million, two at 0.8.
+    // 44 messages for 42 tasks; three operations each at 0.4 per million, two at 0.8.
     assert_eq!(first["queue_storage"]["cost_per_million_tasks"]["amount"], 1.257);
     assert_eq!(first["service_bus"]["cost_per_million_tasks"]["amount"], 1.676);
     assert_eq!(first["service_bus"]["credits_per_task"], 2.095);
@@ -108,7 +108,7 @@ async fn a_retried_job_counts_only_its_new_attempts() {
     assert_eq!(app.control("retry", &job_id).await.status, StatusCode::OK);
     assert_eq!(app.run_until_finished(&job_id).await["status"], "failed");
     let second = comparison(&app, "").await["queue_storage"].clone();
-    // The two that were repeated have failed once more; the others do not count again.
+    // The two retried tasks have failed once more; the others are not counted again.
     assert_eq!((&second["tasks_processed"], &second["tasks_failed"]), (&json!(42), &json!(4)));
     assert_eq!(second["jobs_processed"], 2, "it ended twice");
     assert_eq!(second["job_ms"]["samples"], 1, "and waited for a person in between");
@@ -135,7 +135,7 @@ async fn concurrent_measuring_counts_everything_once() {
         let job_id = app.submitted("probe", json!({ "stages": [30, 5], "number": number })).await;
         app.run_until_finished(&job_id).await;
     }
-    // Dropped in the middle, as by a kill, at ever later places.
+    // Dropped midway, as by a kill, at ever later moments.
     for micros in [200, 1000, 3000, 6000, 10_000] {
         let within = Duration::from_secs(5);
         let _ = tokio::time::timeout(Duration::from_micros(micros), app.controller.measure(within))
@@ -165,7 +165,7 @@ async fn a_large_stage_is_reported_as_not_counted_yet() {
             .map(|name| answer["query_info"][name].clone())
     };
     assert_eq!(missing(&comparison(&app, "").await), [json!(0), json!(0)]);
-    // A person opened it again, and now it has many tasks.
+    // The stage was reopened, and now has many tasks.
     sqlx::query(
         "UPDATE stages SET total = 10001, completed = 10001, advanced_at = now() + interval '1 second'",
     )
@@ -184,7 +184,7 @@ async fn late_jobs_are_timeouts_and_give_no_samples() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [5], "time_limit_ms": 600_000 })).await;
     app.planned().await;
-    // Eleven minutes later.
+    // As if eleven minutes had passed.
     sqlx::query("UPDATE jobs SET deadline = deadline - interval '11 minutes', created_at = created_at - interval '11 minutes'")
         .execute(&mut app.connection().await)
         .await
@@ -199,7 +199,7 @@ async fn late_jobs_are_timeouts_and_give_no_samples() {
     assert_eq!(metrics["cost_per_million_tasks"], Value::Null);
 }
 
-/// Totals that are not the sums of their hours.
+/// Totals that differ from the sums of their hours.
 async fn wrong_totals(app: &TestApp) -> Vec<String> {
     let mut wrong = Vec::new();
     for (what, hours, totals) in [
@@ -259,7 +259,7 @@ async fn totals_equal_the_sums_of_all_hours() {
     let app = with_two_ended_jobs().await;
     assert_eq!(wrong_totals(&app).await, [""; 0]);
     let before = comparison(&app, "").await;
-    // As a version that knows no totals does, in any order, at once: no two block each other.
+    // As a version without totals does, in any order, concurrently: no two block each other.
     let writers = (0..8_i32).map(|number| {
         let app = &app;
         async move {
@@ -292,7 +292,7 @@ async fn totals_equal_the_sums_of_all_hours() {
     .await
     .unwrap();
     assert_eq!(completed, 80);
-    // The comparison is of hours: neither totals nor what is long ago is in it.
+    // The comparison reads hours: it includes neither totals nor old hours.
     let after = comparison(&app, "").await;
     assert_eq!(after["queue_storage"], before["queue_storage"]);
 }
@@ -301,7 +301,7 @@ async fn totals_equal_the_sums_of_all_hours() {
 async fn the_migration_adds_existing_hours_to_totals() {
     let app = with_two_ended_jobs().await;
     let mut connection = app.connection().await;
-    // As it was before the migration.
+    // The state before the migration.
     for undo in [
         "DROP FUNCTION add_to_task_totals, add_to_job_totals, add_to_latency_totals CASCADE",
         "DELETE FROM task_rollups WHERE hour = '-infinity'",
@@ -318,6 +318,6 @@ async fn the_migration_adds_existing_hours_to_totals() {
     app.run_until_finished(&job_id).await;
     app.controller.measure(Duration::from_secs(5)).await.unwrap();
     assert_eq!(wrong_totals(&app).await, [""; 0]);
-    // Two jobs whose first stage failed, and one that ran to its end.
+    // Two jobs whose first stage failed, and one that completed.
     assert_eq!(attempts(&app).await, 2 * 40 + 42);
 }

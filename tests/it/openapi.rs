@@ -1,5 +1,5 @@
-//! `GET /api/openapi.json` describes what there is: the table of functions, the router and the
-//! document are of one mind.
+//! `GET /api/openapi.json` describes the existing functions: the table of functions, the router and
+//! the document agree.
 
 use std::collections::BTreeSet;
 
@@ -15,14 +15,14 @@ async fn document(app: &TestApp) -> Value {
     answer.body
 }
 
-/// The addresses of all functions with an HTTP trigger.
+/// The paths of all functions with an HTTP trigger.
 fn addresses_of_functions() -> BTreeSet<String> {
     let mut addresses = BTreeSet::new();
     for function in functions() {
         let Trigger::Http { route, .. } = function.trigger else {
             continue;
         };
-        // A part that may be left out is two addresses; each job type has one of its own.
+        // An optional parameter makes two paths; each job type has a path of its own.
         match route.split_once('{') {
             Some((page, "file?}")) => {
                 let page = page.trim_end_matches('/');
@@ -103,7 +103,7 @@ async fn references_and_operation_ids_are_valid() {
             "{reference} leads nowhere"
         );
     }
-    // Numbers and times as they are answered.
+    // The formats of numbers and times.
     let job = &document["components"]["schemas"]["JobView"]["properties"];
     assert_eq!(
         job["job_id"],
@@ -117,7 +117,7 @@ async fn every_field_of_health_is_described() {
     let document = document(&app).await;
     let responses = &document["paths"]["/api/health"]["get"]["responses"];
     assert_eq!(responses["503"]["content"], responses["200"]["content"]);
-    // The schema of what it is made of, then that of what every answer has.
+    // First the schemas of its own fields, then that of the fields that every answer has.
     let parts = &responses["200"]["content"]["application/json"]["schema"]["allOf"];
     let mut described = BTreeSet::new();
     for part in [&parts[0]["allOf"][0], &parts[0]["allOf"][1], &parts[1]] {

@@ -1,5 +1,5 @@
-//! Jobs that somebody deletes from the database by hand: what they leave is found and removed, and
-//! nobody else's is.
+//! Jobs whose rows were deleted by hand: the sweep removes what they leave, and nothing of other
+//! jobs.
 
 use axum::http::StatusCode;
 use lastlight::transport::sender::QueueRole;
@@ -12,7 +12,7 @@ use crate::{
     waiting::until,
 };
 
-/// As docs/howto/stuck-job.md says.
+/// Deletes a job as docs/howto/stuck-job.md describes.
 async fn delete(app: &TestApp, job_id: &str) {
     let deleted = sqlx::query("DELETE FROM jobs WHERE job_id = $1")
         .bind(job_id)
@@ -40,7 +40,7 @@ async fn the_sweep_removes_tasks_of_deleted_jobs_only() {
         assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
         over.push(job_id);
     }
-    // One is being planned all the while: a part of its tasks is there.
+    // One job is being planned all the while: a part of its tasks is stored.
     let planning = app.submitted("probe", json!({ "stages": [2400], "plan_waits_at": 1500 })).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     let (planned, ()) = tokio::join!(app.deliver("process_queue_job", &job.body), async {
@@ -90,7 +90,7 @@ async fn the_sweep_works_without_the_delete_right() {
     app.run_until_finished(&job_id).await;
     delete(&app, &job_id).await;
     let mut connection = app.connection().await;
-    // Stands for the right that is missing: to a statement it is as refused.
+    // Simulates the missing right: the statement is refused in the same way.
     connection
         .execute("CREATE RULE no_delete AS ON DELETE TO tasks DO INSTEAD SELECT 1 / 0")
         .await

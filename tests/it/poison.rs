@@ -1,5 +1,5 @@
-//! Poison messages and dead letters: what was delivered too often is sent again, fails what it
-//! names, or is kept for a person; nothing of it is lost, and nothing is done twice.
+//! Poison messages and dead letters: a message that was delivered too often is redelivered, fails
+//! its tasks or job, or is kept for review. None is lost, and nothing is done twice.
 
 use std::sync::{Arc, Mutex};
 
@@ -24,7 +24,7 @@ use crate::{
     probe::Probe,
 };
 
-/// What is logged from now on in this test, a JSON object a line.
+/// The log of this test from now on, one JSON object per line.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -101,7 +101,7 @@ async fn start() -> TestApp {
     TestApp::with_job_type(Probe::default(), Timing::default()).await
 }
 
-/// A probe job whose first stage is planned; the messages of its tasks.
+/// A probe job with a planned first stage, and the messages of its tasks.
 async fn planned(app: &TestApp, parameters: Value) -> (String, Vec<OutgoingMessage>) {
     let job_id = app.submitted("probe", parameters).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
@@ -115,7 +115,7 @@ async fn dead_lettered(app: &TestApp, function: &str, text: &str) {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
 }
 
-/// The messages of tasks that wait, delayed ones too.
+/// The waiting task messages, including delayed ones.
 fn sent_again(app: &TestApp) -> Vec<OutgoingMessage> {
     let mut messages = app.queue.take(QueueRole::Tasks);
     messages.extend(app.queue.take_delayed(QueueRole::Tasks));
@@ -203,7 +203,7 @@ async fn unreadable_messages_are_kept_for_review() {
         assert!(kept[0].0.contains(reason), "{text}: {}", kept[0].0);
         assert_eq!(compact(&kept[0].1), compact(&text));
     }
-    // The review queue is away: the message must come again.
+    // The review queue is unreachable: the message must be redelivered.
     app.queue.set_down(true);
     let answer = app.deliver("process_queue_task_poison", "not JSON").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -222,7 +222,7 @@ async fn a_task_fails_after_five_redeliveries() {
         dead_lettered(&app, "process_queue_task_poison", &text).await;
         let mut again = sent_again(&app);
         assert_eq!(again.len(), 1, "round {round}");
-        // The old one once more changes nothing: it has had its successor.
+        // The old message again changes nothing: it already has a successor.
         dead_lettered(&app, "process_queue_task_poison", &text).await;
         assert_eq!(app.queue.count(QueueRole::Tasks), 0, "round {round}");
         let again = again.remove(0);
@@ -242,7 +242,7 @@ async fn a_task_fails_after_five_redeliveries() {
         (&status["status"], &status["progress"][0]["failed"]),
         (&json!("processing"), &json!(1))
     );
-    // Its sibling finishes, and with it the stage.
+    // Its sibling finishes, and so does the stage.
     dead_lettered(&app, "process_queue_task", &tasks[1].body).await;
     let status = app.status(&job_id).await;
     assert_eq!(status["status"], "failed");
@@ -270,7 +270,7 @@ async fn poison_of_finished_or_running_work_is_ignored() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [2] })).await;
     let job = json!({ "job_id": job_id, "job_type": "probe", "stage": 1 }).to_string();
-    // Planned; completed; held by an attempt.
+    // A planned stage, a completed task, and a task that an attempt holds.
     dead_lettered(&app, "process_queue_job_poison", &job).await;
     dead_lettered(&app, "process_queue_task", &tasks[0].body).await;
     dead_lettered(&app, "process_queue_task_poison", &tasks[0].body).await;
@@ -280,7 +280,7 @@ async fn poison_of_finished_or_running_work_is_ignored() {
     )
     .await;
     dead_lettered(&app, "process_queue_task_poison", &tasks[1].body).await;
-    // A person does not fail it either while it runs.
+    // A user's request does not fail it either while it runs.
     app.queue.put_aside(QueueRole::Tasks, &tasks[1].body);
     let run = order(&app, json!({})).await.body;
     assert_eq!(
@@ -345,7 +345,8 @@ async fn coarse_poison_affects_only_its_open_tasks() {
         assert_eq!(largest, round, "two at the same moment count once");
         text = again[again.len() - 1].body.clone();
     }
-    // Both made a message with the same id; what counts is when the counted one was written.
+    // Both created a message with the same id; the time at which the counted message was written
+    // decides.
     sql(&app, "UPDATE tasks SET poisoned_at = NULL").await;
     dead_lettered(&app, "process_queue_task_poison", &text).await;
     let status = app.status(&job_id).await;
@@ -378,7 +379,7 @@ async fn a_job_fails_after_five_redeliveries() {
     );
     let sent = [QueueRole::Jobs, QueueRole::Poison].map(|role| app.queue.count(role));
     assert_eq!(sent, [0, 0]);
-    // Late, it changes nothing.
+    // A late job message changes nothing.
     dead_lettered(&app, "process_queue_job", &text).await;
     assert_eq!(app.queue.count(QueueRole::Tasks), 0);
 }
@@ -586,7 +587,7 @@ async fn a_dead_letter_stays_if_its_redrive_fails() {
     app.queue.put_aside(QueueRole::Tasks, &tasks[0].body);
     let seen = monitor(&app, "?peek=1").await;
     let message_id = &seen["queue_details"]["tasks-poison"]["messages"][0]["message_id"];
-    // It can be taken, and then the queue goes away.
+    // The message can be taken, and then the queue becomes unreachable.
     app.queue.goes_down_after(0);
     let redrive = json!({ "action": "redrive", "queue": "tasks-poison", "message_id": message_id });
     let answer = order(&app, redrive.clone()).await;
@@ -665,7 +666,7 @@ async fn an_unreadable_queue_hides_no_other_queue() {
     assert_eq!(run["errors"].as_array().unwrap().len(), 2, "{run}");
 }
 
-/// What may happen to a task of the property's job.
+/// The events of a task of the property's job.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Delivered(usize),
@@ -765,7 +766,7 @@ fn poison_never_gives_a_task_two_outcomes() {
             for step in steps {
                 take_step(&app, &mut texts, step).await;
             }
-            // Whatever is still open finishes: a message for each, delivered as they are.
+            // All open tasks finish: one message for each, delivered normally.
             sql(&app, "UPDATE tasks SET lease_until = NULL WHERE status = 'processing'").await;
             sql(&app, "UPDATE tasks SET status = 'queued' WHERE status = 'processing'").await;
             sent_again(&app);

@@ -1,6 +1,6 @@
-//! Behind a pooler: with one that keeps prepared statements, or that keeps a connection for each
-//! client, everything works and nothing is left on a connection that goes on to others; one that
-//! loses them is refused at the start.
+//! Poolers: behind one that keeps prepared statements, or that keeps one connection for each
+//! client, everything works and no state remains on connections that others use afterwards. A
+//! pooler that loses prepared statements is refused at the start.
 
 use axum::http::StatusCode;
 use lastlight::store::{Database, DatabaseError, reach};
@@ -12,7 +12,7 @@ use crate::{
     harness::{TestApp, database_settings, new_database_url, quick, service},
 };
 
-/// A new, empty database as a pooler offers it.
+/// The URL of a new, empty database through a pooler.
 async fn through(pooler: &str) -> String {
     pooled(&new_database_url().await, pooler)
 }
@@ -27,9 +27,9 @@ const KEEPING: &str = "LASTLIGHT_TEST_PGBOUNCER_KEEPING_URL";
 const LOSING: &str = "LASTLIGHT_TEST_PGBOUNCER_LOSING_URL";
 const SESSION: &str = "LASTLIGHT_TEST_PGBOUNCER_SESSION_URL";
 
-/// Another application's connections, all of them at the same time, so that each gets one of the
-/// server's connections: what any of these was told and did not forget, the locks that are held,
-/// and the statements that were left.
+/// What another application finds on the server's connections, all opened at once so that each gets
+/// one of them: settings that were changed and not reset, the number of held locks, and prepared
+/// statements that remain.
 async fn what_others_find(url: &str) -> (Vec<String>, i64, Vec<String>) {
     let options: PgConnectOptions = url.parse().unwrap();
     let options = options.extra_float_digits(None).application_name("another application");
@@ -66,10 +66,10 @@ async fn what_others_find(url: &str) -> (Vec<String>, i64, Vec<String>) {
     (told, locks, statements)
 }
 
-/// A job over each path, its reads, a cancelled one, a sweep, and everything that people look at.
+/// Runs a job over each path, its reads, a cancellation, a sweep, and every page for users.
 async fn everything_works(direct: &str, url: &str) {
     let mut app = TestApp::on(url, lastlight_app::app().catalog(), quick()).await;
-    // The test's own connections change their search path for good.
+    // The test's own connections change their search path permanently.
     app.url = direct.to_owned();
     for path in [false, true] {
         let job = app.submitted("hello_world", json!({ "n": 150, "use_service_bus": path })).await;
@@ -118,8 +118,8 @@ async fn jobs_run_behind_a_pooler_in_session_mode() {
     assert_eq!((locks, statements), (0, Vec::new()));
 }
 
-/// Its own connections may be handed on while this process starts: they are not told anything
-/// either.
+/// The pooler may hand connections to other clients while this process starts: no settings may
+/// remain on them either.
 #[tokio::test]
 async fn a_lossy_pooler_is_refused_at_start() {
     let url = through(LOSING).await;
@@ -145,7 +145,7 @@ async fn a_lossy_pooler_is_refused_at_start() {
     assert_eq!((locks, statements), (0, Vec::new()));
 }
 
-/// Others take the connections that the question needs: the answer is the same.
+/// Other clients use the connections that the check needs: the result is the same.
 #[tokio::test]
 async fn a_busy_lossy_pooler_is_refused_too() {
     let url = through(LOSING).await;
@@ -209,7 +209,7 @@ async fn doctor_reports_a_pooler_before_the_database() {
     assert!(doctor.out.contains("through a pooler"), "{}", doctor.out);
 }
 
-/// The embedded database takes one connection at a time: nobody else can be met there.
+/// The embedded database accepts one connection at a time, so no other client can be met there.
 #[tokio::test]
 async fn direct_connections_are_set_up_once() {
     let folder = tempfile::tempdir().unwrap();

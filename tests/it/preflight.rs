@@ -1,4 +1,4 @@
-//! What cannot work is refused when it is submitted, with the arithmetic.
+//! A job that cannot work is refused at submission, with the arithmetic.
 
 use std::time::Duration;
 

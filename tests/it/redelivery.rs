@@ -1,5 +1,5 @@
-//! Invariants 1 to 4 under redelivery and concurrency: messages doubled, late, out of order, at
-//! once.
+//! Invariants 1 to 4 under redelivery and concurrency: messages that are duplicated, late, out of
+//! order and concurrent.
 
 use axum::http::StatusCode;
 use futures_util::future::join_all;
@@ -55,7 +55,7 @@ async fn triplicate_messages_run_each_task_once() {
 async fn concurrent_last_tasks_advance_the_stage_once() {
     let probe = Probe::default();
     let first = TestApp::with_job_type(probe.clone(), Timing::default()).await;
-    // Two processes, as far as the database can tell: pools and groups of their own.
+    // Two processes from the database's point of view, with their own pools and completion groups.
     let second =
         TestApp::on(&first.url, lastlight_app::app().catalog().with(probe), Timing::default())
             .await;
@@ -90,7 +90,7 @@ async fn two_processes_count_every_outcome_once() {
     let job = first.queue.take(QueueRole::Jobs).remove(0);
     first.deliver("process_queue_job", &job.body).await;
     let tasks = first.queue.take(QueueRole::Tasks);
-    // Both get every message, in opposite orders: locks are taken in one order all the same.
+    // Both get every message, in opposite orders; locks are still taken in one order.
     let forward =
         join_all(tasks.iter().map(|task| first.deliver("process_queue_task", &task.body)));
     let backward =
@@ -160,7 +160,7 @@ async fn a_completion_after_a_lost_lease_is_rejected() {
     let task = slow.queue.take(QueueRole::Tasks).remove(0);
     let mut connection = slow.connection().await;
     let meddle = async {
-        // The process stands still past its lease: another attempt takes the task meanwhile.
+        // The process is paused past its lease, and another attempt takes the task meanwhile.
         probe.until_runs(1).await;
         sqlx::query("UPDATE tasks SET attempt = attempt + 1")
             .execute(&mut connection)

@@ -1,5 +1,5 @@
-//! A failure that may pass is tried again, after a pause, as often as the task's type allows; one
-//! that may not is not.
+//! A transient failure is retried after a pause, as often as the task's type allows; a permanent
+//! failure is not.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     probe::Probe,
 };
 
-/// Long past every lease, grace and pause.
+/// Longer than every lease, grace period and pause.
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
@@ -66,8 +66,8 @@ async fn a_retry_waits_until_it_is_due() {
     let again = app.queue.take_delayed(QueueRole::Tasks).remove(0);
     assert_ne!(again.message_id, first.message_id, "duplicate detection would drop it");
     assert!(again.delay.unwrap() > Duration::from_millis(1100), "{again:?}");
-    // The message that was delivered already, and the new one before its time, which is put off
-    // until a test can be sure of it: neither runs the task.
+    // The message that was already delivered, and the new one before it is due, which is postponed
+    // so that the test is certain: neither runs the task.
     sqlx::query("UPDATE tasks SET due_at = due_at + interval '1 hour'")
         .execute(&mut app.connection().await)
         .await
@@ -121,8 +121,8 @@ async fn a_task_that_kills_processes_fails_alone() {
     app.assert_consistent(&job_id).await;
 }
 
-/// Delivers messages at once and drops all of it once so many tasks run, as a process that is
-/// killed with all its tasks.
+/// Delivers messages at once and drops everything once this number of tasks run, like a process
+/// that is killed with all its tasks.
 async fn killed_with(app: &TestApp, probe: &Probe, messages: &[String], running: u32) {
     let before: u32 = probe.runs().values().sum();
     let deliveries = messages.iter().map(|message| app.deliver("process_queue_task", message));
@@ -148,7 +148,7 @@ async fn siblings_of_a_killer_task_keep_an_attempt() {
             app.queue.take(QueueRole::Tasks).into_iter().map(|message| message.body).collect();
         assert_eq!(messages.len(), 2, "round {round}");
     }
-    // One attempt is left to each of them, and each has it for itself.
+    // Each of them has one attempt left, and runs it alone.
     assert!(messages.iter().all(|message| message.contains("\"runs_alone\":true")));
     killed_with(&app, &probe, &messages, 1).await;
     let runs = probe.runs();
@@ -184,7 +184,7 @@ async fn a_task_that_runs_alone_excludes_all_others() {
         futures_util::future::join_all(bodies.map(|body| app.deliver("process_queue_task", body)))
             .await;
     assert!(answers.iter().all(|answer| answer.status == 200));
-    // One after the other; side by side they would take as long as one.
+    // One after the other; concurrently they would take as long as one.
     assert!(began.elapsed() >= Duration::from_millis(3 * 150), "{:?}", began.elapsed());
     assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
 }

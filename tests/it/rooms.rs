@@ -1,8 +1,8 @@
-//! The map of the house (src/lib.rs) is true: a room uses rooms below it alone.
+//! The module map in src/lib.rs is correct: a module uses only modules below it.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// The rooms in the order of the map.
+/// The modules in the order of the map.
 fn rooms() -> Vec<String> {
     let map = include_str!("../../crates/lastlight/src/lib.rs");
     let rows = map.lines().filter_map(|line| line.strip_prefix("//! | "));
@@ -27,7 +27,7 @@ fn used(source: &str) -> BTreeSet<String> {
         text.trim_start().chars().take_while(is_part).collect()
     };
     let mut names = BTreeSet::new();
-    // Comments may name what the code may not.
+    // Comments may mention modules that the code may not use.
     let code: Vec<&str> =
         source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     for rest in code.join("\n").split("crate::").skip(1) {
@@ -81,7 +81,7 @@ fn modules_depend_only_on_modules_below() {
         }
     }
     assert_eq!(against, Vec::<String>::new());
-    assert!(seen.len() > 20, "hardly an arrow is seen: {seen:?}");
+    assert!(seen.len() > 20, "too few dependencies are found: {seen:?}");
 }
 
 #[test]

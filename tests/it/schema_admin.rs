@@ -1,4 +1,4 @@
-//! Dropping the schema over HTTP: off unless the settings say so, and never by accident.
+//! Dropping the schema over HTTP: disabled by default, and never by accident.
 
 use axum::{body::Body, http::StatusCode};
 use lastlight::{
@@ -60,7 +60,7 @@ async fn a_redeploy_restores_a_dropped_schema() {
     let answer = app.request("POST", "/api/db/schema/redeploy?confirm=yes", Body::empty()).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     assert_eq!(app.request("GET", &path, Body::empty()).await.status, StatusCode::NOT_FOUND);
-    // The message of the job that is gone.
+    // Removes the message of the deleted job.
     app.queue.take(QueueRole::Jobs);
     let job_id = app.submitted("probe", json!({ "stages": [2] })).await;
     assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");

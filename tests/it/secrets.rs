@@ -1,5 +1,5 @@
-//! Secrets are shown nowhere: not in answers, errors, logs or `Debug`, whatever fails and whatever
-//! a service answers.
+//! Secrets never appear in answers, errors, logs or `Debug` output, whatever fails and whatever a
+//! service answers.
 
 use std::{
     collections::BTreeSet,
@@ -54,7 +54,7 @@ fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// Every text in which a secret must not be found, whatever it went through.
+/// The secrets, in every encoding in which they must not appear.
 struct Forbidden(BTreeSet<String>);
 
 impl Forbidden {
@@ -80,12 +80,12 @@ impl Forbidden {
         }
     }
 
-    /// What was made of the secrets for one request: tokens and signatures.
+    /// Adds the values derived from the secrets for one request: tokens and signatures.
     fn add_sent(&mut self, echo: &Echo) {
         for credential in echo.credentials.lock().unwrap().iter() {
             let signature = credential.split(['&', ' ']).find_map(|part| part.strip_prefix("sig="));
             for part in [Some(credential.as_str()), signature].into_iter().flatten() {
-                // "none", or a query without a signature.
+                // Not "none", and not a query without a signature.
                 if part.len() > 20 && part != "api-version=2021-05" && part != "comp=metadata" {
                     self.add(part);
                     self.add(&percent_decode_str(part).decode_utf8_lossy());
@@ -105,7 +105,7 @@ impl Forbidden {
     }
 }
 
-/// Everything that was logged in this process, by whichever library, at whichever level.
+/// Everything that was logged in this process, by any library, at any level.
 fn logged() -> String {
     String::from_utf8_lossy(&log().lock().unwrap()).into_owned()
 }
@@ -152,10 +152,10 @@ impl log::Log for Buffer {
     fn flush(&self) {}
 }
 
-/// A service that refuses every request and answers with all of it: its address, headers and body.
+/// A service that refuses every request and echoes its address, headers and body.
 struct Echo {
     address: SocketAddr,
-    /// Authorization headers and query strings that it was sent.
+    /// The authorization headers and query strings that it received.
     credentials: Arc<Mutex<Vec<String>>>,
 }
 
@@ -219,14 +219,14 @@ async fn echoed(
     response
 }
 
-/// A PostgreSQL that asks for the password, and finds it wrong.
+/// A PostgreSQL that asks for the password and rejects it.
 async fn postgres_that_refuses() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             tokio::spawn(async move {
-                // It has no TLS, then takes the start-up message.
+                // It refuses TLS and reads the start-up message.
                 let mut head = [0; 8];
                 client.read_exact(&mut head).await?;
                 client.write_all(b"N").await?;
@@ -278,7 +278,7 @@ fn storage_by_signature(address: SocketAddr) -> String {
     )
 }
 
-/// Sends with every way of signing in; what the senders say of it.
+/// Sends with every kind of authentication and returns the reported errors.
 async fn send_over(bus: &str, storages: &[String]) -> Vec<String> {
     let no_retries = [("SERVICE_BUS_RETRY_COUNT", "0"), ("STORAGE_QUEUE_RETRY_COUNT", "0")];
     let mut senders: Vec<Arc<dyn QueueService>> = Vec::new();
@@ -376,7 +376,7 @@ async fn connection_errors_contain_no_secret() {
     assert!(words.iter().any(|words| words.contains("refused")), "{words:?}");
     forbidden.assert_none_in("the senders", &words.join("\n"));
 
-    // HTTPS is asked for; what listens speaks HTTP.
+    // The client uses HTTPS and the server speaks HTTP.
     let echo = Echo::start(200, None).await;
     let https = |text: String| {
         text.replace("http://", "https://").replace(";UseDevelopmentEmulator=true", "")
@@ -404,7 +404,7 @@ fn failing(port: u16, database: &str, echo: SocketAddr) -> Vec<(&'static str, St
     ]
 }
 
-/// Asks for everything that asks the database or a queue; the answers.
+/// Calls every endpoint that uses the database or a queue, and returns the answers.
 async fn ask(port: u16) -> String {
     let client = reqwest::Client::new();
     let base = format!("http://127.0.0.1:{port}");
@@ -493,7 +493,7 @@ async fn stored_send_errors_contain_no_secret() {
     forbidden.assert_none_in("the log", &logged());
 }
 
-/// Settings that are wrong in such a way that a secret stands in them.
+/// Malformed settings that contain a secret.
 fn malformed() -> Vec<(&'static str, String)> {
     let key = storage_key();
     let password = encoded(PASSWORD);
@@ -561,8 +561,7 @@ fn malformed() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What makes the rest of the settings good, for the settings that a malformed one needs to be read
-/// at all.
+/// Valid values for the other settings, which a malformed setting needs to be read at all.
 fn good_but_for(setting: &str) -> Vec<(&'static str, String)> {
     let mut settings = vec![
         ("FUNCTIONS_CUSTOMHANDLER_PORT", "9000".to_owned()),
@@ -630,7 +629,7 @@ fn an_unknown_url_parameter_shows_no_value() {
     Forbidden::all().assert_none_in("the log", &logged());
 }
 
-/// Runs the binary with these settings alone; what it printed, on both outputs.
+/// Runs the binary with exactly these settings and returns both outputs.
 fn printed(
     arguments: &[&str],
     settings: impl IntoIterator<Item = (&'static str, String)>,
@@ -639,7 +638,7 @@ fn printed(
         .args(arguments)
         .env_clear()
         .envs(settings)
-        // Settings that were accepted after all do not hang the test.
+        // Settings that are accepted nevertheless must not block the test.
         .env("LASTLIGHT_EXIT_WITH_PARENT", "true")
         .stdin(Stdio::null())
         .output()
@@ -663,7 +662,7 @@ fn the_binary_prints_no_secret_of_bad_settings() {
     }
 }
 
-/// A handler as a process of its own, that says everything it can say.
+/// A handler as a process of its own that logs as much as possible.
 struct Handler {
     child: std::process::Child,
     port: u16,

@@ -106,7 +106,7 @@ async fn a_delayed_message_arrives_later() {
     );
     assert_eq!(namespace.bus.counts("sb-tasks").unwrap().scheduled, 1);
     assert!(namespace.received().is_empty());
-    // The sender's clock may be minutes ahead by now; it is not hours.
+    // The sender's clock may be minutes ahead by now, but not hours.
     clock.advance(Duration::from_secs(3600));
     assert_eq!(namespace.received().len(), 1);
 }

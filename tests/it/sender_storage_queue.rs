@@ -1,5 +1,5 @@
-//! Sending to Storage Queues: against Azurite and against the local endpoint, which must not
-//! differ.
+//! Sending to Storage Queues: against Azurite and against the local endpoint, which must behave the
+//! same.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,6 +1,5 @@
-//! The local Service Bus endpoint, held against the documented protocol: raw REST, with tokens made
-//! here, so that nothing of the product stands between.
-//! <https://learn.microsoft.com/rest/api/servicebus/>
+//! The local Service Bus endpoint against the documented protocol: raw REST requests with tokens
+//! that are created here, without any code of the product.
 
 use std::{
     sync::Arc,
@@ -22,7 +21,7 @@ use tokio::sync::Notify;
 use crate::waiting::{LIMIT, until_refused};
 
 const KEY_NAME: &str = "RootManageSharedAccessKey";
-/// Looks like base64 and must not be decoded.
+/// This key looks like base64 and must not be decoded.
 const KEY: &str = "c2VjcmV0+/8=";
 const BATCH: &str = "application/vnd.microsoft.servicebus.json";
 
@@ -114,7 +113,7 @@ impl Namespace {
         self.call(Method::POST, "q/messages/head?timeout=0").await
     }
 
-    /// Where the answer's message is settled, as a path.
+    /// The path at which the answer's message is settled.
     fn location(&self, answer: &Answer) -> String {
         let base = format!("http://{}/", self.endpoint.address());
         answer.header("location").strip_prefix(&base).unwrap().to_owned()
@@ -447,7 +446,7 @@ async fn a_missing_queue_is_answered_with_410() {
     ] {
         assert_eq!(namespace.call(method, path).await.status, StatusCode::GONE, "{path}");
     }
-    // The management API of the real service says so by success and an empty list.
+    // The management API of the real service answers with success and an empty list.
     let description = namespace.call(Method::GET, "nowhere?api-version=2021-05").await;
     assert_eq!(description.status, StatusCode::OK);
     assert!(description.body.starts_with("<feed"), "{}", description.body);

@@ -1,5 +1,4 @@
-//! Settings that are missing or malformed: the process says which, and how to set them, and exits
-//! with 2.
+//! Missing and malformed settings: the process names them and how to set them, and exits with 2.
 
 use std::process::Command;
 
@@ -102,7 +101,7 @@ fn remote_databases_use_verified_tls_by_default() {
         ("postgresql://u:p@db.example/x?ssl-mode=require", None, PgSslMode::Require, true),
         ("postgresql://u:p@db.example/x?sslmode=PREFER", None, PgSslMode::Prefer, true),
         ("postgresql://u:p@db.example/x?sslmode=disable", None, PgSslMode::Disable, true),
-        // The last one counts, as in the driver.
+        // The last value counts, as in the driver.
         (
             "postgresql://u:p@db.example/x?sslmode=disable&sslmode=verify-full",
             None,
@@ -151,8 +150,8 @@ fn migrate_fails_without_a_database() {
     );
 }
 
-/// Settings of a vault that keeps the app out: all of them are named at once, the host's too by
-/// `doctor`.
+/// Settings from a vault that the app cannot read: all of them are named at once, by `doctor` those
+/// of the host too.
 #[test]
 fn unresolved_key_vault_references_are_named() {
     let reference = |name: &str| {

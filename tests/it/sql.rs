@@ -1,5 +1,5 @@
-//! Every statement is in a file of its own, and the database accepts each against the schema of the
-//! migrations.
+//! Every statement is in a file of its own, and the database accepts each of them with the schema
+//! of the migrations.
 
 use sqlx::{Executor, Row, SqlSafeStr};
 
@@ -38,38 +38,39 @@ async fn migrations_are_repeatable_and_concurrent() {
     databases[0].migrate().await.unwrap();
 }
 
-/// Statements that read a whole stage, or all that is open, since that is what they are for.
+/// Statements whose purpose is to read a whole stage or all open work.
 const READS_STAGES: [&str; 9] = [
-    // People ask for them.
+    // On request of users.
     "audit_stages",
     "recount_stage",
-    // Once a stage, after its end.
+    // Once per stage, after its end.
     "measure_stage",
-    // Of open stages, once a minute: attempts whose lease ran out; whether an attempt runs in one
-    // that fell silent.
+    // Of open stages, once a minute: attempts whose lease expired; whether an attempt runs in a
+    // stage without progress.
     "dead_attempts",
     "lost_batches",
-    // What is there of a job that was deleted by hand, in steps; the first task of each job or of
-    // one stage, to find those.
+    // Tasks of jobs that were deleted by hand, in steps; and, to find such jobs, the first task of
+    // each job or of one stage.
     "clear_stage",
     "lease_stage",
     "orphaned_jobs",
     "remove_orphans",
 ];
 
-/// Statements that count, or look once at, the batches of a stage for a person.
+/// Statements that count the batches of a stage, or read them once, on request of a user.
 const READS_BATCHES: [&str; 2] = ["get_stages", "query_tasks"];
 
 /// Statements that take the deferred tasks of all jobs in the order in which they are due, or count
-/// a stage's.
+/// those of a stage.
 const READS_DEFERRED: [&str; 2] = ["get_stages", "take_deferred"];
 
-/// Statements that look for jobs of a status.
+/// Statements that search jobs by status.
 const READS_JOBS: [&str; 3] = ["open_on_paths", "open_work", "query_jobs_by_status"];
 
-/// A connection makes its plans once, maybe while the tables are empty and nobody has counted their
-/// rows. A plan that finds a task or a batch by its job alone, or a job by its status, and looks
-/// through the rest, is as quick then, and takes the square of the job, or of the jobs, later.
+/// A connection caches its plans, maybe from a time when the tables were empty and nobody had
+/// analyzed them. A plan that finds a task or a batch by its job alone, or a job by its status, and
+/// filters the rest is just as fast then, and later takes time that grows with the square of the
+/// job's size or of the number of jobs.
 #[tokio::test]
 async fn plans_on_empty_tables_use_the_whole_key() {
     let app = TestApp::start().await;

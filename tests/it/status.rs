@@ -1,4 +1,4 @@
-//! Where a job stands: its stages' progress, and an answer that waits until something has happened.
+//! The status of a job: the progress of its stages, and long polls that wait for a change.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::{
     probe::Probe,
 };
 
-/// Who asks to be answered within 30 seconds, and is by then, did not wait for their end.
+/// A long poll of 30 seconds that is answered within this time did not wait for its timeout.
 const LONG_BEFORE_30_SECONDS: Duration = Duration::from_secs(25);
 
 async fn wait(app: &TestApp, job_id: &str, seconds: u32) -> (Value, Duration) {
@@ -93,7 +93,7 @@ async fn changes_between_polls_are_answered_at_once() {
     let mut shown = app.status(&job_id).await;
     let tasks = app.planned().await;
     for task in &tasks[..2] {
-        // Nobody waits while it happens.
+        // No poll is waiting while it happens.
         let seen = shown["version"].as_str().unwrap();
         let began = Instant::now();
         let path = format!("/api/jobs/status/{job_id}?wait=30&seen={seen}");
@@ -123,11 +123,11 @@ async fn changes_between_polls_are_answered_at_once() {
 async fn long_polls_hold_no_database_connection() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1] })).await;
-    // Many times the pool, and for longer than anybody waits for a connection.
+    // Many times the size of the pool, and longer than the timeout for a connection.
     let waiters = futures_util::future::join_all((0..200).map(|_| wait(&app, &job_id, 30)));
     let meanwhile = async {
         tokio::time::sleep(Duration::from_millis(1500)).await;
-        // It is answered with 200, though none of them has gone.
+        // The status is answered with 200 while all of them still wait.
         app.status(&job_id).await;
         app.planned().await
     };

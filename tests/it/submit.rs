@@ -1,5 +1,4 @@
-//! Submitting a job: what is accepted, what is refused and how, and that the same submission is one
-//! job.
+//! Submitting a job: accepted and refused submissions, and that identical submissions are one job.
 
 use axum::{body::Body, http::StatusCode};
 use lastlight::{
@@ -17,7 +16,7 @@ use crate::harness::{Mailbox, TestApp, database_settings, quick};
 const JOB_10: &str = "83b3132f96c4a33d568f94fbc9db66f7870f8ca7a8294b3cbc9326190d8e0f5d";
 const JOB_10_OVER_BUS: &str = "5d980689e58d4ec832c1e8d6ad81aefe2a2df1cdf9cb8def939dfeb3ec38c347";
 
-/// What differs from run to run.
+/// Removes the fields that differ between runs.
 fn without_request(mut body: Value) -> Value {
     for field in ["request_id", "timestamp"] {
         let value = body.as_object_mut().unwrap().remove(field);
@@ -289,7 +288,7 @@ async fn a_database_that_is_down_answers_503() {
     let submitted = app.submit("hello_world", json!({ "n": 1 })).await;
     assert_eq!(submitted.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(submitted.body["error"], "database unavailable");
-    // To the host a failure means: deliver it again.
+    // A failure makes the host redeliver the message.
     let message = json!({ "job_id": JOB_10, "job_type": "hello_world", "stage": 1 }).to_string();
     assert_eq!(
         app.deliver("process_queue_job", &message).await.status,

@@ -1,5 +1,5 @@
-//! A job is one trace: what its caller said goes along in every message, over both paths, whoever
-//! sends it and however often.
+//! A job is one trace: the caller's trace context is in every message, over both paths, whoever
+//! sends the message and however often.
 
 use axum::{body::Body, http::Request};
 use lastlight::{
@@ -24,7 +24,7 @@ async fn submit_with(app: &TestApp, parameters: Value, headers: &[&str]) {
     assert_eq!(response.status(), 200);
 }
 
-/// The trace that a message is in: its body and, for Service Bus, its property say the same.
+/// The trace of a message: its body and, for Service Bus, its property agree.
 fn trace_of(message: &OutgoingMessage) -> TraceParent {
     let body: Value = serde_json::from_str(&message.body).unwrap();
     let said = TraceParent::read(body["traceparent"].as_str().expect("the body says it")).unwrap();

@@ -1,4 +1,4 @@
-//! The tutorial's job type is the file that its text shows, and does what its text says.
+//! The tutorial's job type is the file that its text shows, and works as its text describes.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ async fn the_job_of_the_tutorial_measures_the_earth() {
     assert_eq!(status["stageResults"]["1"]["summary"]["tiles"], 256);
     let report = &status["stageResults"]["2"]["summary"];
     assert_eq!(report["tiles"], 256);
-    // What lies between the parallels of 85.05 degrees: sin(85.05°) of a sphere.
+    // The area between the parallels of 85.05 degrees: sin(85.05°) of a sphere.
     let share = report["share_of_the_earth"].as_f64().unwrap();
     assert!((share - 0.996_272).abs() < 1e-6, "{share}");
     app.assert_consistent(&job_id).await;
