@@ -1,16 +1,17 @@
-//! A model of the protocol that keeps jobs from being lost, doubled or stuck: planning under a
-//! lease, claims and fenced completions, counters and the end of a stage, the outbox, queues that
-//! lose, double, reorder and delay, processes that die at any step, the sweep, and what people do
-//! meanwhile. Small jobs are searched exhaustively, larger ones by random walks.
+//! A model of the protocol that keeps jobs from being lost, executed twice or stuck: planning under
+//! a lease, claims and fenced completions, counters and the end of a stage, the outbox, queues that
+//! lose, duplicate, reorder and delay messages, processes that die at any step, the sweep, and
+//! concurrent actions of users. Small jobs are searched exhaustively, larger ones by random walks.
 //!
-//! - [`state`]: rows, queues, what handlers have in memory; [`transactions`]: what is written, one function a statement file;
-//!   [`actions`]: what may come next; [`properties`]: what must hold in every state, liveness among it ([`recovery`]).
-//! - [`mutations`]: the protocol without one of its parts. For each a test says which property breaks, so that none of them
-//!   is there for show.
-//! - [`conformance`]: the same calls on the model and on PostgreSQL come to the same rows.
+//! - [`state`]: the rows, the queues and the memory of handlers; [`transactions`]: the writes, one
+//!   function per statement file; [`actions`]: the possible next steps; [`properties`]: what must
+//!   hold in every state, including liveness ([`recovery`]).
+//! - [`mutations`]: the protocol without one of its parts. For each of them a test names the
+//!   property that breaks, which proves that the part is needed.
+//! - [`conformance`]: the same calls on the model and on PostgreSQL lead to the same rows.
 //!
 //! `LASTLIGHT_MODEL_SIZE=large` searches and walks for a quarter of an hour; `LASTLIGHT_MODEL_SEED`
-//! starts other walks.
+//! selects other walks.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod actions;
@@ -37,11 +38,11 @@ use stateright::{Checker, HasDiscoveries, Model};
 use transactions::Rules;
 use walks::Unlucky;
 
-/// No mutation needs more steps to do harm.
+/// No mutation needs more steps to break a property.
 const DEEPEST: usize = 24;
 
-/// A job whose stages have so many tasks, each with a message and a chunk of its own; a task has
-/// two attempts.
+/// A job with the given number of tasks in each stage, each task with its own message and chunk,
+/// and with two attempts.
 fn job(tasks: &[u8]) -> Rules {
     let mut plan = [0; STAGES];
     plan[..tasks.len()].copy_from_slice(tasks);
@@ -55,7 +56,8 @@ fn job(tasks: &[u8]) -> Rules {
     }
 }
 
-/// Two planners and two that advance at once, each task claimed twice, nothing from outside.
+/// Two concurrent planners, two concurrent advancers, two claims of each task, and no outside
+/// events.
 const SMALL: Sizes = Sizes {
     planners: 2,
     attempts: 2,
@@ -89,7 +91,7 @@ fn is_large() -> bool {
     std::env::var("LASTLIGHT_MODEL_SIZE").is_ok_and(|size| size == "large")
 }
 
-/// One attempt more, and statements that straddle the job's end wherever it may end early.
+/// One more attempt, and statements that commit after the job's end wherever the job may end early.
 fn larger(sizes: Sizes) -> Sizes {
     Sizes {
         attempts: sizes.attempts + 1,
@@ -98,7 +100,7 @@ fn larger(sizes: Sizes) -> Sizes {
     }
 }
 
-/// Visits every state that there is.
+/// Visits every reachable state.
 fn search(rules: Rules, sizes: Sizes) {
     let began = Instant::now();
     let (threads, sizes) = if is_large() { (2, larger(sizes)) } else { (1, sizes) };
@@ -106,8 +108,8 @@ fn search(rules: Rules, sizes: Sizes) {
     report(&search, "all", began);
     assert!(search.is_done());
     search.assert_properties();
-    // In each stage one for each attempt that dies and one for the claim after the last; one for
-    // whatever was amiss before.
+    // One sweep for each attempt that dies in each stage, one for the claim after the last attempt,
+    // and one for whatever was wrong before.
     let most = u32::from(rules.stages) * (u32::from(rules.max_attempts) + 1) + 1;
     let sweeps = search.model().recovered.most_rounds();
     assert!(sweeps <= most, "{sweeps} sweeps");
@@ -143,7 +145,7 @@ fn a_cancellation_keeps_all_properties() {
 fn a_cancel_and_a_retry_keep_all_properties() {
     let straddling = Sizes { straddling: true, ..RETRY };
     search(job(&[1, 1]), straddling);
-    // Both tasks in one batch, which is reopened as a whole.
+    // Both tasks are in one batch, which is reopened as a whole.
     let whole = Rules { batch: 2, ..job(&[2]) };
     search(whole, RETRY);
 }
@@ -196,7 +198,7 @@ fn a_drifted_counter_keeps_all_properties() {
     search(job(&[2]), Sizes { outside, ..SMALL });
 }
 
-/// Random walks where there are too many states to see all.
+/// Random walks through a state space that is too large for a search.
 fn walk(rules: Rules, sizes: Sizes, seed: u64) {
     let began = Instant::now();
     let states = if is_large() { 1_500_000 } else { 60_000 };
@@ -234,8 +236,8 @@ fn long_random_walks_keep_all_properties() {
     walk(Rules { batch: 1, ..rules }, quiet, seed + 1);
 }
 
-/// Searches the protocol without one of its parts, deeper and deeper, until a property breaks; that
-/// has to be the one that the part is for.
+/// Searches the protocol without one of its parts, deeper and deeper, until a property breaks. It
+/// must be the property that the part protects.
 fn breaks(mutation: Mutation, property: &'static str, rules: Rules, sizes: Sizes) {
     let began = Instant::now();
     let rules = Rules { mutation: Some(mutation), ..rules };
@@ -248,9 +250,7 @@ fn breaks(mutation: Mutation, property: &'static str, rules: Rules, sizes: Sizes
             .join()
     };
     let found = (2..=DEEPEST).map(search).find(|search| search.discovery(property).is_some());
-    let found = found.unwrap_or_else(|| {
-        panic!("without {mutation:?} nothing breaks: {property:?} holds everywhere")
-    });
+    let found = found.unwrap_or_else(|| panic!("with {mutation:?} {property:?} does not break"));
     let steps = found.discovery(property).unwrap().into_actions();
     println!(
         "{mutation:?}: {property:?} breaks in {} steps ({} states, {:.1} s)",
@@ -263,7 +263,8 @@ fn breaks(mutation: Mutation, property: &'static str, rules: Rules, sizes: Sizes
     }
 }
 
-/// Each part of the protocol is needed: what breaks without it, and at which sizes.
+/// Each part of the protocol is needed: the property that breaks without it, and the sizes at which
+/// it breaks.
 macro_rules! breaks {
     ($($name:ident: $mutation:ident breaks $property:ident, $job:expr, $sizes:expr;)+) => {
         $(
@@ -306,12 +307,12 @@ breaks! {
     a_sweep_without_repair_leaves_counters_wrong: SweepWithoutRepair breaks ENDS, job(&[1]), DRIFT;
 }
 
-/// The same calls on the model and on PostgreSQL come to the same.
+/// The same calls on the model and on PostgreSQL have the same results.
 #[tokio::test]
 async fn postgresql_behaves_as_the_model() {
     let rules = Rules { batch: 2, tolerates: 1, ..job(&[4, 3]) };
     let lives = if is_large() { 500 } else { 36 };
-    // How often each was called, and how often that changed anything.
+    // The number of calls of each statement, and the number of calls that changed something.
     let mut calls: BTreeMap<&'static str, [u32; 2]> = BTreeMap::new();
     for seed in 0..lives {
         let mut pair = Pair::new(rules, seed).await;
@@ -320,9 +321,9 @@ async fn postgresql_behaves_as_the_model() {
         for _ in 0..300 {
             let (name, model, real) = pair.call().await;
             story.push(format!("{name}: {model}"));
-            assert_eq!(model, real, "seed {seed}: {name} answers otherwise; {story:#?}");
+            assert_eq!(model, real, "seed {seed}: {name} has different results; {story:#?}");
             let (model, real) = pair.rows().await;
-            assert_eq!(model, real, "seed {seed}: {name} leaves other rows; {story:#?}");
+            assert_eq!(model, real, "seed {seed}: {name} leaves different rows; {story:#?}");
             let [called, changed] = calls.entry(name).or_default();
             *called += 1;
             let mended = name == "repair_counters"
@@ -343,6 +344,6 @@ fn writing_statements_are_modelled_or_excluded() {
     let unknown = conformance::unknown_statements();
     assert!(
         unknown.is_empty(),
-        "{unknown:?}: model what it does in transactions.rs and actions.rs and call it in conformance.rs, or say there why not"
+        "{unknown:?}: model the statement in transactions.rs and actions.rs and call it in conformance.rs, or exclude it there with a reason"
     );
 }
