@@ -379,7 +379,7 @@ async fn a_closed_output_pipe_is_not_a_failure() {
             app.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let ended = tokio::time::timeout(LIMIT, child.wait_with_output()).await;
-        let output = ended.unwrap_or_else(|_| panic!("{arguments:?} goes on")).unwrap();
+        let output = ended.unwrap_or_else(|_| panic!("{arguments:?} does not end")).unwrap();
         let words = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {words}");
         assert!(!words.contains("panicked"), "{arguments:?}: {words}");

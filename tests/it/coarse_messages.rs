@@ -136,7 +136,7 @@ async fn a_redelivered_message_runs_only_open_tasks() {
     let runs = probe.runs();
     assert_eq!(runs.len(), 40);
     let twice = runs.values().filter(|runs| **runs > 1).count();
-    assert!(twice <= 4, "{twice} tasks ran again; 4 were under way");
+    assert!(twice <= 4, "{twice} tasks ran again; 4 were running");
     app.assert_consistent(&job_id).await;
 }
 

@@ -203,7 +203,7 @@ async fn a_paused_job_stops_at_the_end_of_its_stage() {
     for message in &messages {
         app.deliver("process_queue_task", &message.body).await;
     }
-    assert_eq!(probe.runs().len(), 3, "the stage goes on to its end");
+    assert_eq!(probe.runs().len(), 3, "the stage runs to its end");
     // Long after the time after which a job message is presumed lost.
     for _ in 0..8 {
         app.time_passes(Duration::from_secs(3600)).await;

@@ -112,7 +112,7 @@ async fn storage_shows_takes_and_gives_back(endpoint: &str) {
     assert_eq!(found.message.body, wanted.body);
     assert_eq!(other.release(review, &found).await, Ok(Settled::Done));
     assert!(take(&*other, review, "nobody").await.unwrap().is_none());
-    assert_eq!(other.peek(review, 32).await.unwrap().len(), 32, "all were given back");
+    assert_eq!(other.peek(review, 32).await.unwrap().len(), 32, "all were released");
     let texts: Vec<String> = messages(70).into_iter().map(|message| message.body).collect();
     assert!(everything.iter().all(|message| texts.contains(&message.body)));
 

@@ -110,7 +110,7 @@ async fn batches_of_one_function_run_one_at_a_time() {
     let settings = json!({ "maxMessageBatchSize": 2, "maxConcurrentCalls": 200 });
     let bed = Bed::start("many", settings, 10).await;
     for left in [10, 8, 6, 4, 2] {
-        bed.until("a batch is under way", |bed| bed.handler.under_way() == 1).await;
+        bed.until("a batch is running", |bed| bed.handler.under_way() == 1).await;
         assert_eq!(bed.left(), left);
         bed.handler.let_go.add_permits(1);
         bed.until("it is done", |bed| bed.left() == left - 2).await;
@@ -129,7 +129,7 @@ async fn prefetch_locks_messages_beside_running_ones() {
         });
         let bed = Bed::start(cardinality, settings, 20).await;
         let under_way = if cardinality == "one" { 2 } else { 1 };
-        bed.until("so many are under way", |bed| bed.handler.under_way() == under_way).await;
+        bed.until("the calls are running", |bed| bed.handler.under_way() == under_way).await;
         bed.until("the others are locked", |bed| bed.bus.messages_received() == locked).await;
         // Other receivers do not get locked messages.
         let others = bed.bus.receive("q", 100).unwrap();

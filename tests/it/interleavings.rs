@@ -637,7 +637,7 @@ impl World {
                     UNION ALL SELECT 'attempts beyond the first', COALESCE(sum(greatest(attempt - 1, 0)), 0)::bigint FROM tasks
                     UNION ALL SELECT 'duplicates', sum(duplicates)::bigint FROM stages
                     UNION ALL SELECT 'outcomes refused', sum(stale)::bigint FROM stages
-                    UNION ALL SELECT 'tasks repeated by a person', count(*) FROM chronicle
+                    UNION ALL SELECT 'tasks retried by a user', count(*) FROM chronicle
                         WHERE kind = 'task' AND before IN ('failed', 'skipped')
                     UNION ALL SELECT 'batches sent again', COALESCE(sum(greatest(sends - 1, 0)), 0)::bigint FROM task_batches";
         let mut connection = self.connection.lock().await;
@@ -861,7 +861,7 @@ async fn random_interleavings_keep_jobs_consistent() {
             "attempts beyond the first",
             "duplicates",
             "outcomes refused",
-            "tasks repeated by a person",
+            "tasks retried by a user",
             "batches sent again",
         ] {
             assert!(seen.get(what).is_some_and(|times| *times > 0), "never seen: {what}");

@@ -101,7 +101,7 @@ async fn the_status_filter_finds_paused_jobs() {
     assert_eq!(
         of("status=paused").await,
         [&*ids[4], &*ids[1]],
-        "one that is over stands still no more"
+        "a finished job is no longer paused"
     );
 }
 

@@ -111,7 +111,7 @@ async fn a_retried_job_counts_only_its_new_attempts() {
     // The two retried tasks have failed once more; the others are not counted again.
     assert_eq!((&second["tasks_processed"], &second["tasks_failed"]), (&json!(42), &json!(4)));
     assert_eq!(second["jobs_processed"], 2, "it ended twice");
-    assert_eq!(second["job_ms"]["samples"], 1, "and waited for a person in between");
+    assert_eq!(second["job_ms"]["samples"], 1, "and waited for a user in between");
     assert_eq!(second["run_ms"]["samples"], 40);
     let totals = attempts(&app).await;
     let audited = app.audit(&job_id).await["stages"][0]["attempts"].as_i64().unwrap();

@@ -488,7 +488,7 @@ async fn a_user_fails_tasks_of_dead_letters_at_once() {
     assert_eq!(
         monitor(&app, "").await["poison_messages_found"],
         1,
-        "what is kept for a person stays"
+        "messages kept for review stay"
     );
     app.assert_consistent(&first).await;
 }

@@ -116,7 +116,7 @@ async fn plans_on_empty_tables_use_the_whole_key() {
         assert!(
             !plan.contains("task_batches_owed")
                 || ["backlog", "get_pending_retry_batches"].contains(&name),
-            "{name} reads what is owed:\n{plan}"
+            "{name} reads unsent batches:\n{plan}"
         );
         if READS_STAGES.contains(&name) {
             continue;

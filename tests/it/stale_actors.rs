@@ -126,7 +126,7 @@ async fn an_interrupted_retry_is_skipped_again() {
         "a job whose tasks are not all ready must not go on"
     );
     let early = app.controller.reconcile().await.unwrap();
-    assert_eq!(early.retries_cut_off, 0, "it may be under way still");
+    assert_eq!(early.retries_cut_off, 0, "the retry may still be running");
     app.time_passes(quick().lost_after * 2).await;
     let report = app.controller.reconcile().await.unwrap();
     assert_eq!((report.retries_cut_off, report.tasks_skipped), (1, reopened.tasks));
