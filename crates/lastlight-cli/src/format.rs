@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_aligned_without_trailing_blanks() {
+    fn columns_are_aligned_and_nothing_trails() {
         let mut table =
             Table::new([("JOB", Align::Left), ("DONE", Align::Right), ("ERROR", Align::Left)]);
         table.row([plain("a"), plain("1000"), plain("")]);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_formatted_relative_to_now() {
+    fn times_are_said_as_people_say_them() {
         let now = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(10_000_000);
         let before = |seconds: u64| ago(now - Duration::from_secs(seconds), now);
         let said = [2, 59, 60, 3599, 7200, 200_000].map(before);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_cut_at_a_character_boundary() {
+    fn a_long_text_is_cut_at_a_character() {
         assert_eq!(one_line("a\n  b", 9), "a b");
         assert_eq!(one_line("äöü", 2), "äö…");
     }

@@ -180,7 +180,7 @@ mod armed {
 
         /// A place that is not listed would never be tried.
         #[test]
-        fn every_fail_point_in_the_source_is_listed() {
+        fn every_place_in_the_source_is_listed() {
             let mut found = Vec::new();
             let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")];
             while let Some(folder) = folders.pop() {
@@ -210,7 +210,7 @@ mod armed {
         }
 
         #[test]
-        fn a_setting_arms_a_fail_point_with_an_action() {
+        fn a_setting_says_which_when_and_what() {
             let armed = read("complete.after_commit:3:delay=250").unwrap();
             assert_eq!((armed.name.as_str(), armed.at), ("complete.after_commit", 3));
             assert_eq!(armed.action, Action::Delay(Duration::from_millis(250)));

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn url_paths_are_built_from_encoded_segments() {
+    fn a_path_is_put_together_step_by_step() {
         let url = |base: &str| address(base).of(&["jobs", "submit", "a/b ?"], &[("wait", "5")]);
         assert_eq!(
             url("http://127.0.0.1:7071/").as_str(),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_with_secrets_are_refused() {
+    fn an_address_holds_no_secret() {
         for text in [
             "https://a.example/?code=topsecret",
             "https://u:topsecret@a.example",
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_private_only_on_loopback() {
+    fn plain_http_is_private_on_this_machine_alone() {
         assert!(address("http://localhost:7071").is_private());
         assert!(address("https://a.example").is_private());
         assert!(!address("http://a.example").is_private());

@@ -193,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn the_error_message_of_the_app_is_shown() {
+    fn the_app_s_own_words_are_what_is_shown() {
         let error = refusal(409, None, r#"{"error":"x","message":"job cannot go on"}"#);
         assert_eq!(error.to_string(), "list: job cannot go on");
         assert!(!error.is_passing());
     }
 
     #[test]
-    fn answers_of_other_servers_are_recognised() {
+    fn what_is_not_the_app_is_said_with_what_to_do() {
         let gateway = refusal(502, None, "<html>\n  Bad Gateway</html>");
         assert_eq!(
             gateway.to_string(),

@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn required_rights_are_read_from_security_md() {
+    fn the_rights_are_those_of_the_page() {
         let rights = rights();
         for (table, privilege) in [
             ("jobs", "INSERT"),

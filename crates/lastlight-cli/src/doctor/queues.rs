@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_queue_rules_are_reported_as_faults() {
+    fn the_usual_rules_are_well_and_what_cannot_work_is_a_fault() {
         let usual = QueueRules {
             lock_duration: Some(Duration::from_secs(60)),
             max_delivery_count: Some(10),

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_local_and_configured_hosts_are_allowed() {
+    fn this_machine_by_its_names_and_those_that_the_setting_has() {
         let callers = Callers::named(Some(" gis-box.lan, 10.0.0.7 ,"));
         for allowed in [
             "http://localhost:7071",

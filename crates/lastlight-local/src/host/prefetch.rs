@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prefetch_buffer_is_used_before_the_queue() {
+    fn the_buffer_is_filled_up_and_handed_out_first() {
         let (bus, _) = queue(&["a", "b", "c", "d", "e"]);
         let mut receiver = Receiver::new(bus.clone(), "q", 3);
         receiver.fill();
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn without_prefetch_messages_are_locked_on_take() {
+    fn without_prefetch_a_message_is_locked_when_it_is_taken() {
         let (bus, _) = queue(&["a", "b"]);
         let mut receiver = Receiver::new(bus.clone(), "q", 0);
         receiver.fill();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_expires_in_the_buffer_is_lost() {
+    fn a_message_whose_lock_ran_out_in_the_buffer_cannot_be_completed_and_comes_again() {
         let (bus, clock) = queue(&["a"]);
         let mut receiver = Receiver::new(bus.clone(), "q", 1);
         receiver.fill();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_only_waits_is_dead_lettered() {
+    fn a_message_that_only_waited_ends_among_the_dead_letters() {
         let (bus, clock) = queue(&["a"]);
         for delivery in 1..=10 {
             let mut receiver = Receiver::new(bus.clone(), "q", 20);

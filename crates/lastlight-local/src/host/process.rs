@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn simultaneous_timeouts_kill_only_one_process() {
+    async fn invocations_that_time_out_together_end_one_process_and_never_its_successor() {
         let process = Process::default();
         process.starts(7);
         process.listens(1000);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn invocations_wait_for_the_restarted_process() {
+    async fn an_invocation_waits_for_the_successor_of_a_process_that_is_to_be_killed() {
         let process = Arc::new(Process::default());
         process.starts(7);
         process.listens(1000);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_external_process_is_never_killed() {
+    async fn a_process_of_somebody_else_is_not_condemned() {
         let process = Process::default();
         process.starts(0);
         process.listens(1000);

@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn route_templates_match_only_their_paths() {
+    fn templates_fit_their_paths_only() {
         assert_eq!(fit("jobs/submit/{job_type}", "/jobs/submit/hello_world"), Some(2));
         assert_eq!(fit("jobs/submit/{job_type}", "/jobs/submit"), None);
         assert_eq!(fit("jobs/submit/{job_type}", "/jobs/submit/a/b"), None);

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_strings_of_the_portal_are_parsed() {
+    fn what_the_portal_offers_is_read() {
         let expected = pairs(&[
             ("host", "db.postgres.database.azure.com"),
             ("dbname", "jobs"),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_errors_do_not_show_values() {
+    fn what_cannot_be_read_is_said_without_its_values() {
         for (text, words) in [
             ("mysql://u:hunter2@h/d", "does not begin with postgresql://"),
             ("hunter2", "does not begin with postgresql://"),

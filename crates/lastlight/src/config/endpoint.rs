@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_hosts_are_this_machine() {
+    fn this_machine_is_the_loopback_and_nothing_that_looks_like_it() {
         for host in
             ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "::1", "[::1]", "::ffff:127.0.0.1"]
         {
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_need_https_and_contain_no_secret() {
+    fn an_address_is_https_or_on_this_machine_and_holds_no_secret() {
         assert_eq!(checked("E", "https://a.example/x").unwrap().as_str(), "https://a.example/x/");
         assert_eq!(
             checked("E", "http://127.0.0.1:5300").unwrap().as_str(),

@@ -367,7 +367,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_that_look_like_secrets_are_hidden() {
+    fn a_value_is_shown_unless_it_looks_like_a_secret() {
         assert_eq!(shown("sb-tasks_"), "\"sb-tasks_\"");
         assert_eq!(shown("ten"), "\"ten\"");
         assert!(shown(&"x".repeat(500)).len() < 100);

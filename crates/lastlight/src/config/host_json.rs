@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_spans_are_parsed_as_by_the_host() {
+    fn time_spans_are_the_host_s() {
         assert_eq!(time_span("00:30:00"), Some(Duration::from_secs(1800)));
         assert_eq!(time_span("1.00:00:01"), Some(Duration::from_secs(86_401)));
         for bad in ["", "30", "00:30", "-1", "a:b:c", "99999999999999999999.00:00:00"] {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn app_settings_override_host_json() {
+    fn app_settings_win_over_the_file() {
         let settings = [
             ("AzureFunctionsJobHost__functionTimeout", "00:01:00"),
             ("AzureFunctionsJobHost__extensions__queues__batchSize", "8"),

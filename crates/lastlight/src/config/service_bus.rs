@@ -171,7 +171,7 @@ mod tests {
     const REAL: &str = "Endpoint=sb://rmhgeoapi.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=a+b/c=";
 
     #[test]
-    fn a_connection_string_key_is_never_shown() {
+    fn a_connection_string_signs_with_its_key_and_shows_it_nowhere() {
         let (settings, problems) =
             settings(&[(CONNECTION_STRING, REAL), ("SERVICE_BUS_NAMESPACE", "rmhgeoapi")]);
         let settings = settings.unwrap();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_overrides_a_connection_string() {
+    fn identity_wins_over_a_connection_string_but_not_over_the_local_cloud() {
         let identity =
             ("ServiceBusConnection__fullyQualifiedNamespace", "x.servicebus.usgovcloudapi.net");
         let (remote, _) = settings(&[(CONNECTION_STRING, REAL), identity]);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_emulator_must_be_on_this_machine() {
+    fn the_emulator_is_on_this_machine() {
         let remote = "Endpoint=sb://rmh.servicebus.windows.net/;SharedAccessKeyName=n;SharedAccessKey=k;\
                       UseDevelopmentEmulator=true";
         let (none, problems) = settings(&[(CONNECTION_STRING, remote)]);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_service_bus_errors_hide_the_key() {
+    fn what_is_wrong_is_named_without_the_key() {
         for text in [
             "Endpoint=topsecret1Topsecret2;SharedAccessKeyName=n;SharedAccessKey=topsecret",
             "Endpoint=sb://n:topsecret@a.b/;SharedAccessKeyName=n;SharedAccessKey=topsecret",

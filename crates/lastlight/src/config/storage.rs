@@ -178,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn development_storage_means_azurite() {
+    fn development_storage_is_azurite() {
         let (settings, _) = settings(&[(SETTING, "UseDevelopmentStorage=true")]);
         assert_eq!(settings.unwrap().endpoint.as_str(), "http://127.0.0.1:10001/devstoreaccount1/");
     }
 
     #[test]
-    fn an_account_and_its_key_give_the_endpoint() {
+    fn an_account_and_its_key_give_the_account_s_address() {
         let text = "DefaultEndpointsProtocol=https;AccountName=geo;AccountKey=c2VjcmV0;EndpointSuffix=core.windows.net";
         let (settings, _) = settings(&[(SETTING, text)]);
         let settings = settings.unwrap();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_accepted_only_on_loopback() {
+    fn plain_http_is_for_this_machine_alone() {
         for remote in [
             "DefaultEndpointsProtocol=http;AccountName=geo;AccountKey=c2VjcmV0",
             "AccountName=geo;AccountKey=c2VjcmV0;QueueEndpoint=http://azurite:10001/geo",
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_storage_errors_hide_the_key() {
+    fn what_is_wrong_is_named_without_the_key() {
         let (none, problems) = settings(&[(SETTING, "AccountName=geo;AccountKey=not base64!")]);
         assert!(none.is_none());
         assert!(problems.contains("AccountKey is not base64"), "{problems}");

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unresolved_references_are_recognised() {
+    fn a_reference_is_told_from_a_value() {
         for text in [
             "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/db-url/0123)",
             "@microsoft.keyvault(VaultName=v;SecretName=db-url)",

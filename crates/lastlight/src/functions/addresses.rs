@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_normalised_except_for_parameters() {
+    fn case_and_a_slash_at_the_end_make_no_difference_but_in_parameters() {
         assert_eq!(path("/API/Health/"), "/api/health");
         assert_eq!(path("/api/health"), "/api/health");
         assert_eq!(path("/Api/Jobs/AbC/?Hours=7&x=/"), "/api/jobs/AbC?Hours=7&x=/");
@@ -76,13 +76,13 @@ mod tests {
     }
 
     #[test]
-    fn a_route_with_a_trailing_slash_keeps_it() {
+    fn an_address_with_a_slash_of_its_own_keeps_it() {
         assert_eq!(path("/api/Files"), "/api/files");
         assert_eq!(path("/api/Files/"), "/api/files/");
     }
 
     #[test]
-    fn an_unknown_path_stays_unchanged() {
+    fn what_is_none_of_the_addresses_stays_as_it_came() {
         for uri in [
             "/",
             "/api/",

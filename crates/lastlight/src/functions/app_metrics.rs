@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn histogram_buckets_are_cumulative() {
+    fn a_bound_holds_all_that_is_below_and_what_is_above_the_last_is_counted_too() {
         let (at_most, count, seconds) = cumulated(&[
             row(1, 5, 5.0),
             row(3, 1, 7.0),

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_valid_only_for_its_own_list() {
+    fn a_cursor_is_read_as_it_was_written_and_is_no_other_lists() {
         let job = JobPosition {
             created_at: time("1764085106123456").unwrap(),
             job_id: "ab".repeat(32).parse().unwrap(),

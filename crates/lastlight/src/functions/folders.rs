@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn written_folders_compare_as_equal() {
+    fn what_is_written_is_what_is_compared_with() {
         let app_root = tempfile::tempdir().unwrap();
         let all: Vec<&str> = functions().iter().map(|function| function.name).collect();
         assert_eq!(compare_folders(app_root.path()).unwrap().missing, all);
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn function_names_are_unique_with_summaries() {
+    fn names_are_given_once_and_every_summary_is_a_sentence() {
         let mut names = BTreeSet::new();
         for function in functions() {
             assert!(names.insert(function.name), "{} is there twice", function.name);

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unserializable_answer_is_a_500() {
+    async fn an_answer_that_cannot_be_written_is_a_failure_of_ours_and_not_of_the_client() {
         let response = stamped_answer(StatusCode::OK, Unwritable);
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn label_values_are_escaped_in_prometheus_text() {
+    fn values_of_labels_are_escaped_and_histograms_end_with_everything() {
         let mut text = PrometheusText::default();
         text.metric("odd", Kind::Gauge, "Odd labels.").value(&[("a", "x\"\\\n"), ("b", "{}")], 1.5);
         text.share("process", "p");

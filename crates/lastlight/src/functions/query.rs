@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_query_parameters_are_ignored() {
+    fn what_is_not_given_is_none_and_what_is_not_asked_for_is_let_pass() {
         let query = QueryParameters::read("code=secret&limit=7");
         assert_eq!(query.number("limit", 1..=100).unwrap(), Some(7));
         assert_eq!(query.number("hours", 1..=168).unwrap(), None);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_query_values_are_named_with_the_range() {
+    fn what_is_wrong_is_named_with_its_value_and_what_is_allowed() {
         for value in
             ["0", "101", "-1", "+1", "1.5", "", "x", "5,6", "99999999999999999999", " 5", "%FF"]
         {

@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_highest_delivery_count_is_read() {
+    fn the_highest_delivery_count_is_found_in_every_form_and_nothing_else_is_taken_for_one() {
         let of = |metadata: &str| {
             let body = format!(r#"{{"Data":{{"msg":"x"}},"Metadata":{metadata}}}"#);
             deliveries(body.as_bytes(), &["DeliveryCount", "DeliveryCountArray"])

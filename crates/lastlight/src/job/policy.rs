@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn backoff_doubles_to_a_limit_with_jitter() {
+    fn pauses_double_up_to_a_bound_and_lose_at_most_half() {
         let backoff = Backoff { first: Duration::from_secs(2), largest: Duration::from_secs(60) };
         let whole: Vec<u64> = (1..=8).map(|tries| backoff.pause(tries, 0.0).as_secs()).collect();
         assert_eq!(whole, [2, 4, 8, 16, 32, 60, 60, 60]);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn extreme_policies_are_clamped_to_limits() {
+    fn for_ever_is_as_long_as_the_queues_and_the_tables_bear() {
         let for_ever = Backoff { first: Duration::MAX, largest: Duration::MAX };
         assert_eq!(for_ever.pause(1, 0.0), LONGEST_PAUSE);
         assert_eq!(for_ever.pause(u16::MAX, 1.0), LONGEST_PAUSE / 2);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn failure_policies_tolerate_the_stated_failures() {
+    fn a_stage_bears_what_its_policy_says() {
         assert!(FailurePolicy::FailJob.bears(0, 10) && !FailurePolicy::FailJob.bears(1, 1_000_000));
         assert!(
             FailurePolicy::TolerateCount(2).bears(2, 2)

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_formatted_as_by_python() {
+    fn numbers_are_spelled_as_python_spells_them() {
         for (json, python) in [
             ("0.0001", "0.0001"),
             ("0.00001", "1e-05"),
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn non_ascii_text_is_escaped_as_utf_16() {
+    fn text_outside_ascii_is_escaped_as_utf_16() {
         assert_eq!(
             canonical(r#""é\u007f\u0001\b\f🌍""#),
             "\"\\u00e9\\u007f\\u0001\\b\\f\\ud83c\\udf0d\""
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_wider_than_64_bits_are_rejected() {
+    fn an_integer_that_would_become_a_float_is_found() {
         assert!(
             reject_wide_integers(r#"{"a": [1, -5, 2.5, 1e30, "99999999999999999999"]}"#).is_ok()
         );

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_off_by_nine_percent_at_most() {
+    fn a_percentile_is_off_by_nine_percent_at_most() {
         // Spread evenly over eight decades, as durations are.
         let values: Vec<f64> =
             (0..10_000).map(|number| 10_f64.powf(f64::from(number) / 1250.0)).collect();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn few_samples_give_nearest_rank_percentiles() {
+    fn a_few_samples_are_read_by_nearest_rank_and_none_give_nothing() {
         let histogram = of(&[1.0, 10.0, 100.0]);
         assert_eq!(histogram.percentile_ms(0.5), Some(10.0));
         assert_eq!(histogram.percentile_ms(0.95), Some(100.0));

@@ -39,7 +39,7 @@ mod tests {
     use super::nesting;
 
     #[test]
-    fn brackets_inside_strings_do_not_count() {
+    fn brackets_count_outside_of_text_alone() {
         for (json, depth) in [
             ("", 0),
             ("1", 0),

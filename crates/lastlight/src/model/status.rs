@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn legal_job_transitions_are_the_listed_ones() {
+    fn the_whole_table_of_job_transitions() {
         assert_eq!(
             job_table(),
             [
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn legal_task_transitions_are_the_listed_ones() {
+    fn the_whole_table_of_task_transitions() {
         assert_eq!(
             task_table(),
             [
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn no_transition_leaves_a_terminal_state() {
+    fn nothing_leaves_a_terminal_state() {
         for from in JobStatus::ALL.iter().filter(|status| status.is_terminal()) {
             assert!(JobStatus::ALL.iter().all(|to| from.transition(*to).is_err()), "{from}");
         }
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn only_unsuccessful_work_can_be_reopened() {
+    fn a_person_may_repeat_what_did_not_succeed_and_nothing_else() {
         assert_eq!(JobStatus::reopenable(), ["failed", "cancelled"]);
         assert_eq!(TaskStatus::reopenable(), ["failed", "skipped"]);
         assert_eq!(JobStatus::open(), ["queued", "processing"]);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_illegal_transition_names_both_states() {
+    fn an_illegal_change_says_what_was_asked() {
         let error = JobStatus::Completed.transition(JobStatus::Queued).unwrap_err();
         assert_eq!(error.to_string(), "job cannot go from completed to queued");
     }

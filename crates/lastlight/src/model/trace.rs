@@ -110,7 +110,7 @@ mod tests {
     const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn a_traceparent_is_parsed_as_w3c_specifies() {
+    fn a_traceparent_is_read_as_the_recommendation_says() {
         let parent = TraceParent::read(GOOD).unwrap();
         assert_eq!(parent.as_str(), GOOD);
         assert_eq!(parent.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn later_traceparent_versions_are_accepted() {
+    fn a_later_version_counts_as_far_as_it_is_understood() {
         for later in [
             GOOD.replacen("00-", "cc-", 1),
             format!("{}-what-comes-later", GOOD.replacen("00-", "cc-", 1)),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_traceparent_is_none() {
+    fn what_is_not_one_is_none() {
         for bad in [
             String::new(),
             GOOD[..54].to_owned(),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn generated_traces_are_unique_and_valid() {
+    fn a_new_trace_is_one_of_its_own() {
         let (one, other) = (TraceParent::generate(), TraceParent::generate());
         assert_ne!(one.trace_id(), other.trace_id());
         assert_eq!(TraceParent::read(one.as_str()), Some(one));
@@ -163,14 +163,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_parsed_traceparent_parses_again(text in ".{0,70}") {
+        fn any_text_is_read_or_not_and_what_is_read_reads_the_same(text in ".{0,70}") {
             if let Some(parent) = TraceParent::read(&text) {
                 prop_assert_eq!(TraceParent::read(parent.as_str()), Some(parent));
             }
         }
 
         #[test]
-        fn every_valid_traceparent_is_kept_unchanged(trace in 1u128.., span in 1u64.., flags in 0u8..=3) {
+        fn every_good_one_comes_back_whole(trace in 1u128.., span in 1u64.., flags in 0u8..=3) {
             let text = format!("00-{trace:032x}-{span:016x}-{flags:02x}");
             prop_assert_eq!(TraceParent::read(&text).map(|parent| parent.to_string()), Some(text));
         }

@@ -68,14 +68,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_displayed_version_parses_to_itself(hash: i64) {
+        fn what_is_shown_is_read_as_the_same(hash: i64) {
             let version = JobVersion::of_hash(hash);
             prop_assert_eq!(version.to_string().parse(), Ok(version));
         }
     }
 
     #[test]
-    fn an_invalid_version_is_refused() {
+    fn anything_else_is_refused() {
         for text in [
             "",
             "0",

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn json_lines_are_flat_with_the_fields_of_spans() {
+    fn a_line_is_one_flat_object_with_the_fields_of_the_spans_around_it_and_the_inner_one_wins() {
         let lines = said(JsonOrText::Json, say);
         assert_eq!(lines.matches('\n').count(), 1);
         let mut line: Value = serde_json::from_str(&lines).unwrap();
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn text_lines_escape_control_characters() {
+    fn text_is_one_line_that_no_value_can_break_or_colour() {
         let line = said(JsonOrText::Text { color: false }, say);
         let (_, line) = line.split_once(' ').unwrap();
         assert_eq!(
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn events_outside_spans_have_only_own_fields() {
+    fn an_event_outside_of_any_span_has_only_its_own_fields() {
         let lines = said(JsonOrText::Json, || tracing::info!(n = 1, "alone"));
         let line: Value = serde_json::from_str(&lines).unwrap();
         let mut names: Vec<_> = line.as_object().unwrap().keys().cloned().collect();

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn service_answers_are_shown_without_credentials() {
+    fn what_a_service_said_is_shown_but_no_credential_in_it() {
         let plain = "<Error><Code>401</Code>\n<Detail>InvalidSignature: The token has an invalid signature.</Detail></Error>";
         assert_eq!(said(plain, &[]), plain.replace('\n', " "));
         assert_eq!(said(&"x".repeat(1000), &[]).len(), 300);

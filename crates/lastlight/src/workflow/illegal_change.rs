@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_state_and_allowed_changes() {
+    fn a_refusal_says_what_the_job_is_and_what_may_be_done_with_it() {
         use Change::{Cancel, Pause, Resume, Retry};
         use JobStatus::{Cancelled, Completed, Failed, Processing, Queued};
         for asked in [Cancel, Pause, Resume] {

@@ -159,7 +159,7 @@ mod tests {
     const MIB: usize = 1024 * 1024;
 
     #[tokio::test]
-    async fn memory_shares_shrink_to_the_size_of_results() {
+    async fn shares_of_results_are_as_large_as_results_turn_out() {
         let memory = Memory::new(8 * MIB);
         let mut shares = Vec::new();
         while let Some(share) = memory.for_result("tile", soon()).await {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn large_results_wait_for_free_memory() {
+    async fn a_large_result_makes_the_next_ones_wait_and_never_exceeds_what_there_is() {
         let memory = Memory::new(4 * MIB);
         let mut first = memory.for_result("tile", soon()).await.unwrap();
         memory.has_result("tile", &mut first, MIB);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn inputs_above_the_limit_run_alone() {
+    async fn inputs_that_are_larger_than_all_there_is_go_alone() {
         let memory = Memory::new(2 * MIB);
         let large = memory.for_inputs(100 * MIB, soon()).await.unwrap();
         assert_eq!(memory.in_use().inputs, MIB as u64);

@@ -351,7 +351,7 @@ mod tests {
     use crate::model::timestamp;
 
     #[test]
-    fn message_age_is_compared_with_its_successor() {
+    fn a_message_written_before_its_successor_is_older_and_the_successor_is_not() {
         let old = timestamp::read("2026-11-23T19:00:01.000001");
         let new = after(old);
         assert_eq!(new.nanosecond() % 1000, 0);

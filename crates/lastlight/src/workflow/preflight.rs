@@ -141,7 +141,7 @@ mod tests {
     use crate::model::TasksPerMessage;
 
     #[test]
-    fn a_preflight_problem_shows_its_arithmetic() {
+    fn the_arithmetic_is_said() {
         let timing = Timing {
             tasks_in_flight: 10,
             instances: 2,
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_exactly_at_the_limits_is_accepted() {
+    fn what_fits_exactly_is_let_through() {
         let limits = ConnectionLimits { pool: 8, server: 43, reserved: 3 };
         assert_eq!(connections(limits, 5), None);
         assert_eq!(tasks(&StageSpec::new("t").with_expected_tasks(LARGEST_STAGE), 1), None);

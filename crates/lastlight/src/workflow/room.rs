@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_cannot_start_in_time_is_refused() {
+    async fn a_task_that_cannot_begin_in_time_is_told_so_at_once() {
         let room = Arc::new(Room::new(2));
         room.note(Duration::from_secs(60));
         let places = [room.enter(in_seconds(0)).await, room.enter(in_seconds(0)).await];
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn unknown_task_durations_are_learned_by_waiting() {
+    async fn without_a_word_on_how_long_tasks_take_one_waits_and_learns_from_it() {
         let room = Arc::new(Room::new(1));
         let place = room.enter(in_seconds(0)).await;
         assert_eq!(room.fits(in_seconds(1)), usize::MAX);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_runs_alone_is_not_starved() {
+    async fn one_that_must_run_alone_is_not_kept_out_for_ever_by_those_that_come_after_it() {
         let room = Arc::new(Room::new(2));
         let place = room.enter(in_seconds(0)).await;
         let soon = || Instant::now() + Duration::from_millis(20);

@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn improvements_are_percent_of_queue_storage() {
+    fn improvements_are_percent_of_what_queue_storage_takes() {
         let better = improvements(&metrics_of(1000.0, 100.0, 0.5), &metrics_of(250.0, 400.0, 0.0));
         assert_eq!(
             [better.latency_improvement, better.throughput_improvement, better.timeout_reduction],
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn job_metrics_are_computed_from_recorded_times() {
+    fn a_job_s_figures_are_its_recorded_times() {
         let details: JobDetails = serde_json::from_value(json!({
             "job": {
                 "job_id": "a", "job_type": "hello_world", "status": "completed", "stage": 2, "total_stages": 2,

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_parameter_value_is_json_or_else_text() {
+    fn a_value_is_json_where_it_is_and_text_otherwise() {
         let value = |text: &str| parameter(text).unwrap().1;
         assert_eq!(value("n=10"), json!(10));
         assert_eq!(value("name=Ada Lovelace"), json!("Ada Lovelace"));

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_with_an_expired_lock_is_redelivered() {
+    fn a_message_whose_lock_ended_comes_again_and_its_old_lock_is_void() {
         let (bus, clock) = bus(QueueOptions::default());
         bus.send("q", vec![message("a")]).unwrap();
         let first = bus.receive("q", 10).unwrap().pop().unwrap();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewed_lock_stays_valid() {
+    fn a_renewed_lock_holds() {
         let (bus, clock) = bus(QueueOptions::default());
         bus.send("q", vec![message("a")]).unwrap();
         let locked = bus.receive("q", 1).unwrap().pop().unwrap();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn abandoned_messages_become_dead_letters() {
+    fn a_message_that_nobody_can_process_ends_among_the_dead_letters() {
         let (bus, _) = bus(QueueOptions { max_delivery_count: 3, ..QueueOptions::default() });
         bus.send("q", vec![message("bad"), message("good")]).unwrap();
         for _ in 0..3 {
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn duplicates_of_scheduled_messages_are_dropped() {
+    fn a_duplicate_within_the_window_vanishes_even_if_the_first_is_scheduled() {
         let window = Some(Duration::from_secs(600));
         let (bus, clock) =
             bus(QueueOptions { duplicate_detection: window, ..QueueOptions::default() });
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn service_bus_messages_survive_a_restart() {
+    fn messages_survive_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bus");
         let (before, _) = bus(QueueOptions::default());

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn storage_queue_messages_survive_a_restart() {
+    fn messages_survive_a_restart_and_received_ones_are_visible_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("queues");
         let before = StorageQueues::new();

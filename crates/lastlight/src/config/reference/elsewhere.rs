@@ -236,7 +236,7 @@ fn read_in(source: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn settings_read_elsewhere_match_the_page() {
+fn what_is_read_elsewhere_is_on_the_page_and_the_other_way_round() {
     let declared = |groups: &[&Group]| -> BTreeSet<String> {
         groups
             .iter()
@@ -259,7 +259,7 @@ fn settings_read_elsewhere_match_the_page() {
 
 /// So that the look through the source sees each of them.
 #[test]
-fn the_environment_is_read_by_literal_names() {
+fn the_environment_is_read_by_names_that_a_search_finds() {
     for (path, source) in sources() {
         for rest in source.split("env::var").skip(1) {
             let call: String = rest.chars().take_while(|c| *c != ')').collect();
@@ -276,7 +276,7 @@ fn the_environment_is_read_by_literal_names() {
 }
 
 #[test]
-fn setting_name_patterns_work_as_documented() {
+fn names_of_many_do_what_the_page_says() {
     let pair = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
     let overlaid = host_json::overlaid(
         json!({}),
@@ -297,7 +297,7 @@ fn setting_name_patterns_work_as_documented() {
 /// The driver reads the process's own environment, so each variable gets a process of its own: this
 /// test again.
 #[test]
-fn the_driver_reads_the_documented_variables() {
+fn the_driver_reads_its_own_variables() {
     const MARK: &str = "the driver's options: ";
     const ASKED: &str = "LASTLIGHT_TEST_SHOWS_OPTIONS";
     if std::env::var_os(ASKED).is_some() {
@@ -309,7 +309,7 @@ fn the_driver_reads_the_documented_variables() {
         let mut again = Command::new(std::env::current_exe().unwrap());
         again
             .args(["--exact", "--nocapture"])
-            .arg("config::reference::elsewhere::the_driver_reads_the_documented_variables");
+            .arg("config::reference::elsewhere::the_driver_reads_its_own_variables");
         for (name, _) in DRIVER {
             again.env_remove(name);
         }

@@ -183,7 +183,7 @@ fn examples(name: &str) -> ([&'static str; 2], Vec<String>) {
 }
 
 #[test]
-fn read_settings_equal_declared_settings() {
+fn what_is_read_is_declared_and_what_is_declared_is_read() {
     let asked = Asked::default();
     for setting in all() {
         let env = Env::from_pairs(around(setting.name()));
@@ -199,7 +199,7 @@ fn read_settings_equal_declared_settings() {
 }
 
 #[test]
-fn an_unset_setting_has_its_documented_default() {
+fn a_default_is_what_counts_where_nothing_is_set() {
     for setting in all() {
         let Some(default) = setting.default() else {
             continue;
@@ -213,7 +213,7 @@ fn an_unset_setting_has_its_documented_default() {
 }
 
 #[test]
-fn numbers_outside_their_range_are_refused() {
+fn a_number_is_taken_within_its_bounds_and_refused_outside() {
     for setting in all() {
         let Form::Number { min, max, is_whole, .. } = setting.form() else {
             continue;
@@ -234,7 +234,7 @@ fn numbers_outside_their_range_are_refused() {
 }
 
 #[test]
-fn only_listed_values_of_a_choice_are_accepted() {
+fn each_value_of_a_choice_is_taken_and_no_other() {
     for setting in all() {
         let names = match setting.form() {
             Form::OneOf(names) => names,
@@ -259,7 +259,7 @@ fn only_listed_values_of_a_choice_are_accepted() {
 }
 
 #[test]
-fn text_settings_are_validated_as_documented() {
+fn a_text_is_taken_or_refused_as_its_words_say() {
     for setting in all() {
         if !matches!(setting.form(), Form::Words(_)) {
             continue;
@@ -274,7 +274,7 @@ fn text_settings_are_validated_as_documented() {
 }
 
 #[test]
-fn unresolved_references_are_refused_everywhere() {
+fn every_setting_is_told_from_a_reference_that_was_not_resolved() {
     for setting in all() {
         let name = setting.name();
         let mut pairs = around(name);
@@ -288,7 +288,7 @@ fn unresolved_references_are_refused_everywhere() {
 }
 
 #[test]
-fn alternative_settings_have_lower_precedence() {
+fn what_counts_in_the_place_of_another_is_asked_second() {
     let of = |pairs: &[(&'static str, &str)]| {
         let mut all = around("");
         all.extend(pairs.iter().map(|(name, value)| (*name, (*value).to_owned())));
@@ -304,14 +304,14 @@ fn alternative_settings_have_lower_precedence() {
 }
 
 #[test]
-fn timing_and_prices_have_default_values() {
+fn without_settings_the_workflow_and_the_prices_are_the_defaults() {
     let settings = Settings::load(Env::from_pairs(around(""))).unwrap();
     assert_eq!(format!("{:?}", settings.timing), format!("{:?}", Timing::default()));
     assert_eq!(settings.prices, Prices::default());
 }
 
 #[test]
-fn prices_accept_any_currency_within_limits() {
+fn prices_are_taken_in_any_currency_and_refused_with_what_is_allowed() {
     let mut pairs = around("");
     pairs.insert("LASTLIGHT_PRICE_CURRENCY", "EUR".to_owned());
     pairs.insert("LASTLIGHT_PRICE_STORAGE_PER_10000", "0".to_owned());
@@ -336,7 +336,7 @@ fn prices_accept_any_currency_within_limits() {
 }
 
 #[test]
-fn example_settings_exist_with_their_defaults() {
+fn the_example_names_settings_that_there_are_and_numbers_that_are_the_defaults() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let text = std::fs::read_to_string(root.join("local.settings.example.json")).unwrap();
     let document: Value = serde_json::from_str(&text).unwrap();

@@ -79,7 +79,7 @@ fn cell(text: &str) -> String {
 }
 
 #[test]
-fn docs_settings_md_matches_the_settings() {
+fn docs_settings_md_says_what_the_program_reads() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/SETTINGS.md");
     let page = page();
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -93,7 +93,7 @@ fn docs_settings_md_matches_the_settings() {
 }
 
 #[test]
-fn every_setting_is_listed_once() {
+fn a_setting_stands_on_the_page_once() {
     let mut names: Vec<&str> = GROUPS
         .iter()
         .chain(ELSEWHERE)

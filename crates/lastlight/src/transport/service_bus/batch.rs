@@ -169,7 +169,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn batches_keep_order_and_respect_the_limits(
+        fn every_message_is_in_one_batch_in_order_and_no_batch_is_too_large(
             sizes in prop::collection::vec(0..80_000_usize, 0..60),
             largest_count in 1..=100_usize,
         ) {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn an_oversized_message_does_not_block_others() {
+    fn a_message_that_is_too_large_is_named_and_its_siblings_go_out() {
         let (batches, oversize) = cut(&[message(0, 10), message(1, 300_000), message(2, 10)], 100);
         assert_eq!(batches.iter().map(Batch::len).sum::<usize>(), 2);
         assert!(
@@ -197,14 +197,14 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_body_fits_when_fully_escaped() {
+    fn the_largest_body_fits_even_if_every_character_is_escaped() {
         let body = "\"".repeat(LARGEST_BODY);
         let (batches, oversize) = cut(&[OutgoingMessage { body, ..message(0, 0) }], 100);
         assert_eq!((batches.len(), oversize.len()), (1, 0));
     }
 
     #[test]
-    fn batch_json_has_the_documented_format() {
+    fn a_batch_is_what_the_service_documents() {
         let (batches, _) = cut(&[message(7, 3)], 100);
         assert_eq!(
             batches[0].to_json(),

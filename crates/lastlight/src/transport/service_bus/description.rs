@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn message_counts_of_a_description_are_parsed() {
+    fn the_counts_of_a_description_are_found() {
         let xml = r#"<?xml version="1.0" encoding="utf-8"?>
             <entry xmlns="http://www.w3.org/2005/Atom"><id>https://ns.servicebus.windows.net/sb-tasks?api-version=2021-05</id>
             <title type="text">sb-tasks</title><author><name>ns</name></author><content type="application/xml">

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn concurrent_senders_share_the_configured_rate() {
+    async fn the_pace_is_the_rate_however_many_send() {
         let gate = Gate::new(Some(1000));
         let began = Instant::now();
         futures_util::future::join_all((0..100).map(|_| gate.pass(100))).await;
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_throttled_sender_pauses_all_senders() {
+    async fn one_that_is_throttled_closes_the_gate_for_all() {
         let gate = Gate::new(None);
         gate.close();
         let began = Instant::now();

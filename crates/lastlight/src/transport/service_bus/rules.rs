@@ -75,7 +75,7 @@ mod tests {
     };
 
     #[test]
-    fn queue_rules_of_a_description_are_parsed() {
+    fn a_real_description_is_read() {
         let xml = r#"<entry xmlns="http://www.w3.org/2005/Atom"><title type="text">sb-tasks</title><content type="application/xml">
             <QueueDescription xmlns="http://schemas.microsoft.com/netservices/2010/10/servicebus/connect"
               xmlns:i="http://www.w3.org/2001/XMLSchema-instance"><LockDuration>PT1M30S</LockDuration>
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn iso_8601_durations_are_parsed() {
+    fn durations_are_iso_8601() {
         assert_eq!(iso_duration("P1DT2H"), Some(Duration::from_secs(93_600)));
         assert_eq!(
             iso_duration("P10675199DT2H48M5.4775807S"),

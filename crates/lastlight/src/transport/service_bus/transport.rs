@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn http_statuses_map_to_error_kinds() {
+    fn a_status_and_its_detail_say_what_to_do() {
         let kinds = [
             (429, "", "Throttled"),
             (400, "SubCode=50009 the namespace is throttled", "Throttled"),
