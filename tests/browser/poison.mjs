@@ -53,14 +53,14 @@ inBrowser('many messages are gone through with the keyboard', async ({ page, ope
   for (const text of ['one', 'two']) await cloud.send('sb-tasks', text);
   await eventually('the messages are set aside', async () => (await cloud.get('monitor/poison')).poison_messages_found === 2);
   await open('poison');
-  // Processing would change nothing: only an operator can decide about such messages.
+  // Nothing of it would be dealt with: only a person knows what it is.
   await page.getByText('2 messages set aside. All are in review queues').waitFor();
   assert.equal(await page.getByRole('button', { name: 'Process all' }).isDisabled(), true);
   await page.getByRole('button', { name: 'Show messages' }).click();
   const discards = page.getByRole('button', { name: 'Discard' });
   await discards.nth(1).waitFor();
   assert.equal(await page.getByText('could be shown').count() + await page.getByText('holds more than').count(), 0);
-  // An answer that is older than a later action does not bring messages back.
+  // An answer that is older than what was done meanwhile brings nothing back.
   const look = await hold(page, '**/api/monitor/poison?peek=*');
   await page.getByRole('button', { name: 'Show messages' }).click();
   await eventually('it is looked at', () => look.held.length === 1);
