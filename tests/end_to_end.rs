@@ -1,5 +1,5 @@
-//! The real binary as the local Functions host's child, both paths, on the embedded and on a real
-//! PostgreSQL, and the commands as people run them.
+//! The real binary as the child of the local Functions host, over both paths, on the embedded
+//! database and on a real PostgreSQL, and the commands as users run them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
@@ -19,7 +19,7 @@ use sqlx::{Connection, Executor, PgConnection};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_lastlight");
 
-/// What has not happened by then never will, however slow the machine.
+/// The time after which an event counts as never happening, however slow the machine is.
 const LIMIT: Duration = Duration::from_secs(400);
 
 async fn new_database_url() -> String {
@@ -43,7 +43,7 @@ fn options(data: &Path, database_url: Option<String>) -> CloudOptions {
             program: BINARY.into(),
             arguments: vec!["serve".into()],
         },
-        // Short leases and graces, so that recovery need not be waited for.
+        // Short leases and grace periods, so that recovery is fast.
         settings: [
             ("LASTLIGHT_LEASE_SECONDS", "2"),
             ("LASTLIGHT_SEND_GRACE_SECONDS", "1"),
@@ -64,7 +64,7 @@ async fn submit(cloud: &LocalCloud, parameters: Value) -> Value {
         if answer.status() == 200 {
             return serde_json::from_str(&answer.text().await.unwrap()).unwrap();
         }
-        // The database may still be coming up.
+        // The database may still be starting.
         assert_eq!(answer.status(), 503);
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
@@ -77,7 +77,7 @@ async fn status(cloud: &LocalCloud, job_id: &str) -> Option<Value> {
     serde_json::from_str(&answer.text().await.ok()?).ok()
 }
 
-/// Waits for a job; the sweep, which the timer starts every minute, is started every second.
+/// Waits for a job. The sweep, which the timer starts every minute, is started every second.
 async fn completed(cloud: &LocalCloud, job_id: &str) -> Value {
     let began = Instant::now();
     let mut last = Value::Null;
@@ -143,7 +143,7 @@ async fn both_paths_run_on_a_real_postgresql() {
 }
 
 #[tokio::test]
-async fn a_handler_killed_in_mid_job_is_started_again_and_the_job_completes() {
+async fn a_job_completes_after_its_handler_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let cloud =
         LocalCloud::start(options(folder.path(), Some(new_database_url().await))).await.unwrap();
@@ -159,7 +159,7 @@ async fn a_handler_killed_in_mid_job_is_started_again_and_the_job_completes() {
 }
 
 #[tokio::test]
-async fn every_queue_message_deleted_by_hand_in_mid_job_only_delays_it() {
+async fn deleting_all_queue_messages_only_delays_a_job() {
     let folder = tempfile::tempdir().unwrap();
     let cloud =
         LocalCloud::start(options(folder.path(), Some(new_database_url().await))).await.unwrap();
@@ -186,7 +186,7 @@ async fn every_queue_message_deleted_by_hand_in_mid_job_only_delays_it() {
 }
 
 #[tokio::test]
-async fn a_service_bus_that_is_down_at_submit_leaves_the_job_owed_and_gets_it_later() {
+async fn a_job_runs_after_a_service_bus_outage() {
     let folder = tempfile::tempdir().unwrap();
     let cloud =
         LocalCloud::start(options(folder.path(), Some(new_database_url().await))).await.unwrap();
@@ -194,8 +194,8 @@ async fn a_service_bus_that_is_down_at_submit_leaves_the_job_owed_and_gets_it_la
     cloud.service_bus_faults.set(FaultPlan { down: true, ..FaultPlan::default() });
     let url = format!("{}/api/jobs/submit/hello_world", cloud.base_url());
     let body = json!({ "n": 10, "use_service_bus": true }).to_string();
-    // The answer waits for the service as long as retries may help; whoever does not wait finds the
-    // job all the same.
+    // The answer waits for the service as long as retries may help; a client that does not wait
+    // finds the job nevertheless.
     let job_id = "5d980689e58d4ec832c1e8d6ad81aefe2a2df1cdf9cb8def939dfeb3ec38c347";
     let request = reqwest::Client::new().post(&url).body(body).send();
     let is_stored = async {
@@ -215,7 +215,7 @@ async fn a_service_bus_that_is_down_at_submit_leaves_the_job_owed_and_gets_it_la
 }
 
 #[tokio::test]
-async fn jobs_and_messages_survive_a_restart_of_the_local_cloud() {
+async fn jobs_survive_a_restart_of_the_local_cloud() {
     let folder = tempfile::tempdir().unwrap();
     let cloud = LocalCloud::start(options(folder.path(), None)).await.unwrap();
     let first = submit(&cloud, json!({ "n": 5 })).await;
@@ -244,7 +244,7 @@ async fn poison(cloud: &LocalCloud, body: Option<Value>) -> (u16, Value) {
     (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
 }
 
-/// Waits until so many messages are in a queue of messages set aside; what it shows.
+/// Waits until a dead-letter queue has this number of messages, and returns them.
 async fn dead_letters(cloud: &LocalCloud, queue: &str, count: usize) -> Vec<Value> {
     let mut last = Value::Null;
     let began = Instant::now();
@@ -263,15 +263,15 @@ async fn dead_letters(cloud: &LocalCloud, queue: &str, count: usize) -> Vec<Valu
 }
 
 #[tokio::test]
-async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_finish() {
+async fn bad_messages_are_kept_for_review() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(folder.path(), Some(new_database_url().await));
-    // As often as host.json says, without the pauses.
+    // As many deliveries as host.json says, without the pauses.
     let setting = "AzureFunctionsJobHost__extensions__queues__visibilityTimeout";
     options.settings.insert(setting.to_owned(), "00:00:00".to_owned());
     let cloud = LocalCloud::start(options).await.unwrap();
     let early = submit(&cloud, json!({ "n": 20, "use_service_bus": false })).await;
-    // A task of a job that nobody has submitted yet.
+    // A task of a job that is not submitted yet.
     let job_id = "5d980689e58d4ec832c1e8d6ad81aefe2a2df1cdf9cb8def939dfeb3ec38c347";
     let unknown = |number: u32| {
         json!({
@@ -280,7 +280,7 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
         })
         .to_string()
     };
-    // Not the same one in two queues: twice the same at once counts once.
+    // Different messages in the two queues: the same one twice at once would be counted once.
     let (in_storage, in_bus) = (unknown(3), unknown(4));
     for text in ["this is not JSON", &in_storage] {
         let text = BASE64_STANDARD.encode(text);
@@ -320,7 +320,7 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
         "{run}"
     );
 
-    // The job comes after its message: sent again, the message finds its task done.
+    // The job is submitted after its message: the redelivered message finds its task done.
     submit(&cloud, json!({ "n": 10, "use_service_bus": true })).await;
     completed(&cloud, job_id).await;
     let redrive = |queue: &str, message: &Value| json!({ "action": "redrive", "queue": queue, "message_id": message["message_id"] });
@@ -339,8 +339,8 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
     let (status, answer) = discard("geospatial-poison", &left[0]).await;
     assert_eq!((status, &answer["message"]), (200, &left[0]["message"]), "{answer}");
     for left in (1..=4).rev() {
-        // Every look and every discard delivers those that stay, and one that was delivered five
-        // times gets another id.
+        // Every read and every discard delivers the messages that stay, and a message that was
+        // delivered five times gets another id.
         let mut tries = 0;
         loop {
             let message = dead_letters(&cloud, "sb-poison", left).await.remove(0);
@@ -364,14 +364,14 @@ async fn bad_messages_in_the_real_queues_end_before_a_person_and_their_siblings_
 }
 
 #[tokio::test]
-async fn dead_letters_of_tasks_that_never_ran_are_given_back_and_the_job_completes() {
+async fn dead_letters_of_unrun_tasks_are_redelivered() {
     const TASKS: usize = 300;
     let folder = tempfile::tempdir().unwrap();
     let database_url = new_database_url().await;
     let mut without_tasks = options(folder.path(), Some(database_url.clone()));
     for (setting, value) in [
         ("AzureWebJobs.process_sb_task.Disabled", "true"),
-        // What nobody processes must not be taken for lost meanwhile.
+        // Unprocessed messages must not be presumed lost meanwhile.
         ("LASTLIGHT_LOST_AFTER_SECONDS", "600"),
     ] {
         without_tasks.settings.insert(setting.to_owned(), value.to_owned());
@@ -408,7 +408,7 @@ async fn dead_letters_of_tasks_that_never_ran_are_given_back_and_the_job_complet
 }
 
 #[test]
-fn the_demo_runs_both_paths_and_prints_json_for_scripts() {
+fn the_demo_runs_both_paths_and_prints_json() {
     let output = Command::new(BINARY)
         .args(["demo", "--n", "50", "--json", "--app-root", env!("CARGO_MANIFEST_DIR")])
         .output()
@@ -428,7 +428,7 @@ fn the_demo_runs_both_paths_and_prints_json_for_scripts() {
 }
 
 #[test]
-fn the_benchmarks_print_figures_of_work_that_was_done() {
+fn benchmarks_print_measurements_of_real_work() {
     let bench = |arguments: &[&str]| -> Value {
         let output = Command::new(BINARY)
             .arg("bench")
@@ -474,7 +474,7 @@ fn the_benchmarks_print_figures_of_work_that_was_done() {
 }
 
 #[test]
-fn wrong_arguments_and_a_missing_app_are_told_with_exit_code_2() {
+fn invalid_arguments_are_exit_code_2() {
     let folder = tempfile::tempdir().unwrap();
     let cases: [&[&str]; 9] = [
         &["chaos", "--scenario", "no-such-scenario"],
@@ -496,7 +496,7 @@ fn wrong_arguments_and_a_missing_app_are_told_with_exit_code_2() {
 }
 
 #[test]
-fn chaos_runs_a_scenario_by_its_seed_and_says_what_it_did() {
+fn chaos_runs_a_scenario_by_its_seed() {
     let postgres =
         std::env::var("LASTLIGHT_TEST_POSTGRES_BIN").expect("run the tests with scripts/test");
     let output = Command::new(BINARY)

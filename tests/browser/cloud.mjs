@@ -1,4 +1,4 @@
-// A `lastlight local` of its own, on a database of its own: what the dashboard is tested against. Nothing is faked.
+// A `lastlight local` with its own database, against which the dashboard is tested. Nothing is faked.
 
 import { spawn } from 'node:child_process';
 import { createHmac, randomUUID } from 'node:crypto';
@@ -22,7 +22,7 @@ const { Client } = modules('pg');
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 
-// What has not happened by then never will: no verdict depends on how fast the machine is.
+// The time after which an event counts as never happening: no result depends on the speed of the machine.
 export const LIMIT = 120_000;
 
 export async function eventually(what, check, { within = LIMIT, every = 50 } = {}) {
@@ -49,7 +49,7 @@ export async function startCloud() {
   const data = mkdtempSync(path.join(tmpdir(), 'lastlight-browser-'));
   const child = spawn(required('LASTLIGHT_BINARY'), ['local', '--json', '--port', '0', '--data', path.join(data, 'data'), '--database-url', databaseUrl], {
     cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'],
-    // Makes the job type `chaos` known, whose tasks fail and take time as they are told.
+    // Enables the job type `chaos`, whose tasks fail and take time on request.
     env: { ...process.env, LASTLIGHT_CHAOS_LEDGER: path.join(data, 'ledger') },
   });
   const log = [];
@@ -84,7 +84,7 @@ class Cloud {
 
   async submit(type, parameters) { return (await this.ask('POST', `jobs/submit/${type}`, parameters)).job_id; }
 
-  // Lets the tasks of `chaos` go on that wait: those of the jobs with this tag.
+  // Opens the gate at which the `chaos` tasks of the jobs with this tag wait.
   openGate(tag) { writeFileSync(path.join(this.data, `ledger.${tag}.open`), ''); }
 
   over(jobId) {
@@ -94,7 +94,7 @@ class Cloud {
     });
   }
 
-  // What somebody else's program would do: one message into a queue of the local Service Bus.
+  // Sends one message to a queue of the local Service Bus, as another program would.
   async send(queue, text) {
     const parts = Object.fromEntries(this.addresses.service_bus_connection_string.split(';').map((part) => {
       const at = part.indexOf('=');
@@ -117,8 +117,8 @@ class Cloud {
     try { return await client.query(text, values); } finally { await client.end(); }
   }
 
-  // A job as it stands in the database after a long night, without the night: `failed` of its tasks failed.
-  // The tables have no statistics, as in the first minutes of an app: nothing that is read may hang on them.
+  // Inserts a large finished job into the database, with `failed` failed tasks, without running it.
+  // The tables have no statistics, as in the first minutes of an app: no read may depend on them.
   async storeJob(jobId, tasks, failed) {
     await this.sql(`INSERT INTO jobs (job_id, job_type, status, stage, total_stages, parameters, error_details, finished_at)
       VALUES ($1, 'hello_world', 'failed', 1, 2, $2, 'too many tasks of stage 1 failed', now())`, [jobId, JSON.stringify({ n: tasks, name: 'night' })]);

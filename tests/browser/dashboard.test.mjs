@@ -1,4 +1,4 @@
-// The dashboard as people use it, in headless Chromium against a real `lastlight local`: scripts/browser-test.
+// The dashboard as users use it, in headless Chromium against a real `lastlight local`: scripts/browser-test.
 // One file for the test runner, since all tests share one cloud and one browser.
 
 import './submit.mjs';

@@ -1,4 +1,4 @@
-// Looks, access and the connection: colours, narrow screens, screen readers, keys, and an app that goes away.
+// Appearance, accessibility and connection: colours, narrow screens, screen readers, keys, and an unreachable app.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -43,7 +43,7 @@ inBrowser('nothing sticks out of a phone', PHONE, async ({ page, open, cloud }) 
   await cloud.sql(`UPDATE jobs SET job_type = $2::text, error_details = repeat($2, 20), parameters = json_build_object($2::text, repeat($2, 5)) WHERE job_id = $1`, [jobId, long]);
   await cloud.sql(`UPDATE tasks SET task_type = $2::text, task_index = left(task_index || $2, 50), error_details = repeat($2, 20) WHERE parent_job_id = $1`, [jobId, long]);
   await everyView(page, open, cloud, async (view) => {
-    // The screen's own width: a page that is wider makes the window wider on a phone.
+    // The width of the screen: a wider page makes the window wider on a phone.
     const [wanted, there] = [await page.evaluate(() => document.documentElement.scrollWidth), PHONE.viewport.width];
     assert.ok(wanted <= there, `${view} is ${wanted} wide on a screen of ${there}`);
   });
@@ -82,7 +82,7 @@ inBrowser('the key is asked for, kept for the tab, sent in the header and nowher
   await eventually('the filter has the types, too', async () => await types.count() > 1);
   await page.reload();
   await page.locator('.jobs .row-link').first().waitFor();
-  // A function key is not enough for this one.
+  // A function key is not sufficient for this view.
   await open('poison');
   await page.getByText('The key was rejected.').waitFor();
   await page.getByLabel('Master key').fill('the-master-key');
@@ -141,7 +141,7 @@ inBrowser('a hidden tab asks for nothing', async ({ page, open }) => {
   }, hidden);
   await hide(true);
   asked = 0;
-  // An hour of the page's own clock, which then stands still: what is asked after that waited for no timer.
+  // Moves the page's clock by an hour and stops it: later requests did not wait for a timer.
   await page.clock.runFor('01:00:00');
   assert.equal(asked, 0);
   await page.clock.pauseAt(await page.evaluate(() => Date.now() + 1));

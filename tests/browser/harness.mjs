@@ -1,4 +1,4 @@
-// One cloud and one browser for all tests; each test has a window of its own, and fails if the page throws or complains.
+// One cloud and one browser for all tests; each test has its own window, and fails if the page throws or logs an error.
 
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -27,10 +27,10 @@ after(async () => {
 export const DESK = { viewport: { width: 1280, height: 860 }, colorScheme: 'light', reducedMotion: 'reduce' };
 export const PHONE = { ...DESK, viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
 
-// What the browser says of answers that a test provokes is not the page's fault.
+// Messages of the browser about error answers that a test provokes are not errors of the page.
 const EXPECTED = /Failed to load resource/;
 
-// A test with a window of the dashboard. `open(view)` goes to a view.
+// A test with a window of the dashboard. `open(view)` opens a view.
 export function inBrowser(name, options, act) {
   if (typeof options === 'function') [options, act] = [{}, options];
   test(name, { timeout: 5 * LIMIT }, async (context) => {
@@ -65,7 +65,7 @@ export function inBrowser(name, options, act) {
 
 export const heading = (page, name) => page.getByRole('heading', { level: 1, name });
 
-// Answers to these requests are kept back until `release()`; `held` are the requests that the app has answered.
+// Holds back the answers to these requests until `release()`; `held` are the requests that the app has answered.
 export async function hold(page, pattern, isMeant = () => true) {
   const held = [];
   let release;

@@ -26,7 +26,7 @@ inBrowser('a failed task says why, in which attempt, and stands first', async ({
   await first.getByRole('button').click();
   await page.locator('.task-detail .error-text', { hasText: task.error_details }).waitFor();
   assert.match(await page.locator('.task-detail .json').first().textContent(), /"number": 5/);
-  // Only the failed ones, and the address says so.
+  // Only failed tasks, and the address contains the filter.
   await page.locator('.task-list .choice').getByText('Failed', { exact: true }).click();
   await eventually('one row is left', async () => await page.locator('.task-row').count() === 1);
   assert.match(page.url(), /\?status=failed$/);
@@ -50,7 +50,7 @@ inBrowser('a job is cancelled only by who means it, and retried', async ({ page,
   await dialog.getByRole('button', { name: 'Cancel the job' }).click();
   await state('Cancelled').waitFor();
   await page.getByText('The job was cancelled', { exact: true }).waitFor();
-  // What was skipped was not done.
+  // Skipped tasks do not count as done.
   const { progress: [{ completed, failed, skipped, total }] } = await cloud.get(`jobs/status/${jobId}`);
   assert.ok(skipped > 0);
   await page.locator('.figures').getByText(`${completed + failed} / ${total}`, { exact: true }).waitFor();
@@ -58,7 +58,7 @@ inBrowser('a job is cancelled only by who means it, and retried', async ({ page,
   await page.getByRole('dialog').getByRole('button', { name: 'Retry' }).click();
   await eventually('the job runs again', async () => (await state('Processing').count()) + (await state('Queued').count()) > 0);
   await cloud.ask('POST', `jobs/cancel/${jobId}`);
-  // Another hand's doing is seen, too.
+  // Changes by other clients appear too.
   await state('Cancelled').waitFor();
   cloud.openGate('control');
 });
@@ -101,7 +101,7 @@ inBrowser('data that looks like markup is text', async ({ page, window, open, cl
   await page.getByRole('alert').waitFor();
   assert.equal(await page.evaluate(() => window.wasHit), undefined);
   assert.equal(await page.locator('main img, main script').count(), 0);
-  // And the browser would refuse it, had somebody forgotten. In a page of its own, since it complains aloud.
+  // The browser would also refuse such markup if it were not escaped. In a separate page, since this logs an error.
   const other = await window.newPage();
   await other.goto(cloud.page);
   const refusal = await other.evaluate(() => {
@@ -110,7 +110,7 @@ inBrowser('data that looks like markup is text', async ({ page, window, open, cl
   assert.equal(refusal, 'TypeError');
 });
 
-// How long that takes is measured by `lastlight bench reads`.
+// `lastlight bench reads` measures how long this takes.
 inBrowser('a job of 100,000 tasks: its first view asks little, and pages stay small', async ({ page, open, cloud }) => {
   const jobId = createHash('sha256').update('a long night').digest('hex');
   await cloud.storeJob(jobId, 100_000, 25);

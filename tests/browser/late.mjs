@@ -1,5 +1,5 @@
-// Answers that come late, twice or not at all: nothing old is shown as new, nothing is promised that does not happen, and
-// whoever reads, types or tabs is left in peace.
+// Answers that come late, twice or not at all: no old state is shown as new, no action is announced that does not
+// happen, and nothing interrupts a user who reads, types or moves the focus.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -23,13 +23,13 @@ inBrowser('what was asked of a job cannot be asked twice before it is known how 
   release();
   await page.getByRole('button', { name: 'Resume', exact: true }).waitFor();
   await eventually('the focus is where the button was', async () => await focused(page) === 'Resume');
-  // A question goes with its page: on another one it would be about another job.
+  // A dialog closes with its page: on another page it would refer to another job.
   await page.getByRole('button', { name: 'Cancel', exact: true }).click();
   await page.getByRole('dialog').waitFor();
   await page.evaluate(() => { location.hash = '#/health'; });
   await heading(page, 'Health').waitFor();
   assert.equal(await page.getByRole('dialog').count(), 0);
-  // What was not heard of may have been done; nobody does it again.
+  // A request without an answer may have succeeded; it is not repeated.
   await page.goto(`${cloud.page}#/jobs/${jobId}`);
   await page.route('**/api/jobs/cancel/*', (route) => route.abort());
   await page.getByRole('button', { name: 'Cancel', exact: true }).click();
@@ -53,7 +53,7 @@ inBrowser('tasks: a page is the one that was asked for last, and is there when i
   const on = page.getByRole('button', { name: 'Next page' });
   await on.click();
   await on.click();
-  // And then something else, before the answer is there.
+  // Then another request, before the first answer arrives.
   await page.locator('.task-list .choice').getByText('Failed', { exact: true }).click();
   await eventually('the failed ones are there', async () => await rows.count() === 3);
   held.release();
@@ -84,7 +84,7 @@ inBrowser('tasks: who reads one goes on reading, whatever becomes of it', async 
   await page.keyboard.press('r');
   await row.getByText('This task no longer matches this page.').waitFor();
   assert.equal(await focused(page), 'Copy the task id');
-  // In the list of all it goes to the top, with the focus.
+  // In the list of all tasks it moves to the top and keeps the focus.
   await page.locator('.task-list .choice').getByText('All, failed first').click();
   await page.locator('.task-row').nth(49).waitFor();
   await change(`status = 'completed', error_details = NULL`);
@@ -156,7 +156,7 @@ inBrowser('keys: who types one is left in peace, and what needs it is sent once'
   await page.route('**/api/db/**', (route) => route.fulfill({ status: 401, body: '' }));
   await open('jobs');
   await page.getByLabel('Function key').fill('half a k');
-  // To the program that keeps the keys, and back.
+  // The user switches to the password manager and back.
   const answered = page.waitForResponse('**/api/db/jobs?*');
   await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
   await answered;
@@ -165,7 +165,7 @@ inBrowser('keys: who types one is left in peace, and what needs it is sent once'
   await page.keyboard.press('Enter');
   await page.getByText('The key was rejected.').waitFor();
   assert.equal(await page.evaluate(() => document.activeElement.type), 'password', 'the next try can be typed at once');
-  // In the form for a job it is a form within a form.
+  // In the form for a job it is a nested form.
   await open('submit/hello_world');
   const sent = [];
   await page.route('**/api/jobs/submit/*', (route) => {
@@ -186,7 +186,7 @@ inBrowser('submit: the form comes once the app does, and who left it is told wha
   await page.getByText('It is retried automatically.', { exact: true }).waitFor();
   await page.unroute('**/api/jobs/types');
   await page.getByLabel(/^n /).fill('3');
-  // Nothing else asks on this page: what was lost is looked for all the same.
+  // No other request runs on this page: the page still checks whether the connection is back.
   await page.route('**/api/jobs/submit/*', (route) => route.abort(), { times: 1 });
   await page.getByText('Connected again.').waitFor();
   await page.getByRole('button', { name: 'Close' }).click();

@@ -1,4 +1,4 @@
-// The pictures of docs/DASHBOARD.md. Only with LASTLIGHT_SCREENSHOTS, which names their folder: scripts/screenshots.
+// The screenshots of docs/DASHBOARD.md. They are taken only if LASTLIGHT_SCREENSHOTS names their folder: scripts/screenshots.
 
 import path from 'node:path';
 

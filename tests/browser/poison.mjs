@@ -1,4 +1,4 @@
-// What was set aside: seen, sent again, thrown away.
+// Dead-lettered messages: listed, redriven, discarded.
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
@@ -9,7 +9,7 @@ import { hold, inBrowser } from './harness.mjs';
 const waiting = (cloud, queue) => async () => (await cloud.get('monitor/poison')).queue_details[queue].poison_messages === 1;
 
 inBrowser('a message of the review queue is seen, sent again, and gone', async ({ page, open, cloud }) => {
-  // For a job that is not there yet: it means nothing, and is kept for a person.
+  // A message for a job that does not exist yet: it is kept for review.
   const parameters = { n: 7, name: `late ${randomUUID()}`, use_service_bus: true };
   const jobId = await jobIdOf(parameters);
   await cloud.send('sb-jobs', JSON.stringify({ job_id: jobId, job_type: 'hello_world', stage: 1, parameters }));
@@ -21,7 +21,7 @@ inBrowser('a message of the review queue is seen, sent again, and gone', async (
   await card.getByText(`there is no job ${jobId}`).waitFor();
   await card.getByText('Message', { exact: true }).click();
   await card.locator('.json', { hasText: jobId }).waitFor();
-  // Now the job is there, and what the message asks for is done.
+  // Now the job exists, and the task of the message is done.
   assert.equal(await cloud.submit('hello_world', parameters), jobId);
   await cloud.over(jobId);
   await card.getByRole('button', { name: 'Redrive' }).click();
@@ -40,7 +40,7 @@ inBrowser('a message is discarded only by who means it', async ({ page, open, cl
   await card.getByRole('button', { name: 'Discard' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Leave it' }).click();
   assert.equal((await cloud.get('monitor/poison')).poison_messages_found, 1);
-  // What cannot be sent again is not, and the app says why.
+  // A message that cannot be redriven stays, and the app shows the reason.
   await card.getByRole('button', { name: 'Redrive' }).click();
   await page.getByRole('alert').getByText('cannot be sent again').waitFor();
   await card.getByRole('button', { name: 'Discard' }).click();
@@ -84,7 +84,7 @@ inBrowser('many messages are gone through with the keyboard', async ({ page, ope
 inBrowser('everything is dealt with at once', async ({ page, open, cloud }) => {
   await cloud.send('sb-tasks', 'for the review queue');
   await eventually('the message is set aside', waiting(cloud, 'sb-poison'));
-  // A dead letter that its function holds just now: it is counted, and cannot be had.
+  // A dead letter that its function holds at the moment: it is counted, and cannot be taken.
   await page.route('**/api/monitor/poison*', async (route) => {
     if (route.request().method() !== 'GET') return route.fallback();
     const response = await route.fetch();
@@ -106,7 +106,7 @@ inBrowser('everything is dealt with at once', async ({ page, open, cloud }) => {
   await all.click();
   await page.getByRole('dialog').getByRole('button', { name: 'Process all' }).click();
   await eventually('it is asked', () => answer);
-  // That takes a while, in which counts come and go: once is enough.
+  // This takes a while, and the count varies meanwhile: seeing it once is enough.
   const counted = page.waitForResponse('**/api/monitor/poison');
   await page.keyboard.press('r');
   await counted;
@@ -120,7 +120,7 @@ inBrowser('everything is dealt with at once', async ({ page, open, cloud }) => {
   await cloud.ask('POST', 'monitor/poison', { action: 'discard', queue: 'sb-poison', message_id: message.message_id });
 });
 
-// The id that a job will have: the hash of its type and its parameters as Python writes them.
+// The id of a future job: the hash of its type and of its parameters as Python serializes them.
 async function jobIdOf(parameters) {
   const { createHash } = await import('node:crypto');
   const sorted = Object.keys(parameters).sort().map((name) => `${JSON.stringify(name)}: ${JSON.stringify(parameters[name])}`);

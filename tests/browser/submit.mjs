@@ -1,4 +1,4 @@
-// Submitting from the form, by mouse and by keyboard, and what is said of bad input.
+// Submitting with the form, by mouse and by keyboard, and the messages about invalid input.
 
 import assert from 'node:assert/strict';
 
@@ -12,7 +12,7 @@ inBrowser('a job is submitted from the form and watched until it is done', async
   await page.getByRole('button', { name: 'Submit' }).click();
   await page.waitForURL(/#\/jobs\/[0-9a-f]{64}$/);
   await heading(page, 'hello_world').waitFor();
-  // Nothing is reloaded: the page sees it by itself.
+  // Without a reload: the page updates by itself.
   await page.locator('.view-head .badge', { hasText: 'Completed' }).waitFor();
   await page.getByText('500 / 500').waitFor();
   assert.equal(await page.locator('.stages [role=progressbar][aria-valuenow="100"]').count(), 2);
@@ -46,7 +46,7 @@ inBrowser('a job is submitted with the keyboard alone', async ({ page, open }) =
   await page.keyboard.press('Enter');
   await page.waitForURL(/#\/jobs\/[0-9a-f]{64}$/);
   await page.locator('.view-head .badge', { hasText: 'Completed' }).waitFor();
-  // And back: the list, its first row, into it.
+  // And back: to the list, to its first row, and into it.
   await page.keyboard.press('g');
   await page.keyboard.press('j');
   await heading(page, 'Jobs').waitFor();
@@ -71,7 +71,7 @@ inBrowser('what is wrong is said at its field, by the page and by the app', asyn
   await n.fill('0');
   await page.getByRole('button', { name: 'Submit' }).click();
   await page.getByText('It must be a whole number from 1 to 1,000,000.').waitFor();
-  // How long a text is the app alone knows.
+  // Only the app knows the maximum length of a text.
   await n.fill('3');
   const name = page.getByLabel('name', { exact: true });
   await name.fill('x'.repeat(101));

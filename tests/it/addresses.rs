@@ -1,4 +1,4 @@
-//! Addresses and bodies as clients and the host write them: case, slashes, byte order marks, forms
+//! Paths and bodies as clients and the host write them: case, slashes, byte order marks, requests
 //! that are not forwarded.
 
 use axum::http::StatusCode;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, TestApp};
 
-/// As a host without `enableForwardingHttpRequest` sends it.
+/// A request as a host without `enableForwardingHttpRequest` sends it.
 async fn described(app: &TestApp, function: &str, method: &str, path: &str, body: Value) -> Answer {
     let request = json!({
         "Data": { "req": {
@@ -20,7 +20,7 @@ async fn described(app: &TestApp, function: &str, method: &str, path: &str, body
 }
 
 #[tokio::test]
-async fn an_address_is_found_in_any_case_and_with_a_slash_at_the_end() {
+async fn paths_ignore_case_and_a_trailing_slash() {
     let app = TestApp::start().await;
     let submitted = app.request("POST", "/API/Jobs/Submit/hello_world/", r#"{"n": 1}"#).await;
     assert_eq!(submitted.status, StatusCode::OK, "{}", submitted.body);
@@ -51,7 +51,7 @@ async fn an_address_is_found_in_any_case_and_with_a_slash_at_the_end() {
 }
 
 #[tokio::test]
-async fn it_is_found_so_by_a_host_that_does_not_forward_too() {
+async fn unforwarded_paths_ignore_case_and_slash() {
     let app = TestApp::start().await;
     let answer = described(&app, "health", "GET", "/api/Health/", Value::Null).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -67,7 +67,7 @@ async fn it_is_found_so_by_a_host_that_does_not_forward_too() {
 }
 
 #[tokio::test]
-async fn a_byte_order_mark_before_a_body_is_read_past() {
+async fn a_byte_order_mark_before_a_body_is_skipped() {
     let app = TestApp::start().await;
     let plain = app.submit("hello_world", json!({ "n": 2 })).await;
     let marked = app.request("POST", "/api/jobs/submit/hello_world", "\u{feff}{\"n\": 2}").await;
@@ -92,7 +92,7 @@ async fn a_byte_order_mark_before_a_body_is_read_past() {
 }
 
 #[tokio::test]
-async fn a_body_in_utf_16_is_called_what_it_is() {
+async fn a_utf_16_body_is_refused_with_its_encoding() {
     let app = TestApp::start().await;
     let utf_16: Vec<u8> = "\u{feff}{\"n\": 2}".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let answer = app.request("POST", "/api/jobs/submit/hello_world", utf_16).await;

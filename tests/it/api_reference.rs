@@ -1,5 +1,5 @@
-//! docs/API.md: the reference of the endpoints, made of the OpenAPI document, with the key that
-//! each function asks for. A test holds the page to them; `UPDATE_DOCS=1` writes it.
+//! docs/API.md: the reference of the endpoints, generated from the OpenAPI document, with the key
+//! that each function needs. A test compares the page with them; `UPDATE_DOCS=1` writes it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ Every answer in JSON has what is in [Stamp](#stamp), too, and a refusal is an [E
 method than those below is 405, a body of more than 1 MB 413. Names in a query that nobody asks for are let pass.
 ";
 
-/// A heading's address.
+/// The anchor of a heading.
 fn anchor(heading: &str) -> String {
     heading
         .to_lowercase()
@@ -65,7 +65,7 @@ fn page() -> String {
     let mut page = HEAD.to_owned();
     page.push_str("\n| endpoint | key | |\n| --- | --- | --- |\n");
     for described in &operations {
-        // The document says who needs a key, the host asks for it.
+        // The document states whether a key is needed; the host checks it.
         let is_open = described.operation.get("security").is_some();
         assert_eq!(is_open, described.key == "anonymous", "{}", described.heading());
         page.push_str(&format!(
@@ -129,7 +129,7 @@ fn describe(described: &Described, page: &mut String) {
                 object(content)
                     .iter()
                     .map(|(media_type, content)| match media_type.as_str() {
-                        "application/json" => request_metrics(&content["schema"]),
+                        "application/json" => answered(&content["schema"]),
                         _ => format!("`{media_type}`"),
                     })
                     .collect()
@@ -143,8 +143,8 @@ fn describe(described: &Described, page: &mut String) {
     }
 }
 
-/// What an answer is, without the stamp that all have.
-fn request_metrics(schema: &Value) -> String {
+/// The schema of an answer, without the fields that all answers have.
+fn answered(schema: &Value) -> String {
     match schema["allOf"].as_array().map(Vec::as_slice) {
         Some([own, _]) => kind(own),
         _ if schema["type"] == "string" => "`application/json`".to_owned(),
@@ -152,7 +152,7 @@ fn request_metrics(schema: &Value) -> String {
     }
 }
 
-/// A schema as a table of its fields, or as a line.
+/// A schema as a table of its fields, or as one line.
 fn shape(schema: &Value, must: &str, page: &mut String) {
     for (variant, number) in variants(schema).iter().zip(1..) {
         let Some(fields) = variant.get("properties").and_then(Value::as_object) else {
@@ -180,7 +180,7 @@ fn shape(schema: &Value, must: &str, page: &mut String) {
     }
 }
 
-/// The schemas of which one holds.
+/// The alternatives of a schema.
 fn variants(schema: &Value) -> Vec<&Value> {
     let one_of = ["oneOf", "anyOf"].iter().find_map(|word| schema[word].as_array());
     match one_of {
@@ -191,7 +191,7 @@ fn variants(schema: &Value) -> Vec<&Value> {
     }
 }
 
-/// A schema in a few words.
+/// A short description of a schema.
 fn kind(schema: &Value) -> String {
     let Some(fields) = schema.as_object() else {
         return "anything".to_owned();
@@ -225,7 +225,7 @@ fn kind(schema: &Value) -> String {
 
 fn of_type(one: &str, fields: &Map<String, Value>) -> String {
     let within = |word: &str, (least, most): (&str, &str)| {
-        // schemars says of unsigned numbers that they are at least 0.
+        // schemars gives unsigned numbers a minimum of 0.
         match (fields.get(least), fields.get(most)) {
             (Some(least), Some(most)) => format!("{word}, {least} to {most}"),
             (Some(least), None) => format!("{word}, {least} or more"),
@@ -297,7 +297,7 @@ fn capital(text: &str) -> String {
     }
 }
 
-/// A text on one line, as a table takes it.
+/// A text on one line, as a table cell needs it.
 fn text(value: &Value) -> String {
     value
         .as_str()
@@ -312,7 +312,7 @@ fn object(value: &Value) -> &Map<String, Value> {
     value.as_object().unwrap()
 }
 
-/// Each route, with the key that its function asks for.
+/// Each route with the key of its function.
 fn keys() -> BTreeMap<String, String> {
     let mut keys = BTreeMap::new();
     for function in functions() {
@@ -335,13 +335,13 @@ fn key_of(path: &str, keys: &BTreeMap<String, String>) -> String {
             }
         }
     };
-    // One without parts is nearer than one with.
+    // A route without parameters is a better match than one with parameters.
     let route = keys.get_key_value(path).or_else(|| keys.iter().find(|(route, _)| is_at(route)));
     route.map(|(_, key)| key.clone()).unwrap_or_else(|| panic!("no function has {path}"))
 }
 
 #[test]
-fn docs_api_md_says_what_the_api_answers() {
+fn docs_api_md_matches_the_openapi_document() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/API.md");
     let page = page();
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -355,7 +355,7 @@ fn docs_api_md_says_what_the_api_answers() {
 }
 
 #[test]
-fn a_heading_of_docs_api_md_leads_to_one_place() {
+fn headings_of_docs_api_md_have_unique_anchors() {
     let page = page();
     let headings: Vec<String> = page
         .lines()

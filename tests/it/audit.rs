@@ -1,4 +1,4 @@
-//! The audit: everything that was planned has its place, and what was absorbed is counted.
+//! The audit: every planned task has a row and an outcome, and duplicates are counted.
 
 use axum::http::StatusCode;
 use lastlight::config::Timing;
@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn duplicates_are_absorbed_and_counted() {
+async fn duplicate_deliveries_are_ignored_and_counted() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
     let messages = app.planned().await;
@@ -48,7 +48,7 @@ async fn duplicates_are_absorbed_and_counted() {
 }
 
 #[tokio::test]
-async fn counters_that_drifted_are_found_said_and_mended() {
+async fn drifted_counters_are_reported_and_repaired() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [4, 1] })).await;
     let messages = app.planned().await;
@@ -56,7 +56,7 @@ async fn counters_that_drifted_are_found_said_and_mended() {
         app.deliver("process_queue_task", &message.body).await;
     }
     let mut connection = app.connection().await;
-    // As if an outcome had not been counted: the stage would never end.
+    // As if an outcome had not been counted: the stage would never finish.
     sqlx::query("UPDATE stages SET completed = completed - 1")
         .execute(&mut connection)
         .await
@@ -75,7 +75,7 @@ async fn counters_that_drifted_are_found_said_and_mended() {
 }
 
 #[tokio::test]
-async fn the_audit_of_a_job_that_does_not_exist_is_a_404() {
+async fn the_audit_of_an_unknown_job_answers_404() {
     let app = TestApp::start().await;
     let path = format!("/api/jobs/audit/{}", "a".repeat(64));
     let answer = app.request("GET", &path, "").await;

@@ -1,5 +1,5 @@
-//! A slow or full database makes the handler say 503 early; it never takes more connections than it
-//! may, and an idle one asks nothing.
+//! A slow or full database makes the handler answer 503 early. The handler never opens more
+//! connections than its limit, and sends no statements while it is idle.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
     waiting::until,
 };
 
-/// A handler that waits for its database no longer than this.
+/// A handler that waits for a connection no longer than `timeout`.
 async fn impatient(url: &str, timeout: Duration) -> TestApp {
     let settings = DatabaseSettings { acquire_timeout: timeout, ..database_settings(url) };
     let database = Database::new(&settings);
@@ -40,7 +40,7 @@ async fn impatient(url: &str, timeout: Duration) -> TestApp {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_database_that_hangs_brings_503_early_and_nothing_is_lost() {
+async fn a_hanging_database_means_503_and_no_loss() {
     let url = new_database_url().await;
     let app = impatient(&url, Duration::from_secs(1)).await;
     let job_id = app.submitted("probe", json!({ "stages": [300] })).await;
@@ -70,7 +70,7 @@ async fn a_database_that_hangs_brings_503_early_and_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_pool_never_exceeds_its_bound() {
+async fn the_connection_pool_never_exceeds_its_limit() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1500], "tasks_per_message": 10 })).await;
     let mut watcher = PgConnection::connect(&app.url).await.unwrap();
@@ -98,7 +98,7 @@ async fn the_pool_never_exceeds_its_bound() {
 }
 
 #[tokio::test]
-async fn an_idle_handler_asks_the_database_nothing() {
+async fn an_idle_handler_sends_no_statements() {
     let timing = Timing { lease: Duration::from_millis(900), ..quick() };
     let app = TestApp::with_job_type(Probe::default(), timing).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
@@ -116,19 +116,20 @@ async fn an_idle_handler_asks_the_database_nothing() {
     };
     let before = last_statement().await;
     assert!(!before.is_empty());
-    // Several heartbeats long.
+    // As long as several heartbeats.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(last_statement().await, before);
 }
 
 #[tokio::test]
-async fn an_outcome_outlasts_a_database_that_is_away_for_a_moment() {
+async fn an_outcome_survives_a_short_database_outage() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2], "waits": true })).await;
-    // The first is not the stage's last, so its outcome is all that is written after its run.
+    // The first task is not the last of its stage, so its outcome is all that is written after its
+    // run.
     let [message, last] = app.planned().await.try_into().unwrap();
-    // Its claim is stored; its outcome meets dead connections.
+    // Its claim is stored; the connections are dead when its outcome is recorded.
     let ending_connections = async {
         probe.until_runs(1).await;
         app.end_connections().await;

@@ -1,4 +1,4 @@
-//! Invariant 5: a message that nobody can process blocks nothing and never vanishes.
+//! Invariant 5: a message that cannot be processed blocks nothing and is never lost.
 
 use axum::http::StatusCode;
 use lastlight::{model::messages::TaskReference, transport::sender::QueueRole};
@@ -9,7 +9,7 @@ use crate::harness::TestApp;
 const JOB: &str = "83b3132f96c4a33d568f94fbc9db66f7870f8ca7a8294b3cbc9326190d8e0f5d";
 
 #[tokio::test]
-async fn a_job_message_that_cannot_be_processed_goes_back_to_the_host_with_the_reason() {
+async fn invalid_job_messages_fail_with_a_reason() {
     let app = TestApp::start().await;
     app.submitted("hello_world", json!({ "n": 10 })).await;
     let message = |change: serde_json::Value| {
@@ -22,7 +22,7 @@ async fn a_job_message_that_cannot_be_processed_goes_back_to_the_host_with_the_r
         ("{\"job_id\": ".to_owned(), StatusCode::BAD_REQUEST, "not JSON"),
         ("null".to_owned(), StatusCode::BAD_REQUEST, "must be a JSON object, not null"),
         (
-            // Not a batch of no messages.
+            // This is not an empty batch of messages.
             "[]".to_owned(),
             StatusCode::BAD_REQUEST,
             "must be a JSON object, not an array",
@@ -75,15 +75,15 @@ async fn a_job_message_that_cannot_be_processed_goes_back_to_the_host_with_the_r
             answer.body
         );
     }
-    // The job is none the worse for it.
+    // The job is not affected.
     app.run_dry().await;
     assert_eq!(app.status(JOB).await["status"], "completed");
-    // A stage already passed is no error: redelivery is normal.
+    // A message of an earlier stage is no error: redelivery is normal.
     assert_eq!(app.deliver("process_queue_job", &message(json!({}))).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn a_task_message_that_cannot_be_processed_goes_back_to_the_host_with_the_reason() {
+async fn invalid_task_messages_fail_with_a_reason() {
     let app = TestApp::start().await;
     app.submitted("hello_world", json!({ "n": 1 })).await;
     let job_id = app.queue.take(QueueRole::Jobs).remove(0).correlation_id;
@@ -127,7 +127,7 @@ async fn a_task_message_that_cannot_be_processed_goes_back_to_the_host_with_the_
 }
 
 #[tokio::test]
-async fn a_bad_message_in_a_batch_is_set_aside_and_its_siblings_run() {
+async fn a_bad_message_in_a_batch_is_dead_lettered() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 3, "use_service_bus": true })).await;
     let tasks = app.planned_over_bus().await;
@@ -143,7 +143,7 @@ async fn a_bad_message_in_a_batch_is_set_aside_and_its_siblings_run() {
 }
 
 #[tokio::test]
-async fn an_item_of_a_batch_that_is_no_text_is_set_aside_and_its_siblings_run() {
+async fn a_non_text_item_of_a_batch_is_dead_lettered() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 1, "use_service_bus": true })).await;
     let task = app.planned_over_bus().await.remove(0);
@@ -159,7 +159,7 @@ async fn an_item_of_a_batch_that_is_no_text_is_set_aside_and_its_siblings_run() 
 }
 
 #[tokio::test]
-async fn a_bad_message_that_cannot_be_set_aside_brings_the_batch_again() {
+async fn a_batch_comes_again_if_dead_lettering_fails() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 1, "use_service_bus": true })).await;
     let task = app.planned_over_bus().await.remove(0);
@@ -176,7 +176,7 @@ async fn a_bad_message_that_cannot_be_set_aside_brings_the_batch_again() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_invocation_is_refused() {
+async fn a_body_that_is_not_an_invocation_is_refused() {
     let app = TestApp::start().await;
     for (body, words) in [
         ("", "not an invocation"),
@@ -201,7 +201,7 @@ async fn a_body_that_is_no_invocation_is_refused() {
 }
 
 #[test]
-fn a_message_of_the_python_app_is_understood() {
+fn a_message_of_the_python_app_is_decoded() {
     let text = json!({
         "task_id": "83b3132f-s1-greet-0", "parent_job_id": JOB.to_uppercase(), "job_type": "hello_world",
         "task_type": "hello_world_greeting", "stage": 1, "task_index": "greet_0", "parameters": {"deep": {"er": []}},

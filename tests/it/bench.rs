@@ -1,5 +1,5 @@
-//! `lastlight bench` on a server that outlives it: what it made there is gone afterwards, also when
-//! it is stopped.
+//! `lastlight bench` on a server that outlives it removes what it created there, even when it is
+//! stopped.
 
 use std::{process::Stdio, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     waiting::{LIMIT, until},
 };
 
-/// A benchmark that takes long, and what it says on standard error.
+/// A benchmark that runs long, and the lines of its standard error.
 fn long_bench(url: &str) -> (Child, Lines<BufReader<ChildStderr>>) {
     let root = env!("CARGO_MANIFEST_DIR");
     let arguments = ["bench", "run", "--app-root", root, "--database-url", url, "--n", "1000000"];
@@ -35,7 +35,7 @@ async fn schemas(server: &mut PgConnection) -> Vec<String> {
         .unwrap()
 }
 
-/// Once it has stored tasks: its schema's name.
+/// Waits until it has stored tasks; returns the name of its schema.
 async fn until_it_runs(server: &mut PgConnection) -> String {
     until("the benchmark has stored tasks", async || {
         let schema = schemas(server).await.pop()?;
@@ -56,7 +56,7 @@ async fn signal(bench: &Child, name: &str) {
 }
 
 #[tokio::test]
-async fn a_benchmark_that_is_stopped_leaves_no_schema_on_the_server() {
+async fn a_stopped_benchmark_drops_its_schema() {
     let url = new_database_url().await;
     let mut server = PgConnection::connect(&url).await.unwrap();
     for name in ["-INT", "-TERM"] {
@@ -75,12 +75,12 @@ async fn a_benchmark_that_is_stopped_leaves_no_schema_on_the_server() {
 }
 
 #[tokio::test]
-async fn who_does_not_wait_for_a_benchmark_to_clear_up_is_told_what_stays() {
+async fn a_second_ctrl_c_names_the_schema_left_behind() {
     let url = new_database_url().await;
     let mut server = PgConnection::connect(&url).await.unwrap();
     let (mut bench, mut said) = long_bench(&url);
     let schema = until_it_runs(&mut server).await;
-    // Somebody looks at its tables, so that they cannot be dropped.
+    // Another session reads its tables, so that they cannot be dropped.
     let mut other = PgConnection::connect(&url).await.unwrap();
     let mut looking = other.begin().await.unwrap();
     sqlx::query(sqlx::AssertSqlSafe(format!("SELECT FROM {schema}.jobs")))

@@ -1,5 +1,5 @@
-//! What is too large, too deep or not text is refused with a clear answer, soon, and hurts nobody
-//! else.
+//! Input that is too large, too deeply nested or not text is refused quickly with a clear answer
+//! and affects nothing else.
 
 use axum::{
     body::{Body, Bytes},
@@ -30,13 +30,13 @@ use crate::{
 
 const SUBMIT: &str = "/api/jobs/submit/hello_world";
 
-/// A submission of exactly this many bytes.
+/// A submission of exactly `bytes` bytes.
 fn submission(bytes: usize) -> String {
     let (begin, end) = ("{\"n\": 1, \"note\": \"", "\"}");
     format!("{begin}{}{end}", "x".repeat(bytes - begin.len() - end.len()))
 }
 
-/// Arrays within each other.
+/// Nested arrays.
 fn nested(depth: usize) -> String {
     format!("{}1{}", "[".repeat(depth), "]".repeat(depth))
 }
@@ -52,7 +52,7 @@ fn assert_refused(answer: &Answer, status: StatusCode, words: &str) {
 }
 
 #[tokio::test]
-async fn a_submission_of_a_byte_too_many_is_413_however_it_comes() {
+async fn a_submission_over_the_size_limit_is_a_413() {
     let app = TestApp::start().await;
     let fits = app.request("POST", SUBMIT, submission(LARGEST_SUBMISSION - 200)).await;
     assert_eq!(fits.status, StatusCode::OK);
@@ -62,13 +62,13 @@ async fn a_submission_of_a_byte_too_many_is_413_however_it_comes() {
     let answer = app.request("POST", SUBMIT, large.clone()).await;
     assert_refused(&answer, StatusCode::PAYLOAD_TOO_LARGE, "1048576 bytes");
 
-    // Without a length that could be looked at.
+    // Without a Content-Length header.
     let pieces: Vec<Result<Bytes, std::io::Error>> =
         large.as_bytes().chunks(60_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     let answer = app.request("POST", SUBMIT, Body::from_stream(stream::iter(pieces))).await;
     assert_refused(&answer, StatusCode::PAYLOAD_TOO_LARGE, "1048576 bytes");
 
-    // As a host that does not forward describes it.
+    // As described by a host that does not forward requests.
     let described = json!({ "Data": { "req": {
         "Url": format!("http://localhost:7071{SUBMIT}"), "Method": "POST", "Headers": {}, "Body": large,
     } } });
@@ -78,10 +78,10 @@ async fn a_submission_of_a_byte_too_many_is_413_however_it_comes() {
 }
 
 #[tokio::test]
-async fn what_is_accepted_can_be_run_however_deep_it_is_and_what_is_deeper_is_refused() {
+async fn parameters_run_up_to_the_nesting_limit() {
     let app = TestApp::start().await;
     for use_service_bus in [false, true] {
-        // The object around it counts too.
+        // The object around it is one more level.
         let note = nested(DEEPEST_NESTING - 1);
         let body =
             format!("{{\"n\": 2, \"use_service_bus\": {use_service_bus}, \"note\": {note}}}");
@@ -104,7 +104,7 @@ async fn what_is_accepted_can_be_run_however_deep_it_is_and_what_is_deeper_is_re
 }
 
 #[tokio::test]
-async fn a_number_of_any_length_is_read_or_refused() {
+async fn numbers_of_any_length_are_parsed_or_refused() {
     let app = TestApp::start().await;
     let digits = "9".repeat(900_000);
     for (number, words) in [
@@ -132,7 +132,7 @@ async fn a_number_of_any_length_is_read_or_refused() {
 }
 
 #[tokio::test]
-async fn text_with_nul_is_kept_and_what_is_not_text_is_refused() {
+async fn nul_in_text_is_kept_and_non_utf_8_is_refused() {
     let app = TestApp::start().await;
     let job_id =
         app.submitted("hello_world", json!({ "n": 2, "name": "a\0b", "dataset_id": "\0" })).await;
@@ -196,7 +196,7 @@ async fn text_with_nul_is_kept_and_what_is_not_text_is_refused() {
 }
 
 #[tokio::test]
-async fn a_message_of_ten_megabytes_is_refused_and_nothing_hangs() {
+async fn a_message_of_ten_megabytes_is_refused() {
     let app = TestApp::start().await;
     let ten = "x".repeat(10 * 1024 * 1024);
     for (function, text, words) in [
@@ -214,7 +214,7 @@ async fn a_message_of_ten_megabytes_is_refused_and_nothing_hangs() {
 }
 
 #[tokio::test]
-async fn a_message_too_large_to_be_set_aside_whole_does_not_hold_up_its_siblings() {
+async fn a_large_bad_message_does_not_block_its_batch() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 2, "use_service_bus": true })).await;
     let tasks = app.planned_over_bus().await;
@@ -230,7 +230,7 @@ async fn a_message_too_large_to_be_set_aside_whole_does_not_hold_up_its_siblings
     assert!(reason.contains(&format!("the message had {} bytes", large.len())), "{reason}");
 }
 
-/// A job type whose one stage does what a handler should not.
+/// A job type whose only stage breaks the rules for handlers.
 #[derive(Debug)]
 struct Careless;
 
@@ -288,7 +288,7 @@ impl JobType for Careless {
 }
 
 #[tokio::test]
-async fn what_a_handler_makes_too_large_or_too_deep_fails_it_with_the_reason_and_wedges_nothing() {
+async fn oversized_handler_output_fails_its_task() {
     let app = TestApp::with_job_type(Careless, Timing::default()).await;
     for (habit, end, words) in [
         ("deep parameters", "failed", "nested 201 deep; at most 64 are allowed"),
@@ -324,7 +324,7 @@ async fn what_a_handler_makes_too_large_or_too_deep_fails_it_with_the_reason_and
     }
 }
 
-/// What a handler on a real port answers to raw bytes; nothing where it closes the connection.
+/// The answer of a handler on a real port to raw bytes; empty if it closes the connection.
 async fn raw(port: u16, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     // The server may answer and close before it has read everything.
@@ -336,7 +336,7 @@ async fn raw(port: u16, request: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_request_whose_head_is_too_large_or_broken_is_refused_and_the_next_one_is_answered() {
+async fn malformed_and_oversized_headers_are_refused() {
     let app = TestApp::start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -366,13 +366,13 @@ async fn a_request_whose_head_is_too_large_or_broken_is_refused_and_the_next_one
     ] {
         let answer = raw(port, request.as_bytes()).await;
         let found = answer.split(' ').nth(1).unwrap_or_default();
-        // Closed without a word is a refusal too, if it still had something to send.
+        // Closing the connection without an answer is also a refusal, if the client still had
+        // something to send.
         assert!(found == status || answer.is_empty(), "{name}: {answer:.300}");
         let next = raw(port, get("/", "").as_bytes()).await;
         assert!(next.starts_with("HTTP/1.1 200"), "after {name}: {next}");
     }
-    // Twice the header that names the request: an answer has one id, of a length that fits into a
-    // log line.
+    // The header of the request id, twice: an answer has one id, short enough for a log line.
     let long = format!("x-azure-functions-invocationid: {}\r\n", "x".repeat(5000));
     let answer = raw(port, get("/api/jobs/status/1", &long).as_bytes()).await;
     assert!(answer.len() < 1000 && answer.contains("request_id"), "{answer}");

@@ -1,5 +1,5 @@
-//! The local queue services' engines, without HTTP, on a clock that the test moves: nothing is
-//! lost, nothing is delivered to two receivers at once, and what is in a queue survives a restart.
+//! The engines of the local queue services, without HTTP, on a clock that the test moves: no
+//! message is lost, none is delivered to two receivers at once, and queues survive a restart.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -36,7 +36,7 @@ fn bodies(messages: &[LockedMessage]) -> Vec<&str> {
 }
 
 #[test]
-fn a_scheduled_message_queues_up_behind_those_that_arrived_before_its_time() {
+fn a_scheduled_message_queues_at_its_due_time() {
     let (bus, clock) = service_bus(QueueOptions::default());
     let later = NewMessage { scheduled: Some(START + seconds(60)), ..NewMessage::new("later") };
     bus.send("q", vec![later, NewMessage::new("a")]).unwrap();
@@ -47,7 +47,7 @@ fn a_scheduled_message_queues_up_behind_those_that_arrived_before_its_time() {
 }
 
 #[test]
-fn an_expired_message_vanishes_or_becomes_a_dead_letter_but_never_under_its_lock() {
+fn a_message_never_expires_while_it_is_locked() {
     for (on_expiry, dead_letters) in [(OnExpiry::Discard, 0), (OnExpiry::DeadLetter, 2)] {
         let (bus, clock) = service_bus(QueueOptions { on_expiry, ..QueueOptions::default() });
         let short = |body| NewMessage { time_to_live: Some(seconds(30)), ..NewMessage::new(body) };
@@ -67,7 +67,7 @@ fn an_expired_message_vanishes_or_becomes_a_dead_letter_but_never_under_its_lock
 }
 
 #[test]
-fn dead_letters_do_not_expire_and_are_delivered_until_somebody_completes_them() {
+fn dead_letters_never_expire_until_completed() {
     let (bus, clock) =
         service_bus(QueueOptions { max_delivery_count: 1, ..QueueOptions::default() });
     bus.send("q", vec![NewMessage::new("bad")]).unwrap();
@@ -84,7 +84,7 @@ fn dead_letters_do_not_expire_and_are_delivered_until_somebody_completes_them() 
 }
 
 #[test]
-fn a_purge_empties_one_side_and_voids_its_locks() {
+fn a_purge_empties_one_queue_and_voids_its_locks() {
     let (bus, _) = service_bus(QueueOptions::default());
     bus.send("q", (0..3).map(|n| NewMessage::new(n.to_string())).collect()).unwrap();
     let mut locked = bus.receive("q", 2).unwrap();
@@ -100,7 +100,7 @@ fn a_purge_empties_one_side_and_voids_its_locks() {
 }
 
 #[test]
-fn a_service_bus_queue_survives_a_restart_as_it_was() {
+fn a_service_bus_queue_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sub/bus.jsonl");
     let options =
@@ -136,7 +136,7 @@ fn a_service_bus_queue_survives_a_restart_as_it_was() {
 }
 
 #[test]
-fn what_is_no_snapshot_is_refused_with_its_line_and_changes_nothing() {
+fn an_invalid_snapshot_is_refused_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("snapshot");
     let (queues, _) = storage_queues();
@@ -155,7 +155,7 @@ fn what_is_no_snapshot_is_refused_with_its_line_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn who_waits_is_woken_by_a_message_a_delay_and_a_lock_that_ends() {
+async fn new_due_and_unlocked_messages_wake_receivers() {
     let (bus, clock) = service_bus(QueueOptions::default());
     let (queues, other_clock) = storage_queues();
     let waits = async |bus: &ServiceBus| bus.wait_for_message("q", seconds(3600)).await;
@@ -176,7 +176,7 @@ async fn who_waits_is_woken_by_a_message_a_delay_and_a_lock_that_ends() {
 }
 
 #[test]
-fn a_storage_message_lives_as_long_as_it_was_put_for_and_no_longer() {
+fn a_storage_message_expires_after_its_ttl() {
     let (queues, clock) = storage_queues();
     queues.put("q", "short".to_owned(), Duration::ZERO, Some(seconds(10))).unwrap();
     let kept = queues.put("q", "long".to_owned(), Duration::ZERO, None).unwrap();
@@ -186,10 +186,10 @@ fn a_storage_message_lives_as_long_as_it_was_put_for_and_no_longer() {
     assert_eq!(queues.receive("q", 10, seconds(1)).unwrap()[0].body, "long");
 }
 
-/// A million messages: seconds if nothing scans them. If anything does, hours, and the runner ends
-/// it.
+/// A million messages: seconds if nothing scans them. A scan would take hours, until the test
+/// runner's timeout.
 #[test]
-fn a_million_messages_are_no_burden() {
+fn a_million_messages_are_handled_in_seconds() {
     let (bus, clock) = service_bus(QueueOptions::default());
     for batch in 0..10_000 {
         let messages = (0..100).map(|n| NewMessage::new(format!("{batch}/{n}")));
@@ -215,7 +215,7 @@ enum Step {
     Receive {
         max: usize,
     },
-    /// Settles one of the messages that were received, by its place.
+    /// Settles one of the received messages, by its index.
     Complete(prop::sample::Index),
     Abandon(prop::sample::Index),
     Wait {
@@ -237,8 +237,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// However receivers behave: what was sent and not completed is there, and nobody holds what
-    /// another holds.
+    /// Whatever receivers do, a message that was sent and not completed is in the queue, and nobody
+    /// holds a message that another receiver holds.
     #[test]
     fn service_bus_loses_nothing_and_locks_for_one(steps in steps()) {
         let (bus, clock) = service_bus(QueueOptions {
@@ -283,13 +283,13 @@ proptest! {
         }
     }
 
-    /// The same for Storage Queues, where an old pop receipt works until somebody else receives the
-    /// message.
+    /// The same for Storage Queues, where an old pop receipt is valid until another receiver gets
+    /// the message.
     #[test]
-    fn storage_queues_lose_nothing_and_hide_from_others(steps in steps()) {
+    fn storage_queues_lose_nothing_and_hide_messages(steps in steps()) {
         let (queues, clock) = storage_queues();
         let (mut put, mut deleted) = (0, 0);
-        // The latest receipt of each message, and until when it is hidden.
+        // The latest receipt of each message, and until when the message is hidden.
         let mut held = BTreeMap::new();
         let take = |held: &mut BTreeMap<String, (String, OffsetDateTime)>, place: prop::sample::Index| {
             let id = held.keys().nth(place.index(held.len()))?.clone();

@@ -1,5 +1,5 @@
-//! The oracle of `lastlight chaos` is only worth what it catches: each of these plants one
-//! violation into a job that was sound, and it must be found.
+//! The oracle of `lastlight chaos` must find violations: each test changes the rows or the ledger
+//! of a correct job in one way, and the oracle must report it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::harness::{TestApp, quick};
 
-/// A job that has run, and everything that is known about it.
+/// A finished job, with everything that is known about it.
 struct Done {
     app: TestApp,
     recorder: Recorder,
@@ -22,7 +22,8 @@ struct Done {
     _folder: tempfile::TempDir,
 }
 
-/// Four tasks, one of which stumbles once and one of which fails, as it may; then two.
+/// A stage of four tasks, one with a transient failure and one with a tolerated failure; then a
+/// stage of two.
 fn work() -> Work {
     let first = StageWork::of(4, 0)
         .with(Rule::only(1, Act::Stumble).first(1))
@@ -65,7 +66,7 @@ impl Done {
         judge(&self.expected, &self.facts().await, &self.runs)
     }
 
-    /// Meddles with the tables.
+    /// Changes the tables.
     async fn meddle(&self, statements: &[&'static str]) {
         let mut connection = self.app.connection().await;
         for statement in statements {
@@ -74,7 +75,8 @@ impl Done {
         }
     }
 
-    /// What the oracle says is broken, each promise once, after this was done to a sound job.
+    /// The promises that the oracle reports as broken, each once, after these statements changed a
+    /// correct job.
     async fn broken_by(statements: &[&'static str]) -> Vec<Promise> {
         let done = Self::new().await;
         assert_eq!(done.judged().await.violations, []);
@@ -82,7 +84,7 @@ impl Done {
         promises(&done.judged().await)
     }
 
-    /// The same for what is written in the ledger.
+    /// The same for changes of the ledger.
     async fn broken_by_runs(change: impl FnOnce(&mut JobRuns)) -> Vec<Promise> {
         let mut done = Self::new().await;
         change(&mut done.runs);
@@ -99,7 +101,7 @@ fn promises(judgement: &Judgement) -> Vec<Promise> {
 }
 
 #[tokio::test]
-async fn a_sound_job_breaks_nothing() {
+async fn a_correct_job_has_no_violations() {
     let done = Done::new().await;
     let judgement = done.judged().await;
     assert_eq!(judgement.violations, []);
@@ -107,16 +109,16 @@ async fn a_sound_job_breaks_nothing() {
 }
 
 #[tokio::test]
-async fn a_task_whose_row_is_gone_is_lost() {
+async fn the_oracle_finds_a_deleted_task_row() {
     let broken =
         Done::broken_by(&["DELETE FROM tasks WHERE stage = 2 AND task_index = 't-1'"]).await;
     assert!(broken.contains(&Promise::NothingLost), "{broken:?}");
-    // Its run has no row, its counter no task, and its end was seen.
+    // Its run has no row, its counter has no task, and its outcome was recorded.
     assert!(broken.contains(&Promise::CountersAgree), "{broken:?}");
 }
 
 #[tokio::test]
-async fn a_row_in_the_place_of_another_is_found_though_the_totals_agree() {
+async fn the_oracle_finds_a_row_replaced_by_another() {
     let broken = Done::broken_by(&[
         "UPDATE tasks SET task_index = 't-9', task_id = task_id || '9' WHERE stage = 2 AND task_index = 't-1'",
     ])
@@ -126,7 +128,7 @@ async fn a_row_in_the_place_of_another_is_found_though_the_totals_agree() {
 }
 
 #[tokio::test]
-async fn an_outcome_that_is_taken_back_is_found() {
+async fn the_oracle_finds_a_reverted_outcome() {
     let broken = Done::broken_by(&[
         "UPDATE tasks SET status = 'processing' WHERE stage = 1 AND task_index = 't-0'",
     ])
@@ -136,7 +138,7 @@ async fn an_outcome_that_is_taken_back_is_found() {
 }
 
 #[tokio::test]
-async fn a_second_outcome_is_found_even_if_it_is_the_same() {
+async fn the_oracle_finds_a_repeated_outcome() {
     let broken = Done::broken_by(&[
         "UPDATE tasks SET status = 'completed' WHERE stage = 2 AND task_index = 't-0'",
     ])
@@ -145,7 +147,7 @@ async fn a_second_outcome_is_found_even_if_it_is_the_same() {
 }
 
 #[tokio::test]
-async fn an_outcome_that_changes_is_found() {
+async fn the_oracle_finds_a_changed_outcome() {
     let broken = Done::broken_by(&[
         "UPDATE tasks SET status = 'failed' WHERE stage = 1 AND task_index = 't-0'",
         "UPDATE stages SET completed = completed - 1, failed = failed + 1 WHERE stage = 1",
@@ -156,7 +158,7 @@ async fn an_outcome_that_changes_is_found() {
 }
 
 #[tokio::test]
-async fn a_state_that_changed_behind_the_recorder_is_found() {
+async fn the_oracle_finds_an_unrecorded_status_change() {
     let broken = Done::broken_by(&[
         "UPDATE chaos.task_writes SET new_status = 'skipped' WHERE task_index = 't-3' AND new_status = 'completed'",
     ])
@@ -165,26 +167,26 @@ async fn a_state_that_changed_behind_the_recorder_is_found() {
 }
 
 #[tokio::test]
-async fn a_counter_that_moved_is_found() {
+async fn the_oracle_finds_a_wrong_counter() {
     let broken =
         Done::broken_by(&["UPDATE stages SET completed = completed - 1 WHERE stage = 2"]).await;
     assert_eq!(broken, [Promise::CountersAgree]);
 }
 
 #[tokio::test]
-async fn a_stage_that_is_advanced_twice_is_found() {
+async fn the_oracle_finds_a_stage_advanced_twice() {
     let broken = Done::broken_by(&["UPDATE stages SET advanced_at = now() WHERE stage = 1"]).await;
     assert_eq!(broken, [Promise::StagesInTurn]);
 }
 
 #[tokio::test]
-async fn a_stage_that_was_never_advanced_is_found() {
+async fn the_oracle_finds_a_stage_that_never_advanced() {
     let broken = Done::broken_by(&["DELETE FROM chaos.advances WHERE stage = 1"]).await;
     assert_eq!(broken, [Promise::StagesInTurn]);
 }
 
 #[tokio::test]
-async fn a_task_that_was_claimed_before_its_stage_is_found() {
+async fn the_oracle_finds_a_claim_before_its_stage() {
     let broken = Done::broken_by(&["UPDATE chaos.task_writes SET at = at - interval '1 minute'
          WHERE stage = 2 AND task_index = 't-0' AND new_status = 'processing'"])
     .await;
@@ -192,14 +194,14 @@ async fn a_task_that_was_claimed_before_its_stage_is_found() {
 }
 
 #[tokio::test]
-async fn a_task_that_ran_before_its_stage_is_found() {
+async fn the_oracle_finds_a_run_before_its_stage() {
     let broken =
         Done::broken_by_runs(|runs| runs.get_mut(&(2, 1)).unwrap()[0].began -= 60_000_000).await;
     assert_eq!(broken, [Promise::StagesInTurn]);
 }
 
 #[tokio::test]
-async fn a_job_that_does_not_end_is_found() {
+async fn the_oracle_finds_a_job_that_never_finishes() {
     let broken =
         Done::broken_by(&["UPDATE jobs SET status = 'processing', finished_at = NULL"]).await;
     assert!(broken.contains(&Promise::NothingStuck), "{broken:?}");
@@ -207,7 +209,7 @@ async fn a_job_that_does_not_end_is_found() {
 }
 
 #[tokio::test]
-async fn a_job_that_takes_too_long_is_found() {
+async fn the_oracle_finds_a_job_that_takes_too_long() {
     let broken =
         Done::broken_by(&["UPDATE jobs SET finished_at = created_at + interval '61 seconds'"])
             .await;
@@ -215,7 +217,7 @@ async fn a_job_that_takes_too_long_is_found() {
 }
 
 #[tokio::test]
-async fn a_job_that_ends_otherwise_is_found() {
+async fn the_oracle_finds_an_unexpected_final_status() {
     let mut done = Done::new().await;
     done.expected.work.stages[0].tolerates = 0;
     done.expected =
@@ -224,7 +226,7 @@ async fn a_job_that_ends_otherwise_is_found() {
 }
 
 #[tokio::test]
-async fn a_result_that_was_not_folded_is_found() {
+async fn the_oracle_finds_a_result_missing_from_a_fold() {
     let broken = Done::broken_by(&[
         "UPDATE jobs SET stage_results = jsonb_set(stage_results::jsonb, '{2,summary,sum}', '0')::json",
     ])
@@ -233,13 +235,13 @@ async fn a_result_that_was_not_folded_is_found() {
 }
 
 #[tokio::test]
-async fn a_result_without_a_run_is_found() {
+async fn the_oracle_finds_a_result_without_a_run() {
     let broken = Done::broken_by_runs(|runs| drop(runs.remove(&(1, 3)))).await;
     assert_eq!(broken, [Promise::NothingLost]);
 }
 
 #[tokio::test]
-async fn a_run_without_a_claim_is_found() {
+async fn the_oracle_finds_a_run_without_a_claim() {
     let again = LedgerRun {
         attempt: 2,
         process: 1,
@@ -251,9 +253,10 @@ async fn a_run_without_a_claim_is_found() {
 }
 
 #[tokio::test]
-async fn two_runs_of_one_claim_are_found() {
+async fn the_oracle_finds_two_runs_of_one_claim() {
     let broken = Done::broken_by_runs(|runs| {
-        // The one that stumbled was claimed twice; now both runs are of the first claim.
+        // The task with the transient failure was claimed twice; now both runs belong to the first
+        // claim.
         for run in runs.get_mut(&(1, 1)).unwrap() {
             run.attempt = 1;
         }
@@ -263,7 +266,7 @@ async fn two_runs_of_one_claim_are_found() {
 }
 
 #[tokio::test]
-async fn a_run_of_a_task_that_nobody_planned_is_found() {
+async fn the_oracle_finds_a_run_of_an_unplanned_task() {
     let stranger = LedgerRun { attempt: 1, process: 1, began: i64::MAX, ended: None };
     let broken = Done::broken_by_runs(|runs| drop(runs.insert((1, 77), vec![stranger]))).await;
     assert_eq!(broken, [Promise::NothingTwice]);

@@ -1,4 +1,4 @@
-//! The command line as a person uses it: submit, follow, look, change, and what scripts get.
+//! The command line as a user uses it: submit, watch, list, change, and the output for scripts.
 
 use std::process::Stdio;
 
@@ -12,12 +12,12 @@ use crate::{
     waiting::LIMIT,
 };
 
-/// A job of one stage whose tasks fail as the rule says.
+/// A job of one stage in which one of `every` tasks fails.
 fn failing(tag: &str, tasks: u64, every: u64) -> Value {
     json!({ "tag": tag, "stages": [{ "tasks": tasks, "rules": [{ "every": every, "at": 1, "act": "fail" }] }] })
 }
 
-/// A job that takes its time.
+/// A job with slow tasks.
 fn slow(tag: &str, tasks: u64, ms: u64) -> Value {
     json!({ "tag": tag, "stages": [{ "tasks": tasks, "ms": ms }] })
 }
@@ -27,12 +27,12 @@ fn lines(said: &Said) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_job_is_submitted_and_followed_to_its_end() {
+async fn submit_with_watch_follows_a_job_to_its_end() {
     let app = App::start().await;
     let said = app
         .run(&["submit", "hello_world", "-p", "n=20", "-p", "name=Ada Lovelace", "--watch"])
         .await;
-    // The lines in between depend on how fast it went.
+    // The lines in between depend on the speed of the run.
     let sure: Vec<&str> = said
         .out
         .lines()
@@ -52,7 +52,7 @@ async fn a_job_is_submitted_and_followed_to_its_end() {
 }
 
 #[tokio::test]
-async fn parameters_come_from_arguments_from_a_file_and_from_standard_input() {
+async fn submit_reads_parameters_from_file_and_stdin() {
     let app = App::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("parameters.json");
@@ -84,7 +84,7 @@ async fn parameters_come_from_arguments_from_a_file_and_from_standard_input() {
 }
 
 #[tokio::test]
-async fn a_job_that_fails_says_why_and_what_to_do() {
+async fn a_failed_job_is_shown_with_its_reason() {
     let app = App::start().await;
     let job_id = app.submitted("chaos", &failing("f", 6, 3)).await;
     let watched = app.run(&["watch", &job_id]).await;
@@ -113,7 +113,7 @@ async fn a_job_is_paused_resumed_cancelled_and_retried() {
         let answer = app.run(&[action, &job_id]).await;
         said.push(format!("{action}: {}", answer.whole()));
     }
-    // How many tasks had run by then differs.
+    // The number of tasks that had run by then varies.
     let said = said.join("\n").lines().map(without_counts).collect::<Vec<_>>().join("\n");
     insta::assert_snapshot!(said);
     let watched = app.run(&["watch", &job_id]).await;
@@ -123,7 +123,7 @@ async fn a_job_is_paused_resumed_cancelled_and_retried() {
 }
 
 #[tokio::test]
-async fn what_was_skipped_is_not_done_and_a_job_that_is_over_is_not_to_pause() {
+async fn a_cancelled_job_shows_skipped_and_no_pause() {
     let app = App::start().await;
     let job_id = app.submitted("chaos", &slow("s", 3, 60_000)).await;
     app.until(&job_id, "processing").await;
@@ -141,7 +141,7 @@ async fn what_was_skipped_is_not_done_and_a_job_that_is_over_is_not_to_pause() {
     app.stop().await;
 }
 
-/// "5 tasks" and "12 tasks" are the same.
+/// Replaces counts, so that "5 tasks" and "12 tasks" are equal.
 fn without_counts(line: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();
     let said: Vec<&str> = words
@@ -156,7 +156,7 @@ fn without_counts(line: &str) -> String {
 }
 
 #[tokio::test]
-async fn scripts_get_the_app_s_documents_and_watch_a_line_a_change() {
+async fn json_output_is_the_answer_of_the_app() {
     let app = App::start().await;
     let job_id = app.submitted("chaos", &slow("j", 8, 200)).await;
     let watched = app.run(&["watch", &job_id, "--json"]).await;
@@ -178,7 +178,7 @@ async fn scripts_get_the_app_s_documents_and_watch_a_line_a_change() {
 }
 
 #[tokio::test]
-async fn jobs_are_listed_newest_first_and_found_by_the_beginning_of_their_ids() {
+async fn jobs_are_listed_and_found_by_an_id_prefix() {
     let app = App::start().await;
     insta::assert_snapshot!(app.run(&["list"]).await.whole());
     let failed = app.submitted("chaos", &failing("l", 6, 3)).await;
@@ -209,7 +209,7 @@ async fn jobs_are_listed_newest_first_and_found_by_the_beginning_of_their_ids() 
 }
 
 #[tokio::test]
-async fn more_jobs_than_a_page_holds_are_one_document() {
+async fn list_reads_all_pages_into_one_document() {
     let app = App::start().await;
     let client = reqwest::Client::new();
     let url = format!("{}/api/jobs/submit/hello_world", app.cloud.base_url());
@@ -218,8 +218,8 @@ async fn more_jobs_than_a_page_holds_are_one_document() {
         let request = client.post(&url).body(body);
         async { request.send().await.unwrap().status() }
     });
-    let request_metrics: Vec<_> = futures_util::stream::iter(submits).buffered(8).collect().await;
-    assert!(request_metrics.iter().all(|status| *status == 200));
+    let answered: Vec<_> = futures_util::stream::iter(submits).buffered(8).collect().await;
+    assert!(answered.iter().all(|status| *status == 200));
     let all = app.run(&["list", "--all", "--json"]).await.json();
     assert_eq!(all["jobs"].as_array().unwrap().len(), 105);
     assert_eq!(all["query_info"]["returned"], 105);
@@ -231,7 +231,7 @@ async fn more_jobs_than_a_page_holds_are_one_document() {
 }
 
 #[tokio::test]
-async fn tasks_that_failed_stand_first_with_the_reason() {
+async fn failed_tasks_are_listed_first_with_the_reason() {
     let app = App::start().await;
     let job_id = app.submitted("chaos", &failing("t", 130, 64)).await;
     app.until(&job_id, "failed").await;
@@ -251,7 +251,7 @@ async fn tasks_that_failed_stand_first_with_the_reason() {
 }
 
 #[tokio::test]
-async fn the_same_work_over_both_paths_is_compared() {
+async fn compare_runs_the_same_job_over_both_paths() {
     let app = App::start().await;
     let said = app.run(&["compare", "--n", "40", "--tasks-per-message", "10", "--json"]).await;
     assert_eq!(said.code, 0, "{}", said.err);
@@ -265,8 +265,8 @@ async fn the_same_work_over_both_paths_is_compared() {
         assert_eq!(metrics["timeout_rate"], 0.0);
         for figure in ["avg_latency_ms", "tasks_per_second"] {
             assert!(metrics[figure].as_f64().unwrap() > 0.0, "{path} {figure}: {metrics}");
-            // They are the only jobs of their type, so what the app recorded of all is what it
-            // recorded of them.
+            // These are the only jobs of their type, so the app's recorded metrics are those of
+            // these jobs.
             let recorded = &report["recorded"][path];
             let [here, there] = [metrics, recorded].map(|of| of[figure].as_f64().unwrap());
             assert!((here - there).abs() <= 0.001, "{path} {figure}: {here}, {there}; {report}");
@@ -295,7 +295,7 @@ async fn the_same_work_over_both_paths_is_compared() {
 }
 
 #[tokio::test]
-async fn who_watches_a_paused_job_is_told_how_it_goes_on() {
+async fn watch_tells_how_to_resume_a_paused_job() {
     let app = App::start().await;
     let parameters = json!({ "tag": "p", "stages": [{ "tasks": 3, "ms": 500 }, { "tasks": 3 }] });
     let job_id = app.submitted("chaos", &parameters).await;
@@ -322,7 +322,7 @@ async fn who_watches_a_paused_job_is_told_how_it_goes_on() {
 }
 
 #[tokio::test]
-async fn job_types_are_shown_with_what_their_parameters_may_be() {
+async fn types_lists_job_types_and_their_parameters() {
     let app = App::start().await;
     insta::assert_snapshot!(app.run(&["types"]).await.whole());
     let types = app.run(&["types", "--json"]).await.json();
@@ -331,7 +331,7 @@ async fn job_types_are_shown_with_what_their_parameters_may_be() {
 }
 
 #[tokio::test]
-async fn ctrl_c_leaves_the_job_running_and_says_so() {
+async fn ctrl_c_ends_watch_and_leaves_the_job_running() {
     let app = App::start().await;
     let job_id = app.submitted("chaos", &slow("i", 600, 2000)).await;
     let mut child = app
@@ -355,7 +355,7 @@ async fn ctrl_c_leaves_the_job_running_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_seen_enough_is_no_failure() {
+async fn a_closed_output_pipe_is_not_a_failure() {
     let app = App::start().await;
     let job_id = app.submitted("chaos", &failing("h", 4, 2)).await;
     app.until(&job_id, "failed").await;
@@ -370,7 +370,7 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
         (&["poison"], 0),
         (&["pause", &running], 0),
         (&["cancel", &job_id, "--json"], 1),
-        // They would go on for long, and nobody is there.
+        // They would run for long, but nobody reads their output.
         (&["watch", &running], 0),
         (&["watch", &running, "--json"], 0),
         (&["status", "ffff"], 1),
@@ -379,7 +379,7 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
             app.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let ended = tokio::time::timeout(LIMIT, child.wait_with_output()).await;
-        let output = ended.unwrap_or_else(|_| panic!("{arguments:?} goes on")).unwrap();
+        let output = ended.unwrap_or_else(|_| panic!("{arguments:?} does not end")).unwrap();
         let words = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {words}");
         assert!(!words.contains("panicked"), "{arguments:?}: {words}");
@@ -388,7 +388,7 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
 }
 
 #[tokio::test]
-async fn what_was_set_aside_is_listed_sent_again_and_thrown_away() {
+async fn poison_lists_redrives_and_discards_messages() {
     let app = App::start().await;
     insta::assert_snapshot!(app.run(&["poison"]).await.whole());
     for body in ["not JSON at all", "nor this"] {
@@ -406,7 +406,7 @@ async fn what_was_set_aside_is_listed_sent_again_and_thrown_away() {
         "it would do nothing to a review queue: {}",
         words.out
     );
-    // The flags of list are those of the command without a word, too.
+    // The flags of `poison list` are also flags of `poison` without a subcommand.
     let counted = app.run(&["poison", "--peek", "0"]).await;
     assert_eq!(counted.code, 0, "{}", counted.err);
     assert!(!counted.out.contains("not JSON at all"), "{}", counted.out);

@@ -1,4 +1,5 @@
-//! `lastlight doctor`: what is well, and on broken configurations each fault with its remedy.
+//! `lastlight doctor`: a correct configuration, and the reported fault and remedy for each broken
+//! one.
 
 use lastlight::functions::{functions, write_folders};
 use std::{
@@ -20,7 +21,7 @@ use crate::{
     harness::new_database_url,
 };
 
-/// A deployed app's folder, and the two queue services, all as they should be.
+/// The folder of a deployed app and both queue services, all correct.
 struct Deployed {
     folder: tempfile::TempDir,
     storage: StorageQueues,
@@ -30,7 +31,7 @@ struct Deployed {
 }
 
 impl Deployed {
-    /// Everything but the database.
+    /// Everything except the database.
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         copy_app(folder.path());
@@ -113,7 +114,7 @@ impl Deployed {
         said
     }
 
-    /// What is not well, for a snapshot.
+    /// The warnings and faults of these checks, for a snapshot.
     async fn complaints(&self, checks: &[&str]) -> String {
         let said = self.doctor(&["--json"]).await;
         let report = said.json();
@@ -129,7 +130,7 @@ impl Deployed {
     }
 }
 
-/// The repository's host.json, all function folders, and a handler.
+/// Copies the repository's host.json, all function folders and a handler.
 fn copy_app(to: &Path) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     fs::copy(root.join("host.json"), to.join("host.json")).unwrap();
@@ -139,7 +140,7 @@ fn copy_app(to: &Path) {
 }
 
 #[tokio::test]
-async fn where_everything_is_well_it_says_so() {
+async fn a_correct_configuration_passes_every_check() {
     let mut app = Deployed::new().await.with_queues();
     let url = new_database_url().await;
     app.set("DATABASE_URL", &url);
@@ -169,7 +170,7 @@ async fn where_everything_is_well_it_says_so() {
 }
 
 #[tokio::test]
-async fn settings_that_are_wrong_are_named_with_what_to_set() {
+async fn invalid_settings_are_named_with_a_remedy() {
     let mut app = Deployed::new().await;
     app.set("FUNCTIONS_WORKER_RUNTIME", "python");
     app.set("FUNCTION_TIMEOUT_MINUTES", "soon");
@@ -177,7 +178,7 @@ async fn settings_that_are_wrong_are_named_with_what_to_set() {
     app.set("AzureWebJobsStorage", "AccountName=geo;AccountKey=topsecret!");
     app.set("ENABLE_SERVICE_BUS", "perhaps");
     insta::assert_snapshot!("doctor_settings", app.complaints(&["settings"]).await);
-    // A file of settings that cannot be used is a fault like any other.
+    // An unusable settings file is a fault like any other.
     for (text, words) in [
         ("{\"Values\": {\"A\": 1}}", "Values.A is not text"),
         ("{\"Values\": 5}", "it has no object \"Values\""),
@@ -195,7 +196,7 @@ async fn settings_that_are_wrong_are_named_with_what_to_set() {
 }
 
 #[tokio::test]
-async fn a_settings_file_is_read_as_func_start_reads_it() {
+async fn a_settings_file_is_read_as_by_func_start() {
     let app = Deployed::new().await;
     let file = app.file("local.settings.json");
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("local.settings.example.json");
@@ -211,20 +212,20 @@ async fn a_settings_file_is_read_as_func_start_reads_it() {
         .map(|finding| finding["what"].as_str().unwrap())
         .collect();
     assert!(whats.contains(&"every setting can be read"), "{whats:?}");
-    // What is a comment is no setting.
+    // A comment is not a setting.
     let text = std::fs::read_to_string(file).unwrap();
     let document: serde_json::Value = serde_json::from_str(&text).unwrap();
     let names = document["Values"].as_object().unwrap().keys();
     let settings = names.filter(|name| !name.starts_with("_comment")).count();
     let counted = format!("local.settings.json: {settings} settings");
     assert!(whats.iter().any(|what| what.ends_with(&counted)), "{counted}: {whats:?}");
-    // The environment wins over the file.
+    // The environment overrides the file.
     assert!(whats.iter().any(|what| what.starts_with("127.0.0.1:1/postgres: ")), "{whats:?}");
     assert!(!whats.iter().any(|what| what.contains("Service Bus")), "{whats:?}");
 }
 
 #[tokio::test]
-async fn a_host_json_that_does_not_fit_is_taken_apart() {
+async fn each_fault_of_host_json_is_reported() {
     let mut app = Deployed::new().await;
     app.edit("host.json", |host| {
         host["version"] = "1.0".into();
@@ -263,9 +264,9 @@ async fn a_host_json_that_does_not_fit_is_taken_apart() {
     assert!(app.complaints(&["host.json"]).await.contains("--app-root"));
 }
 
-/// Of a host.json that was made for short tasks.
+/// Checks a host.json that was made for short tasks.
 #[tokio::test]
-async fn numbers_that_do_not_fit_few_tasks_at_once_are_named_with_those_that_do() {
+async fn host_json_numbers_are_checked_for_long_tasks() {
     const PREFIX: &str = "AzureFunctionsJobHost__";
     let mut app = Deployed::new().await;
     assert_eq!(app.complaints(&["host.json"]).await, "", "the shipped numbers fit");
@@ -273,7 +274,7 @@ async fn numbers_that_do_not_fit_few_tasks_at_once_are_named_with_those_that_do(
     app.set(&format!("{PREFIX}extensions__serviceBus__prefetchCount"), "200");
     app.set(&format!("{PREFIX}functionTimeout"), "00:10:00");
     insta::assert_snapshot!("doctor_long_tasks", app.complaints(&["host.json"]).await);
-    // One message at a time: another number counts.
+    // With one message at a time another number matters.
     app.edit("process_sb_task/function.json", |function| {
         function["bindings"][0]["cardinality"] = "one".into();
     });
@@ -281,7 +282,7 @@ async fn numbers_that_do_not_fit_few_tasks_at_once_are_named_with_those_that_do(
     assert!(said.contains("maxConcurrentCalls is 200"), "{said}");
     assert!(!said.contains("maxMessageBatchSize"), "{said}");
     assert!(!said.contains("cardinality is"), "{said}");
-    // What it says to do is enough.
+    // The suggested settings are sufficient.
     for (setting, value) in [
         ("extensions__queues__batchSize", "3"),
         ("extensions__queues__newBatchThreshold", "2"),
@@ -292,14 +293,14 @@ async fn numbers_that_do_not_fit_few_tasks_at_once_are_named_with_those_that_do(
     }
     app.set("FUNCTION_TIMEOUT_MINUTES", "10");
     assert_eq!(app.complaints(&["host.json", "functions"]).await, "");
-    // No limit at all is none to compare with.
+    // Without a timeout there is nothing to compare with.
     app.set(&format!("{PREFIX}functionTimeout"), "-1");
     let said = app.complaints(&["host.json"]).await;
     assert!(!said.contains("functionTimeout is"), "{said}");
 }
 
 #[tokio::test]
-async fn function_folders_that_are_missing_or_differ_are_named() {
+async fn missing_or_changed_folders_are_named() {
     let app = Deployed::new().await;
     fs::remove_dir_all(app.file("reconcile")).unwrap();
     fs::write(app.file("pause_job/function.json"), "oops").unwrap();
@@ -316,7 +317,7 @@ async fn function_folders_that_are_missing_or_differ_are_named() {
         function["bindings"][0]["methods"] = serde_json::json!(["get"]);
     });
     app.edit("process_sb_task/function.json", |function| {
-        // Right for long tasks.
+        // Correct for long tasks.
         function["bindings"][0]["cardinality"] = "one".into();
         function["bindings"][0]["queueName"] = "%SERVICE_BUS_TASK_QUEUE".into();
     });
@@ -333,7 +334,7 @@ async fn function_folders_that_are_missing_or_differ_are_named() {
 }
 
 #[tokio::test]
-async fn settings_that_functions_name_must_resolve_and_switches_must_fit() {
+async fn settings_used_by_functions_are_checked() {
     let mut app = Deployed::new().await;
     app.set("JOB_PROCESSING_QUEUE", "");
     app.set("ServiceBusConnection", "");
@@ -352,7 +353,8 @@ async fn settings_that_functions_name_must_resolve_and_switches_must_fit() {
     app.set("AzureWebJobsStorage", "");
     let said = app.complaints(&["functions"]).await;
     assert!(said.contains("AzureWebJobsStorage__accountName"), "{said}");
-    // The handler signs in with this one, and the host does not: both are said, and what to set.
+    // The handler uses this account and the host does not: both are reported, with the setting to
+    // change.
     app.set("STORAGE_ACCOUNT_NAME", "geo");
     let said = app.complaints(&["functions", "settings", "storage queues"]).await;
     for words in [
@@ -366,7 +368,7 @@ async fn settings_that_functions_name_must_resolve_and_switches_must_fit() {
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_be_used_says_why_and_what_to_do() {
+async fn an_unusable_database_is_named_with_a_remedy() {
     let url = new_database_url().await;
     let mut app = Deployed::new().await;
     let (server, _) = url.rsplit_once('/').unwrap();
@@ -380,11 +382,11 @@ async fn a_database_that_cannot_be_used_says_why_and_what_to_do() {
         all.push_str(&app.complaints(&["database"]).await);
         all.push('\n');
     }
-    // How a name that does not exist is refused differs from machine to machine.
+    // The error for an unknown host name differs between machines.
     let sure: Vec<&str> = all
         .lines()
         .filter(|line| !line.contains("nowhere.invalid"))
-        // Where in the server's source, which differs from version to version.
+        // The position in the server's source differs between versions.
         .map(|line| line.split(" at line ").next().unwrap())
         .collect();
     insta::assert_snapshot!("doctor_database_away", sure.join("\n"));
@@ -392,7 +394,7 @@ async fn a_database_that_cannot_be_used_says_why_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_schema_of_another_version_too_few_connections_and_missing_rights_are_faults() {
+async fn schema_connections_and_rights_are_checked() {
     let url = new_database_url().await;
     let mut app = Deployed::new().await;
     app.set("DATABASE_URL", &url);
@@ -421,7 +423,7 @@ async fn a_schema_of_another_version_too_few_connections_and_missing_rights_are_
         assert!(said.contains(words), "{words}: {said}");
     }
     assert!(!said.contains("SELECT on jobs"), "{said}");
-    // One cause, one fault.
+    // Each cause is reported as one fault.
     for (statement, words) in [
         (
             format!("REVOKE SELECT ON app._sqlx_migrations FROM {role}"),
@@ -469,7 +471,7 @@ async fn a_schema_of_another_version_too_few_connections_and_missing_rights_are_
 }
 
 #[tokio::test]
-async fn queues_that_are_missing_or_have_rules_that_do_not_fit_are_named() {
+async fn missing_and_misconfigured_queues_are_named() {
     let mut app = Deployed::new().await;
     app.bus.create_queue(
         "sb-tasks",

@@ -1,5 +1,5 @@
-//! What goes wrong, as the command line says it: what was asked, what came of it, what to do; and
-//! the exit codes that its help names.
+//! Errors of the command line: what was requested, what happened and what to do, with the exit
+//! codes of the help.
 
 use std::{
     process::Stdio,
@@ -25,7 +25,7 @@ async fn cli(arguments: &[&str], settings: &[(&str, &str)]) -> Said {
 }
 
 #[tokio::test]
-async fn an_app_that_does_not_answer_is_exit_3_and_says_how_to_start_one() {
+async fn an_unreachable_app_exits_3_with_a_remedy() {
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}");
@@ -40,7 +40,7 @@ async fn an_app_that_does_not_answer_is_exit_3_and_says_how_to_start_one() {
 }
 
 #[tokio::test]
-async fn bad_arguments_are_exit_2_and_name_argument_value_and_what_is_allowed() {
+async fn invalid_arguments_exit_2_with_allowed_values() {
     let mut all = String::new();
     for arguments in [
         &["status", "xyz"][..],
@@ -60,7 +60,7 @@ async fn bad_arguments_are_exit_2_and_name_argument_value_and_what_is_allowed() 
     insta::assert_snapshot!(all);
 }
 
-/// A server that answers with what it is told to, and remembers the keys that it was shown.
+/// A server that gives a configured answer and records the keys of its requests.
 struct Fake {
     endpoint: Endpoint,
     keys: Arc<Mutex<Vec<Option<String>>>>,
@@ -95,7 +95,7 @@ impl Fake {
 }
 
 #[tokio::test]
-async fn a_key_is_sent_as_a_header_and_shown_nowhere() {
+async fn a_key_is_sent_as_a_header_and_never_printed() {
     let fake = Fake::start(|_| StatusCode::UNAUTHORIZED.into_response()).await;
     let url = fake.url();
     let without = cli(&["poison"], &[("LASTLIGHT_URL", &url)]).await;
@@ -115,7 +115,7 @@ async fn a_key_is_sent_as_a_header_and_shown_nowhere() {
 }
 
 #[tokio::test]
-async fn a_503_is_asked_again_where_that_is_safe() {
+async fn a_503_is_retried_where_that_is_safe() {
     fn starting(times: usize) -> Response {
         let body = json!({ "error": "database unavailable", "message": "it is starting", "request_id": "r" });
         if times == 1 {
@@ -138,7 +138,7 @@ async fn a_503_is_asked_again_where_that_is_safe() {
 }
 
 #[tokio::test]
-async fn something_else_that_answers_is_not_taken_for_the_app() {
+async fn a_server_that_is_not_the_app_is_recognised() {
     let mut all = String::new();
     let cases: [fn(usize) -> Response; 4] = [
         |_| (StatusCode::BAD_GATEWAY, "<html>Bad\nGateway</html>").into_response(),
@@ -157,7 +157,7 @@ async fn something_else_that_answers_is_not_taken_for_the_app() {
 }
 
 #[tokio::test]
-async fn messages_that_functions_hold_are_said_to_be_held() {
+async fn messages_held_by_functions_are_reported() {
     fn queue(count: u64, is_review: bool, messages: &Value) -> Value {
         json!({ "processing_path": "service_bus", "holds": "messages", "is_review": is_review, "poison_messages": count,
                 "messages": messages })
@@ -184,8 +184,8 @@ async fn messages_that_functions_hold_are_said_to_be_held() {
 }
 
 #[tokio::test]
-async fn tasks_that_are_retrying_stand_after_the_failed_ones_and_before_the_others() {
-    // Asked for the failed ones, for those that are retrying, and for all.
+async fn retrying_tasks_are_listed_after_failed_ones() {
+    // The command asks for failed tasks, then for retrying ones, then for all.
     let app = Fake::start(|request| {
         let task = |index: u8, status: &str, error: Value| {
             json!({ "task_id": format!("5d980689-s1-t-{index}"), "task_type": "t", "stage": 1, "task_index": index.to_string(),
@@ -195,7 +195,7 @@ async fn tasks_that_are_retrying_stand_after_the_failed_ones_and_before_the_othe
         let retrying = task(5, "retrying", json!("503 of the service"));
         let (tasks, cursor) = match request {
             1 => (json!([failed]), None),
-            // There may be more: one look is enough.
+            // There may be more: one request is enough.
             2 => (json!([retrying]), Some("further")),
             _ => (json!([task(1, "completed", Value::Null), retrying, failed]), None),
         };
@@ -209,7 +209,7 @@ async fn tasks_that_are_retrying_stand_after_the_failed_ones_and_before_the_othe
     assert_eq!(app.keys.lock().unwrap().len(), 3, "requests");
 }
 
-/// An app that has run everything already, and compares.
+/// An app that has already run everything, for `compare`.
 async fn comparing_app(note: Option<&'static str>) -> Endpoint {
     fn job(id: &str) -> (bool, f64) {
         let is_bus = id.starts_with('b');
@@ -267,7 +267,7 @@ async fn comparing_app(note: Option<&'static str>) -> Endpoint {
 }
 
 #[tokio::test]
-async fn compare_shows_its_two_jobs_and_what_the_app_says_of_all() {
+async fn compare_shows_both_jobs_and_recorded_metrics() {
     let app = comparing_app(Some("not enough data: 7 jobs")).await;
     let url = format!("http://{}", app.address());
     let arguments = ["compare", "--job", "tiles", "--url", &url];
@@ -293,7 +293,7 @@ async fn completions_are_printed_for_every_shell() {
 }
 
 #[tokio::test]
-async fn output_that_nobody_takes_is_no_panic() {
+async fn unread_output_does_not_cause_a_panic() {
     for arguments in [
         &["completions", "bash"][..],
         &["chaos", "--list"],
@@ -303,13 +303,13 @@ async fn output_that_nobody_takes_is_no_panic() {
         &["nonsense"],
     ] {
         let read = cli(arguments, &[]).await;
-        // Both ends of both pipes are gone before a word is said.
+        // The read ends of both pipes are closed before the program writes.
         let mut unread = command(arguments, &[]);
         unread.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = unread.spawn().unwrap();
         drop((child.stdout.take(), child.stderr.take()));
         assert_eq!(child.wait().await.unwrap().code(), Some(read.code), "{arguments:?}");
-        // A disk that is full keeps half of what was said: that is a failure.
+        // A full disk loses part of the output, which is a failure.
         let mut full = command(arguments, &[]);
         let disk = std::fs::OpenOptions::new().write(true).open("/dev/full");
         full.stdout(disk.unwrap()).stderr(Stdio::piped());
@@ -324,7 +324,7 @@ async fn output_that_nobody_takes_is_no_panic() {
 }
 
 #[tokio::test]
-async fn a_script_gets_a_document_whatever_is_wrong_with_its_arguments() {
+async fn invalid_arguments_with_json_print_a_document() {
     for (arguments, words) in [
         (&["list", "--limit", "0", "--json"][..], "invalid value '0' for '--limit <LIMIT>'"),
         (&["list", "--status", "ready", "--json"], "[possible values: queued, paused"),

@@ -1,5 +1,5 @@
-//! `lastlight functions` writes the folders that a Functions host reads, and says where they are
-//! not those of this version.
+//! `lastlight functions` writes the function folders that a Functions host reads, and reports where
+//! they differ from those of this version.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use lastlight::functions::functions;
 use crate::cli_harness::{command, run};
 
 #[tokio::test]
-async fn folders_are_written_once_and_checked() {
+async fn function_folders_are_written_once_and_checked() {
     let app = tempfile::tempdir().unwrap();
     let folder = app.path().to_str().unwrap();
     let check = async |wanted: i32| {
@@ -33,7 +33,7 @@ async fn folders_are_written_once_and_checked() {
 }
 
 #[tokio::test]
-async fn a_file_of_ones_own_is_kept_unless_it_is_forced() {
+async fn an_edited_function_json_is_kept_without_force() {
     let app = tempfile::tempdir().unwrap();
     let folder = app.path().to_str().unwrap();
     assert_eq!(run(command(&["functions", "--write", folder], &[])).await.code, 0);
@@ -56,7 +56,7 @@ async fn a_file_of_ones_own_is_kept_unless_it_is_forced() {
 }
 
 #[tokio::test]
-async fn the_list_says_what_starts_each_function_and_which_key_it_takes() {
+async fn the_list_shows_triggers_and_keys_of_functions() {
     let said = run(command(&["functions", "--list"], &[])).await;
     assert_eq!(said.code, 0, "{}", said.err);
     for function in functions() {
@@ -74,7 +74,7 @@ async fn the_list_says_what_starts_each_function_and_which_key_it_takes() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_said_with_what_to_do() {
+async fn invalid_requests_are_refused_with_a_reason() {
     for (arguments, words) in [
         (vec!["functions"], "<--write <DIR>|--check <DIR>|--list>"),
         (vec!["functions", "--check", "/nowhere"], "/nowhere cannot be read"),

@@ -1,5 +1,5 @@
-//! The real binary as a person runs it, against an app of its own; and its words without what
-//! differs from run to run.
+//! Runs the real binary against an app of its own, and removes from its output what differs between
+//! runs.
 
 use std::{collections::BTreeMap, path::PathBuf, process::Stdio};
 
@@ -14,7 +14,7 @@ use crate::{harness::new_database_url, waiting::until};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_lastlight");
 
-/// What a command said.
+/// The output of a command.
 pub(crate) struct Said {
     pub code: i32,
     pub out: String,
@@ -28,13 +28,13 @@ impl Said {
             .unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
     }
 
-    /// Everything, for a snapshot.
+    /// Exit code and both outputs, for a snapshot.
     pub(crate) fn whole(&self) -> String {
         redacted(&format!("exit {}\n--- out\n{}--- err\n{}", self.code, self.out, self.err))
     }
 }
 
-/// A command line with no settings but these.
+/// A command with exactly these settings.
 pub(crate) fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(BINARY);
     command
@@ -64,7 +64,7 @@ pub(crate) struct App {
 impl App {
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // The job type `chaos`, whose tasks fail when told to.
+        // The job type `chaos`, whose tasks fail on request.
         let ledger = folder.path().join("ledger");
         let settings: BTreeMap<String, String> = [
             ("LASTLIGHT_CHAOS_LEDGER", ledger.to_str().unwrap()),
@@ -94,7 +94,7 @@ impl App {
         app
     }
 
-    /// Returns when the app has its database.
+    /// Waits until the app has its database.
     async fn ready(&self) {
         let url = format!("{}/api/health", self.cloud.base_url());
         until("the app is ready", async || {
@@ -112,7 +112,7 @@ impl App {
         run(self.command(arguments)).await
     }
 
-    /// The same with something on standard input.
+    /// The same with text on standard input.
     pub(crate) async fn run_with_input(&self, arguments: &[&str], input: &str) -> Said {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -128,7 +128,7 @@ impl App {
         }
     }
 
-    /// Submits a job; its id.
+    /// Submits a job and returns its id.
     pub(crate) async fn submitted(&self, job_type: &str, parameters: &Value) -> String {
         let said =
             self.run(&["submit", job_type, "--params", &parameters.to_string(), "--json"]).await;
@@ -136,7 +136,7 @@ impl App {
         said.json()["job_id"].as_str().unwrap().to_owned()
     }
 
-    /// Waits until a job stands there.
+    /// Waits until a job has this status.
     pub(crate) async fn until(&self, job_id: &str, wanted: &str) {
         until(&format!("job {job_id} is {wanted}"), async || {
             let status = &self.run(&["status", job_id, "--json"]).await.json()["status"];
@@ -151,8 +151,8 @@ impl App {
     }
 }
 
-/// Words without what differs from run to run: ids, times, durations, rates, ports; columns are two
-/// blanks apart.
+/// Replaces what differs between runs: ids, times, durations, rates and ports. Columns are
+/// separated by two blanks.
 pub(crate) fn redacted(text: &str) -> String {
     text.lines().map(redacted_line).collect::<Vec<_>>().join("\n")
 }
@@ -160,7 +160,7 @@ pub(crate) fn redacted(text: &str) -> String {
 fn redacted_line(line: &str) -> String {
     let indent: String = line.chars().take_while(|c| *c == ' ').take(2).collect();
     let mut parts: Vec<String> = Vec::new();
-    // Columns are apart by two blanks or more; words by one.
+    // Columns are separated by two blanks or more, words by one.
     for column in line.split("  ").map(str::trim).filter(|column| !column.is_empty()) {
         let words: Vec<&str> = column.split(' ').collect();
         let unit = |place: usize| words.get(place).is_some_and(|word| is_unit(word));
@@ -168,7 +168,7 @@ fn redacted_line(line: &str) -> String {
         let mut place = 0;
         while place < words.len() {
             if is_number(words[place]) && unit(place + 1) {
-                // "1 min 20 s" is one time.
+                // "1 min 20 s" is one duration.
                 while is_number(words.get(place).copied().unwrap_or_default()) && unit(place + 1) {
                     place += 2;
                 }
@@ -193,7 +193,7 @@ fn is_unit(word: &str) -> bool {
     matches!(word.trim_end_matches([',', '.', ')', ':', ';']), "ms" | "s" | "min" | "h" | "d")
 }
 
-/// Ids, ports and rates within a word.
+/// Replaces ids, ports and rates within a word.
 fn redacted_word(word: &str) -> String {
     if word.strip_suffix("/s").is_some_and(is_number) {
         return "<rate>".to_owned();

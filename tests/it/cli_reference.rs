@@ -1,5 +1,5 @@
-//! docs/CLI.md: the reference of the command line, as clap knows it. A test holds the page to it;
-//! `UPDATE_DOCS=1` writes it.
+//! docs/CLI.md: the reference of the command line, generated from clap. A test compares the page
+//! with it; `UPDATE_DOCS=1` writes it.
 
 use std::path::Path;
 
@@ -55,7 +55,7 @@ fn describe(above: &str, command: &Command, page: &mut String) {
         .filter(|argument| {
             !argument.is_hide_set() && !matches!(argument.get_id().as_str(), "help" | "version")
         })
-        // Said once, in the head: they are the same everywhere.
+        // Global arguments are listed once, at the top of the page.
         .filter(|argument| !argument.is_global_set())
         .collect();
     if !arguments.is_empty() {
@@ -125,7 +125,7 @@ fn explained(argument: &Arg) -> String {
 }
 
 #[test]
-fn docs_cli_md_says_what_the_program_takes() {
+fn docs_cli_md_matches_the_command_line() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CLI.md");
     let page = page();
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -139,6 +139,6 @@ fn docs_cli_md_says_what_the_program_takes() {
 }
 
 #[test]
-fn the_command_line_holds_together() {
+fn the_command_line_definition_is_valid() {
     lastlight_cli::command_line::<lastlight_lab::Commands>().debug_assert();
 }

@@ -1,5 +1,5 @@
-//! Coarse messages: one message names many tasks, and nothing else changes: each task has its own
-//! outcome, attempt and lease, and a message that comes again runs only what is still open.
+//! Coarse messages: one message contains many tasks. Each task still has its own outcome, attempt
+//! and lease, and a redelivered message runs only the tasks that are still open.
 
 use axum::http::StatusCode;
 use lastlight::{config::Timing, transport::sender::QueueRole};
@@ -11,7 +11,7 @@ use crate::{
     waiting::until,
 };
 
-/// Delivers the job message that waits and returns the bodies of the task messages that it made.
+/// Delivers the waiting job message and returns the bodies of the task messages that it created.
 async fn planned(app: &TestApp) -> Vec<String> {
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     assert_eq!(app.deliver("process_queue_job", &job.body).await.status, StatusCode::OK);
@@ -25,7 +25,7 @@ async fn deliver(app: &TestApp, body: &str) {
 }
 
 #[tokio::test]
-async fn hello_world_with_100_tasks_a_message_sends_a_hundredth_of_the_messages_over_both_paths() {
+async fn one_message_can_carry_a_hundred_tasks() {
     let app = TestApp::start().await;
     for (bus, mailbox) in [(false, &app.queue), (true, &app.bus)] {
         let parameters = json!({ "n": 2250, "tasks_per_message": 100, "use_service_bus": bus });
@@ -41,7 +41,7 @@ async fn hello_world_with_100_tasks_a_message_sends_a_hundredth_of_the_messages_
         let function = if bus { "process_sb_task" } else { "process_queue_task" };
         let bodies: Vec<&str> = messages.iter().map(|message| message.body.as_str()).collect();
         if bus {
-            // Cardinality many: all of them in one invocation.
+            // With cardinality `many`, all of them in one invocation.
             assert_eq!(app.deliver_many(function, &bodies).await.status, StatusCode::OK);
         } else {
             for body in bodies {
@@ -57,7 +57,7 @@ async fn hello_world_with_100_tasks_a_message_sends_a_hundredth_of_the_messages_
 }
 
 #[tokio::test]
-async fn every_number_of_tasks_a_message_runs_every_task_once() {
+async fn any_tasks_per_message_runs_each_task_once() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let mut tasks = 0;
@@ -78,7 +78,7 @@ async fn every_number_of_tasks_a_message_runs_every_task_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_coarse_message_three_times_and_at_once_runs_each_task_once() {
+async fn coarse_message_duplicates_run_each_task_once() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let parameters = json!({ "stages": [120], "tasks_per_message": 60, "sleeps_ms": 1 });
@@ -93,7 +93,7 @@ async fn a_coarse_message_three_times_and_at_once_runs_each_task_once() {
 }
 
 #[tokio::test]
-async fn a_task_that_fails_has_its_own_outcome_and_its_siblings_have_theirs() {
+async fn tasks_of_a_coarse_message_fail_independently() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let parameters =
@@ -110,14 +110,14 @@ async fn a_task_that_fails_has_its_own_outcome_and_its_siblings_have_theirs() {
 }
 
 #[tokio::test]
-async fn a_coarse_message_that_comes_again_after_a_kill_runs_only_what_is_open() {
+async fn a_redelivered_message_runs_only_open_tasks() {
     let probe = Probe::default();
     let timing = Timing { tasks_in_flight: 4, ..quick() };
     let app = TestApp::with_job_type(probe.clone(), timing).await;
     let parameters = json!({ "stages": [40], "tasks_per_message": 40, "waits_at": 20 });
     let job_id = app.submitted("probe", parameters).await;
     let messages = planned(&app).await;
-    // Dropped in the middle, as by a kill.
+    // The request is dropped midway, as by a kill.
     let some_are_done = async {
         until("all but one are done", async || {
             let done = app.status(&job_id).await["progress"][0]["completed"].clone();
@@ -131,17 +131,17 @@ async fn a_coarse_message_that_comes_again_after_a_kill_runs_only_what_is_open()
     }
     probe.open_gate();
     deliver(&app, &messages[0]).await;
-    // Those that ran when it was cut come back once their leases are over.
+    // Tasks that ran at that moment run again when their leases have expired.
     assert_eq!(app.sweep_until_finished(&job_id).await["status"], "completed");
     let runs = probe.runs();
     assert_eq!(runs.len(), 40);
     let twice = runs.values().filter(|runs| **runs > 1).count();
-    assert!(twice <= 4, "{twice} tasks ran again; 4 were under way");
+    assert!(twice <= 4, "{twice} tasks ran again; 4 were running");
     app.assert_consistent(&job_id).await;
 }
 
 #[tokio::test]
-async fn lost_coarse_messages_are_sent_again_one_a_batch_with_ids_of_their_own() {
+async fn lost_coarse_messages_are_resent_with_new_ids() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let parameters = json!({ "stages": [50], "tasks_per_message": 10 });
     let job_id = app.submitted("probe", parameters).await;
@@ -164,7 +164,7 @@ async fn lost_coarse_messages_are_sent_again_one_a_batch_with_ids_of_their_own()
 }
 
 #[tokio::test]
-async fn a_number_of_tasks_that_no_message_can_name_is_refused_with_what_is_allowed() {
+async fn an_invalid_tasks_per_message_is_refused() {
     let app = TestApp::start().await;
     for bad in [json!(0), json!(1001), json!(-1), json!(1.5), json!("ten"), json!([1])] {
         let parameters = json!({ "n": 1, "tasks_per_message": bad });
@@ -176,14 +176,14 @@ async fn a_number_of_tasks_that_no_message_can_name_is_refused_with_what_is_allo
             "{words}"
         );
     }
-    // Null is as good as nothing, and nothing changes the job's id.
+    // Null is the same as no value, and the job id does not change.
     let without = app.submitted("hello_world", json!({ "n": 1 })).await;
     let null = app.submitted("hello_world", json!({ "n": 1, "tasks_per_message": null })).await;
     assert_eq!(without, null);
 }
 
 #[tokio::test]
-async fn a_batch_id_that_is_malformed_or_unknown_is_refused_and_its_siblings_run() {
+async fn an_invalid_batch_id_is_refused_alone() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [4], "tasks_per_message": 2 })).await;
     let messages = planned(&app).await;

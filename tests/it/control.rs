@@ -1,5 +1,5 @@
-//! What a person may do to a job: cancel, retry what failed, pause, resume. Only along legal
-//! transitions.
+//! Changes of a job by a user: cancel, retry failed tasks, pause and resume. Only legal transitions
+//! are allowed.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_cancelled_job_runs_nothing_more_and_every_open_task_is_skipped() {
+async fn cancelling_a_job_skips_all_of_its_open_tasks() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [250, 5] })).await;
@@ -47,7 +47,7 @@ async fn a_cancelled_job_runs_nothing_more_and_every_open_task_is_skipped() {
 }
 
 #[tokio::test]
-async fn the_outcome_of_a_task_whose_job_was_cancelled_meanwhile_does_not_count() {
+async fn an_outcome_after_a_cancellation_is_discarded() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1], "waits": true })).await;
@@ -68,14 +68,14 @@ async fn the_outcome_of_a_task_whose_job_was_cancelled_meanwhile_does_not_count(
 }
 
 #[tokio::test]
-async fn a_running_task_of_a_cancelled_job_is_stopped_at_its_next_heartbeat() {
-    // A heartbeat is a third of a lease, and may come as late as it likes.
+async fn a_heartbeat_stops_a_task_of_a_cancelled_job() {
+    // A heartbeat is sent after a third of a lease, and may be late.
     let timing = Timing { lease: Duration::from_secs(3), ..quick() };
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), timing).await;
     let job_id = app.submitted("probe", json!({ "stages": [1], "waits": true })).await;
     let message = app.planned().await.remove(0);
-    // It waits at a gate that nobody opens: only the heartbeat ends it.
+    // The task waits at a gate that is never opened: only the heartbeat ends it.
     let (answer, _) = tokio::join!(app.deliver("process_queue_task", &message.body), async {
         probe.until_runs(1).await;
         app.control("cancel", &job_id).await
@@ -89,7 +89,7 @@ async fn a_running_task_of_a_cancelled_job_is_stopped_at_its_next_heartbeat() {
     );
 }
 
-/// Returns once a part of a plan is stored.
+/// Waits until a part of a plan is stored.
 async fn until_tasks_are_stored(app: &TestApp) {
     let mut connection = app.connection().await;
     until("tasks are stored", async || {
@@ -103,7 +103,7 @@ async fn until_tasks_are_stored(app: &TestApp) {
 }
 
 #[tokio::test]
-async fn a_job_that_is_cancelled_while_it_is_planned_comes_to_rest() {
+async fn a_job_cancelled_during_planning_is_closed() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3000], "plan_waits_at": 1500 })).await;
@@ -125,7 +125,7 @@ async fn a_job_that_is_cancelled_while_it_is_planned_comes_to_rest() {
 }
 
 #[tokio::test]
-async fn only_what_failed_runs_again_and_the_job_goes_on_from_there() {
+async fn a_retry_runs_only_failed_tasks_again() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     // Three attempts are not enough, six are.
@@ -139,7 +139,7 @@ async fn only_what_failed_runs_again_and_the_job_goes_on_from_there() {
         (&json!(2), &json!(1), &json!("processing"))
     );
     assert_eq!(app.status(&job_id).await["errorDetails"], serde_json::Value::Null);
-    // Attempts count anew for the handler and for the limit.
+    // Attempts start at 1 again, for the handler and for the limit.
     let status = app.run_until_finished(&job_id).await;
     assert_eq!(status["status"], "failed", "stumbles in attempts 1 to 3 again");
     assert_eq!(probe.runs()["1/7"], 6);
@@ -148,7 +148,7 @@ async fn only_what_failed_runs_again_and_the_job_goes_on_from_there() {
 }
 
 #[tokio::test]
-async fn a_cancelled_job_that_is_retried_completes() {
+async fn a_cancelled_job_completes_after_a_retry() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [130, 4] })).await;
@@ -167,7 +167,7 @@ async fn a_cancelled_job_that_is_retried_completes() {
 }
 
 #[tokio::test]
-async fn a_job_cancelled_in_mid_plan_is_planned_to_its_end_when_it_is_retried() {
+async fn a_retry_finishes_an_interrupted_plan() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2400], "plan_waits_at": 1500 })).await;
@@ -178,7 +178,7 @@ async fn a_job_cancelled_in_mid_plan_is_planned_to_its_end_when_it_is_retried() 
         probe.open_gate();
     });
     app.queue.take(QueueRole::Tasks);
-    // The planner that was cut off keeps its lease until it runs out.
+    // The interrupted planner keeps its lease until it expires.
     app.time_passes(Duration::from_secs(3600)).await;
     let answer = app.control("retry", &job_id).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -190,7 +190,7 @@ async fn a_job_cancelled_in_mid_plan_is_planned_to_its_end_when_it_is_retried() 
 }
 
 #[tokio::test]
-async fn a_paused_job_stands_still_at_the_end_of_its_stage_until_it_is_resumed() {
+async fn a_paused_job_stops_at_the_end_of_its_stage() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3, 2] })).await;
@@ -203,8 +203,8 @@ async fn a_paused_job_stands_still_at_the_end_of_its_stage_until_it_is_resumed()
     for message in &messages {
         app.deliver("process_queue_task", &message.body).await;
     }
-    assert_eq!(probe.runs().len(), 3, "the stage goes on to its end");
-    // Long past the time after which a job message would count as lost.
+    assert_eq!(probe.runs().len(), 3, "the stage runs to its end");
+    // Long after the time after which a job message is presumed lost.
     for _ in 0..8 {
         app.time_passes(Duration::from_secs(3600)).await;
         app.controller.reconcile().await.unwrap();
@@ -226,7 +226,7 @@ async fn a_paused_job_stands_still_at_the_end_of_its_stage_until_it_is_resumed()
 }
 
 #[tokio::test]
-async fn a_job_that_waits_for_its_planner_pauses_at_once() {
+async fn an_unplanned_job_is_paused_at_once() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2] })).await;
     assert_eq!(app.control("pause", &job_id).await.body["paused"], true);
@@ -237,7 +237,7 @@ async fn a_job_that_waits_for_its_planner_pauses_at_once() {
 }
 
 #[tokio::test]
-async fn what_the_state_of_a_job_does_not_allow_is_a_409_that_says_so() {
+async fn a_change_that_the_state_forbids_answers_409() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let open = app.submitted("probe", json!({ "stages": [1] })).await;
     for verb in ["retry", "resume"] {
@@ -264,7 +264,7 @@ async fn what_the_state_of_a_job_does_not_allow_is_a_409_that_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn cancel_and_retry_racing_completions_leave_consistent_books() {
+async fn racing_cancels_and_retries_stay_consistent() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let other =
@@ -308,7 +308,7 @@ async fn cancel_and_retry_racing_completions_leave_consistent_books() {
 }
 
 #[tokio::test]
-async fn a_stage_bears_as_many_failures_as_its_policy_says() {
+async fn a_stage_tolerates_failures_up_to_its_policy() {
     for (policy, status) in [
         (json!({ "tolerates": 2 }), "completed"),
         (json!({ "tolerates": 1 }), "failed"),
@@ -331,7 +331,7 @@ async fn a_stage_bears_as_many_failures_as_its_policy_says() {
 }
 
 #[tokio::test]
-async fn a_job_past_its_time_limit_fails_and_says_which() {
+async fn a_job_past_its_time_limit_fails_and_names_it() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3], "time_limit_ms": 600_000 })).await;
     app.planned().await;

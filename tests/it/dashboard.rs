@@ -1,5 +1,5 @@
-//! The page for people: all of it comes from the binary, nothing in it comes from elsewhere, and
-//! browsers are told so.
+//! The dashboard: all of its files come from the binary, it loads nothing external, and browsers
+//! get a policy that enforces this.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +40,7 @@ async fn ask(router: &Router, method: &str, path: &str, tag: Option<&str>) -> Go
     }
 }
 
-/// What stands in quotes behind `before`.
+/// The quoted texts that follow `before`.
 fn named<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
     text.split(before)
         .skip(1)
@@ -48,7 +48,7 @@ fn named<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// The page and everything that it leads to, by name, as a browser would load it.
+/// The page and every file that it refers to, by name, as a browser loads them.
 async fn loaded(router: &Router) -> BTreeMap<String, Got> {
     let page = ask(router, "GET", "/api/dashboard", None).await;
     let mut wanted: Vec<String> = ["href=\"", "src=\""]
@@ -75,7 +75,7 @@ async fn loaded(router: &Router) -> BTreeMap<String, Got> {
 }
 
 #[tokio::test]
-async fn the_page_and_all_that_it_is_made_of_are_in_the_binary() {
+async fn the_binary_contains_every_dashboard_file() {
     let app = TestApp::start().await;
     let files = loaded(&app.router).await;
     let served: BTreeSet<&str> = files.keys().map(String::as_str).collect();
@@ -100,7 +100,7 @@ async fn the_page_and_all_that_it_is_made_of_are_in_the_binary() {
 }
 
 #[tokio::test]
-async fn nothing_comes_from_elsewhere_and_no_data_becomes_markup() {
+async fn the_dashboard_loads_nothing_external() {
     let app = TestApp::start().await;
     let files = loaded(&app.router).await;
     let policy = files["index.html"].header("content-security-policy");
@@ -118,7 +118,7 @@ async fn nothing_comes_from_elsewhere_and_no_data_becomes_markup() {
     assert_eq!(files["index.html"].header("referrer-policy"), "no-referrer");
     for (name, file) in &files {
         assert_eq!(file.header("content-security-policy"), policy, "{name}");
-        // The name space of SVG is a name, not an address.
+        // The namespace of SVG is a name and not an address.
         let text = file.text.replace("http://www.w3.org/2000/svg", "");
         for elsewhere in ["http://", "https://", "url(//", "@import", "src=\"//"] {
             assert!(!text.contains(elsewhere), "{name} leads elsewhere: {elsewhere}");
@@ -138,7 +138,7 @@ async fn nothing_comes_from_elsewhere_and_no_data_becomes_markup() {
 }
 
 #[tokio::test]
-async fn a_browser_asks_again_and_is_told_that_nothing_has_changed() {
+async fn an_unchanged_file_is_answered_with_304() {
     let app = TestApp::start().await;
     for path in ["/api/dashboard", "/api/dashboard/main.js"] {
         let first = ask(&app.router, "GET", path, None).await;
@@ -162,7 +162,7 @@ async fn a_browser_asks_again_and_is_told_that_nothing_has_changed() {
 }
 
 #[tokio::test]
-async fn what_is_not_on_its_list_does_not_exist() {
+async fn an_unlisted_dashboard_file_answers_404() {
     let app = TestApp::start().await;
     for name in ["mod.rs", "main.js.map", "..%2Flib.rs", "%2Fetc%2Fpasswd", "MAIN.JS", "a/b", "%00"]
     {
@@ -181,7 +181,7 @@ async fn what_is_not_on_its_list_does_not_exist() {
 }
 
 #[tokio::test]
-async fn a_slash_behind_the_name_is_the_same_page_with_addresses_that_fit() {
+async fn a_trailing_slash_serves_the_same_page() {
     let app = TestApp::start().await;
     let page = ask(&app.router, "GET", "/api/dashboard", None).await;
     let in_folder = ask(&app.router, "GET", "/api/dashboard/", None).await;
@@ -197,7 +197,7 @@ async fn a_slash_behind_the_name_is_the_same_page_with_addresses_that_fit() {
 }
 
 #[tokio::test]
-async fn a_host_that_does_not_forward_gets_the_page_too() {
+async fn a_non_forwarding_host_gets_the_dashboard() {
     let app = TestApp::start().await;
     for (url, media_type) in [
         ("http://localhost/api/dashboard", "text/html; charset=utf-8"),

@@ -1,5 +1,5 @@
-//! Reading the queues of messages set aside: Storage Queues against Azurite and against the local
-//! endpoint, which must not differ, and Service Bus against the local endpoint.
+//! Reading dead-letter queues: Storage Queues against Azurite and against the local endpoint, which
+//! must behave the same, and Service Bus against the local endpoint.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ async fn local_storage() -> (Endpoint, String) {
     (endpoint, url)
 }
 
-/// A repository with queues of its own: `<name>`, and `<name>-poison` for its tasks.
+/// A repository with its own queues: `<name>`, and `<name>-poison` for its tasks.
 fn storage(endpoint: &str, key: &str, name: &str) -> Arc<StorageQueueRepository> {
     let connection = format!(
         "DefaultEndpointsProtocol=http;AccountName={DEVELOPMENT_ACCOUNT};AccountKey={key};QueueEndpoint={endpoint}"
@@ -64,12 +64,12 @@ async fn storage_shows_takes_and_gives_back(endpoint: &str) {
     let queues = storage(endpoint, DEVELOPMENT_KEY, &name);
     let role = QueueRole::Tasks;
     assert_eq!(queues.dead_letter_name(role), format!("{name}-poison"));
-    // The host makes the queue when it needs it: until then there is nothing.
+    // The host creates the queue when it needs it; until then the queue is empty.
     assert_eq!(queues.count(role).await, Ok(0));
     assert_eq!(queues.peek(role, 32).await, Ok(Vec::new()));
     assert!(queues.take_some(role, 32).await.unwrap().is_empty());
 
-    // The host puts its poison messages there; one of them is not even base64.
+    // The host puts poison messages there; one of them is not even base64.
     let host = storage(endpoint, DEVELOPMENT_KEY, &format!("{name}-poison"));
     assert!(host.batch_send_messages(role, &messages(40)).await.success);
     let raw = Raw::new(endpoint);
@@ -81,7 +81,7 @@ async fn storage_shows_takes_and_gives_back(endpoint: &str) {
     let age = OffsetDateTime::now_utc() - seen[0].enqueued.unwrap();
     assert!(age < time::Duration::minutes(1), "{age}");
 
-    // A message beyond the first page is found, the others are where they were.
+    // A message after the first page is found, and the others stay where they were.
     let mut last = None;
     while let Some(taken) = queues.take_some(role, 32).await.unwrap().pop() {
         last = Some(taken);
@@ -112,7 +112,7 @@ async fn storage_shows_takes_and_gives_back(endpoint: &str) {
     assert_eq!(found.message.body, wanted.body);
     assert_eq!(other.release(review, &found).await, Ok(Settled::Done));
     assert!(take(&*other, review, "nobody").await.unwrap().is_none());
-    assert_eq!(other.peek(review, 32).await.unwrap().len(), 32, "all were given back");
+    assert_eq!(other.peek(review, 32).await.unwrap().len(), 32, "all were released");
     let texts: Vec<String> = messages(70).into_iter().map(|message| message.body).collect();
     assert!(everything.iter().all(|message| texts.contains(&message.body)));
 
@@ -136,12 +136,12 @@ async fn storage_shows_takes_and_gives_back(endpoint: &str) {
 }
 
 #[tokio::test]
-async fn azurite_shows_what_was_set_aside() {
+async fn dead_letters_of_azurite_are_read() {
     storage_shows_takes_and_gives_back(&service("AZURITE_QUEUE_ENDPOINT")).await;
 }
 
 #[tokio::test]
-async fn the_local_storage_endpoint_shows_what_was_set_aside() {
+async fn dead_letters_of_the_local_endpoint_are_read() {
     let (_endpoint, url) = local_storage().await;
     storage_shows_takes_and_gives_back(&url).await;
 }
@@ -185,7 +185,7 @@ impl Namespace {
         create_service_bus_repository(settings).unwrap()
     }
 
-    /// Sends messages and abandons them as often as the queue allows.
+    /// Sends messages and abandons them until the queue dead-letters them.
     fn bury(&self, queue: &str, count: usize) {
         let messages = (0..count).map(|number| {
             NewMessage::new(format!("body ü {number}")).with_id(format!("m-{number}"))
@@ -200,7 +200,7 @@ impl Namespace {
 }
 
 #[tokio::test]
-async fn dead_letters_are_counted_shown_taken_and_given_back() {
+async fn dead_letters_of_service_bus_are_read() {
     let namespace = Namespace::start().await;
     let queues = namespace.queues(KEY, &[]);
     let role = QueueRole::Tasks;
@@ -221,7 +221,7 @@ async fn dead_letters_are_counted_shown_taken_and_given_back() {
     );
     let age = OffsetDateTime::now_utc() - seen[0].enqueued.unwrap();
     assert!(age < time::Duration::minutes(1), "{age}");
-    // However often they are looked at, they stay.
+    // Reading does not remove them, however often it happens.
     for round in 2..=15 {
         assert_eq!(queues.peek(role, 1).await.unwrap()[0].delivery_count, 10 + round);
     }
@@ -238,7 +238,7 @@ async fn dead_letters_are_counted_shown_taken_and_given_back() {
 }
 
 #[tokio::test]
-async fn a_message_for_review_never_becomes_a_dead_letter_by_being_looked_at() {
+async fn reading_the_review_queue_dead_letters_nothing() {
     let namespace = Namespace::start().await;
     let queues = namespace.queues(KEY, &[]);
     let role = QueueRole::Poison;
@@ -253,14 +253,14 @@ async fn a_message_for_review_never_becomes_a_dead_letter_by_being_looked_at() {
     }
     let counts = namespace.bus.counts("sb-poison").unwrap();
     assert_eq!((counts.active, counts.dead_letter), (2, 0));
-    // The id that was shown is the one that it has.
+    // The id that was shown is the id of the message.
     let shown = queues.peek(role, 1).await.unwrap().remove(0);
     let taken = take(&*queues, role, &shown.id).await.unwrap().unwrap();
     assert_eq!(taken.message.body, shown.body);
 }
 
 #[tokio::test]
-async fn a_namespace_that_refuses_or_is_away_says_so() {
+async fn a_refusing_or_absent_namespace_is_reported() {
     let namespace = Namespace::start().await;
     let wrong = namespace.queues("wrong", &[]);
     for refused in [

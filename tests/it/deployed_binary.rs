@@ -1,9 +1,8 @@
-//! The deployed binary is built without the local cloud, and without the places where chaos
-//! strikes.
+//! The deployed binary is built without the local cloud and without fail points.
 
 use std::process::Command;
 
-/// The crates that a build has in it, each with its features.
+/// The crates of a build, each with its features.
 fn crates_of(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none"])
@@ -17,7 +16,7 @@ fn crates_of(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What of the local cloud and of chaos is in a build.
+/// The crates and features of the local cloud and of chaos that a build contains.
 fn not_to_deploy(crates: &str) -> Vec<&str> {
     let named = ["lastlight-local ", "lastlight-lab ", "pglite", "wasmer"];
     crates
@@ -30,13 +29,13 @@ fn not_to_deploy(crates: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_deployed_binary_has_no_local_cloud_and_no_fail_points() {
+fn the_deployed_binary_has_no_test_facilities() {
     let deployed = crates_of(&["--package", "lastlight-app", "--no-default-features"]);
     assert!(deployed.contains("lastlight-cli "), "{deployed}");
     assert_eq!(not_to_deploy(&deployed), Vec::<&str>::new());
     let framework = crates_of(&["--package", "lastlight"]);
     assert_eq!(not_to_deploy(&framework), Vec::<&str>::new());
-    // The check sees them where they are.
+    // The check finds them in a build that has them.
     let whole = crates_of(&["--package", "lastlight-app"]);
     assert!(not_to_deploy(&whole).len() > 3, "{whole}");
 }

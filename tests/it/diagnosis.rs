@@ -1,4 +1,4 @@
-//! What the database says about itself, for people who look into one that behaves oddly.
+//! Diagnosis of the database for operators.
 
 use axum::{body::Body, http::StatusCode};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ async fn get(app: &TestApp, path: &str) -> Value {
 }
 
 #[tokio::test]
-async fn statistics_name_every_table_and_index_with_its_size() {
+async fn statistics_list_all_tables_and_indexes() {
     let app = TestApp::start().await;
     app.submitted("hello_world", json!({ "n": 3 })).await;
     let statistics = get(&app, "/api/db/stats").await;
@@ -33,7 +33,7 @@ async fn statistics_name_every_table_and_index_with_its_size() {
 }
 
 #[tokio::test]
-async fn enum_types_are_held_against_what_the_app_knows() {
+async fn enum_types_are_compared_with_those_of_the_app() {
     let app = TestApp::start().await;
     let diagnosis = get(&app, "/api/db/enums/diagnostic").await;
     assert_eq!(diagnosis["agrees"], true, "{diagnosis}");
@@ -57,7 +57,7 @@ async fn enum_types_are_held_against_what_the_app_knows() {
 }
 
 #[tokio::test]
-async fn every_statement_of_the_app_is_tried_and_one_that_is_refused_is_named() {
+async fn a_statement_refused_by_the_database_is_named() {
     let app = TestApp::start().await;
     let diagnosis = get(&app, "/api/db/functions/test").await;
     assert_eq!(diagnosis["accepted"], true, "{diagnosis}");
@@ -75,12 +75,12 @@ async fn every_statement_of_the_app_is_tried_and_one_that_is_refused_is_named() 
         .find(|statement| statement["name"] == "due_job_messages")
         .unwrap();
     assert!(refused["error"].as_str().unwrap().contains("sends"), "{refused}");
-    // The app goes on as it did.
+    // The app continues to work.
     get(&app, "/api/health").await;
 }
 
 #[tokio::test]
-async fn the_newest_jobs_and_tasks_are_shown_whole() {
+async fn the_newest_jobs_and_tasks_are_shown_in_full() {
     let app = TestApp::start().await;
     for n in 1..=3 {
         app.submitted("hello_world", json!({ "n": n })).await;

@@ -1,4 +1,4 @@
-//! The real host's payloads, answered as its contract says.
+//! Payloads of the real host, answered according to its contract.
 
 use axum::{
     body::Body,
@@ -15,7 +15,7 @@ fn fixture(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_fixture_is_answered_as_the_contract_says() {
+async fn every_host_payload_is_answered_per_contract() {
     let app = TestApp::start().await;
     let succeeded = json!({ "Outputs": {}, "Logs": [], "ReturnValue": null });
     let submitted = app.request("POST", "/submit_job", fixture("http_not_forwarded")).await;
@@ -50,7 +50,7 @@ async fn every_fixture_is_answered_as_the_contract_says() {
 }
 
 #[tokio::test]
-async fn a_fixture_for_a_job_that_does_not_exist_fails_with_a_json_body() {
+async fn a_payload_of_an_unknown_job_answers_json_404() {
     let app = TestApp::start().await;
     for (name, function) in
         [("queue_job", "process_queue_job"), ("sb_task_many", "process_sb_task")]
@@ -62,7 +62,7 @@ async fn a_fixture_for_a_job_that_does_not_exist_fails_with_a_json_body() {
 }
 
 #[tokio::test]
-async fn an_http_request_that_is_described_is_answered_with_the_same_errors() {
+async fn unforwarded_requests_get_the_same_errors() {
     let app = TestApp::start().await;
     let bad = fixture("http_not_forwarded").replace("{\\\"n\\\":10}", "{\\\"n\\\":0}");
     let answer = app.request("POST", "/submit_job", bad).await;
@@ -71,7 +71,7 @@ async fn an_http_request_that_is_described_is_answered_with_the_same_errors() {
 }
 
 #[tokio::test]
-async fn a_described_request_whose_path_cannot_be_read_is_refused_as_a_forwarded_one_is() {
+async fn an_unreadable_unforwarded_path_is_refused() {
     let app = TestApp::start().await;
     let bad = fixture("http_not_forwarded").replace("submit/hello_world", "submit/%FF");
     let answer = app.request("POST", "/submit_job", bad).await;
@@ -82,7 +82,7 @@ async fn a_described_request_whose_path_cannot_be_read_is_refused_as_a_forwarded
 }
 
 #[tokio::test]
-async fn a_method_that_is_not_allowed_is_told_which_one_is() {
+async fn a_405_answer_names_the_allowed_methods() {
     let app = TestApp::start().await;
     for (path, allowed) in [
         ("/process_queue_task", "POST"),

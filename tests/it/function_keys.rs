@@ -1,5 +1,5 @@
-//! Who may call what: the Functions host asks for a key before the handler sees a request, as the
-//! table of functions says. SECURITY.md shows the table, and `UPDATE_DOCS=1` writes it there.
+//! Access to the functions: the Functions host demands a key before the handler gets a request, as
+//! the table of functions defines. SECURITY.md shows the table; `UPDATE_DOCS=1` writes it there.
 
 use std::{fs, path::Path};
 
@@ -20,13 +20,14 @@ fn names_with(key: Key) -> Vec<&'static str> {
     names
 }
 
-/// A function that is open, or that wants the master key, is a decision: it is made here too.
+/// Adding a function that needs no key or the master key is a deliberate decision: this test must
+/// be changed too.
 #[test]
-fn open_functions_and_those_for_the_master_key_are_these() {
-    // They show no job and change nothing: three for probes and programs, one is a page without
+fn open_and_admin_functions_are_the_listed_ones() {
+    // They show no job and change nothing: three are for probes and programs, one is a page without
     // data.
     assert_eq!(names_with(Key::Anonymous), ["dashboard", "health", "live", "openapi"]);
-    // They destroy data, move messages, or show jobs whole.
+    // They destroy data, move messages, or show all fields of jobs.
     assert_eq!(
         names_with(Key::Admin),
         ["db_debug_all", "monitor_poison", "schema_nuke", "schema_redeploy"]
@@ -34,7 +35,7 @@ fn open_functions_and_those_for_the_master_key_are_these() {
 }
 
 #[test]
-fn the_reference_of_keys_in_security_md_is_the_table() {
+fn security_md_matches_the_table_of_functions() {
     let mut table = BEGIN.to_owned();
     table.push_str("| function | called by | key | what it does |\n| --- | --- | --- | --- |\n");
     for function in functions() {
@@ -64,7 +65,7 @@ fn the_reference_of_keys_in_security_md_is_the_table() {
 }
 
 #[test]
-fn the_folders_in_the_repository_are_those_of_the_table() {
+fn function_folders_match_the_table_of_functions() {
     let differences = compare_folders(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
     assert_eq!(differences.different, Vec::<&str>::new());
     assert_eq!(differences.unknown, Vec::<String>::new());

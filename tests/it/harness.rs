@@ -1,4 +1,4 @@
-//! A handler in this process, on a database of its own, whose messages lie in a mailbox until a
+//! A handler in this process, with a database of its own. Its messages stay in a mailbox until a
 //! test delivers them.
 
 use std::{
@@ -31,19 +31,19 @@ use tower::ServiceExt;
 
 use crate::waiting::until;
 
-/// A setting that `scripts/test` sets; without it the test fails.
+/// A setting that `scripts/test` sets; the test fails without it.
 pub(crate) fn service(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: run the tests with scripts/test"))
 }
 
-/// The address of a new, empty database.
+/// The URL of a new, empty database.
 pub(crate) async fn new_database_url() -> String {
     let server = service("LASTLIGHT_TEST_DATABASE_URL");
     let mut connection =
         PgConnection::connect(&server).await.expect("the test database server answers");
     let name = format!("t{}", uuid::Uuid::new_v4().simple());
-    // A name of our own making; a database cannot be created by a parameter.
+    // The name is generated here, and `CREATE DATABASE` takes no parameters.
     connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
     let (address, _) = server.rsplit_once('/').unwrap();
     format!("{address}/{name}")
@@ -58,8 +58,8 @@ pub(crate) fn database_settings(url: &str) -> DatabaseSettings {
     }
 }
 
-/// A transport whose messages wait for the test. It can be switched off, and it accepts what a
-/// queue would.
+/// A transport whose messages wait for the test. It can be switched off, and accepts what a queue
+/// would accept.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     path: ProcessingPath,
@@ -71,17 +71,17 @@ struct State {
     jobs: VecDeque<Waiting>,
     tasks: VecDeque<Waiting>,
     poison: VecDeque<Waiting>,
-    /// What was delivered too often.
+    /// Dead-lettered messages.
     dead_lettered_jobs: VecDeque<Waiting>,
     dead_lettered_tasks: VecDeque<Waiting>,
     down: bool,
-    /// It takes questions and never answers.
+    /// It accepts requests and never answers.
     hangs: bool,
-    /// Sends that succeed before it goes down by itself.
+    /// Number of sends that succeed before it goes down by itself.
     sends_left: Option<usize>,
 }
 
-/// A message, and when it shows.
+/// A message, and when it becomes visible.
 type Waiting = (Instant, OutgoingMessage);
 
 impl Mailbox {
@@ -95,7 +95,7 @@ impl Mailbox {
         state.sends_left = None;
     }
 
-    /// Who asks how it is gets no answer.
+    /// Health checks get no answer.
     pub(crate) fn set_hangs(&self, hangs: bool) {
         self.state.lock().unwrap().hangs = hangs;
     }
@@ -104,7 +104,7 @@ impl Mailbox {
         self.state.lock().unwrap().sends_left = Some(sends);
     }
 
-    /// All messages that show by now.
+    /// All messages that are visible by now.
     pub(crate) fn take(&self, role: QueueRole) -> Vec<OutgoingMessage> {
         let mut state = self.state.lock().unwrap();
         let waiting = queue(&mut state, role);
@@ -115,7 +115,7 @@ impl Mailbox {
         due.into_iter().map(|(_, message)| message).collect()
     }
 
-    /// All messages that were delayed, before they show.
+    /// All delayed messages, before they become visible.
     pub(crate) fn take_delayed(&self, role: QueueRole) -> Vec<OutgoingMessage> {
         let mut state = self.state.lock().unwrap();
         let waiting = queue(&mut state, role);
@@ -129,7 +129,7 @@ impl Mailbox {
         queue(&mut self.state.lock().unwrap(), role).len()
     }
 
-    /// As a host does with a message that was delivered too often.
+    /// Dead-letters a message, as a host does after too many deliveries.
     pub(crate) fn put_aside(&self, role: QueueRole, body: &str) {
         let message = OutgoingMessage {
             message_id: uuid::Uuid::new_v4().to_string(),
@@ -160,8 +160,7 @@ fn shown((_, message): &Waiting) -> DeadLetter {
     }
 }
 
-/// A message that is taken is out of its queue until it is released; its lock is its correlation
-/// id.
+/// A taken message is not in its queue until it is released; its lock token is its correlation id.
 #[async_trait::async_trait]
 impl DeadLetterQueues for Mailbox {
     fn dead_letter_name(&self, role: QueueRole) -> &str {
@@ -307,15 +306,15 @@ pub(crate) struct TestApp {
     pub url: String,
 }
 
-/// An answer, read.
+/// An answer with its parsed body.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub status: StatusCode,
     pub body: Value,
 }
 
-/// Pauses between attempts that are short enough to wait for. Leases and graces are not: no slow
-/// machine loses one, and [`TestApp::time_passes`] lets them run out.
+/// Retry pauses that are short enough to wait for. Leases and grace periods are long, so that no
+/// slow machine loses a lease; [`TestApp::time_passes`] lets them expire.
 pub(crate) fn quick() -> Timing {
     Timing {
         backoff: Backoff { first: Duration::from_millis(100), largest: Duration::from_millis(200) },
@@ -336,7 +335,7 @@ impl TestApp {
         Self::on(&new_database_url().await, catalog, timing).await
     }
 
-    /// Another handler on the same database has mailboxes of its own.
+    /// A handler on an existing database, with mailboxes of its own.
     pub(crate) async fn on(url: &str, catalog: Catalog, timing: Timing) -> Self {
         let database = Database::new(&database_settings(url));
         database.migrate().await.expect("the migrations run");
@@ -365,7 +364,7 @@ impl TestApp {
         self.request("POST", &format!("/api/jobs/submit/{job_type}"), parameters.to_string()).await
     }
 
-    /// Submits what must be accepted; the job's id.
+    /// Submits a job that must be accepted and returns its id.
     pub(crate) async fn submitted(&self, job_type: &str, parameters: Value) -> String {
         let answer = self.submit(job_type, parameters).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -379,15 +378,15 @@ impl TestApp {
         answer.body
     }
 
-    /// Posts one message to a function, as the host encodes it.
+    /// Posts one message to a function, encoded as by the host.
     pub(crate) async fn deliver(&self, function: &str, text: &str) -> Answer {
-        // The string in Data is JSON text of the message's text.
+        // The string in Data is the JSON text of the message's text.
         let body = json!({ "Data": { "msg": json!(text).to_string() }, "Metadata": {} });
         self.request("POST", &format!("/{function}"), body.to_string()).await
     }
 
-    /// Posts messages to a function, each in an invocation of its own, all at once; each must be
-    /// answered with success.
+    /// Posts messages to a function, each in an invocation of its own, all at once. Each must
+    /// succeed.
     pub(crate) async fn deliver_each(&self, function: &str, messages: &[OutgoingMessage]) {
         let deliveries = messages.iter().map(|message| self.deliver(function, &message.body));
         for answer in futures_util::future::join_all(deliveries).await {
@@ -395,13 +394,13 @@ impl TestApp {
         }
     }
 
-    /// Posts several messages to a function, cardinality many.
+    /// Posts several messages in one invocation (cardinality `many`).
     pub(crate) async fn deliver_many(&self, function: &str, texts: &[&str]) -> Answer {
         let body = json!({ "Data": { "msg": json!(texts).to_string() }, "Metadata": {} });
         self.request("POST", &format!("/{function}"), body.to_string()).await
     }
 
-    /// Delivers everything that is in the mailboxes until nothing comes any more.
+    /// Delivers all messages in the mailboxes until no more come.
     pub(crate) async fn run_dry(&self) {
         loop {
             let mut delivered = 0;
@@ -412,7 +411,7 @@ impl TestApp {
                 for (role, function) in [(QueueRole::Jobs, job), (QueueRole::Tasks, task)] {
                     let messages = mailbox.take(role);
                     delivered += messages.len();
-                    // As many at once as a host has under way.
+                    // As many at once as a host processes.
                     for some in messages.chunks(64) {
                         let deliveries =
                             some.iter().map(|message| self.deliver(function, &message.body));
@@ -433,9 +432,9 @@ impl TestApp {
         }
     }
 
-    /// Delivers messages as they show, until the job is over.
+    /// Delivers messages as they become visible, until the job is finished.
     pub(crate) async fn run_until_finished(&self, job_id: &str) -> Value {
-        until("the job is over", async || {
+        until("the job is finished", async || {
             self.run_dry().await;
             let status = self.status(job_id).await;
             let is_finished =
@@ -445,25 +444,25 @@ impl TestApp {
         .await
     }
 
-    /// Delivers everything, and says where the job stands.
+    /// Delivers all messages and returns the job's status.
     pub(crate) async fn run_dry_and_status(&self, job_id: &str) -> String {
         self.run_dry().await;
         self.status(job_id).await["status"].as_str().unwrap().to_owned()
     }
 
-    /// Asks for a change of a job: cancel, retry, pause, resume.
+    /// Requests a change of a job: cancel, retry, pause or resume.
     pub(crate) async fn control(&self, verb: &str, job_id: &str) -> Answer {
         self.request("POST", &format!("/api/jobs/{verb}/{job_id}"), Body::empty()).await
     }
 
-    /// A job's books.
+    /// The audit of a job.
     pub(crate) async fn audit(&self, job_id: &str) -> Value {
         let answer = self.request("GET", &format!("/api/jobs/audit/{job_id}"), Body::empty()).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         answer.body
     }
 
-    /// Runs the job's current stage's planner; the messages of its tasks.
+    /// Runs the planner of the job's current stage and returns the messages of its tasks.
     pub(crate) async fn planned(&self) -> Vec<OutgoingMessage> {
         for message in self.queue.take(QueueRole::Jobs) {
             let answer = self.deliver("process_queue_job", &message.body).await;
@@ -481,14 +480,14 @@ impl TestApp {
         self.bus.take(QueueRole::Tasks)
     }
 
-    /// A connection of the test's own, in the app's schema.
+    /// A connection for the test, with the app's schema.
     pub(crate) async fn connection(&self) -> PgConnection {
         let mut connection = PgConnection::connect(&self.url).await.unwrap();
         connection.execute("SET search_path = app").await.unwrap();
         connection
     }
 
-    /// Ends the handler's connections, as a database that restarts does.
+    /// Terminates the handler's connections, as a restart of the database does.
     pub(crate) async fn end_connections(&self) {
         sqlx::query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -499,8 +498,8 @@ impl TestApp {
         .unwrap();
     }
 
-    /// Counters equal a recount, no task has two outcomes or none, and stages came one after the
-    /// other.
+    /// Checks that counters equal a recount, that every task has exactly one outcome, and that
+    /// stages ran one after the other.
     pub(crate) async fn assert_consistent(&self, job_id: &str) {
         let mut connection = self.connection().await;
         let drifted: i64 = sqlx::query_scalar(

@@ -1,5 +1,5 @@
-//! How many Service Bus messages the local Functions host holds, and how many invocations it makes
-//! of them at once.
+//! The number of Service Bus messages that the local Functions host locks, and the number of
+//! invocations that it runs at once.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 
 use crate::local_host::Files;
 
-/// A handler whose invocations end when they are let go.
+/// A handler whose invocations end when the test releases them.
 #[derive(Clone)]
 struct Handler {
     under_way: Arc<AtomicUsize>,
@@ -54,7 +54,7 @@ struct Bed {
 }
 
 impl Bed {
-    /// A host on a queue of so many messages.
+    /// A host on a queue with `messages` messages.
     async fn start(cardinality: &str, settings: Value, messages: usize) -> Self {
         let handler = Handler {
             under_way: Arc::default(),
@@ -106,11 +106,11 @@ impl Bed {
 }
 
 #[tokio::test]
-async fn batches_of_a_function_run_one_at_a_time_however_many_calls_are_allowed() {
+async fn batches_of_one_function_run_one_at_a_time() {
     let settings = json!({ "maxMessageBatchSize": 2, "maxConcurrentCalls": 200 });
     let bed = Bed::start("many", settings, 10).await;
     for left in [10, 8, 6, 4, 2] {
-        bed.until("a batch is under way", |bed| bed.handler.under_way() == 1).await;
+        bed.until("a batch is running", |bed| bed.handler.under_way() == 1).await;
         assert_eq!(bed.left(), left);
         bed.handler.let_go.add_permits(1);
         bed.until("it is done", |bed| bed.left() == left - 2).await;
@@ -121,7 +121,7 @@ async fn batches_of_a_function_run_one_at_a_time_however_many_calls_are_allowed(
 }
 
 #[tokio::test]
-async fn messages_are_prefetched_beside_those_under_way_and_without_the_setting_none() {
+async fn prefetch_locks_messages_beside_running_ones() {
     for (cardinality, prefetched, locked) in [("one", 4, 2 + 4), ("one", 0, 2), ("many", 4, 4 + 4)]
     {
         let settings = json!({
@@ -129,9 +129,9 @@ async fn messages_are_prefetched_beside_those_under_way_and_without_the_setting_
         });
         let bed = Bed::start(cardinality, settings, 20).await;
         let under_way = if cardinality == "one" { 2 } else { 1 };
-        bed.until("so many are under way", |bed| bed.handler.under_way() == under_way).await;
+        bed.until("the calls are running", |bed| bed.handler.under_way() == under_way).await;
         bed.until("the others are locked", |bed| bed.bus.messages_received() == locked).await;
-        // What is locked nobody else gets.
+        // Other receivers do not get locked messages.
         let others = bed.bus.receive("q", 100).unwrap();
         assert_eq!(others.len() as u64, 20 - locked, "{cardinality}, prefetch {prefetched}");
         for message in &others {

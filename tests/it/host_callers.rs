@@ -1,5 +1,5 @@
-//! HTTP at the local Functions host: who may ask, and what the real host makes of a request before
-//! the handler sees it.
+//! HTTP at the local Functions host: which callers are allowed, and what the real host does with a
+//! request before the handler gets it.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::local_host::Files;
 
-/// The targets that reached the handler.
+/// The request targets that reached the handler.
 type Seen = Arc<Mutex<Vec<String>>>;
 
 struct Bed {
@@ -92,7 +92,7 @@ async fn handled(
 }
 
 #[tokio::test]
-async fn a_web_page_can_neither_submit_a_job_nor_start_the_sweep() {
+async fn foreign_web_pages_cannot_call_the_local_host() {
     let bed = Bed::start(&[]).await;
     let foreign: [&[(&str, &str)]; 4] = [
         &[("origin", "https://evil.example"), ("content-type", "text/plain")],
@@ -133,7 +133,7 @@ async fn a_web_page_can_neither_submit_a_job_nor_start_the_sweep() {
 }
 
 #[tokio::test]
-async fn a_setting_names_other_hosts_that_may_ask() {
+async fn a_setting_allows_further_host_names() {
     let bed = Bed::start(&[("LASTLIGHT_LOCAL_HOSTS", "gis-box.lan, maps.example")]).await;
     for (headers, status) in [
         ([("host", "gis-box.lan:7071"), ("origin", "https://maps.example")], StatusCode::OK),
@@ -146,7 +146,7 @@ async fn a_setting_names_other_hosts_that_may_ask() {
 }
 
 #[tokio::test]
-async fn requests_are_matched_and_passed_on_as_the_real_host_does() {
+async fn requests_are_routed_as_the_real_host_does() {
     let bed = Bed::start(&[]).await;
     for (path, passed_on) in [
         ("/API/Jobs/aB/", "/API/Jobs/aB/"),
@@ -168,7 +168,7 @@ async fn requests_are_matched_and_passed_on_as_the_real_host_does() {
 }
 
 #[tokio::test]
-async fn a_body_without_a_length_is_refused_as_the_real_host_fails_on_it() {
+async fn a_body_without_content_length_is_refused() {
     let bed = Bed::start(&[]).await;
     let body =
         reqwest::Body::wrap_stream(futures_util::stream::iter([Ok::<_, std::io::Error>("{}")]));

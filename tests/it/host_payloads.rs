@@ -1,12 +1,12 @@
-//! Any message in any of the host's wrappings comes back the same; any bytes at all give an answer,
-//! never a panic.
+//! Any message in any of the host's encodings is decoded unchanged; arbitrary bytes get an answer
+//! and never cause a panic.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use lastlight::invocation::{MessageText, Messages, messages};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// JSON objects as messages are: any keys, any nesting.
+/// JSON objects like those in messages: any keys, any nesting.
 fn message() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -25,7 +25,7 @@ fn message() -> impl Strategy<Value = Value> {
         .prop_map(|fields| Value::Object(fields.into_iter().collect()))
 }
 
-/// The ways in which a text may be wrapped, as JSON that stands in `Data.msg`.
+/// The encodings of a text, as the JSON value of `Data.msg`.
 fn wrapped(text: &str, way: usize) -> Value {
     match way {
         0 => serde_json::from_str(text).unwrap(),
@@ -46,13 +46,13 @@ fn one(body: &str) -> Value {
 
 proptest! {
     #[test]
-    fn one_message_comes_back_the_same_from_every_wrapping(message in message(), way in 0..6_usize) {
+    fn a_message_is_unwrapped_from_every_encoding(message in message(), way in 0..6_usize) {
         let body = json!({ "Data": { "msg": wrapped(&message.to_string(), way) }, "Metadata": {} }).to_string();
         prop_assert_eq!(one(&body), message);
     }
 
     #[test]
-    fn many_messages_come_back_the_same_and_in_order(
+    fn several_messages_are_unwrapped_in_order(
         all in prop::collection::vec((message(), 0..6_usize), 1..6),
         is_array in any::<bool>(),
     ) {
@@ -67,14 +67,14 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_at_all_give_a_clear_answer(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_never_panic_the_decoder(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         if let Err(error) = messages(&bytes, "msg") {
             prop_assert!(!error.to_string().is_empty());
         }
     }
 
     #[test]
-    fn any_text_in_the_binding_is_handed_on_or_refused(text in ".*") {
+    fn any_text_in_a_binding_is_decoded_or_refused(text in ".*") {
         let body = json!({ "Data": { "msg": text } }).to_string();
         if let Err(error) = messages(body.as_bytes(), "msg") {
             prop_assert!(error.to_string().contains("msg"));
@@ -83,7 +83,7 @@ proptest! {
 }
 
 #[test]
-fn nothing_is_taken_from_metadata_that_a_message_could_have_set() {
+fn metadata_never_overrides_the_message() {
     let body = json!({
         "Data": { "msg": "{\"task_id\":\"real\"}" },
         "Metadata": { "task_id": "\"forged\"", "msg": "forged" },
@@ -92,7 +92,7 @@ fn nothing_is_taken_from_metadata_that_a_message_could_have_set() {
 }
 
 #[test]
-fn wrappings_without_end_come_to_an_end() {
+fn unwrapping_stops_at_a_maximum_depth() {
     let mut text = "{}".to_owned();
     for _ in 0..12 {
         text = json!(text).to_string();

@@ -1,5 +1,5 @@
-//! What the local Functions host does at `functionTimeout`: as the real one, it kills the handler
-//! with everything that runs in it, and starts it again, however often that happens.
+//! What the local Functions host does at `functionTimeout`: like the real one, it kills the handler
+//! with everything that runs in it and restarts it, however often that happens.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,17 +23,17 @@ use serde_json::{Value, json};
 
 use crate::local_host::Files;
 
-/// Where a handler's process notes what it was asked; set for these processes alone.
+/// The file in which a handler's process records its requests; set only for these processes.
 const NOTES: &str = "LASTLIGHT_TEST_HANDLER_NOTES";
 
-/// Each of these tests starts its own program as the handler: the test of this name, which then
-/// serves.
+/// Each of these tests starts its own program as the handler, with the name of the test as its
+/// argument, which then serves.
 async fn serves_as_handler() -> bool {
     let Ok(notes) = std::env::var(NOTES) else {
         return false;
     };
     let port: u16 = std::env::var("FUNCTIONS_CUSTOMHANDLER_PORT").unwrap().parse().unwrap();
-    // It ends with the host, however that ends.
+    // It exits when the host exits, for whatever reason.
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
@@ -45,7 +45,7 @@ async fn serves_as_handler() -> bool {
     true
 }
 
-/// Does what the request's text says, after a note of it.
+/// Records the request and then does what its text says.
 async fn invoked(notes: PathBuf, request: Request) -> axum::response::Response {
     let path = request.uri().path().to_owned();
     let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
@@ -94,8 +94,8 @@ struct Bed {
 }
 
 impl Bed {
-    /// A host whose handler is the test `test`, or one that runs already, with `functionTimeout` of
-    /// so many seconds.
+    /// A host with `functionTimeout` set to `timeout`, whose handler is the test `test` or one that
+    /// already runs.
     async fn start(timeout: &str, handler: Result<u16, &str>) -> Self {
         let queue = json!({ "type": "queueTrigger", "name": "msg", "queueName": "work", "connection": "c" });
         let route = json!({ "type": "httpTrigger", "name": "req", "route": "ask/{what}", "methods": ["get"] });
@@ -158,18 +158,16 @@ impl Bed {
 }
 
 #[tokio::test]
-async fn a_timeout_kills_the_process_with_all_that_runs_in_it() {
+async fn a_function_timeout_kills_the_whole_process() {
     if serves_as_handler().await {
         return;
     }
-    let bed = Bed::start(
-        "00:00:04",
-        Err("host_timeouts::a_timeout_kills_the_process_with_all_that_runs_in_it"),
-    )
-    .await;
+    let bed =
+        Bed::start("00:00:04", Err("host_timeouts::a_function_timeout_kills_the_whole_process"))
+            .await;
     bed.put("hang-1");
     bed.until("it hangs", |bed| bed.processes("hang-1").len() == 1).await;
-    // This one has most of its own time left when the other's is over.
+    // This invocation has most of its own time left when that of the other ends.
     bed.put("bystander");
     bed.until_done().await;
     for word in ["hang-1", "bystander"] {
@@ -183,18 +181,19 @@ async fn a_timeout_kills_the_process_with_all_that_runs_in_it() {
 }
 
 #[tokio::test]
-async fn timeouts_are_not_counted_as_crashes() {
+async fn function_timeouts_do_not_count_as_crashes() {
     if serves_as_handler().await {
         return;
     }
     let bed =
-        Bed::start("00:00:01", Err("host_timeouts::timeouts_are_not_counted_as_crashes")).await;
+        Bed::start("00:00:01", Err("host_timeouts::function_timeouts_do_not_count_as_crashes"))
+            .await;
     bed.put("hang-4");
     bed.until_done().await;
     assert_eq!((bed.host.timeouts(), bed.host.restarts()), (4, 4));
     let processes: BTreeSet<String> = bed.processes("hang-4").into_iter().collect();
     assert_eq!(processes.len(), 5);
-    // A handler that ends by itself still may do so three times.
+    // A handler that exits by itself may still do so three times.
     bed.put("crash");
     let exit = tokio::time::timeout(Duration::from_secs(60), bed.host.failed());
     let words = exit.await.unwrap().to_string();
@@ -203,15 +202,12 @@ async fn timeouts_are_not_counted_as_crashes() {
 }
 
 #[tokio::test]
-async fn an_http_request_past_the_timeout_is_answered_500_and_its_process_killed() {
+async fn a_timed_out_http_request_answers_500() {
     if serves_as_handler().await {
         return;
     }
-    let bed = Bed::start(
-        "00:00:01",
-        Err("host_timeouts::an_http_request_past_the_timeout_is_answered_500_and_its_process_killed"),
-    )
-    .await;
+    let bed =
+        Bed::start("00:00:01", Err("host_timeouts::a_timed_out_http_request_answers_500")).await;
     let url = format!("{}/api/ask/hang-1", bed.host.base_url());
     let answer = reqwest::get(&url).await.unwrap();
     assert_eq!(answer.status(), 500);
@@ -224,7 +220,7 @@ async fn an_http_request_past_the_timeout_is_answered_500_and_its_process_killed
 }
 
 #[tokio::test]
-async fn a_handler_that_the_host_did_not_start_is_not_killed_and_the_message_comes_again() {
+async fn an_external_handler_survives_a_timeout() {
     let invocations = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&invocations);
     let router = Router::new().fallback(move || async move {

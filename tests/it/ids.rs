@@ -1,4 +1,4 @@
-//! Ids are the Python app's, digit by digit.
+//! Ids equal those of the Python app exactly.
 
 use lastlight::model::{BatchId, JobId, Stage, TaskId, TaskIndex, canonical::write_canonical};
 use proptest::prelude::*;
@@ -22,7 +22,7 @@ struct TaskVector {
 }
 
 #[test]
-fn job_ids_are_those_of_the_vectors() {
+fn job_ids_match_the_test_vectors() {
     let vectors: Vec<JobVector> =
         serde_json::from_str(include_str!("../fixtures/job_id_vectors.json")).unwrap();
     assert!(vectors.len() >= 7);
@@ -34,10 +34,10 @@ fn job_ids_are_those_of_the_vectors() {
     }
 }
 
-/// 400 cases that Python's own `json.dumps(sort_keys=True)` and `hashlib.sha256` made from random
-/// parameters.
+/// 400 cases that Python's own `json.dumps(sort_keys=True)` and `hashlib.sha256` produced from
+/// random parameters.
 #[test]
-fn canonical_json_is_python_s_for_numbers_and_texts_of_every_kind() {
+fn canonical_json_matches_python_output() {
     #[derive(Deserialize)]
     struct Vector {
         parameters: Map<String, Value>,
@@ -56,7 +56,7 @@ fn canonical_json_is_python_s_for_numbers_and_texts_of_every_kind() {
 }
 
 #[test]
-fn task_ids_are_those_of_the_vectors() {
+fn task_ids_match_the_test_vectors() {
     let vectors: Vec<TaskVector> =
         serde_json::from_str(include_str!("../fixtures/task_id_vectors.json")).unwrap();
     assert!(vectors.len() >= 5);
@@ -66,7 +66,7 @@ fn task_ids_are_those_of_the_vectors() {
 }
 
 #[test]
-fn what_is_no_id_is_refused_with_what_is_allowed() {
+fn invalid_ids_are_refused_with_expected_form() {
     let error = "12".parse::<JobId>().unwrap_err();
     assert_eq!(error.to_string(), "job_id must be 64 hexadecimal digits, not \"12\"");
     assert!(Stage::try_from(0).is_err() && Stage::try_from(101).is_err());
@@ -76,7 +76,7 @@ fn what_is_no_id_is_refused_with_what_is_allowed() {
 
 proptest! {
     #[test]
-    fn a_canonical_text_reads_back_as_the_same_value(number in any::<f64>().prop_filter("finite", |n| n.is_finite()), text in ".*") {
+    fn canonical_json_parses_to_the_same_value(number in any::<f64>().prop_filter("finite", |n| n.is_finite()), text in ".*") {
         let value = serde_json::json!({ "number": number, "text": text });
         let mut canonical = String::new();
         write_canonical(&value, &mut canonical).unwrap();
@@ -87,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn ids_read_back_as_they_were_written(digits in "[0-9a-fA-F]{64}", stage in 1..=100_u8, number in any::<u32>()) {
+    fn formatted_ids_parse_to_the_same_ids(digits in "[0-9a-fA-F]{64}", stage in 1..=100_u8, number in any::<u32>()) {
         let job_id: JobId = digits.parse().unwrap();
         prop_assert_eq!(job_id.to_string(), digits.to_lowercase());
         let batch = BatchId::new(&job_id, Stage::try_from(stage).unwrap(), number);

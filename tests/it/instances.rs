@@ -1,4 +1,4 @@
-//! Who is alive, what runs where, and that somebody sweeps.
+//! Which processes are alive, which tasks they run, and whether sweeps run.
 
 use axum::{body::Body, http::StatusCode};
 use lastlight::{
@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn status_says_how_many_tasks_run_over_all_processes() {
+async fn status_counts_running_tasks_of_all_processes() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3], "waits": true })).await;
@@ -41,7 +41,7 @@ async fn status_says_how_many_tasks_run_over_all_processes() {
 }
 
 #[tokio::test]
-async fn what_a_process_said_that_has_fallen_silent_does_not_count() {
+async fn reports_of_silent_processes_are_not_counted() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
     assert_eq!(app.planned().await.len(), 3);
@@ -65,7 +65,7 @@ async fn what_a_process_said_that_has_fallen_silent_does_not_count() {
 }
 
 #[tokio::test]
-async fn a_sweep_is_noted_and_forgets_processes_that_are_gone() {
+async fn a_sweep_removes_instances_that_are_gone() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let mut connection = app.connection().await;
     sqlx::query(
@@ -96,7 +96,7 @@ async fn a_sweep_is_noted_and_forgets_processes_that_are_gone() {
 }
 
 #[tokio::test]
-async fn live_asks_nothing_of_anybody() {
+async fn live_needs_neither_database_nor_queues() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     app.queue.set_down(true);
     app.end_connections().await;
@@ -106,7 +106,7 @@ async fn live_asks_nothing_of_anybody() {
 }
 
 #[tokio::test]
-async fn health_says_when_nobody_sweeps_although_somebody_is_there_to() {
+async fn health_reports_that_no_sweep_has_run() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let health = async || app.request("GET", "/api/health", Body::empty()).await;
     let answer = health().await;
@@ -132,7 +132,7 @@ async fn health_says_when_nobody_sweeps_although_somebody_is_there_to() {
 }
 
 #[tokio::test]
-async fn health_says_what_is_owed() {
+async fn health_reports_unsent_messages() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     app.queue.set_down(true);
     app.submitted("probe", json!({ "stages": [1] })).await;
@@ -154,7 +154,7 @@ async fn health_says_what_is_owed() {
 }
 
 #[tokio::test]
-async fn a_job_whose_path_was_switched_off_since_is_said_to_stand_still() {
+async fn health_reports_jobs_of_a_disabled_path() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2], "use_service_bus": true })).await;
     let database = Database::new(&database_settings(&app.url));

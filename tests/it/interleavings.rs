@@ -1,13 +1,14 @@
-//! Random interleavings of several handlers on one PostgreSQL: messages doubled, dropped, cut off
-//! in mid-flight and delivered to anybody, queues that go down or are emptied, sweeps, leases that
-//! run out under living attempts, people who cancel, repeat, pause. Then the faults end, the timer
-//! sweeps, and the books are held to the oracle, key by key.
+//! Random interleavings of several handlers on one PostgreSQL: messages that are duplicated,
+//! dropped, interrupted during processing or delivered to any handler; queues that go down or are
+//! purged; sweeps; leases that expire under living attempts; users who cancel, retry and pause
+//! jobs. Then the faults end, the timer sweeps, and the oracle compares the jobs with what was
+//! expected, key by key.
 //!
-//! A chronicle (triggers in the test's own database) sees every change of a status, so that not
-//! only the end is judged. The model in tests/protocol_model searches the same protocol
-//! exhaustively, but is a model; this is the real thing, by chance.
+//! A chronicle (triggers in the test's own database) records every change of a status, so that more
+//! than the final state is checked. The model in tests/protocol_model searches the same protocol
+//! exhaustively; this test uses the real code, at random.
 //!
-//! `LASTLIGHT_INTERLEAVINGS=200` runs more of them, `LASTLIGHT_INTERLEAVING_SEED=7` one again.
+//! `LASTLIGHT_INTERLEAVINGS=200` runs more seeds, `LASTLIGHT_INTERLEAVING_SEED=7` repeats one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,36 +37,35 @@ use crate::{
     waiting::{time_passes, until_at_rest},
 };
 
-/// Rounds of steps before the faults end; up to four steps of a round are under way at the same
-/// moment.
+/// Rounds of steps before the faults end. A round has up to four concurrent steps.
 const ROUNDS: usize = 60;
 
-/// Lives of one run of the test.
+/// Number of lives (seeds) per run of the test.
 const LIVES: u64 = 16;
 
-/// Sweeps after the faults, at most: attempts of two stages that all die, and what was owed before.
+/// Maximum number of sweeps after the faults: enough for dead attempts in two stages and for unsent
+/// messages.
 const MOST_SWEEPS: usize = 25;
 
-/// How the outcomes of slow workers are recorded. They claim as everybody does, and take their
-/// time.
+/// How the outcomes of slow workers are recorded. They claim tasks like all others, and take long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Recording {
-    /// As lastlight does: it counts while the attempt holds the task and the job runs.
+    /// As lastlight does: an outcome counts while the attempt holds the task and the job runs.
     Fenced,
-    /// As the Python app did: whoever comes last has the last word.
+    /// As the Python app did: the last outcome overwrites the others.
     Unfenced,
 }
 
-/// One job and what it should come to.
+/// One job and its expected outcome.
 #[derive(Debug)]
 struct Job {
     id: String,
-    /// Tasks of each stage.
+    /// Number of tasks of each stage.
     stages: Vec<u64>,
     parameters: Value,
 }
 
-/// A message that lies in a queue.
+/// A message in a queue.
 #[derive(Debug, Clone)]
 struct Message {
     path: ProcessingPath,
@@ -83,7 +83,7 @@ impl Message {
         }
     }
 
-    /// The function for what was delivered too often.
+    /// The function for dead-lettered messages.
     fn poison_function(&self) -> &'static str {
         match (self.path, self.role) {
             (ProcessingPath::QueueStorage, QueueRole::Jobs) => "process_queue_job_poison",
@@ -100,18 +100,18 @@ enum Step {
         app: usize,
         message: Message,
     },
-    /// The same message to two handlers at once.
+    /// Delivers the same message to two handlers at once.
     DeliverTwice {
         apps: [usize; 2],
         message: Message,
     },
-    /// The process dies after so many milliseconds.
+    /// The process dies after this number of milliseconds.
     DeliverAndDie {
         app: usize,
         message: Message,
         after: u64,
     },
-    /// The queue gives it up.
+    /// The queue dead-letters it.
     Poison {
         app: usize,
         message: Message,
@@ -119,12 +119,12 @@ enum Step {
     Reconcile {
         app: usize,
     },
-    /// The process dies in the middle of a sweep.
+    /// The process dies during a sweep.
     ReconcileAndDie {
         app: usize,
         after: u64,
     },
-    /// Whatever waits for the time: leases, pauses, graces.
+    /// Leases, pauses and grace periods expire.
     TimePasses,
     QueuesDown {
         app: usize,
@@ -140,7 +140,7 @@ enum Step {
         job: usize,
         verb: &'static str,
     },
-    /// Of the open tasks the one at this place.
+    /// The open task at this index.
     SlowClaim {
         job: usize,
         place: i64,
@@ -159,7 +159,7 @@ struct World {
     recording: Recording,
     claims: TaskClaims,
     completions: TaskCompletions,
-    /// Attempts of workers that take their time.
+    /// Running attempts of slow workers.
     slow: Mutex<Vec<RunningTask>>,
     connection: Mutex<PgConnection>,
 }
@@ -169,7 +169,7 @@ impl World {
         let mut random = fastrand::Rng::with_seed(seed);
         let url = new_database_url().await;
         let probe = Probe::default();
-        // Nothing waits: time passes when a step says so.
+        // Nothing waits: time passes only by a step.
         let timing = Timing { tasks_in_flight: 16, ..Timing::default() };
         let mut apps = Vec::new();
         for _ in 0..random.usize(2..=3) {
@@ -220,7 +220,7 @@ impl World {
         self.jobs.push(Job { id, stages, parameters });
     }
 
-    /// Faults and work, until there is enough of both.
+    /// Runs faults and work for all rounds.
     async fn live(&mut self) {
         for _ in 0..ROUNDS {
             let at_once = self.random.usize(1..=4);
@@ -245,7 +245,7 @@ impl World {
             56..58 => Step::ReconcileAndDie { app, after: self.random.u64(0..12) },
             58..65 => Step::TimePasses,
             65..67 => {
-                // Every queue is emptied.
+                // Every queue is purged.
                 self.messages.clear();
                 Step::TimePasses
             }
@@ -273,7 +273,7 @@ impl World {
         }
     }
 
-    /// Takes a message from the queues; most are gone with it, some stay, some get lost.
+    /// Takes a message from the queues. Most are removed, some stay as duplicates, some are lost.
     fn message(&mut self) -> Option<Message> {
         let length = self.messages.len();
         if length == 0 {
@@ -319,7 +319,8 @@ impl World {
                 self.apps[*app].deliver(message.poison_function(), &message.body).await;
             }
             Step::Reconcile { app } => {
-                // One that meets a deadlock with the time that passes goes on at the next sweep.
+                // A sweep that is ended by a deadlock with the passing of time continues at the
+                // next sweep.
                 let _ = self.apps[*app].controller.reconcile().await;
             }
             Step::ReconcileAndDie { app, after } => {
@@ -374,8 +375,8 @@ impl World {
         }
     }
 
-    /// The worker's end. Whoever comes next, or the sweep, goes on if it was the last: it dies
-    /// after that.
+    /// The worker ends. If its task was the last of the stage, a redelivered message or the sweep
+    /// continues: the worker dies afterwards.
     async fn slow_outcome(&self, attempt: &RunningTask) {
         let result = json!({ "by_attempt": attempt.attempt }).to_string();
         match self.recording {
@@ -409,7 +410,7 @@ impl World {
         }
     }
 
-    /// A day passes for everything in the database, and for nobody who runs.
+    /// A day passes for all rows in the database, but not for running code.
     async fn time_passes(&self) {
         time_passes(&mut *self.connection.lock().await, Duration::from_secs(24 * 3600)).await;
     }
@@ -424,7 +425,8 @@ impl World {
         }
     }
 
-    /// What the handlers sent is in the queues; what was delayed may come early, as clocks differ.
+    /// Moves what the handlers sent to the queues. Delayed messages may come early, since clocks
+    /// differ.
     fn collect(&mut self) {
         for app in &self.apps {
             for mailbox in [&app.queue, &app.bus] {
@@ -442,13 +444,14 @@ impl World {
         }
     }
 
-    /// The faults end; the timer sweeps and the queues deliver until every job is over and at rest.
+    /// The faults end; the timer sweeps and the queues deliver until every job is finished and
+    /// closed.
     async fn recover(&mut self) -> Result<(), String> {
         self.queues_up();
         if self.random.bool() {
             self.messages.clear();
         }
-        // Statements of those that died may still be under way.
+        // Statements of dead processes may still be running.
         until_at_rest(&mut *self.connection.lock().await).await;
         for _ in 0..MOST_SWEEPS {
             self.time_passes().await;
@@ -488,7 +491,7 @@ impl World {
         answers.map(|_| ())
     }
 
-    /// Every job is over, and all of its stages.
+    /// Every job and all of its stages are finished.
     async fn is_quiet(&self) -> bool {
         let open = "SELECT 'job' FROM jobs WHERE finished_at IS NULL
                     UNION ALL SELECT 'stage' FROM stages WHERE advanced_at IS NULL";
@@ -501,7 +504,7 @@ impl World {
     }
 }
 
-/// Sees every commit.
+/// Records every commit.
 const CHRONICLE: &str = "
     CREATE TABLE chronicle (place bigserial PRIMARY KEY, kind text, job_id text, stage smallint, task_id text,
                             before text, after text);
@@ -526,7 +529,7 @@ const CHRONICLE: &str = "
         EXECUTE FUNCTION chronicle_job();
 ";
 
-/// One line of the chronicle.
+/// One row of the chronicle.
 struct Event {
     kind: String,
     stage: i16,
@@ -541,17 +544,17 @@ struct TaskRow {
     index: String,
     status: TaskStatus,
     attempt: u32,
-    /// The attempt whose result it is, if a slow worker's.
+    /// The attempt whose result this is, if it was a slow worker's.
     by_attempt: Option<u32>,
-    /// What the probe's handler says it ran.
+    /// The task that the probe's handler reports to have run.
     ran: Option<String>,
 }
 
-/// A job's row and its stages'.
+/// A job's row and those of its stages.
 struct Audited {
     status: JobStatus,
     stage: i16,
-    /// Total, completed, failed and skipped by stage number.
+    /// Total, completed, failed and skipped, by stage number.
     counters: BTreeMap<i16, [i64; 4]>,
     tasks: Vec<TaskRow>,
     events: Vec<Event>,
@@ -627,14 +630,14 @@ impl World {
         }
     }
 
-    /// What this life has seen, counted.
+    /// Counts of the events of this life.
     async fn landmarks(&self) -> BTreeMap<String, i64> {
         let seen = "SELECT 'jobs ' || after AS what, count(*) AS times FROM chronicle WHERE kind = 'job' GROUP BY 1
                     UNION ALL SELECT 'tasks ' || status::text, count(*) FROM tasks GROUP BY 1
                     UNION ALL SELECT 'attempts beyond the first', COALESCE(sum(greatest(attempt - 1, 0)), 0)::bigint FROM tasks
                     UNION ALL SELECT 'duplicates', sum(duplicates)::bigint FROM stages
                     UNION ALL SELECT 'outcomes refused', sum(stale)::bigint FROM stages
-                    UNION ALL SELECT 'tasks repeated by a person', count(*) FROM chronicle
+                    UNION ALL SELECT 'tasks retried by a user', count(*) FROM chronicle
                         WHERE kind = 'task' AND before IN ('failed', 'skipped')
                     UNION ALL SELECT 'batches sent again', COALESCE(sum(greatest(sends - 1, 0)), 0)::bigint FROM task_batches";
         let mut connection = self.connection.lock().await;
@@ -642,7 +645,7 @@ impl World {
         rows.iter().map(|row| (row.get("what"), row.get("times"))).collect()
     }
 
-    /// What is wrong with the books, in words; nothing, if all is well.
+    /// The violations found, as text; empty if there are none.
     async fn oracle(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut attempts: BTreeMap<String, u32> = BTreeMap::new();
@@ -810,7 +813,7 @@ impl Audited {
     }
 }
 
-/// What is wrong after one life with this seed, and what it has seen.
+/// The violations after one life with this seed, and the counts of its events.
 async fn live(seed: u64, recording: Recording) -> (Vec<String>, BTreeMap<String, i64>) {
     let mut world = World::new(seed, recording).await;
     world.live().await;
@@ -818,7 +821,8 @@ async fn live(seed: u64, recording: Recording) -> (Vec<String>, BTreeMap<String,
         Ok(()) => (world.oracle().await, world.landmarks().await),
         Err(stuck) => (vec![stuck], BTreeMap::new()),
     };
-    // Its handlers' heartbeats hold their pools for a while; the next life needs the connections.
+    // Heartbeats of its handlers hold their pools for a while, and the next life needs the
+    // connections.
     world.apps[0].end_connections().await;
     (wrong, seen)
 }
@@ -833,7 +837,7 @@ fn seeds() -> std::ops::Range<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_happens_in_whatever_order_the_books_are_right() {
+async fn random_interleavings_keep_jobs_consistent() {
     let mut wrong = BTreeMap::new();
     let mut seen: BTreeMap<String, i64> = BTreeMap::new();
     let seeds = seeds();
@@ -849,7 +853,7 @@ async fn whatever_happens_in_whatever_order_the_books_are_right() {
     println!("{} lives: {seen:#?}", seeds.end - seeds.start);
     assert!(wrong.is_empty(), "by LASTLIGHT_INTERLEAVING_SEED: {wrong:#?}");
     if seeds.end - seeds.start >= LIVES {
-        // Or it would say little that nothing was wrong.
+        // Otherwise the absence of violations would mean little.
         for what in [
             "jobs completed",
             "jobs failed",
@@ -857,7 +861,7 @@ async fn whatever_happens_in_whatever_order_the_books_are_right() {
             "attempts beyond the first",
             "duplicates",
             "outcomes refused",
-            "tasks repeated by a person",
+            "tasks retried by a user",
             "batches sent again",
         ] {
             assert!(seen.get(what).is_some_and(|times| *times > 0), "never seen: {what}");
@@ -865,10 +869,10 @@ async fn whatever_happens_in_whatever_order_the_books_are_right() {
     }
 }
 
-/// The same lives with one statement that is not ours: would the oracle notice? It needs the right
-/// moment, so not in each.
+/// The same lives with one statement that differs from lastlight's: the oracle must notice it. It
+/// needs the right moment, so not every life shows it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn outcomes_recorded_without_a_fence_are_noticed() {
+async fn the_oracle_notices_outcomes_without_a_fence() {
     let mut noticed = BTreeMap::new();
     for seed in 0..3 * LIVES {
         let (found, _) = live(seed, Recording::Unfenced).await;

@@ -1,5 +1,5 @@
-//! `GET /api/jobs/types` says what may be submitted, and submit holds to it: both come from the
-//! same lines.
+//! `GET /api/jobs/types` describes the valid submissions, and submit enforces them: both come from
+//! the same code.
 
 use axum::{body::Body, http::StatusCode};
 use serde_json::{Map, Value, json};
@@ -13,13 +13,12 @@ async fn job_types(app: &TestApp) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn every_job_type_says_what_it_is_for_and_what_it_takes() {
+async fn job_types_are_listed_with_their_parameters() {
     let app = TestApp::start().await;
     insta::assert_json_snapshot!(job_types(&app).await);
 }
 
-/// Values that a property's schema allows, at its edges, and values that it refuses, just beyond
-/// them.
+/// Values at the limits of a property's schema, and invalid values just beyond them.
 fn edges(schema: &Value) -> (Vec<Value>, Vec<Value>) {
     if let Some(values) = schema["enum"].as_array() {
         return (values.clone(), vec![json!("another"), json!(7)]);
@@ -37,7 +36,8 @@ fn edges(schema: &Value) -> (Vec<Value>, Vec<Value>) {
         ("array", json!([])),
         ("number", json!(1.5)),
     ] {
-        // A number is no integer; a null is no value, which only a required field minds.
+        // A number is not an integer. A null counts as no value, which only a required field
+        // refuses.
         if types.contains(&name) { &mut good } else { &mut bad }.push(value);
     }
     if types.contains(&"integer") {
@@ -48,7 +48,7 @@ fn edges(schema: &Value) -> (Vec<Value>, Vec<Value>) {
     }
     if types.contains(&"string") {
         let least = schema["minLength"].as_u64().unwrap_or(0) as usize;
-        // Characters, not bytes.
+        // The length counts characters, not bytes.
         good.extend([json!("é".repeat(least)), json!("x".repeat(least.max(1)))]);
         if let Some(most) = schema["maxLength"].as_u64() {
             good.push(json!("é".repeat(most as usize)));
@@ -63,7 +63,7 @@ fn edges(schema: &Value) -> (Vec<Value>, Vec<Value>) {
 }
 
 #[tokio::test]
-async fn what_the_schema_allows_is_accepted_and_what_it_refuses_is_refused() {
+async fn submissions_are_validated_by_their_schema() {
     let app = TestApp::start().await;
     let mut tried = 0;
     for job_type in job_types(&app).await {

@@ -1,4 +1,4 @@
-//! Jobs whose results and parameters are large: what a process holds of them at once is bounded by
+//! Jobs with large results and parameters: the memory that a process holds for them is limited in
 //! bytes, whatever their number.
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::{
 
 const MIB: u64 = 1024 * 1024;
 
-/// The largest figure of held memory while `work` goes on.
+/// The peak of the held memory (results, inputs) while `work` runs.
 async fn most_held(app: &TestApp, work: impl Future<Output = ()>) -> (u64, u64) {
     let mut most = (0, 0);
     let watch = async {
@@ -34,7 +34,7 @@ async fn most_held(app: &TestApp, work: impl Future<Output = ()>) -> (u64, u64) 
 }
 
 #[tokio::test]
-async fn large_results_wait_for_their_share_of_the_memory_and_all_complete() {
+async fn large_results_stay_within_the_memory_limit() {
     let timing = Timing { memory: 16 * MIB as usize, ..quick() };
     let app = TestApp::with_job_type(Probe::default(), timing).await;
     let job_id =
@@ -52,7 +52,7 @@ async fn large_results_wait_for_their_share_of_the_memory_and_all_complete() {
 }
 
 #[tokio::test]
-async fn completions_share_a_commit_by_bytes_as_well_as_by_number() {
+async fn grouped_completions_are_limited_by_bytes() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [40], "result_bytes": 1_000_000 })).await;
     let messages = app.planned().await;
@@ -65,7 +65,7 @@ async fn completions_share_a_commit_by_bytes_as_well_as_by_number() {
 }
 
 #[tokio::test]
-async fn large_parameters_are_planned_in_parts_and_reach_their_tasks_whole() {
+async fn large_parameters_reach_their_tasks_unchanged() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id =
         app.submitted("probe", json!({ "stages": [130], "parameter_bytes": 300_000 })).await;
@@ -86,7 +86,7 @@ async fn large_parameters_are_planned_in_parts_and_reach_their_tasks_whole() {
 }
 
 #[tokio::test]
-async fn planners_of_large_definitions_take_turns_and_come_to_their_ends() {
+async fn planners_of_large_definitions_take_turns() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let mut jobs = Vec::new();
     for number in 0..4 {

@@ -1,4 +1,4 @@
-//! The rights that SECURITY.md lists are enough for the app, and none of them is too much.
+//! The rights that SECURITY.md lists are sufficient for the app, and each of them is necessary.
 
 use lastlight::config::Timing;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::{
     probe::Probe,
 };
 
-/// A database whose schema belongs to one role and is used by another.
+/// A database whose schema is owned by one role and used by another.
 struct Parted {
     admin: PgConnection,
     owner_url: String,
@@ -24,7 +24,7 @@ fn as_role(url: &str, role: &str) -> String {
     url.to_string()
 }
 
-/// The SQL that SECURITY.md shows, block by block, for roles that no other test has.
+/// The SQL blocks of SECURITY.md, for roles that no other test has.
 fn blocks(suffix: &str) -> Vec<String> {
     let page = include_str!("../../SECURITY.md");
     page.split("```sql\n")
@@ -73,7 +73,7 @@ impl Parted {
 }
 
 #[tokio::test]
-async fn an_app_that_may_not_change_the_schema_runs_jobs_to_their_end() {
+async fn an_app_without_schema_rights_completes_jobs() {
     let parted = Parted::new().await;
     parted.migrate().await;
     parted.grant().await;
@@ -121,7 +121,8 @@ async fn an_app_that_may_not_change_the_schema_runs_jobs_to_their_end() {
     assert_eq!(app.request("GET", "/api/health", "").await.status, 200);
 }
 
-/// Each statement of the app, prepared on this connection, with how it is run without values.
+/// The name of each statement of the app, prepared on this connection, and the EXPLAIN of its
+/// execution with null values.
 async fn prepared_statements(connection: &mut PgConnection) -> Vec<(String, String)> {
     let folder =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/store/sql");
@@ -171,11 +172,11 @@ async fn refused(
 }
 
 #[tokio::test]
-async fn every_right_is_needed_by_some_statement_and_no_statement_needs_another() {
+async fn the_documented_rights_are_exactly_sufficient() {
     let mut parted = Parted::new().await;
     parted.migrate().await;
     parted.grant().await;
-    // Custom plans: a plan that is kept would not be checked anew for each role.
+    // Custom plans: a cached plan would not be checked again for each role.
     run(&mut parted.admin, "SET search_path = app; SET plan_cache_mode = force_custom_plan").await;
     let statements = prepared_statements(&mut parted.admin).await;
     assert!(statements.len() > 50, "{} statements", statements.len());
@@ -198,12 +199,12 @@ async fn every_right_is_needed_by_some_statement_and_no_statement_needs_another(
 }
 
 #[tokio::test]
-async fn what_is_not_granted_or_not_migrated_is_said_and_the_app_goes_on_once_it_is() {
+async fn missing_grants_and_migrations_are_reported() {
     let parted = Parted::new().await;
     let database = lastlight::store::Database::new(&database_settings(&parted.app_url));
     for is_migrated in [false, true] {
-        // Nothing is there yet and this role may not make it; then all is there and it may not
-        // look.
+        // First the schema is missing and this role may not create it; then the schema exists and
+        // the role may not read it.
         if is_migrated {
             parted.migrate().await;
         }
@@ -217,7 +218,7 @@ async fn what_is_not_granted_or_not_migrated_is_said_and_the_app_goes_on_once_it
         let grant = format!("GRANT USAGE ON SCHEMA app TO {}", parted.app_role);
         assert!(error.contains(&grant), "{error}");
     }
-    // It may look, and a migration has not run.
+    // The role may read the schema, and a migration has not run.
     let mut owner = PgConnection::connect(&parted.owner_url).await.unwrap();
     parted.grant().await;
     let is_run = async |owner: &mut PgConnection, is_run: &str| {
@@ -249,7 +250,7 @@ async fn what_is_not_granted_or_not_migrated_is_said_and_the_app_goes_on_once_it
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_worked_on_only_if_it_says_so_by_a_role_of_either_kind() {
+async fn a_newer_schema_is_used_only_if_compatible() {
     let parted = Parted::new().await;
     parted.migrate().await;
     parted.grant().await;
@@ -287,7 +288,7 @@ async fn a_newer_schema_is_worked_on_only_if_it_says_so_by_a_role_of_either_kind
 }
 
 #[tokio::test]
-async fn tables_of_another_program_are_left_alone_and_named() {
+async fn tables_of_another_program_are_not_touched() {
     let parted = Parted::new().await;
     let mut owner = PgConnection::connect(&parted.owner_url).await.unwrap();
     run(&mut owner, "CREATE TABLE app.jobs (job_id text PRIMARY KEY)").await;

@@ -1,5 +1,4 @@
-//! Each link of the documentation that stays in the project leads to a file that there is, and to a
-//! heading that it has.
+//! Each internal link of the documentation leads to an existing file and to an existing heading.
 
 use std::{
     collections::BTreeSet,
@@ -7,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A page without its blocks of code, in which nothing is a heading or a link.
+/// A page without its code blocks, in which nothing is a heading or a link.
 fn prose(text: &str) -> Vec<&str> {
     let mut fence: Option<&str> = None;
     let mut lines = Vec::new();
@@ -25,7 +24,7 @@ fn prose(text: &str) -> Vec<&str> {
     lines
 }
 
-/// The addresses of a page's headings, as GitHub makes them.
+/// The anchors of a page's headings, as GitHub generates them.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut anchors = BTreeSet::new();
     for line in prose(text) {
@@ -43,7 +42,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
             .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
             .map(|c| if c == ' ' { '-' } else { c })
             .collect();
-        // The same heading again gets a number.
+        // A repeated heading gets a number.
         let again = (1..).map(|number| format!("{plain}-{number}"));
         let free =
             [plain.clone()].into_iter().chain(again).find(|anchor| !anchors.contains(anchor));
@@ -52,7 +51,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     anchors
 }
 
-/// Text without what stands between backticks.
+/// Text without the parts between backticks.
 fn without_code(text: &str) -> String {
     let mut kept = String::new();
     let mut rest = text;
@@ -70,7 +69,7 @@ fn without_code(text: &str) -> String {
     kept
 }
 
-/// Where the links of a page lead, those out of the project left out.
+/// The targets of a page's links, without external ones.
 fn targets(text: &str) -> Vec<String> {
     let prose = prose(text);
     let whole = without_code(&prose.join("\n"));
@@ -88,7 +87,7 @@ fn targets(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What is wrong with a link that stands in `page`.
+/// The problem of a link in `page`, if there is one.
 fn problem(page: &Path, text: &str, target: &str) -> Option<String> {
     let (path, anchor) = match target.split_once('#') {
         Some((path, anchor)) => (path, Some(anchor)),
@@ -132,7 +131,7 @@ fn pages() -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_in_the_docs_resolves() {
     let mut followed = 0;
     let mut broken = Vec::new();
     for page in pages() {
@@ -149,7 +148,7 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn a_link_that_leads_nowhere_is_seen() {
+fn the_check_finds_broken_links() {
     let text = "# One `two`: three\n\n## Again\n\n## Again\n\n[a](#one-two-three), [b](#again-1) [`c`](README.md)\n\
                 [d\ne](#again-2) [f](nowhere.md) ![g](src/lib.rs#L1) [h](https://nowhere.example/) `[i](code.md)`\n\
                 [j](docs/CLI.md#lastlight-doctor) [k](docs/CLI.md#nowhere)\n\n[l]: nowhere/at/all\n\n```\n[m](code.md)\n```\n";

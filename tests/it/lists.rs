@@ -1,5 +1,5 @@
-//! What people look at: jobs newest first, a job whole, tasks by stage and status, page by page,
-//! soon at any size.
+//! The lists: jobs newest first, one job in full, tasks by stage and status, page by page, and fast
+//! at any size.
 
 use axum::{body::Body, http::StatusCode};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ fn texts<'a>(rows: &'a Value, field: &str) -> Vec<&'a str> {
     rows.iter().map(|row| row[field].as_str().unwrap()).collect()
 }
 
-/// All rows of a list, page by page; fails if a page holds more than was asked for.
+/// All rows of a list, page by page; fails if a page has more rows than requested.
 async fn all(app: &TestApp, path: &str, rows: &str) -> Vec<Value> {
     let mut found = Vec::new();
     let mut cursor = String::new();
@@ -39,7 +39,7 @@ async fn all(app: &TestApp, path: &str, rows: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn jobs_come_newest_first_page_by_page_and_by_their_filters() {
+async fn jobs_are_listed_newest_first_with_filters() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let mut ids = Vec::new();
     for number in 0..7 {
@@ -80,7 +80,7 @@ async fn jobs_come_newest_first_page_by_page_and_by_their_filters() {
 }
 
 #[tokio::test]
-async fn paused_jobs_are_listed_by_themselves_and_among_the_queued_ones() {
+async fn the_status_filter_finds_paused_jobs() {
     let app = TestApp::start().await;
     let mut ids = Vec::new();
     for number in 0..5 {
@@ -101,12 +101,12 @@ async fn paused_jobs_are_listed_by_themselves_and_among_the_queued_ones() {
     assert_eq!(
         of("status=paused").await,
         [&*ids[4], &*ids[1]],
-        "one that is over stands still no more"
+        "a finished job is no longer paused"
     );
 }
 
 #[tokio::test]
-async fn a_job_is_shown_whole_with_its_stages() {
+async fn a_job_is_shown_with_all_of_its_stages() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
     app.run_dry().await;
@@ -122,7 +122,7 @@ async fn a_job_is_shown_whole_with_its_stages() {
 }
 
 #[tokio::test]
-async fn a_jobs_tasks_come_stage_by_stage_and_by_status_with_what_went_wrong() {
+async fn tasks_are_listed_by_stage_and_status() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let parameters = json!({ "stages": [120, 4], "fails": [7, 70], "tolerates": 5 });
     let job_id = app.submitted("probe", parameters).await;
@@ -159,7 +159,7 @@ async fn a_jobs_tasks_come_stage_by_stage_and_by_status_with_what_went_wrong() {
 }
 
 #[tokio::test]
-async fn a_task_whose_batch_is_owed_is_shown_as_not_sent() {
+async fn a_task_of_an_unsent_batch_is_pending_queue() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
     app.planned().await;
@@ -174,7 +174,7 @@ async fn a_task_whose_batch_is_owed_is_shown_as_not_sent() {
 }
 
 #[tokio::test]
-async fn what_a_list_cannot_mean_is_refused_with_what_is_allowed() {
+async fn invalid_list_parameters_are_refused() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 1 })).await;
     for (path, said) in [
@@ -206,7 +206,7 @@ async fn what_a_list_cannot_mean_is_refused_with_what_is_allowed() {
 }
 
 #[tokio::test]
-async fn a_rare_status_in_a_large_stage_costs_a_bounded_look_a_request() {
+async fn a_request_scans_a_bounded_number_of_rows() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 1 })).await;
     app.planned().await;
@@ -238,9 +238,9 @@ async fn a_rare_status_in_a_large_stage_costs_a_bounded_look_a_request() {
     assert!(looks.len() == 3 && looks.iter().all(|look| *look <= 20_000), "{looks:?}");
 }
 
-/// How many of its tasks' updates a job of 100 tasks did in place, without a new index entry; of
-/// how many. One after the other, so that there is always room in the page: what is not heap-only
-/// is so for an index.
+/// Runs a job of 100 tasks and returns the number of heap-only updates of its tasks and the number
+/// of all updates. The tasks run one after the other, so that their page always has room: an update
+/// that is not heap-only is so because of an index.
 async fn heap_only_updates(app: &TestApp) -> (i64, i64) {
     let parameters = json!({ "stages": [100], "fails": [3], "tolerates": 1 });
     let job_id = app.submitted("probe", parameters).await;
@@ -248,7 +248,7 @@ async fn heap_only_updates(app: &TestApp) -> (i64, i64) {
         app.deliver("process_queue_task", &task.body).await;
     }
     let mut connection = app.connection().await;
-    // A session reports what it did at the end of a transaction, and at most once a second.
+    // A session reports its statistics at the end of a transaction, and at most once a second.
     for _ in 0..50 {
         futures_util::future::join_all((0..8).map(|_| app.status(&job_id))).await;
         let (hot, updated): (i64, i64) = sqlx::query_as(
@@ -266,11 +266,11 @@ async fn heap_only_updates(app: &TestApp) -> (i64, i64) {
 }
 
 #[tokio::test]
-async fn the_index_of_failed_tasks_costs_claims_and_completions_no_index_entry() {
+async fn claims_and_completions_are_heap_only_updates() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let (hot, updated) = heap_only_updates(&app).await;
     assert!(hot >= updated * 9 / 10 && hot < updated, "{hot} of {updated} updates were heap-only");
-    // An index on the status would cost one each time: the test would see it.
+    // An index on the status would cost one entry per update: the test would notice it.
     let other = TestApp::with_job_type(Probe::default(), quick()).await;
     sqlx::query("CREATE INDEX ON tasks (status)")
         .execute(&mut other.connection().await)

@@ -30,7 +30,7 @@ fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The functions of the app, as the local cloud hands them to its host.
+/// The functions of the app, as the local cloud passes them to its host.
 fn known_functions() -> BTreeMap<String, String> {
     functions()
         .iter()
@@ -47,7 +47,7 @@ fn text_of(fixture: &Value) -> String {
     serde_json::from_str(fixture["Data"]["msg"].as_str().unwrap()).unwrap()
 }
 
-/// The kinds of values, so that payloads can be compared whose ids and times differ.
+/// The types of values, to compare payloads whose ids and times differ.
 fn shape(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
@@ -87,7 +87,7 @@ fn locked(body: &str) -> LockedMessage {
 }
 
 #[test]
-fn payloads_are_encoded_as_the_real_host_encodes_them() {
+fn payloads_are_encoded_as_by_the_real_host() {
     let now = OffsetDateTime::now_utc();
     for name in ["queue_job", "queue_task", "queue_task_redelivered"] {
         let wanted = fixture(name);
@@ -127,7 +127,7 @@ fn payloads_are_encoded_as_the_real_host_encodes_them() {
 }
 
 #[test]
-fn an_app_setting_wins_over_host_json_as_in_azure() {
+fn an_app_setting_overrides_host_json() {
     let files = Files::new(&host_json(), &[]);
     let settings = BTreeMap::from([
         ("AzureFunctionsJobHost__functionTimeout".to_owned(), "00:07:00".to_owned()),
@@ -143,7 +143,7 @@ fn an_app_setting_wins_over_host_json_as_in_azure() {
 }
 
 #[test]
-fn every_function_can_be_read_and_its_settings_are_in_the_example() {
+fn the_example_has_all_settings_of_functions() {
     let example: Value = serde_json::from_str(
         &std::fs::read_to_string(repository().join("local.settings.example.json")).unwrap(),
     )
@@ -195,7 +195,7 @@ fn every_function_can_be_read_and_its_settings_are_in_the_example() {
     }
 }
 
-/// An app whose files stand in a folder of the test's own.
+/// An app whose files are in a folder of the test's own.
 pub(crate) struct Files(tempfile::TempDir);
 
 impl Files {
@@ -224,7 +224,7 @@ fn host_json() -> Value {
     })
 }
 
-/// A handler that fails the first `failures` invocations and remembers all of them.
+/// A handler that fails the first `failures` invocations and records all of them.
 #[derive(Clone, Default)]
 struct Handler {
     failures: Arc<AtomicU32>,
@@ -288,7 +288,7 @@ async fn eventually(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_queue_message_is_deleted_on_success_and_comes_again_on_failure_until_it_is_poison() {
+async fn a_queue_message_is_retried_until_it_is_poison() {
     let trigger =
         json!({ "type": "queueTrigger", "name": "msg", "queueName": "%QUEUE%", "connection": "c" });
     let files = Files::new(&host_json(), &[("work", trigger)]);
@@ -314,7 +314,7 @@ async fn a_queue_message_is_deleted_on_success_and_comes_again_on_failure_until_
 }
 
 #[tokio::test]
-async fn service_bus_messages_come_one_by_one_or_together_and_a_failure_abandons_them() {
+async fn a_failed_service_bus_message_is_abandoned() {
     let one = json!({ "type": "serviceBusTrigger", "name": "msg", "queueName": "one", "connection": "c" });
     let many = json!({ "type": "serviceBusTrigger", "name": "msg", "queueName": "many", "connection": "c", "cardinality": "many" });
     let files = Files::new(&host_json(), &[("single", one), ("batch", many)]);
@@ -341,7 +341,7 @@ async fn service_bus_messages_come_one_by_one_or_together_and_a_failure_abandons
 }
 
 #[tokio::test]
-async fn a_queue_of_poison_has_no_poison_queue_and_a_failed_message_stays_there_hidden() {
+async fn a_failed_poison_message_stays_in_its_queue() {
     let trigger = json!({ "type": "queueTrigger", "name": "msg", "queueName": "%QUEUE%-poison", "connection": "c" });
     let files = Files::new(&host_json(), &[("poison", trigger)]);
     let handler = Handler::default();
@@ -368,7 +368,7 @@ async fn a_queue_of_poison_has_no_poison_queue_and_a_failed_message_stays_there_
 }
 
 #[tokio::test]
-async fn a_trigger_on_dead_letters_makes_no_queue_and_failing_moves_nothing_on() {
+async fn a_failed_dead_letter_stays_in_its_queue() {
     let trigger = json!({
         "type": "serviceBusTrigger", "name": "msg", "queueName": "%QUEUE%/$DeadLetterQueue", "connection": "c",
     });
@@ -399,7 +399,7 @@ async fn a_trigger_on_dead_letters_makes_no_queue_and_failing_moves_nothing_on()
 }
 
 #[tokio::test]
-async fn http_requests_arrive_as_they_were_sent() {
+async fn http_requests_reach_the_handler_unchanged() {
     let route = json!({ "type": "httpTrigger", "name": "req", "route": "jobs/{id}", "methods": ["get", "post"] });
     let files = Files::new(&host_json(), &[("jobs", route)]);
     let handler = Handler::default();
@@ -426,7 +426,7 @@ async fn http_requests_arrive_as_they_were_sent() {
 }
 
 #[tokio::test]
-async fn a_timer_ticks_on_its_schedule() {
+async fn a_timer_fires_on_its_schedule() {
     let every_second =
         json!({ "type": "timerTrigger", "name": "timer", "schedule": "* * * * * *" });
     let files = Files::new(&host_json(), &[("tick", every_second)]);
@@ -441,7 +441,7 @@ async fn a_timer_ticks_on_its_schedule() {
 }
 
 #[tokio::test]
-async fn a_handler_that_cannot_start_is_an_error_with_its_last_words() {
+async fn a_handler_start_failure_shows_its_last_output() {
     let files = Files::new(&host_json(), &[]);
     let program = HandlerCommand::Program {
         program: "/bin/sh".into(),
@@ -466,7 +466,7 @@ async fn a_handler_that_cannot_start_is_an_error_with_its_last_words() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_in_use_is_an_error_that_names_it() {
+async fn a_port_in_use_is_an_error_with_its_number() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let files = Files::new(&host_json(), &[]);
@@ -485,7 +485,7 @@ async fn a_port_that_is_in_use_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_named_with_what_is_wrong() {
+fn an_invalid_function_json_is_named() {
     let cases = [
         (
             json!({ "type": "queueTrigger", "name": "msg", "queueName": "%NOWHERE%" }),

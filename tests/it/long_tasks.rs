@@ -1,6 +1,5 @@
-//! Tasks that take long: no invocation is held open for the sake of tasks that could as well begin
-//! in another one, none is open longer than the host waits, and a message that only waited costs
-//! its task nothing.
+//! Long tasks: no invocation stays open for tasks that could also start in another one, none is
+//! open longer than the host's timeout, and a message that only waited costs its task nothing.
 
 use std::time::Duration;
 
@@ -18,8 +17,8 @@ use crate::{
     probe::Probe,
 };
 
-/// One task at once, and a host that ends the process after 8 seconds: what waits in an invocation
-/// does so for 2.
+/// One task at a time, and a host that ends the process after 8 seconds: a task waits in an
+/// invocation for up to 2 seconds.
 fn narrow() -> Timing {
     Timing {
         function_timeout: Duration::from_secs(8),
@@ -30,8 +29,8 @@ fn narrow() -> Timing {
     }
 }
 
-/// Status, attempt, whether a new message is due or under way, and how often messages were given
-/// back, of each task in order.
+/// Status, attempt, whether a new message is due or on its way, and the number of redeliveries, of
+/// each task in order.
 async fn tasks(app: &TestApp) -> Vec<(String, i16, bool, i16)> {
     sqlx::query_as(
         "SELECT status::text, attempt::smallint, next_send_at IS NOT NULL, COALESCE(poisoned, 0)::smallint
@@ -50,7 +49,7 @@ async fn deferred(app: &TestApp) -> usize {
     tasks.iter().filter(|(_, _, due, _)| *due).count()
 }
 
-/// The job ends with each task begun once.
+/// The job finishes with one attempt per task.
 async fn ends_in_first_attempts(app: &TestApp, job_id: &str) {
     app.controller.send_deferred_in_background();
     let status = app.run_until_finished(job_id).await;
@@ -61,13 +60,13 @@ async fn ends_in_first_attempts(app: &TestApp, job_id: &str) {
     app.assert_consistent(job_id).await;
 }
 
-/// The texts of messages.
+/// The bodies of messages.
 fn bodies(messages: &[OutgoingMessage]) -> Vec<&str> {
     messages.iter().map(|message| message.body.as_str()).collect()
 }
 
 #[tokio::test]
-async fn tasks_without_room_are_unsent_until_there_is_some_and_no_attempt_is_counted() {
+async fn tasks_without_a_permit_lose_no_attempt() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), narrow()).await;
     let job_id = app
@@ -83,7 +82,7 @@ async fn tasks_without_room_are_unsent_until_there_is_some_and_no_attempt_is_cou
 }
 
 #[tokio::test]
-async fn a_message_of_many_tasks_is_answered_when_the_rest_of_them_has_to_wait() {
+async fn waiting_tasks_do_not_delay_the_answer() {
     let app = TestApp::with_job_type(Probe::default(), narrow()).await;
     let job_id = app
         .submitted("probe", json!({ "stages": [4], "sleeps_ms": 2500, "tasks_per_message": 4 }))
@@ -97,7 +96,7 @@ async fn a_message_of_many_tasks_is_answered_when_the_rest_of_them_has_to_wait()
 }
 
 #[tokio::test]
-async fn the_sweep_sends_deferred_tasks_of_a_process_that_is_gone() {
+async fn deferred_tasks_of_dead_processes_are_sent() {
     let url = crate::harness::new_database_url().await;
     let gone = TestApp::on(&url, probes(), narrow()).await;
     let job_id = gone.submitted("probe", json!({ "stages": [3], "sleeps_ms": 2500 })).await;
@@ -118,7 +117,7 @@ fn probes() -> lastlight::job::Catalog {
 }
 
 #[tokio::test]
-async fn a_plan_that_is_slow_to_come_goes_on_in_another_invocation_from_its_cursor() {
+async fn a_slow_plan_continues_in_another_invocation() {
     let app = TestApp::with_job_type(Probe::default(), narrow()).await;
     let job_id = app.submitted("probe", json!({ "stages": [250], "plan_sleeps_ms": 20 })).await;
     let mut invocations = 0;
@@ -141,7 +140,7 @@ async fn a_plan_that_is_slow_to_come_goes_on_in_another_invocation_from_its_curs
 }
 
 #[tokio::test]
-async fn a_message_that_was_set_aside_while_its_task_waits_for_room_changes_nothing() {
+async fn a_dead_letter_of_a_deferred_task_is_ignored() {
     let app = TestApp::with_job_type(Probe::default(), narrow()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2], "sleeps_ms": 2500 })).await;
     let messages = app.planned().await;
@@ -160,14 +159,14 @@ async fn a_message_that_was_set_aside_while_its_task_waits_for_room_changes_noth
 }
 
 #[tokio::test]
-async fn a_dead_letter_that_only_waited_at_the_host_counts_for_nothing() {
+async fn a_dead_letter_that_only_waited_is_not_counted() {
     let app = TestApp::with_job_type(Probe::default(), narrow()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1], "use_service_bus": true })).await;
     let mut messages = app.planned_over_bus().await;
-    // More often than a message is given back whose deliveries failed.
+    // More often than a message is redelivered whose deliveries failed.
     for _ in 0..8 {
         assert_eq!(messages.len(), 1);
-        // Ten locks long.
+        // As long as ten locks.
         let mut waited: Value = serde_json::from_str(&messages[0].body).unwrap();
         let ago = time::OffsetDateTime::now_utc() - Duration::from_secs(120);
         waited["timestamp"] = json!(lastlight::model::timestamp::write_naive(ago));
@@ -177,7 +176,7 @@ async fn a_dead_letter_that_only_waited_at_the_host_counts_for_nothing() {
         let answer = app.deliver("reconcile", "{}").await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         messages = app.bus.take(QueueRole::Tasks);
-        // As if that one had waited as long.
+        // As if that message had waited as long.
         let mut connection = app.connection().await;
         connection.execute("UPDATE tasks SET next_send_at = NULL").await.unwrap();
     }
@@ -186,7 +185,7 @@ async fn a_dead_letter_that_only_waited_at_the_host_counts_for_nothing() {
 }
 
 #[tokio::test]
-async fn an_attempt_ends_before_the_host_ends_the_process() {
+async fn an_attempt_ends_within_the_host_timeout() {
     let timing = Timing { function_timeout: Duration::from_secs(2), max_attempts: 1, ..narrow() };
     let app = TestApp::with_job_type(Probe::default(), timing).await;
     let job_id = app.submitted("probe", json!({ "stages": [1], "sleeps_ms": 60_000 })).await;
@@ -211,7 +210,7 @@ async fn an_attempt_ends_before_the_host_ends_the_process() {
 }
 
 #[tokio::test]
-async fn a_request_that_takes_too_long_is_answered_before_the_host_ends_the_process() {
+async fn a_slow_request_ends_within_the_host_timeout() {
     let timing = Timing { function_timeout: Duration::from_secs(1), ..narrow() };
     let app = TestApp::with_job_type(Probe::default(), timing).await;
     app.submitted("probe", json!({ "stages": [1] })).await;
@@ -224,11 +223,12 @@ async fn a_request_that_takes_too_long_is_answered_before_the_host_ends_the_proc
 }
 
 #[tokio::test]
-async fn tasks_without_memory_for_what_they_read_are_deferred_and_lose_no_attempt() {
+async fn tasks_without_memory_lose_no_attempt() {
     let probe = Probe::default();
     let timing = Timing {
         function_timeout: Duration::from_secs(24),
-        // Half of it for what tasks read, in twice its size: room for two of them.
+        // Half of the memory is for inputs, which take twice their size in memory: enough for two
+        // of these tasks.
         memory: 16 * 1024 * 1024,
         ..quick()
     };
@@ -239,7 +239,7 @@ async fn tasks_without_memory_for_what_they_read_are_deferred_and_lose_no_attemp
     let messages = app.planned().await;
     let mut running: FuturesUnordered<_> =
         messages.iter().map(|message| app.deliver("process_queue_task", &message.body)).collect();
-    // The other two wait at the gate.
+    // The other two tasks wait at the gate.
     for _ in 0..4 {
         let answer = running.next().await.unwrap();
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);

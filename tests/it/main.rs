@@ -1,5 +1,5 @@
-//! What users rely on, by capability. Every test has a database of its own on a real PostgreSQL;
-//! `scripts/test` starts it, and Azurite. A missing service fails a test.
+//! The behaviour that users rely on, by capability. Every test has its own database on a real
+//! PostgreSQL, which `scripts/test` starts together with Azurite. A missing service fails a test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub use lastlight::model;

@@ -1,4 +1,4 @@
-//! The figures: everything that ended is in them once, and the comparison says what it cannot say.
+//! The metrics: everything that finished is counted once, and the comparison states what it lacks.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::{
     probe::Probe,
 };
 
-/// Once everything that ended is in it: an answer waits for a moment only, which a loaded machine
-/// may need for one stage.
+/// The comparison, once it contains everything that finished: a request waits only a moment for
+/// measurements, and a loaded machine may need longer for one stage.
 async fn comparison(app: &TestApp, query: &str) -> Value {
     for _ in 0..100 {
         let answer = first_comparison(app, query).await;
@@ -32,7 +32,7 @@ async fn first_comparison(app: &TestApp, query: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_job_that_just_ended_is_in_the_comparison_and_is_counted_once() {
+async fn a_finished_job_is_compared_and_counted_once() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     for use_service_bus in [false, true] {
         let parameters = json!({ "stages": [40, 2], "use_service_bus": use_service_bus });
@@ -47,14 +47,14 @@ async fn a_job_that_just_ended_is_in_the_comparison_and_is_counted_once() {
         assert_eq!(metrics["run_ms"]["samples"], 42);
         assert_eq!(metrics["queue_wait_ms"]["samples"], 42);
         assert_eq!(metrics["job_ms"]["samples"], 1);
-        // A message a task, and a job message a stage.
+        // One message per task, and one job message per stage.
         assert_eq!(metrics["messages_per_task"], 1.048);
         assert_eq!(metrics["timeout_rate"], 0.0);
         assert!(metrics["tasks_per_second"].as_f64().unwrap() > 0.0);
         let [p50, p99] = ["p50", "p99"].map(|name| metrics["run_ms"][name].as_f64().unwrap());
         assert!(0.0 < p50 && p50 <= p99, "{metrics}");
     }
-    // 44 messages for 42 tasks; three operations each at 0.4 a million, two at 0.8.
+    // 44 messages for 42 tasks; three operations each at 0.4 per million, two at 0.8.
     assert_eq!(first["queue_storage"]["cost_per_million_tasks"]["amount"], 1.257);
     assert_eq!(first["service_bus"]["cost_per_million_tasks"]["amount"], 1.676);
     assert_eq!(first["service_bus"]["credits_per_task"], 2.095);
@@ -69,7 +69,7 @@ async fn a_job_that_just_ended_is_in_the_comparison_and_is_counted_once() {
 }
 
 #[tokio::test]
-async fn a_path_with_too_little_data_is_named_and_not_compared() {
+async fn a_path_with_too_little_data_is_not_compared() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
     app.run_until_finished(&job_id).await;
@@ -87,7 +87,7 @@ async fn a_path_with_too_little_data_is_named_and_not_compared() {
 }
 
 #[tokio::test]
-async fn a_parameter_that_is_wrong_is_named() {
+async fn invalid_query_parameters_are_named() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     for (query, named) in
         [("?hours=0", "hours"), ("?hours=169", "168"), ("?job_type=nothing", "job_type")]
@@ -99,7 +99,7 @@ async fn a_parameter_that_is_wrong_is_named() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_retried_adds_what_it_did_since_and_nothing_twice() {
+async fn a_retried_job_counts_only_its_new_attempts() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [40], "fails": [1, 2] })).await;
     assert_eq!(app.run_until_finished(&job_id).await["status"], "failed");
@@ -108,10 +108,10 @@ async fn a_job_that_is_retried_adds_what_it_did_since_and_nothing_twice() {
     assert_eq!(app.control("retry", &job_id).await.status, StatusCode::OK);
     assert_eq!(app.run_until_finished(&job_id).await["status"], "failed");
     let second = comparison(&app, "").await["queue_storage"].clone();
-    // The two that were repeated have failed once more; the others do not count again.
+    // The two retried tasks have failed once more; the others are not counted again.
     assert_eq!((&second["tasks_processed"], &second["tasks_failed"]), (&json!(42), &json!(4)));
     assert_eq!(second["jobs_processed"], 2, "it ended twice");
-    assert_eq!(second["job_ms"]["samples"], 1, "and waited for a person in between");
+    assert_eq!(second["job_ms"]["samples"], 1, "and waited for a user in between");
     assert_eq!(second["run_ms"]["samples"], 40);
     let totals = attempts(&app).await;
     let audited = app.audit(&job_id).await["stages"][0]["attempts"].as_i64().unwrap();
@@ -126,7 +126,7 @@ async fn attempts(app: &TestApp) -> i64 {
 }
 
 #[tokio::test]
-async fn instances_that_measure_at_once_or_are_cut_off_count_everything_once() {
+async fn concurrent_measuring_counts_everything_once() {
     let url = crate::harness::new_database_url().await;
     let app =
         TestApp::on(&url, lastlight_app::app().catalog().with(Probe::default()), Timing::default())
@@ -135,7 +135,7 @@ async fn instances_that_measure_at_once_or_are_cut_off_count_everything_once() {
         let job_id = app.submitted("probe", json!({ "stages": [30, 5], "number": number })).await;
         app.run_until_finished(&job_id).await;
     }
-    // Dropped in the middle, as by a kill, at ever later places.
+    // Dropped midway, as by a kill, at ever later moments.
     for micros in [200, 1000, 3000, 6000, 10_000] {
         let within = Duration::from_secs(5);
         let _ = tokio::time::timeout(Duration::from_micros(micros), app.controller.measure(within))
@@ -156,7 +156,7 @@ async fn instances_that_measure_at_once_or_are_cut_off_count_everything_once() {
 }
 
 #[tokio::test]
-async fn a_stage_too_large_to_wait_for_is_said_to_be_missing_until_a_sweep_has_counted_it() {
+async fn a_large_stage_is_reported_as_not_counted_yet() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
     app.run_until_finished(&job_id).await;
@@ -165,7 +165,7 @@ async fn a_stage_too_large_to_wait_for_is_said_to_be_missing_until_a_sweep_has_c
             .map(|name| answer["query_info"][name].clone())
     };
     assert_eq!(missing(&comparison(&app, "").await), [json!(0), json!(0)]);
-    // A person opened it again, and now it has many tasks.
+    // The stage was reopened, and now has many tasks.
     sqlx::query(
         "UPDATE stages SET total = 10001, completed = 10001, advanced_at = now() + interval '1 second'",
     )
@@ -180,11 +180,11 @@ async fn a_stage_too_large_to_wait_for_is_said_to_be_missing_until_a_sweep_has_c
 }
 
 #[tokio::test]
-async fn a_task_that_never_ran_is_no_sample_and_a_job_that_was_late_is_a_timeout() {
+async fn late_jobs_are_timeouts_and_give_no_samples() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [5], "time_limit_ms": 600_000 })).await;
     app.planned().await;
-    // Eleven minutes later.
+    // As if eleven minutes had passed.
     sqlx::query("UPDATE jobs SET deadline = deadline - interval '11 minutes', created_at = created_at - interval '11 minutes'")
         .execute(&mut app.connection().await)
         .await
@@ -199,7 +199,7 @@ async fn a_task_that_never_ran_is_no_sample_and_a_job_that_was_late_is_a_timeout
     assert_eq!(metrics["cost_per_million_tasks"], Value::Null);
 }
 
-/// Totals that are not the sums of their hours.
+/// Totals that differ from the sums of their hours.
 async fn wrong_totals(app: &TestApp) -> Vec<String> {
     let mut wrong = Vec::new();
     for (what, hours, totals) in [
@@ -255,11 +255,11 @@ async fn with_two_ended_jobs() -> TestApp {
 }
 
 #[tokio::test]
-async fn totals_are_the_sums_of_all_hours_whoever_writes_an_hour() {
+async fn totals_equal_the_sums_of_all_hours() {
     let app = with_two_ended_jobs().await;
     assert_eq!(wrong_totals(&app).await, [""; 0]);
     let before = comparison(&app, "").await;
-    // As a version that knows no totals does, in any order, at once: no two block each other.
+    // As a version without totals does, in any order, concurrently: no two block each other.
     let writers = (0..8_i32).map(|number| {
         let app = &app;
         async move {
@@ -292,16 +292,16 @@ async fn totals_are_the_sums_of_all_hours_whoever_writes_an_hour() {
     .await
     .unwrap();
     assert_eq!(completed, 80);
-    // The comparison is of hours: neither totals nor what is long ago is in it.
+    // The comparison reads hours: it includes neither totals nor old hours.
     let after = comparison(&app, "").await;
     assert_eq!(after["queue_storage"], before["queue_storage"]);
 }
 
 #[tokio::test]
-async fn hours_from_before_there_were_totals_are_in_them() {
+async fn the_migration_adds_existing_hours_to_totals() {
     let app = with_two_ended_jobs().await;
     let mut connection = app.connection().await;
-    // As it was before the migration.
+    // The state before the migration.
     for undo in [
         "DROP FUNCTION add_to_task_totals, add_to_job_totals, add_to_latency_totals CASCADE",
         "DELETE FROM task_rollups WHERE hour = '-infinity'",
@@ -318,6 +318,6 @@ async fn hours_from_before_there_were_totals_are_in_them() {
     app.run_until_finished(&job_id).await;
     app.controller.measure(Duration::from_secs(5)).await.unwrap();
     assert_eq!(wrong_totals(&app).await, [""; 0]);
-    // Two jobs whose first stage failed, and one that ran to its end.
+    // Two jobs whose first stage failed, and one that completed.
     assert_eq!(attempts(&app).await, 2 * 40 + 42);
 }

@@ -1,5 +1,5 @@
-//! `GET /api/openapi.json` describes what there is: the table of functions, the router and the
-//! document are of one mind.
+//! `GET /api/openapi.json` describes the existing functions: the table of functions, the router and
+//! the document agree.
 
 use std::collections::BTreeSet;
 
@@ -15,14 +15,14 @@ async fn document(app: &TestApp) -> Value {
     answer.body
 }
 
-/// The addresses of all functions with an HTTP trigger.
+/// The paths of all functions with an HTTP trigger.
 fn addresses_of_functions() -> BTreeSet<String> {
     let mut addresses = BTreeSet::new();
     for function in functions() {
         let Trigger::Http { route, .. } = function.trigger else {
             continue;
         };
-        // A part that may be left out is two addresses; each job type has one of its own.
+        // An optional parameter makes two paths; each job type has a path of its own.
         match route.split_once('{') {
             Some((page, "file?}")) => {
                 let page = page.trim_end_matches('/');
@@ -40,7 +40,7 @@ fn addresses_of_functions() -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn the_document_has_every_function_with_a_url_and_nothing_else() {
+async fn the_document_lists_exactly_the_http_functions() {
     let app = TestApp::start().await;
     let document = document(&app).await;
     let described: BTreeSet<String> =
@@ -49,7 +49,7 @@ async fn the_document_has_every_function_with_a_url_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_described_is_answered_and_other_methods_are_not() {
+async fn described_methods_are_answered_and_no_others() {
     let app = TestApp::start().await;
     let document = document(&app).await;
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -70,7 +70,7 @@ async fn what_is_described_is_answered_and_other_methods_are_not() {
 }
 
 #[tokio::test]
-async fn references_lead_somewhere_and_operations_have_names_of_their_own() {
+async fn references_and_operation_ids_are_valid() {
     let app = TestApp::start().await;
     let document = document(&app).await;
     let mut names = BTreeSet::new();
@@ -103,7 +103,7 @@ async fn references_lead_somewhere_and_operations_have_names_of_their_own() {
             "{reference} leads nowhere"
         );
     }
-    // Numbers and times as they are answered.
+    // The formats of numbers and times.
     let job = &document["components"]["schemas"]["JobView"]["properties"];
     assert_eq!(
         job["job_id"],
@@ -112,12 +112,12 @@ async fn references_lead_somewhere_and_operations_have_names_of_their_own() {
 }
 
 #[tokio::test]
-async fn health_is_described_with_all_its_fields_well_or_not() {
+async fn every_field_of_health_is_described() {
     let app = TestApp::start().await;
     let document = document(&app).await;
     let responses = &document["paths"]["/api/health"]["get"]["responses"];
     assert_eq!(responses["503"]["content"], responses["200"]["content"]);
-    // The schema of what it is made of, then that of what every answer has.
+    // First the schemas of its own fields, then that of the fields that every answer has.
     let parts = &responses["200"]["content"]["application/json"]["schema"]["allOf"];
     let mut described = BTreeSet::new();
     for part in [&parts[0]["allOf"][0], &parts[0]["allOf"][1], &parts[1]] {
@@ -128,7 +128,6 @@ async fn health_is_described_with_all_its_fields_well_or_not() {
         described.extend(schema["properties"].as_object().unwrap().keys().cloned());
     }
     let answer = app.request("GET", "/api/health", Body::empty()).await;
-    let request_metrics: BTreeSet<String> =
-        answer.body.as_object().unwrap().keys().cloned().collect();
-    assert_eq!(request_metrics, described);
+    let answered: BTreeSet<String> = answer.body.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(answered, described);
 }

@@ -1,5 +1,5 @@
-//! Jobs that somebody deletes from the database by hand: what they leave is found and removed, and
-//! nobody else's is.
+//! Jobs whose rows were deleted by hand: the sweep removes what they leave, and nothing of other
+//! jobs.
 
 use axum::http::StatusCode;
 use lastlight::transport::sender::QueueRole;
@@ -12,7 +12,7 @@ use crate::{
     waiting::until,
 };
 
-/// As docs/howto/stuck-job.md says.
+/// Deletes a job as docs/howto/stuck-job.md describes.
 async fn delete(app: &TestApp, job_id: &str) {
     let deleted = sqlx::query("DELETE FROM jobs WHERE job_id = $1")
         .bind(job_id)
@@ -31,7 +31,7 @@ async fn tasks_of(app: &TestApp, job_id: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn the_sweep_removes_the_tasks_of_deleted_jobs_and_of_no_other() {
+async fn the_sweep_removes_tasks_of_deleted_jobs_only() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let mut over = Vec::new();
@@ -40,7 +40,7 @@ async fn the_sweep_removes_the_tasks_of_deleted_jobs_and_of_no_other() {
         assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
         over.push(job_id);
     }
-    // One is being planned all the while: a part of its tasks is there.
+    // One job is being planned all the while: a part of its tasks is stored.
     let planning = app.submitted("probe", json!({ "stages": [2400], "plan_waits_at": 1500 })).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     let (planned, ()) = tokio::join!(app.deliver("process_queue_job", &job.body), async {
@@ -68,7 +68,7 @@ async fn the_sweep_removes_the_tasks_of_deleted_jobs_and_of_no_other() {
 }
 
 #[tokio::test]
-async fn a_deleted_job_that_is_submitted_again_begins_from_nothing() {
+async fn a_resubmitted_deleted_job_starts_from_scratch() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let parameters = json!({ "stages": [1200, 5] });
@@ -84,13 +84,13 @@ async fn a_deleted_job_that_is_submitted_again_begins_from_nothing() {
 }
 
 #[tokio::test]
-async fn a_role_that_may_not_delete_tasks_sweeps_all_the_same() {
+async fn the_sweep_works_without_the_delete_right() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
     app.run_until_finished(&job_id).await;
     delete(&app, &job_id).await;
     let mut connection = app.connection().await;
-    // Stands for the right that is missing: to a statement it is as refused.
+    // Simulates the missing right: the statement is refused in the same way.
     connection
         .execute("CREATE RULE no_delete AS ON DELETE TO tasks DO INSTEAD SELECT 1 / 0")
         .await

@@ -1,5 +1,4 @@
-//! A job type whose author made a mistake: its own jobs fail with the reason, and no other job
-//! notices.
+//! A faulty job type: its own jobs fail with the reason, and no other job is affected.
 
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use crate::harness::{TestApp, quick};
 
-/// Two stages of three tasks, and the place in which it panics.
+/// A job type of two stages of three tasks that panics in a chosen place.
 #[derive(Debug)]
 struct Panicking;
 
@@ -103,7 +102,7 @@ impl Fold for Slips {
 }
 
 #[tokio::test]
-async fn a_job_type_that_panics_fails_its_job_with_the_reason() {
+async fn a_panicking_job_type_fails_only_its_own_job() {
     let app = TestApp::with_job_type(Panicking, quick()).await;
     for (slips, end, words) in [
         ("nowhere", "completed", ""),
@@ -134,7 +133,8 @@ async fn a_job_type_that_panics_fails_its_job_with_the_reason() {
         assert!(reason.starts_with(words), "{slips}: {reason}");
         app.assert_consistent(&job_id).await;
     }
-    // It is the job type's mistake, not the tasks': once it is mended, what they came to is there.
+    // The mistake is in the job type, not in its tasks: their results are still there after it is
+    // fixed.
     let again = app.submit("clumsy", json!({ "slips": "fold" })).await;
     let job_id = again.body["job_id"].as_str().unwrap().to_owned();
     assert_eq!(app.status(&job_id).await["progress"][0]["completed"], 3);
@@ -143,7 +143,7 @@ async fn a_job_type_that_panics_fails_its_job_with_the_reason() {
 }
 
 #[tokio::test]
-async fn one_stage_that_cannot_be_advanced_does_not_end_the_sweep_for_all_others() {
+async fn a_stuck_stage_does_not_stop_the_sweep() {
     let app = TestApp::with_job_type(Panicking, quick()).await;
     let stuck = app.submitted("clumsy", json!({ "slips": "nowhere" })).await;
     let mut connection = app.connection().await;
@@ -157,7 +157,7 @@ async fn one_stage_that_cannot_be_advanced_does_not_end_the_sweep_for_all_others
     for task in app.planned().await {
         app.deliver("process_queue_task", &task.body).await;
     }
-    // Another job's message is owed.
+    // Another job's message is unsent.
     app.queue.set_down(true);
     let other = app.submitted("hello_world", json!({ "n": 1 })).await;
     app.queue.set_down(false);
@@ -165,7 +165,7 @@ async fn one_stage_that_cannot_be_advanced_does_not_end_the_sweep_for_all_others
     let report = app.controller.reconcile().await.expect("the sweep comes to its end");
     assert_eq!((report.stages_advanced, report.job_messages_sent), (0, 1), "{report:?}");
     assert!(app.queue.take(QueueRole::Jobs)[0].body.contains(&other));
-    // The stuck one goes on as soon as it can.
+    // The stuck stage continues as soon as it can.
     sqlx::raw_sql("DROP TRIGGER refuse ON jobs").execute(&mut connection).await.unwrap();
     let report = app.controller.reconcile().await.unwrap();
     assert_eq!(report.stages_advanced, 1);
@@ -173,12 +173,12 @@ async fn one_stage_that_cannot_be_advanced_does_not_end_the_sweep_for_all_others
 }
 
 #[tokio::test]
-async fn a_task_that_was_sent_again_for_weeks_does_not_end_the_sweep() {
+async fn a_task_resent_for_weeks_stops_no_sweep() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 1 })).await;
     app.planned().await;
     let mut connection = app.connection().await;
-    // Its function was switched off all the while.
+    // Its function was disabled all the while.
     sqlx::query(
         "UPDATE tasks SET status = 'retrying', retry_count = 32767, lease_until = now() - interval '1 s'
          WHERE parent_job_id = $1",

@@ -1,5 +1,5 @@
-//! Poison messages and dead letters: what was delivered too often is sent again, fails what it
-//! names, or is kept for a person; nothing of it is lost, and nothing is done twice.
+//! Poison messages and dead letters: a message that was delivered too often is redelivered, fails
+//! its tasks or job, or is kept for review. None is lost, and nothing is done twice.
 
 use std::sync::{Arc, Mutex};
 
@@ -24,7 +24,7 @@ use crate::{
     probe::Probe,
 };
 
-/// What is logged from now on in this test, a JSON object a line.
+/// The log of this test from now on, one JSON object per line.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -56,7 +56,7 @@ impl Log {
 }
 
 #[tokio::test]
-async fn the_log_has_fields_to_search_by_and_warns_of_nothing_that_is_as_it_should_be() {
+async fn the_log_has_fields_and_no_needless_warnings() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let (job_id, messages) = planned(&app, json!({ "stages": [2, 1] })).await;
     let (log, _guard) = Log::begin();
@@ -101,7 +101,7 @@ async fn start() -> TestApp {
     TestApp::with_job_type(Probe::default(), Timing::default()).await
 }
 
-/// A probe job whose first stage is planned; the messages of its tasks.
+/// A probe job with a planned first stage, and the messages of its tasks.
 async fn planned(app: &TestApp, parameters: Value) -> (String, Vec<OutgoingMessage>) {
     let job_id = app.submitted("probe", parameters).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
@@ -115,7 +115,7 @@ async fn dead_lettered(app: &TestApp, function: &str, text: &str) {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
 }
 
-/// The messages of tasks that wait, delayed ones too.
+/// The waiting task messages, including delayed ones.
 fn sent_again(app: &TestApp) -> Vec<OutgoingMessage> {
     let mut messages = app.queue.take(QueueRole::Tasks);
     messages.extend(app.queue.take_delayed(QueueRole::Tasks));
@@ -149,7 +149,7 @@ fn review(app: &TestApp) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn what_means_nothing_to_the_app_is_kept_for_a_person_with_the_reason() {
+async fn unreadable_messages_are_kept_for_review() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [1] })).await;
     let changed = |change: Value| {
@@ -203,7 +203,7 @@ async fn what_means_nothing_to_the_app_is_kept_for_a_person_with_the_reason() {
         assert!(kept[0].0.contains(reason), "{text}: {}", kept[0].0);
         assert_eq!(compact(&kept[0].1), compact(&text));
     }
-    // The review queue is away: the message must come again.
+    // The review queue is unreachable: the message must be redelivered.
     app.queue.set_down(true);
     let answer = app.deliver("process_queue_task_poison", "not JSON").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -213,7 +213,7 @@ async fn what_means_nothing_to_the_app_is_kept_for_a_person_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_task_that_was_never_claimed_is_sent_again_five_times_and_then_fails() {
+async fn a_task_fails_after_five_redeliveries() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [2] })).await;
     let mut text = tasks[0].body.clone();
@@ -222,7 +222,7 @@ async fn a_task_that_was_never_claimed_is_sent_again_five_times_and_then_fails()
         dead_lettered(&app, "process_queue_task_poison", &text).await;
         let mut again = sent_again(&app);
         assert_eq!(again.len(), 1, "round {round}");
-        // The old one once more changes nothing: it has had its successor.
+        // The old message again changes nothing: it already has a successor.
         dead_lettered(&app, "process_queue_task_poison", &text).await;
         assert_eq!(app.queue.count(QueueRole::Tasks), 0, "round {round}");
         let again = again.remove(0);
@@ -242,7 +242,7 @@ async fn a_task_that_was_never_claimed_is_sent_again_five_times_and_then_fails()
         (&status["status"], &status["progress"][0]["failed"]),
         (&json!("processing"), &json!(1))
     );
-    // Its sibling finishes, and with it the stage.
+    // Its sibling finishes, and so does the stage.
     dead_lettered(&app, "process_queue_task", &tasks[1].body).await;
     let status = app.status(&job_id).await;
     assert_eq!(status["status"], "failed");
@@ -254,7 +254,7 @@ async fn a_task_that_was_never_claimed_is_sent_again_five_times_and_then_fails()
 }
 
 #[tokio::test]
-async fn a_task_that_comes_back_from_the_poison_queue_runs_as_if_nothing_had_been() {
+async fn a_task_redelivered_from_poison_runs_normally() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [3, 1] })).await;
     for task in &tasks {
@@ -266,11 +266,11 @@ async fn a_task_that_comes_back_from_the_poison_queue_runs_as_if_nothing_had_bee
 }
 
 #[tokio::test]
-async fn what_is_done_or_under_way_or_wanted_no_more_is_absorbed() {
+async fn poison_of_finished_or_running_work_is_ignored() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [2] })).await;
     let job = json!({ "job_id": job_id, "job_type": "probe", "stage": 1 }).to_string();
-    // Planned; completed; held by an attempt.
+    // A planned stage, a completed task, and a task that an attempt holds.
     dead_lettered(&app, "process_queue_job_poison", &job).await;
     dead_lettered(&app, "process_queue_task", &tasks[0].body).await;
     dead_lettered(&app, "process_queue_task_poison", &tasks[0].body).await;
@@ -280,7 +280,7 @@ async fn what_is_done_or_under_way_or_wanted_no_more_is_absorbed() {
     )
     .await;
     dead_lettered(&app, "process_queue_task_poison", &tasks[1].body).await;
-    // A person does not fail it either while it runs.
+    // A user's request does not fail it either while it runs.
     app.queue.put_aside(QueueRole::Tasks, &tasks[1].body);
     let run = order(&app, json!({})).await.body;
     assert_eq!(
@@ -303,7 +303,7 @@ async fn what_is_done_or_under_way_or_wanted_no_more_is_absorbed() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_died_gets_a_new_message_too() {
+async fn poison_of_a_dead_attempt_gets_a_new_message() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [1] })).await;
     sql(
@@ -318,7 +318,7 @@ async fn an_attempt_that_died_gets_a_new_message_too() {
 }
 
 #[tokio::test]
-async fn a_coarse_message_is_sent_again_for_what_is_open_and_fails_only_that() {
+async fn coarse_poison_affects_only_its_open_tasks() {
     let app = start().await;
     let (job_id, messages) = planned(&app, json!({ "stages": [4], "tasks_per_message": 4 })).await;
     assert_eq!(messages.len(), 1);
@@ -345,7 +345,8 @@ async fn a_coarse_message_is_sent_again_for_what_is_open_and_fails_only_that() {
         assert_eq!(largest, round, "two at the same moment count once");
         text = again[again.len() - 1].body.clone();
     }
-    // Both made a message with the same id; what counts is when the counted one was written.
+    // Both created a message with the same id; the time at which the counted message was written
+    // decides.
     sql(&app, "UPDATE tasks SET poisoned_at = NULL").await;
     dead_lettered(&app, "process_queue_task_poison", &text).await;
     let status = app.status(&job_id).await;
@@ -356,7 +357,7 @@ async fn a_coarse_message_is_sent_again_for_what_is_open_and_fails_only_that() {
 }
 
 #[tokio::test]
-async fn a_job_message_is_sent_again_five_times_and_then_its_job_fails() {
+async fn a_job_fails_after_five_redeliveries() {
     let app = start().await;
     let job_id = app.submitted("probe", json!({ "stages": [1, 1] })).await;
     let mut text = app.queue.take(QueueRole::Jobs).remove(0).body;
@@ -378,13 +379,13 @@ async fn a_job_message_is_sent_again_five_times_and_then_its_job_fails() {
     );
     let sent = [QueueRole::Jobs, QueueRole::Poison].map(|role| app.queue.count(role));
     assert_eq!(sent, [0, 0]);
-    // Late, it changes nothing.
+    // A late job message changes nothing.
     dead_lettered(&app, "process_queue_job", &text).await;
     assert_eq!(app.queue.count(QueueRole::Tasks), 0);
 }
 
 #[tokio::test]
-async fn a_new_job_message_that_cannot_be_sent_stays_owed() {
+async fn an_unsendable_job_message_stays_in_the_outbox() {
     let app = TestApp::with(lastlight_app::app().catalog().with(Probe::default()), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1] })).await;
     let text = app.queue.take(QueueRole::Jobs).remove(0).body;
@@ -398,7 +399,7 @@ async fn a_new_job_message_that_cannot_be_sent_stays_owed() {
 }
 
 #[tokio::test]
-async fn a_new_task_message_that_cannot_be_sent_brings_the_old_one_again_and_is_not_counted() {
+async fn a_failed_redelivery_of_a_task_is_not_counted() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [1] })).await;
     app.queue.set_down(true);
@@ -413,7 +414,7 @@ async fn a_new_task_message_that_cannot_be_sent_brings_the_old_one_again_and_is_
 }
 
 #[tokio::test]
-async fn a_message_from_a_clock_that_is_ahead_is_given_back_once() {
+async fn a_message_of_a_fast_clock_is_redelivered_once() {
     let app = start().await;
     let (_, tasks) = planned(&app, json!({ "stages": [1] })).await;
     let mut message: Value = serde_json::from_str(&tasks[0].body).unwrap();
@@ -426,7 +427,7 @@ async fn a_message_from_a_clock_that_is_ahead_is_given_back_once() {
 }
 
 #[tokio::test]
-async fn a_person_sees_what_was_set_aside_and_has_it_failed_at_once() {
+async fn a_user_fails_tasks_of_dead_letters_at_once() {
     let app = start().await;
     let quiet = monitor(&app, "").await;
     assert_eq!((&quiet["action"], &quiet["status"]), (&json!("status_check"), &json!("healthy")));
@@ -487,13 +488,13 @@ async fn a_person_sees_what_was_set_aside_and_has_it_failed_at_once() {
     assert_eq!(
         monitor(&app, "").await["poison_messages_found"],
         1,
-        "what is kept for a person stays"
+        "messages kept for review stay"
     );
     app.assert_consistent(&first).await;
 }
 
 #[tokio::test]
-async fn a_person_who_fails_the_last_task_sees_the_job_counted() {
+async fn failing_the_last_task_counts_the_job_too() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [1] })).await;
     app.queue.put_aside(QueueRole::Tasks, &tasks[0].body);
@@ -507,7 +508,7 @@ async fn a_person_who_fails_the_last_task_sees_the_job_counted() {
 }
 
 #[tokio::test]
-async fn a_person_sends_again_or_discards() {
+async fn a_user_redrives_or_discards_a_dead_letter() {
     let app = start().await;
     let (job_id, tasks) = planned(&app, json!({ "stages": [1, 1] })).await;
     app.queue.put_aside(QueueRole::Tasks, &tasks[0].body);
@@ -580,13 +581,13 @@ async fn a_person_sends_again_or_discards() {
 }
 
 #[tokio::test]
-async fn a_message_that_cannot_be_sent_again_stays_where_it_was() {
+async fn a_dead_letter_stays_if_its_redrive_fails() {
     let app = start().await;
     let (_, tasks) = planned(&app, json!({ "stages": [1] })).await;
     app.queue.put_aside(QueueRole::Tasks, &tasks[0].body);
     let seen = monitor(&app, "?peek=1").await;
     let message_id = &seen["queue_details"]["tasks-poison"]["messages"][0]["message_id"];
-    // It can be taken, and then the queue goes away.
+    // The message can be taken, and then the queue becomes unreachable.
     app.queue.goes_down_after(0);
     let redrive = json!({ "action": "redrive", "queue": "tasks-poison", "message_id": message_id });
     let answer = order(&app, redrive.clone()).await;
@@ -600,7 +601,7 @@ async fn a_message_that_cannot_be_sent_again_stays_where_it_was() {
 }
 
 #[tokio::test]
-async fn what_is_asked_wrongly_is_said_with_field_value_and_what_is_allowed() {
+async fn an_invalid_poison_request_names_the_field() {
     let app = start().await;
     let cases = [
         (
@@ -648,7 +649,7 @@ async fn what_is_asked_wrongly_is_said_with_field_value_and_what_is_allowed() {
 }
 
 #[tokio::test]
-async fn a_queue_that_cannot_be_read_needs_attention_and_hides_no_other() {
+async fn an_unreadable_queue_hides_no_other_queue() {
     let app = start().await;
     app.queue.put_aside(QueueRole::Tasks, "not JSON");
     app.bus.set_down(true);
@@ -665,7 +666,7 @@ async fn a_queue_that_cannot_be_read_needs_attention_and_hides_no_other() {
     assert_eq!(run["errors"].as_array().unwrap().len(), 2, "{run}");
 }
 
-/// What may happen to a task of the property's job.
+/// The events of a task of the property's job.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Delivered(usize),
@@ -736,7 +737,7 @@ async fn take_step(app: &TestApp, texts: &mut [String], step: Step) {
 }
 
 #[test]
-fn no_sequence_of_poison_and_completions_gives_a_task_two_outcomes() {
+fn poison_never_gives_a_task_two_outcomes() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let app = runtime.block_on(async {
@@ -765,7 +766,7 @@ fn no_sequence_of_poison_and_completions_gives_a_task_two_outcomes() {
             for step in steps {
                 take_step(&app, &mut texts, step).await;
             }
-            // Whatever is still open finishes: a message for each, delivered as they are.
+            // All open tasks finish: one message for each, delivered normally.
             sql(&app, "UPDATE tasks SET lease_until = NULL WHERE status = 'processing'").await;
             sql(&app, "UPDATE tasks SET status = 'queued' WHERE status = 'processing'").await;
             sent_again(&app);

@@ -1,6 +1,6 @@
-//! Behind a pooler: with one that keeps prepared statements, or that keeps a connection for each
-//! client, everything works and nothing is left on a connection that goes on to others; one that
-//! loses them is refused at the start.
+//! Poolers: behind one that keeps prepared statements, or that keeps one connection for each
+//! client, everything works and no state remains on connections that others use afterwards. A
+//! pooler that loses prepared statements is refused at the start.
 
 use axum::http::StatusCode;
 use lastlight::store::{Database, DatabaseError, reach};
@@ -13,7 +13,7 @@ use crate::{
     harness::{TestApp, database_settings, new_database_url, quick, service},
 };
 
-/// A new, empty database as a pooler offers it.
+/// The URL of a new, empty database through a pooler.
 async fn through(pooler: &str) -> String {
     pooled(&new_database_url().await, pooler)
 }
@@ -28,9 +28,9 @@ const KEEPING: &str = "LASTLIGHT_TEST_PGBOUNCER_KEEPING_URL";
 const LOSING: &str = "LASTLIGHT_TEST_PGBOUNCER_LOSING_URL";
 const SESSION: &str = "LASTLIGHT_TEST_PGBOUNCER_SESSION_URL";
 
-/// Another application's connections, all of them at the same time, so that each gets one of the
-/// server's connections: what any of these was told and did not forget, the locks that are held,
-/// and the statements that were left.
+/// What another application finds on the server's connections, all opened at once so that each gets
+/// one of them: settings that were changed and not reset, the number of held locks, and prepared
+/// statements that remain.
 async fn what_others_find(url: &str) -> (Vec<String>, i64, Vec<String>) {
     let options: PgConnectOptions = url.parse().unwrap();
     let options = options.extra_float_digits(None).application_name("another application");
@@ -67,10 +67,10 @@ async fn what_others_find(url: &str) -> (Vec<String>, i64, Vec<String>) {
     (told, locks, statements)
 }
 
-/// A job over each path, its reads, a cancelled one, a sweep, and everything that people look at.
+/// Runs a job over each path, its reads, a cancellation, a sweep, and every page for users.
 async fn everything_works(direct: &str, url: &str) {
     let mut app = TestApp::on(url, lastlight_app::app().catalog(), quick()).await;
-    // The test's own connections change their search path for good.
+    // The test's own connections change their search path permanently.
     app.url = direct.to_owned();
     for path in [false, true] {
         let job = app.submitted("hello_world", json!({ "n": 150, "use_service_bus": path })).await;
@@ -100,7 +100,7 @@ async fn everything_works(direct: &str, url: &str) {
 }
 
 #[tokio::test]
-async fn everything_works_behind_a_pooler_that_keeps_statements() {
+async fn jobs_run_behind_a_statement_keeping_pooler() {
     let direct = new_database_url().await;
     let url = pooled(&direct, KEEPING);
     everything_works(&direct, &url).await;
@@ -110,7 +110,7 @@ async fn everything_works_behind_a_pooler_that_keeps_statements() {
 }
 
 #[tokio::test]
-async fn everything_works_behind_a_pooler_in_session_mode() {
+async fn jobs_run_behind_a_pooler_in_session_mode() {
     let direct = new_database_url().await;
     let url = pooled(&direct, SESSION);
     everything_works(&direct, &url).await;
@@ -119,10 +119,10 @@ async fn everything_works_behind_a_pooler_in_session_mode() {
     assert_eq!((locks, statements), (0, Vec::new()));
 }
 
-/// Its own connections may be handed on while this process starts: they are not told anything
-/// either.
+/// The pooler may hand connections to other clients while this process starts: no settings may
+/// remain on them either.
 #[tokio::test]
-async fn a_pooler_that_loses_statements_is_refused_at_the_start() {
+async fn a_lossy_pooler_is_refused_at_start() {
     let url = through(LOSING).await;
     let settings = database_settings(&url);
     let database = Database::new(&settings);
@@ -146,9 +146,9 @@ async fn a_pooler_that_loses_statements_is_refused_at_the_start() {
     assert_eq!((locks, statements), (0, Vec::new()));
 }
 
-/// Others take the connections that the question needs: the answer is the same.
+/// Other clients use the connections that the check needs: the result is the same.
 #[tokio::test]
-async fn a_busy_pooler_that_loses_statements_is_refused_all_the_same() {
+async fn a_busy_lossy_pooler_is_refused_too() {
     let url = through(LOSING).await;
     let options: PgConnectOptions = url.parse().unwrap();
     let options = options.extra_float_digits(None);
@@ -172,7 +172,7 @@ async fn a_busy_pooler_that_loses_statements_is_refused_all_the_same() {
 }
 
 #[tokio::test]
-async fn commands_refuse_it_with_exit_2() {
+async fn commands_refuse_a_lossy_pooler_with_exit_2() {
     let url = through(LOSING).await;
     let settings =
         [("DATABASE_URL", url.as_str()), ("AzureWebJobsStorage", "UseDevelopmentStorage=true")];
@@ -187,7 +187,7 @@ async fn commands_refuse_it_with_exit_2() {
 }
 
 #[tokio::test]
-async fn the_demo_runs_behind_a_pooler_that_keeps_statements() {
+async fn the_demo_runs_behind_a_pooler() {
     let url = through(KEEPING).await;
     let mut demo = command(&["demo", "--n", "20", "--json"], &[]);
     demo.args(["--database-url", &url, "--app-root", env!("CARGO_MANIFEST_DIR")]);
@@ -201,7 +201,7 @@ async fn the_demo_runs_behind_a_pooler_that_keeps_statements() {
 }
 
 #[tokio::test]
-async fn doctor_says_that_a_pooler_stands_between() {
+async fn doctor_reports_a_pooler_before_the_database() {
     let url = through(KEEPING).await;
     let settings =
         [("DATABASE_URL", url.as_str()), ("AzureWebJobsStorage", "UseDevelopmentStorage=true")];
@@ -211,7 +211,7 @@ async fn doctor_says_that_a_pooler_stands_between() {
 }
 
 #[tokio::test]
-async fn connections_without_a_pooler_are_told_once() {
+async fn direct_connections_are_set_up_once() {
     let folder = tempfile::tempdir().unwrap();
     let local = LocalPostgres::start(&folder.path().join("postgres")).await.unwrap();
     for url in [new_database_url().await, local.url()] {

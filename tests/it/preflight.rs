@@ -1,4 +1,4 @@
-//! What cannot work is refused when it is submitted, with the arithmetic.
+//! A job that cannot work is refused at submission, with the arithmetic.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{harness::TestApp, probe::Probe};
 
 #[tokio::test]
-async fn all_that_cannot_work_is_said_at_once_and_nothing_is_stored() {
+async fn preflight_reports_all_problems_at_once() {
     let timing = Timing {
         instances: 1000,
         tasks_in_flight: 10,

@@ -1,4 +1,4 @@
-//! A job type for tests: its parameters say what goes wrong, and a ledger says what ran.
+//! A job type for tests: its parameters determine the faults, and a ledger counts the runs.
 
 use std::{
     collections::HashMap,
@@ -20,51 +20,53 @@ use tokio_util::sync::CancellationToken;
 
 use crate::waiting::{LIMIT, until};
 
-/// How often each task ran.
+/// The number of runs of each task.
 pub(crate) type Ledger = Arc<Mutex<HashMap<String, u32>>>;
 
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Probe {
     pub ledger: Ledger,
-    /// Opens the gate at which tasks and plans wait that are told to.
+    /// Opens the gate at which tasks and plans wait on request.
     gate: CancellationToken,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(default)]
 pub(crate) struct Parameters {
-    /// Tasks of each stage, in order.
+    /// Number of tasks of each stage, in order.
     stages: Vec<u64>,
-    /// How many tasks one message names.
+    /// Number of tasks per message.
     tasks_per_message: TasksPerMessage,
-    /// Two definitions whose ids are the same.
+    /// Two definitions have the same id.
     collides: bool,
-    /// The plan stops with an error after this many.
+    /// The plan fails after this number of definitions.
     plan_fails_after: Option<u64>,
     /// The plan waits at the gate before this definition.
     plan_waits_at: Option<u64>,
-    /// Each definition takes this long to come.
+    /// Duration of each definition of the plan, milliseconds.
     plan_sleeps_ms: u64,
-    /// Tasks (by number) that fail, panic, or take this many milliseconds.
+    /// Numbers of the tasks that fail, numbers of the tasks that panic, and the duration of each
+    /// task in milliseconds.
     fails: Vec<u64>,
     panics: Vec<u64>,
     sleeps_ms: u64,
-    /// Tasks wait at the gate before they go on, all of them or one by its number.
+    /// Whether all tasks wait at the gate before they continue, and the number of one task that
+    /// does.
     waits: bool,
     waits_at: Option<u64>,
-    /// Tasks (by number) whose first attempts fail in a way that passes, so many of them.
+    /// Numbers of the tasks with transient failures, and in how many first attempts.
     stumbles: Vec<u64>,
     stumbling_attempts: u32,
-    /// What the stages bear; nothing means: no failure.
+    /// The failures that the stages tolerate; `None`: no failure.
     tolerates: Option<u64>,
     tolerates_share: Option<f64>,
-    /// A job may take this long.
+    /// The time limit of the job.
     time_limit_ms: Option<u64>,
-    /// How long a task usually takes, as preflight is told.
+    /// The usual duration of a task, for preflight.
     usual_ms: u64,
-    /// Bytes of each result.
+    /// Size of each result in bytes.
     result_bytes: usize,
-    /// Bytes of each task's parameters, which the task counts.
+    /// Size of each task's parameters in bytes, which the task counts.
     parameter_bytes: usize,
 }
 
@@ -241,15 +243,15 @@ impl JobType for Probe {
 }
 
 impl Probe {
-    /// Returns once so many runs have begun, over all tasks.
+    /// Returns once this number of runs have begun, over all tasks.
     pub(crate) async fn until_runs(&self, begun: u32) {
-        until("so many runs have begun", async || {
+        until("enough runs have begun", async || {
             (self.runs().values().sum::<u32>() >= begun).then_some(())
         })
         .await;
     }
 
-    /// Opens the gate, for those who wait there and for those who come later.
+    /// Opens the gate for waiting tasks and for later ones.
     pub(crate) fn open_gate(&self) {
         self.gate.cancel();
     }

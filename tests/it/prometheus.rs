@@ -1,4 +1,4 @@
-//! `GET /api/metrics`: what a Prometheus server may rely on.
+//! `GET /api/metrics`: the guarantees for a Prometheus server.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,7 +35,7 @@ async fn scrape(app: &TestApp) -> String {
     without_process(&String::from_utf8(text.into()).unwrap())
 }
 
-/// The figures that are the same whichever process answers.
+/// The metrics that are the same whichever process answers.
 const SHARED: [&str; 18] = [
     "lastlight_build_info",
     "lastlight_figures_up",
@@ -57,8 +57,7 @@ const SHARED: [&str; 18] = [
     "lastlight_up",
 ];
 
-/// The text without the name of the process, which must stand in every figure that a process counts
-/// for itself.
+/// The text without the name of the process, which every per-process metric must have as a label.
 fn without_process(text: &str) -> String {
     let (_, name) = text.split_once("{process=\"").expect("the process has a name");
     let (name, _) = name.split_once('"').unwrap();
@@ -71,7 +70,7 @@ fn without_process(text: &str) -> String {
     text.replace(&format!("{label},"), "").replace(&format!("{{{label}}}"), "")
 }
 
-/// Each sample by its name and labels.
+/// The value of each sample, by its name and labels.
 fn samples(text: &str) -> BTreeMap<&str, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
@@ -83,14 +82,14 @@ fn samples(text: &str) -> BTreeMap<&str, f64> {
 }
 
 #[tokio::test]
-async fn a_job_shows_in_messages_groups_and_answers() {
+async fn a_job_is_counted_in_messages_and_answers() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
     assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
     app.controller.reconcile().await.unwrap();
     let text = scrape(&app).await;
     let samples = samples(&text);
-    // Two stages of three tasks, and a job message for each stage.
+    // Two stages of three tasks, and one job message for each stage.
     assert_eq!(samples["lastlight_messages_sent_total{path=\"queue_storage\"}"], 8.0);
     assert_eq!(samples["lastlight_messages_sent_total{path=\"service_bus\"}"], 0.0);
     for kind in ["claims", "completions"] {
@@ -117,7 +116,7 @@ async fn a_job_shows_in_messages_groups_and_answers() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_away_is_down_and_costs_no_other_figure() {
+async fn an_unreachable_queue_hides_no_other_metric() {
     let app = TestApp::start().await;
     app.queue.put_aside(QueueRole::Tasks, "odd");
     app.bus.set_down(true);
@@ -135,7 +134,7 @@ async fn a_queue_that_is_away_is_down_and_costs_no_other_figure() {
 }
 
 #[tokio::test]
-async fn sends_that_failed_are_counted_by_reason() {
+async fn failed_sends_are_counted_by_reason() {
     let app = TestApp::start().await;
     app.queue.set_down(true);
     app.submitted("hello_world", json!({ "n": 1 })).await;
@@ -145,7 +144,7 @@ async fn sends_that_failed_are_counted_by_reason() {
 }
 
 #[tokio::test]
-async fn whatever_is_asked_for_there_are_no_more_series_than_routes() {
+async fn unknown_paths_create_no_time_series() {
     let app = TestApp::start().await;
     for path in ["/api/a", "/api/b/c", "/api/jobs/status/x", "/api/jobs/status/y", "/nothing"] {
         app.request("GET", path, Body::empty()).await;
@@ -160,7 +159,7 @@ async fn whatever_is_asked_for_there_are_no_more_series_than_routes() {
     "#);
 }
 
-/// The names of metrics that a file mentions.
+/// The names of the metrics that a file mentions.
 fn named(text: &str) -> BTreeSet<String> {
     text.split(|character: char| !(character.is_ascii_alphanumeric() || character == '_'))
         .filter(|word| word.starts_with("lastlight_"))
@@ -183,7 +182,7 @@ async fn full_scrape() -> String {
 }
 
 #[tokio::test]
-async fn every_metric_of_the_dashboard_and_the_alerts_exists() {
+async fn metrics_of_the_dashboard_and_alerts_exist() {
     let text = full_scrape().await;
     let samples: BTreeSet<String> = samples(&text)
         .into_keys()
@@ -202,8 +201,8 @@ async fn every_metric_of_the_dashboard_and_the_alerts_exists() {
     }
 }
 
-/// Each metric's type and labels, without those that Prometheus gives a histogram and that each
-/// figure of a process has.
+/// Each metric's type and labels, without the labels that Prometheus adds to histograms and the
+/// label of per-process metrics.
 fn described(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
     let mut metrics = BTreeMap::new();
     let mut name = "";
@@ -214,7 +213,7 @@ fn described(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
             metrics.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
         } else if let (false, Some((_, labels))) = (line.starts_with('#'), line.split_once('{')) {
             let (labels, _) = labels.rsplit_once('}').unwrap();
-            // No value of these has a comma or a quote in it.
+            // None of these values contains a comma or a quote.
             let names = labels.split(',').map(|label| label.split_once('=').unwrap().0);
             let (_, all) = metrics.get_mut(name).unwrap();
             all.extend(names.filter(|name| *name != "le").map(str::to_owned));
@@ -224,7 +223,7 @@ fn described(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
 }
 
 #[tokio::test]
-async fn the_page_lists_every_metric_with_its_type_and_labels_and_no_other() {
+async fn metrics_md_matches_the_exported_metrics() {
     let text = full_scrape().await;
     let page = include_str!("../../docs/METRICS.md");
     let listed: BTreeMap<String, (String, BTreeSet<String>)> = page
@@ -249,8 +248,7 @@ async fn the_page_lists_every_metric_with_its_type_and_labels_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_is_open_owed_and_alive_is_shown_and_a_paused_job_does_not_count_as_one_that_stands_still()
- {
+async fn open_unsent_and_paused_work_is_exported() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let of_probe = |stage: u8, status: &str| {
         format!(
@@ -263,10 +261,10 @@ async fn what_is_open_owed_and_alive_is_shown_and_a_paused_job_does_not_count_as
     assert_eq!(before[&*format!("lastlight_open_jobs{}", of_probe(1, "queued"))], 1.0);
     assert_eq!(before["lastlight_queue_messages{path=\"queue_storage\",queue=\"jobs\"}"], 1.0);
     assert!(!text.contains("lastlight_newest_sweep_timestamp_seconds"));
-    // Before the first sweep, too: what that finds is growth.
+    // Before the first sweep too, so that its findings appear as an increase.
     assert_eq!(before["lastlight_sweep_findings_total{what=\"dead_attempts_resent\"}"], 0.0);
 
-    // Planned; what it owes cannot be sent.
+    // The job is planned, and its messages cannot be sent.
     app.queue.set_down(true);
     for message in app.queue.take(QueueRole::Jobs) {
         app.deliver("process_queue_job", &message.body).await;
@@ -301,7 +299,7 @@ async fn what_is_open_owed_and_alive_is_shown_and_a_paused_job_does_not_count_as
     assert!(planned["lastlight_owed_oldest_seconds"] > 0.0);
     assert_eq!(planned["lastlight_instances_tasks_running"], 0.0);
 
-    // What is owed is sent once its grace is over.
+    // The unsent messages are sent after their grace period.
     app.time_passes(quick().send_grace * 2).await;
     app.controller.reconcile().await.unwrap();
     app.run_until_finished(&waiting).await;
@@ -319,7 +317,7 @@ async fn what_is_open_owed_and_alive_is_shown_and_a_paused_job_does_not_count_as
 }
 
 #[tokio::test]
-async fn what_ended_is_counted_by_path_type_and_stage_whichever_process_is_asked() {
+async fn every_process_exports_the_same_finished_work() {
     let url = new_database_url().await;
     let catalog = || lastlight_app::app().catalog().with(Probe::default());
     let app = TestApp::on(&url, catalog(), quick()).await;
@@ -367,8 +365,8 @@ async fn what_ended_is_counted_by_path_type_and_stage_whichever_process_is_asked
     );
 }
 
-/// A way to the database that can be blocked: what is sent on it then waits, and no connection
-/// breaks.
+/// A connection to the database that can be blocked: data that is sent then waits, and no
+/// connection breaks.
 struct Way {
     url: String,
     is_open: watch::Sender<bool>,
@@ -406,14 +404,13 @@ impl Way {
 }
 
 #[tokio::test]
-async fn a_database_and_queues_that_hang_are_down_in_time_and_the_process_s_own_figures_are_there()
-{
+async fn a_scrape_survives_hanging_database_and_queues() {
     let way = Way::to(&new_database_url().await).await;
     let app = TestApp::on(&way.url, lastlight_app::app().catalog(), Timing::default()).await;
     app.submitted("hello_world", json!({ "n": 1 })).await;
     app.bus.set_hangs(true);
     way.is_open.send_replace(false);
-    // More often than there are connections.
+    // More requests than there are connections.
     for _ in 0..3 {
         let texts = futures_util::future::join_all((0..4).map(|_| scrape(&app))).await;
         let samples = samples(&texts[0]);
@@ -444,7 +441,7 @@ async fn a_database_and_queues_that_hang_are_down_in_time_and_the_process_s_own_
 }
 
 #[tokio::test]
-async fn a_table_that_is_locked_costs_only_the_figures_that_are_read_from_it() {
+async fn a_locked_table_hides_only_its_own_metrics() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
     app.run_until_finished(&job_id).await;
@@ -474,7 +471,7 @@ async fn a_table_that_is_locked_costs_only_the_figures_that_are_read_from_it() {
 }
 
 #[test]
-fn the_page_says_of_every_alert_what_to_do_and_of_no_other() {
+fn the_runbook_covers_exactly_the_alerts() {
     let page = include_str!("../../docs/howto/alerts.md");
     let rules = include_str!("../../docs/grafana/alerts.yml");
     let names = |text: &'static str, before: &str| -> BTreeSet<&'static str> {

@@ -1,5 +1,4 @@
-//! Invariants 4 and 7: whatever dies, whatever gets lost, the job goes on from what stands in
-//! PostgreSQL.
+//! Invariants 4 and 7: after any crash or loss a job continues from the state in PostgreSQL.
 
 use std::time::Duration;
 
@@ -18,16 +17,16 @@ async fn reconcile(app: &TestApp) {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
 }
 
-/// Long past every lease, grace and pause.
+/// Longer than every lease, grace period and pause.
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
-async fn a_planner_that_dies_is_followed_by_one_that_goes_on_where_it_stopped() {
+async fn a_new_planner_continues_for_a_dead_one() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2500], "plan_waits_at": 2200 })).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
-    // Dropped in the middle, as by a kill: some chunks are written, some of their batches are sent.
+    // Dropped midway, as by a kill: some chunks are written, and some of their batches are sent.
     tokio::select! {
         answer = app.deliver("process_queue_job", &job.body) => panic!("the plan is through: {answer:?}"),
         () = until("batches are sent", async || (app.queue.count(QueueRole::Tasks) > 0).then_some(())) => {}
@@ -45,7 +44,7 @@ async fn a_planner_that_dies_is_followed_by_one_that_goes_on_where_it_stopped() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_whose_clients_go_away_at_any_moment_leave_no_transaction_open() {
+async fn cancelled_requests_leave_no_open_transaction() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let mut jobs = Vec::new();
     for number in 0..12 {
@@ -61,8 +60,8 @@ async fn requests_whose_clients_go_away_at_any_moment_leave_no_transaction_open(
         if gone.is_ok() {
             continue;
         }
-        // What was under way is rolled back before anybody else uses its connection; nobody else is
-        // there.
+        // The running statement is rolled back before its connection is used again, and nobody else
+        // is there to use it.
         until_at_rest(&mut watcher).await;
     }
     for job_id in &jobs {
@@ -71,7 +70,7 @@ async fn requests_whose_clients_go_away_at_any_moment_leave_no_transaction_open(
 }
 
 #[tokio::test]
-async fn batches_that_could_not_be_sent_stay_owed_and_are_sent_later() {
+async fn unsent_batches_are_sent_by_a_later_sweep() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1500] })).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
@@ -92,7 +91,7 @@ async fn batches_that_could_not_be_sent_stay_owed_and_are_sent_later() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_emptied_in_mid_job_only_delays_it() {
+async fn an_emptied_queue_only_delays_a_job() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [250, 10] })).await;
@@ -124,14 +123,14 @@ async fn a_queue_that_is_emptied_in_mid_job_only_delays_it() {
 }
 
 #[tokio::test]
-async fn a_batch_that_was_lost_many_times_is_not_waited_for_all_day() {
+async fn the_wait_for_a_lost_batch_has_an_upper_limit() {
     let timing = Timing { lost_after: Duration::from_secs(10), ..quick() };
     let app = TestApp::with(lastlight_app::app().catalog(), timing).await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
     assert_eq!(app.planned().await.len(), 3);
     let mut connection = app.connection().await;
     for (seconds_ago, resent) in [(159, 0), (161, 3)] {
-        // Sent eleven times so far, each time in vain, the last time so many seconds ago.
+        // Sent eleven times so far, always in vain, the last time `seconds_ago` seconds ago.
         sqlx::query(
             "WITH silent AS (UPDATE stages SET updated_at = now() - interval '1 hour' WHERE job_id = $1)
              UPDATE task_batches SET sends = 11, sent_at = now() - make_interval(secs => $2) WHERE job_id = $1",
@@ -151,14 +150,14 @@ async fn a_batch_that_was_lost_many_times_is_not_waited_for_all_day() {
 }
 
 #[tokio::test]
-async fn a_task_whose_process_died_runs_again_once_its_lease_is_over() {
+async fn a_task_of_a_dead_process_runs_after_its_lease() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2], "waits": true })).await;
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     app.deliver("process_queue_job", &job.body).await;
     let tasks = app.queue.take(QueueRole::Tasks);
-    // Dropped while it runs, as by a kill.
+    // Dropped while the task runs, as by a kill.
     tokio::select! {
         answer = app.deliver("process_queue_task", &tasks[0].body) => panic!("it does not run any more: {answer:?}"),
         () = probe.until_runs(1) => {}
@@ -177,11 +176,11 @@ async fn a_task_whose_process_died_runs_again_once_its_lease_is_over() {
     app.assert_consistent(&job_id).await;
 }
 
-/// It is extended three times while it runs. A machine on which that comes ten seconds late loses
+/// The lease is extended three times while the task runs. A machine that is ten seconds late loses
 /// it.
 const A_LEASE_TO_WAIT_FOR: Timing = Timing { lease: Duration::from_secs(15), ..Timing::DEFAULT };
 
-/// Meddles until a lease ends later than it did at first.
+/// Runs `meddle` until a lease ends later than at first.
 async fn until_extended(
     connection: &mut sqlx::PgConnection,
     lease: &'static str,
@@ -200,7 +199,7 @@ async fn until_extended(
 }
 
 #[tokio::test]
-async fn a_long_task_keeps_its_lease_by_heartbeats() {
+async fn heartbeats_extend_the_lease_of_a_long_task() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), A_LEASE_TO_WAIT_FOR).await;
     let job_id = app.submitted("probe", json!({ "stages": [1], "waits": true })).await;
@@ -226,7 +225,7 @@ async fn a_long_task_keeps_its_lease_by_heartbeats() {
 }
 
 #[tokio::test]
-async fn a_stage_that_ended_while_nobody_could_go_on_is_advanced() {
+async fn a_finished_stage_is_advanced_after_a_crash() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1, 1] })).await;
@@ -234,23 +233,23 @@ async fn a_stage_that_ended_while_nobody_could_go_on_is_advanced() {
     app.deliver("process_queue_job", &job.body).await;
     let task = app.queue.take(QueueRole::Tasks).remove(0);
     let mut connection = app.connection().await;
-    // As if the process had died between recording the last outcome and going on.
+    // As if the process had died after recording the last outcome and before advancing the stage.
     for statement in [
         "UPDATE tasks SET status = 'completed', result_data = '{}', finished_at = now()",
         "UPDATE stages SET completed = 1",
     ] {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }
-    // Either the message comes again, …
+    // Either the message is redelivered, …
     app.deliver("process_queue_task", &task.body).await;
     assert_eq!(app.queue.count(QueueRole::Jobs), 1);
-    // … or the sweep finds it.
+    // … or the sweep finds the stage.
     app.run_dry().await;
     assert_eq!(app.sweep_until_finished(&job_id).await["status"], "completed");
 }
 
 #[tokio::test]
-async fn several_sweeps_at_once_send_each_owed_message_once() {
+async fn concurrent_sweeps_send_each_message_once() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let other = TestApp::on(&app.url, lastlight_app::app().catalog().with(probe), quick()).await;
@@ -259,7 +258,7 @@ async fn several_sweeps_at_once_send_each_owed_message_once() {
         app.submitted("probe", json!({ "stages": [1], "number": number })).await;
     }
     app.queue.set_down(false);
-    // Past the grace; not so long that the messages would count as lost.
+    // After the grace period, but before the messages are presumed lost.
     app.time_passes(quick().send_grace).await;
     futures_util::future::join_all(
         (0..6).map(|turn| reconcile(if turn % 2 == 0 { &app } else { &other })),
@@ -276,7 +275,7 @@ async fn several_sweeps_at_once_send_each_owed_message_once() {
 }
 
 #[tokio::test]
-async fn a_sweep_of_a_quiet_system_finds_nothing() {
+async fn a_sweep_of_an_idle_system_finds_nothing() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
     app.run_dry().await;
@@ -289,7 +288,7 @@ async fn a_sweep_of_a_quiet_system_finds_nothing() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_down_does_not_hold_up_the_other() {
+async fn a_path_that_is_down_does_not_block_the_other() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let mut unsent = Vec::new();
     for use_service_bus in [true, false] {
@@ -303,7 +302,7 @@ async fn a_path_that_is_down_does_not_hold_up_the_other() {
         app.deliver(function, &message.body).await;
     }
     app.queue.set_down(false);
-    // So long they are their planner's to send.
+    // During its lease the planner sends them.
     app.time_passes(quick().lease).await;
     let report = app.controller.reconcile().await.unwrap();
     assert_eq!((report.batches_sent, report.sends_failed), (9, 9), "{report:?}");
@@ -314,17 +313,17 @@ async fn a_path_that_is_down_does_not_hold_up_the_other() {
 }
 
 #[tokio::test]
-async fn a_sweep_reads_no_table_from_end_to_end() {
+async fn a_sweep_never_scans_a_whole_table() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     for number in 0..5 {
         app.submitted("probe", json!({ "stages": [200], "number": number })).await;
     }
     app.run_dry().await;
-    // What has ended is measured once, by the first sweep that comes by.
+    // Finished work is measured once, by the next sweep.
     app.controller.reconcile().await.unwrap();
     let mut connection = app.connection().await;
     let mut read = async || -> (i64, i64) {
-        // A session reports what it read when it ends.
+        // A session reports its statistics when it ends.
         app.end_connections().await;
         until("the sessions have ended", async || {
             let left: i64 = sqlx::query_scalar(
@@ -346,19 +345,19 @@ async fn a_sweep_reads_no_table_from_end_to_end() {
     };
     let before = read().await;
     for _ in 0..10 {
-        // The first one may meet the connections that were ended.
+        // The first sweep may use the connections that were ended.
         while app.controller.reconcile().await.is_err() {}
     }
     let after = read().await;
     assert_eq!(after.0, before.0, "rows read by scans");
-    // The first task of each of the five jobs and the job itself, to find jobs that were deleted by
-    // hand; the walk begins anywhere and goes round, so it may meet them twice. None of their other
-    // 995 tasks.
+    // To find jobs that were deleted by hand, the sweep reads the first task of each of the five
+    // jobs and the job itself; this walk starts anywhere and wraps around, so it may read them
+    // twice. It reads none of their other 995 tasks.
     assert!(after.1 - before.1 <= 10 * (1 + 2 * 2 * 5), "{} rows fetched", after.1 - before.1);
 }
 
 #[tokio::test]
-async fn a_plan_that_is_slow_to_come_keeps_its_lease() {
+async fn a_slow_plan_keeps_its_lease() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), A_LEASE_TO_WAIT_FOR).await;
     let job_id = app.submitted("probe", json!({ "stages": [8], "plan_waits_at": 4 })).await;
@@ -377,8 +376,8 @@ async fn a_plan_that_is_slow_to_come_keeps_its_lease() {
     assert_eq!((&progress["planned"], &progress["total"]), (&json!(true), &json!(8)));
 }
 
-/// Two jobs, sent one after the other and silent for longer than what is lost. Then a task of the
-/// first one begins: so far has the queue been worked off.
+/// Two jobs, sent one after the other and silent for longer than the time after which messages are
+/// presumed lost. Then a task of the first job starts, which moves the queue's watermark there.
 async fn one_behind_the_other(seconds_since: f64) -> (TestApp, sqlx::PgConnection) {
     let timing = Timing { lost_after: Duration::from_secs(10), ..quick() };
     let app = TestApp::with_job_type(Probe::default(), timing).await;
@@ -389,7 +388,7 @@ async fn one_behind_the_other(seconds_since: f64) -> (TestApp, sqlx::PgConnectio
         app.submitted("probe", json!({ "stages": [2], "number": number })).await;
         messages.extend(app.planned().await.into_iter().map(|message| message.body));
     }
-    // The first job's were sent a second before the other's.
+    // The first job's messages were sent a second before the other's.
     sqlx::query(
         "WITH silent AS (UPDATE stages SET updated_at = now() - interval '1 hour')
          UPDATE task_batches b SET sent_at = now() - make_interval(secs => CASE WHEN j.number = '0' THEN $1 + 1 ELSE $1 END)
@@ -415,18 +414,18 @@ async fn one_behind_the_other(seconds_since: f64) -> (TestApp, sqlx::PgConnectio
     panic!("nobody says how far the queue is worked off");
 }
 
-/// The messages that a sweep sends, and its count of lost batches.
+/// The number of messages that a sweep sends, and its count of lost batches.
 async fn swept(app: &TestApp) -> (usize, u64) {
     let report = app.controller.reconcile().await.unwrap();
     (app.queue.take(QueueRole::Tasks).len(), report.batches_lost)
 }
 
 #[tokio::test]
-async fn what_waits_in_a_long_queue_is_not_taken_for_lost() {
+async fn waiting_messages_are_not_presumed_lost() {
     let (app, mut connection) = one_behind_the_other(20.0).await;
     assert_eq!(swept(&app).await, (0, 0), "the second job's wait behind them");
 
-    // It goes on with messages that were sent after the second job's: those are lost.
+    // The watermark moves past the second job's messages: those are lost.
     sqlx::query("UPDATE instances SET queue_storage_reached = now() - interval '19 seconds'")
         .execute(&mut connection)
         .await
@@ -435,7 +434,7 @@ async fn what_waits_in_a_long_queue_is_not_taken_for_lost() {
 }
 
 #[tokio::test]
-async fn a_queue_in_which_nothing_moves_any_more_has_lost_what_is_missing() {
+async fn missing_messages_of_an_idle_queue_are_lost() {
     let (app, mut connection) = one_behind_the_other(20.0).await;
     sqlx::query("UPDATE instances SET queue_storage_reached_at = now() - interval '11 seconds'")
         .execute(&mut connection)
@@ -445,13 +444,13 @@ async fn a_queue_in_which_nothing_moves_any_more_has_lost_what_is_missing() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_ever_so_long_does_not_hold_up_what_was_lost_for_ever() {
+async fn a_long_queue_delays_resending_up_to_a_limit() {
     let (app, _) = one_behind_the_other(161.0).await;
-    assert_eq!(swept(&app).await.1, 1, "sixteen times as long as what is lost");
+    assert_eq!(swept(&app).await.1, 1, "sixteen times the time after which messages are lost");
 }
 
 #[tokio::test]
-async fn how_far_one_path_is_says_nothing_of_the_other() {
+async fn the_watermark_of_one_path_ignores_the_other() {
     let (app, mut connection) = one_behind_the_other(20.0).await;
     sqlx::query(
         "UPDATE jobs SET processing_path = 'service_bus' WHERE parameters ->> 'number' = '1'",

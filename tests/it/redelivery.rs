@@ -1,5 +1,5 @@
-//! Invariants 1 to 4 under redelivery and concurrency: messages doubled, late, out of order, at
-//! once.
+//! Invariants 1 to 4 under redelivery and concurrency: messages that are duplicated, late, out of
+//! order and concurrent.
 
 use axum::http::StatusCode;
 use futures_util::future::join_all;
@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn every_message_three_times_and_at_once_runs_each_task_once_and_each_stage_once() {
+async fn triplicate_messages_run_each_task_once() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [50, 50, 1, 50], "sleeps_ms": 1 })).await;
@@ -52,10 +52,10 @@ async fn every_message_three_times_and_at_once_runs_each_task_once_and_each_stag
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_last_two_tasks_of_a_stage_at_the_same_moment_start_the_next_stage_once() {
+async fn concurrent_last_tasks_advance_the_stage_once() {
     let probe = Probe::default();
     let first = TestApp::with_job_type(probe.clone(), Timing::default()).await;
-    // Two processes, as far as the database can tell: pools and groups of their own.
+    // Two processes from the database's point of view, with their own pools and completion groups.
     let second =
         TestApp::on(&first.url, lastlight_app::app().catalog().with(probe), Timing::default())
             .await;
@@ -77,7 +77,7 @@ async fn the_last_two_tasks_of_a_stage_at_the_same_moment_start_the_next_stage_o
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_processes_that_share_the_work_count_every_outcome_once() {
+async fn two_processes_count_every_outcome_once() {
     let probe = Probe::default();
     let first = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let second = TestApp::on(
@@ -90,7 +90,7 @@ async fn two_processes_that_share_the_work_count_every_outcome_once() {
     let job = first.queue.take(QueueRole::Jobs).remove(0);
     first.deliver("process_queue_job", &job.body).await;
     let tasks = first.queue.take(QueueRole::Tasks);
-    // Both get every message, in opposite orders: locks are taken in one order all the same.
+    // Both get every message, in opposite orders; locks are still taken in one order.
     let forward =
         join_all(tasks.iter().map(|task| first.deliver("process_queue_task", &task.body)));
     let backward =
@@ -103,7 +103,7 @@ async fn two_processes_that_share_the_work_count_every_outcome_once() {
 }
 
 #[tokio::test]
-async fn the_same_task_twice_in_one_batch_counts_once() {
+async fn a_task_twice_in_one_batch_counts_once() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3], "use_service_bus": true })).await;
@@ -115,7 +115,7 @@ async fn the_same_task_twice_in_one_batch_counts_once() {
 }
 
 #[tokio::test]
-async fn messages_of_a_job_that_is_over_change_nothing() {
+async fn messages_of_a_finished_job_change_nothing() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2, 2] })).await;
@@ -151,7 +151,7 @@ async fn messages_of_a_job_that_is_over_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_completion_that_comes_after_the_lease_went_elsewhere_changes_nothing() {
+async fn a_completion_after_a_lost_lease_is_rejected() {
     let probe = Probe::default();
     let slow = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = slow.submitted("probe", json!({ "stages": [1], "waits": true })).await;
@@ -160,7 +160,7 @@ async fn a_completion_that_comes_after_the_lease_went_elsewhere_changes_nothing(
     let task = slow.queue.take(QueueRole::Tasks).remove(0);
     let mut connection = slow.connection().await;
     let meddle = async {
-        // The process stands still past its lease: another attempt takes the task meanwhile.
+        // The process is paused past its lease, and another attempt takes the task meanwhile.
         probe.until_runs(1).await;
         sqlx::query("UPDATE tasks SET attempt = attempt + 1")
             .execute(&mut connection)

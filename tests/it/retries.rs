@@ -1,5 +1,5 @@
-//! A failure that may pass is tried again, after a pause, as often as the task's type allows; one
-//! that may not is not.
+//! A transient failure is retried after a pause, as often as the task's type allows; a permanent
+//! failure is not.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::{
     probe::Probe,
 };
 
-/// Long past every lease, grace and pause.
+/// Longer than every lease, grace period and pause.
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
-async fn a_task_that_stumbles_twice_completes_in_its_third_attempt() {
+async fn a_task_completes_after_two_transient_failures() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let parameters = json!({ "stages": [5, 5], "stumbles": [2], "stumbling_attempts": 2 });
@@ -32,7 +32,7 @@ async fn a_task_that_stumbles_twice_completes_in_its_third_attempt() {
 }
 
 #[tokio::test]
-async fn a_task_that_never_succeeds_fails_after_its_last_attempt_with_the_last_reason() {
+async fn a_task_fails_after_its_last_attempt() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let parameters = json!({ "stages": [2], "stumbles": [0], "stumbling_attempts": 99 });
@@ -46,7 +46,7 @@ async fn a_task_that_never_succeeds_fails_after_its_last_attempt_with_the_last_r
 }
 
 #[tokio::test]
-async fn a_failure_for_good_is_not_tried_again() {
+async fn a_permanent_failure_is_not_retried() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2], "fails": [1] })).await;
@@ -56,7 +56,7 @@ async fn a_failure_for_good_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_retry_waits_for_its_time_however_early_its_message_comes() {
+async fn a_retry_waits_until_it_is_due() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let parameters = json!({ "stages": [1], "stumbles": [0], "stumbling_attempts": 1 });
@@ -66,8 +66,8 @@ async fn a_retry_waits_for_its_time_however_early_its_message_comes() {
     let again = app.queue.take_delayed(QueueRole::Tasks).remove(0);
     assert_ne!(again.message_id, first.message_id, "duplicate detection would drop it");
     assert!(again.delay.unwrap() > Duration::from_millis(1100), "{again:?}");
-    // The message that was delivered already, and the new one before its time, which is put off
-    // until a test can be sure of it: neither runs the task.
+    // The message that was already delivered, and the new one before it is due, which is postponed
+    // so that the test is certain: neither runs the task.
     sqlx::query("UPDATE tasks SET due_at = due_at + interval '1 hour'")
         .execute(&mut app.connection().await)
         .await
@@ -84,7 +84,7 @@ async fn a_retry_waits_for_its_time_however_early_its_message_comes() {
 }
 
 #[tokio::test]
-async fn a_retry_whose_message_is_lost_is_found_by_the_sweep() {
+async fn the_sweep_resends_a_lost_retry_message() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let parameters = json!({ "stages": [1], "stumbles": [0], "stumbling_attempts": 1 });
@@ -97,7 +97,7 @@ async fn a_retry_whose_message_is_lost_is_found_by_the_sweep() {
 }
 
 #[tokio::test]
-async fn a_task_that_kills_every_process_that_runs_it_fails_and_its_siblings_finish() {
+async fn a_task_that_kills_processes_fails_alone() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let parameters = json!({ "stages": [3], "waits": true });
@@ -121,8 +121,8 @@ async fn a_task_that_kills_every_process_that_runs_it_fails_and_its_siblings_fin
     app.assert_consistent(&job_id).await;
 }
 
-/// Delivers messages at once and drops all of it once so many tasks run, as a process that is
-/// killed with all its tasks.
+/// Delivers messages at once and drops everything once this number of tasks run, like a process
+/// that is killed with all its tasks.
 async fn killed_with(app: &TestApp, probe: &Probe, messages: &[String], running: u32) {
     let before: u32 = probe.runs().values().sum();
     let deliveries = messages.iter().map(|message| app.deliver("process_queue_task", message));
@@ -133,7 +133,7 @@ async fn killed_with(app: &TestApp, probe: &Probe, messages: &[String], running:
 }
 
 #[tokio::test]
-async fn a_task_that_takes_its_siblings_along_does_not_use_up_their_attempts() {
+async fn siblings_of_a_killer_task_keep_an_attempt() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2], "waits": true })).await;
@@ -148,7 +148,7 @@ async fn a_task_that_takes_its_siblings_along_does_not_use_up_their_attempts() {
             app.queue.take(QueueRole::Tasks).into_iter().map(|message| message.body).collect();
         assert_eq!(messages.len(), 2, "round {round}");
     }
-    // One attempt is left to each of them, and each has it for itself.
+    // Each of them has one attempt left, and runs it alone.
     assert!(messages.iter().all(|message| message.contains("\"runs_alone\":true")));
     killed_with(&app, &probe, &messages, 1).await;
     let runs = probe.runs();
@@ -173,7 +173,7 @@ async fn a_task_that_takes_its_siblings_along_does_not_use_up_their_attempts() {
 }
 
 #[tokio::test]
-async fn while_a_task_runs_alone_no_other_does() {
+async fn a_task_that_runs_alone_excludes_all_others() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3], "sleeps_ms": 150 })).await;
     let messages = app.planned().await;
@@ -184,13 +184,13 @@ async fn while_a_task_runs_alone_no_other_does() {
         futures_util::future::join_all(bodies.map(|body| app.deliver("process_queue_task", body)))
             .await;
     assert!(answers.iter().all(|answer| answer.status == 200));
-    // One after the other; side by side they would take as long as one.
+    // One after the other; concurrently they would take as long as one.
     assert!(began.elapsed() >= Duration::from_millis(3 * 150), "{:?}", began.elapsed());
     assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
 }
 
 #[tokio::test]
-async fn one_task_of_a_coarse_message_stumbles_and_comes_again_alone() {
+async fn a_task_of_a_coarse_message_is_retried_alone() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let parameters = json!({ "stages": [20], "tasks_per_message": 20, "stumbles": [7], "stumbling_attempts": 1 });

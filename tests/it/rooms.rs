@@ -1,8 +1,8 @@
-//! The map of the house (src/lib.rs) is true: a room uses rooms below it alone.
+//! The module map in src/lib.rs is correct: a module uses only modules below it.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// The rooms in the order of the map.
+/// The modules in the order of the map.
 fn rooms() -> Vec<String> {
     let map = include_str!("../../crates/lastlight/src/lib.rs");
     let rows = map.lines().filter_map(|line| line.strip_prefix("//! | "));
@@ -27,7 +27,7 @@ fn used(source: &str) -> BTreeSet<String> {
         text.trim_start().chars().take_while(is_part).collect()
     };
     let mut names = BTreeSet::new();
-    // Comments may name what the code may not.
+    // Comments may mention modules that the code may not use.
     let code: Vec<&str> =
         source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     for rest in code.join("\n").split("crate::").skip(1) {
@@ -54,7 +54,7 @@ fn used(source: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn arrows_between_rooms_run_one_way() {
+fn modules_depend_only_on_modules_below() {
     let rooms = rooms();
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src");
     let mut seen = BTreeSet::new();
@@ -81,11 +81,11 @@ fn arrows_between_rooms_run_one_way() {
         }
     }
     assert_eq!(against, Vec::<String>::new());
-    assert!(seen.len() > 20, "hardly an arrow is seen: {seen:?}");
+    assert!(seen.len() > 20, "too few dependencies are found: {seen:?}");
 }
 
 #[test]
-fn the_map_has_every_room() {
+fn the_crate_page_lists_every_module() {
     let lib = include_str!("../../crates/lastlight/src/lib.rs");
     let declared: BTreeSet<String> = lib
         .lines()
@@ -96,7 +96,7 @@ fn the_map_has_every_room() {
 }
 
 #[test]
-fn groups_and_single_names_are_seen() {
+fn single_and_grouped_imports_are_found() {
     let source = "use crate::{\n    a::{b, c},\n    d,\n};\nuse crate::e::f;\n// crate::not\nlet x = crate::g(h);";
     let expected = ["a", "d", "e", "g"].map(str::to_owned);
     assert_eq!(used(source), BTreeSet::from(expected));

@@ -1,4 +1,4 @@
-//! Dropping the schema over HTTP: off unless the settings say so, and never by accident.
+//! Dropping the schema over HTTP: disabled by default, and never by accident.
 
 use axum::{body::Body, http::StatusCode};
 use lastlight::{
@@ -22,7 +22,7 @@ async fn with_schema_admin() -> TestApp {
 }
 
 #[tokio::test]
-async fn it_is_off_unless_the_settings_say_so() {
+async fn schema_administration_is_off_by_default() {
     let app = TestApp::start().await;
     for action in ["nuke", "redeploy"] {
         let path = format!("/api/db/schema/{action}?confirm=yes");
@@ -33,7 +33,7 @@ async fn it_is_off_unless_the_settings_say_so() {
 }
 
 #[tokio::test]
-async fn it_wants_to_be_confirmed() {
+async fn schema_administration_needs_a_confirmation() {
     let app = with_schema_admin().await;
     let job_id = app.submitted("probe", json!({ "stages": [1] })).await;
     for query in ["", "?confirm=", "?confirm=no", "?confirm=YES"] {
@@ -49,7 +49,7 @@ async fn it_wants_to_be_confirmed() {
 }
 
 #[tokio::test]
-async fn after_a_nuke_the_app_says_what_is_missing_and_a_redeploy_makes_it_whole() {
+async fn a_redeploy_restores_a_dropped_schema() {
     let app = with_schema_admin().await;
     let job_id = app.submitted("probe", json!({ "stages": [1] })).await;
     let answer = app.request("POST", "/api/db/schema/nuke?confirm=yes", Body::empty()).await;
@@ -60,7 +60,7 @@ async fn after_a_nuke_the_app_says_what_is_missing_and_a_redeploy_makes_it_whole
     let answer = app.request("POST", "/api/db/schema/redeploy?confirm=yes", Body::empty()).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     assert_eq!(app.request("GET", &path, Body::empty()).await.status, StatusCode::NOT_FOUND);
-    // The message of the job that is gone.
+    // Removes the message of the deleted job.
     app.queue.take(QueueRole::Jobs);
     let job_id = app.submitted("probe", json!({ "stages": [2] })).await;
     assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");

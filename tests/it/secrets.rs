@@ -1,5 +1,5 @@
-//! Secrets are shown nowhere: not in answers, errors, logs or `Debug`, whatever fails and whatever
-//! a service answers.
+//! Secrets never appear in answers, errors, logs or `Debug` output, whatever fails and whatever a
+//! service answers.
 
 use std::{
     collections::BTreeSet,
@@ -54,7 +54,7 @@ fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// Every text in which a secret must not be found, whatever it went through.
+/// The secrets, in every encoding in which they must not appear.
 struct Forbidden(BTreeSet<String>);
 
 impl Forbidden {
@@ -80,12 +80,12 @@ impl Forbidden {
         }
     }
 
-    /// What was made of the secrets for one request: tokens and signatures.
+    /// Adds the values derived from the secrets for one request: tokens and signatures.
     fn add_sent(&mut self, echo: &Echo) {
         for credential in echo.credentials.lock().unwrap().iter() {
             let signature = credential.split(['&', ' ']).find_map(|part| part.strip_prefix("sig="));
             for part in [Some(credential.as_str()), signature].into_iter().flatten() {
-                // "none", or a query without a signature.
+                // Not "none", and not a query without a signature.
                 if part.len() > 20 && part != "api-version=2021-05" && part != "comp=metadata" {
                     self.add(part);
                     self.add(&percent_decode_str(part).decode_utf8_lossy());
@@ -105,7 +105,7 @@ impl Forbidden {
     }
 }
 
-/// Everything that was logged in this process, by whichever library, at whichever level.
+/// Everything that was logged in this process, by any library, at any level.
 fn logged() -> String {
     String::from_utf8_lossy(&log().lock().unwrap()).into_owned()
 }
@@ -152,10 +152,10 @@ impl log::Log for Buffer {
     fn flush(&self) {}
 }
 
-/// A service that refuses every request and answers with all of it: its address, headers and body.
+/// A service that refuses every request and echoes its address, headers and body.
 struct Echo {
     address: SocketAddr,
-    /// Authorization headers and query strings that it was sent.
+    /// The authorization headers and query strings that it received.
     credentials: Arc<Mutex<Vec<String>>>,
 }
 
@@ -219,14 +219,14 @@ async fn echoed(
     response
 }
 
-/// A PostgreSQL that asks for the password, and finds it wrong.
+/// A PostgreSQL that asks for the password and rejects it.
 async fn postgres_that_refuses() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             tokio::spawn(async move {
-                // It has no TLS, then takes the start-up message.
+                // It refuses TLS and reads the start-up message.
                 let mut head = [0; 8];
                 client.read_exact(&mut head).await?;
                 client.write_all(b"N").await?;
@@ -278,7 +278,7 @@ fn storage_by_signature(address: SocketAddr) -> String {
     )
 }
 
-/// Sends with every way of signing in; what the senders say of it.
+/// Sends with every kind of authentication and returns the reported errors.
 async fn send_over(bus: &str, storages: &[String]) -> Vec<String> {
     let no_retries = [("SERVICE_BUS_RETRY_COUNT", "0"), ("STORAGE_QUEUE_RETRY_COUNT", "0")];
     let mut senders: Vec<Arc<dyn QueueService>> = Vec::new();
@@ -324,7 +324,7 @@ async fn send_over(bus: &str, storages: &[String]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_a_queue_service_repeats_of_a_request_is_shown_nowhere() {
+async fn credentials_echoed_by_a_service_are_hidden() {
     log();
     let mut forbidden = Forbidden::all();
     for status in [400, 401, 403, 404, 413, 500] {
@@ -345,7 +345,7 @@ async fn what_a_queue_service_repeats_of_a_request_is_shown_nowhere() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed_so_that_no_signature_goes_elsewhere() {
+async fn redirects_are_not_followed_with_a_signature() {
     log();
     for status in [301, 302, 307, 308] {
         let elsewhere = Echo::start(200, None).await;
@@ -367,7 +367,7 @@ async fn a_redirect_is_not_followed_so_that_no_signature_goes_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_service_that_cannot_be_reached_or_speaks_no_tls_is_reported_without_secrets() {
+async fn connection_errors_contain_no_secret() {
     log();
     let forbidden = Forbidden::all();
     let closed = closed();
@@ -376,7 +376,7 @@ async fn a_service_that_cannot_be_reached_or_speaks_no_tls_is_reported_without_s
     assert!(words.iter().any(|words| words.contains("refused")), "{words:?}");
     forbidden.assert_none_in("the senders", &words.join("\n"));
 
-    // HTTPS is asked for; what listens speaks HTTP.
+    // The client uses HTTPS and the server speaks HTTP.
     let echo = Echo::start(200, None).await;
     let https = |text: String| {
         text.replace("http://", "https://").replace(";UseDevelopmentEmulator=true", "")
@@ -404,7 +404,7 @@ fn failing(port: u16, database: &str, echo: SocketAddr) -> Vec<(&'static str, St
     ]
 }
 
-/// Asks for everything that asks the database or a queue; the answers.
+/// Calls every endpoint that uses the database or a queue, and returns the answers.
 async fn ask(port: u16) -> String {
     let client = reqwest::Client::new();
     let base = format!("http://127.0.0.1:{port}");
@@ -442,7 +442,7 @@ fn database_at(host: impl std::fmt::Display) -> String {
 }
 
 #[tokio::test]
-async fn a_handler_for_which_everything_fails_shows_no_secret() {
+async fn a_failing_handler_shows_no_secret() {
     log();
     let mut forbidden = Forbidden::all();
     let echo = Echo::start(401, None).await;
@@ -467,7 +467,7 @@ async fn a_handler_for_which_everything_fails_shows_no_secret() {
 }
 
 #[tokio::test]
-async fn what_is_kept_about_a_send_that_failed_holds_no_secret() {
+async fn stored_send_errors_contain_no_secret() {
     log();
     let mut forbidden = Forbidden::all();
     let echo = Echo::start(403, None).await;
@@ -493,7 +493,7 @@ async fn what_is_kept_about_a_send_that_failed_holds_no_secret() {
     forbidden.assert_none_in("the log", &logged());
 }
 
-/// Settings that are wrong in such a way that a secret stands in them.
+/// Malformed settings that contain a secret.
 fn malformed() -> Vec<(&'static str, String)> {
     let key = storage_key();
     let password = encoded(PASSWORD);
@@ -561,8 +561,7 @@ fn malformed() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What makes the rest of the settings good, for the settings that a malformed one needs to be read
-/// at all.
+/// Valid values for the other settings, which a malformed setting needs to be read at all.
 fn good_but_for(setting: &str) -> Vec<(&'static str, String)> {
     let mut settings = vec![
         ("FUNCTIONS_CUSTOMHANDLER_PORT", "9000".to_owned()),
@@ -595,7 +594,7 @@ fn good_but_for(setting: &str) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn a_setting_that_is_malformed_is_named_and_no_secret_in_it_is_shown() {
+fn errors_of_malformed_settings_hide_secrets() {
     log();
     let forbidden = Forbidden::all();
     for (setting, value) in malformed() {
@@ -614,7 +613,7 @@ fn a_setting_that_is_malformed_is_named_and_no_secret_in_it_is_shown() {
 }
 
 #[test]
-fn a_parameter_of_the_database_url_that_is_not_known_is_named_without_its_value() {
+fn an_unknown_url_parameter_shows_no_value() {
     log();
     let url =
         format!("{}?passwrd={}&{}", database_at("127.0.0.1"), encoded(PASSWORD), encoded(PASSWORD));
@@ -630,7 +629,7 @@ fn a_parameter_of_the_database_url_that_is_not_known_is_named_without_its_value(
     Forbidden::all().assert_none_in("the log", &logged());
 }
 
-/// Runs the binary with these settings alone; what it printed, on both outputs.
+/// Runs the binary with exactly these settings and returns both outputs.
 fn printed(
     arguments: &[&str],
     settings: impl IntoIterator<Item = (&'static str, String)>,
@@ -639,7 +638,7 @@ fn printed(
         .args(arguments)
         .env_clear()
         .envs(settings)
-        // Settings that were accepted after all do not hang the test.
+        // Settings that are accepted nevertheless must not block the test.
         .env("LASTLIGHT_EXIT_WITH_PARENT", "true")
         .stdin(Stdio::null())
         .output()
@@ -653,7 +652,7 @@ fn printed(
 }
 
 #[test]
-fn the_binary_prints_no_secret_of_malformed_settings() {
+fn the_binary_prints_no_secret_of_bad_settings() {
     let forbidden = Forbidden::all();
     for (setting, value) in malformed() {
         let settings = good_but_for(setting).into_iter().chain([(setting, value)]);
@@ -663,7 +662,7 @@ fn the_binary_prints_no_secret_of_malformed_settings() {
     }
 }
 
-/// A handler as a process of its own, that says everything it can say.
+/// A handler as a process of its own that logs as much as possible.
 struct Handler {
     child: std::process::Child,
     port: u16,
@@ -699,7 +698,7 @@ impl Handler {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_binary_prints_no_secret_when_everything_fails() {
+async fn the_binary_prints_no_secret_on_failures() {
     let mut forbidden = Forbidden::all();
     let echo = Echo::start(401, None).await;
     let database = database_at(postgres_that_refuses().await);
@@ -720,7 +719,7 @@ async fn the_binary_prints_no_secret_when_everything_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_endpoint_of_an_identity_is_not_repeated_either() {
+async fn the_endpoint_of_an_identity_is_not_printed() {
     let mut forbidden = Forbidden::all();
     let echo = Echo::start(401, None).await;
     let handler = Handler::start([
@@ -743,7 +742,7 @@ async fn the_endpoint_of_an_identity_is_not_repeated_either() {
 }
 
 #[test]
-fn what_holds_a_secret_prints_without_it() {
+fn debug_output_contains_no_secret() {
     fn assert_debug_of<T: Debug>(forbidden: &Forbidden, value: &T) {
         forbidden.assert_none_in(std::any::type_name::<T>(), &format!("{value:?} {value:#?}"));
     }

@@ -78,7 +78,7 @@ fn messages(count: usize) -> Vec<OutgoingMessage> {
 }
 
 #[tokio::test]
-async fn a_hundred_messages_are_one_request_and_arrive_as_they_were() {
+async fn a_hundred_messages_are_sent_in_one_request() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     let report =
         namespace.sender(KEY, &[]).batch_send_messages(QueueRole::Tasks, &messages(250)).await;
@@ -95,7 +95,7 @@ async fn a_hundred_messages_are_one_request_and_arrive_as_they_were() {
 }
 
 #[tokio::test]
-async fn a_delayed_message_comes_later() {
+async fn a_delayed_message_arrives_later() {
     let clock = Clock::manual(time::OffsetDateTime::now_utc());
     let bus = ServiceBus::with_clock(clock.clone());
     let namespace = Namespace::with(bus, QueueOptions::default()).await;
@@ -106,13 +106,13 @@ async fn a_delayed_message_comes_later() {
     );
     assert_eq!(namespace.bus.counts("sb-tasks").unwrap().scheduled, 1);
     assert!(namespace.received().is_empty());
-    // The sender's clock may be minutes ahead by now; it is not hours.
+    // The sender's clock may be minutes ahead by now, but not hours.
     clock.advance(Duration::from_secs(3600));
     assert_eq!(namespace.received().len(), 1);
 }
 
 #[tokio::test]
-async fn all_arrive_though_the_service_throttles_and_refuses() {
+async fn all_messages_arrive_despite_throttling() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     namespace.faults.set(FaultPlan { throttled: 0.1, unavailable: 0.05, ..FaultPlan::default() });
     let report =
@@ -124,7 +124,7 @@ async fn all_arrive_though_the_service_throttles_and_refuses() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_sends_the_same_ids_again_so_that_duplicate_detection_drops_them() {
+async fn a_lost_answer_repeats_the_same_message_ids() {
     let faults = FaultPlan { lost_answers: 0.4, ..FaultPlan::default() };
     let plain = Namespace::start(QueueOptions::default()).await;
     plain.faults.set(faults);
@@ -157,7 +157,7 @@ async fn a_lost_answer_sends_the_same_ids_again_so_that_duplicate_detection_drop
 }
 
 #[tokio::test]
-async fn a_batch_that_the_service_finds_too_large_is_halved() {
+async fn a_batch_that_is_too_large_is_halved() {
     let namespace =
         Namespace::start(QueueOptions { max_message_bytes: 2000, ..QueueOptions::default() }).await;
     let report =
@@ -167,7 +167,7 @@ async fn a_batch_that_the_service_finds_too_large_is_halved() {
 }
 
 #[tokio::test]
-async fn the_pace_keeps_a_standard_namespace_from_throttling() {
+async fn the_pace_avoids_throttling_by_the_service() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     namespace.faults.set(FaultPlan { credits_per_second: Some(2000), ..FaultPlan::default() });
     let sender = namespace.sender(KEY, &[("SERVICE_BUS_CREDITS_PER_SECOND", "1900")]);
@@ -182,7 +182,7 @@ async fn the_pace_keeps_a_standard_namespace_from_throttling() {
 }
 
 #[tokio::test]
-async fn what_repeating_cannot_mend_is_said_at_once_and_shows_no_secret() {
+async fn permanent_errors_are_reported_without_retries() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     let report = namespace
         .sender("wrong-key", &[])

@@ -1,5 +1,5 @@
-//! Sending to Storage Queues: against Azurite and against the local endpoint, which must not
-//! differ.
+//! Sending to Storage Queues: against Azurite and against the local endpoint, which must behave the
+//! same.
 
 use std::{sync::Arc, time::Duration};
 
@@ -90,18 +90,18 @@ async fn sends_what_it_should(endpoint: &str) {
 }
 
 #[tokio::test]
-async fn azurite_takes_what_the_sender_sends() {
+async fn azurite_accepts_the_messages_of_the_sender() {
     sends_what_it_should(&service("AZURITE_QUEUE_ENDPOINT")).await;
 }
 
 #[tokio::test]
-async fn the_local_endpoint_takes_what_the_sender_sends() {
+async fn the_local_endpoint_accepts_sent_messages() {
     let (_endpoint, url) = local().await;
     sends_what_it_should(&url).await;
 }
 
 #[tokio::test]
-async fn a_missing_queue_is_made_when_it_is_first_sent_to() {
+async fn a_missing_queue_is_created_by_the_first_send() {
     let (_endpoint, url) = local().await;
     let sender = sender(&url, DEVELOPMENT_KEY, "new-queue");
     let report = sender.batch_send_messages(QueueRole::Tasks, &messages(3)).await;

@@ -1,6 +1,5 @@
-//! The local Service Bus endpoint, held against the documented protocol: raw REST, with tokens made
-//! here, so that nothing of the product stands between.
-//! <https://learn.microsoft.com/rest/api/servicebus/>
+//! The local Service Bus endpoint against the documented protocol: raw REST requests with tokens
+//! that are created here, without any code of the product.
 
 use std::{
     sync::Arc,
@@ -22,7 +21,7 @@ use tokio::sync::Notify;
 use crate::waiting::{LIMIT, until_refused};
 
 const KEY_NAME: &str = "RootManageSharedAccessKey";
-/// Looks like base64 and must not be decoded.
+/// This key looks like base64 and must not be decoded.
 const KEY: &str = "c2VjcmV0+/8=";
 const BATCH: &str = "application/vnd.microsoft.servicebus.json";
 
@@ -114,7 +113,7 @@ impl Namespace {
         self.call(Method::POST, "q/messages/head?timeout=0").await
     }
 
-    /// Where the answer's message is settled, as a path.
+    /// The path at which the answer's message is settled.
     fn location(&self, answer: &Answer) -> String {
         let base = format!("http://{}/", self.endpoint.address());
         answer.header("location").strip_prefix(&base).unwrap().to_owned()
@@ -185,7 +184,7 @@ async fn a_single_message_arrives_with_its_properties() {
 }
 
 #[tokio::test]
-async fn a_batch_arrives_in_order_with_typed_properties() {
+async fn a_batch_arrives_in_order_with_its_properties() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     let batch = json!([
         {"Body": "one", "BrokerProperties": {"MessageId": "m1", "ContentType": "text/plain"},
@@ -216,7 +215,7 @@ async fn only_the_exact_content_type_makes_a_batch() {
 }
 
 #[tokio::test]
-async fn a_completed_message_is_gone_and_its_lock_is_void() {
+async fn completing_a_message_removes_it_and_its_lock() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     namespace.send("x", json!({})).await;
     let location = namespace.location(&namespace.peek_lock().await);
@@ -235,7 +234,7 @@ async fn a_completed_message_is_gone_and_its_lock_is_void() {
 }
 
 #[tokio::test]
-async fn a_message_may_be_settled_by_its_id_too() {
+async fn a_message_can_be_settled_by_its_id() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     namespace.send("x", json!({"MessageId": "job/1"})).await;
     let properties = namespace.peek_lock().await.broker_properties();
@@ -245,7 +244,7 @@ async fn a_message_may_be_settled_by_its_id_too() {
 }
 
 #[tokio::test]
-async fn an_unlocked_message_is_delivered_again_and_counted() {
+async fn an_unlocked_message_is_redelivered() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     namespace.send("x", json!({})).await;
     let location = namespace.location(&namespace.peek_lock().await);
@@ -254,7 +253,7 @@ async fn an_unlocked_message_is_delivered_again_and_counted() {
 }
 
 #[tokio::test]
-async fn a_renewed_lock_holds_and_one_that_ran_out_does_not() {
+async fn a_lock_can_be_renewed_until_it_expires() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     namespace.send("x", json!({})).await;
     let location = namespace.location(&namespace.peek_lock().await);
@@ -268,7 +267,7 @@ async fn a_renewed_lock_holds_and_one_that_ran_out_does_not() {
 }
 
 #[tokio::test]
-async fn receive_and_delete_leaves_nothing_behind() {
+async fn receive_and_delete_removes_the_message() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     namespace.send("x", json!({})).await;
     let received = namespace.call(Method::DELETE, "q/messages/head?timeout=0").await;
@@ -280,7 +279,7 @@ async fn receive_and_delete_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_receiver_waits_for_a_message() {
+async fn a_receiver_waits_for_the_next_message() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     let began = Instant::now();
     let (received, ()) =
@@ -293,7 +292,7 @@ async fn a_receiver_waits_for_a_message() {
 }
 
 #[tokio::test]
-async fn a_message_nobody_can_process_is_read_from_the_dead_letter_queue() {
+async fn abandoned_messages_are_dead_lettered() {
     let namespace =
         Namespace::start(QueueOptions { max_delivery_count: 2, ..QueueOptions::default() }).await;
     namespace.send("bad", json!({"MessageId": "m1"})).await;
@@ -312,7 +311,7 @@ async fn a_message_nobody_can_process_is_read_from_the_dead_letter_queue() {
 }
 
 #[tokio::test]
-async fn scheduled_and_short_lived_messages_keep_to_their_times() {
+async fn schedules_and_time_to_live_are_respected() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     let later = json!({"ScheduledEnqueueTimeUtc": "Mon, 23 Nov 2026 19:05:00 GMT"});
     assert_eq!(namespace.send("later", later).await.status, StatusCode::CREATED);
@@ -330,7 +329,7 @@ async fn scheduled_and_short_lived_messages_keep_to_their_times() {
 }
 
 #[tokio::test]
-async fn a_duplicate_is_accepted_and_vanishes() {
+async fn a_duplicate_is_accepted_and_discarded() {
     let namespace = Namespace::start(QueueOptions {
         duplicate_detection: Some(Duration::from_secs(600)),
         ..QueueOptions::default()
@@ -342,7 +341,7 @@ async fn a_duplicate_is_accepted_and_vanishes() {
 }
 
 #[tokio::test]
-async fn the_description_counts_messages() {
+async fn the_queue_description_counts_messages() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     namespace.send_batch(&batch(0..5)).await;
     let later = json!({"ScheduledEnqueueTimeUtc": "Mon, 23 Nov 2026 19:05:00 GMT"});
@@ -362,7 +361,7 @@ async fn the_description_counts_messages() {
 }
 
 #[tokio::test]
-async fn only_who_has_the_key_gets_in() {
+async fn only_signatures_by_the_key_are_accepted() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     for resource in ["http://127.0.0.1/q", "https://other.example/", "sb://x/q"] {
         let good = token(resource, KEY_NAME, KEY, in_an_hour());
@@ -396,7 +395,7 @@ async fn only_who_has_the_key_gets_in() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused_and_stores_nothing() {
+async fn invalid_requests_store_nothing() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     for properties in [
         json!({"ScheduledEnqueueTimeUtc": "tomorrow"}),
@@ -437,7 +436,7 @@ async fn a_batch_over_the_limit_is_refused_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_queue_that_does_not_exist_is_gone() {
+async fn a_missing_queue_is_answered_with_410() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     for (method, path) in [
         (Method::POST, "nowhere/messages"),
@@ -447,7 +446,7 @@ async fn a_queue_that_does_not_exist_is_gone() {
     ] {
         assert_eq!(namespace.call(method, path).await.status, StatusCode::GONE, "{path}");
     }
-    // The management API of the real service says so by success and an empty list.
+    // The management API of the real service answers with success and an empty list.
     let description = namespace.call(Method::GET, "nowhere?api-version=2021-05").await;
     assert_eq!(description.status, StatusCode::OK);
     assert!(description.body.starts_with("<feed"), "{}", description.body);
@@ -459,7 +458,7 @@ async fn a_queue_that_does_not_exist_is_gone() {
 }
 
 #[tokio::test]
-async fn names_are_read_in_any_case() {
+async fn queue_names_are_case_insensitive() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     namespace.send("x", json!({})).await;
     let received = namespace.call(Method::POST, "Q/messages/head?timeout=0").await;
@@ -469,7 +468,7 @@ async fn names_are_read_in_any_case() {
 }
 
 #[tokio::test]
-async fn over_its_credits_a_namespace_throttles_senders_and_receivers() {
+async fn a_namespace_out_of_credits_throttles_clients() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     namespace.faults.set(FaultPlan { credits_per_second: Some(10), ..FaultPlan::default() });
     assert_eq!(namespace.send_batch(&batch(0..10)).await.status, StatusCode::CREATED);
@@ -481,7 +480,7 @@ async fn over_its_credits_a_namespace_throttles_senders_and_receivers() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_a_500_or_a_closed_connection_and_the_message_is_stored() {
+async fn a_lost_answer_still_stores_the_message() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     let plan = FaultPlan { lost_answers: 1.0, ..FaultPlan::default() };
     namespace.faults.set(plan);
@@ -495,7 +494,7 @@ async fn a_lost_answer_is_a_500_or_a_closed_connection_and_the_message_is_stored
 }
 
 #[tokio::test]
-async fn faults_follow_their_seed() {
+async fn injected_faults_repeat_with_their_seed() {
     let mut runs = Vec::new();
     for _ in 0..2 {
         let namespace = Namespace::start(QueueOptions::default()).await;
@@ -517,7 +516,7 @@ async fn faults_follow_their_seed() {
 }
 
 #[tokio::test]
-async fn accepted_messages_vanish_double_or_come_late_on_request() {
+async fn faults_drop_duplicate_or_delay_messages() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     let stored = async |plan: FaultPlan| {
         namespace.faults.set(plan);
@@ -539,7 +538,7 @@ async fn accepted_messages_vanish_double_or_come_late_on_request() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_said_with_the_port() {
+async fn a_port_in_use_is_reported_with_its_number() {
     let namespace = Namespace::start(QueueOptions::default()).await;
     let port = namespace.endpoint.address().port();
     let error = Endpoint::start("Service Bus", port, axum::Router::new()).await.unwrap_err();
@@ -548,7 +547,7 @@ async fn a_port_in_use_is_said_with_the_port() {
 }
 
 #[tokio::test]
-async fn a_request_under_way_is_answered_before_the_endpoint_stops() {
+async fn running_requests_are_answered_before_a_stop() {
     let Namespace { bus, client, token, faults, .. } =
         Namespace::start(QueueOptions::default()).await;
     let access = ServiceBusAccess { key_name: KEY_NAME.to_owned(), key: KEY.to_owned() };

@@ -1,5 +1,4 @@
-//! Settings that are missing or malformed: the process says which, and how to set them, and exits
-//! with 2.
+//! Missing and malformed settings: the process names them and how to set them, and exits with 2.
 
 use std::process::Command;
 
@@ -16,7 +15,7 @@ fn lastlight(settings: &[(&str, &str)]) -> (i32, String) {
 }
 
 #[test]
-fn everything_that_is_missing_is_named_at_once() {
+fn all_missing_settings_are_named_at_once() {
     let (code, words) = lastlight(&[]);
     assert_eq!(code, 2);
     for setting in
@@ -28,7 +27,7 @@ fn everything_that_is_missing_is_named_at_once() {
 }
 
 #[test]
-fn what_is_malformed_is_named_with_its_value_but_never_a_secret() {
+fn malformed_settings_are_named_without_secrets() {
     let (code, words) = lastlight(&[
         ("FUNCTIONS_CUSTOMHANDLER_PORT", "seventy"),
         ("DATABASE_URL", "mysql://root:hunter2@db/x"),
@@ -66,7 +65,7 @@ fn what_is_malformed_is_named_with_its_value_but_never_a_secret() {
 }
 
 #[test]
-fn service_bus_that_is_switched_on_needs_a_connection() {
+fn enabling_service_bus_needs_a_connection() {
     let (code, words) = lastlight(&[
         ("FUNCTIONS_CUSTOMHANDLER_PORT", "9000"),
         ("DATABASE_URL", "postgresql://a@127.0.0.1/x"),
@@ -81,7 +80,7 @@ fn service_bus_that_is_switched_on_needs_a_connection() {
 }
 
 #[test]
-fn a_database_on_another_machine_is_reached_with_verified_tls_unless_the_url_says_otherwise() {
+fn remote_databases_use_verified_tls_by_default() {
     let remote = "postgresql://u:p@db.example/x";
     for (url, also, mode, is_warned) in [
         ("postgresql://u:p@127.0.0.1/x", None, PgSslMode::Prefer, false),
@@ -100,7 +99,7 @@ fn a_database_on_another_machine_is_reached_with_verified_tls_unless_the_url_say
         ("postgresql://u:p@db.example/x?ssl-mode=require", None, PgSslMode::Require, true),
         ("postgresql://u:p@db.example/x?sslmode=PREFER", None, PgSslMode::Prefer, true),
         ("postgresql://u:p@db.example/x?sslmode=disable", None, PgSslMode::Disable, true),
-        // The last one counts, as in the driver.
+        // The last value counts, as in the driver.
         (
             "postgresql://u:p@db.example/x?sslmode=disable&sslmode=verify-full",
             None,
@@ -133,7 +132,7 @@ fn a_database_on_another_machine_is_reached_with_verified_tls_unless_the_url_say
 }
 
 #[test]
-fn migrate_says_what_it_did_and_fails_without_a_database() {
+fn migrate_fails_without_a_database() {
     let output = Command::new(env!("CARGO_BIN_EXE_lastlight"))
         .arg("migrate")
         .env_clear()
@@ -149,10 +148,10 @@ fn migrate_says_what_it_did_and_fails_without_a_database() {
     );
 }
 
-/// Settings of a vault that keeps the app out: all of them are named at once, the host's too by
-/// `doctor`.
+/// Settings from a vault that the app cannot read: all of them are named at once, by `doctor` those
+/// of the host too.
 #[test]
-fn references_to_a_vault_that_were_not_resolved_are_named_for_what_they_are() {
+fn unresolved_key_vault_references_are_named() {
     let reference = |name: &str| {
         format!("@Microsoft.KeyVault(SecretUri=https://geo.vault.azure.net/secrets/{name}/)")
     };
@@ -189,7 +188,7 @@ fn references_to_a_vault_that_were_not_resolved_are_named_for_what_they_are() {
 }
 
 #[tokio::test]
-async fn the_database_is_read_as_ado_net_and_libpq_write_it() {
+async fn the_database_url_may_be_ado_net_or_libpq() {
     let url = crate::harness::new_database_url().await;
     let place = url::Url::parse(&url).unwrap();
     let (port, database) = (place.port().unwrap(), &place.path()[1..]);
@@ -214,7 +213,7 @@ async fn the_database_is_read_as_ado_net_and_libpq_write_it() {
 }
 
 #[test]
-fn no_form_of_the_database_shows_its_password() {
+fn no_database_format_shows_its_password() {
     for text in [
         "Host=127.0.0.1;Port=1;Database=d;Username=u;Password=hunter2",
         "Host=127.0.0.1;Port=one;Database=d;Username=u;Password=hunter2",

@@ -1,4 +1,4 @@
-//! What the real handler says of its work: spans to a collector, and lines on its standard output.
+//! Telemetry of the real handler: spans to a collector, and log lines on its standard output.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,7 +29,7 @@ const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLERS_SPAN: &str = "00f067aa0ba902b7";
 
-/// A span as the collector got it.
+/// A span as received by the collector.
 #[derive(Debug, Clone)]
 struct Seen {
     pid: String,
@@ -138,7 +138,7 @@ async fn submitted(cloud: &LocalCloud, parameters: &Value) -> String {
             let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
             return Some(body["job_id"].as_str().unwrap().to_owned());
         }
-        // The database may still be coming up.
+        // The database may still be starting.
         None
     })
     .await
@@ -157,7 +157,7 @@ async fn until_completed(cloud: &LocalCloud, job_id: &str) {
 const N: usize = 150;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_is_one_trace_over_both_paths_and_across_two_processes() {
+async fn a_job_is_one_trace_across_paths_and_processes() {
     let (collector, address) = Collector::start().await;
     let folder = tempfile::tempdir().unwrap();
     let lines = Lines::default();
@@ -223,7 +223,7 @@ async fn a_job_is_one_trace_over_both_paths_and_across_two_processes() {
     cloud.stop().await.unwrap();
 }
 
-/// Each line is an object, flat; and there are few.
+/// Each line is a flat JSON object, and there are few lines.
 fn lines_say_where_they_come_from(lines: &Lines, job_id: &str) {
     let lines: Vec<Value> = lines
         .lock()
@@ -239,7 +239,7 @@ fn lines_say_where_they_come_from(lines: &Lines, job_id: &str) {
         assert!(line.as_object().unwrap().values().all(is_flat), "{line}");
     }
     let of_job: Vec<&Value> = lines.iter().filter(|line| line["job_id"] == job_id).collect();
-    // Two stages planned and ended. No line a task.
+    // Two stages were planned and finished. No line per task.
     assert!((4..10).contains(&of_job.len()), "{of_job:#?}");
     for line in of_job {
         assert_eq!(line["trace_id"], TRACE, "{line}");
@@ -249,7 +249,7 @@ fn lines_say_where_they_come_from(lines: &Lines, job_id: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_away_is_mentioned_once_and_holds_up_nothing() {
+async fn an_absent_collector_is_logged_once() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let lines = Lines::default();
@@ -265,7 +265,7 @@ async fn a_collector_that_is_away_is_mentioned_once_and_holds_up_nothing() {
         let job_id = submitted(&cloud, &json!({ "n": n })).await;
         until_completed(&cloud, &job_id).await;
         until("it is said", async || (said() > 0).then_some(())).await;
-        // And tried a second time, of which nothing is said.
+        // And tried again, which is not logged.
         tokio::time::sleep(Duration::from_secs(4)).await;
     }
     cloud.stop().await.unwrap();
@@ -274,7 +274,7 @@ async fn a_collector_that_is_away_is_mentioned_once_and_holds_up_nothing() {
     assert!(!lines.concat().contains("hunter"));
 }
 
-/// A handler without a database, and the address that it listens on.
+/// A handler without a database, and its address.
 async fn bare_handler(collector: SocketAddr) -> (Child, String) {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let handler = Command::new(BINARY)
@@ -296,7 +296,7 @@ async fn bare_handler(collector: SocketAddr) -> (Child, String) {
     (handler, url)
 }
 
-/// Asks it to stop, and waits for that.
+/// Asks the handler to stop and waits until it has stopped.
 async fn asked_to_stop(mut handler: Child) {
     assert!(Command::new("kill").arg(handler.id().to_string()).status().unwrap().success());
     let ended = tokio::task::spawn_blocking(move || handler.wait()).await.unwrap().unwrap();
@@ -304,7 +304,7 @@ async fn asked_to_stop(mut handler: Child) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_handler_that_is_asked_to_stop_sends_its_last_spans() {
+async fn a_stopping_handler_sends_its_last_spans() {
     let (collector, address) = Collector::start().await;
     let (handler, _) = bare_handler(address).await;
     asked_to_stop(handler).await;
@@ -313,7 +313,7 @@ async fn a_handler_that_is_asked_to_stop_sends_its_last_spans() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invocation_says_how_often_the_host_has_delivered_its_message() {
+async fn invocation_spans_have_the_delivery_count() {
     let (collector, address) = Collector::start().await;
     let (handler, url) = bare_handler(address).await;
     for (function, fixture) in [

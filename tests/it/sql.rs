@@ -1,5 +1,5 @@
-//! Every statement is in a file of its own, and the database accepts each against the schema of the
-//! migrations.
+//! Every statement is in a file of its own, and the database accepts each of them with the schema
+//! of the migrations.
 
 use sqlx::{Executor, Row, SqlSafeStr};
 
@@ -25,7 +25,7 @@ async fn the_database_accepts_every_statement() {
 }
 
 #[tokio::test]
-async fn migrations_may_run_again_and_at_once() {
+async fn migrations_are_repeatable_and_concurrent() {
     let url = crate::harness::new_database_url().await;
     let databases: Vec<_> = (0..5)
         .map(|_| lastlight::store::Database::new(&crate::harness::database_settings(&url)))
@@ -38,40 +38,41 @@ async fn migrations_may_run_again_and_at_once() {
     databases[0].migrate().await.unwrap();
 }
 
-/// Statements that read a whole stage, or all that is open, since that is what they are for.
+/// Statements whose purpose is to read a whole stage or all open work.
 const READS_STAGES: [&str; 9] = [
-    // People ask for them.
+    // On request of users.
     "audit_stages",
     "recount_stage",
-    // Once a stage, after its end.
+    // Once per stage, after its end.
     "measure_stage",
-    // Of open stages, once a minute: attempts whose lease ran out; whether an attempt runs in one
-    // that fell silent.
+    // Of open stages, once a minute: attempts whose lease expired; whether an attempt runs in a
+    // stage without progress.
     "dead_attempts",
     "lost_batches",
-    // What is there of a job that was deleted by hand, in steps; the first task of each job or of
-    // one stage, to find those.
+    // Tasks of jobs that were deleted by hand, in steps; and, to find such jobs, the first task of
+    // each job or of one stage.
     "clear_stage",
     "lease_stage",
     "orphaned_jobs",
     "remove_orphans",
 ];
 
-/// Statements that count, or look once at, the batches of a stage for a person.
+/// Statements that count the batches of a stage, or read them once, on request of a user.
 const READS_BATCHES: [&str; 2] = ["get_stages", "query_tasks"];
 
 /// Statements that take the deferred tasks of all jobs in the order in which they are due, or count
-/// a stage's.
+/// those of a stage.
 const READS_DEFERRED: [&str; 2] = ["get_stages", "take_deferred"];
 
-/// Statements that look for jobs of a status.
+/// Statements that search jobs by status.
 const READS_JOBS: [&str; 3] = ["open_on_paths", "open_work", "query_jobs_by_status"];
 
-/// A connection makes its plans once, maybe while the tables are empty and nobody has counted their
-/// rows. A plan that finds a task or a batch by its job alone, or a job by its status, and looks
-/// through the rest, is as quick then, and takes the square of the job, or of the jobs, later.
+/// A connection caches its plans, maybe from a time when the tables were empty and nobody had
+/// analyzed them. A plan that finds a task or a batch by its job alone, or a job by its status, and
+/// filters the rest is just as fast then, and later takes time that grows with the square of the
+/// job's size or of the number of jobs.
 #[tokio::test]
-async fn a_plan_made_on_empty_tables_finds_each_row_by_its_whole_key() {
+async fn plans_on_empty_tables_use_the_whole_key() {
     let app = TestApp::start().await;
     let mut connection = app.connection().await;
     connection
@@ -115,7 +116,7 @@ async fn a_plan_made_on_empty_tables_finds_each_row_by_its_whole_key() {
         assert!(
             !plan.contains("task_batches_owed")
                 || ["backlog", "get_pending_retry_batches"].contains(&name),
-            "{name} reads what is owed:\n{plan}"
+            "{name} reads unsent batches:\n{plan}"
         );
         if READS_STAGES.contains(&name) {
             continue;

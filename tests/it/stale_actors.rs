@@ -1,6 +1,6 @@
-//! Those who stood still while the job went on without them: what they then do must not count. Each
-//! was found as a counterexample by the model in tests/protocol_model, which keeps it as a
-//! mutation.
+//! Stale actors: processes that were paused while the job continued without them, whose later
+//! writes must not count. The model in tests/protocol_model found each case as a counterexample and
+//! keeps it as a mutation.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{
     waiting::until,
 };
 
-/// The repository as another process has it.
+/// The repository as another process would use it.
 async fn database(app: &TestApp) -> Database {
     let database = Database::new(&database_settings(&app.url));
     database.migrate().await.unwrap();
@@ -33,7 +33,8 @@ fn first_stage(job_id: &str) -> StageKey {
     StageKey { job_id: job_id.parse().unwrap(), stage: Stage::FIRST }
 }
 
-/// Runs a task to its failure in a process that dies before it looks whether that was the last one.
+/// Runs a task to its failure in a process that dies before it checks whether the task was the last
+/// one.
 async fn fail_and_die(database: &Database, key: &StageKey, number: u64) {
     let index = TaskIndex::try_from(format!("t-{number}").as_str()).unwrap();
     let task_id = TaskId::derive(&key.job_id, key.stage, &index);
@@ -51,7 +52,7 @@ async fn fail_and_die(database: &Database, key: &StageKey, number: u64) {
 }
 
 #[tokio::test]
-async fn who_judged_a_stage_before_the_job_was_repeated_does_not_end_it() {
+async fn advance_computed_before_a_retry_is_rejected() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let database = database(&app).await;
     let job_id = app.submitted("probe", json!({ "stages": [2] })).await;
@@ -61,8 +62,8 @@ async fn who_judged_a_stage_before_the_job_was_repeated_does_not_end_it() {
     let ended = database.end_early(&key.job_id, JobStatus::Cancelled, "cancelled").await;
     assert!(ended.unwrap());
     database.skip_open_tasks(&key, "", 10).await.unwrap();
-    // One that still had an outcome to record reads the stage before it is closed, and stands still
-    // while it folds.
+    // A process with an outcome to record reads the stage before it is closed, and is paused while
+    // it folds the results.
     let read = database.ended_stage(&key).await.unwrap().unwrap();
     assert_eq!((read.completed, read.failed, read.skipped), (1, 0, 1));
     assert!(database.close_stage(&key).await.unwrap());
@@ -79,7 +80,7 @@ async fn who_judged_a_stage_before_the_job_was_repeated_does_not_end_it() {
 }
 
 #[tokio::test]
-async fn a_planner_that_lost_its_lease_does_not_fail_the_job() {
+async fn a_planner_without_its_lease_cannot_fail_a_job() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), quick()).await;
     let job_id = app
@@ -88,7 +89,7 @@ async fn a_planner_that_lost_its_lease_does_not_fail_the_job() {
     let job = app.queue.take(QueueRole::Jobs).remove(0);
     let mut connection = app.connection().await;
     let meanwhile = async {
-        // It stands still past its lease, and another one plans the stage.
+        // The planner is paused past its lease, and another one plans the stage.
         until("the stage is leased", async || {
             let changed = sqlx::query(
                 "UPDATE stages SET lease_owner = gen_random_uuid() WHERE lease_owner IS NOT NULL",
@@ -107,7 +108,7 @@ async fn a_planner_that_lost_its_lease_does_not_fail_the_job() {
 }
 
 #[tokio::test]
-async fn what_a_retry_that_died_left_open_is_skipped_again() {
+async fn an_interrupted_retry_is_skipped_again() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let database = database(&app).await;
     let job_id = app.submitted("probe", json!({ "stages": [250] })).await;
@@ -116,7 +117,7 @@ async fn what_a_retry_that_died_left_open_is_skipped_again() {
         app.deliver("process_queue_task", &message.body).await;
     }
     app.control("cancel", &job_id).await;
-    // It got through the first batch and died.
+    // The retry reopened the first batch and died.
     let reopened = database.reopen_tasks(&key, -1, 1).await.unwrap();
     assert!(reopened.tasks >= 90, "{reopened:?}");
     assert_eq!(
@@ -125,13 +126,13 @@ async fn what_a_retry_that_died_left_open_is_skipped_again() {
         "a job whose tasks are not all ready must not go on"
     );
     let early = app.controller.reconcile().await.unwrap();
-    assert_eq!(early.retries_cut_off, 0, "it may be under way still");
+    assert_eq!(early.retries_cut_off, 0, "the retry may still be running");
     app.time_passes(quick().lost_after * 2).await;
     let report = app.controller.reconcile().await.unwrap();
     assert_eq!((report.retries_cut_off, report.tasks_skipped), (1, reopened.tasks));
     let audit = app.audit(&job_id).await;
     assert_eq!((&audit["consistent"], &audit["stages"][0]["open"]), (&json!(true), &json!(0)));
-    // A person may still have it repeated.
+    // A user may still retry the job.
     let answer = app.control("retry", &job_id).await;
     assert_eq!((answer.status, &answer.body["tasks_reset"]), (StatusCode::OK, &json!(240)));
     assert_eq!(app.run_until_finished(&job_id).await["status"], "completed");
@@ -139,7 +140,7 @@ async fn what_a_retry_that_died_left_open_is_skipped_again() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_takes_rows_in_the_order_in_which_a_group_of_completions_does() {
+async fn heartbeats_lock_in_the_order_of_completions() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let database = database(&app).await;
     let job_id = app.submitted("probe", json!({ "stages": [2] })).await;
@@ -164,7 +165,7 @@ async fn a_heartbeat_takes_rows_in_the_order_in_which_a_group_of_completions_doe
             attempt: 1,
         })
         .collect();
-    // Somebody holds the first one by key, which comes last here.
+    // Another session locks the first task by key, which is the last one here.
     let mut holder = app.connection().await;
     let lock = "SELECT task_id FROM tasks WHERE task_id = $1 FOR UPDATE NOWAIT";
     let mut held = holder.begin().await.unwrap();
@@ -183,7 +184,8 @@ async fn a_heartbeat_takes_rows_in_the_order_in_which_a_group_of_completions_doe
         assert!(!beat.is_finished(), "the heartbeat did not wait");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // It waits with empty hands: whoever goes on from the first to the second is not held up.
+    // The heartbeat waits without holding a lock: a session that locks the first and then the
+    // second task is not blocked.
     sqlx::query(lock).bind(&ids[1]).execute(&mut *held).await.unwrap();
     held.commit().await.unwrap();
     assert_eq!(beat.await.unwrap().unwrap(), [true, true]);

@@ -1,4 +1,4 @@
-//! Where a job stands: its stages' progress, and an answer that waits until something has happened.
+//! The status of a job: the progress of its stages, and long polls that wait for a change.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::{
     probe::Probe,
 };
 
-/// Who asks to be answered within 30 seconds, and is by then, did not wait for their end.
+/// A long poll of 30 seconds that is answered within this time did not wait for its timeout.
 const LONG_BEFORE_30_SECONDS: Duration = Duration::from_secs(25);
 
 async fn wait(app: &TestApp, job_id: &str, seconds: u32) -> (Value, Duration) {
@@ -22,7 +22,7 @@ async fn wait(app: &TestApp, job_id: &str, seconds: u32) -> (Value, Duration) {
 }
 
 #[tokio::test]
-async fn progress_says_how_far_each_stage_is_and_how_long_it_will_take() {
+async fn progress_has_counts_rate_and_remaining_time() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [10, 1] })).await;
     let tasks = app.planned().await;
@@ -48,7 +48,7 @@ async fn progress_says_how_far_each_stage_is_and_how_long_it_will_take() {
 }
 
 #[tokio::test]
-async fn who_waits_is_answered_once_something_happens_or_the_time_is_over() {
+async fn a_long_poll_ends_on_a_change_or_its_timeout() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [2] })).await;
     let (_, took) = wait(&app, &job_id, 1).await;
@@ -87,13 +87,13 @@ async fn who_waits_is_answered_once_something_happens_or_the_time_is_over() {
 }
 
 #[tokio::test]
-async fn what_happened_between_two_requests_is_told_at_once() {
+async fn changes_between_polls_are_answered_at_once() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3] })).await;
     let mut shown = app.status(&job_id).await;
     let tasks = app.planned().await;
     for task in &tasks[..2] {
-        // Nobody waits while it happens.
+        // No poll is waiting while it happens.
         let seen = shown["version"].as_str().unwrap();
         let began = Instant::now();
         let path = format!("/api/jobs/status/{job_id}?wait=30&seen={seen}");
@@ -120,14 +120,14 @@ async fn what_happened_between_two_requests_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn those_who_wait_hold_no_connection() {
+async fn long_polls_hold_no_database_connection() {
     let app = TestApp::with_job_type(Probe::default(), quick()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1] })).await;
-    // Many times the pool, and for longer than anybody waits for a connection.
+    // Many times the size of the pool, and longer than the timeout for a connection.
     let waiters = futures_util::future::join_all((0..200).map(|_| wait(&app, &job_id, 30)));
     let meanwhile = async {
         tokio::time::sleep(Duration::from_millis(1500)).await;
-        // It is answered with 200, though none of them has gone.
+        // The status is answered with 200 while all of them still wait.
         app.status(&job_id).await;
         app.planned().await
     };

@@ -1,5 +1,5 @@
-//! One suite for two services: what Azurite does, the local Storage Queue endpoint does. Raw REST,
-//! with signatures made here, so that nothing of the product stands between.
+//! One suite for two services: the local Storage Queue endpoint behaves as Azurite does. Raw REST
+//! requests with signatures that are created here, without any code of the product.
 
 use std::collections::BTreeMap;
 
@@ -61,7 +61,7 @@ fn signature(key: &str, lives: Duration) -> String {
     limited_signature(key, lives, "q", "sco", "rwdlacup")
 }
 
-/// An account signature for these services and resource types, with these rights.
+/// An account SAS for these services and resource types with these rights.
 fn limited_signature(
     key: &str,
     lives: Duration,
@@ -117,7 +117,7 @@ impl Raw {
         self.send(Method::POST, &format!("{queue}/messages"), query, &body).await
     }
 
-    /// Puts a text as it is, without base64.
+    /// Puts a text without base64.
     pub(crate) async fn put_text(&self, queue: &str, text: &str) {
         assert_eq!(self.put(queue, "", text).await.status, StatusCode::CREATED);
     }
@@ -131,7 +131,7 @@ impl Raw {
         answer.headers["x-ms-approximate-messages-count"].to_str().unwrap().parse().unwrap()
     }
 
-    /// Receives everything that is visible, without base64.
+    /// Receives all visible messages, without base64.
     pub(crate) async fn receive_texts(&self, queue: &str) -> Vec<String> {
         let mut texts = Vec::new();
         loop {
@@ -353,7 +353,7 @@ async fn queues_carry_metadata_and_are_listed_in_pages(raw: &Raw, queue: &str) {
     raw.send(Method::DELETE, &second, "", "").await;
     let gone = raw.send(Method::DELETE, &second, "", "").await;
     assert_eq!((gone.status, gone.code()), (StatusCode::NOT_FOUND, "QueueNotFound"));
-    // Without metadata again, for what follows.
+    // Removes the metadata, for the steps below.
     let none = raw.send(Method::PUT, queue, "comp=metadata", "").await;
     assert_eq!(none.status, StatusCode::NO_CONTENT);
 }
@@ -406,8 +406,8 @@ async fn a_request_id_comes_back(raw: &Raw, queue: &str) {
 }
 
 async fn wrong_requests_are_refused_with_the_same_codes(raw: &Raw, queue: &str) {
-    // Azurite gives no code for some of what its parser refuses; the local endpoint says more
-    // there.
+    // Azurite gives no error code for some requests that its parser refuses; the local endpoint
+    // gives one.
     for query in ["numofmessages=0", "numofmessages=many", "visibilitytimeout=soon"] {
         assert_eq!(raw.get(queue, query).await.status, StatusCode::BAD_REQUEST, "{query}");
     }
@@ -530,12 +530,12 @@ async fn shared_key_covers_bodies_and_queries(raw: &Raw, queue: &str) {
 }
 
 #[tokio::test]
-async fn azurite_conforms() {
+async fn azurite_conforms_to_the_suite() {
     conforms(&service("AZURITE_QUEUE_ENDPOINT")).await;
 }
 
 #[tokio::test]
-async fn the_local_endpoint_conforms() {
+async fn the_local_endpoint_conforms_to_the_suite() {
     let account =
         StorageAccount { name: DEVELOPMENT_ACCOUNT.to_owned(), key: DEVELOPMENT_KEY.to_owned() };
     let endpoint = Endpoint::start(

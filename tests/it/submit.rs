@@ -1,5 +1,4 @@
-//! Submitting a job: what is accepted, what is refused and how, and that the same submission is one
-//! job.
+//! Submitting a job: accepted and refused submissions, and that identical submissions are one job.
 
 use axum::{body::Body, http::StatusCode};
 use lastlight::{
@@ -17,7 +16,7 @@ use crate::harness::{Mailbox, TestApp, database_settings, quick};
 const JOB_10: &str = "83b3132f96c4a33d568f94fbc9db66f7870f8ca7a8294b3cbc9326190d8e0f5d";
 const JOB_10_OVER_BUS: &str = "5d980689e58d4ec832c1e8d6ad81aefe2a2df1cdf9cb8def939dfeb3ec38c347";
 
-/// What differs from run to run.
+/// Removes the fields that differ between runs.
 fn without_request(mut body: Value) -> Value {
     for field in ["request_id", "timestamp"] {
         let value = body.as_object_mut().unwrap().remove(field);
@@ -27,7 +26,7 @@ fn without_request(mut body: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_submission_is_answered_with_its_id_its_defaults_and_where_it_was_queued() {
+async fn submit_answers_with_id_defaults_and_queue() {
     let app = TestApp::start().await;
     let answer = app.submit("hello_world", json!({ "n": 10 })).await;
     assert_eq!(answer.status, StatusCode::OK);
@@ -55,7 +54,7 @@ async fn a_submission_is_answered_with_its_id_its_defaults_and_where_it_was_queu
 }
 
 #[tokio::test]
-async fn use_service_bus_chooses_the_transport_and_makes_another_job() {
+async fn use_service_bus_selects_path_and_job_id() {
     let app = TestApp::start().await;
     assert_eq!(
         app.submitted("hello_world", json!({ "n": 10, "use_service_bus": true })).await,
@@ -70,7 +69,7 @@ async fn use_service_bus_chooses_the_transport_and_makes_another_job() {
 }
 
 #[tokio::test]
-async fn sb_hello_world_always_takes_service_bus() {
+async fn sb_hello_world_always_uses_service_bus() {
     let app = TestApp::start().await;
     app.submitted("sb_hello_world", json!({ "n": 1 })).await;
     assert_eq!(app.bus.count(QueueRole::Jobs), 1);
@@ -84,7 +83,7 @@ async fn sb_hello_world_always_takes_service_bus() {
 }
 
 #[tokio::test]
-async fn the_same_submission_a_hundred_times_at_once_is_one_job_and_one_message() {
+async fn concurrent_identical_submissions_make_one_job() {
     let app = TestApp::start().await;
     let answers = futures_util::future::join_all(
         (0..100).map(|_| app.submit("hello_world", json!({ "n": 3 }))),
@@ -96,7 +95,7 @@ async fn the_same_submission_a_hundred_times_at_once_is_one_job_and_one_message(
 }
 
 #[tokio::test]
-async fn the_same_submission_again_runs_nothing() {
+async fn a_repeated_submission_runs_nothing() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
     app.run_dry().await;
@@ -111,7 +110,7 @@ async fn the_same_submission_again_runs_nothing() {
 }
 
 #[tokio::test]
-async fn a_bad_n_is_refused_with_its_value_and_what_is_allowed() {
+async fn an_invalid_n_is_refused_with_its_range() {
     let app = TestApp::start().await;
     for bad in [
         json!(0),
@@ -135,7 +134,7 @@ async fn a_bad_n_is_refused_with_its_value_and_what_is_allowed() {
 }
 
 #[tokio::test]
-async fn all_bad_fields_are_named_at_once() {
+async fn all_invalid_fields_are_named_at_once() {
     let app = TestApp::start().await;
     let bad = json!({ "n": 0, "name": "", "use_service_bus": "yes", "dataset_id": 7 });
     let answer = app.submit("hello_world", bad).await;
@@ -145,7 +144,7 @@ async fn all_bad_fields_are_named_at_once() {
 }
 
 #[tokio::test]
-async fn a_bad_body_is_refused_with_what_is_wrong() {
+async fn an_invalid_body_is_refused_with_a_reason() {
     let app = TestApp::start().await;
     let cases: [(&[u8], &str); 7] = [
         (b"", "the body is empty"),
@@ -172,7 +171,7 @@ async fn a_bad_body_is_refused_with_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn an_unknown_job_type_is_refused_with_the_known_ones() {
+async fn an_unknown_job_type_is_refused_with_a_list() {
     let app = TestApp::start().await;
     let answer = app.submit("hello_wrold", json!({ "n": 1 })).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
@@ -180,7 +179,7 @@ async fn an_unknown_job_type_is_refused_with_the_known_ones() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_and_an_unknown_path_are_told_apart() {
+async fn wrong_methods_and_unknown_paths_are_distinct() {
     let app = TestApp::start().await;
     let wrong = app.request("GET", "/api/jobs/submit/hello_world", Body::empty()).await;
     assert_eq!(wrong.status, StatusCode::METHOD_NOT_ALLOWED);
@@ -196,7 +195,7 @@ async fn a_wrong_method_and_an_unknown_path_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_job_id_is_checked_before_it_is_looked_up() {
+async fn a_malformed_job_id_is_refused_before_a_lookup() {
     let app = TestApp::start().await;
     for bad in ["1234", &"g".repeat(64), &"a".repeat(65)] {
         let answer = app.request("GET", &format!("/api/jobs/status/{bad}"), Body::empty()).await;
@@ -211,7 +210,7 @@ async fn a_job_id_is_checked_before_it_is_looked_up() {
 }
 
 #[tokio::test]
-async fn service_bus_switched_off_is_a_conflict_that_says_what_to_set() {
+async fn submitting_to_a_disabled_path_answers_409() {
     let url = crate::harness::new_database_url().await;
     let database = Database::new(&database_settings(&url));
     database.migrate().await.unwrap();
@@ -240,7 +239,7 @@ async fn service_bus_switched_off_is_a_conflict_that_says_what_to_set() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_down_leaves_the_job_owed_and_reconcile_sends_it() {
+async fn reconcile_sends_jobs_of_a_queue_that_was_down() {
     let app = TestApp::with(lastlight_app::app().catalog(), quick()).await;
     app.bus.set_down(true);
     let answer = app.submit("hello_world", json!({ "n": 2, "use_service_bus": true })).await;
@@ -259,7 +258,7 @@ async fn a_queue_that_is_down_leaves_the_job_owed_and_reconcile_sends_it() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_down_is_503_and_loses_nothing() {
+async fn a_database_that_is_down_answers_503() {
     let settings = database_settings("postgresql://postgres@127.0.0.1:1/none");
     let settings = lastlight::config::DatabaseSettings {
         acquire_timeout: std::time::Duration::from_millis(200),
@@ -289,7 +288,7 @@ async fn a_database_that_is_down_is_503_and_loses_nothing() {
     let submitted = app.submit("hello_world", json!({ "n": 1 })).await;
     assert_eq!(submitted.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(submitted.body["error"], "database unavailable");
-    // To the host a failure means: deliver it again.
+    // A failure makes the host redeliver the message.
     let message = json!({ "job_id": JOB_10, "job_type": "hello_world", "stage": 1 }).to_string();
     assert_eq!(
         app.deliver("process_queue_job", &message).await.status,
@@ -300,7 +299,7 @@ async fn a_database_that_is_down_is_503_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_parameter_that_nothing_reads_is_taken_and_said_with_what_may_have_been_meant() {
+async fn unknown_parameters_get_suggestions() {
     let app = TestApp::start().await;
     let answer = app
         .submit(

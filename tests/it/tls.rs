@@ -1,8 +1,8 @@
-//! TLS is verified: to PostgreSQL and to Azure, nobody answers in the server's place, and nobody
-//! reads along.
+//! TLS connections to PostgreSQL and to Azure are verified, against impersonation of the server and
+//! against eavesdropping.
 //!
-//! 0.0.0.0 leads to this machine, and is not an address of this machine by name: to lastlight it is
-//! as remote as any.
+//! 0.0.0.0 connects to this machine but is not one of its local names, so lastlight treats it as a
+//! remote host.
 
 use std::{
     net::SocketAddr,
@@ -36,7 +36,7 @@ use url::Url;
 
 use crate::harness::new_database_url;
 
-/// A certificate authority that nobody knows, unless a setting names it.
+/// A certificate authority that is trusted only if a setting names it.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -46,14 +46,14 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// The authority's certificate in a file, as `sslrootcert` wants it.
+    /// The authority's certificate in a file, for `sslrootcert`.
     fn file(&self) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), self.0.pem()).unwrap();
         file
     }
 
-    /// A server's side of TLS, with a certificate for `name`.
+    /// The server side of TLS, with a certificate for `name`.
     fn acceptor(&self, name: &str) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -71,7 +71,7 @@ impl Authority {
     }
 }
 
-/// What stood behind a handshake that a client went through with.
+/// Counts the handshakes that a client completed.
 #[derive(Debug, Default, Clone)]
 struct Handshakes(Arc<AtomicUsize>);
 
@@ -81,7 +81,7 @@ impl Handshakes {
     }
 }
 
-/// A PostgreSQL with TLS: it offers TLS in front of the tests' server. Its port.
+/// A TLS proxy in front of the tests' PostgreSQL server. Returns its port.
 async fn postgres_with_tls(server: &Url, acceptor: TlsAcceptor) -> (u16, Handshakes) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -92,13 +92,13 @@ async fn postgres_with_tls(server: &Url, acceptor: TlsAcceptor) -> (u16, Handsha
         while let Ok((mut client, _)) = listener.accept().await {
             let (acceptor, behind, counted) = (acceptor.clone(), behind.clone(), counted.clone());
             tokio::spawn(async move {
-                // The SSLRequest; then the client begins its handshake.
+                // Reads the SSLRequest; then the client begins its handshake.
                 let mut request = [0; 8];
                 client.read_exact(&mut request).await?;
                 client.write_all(b"S").await?;
                 let mut client = acceptor.accept(client).await?;
-                // In TLS 1.3 a client that refuses the certificate says so after the handshake:
-                // count what comes of it.
+                // In TLS 1.3 a client that refuses the certificate reports it after the handshake:
+                // count only clients that send data.
                 let mut first = [0; 1];
                 client.read_exact(&mut first).await?;
                 counted.0.fetch_add(1, Ordering::SeqCst);
@@ -111,7 +111,7 @@ async fn postgres_with_tls(server: &Url, acceptor: TlsAcceptor) -> (u16, Handsha
     (port, handshakes)
 }
 
-/// The settings of a database at `address`, a remote one to lastlight.
+/// The settings of a database at `address`, which lastlight treats as remote.
 fn settings(url: &Url, host: &str, port: u16, query: &str) -> DatabaseSettings {
     let mut url = url.clone();
     url.set_host(Some(host)).unwrap();
@@ -130,7 +130,7 @@ async fn migrated(settings: &DatabaseSettings) -> Result<(), DatabaseError> {
 }
 
 #[tokio::test]
-async fn a_remote_postgresql_without_tls_is_refused_with_what_to_do() {
+async fn a_remote_postgresql_without_tls_is_refused() {
     let url = Url::parse(&new_database_url().await).unwrap();
     let port = url.port().unwrap();
     let error = migrated(&settings(&url, "0.0.0.0", port, "")).await.unwrap_err();
@@ -141,13 +141,14 @@ async fn a_remote_postgresql_without_tls_is_refused_with_what_to_do() {
             && words.contains("sslmode"),
         "{words}"
     );
-    // The same server by its local name needs no TLS; said explicitly, neither does the remote one.
+    // With a local name the same server needs no TLS; with an explicit sslmode neither does the
+    // remote one.
     migrated(&settings(&url, "127.0.0.1", port, "")).await.unwrap();
     migrated(&settings(&url, "0.0.0.0", port, "sslmode=prefer")).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_remote_postgresql_is_spoken_to_once_its_certificate_is_verified() {
+async fn a_remote_certificate_is_verified_before_use() {
     let url = Url::parse(&new_database_url().await).unwrap();
     let authority = Authority::new();
     let file = authority.file();
@@ -158,8 +159,7 @@ async fn a_remote_postgresql_is_spoken_to_once_its_certificate_is_verified() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_an_unknown_authority_or_for_another_name_is_refused_before_anything_is_said()
- {
+async fn invalid_certificates_are_refused_at_once() {
     let url = Url::parse(&new_database_url().await).unwrap();
     let (authority, unknown) = (Authority::new(), Authority::new());
     let file = authority.file();
@@ -179,7 +179,7 @@ async fn a_certificate_of_an_unknown_authority_or_for_another_name_is_refused_be
 }
 
 #[tokio::test]
-async fn a_weaker_sslmode_to_a_remote_database_works_and_is_warned_about() {
+async fn a_weaker_sslmode_works_with_a_warning() {
     let mut url = Url::parse(&new_database_url().await).unwrap();
     url.set_host(Some("0.0.0.0")).unwrap();
     let mut migrate = |mode: &str| {
@@ -207,7 +207,7 @@ async fn a_weaker_sslmode_to_a_remote_database_works_and_is_warned_about() {
     assert!(!works && !words.contains("warning"), "{words}");
 }
 
-/// A server that shows a certificate and answers 200 to whoever takes it.
+/// A server with this certificate that answers 200 to every client that accepts it.
 async fn https(acceptor: TlsAcceptor) -> (SocketAddr, Handshakes) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -229,7 +229,7 @@ async fn https(acceptor: TlsAcceptor) -> (SocketAddr, Handshakes) {
 }
 
 #[tokio::test]
-async fn a_queue_service_with_a_certificate_that_nobody_vouches_for_gets_no_request() {
+async fn an_untrusted_queue_service_gets_no_request() {
     let (address, handshakes) = https(Authority::new().acceptor("127.0.0.1")).await;
     let no_retries = [("SERVICE_BUS_RETRY_COUNT", "0"), ("STORAGE_QUEUE_RETRY_COUNT", "0")];
     let bus = format!("Endpoint=sb://{address};SharedAccessKeyName=n;SharedAccessKey=k");

@@ -1,5 +1,5 @@
-//! A job is one trace: what its caller said goes along in every message, over both paths, whoever
-//! sends it and however often.
+//! A job is one trace: the caller's trace context is in every message, over both paths, whoever
+//! sends the message and however often.
 
 use axum::{body::Body, http::Request};
 use lastlight::{
@@ -24,7 +24,7 @@ async fn submit_with(app: &TestApp, parameters: Value, headers: &[&str]) {
     assert_eq!(response.status(), 200);
 }
 
-/// The trace that a message is in: its body and, for Service Bus, its property say the same.
+/// The trace of a message: its body and, for Service Bus, its property agree.
 fn trace_of(message: &OutgoingMessage) -> TraceParent {
     let body: Value = serde_json::from_str(&message.body).unwrap();
     let said = TraceParent::read(body["traceparent"].as_str().expect("the body says it")).unwrap();
@@ -46,7 +46,7 @@ async fn deliver_all(
 }
 
 #[tokio::test]
-async fn every_message_of_a_job_is_in_the_trace_of_its_submission_over_both_paths() {
+async fn messages_carry_the_trace_of_their_submission() {
     let app = TestApp::start().await;
     for (bus, tasks_per_message) in [(false, 1), (true, 1), (false, 10), (true, 10)] {
         let (mailbox, job, task) = match bus {
@@ -69,7 +69,7 @@ async fn every_message_of_a_job_is_in_the_trace_of_its_submission_over_both_path
 }
 
 #[tokio::test]
-async fn a_caller_that_says_nothing_or_nonsense_gets_a_trace_of_the_jobs_own() {
+async fn a_missing_or_invalid_traceparent_is_replaced() {
     let app = TestApp::start().await;
     let bad = CALLER.to_uppercase();
     let cases: [&[&str]; 5] = [&[], &["nonsense"], &[&bad], &[CALLER, CALLER], &[""]];
@@ -86,7 +86,7 @@ async fn a_caller_that_says_nothing_or_nonsense_gets_a_trace_of_the_jobs_own() {
 }
 
 #[tokio::test]
-async fn the_same_submission_again_leaves_the_job_in_the_trace_of_the_first() {
+async fn a_repeated_submission_keeps_the_first_trace() {
     let app = TestApp::start().await;
     app.queue.set_down(true);
     submit_with(&app, json!({ "n": 2 }), &[CALLER]).await;
@@ -101,7 +101,7 @@ async fn the_same_submission_again_leaves_the_job_in_the_trace_of_the_first() {
 }
 
 #[tokio::test]
-async fn what_is_sent_again_stays_in_the_trace() {
+async fn messages_sent_again_stay_in_the_trace() {
     let app = TestApp::with(lastlight_app::app().catalog(), quick()).await;
     submit_with(&app, json!({ "n": 3 }), &[CALLER]).await;
     let tasks = app.planned().await;
@@ -117,7 +117,7 @@ async fn what_is_sent_again_stays_in_the_trace() {
 }
 
 #[tokio::test]
-async fn a_message_with_a_bad_traceparent_or_none_is_processed_like_any_other() {
+async fn an_invalid_traceparent_stops_no_message() {
     let app = TestApp::start().await;
     submit_with(&app, json!({ "n": 4 }), &[CALLER]).await;
     let bad = [json!("nonsense"), json!(7), json!({ "a": [] }), Value::Null];
@@ -134,7 +134,7 @@ async fn a_message_with_a_bad_traceparent_or_none_is_processed_like_any_other() 
 }
 
 #[tokio::test]
-async fn a_job_of_a_version_that_knew_no_traces_runs_without_one() {
+async fn a_job_stored_without_a_trace_still_runs() {
     let app = TestApp::start().await;
     submit_with(&app, json!({ "n": 2 }), &[]).await;
     sqlx::query("UPDATE jobs SET traceparent = NULL")

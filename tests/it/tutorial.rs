@@ -1,4 +1,4 @@
-//! The tutorial's job type is the file that its text shows, and does what its text says.
+//! The tutorial's job type is the file that its text shows, and works as its text describes.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ const TEXT: &str = include_str!("../../docs/TUTORIAL.md");
 const CODE: &str = include_str!("../../docs/tutorial/tile_areas.rs");
 
 #[tokio::test]
-async fn the_tutorials_job_measures_the_earth() {
+async fn the_job_of_the_tutorial_measures_the_earth() {
     let app = TestApp::with_job_type(tile_areas::TileAreas, quick()).await;
     let job_id = app.submitted("tile_areas", json!({ "zoom": 4 })).await;
     let status = app.run_until_finished(&job_id).await;
@@ -21,7 +21,7 @@ async fn the_tutorials_job_measures_the_earth() {
     assert_eq!(status["stageResults"]["1"]["summary"]["tiles"], 256);
     let report = &status["stageResults"]["2"]["summary"];
     assert_eq!(report["tiles"], 256);
-    // What lies between the parallels of 85.05 degrees: sin(85.05°) of a sphere.
+    // The area between the parallels of 85.05 degrees: sin(85.05°) of a sphere.
     let share = report["share_of_the_earth"].as_f64().unwrap();
     assert!((share - 0.996_272).abs() < 1e-6, "{share}");
     app.assert_consistent(&job_id).await;
@@ -30,7 +30,7 @@ async fn the_tutorials_job_measures_the_earth() {
 }
 
 #[test]
-fn the_tutorial_shows_the_file_as_it_is() {
+fn the_tutorial_shows_the_code_of_its_file() {
     let shown: Vec<&str> =
         TEXT.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(shown.len() >= 5, "{} pieces of code", shown.len());

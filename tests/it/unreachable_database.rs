@@ -1,5 +1,5 @@
-//! A database that cannot be used is said at once, with host, port, database and reason, by every
-//! command that needs one; the handler waits for it and says so.
+//! Every command that needs a database reports an unusable one at once, with host, port, database
+//! and reason. The handler waits for its database and reports that.
 
 use std::{process::Stdio, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 
 const NOBODY: &str = "postgresql://postgres:topsecret@127.0.0.1:1/none";
 
-/// What each command has to say of the database, where it is named by a setting or by an argument.
+/// The output of each command for this database, given by a setting or by an argument.
 async fn said_of(url: &str) -> Vec<(&'static str, Said)> {
     let settings = [("DATABASE_URL", url), ("AzureWebJobsStorage", "UseDevelopmentStorage=true")];
     let on_a_local_cloud = [
@@ -36,7 +36,7 @@ async fn said_of(url: &str) -> Vec<(&'static str, Said)> {
         .await
 }
 
-/// A command that waits for its database would wait without end.
+/// The output of a command; fails if it waits for its database forever.
 async fn ended(command: Command) -> Said {
     tokio::time::timeout(Duration::from_secs(60), run(command))
         .await
@@ -44,7 +44,7 @@ async fn ended(command: Command) -> Said {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_exit_3() {
+async fn an_unreachable_server_is_exit_code_3() {
     for (name, said) in said_of(NOBODY).await {
         assert_eq!(said.code, 3, "{name}: {}", said.err);
         for words in [
@@ -59,7 +59,7 @@ async fn a_server_that_is_not_there_is_exit_3() {
 }
 
 #[tokio::test]
-async fn a_database_that_does_not_exist_is_exit_2() {
+async fn a_missing_database_is_exit_code_2() {
     let server = service("LASTLIGHT_TEST_DATABASE_URL");
     let (address, _) = server.rsplit_once('/').unwrap();
     let port = address.rsplit_once(':').unwrap().1;
@@ -75,9 +75,9 @@ async fn a_database_that_does_not_exist_is_exit_2() {
     }
 }
 
-/// A firewall that drops packets, a server that hangs: there is a connection and never an answer.
+/// A firewall that drops packets or a hanging server: there is a connection and never an answer.
 #[tokio::test]
-async fn a_server_that_does_not_answer_is_exit_3() {
+async fn an_unresponsive_server_is_exit_code_3() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = silent.local_addr().unwrap().port();
     let url = format!("postgresql://postgres@127.0.0.1:{port}/none");
@@ -95,7 +95,7 @@ fn free_port() -> u16 {
 }
 
 #[tokio::test]
-async fn the_handler_waits_for_its_database_and_says_so() {
+async fn the_handler_waits_for_its_database() {
     let url = new_database_url().await;
     let (address, _) = url.rsplit_once('/').unwrap();
     let late = format!("{address}/late_{}", uuid::Uuid::new_v4().simple());

@@ -1,6 +1,6 @@
-//! How tests wait. For a condition, with a limit that no slow machine comes near; or not at all:
-//! leases, graces and pauses run out when a test says so. No verdict depends on how fast the
-//! machine is.
+//! How tests wait: for a condition, with a limit far above what any slow machine needs; or not at
+//! all, since leases, grace periods and pauses expire when a test says so. No result depends on the
+//! speed of the machine.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use crate::harness::TestApp;
 
-/// What has not happened by then never will.
+/// The time after which a condition counts as never met.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
-/// Looks again and again until there is something to see.
+/// Polls until there is a result.
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
@@ -23,7 +23,7 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
     }
 }
 
-/// What the database keeps its times by; `$` stands for how much of it passes.
+/// The statements that move the times in the database back; `$` stands for the interval.
 const CLOCKS: [&str; 4] = [
     "UPDATE tasks SET lease_until = lease_until - $, due_at = due_at - $, next_send_at = next_send_at - $
      WHERE lease_until IS NOT NULL OR due_at IS NOT NULL OR next_send_at IS NOT NULL",
@@ -32,12 +32,12 @@ const CLOCKS: [&str; 4] = [
     "UPDATE outbox SET next_send_at = next_send_at - $",
 ];
 
-/// So much time passes for everything in the database, and for nobody who runs.
+/// The interval `by` passes for all rows in the database, but not for running code.
 pub(crate) async fn time_passes(connection: &mut PgConnection, by: Duration) {
     let interval = format!("interval '{} milliseconds'", by.as_millis());
     for statement in CLOCKS {
         let statement = statement.replace('$', &interval);
-        // It meets others in no order of its own, so it may be the one that a deadlock ends.
+        // It locks rows in no particular order, so a deadlock may end it.
         while let Err(error) = connection.execute(AssertSqlSafe(statement.clone())).await {
             let code = error.as_database_error().and_then(|error| error.code());
             assert_eq!(code.as_deref(), Some("40P01"), "{error}");
@@ -45,8 +45,8 @@ pub(crate) async fn time_passes(connection: &mut PgConnection, by: Duration) {
     }
 }
 
-/// Returns when the database does nothing for anybody else: statements of those that were dropped
-/// in the middle have ended.
+/// Returns when no other session is active: statements of requests that were dropped midway have
+/// ended.
 pub(crate) async fn until_at_rest(connection: &mut PgConnection) {
     until("the database is at rest", async || {
         let at_work: i64 = sqlx::query_scalar(
@@ -62,7 +62,7 @@ pub(crate) async fn until_at_rest(connection: &mut PgConnection) {
     .await;
 }
 
-/// Returns when nobody takes connections there any more.
+/// Returns when connections to this address are refused.
 pub(crate) async fn until_refused(address: std::net::SocketAddr) {
     until("connections are refused", async || {
         tokio::net::TcpStream::connect(address).await.err().map(drop)
@@ -71,12 +71,13 @@ pub(crate) async fn until_refused(address: std::net::SocketAddr) {
 }
 
 impl TestApp {
-    /// So much time passes for everything in the database, and for nobody who runs.
+    /// The interval `by` passes for all rows in the database, but not for running code.
     pub(crate) async fn time_passes(&self, by: Duration) {
         time_passes(&mut self.connection().await, by).await;
     }
 
-    /// Sweeps and delivers until the job is over. Between two sweeps all leases and graces run out.
+    /// Sweeps and delivers until the job is finished. Between two sweeps all leases and grace
+    /// periods expire.
     pub(crate) async fn sweep_until_finished(&self, job_id: &str) -> serde_json::Value {
         for _ in 0..40 {
             self.controller.reconcile().await.unwrap();

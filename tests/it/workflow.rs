@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{harness::TestApp, probe::Probe};
 
 #[tokio::test]
-async fn hello_world_greets_and_replies_over_either_path() {
+async fn hello_world_completes_over_both_paths() {
     let app = TestApp::start().await;
     for use_service_bus in [false, true] {
         let job_id = app
@@ -28,7 +28,7 @@ async fn hello_world_greets_and_replies_over_either_path() {
 }
 
 #[tokio::test]
-async fn a_stage_larger_than_a_chunk_is_planned_in_batches_of_a_hundred() {
+async fn large_stages_are_planned_in_batches() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 2345 })).await;
     let message = app.queue.take(QueueRole::Jobs).remove(0);
@@ -56,7 +56,7 @@ async fn a_stage_larger_than_a_chunk_is_planned_in_batches_of_a_hundred() {
 }
 
 #[tokio::test]
-async fn results_of_a_large_stage_stay_small_in_stage_results() {
+async fn stage_results_keep_a_sample_of_a_large_stage() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 500 })).await;
     app.run_dry().await;
@@ -78,7 +78,7 @@ async fn a_stage_without_tasks_ends_at_once() {
 }
 
 #[tokio::test]
-async fn a_task_reads_the_result_of_the_task_with_its_index_in_the_stage_before() {
+async fn a_task_reads_the_previous_result_of_its_index() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [3, 3] })).await;
     app.run_dry().await;
@@ -90,7 +90,7 @@ async fn a_task_reads_the_result_of_the_task_with_its_index_in_the_stage_before(
 }
 
 #[tokio::test]
-async fn a_failed_task_fails_its_job_with_the_reason_once_its_siblings_are_done() {
+async fn a_failed_task_fails_its_job_with_the_reason() {
     let probe = Probe::default();
     let app = TestApp::with_job_type(probe.clone(), Timing::default()).await;
     let job_id =
@@ -117,7 +117,7 @@ async fn a_failed_task_fails_its_job_with_the_reason_once_its_siblings_are_done(
 }
 
 #[tokio::test]
-async fn a_plan_that_cannot_be_made_fails_its_job_with_the_reason() {
+async fn a_failed_plan_fails_its_job_with_the_reason() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     for (parameters, words) in [
         (json!({ "stages": [10], "plan_fails_after": 7 }), "the blob container went away"),
@@ -132,7 +132,7 @@ async fn a_plan_that_cannot_be_made_fails_its_job_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_result_that_is_too_large_fails_its_task_and_wedges_nothing() {
+async fn a_result_that_is_too_large_fails_its_task() {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
     let job_id = app.submitted("probe", json!({ "stages": [1], "result_bytes": 2_000_000 })).await;
     app.run_dry().await;
@@ -145,7 +145,7 @@ async fn a_result_that_is_too_large_fails_its_task_and_wedges_nothing() {
 }
 
 #[tokio::test]
-async fn parameters_over_8_kb_stay_in_the_database_and_the_handler_still_gets_them() {
+async fn large_parameters_stay_in_the_database() {
     let app = TestApp::start().await;
     let name = "ü".repeat(100);
     let job_id = app
@@ -164,7 +164,7 @@ async fn parameters_over_8_kb_stay_in_the_database_and_the_handler_still_gets_th
 }
 
 #[tokio::test]
-async fn the_status_of_a_running_job_shows_its_progress() {
+async fn the_status_of_a_running_job_shows_progress() {
     let app = TestApp::start().await;
     let job_id = app.submitted("hello_world", json!({ "n": 3 })).await;
     let message = app.queue.take(QueueRole::Jobs).remove(0);
@@ -225,7 +225,7 @@ async fn the_status_of_a_running_job_shows_its_progress() {
 }
 
 #[tokio::test]
-async fn a_task_that_runs_too_long_fails_with_what_to_do() {
+async fn a_task_past_its_timeout_fails_with_a_remedy() {
     let timing = Timing { task_timeout: std::time::Duration::from_millis(50), ..Timing::default() };
     let app = TestApp::with_job_type(Probe::default(), timing).await;
     let job_id = app.submitted("probe", json!({ "stages": [1], "sleeps_ms": 5000 })).await;

@@ -1,4 +1,4 @@
-// The files that are tested, and promtool. Reads no YAML: promtool and Prometheus do, and they say what is wrong with it.
+// The files under test, and promtool. This code parses no YAML: promtool and Prometheus do, and report its errors.
 
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-// The alert rules on made-up series: what must raise each of them, and what must not.
+// The alert rules on artificial series: which series must raise each alert, and which must not.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ test('each alert is raised by what it is for, and by nothing that is harmless', 
 });
 
 test('of each alert there is a case that raises it, and one in which nothing does', () => {
-  // Each case by the alerts that it looks at: whether it is raised there at any time.
+  // For each alert that a case checks: whether it is raised at any time.
   const cases = readFileSync(CASES, 'utf8').split(/^ *- name: /m).slice(1).map((text) => {
     const looks = new Map();
     for (const look of text.split('alertname: ').slice(1)) {
@@ -32,7 +32,7 @@ test('of each alert there is a case that raises it, and one in which nothing doe
     assert.ok(cases.some((looks) => looks.get(name) === true), `no case raises ${name}`);
     assert.ok(cases.some((looks) => looks.get(name) === false), `there is no case in which ${name} is never raised`);
   }
-  // promtool takes a name that there is not for an alert that is not raised.
+  // promtool treats an unknown alert name as an alert that is not raised.
   for (const name of cases.flatMap((looks) => [...looks.keys()])) {
     assert.ok(names.includes(name), `a case names ${name}, which is no alert`);
   }

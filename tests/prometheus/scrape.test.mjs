@@ -7,15 +7,15 @@ import { eventually, LIMIT, startCloud } from '../browser/cloud.mjs';
 import { alerts, dashboard, promtool } from './files.mjs';
 import { startPrometheus } from './server.mjs';
 
-// What Grafana puts in their place, for a range of some hours: a window that still holds the jobs when a busy machine is slow.
+// The values that Grafana inserts for a range of some hours: a window that still contains the jobs on a slow machine.
 const VARIABLES = { __rate_interval: '5m', __interval: '15s', __range: '3h' };
 
-// Tasks of both paths failed. Nothing else is amiss, so every other alarm would be false.
+// Tasks of both paths failed. Nothing else is wrong, so any other alert would be false.
 const RAISED = { LastlightTasksFail: ['queue_storage chaos', 'service_bus chaos'] };
 
 const world = { cloud: null, prometheus: null };
 
-// A scrape that came too late on a busy machine is made up for by the next.
+// If a scrape is too late on a busy machine, the next one compensates for it.
 const soon = (what, check) => eventually(what, check, { every: 250 });
 
 const sweep = async () => {
@@ -32,7 +32,7 @@ const shows = (what, expr, value) => eventually(`Prometheus sees ${what}`, async
   return true;
 });
 
-// A job that completes and one that fails, over each path. Then a sweep, which counts them.
+// Over each path one job that completes and one that fails, then a sweep, which counts them.
 async function runJobs(tag, n) {
   const jobs = await Promise.all([false, true].flatMap((use_service_bus) => [
     world.cloud.submit('hello_world', { n, name: tag, use_service_bus }),
@@ -46,12 +46,12 @@ async function runJobs(tag, n) {
 before(async () => {
   world.cloud = await startCloud();
   world.prometheus = await startPrometheus(world.cloud.addresses.url);
-  // Rates are of what is added to a series: the first jobs begin it.
+  // Rates measure the increase of a series: the first jobs start the series.
   await runJobs('first', 8);
   await shows('the first jobs', 'sum(lastlight_jobs_ended_total)', 4);
   await runJobs('second', 40);
   await shows('the second jobs', 'sum(lastlight_jobs_ended_total)', 8);
-  // One that stays open.
+  // A job that stays open.
   await world.cloud.submit('chaos', { tag: 'open', use_service_bus: false, stages: [{ tasks: 4, ms: 600_000 }] });
   await shows('the open job', 'sum(lastlight_open_stage_tasks{status="open"})', 4);
   await shows('its tasks', 'max(lastlight_instances_tasks_running)', 4);
@@ -84,7 +84,7 @@ const filled = (expr) => expr.replace(/\$\{?(\w+)\}?/g, (whole, name) => {
   return value;
 });
 
-// No query may find nothing: a few jobs and a sweep are enough for all of them.
+// Each query must have a result: a few jobs and a sweep are enough for all of them.
 async function hasFigures({ expr, legendFormat = '' }) {
   const found = await world.prometheus.ask(filled(expr));
   assert.ok(found.length, 'it finds nothing');
@@ -114,7 +114,7 @@ for (const name of alerts()) {
       const found = await world.prometheus.ask(rule.query);
       const whose = found.map(({ labels: { path, job_type } }) => `${path} ${job_type}`).sort();
       assert.equal(`${whose}`, `${raised}`, `${rule.query} is ${JSON.stringify(found)}`);
-      // Of those that have a time, nothing is pending either.
+      // Alerts with a waiting time must not be pending either.
       assert.equal(rule.state, raised.length ? 'firing' : 'inactive', `it is ${rule.state}`);
       return true;
     });

@@ -1,4 +1,4 @@
-// A Prometheus of its own that scrapes one app every second and evaluates the rules as often. Its data is gone with it.
+// A Prometheus server that scrapes one app every second and evaluates the rules as often. Its data is deleted when it stops.
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { LIMIT } from '../browser/cloud.mjs';
 import { program, RULES } from './files.mjs';
 
-// Prometheus does not say which port it was given for 0.
+// Prometheus does not report the port that it gets for 0.
 const freePort = () => new Promise((resolve, reject) => {
   const server = createServer().once('error', reject);
   server.listen(0, '127.0.0.1', () => {
@@ -23,7 +23,7 @@ const freePort = () => new Promise((resolve, reject) => {
 export async function startPrometheus(url) {
   const data = mkdtempSync(path.join(tmpdir(), 'lastlight-prometheus-'));
   const config = path.join(data, 'prometheus.yml');
-  // JSON is YAML.
+  // JSON is valid YAML.
   writeFileSync(config, JSON.stringify({
     global: { scrape_interval: '3s', scrape_timeout: '3s', evaluation_interval: '1s' },
     rule_files: [RULES],
@@ -68,7 +68,7 @@ class Prometheus {
     return data;
   }
 
-  // What an expression is now: the labels and the value of each series.
+  // The current value of an expression: the labels and the value of each series.
   async ask(expr) {
     const { resultType, result } = await this.get('query', { query: expr });
     if (resultType !== 'vector') throw new Error(`it is a ${resultType}, not a vector`);

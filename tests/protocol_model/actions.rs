@@ -1,5 +1,5 @@
-//! What may happen next, anywhere: one action for each transaction, each send and each death.
-//! Between any two of them anything else may come.
+//! The possible next steps: one action for each transaction, each send and each death. Any other
+//! action may happen between two of them.
 
 use lastlight::model::{JobStatus, TaskStatus};
 use stateright::{Model, Property};
@@ -13,7 +13,7 @@ use crate::{
     transactions::{Outcome, Rules},
 };
 
-/// The protocol at one size.
+/// The protocol with its rules and sizes.
 #[derive(Debug)]
 pub(crate) struct Protocol {
     pub rules: Rules,
@@ -21,28 +21,28 @@ pub(crate) struct Protocol {
     pub recovered: Recovered,
 }
 
-/// How much may happen at once.
+/// The bounds of the search.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
-    /// Planners that hold, or believe to hold, a lease.
+    /// Number of planners that hold a lease or believe to hold one.
     pub planners: usize,
-    /// Attempts of one task. Recovery goes on beyond it.
+    /// Number of attempts of one task. Recovery may use more.
     pub attempts: u8,
-    /// Those between reading an ended stage and going on.
+    /// Number of actors that have read an ended stage and not advanced it yet.
     pub advancers: usize,
-    /// Whether a statement may commit after the job's end that still saw it open.
+    /// Whether a statement that saw the job open may commit after the job's end.
     pub straddling: bool,
-    /// What comes from outside.
+    /// The events from outside.
     pub outside: Outside,
-    /// Only actions that change something, for walks; a search finds out by itself.
+    /// Only actions that change the state, for walks; a search detects the others by itself.
     pub walk: bool,
 }
 
-/// A step. Named after the function of the repository or the controller that takes it.
+/// A step, named after the function of the repository or of the controller that takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     InsertJob,
-    /// The queue accepts a job message: from the submitter, whoever advanced, or `reconcile`.
+    /// The queue accepts a job message from the submitter, from an advancer or from `reconcile`.
     SendJobMessage {
         stage: u8,
     },
@@ -60,11 +60,11 @@ pub(crate) enum Action {
     FinishPlan {
         planner: PlannerId,
     },
-    /// The planner has used up its share of the function's time, and stops at its cursor.
+    /// The planner has used up its share of the function's timeout, and stops at its cursor.
     StopPlan {
         planner: PlannerId,
     },
-    /// The planner meets an error and gives its lease back.
+    /// The planner meets an error and releases its lease.
     ReleaseStage {
         planner: PlannerId,
     },
@@ -75,7 +75,7 @@ pub(crate) enum Action {
     FailPlan {
         planner: PlannerId,
     },
-    /// The queue accepts the messages of a batch: from its planner or from `reconcile`.
+    /// The queue accepts the messages of a batch, from its planner or from `reconcile`.
     SendBatch {
         stage: u8,
         batch: u8,
@@ -84,7 +84,7 @@ pub(crate) enum Action {
         stage: u8,
         batch: u8,
     },
-    /// A task message is delivered, and the task is free or its lease ran out.
+    /// A task message is delivered, and the task is free or its lease has expired.
     Claim {
         stage: u8,
         task: u8,
@@ -95,13 +95,13 @@ pub(crate) enum Action {
         attempt: u8,
         outcome: Outcome,
     },
-    /// Whoever waited for the claim is gone.
+    /// The caller of the claim is gone.
     ReleaseClaim {
         stage: u8,
         task: u8,
         attempt: u8,
     },
-    /// A task message is delivered, and there is no room to begin the task.
+    /// A task message is delivered, and there is no permit to start the task.
     DeferTask {
         stage: u8,
         task: u8,
@@ -111,17 +111,17 @@ pub(crate) enum Action {
         stage: u8,
         task: u8,
     },
-    /// A task's message came to the poison queue once too often.
+    /// A task's message was dead-lettered more often than it is redelivered.
     FailTask {
         stage: u8,
         task: u8,
     },
-    /// The stage's job message did.
+    /// The same for the stage's job message.
     FailUnplannedJob {
         stage: u8,
     },
-    /// Somebody reads that a stage has ended: who recorded its last outcome, the planner, a second
-    /// delivery, `reconcile`.
+    /// An actor reads that a stage has ended: the recorder of its last outcome, the planner, a
+    /// duplicate delivery, or `reconcile`.
     EndedStage {
         stage: u8,
     },
@@ -140,14 +140,15 @@ pub(crate) enum Action {
     OweDeadPlanner {
         stage: u8,
     },
-    /// A person cancels the job, or its deadline has passed; some statement saw it open.
+    /// A user cancels the job, or its deadline has passed, while a statement may have seen the job
+    /// open.
     Cancel {
         straddler: Option<Straddler>,
     },
     TimeOut {
         straddler: Option<Straddler>,
     },
-    /// The statement that saw the job open commits; an attempt's end with an outcome.
+    /// The statement that saw the job open commits: the end of an attempt, with an outcome.
     Straddle {
         outcome: Option<Outcome>,
     },
@@ -200,7 +201,7 @@ impl Model for Protocol {
         self.apply(&mut next, action)?;
         canonical(&self.rules, &mut next);
         if self.sizes.walk {
-            // A search knows by itself where it has been.
+            // A search keeps track of visited states by itself.
             let goes_on = next != *state;
             next.steps += 1;
             return goes_on.then_some(next);
@@ -225,7 +226,7 @@ impl Protocol {
         }
         for (number, stage) in database.stages() {
             if stage.unsent {
-                // A second send is the same set of messages.
+                // A second send leaves the set of messages unchanged.
                 let is_sent = queues.job_message[usize::from(number)];
                 actions.push(if is_sent {
                     Action::JobMessageSent { stage: number }
@@ -387,7 +388,7 @@ impl Protocol {
         }
     }
 
-    /// What an attempt may come to: one beyond the most that are allowed fails without running.
+    /// The possible outcomes of an attempt: one beyond the maximum fails without running.
     fn outcomes(
         &self,
         row: &crate::state::Task,
@@ -400,7 +401,7 @@ impl Protocol {
         completes.into_iter().chain([Outcome::Failed]).chain(retries)
     }
 
-    /// The statements that may be under way.
+    /// The statements that may be running.
     fn straddlers(&self, state: &State) -> Vec<Straddler> {
         if !self.sizes.straddling {
             return Vec::new();
@@ -430,7 +431,7 @@ impl Protocol {
         self.rules.tasks_of(stage, batch).all(|task| messages[usize::from(task)])
     }
 
-    /// Takes the step; `None` if it cannot be taken now.
+    /// Takes the step; `None` if it is not possible now.
     fn apply(&self, state: &mut State, action: Action) -> Option<()> {
         let rules = &self.rules;
         let database = &mut state.database;
@@ -446,7 +447,7 @@ impl Protocol {
             Action::WriteChunk { planner } => self.write_chunk(state, planner, sees_open)?,
             Action::FinishPlan { planner } => {
                 let Planner { stage, .. } = state.handlers.planners[usize::from(planner)].take()?;
-                // Whether it ended the stage it then reads like anybody else.
+                // The planner then reads like any other actor whether this ended the stage.
                 database.finish_plan(stage, planner);
             }
             Action::StopPlan { planner } => {
@@ -488,7 +489,7 @@ impl Protocol {
             }
             Action::TakeDeferred { stage, task } => {
                 database.take_deferred(stage, task).then_some(())?;
-                // Its message was sent before, and sending it again changes no set.
+                // Its message was sent before; sending it again does not change the set.
             }
             Action::FailTask { stage, task } => {
                 state.outside.poisons -= 1;
@@ -515,7 +516,7 @@ impl Protocol {
             }
             Action::TakeDeadAttempt { stage, task } => {
                 database.take_dead_attempt(stage, task).then_some(())?;
-                // Its message was sent before, and sending it again changes no set.
+                // Its message was sent before; sending it again does not change the set.
             }
             Action::OweDeadPlanner { stage } => database.owe_dead_planner(stage).then_some(())?,
             Action::Cancel { straddler } => {
@@ -575,7 +576,7 @@ impl Protocol {
         let slot = &mut state.handlers.planners[usize::from(planner)];
         let Planner { stage, cursor } = (*slot)?;
         let written = state.database.write_chunk(&self.rules, stage, planner, cursor, sees_open);
-        // Without the lease it is at its end.
+        // Without the lease the planner ends.
         *slot = written.map(|length| Planner { stage, cursor: cursor + length });
         Some(())
     }
@@ -596,13 +597,13 @@ impl Protocol {
         sees_open: bool,
     ) {
         end_attempt(&mut state.handlers, stage, task, attempt);
-        // Whether it was the last one it then reads like anybody else; a retry's message is one
-        // that was sent before.
+        // The recorder then reads like any other actor whether this was the last outcome. A retry's
+        // message was sent before.
         state.database.complete_task(&self.rules, stage, task, attempt, outcome, sees_open);
     }
 }
 
-/// What changes the job's state while a statement is under way that saw it as it was.
+/// Changes the job's state while a statement runs that saw its earlier state.
 fn interrupt(
     state: &mut State,
     straddler: Option<Straddler>,

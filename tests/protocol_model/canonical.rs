@@ -1,23 +1,23 @@
-//! One state for all that differ in nothing that can be told apart later: without this a search
-//! takes ten times as long. Only what is exact is done here, under every mutation too, with one
-//! exception that says so.
+//! Maps all states that cannot be told apart later to one state: without this a search takes ten
+//! times as long. Only exact reductions are made, under every mutation too, with one exception that
+//! is marked as such.
 
 use crate::{
     state::{Batch, Handlers, PLANNERS, PlannerId, Stage, State, Straddler, TASKS},
     transactions::Rules,
 };
 
-/// The lease's owner has died.
+/// The owner of the lease has died.
 const DEAD: PlannerId = 15;
 
-/// The same state in its one form.
+/// The canonical form of a state.
 pub(crate) fn canonical(rules: &Rules, state: &mut State) {
     for number in 0..rules.stages {
         let Some(stage) = &mut state.database.stages[usize::from(number)] else {
             break;
         };
         if stage.planned {
-            // Nothing is written any more, nobody waits for the job message, and all tasks are
+            // Nothing is written any more, no actor waits for the job message, and all tasks are
             // alike.
             stage.unsent = false;
             state.queues.job_message[usize::from(number)] = true;
@@ -40,8 +40,8 @@ pub(crate) fn canonical(rules: &Rules, state: &mut State) {
     sort_planners(state);
 }
 
-/// The status of a batch whose tasks have their outcomes is read by nobody: reopening it makes it
-/// owed.
+/// No statement reads the status of a batch whose tasks have their outcomes: reopening a batch
+/// marks it as unsent.
 fn settle_batches(rules: &Rules, number: u8, stage: &mut Stage, sent: &[bool; TASKS]) {
     for batch in 0..TASKS as u8 {
         let mut tasks = rules.tasks_of(number, batch);
@@ -54,8 +54,8 @@ fn settle_batches(rules: &Rules, number: u8, stage: &mut Stage, sent: &[bool; TA
     }
 }
 
-/// Of a stage that the job has passed one late attempt is kept. The exception: several would be
-/// refused alike.
+/// Keeps one late attempt of a stage that the job has passed. This is the exception: several late
+/// attempts would be rejected in the same way.
 fn keep_one_attempt(attempts: &mut [u8; TASKS]) {
     let mut kept = false;
     for running in attempts {
@@ -65,7 +65,7 @@ fn keep_one_attempt(attempts: &mut [u8; TASKS]) {
     }
 }
 
-/// Tasks of a planned stage, each in a batch of its own, may change places.
+/// Tasks of a planned stage, each in its own batch, are interchangeable.
 fn sort_tasks(state: &mut State, number: u8) {
     let place = usize::from(number);
     let Some(stage) = &mut state.database.stages[place] else {
@@ -121,8 +121,8 @@ fn sort_tasks(state: &mut State, number: u8) {
     }
 }
 
-/// Planners may change their names, and that of one who died is no longer known. Only a pause asks
-/// whether there is a lease that ran out.
+/// Planners are interchangeable, and a planner that died is no longer identified. Only a pause
+/// checks whether there is an expired lease.
 fn sort_planners(state: &mut State) {
     let may_pause = state.outside.pauses > 0;
     let Handlers { planners, straddler, .. } = &mut state.handlers;

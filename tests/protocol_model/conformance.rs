@@ -1,9 +1,9 @@
-//! The model's transactions against the real ones: the same random calls on both, the same answers,
-//! and after each of them the same rows. So what is searched here is what PostgreSQL does; a
-//! statement that is changed and not mirrored fails.
+//! The model's transactions against the real ones: the same random calls on both, the same results,
+//! and the same rows after each call. So the model searches what PostgreSQL does; a statement that
+//! is changed in one of them fails the test.
 //!
-//! Calls come as they may, many of them refused. The clock is set before each: whatever waits for a
-//! time has come due.
+//! Calls are random, and many of them are refused. The clock is set before each call, so that
+//! everything that waits for a time is due.
 
 use std::{collections::BTreeSet, str::FromStr, sync::Arc, time::Duration};
 
@@ -26,29 +26,29 @@ use crate::{
     transactions::{Outcome, Rules},
 };
 
-/// The name of a call, and what the model and PostgreSQL answered.
+/// The name of a call, and the results of the model and of PostgreSQL.
 type Answers = (&'static str, String, String);
 
-/// Statements that write and are not called here, and why not.
+/// Statements that write and are not called here, with the reason.
 const LEFT_OUT: [(&str, &str); 15] = [
-    ("clear_stage", "what people delete by hand"),
-    ("remove_orphans", "what people delete by hand"),
-    ("batch_failed", "a note for people"),
-    ("job_message_failed", "a note for people"),
-    ("count_ignored", "counts for people"),
-    ("record_measure", "figures of stages that are over"),
-    ("measure_jobs", "figures of jobs that are over"),
-    ("report_instance", "for people: which processes there are"),
-    ("forget_instances", "for people: which processes there are"),
-    ("record_sweep", "a note for people"),
-    ("extend_leases", "the clock: a lease that holds longer"),
-    ("keep_plan", "the clock: a lease that holds longer"),
-    ("silent_stages", "the clock: when a stage was looked at last"),
+    ("clear_stage", "jobs that are deleted by hand"),
+    ("remove_orphans", "jobs that are deleted by hand"),
+    ("batch_failed", "information for operators"),
+    ("job_message_failed", "information for operators"),
+    ("count_ignored", "counters for operators"),
+    ("record_measure", "metrics of finished stages"),
+    ("measure_jobs", "metrics of finished jobs"),
+    ("report_instance", "for operators: the running processes"),
+    ("forget_instances", "for operators: the running processes"),
+    ("record_sweep", "information for operators"),
+    ("extend_leases", "the clock: a lease that is extended"),
+    ("keep_plan", "the clock: a lease that is extended"),
+    ("silent_stages", "the clock: when a stage was last checked"),
     ("tasks_redelivered", "counts messages, of which the model sends any number"),
     ("release_claims", "private; modelled, and called by tests/it/back_pressure.rs"),
 ];
 
-/// Statements that write and are called here, some by the function of another name.
+/// Statements that write and are called here, some through a function of another name.
 const CALLED: [&str; 34] = [
     "advance_stage",
     "batch_create_tasks",
@@ -86,8 +86,8 @@ const CALLED: [&str; 34] = [
     "take_deferred",
 ];
 
-/// Statements that write, in the repository's folder, and that are neither called here nor left out
-/// for a reason; and the other way round.
+/// Statements in the repository's folder that write and are neither called here nor excluded with a
+/// reason; and listed statements that do not exist.
 pub(crate) fn unknown_statements() -> Vec<String> {
     let folder =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight/src/store/sql");
@@ -99,7 +99,8 @@ pub(crate) fn unknown_statements() -> Vec<String> {
         let words: Vec<&str> = code.flat_map(str::split_whitespace).collect();
         let writes = |place: usize, word: &&str| match *word {
             "INSERT" | "DELETE" => true,
-            // Not of FOR UPDATE, which locks, nor of DO UPDATE, which is an INSERT's.
+            // Not the UPDATE of FOR UPDATE, which locks, nor that of DO UPDATE, which belongs to an
+            // INSERT.
             "UPDATE" => place == 0 || !["FOR", "DO"].contains(&words[place - 1]),
             _ => false,
         };
@@ -113,7 +114,7 @@ pub(crate) fn unknown_statements() -> Vec<String> {
     writing.symmetric_difference(&known).cloned().collect()
 }
 
-/// Long ago for every lease, pause and grace.
+/// Longer than every lease, pause and grace period, in seconds.
 const LONG: f64 = 3600.0;
 
 /// The real database.
@@ -126,15 +127,15 @@ struct Real {
     job_id: JobId,
 }
 
-/// Both, side by side, and what their callers hold in memory.
+/// Both databases, and what their callers hold in memory.
 pub(crate) struct Pair {
     real: Real,
     model: state::Database,
     rules: Rules,
     random: fastrand::Rng,
-    /// Everybody who ever took a lease, dead or alive, and their uuids.
+    /// All planners that ever took a lease, dead or alive, with their UUIDs.
     planners: Vec<(Planner, Uuid)>,
-    /// Everybody who ever read an ended stage.
+    /// All actors that ever read an ended stage.
     advancers: Vec<(Advancer, EndedStage)>,
 }
 
@@ -150,10 +151,10 @@ impl Pair {
         }
     }
 
-    /// One call on both; its name and its answers, the model's first.
+    /// Makes one call on both and returns its name and both results, the model's first.
     pub(crate) async fn call(&mut self) -> Answers {
         self.real.time_passes().await;
-        // The stage that the job is in, most of the time.
+        // The job's current stage, most of the time.
         let current = self.model.job.map_or(0, |job| job.stage);
         let stage = match self.random.u8(..5) {
             0 => self.random.u8(..self.rules.stages),
@@ -196,7 +197,7 @@ impl Pair {
         }
     }
 
-    /// The rows of both, in words: the model's first.
+    /// The rows of both as text, the model's first.
     pub(crate) async fn rows(&mut self) -> (String, String) {
         (
             rows_of_the_model(&self.model, &self.rules),
@@ -241,7 +242,7 @@ impl Pair {
         ("lease_stage", format!("{model:?}"), format!("{real:?}"))
     }
 
-    /// One that is open, most of the time.
+    /// An open task, most of the time.
     fn task(&mut self, stage: u8) -> u8 {
         let rows = self.model.stage(stage);
         let open: Vec<u8> = rows
@@ -256,14 +257,14 @@ impl Pair {
         }
     }
 
-    /// Any planner, the last one most of the time.
+    /// Any planner, most of the time the last one.
     fn planner(&mut self) -> Option<PlannerId> {
         let last = self.planners.len().checked_sub(1)?;
         let any = self.random.usize(..=last);
         Some(if self.random.u8(..8) > 0 { last } else { any } as PlannerId)
     }
 
-    /// `write_chunk`, or `finish_plan` where the plan has no more.
+    /// `write_chunk`, or `finish_plan` if the plan has no more tasks.
     async fn go_on_planning(&mut self) -> Answers {
         let Some(name) = self.planner() else {
             return nothing();
@@ -428,7 +429,8 @@ impl Pair {
         ("fail_unplanned_job", model.to_string(), real.to_string())
     }
 
-    /// The model has no message that is only counted: to be owed again is what is left of it.
+    /// The model does not count redeliveries of a message: it only marks the message as unsent
+    /// again.
     async fn stage_redelivered(&mut self, stage: u8) -> Answers {
         let model = self.model.owe_dead_planner(stage);
         let key = self.real.key(stage);
@@ -461,7 +463,7 @@ impl Pair {
         words
     }
 
-    /// By somebody who read an ended stage at any time before.
+    /// By an actor that read an ended stage at any time before.
     async fn go_on(&mut self) -> Answers {
         let Some(last) = self.advancers.len().checked_sub(1) else {
             return nothing();
@@ -496,7 +498,7 @@ impl Pair {
         ("end_early", model.to_string(), real.to_string())
     }
 
-    /// One task at a time, the first one that there is.
+    /// One task at a time, the first that exists.
     async fn skip_open_tasks(&mut self, stage: u8) -> Answers {
         let first = (0..self.rules.tasks(stage))
             .find(|task| self.model.skip_open_task(&self.rules, stage, *task));
@@ -594,7 +596,7 @@ impl Pair {
         ("repair_counters", model.to_string(), real.is_some().to_string())
     }
 
-    /// What a sweep would find, and of which tasks a batch would send messages.
+    /// The findings of a sweep, and the tasks of a batch that need a message.
     async fn what_is_found(&mut self, stage: u8, batch: u8) -> Answers {
         let model = &self.model;
         let numbers = || 0..self.rules.stages;
@@ -662,7 +664,7 @@ fn nothing() -> Answers {
     ("nothing", String::new(), String::new())
 }
 
-/// All rows in words, as far as the model has their columns.
+/// All rows as text, with the columns that the model has.
 fn rows_of_the_model(database: &state::Database, rules: &Rules) -> String {
     let mut words = Vec::new();
     if let Some(job) = database.job {
@@ -765,7 +767,7 @@ impl Real {
             .unwrap();
     }
 
-    /// Whatever waits for a time has come due.
+    /// Makes everything due that waits for a time.
     async fn time_passes(&mut self) {
         for statement in [
             "UPDATE tasks SET lease_until = lease_until - interval '1 day', due_at = due_at - interval '1 day',

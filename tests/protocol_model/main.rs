@@ -1,16 +1,17 @@
-//! A model of the protocol that keeps jobs from being lost, doubled or stuck: planning under a
-//! lease, claims and fenced completions, counters and the end of a stage, the outbox, queues that
-//! lose, double, reorder and delay, processes that die at any step, the sweep, and what people do
-//! meanwhile. Small jobs are searched exhaustively, larger ones by random walks.
+//! A model of the protocol that keeps jobs from being lost, executed twice or stuck: planning under
+//! a lease, claims and fenced completions, counters and the end of a stage, the outbox, queues that
+//! lose, duplicate, reorder and delay messages, processes that die at any step, the sweep, and
+//! concurrent actions of users. Small jobs are searched exhaustively, larger ones by random walks.
 //!
-//! - [`state`]: rows, queues, what handlers have in memory; [`transactions`]: what is written, one function a statement file;
-//!   [`actions`]: what may come next; [`properties`]: what must hold in every state, liveness among it ([`recovery`]).
-//! - [`mutations`]: the protocol without one of its parts. For each a test says which property breaks, so that none of them
-//!   is there for show.
-//! - [`conformance`]: the same calls on the model and on PostgreSQL come to the same rows.
+//! - [`state`]: the rows, the queues and the memory of handlers; [`transactions`]: the writes, one
+//!   function per statement file; [`actions`]: the possible next steps; [`properties`]: what must
+//!   hold in every state, including liveness ([`recovery`]).
+//! - [`mutations`]: the protocol without one of its parts. For each of them a test names the
+//!   property that breaks, which proves that the part is needed.
+//! - [`conformance`]: the same calls on the model and on PostgreSQL lead to the same rows.
 //!
 //! `LASTLIGHT_MODEL_SIZE=large` searches and walks for a quarter of an hour; `LASTLIGHT_MODEL_SEED`
-//! starts other walks.
+//! selects other walks.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod actions;
@@ -37,11 +38,11 @@ use stateright::{Checker, HasDiscoveries, Model};
 use transactions::Rules;
 use walks::Unlucky;
 
-/// No mutation needs more steps to do harm.
+/// No mutation needs more steps to break a property.
 const DEEPEST: usize = 24;
 
-/// A job whose stages have so many tasks, each with a message and a chunk of its own; a task has
-/// two attempts.
+/// A job with the given number of tasks in each stage, each task with its own message and chunk,
+/// and with two attempts.
 fn job(tasks: &[u8]) -> Rules {
     let mut plan = [0; STAGES];
     plan[..tasks.len()].copy_from_slice(tasks);
@@ -55,7 +56,8 @@ fn job(tasks: &[u8]) -> Rules {
     }
 }
 
-/// Two planners and two that advance at once, each task claimed twice, nothing from outside.
+/// Two concurrent planners, two concurrent advancers, two claims of each task, and no outside
+/// events.
 const SMALL: Sizes = Sizes {
     planners: 2,
     attempts: 2,
@@ -89,7 +91,7 @@ fn is_large() -> bool {
     std::env::var("LASTLIGHT_MODEL_SIZE").is_ok_and(|size| size == "large")
 }
 
-/// One attempt more, and statements that straddle the job's end wherever it may end early.
+/// One more attempt, and statements that commit after the job's end wherever the job may end early.
 fn larger(sizes: Sizes) -> Sizes {
     Sizes {
         attempts: sizes.attempts + 1,
@@ -98,7 +100,7 @@ fn larger(sizes: Sizes) -> Sizes {
     }
 }
 
-/// Visits every state that there is.
+/// Visits every reachable state.
 fn search(rules: Rules, sizes: Sizes) {
     let began = Instant::now();
     let (threads, sizes) = if is_large() { (2, larger(sizes)) } else { (1, sizes) };
@@ -106,8 +108,8 @@ fn search(rules: Rules, sizes: Sizes) {
     report(&search, "all", began);
     assert!(search.is_done());
     search.assert_properties();
-    // In each stage one for each attempt that dies and one for the claim after the last; one for
-    // whatever was amiss before.
+    // One sweep for each attempt that dies in each stage, one for the claim after the last attempt,
+    // and one for whatever was wrong before.
     let most = u32::from(rules.stages) * (u32::from(rules.max_attempts) + 1) + 1;
     let sweeps = search.model().recovered.most_rounds();
     assert!(sweeps <= most, "{sweeps} sweeps");
@@ -127,12 +129,12 @@ fn report(checker: &impl Checker<Protocol>, what: &str, began: Instant) {
 }
 
 #[test]
-fn nothing_is_lost_doubled_or_stuck_while_all_goes_wrong() {
+fn crashes_and_lost_messages_keep_all_properties() {
     search(job(&[2, 1]), Sizes { attempts: 3, ..SMALL });
 }
 
 #[test]
-fn nor_while_the_job_is_cancelled() {
+fn a_cancellation_keeps_all_properties() {
     search(job(&[2, 1]), CANCEL);
     let straddling = Sizes { straddling: true, ..CANCEL };
     search(job(&[1, 1]), straddling);
@@ -140,22 +142,22 @@ fn nor_while_the_job_is_cancelled() {
 }
 
 #[test]
-fn nor_while_it_is_cancelled_and_repeated() {
+fn a_cancel_and_a_retry_keep_all_properties() {
     let straddling = Sizes { straddling: true, ..RETRY };
     search(job(&[1, 1]), straddling);
-    // Both tasks in one batch, which is reopened as a whole.
+    // Both tasks are in one batch, which is reopened as a whole.
     let whole = Rules { batch: 2, ..job(&[2]) };
     search(whole, RETRY);
 }
 
 #[test]
-fn nor_while_it_is_paused_too() {
+fn a_pause_and_a_retry_keep_all_properties() {
     let outside = Outside { cancels: 1, pauses: 1, retries: 1, ..SMALL.outside };
     search(job(&[1, 1]), Sizes { outside, ..SMALL });
 }
 
 #[test]
-fn nor_when_plans_are_impossible_and_time_runs_out() {
+fn failed_plans_and_limits_keep_all_properties() {
     let outside = Outside { failures: 1, retries: 1, ..SMALL.outside };
     let sizes = Sizes { straddling: true, outside, ..SMALL };
     search(job(&[1]), sizes);
@@ -163,26 +165,26 @@ fn nor_when_plans_are_impossible_and_time_runs_out() {
 }
 
 #[test]
-fn nor_when_failures_are_borne() {
+fn tolerated_failures_keep_all_properties() {
     let rules = Rules { tolerates: 1, ..job(&[2, 1]) };
     search(rules, SMALL);
 }
 
 #[test]
-fn nor_when_stages_have_no_tasks() {
+fn stages_without_tasks_keep_all_properties() {
     let outside = Outside { cancels: 1, pauses: 1, ..SMALL.outside };
     search(job(&[0, 1, 0]), Sizes { outside, ..SMALL });
     search(job(&[0]), Sizes { outside, ..SMALL });
 }
 
 #[test]
-fn nor_when_claims_are_handed_back_and_messages_given_up() {
+fn releases_and_poison_keep_all_properties() {
     let outside = Outside { cancels: 1, poisons: 1, hand_backs: 1, ..SMALL.outside };
     search(job(&[1, 1]), Sizes { outside, ..SMALL });
 }
 
 #[test]
-fn nor_when_tasks_are_deferred_for_want_of_room() {
+fn deferred_tasks_keep_all_properties() {
     let outside = Outside { deferrals: 2, ..SMALL.outside };
     search(job(&[2]), with(outside));
     let harder = Outside { cancels: 1, retries: 1, hand_backs: 1, ..outside };
@@ -191,12 +193,12 @@ fn nor_when_tasks_are_deferred_for_want_of_room() {
 }
 
 #[test]
-fn nor_when_a_counter_drifts() {
+fn a_drifted_counter_keeps_all_properties() {
     let outside = Outside { cancels: 1, drifts: 1, ..SMALL.outside };
     search(job(&[2]), Sizes { outside, ..SMALL });
 }
 
-/// Random walks where there are too many states to see all.
+/// Random walks through a state space that is too large for a search.
 fn walk(rules: Rules, sizes: Sizes, seed: u64) {
     let began = Instant::now();
     let states = if is_large() { 1_500_000 } else { 60_000 };
@@ -212,7 +214,7 @@ fn walk(rules: Rules, sizes: Sizes, seed: u64) {
 }
 
 #[test]
-fn nor_on_long_walks_through_larger_jobs() {
+fn long_random_walks_keep_all_properties() {
     let seed =
         std::env::var("LASTLIGHT_MODEL_SEED").map_or(18, |seed| seed.parse().expect("a number"));
     println!("LASTLIGHT_MODEL_SEED={seed}");
@@ -234,8 +236,8 @@ fn nor_on_long_walks_through_larger_jobs() {
     walk(Rules { batch: 1, ..rules }, quiet, seed + 1);
 }
 
-/// Searches the protocol without one of its parts, deeper and deeper, until a property breaks; that
-/// has to be the one that the part is for.
+/// Searches the protocol without one of its parts, deeper and deeper, until a property breaks. It
+/// must be the property that the part protects.
 fn breaks(mutation: Mutation, property: &'static str, rules: Rules, sizes: Sizes) {
     let began = Instant::now();
     let rules = Rules { mutation: Some(mutation), ..rules };
@@ -248,9 +250,7 @@ fn breaks(mutation: Mutation, property: &'static str, rules: Rules, sizes: Sizes
             .join()
     };
     let found = (2..=DEEPEST).map(search).find(|search| search.discovery(property).is_some());
-    let found = found.unwrap_or_else(|| {
-        panic!("without {mutation:?} nothing breaks: {property:?} holds everywhere")
-    });
+    let found = found.unwrap_or_else(|| panic!("with {mutation:?} {property:?} does not break"));
     let steps = found.discovery(property).unwrap().into_actions();
     println!(
         "{mutation:?}: {property:?} breaks in {} steps ({} states, {:.1} s)",
@@ -263,7 +263,8 @@ fn breaks(mutation: Mutation, property: &'static str, rules: Rules, sizes: Sizes
     }
 }
 
-/// Each part of the protocol is needed: what breaks without it, and at which sizes.
+/// Each part of the protocol is needed: the property that breaks without it, and the sizes at which
+/// it breaks.
 macro_rules! breaks {
     ($($name:ident: $mutation:ident breaks $property:ident, $job:expr, $sizes:expr;)+) => {
         $(
@@ -276,42 +277,42 @@ macro_rules! breaks {
 }
 
 breaks! {
-    without_the_attempt_a_late_one_decides: CompleteWithoutAttempt breaks HOLDER_DECIDES, job(&[1]), SMALL;
-    without_any_fence_a_task_has_two_outcomes: CompleteWithoutFence breaks ONE_OUTCOME, job(&[1]), SMALL;
-    without_any_fence_counters_drift: CompleteWithoutFence breaks RECOUNT, job(&[2]), SMALL;
-    without_a_look_at_the_job_outcomes_count_after_its_end: CompleteAfterTheEnd breaks NOTHING_LATE, job(&[1]), CANCEL;
-    attempts_that_count_at_their_end_go_on_for_ever: AttemptCountedAtItsEnd breaks ENDS, job(&[1]), SMALL;
-    without_the_claim_of_its_end_a_stage_is_advanced_twice: AdvanceByWhatWasRead breaks ONE_ADVANCE, job(&[1, 1]), SMALL;
-    a_stage_judged_by_what_was_read_before_a_retry_is_misjudged: AdvanceByOtherCounters breaks JUDGED, job(&[1]), RETRY;
-    a_stage_that_ends_before_it_is_planned_loses_tasks: EndBeforePlanned breaks WHOLE_JOB, job(&[2]), SMALL;
-    a_stage_that_ends_before_it_is_planned_starts_the_next_early: EndBeforePlanned breaks IN_ORDER, job(&[2, 1]), SMALL;
-    without_the_lease_at_each_chunk_tasks_are_left_out: WriteChunkWithoutLease breaks WHOLE_PLAN, job(&[2]), PLANNERS;
-    without_batches_from_the_start_tasks_wait_for_ever: WriteChunkWithoutBatches breaks ENDS, job(&[1]), SMALL;
-    a_planner_without_its_lease_fails_a_job_that_goes_on: FailPlanWithoutLease breaks PLANNER_FAILS, job(&[1]), FAILURE;
-    what_is_marked_before_it_is_sent_is_not_owed: MarkBeforeSend breaks SENT_IF_MARKED, job(&[1]), SMALL;
-    without_an_outbox_a_job_message_is_not_owed: NextStageWithoutOutbox breaks UNSENT_OR_SENT, job(&[1, 1]), SMALL;
-    a_stage_closed_too_soon_leaves_open_tasks: CloseBeforeSkipped breaks CLOSED, job(&[1]), CANCEL;
-    skipping_tasks_of_a_job_that_runs_loses_them: SkipWithoutEnd breaks WHOLE_JOB, job(&[1]), CANCEL;
-    a_job_reopened_by_half_completes_with_skipped_tasks: ReopenHalf breaks WHOLE_JOB, job(&[2]), RETRY;
-    a_sweep_that_forgets_the_outbox_leaves_jobs_unplanned: SweepWithoutOutbox breaks ENDS, job(&[1]), SMALL;
-    a_sweep_that_forgets_owed_batches_leaves_tasks: SweepWithoutUnsentBatches breaks ENDS, job(&[1]), SMALL;
-    a_sweep_that_forgets_lost_batches_leaves_tasks: SweepWithoutLostBatches breaks ENDS, job(&[1]), SMALL;
-    a_sweep_that_forgets_dead_attempts_leaves_tasks: SweepWithoutDeadAttempts breaks ENDS, job(&[1]), SMALL;
-    a_sweep_that_forgets_deferred_tasks_leaves_them: SweepWithoutDeferred breaks ENDS, job(&[1]), DEFERRAL;
-    deferring_a_task_that_is_done_loses_its_outcome: DeferWithoutState breaks ONE_OUTCOME, job(&[1]), DEFERRAL;
-    a_sweep_that_forgets_dead_planners_leaves_stages: SweepWithoutDeadPlanners breaks ENDS, job(&[1]), SMALL;
-    a_sweep_that_forgets_ended_stages_leaves_jobs: SweepWithoutAdvance breaks ENDS, job(&[1]), SMALL;
-    a_sweep_that_forgets_cancelled_jobs_leaves_tasks_open: SweepWithoutClosing breaks ENDS, job(&[1]), CANCEL;
-    a_sweep_that_forgets_half_a_retry_leaves_tasks_open: SweepWithoutPartiallyReopened breaks ENDS, job(&[1]), RETRY;
-    a_sweep_that_forgets_to_recount_leaves_a_drifted_stage: SweepWithoutRepair breaks ENDS, job(&[1]), DRIFT;
+    without_attempt_checks_stale_attempts_decide: CompleteWithoutAttempt breaks HOLDER_DECIDES, job(&[1]), SMALL;
+    without_a_fence_a_task_has_two_outcomes: CompleteWithoutFence breaks ONE_OUTCOME, job(&[1]), SMALL;
+    without_a_fence_the_counters_drift: CompleteWithoutFence breaks RECOUNT, job(&[2]), SMALL;
+    without_job_checks_late_outcomes_count: CompleteAfterTheEnd breaks NOTHING_LATE, job(&[1]), CANCEL;
+    attempts_counted_at_their_end_never_stop: AttemptCountedAtItsEnd breaks ENDS, job(&[1]), SMALL;
+    advancing_without_a_claim_advances_twice: AdvanceByWhatWasRead breaks ONE_ADVANCE, job(&[1, 1]), SMALL;
+    stale_counters_advance_a_stage_wrongly: AdvanceByOtherCounters breaks JUDGED, job(&[1]), RETRY;
+    ending_an_unplanned_stage_loses_tasks: EndBeforePlanned breaks WHOLE_JOB, job(&[2]), SMALL;
+    ending_an_unplanned_stage_breaks_the_order: EndBeforePlanned breaks IN_ORDER, job(&[2, 1]), SMALL;
+    writing_chunks_without_a_lease_omits_tasks: WriteChunkWithoutLease breaks WHOLE_PLAN, job(&[2]), PLANNERS;
+    writing_chunks_without_batches_strands_tasks: WriteChunkWithoutBatches breaks ENDS, job(&[1]), SMALL;
+    without_its_lease_a_planner_fails_a_job: FailPlanWithoutLease breaks PLANNER_FAILS, job(&[1]), FAILURE;
+    marking_before_sending_loses_messages: MarkBeforeSend breaks SENT_IF_MARKED, job(&[1]), SMALL;
+    without_an_outbox_job_messages_are_lost: NextStageWithoutOutbox breaks UNSENT_OR_SENT, job(&[1, 1]), SMALL;
+    closing_a_stage_too_soon_leaves_open_tasks: CloseBeforeSkipped breaks CLOSED, job(&[1]), CANCEL;
+    skipping_tasks_of_a_running_job_loses_them: SkipWithoutEnd breaks WHOLE_JOB, job(&[1]), CANCEL;
+    a_partially_reopened_job_completes_too_soon: ReopenHalf breaks WHOLE_JOB, job(&[2]), RETRY;
+    a_sweep_without_the_outbox_strands_jobs: SweepWithoutOutbox breaks ENDS, job(&[1]), SMALL;
+    a_sweep_without_unsent_batches_strands_tasks: SweepWithoutUnsentBatches breaks ENDS, job(&[1]), SMALL;
+    a_sweep_without_lost_batches_strands_tasks: SweepWithoutLostBatches breaks ENDS, job(&[1]), SMALL;
+    a_sweep_without_dead_attempts_strands_tasks: SweepWithoutDeadAttempts breaks ENDS, job(&[1]), SMALL;
+    a_sweep_without_deferred_tasks_strands_them: SweepWithoutDeferred breaks ENDS, job(&[1]), DEFERRAL;
+    deferring_a_finished_task_loses_its_outcome: DeferWithoutState breaks ONE_OUTCOME, job(&[1]), DEFERRAL;
+    a_sweep_without_dead_planners_strands_stages: SweepWithoutDeadPlanners breaks ENDS, job(&[1]), SMALL;
+    a_sweep_without_ended_stages_strands_jobs: SweepWithoutAdvance breaks ENDS, job(&[1]), SMALL;
+    a_sweep_without_closing_leaves_tasks_open: SweepWithoutClosing breaks ENDS, job(&[1]), CANCEL;
+    a_sweep_without_partial_retries_strands_tasks: SweepWithoutPartiallyReopened breaks ENDS, job(&[1]), RETRY;
+    a_sweep_without_repair_leaves_counters_wrong: SweepWithoutRepair breaks ENDS, job(&[1]), DRIFT;
 }
 
-/// The same calls on the model and on PostgreSQL come to the same.
+/// The same calls on the model and on PostgreSQL have the same results.
 #[tokio::test]
-async fn postgresql_does_what_the_model_says() {
+async fn postgresql_behaves_as_the_model() {
     let rules = Rules { batch: 2, tolerates: 1, ..job(&[4, 3]) };
     let lives = if is_large() { 500 } else { 36 };
-    // How often each was called, and how often that changed anything.
+    // The number of calls of each statement, and the number of calls that changed something.
     let mut calls: BTreeMap<&'static str, [u32; 2]> = BTreeMap::new();
     for seed in 0..lives {
         let mut pair = Pair::new(rules, seed).await;
@@ -320,9 +321,9 @@ async fn postgresql_does_what_the_model_says() {
         for _ in 0..300 {
             let (name, model, real) = pair.call().await;
             story.push(format!("{name}: {model}"));
-            assert_eq!(model, real, "seed {seed}: {name} answers otherwise; {story:#?}");
+            assert_eq!(model, real, "seed {seed}: {name} has different results; {story:#?}");
             let (model, real) = pair.rows().await;
-            assert_eq!(model, real, "seed {seed}: {name} leaves other rows; {story:#?}");
+            assert_eq!(model, real, "seed {seed}: {name} leaves different rows; {story:#?}");
             let [called, changed] = calls.entry(name).or_default();
             *called += 1;
             let mended = name == "repair_counters"
@@ -339,10 +340,10 @@ async fn postgresql_does_what_the_model_says() {
 }
 
 #[test]
-fn every_statement_that_writes_is_in_the_model_or_left_out_for_a_reason() {
+fn writing_statements_are_modelled_or_excluded() {
     let unknown = conformance::unknown_statements();
     assert!(
         unknown.is_empty(),
-        "{unknown:?}: model what it does in transactions.rs and actions.rs and call it in conformance.rs, or say there why not"
+        "{unknown:?}: model the statement in transactions.rs and actions.rs and call it in conformance.rs, or exclude it there with a reason"
     );
 }

@@ -1,42 +1,42 @@
-//! What the protocol would be without one of its parts. Each is a mistake that is easily made, or
-//! was made by the app before this one; the checker has to find what it breaks.
+//! The protocol without one of its parts. Each mutation is a mistake that is easily made, or that
+//! the previous app made; the checker must find the property that it breaks.
 
-/// One part left out.
+/// The part that is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mutation {
-    /// `complete_tasks` does not ask for the attempt.
+    /// `complete_tasks` does not check the attempt.
     CompleteWithoutAttempt,
-    /// `complete_tasks` asks for neither the attempt nor the state, as the Python app's did not.
+    /// `complete_tasks` checks neither the attempt nor the status, like the Python app.
     CompleteWithoutFence,
-    /// `complete_tasks` does not ask whether the job is over.
+    /// `complete_tasks` does not check whether the job is finished.
     CompleteAfterTheEnd,
     /// `claim_tasks` does not count the attempt; the outcome does.
     AttemptCountedAtItsEnd,
-    /// `advance_stage` and `next_stage` write what was read, without asking again.
+    /// `advance_stage` and `next_stage` write what was read, without checking it again.
     AdvanceByWhatWasRead,
-    /// `advance_stage` does not ask whether the counters are still those that were read. (Was so
-    /// once: a job cancelled and repeated while somebody folded its stage.)
+    /// `advance_stage` does not check whether the counters are still those that were read. (A
+    /// former bug: a job cancelled and retried while its stage was being folded.)
     AdvanceByOtherCounters,
-    /// A stage has ended once its counters add up, planned or not.
+    /// A stage has ended once its counters add up, even if it is not planned completely.
     EndBeforePlanned,
-    /// `extend_plan` does not ask who holds the lease.
+    /// `extend_plan` does not check who holds the lease.
     WriteChunkWithoutLease,
-    /// `write_chunk` writes no batches; whoever sends them writes them afterwards.
+    /// `write_chunk` writes no batches; their sender writes them afterwards.
     WriteChunkWithoutBatches,
-    /// A planner whose plan is impossible fails the job without asking who holds the lease. (Was so
-    /// once.)
+    /// A planner whose plan is impossible fails the job without checking who holds the lease. (A
+    /// former bug.)
     FailPlanWithoutLease,
     /// `batch_update_status` comes before the send.
     MarkBeforeSend,
-    /// `next_stage` writes no outbox row; whoever advanced sends the message afterwards.
+    /// `next_stage` writes no outbox row; the advancer sends the message afterwards.
     NextStageWithoutOutbox,
     /// `close_stage` does not wait until its open tasks are skipped.
     CloseBeforeSkipped,
-    /// `defer_tasks` does not ask for the state.
+    /// `defer_tasks` does not check the status.
     DeferWithoutState,
-    /// `skip_open_tasks` does not ask whether the job is over.
+    /// `skip_open_tasks` does not check whether the job is finished.
     SkipWithoutEnd,
-    /// `reopen_job` does not ask whether everything that did not succeed was reopened.
+    /// `reopen_job` does not check whether every failed and skipped task was reopened.
     ReopenHalf,
     /// `reconcile` without `due_job_messages`.
     SweepWithoutOutbox,
@@ -54,8 +54,8 @@ pub(crate) enum Mutation {
     SweepWithoutAdvance,
     /// `reconcile` without `stages_to_close`.
     SweepWithoutClosing,
-    /// `reconcile` without `open_partially_reopened`. (Was so once: a retry that died after its first
-    /// batch.)
+    /// `reconcile` without `open_partially_reopened`. (A former bug: a retry that died after its
+    /// first batch.)
     SweepWithoutPartiallyReopened,
     /// `reconcile` without `repair_counters`.
     SweepWithoutRepair,

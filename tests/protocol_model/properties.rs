@@ -1,5 +1,5 @@
-//! What must hold in every state, and what must come about in some, so that none of it holds for
-//! want of anything happening.
+//! The invariants of every state, and the landmarks that some states must reach, so that no
+//! invariant holds only because nothing happens.
 
 use lastlight::model::{JobStatus, TaskStatus};
 use stateright::Property;
@@ -9,31 +9,31 @@ use crate::{
     state::{Batch, Stage, State, Task},
 };
 
-/// (a) Nothing is lost.
+/// (a) No work is lost.
 pub(crate) const WHOLE_PLAN: &str = "a planned stage has every task of its plan";
 pub(crate) const WHOLE_JOB: &str = "a completed job has every outcome";
-pub(crate) const UNSENT_OR_SENT: &str = "what is due is owed or was sent";
-pub(crate) const SENT_IF_MARKED: &str = "what is marked as sent was sent";
-/// (b) Nothing is twice.
+pub(crate) const UNSENT_OR_SENT: &str = "a due message is unsent or was sent";
+pub(crate) const SENT_IF_MARKED: &str = "a message marked as sent was sent";
+/// (b) No work is done twice.
 pub(crate) const ONE_OUTCOME: &str = "a task has one outcome";
 pub(crate) const HOLDER_DECIDES: &str = "only the attempt that holds a task decides it";
-pub(crate) const LEGAL: &str = "a status changes only along the table";
+pub(crate) const LEGAL: &str = "a status changes only by legal transitions";
 /// (c) Stages come one after the other.
 pub(crate) const ONE_ADVANCE: &str = "a stage is advanced once";
-pub(crate) const IN_ORDER: &str = "a stage begins after every outcome of the one before";
-pub(crate) const JUDGED: &str = "a stage is judged by its counters";
+pub(crate) const IN_ORDER: &str = "a stage begins after every outcome of the previous one";
+pub(crate) const JUDGED: &str = "a stage is advanced by its counters";
 /// (d)
 pub(crate) const RECOUNT: &str = "counters equal a recount";
-/// (e) Every job ends, and stays so.
-pub(crate) const ENDS: &str = "the sweep ends every job";
-pub(crate) const FINAL: &str = "an end is final";
-pub(crate) const NOTHING_LATE: &str = "nothing counts that began after the end";
+/// (e) Every job finishes, and stays finished.
+pub(crate) const ENDS: &str = "the sweep finishes every job";
+pub(crate) const FINAL: &str = "a terminal status is final";
+pub(crate) const NOTHING_LATE: &str = "no statement that began after the end counts";
 
 pub(crate) const PLANNER_FAILS: &str = "only the planner that holds the lease fails the plan";
 
 pub(crate) const CLOSED: &str = "a closed stage has no open task";
 
-/// All of them, and what must come about somewhere at these sizes.
+/// All properties, and the landmarks at these sizes.
 pub(crate) fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
     let mut properties = invariants();
     properties.extend(landmarks(protocol));
@@ -123,7 +123,7 @@ fn invariants() -> Vec<Property<Protocol>> {
             state.database.seen.ended.is_none_or(|ended| status(state) == Some(ended))
         }),
         Property::always(NOTHING_LATE, |_, state: &State| !state.database.seen.counted_late),
-        // Half of a retry leaves it otherwise, for a while.
+        // A partial retry violates this for a while.
         Property::always(CLOSED, |protocol: &Protocol, state: &State| {
             protocol.sizes.outside.retries > 0
                 || stages(state).all(|(_, stage)| {
@@ -134,7 +134,7 @@ fn invariants() -> Vec<Property<Protocol>> {
     ]
 }
 
-/// What a search must come across, or its invariants say little.
+/// The landmarks that a search must reach; without them its invariants prove little.
 fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
     let Sizes { planners, straddling, outside, .. } = protocol.sizes;
     let plan = protocol.rules.plan;
@@ -144,7 +144,7 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
         Property::sometimes("a job completes", |_, state: &State| {
             status(state) == Some(JobStatus::Completed)
         }),
-        Property::sometimes("two see the same stage end", |_, state: &State| {
+        Property::sometimes("two actors see the same stage end", |_, state: &State| {
             let [first, second, ..] = state.handlers.advancers;
             first.is_some() && first == second
         }),
@@ -154,18 +154,18 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
             Property::sometimes("a stage ends with a failed task", |_, state: &State| {
                 stages(state).any(|(_, stage)| stage.advanced && stage.failed > 0)
             }),
-            Property::sometimes("an attempt runs that lost its task", |_, state: &State| {
+            Property::sometimes("an attempt runs after losing its task", |_, state: &State| {
                 attempts(state).any(|(row, running)| {
                     row.attempt > 1 && running & 1 != 0 && !row.status.is_terminal()
                 })
             }),
-            Property::sometimes("an attempt runs on after the outcome", |_, state: &State| {
+            Property::sometimes("an attempt runs after the outcome", |_, state: &State| {
                 attempts(state).any(|(row, running)| row.status.is_terminal() && running != 0)
             }),
             Property::sometimes("a task waits for its next attempt", |_, state: &State| {
                 tasks(state).any(|task| task.status == TaskStatus::Retrying)
             }),
-            Property::sometimes("a batch is owed again", |protocol: &Protocol, state: &State| {
+            Property::sometimes("a batch is unsent again", |protocol: &Protocol, state: &State| {
                 stages(state).any(|(number, stage)| {
                     let messages = state.queues.task_message[usize::from(number)];
                     let is_sent = |batch| {
@@ -184,7 +184,7 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
     }
     if has_chunks && planners > 1 {
         landmarks.push(Property::sometimes(
-            "a planner goes on where another stopped",
+            "a planner continues where another stopped",
             |_, state: &State| {
                 let mut planners = state.handlers.planners.iter().flatten();
                 let first = planners.next();
@@ -196,7 +196,7 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
     }
     if outside.deferrals > 0 {
         landmarks.push(Property::sometimes(
-            "a task that was deferred waits for its new message",
+            "a deferred task waits for its new message",
             |_, state: &State| {
                 tasks(state).any(|task| task.deferred && task.status == TaskStatus::Queued)
             },
@@ -211,13 +211,13 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
         }));
     }
     if outside.cancels + outside.failures > 0 && straddling {
-        landmarks.push(Property::sometimes(
-            "a statement is under way at the job's end",
-            |_, state: &State| state.handlers.straddler.is_some() && state.database.is_finished(),
-        ));
+        landmarks
+            .push(Property::sometimes("a statement runs at the job's end", |_, state: &State| {
+                state.handlers.straddler.is_some() && state.database.is_finished()
+            }));
     }
     if outside.pauses > 0 {
-        landmarks.push(Property::sometimes("a job stands still", |_, state: &State| {
+        landmarks.push(Property::sometimes("a job is paused", |_, state: &State| {
             state.database.job.is_some_and(|job| job.paused)
         }));
     }
@@ -226,13 +226,13 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
             status(state) == Some(JobStatus::Completed)
                 && tasks(state).any(|task| task.forgiven > 0)
         }));
-        landmarks.push(Property::sometimes("a retry is cut off", |_, state: &State| {
+        landmarks.push(Property::sometimes("a retry is interrupted", |_, state: &State| {
             state.database.is_finished()
                 && stages(state).any(|(_, stage)| stage.advanced && !stage.counters_add_up())
         }));
     }
     if outside.drifts > 0 {
-        landmarks.push(Property::sometimes("a drifted counter is mended", |_, state: &State| {
+        landmarks.push(Property::sometimes("a drifted counter is repaired", |_, state: &State| {
             state.database.seen.drifted && status(state) == Some(JobStatus::Completed)
         }));
     }
@@ -258,7 +258,7 @@ fn tasks(state: &State) -> impl Iterator<Item = &Task> {
     stages(state).flat_map(|(_, stage)| stage.tasks().map(|(_, task)| task))
 }
 
-/// It is planned, and every task of its plan has its outcome.
+/// Whether the stage is planned and every task of its plan has its outcome.
 fn is_whole(protocol: &Protocol, number: u8, stage: &Stage) -> bool {
     stage.planned
         && stage.written() == protocol.rules.tasks(number)

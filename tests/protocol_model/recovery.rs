@@ -1,11 +1,9 @@
-//! What becomes of a state once faults stop: everything that was under way has died, every queue
-//! has been emptied, and from then on nothing comes but the timer's sweep, the messages that it
-//! brings about, and the time. In a bounded number of rounds that ends the job and brings it to
-//! rest.
+//! The fate of a state once faults stop: all running work has died, every queue has been purged,
+//! and from then on there are only the timer's sweep, the messages that it causes, and the passing
+//! of time. In a bounded number of rounds this finishes and closes the job.
 //!
-//! It is one run, not all of them: messages are delivered in one order. Every step of it is a step
-//! of the model too, so what any other order comes to is a state of the model, and the same holds
-//! from there.
+//! This is one run and not all of them: messages are delivered in one order. Every step is also a
+//! step of the model, so any other order leads to states of the model, for which the same holds.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -18,23 +16,23 @@ use crate::{
     transactions::{Outcome, Rules},
 };
 
-/// Far more sweeps than any size needs.
+/// More sweeps than any size needs.
 const MOST_ROUNDS: u32 = 40;
 
-/// What attempts come to from then on.
+/// The outcome of all attempts from then on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Luck {
     Complete,
     Fail,
-    /// Fail in a way that may pass, always.
+    /// Always fail with a transient error.
     Stumble,
-    /// Take their process with them, always.
+    /// Always kill their process.
     Die,
 }
 
 const EVERY_LUCK: [Luck; 4] = [Luck::Complete, Luck::Fail, Luck::Stumble, Luck::Die];
 
-/// States of which it is known that the sweep ends the job.
+/// States from which the sweep is known to finish the job.
 #[derive(Debug, Default)]
 pub(crate) struct Recovered(Mutex<Known>);
 
@@ -45,7 +43,7 @@ struct Known {
 }
 
 impl Recovered {
-    /// Whether the sweep ends the job from here, whatever the attempts come to.
+    /// Whether the sweep finishes the job from this state, whatever the outcome of its attempts.
     pub(crate) fn ends(&self, rules: &Rules, database: &Database) -> bool {
         if self.0.lock().unwrap().ends.contains(database) {
             return true;
@@ -61,7 +59,7 @@ impl Recovered {
         true
     }
 
-    /// The most sweeps that any state needed.
+    /// The largest number of sweeps that any state needed.
     pub(crate) fn most_rounds(&self) -> u32 {
         self.0.lock().unwrap().most_rounds
     }
@@ -73,7 +71,7 @@ enum Message {
     Task { stage: u8, task: u8 },
 }
 
-/// What `Controller` does, with queues that keep their messages.
+/// The steps of `Controller`, with queues that keep their messages.
 struct Run<'a> {
     rules: &'a Rules,
     database: Database,
@@ -86,13 +84,13 @@ impl<'a> Run<'a> {
         Self { rules, database: *database, luck, messages: VecDeque::new() }
     }
 
-    /// How many sweeps it takes, or `None` if it comes to nothing.
+    /// The number of sweeps it takes; `None` if the job does not finish.
     fn rounds(mut self) -> Option<u32> {
         for round in 0..MOST_ROUNDS {
             if self.is_at_rest() {
                 return Some(round);
             }
-            // A person lets a paused job go on.
+            // A user resumes a paused job.
             self.database.resume_job();
             self.reconcile();
             while let Some(message) = self.messages.pop_front() {
@@ -105,7 +103,7 @@ impl<'a> Run<'a> {
         None
     }
 
-    /// There is no job, or it is over and none of its tasks is open.
+    /// Whether there is no job, or it is finished and has no open task.
     fn is_at_rest(&self) -> bool {
         let Some(job) = self.database.job else {
             return true;
@@ -255,7 +253,7 @@ impl<'a> Run<'a> {
         let tries = attempt - row.map_or(0, |row| row.forgiven);
         let most = self.rules.max_attempts;
         let outcome = match self.luck {
-            // One beyond the most that are allowed does not run.
+            // An attempt beyond the maximum does not run.
             _ if tries > most => Outcome::Failed,
             Luck::Complete => Outcome::Completed,
             Luck::Stumble if tries < most => Outcome::Retry,

@@ -1,36 +1,35 @@
-//! What there is: the rows in PostgreSQL, what the queues were given, and what handlers have in
-//! memory.
+//! The state: the rows in PostgreSQL, the messages in the queues, and the memory of handlers.
 //!
-//! Everything that a clock decides is left out: whether a lease ran out, a pause is over or a
-//! message counts as lost is chosen by the checker wherever the statement asks for it, so every
-//! clock that goes wrong is covered. Knows nothing of what may happen next.
+//! Decisions of a clock are left out: the checker chooses whether a lease has expired, a pause has
+//! passed or a message is presumed lost, wherever a statement checks this, so every faulty clock is
+//! covered. This module does not know the possible next steps.
 
 use std::hash::{Hash, Hasher};
 
 use lastlight::model::{JobStatus, TaskStatus};
 
-/// The most that any size has room for.
+/// The maximum of any size.
 pub(crate) const STAGES: usize = 3;
 pub(crate) const TASKS: usize = 4;
 pub(crate) const PLANNERS: usize = 3;
 pub(crate) const ADVANCERS: usize = 3;
 
-/// One job and everything that belongs to it. Jobs share nothing, so one is enough.
+/// One job with all that belongs to it. Jobs share nothing, so one is enough.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct State {
     pub database: Database,
     pub queues: Queues,
     pub handlers: Handlers,
     pub outside: Outside,
-    /// Steps of a walk, so that it never seems to come back to where it was; 0 in a search.
+    /// Number of steps of a walk, so that no state seems to be visited twice; 0 in a search.
     pub steps: u16,
 }
 
-/// Row `job_id` of every table.
+/// The rows of the job in all tables.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Database {
     pub job: Option<Job>,
-    /// Stage 1 is at index 0; rows come into being in order.
+    /// Stage 1 is at index 0; rows are inserted in order.
     pub stages: [Option<Stage>; STAGES],
     pub seen: Seen,
 }
@@ -39,7 +38,7 @@ pub(crate) struct Database {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Job {
     pub status: JobStatus,
-    /// Index of the stage that runs or is next.
+    /// Index of the current or next stage.
     pub stage: u8,
     pub pause_requested: bool,
     /// `paused_at` is set.
@@ -61,10 +60,9 @@ pub(crate) struct Stage {
     pub advanced: bool,
     pub tasks: [Option<Task>; TASKS],
     pub batches: [Option<Batch>; TASKS],
-    /// There is a row in `outbox`: the stage's job message is owed.
+    /// There is a row in `outbox`: the stage's job message is unsent.
     pub unsent: bool,
-    /// Not a column: how often its end was claimed by somebody who then moved the job on, at most
-    /// 2.
+    /// Not a column: how often the stage was advanced, at most 2.
     pub advances: u8,
 }
 
@@ -75,43 +73,43 @@ pub(crate) struct Task {
     pub attempt: u8,
     /// `attempts_forgiven`.
     pub forgiven: u8,
-    /// `next_send_at` is set: its message came when there was no room, and a new one is due.
+    /// `next_send_at` is set: its message came when there was no permit, and a new message is due.
     pub deferred: bool,
-    /// Not a column: outcomes that were recorded, at most 2.
+    /// Not a column: number of recorded outcomes, at most 2.
     pub outcomes: u8,
-    /// Not a column: the attempt with whose end the outcome was recorded; 0: none.
+    /// Not a column: the attempt whose end recorded the outcome; 0: none.
     pub decided_by: u8,
 }
 
 /// A row of `task_batches`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Batch {
-    /// `pending_queue`: its messages are owed.
+    /// `pending_queue`: its messages are unsent.
     Unsent,
     /// `queued`: marked as sent.
     Sent,
 }
 
-/// What an observer noted who sees every commit. The protocol cannot read it.
+/// Notes of an observer that sees every commit. The protocol cannot read them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// How the job ended, until a person has it repeated.
+    /// How the job ended, until it is retried.
     pub ended: Option<JobStatus>,
-    /// An attempt's end was recorded by a statement that began when the job was over.
+    /// The end of an attempt was recorded by a statement that began after the job's end.
     pub counted_late: bool,
-    /// A stage was judged otherwise than its counters say.
+    /// A stage was advanced with a result that its counters do not justify.
     pub misjudged: bool,
-    /// A status changed along a way that the table does not have.
+    /// A status changed by an illegal transition.
     pub illegal: bool,
-    /// A planner failed the job that did not hold the stage's lease.
+    /// A planner failed the job without holding the stage's lease.
     pub failed_by_stranger: bool,
-    /// A counter was changed by a foreign hand.
+    /// A counter was changed from outside the protocol.
     pub drifted: bool,
 }
 
-/// What the queues accepted, ever. A message that was accepted may come never, later, in any order
-/// and any number of times: that is a set from which nothing is taken away. A message names a stage
-/// or a task, and no more is read from it.
+/// All messages that the queues ever accepted. An accepted message may be delivered never, later,
+/// in any order and any number of times: that is a set from which nothing is removed. A message
+/// names a stage or a task, and nothing else is read from it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Queues {
     /// By stage.
@@ -120,43 +118,43 @@ pub(crate) struct Queues {
     pub task_message: [[bool; TASKS]; STAGES],
 }
 
-/// What is under way in the processes, each invocation by itself. A process that is killed takes
-/// several with it; one after the other is the same to everybody else.
+/// The running invocations of the processes, each on its own. A process that is killed takes
+/// several with it; killing them one after the other is equivalent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Handlers {
     pub planners: [Option<Planner>; PLANNERS],
     /// Attempts between their claim and their outcome, by stage and task: bit n is attempt n + 1.
     pub attempts: [[u8; TASKS]; STAGES],
-    /// Those who read that a stage has ended and have not written yet. Sorted, so that their order
-    /// makes no new state.
+    /// Actors that have read an ended stage and not written yet. Sorted, so that their order makes
+    /// no new state.
     pub advancers: [Option<Advancer>; ADVANCERS],
-    /// A statement that saw the job open, while the job ended before its commit.
+    /// A statement that saw the job open and commits after its end.
     pub straddler: Option<Straddler>,
 }
 
-/// Which planner; its uuid.
+/// The planner's UUID.
 pub(crate) type PlannerId = u8;
 
 /// A delivery of a job message that took the stage's lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Planner {
     pub stage: u8,
-    /// Where it will go on.
+    /// The position at which it continues.
     pub cursor: u8,
 }
 
-/// Somebody who read an ended stage.
+/// An actor that read an ended stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Advancer {
     pub stage: u8,
-    /// The counters as read; what is left of the total had completed.
+    /// The counters as read; the rest of the total had completed.
     pub failed: u8,
     pub skipped: u8,
 }
 
-/// READ COMMITTED: a statement waits for the rows that it changes and reads them anew, but what it
-/// reads of others is as old as the statement. So one that checks the job's state may commit after
-/// the job's end and still have seen it open.
+/// READ COMMITTED: a statement waits for the rows that it changes and reads them again, but other
+/// rows it reads as of its start. So a statement that checks the job's status may commit after the
+/// job's end and still have seen it open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Straddler {
     LeaseStage { stage: u8 },
@@ -165,25 +163,25 @@ pub(crate) enum Straddler {
     Complete { stage: u8, task: u8, attempt: u8 },
 }
 
-/// What may still come from outside. It is little, so that there is an end.
+/// The remaining events from outside. There are few, so that the search ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Outside {
-    /// A person cancels the job.
+    /// A user cancels the job.
     pub cancels: u8,
-    /// A person pauses it. To resume it is always allowed.
+    /// A user pauses the job. Resuming it is always allowed.
     pub pauses: u8,
-    /// A person has what failed repeated.
+    /// A user retries the job.
     pub retries: u8,
     /// The deadline passes, or a plan turns out to be impossible.
     pub failures: u8,
-    /// A message is delivered as often as its queue allows, without success, and so are those in
-    /// its place.
+    /// A message is delivered as often as its queue allows, without success, and so are its
+    /// successors.
     pub poisons: u8,
-    /// A claim whose caller gave up waiting is handed back.
+    /// A claim whose caller stopped waiting is released.
     pub hand_backs: u8,
-    /// A message is delivered to a process that has no room to begin its task.
+    /// A message is delivered to a process without a permit to start its task.
     pub deferrals: u8,
-    /// A counter is changed by a foreign hand.
+    /// A counter is changed from outside the protocol.
     pub drifts: u8,
 }
 
@@ -201,7 +199,7 @@ impl Database {
         (0..).zip(&self.stages).filter_map(|(number, stage)| Some((number, stage.as_ref()?)))
     }
 
-    /// There is a job and it is not over; a statement that asks for `JobStatus::open`.
+    /// Whether there is an unfinished job, as for a statement that checks `JobStatus::open`.
     pub(crate) fn is_open(&self) -> bool {
         self.job.is_some_and(|job| !job.status.is_terminal())
     }
@@ -235,8 +233,8 @@ impl Stage {
     }
 }
 
-/// A state is hashed millions of times, in a debug build too: as one row of bytes that tells states
-/// apart.
+/// A state is hashed millions of times, in debug builds too: as one byte array that distinguishes
+/// states.
 impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let mut bytes = Bytes::default();
@@ -289,7 +287,7 @@ impl Hash for Database {
     }
 }
 
-/// A row of bytes with room for any state.
+/// A byte array large enough for any state.
 struct Bytes {
     bytes: [u8; 192],
     length: usize,

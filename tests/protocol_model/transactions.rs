@@ -1,9 +1,9 @@
-//! What is written: one function for each transaction of `crates/lastlight/src/store`, under the
-//! same name and with the same conditions as the statement in its `sql` folder. Where a statement
-//! asks for the time (a lease that ran out, a message that is overdue), it does what it does when
-//! the time has come: when not to call it is the caller's choice.
+//! The writes: one function for each transaction of `crates/lastlight/src/store`, with the same
+//! name and the same conditions as the statement in its `sql` folder. Where a statement checks the
+//! time (an expired lease, an overdue message), the function assumes that the time has come: the
+//! caller chooses when not to call it.
 //!
-//! `sees_open`: whether the job was not over (`sees_running`: and not paused) when the statement
+//! `sees_open`: whether the job was unfinished (`sees_running`: and not paused) when the statement
 //! began, which may be before its commit.
 
 use lastlight::model::{JobStatus, TaskStatus};
@@ -13,18 +13,18 @@ use crate::{
     state::{Advancer, Batch, Database, Job, PlannerId, STAGES, Stage, TASKS, Task},
 };
 
-/// What a job is, and which part of the protocol is left out.
+/// The parameters of a job, and the part of the protocol that is left out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
-    /// Tasks that the job type plans for each stage.
+    /// Number of tasks that the job type plans for each stage.
     pub plan: [u8; STAGES],
-    /// How many of these stages the job has.
+    /// Number of these stages that the job has.
     pub stages: u8,
-    /// Tasks of a batch, and of a chunk: a chunk is whole batches.
+    /// Number of tasks of a batch and of a chunk: a chunk consists of whole batches.
     pub batch: u8,
-    /// Attempts before a task has failed for good.
+    /// Number of attempts before a task has failed permanently.
     pub max_attempts: u8,
-    /// Failed tasks that each stage bears.
+    /// Number of failed tasks that each stage tolerates.
     pub tolerates: u8,
     pub mutation: Option<Mutation>,
 }
@@ -47,7 +47,7 @@ impl Outcome {
     }
 }
 
-/// What recording an end of an attempt came to; `CompletionRecord`.
+/// The result of recording the end of an attempt; `CompletionRecord`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Recorded {
     pub written: bool,
@@ -67,7 +67,7 @@ impl Rules {
         task / self.batch
     }
 
-    /// The tasks that belong into a batch.
+    /// The tasks of a batch.
     pub(crate) fn tasks_of(&self, stage: u8, batch: u8) -> std::ops::Range<u8> {
         let first = batch * self.batch;
         first..(first + self.batch).min(self.tasks(stage))
@@ -83,7 +83,7 @@ impl Rules {
     }
 }
 
-/// What a person's retry gives up; the states of `TaskStatus::reopenable`.
+/// The states that a retry reopens, as in `TaskStatus::reopenable`.
 fn is_reopenable(status: TaskStatus) -> bool {
     matches!(status, TaskStatus::Failed | TaskStatus::Skipped)
 }
@@ -116,7 +116,7 @@ impl Database {
         }
     }
 
-    /// The cursor to go on at.
+    /// Returns the cursor at which to continue.
     pub(crate) fn lease_stage(
         &mut self,
         number: u8,
@@ -137,7 +137,7 @@ impl Database {
         Some(cursor)
     }
 
-    /// How many tasks further the plan is, or `None` when the lease was lost.
+    /// Returns the number of planned tasks, or `None` if the lease was lost.
     pub(crate) fn write_chunk(
         &mut self,
         rules: &Rules,
@@ -176,7 +176,7 @@ impl Database {
         Some(length)
     }
 
-    /// Whether the stage has ended with it; `None` when the lease was lost.
+    /// Returns whether this ended the stage; `None` if the lease was lost.
     pub(crate) fn finish_plan(&mut self, number: u8, owner: PlannerId) -> Option<bool> {
         let stage = self.stage_mut(number)?;
         if stage.lease_owner != Some(owner) || stage.planned {
@@ -187,7 +187,7 @@ impl Database {
         Some(stage.counters_add_up())
     }
 
-    /// Stops before the plan is whole, at the cursor: the stage's job message is unsent again.
+    /// Stops before the plan is complete, at the cursor: the stage's job message is unsent again.
     pub(crate) fn stop_plan(&mut self, number: u8, owner: PlannerId) -> bool {
         let runs = self.is_open() && self.job.is_some_and(|job| !job.paused);
         let Some(stage) = self
@@ -208,7 +208,7 @@ impl Database {
         }
     }
 
-    /// The attempt's number. A task that runs is claimed as if its lease had run out.
+    /// Returns the number of the attempt. A running task is claimed as if its lease had expired.
     pub(crate) fn claim_task(
         &mut self,
         rules: &Rules,
@@ -250,7 +250,7 @@ impl Database {
         let Some(row) = stage.tasks[usize::from(task)].as_mut() else {
             return NOT_WRITTEN;
         };
-        // The statement's states are those from which all three ends are legal.
+        // The statement's states are those from which all three ends are legal transitions.
         let ends = [Outcome::Completed, Outcome::Failed, Outcome::Retry];
         let legal = ends.iter().all(|end| row.status.transition(end.status()).is_ok());
         let counted_now = u8::from(rules.lacks(Mutation::AttemptCountedAtItsEnd));
@@ -271,7 +271,7 @@ impl Database {
         Recorded { written: true, stage_ended: rules.has_ended(stage) }
     }
 
-    /// One claim of those that `release_claims` hands back: its attempt never began, and does not
+    /// One of the claims that `release_claims` releases: its attempt never started and does not
     /// count.
     pub(crate) fn release_claim(&mut self, number: u8, task: u8, attempt: u8) -> bool {
         let Some(stage) = self.stage_mut(number) else {
@@ -290,8 +290,8 @@ impl Database {
         true
     }
 
-    /// One task of those that `defer_tasks` keeps for a new message, because there is no room to
-    /// begin it.
+    /// One of the tasks that `defer_tasks` keeps for a new message, because there is no permit to
+    /// start it.
     pub(crate) fn defer_task(&mut self, rules: &Rules, number: u8, task: u8) -> bool {
         let Some(stage) = self.stage_mut(number) else {
             return false;
@@ -311,8 +311,8 @@ impl Database {
         true
     }
 
-    /// Takes a deferred task; its message is sent after that. It stays deferred until somebody
-    /// claims it.
+    /// Takes a deferred task; its message is sent afterwards. It stays deferred until it is
+    /// claimed.
     pub(crate) fn take_deferred(&mut self, number: u8, task: u8) -> bool {
         let runs = self.is_processing();
         let Some(stage) = self.stage_mut(number).filter(|_| runs) else {
@@ -330,7 +330,7 @@ impl Database {
         true
     }
 
-    /// One task of those that `fail_tasks` gives up, which no attempt holds.
+    /// One of the tasks that `fail_tasks` fails and that no attempt holds.
     pub(crate) fn fail_task(&mut self, number: u8, task: u8) -> bool {
         let is_open = self.is_open();
         let Some(stage) = self.stage_mut(number).filter(|_| is_open) else {
@@ -360,7 +360,7 @@ impl Database {
         }
     }
 
-    /// Whether the batch is to be sent by `reconcile`.
+    /// Whether `reconcile` must send the batch.
     pub(crate) fn is_pending_retry_batch(&self, number: u8, batch: u8) -> bool {
         self.is_processing() && self.batch(number, batch) == Some(Batch::Unsent)
     }
@@ -391,15 +391,15 @@ impl Database {
         })
     }
 
-    /// `next_stage` or `end_job`, whichever what was read asks for. The number of the next stage,
-    /// if its message is to be sent.
+    /// `next_stage` or `end_job`, depending on what was read. Returns the number of the next stage
+    /// if its message must be sent.
     pub(crate) fn go_on(&mut self, rules: &Rules, read: Advancer) -> Option<u8> {
         let asks_again = !rules.lacks(Mutation::AdvanceByWhatWasRead);
         let number = read.stage;
         let stage = self.stage_mut(number)?;
         let as_read = (stage.failed, stage.skipped) == (read.failed, read.skipped)
             || rules.lacks(Mutation::AdvanceByOtherCounters);
-        // advance_stage.sql, which both begin with.
+        // advance_stage.sql, with which both begin.
         if asks_again && (stage.advanced || !rules.has_ended(stage) || !as_read) {
             return None;
         }
@@ -470,7 +470,7 @@ impl Database {
         waits && self.stage(number).is_some_and(is_unplanned) && self.end_early(JobStatus::Failed)
     }
 
-    /// One task of those that `skip_open_tasks` would skip.
+    /// One of the tasks that `skip_open_tasks` would skip.
     pub(crate) fn skip_open_task(&mut self, rules: &Rules, number: u8, task: u8) -> bool {
         if !self.is_finished() && !rules.lacks(Mutation::SkipWithoutEnd) {
             return false;
@@ -540,7 +540,7 @@ impl Database {
         }
     }
 
-    /// One batch of those that `reopen_tasks` would make ready to run again; how many tasks.
+    /// One of the batches whose tasks `reopen_tasks` would reopen; returns the number of tasks.
     pub(crate) fn reopen_tasks_of(&mut self, rules: &Rules, number: u8, batch: u8) -> u8 {
         let may = self.job.is_some_and(|job| job.status.reopen().is_ok());
         let tasks = rules.tasks_of(number, batch);
@@ -597,8 +597,8 @@ impl Database {
         true
     }
 
-    /// Opens a closed stage of which some tasks were reopened while its job stays over, so that
-    /// they are skipped again.
+    /// Opens a closed stage in which some tasks were reopened while its job stayed finished, so
+    /// that they are skipped again.
     pub(crate) fn open_partially_reopened(&mut self, number: u8) -> bool {
         let is_finished = self.is_finished();
         match self.stage_mut(number) {
@@ -610,7 +610,7 @@ impl Database {
         }
     }
 
-    /// Not a statement of ours: an outcome is missing in the counters.
+    /// Not a statement of lastlight: an outcome is missing in the counters.
     pub(crate) fn drift(&mut self, number: u8) -> bool {
         let Some(stage) = self.stage_mut(number) else {
             return false;
@@ -637,7 +637,8 @@ impl Database {
         *stage != before
     }
 
-    /// Whether anything of the batch may be lost: what `owe_lost_batches` asks for beside the time.
+    /// Whether a message of the batch may be lost: the conditions of `owe_lost_batches`, without
+    /// the time.
     pub(crate) fn is_lost_batch(&self, rules: &Rules, number: u8, batch: u8) -> bool {
         let Some(stage) = self.stage(number) else {
             return false;
@@ -663,7 +664,7 @@ impl Database {
         lost
     }
 
-    /// Takes a task whose attempt died, or whose retry is overdue; its message is sent after that.
+    /// Takes a task whose attempt died, or whose retry is overdue; its message is sent afterwards.
     pub(crate) fn take_dead_attempt(&mut self, number: u8, task: u8) -> bool {
         let runs = self.is_processing();
         let Some(stage) = self.stage_mut(number).filter(|stage| runs && !stage.advanced) else {

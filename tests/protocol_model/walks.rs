@@ -1,5 +1,5 @@
-//! Random walks with a will to get on: if every step were as likely as any other, planners would
-//! die before they plan and most walks would end in a cancelled job.
+//! Random walks that favour progress: if every step were equally likely, planners would die before
+//! they plan, and most walks would end in a cancelled job.
 
 use lastlight::model::TaskStatus;
 use stateright::Chooser;
@@ -9,11 +9,11 @@ use crate::{
     state::State,
 };
 
-/// Now and then something goes wrong; how often differs from walk to walk.
+/// Faults happen occasionally; how often varies between walks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Unlucky;
 
-/// Where the dice are, and how often something goes wrong in this walk.
+/// The random generator and the frequency of faults of this walk.
 pub(crate) struct Dice {
     random: fastrand::Rng,
     faults: f64,
@@ -56,7 +56,7 @@ fn is_fault(state: &State, action: &Action) -> bool {
         | Action::FailTask { .. }
         | Action::FailUnplannedJob { .. }
         | Action::Drift { .. } => true,
-        // From an attempt, or a planner, that holds its lease.
+        // From an attempt or a planner that holds its lease.
         Action::Claim { stage, task } => {
             let row = state.database.stage(*stage).and_then(|stage| stage.task(*task));
             row.is_some_and(|row| row.status == TaskStatus::Processing)

@@ -1,5 +1,5 @@
-//! Where a figure is taken: a local cloud of its own and, on a server that outlives it, a schema of
-//! its own. Both are gone afterwards, however the measuring ended.
+//! The environment of a measurement: a local cloud of its own and, on a server that outlives it, a
+//! schema of its own. Both are removed afterwards, however the measurement ended.
 
 use std::{
     pin::pin,
@@ -12,21 +12,21 @@ use uuid::Uuid;
 use super::{BenchError, facts::Ledger};
 use lastlight_local::{CloudOptions, LocalCloud};
 
-/// Asks a benchmark to stop: it measures no more, and clears up after itself.
+/// A request to stop a benchmark: it ends its measurement and cleans up.
 #[derive(Debug, Default)]
 pub struct Stop {
     asked: watch::Sender<bool>,
-    /// The schema that a server has for the figure that is being taken.
+    /// The schema of the current measurement on a server.
     schema: Mutex<Option<String>>,
 }
 
 impl Stop {
-    /// Asks, once and for all.
+    /// Asks the benchmark to stop; there is no way back.
     pub fn ask(&self) {
         self.asked.send_replace(true);
     }
 
-    /// The schema that stays on the server if the process ends now.
+    /// The schema that remains on the server if the process ends now.
     pub fn leaves(&self) -> Option<String> {
         self.schema.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -36,28 +36,29 @@ impl Stop {
     }
 
     async fn asked(&self) {
-        // The sender lives as long as this.
+        // The sender lives as long as this value.
         let _ = self.asked.subscribe().wait_for(|asked| *asked).await;
     }
 }
 
-/// A local cloud for one figure.
+/// A local cloud for one measurement.
 pub(super) struct Bed {
     pub cloud: LocalCloud,
-    /// The server's books; none on the embedded database.
+    /// The server's counters; `None` on the embedded database.
     pub ledger: Option<Ledger>,
     pub schema: String,
 }
 
 impl Bed {
-    /// Makes a bed, measures on it and clears it away. Starting is short and goes on when it is
-    /// asked to stop: what is half started may make its tables after they were dropped.
+    /// Creates a bed, measures on it and removes it. A stop request does not interrupt the start,
+    /// which is short: a cloud that is only half started could create its tables after they were
+    /// dropped.
     pub(super) async fn lend<T>(
         mut options: CloudOptions,
         stop: &Stop,
         measure: impl AsyncFnOnce(&mut Self) -> Result<T, BenchError>,
     ) -> Result<T, BenchError> {
-        // Before anything asks the server without a time limit.
+        // Before the first request to the server without a time limit.
         let server = options.reach_database().await?;
         let schema = format!("bench_{}", Uuid::new_v4().simple());
         options.settings.insert("APP_SCHEMA".to_owned(), schema.clone());
@@ -72,14 +73,14 @@ impl Bed {
         let measured = match LocalCloud::start(options).await {
             Ok(cloud) => {
                 let mut bed = Self { cloud, ledger, schema: schema.clone() };
-                // Whoever asked is heard first, though the figure may be there.
+                // A stop request has priority over a finished measurement.
                 let measured = tokio::select! {
                     biased;
                     () = stop.asked() => Err(BenchError::Stopped),
                     measured = pin!(measure(&mut bed)) => measured,
                 };
                 let Self { cloud, ledger, .. } = bed;
-                // A statement may be under way on it.
+                // One of its statements may still be running.
                 drop(ledger);
                 match (cloud.stop().await, measured) {
                     (Err(error), Ok(_)) => Err(error.into()),

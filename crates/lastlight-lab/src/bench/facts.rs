@@ -1,24 +1,24 @@
-//! What a run cost, from the database server's and the kernel's own books.
+//! The cost of a run, from the counters of the database server and of the kernel.
 
 use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 
 use lastlight::config::DatabaseSettings;
 
-/// A connection beside the handler's. The embedded database has only one session, so there it has
-/// none.
+/// A connection in addition to the handler's. The embedded database has only one session, so it has
+/// no such connection.
 pub(super) struct Ledger(PgConnection);
 
 /// The server's counters at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reading {
-    /// The next transaction number: only transactions that write take one, and each of them commits
+    /// The next transaction number. Only transactions that write take one, and each of them commits
     /// to disk.
     transactions: i64,
-    /// Bytes of write-ahead log since the cluster was made.
+    /// Bytes of write-ahead log since the cluster was created.
     wal_bytes: i64,
 }
 
-/// What happened between two readings.
+/// The difference between two readings.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cost {
     pub commits: f64,
@@ -33,7 +33,8 @@ impl Ledger {
         Ok(Self(PgConnection::connect_with(&options).await?))
     }
 
-    /// Starts every run at the same point of the checkpoint cycle, where the role may do that.
+    /// Runs a checkpoint, if the role may, so that every run starts at the same point of the
+    /// checkpoint cycle.
     pub(super) async fn checkpoint(&mut self) {
         let _ = sqlx::query("CHECKPOINT").execute(&mut self.0).await;
     }
@@ -51,8 +52,8 @@ impl Ledger {
         })
     }
 
-    /// Sets one in 200 tasks to failed, and their stages' counters, so that there is something to
-    /// find; how many.
+    /// Sets one in 200 tasks to failed and updates their stages' counters, so that queries for
+    /// failed tasks find some; returns their number.
     pub(super) async fn fail_some(&mut self, schema: &str) -> Result<u64, sqlx::Error> {
         let mut transaction = self.0.begin().await?;
         sqlx::query("SELECT set_config('search_path', quote_ident($1), true)")
@@ -107,7 +108,7 @@ impl Reading {
     }
 }
 
-/// The most memory that a process ever held, MiB; from Linux's `/proc`.
+/// The peak memory of a process in MiB, from Linux's `/proc`.
 pub(crate) fn peak_memory_mib(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,5 +1,5 @@
-//! Plan and send, nothing run: how long until every message of a stage lies in its queue, when the
-//! queue service is some milliseconds away.
+//! Planning and sending without running tasks: the time until every message of a stage is in its
+//! queue, with a latency of some milliseconds to the queue service.
 
 use std::time::{Duration, Instant};
 
@@ -21,14 +21,14 @@ use lastlight_local::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SendWay {
-    /// One message a request, one request at a time.
+    /// One message per request, one request at a time.
     OneByOne,
-    /// As lastlight does: many requests in flight on a Storage Queue, batches in flight on Service
-    /// Bus.
+    /// As lastlight sends: many concurrent requests to a Storage Queue, concurrent batches to
+    /// Service Bus.
     Pipelined,
 }
 
-/// One leg: a path and a way.
+/// One measurement: a path and a way of sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FanoutLeg {
     pub path: ProcessingPath,
@@ -50,14 +50,14 @@ impl FanoutLeg {
 
 #[derive(Debug, Clone)]
 pub struct FanoutOptions {
-    /// The local cloud to run it on; its data folder must be empty.
+    /// The local cloud to run on; its data folder must be empty.
     pub cloud: CloudOptions,
     pub leg: FanoutLeg,
-    /// Tasks to plan, and messages to send.
+    /// Number of tasks to plan, and of messages to send.
     pub n: u64,
-    /// How long each request to a queue service takes at least.
+    /// The minimum duration of each request to a queue service.
     pub latency: Duration,
-    /// Sending takes longer than this: give up.
+    /// The longest time that sending may take.
     pub timeout: Duration,
 }
 
@@ -66,16 +66,16 @@ pub struct FanoutReport {
     #[serde(flatten)]
     pub leg: FanoutLeg,
     pub n: u64,
-    /// From the submission until a client saw that all were sent.
+    /// From the submission until a client saw that all messages were sent.
     pub seconds: f64,
     /// `n / seconds`.
     pub messages_per_second: f64,
 }
 
-/// Plans and sends one stage on a local cloud of its own, whose task triggers are switched off.
+/// Plans and sends one stage on a local cloud of its own, whose task triggers are disabled.
 ///
 /// # Errors
-/// The local cloud did not start, not all was sent in time, or it was asked to stop.
+/// The local cloud did not start, not all messages were sent in time, or the benchmark was stopped.
 pub async fn bench_fanout(options: FanoutOptions, stop: &Stop) -> Result<FanoutReport, BenchError> {
     let mut cloud = options.cloud.clone();
     for function in ["process_queue_task", "process_sb_task"] {

@@ -1,6 +1,6 @@
 //! Benchmarks on the local cloud: the real handler as a process of its own, real wire protocols, a
-//! fresh local cloud for every figure. They measure and print; nothing here decides whether a
-//! figure is good.
+//! fresh local cloud for every measurement. They measure and print; nothing here judges the
+//! results.
 
 mod bed;
 mod facts;
@@ -16,7 +16,7 @@ pub use run::{RunOptions, RunReport, Sizes, bench_run};
 
 use lastlight_local::{ApiError, CloudError};
 
-/// Why a benchmark has no figure.
+/// Why a benchmark has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
     /// The local cloud did not start.
@@ -25,22 +25,22 @@ pub enum BenchError {
     /// The API did not answer as it should.
     #[error(transparent)]
     Api(#[from] ApiError),
-    /// The database could not be asked.
+    /// A query of the database failed.
     #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
-    /// The job did not come to its end.
+    /// The job did not finish.
     #[error("the job is {status} after {seconds:.0} s: {detail}")]
     Job {
         status: String,
-        /// After this long.
+        /// Seconds since the job was submitted.
         seconds: f64,
-        /// Why, or how far it came.
+        /// The reason, or the progress of the job.
         detail: String,
     },
-    /// It was asked to stop.
+    /// The benchmark was stopped.
     #[error("stopped before the benchmark was done")]
     Stopped,
-    /// A figure's tables could not be removed from the server.
+    /// The tables of a measurement could not be removed from the server.
     #[error(
         "schema {schema} stays on the server: {error}; remove it with DROP SCHEMA {schema} CASCADE"
     )]

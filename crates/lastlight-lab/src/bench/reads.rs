@@ -1,5 +1,5 @@
-//! How long a person waits: every read endpoint, and the dashboard's first views, over a database
-//! full of finished work. The work is real: jobs that ran here, one large one and many small ones.
+//! Response times of every read endpoint and of the dashboard's first views, over a database full
+//! of finished work. The work is real: jobs that ran here, one large job and many small ones.
 
 use std::{
     collections::BTreeSet,
@@ -19,68 +19,68 @@ use lastlight_local::{
     api::{Api, text},
 };
 
-/// What one message of these jobs names: the database is to be filled, the queues are not what is
-/// measured.
+/// Tasks per message of these jobs: the database must be filled, and queues are not measured.
 const TASKS_PER_MESSAGE: u64 = 100;
 
-/// Submissions under way at once.
+/// Maximum number of concurrent submissions.
 const SUBMITTING: usize = 16;
 
-/// Pages that are turned before a page deep in a list is asked for.
+/// Number of pages that are read before a page deep in a list is measured.
 const PAGES_TURNED: usize = 20;
 
-/// What `hello_world` takes as `n`.
+/// The largest `n` of `hello_world`.
 const LARGEST_STAGE: u64 = 1_000_000;
 
 #[derive(Debug, Clone)]
 pub struct ReadsOptions {
-    /// The local cloud to run it on; its data folder must be empty.
+    /// The local cloud to run on; its data folder must be empty.
     pub cloud: CloudOptions,
-    /// Tasks to store: half of them in one job, as far as a job can have so many, the rest in the
-    /// others.
+    /// Number of tasks to store: half of them in one job, as far as a job can have that many, the
+    /// rest in the others.
     pub tasks: u64,
     pub jobs: u64,
-    /// How often each is asked.
+    /// Number of requests to each endpoint and view.
     pub requests: u32,
-    /// Filling that takes longer has failed.
+    /// The longest time that filling the database may take.
     pub timeout: Duration,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Stored {
-    /// Jobs, all of them over.
+    /// Number of jobs, all of them finished.
     pub jobs: u64,
     pub tasks: u64,
-    /// Tasks that were set to failed; none on the embedded database, which has no second session to
-    /// do so.
+    /// Number of tasks that were set to failed; 0 on the embedded database, which has no second
+    /// session to do so.
     pub failed: u64,
-    /// How long the jobs ran.
+    /// How long the jobs ran, in seconds.
     pub seconds: f64,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct ReadReport {
-    /// What was asked for.
+    /// The endpoint or view.
     pub read: String,
-    /// The first answer: nothing of it was in memory for it.
+    /// The first answer, without caches filled by earlier ones.
     pub first_ms: f64,
     /// Half of the answers took no longer.
     pub p50_ms: f64,
-    /// 19 of 20 took no longer.
+    /// 19 of 20 answers took no longer.
     pub p95_ms: f64,
     pub max_ms: f64,
-    /// The answer's size; of a view, all of its answers.
+    /// Size of the answer; of a view, the total of its answers.
     pub bytes: usize,
-    /// It reads every task of a job, and says so.
+    /// The endpoint reads every task of a job, as documented.
     pub is_exhaustive: bool,
 }
 
-/// Fills a local cloud of its own and asks it. `progress` is told how far the filling is: jobs that
-/// are over; `filled`, what there is then; `each`, every endpoint's figures once they are there.
+/// Fills a local cloud of its own and measures its reads. `progress` is called with the number of
+/// finished jobs during filling, `filled` with what is stored then, and `each` with the report on
+/// each endpoint.
 ///
 /// # Errors
 /// The local cloud did not start, a job did not complete, an endpoint did not answer with 200, or
-/// it was asked to stop.
+/// the benchmark was stopped.
 pub async fn bench_reads(
     options: ReadsOptions,
     progress: impl Fn(u64),
@@ -108,14 +108,14 @@ pub async fn bench_reads(
     .await
 }
 
-/// Runs the jobs; what is stored then, and the large job's id.
+/// Runs the jobs; returns what is stored then, and the large job's id.
 async fn fill(
     api: &Api,
     options: &ReadsOptions,
     progress: impl Fn(u64),
 ) -> Result<(Stored, String), BenchError> {
     let began = Instant::now();
-    // Two stages each, with as many tasks in both.
+    // Each job has two stages with the same number of tasks.
     let others = options.jobs.saturating_sub(1);
     let stage = options.tasks / 2;
     let (large, small) = match others {
@@ -157,7 +157,7 @@ async fn fill(
     Ok((stored, large_id))
 }
 
-/// How many jobs are not over; none once all are.
+/// Number of jobs that are not finished; `None` once all are.
 async fn open_jobs(
     api: &Api,
     began: Instant,
@@ -169,7 +169,7 @@ async fn open_jobs(
     }
     if open > 0 && began.elapsed() > timeout {
         return Err(BenchError::Job {
-            status: "not over".to_owned(),
+            status: "not finished".to_owned(),
             seconds: began.elapsed().as_secs_f64(),
             detail: format!("{open} jobs are open"),
         });
@@ -177,7 +177,7 @@ async fn open_jobs(
     Ok((open > 0).then_some(open))
 }
 
-/// How many there are on all pages of a list.
+/// Number of rows on all pages of a list.
 async fn count(api: &Api, list: &str) -> Result<u64, BenchError> {
     let mut found = 0;
     let mut page = api.get(list).await?.0;
@@ -194,8 +194,8 @@ fn next(page: &Value) -> Option<&str> {
     page.pointer("/query_info/next_cursor")?.as_str()
 }
 
-/// Until what ended is in the rollups: the sweep does that in the background, and is no part of a
-/// read.
+/// Waits until all finished stages and jobs are in the rollups: the sweep does this in the
+/// background, and it is not part of a read.
 async fn settle(api: &Api, timeout: Duration) -> Result<(), BenchError> {
     let began = Instant::now();
     loop {
@@ -208,18 +208,18 @@ async fn settle(api: &Api, timeout: Duration) -> Result<(), BenchError> {
             return Err(BenchError::Job {
                 status: "completed".to_owned(),
                 seconds: began.elapsed().as_secs_f64(),
-                detail: "the comparison does not count all stages".to_owned(),
+                detail: "the comparison does not include all stages yet".to_owned(),
             });
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
-/// What is asked for, together: a browser asks for a view's parts at once.
+/// Requests that are measured together: a browser sends the requests of a view at once.
 #[derive(Debug)]
 struct Read {
     name: String,
-    /// In order, each once the one before is there.
+    /// In order; each round starts when the one before is complete.
     rounds: Vec<Vec<String>>,
     is_exhaustive: bool,
 }
@@ -329,8 +329,8 @@ async fn deep(api: &Api, list: &str) -> Result<Read, BenchError> {
     Ok(Read::one(path).named(&format!("GET /api/{list}, deep")))
 }
 
-/// The dashboard's page and what it names, and what that names, in the rounds in which a browser
-/// finds them.
+/// The dashboard's page, the files that it names, and the files that those name, in the rounds in
+/// which a browser finds them.
 async fn page_files(api: &Api) -> Result<Vec<Vec<String>>, BenchError> {
     let mut rounds = vec![vec!["dashboard".to_owned()]];
     let mut known: BTreeSet<String> = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! From submitted to completed: `hello_world` whole, one figure a size, path and number of tasks a
-//! message.
+//! `hello_world` from submission to completion: one measurement for each size, path and number of
+//! tasks per message.
 
 use std::time::{Duration, Instant};
 
@@ -23,67 +23,69 @@ const NAME: &str = "a team of geospatial engineers with many tiles to render";
 
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// The local cloud to run it on; its data folder must be empty.
+    /// The local cloud to run on; its data folder must be empty.
     pub cloud: CloudOptions,
-    /// Tasks of the whole job: half of them greetings, half of them replies, which read the
-    /// greetings' results.
+    /// Number of tasks of the whole job: half of them greetings, half of them replies, which read
+    /// the greetings' results.
     pub tasks: u64,
-    /// The path to take.
+    /// The path to use.
     pub path: ProcessingPath,
-    /// How many tasks one message names.
+    /// Number of tasks per message.
     pub tasks_per_message: u64,
-    /// Messages under way at once; `None`: as host.json says.
+    /// Number of messages processed at once; `None`: as host.json says.
     pub in_flight: Option<u64>,
-    /// How large results and parameters are, where they are not `hello_world`'s.
+    /// Sizes of results and parameters, if they differ from those of `hello_world`.
     pub sizes: Option<Sizes>,
-    /// A job that takes longer has failed.
+    /// The longest duration of the job.
     pub timeout: Duration,
 }
 
-/// Bytes of each task's result and parameters. With them a run has two stages of the `chaos` job
-/// type, and each task of the second reads the result of one of the first.
+/// Bytes of each task's result and parameters. With these a run has two stages of the job type
+/// `chaos`, and each task of the second stage reads the result of one task of the first.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Sizes {
-    /// Of each result.
+    /// Bytes of each result.
     pub result_bytes: u64,
-    /// Added to each task's parameters.
+    /// Bytes added to each task's parameters.
     pub parameter_bytes: u64,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct RunReport {
     pub path: ProcessingPath,
-    /// Tasks that were asked for.
+    /// Number of tasks that were requested.
     pub n: u64,
     pub tasks: u64,
-    /// How many tasks one message named.
+    /// Number of tasks per message.
     pub tasks_per_message: u64,
-    /// Messages under way at once, where it was set.
+    /// Number of messages processed at once, if it was set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<u64>,
-    /// How large results and parameters were, where it was set.
+    /// Sizes of results and parameters, if they were set.
     #[serde(flatten)]
     pub sizes: Option<Sizes>,
-    /// From the submission until a client saw it completed.
+    /// From the submission until a client saw the job completed.
     pub seconds: f64,
     /// `tasks / seconds`.
     pub tasks_per_second: f64,
-    /// A task from planned to finished, milliseconds; the slower stage.
+    /// From planned to finished, per task, in milliseconds; of the slower stage.
     pub p50_ms: f64,
     pub p99_ms: f64,
-    /// Transactions that wrote; unknown on the embedded database, which has no second session.
+    /// Number of transactions that wrote; unknown on the embedded database, which has no second
+    /// session.
     pub commits_per_task: Option<f64>,
     pub wal_bytes_per_task: Option<f64>,
-    /// Messages sent, job messages too.
+    /// Number of messages sent, including job messages.
     pub messages_per_task: f64,
-    /// The most memory that the handler held, MiB.
+    /// Peak memory of the handler, MiB.
     pub peak_memory_mib: Option<f64>,
 }
 
-/// Runs one job on a local cloud of its own. `progress`: called with the tasks done so far.
+/// Runs one job on a local cloud of its own. `progress` is called with the number of tasks done so
+/// far.
 ///
 /// # Errors
-/// The local cloud did not start, the job did not complete, or it was asked to stop.
+/// The local cloud did not start, the job did not complete, or the benchmark was stopped.
 pub async fn bench_run(
     options: RunOptions,
     progress: impl Fn(u64),
@@ -126,7 +128,8 @@ async fn measure(
             "completed" => break status,
             "failed" | "cancelled" => return Err(not_completed(&status, began)),
             _ if began.elapsed() > options.timeout => return Err(not_completed(&status, began)),
-            // Asking costs what is measured: at most a hundredth of the time goes by unseen.
+            // Polling costs what is measured: an interval of a hundredth of the elapsed time limits
+            // both the load and the error.
             _ => tokio::time::sleep((began.elapsed() / 100).max(Duration::from_millis(10))).await,
         }
     };
@@ -226,12 +229,12 @@ fn not_completed(status: &Value, began: Instant) -> BenchError {
     }
 }
 
-/// The extension's own `maxMessageBatchSize`.
+/// The maximum of `maxMessageBatchSize` of the extension.
 const LARGEST_BATCH: u64 = 1000;
 
-/// The host.json settings for so many messages under way at once, as app settings, which win over
-/// the file. A Storage Queue trigger fetches 32 at most; a Service Bus trigger has one batch under
-/// way.
+/// The host.json settings for this number of messages processed at once, as app settings, which
+/// override the file. A Storage Queue trigger fetches at most 32 messages; a Service Bus trigger
+/// runs one batch at a time.
 fn concurrency(in_flight: u64) -> [(String, String); 4] {
     let fetched = in_flight.clamp(1, 32);
     let batch = in_flight.clamp(1, LARGEST_BATCH);

@@ -1,5 +1,5 @@
-//! The schema as the first version had it, with a job in it: what a later version finds when it is
-//! put in its place.
+//! The schema as the first version stored it, with a job in it, which a later version finds when it
+//! is deployed.
 
 use sqlx::{Connection, Executor, PgConnection, migrate::Migrator};
 
@@ -9,8 +9,9 @@ use super::{
 };
 use lastlight::store::MIGRATOR;
 
-/// Makes the schema of the first migration, with a submission as that version knew it: no deadline,
-/// no pause, nothing that came later. Its message is owed, but not before the recorder is there.
+/// Creates the schema of the first migration with a job that was submitted to that version: without
+/// a deadline, a pause or anything of later versions. Its message is unsent, and not due before the
+/// recorder is installed.
 pub(super) async fn store_as_first_version(url: &str, job: &Work) -> Result<(), ChaosError> {
     let mut connection = PgConnection::connect(url).await?;
     for statement in ["CREATE SCHEMA app", "SET search_path = app"] {

@@ -1,6 +1,6 @@
-//! The job type `chaos`: its parameters say how many tasks each stage has and what goes wrong with
-//! which; its handlers write down in the [`ledger`](super::ledger) what ran. The same parameters
-//! tell the oracle what must come of it.
+//! The job type `chaos`. Its parameters determine how many tasks each stage has and which faults
+//! which tasks have; its handlers record their runs in the [`ledger`](super::ledger). The oracle
+//! derives the expected outcome from the same parameters.
 
 use std::{path::Path, time::Duration};
 
@@ -24,13 +24,14 @@ use lastlight::{
 
 const TASK: &str = "chaos_task";
 
-/// A task that says so takes this much memory at once, untouched, until none is left. Bytes.
+/// Bytes that a task allocates at a time, without writing to them, until no memory is left.
 const MOUTHFUL: usize = 64 * 1024 * 1024;
 
-/// How often a task that waits at its job's gate looks.
+/// Poll interval of a task that waits at its job's gate.
 const GATE_POLL: Duration = Duration::from_millis(50);
 
-/// The app with the job type `chaos` where its ledger is named and can be written.
+/// Adds the job type `chaos` to the app if `LASTLIGHT_CHAOS_LEDGER` names a file that can be
+/// written.
 pub fn with_chaos(app: App) -> App {
     let Some(path) = std::env::var_os(LEDGER_SETTING) else {
         return app;
@@ -44,7 +45,7 @@ pub fn with_chaos(app: App) -> App {
     }
 }
 
-/// The number of a task in its stage, in its semantic index.
+/// The semantic index of the task with this number in its stage.
 pub fn task_index(number: u64) -> String {
     format!("t-{number}")
 }
@@ -56,7 +57,7 @@ struct ChaosTask {
     stage: u8,
     number: u64,
     ms: u64,
-    /// The number of the task of the stage before whose result it must get.
+    /// The number of the task of the previous stage whose result this task must read.
     #[serde(skip_serializing_if = "Option::is_none")]
     needs: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -76,7 +77,7 @@ struct ChaosResult {
 
 #[derive(Debug)]
 pub struct Chaos {
-    /// Where its handlers write down what runs.
+    /// Where the handlers record their runs.
     pub ledger: Ledger,
 }
 
@@ -141,7 +142,9 @@ impl JobType for Chaos {
                 predecessor: predecessor.map(|(_, number)| index(number)).transpose()?,
             })
         };
-        let error = stage.plan_fails.then(|| Err(PlanError("it fails, as it was told".to_owned())));
+        let error = stage
+            .plan_fails
+            .then(|| Err(PlanError("the plan fails by request of the job".to_owned())));
         stream::iter(context.from..stage.tasks)
             .then(move |number| async move {
                 if !plan_pause.is_zero() {
@@ -184,7 +187,7 @@ async fn perform(
             != (work.tag.as_str(), work.stage - 1, needs)
         {
             return Err(TaskError::permanent(format!(
-                "it got the result of another task: {before:?}"
+                "the task read the result of another task: {before:?}"
             )));
         }
     }
@@ -202,10 +205,14 @@ async fn perform(
                     tokio::time::sleep(GATE_POLL).await;
                 }
             }
-            Act::Stumble => return Err(TaskError::transient("it stumbles, as it was told")),
-            Act::Fail => return Err(TaskError::permanent("it fails, as it was told")),
-            #[expect(clippy::panic, reason = "what a handler that panics does is the question")]
-            Act::Panic => panic!("it panics, as it was told"),
+            Act::Stumble => {
+                return Err(TaskError::transient("a transient failure by request of the job"));
+            }
+            Act::Fail => {
+                return Err(TaskError::permanent("a permanent failure by request of the job"));
+            }
+            #[expect(clippy::panic, reason = "a panicking handler is what is tested")]
+            Act::Panic => panic!("a panic by request of the job"),
             Act::Abort => std::process::abort(),
             Act::Devour => devour(),
             Act::Result { bytes: wanted } => bytes = wanted,
@@ -221,13 +228,14 @@ async fn perform(
     if bytes <= short.get().len() {
         return Ok(short);
     }
-    // Exactly as large as it was told, its name and quotes counted.
+    // Exactly as large as requested, including the field's name and quotes.
     let around = r#","filling":"""#.len();
     let filling = "x".repeat(bytes.saturating_sub(short.get().len() + around));
     Ok(to_json(&ChaosResult { filling, ..result })?)
 }
 
-/// Memory that is never given back and never touched: the address space runs out, not the machine.
+/// Allocates memory without writing to it or releasing it: the address space is used up, and not
+/// the machine's memory.
 fn devour() {
     let mut eaten: Vec<Vec<u8>> = Vec::new();
     loop {
@@ -239,8 +247,8 @@ fn index(number: u64) -> Result<TaskIndex, PlanError> {
     TaskIndex::try_from(task_index(number).as_str()).map_err(|error| PlanError(error.to_string()))
 }
 
-/// Counts results and adds up their tasks' numbers, so that a result that is folded twice, or
-/// another in its place, shows.
+/// Counts results and adds up their tasks' numbers, which reveals a result that is folded twice or
+/// replaced by another.
 #[derive(Debug, Default)]
 struct CountAndSum {
     count: u64,

@@ -1,6 +1,6 @@
-//! The ledger: what ran, written down by the task handlers themselves into a file, so that it
-//! depends on no database. One line a beginning and one an end of each run; a line is one write,
-//! which a kill cannot tear.
+//! The ledger: the runs of task handlers, written by the handlers themselves to a file, so that it
+//! does not depend on a database. Each run has one line for its beginning and one for its end; a
+//! line is a single write, which a kill cannot tear.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,7 +10,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// The setting that names the file, and thereby makes the handler know the job type `chaos`.
+/// The setting that names the file. If it is set, the handler has the job type `chaos`.
 pub const LEDGER_SETTING: &str = "LASTLIGHT_CHAOS_LEDGER";
 
 /// The file, open for appending.
@@ -20,7 +20,7 @@ pub struct Ledger {
     path: PathBuf,
 }
 
-/// How a run ended, in the ledger's words.
+/// How a run ended, as written in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunEnd {
     /// With a result.
@@ -28,37 +28,37 @@ pub enum RunEnd {
     Failed,
 }
 
-/// One run of one task, as its handler wrote it down.
+/// One run of one task, as its handler recorded it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
-    /// Which try, from 1, as the handler was told.
+    /// The attempt, from 1, as the handler was told.
     pub attempt: u32,
     /// The process that ran it.
     pub process: u32,
     /// Microseconds since 1970, by the machine's clock.
     pub began: i64,
-    /// Likewise, and how; `None`: it never ended.
+    /// When and how the run ended; `None`: it never ended.
     pub ended: Option<(i64, RunEnd)>,
 }
 
-/// A task: the stage and its number in it, from 0.
+/// A task: its stage and its number in the stage, from 0.
 pub type TaskKey = (u8, u64);
 
 /// All runs of a job's tasks.
 pub type JobRuns = BTreeMap<TaskKey, Vec<Run>>;
 
-/// What is written about one run.
+/// A line about one run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry<'a> {
-    /// The job's tag: no blanks.
+    /// The job's tag, without blanks.
     pub tag: &'a str,
     pub task: TaskKey,
-    /// Which try, from 1.
+    /// The attempt, from 1.
     pub attempt: u32,
 }
 
 impl Ledger {
-    /// Opens the file, or makes it.
+    /// Opens the file, or creates it.
     ///
     /// # Errors
     /// It cannot be written.
@@ -67,19 +67,19 @@ impl Ledger {
         Ok(Self { file: file?, path: path.to_owned() })
     }
 
-    /// A file of this name opens the gate of the jobs with this tag: `<ledger>.<tag>.open`.
+    /// The file that opens the gate of the jobs with this tag: `<ledger>.<tag>.open`.
     pub fn gate(&self, tag: &str) -> PathBuf {
         let mut path = self.path.clone().into_os_string();
         path.push(format!(".{tag}.open"));
         path.into()
     }
 
-    /// Notes that a run begins.
+    /// Records the beginning of a run.
     pub(super) fn begins(&self, entry: Entry<'_>) {
         self.write("begin", entry);
     }
 
-    /// Notes how it ends.
+    /// Records the end of a run.
     pub(super) fn ends(&self, entry: Entry<'_>, end: RunEnd) {
         let what = match end {
             RunEnd::Completed => "completed",
@@ -97,31 +97,34 @@ impl Ledger {
             std::process::id(),
             now(),
         );
-        // Nobody can be told; the oracle then misses the run and says so.
+        // The error cannot be reported here. The oracle then misses the run and reports that.
         let _ = (&self.file).write_all(line.as_bytes());
     }
 }
 
-/// Microseconds since 1970, by the machine's clock, whatever this process's settings say.
+/// Microseconds since 1970, by the machine's clock, whatever clock skew this process is set to.
 pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Reads a ledger: the runs of each job by its tag.
+/// Reads a ledger: the runs of each job, by its tag.
 ///
 /// # Errors
-/// The file cannot be read, or a line is not the ledger's.
+/// The file cannot be read, or a line is malformed.
 pub fn read(path: &Path) -> io::Result<HashMap<String, JobRuns>> {
     let text = match fs::read_to_string(path) {
-        // Nothing ran.
+        // No task ran.
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         other => other?,
     };
     let mut jobs: HashMap<String, JobRuns> = HashMap::new();
     for line in text.lines() {
         take(&mut jobs, line).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("{line:?} is no line of a ledger"))
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{line:?} is not a line of a ledger"),
+            )
         })?;
     }
     Ok(jobs)
@@ -157,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ledger_is_read_as_it_was_written() {
+    fn a_ledger_is_read_back_as_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger");
         fs::write(&path, "begin a 1 7 1 100 5\nbegin a 1 7 2 101 9\ncompleted a 1 7 2 101 11\n")
@@ -170,12 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_the_ledgers_is_an_error() {
+    fn an_invalid_ledger_line_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger");
         for bad in ["begin a 1 7 1 100", "nonsense a 1 7 1 100 5", "completed a 1 7 1 100 5"] {
             fs::write(&path, bad).unwrap();
-            assert!(read(&path).unwrap_err().to_string().contains("no line"), "{bad}");
+            assert!(read(&path).unwrap_err().to_string().contains("not a line"), "{bad}");
         }
     }
 }

@@ -1,19 +1,19 @@
-//! `lastlight chaos`: every scenario of reliability as one command. Jobs run over both paths on a
-//! real PostgreSQL while handlers are killed and stopped, messages vanish, double, come late and
-//! out of order, the queue services throttle and lose answers, and the database restarts and
-//! crashes; then the [`oracle`] looks whether anything was lost, done twice, or is stuck.
+//! `lastlight chaos`: every reliability scenario as one command. Jobs run over both paths on a real
+//! PostgreSQL while handlers are killed and stopped, messages are lost, duplicated, delayed and
+//! reordered, the queue services throttle and lose answers, and the database restarts and crashes.
+//! Then the [`oracle`] checks that no work was lost, done twice or is stuck.
 //!
-//! **What a seed replays.** Each scenario has a random generator of its own, made of the seed and
-//! its number, so leaving one out changes no other. It is asked in a fixed order: which handler is
-//! killed after how many outcomes, which of the jobs' tasks fail, how the database is restarted.
-//! The queue services' faults follow generators of their own: the n-th message that a service
-//! accepts has the same fate in every run, and so has the n-th send. What timing makes vary: which
-//! message is the n-th, since many are sent at once; what exactly a handler was at when the n-th
-//! outcome came; how far two handlers are when both race for the same thing. Fail points (scenario
-//! 2) replay exactly: the k-th passage of a place.
+//! **What a seed replays.** Each scenario has a random generator of its own, derived from the seed
+//! and its number, so leaving out one scenario changes no other. The generator is used in a fixed
+//! order: which handler is killed after how many outcomes, which of the jobs' tasks fail, how the
+//! database is restarted. The faults of the queue services have generators of their own: the n-th
+//! message that a service accepts has the same fate in every run, and so has the n-th send. Timing
+//! still varies: which message is the n-th, since many are sent at once; what exactly a handler
+//! does at the n-th outcome; how far two handlers are when they race. Fail points (scenario 2)
+//! replay exactly: the k-th passage of a fail point.
 //!
-//! It knows the local cloud, the job type `chaos` and the tables. The handlers that it torments are
-//! the real ones: the same binary, as child processes.
+//! This module knows the local cloud, the job type `chaos` and the tables. The handlers under test
+//! are the real ones: the same binary, as child processes.
 
 mod first_version;
 mod job;
@@ -51,11 +51,11 @@ use lastlight_local::{
     postgres::PostgresPrograms,
 };
 
-/// How much a run does.
+/// The amount of work of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
-    /// All scenarios within minutes on two cores; what hangs on the machine's speed is measured,
-    /// not asserted.
+    /// All scenarios within minutes on two cores. Bounds that depend on the machine's speed are
+    /// measured, not asserted.
     Small,
     /// The sizes of the reliability table, with every bound asserted.
     Full,
@@ -72,24 +72,24 @@ impl Size {
 
 #[derive(Debug, Clone)]
 pub struct ChaosOptions {
-    /// The same seed, the same faults.
+    /// The same seed repeats the same faults.
     pub seed: u64,
-    /// Which scenarios, in this order.
+    /// The scenarios to run, in this order.
     pub scenarios: Vec<&'static Scenario>,
     pub size: Size,
     /// The folder with `host.json` and the function folders.
     pub app_root: PathBuf,
-    /// What the hosts start.
+    /// The handler that the hosts start.
     pub handler: HandlerCommand,
-    /// Where everything lives; it may be removed when all passed.
+    /// The folder of all files; it may be removed if all scenarios passed.
     pub folder: PathBuf,
-    /// The folder of PostgreSQL's programs; `None`: where they usually are.
+    /// The folder of PostgreSQL's programs; `None`: search the usual folders.
     pub postgres: Option<PathBuf>,
-    /// Scenario 18 goes on until so many messages were delivered.
+    /// The number of messages that scenario 18 delivers before it ends.
     pub soak: Option<u64>,
 }
 
-/// Why a scenario came to no end, or none began.
+/// Why a scenario did not finish, or none started.
 #[derive(Debug, thiserror::Error)]
 pub enum ChaosError {
     /// There is no database server.
@@ -101,16 +101,16 @@ pub enum ChaosError {
     /// A host did not start.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// The recorder could not read.
+    /// The recorder could not read the database.
     #[error("the recorder: {0}")]
     Database(#[from] sqlx::Error),
-    /// The folder or the ledger.
+    /// The folder or the ledger could not be read or written.
     #[error("a file: {0}")]
     Io(#[from] io::Error),
-    /// What was to be said could not be written.
+    /// A report or a request could not be serialized.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// Something did not happen in time, or the app answered what it never should.
+    /// Something did not happen in time, or the app gave an answer that it must never give.
     #[error("{0}")]
     Broken(String),
 }
@@ -145,10 +145,10 @@ impl Run {
     }
 }
 
-/// Runs scenarios one after the other. `done` gets each one's report as it comes.
+/// Runs scenarios one after the other and passes each report to `done`.
 ///
 /// # Errors
-/// There is no PostgreSQL, or it did not start. What goes wrong in a scenario is in its report.
+/// There is no PostgreSQL, or it did not start. Errors of a scenario are in its report.
 pub async fn chaos(
     options: ChaosOptions,
     done: impl Fn(&ScenarioReport),
@@ -196,9 +196,10 @@ async fn report(run: &Run) -> ScenarioReport {
     let (findings, error) = match tokio::time::timeout(longest, scenarios::run(run)).await {
         Ok(Ok(findings)) => (findings, None),
         Ok(Err(error)) => (Findings::default(), Some(error.to_string())),
-        Err(_) => {
-            (Findings::default(), Some(format!("it was not over after {} s", longest.as_secs())))
-        }
+        Err(_) => (
+            Findings::default(),
+            Some(format!("the scenario did not finish within {} s", longest.as_secs())),
+        ),
     };
     ScenarioReport {
         number: run.scenario.number,
@@ -212,7 +213,7 @@ async fn report(run: &Run) -> ScenarioReport {
     }
 }
 
-/// A scenario's own seed: which others run beside it does not matter.
+/// A scenario's own seed, which does not depend on the other scenarios of the run.
 fn seed_of(seed: u64, scenario: u8) -> u64 {
     let mut random = fastrand::Rng::with_seed(seed);
     (0..=scenario).map(|_| random.u64(..)).last().unwrap_or(seed)

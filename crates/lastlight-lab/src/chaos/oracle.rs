@@ -1,10 +1,11 @@
-//! The oracle: what must hold of a job once all is quiet. It compares what was asked for (the job's
-//! parameters), what ran (the handlers' ledger), what was committed (the recorder's log) and what
-//! stands in the tables. Sets of keys, never just totals. It is pure: facts in, violations out.
+//! The oracle: the conditions that a job must meet once nothing runs any more. It compares the
+//! request (the job's parameters), the runs (the handlers' ledger), the commits (the recorder's
+//! log) and the rows of the tables, by sets of keys and not by totals alone. It is pure: facts in,
+//! violations out.
 //!
-//! (a) no planned task is without an outcome; (b) no task has two; (c) each stage was advanced
-//! once, and no task of the next began before its last outcome; (d) counters equal a recount; (e)
-//! the job is over, in time and as it should be.
+//! (a) every planned task has an outcome; (b) no task has two; (c) each stage was advanced once,
+//! and no task of the next stage began before its last outcome; (d) counters equal a recount; (e)
+//! the job finished in time with the expected status.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,24 +23,24 @@ use super::{
 };
 use lastlight::model::{JobStatus, TaskStatus};
 
-/// How many keys a violation names.
+/// Maximum number of keys that a violation names.
 const NAMED: usize = 5;
 
-/// A job and what must come of it.
+/// A job and the outcome that is expected of it.
 #[derive(Debug, Clone)]
 pub struct Expected {
     pub job_id: String,
     pub work: Work,
-    /// Where it must end; `None`: anywhere that is an end.
+    /// The status in which it must end; `None`: any terminal status.
     pub end: Option<JobStatus>,
-    /// The longest that it may take.
+    /// The longest duration allowed.
     pub within: Duration,
-    /// A person may have had it repeated: then a task may leave an outcome that is no success.
+    /// The job may have been retried: then a task may leave the outcome failed or skipped.
     pub may_be_reopened: bool,
 }
 
 impl Expected {
-    /// A job that ends as its parameters say.
+    /// A job that ends as its parameters determine.
     pub fn new(job_id: String, work: Work, within: Duration) -> Self {
         let end = match work.failing_stage() {
             Some(_) => JobStatus::Failed,
@@ -48,14 +49,14 @@ impl Expected {
         Self { job_id, work, end: Some(end), within, may_be_reopened: false }
     }
 
-    /// The same, to end elsewhere.
+    /// The same job with another final status.
     #[must_use]
     pub fn ending(self, end: Option<JobStatus>) -> Self {
         Self { end, ..self }
     }
 }
 
-/// Which promise was broken.
+/// The promise that was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Promise {
@@ -64,26 +65,26 @@ pub enum Promise {
     StagesInTurn,
     CountersAgree,
     NothingStuck,
-    /// What a scenario asks for beyond these.
+    /// A condition of the scenario itself, beyond the promises above.
     Scenario,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
     pub promise: Promise,
-    /// The job's tag; empty where it is no job's.
+    /// The job's tag; empty if the violation belongs to no job.
     pub job: String,
-    /// How, with the first keys.
+    /// How the promise was broken, with the first keys.
     pub detail: String,
 }
 
 #[derive(Debug, Default)]
 pub struct Judgement {
-    /// Empty where all is well.
+    /// Empty if all promises hold.
     pub violations: Vec<Violation>,
-    /// Runs in the ledger.
+    /// Number of runs in the ledger.
     pub runs: u64,
-    /// Tasks with an outcome.
+    /// Number of tasks with an outcome.
     pub outcomes: u64,
 }
 
@@ -118,7 +119,7 @@ impl Judge<'_> {
         self.violations.push(Violation { promise, job: self.expected.work.tag.clone(), detail });
     }
 
-    /// Breaks the promise if there is any key.
+    /// Records a violation if there is any key.
     fn breaks_for<K: Debug>(&mut self, promise: Promise, what: &str, keys: &[K]) {
         if keys.is_empty() {
             return;
@@ -137,13 +138,14 @@ impl Judge<'_> {
         }
         let within = self.expected.within.as_secs_f64();
         if *seconds > within {
-            let detail = format!("the job took {seconds:.1} s, more than its {within:.1} s");
+            let detail =
+                format!("the job took {seconds:.1} s, more than the {within:.1} s allowed");
             self.breaks(Promise::NothingStuck, detail);
         }
     }
 
-    /// The stages that must be there: all of a completed job, otherwise those up to the one in
-    /// which it ended.
+    /// The number of stages that must exist: all stages of a completed job, otherwise those up to
+    /// the stage in which it ended.
     fn stages_reached(&self) -> u8 {
         match self.facts.status {
             JobStatus::Completed => {
@@ -160,7 +162,7 @@ impl Judge<'_> {
         for (stage, work) in (1..=watermark).zip(&self.expected.work.stages) {
             let keys = (0..work.tasks).map(|number| (stage, number));
             let is_planned = self.facts.stages.get(&stage).is_some_and(|stage| stage.is_planned);
-            // A job that was ended in mid-plan has a part of it.
+            // A job that ended during planning may have only a part of its tasks.
             if is_planned || stage < watermark || self.facts.status == JobStatus::Completed {
                 planned.extend(keys);
             } else {
@@ -174,9 +176,9 @@ impl Judge<'_> {
             .iter()
             .filter(|key| !planned.contains(key) && !may_be_missing.contains(key))
             .collect();
-        self.breaks_for(Promise::NothingTwice, "tasks that nobody planned", &extra);
+        self.breaks_for(Promise::NothingTwice, "tasks that were not planned", &extra);
         let strangers = self.facts.strangers.clone();
-        self.breaks_for(Promise::NothingTwice, "tasks that nobody planned", &strangers);
+        self.breaks_for(Promise::NothingTwice, "tasks that were not planned", &strangers);
     }
 
     fn outcomes(&mut self) {
@@ -208,7 +210,7 @@ impl Judge<'_> {
             .collect();
         self.breaks_for(
             Promise::NothingLost,
-            "tasks with another outcome than their parameters say",
+            "tasks with another outcome than their parameters determine",
             &wrong,
         );
     }
@@ -238,12 +240,8 @@ impl Judge<'_> {
             }
         }
         self.breaks_for(Promise::NothingTwice, "tasks have several outcomes", &twice);
-        self.breaks_for(Promise::NothingTwice, "illegal changes of tasks", &illegal);
-        self.breaks_for(
-            Promise::NothingTwice,
-            "tasks whose state was not seen to come about",
-            &unseen,
-        );
+        self.breaks_for(Promise::NothingTwice, "illegal status changes of tasks", &illegal);
+        self.breaks_for(Promise::NothingTwice, "tasks whose status was not recorded", &unseen);
 
         let may_reopen = self.expected.may_be_reopened;
         let illegal: Vec<_> = facts
@@ -260,7 +258,7 @@ impl Judge<'_> {
             })
             .map(|write| (write.from, write.to))
             .collect();
-        self.breaks_for(Promise::NothingTwice, "illegal changes of the job", &illegal);
+        self.breaks_for(Promise::NothingTwice, "illegal status changes of the job", &illegal);
     }
 
     fn is_reopening(&self, write: &TaskWrite) -> bool {
@@ -290,18 +288,18 @@ impl Judge<'_> {
             self.facts.stages.iter().filter(|(_, facts)| !facts.is_finished).collect();
         if self.facts.status.is_terminal() {
             let open: Vec<u8> = open.into_iter().map(|(stage, _)| *stage).collect();
-            self.breaks_for(Promise::NothingStuck, "stages are open though the job is over", &open);
+            self.breaks_for(Promise::NothingStuck, "open stages of a finished job", &open);
         }
         let watermark = self.stages_reached();
         let there: Vec<u8> = self.facts.stages.keys().copied().collect();
         if there != (1..=watermark).collect::<Vec<u8>>() {
-            let detail = format!("the stages are {there:?}; they must be 1 to {watermark}");
+            let detail = format!("the stages are {there:?}; expected 1 to {watermark}");
             self.breaks(Promise::StagesInTurn, detail);
         }
     }
 
-    /// No task of a stage begins, in the database or in the ledger, before the stage before had its
-    /// last outcome.
+    /// No task of a stage may begin, by the database or by the ledger, before the last outcome of
+    /// the previous stage.
     fn order(&mut self) {
         let mut last_outcome: BTreeMap<u8, i64> = BTreeMap::new();
         let mut claims: Vec<(TaskKey, i64)> = Vec::new();
@@ -326,7 +324,7 @@ impl Judge<'_> {
             .collect();
         self.breaks_for(
             Promise::StagesInTurn,
-            "tasks were claimed before the stage before had ended",
+            "tasks were claimed before the previous stage had ended",
             &early,
         );
         let early: Vec<TaskKey> = self
@@ -337,7 +335,7 @@ impl Judge<'_> {
             .collect();
         self.breaks_for(
             Promise::StagesInTurn,
-            "tasks ran before the stage before had ended",
+            "tasks ran before the previous stage had ended",
             &early,
         );
     }
@@ -367,7 +365,8 @@ impl Judge<'_> {
         );
     }
 
-    /// Each result was folded once: the stage's summary knows how many and which.
+    /// Each result is folded once: the stage's summary has the number of results and the sum of
+    /// their tasks' numbers.
     fn summaries(&mut self) {
         let mut wrong = Vec::new();
         for stage in self.facts.stages.keys() {
@@ -388,7 +387,7 @@ impl Judge<'_> {
         }
         self.breaks_for(
             Promise::CountersAgree,
-            "summaries that do not fold each result once",
+            "stages whose summary does not contain each result once",
             &wrong,
         );
     }
@@ -407,7 +406,7 @@ impl Judge<'_> {
             if task.status == TaskStatus::Completed && !completed {
                 silent.push(key);
             }
-            // A run needs a claim of its own; claims of which no run is known died before it.
+            // A run needs a claim of its own; a claim without a run died before it could run.
             if runs.len() > task.attempt as usize {
                 many.push((key, runs.len(), task.attempt));
             }
@@ -418,11 +417,7 @@ impl Judge<'_> {
                 }
             }
         }
-        self.breaks_for(
-            Promise::NothingLost,
-            "tasks are completed that never ran to their end",
-            &silent,
-        );
+        self.breaks_for(Promise::NothingLost, "completed tasks without a completed run", &silent);
         self.breaks_for(
             Promise::NothingTwice,
             "tasks ran more often than they were claimed",
@@ -438,7 +433,7 @@ fn is_outcome(write: &TaskWrite) -> bool {
 fn is_legal(write: &TaskWrite) -> bool {
     match (write.from, write.to) {
         (None, Some(to)) => matches!(to, TaskStatus::PendingQueue | TaskStatus::Queued),
-        // It stays where it is: deferred once more, or its message is sent once more.
+        // An unchanged status: the task was deferred again, or its message was sent again.
         (Some(TaskStatus::PendingQueue | TaskStatus::Queued | TaskStatus::Retrying), Some(to))
             if write.from == Some(to) =>
         {

@@ -1,5 +1,5 @@
-//! A PostgreSQL server of one's own, to be restarted and crashed: a cluster in a temporary folder
-//! on a free port of loopback, with fsync on. Knows nothing of jobs.
+//! A PostgreSQL server that can be restarted and crashed: a cluster in a temporary folder on a free
+//! port of loopback, with fsync on. It knows nothing of jobs.
 
 use std::{
     io,
@@ -21,17 +21,17 @@ pub enum PostgresError {
     /// The temporary folder or a port.
     #[error("the cluster's folder: {0}")]
     Io(#[from] io::Error),
-    /// A statement of the maintenance connection.
+    /// A statement of the maintenance connection failed.
     #[error("the cluster: {0}")]
     Database(#[from] sqlx::Error),
 }
 
-/// How the server is ended before it is started again.
+/// How the server is stopped before it is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Restart {
-    /// Sessions are cut, work is written down.
+    /// Sessions are terminated, and a checkpoint is written.
     Fast,
-    /// As a crash: nothing is written down, the next start recovers.
+    /// Like a crash: nothing is written, and the next start recovers.
     Immediate,
 }
 
@@ -44,7 +44,7 @@ impl Restart {
     }
 }
 
-/// A running server; it ends when this is dropped.
+/// A running server, which is stopped when this is dropped.
 #[derive(Debug)]
 pub struct Cluster {
     programs: PostgresPrograms,
@@ -53,11 +53,11 @@ pub struct Cluster {
     port: u16,
 }
 
-/// Sessions that the server takes, those for superusers among them.
+/// Maximum number of sessions of the server, including those reserved for superusers.
 pub(super) const CONNECTIONS: usize = 60;
 
 impl Cluster {
-    /// Makes a cluster below `folder` and starts it.
+    /// Creates a cluster below `folder` and starts it.
     ///
     /// # Errors
     /// `initdb` or the server failed.
@@ -77,27 +77,27 @@ impl Cluster {
             "-c shared_buffers=128MB -c fsync=on -c synchronous_commit=on".to_owned(),
             "-c autovacuum_naptime=5s -c log_min_messages=fatal".to_owned(),
         ];
-        // A restart starts it with the same options again.
+        // A restart uses the same options.
         cluster.control(&["start", "-o", &settings.join(" ")]).await?;
         Ok(cluster)
     }
 
-    /// Restarts the server; returns when it takes connections again.
+    /// Restarts the server and returns when it accepts connections again.
     ///
     /// # Errors
-    /// It did not come up.
+    /// The server did not start.
     pub async fn restart(&self, how: Restart) -> Result<(), PostgresError> {
         self.control(&["restart", "-m", how.mode()]).await
     }
 
-    /// Makes a database; its URL. `name`: letters, digits and `_`.
+    /// Creates a database and returns its URL. `name`: letters, digits and `_`.
     ///
     /// # Errors
     /// The server refused.
     pub async fn create_database(&self, name: &str) -> Result<String, PostgresError> {
         let options = PgConnectOptions::from_str(&self.url("postgres"))?;
         let mut connection = PgConnection::connect_with(&options).await?;
-        // A name of our own making; a database cannot be created by a parameter.
+        // The name is generated here, and `CREATE DATABASE` takes no parameters.
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
             .execute(&mut connection)
             .await?;

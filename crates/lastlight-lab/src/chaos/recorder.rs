@@ -1,5 +1,5 @@
-//! The recorder: what the database says became of the jobs, and a log of every change, kept by
-//! triggers of its own. It reads; the [`oracle`](super::oracle) judges.
+//! The recorder: reads the jobs' rows from the database, and a log of every status change, which
+//! its own triggers keep. It reads; the [`oracle`](super::oracle) judges.
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
@@ -15,11 +15,11 @@ use lastlight::model::{JobStatus, TaskStatus};
 /// One write of a task's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskWrite {
-    /// What it was; `None`: the row came into being.
+    /// The old status; `None`: the row was inserted.
     pub from: Option<TaskStatus>,
-    /// What it became; `None`: the row was deleted.
+    /// The new status; `None`: the row was deleted.
     pub to: Option<TaskStatus>,
-    /// The attempts that had begun by then, this one included.
+    /// Number of attempts begun by then, including this one.
     pub attempt: u32,
     /// Microseconds since 1970, by the database's clock.
     pub at: i64,
@@ -28,43 +28,43 @@ pub struct TaskWrite {
 /// One write of a job's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobWrite {
-    /// What it was; `None`: the row came into being.
+    /// The old status; `None`: the row was inserted.
     pub from: Option<JobStatus>,
-    /// What it became; `None`: the row was deleted.
+    /// The new status; `None`: the row was deleted.
     pub to: Option<JobStatus>,
     /// Microseconds since 1970.
     pub at: i64,
 }
 
-/// A task as it stands.
+/// The current state of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskFacts {
     pub status: TaskStatus,
     pub attempt: u32,
 }
 
-/// A stage as it stands.
+/// The current state of a stage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StageFacts {
     /// Its counters: total, completed, failed, skipped.
     pub counters: [i64; 4],
-    /// The plan is whole.
+    /// The stage is completely planned.
     pub is_planned: bool,
     pub is_finished: bool,
-    /// What the audit counted: deliveries that found nothing to do, and ends of attempts that came
-    /// too late.
+    /// Counts of the audit: deliveries that found nothing to do, and ends of attempts that came too
+    /// late.
     pub ignored: [i64; 2],
-    /// Each time that it was advanced (`true`) or reopened (`false`).
+    /// Each time that the stage was advanced (`true`) or reopened (`false`).
     pub advances: Vec<bool>,
 }
 
-/// A job as it stands, with all that happened to it.
+/// The current state of a job, with all that happened to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobFacts {
     pub status: JobStatus,
-    /// The stage that it is in, or ended in.
+    /// The current stage, or the stage in which the job ended.
     pub stage: u8,
-    /// How long it took, to its end or until now, in seconds.
+    /// Seconds from its submission to its end, or until now.
     pub seconds: f64,
     /// The reason, if it failed.
     pub error: Option<String>,
@@ -73,35 +73,35 @@ pub struct JobFacts {
     pub stages: BTreeMap<u8, StageFacts>,
     /// The rows of its tasks.
     pub tasks: BTreeMap<TaskKey, TaskFacts>,
-    /// What happened to each task, in order; of those whose rows are gone, too.
+    /// The status changes of each task in order, including tasks whose rows were deleted.
     pub writes: BTreeMap<TaskKey, Vec<TaskWrite>>,
-    /// What happened to it, in order.
+    /// The status changes of the job in order.
     pub job_writes: Vec<JobWrite>,
-    /// Task indexes that are no task's of the job type `chaos`.
+    /// Task indexes that the job type `chaos` does not use.
     pub strangers: Vec<String>,
 }
 
-/// How many tasks a database holds, and how far they are.
+/// The number of finished tasks and of open jobs in a database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Tasks with an outcome.
     pub done: u64,
-    /// Jobs that are not over, or whose open stages are not closed yet.
+    /// Jobs that are not finished, or that have open stages.
     pub open_jobs: u64,
 }
 
-/// Reads one database beside the handlers.
+/// Reads one database, beside the handlers.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     pool: PgPool,
 }
 
 impl Recorder {
-    /// A recorder of the database at `url`; connects when it is first used, and again after a
+    /// A recorder of the database at `url`. It connects when it is first used, and again after a
     /// restart.
     ///
     /// # Errors
-    /// The URL cannot be read.
+    /// The URL cannot be parsed.
     pub fn new(url: &str) -> Result<Self, sqlx::Error> {
         let options =
             PgConnectOptions::from_str(url)?.application_name("chaos").disable_statement_logging();
@@ -112,21 +112,21 @@ impl Recorder {
         Ok(Self { pool })
     }
 
-    /// Its connections, for a scenario's own questions.
+    /// The connection pool, for queries of the scenarios.
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }
 
-    /// Begins to record: the migrations must have run, and nothing else.
+    /// Installs the triggers. The migrations must have run, and nothing else.
     ///
     /// # Errors
-    /// The triggers could not be made.
+    /// The triggers could not be created.
     pub async fn install(&self) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(include_str!("recorder.sql")).execute(&self.pool).await?;
         Ok(())
     }
 
-    /// How far all jobs are.
+    /// The progress of all jobs.
     ///
     /// # Errors
     /// The statement failed.
@@ -146,10 +146,10 @@ impl Recorder {
         })
     }
 
-    /// Everything about one job; `None` if there is none.
+    /// Everything about one job; `None` if there is no such job.
     ///
     /// # Errors
-    /// A statement failed, or what it found is none of the known states.
+    /// A statement failed, or a status is unknown.
     pub async fn job(&self, job_id: &str) -> Result<Option<JobFacts>, sqlx::Error> {
         let row = sqlx::query(
             "SELECT status::text, stage, stage_results, error_details,
@@ -262,7 +262,7 @@ impl Recorder {
     }
 }
 
-/// Stages and their numbers are small and positive.
+/// Stage numbers are small and positive.
 fn number(stage: i16) -> u8 {
     u8::try_from(stage).unwrap_or(u8::MAX)
 }

@@ -1,4 +1,4 @@
--- What the oracle records by itself: every write of a task's status, every change of a job's, and
+-- The recorder's log: every write of a task's status, every change of a job's, and
 -- each time that a stage is advanced. Triggers, so that what is recorded is what was committed,
 -- whoever wrote it and however.
 CREATE SCHEMA chaos;
@@ -8,9 +8,9 @@ CREATE TABLE chaos.task_writes (
     job_id      text        NOT NULL,
     stage       smallint    NOT NULL,
     task_index  text        NOT NULL,
-    -- Null: it was inserted.
+    -- NULL: the row was inserted.
     old_status  text,
-    -- Null: it was deleted.
+    -- NULL: the row was deleted.
     new_status  text,
     attempt     smallint    NOT NULL,
     at          timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -28,7 +28,7 @@ CREATE TABLE chaos.advances (
     number      bigint GENERATED ALWAYS AS IDENTITY,
     job_id      text        NOT NULL,
     stage       smallint    NOT NULL,
-    -- False: a person reopened the stage.
+    -- False: a retry reopened the stage.
     advanced    boolean     NOT NULL,
     at          timestamptz NOT NULL DEFAULT clock_timestamp()
 );

@@ -1,4 +1,4 @@
-//! What came of the scenarios, for people and for programs.
+//! The report on the scenarios, as text and as JSON.
 
 use std::fmt::Write as _;
 
@@ -6,27 +6,27 @@ use serde::Serialize;
 
 use super::oracle::Violation;
 
-/// What was counted in one scenario.
+/// Counts of one scenario.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Metrics {
-    /// Jobs that were submitted.
+    /// Number of jobs submitted.
     pub jobs: u64,
-    /// Tasks with an outcome.
+    /// Number of tasks with an outcome.
     pub tasks: u64,
-    /// Runs of task handlers, by their ledger.
+    /// Number of runs of task handlers, by the ledger.
     pub runs: u64,
-    /// Messages that the queues handed to a trigger, each as often as they did.
+    /// Number of deliveries of messages to triggers, repeated ones included.
     pub deliveries: u64,
-    /// Handlers that were killed, stopped, or ended by a fail point.
+    /// Number of handlers that were killed, stopped, or ended by a fail point.
     pub kills: u64,
-    /// Restarts and crashes of the database.
+    /// Number of restarts and crashes of the database.
     pub restarts: u64,
-    /// Deliveries that found nothing to do, by the audit.
+    /// Number of deliveries that found nothing to do, by the audit.
     pub duplicates: u64,
-    /// Ends of attempts that came too late to count, by the audit.
+    /// Number of ends of attempts that came too late to count, by the audit.
     pub stale_completions: u64,
-    /// The longest time from a fault until what it had cut off went on; `None` where nothing was
-    /// cut off.
+    /// The longest time from a fault until the interrupted work continued; `None` if nothing was
+    /// interrupted.
     pub longest_recovery_ms: Option<u64>,
 }
 
@@ -44,13 +44,13 @@ impl Metrics {
     }
 }
 
-/// What a scenario found.
+/// The result of a scenario.
 #[derive(Debug, Clone, Default)]
 pub struct Findings {
     pub metrics: Metrics,
-    /// What was measured beyond the oracle, in words.
+    /// Measurements beyond the oracle's checks, as text.
     pub notes: Vec<String>,
-    /// Empty where all is well.
+    /// Empty if all promises hold.
     pub violations: Vec<Violation>,
 }
 
@@ -64,27 +64,26 @@ impl Findings {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct ScenarioReport {
-    /// As in the table of scenarios.
+    /// Number in the table of scenarios.
     pub number: u8,
     pub name: &'static str,
     #[serde(flatten)]
-    #[serde(rename = "figures")]
     pub metrics: Metrics,
-    /// How long it took.
+    /// Duration of the scenario.
     pub seconds: f64,
-    /// What was measured beyond the oracle.
+    /// Measurements beyond the oracle's checks.
     pub notes: Vec<String>,
     pub violations: Vec<Violation>,
-    /// Why it came to no end, if it did not.
+    /// Why the scenario did not finish, if it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// All promises were kept.
+    /// All promises hold.
     pub passed: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct ChaosReport {
-    /// What to give to `--seed` to have the same faults again.
+    /// The seed that repeats the same faults.
     pub seed: u64,
     /// `small` or `full`.
     pub size: &'static str,
@@ -115,7 +114,7 @@ impl ChaosReport {
         }
     }
 
-    /// The last lines, for people.
+    /// The last lines of the text report.
     pub fn summary(&self) -> String {
         let failed = self.scenarios.iter().filter(|scenario| !scenario.passed).count();
         let mut text = row(
@@ -138,11 +137,11 @@ impl ChaosReport {
     }
 }
 
-/// The line above the scenarios'.
+/// The header of the text report.
 pub const HEADER: &str = " # scenario           jobs    tasks     runs  deliveries  kills  restarts  duplicates  stale  recovery  seconds  verdict";
 
 impl ScenarioReport {
-    /// Its line, and what was measured and broken below it.
+    /// The scenario's row, followed by its measurements and violations.
     pub fn lines(&self) -> String {
         let verdict = if self.passed { "passed" } else { "FAILED" };
         let mut text =

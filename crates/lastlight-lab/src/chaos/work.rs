@@ -1,24 +1,25 @@
-//! What a chaos job is asked for: its stages, and what is special about which tasks. The job type
-//! does it, and the oracle reads from the same what must come of it. Nothing here runs anything.
+//! The parameters of a chaos job: its stages, and the rules for some of its tasks. The job type
+//! carries them out, and the oracle derives the expected outcome from them. Nothing here runs
+//! anything.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use lastlight::model::{JobId, TasksPerMessage};
 
-/// The job type's name.
+/// The name of the job type.
 pub const CHAOS: &str = "chaos";
 
-/// A whole job, as it is submitted.
+/// The parameters of a whole job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Work {
-    /// Names the job in the ledger: no blanks.
+    /// Names the job in the ledger; without blanks.
     pub tag: String,
     pub stages: Vec<StageWork>,
-    /// How many tasks one message names.
+    /// Number of tasks per message.
     #[serde(default)]
     pub tasks_per_message: TasksPerMessage,
-    /// Over Service Bus, otherwise over Storage Queues.
+    /// `true`: Service Bus; `false`: Storage Queues.
     pub use_service_bus: bool,
 }
 
@@ -26,18 +27,18 @@ pub struct Work {
 #[serde(default)]
 pub struct StageWork {
     pub tasks: u64,
-    /// How long each takes, milliseconds.
+    /// Duration of each task, milliseconds.
     pub ms: u64,
-    /// How long each definition takes to come, milliseconds.
+    /// Time until each task definition is planned, milliseconds.
     #[serde(skip_serializing_if = "is_zero")]
     pub plan_ms: u64,
-    /// How many may fail without failing the job.
+    /// Number of tasks that may fail without failing the job.
     pub tolerates: u64,
-    /// Added to each task's parameters, bytes.
+    /// Bytes added to each task's parameters.
     pub padding: usize,
-    /// Its plan ends in an error, which fails the job.
+    /// The plan ends with an error, which fails the job.
     pub plan_fails: bool,
-    /// What is special about some tasks.
+    /// Rules for some of the tasks.
     pub rules: Vec<Rule>,
 }
 
@@ -45,21 +46,21 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// What is special about the tasks whose number leaves `at` when divided by `every`.
+/// A rule for the tasks whose number leaves the remainder `at` when divided by `every`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// Every so many tasks.
+    /// The interval between tasks.
     pub every: u64,
-    /// From this one on.
+    /// The number of the first task.
     pub at: u64,
-    /// Only in the first attempts, so many; otherwise in all.
+    /// Number of first attempts to which the rule applies; `None`: all attempts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
     #[serde(flatten)]
     pub act: Act,
 }
 
-/// What a task does beside its work.
+/// What a task does in addition to its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "act")]
 pub enum Act {
@@ -67,42 +68,43 @@ pub enum Act {
         /// Milliseconds.
         ms: u64,
     },
-    /// Holds the thread that it runs on, so that whatever else is to run there waits, timers too.
+    /// Blocks the thread on which it runs, so that everything else on this thread waits, timers
+    /// included.
     Block {
         /// Milliseconds.
         ms: u64,
     },
-    /// Fails in a way that passes.
+    /// Fails with a transient error.
     Stumble,
-    /// Fails for good.
+    /// Fails with a permanent error.
     Fail,
     Panic,
     Abort,
-    /// Allocates memory until there is none, which ends its process.
+    /// Allocates memory until none is left, which ends its process.
     Devour,
-    /// Waits until somebody opens the job's gate, see `Ledger::gate`.
+    /// Waits until the job's gate is opened, see `Ledger::gate`.
     Wait,
-    /// Has a result of this size.
+    /// Returns a result of this size.
     Result {
         /// Bytes.
         bytes: usize,
     },
 }
 
-/// What must come of a task.
+/// The expected outcome of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     Completes,
     Fails,
 }
 
-/// The largest result that is kept, bytes.
+/// The largest result that is stored, in bytes.
 pub const LARGEST_RESULT: usize = 1024 * 1024;
 
 impl Rule {
     pub fn only(number: u64, act: Act) -> Self {
         Self {
-            // More than any stage has.
+            // Larger than any stage.
             every: 1 << 40,
             at: number,
             attempts: None,
@@ -110,12 +112,12 @@ impl Rule {
         }
     }
 
-    /// For every so many tasks, from number `at` on.
+    /// A rule for one of `every` tasks, from number `at` on.
     pub fn every(every: u64, at: u64, act: Act) -> Self {
         Self { every, at, attempts: None, act }
     }
 
-    /// The same, in the first attempts only.
+    /// The same rule, for the first attempts only.
     #[must_use]
     pub fn first(self, attempts: u32) -> Self {
         Self { attempts: Some(attempts), ..self }
@@ -131,31 +133,32 @@ impl Rule {
             Act::Result { bytes } => bytes > LARGEST_RESULT,
             Act::Stumble | Act::Fail | Act::Panic | Act::Abort | Act::Devour => true,
         };
-        // What is bad for the first attempts only is not bad in the end, unless it is for good.
+        // A rule for the first attempts only does not fail the task in the end, unless it fails
+        // permanently.
         is_bad && (self.attempts.is_none() || matches!(self.act, Act::Fail | Act::Result { .. }))
     }
 }
 
 impl StageWork {
-    /// So many tasks that take so long.
+    /// A stage of `tasks` tasks that take `ms` milliseconds each.
     pub fn of(tasks: u64, ms: u64) -> Self {
         Self { tasks, ms, ..Self::default() }
     }
 
-    /// The same with a rule more.
+    /// The same stage with one more rule.
     #[must_use]
     pub fn with(mut self, rule: Rule) -> Self {
         self.rules.push(rule);
         self
     }
 
-    /// The same that bears so many failures.
+    /// The same stage, tolerating this number of failures.
     #[must_use]
     pub fn tolerating(self, tolerates: u64) -> Self {
         Self { tolerates, ..self }
     }
 
-    /// What must come of task `number`.
+    /// The expected outcome of task `number`.
     pub fn fate(&self, number: u64) -> Fate {
         if self.rules.iter().any(|rule| rule.concerns(number) && rule.ends_badly()) {
             Fate::Fails
@@ -164,7 +167,7 @@ impl StageWork {
         }
     }
 
-    /// How many must fail.
+    /// Number of tasks that must fail.
     pub fn failures(&self) -> u64 {
         (0..self.tasks).filter(|number| self.fate(*number) == Fate::Fails).count() as u64
     }
@@ -178,7 +181,7 @@ impl Work {
     /// The id that the job has or will have.
     ///
     /// # Errors
-    /// The job cannot be written as JSON.
+    /// The job cannot be serialized as JSON.
     pub fn job_id(&self) -> Result<String, serde_json::Error> {
         let parameters: Map<String, Value> = serde_json::from_str(&serde_json::to_string(self)?)?;
         Ok(JobId::derive(CHAOS, &parameters).to_string())
@@ -196,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_say_what_must_come_of_a_task() {
+    fn rules_determine_the_expected_outcome() {
         let stage = StageWork::of(10, 0)
             .with(Rule::only(3, Act::Fail))
             .with(Rule::every(5, 1, Act::Stumble).first(2))
@@ -209,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_goes_to_the_handler_and_comes_back_as_it_was() {
+    fn work_is_unchanged_by_serialization() {
         let work = Work {
             tag: "t".to_owned(),
             stages: vec![StageWork::of(2, 5).with(Rule::only(1, Act::Sleep { ms: 7 }).first(1))],

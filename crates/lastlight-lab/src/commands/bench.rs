@@ -1,4 +1,4 @@
-//! `lastlight bench`: figures, one local cloud a figure.
+//! `lastlight bench`: prints measurements, each taken on a local cloud of its own.
 
 use std::{
     cell::Cell,
@@ -26,11 +26,13 @@ use lastlight_local::commands::{CloudArguments, log_to_stderr};
 /// `lastlight bench`.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
-    /// From submitted to completed: hello_world whole.
+    /// Measure whole hello_world jobs, from submission to completion.
     Run(RunArguments),
-    /// Plan and send, nothing run: one by one against lastlight's way, over both paths.
+    /// Measure planning and sending without running tasks: messages sent one by one compared with
+    /// lastlight's own way of sending, over both paths.
     Fanout(FanoutArguments),
-    /// How long each read endpoint and each first view of the dashboard take over a full database.
+    /// Measure how long each read endpoint and each first view of the dashboard take over a full
+    /// database.
     Reads(ReadsArguments),
 }
 
@@ -48,27 +50,27 @@ enum PathChoice {
 pub struct RunArguments {
     #[command(flatten)]
     cloud: CloudArguments,
-    /// Tasks of each job, half of them in each of its two stages.
+    /// Number of tasks of each job, half of them in each of its two stages.
     #[arg(long, value_delimiter = ',', default_value = "1000,10000", value_parser = clap::value_parser!(u64).range(2..=2_000_000))]
     n: Vec<u64>,
-    /// How many tasks one message names.
+    /// Number of tasks per message.
     #[arg(long, value_delimiter = ',', default_value = "1",
           value_parser = clap::value_parser!(u64).range(1..=u64::from(TasksPerMessage::LARGEST)))]
     tasks_per_message: Vec<u64>,
-    /// Messages under way at once; without it, host.json decides.
+    /// Number of messages that are processed at once. Without it, host.json decides.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
     in_flight: Option<u64>,
-    /// Bytes of each result; each task of the second stage reads one. The job is then one of the
-    /// `chaos` job type.
+    /// Size of each result in bytes; each task of the second stage reads one result. The job then
+    /// has the job type `chaos`.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     result_bytes: Option<u64>,
-    /// Bytes of each task's parameters; likewise.
+    /// Size of each task's parameters in bytes. The job then has the job type `chaos`.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     parameter_bytes: Option<u64>,
-    /// The path to take.
+    /// Processing path to use.
     #[arg(long, value_enum, default_value = "both")]
     path: PathChoice,
-    /// A job that takes longer than this has failed. Seconds.
+    /// Maximum duration of a job in seconds; a job that takes longer has failed.
     #[arg(long, default_value_t = 1800)]
     timeout: u64,
 }
@@ -88,16 +90,17 @@ impl RunArguments {
 pub struct FanoutArguments {
     #[command(flatten)]
     cloud: CloudArguments,
-    /// Tasks to plan, and messages to send.
+    /// Number of tasks to plan, and of messages to send.
     #[arg(long, value_delimiter = ',', default_value = "1000,10000", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     n: Vec<u64>,
-    /// How far away the queue services are. Milliseconds a request.
+    /// Latency of the queue services in milliseconds per request.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=10_000))]
     latency_ms: u64,
-    /// One by one, at most so many are sent; larger sizes are scaled from them and marked.
+    /// Maximum number of messages that are sent one by one. The times of larger sizes are scaled
+    /// from it and marked.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     one_by_one_at_most: u64,
-    /// Sending that takes longer than this has failed. Seconds.
+    /// Maximum duration of sending in seconds; sending that takes longer has failed.
     #[arg(long, default_value_t = 600)]
     timeout: u64,
 }
@@ -107,20 +110,19 @@ pub struct FanoutArguments {
 pub struct ReadsArguments {
     #[command(flatten)]
     cloud: CloudArguments,
-    /// Tasks to store, half of them in one job, which has 2000000 at most.
+    /// Number of tasks to store. Half of them are in one job, which has 2000000 at most.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(4..=20_000_000))]
     tasks: u64,
-    /// Jobs to store.
+    /// Number of jobs to store.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
     jobs: u64,
-    /// How often each is asked.
+    /// Number of requests to each endpoint and view.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     requests: u32,
-    /// What takes longer than this in 1 of 20 answers is too slow, and the exit code is 1.
-    /// Milliseconds.
+    /// Time limit for 19 of 20 answers in milliseconds. A slower endpoint makes the exit code 1.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     at_most_ms: u32,
-    /// Filling the database may take as long as this. Seconds.
+    /// Maximum time for filling the database in seconds.
     #[arg(long, default_value_t = 3600)]
     timeout: u64,
 }
@@ -129,7 +131,7 @@ pub struct ReadsArguments {
 pub(super) async fn bench(command: BenchCommand) -> ExitCode {
     log_to_stderr();
     if cfg!(debug_assertions) {
-        tell!("this is a debug build: its figures mean nothing; use cargo run --release");
+        tell!("this is a debug build: its measurements mean nothing; use cargo run --release");
     }
     let folder = std::env::temp_dir().join(format!("lastlight-bench-{}", uuid::Uuid::new_v4()));
     let stop = Arc::new(Stop::default());
@@ -149,7 +151,7 @@ pub(super) async fn bench(command: BenchCommand) -> ExitCode {
     }
 }
 
-/// Why a benchmark did not come to its end.
+/// Why a benchmark did not finish.
 enum BenchFailure {
     Stopped,
     NoCloud(CloudError),
@@ -157,7 +159,7 @@ enum BenchFailure {
 }
 
 impl BenchFailure {
-    /// `figure`: which one.
+    /// `figure`: a prefix of the error message that names the measurement.
     fn of(figure: &str, error: BenchError) -> Self {
         match error {
             BenchError::Stopped => Self::Stopped,
@@ -175,8 +177,8 @@ impl From<String> for BenchFailure {
     }
 }
 
-/// Ctrl-C and SIGTERM end the benchmark, which then removes what it made; who asks again is not
-/// kept waiting, and told what stays. Rows that nobody reads are not measured either.
+/// Ctrl-C and SIGTERM end the benchmark, which then removes what it created. A second signal ends
+/// the process at once and prints which schema remains. A closed output ends the benchmark too.
 async fn ask_to_stop(stop: Arc<Stop>, folder: PathBuf) {
     tokio::select! {
         () = asked_to_stop() => tell!("stopping"),
@@ -193,7 +195,7 @@ async fn ask_to_stop(stop: Arc<Stop>, folder: PathBuf) {
     std::process::exit(i32::from(STOPPED));
 }
 
-/// The options of a local cloud of its own below `folder`.
+/// The options of a new local cloud with a data folder of its own below `folder`.
 fn fresh_cloud(arguments: &CloudArguments, folder: &Path) -> Result<CloudOptions, String> {
     let log = LogSink::new(|line| {
         if ["WARN", "ERROR"].iter().any(|level| line.contains(level)) {
@@ -231,7 +233,7 @@ async fn run(arguments: RunArguments, folder: &Path, stop: &Stop) -> Result<(), 
                 let progress = |done| {
                     if said.get().elapsed() > Duration::from_secs(5) {
                         said.set(Instant::now());
-                        tell!("{path}, {tasks_per_message} a message: {done} of {n} tasks done");
+                        tell!("{path}, {tasks_per_message} per message: {done} of {n} tasks done");
                     }
                 };
                 let report = bench_run(options, progress, stop)
@@ -252,7 +254,7 @@ async fn run(arguments: RunArguments, folder: &Path, stop: &Stop) -> Result<(), 
 
 const RUN_HEADER: &str = "path           tasks/msg     tasks  seconds  tasks/s   time  p50 ms  p99 ms  commits/task  WAL B/task  msgs/task  peak MiB";
 
-/// `time`: how many times longer than the size before.
+/// Column `time`: the duration as a multiple of the duration of the size before.
 fn run_row(report: &RunReport, before: &[RunReport]) -> String {
     let smaller = before.iter().rfind(|other| {
         other.path == report.path && other.tasks_per_message == report.tasks_per_message
@@ -287,7 +289,7 @@ async fn fanout(
     let is_json = arguments.cloud.json;
     let mut rows = Vec::new();
     if !is_json {
-        say!("every request to a queue service takes {} ms or more\n", arguments.latency_ms);
+        say!("each request to a queue service takes at least {} ms\n", arguments.latency_ms);
         say!("path           way                  n   seconds  messages/s  against one by one");
     }
     let mut one_by_one: Vec<FanoutReport> = Vec::new();
@@ -365,7 +367,7 @@ async fn reads(arguments: ReadsArguments, folder: &Path, stop: &Stop) -> Result<
     let progress = |done| {
         if said.get().elapsed() > Duration::from_secs(5) {
             said.set(Instant::now());
-            tell!("filling: {done} of {} jobs are over", arguments.jobs);
+            tell!("filling: {done} of {} jobs are finished", arguments.jobs);
         }
     };
     let most = f64::from(arguments.at_most_ms);
@@ -395,12 +397,12 @@ async fn reads(arguments: ReadsArguments, folder: &Path, stop: &Stop) -> Result<
             json!({ "stored": stored, "at_most_ms": arguments.at_most_ms, "too_slow": slow, "reads": reports })
         );
     } else {
-        say!("\n* reads every task of the job, and says so: not judged");
+        say!("\n* reads every task of the job by design: not compared with the time limit");
     }
     match slow {
         0 => Ok(()),
         slow => Err(BenchFailure::Failed(format!(
-            "{slow} of {} took longer than {} ms in 1 of 20 answers",
+            "{slow} of {} reads took longer than {} ms in 1 of 20 answers",
             reports.len(),
             arguments.at_most_ms
         ))),

@@ -1,4 +1,4 @@
-//! `lastlight chaos`: arguments in, words out.
+//! `lastlight chaos`: parses the arguments and prints the report.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -15,35 +15,36 @@ use lastlight_local::commands::log_to_stderr_from;
 /// `lastlight chaos`.
 #[derive(Debug, Args)]
 pub struct ChaosArguments {
-    /// The same seed, the same faults; without it, one is drawn and printed.
+    /// Seed of the faults; the same seed repeats the same faults. Without it, a random seed is
+    /// chosen and printed.
     #[arg(long)]
     seed: Option<u64>,
-    /// Only these scenarios: names or numbers.
+    /// Run only these scenarios, given by name or number.
     #[arg(long, value_delimiter = ',', num_args = 1.., value_parser = scenario)]
     scenario: Vec<&'static Scenario>,
-    /// How much: minutes for CI, or the sizes of the reliability table with every bound asserted.
+    /// Amount of work: `small` takes minutes, for CI; `full` has the sizes of the reliability table
+    /// and asserts every bound.
     #[arg(long, value_enum, default_value = "small")]
     size: SizeChoice,
-    /// Only scenario 18, until so many messages were delivered as --deliveries says.
+    /// Run only scenario 18, until the number of messages given by --deliveries was delivered.
     #[arg(long, conflicts_with = "scenario")]
     soak: bool,
-    /// How many messages a soak delivers.
+    /// Number of messages that a soak delivers.
     #[arg(long, requires = "soak", default_value_t = 1_000_000)]
     deliveries: u64,
-    /// Keep logs, ledgers and the database cluster even if all passed.
+    /// Keep logs, ledgers and the database cluster even if all scenarios passed.
     #[arg(long)]
     keep: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// List the scenarios and end.
+    /// List the scenarios and exit.
     #[arg(long)]
     list: bool,
-    /// The folder with initdb, postgres and pg_ctl; without it, they are looked for in PATH and
-    /// where Debian has them.
+    /// Folder with initdb, postgres and pg_ctl. Without it, PATH and Debian's folders are searched.
     #[arg(long, value_name = "DIR")]
     postgres_bin: Option<PathBuf>,
-    /// The folder with host.json and the function folders.
+    /// Folder with host.json and the function folders.
     #[arg(long, default_value = ".")]
     app_root: PathBuf,
 }
@@ -59,16 +60,19 @@ fn scenario(text: &str) -> Result<&'static Scenario, String> {
     SCENARIOS
         .iter()
         .find(|scenario| scenario.name == text || Some(scenario.number) == number)
-        .ok_or_else(|| format!("there is no scenario {text:?}; lastlight chaos --list names them"))
+        .ok_or_else(|| {
+            format!("unknown scenario {text:?}; lastlight chaos --list lists the scenarios")
+        })
 }
 
-/// Runs the scenarios; 0 when all passed, 1 when one failed, 2 when they could not begin.
+/// Runs the scenarios. The exit code is 0 if all passed, 1 if one failed, and 2 if they could not
+/// start.
 pub(super) async fn chaos(arguments: ChaosArguments) -> ExitCode {
     if arguments.list {
         list(arguments.json);
         return ExitCode::SUCCESS;
     }
-    // What goes wrong here goes wrong on purpose.
+    // Faults are injected on purpose, so warnings are expected.
     log_to_stderr_from("error");
     let options = match options(&arguments) {
         Ok(options) => options,
@@ -88,7 +92,7 @@ pub(super) async fn chaos(arguments: ChaosArguments) -> ExitCode {
     let result = tokio::select! {
         result = running => result,
         () = asked_to_stop() => {
-            return stopped(&format_args!("stopped; what was done is in {}", folder.display()));
+            return stopped(&format_args!("stopped; logs and ledgers are in {}", folder.display()));
         }
     };
     let report = match result {
@@ -110,15 +114,20 @@ pub(super) async fn chaos(arguments: ChaosArguments) -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    tell!("what was done is in {}; the same again: --seed {}", folder.display(), report.seed);
+    tell!(
+        "logs and ledgers are in {}; repeat this run with --seed {}",
+        folder.display(),
+        report.seed
+    );
     ExitCode::from(1)
 }
 
 fn options(arguments: &ChaosArguments) -> Result<ChaosOptions, String> {
-    let program = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
+    let program = std::env::current_exe()
+        .map_err(|error| format!("the path of this program is unknown: {error}"))?;
     if !arguments.app_root.join("host.json").is_file() {
         return Err(format!(
-            "there is no host.json in {}; run this in the app's folder, or name it with --app-root",
+            "there is no host.json in {}; run this command in the app's folder, or give the folder with --app-root",
             arguments.app_root.display()
         ));
     }

@@ -1,4 +1,4 @@
-//! The commands of the laboratory, with those of the local cloud.
+//! The commands of the laboratory and of the local cloud.
 
 mod bench;
 mod chaos;
@@ -8,16 +8,16 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use lastlight::App;
 
-/// Commands of people's machines.
+/// Commands for development machines.
 #[derive(Debug, Subcommand)]
 pub enum Commands {
-    /// Those of the local cloud.
+    /// The commands of the local cloud.
     #[command(flatten)]
     Local(lastlight_local::Commands),
-    /// Kill, stop, drop, double and delay, on a PostgreSQL of its own, and see that nothing is
-    /// lost, twice or stuck.
+    /// Inject faults on a PostgreSQL of its own (kill and stop handlers; drop, duplicate and delay
+    /// messages) and check that no work is lost, done twice or stuck.
     Chaos(chaos::ChaosArguments),
-    /// Measure, on a local cloud of its own for every figure.
+    /// Run benchmarks, each measurement on a local cloud of its own.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
 }

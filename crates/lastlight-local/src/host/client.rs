@@ -79,7 +79,7 @@ impl Handler {
             .header("X-Azure-Functions-InvocationId", Uuid::new_v4().to_string())
             .header("X-Azure-Functions-HostVersion", HOST_VERSION)
             .body(payload);
-        let request_metrics = async {
+        let answered = async {
             let response =
                 request.send().await.map_err(|error| Failed(format!("no answer: {error}")))?;
             let status = response.status();
@@ -98,9 +98,8 @@ impl Handler {
             }
             Ok::<_, Failed>((status, is_json, body))
         };
-        let request_metrics = ready.in_time(function, request_metrics).await;
-        let (status, is_json, body) =
-            request_metrics.map_err(|error| Failed(error.to_string()))??;
+        let answered = ready.in_time(function, answered).await;
+        let (status, is_json, body) = answered.map_err(|error| Failed(error.to_string()))??;
         if !status.is_success() {
             let words: String = String::from_utf8_lossy(&body).chars().take(500).collect();
             return Err(Failed(format!("status {status}: {words}")));
@@ -128,8 +127,8 @@ impl Ready<'_> {
         invocation: impl Future<Output = T>,
     ) -> Result<T, TimedOut> {
         let timeout = self.handler.timeout;
-        let request_metrics = tokio::time::timeout(timeout, invocation).await;
-        request_metrics.map_err(|_| {
+        let answered = tokio::time::timeout(timeout, invocation).await;
+        answered.map_err(|_| {
             let error = TimedOut { function: function.to_owned(), timeout };
             self.handler.process.took_too_long(self.listening.generation, &error.to_string());
             error

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn schedules_have_six_fields_and_start_with_seconds() {
+    fn schedules_have_six_fields_with_seconds_first() {
         let cron = parse("0 */1 * * * *").unwrap();
         let at = DateTime::<Utc>::from_str("2026-11-23T19:00:30Z").unwrap();
         assert_eq!(

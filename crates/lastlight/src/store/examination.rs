@@ -110,10 +110,10 @@ async fn look(
         .bind(&settings.schema)
         .fetch_one(&mut *connection)
         .await?;
-    let request_metrics = clock::now();
+    let answered = clock::now();
     let server: OffsetDateTime = row.try_get("now")?;
     // The server looked at its clock about half way.
-    let here = asked + (request_metrics - asked) / 2;
+    let here = asked + (answered - asked) / 2;
     let number = |name: &str| row.try_get::<i32, _>(name).map(i32::unsigned_abs);
     let (has_schema, may_use): (bool, bool) =
         (row.try_get("has_schema")?, row.try_get("may_use_schema")?);

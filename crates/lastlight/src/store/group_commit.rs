@@ -172,10 +172,10 @@ impl<S: GroupStatement> GroupCommit<S> {
     }
 
     async fn wait(&self, request: S::Request) -> Result<S::Answer, DatabaseError> {
-        let (answer, request_metrics) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
         let gone = || DatabaseError::Unavailable { detail: Arc::from("lastlight is stopping") };
         self.queue.send((request, answer)).await.map_err(|_| gone())?;
-        request_metrics.await.map_err(|_| gone())?
+        answered.await.map_err(|_| gone())?
     }
 }
 

@@ -158,7 +158,7 @@ mod tests {
     use super::percentile;
 
     #[test]
-    fn percentiles_are_nearest_ranks() {
+    fn percentiles_use_the_nearest_rank() {
         let latencies: Vec<u32> = (1..=100).map(|ms| ms * 1000).collect();
         assert_eq!(percentile(&latencies, 50), 50.0);
         assert_eq!(percentile(&latencies, 95), 95.0);

@@ -1,7 +1,7 @@
 //! A fault at every boundary in turn (2): before and after each commit and each send, and between
-//! steps that belong together. For each fail point and each way to strike, the k-th passage, k = 1,
-//! 2, 3 … until a run goes by in which it does not come to the k-th. Several worlds work through
-//! the list side by side, since most of a run is waiting for a lease.
+//! steps that belong together. For each fail point and each kind of fault, the k-th passage, k = 1,
+//! 2, 3 … until a run does not reach the k-th passage. Several worlds work through the list
+//! concurrently, since most of a run is waiting for a lease.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -27,21 +27,22 @@ use lastlight_local::broker::FaultPlan;
 
 const LONG: Duration = Duration::from_secs(90);
 
-/// Worlds side by side.
+/// Number of worlds that run concurrently.
 const LANES: usize = 6;
 
-/// The sweep passes its own places twice a second for as long as a job lasts, and a narrow handler
-/// its own again and again; at the small size so many of them do.
+/// Runs per fail point of the sweep or of a narrow handler at the small size. The sweep passes its
+/// fail points twice a second for as long as a job lasts, and a narrow handler passes its own again
+/// and again.
 const SWEEPS: u64 = 2;
 
-/// How a fail point strikes.
+/// The kind of fault of a fail point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Strike {
     Kill,
     Error,
 }
 
-/// One fail point and a way to strike.
+/// One fail point and a kind of fault.
 #[derive(Debug, Clone, Copy)]
 struct Trial {
     place: &'static str,
@@ -49,18 +50,18 @@ struct Trial {
     use_service_bus: bool,
 }
 
-/// What is done while a fail point is armed.
+/// What happens while a fail point is armed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
-    /// A job is submitted and comes to its end.
+    /// A job is submitted and runs to its end.
     Plain,
-    /// The same, while messages vanish, so that the sweep has something to do.
+    /// The same, while messages are dropped, so that the sweep has something to do.
     Swept,
-    /// The handler has room for one task, and a planner writes no more than a batch.
+    /// The handler runs one task at a time, and a planner writes no more than one batch.
     Narrow,
-    /// It is cancelled in mid-task, and then repeated.
+    /// The job is cancelled while its tasks run, and then retried.
     Controlled,
-    /// Its second stage cannot be planned.
+    /// The job's second stage cannot be planned.
     Unplannable,
 }
 
@@ -86,7 +87,7 @@ pub(super) async fn boundaries(run: &Run) -> Result<Findings, ChaosError> {
             strikes.iter().map(move |strike| (*place, *strike))
         })
         .flat_map(|(place, strike)| {
-            // At full size over both paths; otherwise over one, drawn.
+            // At full size over both paths, otherwise over a random one.
             let both = run.shared.size == Size::Full;
             let drawn = random.bool();
             [true, false]
@@ -96,7 +97,7 @@ pub(super) async fn boundaries(run: &Run) -> Result<Findings, ChaosError> {
                 .collect::<Vec<_>>()
         })
         .collect();
-    // Long ones are not all left for the end.
+    // Shuffled, so that long trials are not all at the end.
     random.shuffle(&mut trials);
     let count = trials.len();
     let trials = Mutex::new(VecDeque::from(trials));
@@ -108,12 +109,12 @@ pub(super) async fn boundaries(run: &Run) -> Result<Findings, ChaosError> {
         findings.add(lane);
         runs += lane_runs;
     }
-    findings.notes.retain(|note| !note.starts_with("longest rescue"));
-    findings.notes.push(format!("{} places, {count} ways to strike, {runs} runs", PLACES.len()));
+    findings.notes.retain(|note| !note.starts_with("longest recovery"));
+    findings.notes.push(format!("{} fail points, {count} faults, {runs} runs", PLACES.len()));
     Ok(findings)
 }
 
-/// Takes trials until there are none left.
+/// Takes trials until none is left.
 async fn lane(run: &Run, trials: &Mutex<VecDeque<Trial>>) -> Result<(Findings, u64), ChaosError> {
     let mut world = World::start(run, Setup::default()).await?;
     let mut runs = 0;
@@ -127,8 +128,8 @@ async fn lane(run: &Run, trials: &Mutex<VecDeque<Trial>>) -> Result<(Findings, u
                 && !world.is_full()
                 && k >= SWEEPS;
             if !struck || is_enough {
-                // A place that no run comes by is not tested, whatever it is called.
-                world.check(struck || k > 1, || format!("no run comes by {}", trial.place));
+                // A fail point that no run reaches is not tested at all.
+                world.check(struck || k > 1, || format!("no run reaches {}", trial.place));
                 world.say(&format!("{} {:?}: {k} runs", trial.place, trial.strike));
                 break;
             }
@@ -137,7 +138,7 @@ async fn lane(run: &Run, trials: &Mutex<VecDeque<Trial>>) -> Result<(Findings, u
     Ok((world.finish().await?, runs))
 }
 
-/// One run with one fail point armed; whether it struck.
+/// One run with one armed fail point; returns whether the fault happened.
 async fn strike(world: &mut World, trial: Trial, k: u64) -> Result<bool, ChaosError> {
     let Trial { place, strike, use_service_bus } = trial;
     let action = match strike {
@@ -175,7 +176,7 @@ async fn strike(world: &mut World, trial: Trial, k: u64) -> Result<bool, ChaosEr
         }
     }
     if trial.life() == Life::Swept {
-        // Enough to lose something of the first stage; what is sent again arrives.
+        // Long enough to lose messages of the first stage; messages that are sent again arrive.
         tokio::time::sleep(Duration::from_millis(500)).await;
         world.set_faults(FaultPlan::default());
     }
@@ -190,7 +191,7 @@ async fn strike(world: &mut World, trial: Trial, k: u64) -> Result<bool, ChaosEr
     Ok(struck.is_some())
 }
 
-/// Small, with all that a job can meet: a retry, a coarse message, a stage after it.
+/// A small job with everything that a job can have: a retry, a coarse message, a second stage.
 fn plain(tag: String, use_service_bus: bool) -> Work {
     let stumbling = StageWork::of(3, 1).with(Rule::only(1, Act::Stumble).first(1));
     coarse(work(tag, use_service_bus, [stumbling, StageWork::of(2, 1)]), 2)
@@ -206,8 +207,8 @@ async fn controlled(
     world
         .until("a task runs", LONG, async || world.runs().is_ok_and(|runs| runs.contains_key(&tag)))
         .await?;
-    // A client that gets no answer, or is told to come again, asks again; 409 says that it is so
-    // already.
+    // A client repeats a request without an answer or with a 503 answer; 409 means that
+    // the change has already happened.
     for (request, wanted) in [("cancel", "cancelled"), ("retry", "")] {
         let path = format!("/api/jobs/{request}/{job_id}");
         world
@@ -228,7 +229,7 @@ async fn controlled(
     Ok(())
 }
 
-/// When the fail point struck, microseconds since 1970, if it did.
+/// When the fault happened, in microseconds since 1970; `None`: it did not.
 fn struck_at(hits: &Path) -> Option<i64> {
     let modified = std::fs::metadata(hits).ok()?.modified().ok()?;
     let since = modified.duration_since(UNIX_EPOCH).ok()?;

@@ -1,4 +1,4 @@
-//! What is in messages and tasks: poison (10), and payloads at their limits (11).
+//! Faults in messages and tasks: poison (10), and payloads at their limits (11).
 
 use std::{ffi::OsString, time::Duration};
 
@@ -19,16 +19,15 @@ use lastlight_local::host::HandlerCommand;
 
 const LONG: Duration = Duration::from_secs(120);
 
-/// Attempts of a task in scenario 10: retries, and the first.
+/// Attempts of a task in scenario 10: the first and the retries.
 const ATTEMPTS: u32 = 1 + 3;
 
-/// The address space of a handler that is to run out of memory, KiB: three times what it usually
-/// reserves.
+/// The address space of a handler that must run out of memory, KiB: three times what a handler
+/// usually reserves.
 const ADDRESS_SPACE: u64 = 6 * 1024 * 1024;
 
-/// 10: in a stage, one task panics, ends its process, or exhausts the memory, every time; its
-/// siblings must finish. And messages that nobody can process must neither hold up others nor
-/// vanish.
+/// 10: one task of a stage panics, aborts its process or exhausts the memory in every attempt; its
+/// siblings must finish. Messages that cannot be processed must neither block others nor vanish.
 pub(super) async fn poison(run: &Run) -> Result<Findings, ChaosError> {
     let setup = Setup {
         settings: vec![("MAX_RETRY_ATTEMPTS", (ATTEMPTS - 1).to_string())],
@@ -48,8 +47,8 @@ pub(super) async fn poison(run: &Run) -> Result<Findings, ChaosError> {
             let stage = StageWork::of(tasks, 5).with(Rule::only(number, act)).tolerating(1);
             let job = work(tag.clone(), use_service_bus, [stage, StageWork::of(2, 1)]);
             let job_id = world.submit(job, LONG).await?;
-            // One after the other: a task that takes its process with it must not use up the
-            // attempts of other jobs.
+            // One after the other: a task that kills its process must not use up the attempts of
+            // other jobs.
             world.until_finished(LONG).await?;
             let facts = world.facts(&job_id).await?;
             let attempts = facts.tasks.get(&(1, number)).map_or(0, |task| task.attempt);
@@ -63,7 +62,7 @@ pub(super) async fn poison(run: &Run) -> Result<Findings, ChaosError> {
     world.finish().await
 }
 
-/// The handler under a limit of its address space, so that it alone runs out of memory.
+/// The handler with a limit on its address space, so that only the handler runs out of memory.
 fn with_little_memory(handler: &HandlerCommand) -> HandlerCommand {
     match handler {
         HandlerCommand::Program { program, arguments } => {
@@ -76,7 +75,7 @@ fn with_little_memory(handler: &HandlerCommand) -> HandlerCommand {
     }
 }
 
-/// Puts messages into every queue that nobody can process; how many into each.
+/// Puts messages that cannot be processed into every queue, and returns how many into each.
 fn bad_messages(world: &World, early: &Work) -> Result<usize, ChaosError> {
     let nobody = "0".repeat(64);
     let texts = [
@@ -98,7 +97,7 @@ fn bad_messages(world: &World, early: &Work) -> Result<usize, ChaosError> {
     Ok(texts.len())
 }
 
-/// Waits until the bad messages are out of the way, and sees that a person finds each of them.
+/// Waits until the bad messages are dead-lettered, and checks that the monitor lists each of them.
 async fn isolated(world: &mut World, each: usize) -> Result<(), ChaosError> {
     let (bus, storage) = (world.cloud.service_bus.clone(), world.cloud.storage.clone());
     let waiting = || {
@@ -114,22 +113,22 @@ async fn isolated(world: &mut World, each: usize) -> Result<(), ChaosError> {
         of_bus("sb-jobs") + of_bus("sb-tasks") + storage.map(of_storage).iter().sum::<usize>()
     };
     world
-        .until("bad messages are set aside", Duration::from_secs(60), async || waiting() == 0)
+        .until("bad messages are dead-lettered", Duration::from_secs(60), async || waiting() == 0)
         .await?;
     let found = review(world).await?.len();
-    world.note(format!("{found} of {} bad messages wait for a person", 4 * each));
+    world.note(format!("{found} of {} bad messages are dead-lettered", 4 * each));
     world.check(found == 4 * each, || {
-        format!("{} bad messages, {found} wait for a person", 4 * each)
+        format!("{} bad messages, {found} are dead-lettered", 4 * each)
     });
     Ok(())
 }
 
-/// The messages that a person is shown: their queue, their id and their text.
+/// The dead-lettered messages that the monitor shows: their queue, id and text.
 async fn review(world: &World) -> Result<Vec<[String; 3]>, ChaosError> {
     let (status, answer) =
         world.get("/api/monitor/poison?peek=32").await.map_err(ChaosError::Broken)?;
     if status != 200 {
-        return Err(ChaosError::Broken(format!("monitor/poison was answered {status}: {answer}")));
+        return Err(ChaosError::Broken(format!("monitor/poison answered {status}: {answer}")));
     }
     let queues = answer["queue_details"].as_object().cloned().unwrap_or_default();
     let shown = queues.iter().flat_map(|(queue, details)| {
@@ -142,8 +141,8 @@ async fn review(world: &World) -> Result<Vec<[String; 3]>, ChaosError> {
     Ok(shown.collect())
 }
 
-/// A message came before its job, waits for a person by now, and does its work once it is sent
-/// again.
+/// A message that arrived before its job is dead-lettered by now, and does its work after a
+/// redrive.
 async fn redriven(world: &mut World, early: &Work) -> Result<(), ChaosError> {
     let before = review(world).await?;
     let job_id = world.submit(early.clone(), LONG).await?;
@@ -151,30 +150,33 @@ async fn redriven(world: &mut World, early: &Work) -> Result<(), ChaosError> {
     let waits = before.iter().find(|[_, _, text]| text.contains(&job_id));
     let Some([queue, message_id, _]) = waits else {
         world.check(false, || {
-            format!("the message that came before its job is not among {before:?}")
+            format!("the message that arrived before its job is not among {before:?}")
         });
         return Ok(());
     };
     let order =
         json!({ "action": "redrive", "queue": queue, "message_id": message_id }).to_string();
     let answer = world.request(reqwest::Method::POST, "/api/monitor/poison", order).await;
-    world.check(matches!(answer, Ok((200, _))), || format!("redrive was answered {answer:?}"));
+    world.check(matches!(answer, Ok((200, _))), || format!("redrive answered {answer:?}"));
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let after = review(world).await?;
     world.check(after.len() + 1 == before.len(), || {
-        format!("{} messages waited before the redrive, {} after it", before.len(), after.len())
+        format!(
+            "{} messages were dead-lettered before the redrive, {} after it",
+            before.len(),
+            after.len()
+        )
     });
     Ok(())
 }
 
-/// 11: what is too large is refused at submit or kept in the database; nothing of it wedges a
-/// stage.
+/// 11: oversized data is refused at submit or kept in the database, and never blocks a stage.
 pub(super) async fn payload(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup::default()).await?;
     submissions(&mut world).await?;
     for use_service_bus in [true, false] {
-        // Around the size up to which a message carries the parameters, over a Storage Queue's
-        // message, and far over it.
+        // Sizes around the limit up to which a message carries the parameters, above the size of a
+        // Storage Queue message, and far above it.
         for padding in [7 * 1024, 8 * 1024, 9 * 1024, 48 * 1024, 65 * 1024, 300 * 1024] {
             let stage = StageWork { padding, ..StageWork::of(3, 1) };
             let job = work(
@@ -202,7 +204,7 @@ pub(super) async fn payload(run: &Run) -> Result<Findings, ChaosError> {
     world.finish().await
 }
 
-/// Submissions around the largest, and some that are no text.
+/// Submissions of about the largest size, and some that are not valid text.
 async fn submissions(world: &mut World) -> Result<(), ChaosError> {
     let of = |bytes: usize| -> Result<(Work, String), ChaosError> {
         let mut job = work(format!("body-{bytes}"), true, [StageWork::of(1, 1)]);
@@ -214,8 +216,8 @@ async fn submissions(world: &mut World) -> Result<(), ChaosError> {
         Ok((job, body.to_string()))
     };
     let path = format!("/api/jobs/submit/{CHAOS}");
-    // Stored with blanks between its parts, a body of the largest size may be a few bytes too
-    // large.
+    // The database stores a body with blanks between its parts, so a body of the largest size may
+    // be a few bytes too large.
     for (bytes, allowed) in [
         (LARGEST_SUBMISSION - 1024, vec![200]),
         (LARGEST_SUBMISSION, vec![200, 400]),
@@ -226,7 +228,7 @@ async fn submissions(world: &mut World) -> Result<(), ChaosError> {
         let answer = world.request(reqwest::Method::POST, &path, body).await;
         let status = answer.as_ref().map_or(0, |(status, _)| *status);
         world.check(allowed.contains(&status), || {
-            format!("a body of {bytes} bytes was answered {status}")
+            format!("the answer to a body of {bytes} bytes was {status}")
         });
         if let Ok((200, submission)) = answer {
             let job_id = submission["job_id"].as_str().unwrap_or_default().to_owned();
@@ -242,7 +244,7 @@ async fn submissions(world: &mut World) -> Result<(), ChaosError> {
     ] {
         let answer = world.client().post(&url).body(body).send().await;
         let status = answer.map_or(0, |answer| answer.status().as_u16());
-        world.check(status == 400, || format!("{what} was answered {status}"));
+        world.check(status == 400, || format!("the answer to {what} was {status}"));
     }
     Ok(())
 }

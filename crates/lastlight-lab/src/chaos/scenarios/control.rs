@@ -1,5 +1,5 @@
-//! What people do to jobs while they run (15): cancel, retry, pause and resume race with
-//! completions and with each other.
+//! Changes of running jobs (15): cancel, retry, pause and resume race with completions and with
+//! each other.
 
 use std::time::Duration;
 
@@ -15,8 +15,9 @@ use crate::chaos::{
 
 const LONG: Duration = Duration::from_secs(120);
 
-/// 15: rounds of requests, two at once for the same job, at moments that the seed picks. Whatever
-/// wins, only legal changes happen, and every answer says yes or why not.
+/// 15: rounds of requests, two at once for the same job, at moments that the seed chooses.
+/// Whichever wins, only legal changes happen, and each answer is success or a reason for the
+/// refusal.
 pub(super) async fn races(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup { handlers: 2, ..Setup::default() }).await?;
     let (count, rounds) = world.sized((8, 100), (40, 2_000));
@@ -35,7 +36,7 @@ pub(super) async fn races(run: &Run) -> Result<Findings, ChaosError> {
     for _ in 0..rounds {
         tokio::time::sleep(Duration::from_millis(world.random.u64(0..60))).await;
         let (job_id, _) = &jobs[world.random.usize(0..jobs.len())];
-        // Cancelled once, a job only waits to be repeated.
+        // A job that is cancelled only waits to be retried, so retry is more frequent than cancel.
         let verbs = ["cancel", "retry", "retry", "retry", "pause", "resume", "resume"];
         let pair = [0, 1].map(|handler| {
             let verb = verbs[world.random.usize(0..verbs.len())];
@@ -54,11 +55,11 @@ pub(super) async fn races(run: &Run) -> Result<Findings, ChaosError> {
                 409 => answers[1] += 1,
                 _ => answers[2] += 1,
             }
-            world.check(matches!(status, 200 | 409), || format!("{verb} was answered {status}"));
+            world.check(matches!(status, 200 | 409), || format!("{verb} answered {status}"));
         }
     }
-    world.note(format!("{} requests were granted, {} refused", answers[0], answers[1]));
-    // Nobody is left waiting for a person.
+    world.note(format!("{} requests succeeded, {} were refused", answers[0], answers[1]));
+    // No job is left paused.
     for (job_id, job) in jobs {
         settle(&world, &job_id).await?;
         let mut expected = Expected::new(job_id, job, LONG * 10).ending(None);
@@ -69,19 +70,19 @@ pub(super) async fn races(run: &Run) -> Result<Findings, ChaosError> {
     world.finish().await
 }
 
-/// Resumes a job for as long as it stands still.
+/// Resumes a job until it is no longer paused.
 async fn settle(world: &World, job_id: &str) -> Result<(), ChaosError> {
     let (status, resume) =
         (format!("/api/jobs/status/{job_id}"), format!("/api/jobs/resume/{job_id}"));
     world
-        .until("the job goes on by itself", LONG, async || {
+        .until("the job is no longer paused", LONG, async || {
             let _ = world.post(&resume).await;
             let Ok((200, job)) = world.get(&status).await else {
                 return false;
             };
             let is_finished = ["completed", "failed", "cancelled"]
                 .contains(&job["status"].as_str().unwrap_or_default());
-            // A pause that was asked for is withdrawn by now, one that came is over.
+            // By now a requested pause is withdrawn, and a paused job is resumed.
             is_finished || (job["pausedAt"].is_null() && job["pauseRequested"] != true)
         })
         .await

@@ -1,5 +1,5 @@
-//! What happens to the database: it restarts and crashes (6), loses its connections or has none
-//! left (7), and is kept from cleaning up (16).
+//! Faults of the database: it restarts and crashes (6), loses its connections or has none left (7),
+//! and cannot vacuum (16).
 
 use std::{
     str::FromStr,
@@ -18,7 +18,7 @@ use crate::chaos::{
 
 const LONG: Duration = Duration::from_secs(120);
 
-/// 6: under load, and in the middle of sweeps that have something to do.
+/// 6: under load, and during sweeps that have something to do.
 pub(super) async fn restarts(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup::default()).await?;
     let handler = world.handler_pid(0);
@@ -36,8 +36,8 @@ pub(super) async fn restarts(run: &Run) -> Result<Findings, ChaosError> {
             break;
         }
         let how = if world.random.bool() { Restart::Fast } else { Restart::Immediate };
-        // Every second time the queues are emptied, so that the sweep has everything to send again
-        // when it is cut off.
+        // Every second time the queues are purged first, so that the interrupted sweep has
+        // everything to send again.
         let in_sweep = number % 2 == 1;
         world.say(&format!(
             "{how:?} after {after} tasks{}",
@@ -53,13 +53,13 @@ pub(super) async fn restarts(run: &Run) -> Result<Findings, ChaosError> {
     world.until_finished(LONG * 10).await?;
     let now = world.handler_pid(0);
     world.check(handler == now, || {
-        format!("the handler did not survive the database: process {handler:?} is {now:?} now")
+        format!("the handler did not survive the restart of the database: process {handler:?} is {now:?} now")
     });
     world.finish().await
 }
 
-/// 7: every connection is terminated, several times; then others take every connection that the
-/// server has.
+/// 7: every connection is terminated, several times; then other clients take every connection of
+/// the server.
 pub(super) async fn connections(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup::default()).await?;
     let (tasks, times) = world.sized((200, 5), (5_000, 50));
@@ -83,8 +83,8 @@ pub(super) async fn connections(run: &Run) -> Result<Findings, ChaosError> {
     world.finish().await
 }
 
-/// Takes every session of the server away from the handlers, waits for their 503, gives all back,
-/// waits for their 200. Jobs are under way meanwhile.
+/// Takes every session of the server away from the handlers, waits for their 503, releases all
+/// sessions and waits for their 200. Jobs run meanwhile.
 async fn exhaust(world: &mut World) -> Result<(), ChaosError> {
     for use_service_bus in [true, false] {
         let stages = [StageWork::of(20, 3_000), StageWork::of(20, 5)];
@@ -95,19 +95,22 @@ async fn exhaust(world: &mut World) -> Result<(), ChaosError> {
             )
             .await?;
     }
-    // One session stays the recorder's, to terminate with.
+    // The recorder keeps one session, to terminate others.
     let mut hoarder = Hoarder {
         own: world.recorder.pool().acquire().await?,
         options: PgConnectOptions::from_str(&world.url)?.application_name("hoarder"),
         hoard: Vec::new(),
     };
     world
-        .until("503 without a connection", Duration::from_secs(60), async || {
+        .until("503 without a free connection", Duration::from_secs(60), async || {
             hoarder.take_all().await && matches!(world.get("/api/health").await, Ok((503, _)))
         })
         .await?;
     world.fault();
-    world.say(&format!("{} of {CONNECTIONS} connections are taken by others", hoarder.hoard.len()));
+    world.say(&format!(
+        "{} of {CONNECTIONS} connections are taken by other clients",
+        hoarder.hoard.len()
+    ));
     let unknown = format!("/api/jobs/status/{}", "0".repeat(64));
     let mut refused = 0;
     for _ in 0..3 {
@@ -116,28 +119,28 @@ async fn exhaust(world: &mut World) -> Result<(), ChaosError> {
                 hoarder.take_all().await
             })
             .await?;
-        // Nothing else is an answer to a request that cannot be served now.
+        // 503 is the only valid answer to a request that cannot be served now.
         let asked = world.get(&unknown).await;
         refused += u32::from(matches!(asked, Ok((503, _))));
         world.check(matches!(asked, Ok((503, _))), || {
-            format!("without a connection the status was answered {asked:?}")
+            format!("without a connection the status request answered {asked:?}")
         });
     }
     drop(hoarder);
     let began = Instant::now();
     world
-        .until("200 once connections are there again", Duration::from_secs(60), async || {
+        .until("200 with free connections", Duration::from_secs(60), async || {
             matches!(world.get("/api/health").await, Ok((200, _)))
         })
         .await?;
     world.note(format!(
-        "{refused} requests were answered 503 without a connection; 200 came {:.1} s after they were back",
+        "{refused} requests answered 503 without a connection; 200 came {:.1} s after connections were free again",
         began.elapsed().as_secs_f64()
     ));
     Ok(())
 }
 
-/// Whoever takes every session that a server has.
+/// A client that takes every session of a server.
 struct Hoarder {
     own: PoolConnection<Postgres>,
     options: PgConnectOptions,
@@ -145,10 +148,10 @@ struct Hoarder {
 }
 
 impl Hoarder {
-    /// Takes what the handlers hold and what is free; whether it has everything now. A session that
-    /// was ended gives its place up only a moment after it has left `pg_stat_activity`, and whoever
-    /// comes first gets it: so it is asked for again until, twice in a row, no handler has a
-    /// session and none is to be had.
+    /// Takes the sessions that the handlers hold and all free ones; returns whether it has all of
+    /// them now. A session that was terminated frees its slot only a moment after it has left
+    /// `pg_stat_activity`, and the next client to connect gets it. So this is repeated until, twice
+    /// in a row, no handler has a session and none is free.
     async fn take_all(&mut self) -> bool {
         for _ in 0..2 {
             let handlers: Result<i64, _> = sqlx::query_scalar(
@@ -169,7 +172,7 @@ impl Hoarder {
     }
 }
 
-/// 16: a transaction is left open, so that no dead row can be cleaned away, and analysts scan the
+/// 16: a transaction is left open, so that no dead row can be removed, and analysts scan the
 /// tables.
 pub(super) async fn vacuum(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup::default()).await?;
@@ -210,15 +213,16 @@ pub(super) async fn vacuum(run: &Run) -> Result<Findings, ChaosError> {
     world.check_timed(meanwhile >= 0.7 * alone, || {
         format!("throughput fell to {:.0}%", 100.0 * meanwhile / alone)
     });
-    // A task is claimed and completed: two dead versions of its row while nobody may clean up.
-    world.note(format!("{dead} dead rows, {live} live ones while nothing can be cleaned away"));
+    // A task is claimed and completed: two dead versions of its row while no vacuum can remove
+    // them.
+    world.note(format!("{dead} dead rows and {live} live rows while no vacuum can remove any"));
     let meanwhile_tasks = tasks.cast_signed() * 2;
     world.check(dead <= meanwhile_tasks * 5 / 2 + 2_000, || {
-        format!("{dead} dead rows for {meanwhile_tasks} tasks: more than two and a half a task")
+        format!("{dead} dead rows for {meanwhile_tasks} tasks: more than 2.5 per task")
     });
     idle.close().await?;
-    // Now they can be. A session that was left in mid-query holds them a moment longer, until its
-    // server process notices.
+    // Now the dead rows can be removed. A session that was aborted during a query holds them a
+    // moment longer, until its server process notices.
     let began = Instant::now();
     let dead = loop {
         sqlx::query("VACUUM app.tasks, app.stages, app.jobs, app.task_batches")
@@ -229,11 +233,11 @@ pub(super) async fn vacuum(run: &Run) -> Result<Findings, ChaosError> {
             break dead;
         }
     };
-    world.check(dead <= 500, || format!("{dead} dead rows stay after the transaction ended"));
+    world.check(dead <= 500, || format!("{dead} dead rows remain after the transaction ended"));
     world.finish().await
 }
 
-/// Tasks a second of a job of two stages over both paths.
+/// Tasks per second of a job of two stages over both paths.
 async fn timed(world: &mut World, name: &str, tasks: u64) -> Result<f64, ChaosError> {
     let began = Instant::now();
     for use_service_bus in [true, false] {
@@ -250,7 +254,7 @@ async fn timed(world: &mut World, name: &str, tasks: u64) -> Result<f64, ChaosEr
 }
 
 async fn dead_and_live(world: &World) -> Result<(i64, i64), ChaosError> {
-    // Sessions report what they did with a delay of a second.
+    // Sessions report their statistics with a delay of a second.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let metrics = sqlx::query_as(
         "SELECT COALESCE(sum(n_dead_tup), 0)::bigint, COALESCE(sum(n_live_tup), 0)::bigint

@@ -1,5 +1,6 @@
-//! Everything at once (18): rounds of faults that the seed picks, while jobs of every kind run over
-//! both paths on two handlers. The long soak is the same, until so many messages were delivered.
+//! Everything at once (18): rounds of faults that the seed chooses, while jobs of every kind run
+//! over both paths on two handlers. The long soak is the same, until the requested number of
+//! messages was delivered.
 
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use lastlight_local::broker::{FaultPlan, LostAnswer};
 
 const LONG: Duration = Duration::from_secs(600);
 
-/// A round's fault is not waited for longer than this.
+/// The longest wait before the fault of a round.
 const ROUND: Duration = Duration::from_secs(3);
 
-/// What may go wrong in a round.
+/// The fault of a round.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     Kill,
@@ -48,8 +49,8 @@ pub(super) async fn everything(run: &Run) -> Result<Findings, ChaosError> {
     let deliveries = run.shared.soak.unwrap_or_default();
     let mut world = World::start(run, Setup { handlers: 2, ..Setup::default() }).await?;
     let rounds = world.sized(12, 200);
-    // Generators of their own: how many jobs are over by a round hangs on the machine, and must not
-    // move what breaks.
+    // Separate generators: the number of jobs that are finished by a round depends on the machine's
+    // speed and must not change the faults.
     let (jobs, faults) = (world.random.u64(..), world.random.u64(..));
     let mut done = 0;
     let mut submitted = 0;
@@ -59,13 +60,13 @@ pub(super) async fn everything(run: &Run) -> Result<Findings, ChaosError> {
         if round >= rounds && delivered >= deliveries {
             break;
         }
-        // As many jobs as are over come in anew, so that there is always something to break.
+        // Finished jobs are replaced by new ones, so that there is always work to interrupt.
         while submitted < 4 || world.progress().await?.open_jobs < 4 {
             submit(&mut world, submitted, fastrand::Rng::with_seed(jobs ^ submitted)).await?;
             submitted += 1;
         }
-        // By the seed's number of outcomes, so that the moment does not hang on the machine's
-        // speed.
+        // The round begins after a number of outcomes that the seed chooses, so that its moment
+        // does not depend on the machine's speed.
         let mut random = fastrand::Rng::with_seed(faults ^ round);
         done += random.u64(10..80);
         let _ = tokio::time::timeout(ROUND, world.until_done(done, LONG)).await;
@@ -79,7 +80,7 @@ pub(super) async fn everything(run: &Run) -> Result<Findings, ChaosError> {
     world.finish().await
 }
 
-/// A job of a kind that the seed picks.
+/// Submits a job of a kind that the seed chooses.
 async fn submit(
     world: &mut World,
     number: u64,

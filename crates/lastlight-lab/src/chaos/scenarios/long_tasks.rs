@@ -1,7 +1,7 @@
-//! Tasks longer than a message's lock, few at once, under a `functionTimeout` that is a few tasks
-//! long (19). In the first part messages wait for most of the time, in their queues, prefetched and
-//! in invocations, and nothing may come of that: each task completes in its first attempt, and no
-//! process is killed. In the second part a handler hangs, and its host kills it.
+//! Tasks longer than a message's lock, few at once, with a `functionTimeout` a few tasks long (19).
+//! In the first part messages wait for most of the time, in their queues, prefetched and in
+//! invocations, without consequences: each task completes in its first attempt, and no process is
+//! killed. In the second part a handler hangs, and its host kills it.
 
 use std::time::Duration;
 
@@ -24,16 +24,17 @@ const HANDLERS: u64 = 2;
 
 /// The sizes of the first part.
 struct Sizes {
-    /// Tasks of each path.
+    /// Number of tasks of each path.
     tasks: u64,
-    /// How long one takes.
+    /// Duration of a task.
     task: Duration,
     timeout: Duration,
-    /// How long the bus locks a message, at least the five seconds that Azure demands. Messages in
-    /// a batch are not renewed: one that waits for longer costs a delivery, of which it has ten. So
-    /// the small run, whose tasks are longer than a lock, must be over before nine such waits.
+    /// How long Service Bus locks a message; at least the five seconds that Azure demands. Locks of
+    /// messages in a batch are not renewed: a message that waits longer than its lock uses one of
+    /// its ten deliveries. So the small run, whose tasks are longer than a lock, must end before
+    /// nine such waits.
     lock: Duration,
-    /// As in Azure: nothing is lost here, so nothing is to be found.
+    /// As in Azure: no message is lost here, so the sweep must not find any.
     lost_after: Duration,
 }
 
@@ -66,13 +67,13 @@ fn setting(name: &'static str, value: impl ToString) -> (&'static str, String) {
     (name, value.to_string())
 }
 
-/// As host.json writes it.
+/// A time span in the format of host.json.
 fn time_span(time: Duration) -> String {
     let seconds = time.as_secs();
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-/// More messages come than may run; nobody does any harm.
+/// More messages arrive than may run at once, without any fault.
 async fn waiting(run: &Run) -> Result<Findings, ChaosError> {
     let sizes = match run.shared.size {
         Size::Small => SMALL,
@@ -91,7 +92,7 @@ async fn waiting(run: &Run) -> Result<Findings, ChaosError> {
         ..Setup::default()
     };
     let mut world = World::start(run, setup).await?;
-    // All that run at once end together at best.
+    // The minimum, if all slots are always in use.
     let at_best =
         sizes.task * u32::try_from(2 * sizes.tasks / (AT_ONCE * HANDLERS)).unwrap_or(u32::MAX);
     let within = 3 * at_best + LONG;
@@ -122,7 +123,7 @@ async fn waiting(run: &Run) -> Result<Findings, ChaosError> {
         in_first += facts.tasks.len() as u64 - again.len() as u64;
         world.check(again.is_empty(), || {
             format!(
-                "{tag}: {} tasks were not done in their first attempt, such as (stage, task) and attempts {:?}",
+                "{tag}: {} tasks did not complete in their first attempt; the first ((stage, task), attempts): {:?}",
                 again.len(),
                 &again[..again.len().min(5)]
             )
@@ -139,14 +140,14 @@ async fn waiting(run: &Run) -> Result<Findings, ChaosError> {
         2 * sizes.tasks,
     ));
     world.check(killed == 0 && restarted == 0, || {
-        format!("{killed} processes were killed at functionTimeout, {restarted} were started again")
+        format!("{killed} processes were killed at functionTimeout, {restarted} were restarted")
     });
     world.check(dead == 0, || format!("{dead} messages were dead-lettered"));
     world.finish().await
 }
 
-/// Some tasks hold the threads of their process, so that it neither answers nor notices: its host
-/// kills it, with what else runs in it, and everything completes all the same.
+/// Some tasks block the threads of their process, so that it neither answers nor notices the
+/// timeout. The host kills it with everything that runs in it, and all tasks complete nevertheless.
 async fn hanging(run: &Run) -> Result<Findings, ChaosError> {
     let setup = Setup {
         handlers: HANDLERS as usize,
@@ -165,11 +166,11 @@ async fn hanging(run: &Run) -> Result<Findings, ChaosError> {
         let job = work(format!("hanging-{}", path(use_service_bus)), use_service_bus, [stage]);
         world.submit(job, LONG * 10).await?;
     }
-    world.until("a host kills its handler", LONG, async || world.timeouts() > 0).await?;
+    world.until("a host has killed its handler", LONG, async || world.timeouts() > 0).await?;
     world.fault();
     world.until_finished(LONG * 10).await?;
     world
-        .until("every handler is started again", LONG, async || {
+        .until("every handler is restarted", LONG, async || {
             world.handler_restarts() == world.timeouts()
         })
         .await?;
@@ -178,7 +179,7 @@ async fn hanging(run: &Run) -> Result<Findings, ChaosError> {
     }
     let killed = world.timeouts();
     world.note(format!(
-        "{killed} processes that hung were killed at functionTimeout ({} s)",
+        "{killed} hanging processes were killed at functionTimeout ({} s)",
         SHORT_TIMEOUT.as_secs()
     ));
     world.finish().await

@@ -1,5 +1,5 @@
-//! What happens to messages: they double (3), come late, early and out of order (4), are refused,
-//! are accepted without an answer, and vanish (8).
+//! Faults of messages: they are duplicated (3), come late, early and out of order (4), are refused,
+//! are accepted without an answer, and are lost (8).
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use lastlight_local::broker::{FaultPlan, LostAnswer, service_bus::NewMessage};
 
 const LONG: Duration = Duration::from_secs(120);
 
-/// 3: every message two to five times.
+/// 3: each message is delivered two to five times.
 pub(super) async fn duplicates(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup { handlers: 2, ..Setup::default() }).await?;
     world.set_faults(FaultPlan {
@@ -32,7 +32,8 @@ pub(super) async fn duplicates(run: &Run) -> Result<Findings, ChaosError> {
     for use_service_bus in [true, false] {
         for tasks_per_message in [1, 10] {
             let tag = format!("double-{}-{tasks_per_message}", path(use_service_bus));
-            // The last stage has one task: its message doubled is the last task of a stage doubled.
+            // The last stage has one task, so its duplicates are duplicates of the last task of a
+            // stage.
             let stages =
                 [StageWork::of(tasks, 5), StageWork::of(tasks / 4, 5), StageWork::of(1, 5)];
             let job = coarse(work(tag.clone(), use_service_bus, stages), tasks_per_message);
@@ -41,7 +42,7 @@ pub(super) async fn duplicates(run: &Run) -> Result<Findings, ChaosError> {
     }
     world.until_finished(LONG).await?;
     for (tag, job_id) in jobs {
-        // The copies that were late are still on their way, and count too.
+        // The audit also counts late copies that are still on their way.
         let facts = world.facts(&job_id).await?;
         let duplicates: i64 = facts.stages.values().map(|stage| stage.ignored[0]).sum();
         world.check(duplicates > 0, || format!("the audit of {tag} counts no duplicates"));
@@ -49,8 +50,8 @@ pub(super) async fn duplicates(run: &Run) -> Result<Findings, ChaosError> {
     world.finish().await
 }
 
-/// 4: half of all messages come late by up to two seconds, and messages come that should not yet,
-/// or no longer.
+/// 4: half of all messages are late by up to two seconds, and some messages come too early or after
+/// the end of the job.
 pub(super) async fn reorder(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup { handlers: 2, ..Setup::default() }).await?;
     world.set_faults(FaultPlan {
@@ -66,7 +67,7 @@ pub(super) async fn reorder(run: &Run) -> Result<Findings, ChaosError> {
         let stages = [StageWork::of(tasks, 10), StageWork::of(tasks, 10), StageWork::of(3, 10)];
         let job = work(format!("reorder-{}", path(use_service_bus)), use_service_bus, stages);
         let job_id = world.submit(job, LONG).await?;
-        // The messages of stages that have not begun: their commit does not show yet.
+        // Messages of stages that have not begun, as if they overtook the commit of their stage.
         for stage in [2, 3] {
             send(&world, use_service_bus, Queue::Jobs, &job_message(&job_id, stage))?;
         }
@@ -78,7 +79,7 @@ pub(super) async fn reorder(run: &Run) -> Result<Findings, ChaosError> {
     world.set_faults(FaultPlan::default());
     for (use_service_bus, job_id) in &jobs {
         let before = world.facts(job_id).await?;
-        // Messages of a job that is over, from its beginning on.
+        // Messages of every stage of a finished job.
         for stage in [1, 2, 3] {
             send(&world, *use_service_bus, Queue::Jobs, &job_message(job_id, stage))?;
             send(&world, *use_service_bus, Queue::Tasks, &task_message(job_id, stage, 0))?;
@@ -86,14 +87,14 @@ pub(super) async fn reorder(run: &Run) -> Result<Findings, ChaosError> {
         tokio::time::sleep(Duration::from_millis(1500)).await;
         let after = world.facts(job_id).await?;
         world.check(before.tasks == after.tasks && before.job_writes == after.job_writes, || {
-            format!("a message of its past changed job {job_id}")
+            format!("an old message changed the finished job {job_id}")
         });
     }
     world.finish().await
 }
 
-/// 8: a third of the answers is lost, sends are throttled and refused, credits run out, and again
-/// and again every queue is purged.
+/// 8: a third of the answers is lost, sends are throttled and refused, credits run out, and every
+/// queue is purged repeatedly.
 pub(super) async fn broker(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup::default()).await?;
     let tasks = world.sized(150, 5_000);
@@ -118,7 +119,7 @@ pub(super) async fn broker(run: &Run) -> Result<Findings, ChaosError> {
             all += job.tasks();
             world.submit(job, LONG * 10).await?;
         }
-        // Drawn before any of them is waited for, so that a job that is over early moves no other.
+        // Drawn before the first wait, so that a job that finishes early changes no other number.
         let purges = [1, 2, 3].map(|part| done + all * part / 4 + world.random.u64(0..all / 8));
         for after in purges {
             if !world.until_done(after, LONG).await? {
@@ -133,7 +134,7 @@ pub(super) async fn broker(run: &Run) -> Result<Findings, ChaosError> {
     world.finish().await
 }
 
-/// Which of a path's queues.
+/// One of a path's queues.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Queue {
     Jobs,
@@ -169,7 +170,7 @@ pub(super) fn job_message(job_id: &str, stage: u8) -> String {
     .to_string()
 }
 
-/// The message of a task, as the app writes it.
+/// A task message, as the app writes it.
 pub(super) fn task_message(job_id: &str, stage: u8, number: u64) -> String {
     let prefix = job_id.get(..8).unwrap_or_default();
     let parameters: Value = json!({});

@@ -1,8 +1,8 @@
 //! Versions of the schema under traffic (17). There is no older release whose binary could be run,
-//! so the older version is its schema: a job that was stored under the first migration must come to
-//! its end under the last. And a newer version is its migration: one that adds a column, applied
-//! while handlers run, must not disturb them, and a handler that starts on it works; once the
-//! schema says that it needs a newer handler, one that starts must refuse.
+//! so its schema stands for the older version: a job that was stored under the first migration must
+//! run to its end under the last. A migration stands for a newer version: one that adds a column,
+//! applied while handlers run, must not disturb them, and a handler that starts on the new schema
+//! works. Once the schema demands a newer handler, a handler that starts must refuse to work.
 
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,7 @@ use crate::chaos::{
 const LONG: Duration = Duration::from_secs(120);
 
 pub(super) async fn migration(run: &Run) -> Result<Findings, ChaosError> {
-    // The handler that brings the schema up to date finds a job in it that an older version had
-    // stored.
+    // The handler that migrates the schema finds a job that an older version stored.
     let stored =
         work("stored-by-an-older-version", true, [StageWork::of(20, 1), StageWork::of(3, 1)]);
     let old = Setup { stored_before: Some(stored.clone()), ..Setup::default() };
@@ -57,7 +56,7 @@ pub(super) async fn migration(run: &Run) -> Result<Findings, ChaosError> {
         "the newer migration took {:.2} s under traffic",
         began.elapsed().as_secs_f64()
     ));
-    // The schema says that handlers of this version work on it: one is put there, as by a restart.
+    // The schema says that handlers of this version may use it: start one, as after a restart.
     let restarted = world.add_handler(Default::default()).await?;
     let url = format!("{}/api/health", world.base_url(restarted));
     let status = match world.client().get(url).send().await {
@@ -65,10 +64,10 @@ pub(super) async fn migration(run: &Run) -> Result<Findings, ChaosError> {
         Err(_) => 0,
     };
     world.check(status == 200, || {
-        format!("a handler that starts on a newer schema that it works with answers {status}")
+        format!("a handler that starts on a compatible newer schema answers {status}")
     });
     world.remove_handler().await;
-    // And now it says that they do not: one that starts must say no, and touch nothing.
+    // Now the schema says that they may not: a handler that starts must refuse and change nothing.
     connection
         .execute(
             "CREATE OR REPLACE FUNCTION app.works_from() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT 9999::bigint'",
@@ -81,14 +80,14 @@ pub(super) async fn migration(run: &Run) -> Result<Findings, ChaosError> {
         Err(error) => (0, error.to_string()),
     };
     world.check(answer.0 == 503 && answer.1.contains("another version"), || {
-        format!("a handler on a newer schema is {answer:?}")
+        format!("a handler that starts on an incompatible newer schema answers {answer:?}")
     });
     world.remove_handler().await;
-    // The one that runs goes on.
+    // The running handler continues.
     world.until_finished(LONG * 10).await?;
     let (status, health) = world.get("/api/health").await.map_err(ChaosError::Broken)?;
     world.check(status == 200, || {
-        format!("the running handler is not well under the newer migration: {health}")
+        format!("the running handler is not healthy after the newer migration: {health}")
     });
     connection.close().await?;
     world.finish().await

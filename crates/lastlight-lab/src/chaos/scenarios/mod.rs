@@ -1,5 +1,5 @@
-//! The scenarios, grouped by what goes wrong. Each makes its worlds, does its harm, and has the
-//! oracle judge; what it asks for beyond the oracle it checks itself.
+//! The scenarios, grouped by the kind of fault. Each one starts its worlds, injects its faults and
+//! lets the oracle check the jobs; conditions beyond the oracle's it checks itself.
 
 mod boundaries;
 mod content;
@@ -15,12 +15,12 @@ mod sizes;
 use super::{ChaosError, Findings, Run, Work, work::StageWork};
 use lastlight::model::TasksPerMessage;
 
-/// One line of the table of reliability.
+/// One row of the reliability table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Scenario {
-    /// As in the table, from 1.
+    /// Number in the reliability table, from 1.
     pub number: u8,
-    /// For `--scenario`.
+    /// Name for `--scenario`.
     pub name: &'static str,
     pub what: &'static str,
 }
@@ -29,58 +29,66 @@ const fn scenario(number: u8, name: &'static str, what: &'static str) -> Scenari
     Scenario { number, name, what }
 }
 
-/// All of them, in order.
+/// All scenarios, by number.
 pub const SCENARIOS: [Scenario; 19] = [
-    scenario(1, "kill", "a handler of two is killed in mid-task, again and again"),
+    scenario(1, "kill", "one of two handlers is killed while it runs tasks, repeatedly"),
     scenario(
         2,
         "boundaries",
-        "a fault at every commit, send and step in turn, until a run has none",
+        "a fault at each commit, send and step in turn, until a run no longer reaches it",
     ),
-    scenario(3, "duplicates", "each message is delivered 2 to 5 times, also inside one batch"),
+    scenario(3, "duplicates", "each message is delivered 2 to 5 times, also within one batch"),
     scenario(
         4,
         "reorder",
-        "messages come late and out of order, before their time and after the job's end",
+        "messages arrive late and out of order, too early, and after the end of the job",
     ),
     scenario(
         5,
         "late",
-        "a completion comes late: the process was stopped past its lease, or the job cancelled",
+        "a completion comes late: the process was stopped past its lease, or the job was cancelled",
     ),
     scenario(6, "database", "PostgreSQL is restarted and crashes, under load and during the sweep"),
-    scenario(7, "connections", "every connection is terminated; others exhaust the server"),
+    scenario(
+        7,
+        "connections",
+        "every connection is terminated; other clients take all connections of the server",
+    ),
     scenario(
         8,
         "broker",
-        "answers are lost, sends are throttled, every queue is purged in mid-job",
+        "answers are lost, sends are throttled, every queue is purged while jobs run",
     ),
     scenario(9, "clocks", "the clocks of two handlers are 20 minutes apart"),
     scenario(
         10,
         "poison",
-        "tasks that panic, abort or exhaust the memory; messages that nobody can process",
+        "tasks that panic, abort or exhaust the memory; messages that cannot be processed",
     ),
-    scenario(11, "payload", "bodies and results at the limit, over it, far over it, and not text"),
-    scenario(12, "sizes", "stages of no, one and many tasks, some failing, some slow"),
-    scenario(13, "same", "one submission a hundred times at once"),
+    scenario(
+        11,
+        "payload",
+        "bodies and results at the limit, over it and far over it; bodies that are not text",
+    ),
+    scenario(12, "sizes", "stages of zero, one and many tasks, some of which fail or are slow"),
+    scenario(13, "same", "the same job is submitted a hundred times at once"),
     scenario(
         14,
         "last-two",
-        "the two last tasks of a stage end at the same moment, stage after stage",
+        "the last two tasks of a stage end at the same moment, stage after stage",
     ),
     scenario(15, "control", "cancel, retry and pause race with completions"),
-    scenario(16, "vacuum", "an idle transaction is held open while analysts read"),
+    scenario(16, "vacuum", "a transaction stays open and idle while other clients scan the tables"),
     scenario(
         17,
         "migration",
         "a migration is applied under traffic; a schema of another version is refused",
     ),
-    scenario(18, "everything", "all faults at once, in an order of the seed's"),
+    scenario(18, "everything", "all faults at once, in an order chosen by the seed"),
     scenario(
         19,
         "long-tasks",
-        "tasks longer than a lock, few at once; then a handler that hangs until the host kills it",
+        "tasks longer than a message lock, few at once; then a handler that hangs until the host kills it",
     ),
 ];
 
@@ -108,7 +116,7 @@ pub(super) async fn run(run: &Run) -> Result<Findings, ChaosError> {
     }
 }
 
-/// A job of one message a task.
+/// A job with one task per message.
 fn work(tag: impl Into<String>, use_service_bus: bool, stages: impl Into<Vec<StageWork>>) -> Work {
     Work {
         tag: tag.into(),
@@ -118,7 +126,7 @@ fn work(tag: impl Into<String>, use_service_bus: bool, stages: impl Into<Vec<Sta
     }
 }
 
-/// The same with several tasks a message.
+/// The same job with several tasks per message.
 fn coarse(work: Work, tasks_per_message: u64) -> Work {
     Work {
         tasks_per_message: TasksPerMessage::try_from(tasks_per_message).unwrap_or_default(),
@@ -126,7 +134,7 @@ fn coarse(work: Work, tasks_per_message: u64) -> Work {
     }
 }
 
-/// A path's name in a tag.
+/// Name of a path in a tag.
 fn path(use_service_bus: bool) -> &'static str {
     if use_service_bus { "sb" } else { "queue" }
 }

@@ -1,5 +1,5 @@
-//! What happens to processes: they are killed (1), stopped past their leases (5), and have wrong
-//! clocks (9).
+//! Faults of processes: they are killed (1), stopped past their leases (5), and have wrong clocks
+//! (9).
 
 use std::{
     collections::BTreeMap,
@@ -19,11 +19,10 @@ use lastlight::model::{JobStatus, clock::CLOCK_SKEW_SETTING};
 
 const LONG: Duration = Duration::from_secs(120);
 
-/// 1: two handlers, one of which is killed whenever some more tasks are done. Throughput must come
-/// back.
+/// 1: two handlers, one of which is killed after every few outcomes. The throughput must recover.
 pub(super) async fn kill(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup { handlers: 2, ..Setup::default() }).await?;
-    // The message that the sweep sends must arrive, and be claimed.
+    // Time for the message that the sweep sends to arrive and be claimed.
     world.rescue_slack = Some(Duration::from_secs(1));
     let (tasks, kills) = world.sized((1_500, 6), (5_000, 40));
     let before = steady(&mut world, "before", tasks).await?;
@@ -39,7 +38,7 @@ pub(super) async fn kill(run: &Run) -> Result<Findings, ChaosError> {
         world.submit(job, LONG * 10).await?;
     }
     for number in 1..=kills {
-        // In the first nine tenths, so that there is something to kill.
+        // Within the first nine tenths of the tasks, so that tasks run at each kill.
         let step = all * 9 / 10 / (kills + 1);
         let after = done + number * step + world.random.u64(0..step.max(1));
         if !world.until_done(after, LONG).await? {
@@ -56,12 +55,12 @@ pub(super) async fn kill(run: &Run) -> Result<Findings, ChaosError> {
         100.0 * after / before
     ));
     world.check_timed(after >= 0.95 * before, || {
-        format!("throughput came back to {:.0}% only", 100.0 * after / before)
+        format!("throughput recovered to only {:.0}%", 100.0 * after / before)
     });
     world.finish().await
 }
 
-/// Tasks a second of a job that nothing happens to.
+/// Tasks per second of a job without faults.
 async fn steady(world: &mut World, name: &str, tasks: u64) -> Result<f64, ChaosError> {
     let began = Instant::now();
     let job = work(format!("steady-{name}"), true, [StageWork::of(tasks, 15)]);
@@ -70,9 +69,9 @@ async fn steady(world: &mut World, name: &str, tasks: u64) -> Result<f64, ChaosE
     Ok(tasks as f64 / began.elapsed().as_secs_f64())
 }
 
-/// 5: a handler is stopped while it runs tasks, others take over, and it wakes up and wants to
-/// record what it has; once because its leases ran out, once because the job was cancelled
-/// meanwhile.
+/// 5: a handler is stopped while it runs tasks and resumes after another handler has taken over,
+/// once because its leases expired and once because the job was cancelled. Then it tries to record
+/// its outcomes.
 pub(super) async fn late(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup::default()).await?;
     let tasks = world.sized(12, 100);
@@ -97,7 +96,7 @@ async fn late_once(
     is_cancelled: bool,
     tasks: u64,
 ) -> Result<(), ChaosError> {
-    // Only the handler that is stopped is there when the tasks are claimed.
+    // Only the handler that will be stopped exists when the tasks are claimed.
     let job = work(tag.clone(), use_service_bus, [StageWork::of(tasks, 600)]);
     let job_id = world.submit_unexpecting(&job).await?;
     let end = if is_cancelled { JobStatus::Cancelled } else { JobStatus::Completed };
@@ -115,16 +114,15 @@ async fn late_once(
     if is_cancelled {
         let answer = world.client().post(format!("{url}/api/jobs/cancel/{job_id}")).send().await;
         let status = answer.map_or(0, |answer| answer.status().as_u16());
-        world.check(status == 200, || format!("cancel of {tag} was answered {status}"));
-        // So long that its tasks have come to their end when it wakes up, before a heartbeat could
-        // stop them.
+        world.check(status == 200, || format!("the cancellation of {tag} answered {status}"));
+        // Long enough that its tasks end as soon as it resumes, before a heartbeat can stop them.
         tokio::time::sleep(Duration::from_secs(1)).await;
     } else {
-        // The other one sweeps, finds the dead, and runs them.
+        // The other handler sweeps, finds the dead attempts and runs their tasks.
         tokio::time::sleep(LEASE).await;
         let client = world.client().clone();
         world
-            .until("the other handler did it all", LONG, async || {
+            .until("the other handler finished all tasks", LONG, async || {
                 let _ = client.post(format!("{url}/admin/functions/reconcile")).send().await;
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 world.progress().await.is_ok_and(|progress| progress.open_jobs == 0)
@@ -133,29 +131,29 @@ async fn late_once(
     }
     let before = world.facts(&job_id).await?;
     world.signal(0, Signal::CONT);
-    // It wakes up, finishes its tasks, and every one of its outcomes comes too late.
+    // It resumes and finishes its tasks, and every one of its outcomes comes too late.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let after = world.facts(&job_id).await?;
     world.check(after.tasks == before.tasks && after.status == before.status, || {
-        format!("what came late changed rows of {tag}")
+        format!("late outcomes changed rows of {tag}")
     });
     let stale: i64 = after.stages.values().map(|stage| stage.ignored[1]).sum();
-    world.note(format!("{tag}: {stale} stale ends of attempts were refused"));
+    world.note(format!("{tag}: {stale} late ends of attempts were rejected"));
     world.check(stale > 0, || format!("{tag}: no late end of an attempt was counted"));
     world.remove_handler().await;
     world.until_finished(LONG).await
 }
 
-/// 9: two handlers whose clocks are ten minutes fast and ten minutes slow. Leases are the
-/// database's, so no task runs twice; delays count by their own clocks, so a retry's message may
-/// come at any time, and the sweep makes up for it.
+/// 9: two handlers whose clocks are ten minutes fast and ten minutes slow. Leases use the
+/// database's clock, so no task runs twice. Delays use the handlers' clocks, so a retry message may
+/// come at any time, and the sweep compensates for that.
 pub(super) async fn clocks(run: &Run) -> Result<Findings, ChaosError> {
     let fast = Setup { settings: vec![(CLOCK_SKEW_SETTING, "600".to_owned())], ..Setup::default() };
     let mut world = World::start(run, fast).await?;
     let slow = (CLOCK_SKEW_SETTING.to_owned(), "-600".to_owned());
     world.add_handler([slow].into()).await?;
     let tasks = world.sized(60, 1000);
-    // Longer than a lease: only heartbeats keep it.
+    // Longer than a lease, so that only heartbeats keep the lease.
     let ms = (LEASE * 2).as_millis() as u64;
     for use_service_bus in [true, false] {
         let slow = Rule::every(10, 0, Act::Sleep { ms });

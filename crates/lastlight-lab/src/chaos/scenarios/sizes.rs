@@ -1,5 +1,5 @@
-//! How much at once: stages of any size (12), one submission a hundred times at the same moment
-//! (13), and last tasks that end together (14).
+//! Amounts: stages of any size (12), the same job submitted a hundred times at once (13), and last
+//! tasks that end together (14).
 
 use std::{
     collections::BTreeSet,
@@ -21,8 +21,8 @@ use crate::{
 
 const LONG: Duration = Duration::from_secs(1800);
 
-/// 12: from nothing to a hundred thousand tasks, and a large one of which some fail and some are
-/// slow.
+/// 12: from zero to a hundred thousand tasks, and one large stage in which some tasks fail and some
+/// are slow.
 pub(super) async fn sizes(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup::default()).await?;
     let sizes: &[u64] = world.sized(&[0, 1, 200, 1_000], &[0, 1, 1_000, 10_000, 100_000]);
@@ -39,11 +39,13 @@ pub(super) async fn sizes(run: &Run) -> Result<Findings, ChaosError> {
         seconds.push((*tasks, began.elapsed().as_secs_f64()));
     }
     let memory_before = world.handler_pid(0).and_then(peak_memory_mib).unwrap_or_default();
-    // A task's time at one size and at ten times that size: linear is a ratio of 1.
+    // The time per task at one size, compared with that at a tenth of this size: a ratio of 1 is
+    // linear.
     if let [.., (few, short), (many, long)] = seconds[..] {
         let ratio = (long / many as f64) / (short / few as f64);
-        world.note(format!("a task of {many} takes {ratio:.2} times as long as one of {few}"));
-        world.check_timed(ratio <= 1.1, || format!("not linear: {ratio:.2} times as long a task"));
+        world.note(format!("with {many} tasks each takes {ratio:.2} times as long as with {few}"));
+        world
+            .check_timed(ratio <= 1.1, || format!("not linear: {ratio:.2} times as long per task"));
     }
     let tasks = world.sized(2_000, 100_000);
     let stage = StageWork::of(tasks, 0)
@@ -55,10 +57,10 @@ pub(super) async fn sizes(run: &Run) -> Result<Findings, ChaosError> {
     let mut latencies = status_while_it_runs(&world, &job_id).await?;
     let memory = world.handler_pid(0).and_then(peak_memory_mib).unwrap_or_default();
     world.note(format!(
-        "the handler held at most {memory:.0} MiB (before the largest job: {memory_before:.0} MiB)"
+        "peak memory of the handler: {memory:.0} MiB (before the largest job: {memory_before:.0} MiB)"
     ));
-    // The memory of planning and running does not grow with the stage.
-    world.check(memory < 400.0, || format!("the handler held {memory:.0} MiB"));
+    // The memory for planning and running does not grow with the stage.
+    world.check(memory < 400.0, || format!("the handler used {memory:.0} MiB"));
     latencies.sort_unstable();
     if let Some(p99) = latencies.get(latencies.len() * 99 / 100) {
         let p99 = p99.as_secs_f64() * 1000.0;
@@ -87,7 +89,7 @@ async fn status_while_it_runs(world: &World, job_id: &str) -> Result<Vec<Duratio
     Ok(latencies)
 }
 
-/// 13: a hundred clients, two handlers, one submission; several times.
+/// 13: a hundred clients submit the same job to two handlers; several times.
 pub(super) async fn same(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup { handlers: 2, ..Setup::default() }).await?;
     let times = world.sized(4, 50);
@@ -120,9 +122,9 @@ pub(super) async fn same(run: &Run) -> Result<Findings, ChaosError> {
         let refused: Vec<_> =
             answers.iter().filter(|answer| !matches!(answer, Ok((200, ..)))).collect();
         world.check(refused.is_empty(), || format!("submissions were refused: {refused:?}"));
-        world.check(ids.len() == 1, || format!("one submission made the jobs {ids:?}"));
+        world.check(ids.len() == 1, || format!("identical submissions created the jobs {ids:?}"));
         world.check(created == 1, || {
-            format!("{created} of 100 clients were told that they created the job")
+            format!("{created} of 100 clients got the answer that they created the job")
         });
         let job_id = ids.first().copied().unwrap_or_default().to_owned();
         world.expect(Expected::new(job_id, job, Duration::from_secs(60)));
@@ -131,12 +133,12 @@ pub(super) async fn same(run: &Run) -> Result<Findings, ChaosError> {
     let jobs: i64 = sqlx::query_scalar("SELECT count(*) FROM app.jobs")
         .fetch_one(world.recorder.pool())
         .await?;
-    world.check(jobs == times, || format!("{times} submissions made {jobs} jobs"));
+    world.check(jobs == times, || format!("{times} different submissions created {jobs} jobs"));
     world.finish().await
 }
 
-/// 14: stages of two tasks, as many in a job as there may be, on two handlers, so that last
-/// outcomes meet in one group and in two.
+/// 14: stages of two tasks, as many per job as allowed, on two handlers, so that the last outcomes
+/// meet in one group of completions and in two.
 pub(super) async fn last_two(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup { handlers: 2, ..Setup::default() }).await?;
     let jobs = world.sized(6, 100);

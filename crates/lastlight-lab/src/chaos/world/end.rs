@@ -1,4 +1,4 @@
-//! The end of a world: every job is judged, and how long it took until things went on.
+//! The end of a world: judges every job and measures how long recoveries took.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -23,12 +23,12 @@ impl World {
         facts.ok_or_else(|| ChaosError::Broken(format!("job {job_id} has no row")))
     }
 
-    /// What ran, by the jobs' tags.
+    /// All runs, by the jobs' tags.
     pub(in crate::chaos) fn runs(&self) -> Result<HashMap<String, JobRuns>, ChaosError> {
         Ok(ledger::read(&self.ledger)?)
     }
 
-    /// Has every job judged and stops everything.
+    /// Judges every job and stops everything.
     pub(in crate::chaos) async fn finish(mut self) -> Result<Findings, ChaosError> {
         self.quiet().await?;
         let runs = self.runs()?;
@@ -54,18 +54,18 @@ impl World {
         let strangers: Vec<&String> =
             runs.keys().filter(|tag| !known.contains(tag.as_str())).collect();
         self.check(strangers.is_empty(), || {
-            format!("runs of jobs that nobody submitted: {strangers:?}")
+            format!("runs of jobs that were not submitted: {strangers:?}")
         });
         if let Some((rescue, which)) = &recovery.longest_rescue {
             let (rescue, which, bound) = (*rescue, which.clone(), LEASE + SWEEP);
             if let Some(slack) = self.rescue_slack {
                 self.check_timed(
                     rescue <= i64::try_from((bound + slack).as_micros()).unwrap_or(i64::MAX),
-                    || format!("the rescue of {which} took {:.1} s", rescue as f64 / 1e6),
+                    || format!("the recovery of {which} took {:.1} s", rescue as f64 / 1e6),
                 );
             }
             self.note(format!(
-                "longest rescue of an attempt that was cut off: {:.1} s (lease + sweep: {:.1} s), {which}",
+                "longest recovery of an interrupted attempt: {:.1} s (lease + sweep: {:.1} s), {which}",
                 rescue as f64 / 1e6,
                 bound.as_secs_f64()
             ));
@@ -84,15 +84,15 @@ impl World {
         Ok(findings)
     }
 
-    /// The app's own audit must come to the same.
+    /// The app's own audit must agree.
     async fn audit(&mut self, expected: &Expected) {
         let answer = self.get(&format!("/api/jobs/audit/{}", expected.job_id)).await;
         let is_consistent = matches!(&answer, Ok((200, audit)) if audit["consistent"] == true);
         let tag = expected.work.tag.clone();
-        self.check(is_consistent, || format!("the audit of {tag} does not agree: {answer:?}"));
+        self.check(is_consistent, || format!("the audit of {tag} finds differences: {answer:?}"));
     }
 
-    /// Waits until nothing runs any more: the ledger stands still.
+    /// Waits until no task runs any more, which is when the ledger stops growing.
     async fn quiet(&self) -> Result<(), ChaosError> {
         let size = || fs::metadata(&self.ledger).map_or(0, |file| file.len());
         let began = Instant::now();
@@ -108,13 +108,13 @@ impl World {
     }
 }
 
-/// How long it took until things went on.
+/// How long recoveries took.
 #[derive(Default)]
 struct Recovery {
-    /// All outcomes of all jobs.
+    /// The times of all outcomes of all jobs, microseconds since 1970.
     outcomes: Vec<i64>,
-    /// From the last fault that an attempt did not survive until the task's next claim,
-    /// microseconds; and which.
+    /// The longest time from the last fault that interrupted an attempt until the task's next
+    /// claim, in microseconds, with a description of the attempt.
     longest_rescue: Option<(i64, String)>,
 }
 
@@ -132,7 +132,7 @@ impl Recovery {
             };
             for pair in claims.windows(2) {
                 let [first, next] = pair else { continue };
-                // What was broken again meanwhile counts from then on.
+                // If several faults interrupted it, the last one counts.
                 let cut_off = faults.iter().rfind(|fault| (first.at..next.at).contains(fault));
                 if let (Some(cut_off), false) = (cut_off, ended(first.attempt)) {
                     let rescue = next.at - cut_off;
@@ -149,8 +149,8 @@ impl Recovery {
         }
     }
 
-    /// From any fault until the next outcome of any task, or the next claim of one that it cut off;
-    /// milliseconds.
+    /// The longest time from a fault until the next outcome of any task, or until the next claim of
+    /// a task that it interrupted; milliseconds.
     fn longest(mut self, faults: &[i64]) -> Option<u64> {
         self.outcomes.sort_unstable();
         let next = |fault: &i64| {

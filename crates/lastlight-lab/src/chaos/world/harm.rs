@@ -1,5 +1,5 @@
-//! Harm: processes killed, sessions ended, databases restarted, messages lost. Each is counted, and
-//! its moment kept.
+//! Faults: processes are killed, sessions terminated, databases restarted, messages deleted. Each
+//! fault is counted, and its time is recorded.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl World {
         }
     }
 
-    /// Sends a signal to a handler's process; whether there was one.
+    /// Sends a signal to a handler's process; returns whether there was one.
     pub(in crate::chaos) fn signal(&mut self, handler: HandlerNumber, signal: Signal) -> bool {
         let pid = self.handler_pid(handler).and_then(|pid| Pid::from_raw(pid.cast_signed()));
         let Some(pid) = pid else { return false };
@@ -53,12 +53,12 @@ impl World {
         self.fault();
         self.metrics.restarts += 1;
         self.run.shared.cluster.restart(how).await?;
-        // Broken until now.
+        // The fault lasts until now.
         self.fault();
         Ok(())
     }
 
-    /// Ends the sessions of all handlers; how many.
+    /// Terminates the sessions of all handlers; returns their number.
     pub(in crate::chaos) async fn terminate_connections(&mut self) -> Result<i64, ChaosError> {
         self.fault();
         let ended = sqlx::query_scalar(
@@ -70,12 +70,12 @@ impl World {
         Ok(ended)
     }
 
-    /// Processes that their hosts killed because an invocation took too long.
+    /// Number of processes that their hosts killed because an invocation took too long.
     pub(in crate::chaos) fn timeouts(&self) -> u64 {
         self.hosts().map(RunningHost::timeouts).sum()
     }
 
-    /// Processes that were started in the place of others.
+    /// Number of processes that were started to replace others.
     pub(in crate::chaos) fn handler_restarts(&self) -> u64 {
         self.hosts().map(RunningHost::restarts).sum()
     }
@@ -84,7 +84,8 @@ impl World {
         std::iter::once(self.cloud.host()).chain(&self.others)
     }
 
-    /// Messages that their queues delivered as often as they may, whatever became of them then.
+    /// Number of messages that were delivered as often as their queue allows, whatever happened to
+    /// them afterwards.
     pub(in crate::chaos) fn dead_lettered(&self) -> u64 {
         let (bus, storage) = (&self.cloud.service_bus, &self.cloud.storage);
         let of_bus = BUS_QUEUES.map(|queue| bus.messages_dead_lettered(queue).unwrap_or_default());
@@ -93,22 +94,22 @@ impl World {
         of_bus.into_iter().chain(of_storage).sum()
     }
 
-    /// Something is broken now.
+    /// Records a fault now.
     pub(in crate::chaos) fn fault(&mut self) {
         self.fault_at(ledger::now());
     }
 
-    /// Something was broken then, microseconds since 1970.
+    /// Records a fault at a time, microseconds since 1970.
     pub(in crate::chaos) fn fault_at(&mut self, at: i64) {
         self.faults.push(at);
     }
 
-    /// A handler ended itself, as it was told.
+    /// Counts a handler that a fail point ended.
     pub(in crate::chaos) fn count_kill(&mut self) {
         self.metrics.kills += 1;
     }
 
-    /// The same plan for both queue services.
+    /// Sets the same plan for both queue services.
     pub(in crate::chaos) fn set_faults(&self, plan: FaultPlan) {
         self.cloud.storage_faults.set(plan);
         self.cloud.service_bus_faults.set(plan);

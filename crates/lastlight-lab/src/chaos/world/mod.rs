@@ -1,5 +1,5 @@
-//! A scenario's world: a database of its own, a local cloud on it, as many handlers as it wants,
-//! and the means to do harm. What it did it counts; at the end it has the oracle judge every job.
+//! A scenario's world: a database of its own, a local cloud on it, as many handlers as needed, and
+//! the means to inject faults. It counts the faults; at the end the oracle judges every job.
 
 mod end;
 mod harm;
@@ -32,39 +32,39 @@ use lastlight_local::{
     host::{HandlerCommand, LogSink, RunningHost},
 };
 
-/// How long a claim holds without a heartbeat.
+/// How long a claim is valid without a heartbeat.
 pub(super) const LEASE: Duration = Duration::from_secs(2);
 
-/// How often a sweep begins.
+/// The interval between sweeps.
 pub(super) const SWEEP: Duration = Duration::from_millis(500);
 
-/// The bus's queues that bring a handler its work.
+/// The Service Bus queues of a handler.
 const BUS_QUEUES: [&str; 2] = ["sb-jobs", "sb-tasks"];
 
-/// Where messages go that a Storage Queue delivered too often.
+/// The poison queues of the Storage Queues.
 const POISON_QUEUES: [&str; 2] = ["geospatial-jobs-poison", "geospatial-tasks-poison"];
 
-/// Nothing happens in a stage for so long: its messages count as lost.
+/// Time without any progress in a stage after which its messages are presumed lost.
 pub(super) const LOST_AFTER: Duration = Duration::from_secs(3);
 
-/// What a world differs in from the usual one.
+/// How a world differs from the usual one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Setup {
-    /// Handlers; 0 is 1.
+    /// Number of handlers; 0 means 1.
     pub handlers: usize,
-    /// App settings beside the usual ones; these win.
+    /// App settings, which override the usual ones.
     pub settings: Vec<(&'static str, String)>,
-    /// The handler is started in this way.
+    /// How to start the handler, if not as usual.
     pub handler: Option<HandlerCommand>,
     /// Messages become poison after as few deliveries as in Azure.
     pub has_poison: bool,
-    /// How long a message of Service Bus is locked; `None`: as long as usual.
+    /// Lock duration of a Service Bus message; `None`: the default.
     pub lock: Option<Duration>,
-    /// The schema is the first version's, with this job in it, until the handler starts.
+    /// A job that is stored under the schema of the first version before the handler starts.
     pub stored_before: Option<Work>,
 }
 
-/// One of a world's handlers: 0 is the local cloud's own.
+/// The number of a world's handler: 0 is the local cloud's own.
 pub(super) type HandlerNumber = usize;
 
 pub(super) struct World {
@@ -78,7 +78,7 @@ pub(super) struct World {
     client: reqwest::Client,
     ledger: PathBuf,
     jobs: Vec<Expected>,
-    /// When something was broken, microseconds since 1970.
+    /// The times of the faults, microseconds since 1970.
     faults: Vec<i64>,
     metrics: Metrics,
     notes: Vec<String>,
@@ -86,7 +86,7 @@ pub(super) struct World {
     sweeps: Option<AbortOnDropHandle<()>>,
     has_poison: bool,
     lock: Option<Duration>,
-    /// What a rescue may take beyond lease and sweep; `None`: as long as it takes.
+    /// The time that a recovery may take beyond lease and sweep; `None`: no limit.
     pub(super) rescue_slack: Option<Duration>,
 }
 
@@ -152,7 +152,7 @@ impl World {
         Ok(world)
     }
 
-    /// Starts one more handler, with settings of its own; its number.
+    /// Starts one more handler with settings of its own and returns its number.
     pub(super) async fn add_handler(
         &mut self,
         settings: BTreeMap<String, String>,
@@ -162,14 +162,14 @@ impl World {
         Ok(self.others.len())
     }
 
-    /// Stops the handler that was started last beside the first.
+    /// Stops the handler that was added last.
     pub(super) async fn remove_handler(&mut self) {
         if let Some(host) = self.others.pop() {
             host.stop().await;
         }
     }
 
-    /// Puts a handler with other settings in the place of the local cloud's own.
+    /// Replaces the local cloud's own handler by one with other settings.
     pub(super) async fn replace_handler(
         &mut self,
         settings: BTreeMap<String, String>,
@@ -181,7 +181,8 @@ impl World {
         Ok(())
     }
 
-    /// The rules of the bus's queues, which each host that starts sets to the usual ones.
+    /// Sets the rules of the Service Bus queues, since each host that starts resets them to the
+    /// defaults.
     fn set_queues(&self) {
         let mut options = QueueOptions::default();
         if !self.has_poison {
@@ -197,7 +198,7 @@ impl World {
         }
     }
 
-    /// Starts a sweep twice a second, as the timer does every minute.
+    /// Starts a sweep twice a second; the timer would start one every minute.
     fn sweep_from_now_on(&mut self) {
         self.stop_sweeping();
         let url = format!("{}/admin/functions/reconcile", self.cloud.base_url());
@@ -205,7 +206,7 @@ impl World {
         self.sweeps = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(SWEEP).await;
-                // A handler that is away misses a sweep, as it would miss the timer's tick.
+                // A handler that is down misses a sweep, as it would miss the timer's tick.
                 let _ = client.post(&url).send().await;
             }
         })));
@@ -219,22 +220,22 @@ impl World {
         self.run.shared.size == Size::Full
     }
 
-    /// `small`, or `full` at that size.
+    /// `full` at full size, otherwise `small`.
     pub(super) fn sized<T>(&self, small: T, full: T) -> T {
         if self.is_full() { full } else { small }
     }
 
-    /// Says on standard error what is going on.
+    /// Prints a progress message on standard error.
     pub(super) fn say(&self, what: &str) {
         self.run.say(what);
     }
 
-    /// A measurement, for the report.
+    /// Adds a measurement to the report.
     pub(super) fn note(&mut self, note: String) {
         self.notes.push(note);
     }
 
-    /// Breaks the scenario's promise unless `holds`.
+    /// Records a violation of the scenario's promise unless `holds`.
     pub(super) fn check(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
         if !holds {
             self.violations.push(Violation {
@@ -245,8 +246,8 @@ impl World {
         }
     }
 
-    /// The same for what hangs on the machine's speed: measured and noted at any size, asserted at
-    /// full size only.
+    /// The same for conditions that depend on the machine's speed: noted at the small size, and
+    /// asserted at full size only.
     pub(super) fn check_timed(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
         if self.is_full() {
             self.check(holds, otherwise);
@@ -266,7 +267,7 @@ fn settings(setup: &Setup, ledger: &std::path::Path) -> BTreeMap<String, String>
         ("LASTLIGHT_LOST_AFTER_SECONDS", seconds(LOST_AFTER)),
         ("LASTLIGHT_RETRY_FIRST_SECONDS", "0.2".to_owned()),
         ("LASTLIGHT_RETRY_LARGEST_SECONDS", "1".to_owned()),
-        // A kill counts as an attempt, and a task may be unlucky many times here.
+        // A kill counts as an attempt, and a task may be killed many times here.
         ("MAX_RETRY_ATTEMPTS", "60".to_owned()),
         ("LASTLIGHT_DATABASE_WAIT_SECONDS", "2".to_owned()),
         ("LASTLIGHT_LOCAL_MOST_CRASHES", "1000000".to_owned()),
@@ -287,7 +288,7 @@ fn settings(setup: &Setup, ledger: &std::path::Path) -> BTreeMap<String, String>
     settings
 }
 
-/// The handlers' lines, into a file that is kept if the scenario fails.
+/// Writes the handlers' log lines to a file, which is kept if the scenario fails.
 fn log_to(path: PathBuf) -> Result<LogSink, ChaosError> {
     let file = fs::OpenOptions::new().create(true).append(true).open(path)?;
     let file = Arc::new(Mutex::new(file));

@@ -1,4 +1,4 @@
-//! What a client does: it asks, and submits until it is heard.
+//! The client: sends requests, and repeats a submission until it is answered.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::chaos::{
 };
 
 impl World {
-    /// The address of a handler's host.
+    /// The base URL of a handler's host.
     pub(in crate::chaos) fn base_url(&self, handler: HandlerNumber) -> String {
         match handler.checked_sub(1).and_then(|other| self.others.get(other)) {
             Some(other) => other.base_url(),
@@ -24,7 +24,7 @@ impl World {
         &self.client
     }
 
-    /// One request to the first handler; status and body, or why there was no answer.
+    /// Sends one request to the first handler; returns status and body, or why there was no answer.
     pub(in crate::chaos) async fn request(
         &self,
         method: reqwest::Method,
@@ -47,7 +47,7 @@ impl World {
         self.request(reqwest::Method::POST, path, String::new()).await
     }
 
-    /// Waits until the first handler says that all is well.
+    /// Waits until the first handler reports that it is healthy.
     pub(in crate::chaos) async fn healthy(&self, within: Duration) -> Result<(), ChaosError> {
         let began = Instant::now();
         loop {
@@ -64,7 +64,8 @@ impl World {
         }
     }
 
-    /// Submits a job, again and again until it is accepted: a client that got no answer asks again.
+    /// Submits a job, repeatedly until it is accepted: a client that got no answer repeats its
+    /// request.
     pub(in crate::chaos) async fn submit(
         &mut self,
         work: Work,
@@ -75,7 +76,7 @@ impl World {
         Ok(job_id)
     }
 
-    /// The same; the caller says later what is expected.
+    /// The same, without an expected outcome; the caller adds one later.
     pub(in crate::chaos) async fn submit_unexpecting(
         &self,
         work: &Work,

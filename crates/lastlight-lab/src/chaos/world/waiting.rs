@@ -1,4 +1,4 @@
-//! Waiting, with an end, until something holds.
+//! Waiting for a condition, with a time limit.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use super::World;
 use crate::chaos::{ChaosError, recorder::Progress};
 
 impl World {
-    /// How far everything is; waits for a database that is away.
+    /// The progress of all jobs; waits for a database that is unreachable.
     pub(in crate::chaos) async fn progress(&self) -> Result<Progress, ChaosError> {
         let began = Instant::now();
         loop {
@@ -18,8 +18,8 @@ impl World {
         }
     }
 
-    /// Returns once so many tasks have their outcome, or all jobs are over; whether there are jobs
-    /// left.
+    /// Returns once this number of tasks have an outcome, or all jobs are finished. The result is
+    /// whether jobs are left.
     pub(in crate::chaos) async fn until_done(
         &self,
         tasks: u64,
@@ -33,7 +33,7 @@ impl World {
             }
             if began.elapsed() > within {
                 return Err(ChaosError::Broken(format!(
-                    "{} of {tasks} tasks after {within:?}",
+                    "{} of {tasks} tasks are done after {within:?}",
                     progress.done
                 )));
             }
@@ -41,8 +41,8 @@ impl World {
         }
     }
 
-    /// Returns once all jobs are over and closed, or after `within`, and then the oracle has its
-    /// say.
+    /// Returns once all jobs are finished and closed, or after `within`; the oracle then judges
+    /// them.
     pub(in crate::chaos) async fn until_finished(
         &self,
         within: Duration,
@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    /// Waits until a condition on the recorder's own database holds.
+    /// Waits until a condition holds.
     pub(in crate::chaos) async fn until<F>(
         &self,
         what: &str,
@@ -78,7 +78,7 @@ impl World {
         let began = Instant::now();
         while !holds().await {
             if began.elapsed() > within {
-                return Err(ChaosError::Broken(format!("waited {within:?} in vain: {what}")));
+                return Err(ChaosError::Broken(format!("not within {within:?}: {what}")));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
