@@ -204,7 +204,7 @@ pub(super) const DRIVER: [(&str, &str); 11] = [
 
 /// Variables that are read but are not settings: the search path of programs, and the switch of the
 /// test that writes the page.
-const NO_SETTINGS: [&str; 2] = ["PATH", "UPDATE_DOCS"];
+const NO_SETTINGS: [&str; 4] = ["PATH", "HOME", "XDG_CACHE_HOME", "UPDATE_DOCS"];
 
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
