@@ -1,6 +1,7 @@
 //! A slow or full database makes the handler answer 503 early. The handler never opens more
 //! connections than its limit, and sends no statements while it is idle.
 
+use lastlight::queries::Queries;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -31,6 +32,7 @@ async fn impatient(url: &str, timeout: Duration) -> TestApp {
     let catalog = lastlight_app::app().catalog().with(Probe::default());
     let controller = Controller::new(catalog, database, senders, Timing::default());
     let router = router(AppState {
+        queries: Queries::of(&controller),
         controller: controller.clone(),
         environment: "test".into(),
         allows_schema_admin: false,

@@ -1,6 +1,7 @@
 //! A handler in this process, with a database of its own. Its messages stay in a mailbox until a
 //! test delivers them.
 
+use lastlight::queries::Queries;
 use std::{
     collections::VecDeque,
     str::FromStr,
@@ -344,6 +345,7 @@ impl TestApp {
         let senders = Senders::new(queue.clone(), Some(bus.clone()));
         let controller = Controller::new(catalog, database, senders, timing);
         let router = router(AppState {
+            queries: Queries::of(&controller),
             controller: controller.clone(),
             environment: "test".into(),
             allows_schema_admin: false,

@@ -1,6 +1,7 @@
 //! Which processes are alive, which tasks they run, and whether sweeps run.
 
 use axum::{body::Body, http::StatusCode};
+use lastlight::queries::Queries;
 use lastlight::{
     config::Timing,
     store::Database,
@@ -173,5 +174,5 @@ async fn health_reports_jobs_of_a_disabled_path() {
     );
     assert_eq!(app.control("cancel", &job_id).await.status, StatusCode::OK);
     assert_eq!(without_bus.health().await.status, "healthy");
-    assert_eq!(app.controller.health().await.status, "healthy");
+    assert_eq!(Queries::of(&app.controller).health().await.status, "healthy");
 }

@@ -1,6 +1,7 @@
 //! Submitting a job: accepted and refused submissions, and that identical submissions are one job.
 
 use axum::{body::Body, http::StatusCode};
+use lastlight::queries::Queries;
 use lastlight::{
     config::Timing,
     functions::{AppState, router},
@@ -219,6 +220,7 @@ async fn submitting_to_a_disabled_path_answers_409() {
         Controller::new(lastlight_app::app().catalog(), database, senders, Timing::default());
     let app = TestApp {
         router: router(AppState {
+            queries: Queries::of(&controller),
             controller: controller.clone(),
             environment: "test".into(),
             allows_schema_admin: false,
@@ -275,6 +277,7 @@ async fn a_database_that_is_down_answers_503() {
     );
     let app = TestApp {
         router: router(AppState {
+            queries: Queries::of(&controller),
             controller: controller.clone(),
             environment: "test".into(),
             allows_schema_admin: false,

@@ -10,6 +10,7 @@
 //! | --- | --- | --- |
 //! | [`server`] | the custom handler as a process | what a request means |
 //! | [`functions`] | one file per function: decode the host's request, call the controller, respond | SQL, queues |
+//! | [`queries`] | the reads: status, lists, audit, comparison, health, diagnosis | HTTP |
 //! | [`workflow`] | the workflow: submit, plan, execute, complete, advance, reconcile | HTTP, which transport is used |
 //! | [`store`] | PostgreSQL: all pending work | workflow, queues |
 //! | [`transport`] | Storage Queues and Service Bus: send, peek, receive | workflow, the database |
@@ -33,6 +34,8 @@ pub mod functions;
 pub mod invocation;
 pub mod job;
 pub mod model;
+#[doc(hidden)]
+pub mod queries;
 #[doc(hidden)]
 pub mod server;
 #[doc(hidden)]

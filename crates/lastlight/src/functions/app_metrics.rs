@@ -4,8 +4,8 @@
 use super::prometheus_text::{Kind, PrometheusText};
 use crate::{
     model::{Metric, ProcessingPath},
+    queries::{DatabaseMetrics, QueueMetrics, SERVICE_BUS_OPERATIONS},
     store::{OctaveRow, OpenWork, RollupKey, RollupTotals, TaskSums},
-    workflow::{DatabaseMetrics, QueueMetrics, SERVICE_BUS_OPERATIONS},
 };
 
 /// Bucket bounds of the histograms, as exponents of two, in milliseconds, up to three days: samples

@@ -9,8 +9,8 @@ use super::{
     query::{QueryParameters, bad, shortened},
 };
 use crate::{
+    queries::JobTaskPosition,
     store::{JobPosition, TaskPosition},
-    workflow::JobTaskPosition,
 };
 
 /// A position in a list.

@@ -42,7 +42,7 @@ pub(super) async fn handle(
     query: QueryParameters,
 ) -> Result<Response, ApiError> {
     let limit = query.number("limit", 1..=MOST)?.unwrap_or(USUALLY);
-    let (jobs, tasks) = app.controller.newest(limit).await?;
+    let (jobs, tasks) = app.queries.newest(limit).await?;
     let answer = Newest {
         jobs: jobs.into_iter().map(StoredJob::from).collect(),
         tasks,

@@ -22,7 +22,7 @@ struct Diagnosis {
 }
 
 pub(super) async fn handle(State(app): State<AppState>) -> Result<Response, ApiError> {
-    let enums = app.controller.diagnose_enums().await?;
+    let enums = app.queries.diagnose_enums().await?;
     let agrees = enums.iter().all(|diagnosis| diagnosis.agrees);
     Ok(stamped_answer(StatusCode::OK, Diagnosis { agrees, enums }))
 }

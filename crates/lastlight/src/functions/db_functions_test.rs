@@ -24,7 +24,7 @@ struct Diagnosis {
 }
 
 pub(super) async fn handle(State(app): State<AppState>) -> Result<Response, ApiError> {
-    let (statements, took) = app.controller.diagnose_statements().await?;
+    let (statements, took) = app.queries.diagnose_statements().await?;
     let answer = Diagnosis {
         accepted: statements.iter().all(|statement| statement.accepted),
         milliseconds: took.as_secs_f64() * 1000.0,

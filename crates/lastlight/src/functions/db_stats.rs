@@ -23,7 +23,7 @@ struct Statistics {
 }
 
 pub(super) async fn handle(State(app): State<AppState>) -> Result<Response, ApiError> {
-    let (schema, tables, indexes) = app.controller.statistics().await?;
+    let (schema, tables, indexes) = app.queries.statistics().await?;
     let answer = Statistics { schema: schema.to_owned(), tables, indexes };
     Ok(stamped_answer(StatusCode::OK, answer))
 }

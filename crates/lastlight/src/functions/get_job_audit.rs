@@ -11,13 +11,13 @@ use super::{
     ApiError, AppState, answer, job_id,
     openapi::{Operation, Schemas},
 };
-use crate::workflow::JobAudit;
+use crate::queries::JobAudit;
 
 pub(super) async fn handle(
     State(app): State<AppState>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let audit = app.controller.audit(&job_id(&id)?).await?;
+    let audit = app.queries.audit(&job_id(&id)?).await?;
     Ok(answer(StatusCode::OK, json!(audit)))
 }
 

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     model::{IdError, JobId, JobStatus, JobVersion, ProcessingPath, Stage, Timestamp},
-    workflow::JobStanding,
+    queries::JobStanding,
 };
 
 /// Maximum of `wait`, in seconds: well below the host's limit on a request.
@@ -39,10 +39,10 @@ pub(super) async fn handle(
         Some(text) => Some(text.parse().map_err(|error: IdError| bad(error.to_string()))?),
     };
     let standing = match query.number("wait", 0..=LONGEST_WAIT)? {
-        None | Some(0) => app.controller.status(&job_id).await?,
+        None | Some(0) => app.queries.status(&job_id).await?,
         Some(seconds) => {
             let wait = Duration::from_secs(seconds.into());
-            app.controller.status_after_change(&job_id, wait, seen).await?
+            app.queries.status_after_change(&job_id, wait, seen).await?
         }
     };
     Ok(stamped_answer(StatusCode::OK, JobStatusAnswer::from(standing)))

@@ -7,10 +7,10 @@ use super::{
     AppState, answer,
     openapi::{Operation, Schemas},
 };
-use crate::workflow::Health;
+use crate::queries::Health;
 
 pub(super) async fn handle(State(app): State<AppState>) -> Response {
-    let health = app.controller.health().await;
+    let health = app.queries.health().await;
     let status =
         if health.errors.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     answer(

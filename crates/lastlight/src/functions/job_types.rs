@@ -9,7 +9,7 @@ use super::{
     openapi::{Operation, Schemas},
     stamped_answer,
 };
-use crate::workflow::JobTypeInfo;
+use crate::queries::JobTypeInfo;
 
 #[derive(Debug, Serialize, JsonSchema)]
 struct JobTypes {
@@ -18,7 +18,7 @@ struct JobTypes {
 }
 
 pub(super) async fn handle(State(app): State<AppState>) -> Response {
-    let job_types = app.controller.describe_job_types();
+    let job_types = app.queries.describe_job_types();
     stamped_answer(StatusCode::OK, JobTypes { job_types })
 }
 

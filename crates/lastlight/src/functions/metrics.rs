@@ -19,7 +19,8 @@ use super::{
     prometheus_text::{Kind, PrometheusText},
     request_metrics::RequestMetrics,
 };
-use crate::workflow::{DatabaseMetrics, DeadLetterReport, Health, ProcessMetrics};
+use crate::queries::{DatabaseMetrics, Health};
+use crate::workflow::{DeadLetterReport, ProcessMetrics};
 
 /// Timeout for each source. Metrics of a source that does not respond in time are left out, and the
 /// source is reported as down: one unavailable queue must not cost the other metrics. With the time
@@ -34,9 +35,9 @@ pub(super) async fn handle(
 ) -> Response {
     let began = Instant::now();
     let (health, dead_letters, database) = futures_util::join!(
-        app.controller.health_within(PATIENCE),
+        app.queries.health_within(PATIENCE),
         app.controller.poison_counts(PATIENCE),
-        app.controller.database_metrics(),
+        app.queries.database_metrics(),
     );
     let mut text = PrometheusText::default();
     text.metric(

@@ -10,7 +10,7 @@ use super::{
     query::QueryParameters,
     stamped_answer,
 };
-use crate::workflow::Comparison;
+use crate::queries::Comparison;
 
 /// The default of `hours`.
 const USUAL_HOURS: u16 = 24;
@@ -21,7 +21,7 @@ pub(super) async fn handle(
 ) -> Result<Response, ApiError> {
     let hours = query.number("hours", 1..=168)?.unwrap_or(USUAL_HOURS);
     let job_type = query.one_of("job_type", &app.controller.job_types(), |name| name)?;
-    let comparison = app.controller.compare(hours, job_type, &app.prices).await?;
+    let comparison = app.queries.compare(hours, job_type, &app.prices).await?;
     Ok(stamped_answer(StatusCode::OK, comparison))
 }
 

@@ -70,6 +70,7 @@ use tracing::{Instrument, Span, field::Empty};
 use crate::{
     config::Prices,
     model::{JobId, Timestamp, TraceParent, clock, timestamp},
+    queries::Queries,
     telemetry,
     workflow::{Controller, ControllerError},
 };
@@ -90,6 +91,8 @@ const LARGEST_INVOCATION: usize = 160 * 1024 * 1024;
 pub struct AppState {
     /// The controller that every function calls.
     pub controller: Controller,
+    /// The reads.
+    pub queries: Queries,
     /// The name of the environment, for `health`.
     pub environment: Arc<str>,
     /// Whether the schema may be dropped over HTTP.

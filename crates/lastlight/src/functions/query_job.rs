@@ -26,7 +26,7 @@ pub(super) async fn handle(
     State(app): State<AppState>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let (standing, totals) = app.controller.whole_job(&job_id(&id)?).await?;
+    let (standing, totals) = app.queries.whole_job(&job_id(&id)?).await?;
     let answer = Job {
         stages: standing.stages.iter().map(StageProgress::from).collect(),
         job: WholeJob::new(standing.job, totals),

@@ -18,8 +18,8 @@ use super::{
     stamped_answer,
 };
 use crate::{
+    queries::{JobTaskFilter, JobTaskPosition},
     store::ListedTask,
-    workflow::{JobTaskFilter, JobTaskPosition},
 };
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -39,7 +39,7 @@ pub(super) async fn handle(
     let limit = limit(&query)?;
     let filter = JobTaskFilter { stage: stage(&query)?, status: status(&query)? };
     let after = JobTaskPosition::of(&query)?;
-    let page = app.controller.list_tasks_of_job(&job_id, filter, after, limit).await?;
+    let page = app.queries.list_tasks_of_job(&job_id, filter, after, limit).await?;
     let answer = Tasks {
         query_info: TaskQueryInfo {
             limit,

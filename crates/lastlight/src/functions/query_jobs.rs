@@ -105,7 +105,7 @@ pub(super) async fn handle(
         path: query.one_of("processing_path", &ProcessingPath::ALL, ProcessingPath::as_str)?,
     };
     let after = JobPosition::of(&query)?;
-    let page = app.controller.list_jobs(filter, after, limit).await?;
+    let page = app.queries.list_jobs(filter, after, limit).await?;
     let query_info = QueryInfo {
         limit,
         hours_back: filter.hours,

@@ -68,7 +68,7 @@ pub(super) async fn handle(
         status: status(&query)?,
     };
     let after = TaskPosition::of(&query)?;
-    let page = app.controller.list_tasks(filter, after, limit).await?;
+    let page = app.queries.list_tasks(filter, after, limit).await?;
     let query_info = QueryInfo {
         of: TaskQueryInfo {
             limit,

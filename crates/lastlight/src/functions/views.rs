@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use crate::{
     model::{JobId, JobStatus, ProcessingPath, Stage, Timestamp},
+    queries::StageStanding,
     store::{JobRecord, Totals},
-    workflow::StageStanding,
 };
 
 /// A job in a list.

@@ -9,6 +9,7 @@ use crate::{
     config::{ConfigError, Settings},
     functions::{self, AppState, compare_folders},
     job::Catalog,
+    queries::Queries,
     store::{Database, Unreachable, reach},
     transport::{
         dead_letters::QueueService, sender::SendError, service_bus::create_service_bus_repository,
@@ -53,6 +54,7 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
     controller.report_in_background();
     controller.send_deferred_in_background();
     let app = AppState {
+        queries: Queries::of(&controller),
         controller,
         environment: Arc::from(settings.environment),
         allows_schema_admin: settings.allows_schema_admin,

@@ -11,11 +11,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{Controller, ReconcileReport};
-use crate::{
-    model::{JobId, Stage},
-    store::StageKey,
-};
-use std::collections::BTreeMap;
+use crate::store::StageKey;
 
 /// Interval between checks of what runs.
 const LOOK: Duration = Duration::from_secs(2);
@@ -72,18 +68,6 @@ impl Controller {
                 }
             }
         });
-    }
-
-    /// Number of running tasks of the job, by stage; `None` if it is unknown. A job's status is
-    /// returned without it.
-    pub(super) async fn running(&self, job_id: &JobId) -> Option<BTreeMap<Stage, i64>> {
-        match self.0.database.running_in_stages(job_id).await {
-            Ok(running) => running,
-            Err(error) => {
-                tracing::debug!(%error, %job_id, "the number of running tasks is unknown");
-                None
-            }
-        }
     }
 
     /// Records that a sweep ended, and removes processes that are gone. An error here does not fail

@@ -9,22 +9,16 @@
 
 mod advance;
 mod attempt;
-mod audit;
-mod comparison;
 mod control;
 mod counters;
-mod database_metrics;
 mod dead_letters;
 mod deferred;
-mod diagnosis;
 mod error;
 mod execute;
-mod health;
 mod heartbeat;
 mod illegal_change;
 mod instance;
-mod job_types;
-mod lists;
+mod measure;
 mod memory;
 mod orphans;
 mod outgoing;
@@ -36,34 +30,27 @@ mod preflight;
 mod reconcile;
 mod room;
 mod senders;
-mod status;
-mod submit;
+pub(crate) mod submit;
 mod summary;
 mod watermark;
 
 use std::{sync::Arc, time::Duration};
 
-pub use audit::{AuditedStage, JobAudit};
-pub use comparison::{Comparison, SERVICE_BUS_OPERATIONS};
 pub use control::{Cancellation, Pause, Retry};
 pub use counters::{ProcessMetrics, Sends, Sweeps};
-pub use database_metrics::DatabaseMetrics;
 pub use dead_letters::{
     DeadLetterReport, DeadLetterView, Discarded, PoisonRun, ProcessedMessage, Redriven,
 };
 pub use error::ControllerError;
 pub use execute::TaskDelivery;
-pub use health::{Component, Health, QueueMetrics};
 pub use illegal_change::{Change, IllegalChange};
-pub use job_types::JobTypeInfo;
-pub use lists::{JobTaskFilter, JobTaskPosition};
+pub(crate) use measure::measure_up_to;
 pub use memory::MemoryUse;
 pub use plan::JobDelivery;
 pub use poison::{AskedBy, PoisonDelivery, PoisonOutcome};
 pub use preflight::PreflightProblem;
 pub use reconcile::ReconcileReport;
 pub use senders::Senders;
-pub use status::{JobStanding, StageStanding};
 pub use submit::{QueueInfo, Submission};
 
 use crate::{
@@ -77,7 +64,6 @@ use instance::ThisInstance;
 use memory::Memory;
 use orphans::OrphanCursor;
 use room::Room;
-use tokio::sync::Semaphore;
 use watermark::Watermark;
 
 /// The controller that all triggers call. Cheap to clone.
@@ -97,8 +83,6 @@ struct Shared {
     instance: ThisInstance,
     /// Slots for tasks between their claim and their outcome.
     room: Arc<Room>,
-    /// One permit, for the scrape that reads the database's metrics.
-    reading: Semaphore,
     timing: Timing,
     counters: Counters,
     orphans: OrphanCursor,
@@ -121,7 +105,6 @@ impl Controller {
             senders,
             instance: ThisInstance::new(),
             room: Arc::new(Room::new(timing.tasks_in_flight)),
-            reading: Semaphore::new(1),
             timing,
             counters: Counters::new(),
             orphans: OrphanCursor::anywhere(),
@@ -158,5 +141,17 @@ impl Controller {
     /// The names of all job types.
     pub fn job_types(&self) -> Vec<&'static str> {
         self.0.catalog.names()
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.0.catalog
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    pub(crate) fn senders(&self) -> &Senders {
+        &self.0.senders
     }
 }

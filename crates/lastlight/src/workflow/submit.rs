@@ -245,7 +245,7 @@ fn checked(
 
 /// Checks the fields that every submission may have and those of the job type; returns whether the
 /// job uses Service Bus.
-pub(super) fn check(definition: &dyn DynJobType, fields: &mut Fields) -> bool {
+pub(crate) fn check(definition: &dyn DynJobType, fields: &mut Fields) -> bool {
     for field in ["dataset_id", "resource_id", "version_id"] {
         fields.optional(field, "text", json!({ "type": ["string", "null"] }), Value::is_string);
         fields.describe(

@@ -10,11 +10,11 @@ use super::{
     AppState, Trigger, functions,
     table::{Address, Described},
 };
-use crate::{job::Catalog, workflow::JobTypeInfo};
+use crate::{job::Catalog, queries::JobTypeInfo};
 pub(super) use operation::{Operation, Schemas};
 
 pub(super) async fn handle(State(app): State<AppState>) -> Json<Value> {
-    Json(document(app.controller.describe_job_types()))
+    Json(document(app.queries.describe_job_types()))
 }
 
 pub(super) fn operation(_: &mut Schemas) -> Operation {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     functions::{Key, table::Described},
-    workflow::JobTypeInfo,
+    queries::JobTypeInfo,
 };
 
 /// Collects the schemas of the response types, each once under its name.

@@ -1,23 +1,21 @@
 //! Compares the two pipelines by the hourly rollups. docs/METRICS.md says what each metric means.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::{Controller, ControllerError};
+use super::Queries;
+use crate::workflow::{ControllerError, measure_up_to};
 use crate::{
     config::Prices,
     model::{Histogram, Metric, ProcessingPath, clock, timestamp},
-    store::{JobSums, Measured, PathRollups, TaskSums},
+    store::{JobSums, PathRollups, TaskSums},
 };
 
 /// Below this many tasks a path's metrics are not meaningful.
 const FEWEST_TASKS: i64 = 30;
-
-/// Maximum number of stages or jobs per round of measuring.
-const AT_ONCE: i64 = 500;
 
 /// Maximum time for measuring before a response, except that a stage begun by then is completed;
 /// the sweep measures the rest.
@@ -102,7 +100,7 @@ struct ComparisonInfo {
     jobs_not_counted_yet: i64,
 }
 
-impl Controller {
+impl Queries {
     /// Compares both paths over the last `hours` whole hours and the hour in which they begin.
     ///
     /// # Errors
@@ -115,7 +113,7 @@ impl Controller {
     ) -> Result<Comparison, ControllerError> {
         // Stages that just ended are in the response, unless they are large: the caller does not
         // wait for a million tasks to be read.
-        self.measure_up_to(LARGEST_BEFORE_ANSWER, BEFORE_ANSWER).await?;
+        measure_up_to(&self.0.database, LARGEST_BEFORE_ANSWER, BEFORE_ANSWER).await?;
         let until = clock::now();
         let since = whole_hour(until - time::Duration::hours(hours.into()));
         // Read before the rollups: what is added in between is reported as missing, and never the
@@ -137,38 +135,6 @@ impl Controller {
                 jobs_not_counted_yet: missing.jobs,
             },
         })
-    }
-
-    /// Adds finished stages and jobs to the rollups until there are none left or the time has
-    /// passed; a stage that was begun is completed. Several instances may do so at once.
-    ///
-    /// # Errors
-    /// The database failed. What was added before stays added.
-    pub async fn measure(&self, within: Duration) -> Result<(), ControllerError> {
-        self.measure_up_to(i64::MAX, within).await
-    }
-
-    /// The same, except for stages with more tasks than `largest`.
-    async fn measure_up_to(&self, largest: i64, within: Duration) -> Result<(), ControllerError> {
-        let began = Instant::now();
-        let database = &self.0.database;
-        while began.elapsed() < within
-            && database.measure_jobs(AT_ONCE).await? == AT_ONCE.unsigned_abs()
-        {}
-        loop {
-            let keys = database.stages_to_measure(AT_ONCE, largest).await?;
-            let mut measured = 0;
-            for key in &keys {
-                if began.elapsed() >= within {
-                    return Ok(());
-                }
-                measured += i64::from(database.measure_stage(key).await? == Measured::Now);
-            }
-            // Stages that other processes are measuring are left to them.
-            if measured < AT_ONCE {
-                return Ok(());
-            }
-        }
     }
 }
 

@@ -4,7 +4,8 @@
 //! soon for tables of any size and any filter. Stages whose counters rule out a match are not
 //! searched.
 
-use super::{Controller, ControllerError, JobStanding};
+use super::{JobStanding, Queries};
+use crate::workflow::ControllerError;
 use crate::{
     model::{JobId, Stage, TaskStatus},
     store::{
@@ -39,7 +40,7 @@ pub struct JobTaskPosition {
     pub task_id: String,
 }
 
-impl Controller {
+impl Queries {
     /// At most `limit` jobs after `after`, newest first.
     ///
     /// # Errors

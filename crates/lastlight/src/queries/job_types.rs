@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Controller, submit};
+use super::Queries;
+use crate::workflow::submit;
 use crate::{
     job::{Catalog, DynJobType, Fields},
     model::ProcessingPath,
@@ -38,7 +39,7 @@ impl JobTypeInfo {
     }
 }
 
-impl Controller {
+impl Queries {
     /// All job types, in the order of the catalog.
     pub fn describe_job_types(&self) -> Vec<JobTypeInfo> {
         JobTypeInfo::all_of(&self.0.catalog)

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Controller;
+use super::Queries;
 use crate::{
     model::{ProcessingPath, timestamp},
     store::{Backlog, DatabaseError, Instance, LastSweep},
@@ -99,7 +99,7 @@ impl Component {
     }
 }
 
-impl Controller {
+impl Queries {
     /// Checks the database and each queue that is in use.
     pub async fn health(&self) -> Health {
         self.health_within(PATIENCE).await

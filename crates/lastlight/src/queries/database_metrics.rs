@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::Controller;
+use super::Queries;
 use crate::store::{DatabaseError, OpenWork, RollupTotals};
 
 /// The timeout of each part. Together they are shorter than a scraper's timeout, and each is many
@@ -23,7 +23,7 @@ pub struct DatabaseMetrics {
     pub open_work: Option<Vec<OpenWork>>,
 }
 
-impl Controller {
+impl Queries {
     /// Queries the database; takes less than 2 s, whether it responds or not.
     pub async fn database_metrics(&self) -> DatabaseMetrics {
         let database = &self.0.database;

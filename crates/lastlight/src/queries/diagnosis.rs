@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use super::{Controller, ControllerError};
+use super::Queries;
 use crate::store::{
     EnumDiagnosis, IndexStatistics, JobFilter, JobRecord, ListedTask, StatementDiagnosis,
     TableStatistics, TaskFilter,
 };
+use crate::workflow::ControllerError;
 
 /// A list for debugging looks back as many hours as it can.
 const EVER: u16 = u16::MAX;
 
-impl Controller {
+impl Queries {
     /// Size, maintenance and use of tables and indexes; and the schema's name.
     ///
     /// # Errors

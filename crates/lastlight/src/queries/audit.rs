@@ -4,7 +4,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Controller, ControllerError};
+use super::Queries;
+use crate::workflow::ControllerError;
 use crate::{
     model::{JobId, JobStatus, Stage},
     store::StageAudit,
@@ -94,7 +95,7 @@ impl From<StageAudit> for AuditedStage {
     }
 }
 
-impl Controller {
+impl Queries {
     /// Audits a job. Reads every task of the job, so it is not for polling.
     ///
     /// # Errors

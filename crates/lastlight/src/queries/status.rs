@@ -1,13 +1,14 @@
 //! The status of a job, now or after its next change.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
-use super::{Controller, ControllerError};
+use super::Queries;
+use crate::workflow::ControllerError;
 use crate::{
-    model::{JobId, JobVersion},
+    model::{JobId, JobVersion, Stage},
     store::{JobPulse, JobRecord, StageRecord},
 };
 
@@ -35,7 +36,7 @@ pub struct StageStanding {
     pub running: Option<i64>,
 }
 
-impl Controller {
+impl Queries {
     /// A job and its stages so far.
     ///
     /// # Errors
@@ -106,5 +107,17 @@ impl Controller {
             pulse = self.pulse(job_id).await?;
         }
         self.standing(job_id, pulse.version).await
+    }
+
+    /// Number of running tasks of the job, by stage; `None` if it is unknown. A job's status is
+    /// returned without it.
+    async fn running(&self, job_id: &JobId) -> Option<BTreeMap<Stage, i64>> {
+        match self.0.database.running_in_stages(job_id).await {
+            Ok(running) => running,
+            Err(error) => {
+                tracing::debug!(%error, %job_id, "the number of running tasks is unknown");
+                None
+            }
+        }
     }
 }

@@ -1,0 +1,54 @@
+//! The reads for people and programs: status, lists, audit, comparison, health, diagnosis. They decide nothing and change
+//! nothing but the rollups that they read. Must not know HTTP.
+
+mod audit;
+mod comparison;
+mod database_metrics;
+mod diagnosis;
+mod health;
+mod job_types;
+mod lists;
+mod status;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+pub use audit::{AuditedStage, JobAudit};
+pub use comparison::{Comparison, SERVICE_BUS_OPERATIONS};
+pub use database_metrics::DatabaseMetrics;
+pub use health::{Component, Health, QueueMetrics};
+pub use job_types::JobTypeInfo;
+pub use lists::{JobTaskFilter, JobTaskPosition};
+pub use status::{JobStanding, StageStanding};
+
+use crate::{
+    job::Catalog,
+    store::Database,
+    workflow::{Controller, Senders},
+};
+
+/// Reads of one app. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Queries(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    catalog: Catalog,
+    database: Database,
+    senders: Senders,
+    /// One permit: only one scrape at a time reads the metrics of the database.
+    reading: Semaphore,
+}
+
+impl Queries {
+    /// Reads of the app that `controller` runs.
+    pub fn of(controller: &Controller) -> Self {
+        Self(Arc::new(Shared {
+            catalog: controller.catalog().clone(),
+            database: controller.database().clone(),
+            senders: controller.senders().clone(),
+            reading: Semaphore::new(1),
+        }))
+    }
+}
