@@ -40,7 +40,7 @@ async fn said_of(url: &str) -> Vec<(&'static str, Said)> {
 async fn ended(command: Command) -> Said {
     tokio::time::timeout(Duration::from_secs(60), run(command))
         .await
-        .expect("the command ends by itself")
+        .expect("the command ends without a signal")
 }
 
 #[tokio::test]
