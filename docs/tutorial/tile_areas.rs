@@ -21,7 +21,7 @@ const RADIUS_KM: f64 = 6_371.000_8;
 #[derive(Debug)]
 pub struct TileAreas;
 
-/// What a submission may say.
+/// The parameters of a submission.
 #[derive(Debug, Deserialize)]
 pub struct Parameters {
     zoom: u32,
@@ -107,7 +107,7 @@ impl JobType for TileAreas {
     }
 }
 
-/// Stage 1: however many tiles there are, two numbers are kept.
+/// Stage 1: keeps two numbers, for any number of tiles.
 impl Fold for Totals {
     fn add(&mut self, result: &RawValue) {
         if let Ok(Area { km2 }) = serde_json::from_str(result.get()) {
@@ -121,7 +121,7 @@ impl Fold for Totals {
     }
 }
 
-/// Stage 2: its one result is the summary.
+/// Stage 2: the summary is its only result.
 #[derive(Debug)]
 struct Report(Value);
 
@@ -135,7 +135,7 @@ impl Fold for Report {
     }
 }
 
-/// The area of a tile: an equal share of the zone of the sphere between two parallels.
+/// The area of a tile: an equal share of the sphere's zone between two parallels.
 fn area_km2(tile: &Tile) -> f64 {
     let side = (1_u64 << tile.zoom) as f64;
     let sine = |y: u64| {

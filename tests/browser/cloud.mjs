@@ -35,7 +35,7 @@ export async function eventually(what, check, { within = LIMIT, every = 50 } = {
     } catch (error) { last = error; }
     await sleep(every);
   }
-  throw new Error(`within ${within} ms never: ${what}${last ? `; last: ${last.message}` : ''}`);
+  throw new Error(`did not happen within ${within} ms: ${what}${last ? `; last: ${last.message}` : ''}`);
 }
 
 export async function startCloud() {
@@ -84,11 +84,11 @@ class Cloud {
 
   async submit(type, parameters) { return (await this.ask('POST', `jobs/submit/${type}`, parameters)).job_id; }
 
-  // Opens the gate at which the `chaos` tasks of the jobs with this tag wait.
+  // Opens the gate: the waiting `chaos` tasks of the jobs with this tag continue.
   openGate(tag) { writeFileSync(path.join(this.data, `ledger.${tag}.open`), ''); }
 
   over(jobId) {
-    return eventually(`job ${jobId} is over`, async () => {
+    return eventually(`job ${jobId} is finished`, async () => {
       const { status } = await this.get(`jobs/status/${jobId}`);
       return ['completed', 'failed', 'cancelled'].includes(status) && status;
     });
@@ -108,7 +108,7 @@ class Cloud {
       method: 'POST', body: text,
       headers: { Authorization: `SharedAccessSignature sr=${scope}&sig=${encodeURIComponent(signature)}&se=${expires}&skn=${parts.SharedAccessKeyName}` },
     });
-    if (!answer.ok) throw new Error(`the queue ${queue} refused: ${answer.status} ${await answer.text()}`);
+    if (!answer.ok) throw new Error(`the queue ${queue} rejected the message: ${answer.status} ${await answer.text()}`);
   }
 
   async sql(text, values) {
@@ -118,7 +118,7 @@ class Cloud {
   }
 
   // Inserts a large finished job into the database, with `failed` failed tasks, without running it.
-  // The tables have no statistics, as in the first minutes of an app: no read may depend on them.
+  // The tables have no statistics, as in a new app: no read may depend on statistics.
   async storeJob(jobId, tasks, failed) {
     await this.sql(`INSERT INTO jobs (job_id, job_type, status, stage, total_stages, parameters, error_details, finished_at)
       VALUES ($1, 'hello_world', 'failed', 1, 2, $2, 'too many tasks of stage 1 failed', now())`, [jobId, JSON.stringify({ n: tasks, name: 'night' })]);

@@ -11,7 +11,7 @@ const luminance = (page) => page.evaluate(() => {
   return (red + green + blue) / 3;
 });
 
-inBrowser('it is dark where the system is, and where the person says so', { colorScheme: 'dark' }, async ({ page, open }) => {
+inBrowser('colours follow the system until the user chooses', { colorScheme: 'dark' }, async ({ page, open }) => {
   await open('jobs');
   await heading(page, 'Jobs').waitFor();
   assert.ok(await luminance(page) < 40);
@@ -19,7 +19,7 @@ inBrowser('it is dark where the system is, and where the person says so', { colo
   assert.ok(await luminance(page) > 220);
   await page.reload();
   await heading(page, 'Jobs').waitFor();
-  assert.ok(await luminance(page) > 220, 'the choice stays');
+  assert.ok(await luminance(page) > 220, 'the choice survives a reload');
   await page.keyboard.press('t');
   assert.ok(await luminance(page) < 40);
 });
@@ -36,7 +36,7 @@ async function everyView(page, open, cloud, look) {
   }
 }
 
-inBrowser('nothing sticks out of a phone', PHONE, async ({ page, open, cloud }) => {
+inBrowser('no view is wider than the screen of a phone', PHONE, async ({ page, open, cloud }) => {
   const jobId = createHash('sha256').update('long names').digest('hex');
   await cloud.storeJob(jobId, 100, 2);
   const long = 'a_name_as_long_as_the_columns_of_the_tables_take_it'.slice(0, 50);
@@ -50,7 +50,7 @@ inBrowser('nothing sticks out of a phone', PHONE, async ({ page, open, cloud }) 
 });
 
 for (const colorScheme of ['light', 'dark']) {
-  inBrowser(`axe finds no serious fault (${colorScheme})`, { colorScheme }, async ({ page, open, cloud }) => {
+  inBrowser(`axe finds no serious violation (${colorScheme})`, { colorScheme }, async ({ page, open, cloud }) => {
     await everyView(page, open, cloud, async (view) => {
       await page.evaluate(axeSource);
       const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
@@ -60,7 +60,7 @@ for (const colorScheme of ['light', 'dark']) {
   });
 }
 
-inBrowser('the key is asked for, kept for the tab, sent in the header and nowhere else', async ({ page, open, window }) => {
+inBrowser('a key is requested, kept for the tab, sent only in the header', async ({ page, open, window }) => {
   const seen = [];
   await window.route('**/api/**', async (route) => {
     const request = route.request();
@@ -79,7 +79,7 @@ inBrowser('the key is asked for, kept for the tab, sent in the header and nowher
   await page.keyboard.press('Enter');
   await page.locator('.jobs .row-link').first().waitFor();
   const types = page.getByLabel('Job type').locator('option');
-  await eventually('the filter has the types, too', async () => await types.count() > 1);
+  await eventually('the filter lists the job types', async () => await types.count() > 1);
   await page.reload();
   await page.locator('.jobs .row-link').first().waitFor();
   // A function key is not sufficient for this view.
@@ -98,19 +98,19 @@ inBrowser('the key is asked for, kept for the tab, sent in the header and nowher
   await page.getByText('The app requires a key.').waitFor();
 });
 
-inBrowser('a lost connection shows, and comes back by itself', async ({ page, open, window }) => {
+inBrowser('a lost connection is reported and retried', async ({ page, open, window }) => {
   await open('jobs');
   await page.locator('.jobs .row-link').first().waitFor();
   await window.setOffline(true);
   await page.keyboard.press('r');
   await page.getByText('The connection to the app is lost.').waitFor();
-  assert.ok(await page.locator('.jobs .row-link').count() > 0, 'what was there stays');
+  assert.ok(await page.locator('.jobs .row-link').count() > 0, 'the list stays visible');
   await window.setOffline(false);
   await page.getByText('Connected again.').waitFor();
   await page.locator('.lost').waitFor({ state: 'detached' });
 });
 
-inBrowser('an app that does not answer behind its host is no reason to show errors', async ({ page, open }) => {
+inBrowser('a 502 of the host is shown as a lost connection', async ({ page, open }) => {
   await open('jobs');
   await page.locator('.jobs .row-link').first().waitFor();
   await page.route('**/api/db/jobs*', (route) => route.fulfill({ status: 502, body: 'the handler did not answer' }));
@@ -120,7 +120,7 @@ inBrowser('an app that does not answer behind its host is no reason to show erro
   await page.getByText('Connected again.').waitFor();
 });
 
-inBrowser('an endpoint that this app lacks is said calmly', async ({ page, open }) => {
+inBrowser('a missing endpoint is shown as a note, not an error', async ({ page, open }) => {
   await page.route('**/api/metrics/comparison*', (route) => route.fulfill({
     status: 404, contentType: 'application/json', body: JSON.stringify({ error: 'not found', message: 'there is no such thing' }),
   }));
@@ -129,7 +129,7 @@ inBrowser('an endpoint that this app lacks is said calmly', async ({ page, open 
   assert.equal(await page.getByRole('alert').count(), 0);
 });
 
-inBrowser('a hidden tab asks for nothing', async ({ page, open }) => {
+inBrowser('a hidden tab sends no requests', async ({ page, open }) => {
   await page.clock.install();
   await open('jobs');
   await page.locator('.jobs .row-link').first().waitFor();
@@ -146,10 +146,10 @@ inBrowser('a hidden tab asks for nothing', async ({ page, open }) => {
   assert.equal(asked, 0);
   await page.clock.pauseAt(await page.evaluate(() => Date.now() + 1));
   await hide(false);
-  await eventually('it asks at once', () => asked > 0);
+  await eventually('it sends a request at once', () => asked > 0);
 });
 
-inBrowser('the paths are compared, or it is said that there is not enough data', async ({ page, open, cloud, context }) => {
+inBrowser('paths are compared, or missing data is reported', async ({ page, open, cloud, context }) => {
   for (const use_service_bus of [true, false]) {
     await cloud.over(await cloud.submit('hello_world', { n: 40, name: 'to be compared', use_service_bus }));
   }
@@ -162,7 +162,7 @@ inBrowser('the paths are compared, or it is said that there is not enough data',
   else await page.locator('.tile-value', { hasText: '%' }).first().waitFor();
 });
 
-inBrowser('what cannot be compared is said, and no figure is made up', async ({ page, open }) => {
+inBrowser('missing data is reported, and no number is invented', async ({ page, open }) => {
   const nothing = { jobs_processed: 0, tasks_processed: 0, tasks_per_second: null, cost_per_million_tasks: null, job_ms: { p50: null, p95: null, p99: null, samples: 0 } };
   await page.route('**/api/metrics/comparison*', (route) => route.fulfill({
     contentType: 'application/json', body: JSON.stringify({
@@ -176,7 +176,7 @@ inBrowser('what cannot be compared is said, and no figure is made up', async ({ 
   assert.doesNotMatch(await page.locator('.charts').textContent(), /\d/);
 });
 
-inBrowser('health names what answers', async ({ page, open, cloud }) => {
+inBrowser('health lists the components that are healthy', async ({ page, open, cloud }) => {
   const { components } = await cloud.get('health');
   await open('health');
   await page.getByText('All components are healthy').waitFor();

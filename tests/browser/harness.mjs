@@ -51,7 +51,7 @@ export function inBrowser(name, options, act) {
     const open = (view) => page.goto(`${world.cloud.page}#/${view}`);
     try {
       await act({ page, window, open, cloud: world.cloud, context });
-      assert.deepEqual(complaints, [], 'the page threw or complained');
+      assert.deepEqual(complaints, [], 'the page threw or logged an error');
     } catch (error) {
       context.diagnostic(`at ${page.url()}`);
       for (const complaint of complaints) context.diagnostic(complaint);
@@ -65,7 +65,7 @@ export function inBrowser(name, options, act) {
 
 export const heading = (page, name) => page.getByRole('heading', { level: 1, name });
 
-// Holds back the answers to these requests until `release()`; `held` are the requests that the app has answered.
+// Delays the answers to these requests until `release()`; `held` are the requests that the app has answered.
 export async function hold(page, pattern, isMeant = () => true) {
   const held = [];
   let release;
@@ -75,7 +75,7 @@ export async function hold(page, pattern, isMeant = () => true) {
     const response = await route.fetch().catch(() => null);
     held.push(route.request());
     await gate;
-    await (response ? route.fulfill({ response }) : route.abort()).catch(() => { /* the page has given it up */ });
+    await (response ? route.fulfill({ response }) : route.abort()).catch(() => { /* the page has aborted the request */ });
   });
   return { held, release };
 }

@@ -10,7 +10,7 @@ const chaos = (tag, tasks, rules) => ({ tag, stages: [{ tasks, rules }], use_ser
 // All but the first of ten tasks wait until the test opens the job's gate.
 const waiting = Array.from({ length: 9 }, (_, at) => ({ every: 10, at: at + 1, act: 'wait' }));
 
-inBrowser('a failed task says why, in which attempt, and stands first', async ({ page, open, cloud }) => {
+inBrowser('failed tasks come first, with reason and attempt', async ({ page, open, cloud }) => {
   const jobId = await cloud.submit('chaos', chaos('reasons', 8, [{ every: 1000, at: 5, act: 'fail' }]));
   assert.equal(await cloud.over(jobId), 'failed');
   await open('jobs?status=failed');
@@ -28,13 +28,13 @@ inBrowser('a failed task says why, in which attempt, and stands first', async ({
   assert.match(await page.locator('.task-detail .json').first().textContent(), /"number": 5/);
   // Only failed tasks, and the address contains the filter.
   await page.locator('.task-list .choice').getByText('Failed', { exact: true }).click();
-  await eventually('one row is left', async () => await page.locator('.task-row').count() === 1);
+  await eventually('one row remains', async () => await page.locator('.task-row').count() === 1);
   assert.match(page.url(), /\?status=failed$/);
   await page.reload();
-  await eventually('the address leads to the same', async () => await page.locator('.task-row').count() === 1);
+  await eventually('the address restores the filter', async () => await page.locator('.task-row').count() === 1);
 });
 
-inBrowser('a job is cancelled only by who means it, and retried', async ({ page, open, cloud }) => {
+inBrowser('a job is cancelled after confirmation, and retried', async ({ page, open, cloud }) => {
   const jobId = await cloud.submit('chaos', chaos('control', 40, waiting));
   await open(`jobs/${jobId}`);
   const state = (name) => page.locator('.view-head .badge', { hasText: name });
@@ -80,13 +80,13 @@ inBrowser('a job is paused and resumed', async ({ page, open, cloud }) => {
   await page.locator('.view-head .badge', { hasText: 'Completed' }).waitFor();
 });
 
-inBrowser('data that looks like markup is text', async ({ page, window, open, cloud }) => {
+inBrowser('data that looks like markup is shown as text', async ({ page, window, open, cloud }) => {
   const name = '<img src=x onerror="window.wasHit=1"><script>window.wasHit=1</script>';
   const jobId = await cloud.submit('hello_world', { n: 1, name });
   await cloud.over(jobId);
   await open('jobs');
   await page.locator(`a[href="#/jobs/${jobId}"]`).waitFor();
-  assert.ok((await page.locator('.jobs .gist').allTextContents()).some((text) => text.includes(name.slice(0, 100))), 'it is shown as it is');
+  assert.ok((await page.locator('.jobs .gist').allTextContents()).some((text) => text.includes(name.slice(0, 100))), 'it is shown unchanged');
   await page.locator(`a[href="#/jobs/${jobId}"]`).click();
   await page.locator('.task-row').first().getByRole('button').click();
   await page.locator('.task-detail .json', { hasText: '<img' }).first().waitFor();
@@ -111,7 +111,7 @@ inBrowser('data that looks like markup is text', async ({ page, window, open, cl
 });
 
 // `lastlight bench reads` measures how long this takes.
-inBrowser('a job of 100,000 tasks: its first view asks little, and pages stay small', async ({ page, open, cloud }) => {
+inBrowser('a job of 100,000 tasks: few requests and small pages', async ({ page, open, cloud }) => {
   const jobId = createHash('sha256').update('a long night').digest('hex');
   await cloud.storeJob(jobId, 100_000, 25);
   const answers = [];
@@ -121,13 +121,13 @@ inBrowser('a job of 100,000 tasks: its first view asks little, and pages stay sm
   const asked = [...answers];
   const names = asked.map((answer) => new URL(answer.url()).pathname);
   assert.ok(asked.length <= 3, `two or three requests, not ${names}`);
-  assert.equal(new Set(asked.map((answer) => answer.url())).size, asked.length, `nothing is asked twice: ${names}`);
+  assert.equal(new Set(asked.map((answer) => answer.url())).size, asked.length, `no request is sent twice: ${names}`);
   const bodies = await Promise.all(asked.map((answer) => answer.body()));
   const bytes = bodies.reduce((sum, body) => sum + body.length, 0);
   assert.ok(bytes < 150_000, `${bytes} bytes`);
   const pages = bodies.map((body) => JSON.parse(body)).filter(({ tasks }) => tasks);
   assert.ok(pages.length > 0);
-  for (const { tasks, query_info: { scanned } } of pages) assert.ok(tasks.length <= 50 && scanned <= 100, `${scanned} rows were looked at for ${tasks.length}`);
+  for (const { tasks, query_info: { scanned } } of pages) assert.ok(tasks.length <= 50 && scanned <= 100, `${scanned} rows were scanned for ${tasks.length}`);
   assert.equal(await page.locator('.task-row').count(), 50);
   const badges = () => page.locator('.task-row .badge').allTextContents();
   assert.deepEqual((await badges()).slice(0, 26), [...Array(25).fill('Failed'), 'Completed']);
@@ -144,7 +144,7 @@ inBrowser('a job of 100,000 tasks: its first view asks little, and pages stay sm
   assert.equal((await badges())[0], 'Failed');
 });
 
-inBrowser('older jobs come a page at a time, and new ones come by themselves', async ({ page, open, cloud }) => {
+inBrowser('older jobs load in pages, new jobs appear automatically', async ({ page, open, cloud }) => {
   await cloud.sql(`INSERT INTO jobs (job_id, job_type, status, total_stages, parameters, created_at, finished_at)
     SELECT encode(sha256(('old' || i)::bytea), 'hex'), 'hello_world', 'cancelled', 2, '{"n": 1}', now() - interval '3 days' - i * interval '1 minute', now()
     FROM generate_series(1, 120) AS i`);
@@ -155,7 +155,7 @@ inBrowser('older jobs come a page at a time, and new ones come by themselves', a
   await page.getByRole('button', { name: 'Older jobs' }).click();
   await rows.nth(99).waitFor();
   const shown = await page.locator('.jobs .row-link').evaluateAll((links) => links.map(({ href }) => href));
-  assert.equal(new Set(shown).size, shown.length, 'no job stands there twice');
+  assert.equal(new Set(shown).size, shown.length, 'no job is listed twice');
   await open('jobs');
   await heading(page, 'Jobs').waitFor();
   await rows.first().waitFor();
@@ -173,7 +173,7 @@ inBrowser('a number is shown with all its digits', async ({ page, open, cloud })
   await page.locator('.json', { hasText: '12345678901234567890' }).waitFor();
 });
 
-inBrowser('a job that there is not is said to be unknown', async ({ page, open }) => {
+inBrowser('an unknown job is reported as such', async ({ page, open }) => {
   await open(`jobs/${'0'.repeat(64)}`);
   await page.getByRole('alert').getByText('there is no job').waitFor();
 });

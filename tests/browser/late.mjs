@@ -1,5 +1,5 @@
-// Answers that come late, twice or not at all: no old state is shown as new, no action is announced that does not
-// happen, and nothing interrupts a user who reads, types or moves the focus.
+// Answers that are late, repeated or missing: no old state is shown as new, no action is announced that does not happen,
+// and nothing interrupts a user who reads, types or moves the focus.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -11,7 +11,7 @@ const idOf = (text) => createHash('sha256').update(text).digest('hex');
 const focused = (page) => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent);
 const slow = (tag) => ({ tag, stages: [{ tasks: 20, rules: [{ every: 1, at: 0, act: 'wait' }] }], use_service_bus: false });
 
-inBrowser('what was asked of a job cannot be asked twice before it is known how it stands', async ({ page, open, cloud }) => {
+inBrowser('an action is disabled until its result is known', async ({ page, open, cloud }) => {
   const jobId = await cloud.submit('chaos', slow('twice'));
   await open(`jobs/${jobId}`);
   const pause = page.getByRole('button', { name: 'Pause', exact: true });
@@ -22,7 +22,7 @@ inBrowser('what was asked of a job cannot be asked twice before it is known how 
   assert.equal(await pause.isDisabled(), true);
   release();
   await page.getByRole('button', { name: 'Resume', exact: true }).waitFor();
-  await eventually('the focus is where the button was', async () => await focused(page) === 'Resume');
+  await eventually('the focus moves to the button that replaced it', async () => await focused(page) === 'Resume');
   // A dialog closes with its page: on another page it would refer to another job.
   await page.getByRole('button', { name: 'Cancel', exact: true }).click();
   await page.getByRole('dialog').waitFor();
@@ -41,7 +41,7 @@ inBrowser('what was asked of a job cannot be asked twice before it is known how 
   cloud.openGate('twice');
 });
 
-inBrowser('tasks: a page is the one that was asked for last, and is there when it is wanted', async ({ page, open, cloud }) => {
+inBrowser('tasks: only the page requested last is shown', async ({ page, open, cloud }) => {
   const jobId = idOf('three hundred tasks');
   await cloud.storeJob(jobId, 300, 3);
   await open(`jobs/${jobId}?tab=results`);
@@ -55,7 +55,7 @@ inBrowser('tasks: a page is the one that was asked for last, and is there when i
   await on.click();
   // Then another request, before the first answer arrives.
   await page.locator('.task-list .choice').getByText('Failed', { exact: true }).click();
-  await eventually('the failed ones are there', async () => await rows.count() === 3);
+  await eventually('the failed tasks are shown', async () => await rows.count() === 3);
   held.release();
   await page.unroute('**/api/db/tasks/*');
   await page.locator('.task-list .choice').getByText('All, failed first').click();
@@ -67,7 +67,7 @@ inBrowser('tasks: a page is the one that was asked for last, and is there when i
   await page.getByText('Page 2 · 50 tasks').waitFor();
 });
 
-inBrowser('tasks: who reads one goes on reading, whatever becomes of it', async ({ page, open, cloud }) => {
+inBrowser('tasks: an open task stays open when it changes', async ({ page, open, cloud }) => {
   const jobId = idOf('read in peace');
   await cloud.storeJob(jobId, 100, 1);
   await open(`jobs/${jobId}?status=completed`);
@@ -80,7 +80,7 @@ inBrowser('tasks: who reads one goes on reading, whatever becomes of it', async 
   await page.keyboard.press('r');
   await row.getByText('3, 2 repeats').waitFor();
   assert.equal(await focused(page), 'Copy the task id');
-  await change(`status = 'failed', error_details = 'it came to nothing'`);
+  await change(`status = 'failed', error_details = 'the computation failed'`);
   await page.keyboard.press('r');
   await row.getByText('This task no longer matches this page.').waitFor();
   assert.equal(await focused(page), 'Copy the task id');
@@ -89,16 +89,16 @@ inBrowser('tasks: who reads one goes on reading, whatever becomes of it', async 
   await page.locator('.task-row').nth(49).waitFor();
   await change(`status = 'completed', error_details = NULL`);
   await page.keyboard.press('r');
-  await eventually('it stands among the others', async () => await row.locator('.badge').textContent() === 'Completed');
+  await eventually('it is listed with the completed tasks', async () => await row.locator('.badge').textContent() === 'Completed');
   const opener = row.getByRole('button', { name: 'greet-42', exact: true });
   await opener.focus();
-  await change(`status = 'failed', error_details = 'it came to nothing'`);
+  await change(`status = 'failed', error_details = 'the computation failed'`);
   await page.keyboard.press('r');
-  await eventually('it is one of the first', async () => (await page.locator('.task-row button').allTextContents()).slice(0, 2).includes('greet-42'));
+  await eventually('it is among the first tasks', async () => (await page.locator('.task-row button').allTextContents()).slice(0, 2).includes('greet-42'));
   assert.equal(await focused(page), 'greet-42');
 });
 
-inBrowser('jobs: older ones are those of the filter, and are as they are by now', async ({ page, open, cloud }) => {
+inBrowser('jobs: older pages follow the filter and are refreshed', async ({ page, open, cloud }) => {
   await cloud.sql(`INSERT INTO jobs (job_id, job_type, status, total_stages, parameters, created_at, finished_at)
     SELECT encode(sha256(('past' || i)::bytea), 'hex'), 'hello_world', 'cancelled', 2, '{"n": 1}', now() - interval '5 days' - i * interval '1 minute', now()
     FROM generate_series(1, 120) AS i`);
@@ -108,7 +108,7 @@ inBrowser('jobs: older ones are those of the filter, and are as they are by now'
   await rows.nth(49).waitFor();
   const held = await hold(page, '**/api/db/jobs?*', (request) => request.url().includes('cursor='));
   await page.getByRole('button', { name: 'Older jobs' }).click();
-  await eventually('it is asked', () => held.held.length > 0);
+  await eventually('the request is sent', () => held.held.length > 0);
   await page.getByText('Failed', { exact: true }).first().click();
   await page.locator('.jobs tbody tr[data-status=failed]').first().waitFor();
   held.release();
@@ -128,7 +128,7 @@ inBrowser('jobs: older ones are those of the filter, and are as they are by now'
   assert.equal(await page.locator(`a[href="#/jobs/${ids[3]}"]`).count(), 0);
 });
 
-inBrowser('jobs: an empty list says of which time, and lets nobody lose their place', async ({ page, open }) => {
+inBrowser('jobs: an empty list names its period, keeps the focus', async ({ page, open }) => {
   await page.route('**/api/db/jobs?*', (route) => route.fulfill({ json: { jobs: [], query_info: { next_cursor: null } } }));
   await open('jobs?hours=1');
   await page.getByText('No jobs in the last hour').waitFor();
@@ -140,19 +140,19 @@ inBrowser('jobs: an empty list says of which time, and lets nobody lose their pl
   assert.equal(await focused(page), 'Submit a job');
 });
 
-inBrowser('a request that nobody will answer is given up when the network changes', async ({ page, open }) => {
+inBrowser('a pending request is repeated if the network changes', async ({ page, open }) => {
   await open('jobs');
   await page.locator('.jobs .row-link').first().waitFor();
   const { held, release } = await hold(page, '**/api/db/jobs?*');
   await page.keyboard.press('r');
-  await eventually('it is asked', () => held.length > 0);
+  await eventually('the request is sent', () => held.length > 0);
   const before = held.length;
   await page.evaluate(() => dispatchEvent(new Event('online')));
-  await eventually('it is asked anew', () => held.length > before);
+  await eventually('the request is sent again', () => held.length > before);
   release();
 });
 
-inBrowser('keys: who types one is left in peace, and what needs it is sent once', async ({ page, open }) => {
+inBrowser('keys: a refresh keeps the input, the key is sent once', async ({ page, open }) => {
   await page.route('**/api/db/**', (route) => route.fulfill({ status: 401, body: '' }));
   await open('jobs');
   await page.getByLabel('Function key').fill('half a k');
@@ -164,7 +164,7 @@ inBrowser('keys: who types one is left in peace, and what needs it is sent once'
   assert.equal(await page.getByLabel('Function key').inputValue(), 'half a k');
   await page.keyboard.press('Enter');
   await page.getByText('The key was rejected.').waitFor();
-  assert.equal(await page.evaluate(() => document.activeElement.type), 'password', 'the next try can be typed at once');
+  assert.equal(await page.evaluate(() => document.activeElement.type), 'password', 'the field has the focus for the next attempt');
   // In the form for a job it is a nested form.
   await open('submit/hello_world');
   const sent = [];
@@ -180,7 +180,7 @@ inBrowser('keys: who types one is left in peace, and what needs it is sent once'
   assert.deepEqual(sent.slice(1), ['a-key']);
 });
 
-inBrowser('submit: the form comes once the app does, and who left it is told what came of it', async ({ page, open }) => {
+inBrowser('submit: the form waits for the app, and reports late errors', async ({ page, open }) => {
   await page.route('**/api/jobs/types', (route) => route.abort());
   await open('submit/hello_world');
   await page.getByText('It is retried automatically.', { exact: true }).waitFor();
@@ -200,7 +200,7 @@ inBrowser('submit: the form comes once the app does, and who left it is told wha
     await route.fulfill({ status: 503, json: { error: 'unavailable', message: 'the database is away' } });
   });
   await page.getByRole('button', { name: 'Submit' }).click();
-  await eventually('it is sent', () => refuse);
+  await eventually('the request is sent', () => refuse);
   await page.keyboard.press('Escape');
   await page.evaluate(() => { location.hash = '#/jobs'; });
   await heading(page, 'Jobs').waitFor();
@@ -208,7 +208,7 @@ inBrowser('submit: the form comes once the app does, and who left it is told wha
   await page.getByRole('alert').getByText('Submitting hello_world failed. the database is away').waitFor();
 });
 
-inBrowser('health: what is moved sideways or has the focus stays there', PHONE, async ({ page, open }) => {
+inBrowser('health: a refresh keeps scroll position and focus', PHONE, async ({ page, open }) => {
   let rounds = 0;
   await page.route('**/api/health', async (route) => {
     const response = await route.fetch();
@@ -225,7 +225,7 @@ inBrowser('health: what is moved sideways or has the focus stays there', PHONE, 
     node.dataset.old = 'yes';
   });
   await page.keyboard.press('r');
-  await eventually('it was drawn anew', async () => await table.getAttribute('data-old') === null);
+  await eventually('the table was drawn again', async () => await table.getAttribute('data-old') === null);
   assert.equal(await table.evaluate((node) => node.scrollLeft), 60);
   assert.equal(await table.evaluate((node) => node === document.activeElement), true);
 });

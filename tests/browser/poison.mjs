@@ -8,12 +8,12 @@ import { hold, inBrowser } from './harness.mjs';
 
 const waiting = (cloud, queue) => async () => (await cloud.get('monitor/poison')).queue_details[queue].poison_messages === 1;
 
-inBrowser('a message of the review queue is seen, sent again, and gone', async ({ page, open, cloud }) => {
+inBrowser('a message in the review queue is shown and redriven', async ({ page, open, cloud }) => {
   // A message for a job that does not exist yet: it is kept for review.
   const parameters = { n: 7, name: `late ${randomUUID()}`, use_service_bus: true };
   const jobId = await jobIdOf(parameters);
   await cloud.send('sb-jobs', JSON.stringify({ job_id: jobId, job_type: 'hello_world', stage: 1, parameters }));
-  await eventually('the message is set aside', waiting(cloud, 'sb-poison'));
+  await eventually('the message is dead-lettered', waiting(cloud, 'sb-poison'));
   await open('poison');
   const card = page.getByRole('article', { name: 'sb-poison' });
   await card.getByText('1 message', { exact: true }).waitFor();
@@ -31,9 +31,9 @@ inBrowser('a message of the review queue is seen, sent again, and gone', async (
   assert.equal((await cloud.get('monitor/poison')).poison_messages_found, 0);
 });
 
-inBrowser('a message is discarded only by who means it', async ({ page, open, cloud }) => {
+inBrowser('a message is discarded only after confirmation', async ({ page, open, cloud }) => {
   await cloud.send('sb-tasks', 'not a message at all');
-  await eventually('the message is set aside', waiting(cloud, 'sb-poison'));
+  await eventually('the message is dead-lettered', waiting(cloud, 'sb-poison'));
   await open('poison');
   const card = page.getByRole('article', { name: 'sb-poison' });
   await page.getByRole('button', { name: 'Show messages' }).click();
@@ -49,42 +49,42 @@ inBrowser('a message is discarded only by who means it', async ({ page, open, cl
   await page.getByText('No dead-lettered messages.').waitFor();
 });
 
-inBrowser('many messages are gone through with the keyboard', async ({ page, open, cloud }) => {
+inBrowser('messages are discarded with the keyboard', async ({ page, open, cloud }) => {
   for (const text of ['one', 'two']) await cloud.send('sb-tasks', text);
-  await eventually('the messages are set aside', async () => (await cloud.get('monitor/poison')).poison_messages_found === 2);
+  await eventually('the messages are dead-lettered', async () => (await cloud.get('monitor/poison')).poison_messages_found === 2);
   await open('poison');
-  // Nothing of it would be dealt with: only a person knows what it is.
+  // *Process all* would skip these messages: only an operator knows what they are.
   await page.getByText('2 dead-lettered messages. Review queues hold all of them').waitFor();
   assert.equal(await page.getByRole('button', { name: 'Process all' }).isDisabled(), true);
   await page.getByRole('button', { name: 'Show messages' }).click();
   const discards = page.getByRole('button', { name: 'Discard' });
   await discards.nth(1).waitFor();
   assert.equal(await page.getByText('could be shown').count() + await page.getByText('holds more messages than').count(), 0);
-  // An answer that is older than what was done meanwhile brings nothing back.
+  // An answer that is older than an action does not bring back discarded messages.
   const look = await hold(page, '**/api/monitor/poison?peek=*');
   await page.getByRole('button', { name: 'Show messages' }).click();
-  await eventually('it is looked at', () => look.held.length === 1);
+  await eventually('the messages are requested', () => look.held.length === 1);
   await discards.first().focus();
   for (const left of [1, 0]) {
     await page.keyboard.press('Enter');
     await page.getByRole('dialog').waitFor();
     await page.keyboard.press('Tab');
     await page.keyboard.press('Enter');
-    await eventually('one is gone', async () => await page.locator('.messages > li').count() === left);
-    await eventually('the focus goes on', () => page.evaluate((word) => document.activeElement.textContent === word,
+    await eventually('one message is removed', async () => await page.locator('.messages > li').count() === left);
+    await eventually('the focus moves on', () => page.evaluate((word) => document.activeElement.textContent === word,
       left > 0 ? 'Discard' : 'Poison and dead letters'));
     if (left === 0) break;
     look.release();
-    await eventually('the look is over', () => page.getByRole('button', { name: 'Show messages' }).isEnabled());
+    await eventually('the answer is processed', () => page.getByRole('button', { name: 'Show messages' }).isEnabled());
     assert.equal(await page.locator('.messages > li').count(), 1);
   }
   await page.getByText('No dead-lettered messages.').waitFor();
 });
 
-inBrowser('everything is dealt with at once', async ({ page, open, cloud }) => {
+inBrowser('all messages are processed at once', async ({ page, open, cloud }) => {
   await cloud.send('sb-tasks', 'for the review queue');
-  await eventually('the message is set aside', waiting(cloud, 'sb-poison'));
-  // A dead letter that its function holds at the moment: it is counted, and cannot be taken.
+  await eventually('the message is dead-lettered', waiting(cloud, 'sb-poison'));
+  // A dead letter that its function is processing: it is counted, and cannot be received.
   await page.route('**/api/monitor/poison*', async (route) => {
     if (route.request().method() !== 'GET') return route.fallback();
     const response = await route.fetch();
@@ -105,8 +105,8 @@ inBrowser('everything is dealt with at once', async ({ page, open, cloud }) => {
   const all = page.getByRole('button', { name: 'Process all' });
   await all.click();
   await page.getByRole('dialog').getByRole('button', { name: 'Process all' }).click();
-  await eventually('it is asked', () => answer);
-  // This takes a while, and the count varies meanwhile: seeing it once is enough.
+  await eventually('the request is sent', () => answer);
+  // Processing takes a while, and the count varies meanwhile: one refresh is enough.
   const counted = page.waitForResponse('**/api/monitor/poison');
   await page.keyboard.press('r');
   await counted;

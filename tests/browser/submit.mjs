@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 
 import { heading, inBrowser } from './harness.mjs';
 
-inBrowser('a job is submitted from the form and watched until it is done', async ({ page, open }) => {
+inBrowser('a job is submitted with the form and runs to its end', async ({ page, open }) => {
   await open('submit/hello_world');
   await page.getByLabel(/^n /).fill('250');
   await page.getByLabel('name', { exact: true }).fill('the browser');
@@ -35,10 +35,10 @@ inBrowser('a job is submitted with the keyboard alone', async ({ page, open }) =
   await page.getByLabel(/^n /).waitFor();
   const name = () => page.evaluate(() => document.activeElement.name ?? '');
   for (let presses = 0; (await name()) !== 'n'; presses += 1) {
-    assert.ok(presses < 20, 'Tab leads to the first field');
+    assert.ok(presses < 20, 'Tab reaches the first field');
     await page.keyboard.press('Tab');
   }
-  assert.equal(await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle), 'solid', 'the focus can be seen');
+  assert.equal(await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle), 'solid', 'the focus is visible');
   await page.keyboard.type('12');
   await page.keyboard.press('Tab');
   await page.keyboard.press('Control+A');
@@ -61,7 +61,7 @@ inBrowser('a job is submitted with the keyboard alone', async ({ page, open }) =
   await page.getByRole('dialog').waitFor({ state: 'detached' });
 });
 
-inBrowser('what is wrong is said at its field, by the page and by the app', async ({ page, open, cloud }) => {
+inBrowser('invalid input is reported at its field', async ({ page, open, cloud }) => {
   await open('submit/hello_world');
   const n = page.getByLabel(/^n /);
   await page.getByRole('button', { name: 'Submit' }).click();
@@ -78,12 +78,12 @@ inBrowser('what is wrong is said at its field, by the page and by the app', asyn
   await page.getByRole('button', { name: 'Submit' }).click();
   await page.getByText('It must be text of 1 to 100 characters.').waitFor();
   assert.equal(await name.getAttribute('aria-invalid'), 'true');
-  assert.equal(await n.getAttribute('aria-invalid'), null, 'what is right again is not marked');
+  assert.equal(await n.getAttribute('aria-invalid'), null, 'a corrected field is not marked');
   const said = await fetch(`${cloud.addresses.url}/api/jobs/submit/hello_world`, { method: 'POST', body: JSON.stringify({ n: 3, name: 'x'.repeat(101) }) });
-  assert.equal((await said.json()).problems[0].allowed, 'text of 1 to 100 characters', 'these are the app’s words');
+  assert.equal((await said.json()).problems[0].allowed, 'text of 1 to 100 characters', 'the page shows the app’s own message');
 });
 
-inBrowser('what cannot work is said with the arithmetic', async ({ page, open }) => {
+inBrowser('an impossible job is rejected with the calculation', async ({ page, open }) => {
   await page.route('**/api/jobs/submit/**', (route) => route.fulfill({
     status: 400, contentType: 'application/json',
     body: JSON.stringify({ error: 'cannot work', message: 'no', problems: [{ check: 'duration', problem: '1000000 tasks of 1 h take 11 years' }] }),
@@ -94,7 +94,7 @@ inBrowser('what cannot work is said with the arithmetic', async ({ page, open })
   await page.getByText('Duration: 1000000 tasks of 1 h take 11 years').waitFor();
 });
 
-inBrowser('the same submission again leads to the same job', async ({ page, open, cloud }) => {
+inBrowser('a repeated submission leads to the same job', async ({ page, open, cloud }) => {
   const first = await cloud.submit('hello_world', { n: 2, name: 'twice' });
   await cloud.over(first);
   await open('submit/hello_world');

@@ -237,8 +237,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever receivers do, a message that was sent and not completed is in the queue, and nobody
-    /// holds a message that another receiver holds.
+    /// Whatever receivers do, a message that was sent and not completed is in the queue, and no two
+    /// receivers hold the same message.
     #[test]
     fn service_bus_loses_nothing_and_locks_for_one(steps in steps()) {
         let (bus, clock) = service_bus(QueueOptions {

@@ -22,7 +22,7 @@ async fn status_counts_running_tasks_of_all_processes() {
     let job_id = app.submitted("probe", json!({ "stages": [3], "waits": true })).await;
     let tasks = app.planned().await;
     let unknown = app.status(&job_id).await["progress"][0].clone();
-    assert!(unknown["running"].is_null(), "nobody said anything yet: {unknown}");
+    assert!(unknown["running"].is_null(), "no instance has reported yet: {unknown}");
     app.controller.report_in_background();
     let watch = async {
         let seen = until("two tasks run", async || {

@@ -262,7 +262,7 @@ async fn heap_only_updates(app: &TestApp) -> (i64, i64) {
         }
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
-    panic!("the server never said how many rows were updated");
+    panic!("the server never reported the number of updated rows");
 }
 
 #[tokio::test]

@@ -386,7 +386,7 @@ async fn a_failed_dead_letter_stays_in_its_queue() {
     let host =
         start(&files, HandlerCommand::Running { port: endpoint.address().port() }, &storage, &bus)
             .await;
-    eventually("the dead letter is dealt with", || bus.counts("jobs").unwrap().dead_letter == 0)
+    eventually("the dead letter is processed", || bus.counts("jobs").unwrap().dead_letter == 0)
         .await;
     assert_eq!(handler.count(), 26);
     assert_eq!(bus.queue_names(), ["jobs"]);

@@ -106,7 +106,7 @@ async fn jobs_run_behind_a_statement_keeping_pooler() {
     everything_works(&direct, &url).await;
     let (told, locks, _) = what_others_find(&url).await;
     assert_eq!(told, Vec::<String>::new(), "settings that others would meet");
-    assert_eq!(locks, 0, "locks that nobody releases");
+    assert_eq!(locks, 0, "locks that are never released");
 }
 
 #[tokio::test]

@@ -458,7 +458,7 @@ async fn a_locked_table_hides_only_its_own_metrics() {
     assert_eq!(samples[completed], 1.0);
     assert!(!text.contains("lastlight_open_jobs{"));
     let mut watcher = app.connection().await;
-    until("the server has ended what nobody waits for", async || {
+    until("the server has ended the cancelled statements", async || {
         let waiting: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
         )

@@ -366,7 +366,7 @@ async fn a_slow_plan_keeps_its_lease() {
     let meddle = async {
         until_extended(&mut connection, "SELECT lease_until::text FROM stages", async || {
             reconcile(&app).await;
-            assert_eq!(app.queue.count(QueueRole::Jobs), 0, "a second planner was called for");
+            assert_eq!(app.queue.count(QueueRole::Jobs), 0, "a second planner was started");
         })
         .await;
         probe.open_gate();
@@ -411,7 +411,7 @@ async fn one_behind_the_other(seconds_since: f64) -> (TestApp, sqlx::PgConnectio
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("nobody says how far the queue is worked off");
+    panic!("no instance reported the watermark of the queue");
 }
 
 /// The number of messages that a sweep sends, and its count of lost batches.

@@ -255,7 +255,7 @@ async fn postgres_that_refuses() -> SocketAddr {
     address
 }
 
-/// An address on which nobody listens.
+/// An address on which nothing listens.
 fn closed() -> SocketAddr {
     let listener = StdListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()

@@ -67,8 +67,8 @@ const READS_DEFERRED: [&str; 2] = ["get_stages", "take_deferred"];
 /// Statements that search jobs by status.
 const READS_JOBS: [&str; 3] = ["open_on_paths", "open_work", "query_jobs_by_status"];
 
-/// A connection caches its plans, maybe from a time when the tables were empty and nobody had
-/// analyzed them. A plan that finds a task or a batch by its job alone, or a job by its status, and
+/// A connection caches its plans, perhaps from a time when the tables were empty and had not been
+/// analyzed. A plan that finds a task or a batch by its job alone, or a job by its status, and
 /// filters the rest is just as fast then, and later takes time that grows with the square of the
 /// job's size or of the number of jobs.
 #[tokio::test]

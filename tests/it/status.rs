@@ -69,7 +69,7 @@ async fn a_long_poll_ends_on_a_change_or_its_timeout() {
     app.run_dry().await;
     let (status, took) = wait(&app, &job_id, 30).await;
     assert_eq!(status["status"], "completed");
-    assert!(took < LONG_BEFORE_30_SECONDS, "a job that is over is not waited for: {took:?}");
+    assert!(took < LONG_BEFORE_30_SECONDS, "a finished job is not waited for: {took:?}");
 
     for (query, said) in [("wait=31", "31"), ("wait=-1", "-1"), ("wait=soon", "soon")] {
         let path = format!("/api/jobs/status/{job_id}?{query}");

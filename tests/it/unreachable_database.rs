@@ -40,7 +40,7 @@ async fn said_of(url: &str) -> Vec<(&'static str, Said)> {
 async fn ended(command: Command) -> Said {
     tokio::time::timeout(Duration::from_secs(60), run(command))
         .await
-        .expect("the command ends by itself")
+        .expect("the command ends without a signal")
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn the_handler_waits_for_its_database() {
         .unwrap();
     let mut lines = BufReader::new(handler.stdout.take().unwrap()).lines();
     let mut next = async |words: &str| loop {
-        let line = lines.next_line().await.unwrap().expect("the handler goes on");
+        let line = lines.next_line().await.unwrap().expect("the handler keeps running");
         if line.contains(words) {
             return line;
         }

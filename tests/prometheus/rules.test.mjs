@@ -11,12 +11,12 @@ test('Prometheus can read the rules', () => {
   assert.equal(status, 0, said);
 });
 
-test('each alert is raised by what it is for, and by nothing that is harmless', () => {
+test('alerts are raised on the failure series only', () => {
   const { status, said } = promtool(['test', 'rules', CASES]);
   assert.equal(status, 0, said);
 });
 
-test('of each alert there is a case that raises it, and one in which nothing does', () => {
+test('each alert has a case that raises it and one that does not', () => {
   // For each alert that a case checks: whether it is raised at any time.
   const cases = readFileSync(CASES, 'utf8').split(/^ *- name: /m).slice(1).map((text) => {
     const looks = new Map();
@@ -34,6 +34,6 @@ test('of each alert there is a case that raises it, and one in which nothing doe
   }
   // promtool treats an unknown alert name as an alert that is not raised.
   for (const name of cases.flatMap((looks) => [...looks.keys()])) {
-    assert.ok(names.includes(name), `a case names ${name}, which is no alert`);
+    assert.ok(names.includes(name), `a case names ${name}, which is not an alert`);
   }
 });

@@ -15,7 +15,7 @@ const RAISED = { LastlightTasksFail: ['queue_storage chaos', 'service_bus chaos'
 
 const world = { cloud: null, prometheus: null };
 
-// If a scrape is too late on a busy machine, the next one compensates for it.
+// If a scrape is late on a busy machine, the next one compensates for it.
 const soon = (what, check) => eventually(what, check, { every: 250 });
 
 const sweep = async () => {
@@ -27,7 +27,7 @@ const sweep = async () => {
 
 const shows = (what, expr, value) => eventually(`Prometheus sees ${what}`, async () => {
   const [first] = await world.prometheus.ask(expr);
-  if (first === undefined) throw new Error(`${expr} is nothing`);
+  if (first === undefined) throw new Error(`${expr} has no result`);
   if (first.value < value) throw new Error(`${expr} is ${first.value}`);
   return true;
 });
@@ -70,7 +70,7 @@ test('the app is up for Prometheus', async () => {
   });
 });
 
-test('promtool has nothing to say against the answer', async () => {
+test('promtool accepts the answer', async () => {
   const answer = await fetch(`${world.cloud.addresses.url}/api/metrics`);
   assert.equal(answer.status, 200);
   const { status, said } = promtool(['check', 'metrics'], await answer.text());
@@ -87,20 +87,20 @@ const filled = (expr) => expr.replace(/\$\{?(\w+)\}?/g, (whole, name) => {
 // Each query must have a result: a few jobs and a sweep are enough for all of them.
 async function hasFigures({ expr, legendFormat = '' }) {
   const found = await world.prometheus.ask(filled(expr));
-  assert.ok(found.length, 'it finds nothing');
+  assert.ok(found.length, 'the query has no result');
   const odd = found.filter(({ value }) => !Number.isFinite(value));
   assert.equal(odd.length, 0, `not a number: ${odd.map(({ labels, value }) => `${JSON.stringify(labels)} ${value}`).join(', ')}`);
   for (const [, label] of legendFormat.matchAll(/\{\{ *(\w+) *\}\}/g)) {
-    assert.ok(found.every(({ labels }) => label in labels), `its legend names ${label}, which it has not`);
+    assert.ok(found.every(({ labels }) => label in labels), `its legend uses the label ${label}, which a series does not have`);
   }
   return true;
 }
 
 for (const { id, title, targets = [] } of dashboard().panels) {
   test(`panel ${id}, ${title}`, async () => {
-    assert.ok(targets.length, 'it asks for nothing');
+    assert.ok(targets.length, 'the panel has no query');
     for (const target of targets) {
-      await soon(`panel ${id}, ${title}, has figures in query ${target.refId}, ${target.expr}`, () => hasFigures(target));
+      await soon(`panel ${id}, ${title}, has values in query ${target.refId}, ${target.expr}`, () => hasFigures(target));
     }
   });
 }
@@ -110,7 +110,7 @@ for (const name of alerts()) {
     const raised = RAISED[name] ?? [];
     await soon(`${name} finds ${raised.length ? raised : 'nothing'}`, async () => {
       const rule = (await world.prometheus.rules()).find((one) => one.name === name);
-      assert.equal(rule?.health, 'ok', rule?.lastError || 'Prometheus has not come to it');
+      assert.equal(rule?.health, 'ok', rule?.lastError || 'Prometheus has not evaluated it yet');
       const found = await world.prometheus.ask(rule.query);
       const whose = found.map(({ labels: { path, job_type } }) => `${path} ${job_type}`).sort();
       assert.equal(`${whose}`, `${raised}`, `${rule.query} is ${JSON.stringify(found)}`);
@@ -121,11 +121,11 @@ for (const name of alerts()) {
   });
 }
 
-test('each rule that an alert is made from is evaluated, too', async () => {
+test('each recording rule is evaluated', async () => {
   const recorded = (await world.prometheus.rules()).filter(({ type }) => type === 'recording');
   assert.ok(recorded.length);
   for (const { name, health, lastError } of recorded) {
     assert.equal(health, 'ok', `${name}: ${lastError}`);
-    assert.ok((await world.prometheus.ask(name)).length, `${name} finds nothing`);
+    assert.ok((await world.prometheus.ask(name)).length, `${name} has no result`);
   }
 });

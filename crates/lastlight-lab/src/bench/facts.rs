@@ -18,7 +18,7 @@ pub(super) struct Reading {
     wal_bytes: i64,
 }
 
-/// The difference between two readings.
+/// The difference between two [`Reading`]s.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cost {
     pub commits: f64,

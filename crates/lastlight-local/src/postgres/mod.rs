@@ -46,7 +46,7 @@ pub struct LocalPostgres {
     socket: SocketFolder,
 }
 
-/// Sessions: the handlers' pools, the sweep and a few for people.
+/// Sessions: the handlers' pools, the sweep and a few for operators.
 const CONNECTIONS: u16 = 100;
 
 /// How long the server may take to stop.
@@ -56,11 +56,11 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const SUPERVISE: &str = "cat >/dev/null; exec \"$@\"";
 
 impl LocalPostgres {
-    /// Starts the server on the cluster in `folder`, which is made first if it is not there: a second or two. Programs that
-    /// this machine does not have are downloaded once.
+    /// Starts the server on the cluster in `folder`, which is created first if it is missing: this
+    /// takes one or two seconds. Programs that are not on this machine are downloaded once.
     ///
     /// # Errors
-    /// There are no programs, or the folder cannot be used.
+    /// The programs are missing, or the folder cannot be used.
     pub async fn start(folder: &Path) -> Result<Self, LocalPostgresError> {
         let programs = PostgresPrograms::find_or_download().await?;
         let in_folder = |error| LocalPostgresError::Folder { folder: folder.to_owned(), error };

@@ -24,7 +24,7 @@ pub enum ProgramError {
     /// A program cannot be run, or failed.
     #[error("{program} failed: {detail}")]
     Failed { program: String, detail: String },
-    /// This process is root's, and there is nobody whom PostgreSQL could run as.
+    /// This process runs as root, and there is no other user as whom PostgreSQL could run.
     #[error("PostgreSQL does not run as root, and there is no user postgres or nobody")]
     NoUser,
 }

@@ -196,7 +196,7 @@ impl Controller {
             while let Some(taken) = some.next() {
                 if let Err(error) = self.process_taken(service, role, &taken, run).await {
                     for untouched in std::iter::once(taken).chain(some) {
-                        // A message that cannot be released comes back by itself.
+                        // A message that cannot be released becomes visible again later.
                         let _ = service.release(role, &untouched).await;
                     }
                     return Err(error);
@@ -257,7 +257,7 @@ impl Controller {
         let redriven = match sent {
             Ok(redriven) => redriven,
             Err(error) => {
-                // If this fails, the message comes back by itself.
+                // If this fails, the message becomes visible again later.
                 let _ = service.release(role, &taken).await;
                 return Err(error);
             }

@@ -31,7 +31,7 @@ pub(super) const MOST_GIVEN_BACK: u8 = 5;
 pub enum AskedBy {
     /// The function of the queue in which it was dead-lettered. Unfinished work is retried.
     Queue,
-    /// An operator, who has given up: unfinished work fails.
+    /// An operator who ends the work: unfinished jobs and tasks fail.
     Person,
 }
 

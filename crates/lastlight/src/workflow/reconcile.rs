@@ -28,7 +28,7 @@ const AT_ONCE: i64 = 500;
 /// next one continues. Shorter than the timer's interval of a minute.
 const LONGEST_SWEEP: Duration = Duration::from_secs(45);
 
-/// What a sweep found and repaired. All zero on a quiet system.
+/// What a sweep found and repaired. All zero on an idle system.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ReconcileReport {
     /// Jobs that failed because their time limit had passed.
