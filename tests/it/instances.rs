@@ -163,7 +163,7 @@ async fn health_reports_jobs_of_a_disabled_path() {
     let senders = Senders::new(app.queue.clone(), None);
     let without_bus =
         Controller::new(lastlight_app::app().catalog(), database, senders, Timing::default());
-    let health = without_bus.health().await;
+    let health = Queries::of(&without_bus).health().await;
     assert_eq!(health.status, "unhealthy");
     assert!(
         health.errors.iter().any(|error| error.starts_with(
@@ -173,6 +173,6 @@ async fn health_reports_jobs_of_a_disabled_path() {
         health.errors
     );
     assert_eq!(app.control("cancel", &job_id).await.status, StatusCode::OK);
-    assert_eq!(without_bus.health().await.status, "healthy");
+    assert_eq!(Queries::of(&without_bus).health().await.status, "healthy");
     assert_eq!(Queries::of(&app.controller).health().await.status, "healthy");
 }

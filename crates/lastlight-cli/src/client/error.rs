@@ -102,7 +102,7 @@ impl ClientError {
             _ if text.trim().is_empty() => "the body is empty".to_owned(),
             _ => {
                 let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-                format!("{}", line.chars().take(QUOTED).collect::<String>())
+                line.chars().take(QUOTED).collect()
             }
         };
         Self::NotTheApp { asked, address, status: number, problem }

@@ -58,7 +58,7 @@ impl PostgresPrograms {
     /// There are none.
     pub fn find(given: Option<&Path>) -> Result<Self, ProgramError> {
         let folder = match given {
-            Some(given) => Some(given.to_owned()).filter(has_all),
+            Some(given) => Some(given.to_owned()).filter(|folder| has_all(folder)),
             None => installed(),
         };
         let looked = || match given {
@@ -185,7 +185,7 @@ impl PostgresPrograms {
     }
 }
 
-fn has_all(folder: &PathBuf) -> bool {
+fn has_all(folder: &Path) -> bool {
     PROGRAMS.iter().all(|name| folder.join(name).is_file())
 }
 
@@ -204,7 +204,7 @@ fn installed() -> Option<PathBuf> {
         })
         .collect();
     debian.sort();
-    in_path.chain(debian.into_iter().rev().map(|(_, folder)| folder)).find(has_all)
+    in_path.chain(debian.into_iter().rev().map(|(_, folder)| folder)).find(|folder| has_all(folder))
 }
 
 /// Whom PostgreSQL runs as where this process is root's.
