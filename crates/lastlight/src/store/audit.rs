@@ -135,7 +135,7 @@ impl Database {
             Ok::<_, DatabaseError>(())
         };
         if let Err(error) = noted.await {
-            tracing::warn!(%error, "the audit's counts could not be written");
+            tracing::warn!(%error, "could not write the counts for the audit");
         }
     }
 }

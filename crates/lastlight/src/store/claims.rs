@@ -164,7 +164,7 @@ impl GroupStatement for ClaimStatement {
             return;
         }
         if let Err(error) = self.database.release_claims(&claims, self.lease_seconds).await {
-            tracing::warn!(%error, tasks = claims.len(), "claims that nobody waits for run out by themselves");
+            tracing::warn!(%error, tasks = claims.len(), "could not release claims whose callers gave up; their leases expire");
         }
     }
 

@@ -180,17 +180,17 @@ impl Database {
         let detail = if !right("has_schema")? {
             format!(
                 "there is no schema {schema:?} in database {database:?}, and role {role:?} may not create one: {migrate}, and \
-                 then grant this role what SECURITY.md lists"
+                 then grant this role the rights that SECURITY.md lists"
             )
         } else if !right("may_look")? {
             format!(
-                "role {role:?} may not look into schema {schema:?}: if it was not migrated yet, {migrate}; then let its owner \
-                 GRANT USAGE ON SCHEMA {schema} TO {role}, and the rest that SECURITY.md lists"
+                "role {role:?} may not use schema {schema:?}: if it is not migrated yet, {migrate}; then let its owner GRANT \
+                 USAGE ON SCHEMA {schema} TO {role}, and the other rights that SECURITY.md lists"
             )
         } else if !right("may_create")? {
             format!(
                 "schema {schema:?} is not of this version, and role {role:?} may not create in it: {migrate}, and then grant this \
-                 role what SECURITY.md lists"
+                 role the rights that SECURITY.md lists"
             )
         } else {
             return None;
@@ -237,8 +237,8 @@ impl Database {
             }
             other => DatabaseError::Schema {
                 detail: Arc::from(format!(
-                    "{other}; schema {:?} was migrated by another version of lastlight: deploy the version that \
-                     fits, or set APP_SCHEMA to another schema",
+                    "{other}; schema {:?} was migrated by another version of lastlight: deploy a matching version, \
+                     or set APP_SCHEMA to another schema",
                     self.schema
                 )),
             },

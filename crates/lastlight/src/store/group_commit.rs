@@ -205,13 +205,13 @@ async fn serve<S: GroupStatement>(statement: &S, group: Vec<Waiting<S::Request, 
         // One request that the database refuses must not fail those that happened to wait beside
         // it.
         Err(DatabaseError::Statement(error)) if requests.len() > 1 => {
-            tracing::warn!(%error, requests = requests.len(), "a group failed; its requests go one by one");
+            tracing::warn!(%error, requests = requests.len(), "a group failed; its requests are run one by one");
             for (answer, request) in answers.into_iter().zip(requests) {
                 let alone = std::slice::from_ref(&request);
                 let result = run_with_retries(statement, alone).await;
                 let _ = answer.send(result.and_then(|mut results| {
                     results.pop().ok_or_else(|| DatabaseError::Unavailable {
-                        detail: Arc::from("the statement gave no answer"),
+                        detail: Arc::from("the statement returned no answer"),
                     })
                 }));
             }
