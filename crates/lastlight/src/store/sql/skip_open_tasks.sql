@@ -1,7 +1,7 @@
--- The next $4 open tasks of an open stage, after the id $3, will not run. Comes after over_job.sql
--- in a transaction, so that the job stays over meanwhile. Their number, and the last id. $5: the
--- states from which that is legal. Locks: the tasks' rows in key order, then the stage's row.
--- Index: tasks_pkey, stages_pkey.
+-- Skips the next $4 open tasks of an open stage, after the id $3. Runs after finished_job.sql in
+-- one transaction, so that the job stays finished meanwhile. Returns their number and the last id.
+-- $5: the states from which that is legal. Locks: the tasks' rows in key order, then the stage's
+-- row. Index: tasks_pkey, stages_pkey.
 WITH open AS (
     SELECT t.parent_job_id, t.stage, t.task_id
     FROM tasks t
