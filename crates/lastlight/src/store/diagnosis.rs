@@ -177,8 +177,8 @@ impl Database {
         Ok(diagnoses)
     }
 
-    /// Has the database prepare each of the app's statements against its schema, without running it.
-    /// Returns the diagnoses and how long that took.
+    /// Has the database prepare each of the app's statements against its schema, without running
+    /// it. Returns the diagnoses and how long that took.
     ///
     /// # Errors
     /// There is no connection. A statement that is rejected is part of the answer.

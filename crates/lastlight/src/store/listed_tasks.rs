@@ -103,8 +103,8 @@ pub struct TaskFilter<'a> {
 }
 
 impl Database {
-    /// The job's stages from number `from` on, or `stage` alone, that can contain tasks of `status`;
-    /// `None` if the job does not exist.
+    /// The job's stages from number `from` on, or `stage` alone, that can contain tasks of
+    /// `status`; `None` if the job does not exist.
     ///
     /// # Errors
     /// The statement failed.

@@ -1,4 +1,5 @@
-//! Unfinished jobs and their tasks, for users and alerts. No decision of the workflow depends on it.
+//! Unfinished jobs and their tasks, for users and alerts. No decision of the workflow depends on
+//! it.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! Detects whether this process connects to the server directly, through a usable pooler, or through
-//! one that loses prepared statements. The checks leave no state on a connection that a pooler may
-//! give to other clients.
+//! Detects whether this process connects to the server directly, through a usable pooler, or
+//! through one that loses prepared statements. The checks leave no state on a connection that a
+//! pooler may give to other clients.
 
 use std::time::Duration;
 
