@@ -18,7 +18,7 @@ pub struct TaskDue {
     /// Content of its message.
     pub task: UnsentTask,
     pub path: ProcessingPath,
-    /// Attempts since a user last retried the task, or since its first attempt.
+    /// Number of attempts, counted since a user last retried the task.
     pub tries: u16,
 }
 
