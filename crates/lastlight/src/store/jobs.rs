@@ -105,8 +105,8 @@ impl StageRecord {
         self.total - self.done()
     }
 
-    /// Outcomes per second, from the stage's start to its end, or until it was read. `None` without
-    /// an outcome or elapsed time.
+    /// Outcomes per second, from the stage's start to its end, or until it was read. `None`
+    /// before the first completed or failed task.
     pub fn rate(&self) -> Option<f64> {
         let seconds = (self.advanced_at.unwrap_or(self.read_at) - self.created_at).as_seconds_f64();
         let ran = self.completed + self.failed;
