@@ -14,8 +14,8 @@ WITH open AS (
     UPDATE tasks t
     SET status = 'skipped', lease_until = NULL, due_at = NULL, next_send_at = NULL, updated_at = now(), finished_at = now()
     FROM open o
-    -- By the whole key of what was read, not by $1 and $2: a plan made on empty tables would read
-    -- the stage for each.
+    -- By the whole key of the rows that were read, not by $1 and $2: otherwise a plan made on empty
+    -- tables would read the whole stage for each.
     WHERE t.parent_job_id = o.parent_job_id AND t.stage = o.stage AND t.task_id = o.task_id AND t.status::text = ANY ($5)
     RETURNING t.task_id
 ), counted AS (
