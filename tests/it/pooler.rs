@@ -133,7 +133,7 @@ async fn a_lossy_pooler_is_refused_at_start() {
         "does not keep prepared statements",
         "1.21 or later",
         "pool_mode = session",
-        "connect straight",
+        "connect directly",
     ] {
         assert!(
             error.to_string().contains(part) && words.contains(part),

@@ -1,4 +1,5 @@
-//! The audit: what became of everything that was planned, and what the system absorbed on the way.
+//! The audit: the state of all planned tasks, and the number of deliveries and attempts that were
+//! ignored.
 
 use std::collections::BTreeMap;
 
@@ -7,52 +8,52 @@ use sqlx::Row;
 use super::{Database, DatabaseError, jobs::stage_of};
 use crate::model::{JobId, Stage};
 
-/// What is counted when it changes nothing.
+/// A delivery or attempt that is counted although it changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ignored {
-    /// A delivery that found nothing to do.
+    /// A delivery that was ignored as a duplicate.
     Duplicate,
     /// The end of an attempt that no longer held its task.
     Stale,
 }
 
-/// A stage's books: its counters beside a recount of its tasks.
+/// Audit of a stage: its counters and a recount of its tasks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StageAudit {
     pub stage: Stage,
-    /// The plan is whole.
+    /// Whether the stage is planned completely.
     pub is_planned: bool,
-    /// The stage is over.
+    /// Whether the stage is finished.
     pub is_finished: bool,
-    /// What the counters say.
+    /// The stage's counters.
     pub counters: Counts,
-    /// What the tasks' rows say.
+    /// The recount of its tasks' rows.
     pub recount: Counts,
     pub attempts: i64,
-    /// Deliveries that found nothing to do.
+    /// Deliveries that were ignored as duplicates.
     pub duplicates: i64,
     /// Ends of attempts that came too late to count.
     pub stale: i64,
     /// Messages sent for the first time.
     pub messages_first: i64,
-    /// Messages sent again: after a loss, a death or a failed attempt.
+    /// Messages sent again after a lost message, a process that died or a failed attempt.
     pub messages_again: i64,
-    /// Batches whose messages are owed.
+    /// Batches whose messages are unsent.
     pub batches_unsent: i64,
-    /// From the first batch to the last outcome; none before the stage is over.
+    /// Seconds from the first batch to the last outcome; `None` until the stage is finished.
     pub busy_seconds: Option<f64>,
 }
 
-/// How many tasks, by their state.
+/// Number of tasks by state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// Written by the planner.
+    /// Tasks that the planner has written.
     pub total: i64,
-    /// With a result.
+    /// Tasks with a result.
     pub completed: i64,
-    /// Failed for good.
+    /// Tasks that failed permanently.
     pub failed: i64,
-    /// That will not run.
+    /// Tasks that will not run.
     pub skipped: i64,
 }
 
@@ -63,7 +64,7 @@ impl Counts {
 }
 
 impl Database {
-    /// The books of a job's stages so far, in order. Reads every task of the job.
+    /// Audits of a job's stages so far, in order. Reads every task of the job.
     ///
     /// # Errors
     /// The statement failed.
@@ -104,8 +105,8 @@ impl Database {
         Ok(stages.collect::<Result<_, _>>()?)
     }
 
-    /// Counts what was absorbed, one for each of `stages`. A count that cannot be written is lost:
-    /// nothing hangs on it.
+    /// Counts ignored deliveries or attempts, one for each item of `stages`. A count that cannot be
+    /// written is lost; nothing depends on it.
     pub(super) async fn count_ignored(
         &self,
         stages: impl Iterator<Item = (JobId, Stage)>,
@@ -135,7 +136,7 @@ impl Database {
             Ok::<_, DatabaseError>(())
         };
         if let Err(error) = noted.await {
-            tracing::warn!(%error, "the audit's counts could not be written");
+            tracing::warn!(%error, "could not write the counts for the audit");
         }
     }
 }

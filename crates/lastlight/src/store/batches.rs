@@ -1,4 +1,4 @@
-//! Batches of tasks as outbox entries: owed until their messages are sent.
+//! Batches of tasks as outbox entries: unsent until their messages are sent.
 
 use sqlx::Row;
 
@@ -13,7 +13,7 @@ use crate::{
 pub struct BatchOfTasks {
     /// From 0 within the stage.
     pub batch_no: i32,
-    /// A hundred, or as many as one message names.
+    /// A hundred tasks, or as many as one message names.
     pub tasks: Vec<NewTask>,
 }
 
@@ -37,14 +37,14 @@ impl From<BatchId> for BatchKey {
         Self {
             job_id: id.job_id,
             stage: id.stage,
-            // What no i32 holds is no batch of ours: it is looked up in vain.
+            // No batch of ours has a number above i32::MAX: a lookup of -1 finds nothing.
             batch_no: i32::try_from(id.number).unwrap_or(-1),
         }
     }
 }
 
 impl BatchKey {
-    /// Its id, as its tasks and its messages carry it.
+    /// Its id, as contained in its tasks and messages.
     pub fn batch_id(&self) -> BatchId {
         BatchId::new(&self.job_id, self.stage, self.batch_no.unsigned_abs())
     }
@@ -55,12 +55,12 @@ impl BatchKey {
 pub struct UnsentBatch {
     pub key: BatchKey,
     pub path: ProcessingPath,
-    /// Whether it is a message a task, or one for all.
+    /// Number of tasks per message: one message per task, or one for all.
     pub tasks_per_message: TasksPerMessage,
     pub sends: u32,
 }
 
-/// A task that needs a message, with all that its message says.
+/// A task that needs a message, with the content of that message.
 #[derive(Debug, Clone)]
 pub struct UnsentTask {
     pub task_id: TaskId,
@@ -72,7 +72,7 @@ pub struct UnsentTask {
     /// JSON.
     pub parameters: String,
     pub attempt: u32,
-    /// Messages so far beyond the first, whatever the reason.
+    /// Number of messages after the first, whatever the reason.
     pub resends: u32,
     /// The trace that the job belongs to.
     pub trace: Option<TraceParent>,
@@ -82,7 +82,7 @@ impl Database {
     /// Marks batches as sent, with `messages_each` messages: their tasks count as queued.
     ///
     /// # Errors
-    /// The statement failed; they stay owed and are sent again.
+    /// The statement failed; the batches stay unsent and are sent again.
     pub async fn batch_update_status(
         &self,
         sent: &[BatchKey],
@@ -101,10 +101,10 @@ impl Database {
         Ok(())
     }
 
-    /// Notes why batches are still owed.
+    /// Records why batches are still unsent.
     ///
     /// # Errors
-    /// The statement failed; only the note is lost.
+    /// The statement failed; only the reason is lost.
     pub async fn batch_failed(
         &self,
         failed: &[BatchKey],
@@ -121,8 +121,8 @@ impl Database {
         Ok(())
     }
 
-    /// Takes up to `limit` batches that are owed and due, and puts each off by `put_off_seconds`,
-    /// so that two callers never take the same one.
+    /// Takes up to `limit` unsent batches that are due, and postpones each by `put_off_seconds`, so
+    /// that two callers never take the same one.
     ///
     /// # Errors
     /// The statement failed.
@@ -151,8 +151,8 @@ impl Database {
         Ok(batches.collect::<Result<_, _>>()?)
     }
 
-    /// The tasks of batches, in the order of the plan, whatever their state; `None` for a batch
-    /// that does not exist.
+    /// The tasks of batches, in the order of the plan, in any state; `None` for a batch that does
+    /// not exist.
     ///
     /// # Errors
     /// The statement failed.
@@ -184,7 +184,8 @@ impl Database {
         Ok(found)
     }
 
-    /// One task, with all that its message says and its job's pipeline; `None` if there is none.
+    /// One task, with the content of its message and the path of its job; `None` if it does not
+    /// exist.
     ///
     /// # Errors
     /// The statement failed.
@@ -241,7 +242,7 @@ fn tasks_per_message_of(row: &sqlx::postgres::PgRow) -> Result<TasksPerMessage, 
         .map_err(|_| jobs::corrupt("tasks_per_message", number.to_string()))
 }
 
-/// Reads the columns that make a task's message.
+/// Reads the columns with the content of a task's message.
 pub(super) fn unsent_task(row: &sqlx::postgres::PgRow) -> Result<UnsentTask, sqlx::Error> {
     Ok(UnsentTask {
         task_id: task_id_of(row, "task_id")?,

@@ -1,4 +1,5 @@
-//! Claims: an attempt takes a task before it runs, under a lease and a number that fences it.
+//! Claims: an attempt claims its task before it runs, with a lease and an attempt number as fencing
+//! token.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::{
     model::{JobId, JobStatus, Stage, TaskId, TaskStatus},
 };
 
-/// Which task somebody wants to run.
+/// A request to run a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimRequest {
     pub job_id: JobId,
@@ -24,47 +25,47 @@ pub struct ClaimRequest {
     pub task_id: TaskId,
 }
 
-/// What a claim came to.
+/// Result of a claim.
 #[derive(Debug)]
 pub enum Claim {
-    /// It is the caller's to run.
+    /// The caller is to run the task.
     Claimed(Claimed),
-    /// It is not.
+    /// The caller is not to run it.
     Unclaimed(Unclaimed),
 }
 
-/// Why a task is not to be begun now.
+/// Why a task is not to be started now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unclaimed {
-    /// Another attempt holds the lease, or the task is not due yet: whoever put it off sends a
-    /// message for it.
+    /// Another attempt holds the lease, or the task is not due yet: the process that postponed it
+    /// sends a message for it.
     Running,
-    /// It has its outcome.
+    /// The task has its outcome.
     Done {
-        /// Its stage has ended and nobody went on: the caller should.
+        /// Whether its stage has ended and was not advanced: the caller should advance it.
         stage_ended: bool,
     },
-    /// Its job is over.
+    /// Its job is finished.
     JobFinished(JobStatus),
     /// The job has no such task in this stage.
     UnknownTask,
-    /// There is no such job.
+    /// The job does not exist.
     UnknownJob,
 }
 
 impl Unclaimed {
-    /// The message came for something that was done, is being done, or is not to be done any more.
+    /// Whether the message was for a task that is finished, runs, or is not to run any more.
     fn is_duplicate(self) -> bool {
         matches!(self, Self::Running | Self::Done { .. } | Self::JobFinished(_))
     }
 }
 
-/// A task that is the caller's to run.
+/// A task that the caller is to run.
 #[derive(Debug)]
 pub struct Claimed {
     /// The attempt's number, from 1; a completion must name it.
     pub attempt: i16,
-    /// The same, counted from the last time that a person had the task repeated.
+    /// Number of this attempt, counted since a user last retried the task.
     pub tries: u16,
     /// The type of its job.
     pub job_type: String,
@@ -72,26 +73,26 @@ pub struct Claimed {
     pub inputs: Inputs,
 }
 
-/// What a task reads.
+/// The inputs of a task.
 #[derive(Debug)]
 pub enum Inputs {
     Here(TaskInputs),
-    /// It is large, and in the database: [`Database::task_inputs`].
+    /// They are large and remain in the database: see [`Database::task_inputs`].
     Stored {
         bytes: usize,
     },
 }
 
-/// A task's parameters, and what comes from the stage before.
+/// A task's parameters, and the result that it reads from the previous stage.
 #[derive(Debug)]
 pub struct TaskInputs {
-    /// What its definition said.
+    /// The parameters of its definition.
     pub parameters: Box<RawValue>,
     /// The result of its predecessor, if that completed.
     pub predecessor_result: Option<Box<RawValue>>,
 }
 
-/// Inputs of at most so many bytes come with the answer to a claim.
+/// Maximum size in bytes of inputs that are returned by a claim.
 const LARGEST_CLAIMED: i32 = 32 * 1024;
 
 /// An attempt that runs in this process.
@@ -103,31 +104,31 @@ pub struct RunningTask {
     pub attempt: i16,
 }
 
-/// The way in for claims: those that wait at the same moment share a statement.
+/// Accepts claims; those that wait at the same moment share a statement.
 #[derive(Debug)]
 pub struct TaskClaims(GroupCommit<ClaimStatement>);
 
 impl TaskClaims {
-    /// Starts the group. `lease_seconds`: how long a claim holds without a heartbeat.
+    /// Starts the worker. `lease_seconds`: how long a claim is valid without a heartbeat.
     pub fn start(database: Database, lease_seconds: f64) -> Self {
         Self(GroupCommit::start(ClaimStatement {
             database,
             lease_seconds,
             from: TaskStatus::sources(TaskStatus::Processing),
-            // A job between stages is queued; its last tasks may still be on their way here.
+            // A job between stages is queued; messages of its last tasks may still arrive.
             runs_in: JobStatus::open(),
         }))
     }
 
-    /// How large the groups were so far.
+    /// Sizes of the groups so far.
     pub fn group_sizes(&self) -> GroupSizes {
         self.0.sizes()
     }
 
-    /// Claims a task; the answer is committed.
+    /// Claims a task; answers after the commit.
     ///
     /// # Errors
-    /// The database failed; whether the claim counts is unknown, and its lease runs out if it does.
+    /// The database failed; whether the claim counts is unknown. If it does, its lease expires.
     pub async fn claim(&self, request: ClaimRequest) -> Result<Claim, DatabaseError> {
         self.0.submit(request).await
     }
@@ -145,8 +146,8 @@ impl GroupStatement for ClaimStatement {
     type Request = ClaimRequest;
     type Answer = Claim;
 
-    /// Claims of those who gave up waiting are handed back: their messages come again, and should
-    /// not find the tasks running.
+    /// Releases claims whose callers no longer wait: their messages are redelivered, and should not
+    /// find the tasks running.
     async fn undelivered(&self, answers: Vec<(&ClaimRequest, Claim)>) {
         let claims: Vec<RunningTask> = answers
             .into_iter()
@@ -164,11 +165,11 @@ impl GroupStatement for ClaimStatement {
             return;
         }
         if let Err(error) = self.database.release_claims(&claims, self.lease_seconds).await {
-            tracing::warn!(%error, tasks = claims.len(), "claims that nobody waits for run out by themselves");
+            tracing::warn!(%error, tasks = claims.len(), "could not release claims whose callers gave up; their leases expire");
         }
     }
 
-    /// A message whose task was not claimed comes again.
+    /// A message whose task was not claimed is redelivered.
     fn timeout(&self) -> Option<Duration> {
         Some(self.database.timeout())
     }
@@ -197,7 +198,8 @@ impl GroupStatement for ClaimStatement {
         for (place, unclaimed) in found {
             claims[place] = Some(Claim::Unclaimed(unclaimed));
         }
-        // The same task twice in one group is the first one's: the others find it running.
+        // If the same task is in a group several times, the first request gets it; for the others
+        // it is running.
         let claims: Vec<Claim> = claims
             .into_iter()
             .map(|claim| claim.unwrap_or(Claim::Unclaimed(Unclaimed::Running)))
@@ -213,7 +215,7 @@ impl GroupStatement for ClaimStatement {
 }
 
 impl Database {
-    /// What a task reads; `None` when it is gone.
+    /// The inputs of a task; `None` if the task no longer exists.
     ///
     /// # Errors
     /// The statement failed.
@@ -236,8 +238,8 @@ impl Database {
         Ok(inputs.transpose()?)
     }
 
-    /// Why the tasks of `requests` at the places `left`, which are in key order, are not to be
-    /// begun now, each with its place.
+    /// Why the tasks of `requests` at the indexes `left`, which are in key order, are not to be
+    /// started now; each reason with its index.
     pub(super) async fn unclaimed(
         &self,
         requests: &[ClaimRequest],
@@ -258,7 +260,7 @@ impl Database {
         Ok(found.collect::<Result<_, _>>()?)
     }
 
-    /// Counts the messages whose answers say that they were duplicates.
+    /// Counts the messages that were duplicates according to their answers.
     pub(super) async fn note_duplicates<A>(
         &self,
         requests: &[ClaimRequest],
@@ -274,8 +276,8 @@ impl Database {
     }
 }
 
-/// The places of the requests in the order of their keys, so that groups of two processes lock
-/// alike; of requests for the same task only the first one's.
+/// The indexes of the requests in key order, so that groups of two processes lock in the same
+/// order; of several requests for the same task only the first one's.
 pub(super) fn in_key_order(requests: &[ClaimRequest]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..requests.len()).collect();
     let key = |place: &usize| {
@@ -287,8 +289,8 @@ pub(super) fn in_key_order(requests: &[ClaimRequest]) -> Vec<usize> {
     order
 }
 
-/// The places of the tasks in the order of their keys, and what UNNEST takes in that order: a
-/// heartbeat that locked in another one would meet a group of completions in a deadlock.
+/// The indexes of the tasks in key order, and the columns for UNNEST in that order: a heartbeat
+/// that locked in another order could deadlock with a group of completions.
 fn columns_in_key_order(running: &[RunningTask]) -> (Vec<usize>, [Vec<&str>; 2], [Vec<i16>; 2]) {
     let mut order: Vec<usize> = (0..running.len()).collect();
     order.sort_by_key(|place| {
@@ -329,8 +331,8 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Which request the answer `row` is for; `order`: the requests' places as the statement was given
-/// them.
+/// Index of the request that the answer `row` is for; `order`: the requests' indexes in the order
+/// in which the statement received them.
 pub(super) fn place_of(order: &[usize], row: &PgRow) -> Result<usize, sqlx::Error> {
     let place: i64 = row.try_get("place")?;
     let request = usize::try_from(place - 1).ok().and_then(|index| order.get(index));
@@ -349,7 +351,7 @@ fn claimed(row: &PgRow) -> Result<Claimed, sqlx::Error> {
 
 fn inputs(row: &PgRow) -> Result<Inputs, sqlx::Error> {
     let parameters = optional_json_of(row, "parameters")?;
-    // The length, and the result if it is short.
+    // The length of the result, and the result itself if it is short.
     let predecessor: Option<Vec<Option<String>>> = row.try_get("predecessor")?;
     let [length, result] = match predecessor.map(<[_; 2]>::try_from) {
         None => [None, None],
@@ -396,14 +398,15 @@ fn unclaimed(row: &PgRow) -> Result<Unclaimed, sqlx::Error> {
     } else if job_status.is_terminal() {
         Unclaimed::JobFinished(job_status)
     } else {
-        // Under a live lease; or freed since the claim, and then whoever freed it sends a message.
+        // Under a valid lease; or released since the claim, and then the process that released it
+        // sends a message.
         Unclaimed::Running
     })
 }
 
 impl Database {
-    /// Hands back claims whose attempts never began; they do not count. Unless somebody claims one
-    /// again within `lost_seconds`, `reconcile` sends a message for it.
+    /// Releases claims whose attempts never began; these attempts do not count. If a task is not
+    /// claimed again within `lost_seconds`, `reconcile` sends a message for it.
     pub async fn release_claims(
         &self,
         claims: &[RunningTask],
@@ -422,8 +425,8 @@ impl Database {
         Ok(())
     }
 
-    /// Extends the leases of attempts that run; says of each whether it still holds its task. One
-    /// that does not may as well stop: its task went to another attempt, or its job is over.
+    /// Extends the leases of running attempts; returns for each whether it still holds its task.
+    /// One that does not can stop: another attempt has its task, or its job is finished.
     ///
     /// # Errors
     /// The statement failed.

@@ -1,4 +1,4 @@
-//! Completions: a task's outcome is recorded exactly once, and the stage's counters with it.
+//! Completions: the outcome of a task is recorded exactly once, together with its stage's counters.
 
 use std::{borrow::Cow, collections::HashSet, sync::Arc, time::Duration};
 
@@ -19,15 +19,15 @@ use crate::{
 /// How an attempt ended.
 #[derive(Debug)]
 pub enum TaskOutcome {
-    /// With a result.
+    /// The task completed with this result.
     Completed(Box<RawValue>),
-    /// For good, with the reason.
+    /// The task failed permanently, with this reason.
     Failed(String),
-    /// With a failure that may pass: the task is due again after a pause.
+    /// The attempt failed with a transient error: the task is due again after a pause.
     Retry {
         /// Why the attempt failed.
         reason: String,
-        /// Until the task may be claimed again.
+        /// Time until the task may be claimed again.
         pause: Duration,
     },
 }
@@ -39,22 +39,24 @@ pub struct Completion {
     pub outcome: TaskOutcome,
 }
 
-/// What recording a completion came to.
+/// Result of recording a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompletionRecord {
-    /// It counted. If not, the attempt had lost its lease to a later one, the task had its outcome,
-    /// or its job was over.
+    /// Whether it counted. If not, a later attempt held the lease, the task had its outcome, or its
+    /// job was finished.
     pub written: bool,
-    /// The stage's last outcome was in this group, and the caller is the one to go on.
+    /// Whether the stage's last outcome was in this group, so that the caller must advance the
+    /// stage.
     pub stage_ended: bool,
 }
 
-/// The way in for completions: those that wait at the same moment share a statement.
+/// Accepts completions; those that wait at the same moment share a statement.
 #[derive(Debug)]
 pub struct TaskCompletions(GroupCommit<CompletionStatement>);
 
 impl TaskCompletions {
-    /// Starts the group. `lost_seconds`: how long after it is due a retry's message counts as lost.
+    /// Starts the worker. `lost_seconds`: time after a retry is due until its message is presumed
+    /// lost.
     pub fn start(database: Database, lost_seconds: f64) -> Self {
         let mut from = TaskStatus::sources(TaskStatus::Completed);
         for end in [TaskStatus::Failed, TaskStatus::Retrying] {
@@ -68,16 +70,16 @@ impl TaskCompletions {
         }))
     }
 
-    /// How large the groups were so far.
+    /// Sizes of the groups so far.
     pub fn group_sizes(&self) -> GroupSizes {
         self.0.sizes()
     }
 
-    /// Records an outcome; the answer is committed.
+    /// Records an outcome; answers after the commit.
     ///
     /// # Errors
     /// The database failed; whether the outcome counts is unknown. The same completion may be
-    /// handed in again.
+    /// submitted again.
     pub async fn complete(
         &self,
         completion: Arc<Completion>,
@@ -105,14 +107,14 @@ impl GroupStatement for CompletionStatement {
         }
     }
 
-    /// What was computed is recorded, however long that takes.
+    /// A computed result is recorded, however long that takes.
     fn timeout(&self) -> Option<Duration> {
         None
     }
 
     async fn run(&self, group: &[Arc<Completion>]) -> Result<Vec<CompletionRecord>, DatabaseError> {
         failpoint!("complete.before_commit", Err(DatabaseError::lost()));
-        // In the order of their keys, so that groups of two processes lock alike.
+        // In key order, so that groups of two processes lock in the same order.
         let mut order: Vec<usize> = (0..group.len()).collect();
         order.sort_by_key(|place| {
             let task = &group[*place].task;
@@ -151,7 +153,7 @@ impl GroupStatement for CompletionStatement {
             let ended: bool = row.try_get("ended")?;
             records[place] = CompletionRecord {
                 written: true,
-                // One of the group goes on; the others would only find it done.
+                // One caller of the group advances the stage; the others would find it advanced.
                 stage_ended: ended && told.insert((task.job_id, task.stage)),
             };
         }

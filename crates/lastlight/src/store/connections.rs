@@ -1,10 +1,10 @@
-//! What the statements of this app need of their connection, said so that nobody else's statements
-//! meet it.
+//! Connections with the settings that the app's statements need, without effect on other
+//! applications.
 //!
-//! A connection that leads straight to the server is this process's own until it closes: it is told
-//! once. Behind a pooler the server's end may go to another application after every transaction:
-//! there each transaction is told, and a statement of its own becomes a transaction. Knows no
-//! statement.
+//! A direct connection to the server belongs to this process until it closes: its settings are made
+//! once. A pooler may give the server connection to another application after every transaction:
+//! behind it the settings are made for each transaction, and a single statement becomes a
+//! transaction. Independent of the statements themselves.
 
 use std::{
     fmt,
@@ -26,11 +26,11 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 
-/// The name that a connection gives itself. Whether the server heard it from the connection's first
-/// packet says whether anything stands between.
+/// The application name of a connection. If the server did not receive it in the connection's first
+/// packet, the connection leads through a pooler.
 pub(super) const APPLICATION_NAME: &str = "lastlight";
 
-/// How every connection begins.
+/// The options with which every connection is opened.
 pub(super) fn connect_options(
     connect: &PgConnectOptions,
     application_name: &str,
@@ -38,7 +38,7 @@ pub(super) fn connect_options(
     connect
         .clone()
         .application_name(application_name)
-        // Poolers refuse it, and since PostgreSQL 12 the server's default shows numbers exactly.
+        // Poolers reject this option, and since PostgreSQL 12 the default shows numbers exactly.
         .extra_float_digits(None)
 }
 
@@ -46,8 +46,8 @@ pub(super) fn connect_options(
 #[derive(Clone)]
 pub(super) struct Connections {
     pool: PgPool,
-    /// The server's end of a connection may be another application's after a transaction. Never
-    /// unsaid.
+    /// Whether the server connection may be given to another application after a transaction. Once
+    /// true, it stays true.
     is_shared: Arc<AtomicBool>,
     begin: SqlStr,
 }
@@ -59,7 +59,7 @@ impl fmt::Debug for Connections {
 }
 
 impl Connections {
-    /// Connects when it is first used.
+    /// Creates a pool that connects on first use.
     pub(super) fn new(pool: PgPoolOptions, connect: PgConnectOptions, schema: &Arc<str>) -> Self {
         let is_shared = Arc::new(AtomicBool::new(false));
         let (noted, schema_of_session) = (Arc::clone(&is_shared), Arc::clone(schema));
@@ -82,22 +82,22 @@ impl Connections {
         Self { pool, is_shared, begin: begin_with_settings(schema) }
     }
 
-    /// A connection led through a pooler.
+    /// Whether a connection led through a pooler.
     pub(super) fn is_shared(&self) -> bool {
         self.is_shared.load(Ordering::SeqCst)
     }
 
-    /// The pool itself, for its figures and its end.
+    /// The pool itself, to read its metrics and to close it.
     pub(super) fn pool(&self) -> &PgPool {
         &self.pool
     }
 
-    /// Begins a transaction in which the statements have what they need.
+    /// Begins a transaction with the settings that the statements need.
     ///
-    /// A caller may be dropped at any `await`: its client went away. sqlx 0.9 forgets a transaction
-    /// whose BEGIN is under way at that moment, and gives its connection back to the pool with the
-    /// transaction open: whoever comes next would be told that all is well, and nothing would ever
-    /// be committed. So BEGIN runs in a task of its own, to its end.
+    /// A caller may be dropped at any `await`, for example when its client disconnects. sqlx 0.9
+    /// forgets a transaction whose BEGIN is being sent at that moment, and returns the connection
+    /// to the pool with the transaction open: the next user's statements would seem to succeed and
+    /// never be committed. So BEGIN runs to its end in a spawned task.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
         let connections = self.clone();
         let begun = tokio::spawn(async move {
@@ -106,7 +106,7 @@ impl Connections {
                 if !connections.is_shared() {
                     return Ok(transaction);
                 }
-                // Its connection is new, and the first to lead through a pooler.
+                // This connection is new, and the first that leads through a pooler.
                 transaction.rollback().await?;
             }
             connections.pool.begin_with(connections.begin.clone()).await
@@ -115,7 +115,7 @@ impl Connections {
         begun.await.unwrap_or(Err(sqlx::Error::PoolClosed))
     }
 
-    /// Begins one on a connection that the caller gives up afterwards.
+    /// Begins a transaction on a connection that the caller closes afterwards.
     pub(super) async fn begin_on<'c>(
         &self,
         connection: &'c mut PgConnection,
@@ -134,11 +134,11 @@ impl Connections {
     }
 }
 
-/// The settings for one transaction, in the statement that begins it: a round trip of their own
-/// would double the time of a short transaction. Eight SET LOCAL take the server 0.03 ms.
+/// The statement that begins a transaction and makes its settings: a separate round trip would
+/// double the time of a short transaction. Eight SET LOCAL take the server 0.03 ms.
 fn begin_with_settings(schema: &str) -> SqlStr {
     // A name cannot be a parameter here. It was checked when the settings were read, and is quoted
-    // all the same.
+    // nevertheless.
     let schema = schema.replace('"', "\"\"");
     AssertSqlSafe(format!(
         "BEGIN; SET LOCAL search_path = \"{schema}\"; SET LOCAL plan_cache_mode = force_generic_plan; \
@@ -148,9 +148,9 @@ fn begin_with_settings(schema: &str) -> SqlStr {
     .into_sql_str()
 }
 
-/// Whether the server's end of a connection is this process's own.
+/// Whether the server connection belongs to this process alone.
 pub(super) async fn is_own(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    // By the simple protocol: nothing is prepared, which not every pooler can keep.
+    // The simple protocol prepares nothing; not every pooler keeps prepared statements.
     sqlx::raw_sql(include_str!("sql/own_connection.sql"))
         .fetch_one(connection)
         .await?
@@ -182,7 +182,7 @@ impl Lent {
 impl<'p> Executor<'p> for &'p Connections {
     type Database = Postgres;
 
-    /// Everything at once: what follows must know that it was committed.
+    /// Returns all rows at once, after the commit.
     fn fetch_many<'e, 'q: 'e, E>(
         self,
         query: E,

@@ -1,5 +1,5 @@
-//! What a person may do to a job: end it, have what failed repeated, pause it, let it go on. And
-//! how a job that is over, for whatever reason, is brought to rest: none of its tasks stays open.
+//! Control of jobs by users: cancel, retry, pause, resume. And closing the stages of a finished
+//! job, so that none of its tasks stays open.
 
 use sqlx::{PgExecutor, Row};
 use uuid::Uuid;
@@ -13,49 +13,49 @@ use crate::{
     model::{JobId, JobStatus, TaskStatus},
 };
 
-/// One step of a walk through a stage.
+/// Result of one step of skipping a stage's tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedTasks {
-    /// How many tasks will not run.
+    /// Number of tasks that were skipped.
     pub count: u64,
-    /// Where the next step goes on; `None` when there is none.
+    /// Id after which the next step continues; `None` after the last step.
     pub last: Option<String>,
 }
 
-/// One step of a walk through a stage's batches.
+/// Result of one step of reopening a stage's batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReopenedTasks {
-    /// How many tasks are to run again.
+    /// Number of tasks that are to run again.
     pub tasks: u64,
-    /// Where the next step goes on; `None` when there is none.
+    /// Batch after which the next step continues; `None` after the last step.
     pub last: Option<i32>,
 }
 
-/// What a request to pause came to.
+/// Result of a request to pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PauseRequest {
-    /// The job stands still.
+    /// The job is paused.
     Paused,
-    /// It will at the end of its stage.
+    /// The job will pause at the end of its stage.
     AtStageEnd,
-    /// It is over, or there is none.
+    /// The job is finished or does not exist.
     NotOpen,
 }
 
-/// What a request to resume came to.
+/// Result of a request to resume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResumeRequest {
-    /// The job stood still and goes on; its job message is owed.
+    /// The job was paused and continues; its job message is unsent.
     Resumed,
-    /// It will not pause at the end of its stage.
+    /// The job will not pause at the end of its stage.
     PauseWithdrawn,
-    /// It is over, was not to pause, or there is none.
+    /// The job is finished, was not to pause, or does not exist.
     NotPaused,
 }
 
 impl Database {
-    /// Ends a job with a reason before its stages are over, as failed or cancelled; `false` if that
-    /// is not legal. Its open tasks are skipped afterwards.
+    /// Ends a job with a reason before its stages have ended, as failed or cancelled; `false` if
+    /// that is not legal. Its open tasks are skipped afterwards.
     ///
     /// # Errors
     /// The statement failed; nothing changed.
@@ -71,8 +71,8 @@ impl Database {
         Ok(ended)
     }
 
-    /// Fails a job because its stage cannot be planned; `false`, and nothing changed, if that is
-    /// not `owner`'s to say any more: another planner holds the lease, or the job is over.
+    /// Fails a job because its stage cannot be planned; `false`, and nothing changed, if `owner`
+    /// has lost the lease to another planner, or the job is finished.
     ///
     /// # Errors
     /// A statement failed; nothing changed.
@@ -99,8 +99,8 @@ impl Database {
         Ok(failed)
     }
 
-    /// Skips up to `limit` open tasks after the id `after` ("" at first) of an open stage whose job
-    /// is over. Does nothing if it is not.
+    /// Skips up to `limit` open tasks after the id `after` ("" in the first step) of an open stage
+    /// of a finished job. Does nothing if the job is not finished.
     ///
     /// # Errors
     /// A statement failed; nothing changed.
@@ -137,7 +137,7 @@ impl Database {
         Ok(skipped)
     }
 
-    /// Closes a stage of a job that is over, if none of its tasks is open; says whether this call
+    /// Closes a stage of a finished job, if none of its tasks is open; returns whether this call
     /// did.
     ///
     /// # Errors
@@ -152,9 +152,10 @@ impl Database {
         Ok(closed.rows_affected() == 1)
     }
 
-    /// Makes what did not succeed in the next `limit` batches after `after` (-1 at first) ready to
-    /// run again. The job is over and stays so until [`Database::reopen_job`], so nothing of it
-    /// runs yet, and a walk that was cut off may begin anew.
+    /// Makes the tasks that did not succeed in the next `limit` batches after `after` (-1 in the
+    /// first step) ready to run again. The job stays finished until [`Database::reopen_job`], so
+    /// none of its tasks runs yet, and an interrupted sequence of steps may start from the
+    /// beginning.
     ///
     /// # Errors
     /// The statement failed; nothing changed.
@@ -182,8 +183,8 @@ impl Database {
         })
     }
 
-    /// Lets a job that is over go on in the stage in which it ended; its new state, or `None` if
-    /// that is not legal, or something in the stage is not ready to run again.
+    /// Reopens a finished job in the stage in which it ended; returns its new status, or `None` if
+    /// that is not legal, or a task of the stage is not ready to run again.
     ///
     /// # Errors
     /// A statement failed; nothing changed.
@@ -212,7 +213,7 @@ impl Database {
         Ok(Some(status))
     }
 
-    /// Asks a job to stop at the end of its stage.
+    /// Requests that a job pauses at the end of its stage.
     ///
     /// # Errors
     /// The statement failed; nothing changed.
@@ -229,7 +230,7 @@ impl Database {
         })
     }
 
-    /// Lets a job go on that was to pause.
+    /// Resumes a job that is paused or was to pause.
     ///
     /// # Errors
     /// The statement failed; nothing changed.

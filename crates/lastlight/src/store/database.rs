@@ -1,4 +1,4 @@
-//! The connection pool, the schema's migrations, and whether they have run.
+//! The connection pool, and the migrations of the schema.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -21,15 +21,16 @@ use super::{
 };
 use crate::config::DatabaseSettings;
 
-/// The migrations in `migrations/`, in the binary.
+/// The migrations in `migrations/`, embedded in the binary.
 pub static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
     let mut migrator = sqlx::migrate!("../../migrations");
-    // Its lock would be the session's.
+    // sqlx would take a lock of the session.
     migrator.set_locking(false);
     migrator
 });
 
-/// The pool. Cheap to clone; connects when it is first used, so that the handler can answer before.
+/// The database, through a pool. Cheap to clone; connects on first use, so that the handler can
+/// respond before.
 #[derive(Debug, Clone)]
 pub struct Database {
     connections: Connections,
@@ -39,13 +40,14 @@ pub struct Database {
     limits: Arc<OnceCell<ConnectionLimits>>,
 }
 
-/// Connections: how many this process takes, and how many the server has.
+/// Maximum numbers of connections of this process and of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
+    /// Maximum number of connections of this process.
     pub pool: u32,
     /// The server's `max_connections`.
     pub server: u32,
-    /// Of these, kept for others.
+    /// Number of the server's connections that are reserved for others.
     pub reserved: u32,
 }
 
@@ -53,9 +55,9 @@ pub struct ConnectionLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolUse {
     pub open: u32,
-    /// Of these, in use.
+    /// Number of open connections that are in use.
     pub in_use: u32,
-    /// At most so many may be open.
+    /// Maximum number of open connections.
     pub limit: u32,
 }
 
@@ -69,9 +71,9 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections)
             .acquire_timeout(settings.acquire_timeout)
-            // Who waited for a connection and got one has an answer; who got none says so, and the
-            // figures of the pool say how full it is. The embedded database takes some seconds to
-            // start, which is nothing to be warned of.
+            // No warning when acquiring a connection is slow: a caller that gets none reports an
+            // error, and the pool's metrics show how full it is. The embedded database takes some
+            // seconds to start, which needs no warning.
             .acquire_slow_level(tracing::log::LevelFilter::Debug)
             .max_lifetime(Duration::from_secs(30 * 60));
         let connections = Connections::new(pool, options, &schema);
@@ -85,19 +87,19 @@ impl Database {
         }
     }
 
-    /// The schema of all tables.
+    /// Name of the schema with all tables.
     pub fn schema(&self) -> &str {
         &self.schema
     }
 
-    /// Creates the schema and applies the migrations that are missing. Several processes may do so
-    /// at once: one works under an advisory lock, the others wait.
+    /// Creates the schema and applies the missing migrations. Several processes may do so at once:
+    /// one works under an advisory lock, the others wait.
     ///
     /// # Errors
     /// The database cannot be reached, or it has been migrated by another version of lastlight.
     pub async fn migrate(&self) -> Result<(), DatabaseError> {
         let result = self.apply_migrations().await;
-        // A database that is merely away says nothing about its schema: leave the question open.
+        // While the database is unavailable the state of its schema is unknown: record nothing.
         if !matches!(result, Err(DatabaseError::Unavailable { .. })) {
             self.migrated.send_replace(Some(result.clone()));
         }
@@ -117,7 +119,7 @@ impl Database {
         }
     }
 
-    /// Refuses a pooler that loses prepared statements before any statement is lost.
+    /// Rejects a pooler that loses prepared statements, before a statement is lost.
     async fn examine_pooler(&self) -> Result<(), DatabaseError> {
         drop(self.connections.pool().acquire().await?);
         if !self.connections.is_shared() {
@@ -134,8 +136,8 @@ impl Database {
     }
 
     async fn make_schema(&self) -> Result<(), DatabaseError> {
-        // Where it exists already it is not even named: CREATE SCHEMA IF NOT EXISTS asks for the
-        // right to create one all the same.
+        // CREATE SCHEMA IF NOT EXISTS requires the right to create a schema even if the schema
+        // exists.
         self.with_schema_name(
             "DO $$ BEGIN
                  IF to_regnamespace(quote_ident(current_setting('lastlight.schema'))) IS NULL THEN
@@ -144,11 +146,12 @@ impl Database {
              END $$",
         )
         .await?;
-        // Each in a transaction of its own, which is told its schema and holds the lock.
+        // Each migration runs in its own transaction, which sets the search path and holds the
+        // lock.
         for migration in MIGRATOR.iter() {
             let mut transaction = self.begin_alone().await?;
-            // `run` on a connection of one's own does not compile in a task ("Acquire is not
-            // general enough"); this is what it calls.
+            // `run` on a given connection does not compile in a spawned task ("Acquire is not
+            // general enough"); `run_direct` is what it calls.
             MIGRATOR
                 .run_direct(Some(migration.version), &mut *transaction, false)
                 .await
@@ -158,14 +161,15 @@ impl Database {
         Ok(())
     }
 
-    /// A transaction that changes the schema, and alone does so.
+    /// Begins a transaction that is the only one to change the schema.
     async fn begin_alone(&self) -> Result<Transaction<'static, Postgres>, DatabaseError> {
         let mut transaction = self.connections.begin().await?;
         sqlx::query(include_str!("sql/migration_lock.sql")).execute(&mut *transaction).await?;
         Ok(transaction)
     }
 
-    /// Why this role may not make the schema or change it, in words that name both; none if it may.
+    /// The error that names the right that this role lacks to create or change the schema; `None`
+    /// if it lacks none.
     async fn right_that_lacks(&self) -> Option<DatabaseError> {
         let row = sqlx::query(include_str!("sql/schema_rights.sql"))
             .bind(&*self.schema)
@@ -180,17 +184,17 @@ impl Database {
         let detail = if !right("has_schema")? {
             format!(
                 "there is no schema {schema:?} in database {database:?}, and role {role:?} may not create one: {migrate}, and \
-                 then grant this role what SECURITY.md lists"
+                 then grant this role the rights that SECURITY.md lists"
             )
         } else if !right("may_look")? {
             format!(
-                "role {role:?} may not look into schema {schema:?}: if it was not migrated yet, {migrate}; then let its owner \
-                 GRANT USAGE ON SCHEMA {schema} TO {role}, and the rest that SECURITY.md lists"
+                "role {role:?} may not use schema {schema:?}: if it is not migrated yet, {migrate}; then let its owner GRANT \
+                 USAGE ON SCHEMA {schema} TO {role}, and the other rights that SECURITY.md lists"
             )
         } else if !right("may_create")? {
             format!(
                 "schema {schema:?} is not of this version, and role {role:?} may not create in it: {migrate}, and then grant this \
-                 role what SECURITY.md lists"
+                 role the rights that SECURITY.md lists"
             )
         } else {
             return None;
@@ -198,8 +202,8 @@ impl Database {
         Some(DatabaseError::Schema { detail: Arc::from(detail) })
     }
 
-    /// Whether the migrations of this version have run. Looked at first, so that the app's role
-    /// needs no right to change the schema where another role runs the migrations.
+    /// Whether the migrations of this version have run. Checked first, so that the app's role needs
+    /// no right to change the schema if another role runs the migrations.
     async fn is_up_to_date(&self) -> Result<bool, DatabaseError> {
         let mut transaction = self.connections.begin().await?;
         let state = SchemaState::ask(&mut transaction, &self.schema).await?;
@@ -222,7 +226,7 @@ impl Database {
                     tables.join(", ")
                 )),
             }),
-            // Of Different, the migrator says which.
+            // For `Different`, the migrator reports which migrations differ.
             SchemaState::Missing
             | SchemaState::Behind(_)
             | SchemaState::Different(_)
@@ -237,15 +241,15 @@ impl Database {
             }
             other => DatabaseError::Schema {
                 detail: Arc::from(format!(
-                    "{other}; schema {:?} was migrated by another version of lastlight: deploy the version that \
-                     fits, or set APP_SCHEMA to another schema",
+                    "{other}; schema {:?} was migrated by another version of lastlight: deploy a matching version, \
+                     or set APP_SCHEMA to another schema",
                     self.schema
                 )),
             },
         }
     }
 
-    /// Applies the migrations in the background, again and again until the database answers.
+    /// Applies the migrations in the background, retrying until that succeeds.
     pub fn migrate_in_background(&self) {
         let database = self.clone();
         tokio::spawn(async move {
@@ -264,8 +268,8 @@ impl Database {
         });
     }
 
-    /// Says what the handler waits for. The pool keeps to itself why it has no connection; one
-    /// beside it says so.
+    /// Logs what the handler waits for. The pool does not report why it has no connection; a
+    /// connection outside the pool does.
     async fn note_waiting(&self, error: &DatabaseError, pause: Duration) {
         let error = match (error, reach(&self.settings).await) {
             (DatabaseError::Unavailable { .. }, Err(unreachable)) => unreachable.to_string(),
@@ -278,10 +282,10 @@ impl Database {
         );
     }
 
-    /// The pool, once the migrations have run; waits for them no longer than for a connection.
+    /// The pool, once the migrations have run; waits for them at most `acquire_timeout`.
     ///
     /// # Errors
-    /// They have not run in that time, or they failed.
+    /// The migrations have not run in that time, or they failed.
     pub(super) async fn pool(&self) -> Result<&Connections, DatabaseError> {
         if matches!(*self.migrated.borrow(), Some(Ok(()))) {
             return Ok(&self.connections);
@@ -306,22 +310,22 @@ impl Database {
     /// Begins a transaction, which is rolled back when it is dropped.
     ///
     /// # Errors
-    /// There is no connection, or it broke.
+    /// No connection is available, or the connection failed.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, DatabaseError> {
         Ok(self.pool().await?.begin().await?)
     }
 
-    /// Begins a transaction that only reads, and whose statements the server ends after `within`
-    /// each, at least 1 ms: one that hangs does not keep its connection from others for long.
+    /// Begins a transaction that only reads. The server cancels each of its statements after
+    /// `within`, at least 1 ms, so that one that hangs does not occupy its connection for long.
     ///
     /// # Errors
-    /// There is no connection, or it broke.
+    /// No connection is available, or the connection failed.
     pub(super) async fn begin_bounded(
         &self,
         within: Duration,
     ) -> Result<Transaction<'static, Postgres>, DatabaseError> {
         let mut transaction = self.begin().await?;
-        // 0 would be no bound at all.
+        // 0 would mean no timeout.
         let milliseconds = within.as_millis().max(1);
         sqlx::query(include_str!("sql/bound_reading.sql"))
             .bind(format!("{milliseconds}ms"))
@@ -330,24 +334,24 @@ impl Database {
         Ok(transaction)
     }
 
-    /// How long a request waits before the database counts as unavailable.
+    /// How long a request waits until the database counts as unavailable.
     pub(super) fn timeout(&self) -> Duration {
         self.settings.acquire_timeout
     }
 
-    /// How much of the pool is in use. Asks nobody.
+    /// Use of the pool. Needs no connection.
     pub fn pool_use(&self) -> PoolUse {
         let pool = self.connections.pool();
         let open = pool.size();
         PoolUse {
             open,
-            // The two are read one after the other.
+            // The two numbers are not read at the same moment.
             in_use: open.saturating_sub(u32::try_from(pool.num_idle()).unwrap_or(u32::MAX)),
             limit: self.settings.connections,
         }
     }
 
-    /// The connections that there are; asked for once.
+    /// Maximum numbers of connections; read from the server once.
     ///
     /// # Errors
     /// The statement failed.
@@ -378,8 +382,8 @@ impl Database {
         .await
     }
 
-    /// Runs a block that finds the schema's name in `lastlight.schema`: a name cannot be a
-    /// parameter.
+    /// Runs a block with the schema's name in the setting `lastlight.schema`, because a name cannot
+    /// be a parameter.
     async fn with_schema_name(&self, block: &'static str) -> Result<(), DatabaseError> {
         let mut transaction = self.begin_alone().await?;
         sqlx::query("SELECT set_config('lastlight.schema', $1, true)")
@@ -390,10 +394,10 @@ impl Database {
         Ok(transaction.commit().await?)
     }
 
-    /// Asks the database for an answer, for `health`.
+    /// Runs a trivial statement, for `health`; returns how long that took.
     ///
     /// # Errors
-    /// It gave none.
+    /// The database did not answer.
     pub async fn ping(&self) -> Result<Duration, DatabaseError> {
         let began = Instant::now();
         sqlx::query("SELECT 1").execute(self.pool().await?).await?;

@@ -1,6 +1,6 @@
-//! What becomes of the tasks and stages whose messages could not be delivered: failed, or given a
-//! new message. Every statement looks again at what it changes, so that it may run twice, and
-//! beside claims and completions.
+//! Tasks and stages whose messages were dead-lettered: they are failed, or get a new message. Every
+//! statement checks again the rows that it changes, so that it may run twice, and concurrently with
+//! claims and completions.
 
 use sqlx::{Row, postgres::PgRow};
 use time::OffsetDateTime;
@@ -12,61 +12,61 @@ use super::{
 };
 use crate::model::{JobStatus, ProcessingPath, TaskId, TaskStatus};
 
-/// How often a new message was sent in place of one that could not be delivered.
+/// Number of new messages that were sent in place of undeliverable ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Redeliveries {
     pub count: u8,
-    /// When the newest of them was written; a message that is older has had its successor.
+    /// When the newest of them was written; an older message was already replaced.
     pub last: Option<OffsetDateTime>,
 }
 
-/// What a message set aside says of tasks, and what is true.
+/// The tasks that a dead-lettered message names, in their current state.
 #[derive(Debug, Clone)]
 pub struct DeadLetteredTasks {
-    /// Where their job stands.
+    /// Status of their job.
     pub job_status: JobStatus,
     pub path: ProcessingPath,
-    /// Their stage has ended and nobody went on.
+    /// Their stage has ended and was not advanced.
     pub stage_ended: bool,
-    /// Those that there are, in the order of the plan.
+    /// The tasks that exist, in the order of the plan.
     pub tasks: Vec<DeadLetteredTask>,
 }
 
-/// One of these tasks.
+/// A task that a dead-lettered message names.
 #[derive(Debug, Clone)]
 pub struct DeadLetteredTask {
     pub status: TaskStatus,
-    /// An attempt holds it, or a message is on its way to it.
+    /// Whether an attempt holds it, or a message for it is on its way.
     pub leased: bool,
-    /// It waits for room, and gets its new message by itself.
+    /// Whether it is deferred, so that it gets a new message without a redelivery.
     pub deferred: bool,
-    /// Messages sent in place of others.
+    /// New messages sent in place of undeliverable ones.
     pub redelivered: Redeliveries,
-    /// All that a new message says.
+    /// Content of a new message.
     pub unsent: UnsentTask,
 }
 
-/// What failing tasks came to.
+/// Result of failing tasks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FailedTasks {
-    /// How many failed by this.
+    /// Number of tasks that this call failed.
     pub failed: u64,
-    /// With them the stage has ended, and the caller is the one to go on.
+    /// Whether the stage has ended with them, so that the caller must advance it.
     pub stage_ended: bool,
 }
 
-/// A stage that a job message set aside was to start.
+/// A stage that a dead-lettered job message was to start.
 #[derive(Debug, Clone, Copy)]
 pub struct DeadLetteredStage {
-    /// It needs no job message any more.
+    /// Whether it needs no job message any more.
     pub planned: bool,
     pub leased: bool,
-    /// Messages sent in place of others.
+    /// New messages sent in place of undeliverable ones.
     pub redelivered: Redeliveries,
 }
 
 impl Database {
-    /// The tasks of one stage that a message names; `None` if there is no such job.
+    /// The tasks of one stage that a message names; `None` if the job does not exist.
     ///
     /// # Errors
     /// The statement failed.
@@ -98,7 +98,7 @@ impl Database {
         }))
     }
 
-    /// Fails those of `tasks` that nobody has touched since they were looked at.
+    /// Fails those of `tasks` that no attempt has held since they were read.
     ///
     /// # Errors
     /// The statement failed; nothing changed.
@@ -131,8 +131,8 @@ impl Database {
         Ok(failed.transpose()?.unwrap_or_default())
     }
 
-    /// Counts that a new message, written at `written`, was sent for `tasks`: their batch's, if
-    /// that is given, or their own.
+    /// Counts that a new message, written at `written`, was sent for `tasks`: one message for
+    /// `batch`, if that is given, otherwise one message per task.
     ///
     /// # Errors
     /// The statement failed; the same message may be sent again.
@@ -158,7 +158,7 @@ impl Database {
         Ok(())
     }
 
-    /// The stage that a job message names; `None` if it has not begun.
+    /// The stage that a job message names; `None` if it does not exist yet.
     ///
     /// # Errors
     /// The statement failed.
@@ -181,9 +181,10 @@ impl Database {
         Ok(stage.transpose()?)
     }
 
-    /// Makes the stage's job message owed again and counts that; the number of its send for the
-    /// caller to send it, or `None` if it is owed already, somebody was faster, or nothing is to be
-    /// sent any more. `grace_seconds`: how long it is the caller's to send.
+    /// Makes the stage's job message unsent again and counts that. Returns the number of the send
+    /// that the caller is to make, or `None` if the message is unsent already, another caller was
+    /// faster, or no message is needed any more. `grace_seconds`: how long only the caller may send
+    /// it.
     ///
     /// # Errors
     /// The statement failed; nothing changed.
@@ -206,8 +207,9 @@ impl Database {
         Ok(sends.map(i32::unsigned_abs))
     }
 
-    /// Fails a job whose stage nobody has planned or plans; `false` if it is over or paused, has
-    /// gone on, or somebody plans it. Its open tasks are skipped afterwards.
+    /// Fails a job whose stage is not planned and has no planner; `false` if the job is finished,
+    /// paused or in another stage, or if the stage is planned or being planned. Its open tasks are
+    /// skipped afterwards.
     ///
     /// # Errors
     /// The statement failed; nothing changed.
@@ -226,14 +228,14 @@ impl Database {
     }
 }
 
-/// So that two who change the same tasks lock them alike.
+/// Sorts tasks by key, so that two callers that change the same tasks lock them in the same order.
 fn in_key_order<'a>(tasks: &[&'a DeadLetteredTask]) -> Vec<&'a DeadLetteredTask> {
     let mut tasks = tasks.to_vec();
     tasks.sort_by(|one, other| one.unsent.task_id.cmp(&other.unsent.task_id));
     tasks
 }
 
-/// `None` in the row of a job that has none of the tasks.
+/// `None` if the row is that of a job that has none of the tasks.
 fn dead_lettered_task(row: &PgRow) -> Result<Option<DeadLetteredTask>, sqlx::Error> {
     let Some(status) = row.try_get::<Option<&str>, _>("task_status")? else {
         return Ok(None);

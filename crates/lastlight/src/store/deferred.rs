@@ -1,5 +1,5 @@
-//! Deferred tasks: their messages came when a process had no room for them, so they are unsent
-//! again until one has. No attempt is counted. Who has room, and when, is not known here.
+//! Deferred tasks: their messages arrived when the process had no capacity, so they are unsent
+//! again until a process has. No attempt is counted. The caller decides when capacity is available.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use super::{
 use crate::{failpoint::failpoint, model::TaskStatus};
 use sqlx::Row;
 
-/// What deferring a task came to.
+/// Result of deferring a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deferral {
-    /// It gets a new message.
+    /// The task gets a new message.
     Deferred,
-    /// It is not to be begun now, nor later for this message.
+    /// The task is not to be started now, nor later because of this message.
     Unclaimed(Unclaimed),
 }
 
-/// The way in for deferrals: those that wait at the same moment share a statement.
+/// Accepts deferrals; those that wait at the same moment share a statement.
 #[derive(Debug)]
 pub struct TaskDeferrals(GroupCommit<DeferStatement>);
 
@@ -33,10 +33,10 @@ impl TaskDeferrals {
         }))
     }
 
-    /// Defers a task; the answer is committed.
+    /// Defers a task; answers after the commit.
     ///
     /// # Errors
-    /// The database failed: the message must come again.
+    /// The database failed: the message must be redelivered.
     pub async fn defer(&self, request: ClaimRequest) -> Result<Deferral, DatabaseError> {
         self.0.submit(request).await
     }
@@ -52,7 +52,7 @@ impl GroupStatement for DeferStatement {
     type Request = ClaimRequest;
     type Answer = Deferral;
 
-    /// A message whose task was not deferred comes again.
+    /// A message whose task was not deferred is redelivered.
     fn timeout(&self) -> Option<Duration> {
         Some(self.database.timeout())
     }
@@ -78,7 +78,7 @@ impl GroupStatement for DeferStatement {
         for (place, unclaimed) in self.database.unclaimed(requests, &left).await? {
             deferrals[place] = Some(Deferral::Unclaimed(unclaimed));
         }
-        // The same task twice in one group: the second message is one too many.
+        // The same task is twice in the group: the second message is a duplicate.
         let deferrals: Vec<Deferral> = deferrals
             .into_iter()
             .map(|deferral| deferral.unwrap_or(Deferral::Unclaimed(Unclaimed::Running)))
@@ -94,10 +94,10 @@ impl GroupStatement for DeferStatement {
 }
 
 impl Database {
-    /// Takes deferred tasks whose new message is due, the longest due first: they count as sent,
-    /// and are due once more after `again_seconds` unless somebody begins them. Takes up to `limit`
-    /// of them, less those that were sent within the last `arriving_seconds`, whoever sent them,
-    /// and that nobody has begun or deferred since.
+    /// Takes deferred tasks whose new message is due, in the order in which they became due: they
+    /// count as sent, and are due again after `again_seconds` unless they are started. Takes up to
+    /// `limit` of them, less the tasks that any process sent within the last `arriving_seconds` and
+    /// that were not started or deferred since.
     ///
     /// # Errors
     /// The statement failed.

@@ -1,6 +1,5 @@
-//! What the database says about itself: sizes and upkeep, its types, and whether it accepts the
-//! app's statements. For people who look into a database that behaves oddly; nothing here is
-//! changed.
+//! Diagnosis of the database: sizes and maintenance of its tables, its enum types, and whether it
+//! accepts the app's statements. Changes nothing.
 
 use std::time::{Duration, Instant};
 
@@ -12,76 +11,76 @@ use time::OffsetDateTime;
 use super::{Database, DatabaseError, statements::STATEMENTS};
 use crate::model::{JobStatus, TaskStatus, Timestamp};
 
-/// A table's size and upkeep, as the server last counted them.
+/// Size and maintenance of a table, from the server's statistics.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TableStatistics {
-    /// Its name.
+    /// Name of the table.
     pub name: String,
-    /// Rows, as of the last analysis.
+    /// Estimated number of rows, as of the last analysis.
     pub rows_estimate: i64,
-    /// Rows, as counted since.
+    /// Number of rows, as counted since.
     pub live_rows: i64,
-    /// Old versions that were not cleaned away yet.
+    /// Number of old row versions that were not vacuumed yet.
     pub dead_rows: i64,
-    /// Rows written anew.
+    /// Number of row updates.
     pub updates: i64,
-    /// Of these, without a new index entry.
+    /// Number of these updates that needed no new index entry.
     pub heap_only_updates: i64,
-    /// The table itself.
+    /// Size of the table without its indexes, in bytes.
     pub table_bytes: i64,
-    /// All its indexes.
+    /// Size of all its indexes, in bytes.
     pub index_bytes: i64,
-    /// When it was last cleaned.
+    /// When it was last vacuumed.
     pub last_vacuum: Option<Timestamp>,
-    /// When it was last analysed.
+    /// When it was last analyzed.
     pub last_analyze: Option<Timestamp>,
 }
 
-/// An index's size and use, as the server last counted them.
+/// Size and use of an index, from the server's statistics.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct IndexStatistics {
-    /// Its table.
+    /// Name of its table.
     pub table_name: String,
-    /// Its name.
+    /// Name of the index.
     pub name: String,
-    /// On disk.
+    /// Size on disk, in bytes.
     pub bytes: i64,
-    /// How often it was used.
+    /// Number of scans that used it.
     pub scans: i64,
-    /// It holds keys.
+    /// Whether it is a unique index.
     pub is_unique: bool,
-    /// It may be used.
+    /// Whether it is valid and can be used.
     pub is_valid: bool,
 }
 
-/// An enum type of the schema, beside what the app knows.
+/// An enum type of the schema, compared with the app's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct EnumDiagnosis {
-    /// The type.
+    /// Name of the type.
     pub name: String,
-    /// Its labels, in order; empty: the database has no such type.
+    /// Its labels in the database, in order; empty if the database has no such type.
     pub labels: Vec<String>,
-    /// What the app expects; empty: it does not know the type.
+    /// The labels that the app expects; empty if the app does not know the type.
     pub expected: Vec<&'static str>,
-    /// They are the same.
+    /// Whether both are the same.
     pub agrees: bool,
 }
 
 /// Whether the database accepts one of the app's statements.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct StatementDiagnosis {
-    /// Its file in `crates/lastlight/src/store/sql`.
+    /// Name of its file in `crates/lastlight/src/store/sql`.
     pub name: &'static str,
-    /// It does.
+    /// Whether the database accepts it.
     pub accepted: bool,
-    /// Why not.
+    /// Why the database does not accept it.
     pub error: Option<String>,
 }
 
 /// The enum types of the migrations.
 fn expected_enums() -> [(&'static str, Vec<&'static str>); 3] {
     [
-        // A batch is owed or sent: the first two states of its tasks.
+        // A batch is unsent or sent: the first two states of its tasks.
         (
             "batch_status",
             [TaskStatus::PendingQueue, TaskStatus::Queued].map(TaskStatus::as_str).into(),
@@ -92,7 +91,7 @@ fn expected_enums() -> [(&'static str, Vec<&'static str>); 3] {
 }
 
 impl Database {
-    /// Size and upkeep of each table, by name.
+    /// Size and maintenance of each table, by name.
     ///
     /// # Errors
     /// The statement failed.
@@ -141,7 +140,7 @@ impl Database {
         Ok(rows.iter().map(index).collect::<Result<_, _>>()?)
     }
 
-    /// The schema's enum types beside what the app expects, by name.
+    /// The schema's enum types compared with those that the app expects, by name.
     ///
     /// # Errors
     /// The statement failed.
@@ -178,23 +177,22 @@ impl Database {
         Ok(diagnoses)
     }
 
-    /// Has the database prepare each of the app's statements against its schema, and run none; and
-    /// how long that took.
+    /// Has the database prepare each of the app's statements against its schema, without running
+    /// it. Returns the diagnoses and how long that took.
     ///
     /// # Errors
-    /// There is no connection. A statement that is refused is part of the answer.
+    /// There is no connection. A statement that is rejected is part of the answer.
     pub async fn diagnose_statements(
         &self,
     ) -> Result<(Vec<StatementDiagnosis>, Duration), DatabaseError> {
         let mut session = self.pool().await?.pool().acquire().await?;
-        // It is given up: its cache is full of these, and no longer holds what its next user would
-        // find there.
+        // Close the connection afterwards: these statements have displaced the ones in its cache.
         session.close_on_drop();
         let mut transaction = self.pool().await?.begin_on(&mut session).await?;
         let began = Instant::now();
         let mut diagnoses = Vec::with_capacity(STATEMENTS.len());
         for (name, statement) in STATEMENTS {
-            // One that is refused must not end the transaction.
+            // A savepoint, so that a rejected statement does not abort the transaction.
             let mut attempt = (*transaction).begin().await?;
             let prepared = (&mut *attempt).prepare(SqlStr::from_static(statement)).await;
             attempt.rollback().await?;

@@ -1,41 +1,42 @@
-//! What can go wrong with the database, as the controller needs to tell it apart.
+//! Database errors, in the classes that callers need to distinguish.
 
 use std::sync::Arc;
 
 use super::pooler;
 
-/// A statement that did not succeed. Cheap to clone: a group of requests shares one failure.
+/// A database error. Cheap to clone: all requests of a group receive the same error.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DatabaseError {
-    /// It cannot be reached, is starting, is shutting down, or has no connection left. Nothing was
-    /// decided; try again later.
+    /// The database cannot be reached, is starting or shutting down, or has no connection left. The
+    /// caller may try again later.
     #[error("the database is not available: {detail}")]
     Unavailable {
-        /// What the driver said; holds no password.
+        /// The driver's message; contains no password.
         detail: Arc<str>,
     },
-    /// The schema is not there or not of this version.
-    #[error("the database's schema does not fit: {detail}")]
+    /// The schema is missing, is not of this version, or this role may not use it.
+    #[error("the database schema does not fit: {detail}")]
     Schema {
-        /// What does not fit, and what to do.
+        /// What is wrong, and what to do.
         detail: Arc<str>,
     },
-    /// A pooler stands before the database that loses prepared statements.
+    /// The connection leads through a pooler that loses prepared statements.
     #[error("{}. {}", pooler::LOSES_STATEMENTS, pooler::REMEDY)]
     Pooler,
-    /// The statement failed for a reason of its own: a defect in lastlight or in the stored data.
+    /// The statement failed because of a defect in lastlight or in the stored data.
     #[error("a statement failed: {0}")]
     Statement(Arc<sqlx::Error>),
 }
 
 impl DatabaseError {
-    /// What a fail point says in place of the server.
+    /// The error that a fail point returns in place of the server's answer.
     #[cfg(feature = "fault-injection")]
     pub(super) fn lost() -> Self {
-        Self::Unavailable { detail: Arc::from("a fail point keeps its answer back") }
+        Self::Unavailable { detail: Arc::from("a fail point withholds the answer") }
     }
 
-    /// A lock conflict that goes away by trying again at once: deadlock or serialisation failure.
+    /// Whether this is a lock conflict after which the statement can be run again at once: a
+    /// deadlock or a serialisation failure.
     pub(super) fn is_conflict(&self) -> bool {
         match self {
             Self::Statement(error) => {
@@ -56,9 +57,9 @@ impl From<sqlx::Error> for DatabaseError {
             | E::PoolClosed
             | E::WorkerCrashed
             | E::Protocol(_) => true,
-            // 08 connection; 53 insufficient resources; 57P operator intervention; 28 sign-in;
-            // 3D000 no such database; 57014 cancelled; 55P03 a lock that was not to be had in time;
-            // 25P03 idle in a transaction for too long.
+            // 08 connection; 53 insufficient resources; 57P operator intervention; 28
+            // authentication; 3D000 no such database; 57014 cancelled; 55P03 lock timeout; 25P03
+            // idle in a transaction for too long.
             E::Database(_) => code(&error).is_some_and(|code| {
                 code.starts_with("08")
                     || code.starts_with("53")
@@ -71,17 +72,17 @@ impl From<sqlx::Error> for DatabaseError {
         };
         if unavailable {
             let what_to_do = if is_about_tls(&error) {
-                "; the server must offer TLS, with a certificate for its host name: name a certificate authority of your \
-                 own with sslrootcert in DATABASE_URL, or choose another sslmode there"
+                "; the server must offer TLS with a certificate for its host name: name your own certificate authority \
+                 with sslrootcert in DATABASE_URL, or choose another sslmode there"
             } else {
                 ""
             };
             return Self::Unavailable {
                 detail: match error {
-                    // The driver tries for as long as that and keeps to itself why it failed.
+                    // The driver retries until the timeout and does not report why it failed.
                     E::PoolTimedOut => Arc::from(
-                        "no connection was to be had in time: it cannot be reached, or all connections of this process are \
-                         in use",
+                        "no connection was available in time: the database cannot be reached, or all connections of this \
+                         process are in use",
                     ),
                     error => Arc::from(format!("{error}{what_to_do}")),
                 },
@@ -90,16 +91,18 @@ impl From<sqlx::Error> for DatabaseError {
         if is_lost_statement(&error) {
             return Self::Pooler;
         }
-        // 42501: the role may not do it. 3F000: nor may it see the schema, or there is none.
+        // 42501: the role lacks a right. 3F000: the schema does not exist, or the role may not use
+        // it.
         if code(&error).is_some_and(|code| matches!(code.as_str(), "42501" | "3F000")) {
             return Self::Schema {
                 detail: Arc::from(format!(
-                    "{error}; run `lastlight migrate` with a role that may change the schema, and grant the app's role what \
-                     SECURITY.md lists"
+                    "{error}; run `lastlight migrate` with a role that may change the schema, and grant the app's role the \
+                     rights that SECURITY.md lists"
                 )),
             };
         }
-        // 42P01: a table is missing: the schema was dropped under us, or migrations did not run.
+        // 42P01, 42704, 42703: a table, type or column is missing: the schema was dropped while the
+        // app ran, or migrations did not run.
         if code(&error).is_some_and(|code| matches!(code.as_str(), "42P01" | "42704" | "42703")) {
             return Self::Schema { detail: Arc::from(format!("{error}; run `lastlight migrate`")) };
         }
@@ -107,18 +110,18 @@ impl From<sqlx::Error> for DatabaseError {
     }
 }
 
-/// A statement that was prepared is not there (26000), or one that was not is (42P05): the
-/// connection's other end changed.
+/// Whether a statement that was prepared is missing (26000), or one that was not prepared exists
+/// (42P05): the connection leads to another server process than before.
 pub(super) fn is_lost_statement(error: &sqlx::Error) -> bool {
     matches!(code(error).as_deref(), Some("26000" | "42P05"))
 }
 
-/// The role may not do it.
+/// Whether the role lacks a right.
 pub(super) fn is_refused(error: &sqlx::Error) -> bool {
     code(error).as_deref() == Some("42501")
 }
 
-/// A certificate that was refused comes as an error of the connection.
+/// Whether the error is about TLS. A rejected certificate is reported as an I/O error.
 fn is_about_tls(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Tls(_) => true,

@@ -1,5 +1,5 @@
-//! A database as `doctor` sees it: one connection, no pool, nothing changed. What a pool hides
-//! behind "timed out" is said here.
+//! Examination of a database for `doctor`: over one connection, without a pool, and without
+//! changes. Reports the reasons that a pool hides behind "timed out".
 
 use std::time::{Duration, Instant};
 
@@ -14,34 +14,35 @@ use super::{
 };
 use crate::{config::DatabaseSettings, model::clock};
 
-/// A server that takes longer is not there.
+/// A server that takes longer counts as unavailable.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
 pub struct Examination {
-    /// How long it took to connect.
+    /// Time that it took to connect.
     pub connected_in: Duration,
     /// `server_version_num`: 170005 is 17.5.
     pub version: i32,
-    /// As the server writes it.
+    /// The version as the server writes it.
     pub version_text: String,
-    /// A replica, or set to read only.
+    /// Whether the server is a replica or set to read only.
     pub is_read_only: bool,
-    /// The connection is encrypted.
+    /// Whether the connection is encrypted.
     pub is_encrypted: bool,
-    /// Through a pooler, one that fits.
+    /// Whether the connection leads through a pooler, which is usable.
     pub is_pooled: bool,
     /// `max_connections`.
     pub connections: u32,
-    /// Of these, kept for others.
+    /// Number of these connections that are reserved for others.
     pub reserved: u32,
-    /// Of these, in use now.
+    /// Number of these connections that are in use now.
     pub used: u32,
-    /// The server's clock less this machine's, seconds; as exact as an answer is quick.
+    /// The server's clock minus this machine's, in seconds; the shorter the round trip, the more
+    /// exact.
     pub clock_ahead: f64,
-    /// The role may create the schema, or change it.
+    /// Whether the role may create the schema, or change it.
     pub may_change_schema: bool,
-    /// The migrations that have run, against those of this binary.
+    /// The migrations that have run, compared with those of this binary.
     pub schema: SchemaState,
     /// Rights that the role lacks on tables that exist.
     pub missing_rights: Vec<MissingRight>,
@@ -55,7 +56,7 @@ pub struct MissingRight {
     pub privilege: String,
 }
 
-/// Why there is nothing to see, and what to do.
+/// Why the database cannot be examined, and what to do.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{problem}")]
 pub struct ExaminationError {
@@ -69,10 +70,10 @@ impl From<sqlx::Error> for ExaminationError {
     }
 }
 
-/// Looks at the database; `rights`: tables and what the app does with them.
+/// Examines the database; `rights`: tables and the privileges that the app needs on them.
 ///
 /// # Errors
-/// It cannot be reached, or it refuses to answer.
+/// The database cannot be reached, or it rejects a statement.
 pub async fn examine(
     settings: &DatabaseSettings,
     rights: &[(String, String)],
@@ -112,7 +113,7 @@ async fn look(
         .await?;
     let answered = clock::now();
     let server: OffsetDateTime = row.try_get("now")?;
-    // The server looked at its clock about half way.
+    // The server read its clock at about half of the round trip.
     let here = asked + (answered - asked) / 2;
     let number = |name: &str| row.try_get::<i32, _>(name).map(i32::unsigned_abs);
     let (has_schema, may_use): (bool, bool) =
@@ -124,8 +125,8 @@ async fn look(
     } else {
         schema_state(connection, &settings.schema).await?
     };
-    // Who may not look into the schema cannot even ask for its tables, and lacks that one right
-    // first.
+    // A role that may not use the schema cannot query its tables either, so only that right is
+    // reported.
     let asked_for = if may_use { rights } else { &[] };
     let (tables, privileges): (Vec<String>, Vec<String>) = asked_for.iter().cloned().unzip();
     let missing_rights = sqlx::query(include_str!("sql/missing_rights.sql"))

@@ -1,13 +1,13 @@
 //! Group commit: requests that wait at the same moment share one statement and one commit.
 //!
-//! A worker takes what is waiting, up to a bound, runs one statement for all of it, and answers
-//! each. While it runs, the next group gathers; so nobody waits for a timer, an idle system pays
-//! one statement a request, and a busy one pays a fraction. Knows nothing of what the statement
-//! does.
+//! A worker takes the waiting requests, up to a limit, runs one statement for all of them, and
+//! answers each. While it runs, the next group accumulates; so no request waits for a timer, an
+//! idle system runs one statement per request, and a busy one a fraction of that. Independent of
+//! what the statement does.
 //!
-//! Requests that can be made again ([`GroupStatement::timeout`]) do not pile up behind a database
-//! that hangs: they are refused once a statement takes too long, and one that nobody waits for any
-//! more is not run.
+//! Requests that can be repeated ([`GroupStatement::timeout`]) do not accumulate behind a database
+//! that hangs: they are rejected once a statement takes too long, and a request whose caller no
+//! longer waits is not run.
 
 use std::{
     future::Future,
@@ -22,16 +22,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::DatabaseError;
 
-/// The largest group: enough to make the commit's share negligible, small enough to keep statements
-/// short, and half of the tasks that a process runs at once, so that claims and completions are
-/// under way at the same time.
+/// Maximum number of requests in a group: enough to make the commit's share negligible, small
+/// enough to keep statements short, and half of the tasks that a process runs at once, so that
+/// claims and completions run at the same time.
 const LARGEST_GROUP: usize = 128;
 
-/// A group ends with the request that brings it here: its statement is written to the connection in
-/// one piece. Bytes.
+/// Size in bytes at which a group is complete, with the request that reaches it: the statement is
+/// written to the connection in one piece.
 const HEAVIEST_GROUP: usize = 4 * 1024 * 1024;
 
-/// How often a group is tried again after a deadlock with another process's group.
+/// Maximum number of retries of a group after a deadlock with another process's group.
 const CONFLICT_RETRIES: u32 = 5;
 
 type Waiting<Request, Answer> = (Request, oneshot::Sender<Result<Answer, DatabaseError>>);
@@ -42,16 +42,16 @@ pub(super) trait GroupStatement: Send + Sync + 'static {
     /// The answer to one request.
     type Answer: Send + 'static;
 
-    /// The bytes of a request that count beside its key.
+    /// Size of a request in bytes, without its key.
     fn bytes(&self, _request: &Self::Request) -> usize {
         0
     }
 
-    /// How long a request waits for its answer before it is refused; `None`: for ever, because it
-    /// cannot be made again.
+    /// How long a request waits for its answer before it is rejected; `None`: without a limit,
+    /// because the request cannot be repeated.
     fn timeout(&self) -> Option<Duration>;
 
-    /// What becomes of answers that nobody waits for any more.
+    /// Handles answers whose callers no longer wait.
     fn undelivered(
         &self,
         _answers: Vec<(&Self::Request, Self::Answer)>,
@@ -66,24 +66,24 @@ pub(super) trait GroupStatement: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Self::Answer>, DatabaseError>> + Send;
 }
 
-/// The way in for requests. Its workers end when it is dropped.
+/// Accepts requests and groups them. Its worker ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct GroupCommit<S: GroupStatement> {
     queue: mpsc::Sender<Waiting<S::Request, S::Answer>>,
     timeout: Option<Duration>,
-    /// When the statement that is under way began, if one is.
+    /// When the running statement began, if one runs.
     busy_since: Arc<Mutex<Option<Instant>>>,
     sizes: Arc<Sizes>,
 }
 
-/// How many size classes there are: a class a power of two, from 1 to the largest group.
+/// Number of size classes: one per power of two, from 1 to the largest group.
 const SIZE_CLASSES: usize = LARGEST_GROUP.ilog2() as usize + 1;
 
-/// How large the groups were. One writer, so that readers see at worst a group that is half
-/// counted.
+/// Sizes of the groups so far. There is one writer, so readers see at worst one group that is
+/// counted in part.
 #[derive(Debug, Default)]
 struct Sizes {
-    /// Groups by size: at most 1, 2, 4 … requests, and more than the class before.
+    /// Number of groups by size: at most 1, 2, 4 … requests, and more than the class before.
     groups: [AtomicU64; SIZE_CLASSES],
     requests: AtomicU64,
 }
@@ -98,12 +98,12 @@ impl Sizes {
     }
 }
 
-/// How large the groups of one kind were since the process started.
+/// Sizes of the groups of one kind since the process started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupSizes {
-    /// A size, and how many groups had at most that many requests; rising.
+    /// Sizes in ascending order, each with the number of groups of at most that many requests.
     pub at_most: Vec<(u64, u64)>,
-    /// Requests over all groups.
+    /// Number of requests in all groups.
     pub requests: u64,
 }
 
@@ -143,7 +143,7 @@ impl<S: GroupStatement> GroupCommit<S> {
         Self { queue, timeout, busy_since, sizes }
     }
 
-    /// How large the groups were so far.
+    /// Sizes of the groups so far.
     pub(super) fn sizes(&self) -> GroupSizes {
         let mut groups = 0;
         let class = |(class, count): (usize, &AtomicU64)| {
@@ -156,7 +156,7 @@ impl<S: GroupStatement> GroupCommit<S> {
         }
     }
 
-    /// Hands in a request and waits for its answer, which comes after the commit.
+    /// Submits a request and waits for its answer, which comes after the commit.
     pub(super) async fn submit(&self, request: S::Request) -> Result<S::Answer, DatabaseError> {
         let Some(timeout) = self.timeout else {
             return self.wait(request).await;
@@ -192,8 +192,8 @@ async fn serve<S: GroupStatement>(statement: &S, group: Vec<Waiting<S::Request, 
         Ok(results) => {
             let mut undelivered = Vec::new();
             for ((answer, result), request) in answers.into_iter().zip(results).zip(&requests) {
-                // Nobody waits any more when the host gave up on the invocation, or the patience
-                // was over.
+                // The caller no longer waits: the host abandoned the invocation, or the timeout was
+                // over.
                 if let Err(Ok(result)) = answer.send(Ok(result)) {
                     undelivered.push((request, result));
                 }
@@ -202,16 +202,15 @@ async fn serve<S: GroupStatement>(statement: &S, group: Vec<Waiting<S::Request, 
                 statement.undelivered(undelivered).await;
             }
         }
-        // One request that the database refuses must not fail those that happened to wait beside
-        // it.
+        // A request that the database rejects must not fail the others of its group.
         Err(DatabaseError::Statement(error)) if requests.len() > 1 => {
-            tracing::warn!(%error, requests = requests.len(), "a group failed; its requests go one by one");
+            tracing::warn!(%error, requests = requests.len(), "a group failed; its requests are run one by one");
             for (answer, request) in answers.into_iter().zip(requests) {
                 let alone = std::slice::from_ref(&request);
                 let result = run_with_retries(statement, alone).await;
                 let _ = answer.send(result.and_then(|mut results| {
                     results.pop().ok_or_else(|| DatabaseError::Unavailable {
-                        detail: Arc::from("the statement gave no answer"),
+                        detail: Arc::from("the statement returned no answer"),
                     })
                 }));
             }

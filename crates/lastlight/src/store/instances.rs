@@ -1,6 +1,6 @@
-//! Who is alive, what runs where, how far the queues are worked off, what is owed, and the last
-//! sweep. People look at it; nothing here is part of a job's life but that the sweep does not take
-//! for lost what may still wait in a queue.
+//! The live processes with their running tasks, the progress in the queues, the unsent messages,
+//! and the last sweep. For users, with one effect on the workflow: the sweep does not presume lost
+//! a message that may still wait in a queue.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,30 +12,31 @@ use uuid::Uuid;
 use super::{Database, DatabaseError, MIGRATOR, PoolUse, RunningTask, StageKey, jobs::stage_of};
 use crate::model::{JobId, Stage};
 
-/// A process that was seen in this time is alive: it reports every thirty seconds at least.
+/// A process that reported within this time is alive: it reports at least every 30 seconds.
 const ALIVE_SECONDS: f64 = 75.0;
 
-/// What a process said of its tasks holds for so long: it reports every two seconds while any run.
+/// Seconds for which a process's report of its running tasks is valid: it reports every two seconds
+/// while any run.
 const FRESH_SECONDS: f64 = 10.0;
 
-/// A process that said nothing for so long is forgotten.
+/// Seconds without a report after which a process is removed.
 const FORGOTTEN_SECONDS: f64 = 600.0;
 
-/// What is owed or open is counted up to here.
+/// Unsent messages and open jobs are counted up to this number.
 pub(super) const MOST_COUNTED: i64 = 10_000;
 
 /// A process of the app.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Instance {
-    /// Made up when it started.
+    /// Generated when the process started.
     pub id: Uuid,
     pub version: String,
     pub started_at: OffsetDateTime,
     /// When it reported last.
     pub seen_at: OffsetDateTime,
-    /// For how long it has been there, by the database's clock.
+    /// Time since it started, by the database's clock.
     pub up: Duration,
-    /// Tasks that ran in it then.
+    /// Number of tasks that ran in it when it reported last.
     pub running: i64,
     pub pool: PoolUse,
 }
@@ -46,21 +47,21 @@ pub struct LastSweep {
     /// The process that swept.
     pub by: Uuid,
     pub finished_at: OffsetDateTime,
-    /// How long ago that is, by the database's clock.
+    /// Time since it ended, by the database's clock.
     pub age: Duration,
-    /// How long it took.
+    /// Duration of the sweep.
     pub took: Duration,
-    /// What it found, by name.
+    /// Its findings, by name.
     pub found: Value,
 }
 
-/// What is owed by jobs that run.
+/// Unsent messages of running jobs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backlog {
-    /// Batches of task messages; from 10,000 on nobody counts.
+    /// Number of unsent batches of task messages, counted up to 10,000.
     pub batches: i64,
     pub job_messages: i64,
-    /// How long ago the oldest of them was written, or sent in vain.
+    /// Time since the oldest of them was written, or was last sent without effect.
     pub oldest: Option<Duration>,
 }
 
@@ -72,8 +73,8 @@ pub struct SchemaVersions {
 }
 
 impl Database {
-    /// Writes what a process says of itself: its id, since when it is up, how many tasks of which
-    /// stage run in it, and some of the tasks that began in it since it last did.
+    /// Writes the report of a process: its id, its uptime, the number of tasks of each stage that
+    /// run in it, and some of the tasks that began in it since its last report.
     ///
     /// # Errors
     /// The statement failed.
@@ -110,7 +111,7 @@ impl Database {
         Ok(())
     }
 
-    /// Removes processes that said nothing for ten minutes; says how many.
+    /// Removes processes that have not reported for ten minutes; returns how many.
     ///
     /// # Errors
     /// The statement failed.
@@ -150,8 +151,8 @@ impl Database {
         Ok(instances.collect::<Result<_, _>>()?)
     }
 
-    /// How many tasks of a job run now, by stage, as the processes said in the last seconds; a
-    /// stage that is not there has none. `None`: no process says anything.
+    /// Number of tasks of a job that run now, by stage, as the processes reported in the last
+    /// seconds; a stage that is missing has none. `None`: no process reports.
     ///
     /// # Errors
     /// The statement failed.
@@ -170,7 +171,7 @@ impl Database {
         }
         let mut running = BTreeMap::new();
         for row in &rows {
-            // The row without a stage is that of processes in which no task of the job runs.
+            // The row without a stage stands for processes in which no task of the job runs.
             if row.try_get::<Option<i16>, _>("stage")?.is_some() {
                 running.insert(stage_of(row, "stage")?, row.try_get("tasks")?);
             }
@@ -178,7 +179,7 @@ impl Database {
         Ok(Some(running))
     }
 
-    /// Notes a sweep that has just ended and took so long.
+    /// Records a sweep that has just ended, with its duration.
     ///
     /// # Errors
     /// The statement failed.
@@ -197,7 +198,7 @@ impl Database {
         Ok(())
     }
 
-    /// The sweep that ended last; `None`: there was none yet.
+    /// The sweep that ended last; `None` if there was none yet.
     ///
     /// # Errors
     /// The statement failed.
@@ -217,7 +218,7 @@ impl Database {
         Ok(sweep.transpose()?)
     }
 
-    /// What is owed now.
+    /// The unsent messages of running jobs.
     ///
     /// # Errors
     /// The statement failed.
@@ -233,7 +234,7 @@ impl Database {
         })
     }
 
-    /// Which migrations have run, and which should have.
+    /// The newest migration that has run, and the newest that this version knows.
     ///
     /// # Errors
     /// The statement failed.
@@ -250,7 +251,7 @@ impl Database {
     }
 }
 
-/// By two readings of a clock; one that was set back in between counts as no time.
+/// A duration between two times of a clock; if the clock was set back in between, it is zero.
 pub(super) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }

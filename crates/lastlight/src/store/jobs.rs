@@ -1,4 +1,4 @@
-//! Jobs: submitted once, read often, ended once.
+//! Jobs and their stages: storing a submission, and reading them.
 
 use serde_json::value::RawValue;
 use sqlx::{Row, postgres::PgRow, types::Json};
@@ -13,17 +13,17 @@ use crate::{
 /// A submission that passed all checks.
 #[derive(Debug, Clone, Copy)]
 pub struct NewJob<'a> {
-    /// The hash of what follows.
+    /// Hash of the job type and the parameters.
     pub job_id: &'a JobId,
     /// Its name in the catalog.
     pub job_type: &'a str,
-    /// How many stages it will have.
+    /// Number of stages that it will have.
     pub total_stages: Stage,
-    /// The parameters with their defaults, JSON.
+    /// The parameters with their defaults, as JSON.
     pub parameters: &'a str,
-    /// Chosen at submit, kept for good.
+    /// Chosen at submission, never changed.
     pub path: ProcessingPath,
-    /// Seconds until a job that is not over has failed.
+    /// Seconds until the job fails unless it is finished.
     pub deadline_seconds: f64,
     /// The trace that the job belongs to.
     pub trace: Option<TraceParent>,
@@ -38,11 +38,11 @@ pub struct JobRecord {
     pub status: JobStatus,
     /// The stage that runs or is next.
     pub stage: Stage,
-    /// How many stages it has.
+    /// Number of its stages.
     pub total_stages: Stage,
     /// The parameters with their defaults.
     pub parameters: Box<RawValue>,
-    /// A summary a stage that ended, keyed by its number.
+    /// One summary per ended stage, keyed by the number of the stage.
     pub stage_results: Box<RawValue>,
     /// The final result, once there is one.
     pub result_data: Option<Box<RawValue>>,
@@ -53,13 +53,13 @@ pub struct JobRecord {
     pub created_at: OffsetDateTime,
     /// When its row changed last.
     pub updated_at: OffsetDateTime,
-    /// When it was over.
+    /// When it finished.
     pub finished_at: Option<OffsetDateTime>,
-    /// A job that is not over by then fails.
+    /// When it fails unless it is finished.
     pub deadline: Option<OffsetDateTime>,
-    /// It is to stop at the end of its stage.
+    /// Whether it is to pause at the end of its stage.
     pub is_pause_requested: bool,
-    /// Since when it stands still, if it does.
+    /// Since when it is paused, if it is.
     pub paused_at: Option<OffsetDateTime>,
     /// The trace that the job belongs to.
     pub trace: Option<TraceParent>,
@@ -79,7 +79,7 @@ pub struct StageRecord {
     pub total: i64,
     /// Tasks with a result.
     pub completed: i64,
-    /// Tasks that failed for good.
+    /// Tasks that failed permanently.
     pub failed: i64,
     /// Tasks that will not run.
     pub skipped: i64,
@@ -89,7 +89,7 @@ pub struct StageRecord {
     pub created_at: OffsetDateTime,
     /// When its last task was written.
     pub planned_at: Option<OffsetDateTime>,
-    /// When it was over.
+    /// When it was advanced or closed.
     pub advanced_at: Option<OffsetDateTime>,
     /// When this was read, by the database's clock.
     pub read_at: OffsetDateTime,
@@ -105,16 +105,16 @@ impl StageRecord {
         self.total - self.done()
     }
 
-    /// Outcomes a second, from the stage's begin to its end, or until it was read. `None` where
-    /// there is nothing to go by.
+    /// Outcomes per second, from the stage's start to its end, or until it was read. `None`
+    /// before the first completed or failed task.
     pub fn rate(&self) -> Option<f64> {
         let seconds = (self.advanced_at.unwrap_or(self.read_at) - self.created_at).as_seconds_f64();
         let ran = self.completed + self.failed;
         (ran > 0 && seconds > 0.0).then(|| ran as f64 / seconds)
     }
 
-    /// Seconds until the stage's end, if it goes on as it did so far. `None` before the first
-    /// outcome, and while the number of its tasks is not known.
+    /// Seconds until the stage's end at its rate so far. `None` before the first outcome, and while
+    /// the number of its tasks is not known.
     pub fn seconds_left(&self) -> Option<f64> {
         self.planned_at?;
         if self.advanced_at.is_some() {
@@ -124,19 +124,19 @@ impl StageRecord {
     }
 }
 
-/// Whether a job is over, and which state of it this is.
+/// Whether a job is finished, and the version of its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobPulse {
-    /// Nothing more happens to it by itself.
+    /// Whether the job is finished.
     pub is_finished: bool,
-    /// Differs from the one before whenever something has happened to it.
+    /// Changes whenever something happens to the job.
     pub version: JobVersion,
 }
 
 impl Database {
-    /// Stores a job, its first stage and the job message it is owed; `false` if the job exists
-    /// already, in which case nothing was written. `grace_seconds`: how long the message is left to
-    /// the caller to send.
+    /// Stores a job, its first stage and its unsent job message; `false` if the job exists already,
+    /// in which case nothing was written. `grace_seconds`: how long only the caller may send the
+    /// message.
     ///
     /// # Errors
     /// The statement failed.
@@ -161,7 +161,7 @@ impl Database {
         Ok(is_new)
     }
 
-    /// The job of this id, if there is one.
+    /// The job with this id, if it exists.
     ///
     /// # Errors
     /// The statement failed.
@@ -173,8 +173,7 @@ impl Database {
         Ok(row.as_ref().map(job_record).transpose()?)
     }
 
-    /// Whether anything has happened to a job; a look at a handful of rows. `None`: there is no
-    /// such job.
+    /// The version of a job's state, from a few rows. `None` if the job does not exist.
     ///
     /// # Errors
     /// The statement failed.
@@ -205,12 +204,12 @@ impl Database {
     }
 }
 
-/// PostgreSQL's text holds every character but NUL.
+/// Replaces NUL, the only character that PostgreSQL's `text` cannot contain.
 pub(super) fn without_nul(text: &str) -> std::borrow::Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
-/// A value in a row that lastlight cannot have written.
+/// The error for a value in a row that lastlight cannot have written.
 pub(super) fn corrupt(column: &'static str, value: impl std::fmt::Display) -> sqlx::Error {
     sqlx::Error::ColumnDecode {
         index: column.to_owned(),
@@ -240,7 +239,7 @@ pub(super) fn path_of(row: &PgRow, column: &'static str) -> Result<ProcessingPat
     ProcessingPath::from_name(text).ok_or_else(|| corrupt(column, text))
 }
 
-/// The job's trace; what cannot be read is as good as none.
+/// The job's trace; `None` if it is invalid.
 pub(super) fn trace_of(row: &PgRow) -> Result<Option<TraceParent>, sqlx::Error> {
     let text: Option<&str> = row.try_get("traceparent")?;
     Ok(text.and_then(TraceParent::read))

@@ -1,7 +1,7 @@
-//! Jobs as people look at them: newest first, a page at a time.
+//! Lists of jobs for users: newest first, page by page.
 //!
-//! A page looks at a bounded number of rows, however few of them its filters let through, and says
-//! where it stopped.
+//! A page examines a bounded number of rows, however few of them match its filter, and returns the
+//! position where it stopped.
 
 use sqlx::{Row, postgres::PgRow};
 use time::OffsetDateTime;
@@ -12,10 +12,10 @@ use super::{
 };
 use crate::model::{JobId, JobStatus, ProcessingPath};
 
-/// A page's content may have this many bytes; one row is always in it.
+/// Maximum size of a page's content in bytes; a page has at least one row, however large.
 pub const LARGEST_PAGE: usize = 4 * 1024 * 1024;
 
-/// A job's place in the list.
+/// A job's position in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobPosition {
     /// When it was submitted.
@@ -23,45 +23,45 @@ pub struct JobPosition {
     pub job_id: JobId,
 }
 
-/// Which jobs to list. What is `None` lets every job through.
+/// Which jobs to list. A field that is `None` does not restrict the list.
 #[derive(Debug, Clone, Copy)]
 pub struct JobFilter<'a> {
-    /// Only those that were submitted in the last hours, so many.
+    /// Only jobs that were submitted in the last N hours.
     pub hours: u16,
-    /// Only those of this status.
+    /// Only jobs of this status.
     pub status: Option<JobStatus>,
-    /// Only those that stand still. They are all `queued`, so with no other status there are none.
+    /// Only paused jobs. They are all `queued`, so there are none with another status.
     pub is_paused: bool,
-    /// Only those of this type.
+    /// Only jobs of this type.
     pub job_type: Option<&'a str>,
-    /// Only those of this pipeline.
+    /// Only jobs of this path.
     pub path: Option<ProcessingPath>,
 }
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Debug, Clone)]
 pub struct Page<Row, Position> {
     pub rows: Vec<Row>,
-    /// How many rows were looked at.
+    /// Number of rows that were examined.
     pub looked_at: u64,
-    /// After which place to go on, if there may be more.
+    /// Position after which the list continues, if there may be more.
     pub next: Option<Position>,
 }
 
-/// Tasks of a job by their outcome, over its stages so far.
+/// Number of tasks of a job by outcome, over its stages so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
     pub total: i64,
-    /// With a result.
+    /// Tasks with a result.
     pub completed: i64,
-    /// Failed for good.
+    /// Tasks that failed permanently.
     pub failed: i64,
-    /// That will not run.
+    /// Tasks that will not run.
     pub skipped: i64,
 }
 
 impl Totals {
-    /// Those without an outcome.
+    /// Tasks without an outcome.
     pub fn open(&self) -> i64 {
         self.total - self.completed - self.failed - self.skipped
     }
@@ -77,16 +77,16 @@ impl Totals {
     }
 }
 
-/// A job in a list: without its stages' results and its own.
+/// A job in a list, without its result and those of its stages.
 #[derive(Debug, Clone)]
 pub struct ListedJob {
     pub job: JobRecord,
-    /// How far it is.
+    /// Its tasks by outcome.
     pub totals: Totals,
 }
 
 impl Database {
-    /// At most `limit` jobs after `after`, of the next `look` in the list.
+    /// At most `limit` jobs after `after`, among the next `look` in the list.
     ///
     /// # Errors
     /// The statement failed.
@@ -101,7 +101,7 @@ impl Database {
             None => sqlx::query(include_str!("sql/query_jobs.sql")),
             Some(_) => sqlx::query(include_str!("sql/query_jobs_by_status.sql")),
         };
-        // One more than is wanted says whether there are more.
+        // One more than the limit, to find out whether there are more.
         let mut statement = statement
             .bind(after.map(|position| position.created_at))
             .bind(after.map(|position| position.job_id.as_str().to_owned()))
@@ -137,9 +137,9 @@ fn listed_job(row: &PgRow) -> Result<ListedJob, sqlx::Error> {
     })
 }
 
-/// Reads a page whose statement asked for one row more than `limit` and which, if it found fewer,
-/// ends with a row that says where the look ended. Rows that were left out because they are too
-/// large for one page leave out that row, too.
+/// Reads a page whose statement asked for one row more than `limit` and, if it found fewer, ends
+/// with a row for the position where the search stopped. That row is missing if rows were left out
+/// because they are too large for one page.
 pub(super) fn page_of<T, P>(
     rows: &[PgRow],
     is_content: &'static str,

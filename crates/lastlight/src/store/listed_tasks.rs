@@ -1,5 +1,5 @@
-//! Tasks as people look at them: a stage's page by page, in the order of their ids, and which
-//! stages can hold any.
+//! Lists of tasks for users: the tasks of a stage page by page, in the order of their ids, and the
+//! stages that can contain any.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -14,36 +14,36 @@ use super::{
 };
 use crate::model::{JobId, Stage, TaskStatus, Timestamp};
 
-/// A task whole, as it is shown.
+/// A task with all its fields, as shown to users.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ListedTask {
-    /// Its id, unique within its job.
+    /// Id of the task, unique within its job.
     pub task_id: String,
-    /// Its job.
+    /// Id of its job.
     pub parent_job_id: JobId,
-    /// Its job's type.
+    /// Type of its job.
     pub job_type: String,
-    /// Its own type.
+    /// Type of the task.
     pub task_type: String,
-    /// Its stage.
+    /// Number of its stage.
     pub stage: Stage,
     /// Its semantic index.
     pub task_index: String,
-    /// Its place in the plan, from 0.
+    /// Its position in the plan of the stage, from 0.
     pub ordinal: i32,
-    /// Where it stands; `pending_queue` while its message is owed.
+    /// Its status; `pending_queue` while its message is unsent.
     pub status: TaskStatus,
-    /// Attempts that began.
+    /// Number of attempts that began.
     pub attempt: i16,
-    /// Messages that were sent for it again.
+    /// Number of messages that were sent again for it.
     pub retry_count: i16,
-    /// The tasks it was planned and sent with.
+    /// Id of the batch with which it was planned and sent.
     pub batch_id: String,
-    /// The task of the stage before whose result it gets.
+    /// Id of the task of the previous stage whose result it receives.
     pub parent_task_id: Option<String>,
-    /// What its handler gets.
+    /// Parameters that its handler receives.
     pub parameters: Box<RawValue>,
-    /// Its result, once it completed.
+    /// Its result, if it completed.
     pub result_data: Option<Box<RawValue>>,
     /// Why its last attempt failed, if it did.
     pub error_details: Option<String>,
@@ -53,16 +53,16 @@ pub struct ListedTask {
     pub updated_at: Timestamp,
     /// When its first attempt began.
     pub started_at: Option<Timestamp>,
-    /// When it had its outcome.
+    /// When it completed, failed or was skipped.
     pub finished_at: Option<Timestamp>,
-    /// A retry is not due before this.
+    /// Time before which a retry is not due.
     pub due_at: Option<Timestamp>,
-    /// Until when an attempt holds it, or a message for it is on its way.
+    /// Until when an attempt holds the task, or a message for it is expected to arrive.
     pub lease_until: Option<Timestamp>,
 }
 
 impl ListedTask {
-    /// The size of its content.
+    /// Size of its parameters, result and error in bytes.
     pub fn bytes(&self) -> usize {
         self.parameters.get().len()
             + self.result_data.as_ref().map_or(0, |result| result.get().len())
@@ -70,41 +70,41 @@ impl ListedTask {
     }
 }
 
-/// Where a list of the tasks of all jobs goes on: with the tasks of this job's stage that come
-/// after an id.
+/// Position in a list of the tasks of all jobs: the list continues with the tasks of this job's
+/// stage that come after an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskPosition {
     pub job: JobPosition,
-    /// The stage's number; 101 and more: after the job.
+    /// The stage's number; 101 and more: the list continues after the job.
     pub stage: i16,
-    /// The last id; "": from the first task on.
+    /// The last id; "" to continue with the first task.
     pub task_id: String,
 }
 
-/// A stage that can hold tasks of a status, as its counters say.
+/// A stage that can contain tasks of a status, according to its counters.
 #[derive(Debug, Clone, Copy)]
 pub struct StageToList {
-    /// Its job's place in the list.
+    /// Position of its job in the list.
     pub job: JobPosition,
     pub stage: Stage,
 }
 
-/// Whose tasks to list. What is `None` lets everything through.
+/// Which tasks to list. A field that is `None` does not restrict the list.
 #[derive(Debug, Clone, Copy)]
 pub struct TaskFilter<'a> {
-    /// Only of jobs that were submitted in the last hours, so many.
+    /// Only tasks of jobs that were submitted in the last N hours.
     pub hours: u16,
-    /// Only of jobs of this type.
+    /// Only tasks of jobs of this type.
     pub job_type: Option<&'a str>,
-    /// Only of this stage.
+    /// Only tasks of this stage.
     pub stage: Option<Stage>,
-    /// Only those that are shown with this status.
+    /// Only tasks that are shown with this status.
     pub status: Option<TaskStatus>,
 }
 
 impl Database {
-    /// The job's stages from number `from` on, or `stage` alone, that can hold tasks of `status`;
-    /// `None` if there is no such job.
+    /// The job's stages from number `from` on, or `stage` alone, that can contain tasks of
+    /// `status`; `None` if the job does not exist.
     ///
     /// # Errors
     /// The statement failed.
@@ -129,8 +129,8 @@ impl Database {
         Ok(Some(stages.collect::<Result<_, sqlx::Error>>()?))
     }
 
-    /// At most `limit` stages, newest job first, from `from` on, that can hold tasks that the
-    /// filter lets through, of the next `look` jobs.
+    /// At most `limit` stages, newest job first, from `from` on, that can contain tasks that match
+    /// the filter, among the next `look` jobs.
     ///
     /// # Errors
     /// The statement failed.
@@ -157,8 +157,8 @@ impl Database {
         Ok(page_of(&rows, "is_stage", limit, look, read, job_position)?)
     }
 
-    /// At most `limit` tasks of a stage after the id `after` ("": from the first on) that are shown
-    /// with `status`, of the next `look`.
+    /// At most `limit` tasks of a stage after the id `after` ("" for the first page) that are shown
+    /// with `status`, among the next `look` tasks.
     ///
     /// # Errors
     /// The statement failed.
@@ -170,7 +170,7 @@ impl Database {
         limit: u16,
         look: u32,
     ) -> Result<Page<ListedTask, String>, DatabaseError> {
-        // The failed ones have an index.
+        // Failed tasks have an index.
         let is_failed = status == Some(TaskStatus::Failed);
         let statement = if is_failed {
             sqlx::query(include_str!("sql/query_failed_tasks.sql"))

@@ -1,6 +1,6 @@
-//! Measuring what is over: a stage's tasks and ended jobs are added to the hourly rollups, each
-//! once. Gained from what the tables say afterwards, so that no claim, completion or send pays for
-//! it.
+//! Measurement: the tasks of ended stages and finished jobs are added to the hourly rollups, each
+//! once. Computed from the tables afterwards, so that it costs nothing in claims, completions and
+//! sends.
 
 use sqlx::{Row, postgres::PgRow};
 use time::OffsetDateTime;
@@ -10,16 +10,16 @@ use super::{
     jobs::{job_id_of, stage_of},
 };
 
-/// What became of a call to [`Database::measure_stage`].
+/// Result of [`Database::measure_stage`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measured {
-    /// The stage is in the rollups, by this call.
+    /// This call added the stage to the rollups.
     Now,
-    /// Another instance is at it, or it changed meanwhile: nothing was written.
+    /// Another instance measures the stage, or it changed meanwhile: nothing was written.
     NotNow,
 }
 
-/// What is over and not measured.
+/// Number of ended stages and finished jobs that are not measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unmeasured {
     pub stages: i64,
@@ -27,8 +27,8 @@ pub struct Unmeasured {
 }
 
 impl Database {
-    /// Up to `limit` stages of at most `largest` tasks that are over and that nobody has measured
-    /// since.
+    /// Up to `limit` ended stages of at most `largest` tasks that were not measured since their
+    /// end.
     ///
     /// # Errors
     /// The statement failed.
@@ -51,8 +51,8 @@ impl Database {
         Ok(keys.collect::<Result<_, _>>()?)
     }
 
-    /// Adds a stage that is over to the rollups, unless that was done. Reads every task of the
-    /// stage, and locks nothing that others work with until the sums are there.
+    /// Adds an ended stage to the rollups, unless that was done. Reads every task of the stage, and
+    /// locks no row that others use until the sums are computed.
     ///
     /// # Errors
     /// A statement failed; nothing changed.
@@ -104,7 +104,8 @@ impl Database {
         Ok(if is_written { Measured::Now } else { Measured::NotNow })
     }
 
-    /// What is over and in no rollup yet, counted up to `most` of each.
+    /// Number of ended stages and finished jobs that are not in the rollups yet, counted up to
+    /// `most` each.
     ///
     /// # Errors
     /// The statement failed.
@@ -116,7 +117,7 @@ impl Database {
         Ok(Unmeasured { stages: row.try_get("stages")?, jobs: row.try_get("jobs")? })
     }
 
-    /// Adds up to `limit` jobs that are over to the rollups; how many there were.
+    /// Adds up to `limit` finished jobs to the rollups; returns how many.
     ///
     /// # Errors
     /// The statement failed; nothing changed.
@@ -129,7 +130,7 @@ impl Database {
     }
 }
 
-/// Both histograms of a stage, a row a bucket.
+/// Both histograms of a stage, as columns with one row per bucket.
 #[derive(Default)]
 struct Histograms {
     metrics: Vec<&'static str>,

@@ -1,7 +1,8 @@
-//! PostgreSQL holds the truth: everything still to do stands here.
+//! The state of all jobs, in PostgreSQL: all pending work is stored here.
 //!
-//! One file a concern; the statements stand in `sql/`, one a file, each with the index that it uses
-//! and what it locks. Nothing here decides what happens next; nothing here knows a queue.
+//! One module per concern. The statements are in `sql/`, one per file, each with the index that it
+//! uses and the rows that it locks. This module makes no decisions of the workflow and does not
+//! depend on a queue.
 
 mod audit;
 mod batches;
@@ -66,7 +67,7 @@ pub use sweep::{OverdueJob, TaskDue};
 
 #[cfg(test)]
 mod tests {
-    /// Every statement is visible in one place; the integration tests prepare each of them.
+    /// Every statement is a file in `sql/`; the integration tests prepare each of them.
     #[test]
     fn no_statement_is_built_from_pieces() {
         let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
@@ -75,7 +76,7 @@ mod tests {
             if path.extension().is_some_and(|extension| extension == "rs") {
                 let source = std::fs::read_to_string(&path).unwrap();
                 let unchecked = source.matches(&["Assert", "SqlSafe("].concat()).count();
-                // The schema's name, where no parameter can stand.
+                // The name of the schema, where SQL does not allow a parameter.
                 let allowed = usize::from(path.ends_with("connections.rs"));
                 assert_eq!(unchecked, allowed, "{} builds SQL from pieces", path.display());
                 let begins = source.matches(&["pool", ".begin()"].concat()).count()

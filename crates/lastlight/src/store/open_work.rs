@@ -1,4 +1,5 @@
-//! What is not over: for people and their alarms. No decision of the workflow reads it.
+//! Unfinished jobs and their tasks, for users and alerts. No decision of the workflow depends on
+//! it.
 
 use std::time::Duration;
 
@@ -11,32 +12,32 @@ use super::{
 };
 use crate::model::{ProcessingPath, Stage};
 
-/// Jobs that are not over, of one path, type, status and stage.
+/// Unfinished jobs of one path, type, status and stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenWork {
     pub path: ProcessingPath,
     pub job_type: String,
-    /// `queued`, `processing`, or `paused`: a person stopped it.
+    /// `queued`, `processing`, or `paused` if a user paused the job.
     pub status: String,
     /// The stage that they are in.
     pub stage: Stage,
-    /// How many; of the 10,000 oldest queued and the 10,000 oldest processing jobs.
+    /// Number of jobs, among the 10,000 oldest queued and the 10,000 oldest processing jobs.
     pub jobs: i64,
-    /// For how long nothing happened to that one of them which has not moved for longest: no
-    /// outcome, no batch planned.
+    /// The longest time for which one of these jobs has been without progress: no outcome, no batch
+    /// planned.
     pub longest_still: Duration,
-    /// Tasks of their stages, as far as they are planned, without an outcome.
+    /// Tasks without an outcome in their stages, as far as these are planned.
     pub open_tasks: i64,
-    /// With a result.
+    /// Tasks with a result.
     pub completed: i64,
-    /// Failed for good.
+    /// Tasks that failed permanently.
     pub failed: i64,
-    /// That will not run.
+    /// Tasks that will not run.
     pub skipped: i64,
 }
 
 impl Database {
-    /// How many jobs of these paths are not over and not paused; counted up to 10,000.
+    /// Number of jobs of these paths that are neither finished nor paused; counted up to 10,000.
     ///
     /// # Errors
     /// The statement failed.
@@ -49,8 +50,8 @@ impl Database {
             .await?)
     }
 
-    /// What is not over; a group that is empty is not in it. A statement that takes longer than
-    /// `within` is ended.
+    /// All unfinished jobs, in groups without empty ones. A statement that takes longer than
+    /// `within` is cancelled.
     ///
     /// # Errors
     /// A statement failed.

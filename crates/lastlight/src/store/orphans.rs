@@ -1,28 +1,27 @@
-//! Tasks of jobs that are gone: whoever deletes a job by hand takes its stages, batches and job
-//! messages along, but not its tasks, which have no foreign key. When to look for them is not known
-//! here.
+//! Orphaned tasks: deleting a job by hand also deletes its stages, batches and job messages, but
+//! not its tasks, which have no foreign key. The caller decides when to search for them.
 
 use sqlx::Row;
 use uuid::Uuid;
 
 use super::{Database, DatabaseError, StageKey};
 
-/// Removed in one statement, at most.
+/// Maximum number of tasks that one statement removes.
 const AT_ONCE: i64 = 1000;
 
-/// A look at the jobs that have tasks.
+/// Result of a search for orphaned tasks among the ids of jobs that have tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrphanSearch {
-    /// Those that are gone.
+    /// Ids of jobs that do not exist.
     pub orphaned: Vec<String>,
-    /// The last one that was looked at, in the order of ids, if there was one.
+    /// The last id that was examined, in the order of ids, if there was one.
     pub last: Option<String>,
-    /// How many were looked at.
+    /// Number of ids that were examined.
     pub looked_at: i64,
 }
 
 impl Database {
-    /// Looks at up to `limit` jobs that have tasks, from the one after `after` on.
+    /// Examines up to `limit` ids of jobs that have tasks, after the id `after`.
     ///
     /// # Errors
     /// The statement failed.
@@ -48,8 +47,8 @@ impl Database {
         Ok(search)
     }
 
-    /// Removes a step's worth of tasks of a job that is gone; how many, and whether there may be
-    /// more.
+    /// Removes up to 1000 tasks of a job that does not exist; returns how many, and whether there
+    /// may be more.
     ///
     /// # Errors
     /// The statement failed, or the app's role may not delete tasks.
@@ -63,9 +62,9 @@ impl Database {
         Ok((removed, removed == AT_ONCE.unsigned_abs()))
     }
 
-    /// Removes a step's worth of tasks that a stage has of a deleted job with the same id, before
-    /// anything of it is planned; how many, and whether there may be more. None unless `owner`
-    /// holds the stage's lease.
+    /// Removes up to 1000 tasks that a deleted job with the same id left in a stage, before
+    /// anything of the stage is planned; returns how many, and whether there may be more. Removes
+    /// none unless `owner` holds the stage's lease.
     ///
     /// # Errors
     /// As [`remove_orphans`](Self::remove_orphans).

@@ -1,4 +1,5 @@
-//! The outbox of job messages: owed from the transaction that made them due until they are sent.
+//! The outbox of job messages: a message is unsent from the transaction that made it due until it
+//! is sent.
 
 use serde_json::value::RawValue;
 use sqlx::Row;
@@ -14,7 +15,7 @@ use crate::{
 pub struct UnsentJobMessage {
     /// The stage that it starts.
     pub key: StageKey,
-    /// Sends that began, this one included; each has a message id of its own.
+    /// Number of sends that began, this one included; each has its own message id.
     pub sends: u32,
     pub job_type: String,
     pub parameters: Box<RawValue>,
@@ -24,7 +25,7 @@ pub struct UnsentJobMessage {
 }
 
 impl Database {
-    /// Takes up to `limit` job messages that are due, and puts each off by `put_off_seconds`, so
+    /// Takes up to `limit` job messages that are due, and postpones each by `put_off_seconds`, so
     /// that two callers never take the same one.
     ///
     /// # Errors
@@ -55,10 +56,10 @@ impl Database {
         Ok(messages.collect::<Result<_, _>>()?)
     }
 
-    /// The message is sent: it is no longer owed.
+    /// Removes a message that was sent from the outbox.
     ///
     /// # Errors
-    /// The statement failed; the message is sent once more, which changes nothing.
+    /// The statement failed; the message is sent again, which changes nothing.
     pub async fn job_message_sent(&self, key: &StageKey) -> Result<(), DatabaseError> {
         failpoint!("job_sent.before_commit", Err(DatabaseError::lost()));
         sqlx::query(include_str!("sql/job_message_sent.sql"))
@@ -70,10 +71,10 @@ impl Database {
         Ok(())
     }
 
-    /// Notes why the message is still owed.
+    /// Records why the message is still unsent.
     ///
     /// # Errors
-    /// The statement failed; only the note is lost.
+    /// The statement failed; only the reason is lost.
     pub async fn job_message_failed(
         &self,
         key: &StageKey,

@@ -1,5 +1,5 @@
-//! Planning a stage: the lease that lets one planner at a time write, and the chunks that it
-//! writes.
+//! Planning a stage: the lease, which lets one planner at a time write, and the chunks that the
+//! planner writes.
 
 use std::ops::Range;
 
@@ -21,7 +21,8 @@ pub struct StageKey {
     pub stage: Stage,
 }
 
-/// A stage while it is planned: what stands in all its rows, and who may write them.
+/// A stage while it is planned: values that all its rows share, and the planner that may write
+/// them.
 #[derive(Debug, Clone, Copy)]
 pub struct StagePlan<'a> {
     pub key: StageKey,
@@ -29,11 +30,11 @@ pub struct StagePlan<'a> {
     pub job_type: &'a str,
     /// The type of its tasks.
     pub task_type: &'a str,
-    /// How its tasks are cut into batches.
+    /// Tasks per message, which determines the size of its batches.
     pub tasks_per_message: TasksPerMessage,
     /// The planner that holds the lease.
     pub owner: Uuid,
-    /// How long each chunk extends the lease.
+    /// Seconds by which each chunk extends the lease.
     pub lease_seconds: f64,
 }
 
@@ -49,37 +50,38 @@ pub struct NewTask {
     pub parameters: String,
 }
 
-/// What became of a chunk.
+/// Result of writing a chunk.
 #[derive(Debug, Clone)]
 pub enum ChunkWritten {
-    /// It is stored, with these batches, whose messages are owed.
+    /// The chunk is stored, with these batches, whose messages are unsent.
     Stored(Vec<BatchOfTasks>),
-    /// Another planner holds the lease now, or the job is over; nothing was stored.
+    /// Another planner holds the lease now, or the job is finished; nothing was stored.
     LeaseLost,
     /// Two semantic indexes have the same task id; nothing was stored.
     Collision {
-        /// The index of the definition that came second.
+        /// The semantic index of the later definition.
         wanted: String,
-        /// The index that has the id.
+        /// The semantic index of the task that has the id.
         present: String,
     },
 }
 
-/// Parameters in one statement end with the task that brings them here. Bytes.
+/// Size of parameters in bytes at which a statement is complete, with the task that reaches it.
 pub const HEAVIEST_STATEMENT: usize = 4 * 1024 * 1024;
 
-/// A stage whose planner one has become.
+/// A stage whose planning lease the caller has taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeasedStage {
-    /// Where the plan goes on.
+    /// Position at which the plan continues.
     pub cursor: u64,
-    /// Tasks are there, though nothing is planned yet: those of a deleted job with the same id.
+    /// Whether tasks exist although nothing is planned yet: those of a deleted job with the same
+    /// id.
     pub is_littered: bool,
 }
 
 impl Database {
-    /// Takes the lease to plan a stage for `lease_seconds`: where to go on, or `None` when the
-    /// stage is planned, somebody else plans it, or its job is over or paused.
+    /// Takes the lease to plan a stage for `lease_seconds`; `None` if the stage is planned, another
+    /// planner holds the lease, or the job is finished or paused.
     ///
     /// # Errors
     /// The statement failed.
@@ -107,9 +109,9 @@ impl Database {
     }
 
     /// Writes the next chunk of a plan, which begins at `cursor`, and its batches, in one
-    /// transaction that counts only while `plan.owner` holds the lease. Whatever was there already
-    /// is left as it is. Until the lease would end, the batches are the planner's to send; then
-    /// anybody's.
+    /// transaction that commits only while `plan.owner` holds the lease. Existing rows stay
+    /// unchanged. Until the lease would expire, only the planner may send the batches; then any
+    /// process.
     ///
     /// # Errors
     /// A statement failed; nothing was stored.
@@ -153,7 +155,7 @@ impl Database {
         Ok(ChunkWritten::Stored(places.split(tasks)))
     }
 
-    /// Extends the lease without writing anything; `false` when it was lost.
+    /// Extends the lease without writing a chunk; `false` if it was lost.
     ///
     /// # Errors
     /// The statement failed.
@@ -174,8 +176,8 @@ impl Database {
         Ok(kept.rows_affected() == 1)
     }
 
-    /// Says that the plan is whole: `Some(true)` when every task has its outcome already, so that
-    /// the planner is the one who turns out the light; `None` when the lease was lost.
+    /// Marks the plan as complete: `Some(true)` if every task has its outcome already, so that the
+    /// planner must advance the stage; `None` if the lease was lost.
     ///
     /// # Errors
     /// The statement failed.
@@ -195,12 +197,12 @@ impl Database {
         Ok(ended)
     }
 
-    /// Stops planning before the plan is whole: the lease is given back, and a job message for the
-    /// stage is unsent, which is the caller's to send for `grace_seconds`; the number of its send,
-    /// or `None` when the lease was lost, or the job is over or paused.
+    /// Stops planning before the plan is complete: the lease is released, and a job message for the
+    /// stage is unsent, which only the caller may send for `grace_seconds`. Returns the number of
+    /// its send, or `None` if the lease was lost, or the job is finished or paused.
     ///
     /// # Errors
-    /// The statement failed; the lease then runs out by itself.
+    /// The statement failed; the lease then expires.
     pub async fn stop_plan(
         &self,
         key: &StageKey,
@@ -220,10 +222,10 @@ impl Database {
         Ok(sends.map(i32::unsigned_abs))
     }
 
-    /// Gives the lease back before the plan is whole.
+    /// Releases the lease before the plan is complete.
     ///
     /// # Errors
-    /// The statement failed; the lease then runs out by itself.
+    /// The statement failed; the lease then expires.
     pub async fn release_stage(&self, key: &StageKey, owner: Uuid) -> Result<(), DatabaseError> {
         sqlx::query(include_str!("sql/release_stage.sql"))
             .bind(key.job_id.as_str())
@@ -271,7 +273,7 @@ impl Places {
         let mut batches: Vec<BatchOfTasks> = Vec::new();
         for (number, mut task) in self.batch_numbers.iter().zip(tasks) {
             if task.parameters.len() > LARGEST_PARAMETERS_SENT {
-                // They are stored, and no message carries them.
+                // They are stored, and messages do not contain them.
                 "{}".clone_into(&mut task.parameters);
                 task.parameters.shrink_to_fit();
             }
@@ -284,8 +286,8 @@ impl Places {
     }
 }
 
-/// The tasks in parts of which each is one statement's: it is written to the connection in one
-/// piece.
+/// Divides the tasks into parts, one per statement, because a statement is written to the
+/// connection in one piece.
 fn parts(tasks: &[NewTask]) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     let (mut from, mut bytes) = (0, 0);

@@ -1,6 +1,6 @@
-//! What stands between this process and the server: nothing, a pooler that can be worked with, or
-//! one that loses prepared statements. Leaves nothing behind on a connection that goes on to
-//! others.
+//! Detects whether this process connects to the server directly, through a usable pooler, or
+//! through one that loses prepared statements. The checks leave no state on a connection that a
+//! pooler may give to other clients.
 
 use std::time::Duration;
 
@@ -16,29 +16,29 @@ use crate::config::DatabaseSettings;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pooler {
     None,
-    /// One that keeps a connection's prepared statements, or a server's connection for each client.
+    /// A pooler that keeps prepared statements, or one server connection per client.
     Fits,
-    /// One that hands the server's connection to another client after a transaction, without its
-    /// prepared statements.
+    /// A pooler that gives the server connection to another client after a transaction and does not
+    /// keep prepared statements.
     LosesStatements,
 }
 
 /// Why a pooler cannot be used.
-pub(super) const LOSES_STATEMENTS: &str = "a pooler in transaction mode stands before the server and does not keep prepared statements (as PgBouncer before 1.21, \
-     or with max_prepared_statements = 0)";
+pub(super) const LOSES_STATEMENTS: &str = "the connection leads through a pooler in transaction mode that does not keep prepared statements (PgBouncer before \
+     1.21, or with max_prepared_statements = 0)";
 
 /// What to do about it.
-pub(super) const REMEDY: &str = "Use PgBouncer 1.21 or later with max_prepared_statements = 200, or its pool_mode = session, or connect straight to the \
-     server, which Azure has at port 5432 beside its pooler at 6432.";
+pub(super) const REMEDY: &str = "Use PgBouncer 1.21 or later with max_prepared_statements = 200, or its pool_mode = session, or connect directly to \
+     the server (on Azure: port 5432; the pooler is at port 6432).";
 
-/// Who waits for a second connection this long is served one by one.
+/// If a second connection takes longer than this, the pooler serves one client at a time.
 const SECOND_CONNECTION: Duration = Duration::from_secs(1);
 
-/// With so many rounds, a pooler that is busy with others cannot give both clients the same
-/// connections by chance.
+/// Number of rounds after which a pooler that also serves other clients is unlikely to have given
+/// both clients the same connections by chance.
 const ROUNDS: usize = 10;
 
-/// Finds out by `connection`, which must be new.
+/// Examines the pooler through `connection`, which must be new.
 pub(super) async fn pooler_of(
     connection: &mut PgConnection,
     settings: &DatabaseSettings,
@@ -47,7 +47,7 @@ pub(super) async fn pooler_of(
         return Ok(Pooler::None);
     }
     let is_kept = match is_renamed(connection).await {
-        // What another client left behind is in the way.
+        // A statement that another client left behind collides with ours.
         Err(error) if is_lost_statement(&error) => return Ok(Pooler::LosesStatements),
         renamed => renamed?,
     };
@@ -58,8 +58,8 @@ pub(super) async fn pooler_of(
     })
 }
 
-/// Whether the server knows a statement under another name than the driver's: who keeps the
-/// statements of several clients has to rename them, since all drivers choose the same names.
+/// Whether the server knows a statement under another name than the driver's: a pooler that keeps
+/// the statements of several clients has to rename them, since all drivers choose the same names.
 async fn is_renamed(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let mut transaction = connection.begin().await?;
     let is_renamed = sqlx::query_scalar(include_str!("sql/statement_renamed.sql"))
@@ -70,7 +70,7 @@ async fn is_renamed(connection: &mut PgConnection) -> Result<bool, sqlx::Error> 
     Ok(is_renamed)
 }
 
-/// Whether a connection of the server goes from one client to another between transactions.
+/// Whether the pooler gives a server connection to another client between transactions.
 async fn hands_on(
     first: &mut PgConnection,
     settings: &DatabaseSettings,
@@ -84,7 +84,7 @@ async fn hands_on(
         if backend(first).await? != firsts {
             return Ok(true);
         }
-        // It may wait for the first one to leave.
+        // The second client may have to wait until the first one disconnects.
         let Ok(backend) = tokio::time::timeout(SECOND_CONNECTION, backend(&mut second)).await
         else {
             return Ok(false);
@@ -99,8 +99,8 @@ async fn hands_on(
     Ok(false)
 }
 
-/// The server's process that answers.
+/// The process id of the server process that answers.
 async fn backend(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
-    // By the simple protocol, which prepares nothing.
+    // The simple protocol prepares nothing.
     sqlx::raw_sql(include_str!("sql/backend.sql")).fetch_one(connection).await?.try_get("backend")
 }

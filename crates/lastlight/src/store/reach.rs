@@ -1,6 +1,6 @@
-//! One connection beside the pool, with a time limit and the reason why there is none: what a pool
-//! keeps to itself. For commands that must not wait, for `doctor`, and for the words of a handler
-//! that waits. Changes nothing.
+//! A single connection outside the pool, with a timeout and the reason when it fails, which a pool
+//! does not report. Used by commands that must not wait, by `doctor`, and for the log of a handler
+//! that waits for its database. Changes nothing.
 
 use std::{fmt, io, time::Duration};
 
@@ -12,28 +12,28 @@ use super::{
 };
 use crate::config::DatabaseSettings;
 
-/// A command says within 5 s why its database cannot be used.
+/// Short enough that a command reports within 5 s why its database cannot be used.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Where the database is, as messages name it.
+/// The address of the database, as shown in messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseAddress {
-    /// The server's name, or the folder of its socket.
+    /// The server's host name, or the folder of its socket.
     pub host: String,
     pub port: u16,
-    /// The database on it.
+    /// Name of the database.
     pub database: String,
 }
 
 impl DatabaseAddress {
-    /// The address that the settings name.
+    /// The address in `settings`.
     pub fn of(settings: &DatabaseSettings) -> Self {
         let connect = &settings.connect;
         let socket = connect.get_socket().map(|path| path.display().to_string());
         Self {
             host: socket.unwrap_or_else(|| connect.get_host().to_owned()),
             port: connect.get_port(),
-            // The server's own default.
+            // The server's default: a database named like the user.
             database: connect.get_database().unwrap_or(connect.get_username()).to_owned(),
         }
     }
@@ -50,20 +50,19 @@ impl fmt::Display for DatabaseAddress {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{address}, cannot be used: {reason}. {remedy}")]
 pub struct Unreachable {
-    /// Where it should be.
     pub address: DatabaseAddress,
-    /// What the server, or the way there, said; holds no password.
+    /// The message of the server, the network or TLS; contains no password.
     pub reason: String,
     pub remedy: &'static str,
-    /// A setting is wrong: waiting does not help.
+    /// Whether a setting is wrong, so that waiting does not help.
     pub is_wrong_setting: bool,
 }
 
-/// Connects to see whether the database, and a pooler before it, can be used, for no longer than 4
-/// s.
+/// Connects to check whether the database can be used, and the pooler if there is one. Takes at
+/// most 4 s.
 ///
 /// # Errors
-/// It cannot, for the reason given.
+/// The database cannot be used, for the reason given.
 pub async fn reach(settings: &DatabaseSettings) -> Result<(), Unreachable> {
     let watermark = async {
         let mut connection = connect(settings, APPLICATION_NAME, TIMEOUT).await?;
@@ -87,7 +86,7 @@ pub async fn reach(settings: &DatabaseSettings) -> Result<(), Unreachable> {
     }
 }
 
-/// A connection of its own, within `timeout`.
+/// Opens a connection outside the pool, within `timeout`.
 pub(super) async fn connect(
     settings: &DatabaseSettings,
     application_name: &str,
@@ -100,7 +99,7 @@ pub(super) async fn connect(
     }
 }
 
-/// The server took longer than `timeout`.
+/// The error for a server that did not answer within `timeout`.
 pub(super) fn no_answer(timeout: Duration) -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(
         io::ErrorKind::TimedOut,
@@ -117,7 +116,7 @@ fn unreachable(settings: &DatabaseSettings, error: &sqlx::Error) -> Unreachable 
     }
 }
 
-/// The innermost words: the driver's say of each that the database said it.
+/// The innermost message, without the driver's prefix.
 fn reason(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Io(error) => error.to_string(),
@@ -131,21 +130,21 @@ pub(super) fn remedy(error: &sqlx::Error) -> &'static str {
     let code = error.as_database_error().and_then(|error| error.code());
     match (error, code.as_deref()) {
         (_, Some(code)) if code.starts_with("28") => {
-            "Correct the user or the password in DATABASE_URL or POSTGIS_*, or let the server admit this role from here."
+            "Correct the user or the password in DATABASE_URL or POSTGIS_*, or let the server admit this role from this machine."
         }
         (_, Some("3D000")) => {
             "Create the database, or correct its name in DATABASE_URL or POSTGIS_DATABASE."
         }
         (_, Some(code)) if code.starts_with("53") => {
-            "The server has no connection left: close others, or raise its max_connections."
+            "The server has no connection left: close some, or raise its max_connections."
         }
         (_, Some("57P03")) => "The server is starting or stopping: try again in a moment.",
         (sqlx::Error::Io(error), _) if error.kind() == io::ErrorKind::ConnectionRefused => {
             "Start PostgreSQL there, or correct host and port in DATABASE_URL or POSTGIS_*."
         }
         (sqlx::Error::Tls(_), _) => {
-            "The server must offer TLS with a certificate for its host name; a certificate authority of your own is named \
-             with sslrootcert in DATABASE_URL."
+            "The server must offer TLS with a certificate for its host name; name your own certificate authority with \
+             sslrootcert in DATABASE_URL."
         }
         (sqlx::Error::Io(_) | sqlx::Error::Configuration(_), _) => {
             "Correct the host in DATABASE_URL or POSTGIS_HOST; let the server's firewall admit this machine."
@@ -154,7 +153,7 @@ pub(super) fn remedy(error: &sqlx::Error) -> &'static str {
     }
 }
 
-/// Whether the server, or this machine's TLS, refused what the settings say.
+/// Whether the server or TLS on this machine rejected a value of the settings.
 fn is_wrong_setting(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => true,

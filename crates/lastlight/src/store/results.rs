@@ -1,4 +1,4 @@
-//! The end of a stage: its results, page by page, and the one transaction that goes on.
+//! The end of a stage: its results, page by page, and the transaction that advances the job.
 
 use futures_util::TryStreamExt;
 use serde_json::value::RawValue;
@@ -17,42 +17,42 @@ use crate::{
 /// A stage that has ended and was not advanced yet.
 #[derive(Debug, Clone)]
 pub struct EndedStage {
-    /// How many tasks it had.
+    /// Number of its tasks.
     pub total: i64,
-    /// With a result.
+    /// Tasks with a result.
     pub completed: i64,
-    /// Failed for good.
+    /// Tasks that failed permanently.
     pub failed: i64,
-    /// That did not run.
+    /// Tasks that did not run.
     pub skipped: i64,
     /// When the stage began.
     pub created_at: OffsetDateTime,
     /// When its last outcome was counted.
     pub updated_at: OffsetDateTime,
     pub job_type: String,
-    /// How many stages the job has.
+    /// Number of stages of the job.
     pub total_stages: Stage,
     pub path: ProcessingPath,
     pub parameters: Box<RawValue>,
-    /// The summaries of the stages before.
+    /// The summaries of the previous stages.
     pub stage_results: Box<RawValue>,
     /// The trace that the job belongs to.
     pub trace: Option<TraceParent>,
 }
 
-/// What going on to the next stage came to.
+/// Result of advancing a job to its next stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextStage {
-    /// Its job message is owed.
+    /// The job is in its next stage, whose job message is unsent.
     Unsent,
-    /// The job stands still before it: a person asked for that.
+    /// The job is paused before its next stage, because a user requested that.
     Paused,
-    /// Somebody else went on, or the job is over.
+    /// Another process advanced the job, or the job is finished.
     NotOurs,
 }
 
 impl NextStage {
-    /// The name in the log.
+    /// The name that is logged.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unsent => "owed",
@@ -64,9 +64,9 @@ impl NextStage {
 
 #[derive(Debug, Clone)]
 pub struct TaskResult {
-    /// Its id; a page begins after the last one of the page before.
+    /// Id of the task; a page begins after the last id of the previous page.
     pub task_id: String,
-    /// Its place in the plan, from 0.
+    /// Its position in the plan, from 0.
     pub ordinal: i32,
     pub task_index: String,
     pub status: TaskStatus,
@@ -74,12 +74,12 @@ pub struct TaskResult {
     pub result: Option<Box<RawValue>>,
     /// The reason, if it failed.
     pub error: Option<String>,
-    /// From planned to finished, microseconds.
+    /// Microseconds from planned to finished.
     pub latency_us: Option<i64>,
 }
 
 impl Database {
-    /// The stage, if it has ended and nobody went on yet.
+    /// The stage, if it has ended and was not advanced yet.
     ///
     /// # Errors
     /// The statement failed.
@@ -108,12 +108,12 @@ impl Database {
         Ok(stage.transpose()?)
     }
 
-    /// Hands one page of a stage's outcomes to `take`, in the order of task ids, after the id
-    /// `after` ("" for the first page); the last id, if the page was full. One outcome at a time is
-    /// in memory: each may have a result of a megabyte.
+    /// Passes one page of a stage's outcomes to `take`, in the order of task ids, after the id
+    /// `after` ("" for the first page); returns the last id if the page was full. One outcome at a
+    /// time is in memory: each may have a result of a megabyte.
     ///
     /// # Errors
-    /// The statement failed; some outcomes may have been handed over.
+    /// The statement failed; some outcomes may have been passed to `take`.
     pub async fn results_page(
         &self,
         key: &StageKey,
@@ -121,7 +121,7 @@ impl Database {
         limit: u32,
         mut take: impl FnMut(TaskResult),
     ) -> Result<Option<String>, DatabaseError> {
-        // A transaction, since rows come one by one on a connection of one's own alone.
+        // In a transaction, since only its connection returns rows one by one.
         let mut transaction = self.begin().await?;
         let mut count = 0;
         let mut last = None;
@@ -145,8 +145,8 @@ impl Database {
         Ok(last)
     }
 
-    /// Goes on to the next stage: its row and its job message come into being in the transaction
-    /// that claims the end of this one as it was `read`.
+    /// Advances a job to its next stage: writes that stage's row and its job message, in the
+    /// transaction that claims the end of this stage as it was `read`.
     ///
     /// # Errors
     /// A statement failed; nothing changed.
@@ -179,9 +179,9 @@ impl Database {
         })
     }
 
-    /// Ends the job in the transaction that claims the end of its last stage (or of one that failed
-    /// it) as it was `read`. `false` when somebody else did, the job is over, or the stage has
-    /// ended anew since.
+    /// Ends the job in the transaction that claims the end of its last stage (or of a stage that
+    /// failed it) as it was `read`. `false` if another process did that, the job is finished, or
+    /// the stage has ended again since.
     ///
     /// # Errors
     /// A statement failed; nothing changed.

@@ -1,5 +1,5 @@
-//! What the rollups say: sums and histograms. Of the hours, by path, for the comparison; of all
-//! time, by path, job type and stage, for a scraper.
+//! Reading the rollups: sums and histograms. By path and hour, for the comparison of the paths; of
+//! all time, by path, job type and stage, for a scraper.
 
 use std::time::Duration;
 
@@ -12,31 +12,31 @@ use super::{
 };
 use crate::model::{Metric, ProcessingPath};
 
-/// Tasks that got their outcome.
+/// Sums over tasks that have their outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct TaskSums {
-    /// With a result.
+    /// Tasks with a result.
     pub completed: i64,
-    /// Failed for good.
+    /// Tasks that failed permanently.
     pub failed: i64,
-    /// That did not run.
+    /// Tasks that did not run.
     pub skipped: i64,
     pub attempts: i64,
-    /// Attempts that were to be repeated.
+    /// Attempts after which the task was to be repeated.
     pub retries: i64,
-    /// Messages that were sent, the stages' job messages among them.
+    /// Messages that were sent, including the job messages of stages.
     pub messages: i64,
-    /// From a stage's first batch to its last outcome, over all stages.
+    /// Seconds from a stage's first batch to its last outcome, summed over all stages.
     pub busy_seconds: f64,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JobSums {
     pub completed: i64,
-    /// Failed, the late ones among them.
+    /// Failed jobs, including those that failed at their deadline.
     pub failed: i64,
     pub cancelled: i64,
-    /// Failed at their deadline.
+    /// Jobs that failed at their deadline.
     pub timed_out: i64,
 }
 
@@ -46,11 +46,11 @@ pub struct BucketRow {
     pub metric: Metric,
     pub bucket: i16,
     pub samples: i64,
-    /// What the samples come to together.
+    /// Sum of the samples in ms.
     pub total_ms: f64,
 }
 
-/// What the rollups say about each path; a path in which nothing ended is not in it.
+/// The rollups of each path; a path in which nothing ended is missing.
 #[derive(Debug, Clone, Default)]
 pub struct PathRollups {
     pub tasks: Vec<(ProcessingPath, TaskSums)>,
@@ -59,27 +59,27 @@ pub struct PathRollups {
     pub latencies: Vec<(ProcessingPath, BucketRow)>,
 }
 
-/// What a total is of.
+/// The path, job type and stage of a total.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RollupKey {
     pub path: ProcessingPath,
     pub job_type: String,
-    /// The stage; 0: the job.
+    /// The stage; 0 for the job.
     pub stage: u8,
 }
 
-/// Samples between two powers of two.
+/// The samples between two powers of two.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OctaveRow {
-    /// They took at most 2 to the power of this, in ms, and more than of one less; 1: no more than
-    /// 2 ms.
+    /// The exponent n: the samples took at most 2^n ms and more than 2^(n-1) ms; octave 1 has all
+    /// samples of at most 2 ms.
     pub octave: i16,
     pub samples: i64,
-    /// What they come to together.
+    /// Sum of the samples in ms.
     pub total_ms: f64,
 }
 
-/// Everything that was ever measured. Only grows.
+/// The sums of all measurements so far. They only grow.
 #[derive(Debug, Clone, Default)]
 pub struct RollupTotals {
     pub tasks: Vec<(RollupKey, TaskSums)>,
@@ -128,8 +128,8 @@ impl Database {
         Ok(found)
     }
 
-    /// Everything that was ever measured: for a scraper's counters and histograms. A statement that
-    /// takes longer than `within` is ended.
+    /// The sums of all measurements so far, for a scraper's counters and histograms. A statement
+    /// that takes longer than `within` is cancelled.
     ///
     /// # Errors
     /// A statement failed.

@@ -1,44 +1,44 @@
-//! The migrations that have run against those of this binary. Asks; applies none.
+//! Compares the migrations that have run with those of this binary. Applies none.
 
 use sqlx::{PgConnection, Row};
 
 use super::MIGRATOR;
 
-/// How a schema stands to this binary.
+/// State of a schema compared with this binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SchemaState {
-    /// There are no tables yet.
+    /// The schema has no tables yet.
     Missing,
-    /// No migration has run, and there are tables of these names: another program's.
+    /// No migration has run, and tables with these names exist, which belong to another program.
     Foreign(Vec<String>),
     Current {
         version: i64,
     },
     /// These migrations have not run.
     Behind(Vec<i64>),
-    /// Newer than this binary.
+    /// The schema is newer than this binary.
     Ahead {
-        /// Migrations that have run, and that this binary does not know.
+        /// Migrations that have run and that this binary does not know.
         unknown: Vec<i64>,
-        /// The schema says that this binary works with them all the same.
+        /// Whether this binary works on the schema nevertheless, as declared by the schema.
         works: bool,
     },
-    /// These have run with another text.
+    /// These migrations have run with a different text.
     Different(Vec<i64>),
-    /// The role may not even look.
+    /// The role may not use the schema.
     Hidden,
 }
 
 impl SchemaState {
-    /// Asks on a connection whose search path is `schema`.
+    /// Reads the state over a connection whose search path is `schema`.
     ///
     /// # Errors
-    /// A statement failed; also if the role may not look.
+    /// A statement failed; also if the role may not use the schema.
     pub(super) async fn ask(
         connection: &mut PgConnection,
         schema: &str,
     ) -> Result<Self, sqlx::Error> {
-        // Asked first: in a transaction a statement that fails would be the last one.
+        // Check first which objects exist: a statement that fails would abort the transaction.
         let knows =
             sqlx::query(include_str!("sql/schema_knows.sql")).fetch_one(&mut *connection).await?;
         let rows = match knows.try_get("has_migrations")? {
@@ -64,7 +64,7 @@ impl SchemaState {
             applied.push((row.try_get("version")?, row.try_get("checksum")?));
         }
         let state = compared(&applied, None);
-        // Whoever made the schema may not say.
+        // A schema from before migration 0011 has no `works_from()`.
         if !matches!(state, Self::Ahead { .. }) || !knows.try_get("has_works_from")? {
             return Ok(state);
         }
@@ -75,7 +75,8 @@ impl SchemaState {
     }
 }
 
-/// `works_from`: the newest migration that a binary must know to work on the schema, if it says so.
+/// `works_from`: the newest migration that a binary must know to work on the schema, if the schema
+/// declares it.
 fn compared(applied: &[(i64, Vec<u8>)], works_from: Option<i64>) -> SchemaState {
     let unknown: Vec<i64> = applied
         .iter()
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_s_version_is_told_from_the_migrations_that_ran() {
+    fn schema_state_follows_from_migrations() {
         let newest = all().last().unwrap().0;
         assert_eq!(compared(&all(), None), SchemaState::Current { version: newest });
         let mut older = all();
@@ -132,17 +133,17 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_schema_is_worked_on_if_it_says_so_and_is_this_one_s_successor() {
+    fn newer_schemas_work_only_if_declared() {
         let newest = all().last().unwrap().0;
         let mut newer = all();
         newer.push((9999, vec![1]));
         let ahead = |works| SchemaState::Ahead { unknown: vec![9999], works };
-        assert_eq!(compared(&newer, None), ahead(false), "it does not say");
+        assert_eq!(compared(&newer, None), ahead(false), "it does not declare that");
         assert_eq!(compared(&newer, Some(newest)), ahead(true));
         assert_eq!(compared(&newer, Some(newest - 1)), ahead(true));
         assert_eq!(compared(&newer, Some(newest + 1)), ahead(false));
         newer[0].1 = vec![0];
-        assert_eq!(compared(&newer, Some(newest)), ahead(false), "another program's");
+        assert_eq!(compared(&newer, Some(newest)), ahead(false), "with a different migration");
         newer.remove(0);
         assert_eq!(compared(&newer, Some(newest)), ahead(false), "with a gap");
     }

@@ -1,5 +1,5 @@
-//! Every statement of the app, by the name of its file: for those who have the database prepare
-//! them all. The statements themselves are run by the functions beside whose concern they stand.
+//! All statements of the app, by the name of their file, so that the database can prepare them all.
+//! The functions that run them include them directly.
 
 macro_rules! statements {
     ($($name:literal),* $(,)?) => {

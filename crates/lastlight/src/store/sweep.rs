@@ -1,5 +1,4 @@
-//! What `reconcile` looks for: work that is in the tables and that no message will come for any
-//! more.
+//! Searches of `reconcile`: work in the tables for which no message will arrive any more.
 
 use sqlx::{Row, postgres::PgRow};
 use time::OffsetDateTime;
@@ -14,12 +13,12 @@ use crate::model::{JobStatus, ProcessingPath, TaskStatus};
 /// A task that needs a message of its own: its attempt died, or it was deferred.
 #[derive(Debug, Clone)]
 pub struct TaskDue {
-    /// Its job and stage.
+    /// Job and stage of the task.
     pub key: StageKey,
-    /// All that its message says.
+    /// Content of its message.
     pub task: UnsentTask,
     pub path: ProcessingPath,
-    /// Attempts so far, counted from the last time that a person had the task repeated.
+    /// Number of attempts, counted since a user last retried the task.
     pub tries: u16,
 }
 
@@ -30,13 +29,13 @@ pub struct OverdueJob {
     pub key: StageKey,
     /// When it was submitted.
     pub created_at: OffsetDateTime,
-    /// When it should have been over.
+    /// When it should have finished.
     pub deadline: OffsetDateTime,
 }
 
 impl Database {
-    /// Makes sent batches owed again in stages where nothing happened for `quiet_seconds`, at most
-    /// `limit` of them; says how many.
+    /// Makes up to `limit` sent batches unsent again, in stages in which nothing was recorded for
+    /// `quiet_seconds`; returns how many.
     ///
     /// # Errors
     /// The statement failed.
@@ -53,7 +52,7 @@ impl Database {
             .rows_affected())
     }
 
-    /// Takes up to `limit` tasks whose attempt died, for a new message each; they are looked at
+    /// Takes up to `limit` tasks whose attempt died, for a new message each; they are examined
     /// again after `again_seconds`.
     ///
     /// # Errors
@@ -72,8 +71,8 @@ impl Database {
         Ok(rows.iter().map(task_due).collect::<Result<_, _>>()?)
     }
 
-    /// Makes a job message owed for each stage that is not planned and whose planner died, or whose
-    /// job message was sent `lost_seconds` ago and brought nobody.
+    /// Makes the job message unsent again for each stage that is not planned and whose planner
+    /// died, or whose job message was sent `lost_seconds` ago without a planner starting.
     ///
     /// # Errors
     /// The statement failed.
@@ -85,7 +84,7 @@ impl Database {
             .rows_affected())
     }
 
-    /// Stages that ended and that nobody advanced.
+    /// Stages that ended and were not advanced.
     ///
     /// # Errors
     /// The statement failed.
@@ -97,7 +96,7 @@ impl Database {
         Ok(rows.iter().map(stage_key).collect::<Result<_, _>>()?)
     }
 
-    /// Open stages of jobs that are over.
+    /// Open stages of finished jobs.
     ///
     /// # Errors
     /// The statement failed.
@@ -110,9 +109,9 @@ impl Database {
         Ok(rows.iter().map(stage_key).collect::<Result<_, _>>()?)
     }
 
-    /// Opens closed stages of jobs that are over in which a retry that died left open tasks, so
-    /// that these are skipped; says how many. `quiet_seconds`: how long a retry may be under way
-    /// without a sign of it.
+    /// Opens closed stages of finished jobs in which a retry that died left open tasks, so that
+    /// these are skipped; returns how many. `quiet_seconds`: how long a retry may still be running
+    /// without a change in the stage.
     ///
     /// # Errors
     /// The statement failed.
@@ -130,7 +129,7 @@ impl Database {
             .rows_affected())
     }
 
-    /// Jobs that should be over by now.
+    /// Unfinished jobs past their deadline.
     ///
     /// # Errors
     /// The statement failed.
@@ -149,8 +148,9 @@ impl Database {
         Ok(jobs.collect::<Result<_, _>>()?)
     }
 
-    /// Stages that are planned, are not over by their counters, and in which nothing was recorded
-    /// for `quiet_seconds`. Each is named at most once in that time, whoever asks.
+    /// Stages that are planned, have open tasks by their counters, and in which nothing was
+    /// recorded for `quiet_seconds`. Each is returned at most once in that time, to one of all
+    /// callers.
     ///
     /// # Errors
     /// The statement failed.
@@ -167,8 +167,8 @@ impl Database {
         Ok(rows.iter().map(stage_key).collect::<Result<_, _>>()?)
     }
 
-    /// Compares a stage's counters with its tasks, while nobody records an outcome, and sets them
-    /// right; what they were and what they are, if they differed.
+    /// Compares a stage's counters with its tasks, while nobody can record an outcome, and corrects
+    /// them. If they differed, returns the counters before and after.
     ///
     /// # Errors
     /// A statement failed; nothing changed.
@@ -185,7 +185,7 @@ impl Database {
             .await?;
         let Some(row) = row else { return Ok(None) };
         let counters = counts(&row)?;
-        // A statement of its own: it must see what was committed before the lock was had.
+        // A separate statement, so that it sees everything committed before the lock was taken.
         let row = sqlx::query(include_str!("sql/recount_stage.sql"))
             .bind(key.job_id.as_str())
             .bind(stage)

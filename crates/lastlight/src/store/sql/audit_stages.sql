@@ -1,5 +1,5 @@
--- A job's stages with their counters, a recount of their tasks, and what was sent for them.
--- Index: stages_pkey, tasks_pkey, task_batches_pkey.
+-- The stages of a job with their counters, a recount of their tasks, and the messages sent for
+-- them. Index: stages_pkey, tasks_pkey, task_batches_pkey.
 SELECT s.stage, s.total, s.completed, s.failed, s.skipped, s.duplicates, s.stale, s.planned_at IS NOT NULL AS planned,
        s.advanced_at IS NOT NULL AS advanced,
        t.total AS tasks, t.completed AS tasks_completed, t.failed AS tasks_failed, t.skipped AS tasks_skipped,

@@ -1,2 +1,2 @@
--- Which process of the server answers. By no index; locks nothing.
+-- The id of the server process that answers. Index: none. Locks nothing.
 SELECT pg_backend_pid() AS backend

@@ -1,7 +1,7 @@
--- Messages that are owed by jobs that run: batches and job messages, at most $1 of each, and for
--- how many seconds the oldest of these is. Indexes: task_batches_owed, outbox_due, and the key of
--- jobs. Jobs are looked at by themselves: joined, a plan made on empty tables reads all that run
--- for each batch. Locks nothing.
+-- Unsent messages of running jobs: the number of unsent batches and of unsent job messages, counted
+-- up to $1 each, and the age in seconds of the oldest of these. Index: task_batches_owed,
+-- outbox_due, jobs_pkey. Jobs are read by a subquery: with a join, a plan made on empty tables
+-- would read all running jobs for each batch. Locks nothing.
 SELECT b.batches, o.job_messages,
        extract(epoch FROM now() - LEAST(b.since, o.since))::float8 AS oldest_seconds
 FROM (SELECT count(*) AS batches, min(since) AS since

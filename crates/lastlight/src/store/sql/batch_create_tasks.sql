@@ -1,5 +1,5 @@
--- Writes a chunk of a plan; a task that is there already stays as it is.
--- Index: tasks_pkey decides.
+-- Writes the tasks of a chunk of a plan; a task that exists stays unchanged. Index: tasks_pkey, for
+-- the conflict.
 INSERT INTO tasks (parent_job_id, stage, task_id, ordinal, status, job_type, task_type, task_index,
                    batch_id, parent_task_id, parameters)
 SELECT $1, $2, new.task_id, new.ordinal, 'queued', $3, $4, new.task_index,

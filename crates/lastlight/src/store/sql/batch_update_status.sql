@@ -1,6 +1,6 @@
--- Marks batches sent, $4 messages each: their tasks are queued. The status is compared as text,
--- which is in no index: a plan made on empty tables would read all batches that are owed. Index:
--- task_batches_pkey.
+-- Marks batches as sent, with $4 messages each, so that their tasks count as queued. The status is
+-- compared as text, which no index contains: otherwise a plan made on empty tables would read all
+-- unsent batches. Index: task_batches_pkey.
 UPDATE task_batches b
 SET status = 'queued', sent_at = now(), sends = b.sends + 1, messages = b.messages + $4, last_error = NULL
 FROM UNNEST($1::text[], $2::smallint[], $3::integer[]) AS sent (job_id, stage, batch_no)

@@ -1,11 +1,11 @@
--- A group of claims; each task is named once, in key order. A row for each one that was claimed:
--- its job is not over, and it is open and due, or runs under a lease that ran out. Attempts grow
--- here, so that an attempt which kills its process counts. The job is looked at by itself: joined,
--- it may lead a plan made on empty tables to the tasks, which then reads all of the job's for each
--- claim. $4: lease in seconds; $5: the states from which a task may start; $6: the states in which
--- a job runs. What the task reads comes with the answer if it is small, $7 bytes at most; of the
--- rest the length alone, since a group of large ones would fill the memory. Locks: the tasks' rows,
--- in key order. Index: tasks_pkey, jobs_pkey.
+-- Claims a group of tasks; each task is named once, in key order. Returns a row for each task that
+-- was claimed: its job is not finished, and the task is open and due, or runs under an expired
+-- lease. Attempts are counted here, so that an attempt that kills its process counts. The job is
+-- read by a subquery: with a join, a plan made on empty tables may begin with the job and read all
+-- of its tasks for each claim. $4: lease in seconds; $5: the states from which a task may start;
+-- $6: the states in which a job runs. The inputs of a task are returned if they have at most $7
+-- bytes each; of larger ones only the length, since a group of large inputs would fill the memory.
+-- Locks: the tasks' rows, in key order. Index: tasks_pkey, jobs_pkey.
 UPDATE tasks t
 SET status = 'processing', attempt = t.attempt + 1, heartbeat = now(),
     lease_until = now() + make_interval(secs => $4), started_at = COALESCE(t.started_at, now()),

@@ -1,6 +1,6 @@
--- Removes up to $4 tasks of a stage of which nothing is planned: they are of a job with the same id
--- that was deleted by hand. Counts only while $3 holds the stage's lease. Locks: the stage's row,
--- then the tasks' rows in key order. Index: stages_pkey, tasks_pkey.
+-- Removes up to $4 tasks of a stage of which nothing is planned: they belong to a job with the same
+-- id that was deleted by hand. Has an effect only while $3 holds the stage's lease. Locks: the
+-- stage's row, then the tasks' rows in key order. Index: stages_pkey, tasks_pkey.
 WITH held AS MATERIALIZED (
     SELECT s.job_id, s.stage
     FROM stages s

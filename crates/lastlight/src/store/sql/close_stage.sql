@@ -1,5 +1,5 @@
--- The stage of a job that is over is over too, once none of its tasks is open.
--- $3: the states in which a job runs. Locks: the stage's row. Index: stages_pkey, jobs_pkey.
+-- Closes a stage of a finished job, once none of its tasks is open. $3: the states in which a job
+-- runs. Locks: the stage's row. Index: stages_pkey, jobs_pkey.
 UPDATE stages s
 SET advanced_at = now(), lease_owner = NULL, lease_until = NULL, updated_at = now()
 FROM jobs j

@@ -1,6 +1,7 @@
--- Which of these definitions met another task's id: two semantic indexes that are the same once
--- everything outside [A-Za-z0-9-] became '-'. Each is found by its whole key, which stands beside
--- its id: a plan made on empty tables would read the stage for it. Index: tasks_pkey.
+-- Finds a definition whose task id belongs to another task: the two semantic indexes became the
+-- same when each character outside [A-Za-z0-9-] was replaced by '-'. Each task is found by its
+-- whole key, with job and stage beside the id in one row: otherwise a plan made on empty tables
+-- would read the whole stage for each. Index: tasks_pkey.
 WITH new AS MATERIALIZED (
     SELECT $1::text AS job_id, $2::smallint AS stage, n.task_id, n.task_index
     FROM UNNEST($3::text[], $4::text[]) AS n (task_id, task_index)

@@ -1,9 +1,10 @@
--- A group of ends of attempts, in key order: one row out for each one that counts, because its
--- attempt held the task and its job is not over. An outcome grows the stage's counters, once for
--- the whole group; an attempt that is to be repeated ($8: after so many seconds) leaves the task
--- due then, and $11 seconds later its message counts as lost. $9: the states from which an end of
--- an attempt is legal; $10: the states in which a job runs. Locks: the tasks' rows in key order,
--- then the stages' rows in key order. Index: tasks_pkey, jobs_pkey, stages_pkey.
+-- Records the ends of a group of attempts, in key order. Returns a row for each one that counts,
+-- because its attempt held the task and its job is not finished. Outcomes are added to the counters
+-- of each stage, once for the whole group. An attempt that is to be repeated ($8: pause in seconds)
+-- makes the task due after that pause; $11 seconds later its message is presumed lost. $9: the
+-- states from which an end of an attempt is legal; $10: the states in which a job runs. Locks: the
+-- tasks' rows in key order, then the stages' rows in key order. Index: tasks_pkey, jobs_pkey,
+-- stages_pkey.
 WITH written AS (
     UPDATE tasks t
     SET status = o.status::task_status, result_data = o.result::json, error_details = o.error,

@@ -1,5 +1,5 @@
--- What the audit counts: deliveries that found nothing to do, and outcomes that came too late.
--- Locks: the stages' rows in key order. Index: stages_pkey.
+-- Counts for the audit: deliveries that were ignored as duplicates, and outcomes that came too
+-- late. Locks: the stages' rows in key order. Index: stages_pkey.
 WITH locked AS (
     SELECT s.job_id, s.stage, n.duplicates, n.stale
     FROM UNNEST($1::text[], $2::smallint[], $3::bigint[], $4::bigint[]) AS n (job_id, stage, duplicates, stale)

@@ -1,6 +1,7 @@
--- The outbox entries of a chunk, one a batch: owed until they are sent. A batch that a shorter plan
--- left half full before a crash is filled up, and owed again. $3: seconds before anybody but the
--- planner may send them; $6: tasks a message. Index: task_batches_pkey decides.
+-- Writes the outbox entries of a chunk, one per batch: unsent until their messages are sent. A
+-- batch that a shorter plan left half full before a crash is filled up and becomes unsent again.
+-- $3: seconds before anyone but the planner may send them; $6: tasks per message. Index:
+-- task_batches_pkey, for the conflict.
 INSERT INTO task_batches AS b (job_id, stage, batch_no, task_ids, next_send_at, tasks_per_message)
 SELECT $1, $2, new.batch_no, array_agg(new.task_id ORDER BY new.place), now() + make_interval(secs => $3), $6
 FROM UNNEST($4::integer[], $5::text[]) WITH ORDINALITY AS new (batch_no, task_id, place)

@@ -1,10 +1,11 @@
--- Tasks whose attempt died (its lease ran out), and retries whose message is overdue: due again,
--- with a new message. Their count stops at what its column holds: a task whose function is switched
--- off for weeks gets one a minute. A deferred retry gets its new message by itself. $1: seconds
--- until they are looked at again; $3: states from which a retry is legal. Parameters that are too
--- large for a message are left where they are. The job's status is compared as text, which is in no
--- index: a plan made on empty tables would begin with all jobs that run and read all their tasks,
--- those of earlier stages too. Index: stages_open, jobs_pkey, tasks_pkey.
+-- Makes tasks due again, with a new message, whose attempt died (its lease expired), and retries
+-- whose message is overdue. The count of messages stops at the maximum of its column: a task whose
+-- function is disabled for weeks gets one message per minute. A deferred retry gets its new message
+-- from take_deferred.sql. $1: seconds until the tasks are examined again; $3: states from which a
+-- retry is legal. Parameters that are too large for a message are not read. The job's status is
+-- compared as text, which no index contains: otherwise a plan made on empty tables would begin with
+-- all running jobs and read all their tasks, those of earlier stages too. Index: stages_open,
+-- jobs_pkey, tasks_pkey.
 UPDATE tasks t
 SET status = 'retrying', lease_until = now() + make_interval(secs => $1), retry_count = LEAST(t.retry_count + 1, 32767),
     updated_at = now()

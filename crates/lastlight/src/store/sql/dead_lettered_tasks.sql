@@ -1,9 +1,9 @@
--- Where the tasks stand that a message set aside names, and all that a new message for them says: a
--- row for each one that there is, in the order of the plan; none if there is no such job. A lease
--- that holds is an attempt's, or that of a message on its way to a task that is to be repeated.
--- Each task is found by its whole key, which stands beside its id: a plan made on empty tables
--- would read the stage. Parameters that are too large for a message are left where they are. Index:
--- jobs_pkey, stages_pkey, tasks_pkey.
+-- The state of the tasks that a dead-lettered message names, and the content of a new message for
+-- them. Returns a row for each task that exists, in the order of the plan; no row if the job does
+-- not exist. A valid lease belongs to an attempt, or to a message that is on its way to a task that
+-- is to be repeated. Each task is found by its whole key, with job and stage beside the id in one
+-- row: otherwise a plan made on empty tables would read the whole stage. Parameters that are too
+-- large for a message are not read. Index: jobs_pkey, stages_pkey, tasks_pkey.
 WITH named AS MATERIALIZED (
     SELECT DISTINCT $1::text AS job_id, $2::smallint AS stage, n.task_id
     FROM UNNEST($3::text[]) AS n (task_id)

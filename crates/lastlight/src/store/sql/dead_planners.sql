@@ -1,8 +1,8 @@
--- Stages that nobody plans any more (the planner's lease ran out), or for which nobody came (the
--- job message was lost): it becomes owed again. $1: seconds after which a job message counts as
--- lost. Index: stages_open, outbox_pkey.
+-- Makes the job message unsent again for stages whose planner died (its lease expired), and for
+-- stages without a planner because the job message was lost. $1: seconds after which a job message
+-- is presumed lost. Index: stages_open, outbox_pkey.
 INSERT INTO outbox (job_id, stage, sends, next_send_at)
--- A message id that was not used before, or duplicate detection would drop it.
+-- The message id must be new, or duplicate detection would drop the message.
 SELECT s.job_id, s.stage, EXTRACT(EPOCH FROM now())::bigint % 1000000000, now()
 FROM stages s
 JOIN jobs j ON j.job_id = s.job_id AND j.status IN ('queued', 'processing') AND j.stage = s.stage

@@ -1,8 +1,9 @@
--- A group of tasks, in key order, whose messages came when there was no room to begin them: a new
--- message for each is due at once. One row out for each that waits to be begun. What runs, is done,
--- or waits for its next attempt stays as it is. A task whose new message is due already keeps its
--- place; one that was begun before goes first. $4: the states from which a task becomes unsent.
--- Locks: the tasks' rows in key order, as a group of claims does. Index: tasks_pkey.
+-- Defers a group of tasks, in key order, whose messages arrived when the process had no capacity to
+-- start them: a new message for each is due at once. Returns a row for each task that waits to be
+-- started. A task that runs, is finished, or waits for its next attempt stays unchanged. A task
+-- whose new message is already due keeps its position; a task that was started before goes first.
+-- $4: the states from which a task becomes unsent. Locks: the tasks' rows in key order, as a group
+-- of claims does. Index: tasks_pkey.
 UPDATE tasks t
 SET status = CASE WHEN t.status::text = ANY ($4) THEN 'pending_queue' ELSE t.status END,
     next_send_at = LEAST(t.next_send_at, CASE WHEN t.attempt > 0 THEN now() - interval '1 day' ELSE now() END),

@@ -1,6 +1,6 @@
--- Job messages that are owed and due; taking them puts them off, so that many may look at once.
--- Large parameters are left where they are: the handler reads them anyway, and hundreds of them
--- would fill the memory. Index: outbox_due.
+-- Takes unsent job messages that are due, and postpones each, so that concurrent callers never take
+-- the same one. Large parameters are not read: the handler reads them from the database anyway, and
+-- hundreds of them would fill the memory. Index: outbox_due.
 UPDATE outbox o
 SET sends = o.sends + 1, next_send_at = now() + make_interval(secs => $1)
 FROM jobs j

@@ -1,5 +1,5 @@
--- A stage that has ended and was not advanced yet, with what its end needs. Index: stages_pkey,
--- jobs_pkey.
+-- A stage that has ended and was not advanced yet, with the data for advancing it. Index:
+-- stages_pkey, jobs_pkey.
 SELECT s.total, s.completed, s.failed, s.skipped, s.created_at, s.updated_at,
        j.job_type, j.total_stages, j.processing_path, j.parameters, j.stage_results, j.traceparent
 FROM stages s

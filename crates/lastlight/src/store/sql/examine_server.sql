@@ -1,5 +1,5 @@
--- What doctor asks of a server: one row of settings, rights and the session's own entries. By no
--- index; locks nothing. $1: the schema.
+-- The facts about a server that doctor reports: one row of settings, rights and the session's own
+-- entries. Index: none. Locks nothing. $1: the schema.
 SELECT current_setting('server_version_num')::integer AS version,
        current_setting('server_version') AS version_text,
        pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on' AS is_read_only,

@@ -1,6 +1,6 @@
--- Heartbeat of the attempts that run in this process, in key order; one row out for each that still
--- holds its task. Locks: the tasks' rows in key order, as a group of completions does. Index:
--- tasks_pkey, jobs_pkey.
+-- Extends the leases of the attempts that run in this process, in key order. Returns a row for each
+-- attempt that still holds its task. Locks: the tasks' rows in key order, as a group of completions
+-- does. Index: tasks_pkey, jobs_pkey.
 UPDATE tasks t
 SET heartbeat = now(), lease_until = now() + make_interval(secs => $5)
 FROM UNNEST($1::text[], $2::smallint[], $3::text[], $4::smallint[]) WITH ORDINALITY

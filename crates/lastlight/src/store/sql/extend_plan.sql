@@ -1,6 +1,6 @@
--- Counts a written chunk and extends the planner's lease; no row means that the lease was lost or
--- the job is over ($8: the states in which it runs), and the transaction must be rolled back.
--- Locks: the stage's row, last in its transaction. Index: stages_pkey.
+-- Counts a written chunk and extends the planner's lease. If no row is updated, the lease was lost
+-- or the job is finished ($8: the states in which it runs), and the transaction must be rolled
+-- back. Locks: the stage's row, last in its transaction. Index: stages_pkey.
 UPDATE stages
 SET plan_cursor = plan_cursor + $4, total = total + $5, batches = $6,
     lease_until = now() + make_interval(secs => $7), updated_at = now()

@@ -1,10 +1,11 @@
--- Fails tasks of one stage whose messages could not be delivered, in key order: their number, and
--- whether the stage has ended with it; no row if it is none. What an attempt holds, what was tried
--- since it was looked at ($4) and what has its outcome stays as it is, and so does everything of a
--- job that is over. $5: the reason; $6: the states from which that is legal; $7: the states in
--- which a job runs. Each task is found by its whole key, which stands beside its id: a plan made on
--- empty tables would read the stage for it. Locks: the tasks' rows in key order, then the stage's
--- row. Index: tasks_pkey, jobs_pkey, stages_pkey.
+-- Fails tasks of one stage whose messages could not be delivered, in key order. Returns their
+-- number, and whether the stage has ended with them; no row if no task failed. A task stays
+-- unchanged if an attempt holds it, if it was attempted since it was examined ($4), if it has its
+-- outcome, or if its job is finished. $5: the reason; $6: the states from which that is legal; $7:
+-- the states in which a job runs. Each task is found by its whole key, with job and stage beside
+-- the id in one row: otherwise a plan made on empty tables would read the whole stage for each.
+-- Locks: the tasks' rows in key order, then the stage's row. Index: tasks_pkey, jobs_pkey,
+-- stages_pkey.
 WITH given_up AS MATERIALIZED (
     SELECT $1::text AS job_id, $2::smallint AS stage, g.task_id, g.attempt
     FROM UNNEST($3::text[], $4::integer[]) AS g (task_id, attempt)

@@ -1,6 +1,6 @@
--- Fails a job whose stage nobody could start, unless somebody plans it now or has, or the job is
--- paused; what of it is open is skipped afterwards. $4: the states from which that is legal. Locks:
--- the stage's row, then the job's. Index: stages_pkey, jobs_pkey, outbox_pkey.
+-- Fails a job whose stage could not be started, unless the stage is planned or being planned, or
+-- the job is paused; its open tasks are skipped afterwards. $4: the states from which that is
+-- legal. Locks: the stage's row, then the job's. Index: stages_pkey, jobs_pkey, outbox_pkey.
 WITH unplanned AS (
     SELECT job_id
     FROM stages

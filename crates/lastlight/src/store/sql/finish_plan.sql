@@ -1,4 +1,4 @@
--- The stage is fully planned; says whether that turned the lights out.
+-- Marks a stage as completely planned; returns whether all of its tasks have their outcome already.
 -- Locks: the stage's row. Index: stages_pkey.
 UPDATE stages
 SET planned_at = now(), lease_owner = NULL, lease_until = NULL, updated_at = now()

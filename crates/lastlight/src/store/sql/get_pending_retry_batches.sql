@@ -1,6 +1,7 @@
--- Batches that are owed and due; taking them puts them off by $1 seconds, so that many may look at
--- once. Jobs are looked at by themselves: joined, a plan made on empty tables reads all that run
--- for each batch. Index: task_batches_owed, task_batches_pkey, jobs_pkey.
+-- Takes unsent batches that are due, and postpones each by $1 seconds, so that concurrent callers
+-- never take the same one. Jobs are read by a subquery: with a join, a plan made on empty tables
+-- would read all running jobs for each batch. Index: task_batches_owed, task_batches_pkey,
+-- jobs_pkey.
 UPDATE task_batches b
 SET next_send_at = now() + make_interval(secs => $1)
 WHERE (b.job_id, b.stage, b.batch_no) IN (

@@ -1,5 +1,5 @@
--- A job's stages so far, in order. `owed` counts the tasks whose messages are unsent: those of
--- unsent batches, and deferred tasks, of which it counts up to 100,000. Index: stages_pkey,
+-- The stages of a job so far, in order. `owed` counts the tasks whose messages are unsent: those of
+-- unsent batches, and deferred tasks, the latter counted up to 100,000. Index: stages_pkey,
 -- task_batches_pkey, tasks_deferred_of_stage.
 SELECT s.stage, s.total, s.completed, s.failed, s.skipped, s.plan_cursor, s.batches,
        s.created_at, s.planned_at, s.advanced_at, now() AS read_at,

@@ -1,7 +1,8 @@
--- The tasks of one batch that still need a message, in the order of the plan. A deferred task gets
--- one by itself. Each is found by its whole key, which stands beside its id: a plan made on empty
--- tables would read the stage for it. Parameters that are too large for a message are left where
--- they are. Index: task_batches_pkey, tasks_pkey, jobs_pkey.
+-- The tasks of one batch that still need a message, in the order of the plan. Without deferred
+-- tasks, which get their message from take_deferred.sql. Each task is found by its whole key, with
+-- job and stage beside the id in one row: otherwise a plan made on empty tables would read the
+-- whole stage for each. Parameters that are too large for a message are not read. Index:
+-- task_batches_pkey, tasks_pkey, jobs_pkey.
 WITH batch AS MATERIALIZED (
     SELECT b.job_id, b.stage, b.sends, id.task_id
     FROM task_batches b

@@ -1,4 +1,4 @@
--- Size and use of the schema's indexes, as the server last counted them. Reads the catalogs; locks
+-- Size and use of the schema's indexes, from the server's statistics. Reads the catalogs; locks
 -- nothing.
 SELECT t.relname::text AS table_name, i.relname::text AS name, pg_relation_size(i.oid) AS bytes,
        COALESCE(s.idx_scan, 0)::bigint AS scans, x.indisunique AS is_unique, x.indisvalid AS is_valid

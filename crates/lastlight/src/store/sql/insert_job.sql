@@ -1,6 +1,6 @@
--- A submission: the job, its first stage and the job message that is owed, or nothing if the job
--- exists. $6: seconds before anybody but the submitter may send the message; $7: seconds until the
--- deadline; $8: the trace. Locks: the new rows only. Index: jobs_pkey decides.
+-- Stores a submission: the job, its first stage and the unsent job message; nothing if the job
+-- exists. $6: seconds before anyone but the submitter may send the message; $7: seconds until the
+-- deadline; $8: the trace. Locks: the new rows only. Index: jobs_pkey, for the conflict.
 WITH new_job AS (
     INSERT INTO jobs (job_id, job_type, total_stages, parameters, processing_path, deadline, traceparent)
     VALUES ($1, $2, $3, $4::json, $5, now() + make_interval(secs => $7), $8)

@@ -1,5 +1,5 @@
--- The processes that were seen in the last $1 seconds, oldest first. Reads the whole table, which
--- has a row a process.
+-- The processes that reported in the last $1 seconds, oldest first. Reads the whole table, which
+-- has one row per process.
 SELECT instance_id, version, started_at, seen_at,
        extract(epoch FROM now() - started_at)::float8 AS up_seconds,
        (SELECT COALESCE(sum(tasks), 0)::bigint FROM unnest(running_tasks) AS tasks) AS running,

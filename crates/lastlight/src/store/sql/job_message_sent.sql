@@ -1,5 +1,5 @@
--- A job message is no longer owed; its stage waits for it from now on. Index: outbox_pkey,
--- stages_pkey.
+-- Removes a job message that was sent from the outbox, and notes in its stage, which now waits for
+-- the message, when that was. Index: outbox_pkey, stages_pkey.
 WITH sent AS (
     DELETE FROM outbox WHERE job_id = $1 AND stage = $2 RETURNING job_id, stage
 )

@@ -1,5 +1,5 @@
--- What changes whenever something happens to a job, and whether it is over. Index: jobs_pkey,
--- stages_pkey.
+-- Whether a job is finished, and a hash that changes whenever something happens to it. Index:
+-- jobs_pkey, stages_pkey.
 SELECT j.finished_at IS NOT NULL AS over,
        hashtextextended(format('%s/%s/%s/%s/%s/%s/%s/%s/%s', j.status, j.stage, j.pause_requested, j.paused_at,
                                s.total, s.done, s.failed, s.planned, s.advanced), 0) AS version

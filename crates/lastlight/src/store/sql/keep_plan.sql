@@ -1,5 +1,5 @@
--- Extends the lease of a planner that waits for its plan; no row means that the lease was lost
--- or the job is over ($5: the states in which it runs). Index: stages_pkey.
+-- Extends the lease of a planner that waits for its plan. If no row is updated, the lease was lost
+-- or the job is finished ($5: the states in which it runs). Index: stages_pkey.
 UPDATE stages
 SET lease_until = now() + make_interval(secs => $4), updated_at = now()
 WHERE job_id = $1 AND stage = $2 AND lease_owner = $3 AND planned_at IS NULL

@@ -1,4 +1,4 @@
--- Histograms since an hour, by path and metric. $2: one job type, or null. Index:
+-- Histograms by path and metric, from an hour on. $2: one job type, or null. Index:
 -- latency_rollups_pkey.
 SELECT r.processing_path, r.metric, r.bucket, sum(r.samples)::bigint AS samples, sum(r.total_ms) AS total_ms
 FROM latency_rollups r

@@ -1,15 +1,16 @@
--- Batches that were sent, in stages that were planned and fell silent: nothing was recorded for $1
--- seconds and no attempt runs. Their messages may be lost, so they become owed again; a duplicate
--- changes nothing. Each resend waits twice as long as the one before, so that a queue that is
--- merely slow is not flooded; sixteen times as long at most, so that one that lost them again and
--- again is not waited for all day. A long queue is no loss: while tasks begin on a path, what was
--- sent after the batches that they are of waits behind them. It is left alone, for the same sixteen
--- times at most. A path on which nothing began for $1 seconds has nothing left to wait behind. All
--- of these times are the database's. A deferred task gets its new message by itself. Whether an
--- attempt runs is looked at once a stage; jobs and tasks are looked at by themselves, by their
--- whole keys: a plan made on empty tables would read all open jobs, and the stage, for each batch.
--- Index: stages_open, jobs_pkey, task_batches_pkey, tasks_pkey. Reads all of instances, which has a
--- row a process.
+-- Makes sent batches unsent again whose messages may be lost: those of planned stages in which
+-- nothing was recorded for $1 seconds and no attempt runs. A duplicate message changes nothing.
+-- Each resend waits twice as long as the one before, so that a queue that is merely slow is not
+-- flooded, but at most sixteen times as long, so that a queue that loses messages repeatedly does
+-- not delay a job for a whole day. A long queue is not a loss: while tasks start on a path, batches
+-- that were sent after those of the starting tasks still wait in its queue. They are left
+-- unchanged, also for at most sixteen times as long. If nothing started on a path for $1 seconds,
+-- its batches have nothing left to wait for. All times are taken from the database's clock. A
+-- deferred task gets its new message from take_deferred.sql. Whether an attempt runs is determined
+-- once per stage; jobs and tasks are read by subqueries, by their whole keys: otherwise a plan made
+-- on empty tables would read all open jobs, and the whole stage, for each batch. Index:
+-- stages_open, jobs_pkey, task_batches_pkey, tasks_pkey. Reads the whole table instances, which has
+-- one row per process.
 WITH reached AS MATERIALIZED (
     SELECT max(queue_storage_reached) FILTER (WHERE queue_storage_reached_at > now() - make_interval(secs => $1)) AS queue_storage,
            max(service_bus_reached) FILTER (WHERE service_bus_reached_at > now() - make_interval(secs => $1)) AS service_bus

@@ -1,8 +1,8 @@
--- Adds up to $1 jobs that are over and not measured since to the rollups, and notes that it did;
--- their number. A job that a retry reopened ends, and counts, once more; its time is a sample only
--- the first time, or a person's pause would be in it. Locks: the jobs' rows, skipping those that
--- are held, then the rollups' rows in key order. Index: jobs_unmeasured, jobs_pkey,
--- job_rollups_pkey, latency_rollups_pkey.
+-- Adds up to $1 finished jobs that were not measured since they finished to the rollups, and marks
+-- them as measured; returns their number. A job that a retry reopened ends, and counts, again; its
+-- duration is a sample only the first time, since otherwise it would include the time until a user
+-- retried it. Locks: the jobs' rows, skipping those that are locked, then the rollups' rows in key
+-- order. Index: jobs_unmeasured, jobs_pkey, job_rollups_pkey, latency_rollups_pkey.
 WITH chosen AS (
     SELECT j.job_id, j.measured_at IS NULL AS is_first
     FROM jobs j
@@ -37,7 +37,7 @@ WITH chosen AS (
     SELECT m.hour, m.processing_path, m.job_type, 0, 'job', m.bucket, count(*), sum(m.ms)
     FROM (SELECT *, floor(8 * ln(GREATEST(ms, 1)) / ln(2::double precision))::smallint AS bucket
           FROM measured
-          -- The rows above first, so that two that meet do so there.
+          -- After the rows above, so that concurrent statements wait for each other there.
           WHERE ms IS NOT NULL AND (SELECT count(*) FROM counted) > 0) m
     GROUP BY m.hour, m.processing_path, m.job_type, m.bucket
     ORDER BY m.hour, m.processing_path, m.job_type, m.bucket

@@ -1,12 +1,14 @@
--- A stage that is over and not measured since: what to add to the rollups. One pass over its tasks,
--- in one snapshot, without a lock; record_measure.sql writes it only if the stage is still as it
--- was read here. Counted: outcomes since the last measure; of attempts, retries and messages, what
--- is not in the rollups. A task's wait and run are samples only if its first attempt began since,
--- or a person's pause would be in them. A batch that was sent more than once counts from when it
--- was written. One row with the sums and each histogram as three arrays, or none. A million tasks
--- are tallied in hash tables of some hundred rows; OFFSET 0 is what keeps the planner from a sort:
--- without it, it takes the buckets for as many as the instants that they are made of. Index:
--- stages_pkey, jobs_pkey, task_batches_pkey, tasks_pkey.
+-- Computes what an ended stage that was not measured since its end adds to the rollups. One pass
+-- over its tasks, in one snapshot, without a lock; record_measure.sql writes the sums only if the
+-- stage is still as it was read here. Counted are the outcomes since the last measurement, and the
+-- attempts, retries and messages that are not in the rollups yet. A task's waiting and running time
+-- are samples only if its first attempt began since the last measurement; otherwise they would
+-- include the time until a user retried it. The waiting time of a batch that was sent more than
+-- once begins when the batch was written. Returns one row with the sums and each histogram as three
+-- arrays, or none. A million tasks are aggregated in hash tables of some hundred rows; OFFSET 0
+-- keeps the planner from sorting: without it, the planner estimates as many buckets as there are
+-- timestamps from which they are computed. Index: stages_pkey, jobs_pkey, task_batches_pkey,
+-- tasks_pkey.
 WITH stage AS MATERIALIZED (
     SELECT s.job_id, s.stage, s.total, s.completed, s.failed, s.skipped, s.advanced_at, s.measured_at,
            s.measured_attempts, s.measured_retries, s.measured_messages, j.job_type, j.processing_path
@@ -32,7 +34,7 @@ WITH stage AS MATERIALIZED (
            sum(k.attempt) AS attempts, sum(k.retry_count) AS retries,
            min(k.finished_at) FILTER (WHERE k.is_new) AS first_end, max(k.finished_at) FILTER (WHERE k.is_new) AS last_end
     FROM (
-        -- Null is no sample; GREATEST alone would make it one.
+        -- Null is not a sample; GREATEST alone would turn it into one.
         SELECT m.*,
                CASE WHEN m.wait_ms IS NOT NULL
                     THEN floor(8 * ln(GREATEST(m.wait_ms, 1)) / ln(2::double precision))::smallint END AS wait,
@@ -79,7 +81,7 @@ SELECT s.total AS expected_total, s.completed AS expected_completed, s.failed AS
        a.completed, a.failed, a.skipped,
        a.attempts - s.measured_attempts AS attempts,
        a.retries - s.measured_retries AS retries,
-       -- The stage's own job message is one of them.
+       -- Plus 1 for the stage's own job message.
        b.messages + a.retries + 1 - s.measured_messages AS messages,
        COALESCE(GREATEST(0, EXTRACT(EPOCH FROM a.last_end - COALESCE(b.began, a.first_end))), 0)::double precision
            AS busy_seconds,

@@ -1,7 +1,7 @@
--- The job goes on to its next stage: the stage's row and the job message that is owed, in the
--- transaction that claimed the end of the one before. A job that is to pause stops here, and
--- nothing is owed until it is resumed. $4: seconds before anybody else may send the message; $5:
--- legal states. Locks: the job's row. Index: jobs_pkey.
+-- Moves a job to its next stage: writes the stage's row and the unsent job message, in the
+-- transaction that claimed the end of the stage before. A job that is to pause is paused here, and
+-- no message is written until it is resumed. $4: seconds before anyone but the caller may send the
+-- message; $5: legal states. Locks: the job's row. Index: jobs_pkey.
 WITH moved AS (
     UPDATE jobs
     SET status = 'queued', stage = $2 + 1, stage_results = $3::json, updated_at = now(),

@@ -1,4 +1,4 @@
--- How many jobs of the paths $1 are not over and not paused, counted up to $2. Index:
+-- Number of jobs of the paths $1 that are neither finished nor paused, counted up to $2. Index:
 -- jobs_by_status. Locks nothing.
 SELECT count(*)
 FROM (SELECT FROM jobs j

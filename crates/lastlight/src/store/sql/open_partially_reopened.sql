@@ -1,7 +1,7 @@
--- Closed stages of jobs that are over in which tasks are open again: a retry got through some of
--- their batches and died. They are opened, so that what it left is skipped again. $1: seconds in
--- which such a retry may still be under way; $3: the states in which a job runs. Locks: the stages'
--- rows, and the jobs' shared. Index: stages_half_reopened, jobs_pkey.
+-- Opens closed stages of finished jobs in which tasks are open again: a retry reopened some of
+-- their batches and died. The open stages let these tasks be skipped again. $1: seconds for which
+-- such a retry may still be running; $3: the states in which a job runs. Locks: the stages' rows,
+-- and the jobs' shared. Index: stages_half_reopened, jobs_pkey.
 UPDATE stages s
 SET advanced_at = NULL, updated_at = now()
 FROM (

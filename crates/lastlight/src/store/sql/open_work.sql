@@ -1,7 +1,7 @@
--- Jobs that are not over by path, type, status, which is 'paused' for one that a person stopped,
--- and the stage that they are in; the tasks of these stages; and for how many seconds that one of
--- the jobs has not moved which has not for longest. At most $1 jobs of each status, the oldest.
--- Index: jobs_by_status, stages_pkey. Locks nothing.
+-- Unfinished jobs by path, type, status ('paused' if a user paused the job) and current stage; the
+-- tasks of these stages; and for how many seconds nothing has happened to the job that has been
+-- without progress for longest. At most $1 jobs of each status, the oldest. Index: jobs_by_status,
+-- stages_pkey. Locks nothing.
 SELECT o.processing_path, o.job_type, o.shown_as AS status, o.stage, count(*) AS jobs,
        max(extract(epoch FROM now() - GREATEST(o.updated_at, s.updated_at)))::float8 AS still_seconds,
        COALESCE(sum(s.total - s.completed - s.failed - s.skipped), 0)::bigint AS open_tasks,

@@ -1,7 +1,7 @@
--- Up to $2 jobs after $1, in the order of their ids, of which there are tasks, and whether the job
--- itself is gone: deleted by hand, which takes along all but its tasks. Each is found by one probe
--- of the index, however many tasks it has, and looked up by itself: as NOT EXISTS, a plan may read
--- all jobs. Index: tasks_pkey, jobs_pkey. Locks nothing.
+-- Up to $2 job ids after $1, in order, for which tasks exist, and whether the job itself is
+-- missing: it was deleted by hand, which deletes everything but its tasks. Each is found by one
+-- probe of the index, however many tasks it has, and looked up by a subquery: with NOT EXISTS, a
+-- plan may read all jobs. Index: tasks_pkey, jobs_pkey. Locks nothing.
 WITH RECURSIVE held (job_id) AS (
     (SELECT t.parent_job_id FROM tasks t WHERE t.parent_job_id > $1 ORDER BY t.parent_job_id LIMIT 1)
     UNION ALL

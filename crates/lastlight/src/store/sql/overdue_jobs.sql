@@ -1,4 +1,4 @@
--- Jobs past their deadline that are not over. Index: jobs_deadline.
+-- Unfinished jobs past their deadline. Index: jobs_deadline.
 SELECT job_id, stage, created_at, deadline
 FROM jobs
 WHERE finished_at IS NULL AND deadline < now() AND paused_at IS NULL

@@ -1,4 +1,4 @@
--- Whether the server's end of this connection is the client's own. Its name stands in the client's
--- first packet, and then came from there; a pooler that serves several clients by one connection
--- sets it afterwards. By no index; locks nothing.
+-- Whether the server connection belongs to this client alone: the application name came in the
+-- client's first packet, and its source is then the client; a pooler that serves several clients by
+-- one connection sets the name later. Index: none. Locks nothing.
 SELECT setting LIKE 'lastlight%' AND source = 'client' AS is_own FROM pg_settings WHERE name = 'application_name'

@@ -1,8 +1,8 @@
--- A stage's failed tasks in key order, after the id $3: the first $4 among the next $5, until their
--- content comes to $6 bytes. If they are fewer than $4, a last row, without a task, says where the
--- look ended. Each key is looked up by itself (LIMIT 1): a plan made before the table has
--- statistics would join the page to the whole stage. Locks nothing. Index: tasks_failed,
--- tasks_pkey.
+-- The failed tasks of a stage in key order, after the id $3: the first $4 among the next $5, until
+-- their content reaches $6 bytes. If there are fewer than $4, a last row, without a task, gives the
+-- position where the search stopped. Each key is looked up separately (LIMIT 1): a plan made before
+-- the table has statistics would join the page to the whole stage. Locks nothing. Index:
+-- tasks_failed, tasks_pkey.
 WITH page AS MATERIALIZED (
     SELECT looked.task_id, looked.place
     FROM (

@@ -1,7 +1,7 @@
--- Jobs, newest first, after the key ($1, $2), or from the newest on, that are not older than $3
--- hours: the first $6 of job type $4 and path $5 (null: any) among the next $7, until their
--- parameters come to $8 bytes. If fewer than $6 match, a last row, without a job, says where the
--- look ended. Locks nothing. Index: jobs_newest, jobs_pkey, stages_pkey.
+-- Jobs, newest first, after the key ($1, $2), or from the newest on, created in the last $3 hours:
+-- the first $6 of job type $4 and path $5 (null: any) among the next $7, until their parameters
+-- reach $8 bytes. If fewer than $6 match, a last row, without a job, gives the position where the
+-- search stopped. Locks nothing. Index: jobs_newest, jobs_pkey, stages_pkey.
 WITH page AS MATERIALIZED (
     SELECT looked.created_at, looked.job_id, looked.place
     FROM (

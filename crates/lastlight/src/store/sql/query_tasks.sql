@@ -1,9 +1,9 @@
--- A stage's tasks in key order, after the id $3: the first $4 among the next $5 that are shown as
--- $7 (null: any), until their content comes to $6 bytes. A task whose batch is still owed is stored
--- as queued and shown as pending_queue. If fewer than $4 match, a last row, without a task, says
--- where the look ended. Each key is looked up by itself (LIMIT 1): a plan made before the table has
--- statistics would join the page to the whole stage. Locks nothing. Index: tasks_pkey,
--- task_batches_pkey.
+-- The tasks of a stage in key order, after the id $3: the first $4 among the next $5 that are shown
+-- with status $7 (null: any), until their content reaches $6 bytes. A task whose batch is still
+-- unsent is stored as queued and shown as pending_queue. If fewer than $4 match, a last row,
+-- without a task, gives the position where the search stopped. Each key is looked up separately
+-- (LIMIT 1): a plan made before the table has statistics would join the page to the whole stage.
+-- Locks nothing. Index: tasks_pkey, task_batches_pkey.
 WITH page AS MATERIALIZED (
     SELECT looked.task_id, looked.place
     FROM (

@@ -1,8 +1,9 @@
--- Adds a stage's measure to the rollups and notes that it did; false, and nothing changed, unless
--- the stage still is as it was read ($3 to $7): nothing is counted twice, whoever else measured it
--- or reopened it meanwhile. $8 to $16: path, type, outcomes, attempts, retries, messages, seconds;
--- $17 to $20: metric, bucket, samples, sum. Locks: the stage's row, then the rollups' rows in key
--- order. Index: stages_pkey, task_rollups_pkey, latency_rollups_pkey.
+-- Adds the measurement of a stage to the rollups and marks the stage as measured. Returns false,
+-- and changes nothing, unless the stage is still as it was read ($3 to $7): nothing is counted
+-- twice, even if another process measured or reopened it meanwhile. $8 to $16: path, type,
+-- outcomes, attempts, retries, messages, seconds; $17 to $20: metric, bucket, samples, sum. Locks:
+-- the stage's row, then the rollups' rows in key order. Index: stages_pkey, task_rollups_pkey,
+-- latency_rollups_pkey.
 WITH measured AS (
     UPDATE stages
     SET measured_at = GREATEST(now(), advanced_at), measured_attempts = measured_attempts + $13::bigint,
@@ -26,7 +27,7 @@ WITH measured AS (
 ), sorted AS (
     INSERT INTO latency_rollups AS r
         (hour, processing_path, job_type, stage, metric, bucket, samples, total_ms)
-    -- After the row above, so that two that meet do so there.
+    -- After the row above, so that concurrent statements wait for each other there.
     SELECT c.hour, $8::text, $9::text, $2, h.metric, h.bucket, h.samples, h.total_ms
     FROM counted c
     CROSS JOIN UNNEST($17::text[], $18::smallint[], $19::bigint[], $20::double precision[])

@@ -1,4 +1,4 @@
--- What a stage's counters should say. Index: tasks_pkey.
+-- The values that a stage's counters should have. Index: tasks_pkey.
 SELECT count(*) AS total,
        count(*) FILTER (WHERE status = 'completed') AS completed,
        count(*) FILTER (WHERE status = 'failed') AS failed,

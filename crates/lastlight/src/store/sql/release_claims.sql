@@ -1,6 +1,6 @@
--- Attempts that never began: their tasks may be claimed again at once, and the attempts do not
--- count. $5: seconds after which a message for them counts as lost; $6: the states from which a
--- retry is legal. Index: tasks_pkey.
+-- Releases claims whose attempts never began: the tasks may be claimed again at once, and the
+-- attempts do not count. $5: seconds after which a message for them is presumed lost; $6: the
+-- states from which a retry is legal. Index: tasks_pkey.
 UPDATE tasks t
 SET status = 'retrying', due_at = NULL, lease_until = now() + make_interval(secs => $5),
     attempts_forgiven = COALESCE(t.attempts_forgiven, 0) + 1, updated_at = now()

@@ -1,3 +1,4 @@
--- Gives up the right to plan before the plan is whole, so that the next delivery may go on at once.
+-- Gives up the lease to plan a stage before the plan is complete, so that the next delivery may
+-- continue at once. Locks: the stage's row. Index: stages_pkey.
 UPDATE stages SET lease_owner = NULL, lease_until = NULL
 WHERE job_id = $1 AND stage = $2 AND lease_owner = $3

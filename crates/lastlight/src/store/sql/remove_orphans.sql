@@ -1,7 +1,8 @@
--- Removes up to $2 tasks of a job that is gone. One that is submitted again at this moment keeps
--- what its planner writes: that is no part of what this statement sees, and what it sees the
--- planner has removed or waits for. Locks: the tasks' rows in key order; skips those that somebody
--- holds. Index: tasks_pkey, jobs_pkey.
+-- Removes up to $2 tasks of a job that does not exist. If the job is submitted again at this
+-- moment, the tasks that its planner writes are kept: they are not in the snapshot of this
+-- statement, and those that are in it were removed by the planner, or the planner waits for their
+-- removal. Locks: the tasks' rows in key order; skips rows that are locked. Index: tasks_pkey,
+-- jobs_pkey.
 WITH orphans AS MATERIALIZED (
     SELECT t.parent_job_id, t.stage, t.task_id
     FROM tasks t

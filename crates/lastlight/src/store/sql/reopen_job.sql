@@ -1,8 +1,8 @@
--- A job goes on in the stage in which it ended, once everything that did not succeed in it is ready
--- to run again; one whose stage was not planned whole gets a job message. No row: roll back, since
--- the stage may be open and the job not. $3: its stages' results without that stage's; $4: seconds
--- until its new deadline; $5: legal states. Locks: the stage's row, then the job's. Index:
--- stages_pkey, jobs_pkey.
+-- Reopens a job in the stage in which it ended, once every task that did not succeed in it is ready
+-- to run again; a job whose stage was not planned completely gets a job message. If no row is
+-- returned, roll back, since the stage may be open and the job not. $3: the results of its stages
+-- without that stage's; $4: seconds until its new deadline; $5: legal states. Locks: the stage's
+-- row, then the job's. Index: stages_pkey, jobs_pkey.
 WITH opened AS (
     UPDATE stages
     SET advanced_at = NULL, lease_owner = NULL, lease_until = NULL, poisoned = NULL, updated_at = now()
@@ -17,7 +17,7 @@ WITH opened AS (
     RETURNING job_id, stage, status
 ), owed AS (
     INSERT INTO outbox (job_id, stage, sends, next_send_at)
-    -- A message id that was not used before, or duplicate detection would drop it.
+    -- The message id must be new, or duplicate detection would drop the message.
     SELECT job_id, stage, EXTRACT(EPOCH FROM now())::bigint % 1000000000, now()
     FROM reopened
     WHERE status = 'queued'

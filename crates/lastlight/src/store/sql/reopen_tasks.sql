@@ -1,10 +1,11 @@
--- The next $4 batches of a stage after batch $3: what did not succeed in them is to run again, and
--- the batches are owed. Their number, the last one, and how many tasks. The job is over and the
--- stage closed meanwhile, so that nobody claims or skips any of it. $5: the states that are given
--- up; $6: the states from which a job may be repeated. Tasks and batches are found by their whole
--- keys, taken from the rows before them, not by $1 and $2: a plan made on empty tables would read
--- the stage for each. Locks: the job's row, the tasks' rows in key order, the batches', then the
--- stage's. Index: task_batches_pkey, tasks_pkey.
+-- Reopens the next $4 batches of a stage after batch $3: the tasks in them that did not succeed are
+-- to run again, and the batches are unsent. Returns the number of batches, the last one, and the
+-- number of tasks. The job is finished and the stage closed during this, so that nobody claims or
+-- skips any of the tasks. $5: the states of tasks that are reopened; $6: the states from which a
+-- job may be retried. Tasks and batches are found by their whole keys, taken from the rows before
+-- them, not by $1 and $2: otherwise a plan made on empty tables would read the whole stage for
+-- each. Locks: the job's row, the tasks' rows in key order, the batches', then the stage's. Index:
+-- task_batches_pkey, tasks_pkey.
 WITH job AS (
     SELECT j.job_id
     FROM jobs j

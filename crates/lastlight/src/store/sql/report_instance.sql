@@ -1,8 +1,8 @@
--- What a process says of itself, and how far it has worked off the queues: of the tasks that began
--- in it since it last said so, the earliest sending of their batches, a path. The earliest: a batch
--- that was sent again is newer than its place in the queue. Each task and batch is found by its
--- whole key. Index: the key, jobs_pkey, tasks_pkey, task_batches_pkey. Locks its own row; a
--- heap-only update after the first.
+-- Writes the report of a process about itself, and the queue position that it has reached on each
+-- path: of the tasks that began in it since its last report, the earliest time at which their
+-- batches were sent. The earliest, because a batch that was sent again has a later time than its
+-- position in the queue. Each task and batch is found by its whole key. Index: instances_pkey,
+-- jobs_pkey, tasks_pkey, task_batches_pkey. Locks: its own row; a heap-only update after the first.
 WITH begun AS MATERIALIZED (
     SELECT named.job_id, named.stage,
            (SELECT j.processing_path FROM jobs j WHERE j.job_id = named.job_id) AS path,

@@ -1,6 +1,6 @@
--- The job is to stop at the end of its stage; one that waits for its next stage's planner stops at
--- once, with its message no longer owed. $2: the states in which a job runs. Locks: the job's row.
--- Index: jobs_pkey, outbox_pkey, stages_pkey.
+-- Requests that a job stops at the end of its stage; a job that waits for the planner of its next
+-- stage stops at once, and its unsent job message is deleted. $2: the states in which a job runs.
+-- Locks: the job's row. Index: jobs_pkey, outbox_pkey, stages_pkey.
 WITH asked AS (
     UPDATE jobs j
     SET pause_requested = true, updated_at = now(),

@@ -1,6 +1,6 @@
--- A paused job goes on: its stage's job message is owed again, and its deadline moves by the pause.
--- One that was to pause is not any more. $2: the states in which a job runs. Locks: the job's row.
--- Index: jobs_pkey, outbox_pkey.
+-- Resumes a paused job: the job message of its stage is unsent again, and its deadline moves by the
+-- duration of the pause. A job that was only to pause no longer is. $2: the states in which a job
+-- runs. Locks: the job's row. Index: jobs_pkey, outbox_pkey.
 WITH was AS (
     SELECT job_id, stage, paused_at FROM jobs
     WHERE job_id = $1 AND status::text = ANY ($2) AND pause_requested
@@ -13,7 +13,7 @@ WITH was AS (
     WHERE j.job_id = was.job_id
 ), owed AS (
     INSERT INTO outbox (job_id, stage, sends, next_send_at)
-    -- A message id that was not used before, or duplicate detection would drop it.
+    -- The message id must be new, or duplicate detection would drop the message.
     SELECT job_id, stage, EXTRACT(EPOCH FROM now())::bigint % 1000000000, now()
     FROM was
     WHERE paused_at IS NOT NULL

@@ -1,6 +1,6 @@
--- How many tasks of a job run now, by stage: the sum of what its processes said in the last $2
--- seconds. A row without a stage says that some process was seen in the last $3 seconds at all.
--- Reads the whole table, which has a row a process.
+-- Number of tasks of a job that run now, by stage: the sum of what its processes reported in the
+-- last $2 seconds. A row without a stage means that some process reported in the last $3 seconds.
+-- Reads the whole table, which has one row per process.
 SELECT r.stage, sum(r.tasks)::bigint AS tasks
 FROM instances i
 LEFT JOIN LATERAL unnest(i.running_jobs, i.running_stages, i.running_tasks) AS r (job_id, stage, tasks)

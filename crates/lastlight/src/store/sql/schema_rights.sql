@@ -1,4 +1,5 @@
--- What this role may do about the schema $1. One row, by the catalog's indexes; locks nothing.
+-- The rights of this role on the schema $1 and to create it. One row, by the catalog's indexes;
+-- locks nothing.
 SELECT current_user::text AS role, current_database()::text AS database, n.oid IS NOT NULL AS has_schema,
        COALESCE(has_schema_privilege(n.oid, 'USAGE'), false) AS may_look,
        COALESCE(has_schema_privilege(n.oid, 'CREATE'), false) AS may_create

@@ -1,5 +1,6 @@
--- Stages that are planned, have something open by their counters, and fell silent $1 seconds ago:
--- their counters are compared with a recount, at most once in that time. Index: stages_open.
+-- Takes planned stages that have open tasks by their counters, and in which nothing was recorded
+-- for $1 seconds: their counters are compared with a recount, at most once in that time. Index:
+-- stages_open.
 UPDATE stages s
 SET recounted_at = now()
 WHERE (s.job_id, s.stage) IN (

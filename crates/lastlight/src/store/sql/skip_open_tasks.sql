@@ -1,7 +1,7 @@
--- The next $4 open tasks of an open stage, after the id $3, will not run. Comes after over_job.sql
--- in a transaction, so that the job stays over meanwhile. Their number, and the last id. $5: the
--- states from which that is legal. Locks: the tasks' rows in key order, then the stage's row.
--- Index: tasks_pkey, stages_pkey.
+-- Skips the next $4 open tasks of an open stage, after the id $3. Runs after finished_job.sql in
+-- one transaction, so that the job stays finished meanwhile. Returns their number and the last id.
+-- $5: the states from which that is legal. Locks: the tasks' rows in key order, then the stage's
+-- row. Index: tasks_pkey, stages_pkey.
 WITH open AS (
     SELECT t.parent_job_id, t.stage, t.task_id
     FROM tasks t
@@ -14,8 +14,8 @@ WITH open AS (
     UPDATE tasks t
     SET status = 'skipped', lease_until = NULL, due_at = NULL, next_send_at = NULL, updated_at = now(), finished_at = now()
     FROM open o
-    -- By the whole key of what was read, not by $1 and $2: a plan made on empty tables would read
-    -- the stage for each.
+    -- By the whole key of the rows that were read, not by $1 and $2: otherwise a plan made on empty
+    -- tables would read the whole stage for each.
     WHERE t.parent_job_id = o.parent_job_id AND t.stage = o.stage AND t.task_id = o.task_id AND t.status::text = ANY ($5)
     RETURNING t.task_id
 ), counted AS (

@@ -1,8 +1,8 @@
--- Makes a stage's job message owed again, since the old one could not be delivered, and counts
--- that: a row if it was not owed already. Two who come at the same moment count once: $3 is the
--- count that they saw. $4: when that was; $5: seconds before anybody else may send the message; $6:
--- the states in which a job runs. Locks: the stage's row. Index: stages_pkey, jobs_pkey,
--- outbox_pkey.
+-- Makes the job message of a stage unsent again, because the old one could not be delivered, and
+-- counts that. Returns a row unless the message is unsent already. Of two callers at the same
+-- moment one counts: $3 is the count that the caller read. $4: the time to record for it; $5:
+-- seconds before anyone but the caller may send the message; $6: the states in which a job runs.
+-- Locks: the stage's row. Index: stages_pkey, jobs_pkey, outbox_pkey.
 WITH given_back AS (
     UPDATE stages s
     SET poisoned = $3 + 1, poisoned_at = $4, updated_at = now()
@@ -13,7 +13,7 @@ WITH given_back AS (
     RETURNING s.job_id, s.stage
 )
 INSERT INTO outbox (job_id, stage, sends, next_send_at)
--- A message id that was not used before, or duplicate detection would drop it.
+-- The message id must be new, or duplicate detection would drop the message.
 SELECT job_id, stage, EXTRACT(EPOCH FROM now())::bigint % 1000000000, now() + make_interval(secs => $5)
 FROM given_back
 ON CONFLICT (job_id, stage) DO NOTHING

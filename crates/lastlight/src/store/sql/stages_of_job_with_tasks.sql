@@ -1,6 +1,6 @@
--- The stages of a job from $2 on, or the stage $3 alone, that can hold tasks of status $4 (null:
--- any) as their counters say. A row without a stage if there is none, no row if there is no such
--- job. Locks nothing. Index: jobs_pkey, stages_pkey.
+-- The stages of a job from $2 on, or the stage $3 alone, that can contain tasks of status $4 (null:
+-- any) according to their counters. One row without a stage if there is none, no row if the job
+-- does not exist. Locks nothing. Index: jobs_pkey, stages_pkey.
 SELECT j.created_at, j.job_id, s.stage
 FROM jobs j
 LEFT JOIN stages s ON s.job_id = j.job_id AND s.stage >= $2::smallint AND ($3::smallint IS NULL OR s.stage = $3)

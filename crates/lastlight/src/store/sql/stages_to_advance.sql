@@ -1,6 +1,6 @@
--- Stages that ended while nobody was left to notice. The job's status is compared as text, which is
--- in no index: a plan made on empty tables would read all jobs that are open for each stage. Index:
--- stages_open, jobs_pkey.
+-- Stages that ended and were not advanced, because the process that should have advanced them died.
+-- The job's status is compared as text, which no index contains: otherwise a plan made on empty
+-- tables would read all open jobs for each stage. Index: stages_open, jobs_pkey.
 SELECT s.job_id, s.stage
 FROM stages s
 JOIN jobs j ON j.job_id = s.job_id AND j.status::text IN ('queued', 'processing')

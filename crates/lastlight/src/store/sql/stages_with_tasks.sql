@@ -1,8 +1,8 @@
 -- The stages of jobs, newest job first, from the key ($1, $2, $3) on, or from the newest on, that
--- can hold tasks of status $7 (null: any) as their counters say: the first $8 of job type $5 and
--- stage $6 (null: any) in the next $9 jobs that are not older than $4 hours. If fewer than $8
--- match, a last row, without a stage, says where the look ended. Locks nothing. Index: jobs_newest,
--- stages_pkey.
+-- can contain tasks of status $7 (null: any) according to their counters: the first $8 of job type
+-- $5 and stage $6 (null: any) in the next $9 jobs that were created in the last $4 hours. If fewer
+-- than $8 match, a last row, without a stage, gives the position where the search stopped. Locks
+-- nothing. Index: jobs_newest, stages_pkey.
 WITH page AS MATERIALIZED (
     SELECT looked.created_at, looked.job_id, looked.place, s.stage
     FROM (

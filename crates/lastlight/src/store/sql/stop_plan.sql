@@ -1,7 +1,7 @@
--- Stops planning before the plan is whole: the lease is given up, the cursor stays, and the stage's
--- job message is unsent again. No row means that the lease was lost, or the job is over or paused.
--- $4: seconds before anybody but the caller may send the message; $5: the states in which a job
--- runs. Locks: the stage's row. Index: stages_pkey, jobs_pkey, outbox_pkey.
+-- Stops planning before the plan is complete: the lease is given up, the cursor stays, and the job
+-- message of the stage is unsent again. No row means that the lease was lost, or the job is
+-- finished or paused. $4: seconds before anyone but the caller may send the message; $5: the states
+-- in which a job runs. Locks: the stage's row. Index: stages_pkey, jobs_pkey, outbox_pkey.
 WITH stopped AS (
     UPDATE stages s
     SET lease_owner = NULL, lease_until = NULL, updated_at = now()
@@ -10,7 +10,7 @@ WITH stopped AS (
     RETURNING s.job_id, s.stage
 )
 INSERT INTO outbox AS o (job_id, stage, sends, next_send_at)
--- A message id that was not used before, or duplicate detection would drop it.
+-- The message id must be new, or duplicate detection would drop the message.
 SELECT job_id, stage, (EXTRACT(EPOCH FROM now()) * 1000)::bigint % 1000000000, now() + make_interval(secs => $4)
 FROM stopped
 ON CONFLICT (job_id, stage) DO UPDATE SET next_send_at = EXCLUDED.next_send_at

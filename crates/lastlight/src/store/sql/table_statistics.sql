@@ -1,4 +1,4 @@
--- Size and upkeep of the schema's tables, as the server last counted them. Reads the catalogs;
+-- Size and maintenance of the schema's tables, from the server's statistics. Reads the catalogs;
 -- locks nothing.
 SELECT c.relname::text AS name, GREATEST(c.reltuples, 0)::bigint AS rows_estimate,
        COALESCE(s.n_live_tup, 0)::bigint AS live_rows, COALESCE(s.n_dead_tup, 0)::bigint AS dead_rows,

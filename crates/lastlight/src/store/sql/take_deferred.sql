@@ -1,11 +1,11 @@
--- Up to $2 deferred tasks whose new message is due, the longest due first, of jobs that run: each
--- counts as sent, and is due once more after $1 seconds unless somebody claims it. Those that were
--- sent in the last $5 seconds and are on their way count among the $2. A task that is begun or done
--- needs no message: its mark is cleared. $3: the states from which a task may be begun; $4: those
--- from which its message is sent. The job is looked at by itself: joined, a plan made on empty
--- tables would read all that run for each task. Parameters that are too large for a message are
--- left where they are. Locks: the tasks' rows; skips those that somebody holds. Index:
--- tasks_deferred, tasks_pkey, jobs_pkey.
+-- Takes up to $2 deferred tasks of running jobs whose new message is due, in the order in which
+-- they became due: each counts as sent, and is due again after $1 seconds unless it is claimed.
+-- Tasks that were sent in the last $5 seconds and not yet claimed count towards the $2. A task that
+-- was started or is finished needs no message: its due time is cleared. $3: the states from which a
+-- task may be started; $4: those from which its message is sent. The job is read by a subquery:
+-- with a join, a plan made on empty tables would read all running jobs for each task. Parameters
+-- that are too large for a message are not read. Locks: the tasks' rows; skips rows that are
+-- locked. Index: tasks_deferred, tasks_pkey, jobs_pkey.
 WITH due AS MATERIALIZED (
     SELECT d.parent_job_id, d.stage, d.task_id,
            d.status::text = ANY ($3) AND d.status <> 'processing' AS waits

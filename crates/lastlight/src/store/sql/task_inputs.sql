@@ -1,4 +1,4 @@
--- What a task reads, where that was too large for the answer to its claim: its parameters and the
+-- The inputs of a task, if they were too large to be returned by its claim: its parameters and the
 -- result of its predecessor. Index: tasks_pkey. Locks nothing.
 SELECT t.parameters,
        (SELECT p.result_data

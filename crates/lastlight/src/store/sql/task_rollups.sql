@@ -1,5 +1,4 @@
--- Sums of what happened to tasks since an hour, by path. $2: one job type, or null. Index:
--- task_rollups_pkey.
+-- Sums over tasks by path, from an hour on. $2: one job type, or null. Index: task_rollups_pkey.
 SELECT r.processing_path, sum(r.completed)::bigint AS completed, sum(r.failed)::bigint AS failed,
        sum(r.skipped)::bigint AS skipped, sum(r.attempts)::bigint AS attempts, sum(r.retries)::bigint AS retries,
        sum(r.messages)::bigint AS messages, sum(r.busy_seconds) AS busy_seconds

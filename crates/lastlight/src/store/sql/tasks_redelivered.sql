@@ -1,9 +1,9 @@
--- Counts that a new message, written at $5, was sent for tasks whose old one could not be
--- delivered. Two who send at the same moment count once: $4 is the count that they saw. $6: the
--- batch whose message it was, if it was one for all of them; otherwise it was the tasks' own. Each
--- task is found by its whole key, which stands beside its id: a plan made on empty tables would
--- read the stage for it. Locks: the tasks' rows in key order, then the batch's. Index: tasks_pkey,
--- task_batches_pkey.
+-- Counts that a new message, written at $5, was sent for tasks whose old message could not be
+-- delivered. Of two senders at the same moment one counts: $4 are the counts that the sender read.
+-- $6: the batch, if one message was for all of its tasks; null if each task had its own message.
+-- Each task is found by its whole key, with job and stage beside the id in one row: otherwise a
+-- plan made on empty tables would read the whole stage for each. Locks: the tasks' rows in key
+-- order, then the batch's. Index: tasks_pkey, task_batches_pkey.
 WITH given_back AS MATERIALIZED (
     SELECT $1::text AS job_id, $2::smallint AS stage, g.task_id, g.poisoned
     FROM UNNEST($3::text[], $4::smallint[]) AS g (task_id, poisoned)

@@ -1,5 +1,5 @@
--- Every sample ever, by path, type, stage, metric, and the power of two ms that it was below: eight
--- buckets in one. Octave n holds what took up to 2^n ms. Index: latency_rollups_pkey.
+-- Number and sum of the samples of all time, by path, type, stage, metric and octave: eight buckets
+-- in one. Octave n has the samples of up to 2^n ms. Index: latency_rollups_pkey.
 SELECT r.processing_path, r.job_type, r.stage, r.metric, ((r.bucket + 8) / 8)::smallint AS octave,
        sum(r.samples)::bigint AS samples, sum(r.total_ms) AS total_ms
 FROM latency_rollups r

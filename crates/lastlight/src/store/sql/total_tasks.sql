@@ -1,4 +1,4 @@
--- What ever happened to tasks, by path, type and stage. Index: task_rollups_pkey.
+-- Sums over the tasks of all time, by path, type and stage. Index: task_rollups_pkey.
 SELECT r.processing_path, r.job_type, r.stage, r.completed, r.failed, r.skipped, r.attempts, r.retries, r.messages,
        r.busy_seconds
 FROM task_rollups r

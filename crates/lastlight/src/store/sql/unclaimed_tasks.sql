@@ -1,4 +1,4 @@
--- Why tasks could not be claimed: one row for each one asked for. Index: tasks_pkey, jobs_pkey,
+-- Why tasks could not be claimed: one row for each requested task. Index: tasks_pkey, jobs_pkey,
 -- stages_pkey.
 SELECT asked.place AS place,
        j.status::text AS job_status,

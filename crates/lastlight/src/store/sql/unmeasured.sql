@@ -1,5 +1,5 @@
--- How many stages and jobs are over and not measured since: what the rollups lack. Counted up to $1
--- of each. Index: stages_unmeasured, jobs_unmeasured.
+-- Number of ended stages and of finished jobs that were not measured since their end and are
+-- missing in the rollups, counted up to $1 each. Index: stages_unmeasured, jobs_unmeasured.
 SELECT (SELECT count(*)
         FROM (SELECT FROM stages s
               WHERE s.advanced_at IS NOT NULL AND (s.measured_at IS NULL OR s.measured_at < s.advanced_at)

@@ -1,5 +1,5 @@
--- All that a task's message says. Index: tasks_pkey, jobs_pkey.
--- Parameters that are too large for a message are left where they are.
+-- The content of a task's message. Parameters that are too large for a message are not read. Index:
+-- tasks_pkey, jobs_pkey.
 SELECT t.task_id, t.job_type, t.task_type, t.task_index, t.parent_task_id, CASE WHEN octet_length(t.parameters::text) <= 8192 THEN t.parameters ELSE '{}' END AS parameters, t.attempt, t.retry_count,
        j.processing_path, j.traceparent
 FROM tasks t
