@@ -34,7 +34,7 @@ use tokio::sync::Mutex;
 use crate::{
     harness::{Mailbox, TestApp, database_settings, new_database_url},
     probe::Probe,
-    waiting::{time_passes, until_at_rest},
+    waiting::{time_passes, until_idle},
 };
 
 /// Rounds of steps before the faults end. A round has up to four concurrent steps.
@@ -452,7 +452,7 @@ impl World {
             self.messages.clear();
         }
         // Statements of dead processes may still be running.
-        until_at_rest(&mut *self.connection.lock().await).await;
+        until_idle(&mut *self.connection.lock().await).await;
         for _ in 0..MOST_SWEEPS {
             self.time_passes().await;
             for job in &self.jobs {
@@ -795,14 +795,16 @@ impl Audited {
 
     /// (e)
     fn job_has_ended(&self, job: &Job, wrong: &mut Vec<String>) {
-        let bears = job.parameters["tolerates"].as_i64().unwrap();
+        let tolerates = job.parameters["tolerates"].as_i64().unwrap();
         let failed = |stage: i16| self.counters.get(&stage).map_or(0, |counters| counters[2]);
         let is_right = match self.status {
             JobStatus::Completed => {
                 self.counters.len() == job.stages.len()
-                    && self.counters.keys().all(|stage| failed(*stage) <= bears)
+                    && self.counters.keys().all(|stage| failed(*stage) <= tolerates)
             }
-            status => status.is_terminal() && (1..self.stage).all(|stage| failed(stage) <= bears),
+            status => {
+                status.is_terminal() && (1..self.stage).all(|stage| failed(stage) <= tolerates)
+            }
         };
         if !is_right {
             wrong.push(format!(

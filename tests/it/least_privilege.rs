@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A database whose schema is owned by one role and used by another.
-struct Parted {
+struct LeastPrivilege {
     admin: PgConnection,
     owner_url: String,
     app_url: String,
@@ -43,7 +43,7 @@ async fn run(connection: &mut PgConnection, sql: &str) {
     connection.execute(sqlx::raw_sql(sql)).await.unwrap();
 }
 
-impl Parted {
+impl LeastPrivilege {
     async fn new() -> Self {
         let url = new_database_url().await;
         let suffix = uuid::Uuid::new_v4().simple().to_string();
@@ -74,7 +74,7 @@ impl Parted {
 
 #[tokio::test]
 async fn an_app_without_schema_rights_completes_jobs() {
-    let parted = Parted::new().await;
+    let parted = LeastPrivilege::new().await;
     parted.migrate().await;
     parted.grant().await;
     let catalog = lastlight_app::app().catalog().with(Probe::default());
@@ -147,7 +147,7 @@ async fn prepared_statements(connection: &mut PgConnection) -> Vec<(String, Stri
 
 /// The statements that the app's role may not run. EXPLAIN checks the rights and runs nothing.
 async fn refused(
-    parted: &mut Parted,
+    parted: &mut LeastPrivilege,
     statements: &[(String, String)],
     revoke: Option<&str>,
 ) -> Vec<String> {
@@ -173,7 +173,7 @@ async fn refused(
 
 #[tokio::test]
 async fn the_documented_rights_are_exactly_sufficient() {
-    let mut parted = Parted::new().await;
+    let mut parted = LeastPrivilege::new().await;
     parted.migrate().await;
     parted.grant().await;
     // Custom plans: a cached plan would not be checked again for each role.
@@ -200,7 +200,7 @@ async fn the_documented_rights_are_exactly_sufficient() {
 
 #[tokio::test]
 async fn missing_grants_and_migrations_are_reported() {
-    let parted = Parted::new().await;
+    let parted = LeastPrivilege::new().await;
     let database = lastlight::store::Database::new(&database_settings(&parted.app_url));
     for is_migrated in [false, true] {
         // First the schema is missing and this role may not create it; then the schema exists and
@@ -251,7 +251,7 @@ async fn missing_grants_and_migrations_are_reported() {
 
 #[tokio::test]
 async fn a_newer_schema_is_used_only_if_compatible() {
-    let parted = Parted::new().await;
+    let parted = LeastPrivilege::new().await;
     parted.migrate().await;
     parted.grant().await;
     let mut owner = PgConnection::connect(&parted.owner_url).await.unwrap();
@@ -289,7 +289,7 @@ async fn a_newer_schema_is_used_only_if_compatible() {
 
 #[tokio::test]
 async fn tables_of_another_program_are_not_touched() {
-    let parted = Parted::new().await;
+    let parted = LeastPrivilege::new().await;
     let mut owner = PgConnection::connect(&parted.owner_url).await.unwrap();
     run(&mut owner, "CREATE TABLE app.jobs (job_id text PRIMARY KEY)").await;
     run(&mut owner, "CREATE TABLE app.tasks (task_id text PRIMARY KEY)").await;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{
     harness::{TestApp, quick},
     probe::Probe,
-    waiting::{until, until_at_rest},
+    waiting::{until, until_idle},
 };
 
 async fn reconcile(app: &TestApp) {
@@ -62,7 +62,7 @@ async fn cancelled_requests_leave_no_open_transaction() {
         }
         // The running statement is rolled back before its connection is used again, and nobody else
         // is there to use it.
-        until_at_rest(&mut watcher).await;
+        until_idle(&mut watcher).await;
     }
     for job_id in &jobs {
         assert_eq!(app.sweep_until_finished(job_id).await["status"], "completed");

@@ -47,7 +47,7 @@ pub(crate) async fn time_passes(connection: &mut PgConnection, by: Duration) {
 
 /// Returns when no other session is active: statements of requests that were dropped midway have
 /// ended.
-pub(crate) async fn until_at_rest(connection: &mut PgConnection) {
+pub(crate) async fn until_idle(connection: &mut PgConnection) {
     until("no other session is active", async || {
         let at_work: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM pg_stat_activity

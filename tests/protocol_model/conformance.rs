@@ -185,9 +185,9 @@ impl Pair {
             915..940 => self.reopen_tasks(stage, batch).await,
             940..955 => self.reopen_job().await,
             955..960 => self.open_partially_reopened().await,
-            960..967 => self.owe_lost_batches().await,
+            960..967 => self.mark_lost_batches_unsent().await,
             967..972 => self.take_dead_attempts().await,
-            972..977 => self.owe_dead_planners().await,
+            972..977 => self.mark_dead_planners_unsent().await,
             977..985 => self.drift_and_repair(stage).await,
             985..988 => self.fail_unplanned_job(stage).await,
             988..991 => self.stage_redelivered(stage).await,
@@ -474,10 +474,10 @@ impl Pair {
         let model = self.model.go_on(&self.rules, read);
         let went_on = self.model.job != before;
         let key = self.real.key(read.stage);
-        let bears = self.rules.bears(read.failed);
+        let tolerates = self.rules.tolerates(read.failed);
         let is_last = read.stage + 1 == self.rules.stages;
         let database = &self.real.database;
-        if bears && !is_last {
+        if tolerates && !is_last {
             let real = database.next_stage(&key, &ended, "{}", LONG).await.unwrap();
             let model = match (model, went_on) {
                 (Some(_), _) => NextStage::Unsent,
@@ -486,7 +486,7 @@ impl Pair {
             };
             return ("next_stage", format!("{model:?}"), format!("{real:?}"));
         }
-        let status = if bears { JobStatus::Completed } else { JobStatus::Failed };
+        let status = if tolerates { JobStatus::Completed } else { JobStatus::Failed };
         let real = database.end_job(&key, &ended, status, "{}", None, None).await.unwrap();
         ("end_job", went_on.to_string(), real.to_string())
     }
@@ -549,14 +549,14 @@ impl Pair {
         ("open_partially_reopened", model.to_string(), real.to_string())
     }
 
-    async fn owe_lost_batches(&mut self) -> Answers {
+    async fn mark_lost_batches_unsent(&mut self) -> Answers {
         let mut model = 0;
         for stage in 0..self.rules.stages {
             for batch in 0..TASKS as u8 {
                 model += u64::from(self.model.owe_lost_batch(&self.rules, stage, batch));
             }
         }
-        let real = self.real.database.owe_lost_batches(300.0, 100).await.unwrap();
+        let real = self.real.database.mark_lost_batches_unsent(300.0, 100).await.unwrap();
         ("owe_lost_batches", model.to_string(), real.to_string())
     }
 
@@ -575,10 +575,10 @@ impl Pair {
         ("take_dead_attempts", format!("{model:?}"), format!("{real:?}"))
     }
 
-    async fn owe_dead_planners(&mut self) -> Answers {
+    async fn mark_dead_planners_unsent(&mut self) -> Answers {
         let stages = 0..self.rules.stages;
         let model = stages.filter(|stage| self.model.owe_dead_planner(*stage)).count();
-        let real = self.real.database.owe_dead_planners(300.0).await.unwrap();
+        let real = self.real.database.mark_dead_planners_unsent(300.0).await.unwrap();
         ("owe_dead_planners", model.to_string(), real.to_string())
     }
 

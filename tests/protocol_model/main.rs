@@ -326,9 +326,9 @@ async fn postgresql_behaves_as_the_model() {
             assert_eq!(model, real, "seed {seed}: {name} leaves different rows; {story:#?}");
             let [called, changed] = calls.entry(name).or_default();
             *called += 1;
-            let mended = name == "repair_counters"
+            let repaired = name == "repair_counters"
                 && story.last().is_some_and(|last| last.ends_with("true"));
-            *changed += u32::from(real != before || mended);
+            *changed += u32::from(real != before || repaired);
             before = real;
         }
     }

@@ -42,13 +42,13 @@ pub(crate) enum Mutation {
     SweepWithoutOutbox,
     /// `reconcile` without `get_pending_retry_batches`.
     SweepWithoutUnsentBatches,
-    /// `reconcile` without `owe_lost_batches`.
+    /// `reconcile` without `mark_lost_batches_unsent`.
     SweepWithoutLostBatches,
     /// `reconcile` without `take_dead_attempts`.
     SweepWithoutDeadAttempts,
     /// `reconcile` without `take_deferred`.
     SweepWithoutDeferred,
-    /// `reconcile` without `owe_dead_planners`.
+    /// `reconcile` without `mark_dead_planners_unsent`.
     SweepWithoutDeadPlanners,
     /// `reconcile` without `stages_to_advance`.
     SweepWithoutAdvance,

@@ -53,7 +53,7 @@ fn invariants() -> Vec<Property<Protocol>> {
                     && stages(state).all(|(number, stage)| {
                         is_whole(protocol, number, stage)
                             && stage.count(TaskStatus::Skipped) == 0
-                            && protocol.rules.bears(stage.count(TaskStatus::Failed))
+                            && protocol.rules.tolerates(stage.count(TaskStatus::Failed))
                     })
         }),
         Property::always(UNSENT_OR_SENT, |_, state: &State| {

@@ -128,7 +128,7 @@ impl<'a> Run<'a> {
         }
         if self.sweeps(Mutation::SweepWithoutClosing) {
             for &stage in &numbers {
-                self.bring_to_rest(stage);
+                self.close_stage_of(stage);
             }
         }
         if self.sweeps(Mutation::SweepWithoutRepair) {
@@ -193,7 +193,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn bring_to_rest(&mut self, stage: u8) {
+    fn close_stage_of(&mut self, stage: u8) {
         if !self.database.is_finished() {
             return;
         }

@@ -73,8 +73,8 @@ impl Rules {
         first..(first + self.batch).min(self.tasks(stage))
     }
 
-    /// `FailurePolicy::bears`.
-    pub(crate) fn bears(&self, failed: u8) -> bool {
+    /// `FailurePolicy::tolerates`.
+    pub(crate) fn tolerates(&self, failed: u8) -> bool {
         failed <= self.tolerates
     }
 
@@ -405,9 +405,9 @@ impl Database {
         }
         stage.advanced = true;
         let failed = stage.failed;
-        let bears = rules.bears(read.failed);
+        let tolerates = rules.tolerates(read.failed);
         let next = number + 1;
-        let to = match (bears, next < rules.stages) {
+        let to = match (tolerates, next < rules.stages) {
             (true, true) => JobStatus::Queued,
             (true, false) => JobStatus::Completed,
             (false, _) => JobStatus::Failed,
@@ -416,7 +416,7 @@ impl Database {
         if asks_again && (job.stage != number || job.status.transition(to).is_err()) {
             return None;
         }
-        self.seen.misjudged |= rules.bears(failed) != bears;
+        self.seen.misjudged |= rules.tolerates(failed) != tolerates;
         self.set_job_status(to);
         let stage = self.stage_mut(number)?;
         stage.advances = (stage.advances + 1).min(2);
@@ -637,7 +637,7 @@ impl Database {
         *stage != before
     }
 
-    /// Whether a message of the batch may be lost: the conditions of `owe_lost_batches`, without
+    /// Whether a message of the batch may be lost: the conditions of `mark_lost_batches_unsent`, without
     /// the time.
     pub(crate) fn is_lost_batch(&self, rules: &Rules, number: u8, batch: u8) -> bool {
         let Some(stage) = self.stage(number) else {

@@ -120,14 +120,14 @@ pub struct Progress {
 
 impl Status {
     /// Since when the job is paused; `None` for a finished job.
-    pub fn stands_still_since(&self) -> Option<Moment> {
+    pub fn paused_since(&self) -> Option<Moment> {
         self.paused_at.filter(|_| !self.status.is_terminal())
     }
 }
 
 impl Job {
     /// Whether the job is paused. A finished job is not, even if a pause was requested.
-    pub fn stands_still(&self) -> bool {
+    pub fn is_paused(&self) -> bool {
         self.paused_at.is_some() && !self.status.is_terminal()
     }
 

@@ -30,7 +30,7 @@ pub use error::ClientError;
 use lastlight::config::Secret;
 
 /// Timeout of one request, in addition to the wait that the request asks for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Maximum number of tries for a request that is safe to repeat.
 const MOST_TRIES: u32 = 4;
@@ -178,7 +178,7 @@ impl Client {
         }
         let request = self
             .request(Method::GET, &["jobs", "status", job_id], &query)
-            .timeout(PATIENCE + Duration::from_secs(wait.into()));
+            .timeout(TIMEOUT + Duration::from_secs(wait.into()));
         self.ask(&format!("status {job_id}"), request, Repeat::Safe).await
     }
 
@@ -320,7 +320,7 @@ impl Client {
 
     fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
         let url: Url = self.address.of(path, query);
-        let request = self.http.request(method, url).timeout(PATIENCE);
+        let request = self.http.request(method, url).timeout(TIMEOUT);
         match &self.key {
             Some(key) => request.header("x-functions-key", key.clone()),
             None => request,

@@ -14,7 +14,7 @@ use lastlight::{
 };
 
 /// Timeout of a request.
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The default maximum delivery count of a queue.
 const USUAL_DELIVERIES: u32 = 10;
@@ -45,7 +45,7 @@ pub(super) async fn storage(settings: StorageSettings) -> Notes {
     let mut found = Vec::new();
     for role in ROLES {
         let name = queues.queue_name(role).to_owned();
-        match patiently(queues.probe(role)).await {
+        match within_timeout(queues.probe(role)).await {
             Ok(_) => found.push(name),
             Err(SendError::QueueNotFound { .. }) => notes.warning(
                 format!("{name} does not exist yet"),
@@ -70,7 +70,7 @@ pub(super) async fn storage(settings: StorageSettings) -> Notes {
         notes.ok(format!("{place} answers: {}", found.join(", ")));
     }
     for role in ROLES {
-        if let Ok(count @ 1..) = patiently(queues.count(role)).await {
+        if let Ok(count @ 1..) = within_timeout(queues.count(role)).await {
             attention(queues.dead_letter_name(role), count, &mut notes);
         }
     }
@@ -93,7 +93,7 @@ pub(super) async fn service_bus(settings: ServiceBusSettings) -> Notes {
     let mut found = Vec::new();
     for role in ROLES {
         let name = queues.queue_name(role).to_owned();
-        match patiently(queues.rules(role)).await {
+        match within_timeout(queues.rules(role)).await {
             Ok(rules) => {
                 against(&name, role, &rules, &mut notes);
                 found.push(described(&name, &rules));
@@ -132,7 +132,7 @@ pub(super) async fn service_bus(settings: ServiceBusSettings) -> Notes {
         notes.ok(format!("{place} answers: {}", found.join("; ")));
     }
     for role in ROLES {
-        if let Ok(count @ 1..) = patiently(ServiceBusRepository::count(&queues, role)).await {
+        if let Ok(count @ 1..) = within_timeout(ServiceBusRepository::count(&queues, role)).await {
             attention(queues.dead_letter_name(role), count, &mut notes);
         }
     }
@@ -200,11 +200,13 @@ fn lacks_token(error: &SendError) -> bool {
     matches!(error, SendError::Unavailable { detail } if detail.starts_with(NO_TOKEN))
 }
 
-async fn patiently<T>(asked: impl Future<Output = Result<T, SendError>>) -> Result<T, SendError> {
-    match tokio::time::timeout(PATIENCE, asked).await {
+async fn within_timeout<T>(
+    asked: impl Future<Output = Result<T, SendError>>,
+) -> Result<T, SendError> {
+    match tokio::time::timeout(TIMEOUT, asked).await {
         Ok(answer) => answer,
         Err(_) => Err(SendError::Unavailable {
-            detail: format!("no answer within {} s", PATIENCE.as_secs()),
+            detail: format!("no answer within {} s", TIMEOUT.as_secs()),
         }),
     }
 }

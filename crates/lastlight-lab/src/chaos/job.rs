@@ -25,7 +25,7 @@ use lastlight::{
 const TASK: &str = "chaos_task";
 
 /// Bytes that a task allocates at a time, without writing to them, until no memory is left.
-const MOUTHFUL: usize = 64 * 1024 * 1024;
+const ALLOCATION: usize = 64 * 1024 * 1024;
 
 /// Poll interval of a task that waits at its job's gate.
 const GATE_POLL: Duration = Duration::from_millis(50);
@@ -239,7 +239,7 @@ async fn perform(
 fn devour() {
     let mut eaten: Vec<Vec<u8>> = Vec::new();
     loop {
-        eaten.push(Vec::with_capacity(MOUTHFUL));
+        eaten.push(Vec::with_capacity(ALLOCATION));
     }
 }
 

@@ -156,14 +156,14 @@ impl Judge<'_> {
     }
 
     fn keys(&mut self) {
-        let watermark = self.stages_reached();
+        let reached = self.stages_reached();
         let mut planned: BTreeSet<TaskKey> = BTreeSet::new();
         let mut may_be_missing: BTreeSet<TaskKey> = BTreeSet::new();
-        for (stage, work) in (1..=watermark).zip(&self.expected.work.stages) {
+        for (stage, work) in (1..=reached).zip(&self.expected.work.stages) {
             let keys = (0..work.tasks).map(|number| (stage, number));
             let is_planned = self.facts.stages.get(&stage).is_some_and(|stage| stage.is_planned);
             // A job that ended during planning may have only a part of its tasks.
-            if is_planned || stage < watermark || self.facts.status == JobStatus::Completed {
+            if is_planned || stage < reached || self.facts.status == JobStatus::Completed {
                 planned.extend(keys);
             } else {
                 may_be_missing.extend(keys);
@@ -290,10 +290,10 @@ impl Judge<'_> {
             let open: Vec<u8> = open.into_iter().map(|(stage, _)| *stage).collect();
             self.breaks_for(Promise::NothingStuck, "open stages of a finished job", &open);
         }
-        let watermark = self.stages_reached();
+        let reached = self.stages_reached();
         let there: Vec<u8> = self.facts.stages.keys().copied().collect();
-        if there != (1..=watermark).collect::<Vec<u8>>() {
-            let detail = format!("the stages are {there:?}; expected 1 to {watermark}");
+        if there != (1..=reached).collect::<Vec<u8>>() {
+            let detail = format!("the stages are {there:?}; expected 1 to {reached}");
             self.breaks(Promise::StagesInTurn, detail);
         }
     }

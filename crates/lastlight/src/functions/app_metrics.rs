@@ -194,7 +194,7 @@ fn open(text: &mut PrometheusText, work: &[OpenWork]) {
     );
     for group in work {
         let stage = group.stage.to_string();
-        still.value(&of_jobs(group, &stage), group.longest_still.as_secs_f64());
+        still.value(&of_jobs(group, &stage), group.longest_paused.as_secs_f64());
     }
     let mut tasks = text.metric(
         "lastlight_open_stage_tasks",

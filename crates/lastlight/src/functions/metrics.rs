@@ -25,7 +25,7 @@ use crate::workflow::{DeadLetterReport, ProcessMetrics};
 /// Timeout for each source. Metrics of a source that does not respond in time are left out, and the
 /// source is reported as down: one unavailable queue must not cost the other metrics. With the time
 /// to write the response this makes two seconds, well below Prometheus' default timeout of ten.
-const PATIENCE: Duration = Duration::from_millis(1800);
+const TIMEOUT: Duration = Duration::from_millis(1800);
 
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -35,8 +35,8 @@ pub(super) async fn handle(
 ) -> Response {
     let began = Instant::now();
     let (health, dead_letters, database) = futures_util::join!(
-        app.queries.health_within(PATIENCE),
-        app.controller.poison_counts(PATIENCE),
+        app.queries.health_within(TIMEOUT),
+        app.controller.poison_counts(TIMEOUT),
         app.queries.database_metrics(),
     );
     let mut text = PrometheusText::default();

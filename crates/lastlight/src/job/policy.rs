@@ -64,7 +64,7 @@ pub enum FailurePolicy {
 
 impl FailurePolicy {
     /// Whether a stage of `total` tasks tolerates `failed` failed tasks.
-    pub fn bears(self, failed: u64, total: u64) -> bool {
+    pub fn tolerates(self, failed: u64, total: u64) -> bool {
         match self {
             Self::FailJob => failed == 0,
             Self::TolerateCount(most) => failed <= most,
@@ -100,12 +100,15 @@ mod tests {
 
     #[test]
     fn a_stage_tolerates_what_its_policy_allows() {
-        assert!(FailurePolicy::FailJob.bears(0, 10) && !FailurePolicy::FailJob.bears(1, 1_000_000));
         assert!(
-            FailurePolicy::TolerateCount(2).bears(2, 2)
-                && !FailurePolicy::TolerateCount(2).bears(3, 100)
+            FailurePolicy::FailJob.tolerates(0, 10)
+                && !FailurePolicy::FailJob.tolerates(1, 1_000_000)
+        );
+        assert!(
+            FailurePolicy::TolerateCount(2).tolerates(2, 2)
+                && !FailurePolicy::TolerateCount(2).tolerates(3, 100)
         );
         let tenth = FailurePolicy::TolerateShare(0.1);
-        assert!(tenth.bears(1, 10) && !tenth.bears(2, 10) && tenth.bears(0, 0));
+        assert!(tenth.tolerates(1, 10) && !tenth.tolerates(2, 10) && tenth.tolerates(0, 0));
     }
 }

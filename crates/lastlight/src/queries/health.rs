@@ -21,7 +21,7 @@ use crate::{
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Timeout for each part of a health check.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The health of everything that the app needs.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -102,7 +102,7 @@ impl Component {
 impl Queries {
     /// Checks the database and each queue that is in use.
     pub async fn health(&self) -> Health {
-        self.health_within(PATIENCE).await
+        self.health_within(TIMEOUT).await
     }
 
     /// The same; a component that has not responded after `timeout` is unhealthy. A component that

@@ -25,7 +25,7 @@ pub struct OpenWork {
     pub jobs: i64,
     /// The longest time for which one of these jobs has been without progress: no outcome, no batch
     /// planned.
-    pub longest_still: Duration,
+    pub longest_paused: Duration,
     /// Tasks without an outcome in their stages, as far as these are planned.
     pub open_tasks: i64,
     /// Tasks with a result.
@@ -69,7 +69,7 @@ impl Database {
                 status: row.try_get("status")?,
                 stage: stage_of(row, "stage")?,
                 jobs: row.try_get("jobs")?,
-                longest_still: seconds(row.try_get("still_seconds")?),
+                longest_paused: seconds(row.try_get("still_seconds")?),
                 open_tasks: row.try_get("open_tasks")?,
                 completed: row.try_get("completed")?,
                 failed: row.try_get("failed")?,

@@ -64,17 +64,17 @@ pub struct Unreachable {
 /// # Errors
 /// The database cannot be used, for the reason given.
 pub async fn reach(settings: &DatabaseSettings) -> Result<(), Unreachable> {
-    let watermark = async {
+    let reached = async {
         let mut connection = connect(settings, APPLICATION_NAME, TIMEOUT).await?;
         let pooler = pooler_of(&mut connection, settings).await?;
         let _ = connection.close().await;
         Ok(pooler)
     };
-    let watermark = match tokio::time::timeout(TIMEOUT, watermark).await {
-        Ok(watermark) => watermark,
+    let reached = match tokio::time::timeout(TIMEOUT, reached).await {
+        Ok(reached) => reached,
         Err(_) => Err(no_answer(TIMEOUT)),
     };
-    match watermark {
+    match reached {
         Ok(Pooler::LosesStatements) => Err(Unreachable {
             address: DatabaseAddress::of(settings),
             reason: pooler::LOSES_STATEMENTS.to_owned(),

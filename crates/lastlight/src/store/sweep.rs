@@ -39,7 +39,7 @@ impl Database {
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn owe_lost_batches(
+    pub async fn mark_lost_batches_unsent(
         &self,
         quiet_seconds: f64,
         limit: i64,
@@ -76,7 +76,7 @@ impl Database {
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn owe_dead_planners(&self, lost_seconds: f64) -> Result<u64, DatabaseError> {
+    pub async fn mark_dead_planners_unsent(&self, lost_seconds: f64) -> Result<u64, DatabaseError> {
         Ok(sqlx::query(include_str!("sql/dead_planners.sql"))
             .bind(lost_seconds)
             .execute(self.pool().await?)

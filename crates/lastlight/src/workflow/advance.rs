@@ -44,8 +44,8 @@ impl Controller {
         // Outcomes do not change while the job runs, so the fold needs no transaction, and two
         // concurrent folds have the same result. A change by a retry in the meantime is noticed
         // when the end is claimed.
-        let bears = self.bears(key, stage);
-        let Folded { result, problem } = self.fold(key, stage, bears).await?;
+        let tolerates = self.tolerates(key, stage);
+        let Folded { result, problem } = self.fold(key, stage, tolerates).await?;
         let mut results: Map<String, Value> =
             serde_json::from_str(stage.stage_results.get()).unwrap_or_default();
         results.insert(key.stage.to_string(), result);
@@ -53,7 +53,7 @@ impl Controller {
         failpoint!("advance.folded");
 
         let reason = match problem {
-            _ if !bears => Some(failure(key, stage, &results)),
+            _ if !tolerates => Some(failure(key, stage, &results)),
             Some(problem) => {
                 Some(format!("stage {}: its results cannot be summed up: {problem}", key.stage))
             }
@@ -113,7 +113,7 @@ impl Controller {
 
     /// Whether the job tolerates this stage's failures. A stage with skipped tasks never gets here:
     /// its job is finished.
-    fn bears(&self, key: &StageKey, stage: &EndedStage) -> bool {
+    fn tolerates(&self, key: &StageKey, stage: &EndedStage) -> bool {
         let parameters: Map<String, Value> =
             serde_json::from_str(stage.parameters.get()).unwrap_or_default();
         let stages = self
@@ -124,14 +124,14 @@ impl Controller {
         let policy = stages
             .and_then(|stages| Some(stages.get(usize::from(key.stage.get()) - 1)?.failures))
             .unwrap_or_default();
-        policy.bears(stage.failed.unsigned_abs(), stage.total.unsigned_abs())
+        policy.tolerates(stage.failed.unsigned_abs(), stage.total.unsigned_abs())
     }
 
     async fn fold(
         &self,
         key: &StageKey,
         stage: &EndedStage,
-        bears: bool,
+        tolerates: bool,
     ) -> Result<Folded, ControllerError> {
         let definition = self.0.catalog.get(&stage.job_type);
         let mut fold = StageFold::new(definition.map(|definition| || definition.fold(key.stage)));
@@ -140,7 +140,7 @@ impl Controller {
             let page = self.0.database.results_page(key, &after, PAGE, |result| fold.add(result));
             match page.await? {
                 Some(last) => after = last,
-                None => return Ok(fold.finish(key.stage, stage, bears)),
+                None => return Ok(fold.finish(key.stage, stage, tolerates)),
             }
         }
     }

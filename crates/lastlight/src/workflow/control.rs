@@ -84,7 +84,7 @@ impl Controller {
             return Err(self.refused(job_id, Change::Cancel).await?);
         }
         tracing::info!(%job_id, "job cancelled");
-        let skipped = self.bring_to_rest(&job.key()).await?;
+        let skipped = self.close_stage_of(&job.key()).await?;
         Ok(Cancellation {
             job_id: *job_id,
             status: JobStatus::Cancelled,
@@ -110,7 +110,7 @@ impl Controller {
         }
         let key = job.key();
         // No task may be skipped any more while tasks are made ready to run.
-        self.bring_to_rest(&key).await?;
+        self.close_stage_of(&key).await?;
         let mut tasks_reset = 0;
         let mut after = Some(-1);
         while let Some(last) = after {
@@ -179,7 +179,7 @@ impl Controller {
     /// Skips every open task of a finished job and closes its stage; returns the number of tasks.
     /// Takes no longer than a request may; `reconcile` does the rest. Does nothing to a job that is
     /// not finished.
-    pub(super) async fn bring_to_rest(&self, key: &StageKey) -> Result<u64, ControllerError> {
+    pub(super) async fn close_stage_of(&self, key: &StageKey) -> Result<u64, ControllerError> {
         let began = Instant::now();
         let mut skipped = 0;
         let mut after = Some(String::new());

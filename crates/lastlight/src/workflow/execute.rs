@@ -38,7 +38,7 @@ pub enum TaskDelivery {
         completed: bool,
     },
     /// This delivery ran the task, which failed transiently: it is due again after the pause.
-    PutOff { pause: Duration },
+    RetryLater { pause: Duration },
     /// This delivery ran the task, but the outcome was discarded: its lease had gone to another
     /// attempt, the task had its outcome, or its job was finished.
     Superseded,
@@ -355,7 +355,7 @@ impl Controller {
         let delivery = match &outcome {
             TaskOutcome::Completed(_) => TaskDelivery::Ran { completed: true },
             TaskOutcome::Failed(_) => TaskDelivery::Ran { completed: false },
-            TaskOutcome::Retry { pause, .. } => TaskDelivery::PutOff { pause: *pause },
+            TaskOutcome::Retry { pause, .. } => TaskDelivery::RetryLater { pause: *pause },
         };
         Span::current().record(
             "outcome",
@@ -375,7 +375,7 @@ impl Controller {
         if !record.written {
             return Ok(TaskDelivery::Superseded);
         }
-        if let TaskDelivery::PutOff { pause } = delivery {
+        if let TaskDelivery::RetryLater { pause } = delivery {
             self.0.send_retry(&key, &task_id, pause).await;
         }
         Ok(delivery)

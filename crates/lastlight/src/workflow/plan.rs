@@ -234,7 +234,7 @@ impl Controller {
                     return Ok(JobDelivery::Duplicate);
                 }
                 tracing::warn!(job_id = %key.job_id, reason, "job failed");
-                self.bring_to_rest(&key).await?;
+                self.close_stage_of(&key).await?;
                 Ok(JobDelivery::Failed)
             }
             Err(error) => {

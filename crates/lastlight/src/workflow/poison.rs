@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Maximum number of new messages that a task or a stage gets in place of undeliverable ones.
-pub(super) const MOST_GIVEN_BACK: u8 = 5;
+pub(super) const MOST_REDELIVERIES: u8 = 5;
 
 /// Who asks for a dead-lettered message to be processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,7 +217,7 @@ impl Controller {
             if is_older(written, stands.redelivered) {
                 return Ok(PoisonDelivery::ignored(&key, SUCCEEDED));
             }
-            if stands.redelivered.count < MOST_GIVEN_BACK {
+            if stands.redelivered.count < MOST_REDELIVERIES {
                 return self.redeliver_stage(&key, &job, stands.redelivered, written).await;
             }
         }
@@ -229,7 +229,7 @@ impl Controller {
             return Ok(PoisonDelivery::ignored(&key, "the job progressed in the meantime"));
         }
         tracing::warn!(%job_id, reason, "job failed");
-        self.bring_to_rest(&key).await?;
+        self.close_stage_of(&key).await?;
         Ok(PoisonDelivery {
             jobs_failed: 1,
             ..PoisonDelivery::of(PoisonOutcome::Failed, &key, reason)
@@ -315,7 +315,7 @@ pub(super) const AGAIN: &str = "its work was not done yet: a new message takes i
 pub(super) fn delivered(asked_by: AskedBy) -> String {
     match asked_by {
         AskedBy::Queue => format!(
-            "delivered as often as its queue allows, without success, and so were {MOST_GIVEN_BACK} new ones; the log of \
+            "delivered as often as its queue allows, without success, and so were {MOST_REDELIVERIES} new ones; the log of \
              its function says why"
         ),
         AskedBy::Person => {

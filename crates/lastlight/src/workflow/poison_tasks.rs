@@ -10,7 +10,7 @@ use super::{
     Controller, ControllerError,
     outgoing::{BatchToSend, TaskMessages, TaskToSend, reasons},
     poison::{
-        AGAIN, AskedBy, MOST_GIVEN_BACK, PoisonDelivery, PoisonOutcome, SUCCEEDED, after,
+        AGAIN, AskedBy, MOST_REDELIVERIES, PoisonDelivery, PoisonOutcome, SUCCEEDED, after,
         delivered, is_older,
     },
 };
@@ -97,7 +97,7 @@ impl Controller {
             AskedBy::Queue => open
                 .into_iter()
                 .filter(|task| !is_older(named.written, task.redelivered))
-                .partition(|task| task.redelivered.count < MOST_GIVEN_BACK),
+                .partition(|task| task.redelivered.count < MOST_REDELIVERIES),
         };
         let mut delivery = PoisonDelivery::ignored(&key, SUCCEEDED);
         let (waited, again): (Vec<&DeadLetteredTask>, Vec<&DeadLetteredTask>) =

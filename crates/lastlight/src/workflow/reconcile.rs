@@ -74,12 +74,12 @@ impl Controller {
         let lost_after = self.0.timing.lost_after.as_secs_f64();
         report.retries_cut_off = database.open_partially_reopened(lost_after, AT_ONCE).await?;
         for key in database.stages_to_close(AT_ONCE).await? {
-            report.tasks_skipped += or_left(&key, self.bring_to_rest(&key).await)?;
+            report.tasks_skipped += or_left(&key, self.close_stage_of(&key).await)?;
         }
         failpoint!("reconcile.closed");
         for key in database.silent_stages(lost_after, AT_ONCE).await? {
-            let mended = database.repair_counters(&key).await.map_err(ControllerError::from);
-            if let Some((counters, recount)) = or_left(&key, mended)? {
+            let repaired = database.repair_counters(&key).await.map_err(ControllerError::from);
+            if let Some((counters, recount)) = or_left(&key, repaired)? {
                 tracing::warn!(
                     job_id = %key.job_id, stage = key.stage.get(),
                     counted.total = counters.total, counted.completed = counters.completed,
@@ -95,12 +95,12 @@ impl Controller {
             report.stages_advanced += u64::from(or_left(&key, self.advance(&key).await)?);
         }
         failpoint!("reconcile.advanced");
-        report.planners_missing = database.owe_dead_planners(lost_after).await?;
+        report.planners_missing = database.mark_dead_planners_unsent(lost_after).await?;
         self.send_unsent_job_messages(&mut report).await?;
         failpoint!("reconcile.planned");
         // Before dead attempts are sent again: their tasks, once they run, would make a silent
         // stage look alive.
-        report.batches_lost = database.owe_lost_batches(lost_after, 20 * AT_ONCE).await?;
+        report.batches_lost = database.mark_lost_batches_unsent(lost_after, 20 * AT_ONCE).await?;
         failpoint!("reconcile.owed");
         self.resend_dead_attempts(&mut report).await?;
         failpoint!("reconcile.resent");

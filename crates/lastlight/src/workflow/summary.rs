@@ -73,8 +73,8 @@ impl StageFold {
         }
     }
 
-    /// `bears`: the job tolerates the failures.
-    pub(super) fn finish(mut self, number: Stage, stage: &EndedStage, bears: bool) -> Folded {
+    /// `tolerates`: the job tolerates the failures.
+    pub(super) fn finish(mut self, number: Stage, stage: &EndedStage, tolerates: bool) -> Folded {
         let summary = match self.fold.take().map(|fold| caught(|| fold.finish())) {
             None => Value::Null,
             Some(Ok(summary)) => match depth(&summary) {
@@ -98,7 +98,7 @@ impl StageFold {
         self.latencies.sort_unstable();
         let result = json!({
             "stage": number,
-            "status": if bears && self.problem.is_none() { "completed" } else { "failed" },
+            "status": if tolerates && self.problem.is_none() { "completed" } else { "failed" },
             "total": stage.total,
             "completed": stage.completed,
             "failed": stage.failed,

@@ -82,7 +82,7 @@ fn described(session: &Session, status: &Status) -> String {
     if !status.status.is_terminal() {
         state.push_str(&format!(", stage {} of {}", status.stage, status.total_stages));
     }
-    if let Some(paused) = status.stands_still_since() {
+    if let Some(paused) = status.paused_since() {
         state.push_str(&format!(", paused {}", ago(paused.0, now)));
     } else if status.pause_requested && !status.status.is_terminal() {
         state.push_str(", pauses at the end of its stage");
@@ -229,7 +229,7 @@ fn table(jobs: &[Job]) -> Table {
         ("TOOK", Align::Left),
     ]);
     for job in jobs {
-        let state = if job.stands_still() {
+        let state = if job.is_paused() {
             ("paused".to_owned(), Look::Warning)
         } else {
             (job.status.to_string(), look_of(job.status))

@@ -95,8 +95,8 @@ pub(super) async fn to_its_end(
                 seen = Some(answer.body.version.clone());
                 let is_finished = answer.body.status.is_terminal();
                 let body = &answer.body;
-                let stands_still = body.stands_still_since().is_some();
-                let now = (body.status, stands_still, body.progress.clone());
+                let is_paused = body.paused_since().is_some();
+                let now = (body.status, is_paused, body.progress.clone());
                 if before.as_ref() != Some(&now) {
                     show(&answer);
                     before = Some(now);
@@ -186,7 +186,7 @@ impl Shown {
 
 /// The message to print when a job becomes paused; otherwise the user would wait without a reason.
 fn pause_begins(status: &Status, is_paused: &mut bool) -> Option<String> {
-    let was_paused = std::mem::replace(is_paused, status.stands_still_since().is_some());
+    let was_paused = std::mem::replace(is_paused, status.paused_since().is_some());
     (*is_paused && !was_paused).then(|| {
         format!("The job is paused; lastlight resume {} resumes it.", short(&status.job_id))
     })
