@@ -47,6 +47,10 @@ impl JobType for Squares {
     fn fold(&self, _: Stage) -> Box<dyn Fold> { Box::new(CountFold::new("squares")) }
 }
 
+pub(crate) fn app() -> App {
+    App::new().job(Squares)
+}
+
 fn main() -> ExitCode {
-    lastlight_cli::main::<lastlight_local::Commands>(App::new().job(Squares))
+    lastlight_cli::main::<lastlight_local::Commands>(app())
 }

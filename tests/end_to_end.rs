@@ -1,5 +1,5 @@
-//! The real binary as the child of the local Functions host, over both paths, on the embedded
-//! database and on a real PostgreSQL, and the commands as users run them.
+//! The real binary as the child of the local Functions host, over both paths, on a
+//! PostgreSQL server of the local cloud and on a real PostgreSQL, and the commands as users run them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
@@ -133,7 +133,7 @@ async fn both_paths_run(database_url: Option<String>) {
 }
 
 #[tokio::test]
-async fn both_paths_run_on_the_embedded_database() {
+async fn both_paths_run_on_a_server_of_its_own() {
     both_paths_run(None).await;
 }
 

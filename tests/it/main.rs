@@ -51,6 +51,7 @@ mod pooler;
 mod preflight;
 mod probe;
 mod prometheus;
+mod readme;
 mod recovery;
 mod redelivery;
 mod retries;

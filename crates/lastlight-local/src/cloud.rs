@@ -38,7 +38,7 @@ pub struct CloudOptions {
     pub storage_port: u16,
     /// The Service Bus endpoint's port; 0 takes a free one.
     pub service_bus_port: u16,
-    /// A PostgreSQL server instead of the embedded one.
+    /// A PostgreSQL server instead of one of its own.
     pub database_url: Option<String>,
     /// The handler that the host starts.
     pub handler: HandlerCommand,
@@ -102,7 +102,7 @@ pub struct LocalCloud {
 
 impl CloudOptions {
     /// Checks that the given PostgreSQL server can be used, because the handler would wait for it
-    /// without a limit; returns its settings, or `None` for the embedded database.
+    /// without a limit; returns its settings, or `None` for a server of its own.
     ///
     /// # Errors
     /// The server cannot be used; reported within 5 s.

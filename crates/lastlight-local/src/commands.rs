@@ -39,7 +39,7 @@ pub struct CloudArguments {
     /// The folder with host.json and the function folders.
     #[arg(long, default_value = ".")]
     app_root: PathBuf,
-    /// Use this PostgreSQL server instead of the embedded one.
+    /// Use this PostgreSQL server instead of one of its own.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
     /// Print JSON.
@@ -180,7 +180,7 @@ fn announce(cloud: &LocalCloud, arguments: &LocalArguments) {
     }
     let database = match &arguments.cloud.database_url {
         Some(_) => "the server of --database-url".to_owned(),
-        None => format!("embedded, in {}", arguments.data.join("postgres").display()),
+        None => format!("PostgreSQL of its own, in {}", arguments.data.join("postgres").display()),
     };
     say!(
         "lastlight is running on this machine. Ctrl-C stops it; its data is kept in {}.

@@ -44,7 +44,7 @@ impl Stop {
 /// A local cloud for one measurement.
 pub(super) struct Bed {
     pub cloud: LocalCloud,
-    /// The server's counters; `None` on the embedded database.
+    /// The server's counters; `None` on a server of the local cloud's own.
     pub ledger: Option<Ledger>,
     pub schema: String,
 }

@@ -72,8 +72,7 @@ impl Database {
             .max_connections(settings.connections)
             .acquire_timeout(settings.acquire_timeout)
             // No warning when acquiring a connection is slow: a caller that gets none reports an
-            // error, and the pool's metrics show how full it is. The embedded database takes some
-            // seconds to start, which needs no warning.
+            // error, and the pool's metrics show how full it is.
             .acquire_slow_level(tracing::log::LevelFilter::Debug)
             .max_lifetime(Duration::from_secs(30 * 60));
         let connections = Connections::new(pool, options, &schema);
