@@ -1,5 +1,5 @@
-//! The real binary as the child of the local Functions host, over both paths, on a
-//! PostgreSQL server of the local cloud and on a real PostgreSQL, and the commands as users run them.
+//! The real binary as the child of the local Functions host, over both paths, on a PostgreSQL
+//! server of the local cloud and on a real PostgreSQL, and the commands as users run them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{

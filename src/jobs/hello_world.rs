@@ -11,7 +11,7 @@ use lastlight::job::{
     CountFold, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task,
     TaskDefinition, TaskError, to_json,
 };
-use lastlight::model::{ProcessingPath, Stage, TaskIndex, TasksPerMessage};
+use lastlight::model::{ProcessingPath, Stage, TasksPerMessage};
 
 const GREETING: &str = "hello_world_greeting";
 const REPLY: &str = "hello_world_reply";
@@ -147,28 +147,17 @@ impl JobType for HelloWorld {
 }
 
 fn greeting_task(number: u64, name: &str) -> Result<TaskDefinition, PlanError> {
-    let task_index = format!("greet-{number}");
-    Ok(TaskDefinition {
-        index: index(&task_index)?,
-        parameters: to_json(&GreetingTask {
-            task_index,
-            task_number: number,
-            name: name.to_owned(),
-            message: format!("Hello {name} from task {number}!"),
-        })?,
-        predecessor: None,
-    })
+    let parameters = GreetingTask {
+        task_index: format!("greet-{number}"),
+        task_number: number,
+        name: name.to_owned(),
+        message: format!("Hello {name} from task {number}!"),
+    };
+    TaskDefinition::new(&parameters.task_index, &parameters)
 }
 
 fn reply_task(number: u64) -> Result<TaskDefinition, PlanError> {
-    let task_index = format!("reply-{number}");
-    Ok(TaskDefinition {
-        index: index(&task_index)?,
-        parameters: to_json(&ReplyTask { task_index, task_number: number })?,
-        predecessor: Some(index(&format!("greet-{number}"))?),
-    })
-}
-
-fn index(text: &str) -> Result<TaskIndex, PlanError> {
-    TaskIndex::try_from(text).map_err(|error| PlanError(error.to_string()))
+    let parameters = ReplyTask { task_index: format!("reply-{number}"), task_number: number };
+    TaskDefinition::new(&parameters.task_index, &parameters)?
+        .with_predecessor(&format!("greet-{number}"))
 }

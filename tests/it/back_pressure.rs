@@ -1,13 +1,11 @@
 //! A slow or full database makes the handler answer 503 early. The handler never opens more
 //! connections than its limit, and sends no statements while it is idle.
 
-use lastlight::queries::Queries;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use lastlight::{
     config::{DatabaseSettings, Timing},
-    functions::{AppState, router},
     model::ProcessingPath,
     store::Database,
     workflow::{Controller, Senders},
@@ -31,13 +29,7 @@ async fn impatient(url: &str, timeout: Duration) -> TestApp {
     let senders = Senders::new(queue.clone(), Some(bus.clone()));
     let catalog = lastlight_app::app().catalog().with(Probe::default());
     let controller = Controller::new(catalog, database, senders, Timing::default());
-    let router = router(AppState {
-        queries: Queries::of(&controller),
-        controller: controller.clone(),
-        environment: "test".into(),
-        allows_schema_admin: false,
-        prices: std::sync::Arc::default(),
-    });
+    let router = crate::harness::router_of(&controller, false);
     TestApp { router, controller, queue, bus, url: url.to_owned() }
 }
 

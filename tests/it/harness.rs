@@ -323,6 +323,17 @@ pub(crate) fn quick() -> Timing {
     }
 }
 
+/// Everything that the handler answers, as it serves it.
+pub(crate) fn router_of(controller: &Controller, allows_schema_admin: bool) -> Router {
+    router(AppState {
+        queries: Queries::of(controller),
+        controller: controller.clone(),
+        environment: "test".into(),
+        allows_schema_admin,
+        prices: Arc::default(),
+    })
+}
+
 impl TestApp {
     pub(crate) async fn start() -> Self {
         Self::with(lastlight_app::app().catalog(), Timing::default()).await
@@ -344,13 +355,7 @@ impl TestApp {
             (Mailbox::new(ProcessingPath::QueueStorage), Mailbox::new(ProcessingPath::ServiceBus));
         let senders = Senders::new(queue.clone(), Some(bus.clone()));
         let controller = Controller::new(catalog, database, senders, timing);
-        let router = router(AppState {
-            queries: Queries::of(&controller),
-            controller: controller.clone(),
-            environment: "test".into(),
-            allows_schema_admin: false,
-            prices: Arc::default(),
-        });
+        let router = router_of(&controller, false);
         Self { router, controller, queue, bus, url: url.to_owned() }
     }
 

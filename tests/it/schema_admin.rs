@@ -1,25 +1,14 @@
 //! Dropping the schema over HTTP: disabled by default, and never by accident.
 
 use axum::{body::Body, http::StatusCode};
-use lastlight::queries::Queries;
-use lastlight::{
-    config::Timing,
-    functions::{AppState, router},
-    transport::sender::QueueRole,
-};
+use lastlight::{config::Timing, transport::sender::QueueRole};
 use serde_json::json;
 
 use crate::{harness::TestApp, probe::Probe};
 
 async fn with_schema_admin() -> TestApp {
     let app = TestApp::with_job_type(Probe::default(), Timing::default()).await;
-    let router = router(AppState {
-        queries: Queries::of(&app.controller),
-        controller: app.controller.clone(),
-        environment: "test".into(),
-        allows_schema_admin: true,
-        prices: std::sync::Arc::default(),
-    });
+    let router = crate::harness::router_of(&app.controller, true);
     TestApp { router, ..app }
 }
 

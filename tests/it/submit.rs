@@ -1,10 +1,8 @@
 //! Submitting a job: accepted and refused submissions, and that identical submissions are one job.
 
 use axum::{body::Body, http::StatusCode};
-use lastlight::queries::Queries;
 use lastlight::{
     config::Timing,
-    functions::{AppState, router},
     model::ProcessingPath,
     store::Database,
     transport::sender::QueueRole,
@@ -219,13 +217,7 @@ async fn submitting_to_a_disabled_path_answers_409() {
     let controller =
         Controller::new(lastlight_app::app().catalog(), database, senders, Timing::default());
     let app = TestApp {
-        router: router(AppState {
-            queries: Queries::of(&controller),
-            controller: controller.clone(),
-            environment: "test".into(),
-            allows_schema_admin: false,
-            prices: std::sync::Arc::default(),
-        }),
+        router: crate::harness::router_of(&controller, false),
         controller,
         queue: Mailbox::new(ProcessingPath::QueueStorage),
         bus: Mailbox::new(ProcessingPath::ServiceBus),
@@ -276,13 +268,7 @@ async fn a_database_that_is_down_answers_503() {
         Timing::default(),
     );
     let app = TestApp {
-        router: router(AppState {
-            queries: Queries::of(&controller),
-            controller: controller.clone(),
-            environment: "test".into(),
-            allows_schema_admin: false,
-            prices: std::sync::Arc::default(),
-        }),
+        router: crate::harness::router_of(&controller, false),
         controller,
         queue,
         bus: Mailbox::new(ProcessingPath::ServiceBus),

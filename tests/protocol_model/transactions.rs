@@ -637,8 +637,8 @@ impl Database {
         *stage != before
     }
 
-    /// Whether a message of the batch may be lost: the conditions of `mark_lost_batches_unsent`, without
-    /// the time.
+    /// Whether a message of the batch may be lost: the conditions of `mark_lost_batches_unsent`,
+    /// without the time.
     pub(crate) fn is_lost_batch(&self, rules: &Rules, number: u8, batch: u8) -> bool {
         let Some(stage) = self.stage(number) else {
             return false;

@@ -1,6 +1,11 @@
 //! The commands `lastlight local` and `lastlight demo`.
 
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use crate::{
     CloudError, CloudOptions, DemoError, DemoOptions, DemoReport, LocalCloud, PathReport,
@@ -98,15 +103,7 @@ impl CloudArguments {
     /// # Errors
     /// The app folder contains no host.json, or a path cannot be resolved.
     pub fn options(&self, data: PathBuf, log: LogSink) -> Result<CloudOptions, String> {
-        let program = std::env::current_exe()
-            .map_err(|error| format!("the path of this program is unknown: {error}"))?;
-        if !self.app_root.join("host.json").is_file() {
-            return Err(format!(
-                "there is no host.json in {}; run this in the app's folder, or set the folder with --app-root",
-                self.app_root.display()
-            ));
-        }
-        let app_root = self.app_root.canonicalize().map_err(|error| error.to_string())?;
+        let (app_root, handler) = this_app(&self.app_root)?;
         let mut settings = BTreeMap::new();
         // LOG_LEVEL is the only variable of the environment that is taken over as an app setting.
         if let Ok(level) = std::env::var("LOG_LEVEL") {
@@ -119,11 +116,28 @@ impl CloudArguments {
             storage_port: 0,
             service_bus_port: 0,
             database_url: self.database_url.clone(),
-            handler: HandlerCommand::Program { program, arguments: vec!["serve".into()] },
+            handler,
             settings,
             log,
         })
     }
+}
+
+/// The app in the folder `app_root`: the whole path, and this program as its handler.
+///
+/// # Errors
+/// The folder contains no host.json, or a path cannot be resolved.
+pub fn this_app(app_root: &Path) -> Result<(PathBuf, HandlerCommand), String> {
+    let program = std::env::current_exe()
+        .map_err(|error| format!("the path of this program is unknown: {error}"))?;
+    if !app_root.join("host.json").is_file() {
+        return Err(format!(
+            "there is no host.json in {}; run this in the app's folder, or set the folder with --app-root",
+            app_root.display()
+        ));
+    }
+    let app_root = app_root.canonicalize().map_err(|error| error.to_string())?;
+    Ok((app_root, HandlerCommand::Program { program, arguments: vec!["serve".into()] }))
 }
 
 /// Runs the local cloud until Ctrl-C.

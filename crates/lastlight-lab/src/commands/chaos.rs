@@ -4,13 +4,12 @@ use std::{path::PathBuf, process::ExitCode};
 
 use crate::chaos::{self, ChaosOptions, HEADER, SCENARIOS, Scenario, Size};
 use clap::{Args, ValueEnum};
-use lastlight_local::host::HandlerCommand;
 use serde_json::json;
 
 use lastlight::server::asked_to_stop;
 use lastlight_cli::exit::{failed, stopped};
 use lastlight_cli::{say, tell};
-use lastlight_local::commands::log_to_stderr_from;
+use lastlight_local::commands::{log_to_stderr_from, this_app};
 
 /// `lastlight chaos`.
 #[derive(Debug, Args)]
@@ -123,14 +122,7 @@ pub(super) async fn chaos(arguments: ChaosArguments) -> ExitCode {
 }
 
 fn options(arguments: &ChaosArguments) -> Result<ChaosOptions, String> {
-    let program = std::env::current_exe()
-        .map_err(|error| format!("the path of this program is unknown: {error}"))?;
-    if !arguments.app_root.join("host.json").is_file() {
-        return Err(format!(
-            "there is no host.json in {}; run this command in the app's folder, or give the folder with --app-root",
-            arguments.app_root.display()
-        ));
-    }
+    let (app_root, handler) = this_app(&arguments.app_root)?;
     let scenarios = if arguments.soak {
         vec![scenario("18")?]
     } else if arguments.scenario.is_empty() {
@@ -145,8 +137,8 @@ fn options(arguments: &ChaosArguments) -> Result<ChaosOptions, String> {
             SizeChoice::Small => Size::Small,
             SizeChoice::Full => Size::Full,
         },
-        app_root: arguments.app_root.canonicalize().map_err(|error| error.to_string())?,
-        handler: HandlerCommand::Program { program, arguments: vec!["serve".into()] },
+        app_root,
+        handler,
         folder: std::env::temp_dir().join(format!("lastlight-chaos-{}", uuid::Uuid::new_v4())),
         postgres: arguments.postgres_bin.clone(),
         soak: arguments.soak.then_some(arguments.deliveries),

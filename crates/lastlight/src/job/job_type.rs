@@ -73,18 +73,26 @@ pub struct TaskDefinition {
 }
 
 impl TaskDefinition {
-    /// A task with this semantic index and these parameters, which must become a JSON object. Its predecessor is the task of
-    /// the previous stage with the same index.
+    /// A task with this semantic index and these parameters, which must become a JSON object. Its
+    /// predecessor is the task of the previous stage with the same index.
     ///
     /// # Errors
-    /// The index or the parameters cannot be a task's.
+    /// The index or the parameters are not valid for a task.
     pub fn new(index: &str, parameters: &impl Serialize) -> Result<Self, PlanError> {
-        Ok(Self {
-            index: TaskIndex::try_from(index).map_err(|error| PlanError(error.to_string()))?,
-            parameters: to_json(parameters)?,
-            predecessor: None,
-        })
+        Ok(Self { index: task_index(index)?, parameters: to_json(parameters)?, predecessor: None })
     }
+
+    /// The same task with another predecessor.
+    ///
+    /// # Errors
+    /// The index is not valid for a task.
+    pub fn with_predecessor(self, index: &str) -> Result<Self, PlanError> {
+        Ok(Self { predecessor: Some(task_index(index)?), ..self })
+    }
+}
+
+fn task_index(text: &str) -> Result<TaskIndex, PlanError> {
+    TaskIndex::try_from(text).map_err(|error| PlanError(error.to_string()))
 }
 
 /// A stream of a stage's tasks. Their order must be the same in every call.

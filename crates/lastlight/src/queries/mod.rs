@@ -1,5 +1,5 @@
-//! The reads for people and programs: status, lists, audit, comparison, health, diagnosis. They decide nothing and change
-//! nothing but the rollups that they read. Must not know HTTP.
+//! The reads for people and programs: status, lists, audit, comparison, health, diagnosis. They
+//! decide nothing and change nothing but the rollups that they read. Must not know HTTP.
 
 mod audit;
 mod comparison;
