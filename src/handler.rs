@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lastlight_cli::main::<lastlight_cli::NoCommands>(lastlight_app::app())
+    lastlight_app::app().main()
 }

@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lastlight_cli::main::<lastlight_lab::Commands>(lastlight_app::app())
+    lastlight_app::app().main_with::<lastlight_lab::Commands>()
 }

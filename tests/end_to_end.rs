@@ -14,22 +14,13 @@ use lastlight_local::{
     broker::{FaultPlan, service_bus::NewMessage},
     host::{HandlerCommand, LogSink},
 };
+use lastlight_testing::database::{new_database_url, service};
 use serde_json::{Value, json};
-use sqlx::{Connection, Executor, PgConnection};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_lastlight");
 
 /// The time after which an event counts as never happening, however slow the machine is.
 const LIMIT: Duration = Duration::from_secs(400);
-
-async fn new_database_url() -> String {
-    let server =
-        std::env::var("LASTLIGHT_TEST_DATABASE_URL").expect("run the tests with scripts/test");
-    let mut connection = PgConnection::connect(&server).await.unwrap();
-    let name = format!("e{}", uuid::Uuid::new_v4().simple());
-    connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
-    format!("{}/{name}", server.rsplit_once('/').unwrap().0)
-}
 
 fn options(data: &Path, database_url: Option<String>) -> CloudOptions {
     CloudOptions {
@@ -440,8 +431,7 @@ fn benchmarks_print_measurements_of_real_work() {
         assert!(output.status.success(), "{words}");
         serde_json::from_slice(&output.stdout).unwrap()
     };
-    let server =
-        std::env::var("LASTLIGHT_TEST_DATABASE_URL").expect("run the tests with scripts/test");
+    let server = service("LASTLIGHT_TEST_DATABASE_URL");
     let report = bench(&[
         "run",
         "--n",
@@ -497,8 +487,7 @@ fn invalid_arguments_are_exit_code_2() {
 
 #[test]
 fn chaos_runs_a_scenario_by_its_seed() {
-    let postgres =
-        std::env::var("LASTLIGHT_TEST_POSTGRES_BIN").expect("run the tests with scripts/test");
+    let postgres = service("LASTLIGHT_TEST_POSTGRES_BIN");
     let output = Command::new(BINARY)
         .args(["chaos", "--app-root", env!("CARGO_MANIFEST_DIR"), "--postgres-bin", &postgres])
         .args(["--seed", "1", "--scenario", "same,11", "--json"])
@@ -513,5 +502,5 @@ fn chaos_runs_a_scenario_by_its_seed() {
     assert_eq!(names, ["same", "payload"]);
     assert_eq!((&scenarios[0]["jobs"], &scenarios[0]["runs"]), (&json!(4), &json!(48)));
     let list = Command::new(BINARY).args(["chaos", "--list"]).output().unwrap();
-    assert_eq!(String::from_utf8(list.stdout).unwrap().lines().count(), 19);
+    assert_eq!(String::from_utf8(list.stdout).unwrap().lines().count(), 20);
 }

@@ -1,137 +1,111 @@
 //! `tile_areas`: the area of every Web Mercator tile of a zoom level, then one report of the
 //! totals.
 
-use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
+use lastlight::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json, value::RawValue};
-
-use lastlight::job::{
-    Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task, TaskDefinition,
-    TaskError, to_json,
-};
-use lastlight::model::{Stage, TaskIndex};
-
-const MEASURE: &str = "tile_areas_measure";
-const REPORT: &str = "tile_areas_report";
 
 /// Radius of a sphere with the volume of the Earth, in kilometres.
 const RADIUS_KM: f64 = 6_371.000_8;
 
-#[derive(Debug)]
-pub struct TileAreas;
-
-/// The parameters of a submission.
-#[derive(Debug, Deserialize)]
-pub struct Parameters {
+/// The area of every Web Mercator tile of a zoom level, and their total.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TileAreas {
+    /// The zoom level: it has four times as many tiles as the one before.
+    #[schemars(range(max = 9))]
     zoom: u32,
 }
 
+impl Job for TileAreas {
+    const NAME: &'static str = "tile_areas";
+    type Last = Report;
+}
+
+/// The first stage: one task for each tile.
+#[derive(Debug)]
+pub struct Measure;
+
+/// The parameters of one task.
 #[derive(Debug, Serialize, Deserialize)]
-struct Tile {
+pub struct Tile {
     zoom: u32,
     x: u64,
     y: u64,
 }
 
+/// The result of one task.
 #[derive(Debug, Serialize, Deserialize)]
-struct Area {
+pub struct Area {
     km2: f64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Totals {
+/// The summary of the first stage.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Totals {
     tiles: u64,
     km2: f64,
 }
 
-#[async_trait]
-impl JobType for TileAreas {
-    type Parameters = Parameters;
+impl Stage for Measure {
+    const NAME: &'static str = "tile_areas_measure";
+    type Job = TileAreas;
+    type Previous = Start;
+    type Task = Tile;
+    type Output = Area;
+    type Summary = Totals;
 
-    fn name(&self) -> &'static str {
-        "tile_areas"
+    fn plan(context: PlanContext<Self>) -> Plan<Tile> {
+        let zoom = context.job.zoom;
+        let side = 1_u64 << zoom;
+        Plan::of(0..side * side, move |number| {
+            let (x, y) = (number % side, number / side);
+            (format!("tile_x{x}_y{y}"), Tile { zoom, x, y })
+        })
     }
 
-    fn check(&self, fields: &mut Fields) {
-        fields.integer("zoom", 0..=9);
+    async fn run(_: TaskContext<Self>, tile: Tile) -> Result<Area, TaskError> {
+        Ok(Area { km2: area_km2(&tile) })
     }
 
-    fn stages(&self, parameters: &Parameters) -> Vec<StageSpec> {
-        vec![
-            StageSpec::new(MEASURE).with_expected_tasks(4_u64.pow(parameters.zoom)),
-            StageSpec::new(REPORT).with_expected_tasks(1),
-        ]
+    fn fold(totals: &mut Totals, area: Area) {
+        totals.tiles += 1;
+        totals.km2 += area.km2;
     }
 
-    fn plan(&self, Parameters { zoom }: Parameters, context: PlanContext) -> Plan {
-        if context.stage == Stage::FIRST {
-            let side = 1_u64 << zoom;
-            return stream::iter(context.from..side * side)
-                .map(move |number| {
-                    let (x, y) = (number % side, number / side);
-                    task(&format!("tile_x{x}_y{y}"), &Tile { zoom, x, y })
-                })
-                .boxed();
-        }
-        // The summary that the fold below computed for stage 1.
-        let report = task("report", &context.previous_summary);
-        stream::iter([report]).skip(usize::try_from(context.from).unwrap_or(usize::MAX)).boxed()
-    }
-
-    async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError> {
-        match task.task_type {
-            MEASURE => {
-                let tile: Tile = task.parameters()?;
-                Ok(to_json(&Area { km2: area_km2(&tile) })?)
-            }
-            REPORT => {
-                let Totals { tiles, km2 } = task.parameters()?;
-                let earth = 4.0 * std::f64::consts::PI * RADIUS_KM * RADIUS_KM;
-                Ok(to_json(
-                    &json!({ "tiles": tiles, "km2": km2.round(), "share_of_the_earth": km2 / earth }),
-                )?)
-            }
-            unknown => {
-                Err(TaskError::permanent(format!("tile_areas has no task type {unknown:?}")))
-            }
-        }
-    }
-
-    fn fold(&self, stage: Stage) -> Box<dyn Fold> {
-        if stage == Stage::FIRST {
-            Box::new(Totals { tiles: 0, km2: 0.0 })
-        } else {
-            Box::new(Report(Value::Null))
-        }
+    fn options(job: &TileAreas, _: usize) -> StageOptions {
+        StageOptions::default().expected_tasks(4_u64.pow(job.zoom))
     }
 }
 
-/// Stage 1: keeps two numbers, for any number of tiles.
-impl Fold for Totals {
-    fn add(&mut self, result: &RawValue) {
-        if let Ok(Area { km2 }) = serde_json::from_str(result.get()) {
-            self.tiles += 1;
-            self.km2 += km2;
-        }
-    }
-
-    fn finish(self: Box<Self>) -> Value {
-        json!(*self)
-    }
+/// The last stage: one task, which reports on all tiles. Its result is also its summary.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    tiles: u64,
+    km2: f64,
+    share_of_the_earth: f64,
 }
 
-/// Stage 2: the summary is its only result.
-#[derive(Debug)]
-struct Report(Value);
+impl Stage for Report {
+    const NAME: &'static str = "tile_areas_report";
+    type Job = TileAreas;
+    type Previous = Measure;
+    type Task = Totals;
+    type Output = Self;
+    type Summary = Self;
 
-impl Fold for Report {
-    fn add(&mut self, result: &RawValue) {
-        self.0 = serde_json::from_str(result.get()).unwrap_or_default();
+    fn plan(context: PlanContext<Self>) -> Plan<Totals> {
+        // The summary that the fold of `Measure` computed.
+        Plan::one("report", context.input)
     }
 
-    fn finish(self: Box<Self>) -> Value {
-        self.0
+    async fn run(_: TaskContext<Self>, totals: Totals) -> Result<Self, TaskError> {
+        let Totals { tiles, km2 } = totals;
+        let earth = 4.0 * std::f64::consts::PI * RADIUS_KM * RADIUS_KM;
+        Ok(Self { tiles, km2: km2.round(), share_of_the_earth: km2 / earth })
+    }
+
+    fn fold(summary: &mut Self, report: Self) {
+        *summary = report;
     }
 }
 
@@ -146,10 +120,19 @@ fn area_km2(tile: &Tile) -> f64 {
     2.0 * std::f64::consts::PI * RADIUS_KM * RADIUS_KM * height / side
 }
 
-fn task(index: &str, parameters: &impl Serialize) -> Result<TaskDefinition, PlanError> {
-    Ok(TaskDefinition {
-        index: TaskIndex::try_from(index).map_err(|error| PlanError(error.to_string()))?,
-        parameters: to_json(parameters)?,
-        predecessor: None,
-    })
+#[cfg(test)]
+mod tests {
+    use lastlight::testing;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_tiles_of_a_level_cover_the_earth() {
+        let job = testing::run(TileAreas { zoom: 3 }).duplicates().await.unwrap();
+        assert_eq!(job.summary().tiles, 64);
+        assert!((job.summary().share_of_the_earth - 0.996_272).abs() < 1e-6);
+        let areas = job.stage::<Measure>();
+        let polar = areas.output("tile_x0_y0").unwrap().km2;
+        assert!(polar < areas.output("tile_x0_y3").unwrap().km2, "{polar}");
+    }
 }

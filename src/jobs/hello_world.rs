@@ -1,163 +1,218 @@
 //! `hello_world`: n greetings, then n replies. The smallest job with a fan-out, a fan-in and
-//! results that are passed from one stage to the next. `sb_hello_world` is the same job, always
-//! over Service Bus.
+//! results that are passed from one stage to the next.
 
-use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
+use lastlight::{TasksPerMessage, prelude::*};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use lastlight::job::{
-    CountFold, Fields, Fold, JobType, Plan, PlanContext, PlanError, StageSpec, Task,
-    TaskDefinition, TaskError, to_json,
-};
-use lastlight::model::{ProcessingPath, Stage, TasksPerMessage};
-
-const GREETING: &str = "hello_world_greeting";
-const REPLY: &str = "hello_world_reply";
-
-/// The job type, under either of its two names.
-#[derive(Debug)]
+/// n greetings, then a reply to each: the smallest job with a fan-out and a fan-in.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct HelloWorld {
-    name: &'static str,
-    path: Option<ProcessingPath>,
-}
-
-/// The parameters of a submission.
-#[derive(Debug, Deserialize)]
-pub struct Parameters {
     /// Number of greetings, and number of replies.
+    #[schemars(range(min = 1, max = 1_000_000))]
     n: u64,
+    /// Name to greet.
+    #[serde(default = "world")]
+    #[schemars(length(min = 1, max = 100))]
     name: String,
-    /// Number of tasks per message.
-    #[serde(default)]
-    tasks_per_message: TasksPerMessage,
+    /// Number of tasks per message; 1 if omitted.
+    // It has no default: a submission without it keeps the job id that the Python app derives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tasks_per_message: Option<TasksPerMessage>,
 }
 
+fn world() -> String {
+    "World".to_owned()
+}
+
+impl Job for HelloWorld {
+    const NAME: &'static str = "hello_world";
+    type Last = Reply;
+}
+
+impl HelloWorld {
+    fn options(&self) -> StageOptions {
+        StageOptions::default()
+            .tasks_per_message(self.tasks_per_message.unwrap_or_default())
+            .expected_tasks(self.n)
+    }
+}
+
+/// The first stage.
+#[derive(Debug)]
+pub struct Greet;
+
+/// The parameters of one greeting.
 #[derive(Debug, Serialize, Deserialize)]
-struct GreetingTask {
+pub struct GreetingTask {
     task_index: String,
     task_number: u64,
     name: String,
     message: String,
 }
 
+/// A greeting.
 #[derive(Debug, Serialize, Deserialize)]
-struct Greeting {
+pub struct Greeting {
     greeting: String,
     task_number: u64,
 }
 
+/// The summary of the first stage.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Greetings {
+    greetings: u64,
+}
+
+impl Stage for Greet {
+    const NAME: &'static str = "hello_world_greeting";
+    type Job = HelloWorld;
+    type Previous = Start;
+    type Task = GreetingTask;
+    type Output = Greeting;
+    type Summary = Greetings;
+
+    fn plan(context: PlanContext<Self>) -> Plan<GreetingTask> {
+        let HelloWorld { n, name, .. } = context.job;
+        Plan::of(0..n, move |task_number| {
+            let task_index = format!("greet-{task_number}");
+            let message = format!("Hello {name} from task {task_number}!");
+            let task = GreetingTask {
+                task_index: task_index.clone(),
+                task_number,
+                name: name.clone(),
+                message,
+            };
+            (task_index, task)
+        })
+    }
+
+    async fn run(_: TaskContext<Self>, task: GreetingTask) -> Result<Greeting, TaskError> {
+        Ok(Greeting { greeting: task.message, task_number: task.task_number })
+    }
+
+    fn fold(summary: &mut Greetings, _: Greeting) {
+        summary.greetings += 1;
+    }
+
+    fn options(job: &HelloWorld, _: usize) -> StageOptions {
+        job.options()
+    }
+}
+
+/// The second stage.
+#[derive(Debug)]
+pub struct Reply;
+
+/// The parameters of one reply.
 #[derive(Debug, Serialize, Deserialize)]
-struct ReplyTask {
+pub struct ReplyTask {
     task_index: String,
     task_number: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct Reply {
+/// A reply to a greeting.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ReplyText {
     reply: String,
     task_number: u64,
 }
 
-impl HelloWorld {
-    /// `hello_world`: `use_service_bus` selects the path.
-    pub fn over_either() -> Self {
-        Self { name: "hello_world", path: None }
+/// The summary of the second stage.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Replies {
+    replies: u64,
+}
+
+impl Stage for Reply {
+    const NAME: &'static str = "hello_world_reply";
+    type Job = HelloWorld;
+    type Previous = Greet;
+    type Task = ReplyTask;
+    type Output = ReplyText;
+    type Summary = Replies;
+
+    fn plan(context: PlanContext<Self>) -> Plan<ReplyTask> {
+        Plan::of(0..context.job.n, |task_number| {
+            let task_index = format!("reply-{task_number}");
+            Planned::new(task_index.clone(), ReplyTask { task_index, task_number })
+                .after(format!("greet-{task_number}"))
+        })
     }
 
-    /// `sb_hello_world`.
-    pub fn over_service_bus() -> Self {
-        Self { name: "sb_hello_world", path: Some(ProcessingPath::ServiceBus) }
+    async fn run(context: TaskContext<Self>, task: ReplyTask) -> Result<ReplyText, TaskError> {
+        let Greeting { greeting, .. } = context.predecessor()?;
+        Ok(ReplyText { reply: format!("Reply to \"{greeting}\""), task_number: task.task_number })
+    }
+
+    fn fold(summary: &mut Replies, _: ReplyText) {
+        summary.replies += 1;
+    }
+
+    fn options(job: &HelloWorld, _: usize) -> StageOptions {
+        job.options()
     }
 }
 
-#[async_trait]
-impl JobType for HelloWorld {
-    type Parameters = Parameters;
+/// Handlers that do the same work for `workflows/hello_world.yaml`.
+pub mod handlers {
+    use lastlight::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    fn name(&self) -> &'static str {
-        self.name
+    use super::{Greeting, ReplyText};
+
+    /// How many greetings there are to be.
+    #[derive(Debug, Deserialize)]
+    pub struct Count {
+        n: u64,
     }
 
-    fn description(&self) -> &'static str {
-        match self.path {
-            None => {
-                "n greetings, then a reply to each: the smallest job with a fan-out and a fan-in."
-            }
-            Some(_) => "hello_world, always over Service Bus.",
+    /// The numbers of the greetings.
+    #[derive(Debug, Serialize, Deserialize)]
+    pub struct Numbers {
+        numbers: Vec<u64>,
+    }
+
+    /// Numbers the greetings: at most 100,000, since they are one result.
+    ///
+    /// # Errors
+    /// There are too many, or none.
+    pub async fn numbers(_: TaskContext, Count { n }: Count) -> Result<Numbers, TaskError> {
+        if !(1..=100_000).contains(&n) {
+            return Err(TaskError::permanent(format!("n must be from 1 to 100000, not {n}")));
         }
+        Ok(Numbers { numbers: (0..n).collect() })
     }
 
-    fn prescribed_path(&self) -> Option<ProcessingPath> {
-        self.path
+    /// The parameters of one greeting.
+    #[derive(Debug, Deserialize)]
+    pub struct Greet {
+        task_number: u64,
+        name: String,
     }
 
-    fn check(&self, fields: &mut Fields) {
-        fields.integer("n", 1..=1_000_000);
-        fields.describe("n", "Number of greetings, and number of replies.");
-        fields.text_or("name", "World", 1..=100);
-        fields.describe("name", "Name to greet.");
-        // It has no default: a submission without it keeps the job id that the Python app derives.
-        fields.optional_integer("tasks_per_message", 1..=u64::from(TasksPerMessage::LARGEST));
-        fields.describe("tasks_per_message", "Number of tasks per message; 1 if omitted.");
+    /// Greets.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn greet(_: TaskContext, task: Greet) -> Result<Greeting, TaskError> {
+        let Greet { task_number, name } = task;
+        Ok(Greeting { greeting: format!("Hello {name} from task {task_number}!"), task_number })
     }
 
-    fn stages(&self, parameters: &Parameters) -> Vec<StageSpec> {
-        [GREETING, REPLY]
-            .map(|task_type| {
-                StageSpec::new(task_type)
-                    .with_tasks_per_message(parameters.tasks_per_message)
-                    .with_expected_tasks(parameters.n)
-            })
-            .into()
+    /// The parameters of one reply.
+    #[derive(Debug, Deserialize)]
+    pub struct Reply {
+        greeting: String,
+        task_number: u64,
     }
 
-    fn plan(&self, parameters: Parameters, context: PlanContext) -> Plan {
-        let Parameters { n, name, .. } = parameters;
-        let numbers = stream::iter(context.from..n);
-        if context.stage == Stage::FIRST {
-            numbers.map(move |number| greeting_task(number, &name)).boxed()
-        } else {
-            numbers.map(reply_task).boxed()
-        }
+    /// Replies.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn reply(_: TaskContext, task: Reply) -> Result<ReplyText, TaskError> {
+        let Reply { greeting, task_number } = task;
+        Ok(ReplyText { reply: format!("Reply to \"{greeting}\""), task_number })
     }
-
-    async fn run(&self, task: Task<'_>) -> Result<Box<RawValue>, TaskError> {
-        match task.task_type {
-            GREETING => {
-                let GreetingTask { task_number, message, .. } = task.parameters()?;
-                Ok(to_json(&Greeting { greeting: message, task_number })?)
-            }
-            REPLY => {
-                let ReplyTask { task_number, .. } = task.parameters()?;
-                let Greeting { greeting, .. } = task.predecessor()?;
-                Ok(to_json(&Reply { reply: format!("Reply to \"{greeting}\""), task_number })?)
-            }
-            unknown => Err(TaskError::Permanent(format!(
-                "{} has no task type {unknown:?}; it has {GREETING:?} and {REPLY:?}",
-                self.name
-            ))),
-        }
-    }
-
-    fn fold(&self, stage: Stage) -> Box<dyn Fold> {
-        Box::new(CountFold::new(if stage == Stage::FIRST { "greetings" } else { "replies" }))
-    }
-}
-
-fn greeting_task(number: u64, name: &str) -> Result<TaskDefinition, PlanError> {
-    let parameters = GreetingTask {
-        task_index: format!("greet-{number}"),
-        task_number: number,
-        name: name.to_owned(),
-        message: format!("Hello {name} from task {number}!"),
-    };
-    TaskDefinition::new(&parameters.task_index, &parameters)
-}
-
-fn reply_task(number: u64) -> Result<TaskDefinition, PlanError> {
-    let parameters = ReplyTask { task_index: format!("reply-{number}"), task_number: number };
-    TaskDefinition::new(&parameters.task_index, &parameters)?
-        .with_predecessor(&format!("greet-{number}"))
 }

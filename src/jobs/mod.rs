@@ -1,5 +1,5 @@
 //! The job types of this app, one per file. Each is added in [`app`](crate::app).
 
-mod hello_world;
+pub mod hello_world;
 
 pub use hello_world::HelloWorld;

@@ -2,12 +2,14 @@
 
 import { spawn } from 'node:child_process';
 import { createHmac, randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+
+import { WORKFLOWS } from './workflows.mjs';
 
 export const required = (name) => {
   const value = process.env[name];
@@ -47,10 +49,13 @@ export async function startCloud() {
   await admin.end();
   const databaseUrl = Object.assign(new URL(server), { pathname: `/${name}` }).toString();
   const data = mkdtempSync(path.join(tmpdir(), 'lastlight-browser-'));
+  const workflows = path.join(data, 'workflows');
+  mkdirSync(workflows);
+  for (const [name, text] of Object.entries(WORKFLOWS)) writeFileSync(path.join(workflows, `${name}.yaml`), text);
   const child = spawn(required('LASTLIGHT_BINARY'), ['local', '--json', '--port', '0', '--data', path.join(data, 'data'), '--database-url', databaseUrl], {
     cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'],
     // Enables the job type `chaos`, whose tasks fail and take time on request.
-    env: { ...process.env, LASTLIGHT_CHAOS_LEDGER: path.join(data, 'ledger') },
+    env: { ...process.env, LASTLIGHT_CHAOS_LEDGER: path.join(data, 'ledger'), LASTLIGHT_WORKFLOWS: workflows },
   });
   const log = [];
   createInterface({ input: child.stderr }).on('line', (line) => log.push(line));

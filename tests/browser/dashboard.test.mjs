@@ -3,6 +3,8 @@
 
 import './submit.mjs';
 import './jobs.mjs';
+import './graphs.mjs';
+import './gates.mjs';
 import './poison.mjs';
 import './frame.mjs';
 import './late.mjs';

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 
-import { axeSource, eventually } from './cloud.mjs';
-import { heading, inBrowser, PHONE } from './harness.mjs';
+import { eventually } from './cloud.mjs';
+import { heading, inBrowser, PHONE, violations } from './harness.mjs';
 
 const luminance = (page) => page.evaluate(() => {
   const [red, green, blue] = getComputedStyle(document.documentElement).backgroundColor.match(/\d+/g).map(Number);
@@ -52,10 +52,7 @@ inBrowser('no view is wider than the screen of a phone', PHONE, async ({ page, o
 for (const colorScheme of ['light', 'dark']) {
   inBrowser(`axe finds no serious violation (${colorScheme})`, { colorScheme }, async ({ page, open, cloud }) => {
     await everyView(page, open, cloud, async (view) => {
-      await page.evaluate(axeSource);
-      const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
-      const serious = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
-      assert.deepEqual(serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(' | ')}`), [], view);
+      assert.deepEqual(await violations(page), [], view);
     });
   });
 }

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { chromium, LIMIT, required, startCloud } from './cloud.mjs';
+import { axeSource, chromium, LIMIT, required, startCloud } from './cloud.mjs';
 
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
@@ -64,6 +64,14 @@ export function inBrowser(name, options, act) {
 }
 
 export const heading = (page, name) => page.getByRole('heading', { level: 1, name });
+
+// The serious violations of accessibility rules that axe finds, one text each.
+export async function violations(page) {
+  await page.evaluate(axeSource);
+  const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+  const serious = found.violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
+  return serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(' | ')}`);
+}
 
 // Delays the answers to these requests until `release()`; `held` are the requests that the app has answered.
 export async function hold(page, pattern, isMeant = () => true) {

@@ -2,6 +2,7 @@
 
 import path from 'node:path';
 
+import { atGate } from './graphs.mjs';
 import { DESK, inBrowser, PHONE } from './harness.mjs';
 
 const folder = process.env.LASTLIGHT_SCREENSHOTS;
@@ -35,6 +36,12 @@ if (folder) {
     await open(`jobs/${failing}`);
     await page.locator('.task-row button').first().click();
     await shoot(page, 'failure-light');
+    const gate = await atGate(cloud, 'Aoraki');
+    await page.setViewportSize({ ...DESK.viewport, height: 1240 });
+    await open(`jobs/${gate}?node=approve`);
+    await page.getByRole('button', { name: 'Approve' }).waitFor();
+    await shoot(page, 'graph-light');
+    await page.setViewportSize(DESK.viewport);
     await open('poison');
     await page.getByRole('button', { name: 'Show messages' }).click();
     await page.locator('.messages li').first().waitFor();

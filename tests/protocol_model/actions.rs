@@ -1,15 +1,19 @@
 //! The possible next steps: one action for each transaction, each send and each death. Any other
 //! action may happen between two of them.
 
-use lastlight::model::{JobStatus, TaskStatus};
+use lastlight_engine::model::{JobStatus, TaskStatus};
 use stateright::{Model, Property};
 
 use crate::{
     canonical::canonical,
+    graphs::Kind,
     mutations::Mutation,
     properties,
     recovery::Recovered,
-    state::{Advancer, Batch, Database, Handlers, Outside, Planner, PlannerId, State, Straddler},
+    state::{
+        Advancer, Batch, Database, Decision, Handlers, Outside, Planner, PlannerId, State,
+        Straddler,
+    },
     transactions::{Outcome, Rules},
 };
 
@@ -125,9 +129,16 @@ pub(crate) enum Action {
     EndedStage {
         stage: u8,
     },
-    /// `next_stage` or `end_job`.
+    /// `next_stage` or `end_job`; in a graph the end of the stage, with the dependents that a
+    /// decision chooses.
     GoOn {
         advancer: Advancer,
+        chosen: u8,
+    },
+    /// A user decides at a gate.
+    DecideGate {
+        stage: u8,
+        decision: Decision,
     },
     OweLostBatch {
         stage: u8,
@@ -168,6 +179,8 @@ pub(crate) enum Action {
         batch: u8,
     },
     ReopenJob,
+    /// The last stage runs after the job ended before it.
+    FinalizeJob,
     OpenPartiallyReopened {
         stage: u8,
     },
@@ -223,6 +236,9 @@ impl Protocol {
         let State { database, queues, outside, .. } = state;
         if database.job.is_none() {
             actions.push(Action::InsertJob);
+        }
+        if self.rules.graph.is_some_and(|graph| database.is_to_be_finalized(&self.rules, &graph)) {
+            actions.push(Action::FinalizeJob);
         }
         for (number, stage) in database.stages() {
             if stage.unsent {
@@ -343,7 +359,16 @@ impl Protocol {
             }
         }
         for advancer in handlers.advancers.into_iter().flatten() {
-            actions.push(Action::GoOn { advancer });
+            let Some(graph) = &self.rules.graph else {
+                actions.push(Action::GoOn { advancer, chosen: 0 });
+                continue;
+            };
+            let decides = self.rules.kind(advancer.stage) == Kind::Decision;
+            let choices = graph.dependents(advancer.stage).filter(|_| decides);
+            actions.extend(choices.map(|one| Action::GoOn { advancer, chosen: 1 << one }));
+            if !decides {
+                actions.push(Action::GoOn { advancer, chosen: 0 });
+            }
         }
         match handlers.straddler {
             Some(Straddler::Complete { stage, task, attempt }) => {
@@ -380,10 +405,25 @@ impl Protocol {
                 actions.push(Action::ResumeJob);
             }
         }
+        if outside.decisions > 0 {
+            let gates =
+                database.stages().filter(|(stage, _)| self.rules.kind(*stage) == Kind::Gate);
+            actions.extend(gates.flat_map(|(stage, _)| {
+                let decide = move |decision| Action::DecideGate { stage, decision };
+                [Decision::Approve, Decision::Reject].map(decide)
+            }));
+        }
         if outside.retries > 0 && job.status.reopen().is_ok() {
-            let batches =
-                (0..).take_while(|batch| !self.rules.tasks_of(job.stage, *batch).is_empty());
-            actions.extend(batches.map(|batch| Action::ReopenTasks { stage: job.stage, batch }));
+            for (stage, _) in database.stages() {
+                let is_reopened = match &self.rules.graph {
+                    Some(graph) => database.is_to_be_reopened(graph, stage),
+                    None => stage == job.stage,
+                };
+                let batches = (0..)
+                    .take_while(|batch| !self.rules.tasks_of(stage, *batch).is_empty())
+                    .filter(|_| is_reopened);
+                actions.extend(batches.map(|batch| Action::ReopenTasks { stage, batch }));
+            }
             actions.push(Action::ReopenJob);
         }
     }
@@ -438,11 +478,11 @@ impl Protocol {
         let sees_open = database.is_open();
         let sees_running = sees_open && database.job.is_some_and(|job| !job.paused);
         match action {
-            Action::InsertJob => database.insert_job(),
+            Action::InsertJob => database.insert_job(rules),
             Action::SendJobMessage { stage } => state.queues.job_message[usize::from(stage)] = true,
             Action::JobMessageSent { stage } => database.job_message_sent(stage),
             Action::LeaseStage { stage, planner } => {
-                lease_stage(state, stage, planner, sees_running)?
+                lease_stage(rules, state, stage, planner, sees_running)?
             }
             Action::WriteChunk { planner } => self.write_chunk(state, planner, sees_open)?,
             Action::FinishPlan { planner } => {
@@ -464,7 +504,10 @@ impl Protocol {
             Action::FailPlan { planner } => {
                 let Planner { stage, .. } = state.handlers.planners[usize::from(planner)].take()?;
                 state.outside.failures -= 1;
-                database.fail_plan(rules, stage, planner);
+                match rules.graph {
+                    Some(_) => drop(database.fail_stage_plan(stage, planner)),
+                    None => drop(database.fail_plan(rules, stage, planner)),
+                }
             }
             Action::SendBatch { stage, batch } => {
                 for task in rules.tasks_of(stage, batch) {
@@ -497,7 +540,7 @@ impl Protocol {
             }
             Action::FailUnplannedJob { stage } => {
                 state.outside.poisons -= 1;
-                database.fail_unplanned_job(stage).then_some(())?;
+                database.fail_unplanned_job(rules, stage).then_some(())?;
             }
             Action::EndedStage { stage } => {
                 let advancer = database.ended_stage(rules, stage)?;
@@ -507,9 +550,17 @@ impl Protocol {
                 *free = Some(advancer);
                 advancers.sort_by_key(|slot| (slot.is_none(), *slot));
             }
-            Action::GoOn { advancer } => {
+            Action::GoOn { advancer, chosen } => {
                 end_advancer(&mut state.handlers, advancer)?;
-                state.database.go_on(rules, advancer);
+                match &rules.graph {
+                    // The caller then reads like any other actor which stages have ended.
+                    Some(graph) => drop(state.database.end_stage(rules, graph, advancer, chosen)),
+                    None => drop(state.database.go_on(rules, advancer)),
+                }
+            }
+            Action::DecideGate { stage, decision } => {
+                state.outside.decisions -= 1;
+                database.decide_gate(rules, stage, decision).then_some(())?;
             }
             Action::OweLostBatch { stage, batch } => {
                 database.owe_lost_batch(rules, stage, batch).then_some(())?;
@@ -518,7 +569,9 @@ impl Protocol {
                 database.take_dead_attempt(stage, task).then_some(())?;
                 // Its message was sent before; sending it again does not change the set.
             }
-            Action::OweDeadPlanner { stage } => database.owe_dead_planner(stage).then_some(())?,
+            Action::OweDeadPlanner { stage } => {
+                database.owe_dead_planner(rules, stage).then_some(())?
+            }
             Action::Cancel { straddler } => {
                 state.outside.cancels -= 1;
                 interrupt(state, straddler, |database| database.end_early(JobStatus::Cancelled))?;
@@ -531,7 +584,7 @@ impl Protocol {
                 (Straddler::LeaseStage { stage }, _) => {
                     let planners = &state.handlers.planners[..self.sizes.planners];
                     let free = planners.iter().position(Option::is_none)?;
-                    lease_stage(state, stage, free as PlannerId, true)?;
+                    lease_stage(rules, state, stage, free as PlannerId, true)?;
                 }
                 (Straddler::WriteChunk { planner }, _) => self.write_chunk(state, planner, true)?,
                 (Straddler::Claim { stage, task }, _) => self.claim(state, stage, task, true)?,
@@ -552,13 +605,16 @@ impl Protocol {
                 };
                 interrupt(state, straddler, pause)?;
             }
-            Action::ResumeJob => database.resume_job(),
+            Action::ResumeJob => database.resume_job(rules),
             Action::ReopenTasks { stage, batch } => {
                 (database.reopen_tasks_of(rules, stage, batch) > 0).then_some(())?;
             }
             Action::ReopenJob => {
                 state.outside.retries -= 1;
                 database.reopen_job(rules).then_some(())?;
+            }
+            Action::FinalizeJob => {
+                database.finalize_job(rules, rules.graph.as_ref()?).then_some(())?;
             }
             Action::OpenPartiallyReopened { stage } => {
                 database.open_partially_reopened(stage).then_some(())?
@@ -615,8 +671,14 @@ fn interrupt(
     change(&mut state.database).then_some(())
 }
 
-fn lease_stage(state: &mut State, stage: u8, planner: PlannerId, sees_running: bool) -> Option<()> {
-    let cursor = state.database.lease_stage(stage, planner, sees_running)?;
+fn lease_stage(
+    rules: &Rules,
+    state: &mut State,
+    stage: u8,
+    planner: PlannerId,
+    sees_running: bool,
+) -> Option<()> {
+    let cursor = state.database.lease_stage(rules, stage, planner, sees_running)?;
     state.handlers.planners[usize::from(planner)] = Some(Planner { stage, cursor });
     Some(())
 }

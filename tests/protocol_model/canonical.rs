@@ -2,6 +2,8 @@
 //! times as long. Only exact reductions are made, under every mutation too, with one exception that
 //! is marked as such.
 
+use lastlight_engine::model::StageOutcome;
+
 use crate::{
     state::{Batch, Handlers, PLANNERS, PlannerId, Stage, State, Straddler, TASKS},
     transactions::Rules,
@@ -26,7 +28,12 @@ pub(crate) fn canonical(rules: &Rules, state: &mut State) {
             }
         }
         settle_batches(rules, number, stage, &state.queues.task_message[usize::from(number)]);
-        if state.database.job.is_some_and(|job| job.stage > number) {
+        let Some(stage) = state.database.stage(number) else { break };
+        let is_passed = match &rules.graph {
+            Some(_) => stage.outcome == Some(StageOutcome::Completed),
+            None => state.database.job.is_some_and(|job| job.stage > number),
+        };
+        if is_passed {
             keep_one_attempt(&mut state.handlers.attempts[usize::from(number)]);
         }
     }

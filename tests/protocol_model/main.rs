@@ -4,7 +4,7 @@
 //! concurrent actions of users. Small jobs are searched exhaustively, larger ones by random walks.
 //!
 //! - [`state`]: the rows, the queues and the memory of handlers; [`transactions`]: the writes, one
-//!   function per statement file; [`actions`]: the possible next steps; [`properties`]: what must
+//!   function per statement file, those of graphs in [`graphs`]; [`actions`]: the possible next steps; [`properties`]: what must
 //!   hold in every state, including liveness ([`recovery`]).
 //! - [`mutations`]: the protocol without one of its parts. For each of them a test names the
 //!   property that breaks, which proves that the part is needed.
@@ -17,6 +17,7 @@
 mod actions;
 mod canonical;
 mod conformance;
+mod graphs;
 mod mutations;
 mod properties;
 mod recovery;
@@ -31,6 +32,7 @@ use std::{
 
 use actions::{Protocol, Sizes};
 use conformance::Pair;
+use graphs::{Graph, Kind};
 use mutations::Mutation;
 use properties as must;
 use state::{Outside, STAGES};
@@ -52,6 +54,7 @@ fn job(tasks: &[u8]) -> Rules {
         batch: 1,
         max_attempts: 2,
         tolerates: 0,
+        graph: None,
         mutation: None,
     }
 }
@@ -72,6 +75,7 @@ const SMALL: Sizes = Sizes {
         hand_backs: 0,
         deferrals: 0,
         drifts: 0,
+        decisions: 0,
     },
     walk: false,
 };
@@ -192,6 +196,193 @@ fn deferred_tasks_keep_all_properties() {
     search(job(&[1]), with(harder));
 }
 
+/// A graph of stages with a task each, or none if they are decisions or gates.
+fn graph<const N: usize>(stages: [Node; N]) -> Rules {
+    let mut graph = Graph {
+        needs: [0; STAGES],
+        follows: [0; STAGES],
+        kinds: [Kind::Tasks; STAGES],
+        best_effort: 0,
+        finalize: None,
+    };
+    let mut plan = [0; N];
+    for (number, stage) in stages.into_iter().enumerate() {
+        plan[number] = u8::from(stage.kind == Kind::Tasks);
+        graph.needs[number] = stage.needs.iter().fold(0, |bits, one| bits | 1 << one);
+        graph.follows[number] = stage.follows.iter().fold(0, |bits, one| bits | 1 << one);
+        graph.kinds[number] = stage.kind;
+        graph.best_effort |= u8::from(stage.best_effort) << number;
+    }
+    Rules { graph: Some(graph), max_attempts: 1, ..job(&plan) }
+}
+
+/// A stage of a graph: what it needs, what it only follows, its kind.
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    needs: &'static [u8],
+    follows: &'static [u8],
+    kind: Kind,
+    best_effort: bool,
+}
+
+const fn needs(needs: &'static [u8]) -> Node {
+    Node { needs, follows: &[], kind: Kind::Tasks, best_effort: false }
+}
+
+const fn of_kind(kind: Kind, node: Node) -> Node {
+    Node { kind, ..node }
+}
+
+/// One planner, one attempt of each task, and two actors that see the same end.
+const NARROW: Sizes = Sizes { planners: 1, attempts: 1, ..SMALL };
+
+/// The same with a second claim of each task.
+const CLAIMED_TWICE: Sizes = Sizes { attempts: 2, ..NARROW };
+
+const fn narrow(outside: Outside) -> Sizes {
+    Sizes { outside, ..NARROW }
+}
+
+const fn following(follows: &'static [u8], node: Node) -> Node {
+    Node { follows, ..node }
+}
+
+const fn best_effort(node: Node) -> Node {
+    Node { best_effort: true, ..node }
+}
+
+/// The graph with a last stage that follows all others, and that runs whatever becomes of the job.
+fn finalized(rules: Rules) -> Rules {
+    let (last, mut graph) = (rules.stages, rules.graph.expect("a graph"));
+    graph.follows[usize::from(last)] = (1 << last) - 1;
+    graph.best_effort |= 1 << last;
+    graph.finalize = Some(last);
+    let mut plan = rules.plan;
+    plan[usize::from(last)] = 1;
+    Rules { graph: Some(graph), stages: last + 1, plan, ..rules }
+}
+
+/// Two stages side by side, and one that needs both.
+fn join() -> Rules {
+    graph([needs(&[]), needs(&[]), needs(&[0, 1])])
+}
+
+/// A decision that chooses one of two stages, and one that follows both.
+fn choice() -> Rules {
+    let last = following(&[1, 2], needs(&[]));
+    graph([of_kind(Kind::Decision, needs(&[])), needs(&[0]), needs(&[0]), last])
+}
+
+/// A stage, a gate, and a stage that needs the gate.
+fn gate() -> Rules {
+    graph([needs(&[]), of_kind(Kind::Gate, needs(&[0])), needs(&[1])])
+}
+
+/// A decision between a stage and a gate, and a stage that follows both.
+fn two_ways() -> Rules {
+    graph([
+        needs(&[]),
+        of_kind(Kind::Decision, needs(&[0])),
+        needs(&[1]),
+        of_kind(Kind::Gate, needs(&[1])),
+        following(&[2, 3], needs(&[0])),
+    ])
+}
+
+/// A gate and a stage to begin with, a decision behind the gate, and two stages that depend on it.
+fn early_gate() -> Rules {
+    graph([
+        of_kind(Kind::Gate, needs(&[])),
+        needs(&[]),
+        of_kind(Kind::Decision, needs(&[0])),
+        needs(&[2]),
+        following(&[1], needs(&[2])),
+    ])
+}
+
+/// Two stages to begin with, one that may fail, and two more.
+fn wide() -> Rules {
+    let third = best_effort(needs(&[0]));
+    graph([needs(&[]), needs(&[]), third, following(&[2], needs(&[1])), needs(&[3])])
+}
+
+const GATE_CANCEL: Outside = Outside { decisions: 2, cancels: 1, ..SMALL.outside };
+const GRAPH_RETRY: Outside = Outside { cancels: 1, retries: 1, ..SMALL.outside };
+
+#[test]
+fn stages_side_by_side_keep_all_properties() {
+    search(join(), CLAIMED_TWICE);
+    search(graph([needs(&[]), needs(&[0]), needs(&[0]), needs(&[1, 2])]), CLAIMED_TWICE);
+}
+
+#[test]
+fn stages_that_are_skipped_keep_all_properties() {
+    // A skip reaches a stage that needs the skipped one, and not one that only follows it.
+    search(
+        graph([needs(&[]), needs(&[0]), needs(&[1]), following(&[1], needs(&[]))]),
+        CLAIMED_TWICE,
+    );
+    search(graph([best_effort(needs(&[])), following(&[0], needs(&[]))]), CLAIMED_TWICE);
+}
+
+#[test]
+fn decisions_keep_all_properties() {
+    search(choice(), CLAIMED_TWICE);
+    // The stage that was not chosen is needed by one that a decision chooses.
+    let second = of_kind(Kind::Decision, needs(&[0]));
+    search(
+        graph([of_kind(Kind::Decision, needs(&[])), second, needs(&[0]), needs(&[1, 2])]),
+        CLAIMED_TWICE,
+    );
+}
+
+#[test]
+fn gates_keep_all_properties() {
+    search(gate(), narrow(GATE_CANCEL));
+    let both = of_kind(Kind::Gate, needs(&[]));
+    search(graph([both, both, needs(&[0, 1])]), narrow(GATE_CANCEL));
+}
+
+#[test]
+fn a_graph_that_is_cancelled_and_retried_keeps_all_properties() {
+    // A second attempt is needed after the retry.
+    let retry = |outside| Sizes { attempts: 2, ..narrow(outside) };
+    search(graph([needs(&[]), needs(&[0])]), retry(GRAPH_RETRY));
+    search(graph([needs(&[]), following(&[0], needs(&[]))]), retry(GRAPH_RETRY));
+    let first = of_kind(Kind::Decision, needs(&[]));
+    search(graph([first, needs(&[0]), needs(&[0])]), retry(GRAPH_RETRY));
+    search(gate(), retry(Outside { decisions: 1, ..GRAPH_RETRY }));
+}
+
+#[test]
+fn a_graph_that_is_paused_keeps_all_properties() {
+    let outside = Outside { pauses: 1, cancels: 1, ..SMALL.outside };
+    search(join(), narrow(outside));
+    search(choice(), narrow(outside));
+    search(gate(), narrow(Outside { decisions: 1, ..outside }));
+}
+
+#[test]
+fn failed_plans_and_limits_keep_all_properties_of_a_graph() {
+    let outside = Outside { failures: 1, poisons: 1, ..SMALL.outside };
+    search(join(), narrow(outside));
+    let outside = Outside { failures: 1, retries: 1, ..SMALL.outside };
+    search(graph([needs(&[]), needs(&[])]), Sizes { attempts: 2, advancers: 1, ..narrow(outside) });
+}
+
+#[test]
+fn a_finalized_graph_keeps_all_properties() {
+    let one = || finalized(graph([needs(&[])]));
+    let outside = Outside { cancels: 2, retries: 1, ..SMALL.outside };
+    search(one(), Sizes { attempts: 2, advancers: 1, ..narrow(outside) });
+    search(one(), narrow(Outside { cancels: 1, pauses: 1, failures: 1, ..SMALL.outside }));
+    search(
+        finalized(graph([needs(&[]), needs(&[0])])),
+        narrow(Outside { cancels: 1, ..SMALL.outside }),
+    );
+    search(finalized(graph([of_kind(Kind::Gate, needs(&[]))])), narrow(GATE_CANCEL));
+}
+
 #[test]
 fn a_drifted_counter_keeps_all_properties() {
     let outside = Outside { cancels: 1, drifts: 1, ..SMALL.outside };
@@ -227,6 +418,7 @@ fn long_random_walks_keep_all_properties() {
         hand_backs: 3,
         deferrals: 3,
         drifts: 0,
+        decisions: 0,
     };
     let sizes =
         Sizes { planners: 3, attempts: 7, advancers: 3, straddling: true, outside, ..SMALL };
@@ -234,6 +426,29 @@ fn long_random_walks_keep_all_properties() {
     walk(rules, sizes, seed);
     let quiet = Sizes { straddling: false, outside: SMALL.outside, ..sizes };
     walk(Rules { batch: 1, ..rules }, quiet, seed + 1);
+}
+
+#[test]
+fn long_random_walks_through_a_graph_keep_all_properties() {
+    let seed =
+        std::env::var("LASTLIGHT_MODEL_SEED").map_or(18, |seed| seed.parse().expect("a number"));
+    println!("LASTLIGHT_MODEL_SEED={seed}");
+    let outside = Outside {
+        cancels: 1,
+        pauses: 2,
+        retries: 2,
+        failures: 1,
+        poisons: 2,
+        hand_backs: 2,
+        deferrals: 2,
+        drifts: 0,
+        decisions: 3,
+    };
+    let sizes =
+        Sizes { planners: 3, attempts: 5, advancers: 3, straddling: true, outside, ..SMALL };
+    let rules = Rules { max_attempts: 2, tolerates: 1, ..two_ways() };
+    walk(Rules { plan: [2, 0, 2, 0, 1], ..rules }, sizes, seed);
+    walk(Rules { max_attempts: 2, ..wide() }, sizes, seed + 1);
 }
 
 /// Searches the protocol without one of its parts, deeper and deeper, until a property breaks. It
@@ -305,15 +520,63 @@ breaks! {
     a_sweep_without_closing_leaves_tasks_open: SweepWithoutClosing breaks ENDS, job(&[1]), CANCEL;
     a_sweep_without_partial_retries_strands_tasks: SweepWithoutPartiallyReopened breaks ENDS, job(&[1]), RETRY;
     a_sweep_without_repair_leaves_counters_wrong: SweepWithoutRepair breaks ENDS, job(&[1]), DRIFT;
+    a_dependent_started_without_a_claim_starts_twice: StartWithoutClaim breaks STARTS_ONCE, graph([needs(&[]), needs(&[0])]), NARROW;
+    counting_what_was_read_leaves_a_stage_waiting: CountWhatWasRead breaks ENDS, join(), NARROW;
+    a_skip_after_the_commit_runs_what_must_not_run: SkipAfterCommit breaks NEEDS, graph([needs(&[]), needs(&[0])]), NARROW;
+    without_skips_a_stage_runs_after_a_failure: StartWithoutSkip breaks NEEDS, graph([needs(&[]), needs(&[0])]), NARROW;
+    a_gate_that_may_be_decided_again_changes_its_mind: DecideAgain breaks ONE_DECISION, gate(), narrow(GATE_CANCEL);
+    a_gate_decided_before_it_waits_is_wrong: DecideTooEarly breaks DECIDED_IN_TIME, gate(), narrow(GATE_CANCEL);
+    a_retry_without_the_skipped_stages_loses_them: ReopenWithoutSkipped breaks SKIPPED, graph([needs(&[]), needs(&[0])]), Sizes { attempts: 2, ..narrow(GRAPH_RETRY) };
+    finalizing_before_all_is_closed_is_not_the_last: FinalizeTooSoon breaks LAST, finalized(graph([needs(&[])])), narrow(Outside { cancels: 1, ..SMALL.outside });
+    a_finalized_job_is_not_finalized_again: FinalizeAgain breaks STARTS_ONCE, finalized(graph([needs(&[])])), narrow(Outside { cancels: 1, ..SMALL.outside });
+    a_cancelled_job_stays_cancelled_when_finalized: FinalizeForgets breaks FINAL, finalized(graph([needs(&[])])), narrow(Outside { cancels: 1, ..SMALL.outside });
+    a_sweep_without_finalizing_forgets_it: SweepWithoutFinalizing breaks ENDS, finalized(graph([needs(&[])])), narrow(Outside { cancels: 1, ..SMALL.outside });
+    a_retry_that_keeps_a_failed_plan_loses_tasks: KeepFailedPlan breaks WHOLE_JOB, graph([needs(&[])]), Sizes { attempts: 2, ..narrow(Outside { failures: 1, retries: 1, ..SMALL.outside }) };
+    a_resume_of_one_stage_strands_the_others: ResumeOneStage breaks UNSENT_OR_SENT, graph([needs(&[]), needs(&[]), needs(&[0])]), narrow(Outside { pauses: 1, ..SMALL.outside });
 }
 
 /// The same calls on the model and on PostgreSQL have the same results.
 #[tokio::test]
 async fn postgresql_behaves_as_the_model() {
-    let rules = Rules { batch: 2, tolerates: 1, ..job(&[4, 3]) };
-    let lives = if is_large() { 500 } else { 36 };
-    // The number of calls of each statement, and the number of calls that changed something.
-    let mut calls: BTreeMap<&'static str, [u32; 2]> = BTreeMap::new();
+    let line = Rules { batch: 2, tolerates: 1, ..job(&[4, 3]) };
+    let mut calls = compare(line, if is_large() { 500 } else { 36 }).await;
+    for of_graphs in ["decide_gate", "finalize_job"] {
+        assert_eq!(calls.remove(of_graphs).map(|[_, changed]| changed), Some(0));
+    }
+    everything_changed_something(&calls);
+}
+
+#[tokio::test]
+async fn postgresql_behaves_as_the_model_of_a_graph() {
+    let rules = Rules { batch: 2, max_attempts: 2, ..early_gate() };
+    let lives = if is_large() { 300 } else { 12 };
+    let mut calls = compare(Rules { plan: [0, 3, 0, 1, 1], tolerates: 1, ..rules }, lives).await;
+    for rules in [wide(), finalized(gate())] {
+        for (name, [called, changed]) in compare(rules, lives).await {
+            let sum = calls.entry(name).or_default();
+            *sum = [sum[0] + called, sum[1] + changed];
+        }
+    }
+    // All other statements are the same for a stage of a line, where each must change something.
+    for name in [
+        "insert_job",
+        "end_stage",
+        "fail_stage_plan",
+        "decide_gate",
+        "finalize_job",
+        "reopen_graph",
+    ] {
+        let changed = calls.get(name).map_or(0, |[_, changed]| *changed);
+        assert!(changed > 0, "{name} never changed anything: {calls:#?}");
+    }
+}
+
+/// The number of calls of each statement, and the number of calls that changed something.
+type Calls = BTreeMap<&'static str, [u32; 2]>;
+
+/// Makes random calls on both in several lives.
+async fn compare(rules: Rules, lives: u64) -> Calls {
+    let mut calls = Calls::new();
     for seed in 0..lives {
         let mut pair = Pair::new(rules, seed).await;
         let mut story = Vec::new();
@@ -332,10 +595,14 @@ async fn postgresql_behaves_as_the_model() {
             before = real;
         }
     }
-    println!("{lives} lives, calls and those that changed something: {calls:#?}");
+    calls
+}
+
+fn everything_changed_something(calls: &Calls) {
+    println!("calls and those that changed something: {calls:#?}");
     for (name, [_, changed]) in calls {
-        let only_reads = ["ended_stage", "nothing", "what a sweep finds"].contains(&name);
-        assert!(changed > 0 || only_reads, "{name} never changed anything");
+        let only_reads = ["ended_stage", "nothing", "what a sweep finds"].contains(name);
+        assert!(*changed > 0 || only_reads, "{name} never changed anything");
     }
 }
 
@@ -344,6 +611,6 @@ fn writing_statements_are_modelled_or_excluded() {
     let unknown = conformance::unknown_statements();
     assert!(
         unknown.is_empty(),
-        "{unknown:?}: model the statement in transactions.rs and actions.rs and call it in conformance.rs, or exclude it there with a reason"
+        "{unknown:?}: model the statement in transactions.rs and actions.rs, call it in conformance.rs and list it in conformance/statements.rs, or exclude it there with a reason"
     );
 }

@@ -59,4 +59,32 @@ pub(crate) enum Mutation {
     SweepWithoutPartiallyReopened,
     /// `reconcile` without `repair_counters`.
     SweepWithoutRepair,
+    /// The statement that ends a stage of a graph counts the dependencies that it read before, not
+    /// those in the dependent's row.
+    CountWhatWasRead,
+    /// A dependent is started by whoever sees that all of its dependencies have ended, without a
+    /// claim of the end.
+    StartWithoutClaim,
+    /// A stage that cannot run is marked as such after the commit, by the process that found it out.
+    SkipAfterCommit,
+    /// A stage that cannot run is started as if all were well.
+    StartWithoutSkip,
+    /// `decide_gate` does not check whether the gate's decision was taken.
+    DecideAgain,
+    /// `decide_gate` does not check whether the gate waits for a decision.
+    DecideTooEarly,
+    /// `reopen_graph` does not reopen what was skipped because of a failed stage.
+    ReopenWithoutSkipped,
+    /// `finalize_job` does not check whether all other stages are closed.
+    FinalizeTooSoon,
+    /// `finalize_job` does not check whether the last stage has begun.
+    FinalizeAgain,
+    /// The end of the last stage says how the job ended, even if the job had ended before.
+    FinalizeForgets,
+    /// `reconcile` without `jobs_to_finalize`.
+    SweepWithoutFinalizing,
+    /// `reopen_graph` keeps a plan that failed.
+    KeepFailedPlan,
+    /// `resume_graph` sends the job message of the current stage only.
+    ResumeOneStage,
 }

@@ -1,11 +1,12 @@
 //! The invariants of every state, and the landmarks that some states must reach, so that no
 //! invariant holds only because nothing happens.
 
-use lastlight::model::{JobStatus, TaskStatus};
+use lastlight_engine::model::{JobStatus, StageOutcome, TaskStatus};
 use stateright::Property;
 
 use crate::{
     actions::{Protocol, Sizes},
+    graphs::{Graph, Kind},
     state::{Batch, Stage, State, Task},
 };
 
@@ -22,6 +23,12 @@ pub(crate) const LEGAL: &str = "a status changes only by legal transitions";
 pub(crate) const ONE_ADVANCE: &str = "a stage is advanced once";
 pub(crate) const IN_ORDER: &str = "a stage begins after every outcome of the previous one";
 pub(crate) const JUDGED: &str = "a stage is advanced by its counters";
+pub(crate) const STARTS_ONCE: &str = "a stage of a graph starts once";
+pub(crate) const NEEDS: &str = "a stage runs only after what it needs has completed";
+pub(crate) const SKIPPED: &str = "a stage is skipped only if it cannot run";
+pub(crate) const ONE_DECISION: &str = "a gate has one decision";
+pub(crate) const DECIDED_IN_TIME: &str = "a gate is decided only while it waits";
+pub(crate) const LAST: &str = "a job that ended early is finalized after all of its work";
 /// (d)
 pub(crate) const RECOUNT: &str = "counters equal a recount";
 /// (e) Every job finishes, and stays finished.
@@ -44,29 +51,43 @@ fn invariants() -> Vec<Property<Protocol>> {
     vec![
         Property::always(WHOLE_PLAN, |protocol: &Protocol, state: &State| {
             stages(state).all(|(number, stage)| {
-                !stage.planned || stage.written() == protocol.rules.tasks(number)
+                !stage.planned
+                    || stage.unmet
+                    || stage.plan_failed
+                    || stage.written() == protocol.rules.tasks(number)
             })
         }),
         Property::always(WHOLE_JOB, |protocol: &Protocol, state: &State| {
             status(state) != Some(JobStatus::Completed)
                 || stages(state).count() == usize::from(protocol.rules.stages)
-                    && stages(state).all(|(number, stage)| {
-                        is_whole(protocol, number, stage)
-                            && stage.count(TaskStatus::Skipped) == 0
-                            && protocol.rules.tolerates(stage.count(TaskStatus::Failed))
+                    && stages(state).all(|(number, stage)| match stage.outcome {
+                        Some(StageOutcome::Skipped | StageOutcome::Rejected) => {
+                            stage.written() == 0
+                        }
+                        Some(StageOutcome::Failed) => {
+                            protocol.rules.graph.is_some_and(|graph| !graph.matters(number))
+                        }
+                        _ => {
+                            is_whole(protocol, number, stage)
+                                && stage.count(TaskStatus::Skipped) == 0
+                                && protocol.rules.tolerates(stage.count(TaskStatus::Failed))
+                        }
                     })
         }),
-        Property::always(UNSENT_OR_SENT, |_, state: &State| {
+        Property::always(UNSENT_OR_SENT, |protocol: &Protocol, state: &State| {
             let Some(job) = state.database.job else {
                 return true;
             };
-            let stage = state.database.stage(job.stage);
+            let is_current = |number| match &protocol.rules.graph {
+                Some(_) => true,
+                None => number == job.stage,
+            };
             job.status.is_terminal()
                 || job.paused
-                || stage.is_some_and(|stage| {
-                    stage.planned
+                || stages(state).filter(|(number, _)| is_current(*number)).all(|(number, stage)| {
+                    !stage.is_to_be_planned(&protocol.rules, number)
                         || stage.unsent
-                        || state.queues.job_message[usize::from(job.stage)]
+                        || state.queues.job_message[usize::from(number)]
                 })
         }),
         Property::always(SENT_IF_MARKED, |protocol: &Protocol, state: &State| {
@@ -97,6 +118,7 @@ fn invariants() -> Vec<Property<Protocol>> {
         Property::always(IN_ORDER, |protocol: &Protocol, state: &State| {
             stages(state).all(|(number, _)| {
                 number == 0
+                    || protocol.rules.graph.is_some()
                     || state
                         .database
                         .stage(number - 1)
@@ -120,7 +142,13 @@ fn invariants() -> Vec<Property<Protocol>> {
             protocol.recovered.ends(&protocol.rules, &state.database)
         }),
         Property::always(FINAL, |_, state: &State| {
-            state.database.seen.ended.is_none_or(|ended| status(state) == Some(ended))
+            let ends_as = state.database.job.and_then(|job| job.ends_as);
+            let runs = status(state).is_some_and(|status| !status.is_terminal());
+            state
+                .database
+                .seen
+                .ended
+                .is_none_or(|ended| status(state) == Some(ended) || runs && ends_as == Some(ended))
         }),
         Property::always(NOTHING_LATE, |_, state: &State| !state.database.seen.counted_late),
         // A partial retry violates this for a while.
@@ -129,6 +157,36 @@ fn invariants() -> Vec<Property<Protocol>> {
                 || stages(state).all(|(_, stage)| {
                     !stage.advanced || stage.tasks().all(|(_, task)| task.status.is_terminal())
                 })
+        }),
+        Property::always(STARTS_ONCE, |_, state: &State| {
+            stages(state).all(|(_, stage)| stage.starts <= 1)
+        }),
+        Property::always(NEEDS, |protocol: &Protocol, state: &State| {
+            stages(state).all(|(number, stage)| {
+                let runs = stage.lease_owner.is_some() || stage.written() > 0;
+                !runs || protocol.rules.graph.is_none_or(|graph| graph.lets_run(state, number))
+            })
+        }),
+        Property::always(SKIPPED, |protocol: &Protocol, state: &State| {
+            stages(state).all(|(number, stage)| {
+                stage.outcome != Some(StageOutcome::Skipped)
+                    || protocol.rules.graph.is_none_or(|graph| graph.keeps_out(state, number))
+            })
+        }),
+        Property::always(LAST, |protocol: &Protocol, state: &State| {
+            let finalizes = state.database.is_open()
+                && state.database.job.is_some_and(|job| job.ends_as.is_some());
+            let finalize = protocol.rules.graph.and_then(|graph| graph.finalize);
+            !finalizes
+                || stages(state).filter(|(number, _)| Some(*number) != finalize).all(
+                    |(_, stage)| {
+                        stage.advanced && stage.tasks().all(|(_, task)| task.status.is_terminal())
+                    },
+                )
+        }),
+        Property::always(ONE_DECISION, |_, state: &State| !state.database.seen.decided_twice),
+        Property::always(DECIDED_IN_TIME, |_, state: &State| {
+            stages(state).all(|(_, stage)| stage.decision.is_none() || stage.waits_for == 0)
         }),
         Property::always(PLANNER_FAILS, |_, state: &State| !state.database.seen.failed_by_stranger),
     ]
@@ -140,30 +198,25 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
     let plan = protocol.rules.plan;
     let has_tasks = plan.iter().any(|tasks| *tasks > 0);
     let has_chunks = plan.iter().any(|tasks| *tasks > protocol.rules.batch);
-    let mut landmarks = vec![
-        Property::sometimes("a job completes", |_, state: &State| {
-            status(state) == Some(JobStatus::Completed)
-        }),
-        Property::sometimes("two actors see the same stage end", |_, state: &State| {
-            let [first, second, ..] = state.handlers.advancers;
-            first.is_some() && first == second
-        }),
-    ];
+    let mut landmarks = vec![Property::sometimes("a job completes", |_, state: &State| {
+        status(state) == Some(JobStatus::Completed)
+    })];
+    if protocol.sizes.advancers > 1 {
+        landmarks.push(Property::sometimes(
+            "two actors see the same stage end",
+            |_, state: &State| {
+                let [first, second, ..] = state.handlers.advancers;
+                first.is_some() && first == second
+            },
+        ));
+    }
     if has_tasks {
         landmarks.extend([
             Property::sometimes("a stage ends with a failed task", |_, state: &State| {
                 stages(state).any(|(_, stage)| stage.advanced && stage.failed > 0)
             }),
-            Property::sometimes("an attempt runs after losing its task", |_, state: &State| {
-                attempts(state).any(|(row, running)| {
-                    row.attempt > 1 && running & 1 != 0 && !row.status.is_terminal()
-                })
-            }),
             Property::sometimes("an attempt runs after the outcome", |_, state: &State| {
                 attempts(state).any(|(row, running)| row.status.is_terminal() && running != 0)
-            }),
-            Property::sometimes("a task waits for its next attempt", |_, state: &State| {
-                tasks(state).any(|task| task.status == TaskStatus::Retrying)
             }),
             Property::sometimes("a batch is unsent again", |protocol: &Protocol, state: &State| {
                 stages(state).any(|(number, stage)| {
@@ -179,6 +232,18 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
                             .zip(stage.batches)
                             .any(|(batch, row)| row == Some(Batch::Unsent) && is_sent(batch))
                 })
+            }),
+        ]);
+    }
+    if has_tasks && protocol.rules.max_attempts > 1 {
+        landmarks.extend([
+            Property::sometimes("an attempt runs after losing its task", |_, state: &State| {
+                attempts(state).any(|(row, running)| {
+                    row.attempt > 1 && running & 1 != 0 && !row.status.is_terminal()
+                })
+            }),
+            Property::sometimes("a task waits for its next attempt", |_, state: &State| {
+                tasks(state).any(|task| task.status == TaskStatus::Retrying)
             }),
         ]);
     }
@@ -231,9 +296,53 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
                 && stages(state).any(|(_, stage)| stage.advanced && !stage.counters_add_up())
         }));
     }
+    if let Some(graph) = &protocol.rules.graph {
+        landmarks.extend(landmarks_of(graph));
+        if graph.finalize.is_some() && outside.cancels > 0 {
+            landmarks.push(Property::sometimes(
+                "a cancelled job is finalized",
+                |_, state: &State| {
+                    state.database.job.is_some_and(|job| job.ends_as == Some(job.status))
+                },
+            ));
+        }
+    }
     if outside.drifts > 0 {
         landmarks.push(Property::sometimes("a drifted counter is repaired", |_, state: &State| {
             state.database.seen.drifted && status(state) == Some(JobStatus::Completed)
+        }));
+    }
+    landmarks
+}
+
+fn landmarks_of(graph: &Graph) -> Vec<Property<Protocol>> {
+    let mut landmarks = Vec::new();
+    let joins = |bits: &u8| bits.count_ones() > 1;
+    if graph.needs.iter().zip(graph.follows).any(|(needs, follows)| joins(&(needs | follows))) {
+        landmarks.push(Property::sometimes(
+            "two dependencies of a stage end at the same time",
+            |protocol: &Protocol, state: &State| {
+                let [first, second, ..] = state.handlers.advancers;
+                let dependents = |stage| {
+                    let graph = protocol.rules.graph.as_ref();
+                    graph.into_iter().flat_map(move |graph| graph.dependents(stage))
+                };
+                first.zip(second).is_some_and(|(first, second)| {
+                    first.stage != second.stage
+                        && dependents(first.stage)
+                            .any(|one| dependents(second.stage).any(|other| one == other))
+                })
+            },
+        ));
+    }
+    if graph.needs.iter().any(|needs| *needs > 0) {
+        landmarks.push(Property::sometimes("a stage is skipped", |_, state: &State| {
+            stages(state).any(|(_, stage)| stage.outcome == Some(StageOutcome::Skipped))
+        }));
+    }
+    if graph.kinds.contains(&Kind::Gate) {
+        landmarks.push(Property::sometimes("a gate is rejected", |_, state: &State| {
+            stages(state).any(|(_, stage)| stage.outcome == Some(StageOutcome::Rejected))
         }));
     }
     landmarks

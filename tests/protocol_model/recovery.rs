@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     mutations::Mutation,
-    state::{Batch, Database},
+    state::{Batch, Database, Decision},
     transactions::{Outcome, Rules},
 };
 
@@ -90,8 +90,15 @@ impl<'a> Run<'a> {
             if self.is_at_rest() {
                 return Some(round);
             }
-            // A user resumes a paused job.
-            self.database.resume_job();
+            // Users resume a paused job and decide at gates.
+            self.database.resume_job(self.rules);
+            for stage in 0..self.rules.stages {
+                let decision =
+                    if self.luck == Luck::Fail { Decision::Reject } else { Decision::Approve };
+                if self.database.decide_gate(self.rules, stage, decision) {
+                    self.advance(stage);
+                }
+            }
             self.reconcile();
             while let Some(message) = self.messages.pop_front() {
                 match message {
@@ -111,7 +118,13 @@ impl<'a> Run<'a> {
         let closed = |stage: &crate::state::Stage| {
             stage.advanced && stage.tasks().all(|(_, task)| task.status.is_terminal())
         };
-        job.status.is_terminal() && self.database.stages().all(|(_, stage)| closed(stage))
+        let finalizes = self
+            .rules
+            .graph
+            .is_some_and(|graph| self.database.is_to_be_finalized(self.rules, &graph));
+        job.status.is_terminal()
+            && self.database.stages().all(|(_, stage)| closed(stage))
+            && !finalizes
     }
 
     fn sweeps(&self, part: Mutation) -> bool {
@@ -131,6 +144,11 @@ impl<'a> Run<'a> {
                 self.close_stage_of(stage);
             }
         }
+        if let Some(graph) =
+            self.rules.graph.filter(|_| self.sweeps(Mutation::SweepWithoutFinalizing))
+        {
+            self.database.finalize_job(self.rules, &graph);
+        }
         if self.sweeps(Mutation::SweepWithoutRepair) {
             for &stage in &numbers {
                 self.database.repair_counters(stage);
@@ -143,7 +161,7 @@ impl<'a> Run<'a> {
         }
         if self.sweeps(Mutation::SweepWithoutDeadPlanners) {
             for &stage in &numbers {
-                self.database.owe_dead_planner(stage);
+                self.database.owe_dead_planner(self.rules, stage);
             }
         }
         if self.sweeps(Mutation::SweepWithoutOutbox) {
@@ -217,10 +235,11 @@ impl<'a> Run<'a> {
     fn process_job_message(&mut self, stage: u8) {
         const OWNER: u8 = u8::MAX;
         let Some(job) = self.database.job else { return };
-        if job.status.is_terminal() || stage != job.stage {
+        if job.status.is_terminal() || self.rules.graph.is_none() && stage != job.stage {
             return;
         }
-        let Some(mut cursor) = self.database.lease_stage(stage, OWNER, !job.paused) else {
+        let leased = self.database.lease_stage(self.rules, stage, OWNER, !job.paused);
+        let Some(mut cursor) = leased else {
             self.advance(stage);
             return;
         };
@@ -271,10 +290,24 @@ impl<'a> Run<'a> {
     }
 
     fn advance(&mut self, stage: u8) {
-        if let Some(read) = self.database.ended_stage(self.rules, stage)
-            && let Some(next) = self.database.go_on(self.rules, read)
-        {
-            self.send_job_message(next);
+        let Some(read) = self.database.ended_stage(self.rules, stage) else { return };
+        let Some(graph) = &self.rules.graph else {
+            if let Some(next) = self.database.go_on(self.rules, read) {
+                self.send_job_message(next);
+            }
+            return;
+        };
+        // A decision chooses the first of its dependents, or the last.
+        let first = self.luck == Luck::Complete;
+        let mut dependents = graph.dependents(stage);
+        let chosen = if first { dependents.next() } else { dependents.last() };
+        let chosen = chosen.map_or(0, |one| 1 << one);
+        for next in self.database.end_stage(self.rules, graph, read, chosen).into_iter().flatten() {
+            if self.database.stage(next).is_some_and(|row| row.unsent) {
+                self.send_job_message(next);
+            }
+            // A decision, or a stage that is skipped, has ended already.
+            self.advance(next);
         }
     }
 }

@@ -6,10 +6,10 @@
 
 use std::hash::{Hash, Hasher};
 
-use lastlight::model::{JobStatus, TaskStatus};
+use lastlight_engine::model::{JobStatus, StageOutcome, TaskStatus};
 
 /// The maximum of any size.
-pub(crate) const STAGES: usize = 3;
+pub(crate) const STAGES: usize = 5;
 pub(crate) const TASKS: usize = 4;
 pub(crate) const PLANNERS: usize = 3;
 pub(crate) const ADVANCERS: usize = 3;
@@ -29,7 +29,8 @@ pub(crate) struct State {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Database {
     pub job: Option<Job>,
-    /// Stage 1 is at index 0; rows are inserted in order.
+    /// Stage 1 is at index 0. The rows of a line are inserted in order, each when its stage begins;
+    /// those of a graph together with the job.
     pub stages: [Option<Stage>; STAGES],
     pub seen: Seen,
 }
@@ -38,11 +39,15 @@ pub(crate) struct Database {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Job {
     pub status: JobStatus,
-    /// Index of the current or next stage.
+    /// Index of the current or next stage; of a graph the last one that became ready.
     pub stage: u8,
+    /// `open_stages`: the stages of a graph that have not ended; `None` for a line.
+    pub open_stages: Option<u8>,
     pub pause_requested: bool,
     /// `paused_at` is set.
     pub paused: bool,
+    /// How the job ended, while its last stage runs after that.
+    pub ends_as: Option<JobStatus>,
 }
 
 /// A row of `stages`, with its rows of `tasks`, `task_batches` and `outbox`.
@@ -62,8 +67,31 @@ pub(crate) struct Stage {
     pub batches: [Option<Batch>; TASKS],
     /// There is a row in `outbox`: the stage's job message is unsent.
     pub unsent: bool,
+    /// Number of dependencies that have not ended. As soon as it is 0, the stage is ready.
+    pub waits_for: u8,
+    /// A dependency that the stage needs did not complete, or did not choose it: the stage does not
+    /// run.
+    pub unmet: bool,
+    /// `output` of a stage with tasks: its plan failed.
+    pub plan_failed: bool,
+    /// How a stage of a graph ended, unless its job ended first.
+    pub outcome: Option<StageOutcome>,
+    /// `not_chosen`: the dependents that a decision did not choose.
+    pub not_chosen: u8,
+    /// The gate's decision.
+    pub decision: Option<Decision>,
     /// Not a column: how often the stage was advanced, at most 2.
     pub advances: u8,
+    /// Not a column: how often a stage of a graph became ready since it was inserted or reopened, at
+    /// most 2.
+    pub starts: u8,
+}
+
+/// What a user decided at a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Approve,
+    Reject,
 }
 
 /// A row of `tasks`.
@@ -105,6 +133,8 @@ pub(crate) struct Seen {
     pub failed_by_stranger: bool,
     /// A counter was changed from outside the protocol.
     pub drifted: bool,
+    /// A decision that a gate had taken was changed.
+    pub decided_twice: bool,
 }
 
 /// All messages that the queues ever accepted. An accepted message may be delivered never, later,
@@ -150,6 +180,9 @@ pub(crate) struct Advancer {
     /// The counters as read; the rest of the total had completed.
     pub failed: u8,
     pub skipped: u8,
+    /// The dependents of a stage of a graph, as bits, of which each waited for no other dependency
+    /// when they were read. Only a mutation uses them.
+    pub alone: u8,
 }
 
 /// READ COMMITTED: a statement waits for the rows that it changes and reads them again, but other
@@ -183,6 +216,8 @@ pub(crate) struct Outside {
     pub deferrals: u8,
     /// A counter is changed from outside the protocol.
     pub drifts: u8,
+    /// A user decides at a gate, perhaps at one that does not wait.
+    pub decisions: u8,
 }
 
 impl Database {
@@ -239,7 +274,8 @@ impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let mut bytes = Bytes::default();
         bytes.database(&self.database);
-        for stage in 0..STAGES {
+        // Stages that were not inserted have neither messages nor attempts.
+        for stage in (0..STAGES).filter(|stage| self.database.stages[*stage].is_some()) {
             let messages = self.queues.task_message[stage];
             bytes.put(bits([
                 self.queues.job_message[stage],
@@ -258,6 +294,7 @@ impl Hash for State {
         for advancer in self.handlers.advancers {
             bytes.put(advancer.map_or(0, |advancer| 1 + advancer.stage));
             bytes.put(advancer.map_or(0, |advancer| advancer.failed * 16 + advancer.skipped));
+            bytes.put(advancer.map_or(0, |advancer| advancer.alone));
         }
         let (kind, what) = match self.handlers.straddler {
             None => (0, 0),
@@ -272,6 +309,7 @@ impl Hash for State {
         bytes.put(self.outside.retries * 16 + self.outside.failures);
         bytes.put(self.outside.poisons * 16 + self.outside.hand_backs);
         bytes.put(self.outside.drifts * 16 + self.outside.deferrals);
+        bytes.put(self.outside.decisions);
         for byte in self.steps.to_le_bytes() {
             bytes.put(byte);
         }
@@ -289,13 +327,13 @@ impl Hash for Database {
 
 /// A byte array large enough for any state.
 struct Bytes {
-    bytes: [u8; 192],
+    bytes: [u8; 256],
     length: usize,
 }
 
 impl Default for Bytes {
     fn default() -> Self {
-        Self { bytes: [0; 192], length: 0 }
+        Self { bytes: [0; 256], length: 0 }
     }
 }
 
@@ -319,8 +357,10 @@ impl Bytes {
             seen.misjudged,
             seen.illegal,
         ]));
-        self.put(bits([seen.failed_by_stranger, seen.drifted, false, false, false]));
+        self.put(bits([seen.failed_by_stranger, seen.drifted, seen.decided_twice, false, false]));
+        self.put(job.and_then(|job| job.open_stages).map_or(0, |open| 1 + open));
         self.put(seen.ended.map_or(0, |status| 1 + status as u8));
+        self.put(job.and_then(|job| job.ends_as).map_or(0, |status| 1 + status as u8));
         for stage in stages {
             let Some(stage) = stage else {
                 self.put(0);
@@ -330,7 +370,16 @@ impl Bytes {
             self.put(stage.total * 16 + stage.completed);
             self.put(stage.failed * 16 + stage.skipped);
             self.put(stage.lease_owner.map_or(0, |planner| 1 + planner));
-            self.put(bits([stage.planned, stage.advanced, stage.unsent, false, false]));
+            self.put(bits([
+                stage.planned,
+                stage.advanced,
+                stage.unsent,
+                stage.unmet,
+                stage.plan_failed,
+            ]));
+            self.put(stage.waits_for * 16 + stage.outcome.map_or(0, |outcome| 1 + outcome as u8));
+            self.put(stage.not_chosen);
+            self.put(stage.starts * 16 + stage.decision.map_or(0, |decision| 1 + decision as u8));
             for task in stage.tasks {
                 let Some(task) = task else {
                     self.put(0);

@@ -1,4 +1,4 @@
-//! The writes: one function for each transaction of `crates/lastlight/src/store`, with the same
+//! The writes: one function for each transaction of `crates/lastlight-engine/src/store`, with the same
 //! name and the same conditions as the statement in its `sql` folder. Where a statement checks the
 //! time (an expired lease, an overdue message), the function assumes that the time has come: the
 //! caller chooses when not to call it.
@@ -6,9 +6,10 @@
 //! `sees_open`: whether the job was unfinished (`sees_running`: and not paused) when the statement
 //! began, which may be before its commit.
 
-use lastlight::model::{JobStatus, TaskStatus};
+use lastlight_engine::model::{JobStatus, StageOutcome, TaskStatus};
 
 use crate::{
+    graphs::{Graph, Kind},
     mutations::Mutation,
     state::{Advancer, Batch, Database, Job, PlannerId, STAGES, Stage, TASKS, Task},
 };
@@ -26,6 +27,8 @@ pub(crate) struct Rules {
     pub max_attempts: u8,
     /// Number of failed tasks that each stage tolerates.
     pub tolerates: u8,
+    /// What the stages depend on, unless they form a line.
+    pub graph: Option<Graph>,
     pub mutation: Option<Mutation>,
 }
 
@@ -78,7 +81,11 @@ impl Rules {
         failed <= self.tolerates
     }
 
-    fn has_ended(&self, stage: &Stage) -> bool {
+    pub(crate) fn kind(&self, stage: u8) -> Kind {
+        self.graph.map_or(Kind::Tasks, |graph| graph.kinds[usize::from(stage)])
+    }
+
+    pub(crate) fn has_ended(&self, stage: &Stage) -> bool {
         (stage.planned || self.lacks(Mutation::EndBeforePlanned)) && stage.counters_add_up()
     }
 }
@@ -89,7 +96,7 @@ fn is_reopenable(status: TaskStatus) -> bool {
 }
 
 impl Database {
-    fn set_job_status(&mut self, to: JobStatus) {
+    pub(crate) fn set_job_status(&mut self, to: JobStatus) {
         let Some(job) = &mut self.job else { return };
         self.seen.illegal |= job.status.transition(to).is_err();
         job.status = to;
@@ -98,15 +105,22 @@ impl Database {
         }
     }
 
-    pub(crate) fn insert_job(&mut self) {
-        if self.job.is_none() {
-            self.job = Some(Job {
-                status: JobStatus::Queued,
-                stage: 0,
-                pause_requested: false,
-                paused: false,
-            });
-            self.stages[0] = Some(Stage { unsent: true, ..Stage::default() });
+    /// Of a line: `insert_job`; of a graph: `insert_graph`.
+    pub(crate) fn insert_job(&mut self, rules: &Rules) {
+        if self.job.is_some() {
+            return;
+        }
+        self.job = Some(Job {
+            status: JobStatus::Queued,
+            stage: 0,
+            open_stages: None,
+            pause_requested: false,
+            paused: false,
+            ends_as: None,
+        });
+        match &rules.graph {
+            None => self.stages[0] = Some(Stage { unsent: true, ..Stage::default() }),
+            Some(graph) => self.insert_stages(rules, graph),
         }
     }
 
@@ -119,19 +133,21 @@ impl Database {
     /// Returns the cursor at which to continue.
     pub(crate) fn lease_stage(
         &mut self,
+        rules: &Rules,
         number: u8,
         owner: PlannerId,
         sees_running: bool,
     ) -> Option<u8> {
         let stage = self.stage_mut(number)?;
-        if stage.planned || stage.advanced || !sees_running {
+        if !stage.is_to_be_planned(rules, number) || !sees_running {
             return None;
         }
         stage.lease_owner = Some(owner);
         let cursor = stage.plan_cursor;
         let job = self.job.as_mut()?;
         if job.status.transition(JobStatus::Processing).is_ok() {
-            job.paused = false;
+            // The pause deleted the job messages of all other stages of a graph, so it stays.
+            job.paused &= job.open_stages.is_some();
             self.set_job_status(JobStatus::Processing);
         }
         Some(cursor)
@@ -388,11 +404,12 @@ impl Database {
             stage: number,
             failed: stage.failed,
             skipped: stage.skipped,
+            alone: self.waiting_for_one(rules, number),
         })
     }
 
-    /// `next_stage` or `end_job`, depending on what was read. Returns the number of the next stage
-    /// if its message must be sent.
+    /// In a line: `next_stage` or `end_job`, depending on what was read. Returns the number of the
+    /// next stage if its message must be sent.
     pub(crate) fn go_on(&mut self, rules: &Rules, read: Advancer) -> Option<u8> {
         let asks_again = !rules.lacks(Mutation::AdvanceByWhatWasRead);
         let number = read.stage;
@@ -456,6 +473,7 @@ impl Database {
             return false;
         };
         job.paused = false;
+        let status = job.ends_as.unwrap_or(status);
         self.set_job_status(status);
         for stage in self.stages.iter_mut().flatten() {
             stage.unsent = false;
@@ -464,9 +482,9 @@ impl Database {
     }
 
     /// Fails the job because its job message could not be delivered.
-    pub(crate) fn fail_unplanned_job(&mut self, number: u8) -> bool {
-        let waits = self.job.is_some_and(|job| job.stage == number && !job.paused);
-        let is_unplanned = |stage: &Stage| !stage.planned && !stage.advanced;
+    pub(crate) fn fail_unplanned_job(&mut self, rules: &Rules, number: u8) -> bool {
+        let waits = self.job.is_some_and(|job| !job.paused);
+        let is_unplanned = |stage: &Stage| stage.is_to_be_planned(rules, number);
         waits && self.stage(number).is_some_and(is_unplanned) && self.end_early(JobStatus::Failed)
     }
 
@@ -494,6 +512,7 @@ impl Database {
 
     pub(crate) fn close_stage(&mut self, rules: &Rules, number: u8) -> bool {
         let is_finished = self.is_finished();
+        let was_finalized = self.job.is_some_and(|job| job.ends_as.is_some());
         let Some(stage) = self.stage_mut(number) else {
             return false;
         };
@@ -502,6 +521,9 @@ impl Database {
             return false;
         }
         stage.advanced = true;
+        if was_finalized && rules.graph.is_some_and(|graph| graph.finalize == Some(number)) {
+            stage.outcome = Some(StageOutcome::Failed);
+        }
         stage.lease_owner = None;
         true
     }
@@ -526,15 +548,20 @@ impl Database {
         }
     }
 
-    pub(crate) fn resume_job(&mut self) {
+    pub(crate) fn resume_job(&mut self, rules: &Rules) {
         let Some(job) = self.job.as_mut() else { return };
         if job.status.is_terminal() || !job.pause_requested {
             return;
         }
         job.pause_requested = false;
-        if std::mem::take(&mut job.paused) {
-            let number = job.stage;
-            if let Some(stage) = self.stage_mut(number) {
+        if !std::mem::take(&mut job.paused) {
+            return;
+        }
+        let current = job.stage;
+        for (number, stage) in (0..).zip(&mut self.stages) {
+            let Some(stage) = stage else { continue };
+            let all = !rules.lacks(Mutation::ResumeOneStage);
+            if stage.is_to_be_planned(rules, number) && (all || number == current) {
                 stage.unsent = true;
             }
         }
@@ -573,7 +600,11 @@ impl Database {
         reopened
     }
 
+    /// Of a line: `reopen_job`; of a graph: `reopen_graph`.
     pub(crate) fn reopen_job(&mut self, rules: &Rules) -> bool {
+        if let Some(graph) = &rules.graph {
+            return self.reopen_graph(rules, graph);
+        }
         let Some(job) = self.job.filter(|job| job.status.reopen().is_ok()) else {
             return false;
         };
@@ -684,13 +715,11 @@ impl Database {
         true
     }
 
-    pub(crate) fn owe_dead_planner(&mut self, number: u8) -> bool {
+    pub(crate) fn owe_dead_planner(&mut self, rules: &Rules, number: u8) -> bool {
         let Some(job) = self.job else { return false };
-        let waits = matches!(job.status, JobStatus::Queued | JobStatus::Processing)
-            && job.stage == number
-            && !job.paused;
+        let waits = matches!(job.status, JobStatus::Queued | JobStatus::Processing) && !job.paused;
         match self.stage_mut(number) {
-            Some(stage) if waits && !stage.advanced && !stage.planned && !stage.unsent => {
+            Some(stage) if waits && stage.is_to_be_planned(rules, number) && !stage.unsent => {
                 stage.unsent = true;
                 true
             }
@@ -708,6 +737,13 @@ impl Database {
 
     fn batch_mut(&mut self, number: u8, batch: u8) -> Option<&mut Batch> {
         self.stage_mut(number)?.batches.get_mut(usize::from(batch))?.as_mut()
+    }
+}
+
+impl Stage {
+    /// Whether the stage is ready, has tasks to plan, and is not planned.
+    pub(crate) fn is_to_be_planned(&self, rules: &Rules, number: u8) -> bool {
+        self.waits_for == 0 && rules.kind(number) == Kind::Tasks && !self.planned && !self.advanced
     }
 }
 

@@ -1,7 +1,7 @@
 //! Random walks that favour progress: if every step were equally likely, planners would die before
 //! they plan, and most walks would end in a cancelled job.
 
-use lastlight::model::TaskStatus;
+use lastlight_engine::model::TaskStatus;
 use stateright::Chooser;
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use lastlight::store::Unreachable;
+use lastlight_engine::store::Unreachable;
 
 use crate::tell;
 

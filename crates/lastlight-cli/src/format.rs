@@ -78,7 +78,7 @@ pub fn plain(text: impl Into<String>) -> (String, Look) {
 }
 
 /// A count; red if it is above zero.
-pub fn count_of_bad(count: u64) -> (String, Look) {
+pub fn count_of_bad(count: i64) -> (String, Look) {
     (count.to_string(), if count > 0 { Look::Bad } else { Look::Plain })
 }
 

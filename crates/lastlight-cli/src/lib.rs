@@ -21,8 +21,10 @@ use std::{fmt::Debug, process::ExitCode};
 use clap::{
     ArgMatches, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand,
 };
-use lastlight::App;
+use lastlight_engine::App;
 use serde_json::json;
+
+pub use commands::api::parameter;
 
 use commands::{api, completions, doctor as doctor_command, functions, process};
 
@@ -73,8 +75,8 @@ pub trait Commands: Subcommand + Debug {
         app
     }
 
-    /// Runs the command and returns its exit code.
-    fn run(self) -> impl Future<Output = ExitCode>;
+    /// Runs the command of this app and returns its exit code.
+    fn run(self, app: &App) -> impl Future<Output = ExitCode>;
 }
 
 /// No additional commands: used for the deployed binary.
@@ -82,7 +84,7 @@ pub trait Commands: Subcommand + Debug {
 pub enum NoCommands {}
 
 impl Commands for NoCommands {
-    async fn run(self) -> ExitCode {
+    async fn run(self, _: &App) -> ExitCode {
         match self {}
     }
 }
@@ -117,20 +119,30 @@ pub fn main<C: Commands>(app: App) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return output::checked(misused(&error)),
     };
+    run(arguments, app)
+}
+
+fn run<C: Commands>(arguments: Arguments<C>, app: App) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::failed(&error, 1),
     };
     let app = C::prepare(app);
+    if !app.problems().is_empty() {
+        for problem in app.problems() {
+            tell!("lastlight: this app cannot start: {problem}");
+        }
+        return ExitCode::from(2);
+    }
     let code = runtime.block_on(async {
         match arguments.command.unwrap_or(Command::Serve) {
             Command::Serve => process::serve(&app).await,
             Command::Migrate => process::migrate().await,
             Command::Reconcile { json } => process::reconcile(&app, json).await,
-            Command::Doctor(arguments) => doctor_command::doctor(arguments).await,
+            Command::Doctor(arguments) => doctor_command::doctor(arguments, app.catalog()).await,
             Command::Functions(arguments) => functions::run(&arguments),
             Command::Api(command) => api::run(command).await,
-            Command::Further(command) => command.run().await,
+            Command::Further(command) => command.run(&app).await,
             Command::Completions(arguments) => {
                 completions::completions(&arguments, &mut command_line::<C>())
             }
@@ -157,4 +169,50 @@ fn misused(error: &clap::Error) -> ExitCode {
     }
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use lastlight_engine::job::{Job, Plan, PlanContext, Stage, Start, TaskContext, TaskError};
+    use schemars::JsonSchema;
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+    struct Nothing {}
+
+    impl Job for Nothing {
+        const NAME: &'static str = "nothing";
+        type Last = Self;
+    }
+
+    impl Stage for Nothing {
+        type Job = Self;
+        type Previous = Start;
+        type Task = ();
+        type Output = ();
+        type Summary = ();
+
+        fn plan(_: PlanContext<Self>) -> Plan<()> {
+            Plan::empty()
+        }
+
+        async fn run(_: TaskContext<Self>, (): ()) -> Result<(), TaskError> {
+            Ok(())
+        }
+
+        fn fold((): &mut (), (): ()) {}
+    }
+
+    #[test]
+    fn an_app_with_a_problem_exits_with_2() {
+        let listing = |app: App| {
+            let arguments = ["lastlight", "functions", "--list"];
+            run(Arguments::<NoCommands>::parse_from(arguments), app)
+        };
+        let app = App::new().job::<Nothing>();
+        assert_eq!(listing(app.clone()), ExitCode::SUCCESS);
+        assert_eq!(listing(app.job::<Nothing>()), ExitCode::from(2));
+    }
 }

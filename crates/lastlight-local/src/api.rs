@@ -49,6 +49,12 @@ impl Api {
         answer("status", self.client.get(url)).await
     }
 
+    /// Posts a document to a path that begins with `/`; returns the answer.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, ApiError> {
+        let url = format!("{}{path}", self.base);
+        answer("post", self.client.post(url).body(body.to_string())).await
+    }
+
     /// The JSON document at a path below `/api/`, and its length in bytes.
     pub async fn get(&self, path: &str) -> Result<(Value, usize), ApiError> {
         let body = self.text(path).await?;
@@ -95,7 +101,15 @@ async fn answer(what: &'static str, request: reqwest::RequestBuilder) -> Result<
             continue;
         }
         if !status.is_success() {
-            return Err(ApiError::new(what, &format!("status {status}: {body}")));
+            let said = serde_json::from_str(&body).map(|body| text(&body, "/message"));
+            let said = said.ok().filter(|message| !message.is_empty());
+            return Err(ApiError::new(
+                what,
+                &match said {
+                    Some(message) => message,
+                    None => format!("status {status}: {body}"),
+                },
+            ));
         }
         return serde_json::from_str(&body).map_err(|error| ApiError::new(what, &error));
     }

@@ -19,7 +19,7 @@ use super::{
     host::{self, HandlerCommand, HostError, HostOptions, LogSink, RunningHost},
     postgres::{LocalPostgres, LocalPostgresError, POSTGRES_FOLDER},
 };
-use lastlight::{
+use lastlight_engine::{
     config::{ConfigError, DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, DatabaseSettings, Env, Settings},
     functions::functions,
     store::{Unreachable, reach},

@@ -1,4 +1,5 @@
-//! The commands `lastlight local` and `lastlight demo`.
+//! The commands `lastlight local` and `lastlight demo`, and the list of all commands for
+//! development machines.
 
 use std::{
     collections::BTreeMap,
@@ -8,32 +9,44 @@ use std::{
 };
 
 use crate::{
-    CloudError, CloudOptions, DemoError, DemoOptions, DemoReport, LocalCloud, PathReport,
+    CloudError, CloudOptions, DemoError, DemoJob, DemoOptions, DemoReport, LocalCloud, PathReport,
     host::{HandlerCommand, LogSink},
+    new::{NewArguments, NewJobArguments, new_app, new_job},
     remove_data,
+    workflow::WorkflowCommand,
 };
 use clap::{Args, Subcommand};
-use lastlight::server::asked_to_stop;
-use serde_json::json;
+use lastlight_engine::{App, server::asked_to_stop};
+use serde_json::{Map, Value, json};
 use tracing_subscriber::EnvFilter;
 
 use lastlight_cli::exit::{failed, stopped, unreachable};
-use lastlight_cli::{output, say, tell};
+use lastlight_cli::{output, parameter, say, tell};
 
 /// The commands of the local cloud.
 #[derive(Debug, Subcommand)]
 pub enum Commands {
     /// Run everything on this machine: database, queues, Functions host and handler.
     Local(LocalArguments),
-    /// Run hello_world over both paths on a temporary local cloud, and compare them.
+    /// Run a job over both paths on a temporary local cloud, and compare them.
     Demo(DemoArguments),
+    /// Check, draw and run workflow files.
+    #[command(subcommand)]
+    Workflow(WorkflowCommand),
+    /// Write a new app: a package with one job, its test, and the files of a function app.
+    New(NewArguments),
+    /// Write a new job of an app, with its test, and add it to the app.
+    NewJob(NewJobArguments),
 }
 
 impl lastlight_cli::Commands for Commands {
-    async fn run(self) -> ExitCode {
+    async fn run(self, app: &App) -> ExitCode {
         match self {
-            Self::Local(arguments) => local(arguments).await,
-            Self::Demo(arguments) => demo(arguments).await,
+            Self::Local(arguments) => local(arguments, app).await,
+            Self::Demo(arguments) => demo(arguments, app).await,
+            Self::Workflow(command) => command.run(app).await,
+            Self::New(arguments) => new_app(&arguments),
+            Self::NewJob(arguments) => new_job(&arguments),
         }
     }
 }
@@ -89,12 +102,37 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 pub struct DemoArguments {
     #[command(flatten)]
     cloud: CloudArguments,
-    /// Number of greetings; each has a reply, so every path runs twice as many tasks.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    n: u64,
+    /// Job type; the app's first one if omitted.
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    job_type: Option<String>,
+    /// Parameter n of the job: the amount of work. Defaults to 1000 for hello_world.
+    #[arg(long)]
+    n: Option<u64>,
+    /// Another parameter; see `lastlight submit --help`. A required one that is omitted has the
+    /// first example in its JSON Schema, or else the smallest value that is allowed.
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, Value)>,
     /// Seconds after which a job that is not completed counts as failed.
     #[arg(long, default_value_t = 600)]
     timeout: u64,
+}
+
+impl DemoArguments {
+    /// The job to run.
+    ///
+    /// # Errors
+    /// There is no such job type, or a parameter is not valid.
+    fn job(&self, app: &App) -> Result<DemoJob, String> {
+        let catalog = app.catalog();
+        let name = self.job_type.as_deref();
+        let is_hello_world =
+            name.or(catalog.names().first().copied()).is_some_and(|name| name == "hello_world");
+        let n = self.n.or(is_hello_world.then_some(1000));
+        let mut parameters: Map<String, Value> =
+            n.map(|n| ("n".to_owned(), json!(n))).into_iter().collect();
+        parameters.extend(self.parameters.iter().cloned());
+        DemoJob::new(&catalog, name, parameters)
+    }
 }
 
 impl CloudArguments {
@@ -141,7 +179,7 @@ pub fn this_app(app_root: &Path) -> Result<(PathBuf, HandlerCommand), String> {
 }
 
 /// Runs the local cloud until Ctrl-C.
-pub async fn local(arguments: LocalArguments) -> ExitCode {
+pub async fn local(arguments: LocalArguments, app: &App) -> ExitCode {
     log_to_stderr();
     if arguments.fresh
         && let Err(error) = remove_data(&arguments.data)
@@ -164,7 +202,7 @@ pub async fn local(arguments: LocalArguments) -> ExitCode {
         },
         () = asked_to_stop() => return ExitCode::SUCCESS,
     };
-    announce(&cloud, &arguments);
+    announce(&cloud, &arguments, app);
     let mut code = ExitCode::SUCCESS;
     tokio::select! {
         () = asked_to_stop() => tell!("stopping"),
@@ -176,7 +214,7 @@ pub async fn local(arguments: LocalArguments) -> ExitCode {
     }
 }
 
-fn announce(cloud: &LocalCloud, arguments: &LocalArguments) {
+fn announce(cloud: &LocalCloud, arguments: &LocalArguments, app: &App) {
     let base = cloud.base_url();
     let setting = |name: &str| cloud.settings().get(name).cloned().unwrap_or_default();
     if arguments.cloud.json {
@@ -196,6 +234,15 @@ fn announce(cloud: &LocalCloud, arguments: &LocalArguments) {
         Some(_) => "the server of --database-url".to_owned(),
         None => format!("PostgreSQL of its own, in {}", arguments.data.join("postgres").display()),
     };
+    let submit = match DemoJob::new(&app.catalog(), None, Map::new()) {
+        Ok(DemoJob { job_type, parameters, .. }) => {
+            format!(
+                "curl -X POST {base}/api/jobs/submit/{job_type} -d '{}'",
+                Value::Object(parameters)
+            )
+        }
+        Err(_) => format!("curl {base}/api/jobs/types"),
+    };
     say!(
         "lastlight is running on this machine. Ctrl-C stops it; its data is kept in {}.
 
@@ -205,7 +252,7 @@ fn announce(cloud: &LocalCloud, arguments: &LocalArguments) {
   Service Bus      http://{}
   Database         {database}
 
-  curl -X POST {base}/api/jobs/submit/hello_world -d '{{\"n\": 10, \"use_service_bus\": true}}'
+  {submit}
   curl {base}/api/jobs/status/<job_id>
   curl {base}/api/health
 ",
@@ -215,9 +262,13 @@ fn announce(cloud: &LocalCloud, arguments: &LocalArguments) {
     );
 }
 
-/// Runs hello_world over both paths and prints the comparison.
-pub async fn demo(arguments: DemoArguments) -> ExitCode {
+/// Runs a job over both paths and prints the comparison.
+pub async fn demo(arguments: DemoArguments, app: &App) -> ExitCode {
     log_to_stderr();
+    let job = match arguments.job(app) {
+        Ok(job) => job,
+        Err(problem) => return failed(&problem, 2),
+    };
     let folder = std::env::temp_dir().join(format!("lastlight-demo-{}", uuid::Uuid::new_v4()));
     let log = LogSink::new(|line| {
         if ["WARN", "ERROR"].iter().any(|level| line.contains(level)) {
@@ -241,7 +292,7 @@ pub async fn demo(arguments: DemoArguments) -> ExitCode {
     };
     let options = DemoOptions {
         cloud,
-        n: arguments.n,
+        job,
         shows_progress: !arguments.cloud.json,
         timeout: Duration::from_secs(arguments.timeout),
     };
@@ -269,7 +320,11 @@ pub async fn demo(arguments: DemoArguments) -> ExitCode {
 }
 
 fn table(report: &DemoReport) -> String {
-    let mut text = format!("\nhello_world, n = {}, database {}\n\n", report.n, report.database);
+    let mut text = format!("\n{}", report.job_type);
+    for (name, value) in &report.parameters {
+        text.push_str(&format!(", {name} = {value}"));
+    }
+    text.push_str(&format!(", database {}\n\n", report.database));
     text.push_str(&format!(
         "{:<15}{:>10}{:>10}{:>10}{:>10}{:>20}{:>20}\n",
         "path", "tasks", "messages", "seconds", "tasks/s", "p50 ms (stages)", "p95 ms (stages)"

@@ -1,4 +1,4 @@
-//! Runs hello_world on the local cloud over both paths, and compares them.
+//! Runs a job on the local cloud over both paths, and compares them.
 
 use std::{
     io::{IsTerminal, Write},
@@ -7,24 +7,90 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use super::{
     CloudError, CloudOptions, LocalCloud,
     api::{Api, ApiError, text},
+    sample::sample,
 };
-use lastlight::model::{ProcessingPath, timestamp};
+use lastlight_engine::{
+    job::erased::{Catalog, Fields},
+    model::{ProcessingPath, timestamp},
+    workflow::check_submission,
+};
 
 #[derive(Debug, Clone)]
 pub struct DemoOptions {
     /// The local cloud to run it on; its data folder should be empty.
     pub cloud: CloudOptions,
-    /// Number of greetings, and of replies.
-    pub n: u64,
+    pub job: DemoJob,
     /// Whether to show progress, on standard error.
     pub shows_progress: bool,
     /// Time after which a job that is not completed counts as failed.
     pub timeout: Duration,
+}
+
+/// A job that can be submitted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DemoJob {
+    pub job_type: String,
+    pub parameters: Map<String, Value>,
+    /// The paths that its type allows.
+    pub paths: Vec<ProcessingPath>,
+    /// Number of stages.
+    stages: usize,
+}
+
+impl DemoJob {
+    /// A job of the type `name`, or of the first type of the catalog, with these parameters and, for
+    /// those that are required and not given, values from the JSON Schema.
+    ///
+    /// # Errors
+    /// There is no such job type, or a parameter is not valid.
+    pub fn new(
+        catalog: &Catalog,
+        name: Option<&str>,
+        given: Map<String, Value>,
+    ) -> Result<Self, String> {
+        let names = catalog.names();
+        let first = names.first().ok_or("this app has no job types")?;
+        let name = name.unwrap_or(first);
+        let definition = catalog.get(name).ok_or_else(|| {
+            format!("there is no job type {name:?}; this app has {}", names.join(", "))
+        })?;
+        let check = |fields: &mut Fields| {
+            check_submission(definition.as_ref(), fields);
+        };
+        let mut parameters = sample(&Fields::schema_of(check));
+        parameters.extend(given);
+        let mut fields = Fields::new(parameters.clone());
+        check(&mut fields);
+        if let Some(unread) = fields.unread().first() {
+            return Err(format!("{name}: {unread}"));
+        }
+        let checked = fields.finish().map_err(|problems| {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            format!("{name}: {}; --param NAME=VALUE sets a parameter", problems.join("; "))
+        })?;
+        let stages = definition.stages(&checked).map_err(|error| format!("{name}: {error}"))?;
+        Ok(Self {
+            job_type: definition.name().to_owned(),
+            parameters,
+            paths: definition
+                .prescribed_path()
+                .map_or(ProcessingPath::ALL.into(), |path| vec![path]),
+            stages: stages.len(),
+        })
+    }
+
+    /// The parameters of its submission over one path.
+    fn over(&self, path: ProcessingPath) -> Value {
+        let mut parameters = self.parameters.clone();
+        let use_service_bus = Value::Bool(path == ProcessingPath::ServiceBus);
+        parameters.insert("use_service_bus".to_owned(), use_service_bus);
+        Value::Object(parameters)
+    }
 }
 
 /// Why the demo failed.
@@ -37,15 +103,15 @@ pub enum DemoError {
     #[error(transparent)]
     Api(#[from] ApiError),
     /// The job did not complete.
-    #[error("hello_world over {path} is {status}: {detail}")]
-    Job { path: ProcessingPath, status: String, detail: String },
+    #[error("{job_type} over {path} is {status}: {detail}")]
+    Job { job_type: String, path: ProcessingPath, status: String, detail: String },
 }
 
 /// The result of a demo.
 #[derive(Debug, Clone, Serialize)]
 pub struct DemoReport {
-    /// Number of greetings, and of replies.
-    pub n: u64,
+    pub job_type: String,
+    pub parameters: Map<String, Value>,
     /// `embedded` or `server`.
     pub database: &'static str,
     pub paths: Vec<PathReport>,
@@ -56,7 +122,7 @@ pub struct PathReport {
     pub path: ProcessingPath,
     pub job_id: String,
     pub status: String,
-    /// Completed tasks of both stages.
+    /// Completed tasks of all stages.
     pub tasks: u64,
     /// Messages sent, including job messages.
     pub messages: u64,
@@ -69,7 +135,7 @@ pub struct PathReport {
     pub p95_ms: Vec<f64>,
 }
 
-/// Runs `hello_world` over both paths, one after the other.
+/// Runs the job over its paths, one after the other.
 ///
 /// # Errors
 /// The local cloud did not start, or a job did not complete.
@@ -78,7 +144,7 @@ pub async fn demo(options: DemoOptions) -> Result<DemoReport, DemoError> {
     let cloud = LocalCloud::start(options.cloud.clone()).await?;
     let mut paths = Vec::new();
     let mut failure = None;
-    for path in ProcessingPath::ALL {
+    for path in options.job.paths.iter().copied() {
         match run(&cloud, path, &options).await {
             Ok(report) => paths.push(report),
             Err(error) => {
@@ -89,7 +155,10 @@ pub async fn demo(options: DemoOptions) -> Result<DemoReport, DemoError> {
     }
     cloud.stop().await?;
     match failure {
-        None => Ok(DemoReport { n: options.n, database, paths }),
+        None => {
+            let DemoJob { job_type, parameters, .. } = options.job;
+            Ok(DemoReport { job_type, parameters, database, paths })
+        }
         Some(error) => Err(error),
     }
 }
@@ -101,9 +170,9 @@ async fn run(
 ) -> Result<PathReport, DemoError> {
     let api = Api::new(cloud.base_url())?;
     let before = messages_sent(cloud, path);
-    let body = json!({ "n": options.n, "use_service_bus": path == ProcessingPath::ServiceBus });
-    let job_id = api.submit("hello_world", &body).await?;
-    let progress = Progress::new(path, options);
+    let job_type = &options.job.job_type;
+    let job_id = api.submit(job_type, &options.job.over(path)).await?;
+    let mut progress = Progress::new(path, options);
     let began = Instant::now();
     loop {
         let status = api.status(&job_id).await?;
@@ -116,11 +185,13 @@ async fn run(
             }
             ended @ ("failed" | "cancelled") => {
                 let detail = text(&status, "/errorDetails");
-                return Err(DemoError::Job { path, status: ended.to_owned(), detail });
+                let job_type = job_type.clone();
+                return Err(DemoError::Job { job_type, path, status: ended.to_owned(), detail });
             }
             running if began.elapsed() > options.timeout => {
                 let detail = format!("not completed after {} s", options.timeout.as_secs());
-                return Err(DemoError::Job { path, status: running.to_owned(), detail });
+                let job_type = job_type.clone();
+                return Err(DemoError::Job { job_type, path, status: running.to_owned(), detail });
             }
             _ => tokio::time::sleep(Duration::from_millis(100)).await,
         }
@@ -166,10 +237,9 @@ fn report(path: ProcessingPath, job_id: String, status: &Value, messages: u64) -
 /// Progress output: one bar per stage on a terminal, elsewhere a line every few seconds.
 struct Progress {
     path: ProcessingPath,
-    n: u64,
     bars: Vec<ProgressBar>,
     shows_lines: bool,
-    last_line: std::cell::Cell<Instant>,
+    last_line: Instant,
 }
 
 impl Progress {
@@ -185,39 +255,39 @@ impl Progress {
             "{prefix:28} {bar:40} {pos:>9}/{len:9} {per_sec:>12} {msg}",
         )
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bars = [1, 2].map(|stage| {
-            let bar = all.add(ProgressBar::new(options.n).with_style(style.clone()));
+        let bar = |stage| {
+            let bar = all.add(ProgressBar::new(0).with_style(style.clone()));
             bar.set_prefix(format!("{path} stage {stage}"));
             bar
-        });
+        };
         Self {
             path,
-            n: options.n,
-            bars: bars.into(),
+            bars: (1..=options.job.stages).map(bar).collect(),
             shows_lines: options.shows_progress && !is_terminal,
-            last_line: std::cell::Cell::new(Instant::now()),
+            last_line: Instant::now(),
         }
     }
 
-    fn show(&self, status: &Value) {
+    fn show(&mut self, status: &Value) {
         let stages = status.pointer("/progress").and_then(Value::as_array);
-        let mut done = 0;
+        let (mut done, mut total) = (0, 0);
         for (stage, bar) in stages.into_iter().flatten().zip(&self.bars) {
-            let ended = |name: &str| stage.get(name).and_then(Value::as_u64).unwrap_or_default();
-            let count = ended("completed") + ended("failed");
-            done += count;
-            bar.set_position(count);
+            let tasks = |name: &str| stage.get(name).and_then(Value::as_u64).unwrap_or_default();
+            let ended = tasks("completed") + tasks("failed");
+            bar.set_length(tasks("total"));
+            bar.set_position(ended);
+            done += ended;
+            total += tasks("total");
         }
-        if self.shows_lines && self.last_line.get().elapsed() > Duration::from_secs(2) {
-            self.last_line.set(Instant::now());
+        if self.shows_lines && self.last_line.elapsed() > Duration::from_secs(2) {
+            self.last_line = Instant::now();
             let _ =
-                writeln!(std::io::stderr(), "{}: {done} of {} tasks done", self.path, 2 * self.n);
+                writeln!(std::io::stderr(), "{}: {done} of {total} tasks done so far", self.path);
         }
     }
 
     fn finish(&self) {
         for bar in &self.bars {
-            bar.set_position(self.n);
             bar.abandon();
         }
         if self.shows_lines {

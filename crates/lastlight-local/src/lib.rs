@@ -11,10 +11,13 @@ mod cloud;
 pub mod commands;
 mod demo;
 pub mod host;
+mod new;
 pub mod postgres;
+mod sample;
+mod workflow;
 
 pub use api::ApiError;
 pub use cloud::{CloudError, CloudOptions, LocalCloud};
 pub use commands::Commands;
-pub use demo::{DemoError, DemoOptions, DemoReport, PathReport, demo};
+pub use demo::{DemoError, DemoJob, DemoOptions, DemoReport, PathReport, demo};
 pub use postgres::{LocalPostgres, LocalPostgresError, remove_data};

@@ -1,50 +1,58 @@
-//! lastlight: Job → Stage → Task orchestration for Azure Functions.
+//! lastlight: Job → Stage → Task orchestration for Azure Functions, in one binary.
 //!
-//! An app is an [`App`] with its [`job`] types. The other modules are the engine; they are public
-//! for the crates of this workspace only and are not a stable API.
+//! A *job* is a struct with the parameters of a submission. Its *stages* run one after the other, or
+//! as a graph; each fans out into up to a million *tasks* over Azure Storage Queues or Azure Service
+//! Bus, and the last task of a stage starts the next one. PostgreSQL holds the state: no task is lost or counted
+//! twice, whichever process dies when.
 //!
-//! The modules, from top to bottom: a module may use modules below it in this table, but none above
-//! it. A test enforces this.
+//! ```no_run
+#![doc = include_str!("../../../examples/squares.rs")]
+//! ```
 //!
-//! | module | purpose | must not know |
-//! | --- | --- | --- |
-//! | [`server`] | the custom handler as a process | what a request means |
-//! | [`functions`] | one file per function: decode the host's request, call the controller, respond | SQL, queues |
-//! | [`queries`] | the reads: status, lists, audit, comparison, health, diagnosis | HTTP |
-//! | [`workflow`] | the workflow: submit, plan, execute, complete, advance, reconcile | HTTP, which transport is used |
-//! | [`store`] | PostgreSQL: all pending work | workflow, queues |
-//! | [`transport`] | Storage Queues and Service Bus: send, peek, receive | workflow, the database |
-//! | [`telemetry`] | the log, and spans to a collector | queues, the database |
-//! | [`config`] | every setting, parsed and checked once | its readers |
-//! | [`app`] | the definition of an app | how it runs |
-//! | [`job`] | job types: the trait, the catalog | queues, the database, the host |
-//! | [`invocation`] | decoding the host's payloads, encoding responses | jobs, tasks |
-//! | [`model`] | ids, statuses and their transitions, messages | the modules above |
-//! | `failpoint` | fail points for chaos runs; empty in the deployed binary | everything |
+//! That is a whole app: `cargo run --example squares -- local` starts it on a local cloud, and
+//! `curl -X POST localhost:7071/api/jobs/submit/squares -d '{"n": 100}'` submits a job.
+//! [`testing::run`] runs a job in a test, in memory.
+//!
+//! - [`Job`] and [`Stage`] define what is computed; the compiler checks that stages fit together.
+//! - [`Plan`] is the tasks of a stage; [`TaskContext`] is what the work of a task can ask for.
+//! - [`Context`] is a value that tasks share, such as a client of blob storage.
+//! - [`App`] brings them together and has all commands.
+//!
+//! The folder `examples` has an app for each subject:
+//!
+//! | example | shows |
+//! | --- | --- |
+//! | `squares` | the smallest job |
+//! | `retries` | transient and permanent errors, [`TaskPolicy`] and [`Backoff`] |
+//! | `tolerated_failures` | [`FailurePolicy`], and a stage after failed tasks |
+//! | `contexts` | a [`Context`]: a container of Azure Blob Storage |
+//! | `coarse_messages` | [`TasksPerMessage`], for many short tasks |
+//! | `checkpoints` | a task that takes longer than one attempt may |
+//! | `progress` | progress, a log, and a thread that stops when its job is cancelled |
+//! | `pyramid` | [`Repeat`]: a stage with several rounds |
+//! | `graph` | stages that run at the same time, and one after both |
+//! | `testing` | tests of a job |
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
-pub mod app;
-pub mod config;
-#[doc(hidden)]
-pub mod failpoint;
-#[doc(hidden)]
-pub mod functions;
-#[doc(hidden)]
-pub mod invocation;
-pub mod job;
-pub mod model;
-#[doc(hidden)]
-pub mod queries;
-#[doc(hidden)]
-pub mod server;
-#[doc(hidden)]
-pub mod store;
-#[doc(hidden)]
-pub mod telemetry;
-#[doc(hidden)]
-pub mod transport;
-#[doc(hidden)]
-pub mod workflow;
+mod app;
+pub mod testing;
 
 pub use app::App;
+pub use lastlight_engine::{
+    job::{
+        Again, Backoff, Context, ContextError, FailurePolicy, Input, Invalid, Job, Link, LinkToOne,
+        Plan, PlanContext, PlanError, Planned, Predecessor, Repeat, ResultExt, Stage, StageOptions,
+        Start, TaskContext, TaskError, TaskPolicy,
+    },
+    model::{ProcessingPath, TasksPerMessage},
+};
+
+/// What the file of a job needs: `use lastlight::prelude::*`.
+pub mod prelude {
+    pub use crate::{
+        App, Context, ContextError, FailurePolicy, Job, Plan, PlanContext, PlanError, Planned,
+        ResultExt, Stage, StageOptions, Start, TaskContext, TaskError, TaskPolicy,
+    };
+    pub use std::process::ExitCode;
+}

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use url::Url;
 
-use lastlight::config::endpoint::is_this_machine;
+use lastlight_engine::config::endpoint::is_this_machine;
 
 /// The address of the app: `https://<app>.azurewebsites.net`, or `http://127.0.0.1:7071`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,6 @@
 //! to wait is the caller's decision.
 
 mod address;
-mod answers;
 mod error;
 
 use std::time::Duration;
@@ -20,14 +19,19 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 pub use address::AppAddress;
-pub use answers::{
-    Audit, AuditedStage, Changed, Comparison, ComparisonInfo, DeadLetters, Improvements, Job,
-    JobDetails, JobPage, JobTypes, KnownJobType, Moment, PathMetrics, PoisonProcessed, PoisonQueue,
-    PoisonStatus, Progress, QueryInfo, Removed, Status, Submitted, Task, TaskPage,
-};
 pub use error::ClientError;
 
-use lastlight::config::Secret;
+use lastlight_api::{
+    JobVersion,
+    audit::JobAudit,
+    comparison::Comparison,
+    control::{GateRequest, GateResult},
+    job_types::JobTypes,
+    jobs::{JobDetails, JobStatusAnswer, Jobs, Submission},
+    poison::{Discarded, PoisonOrder, PoisonProcessed, PoisonSettled, PoisonStatus, Redriven},
+    tasks::{TaskDetails, TasksOfJob},
+};
+use lastlight_engine::config::Secret;
 
 /// Timeout of one request, in addition to the wait that the request asks for.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -143,7 +147,7 @@ impl Client {
         &self,
         job_type: &str,
         parameters: &Map<String, Value>,
-    ) -> Result<Answer<Submitted>, ClientError> {
+    ) -> Result<Answer<Submission>, ClientError> {
         let request = self
             .request(Method::POST, &["jobs", "submit", job_type], &[])
             .header(CONTENT_TYPE, "application/json")
@@ -155,7 +159,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn status(&self, job_id: &str) -> Result<Answer<Status>, ClientError> {
+    pub async fn status(&self, job_id: &str) -> Result<Answer<JobStatusAnswer>, ClientError> {
         self.get(&format!("status {job_id}"), &["jobs", "status", job_id], &[]).await
     }
 
@@ -167,35 +171,53 @@ impl Client {
     pub async fn status_after(
         &self,
         job_id: &str,
-        seen: &str,
+        seen: Option<JobVersion>,
         wait: u8,
-    ) -> Result<Answer<Status>, ClientError> {
-        let seconds = wait.to_string();
-        let mut query = vec![("wait", &*seconds)];
-        // An older app sends no version.
-        if !seen.is_empty() {
-            query.push(("seen", seen));
-        }
+    ) -> Result<Answer<JobStatusAnswer>, ClientError> {
+        let (seconds, seen) = (wait.to_string(), seen.map(|version| version.to_string()));
+        let query = given([("wait", Some(seconds.as_str())), ("seen", seen.as_deref())]);
         let request = self
             .request(Method::GET, &["jobs", "status", job_id], &query)
             .timeout(TIMEOUT + Duration::from_secs(wait.into()));
         self.ask(&format!("status {job_id}"), request, Repeat::Safe).await
     }
 
-    /// Changes a job; `action`: `cancel`, `retry`, `pause` or `resume`.
+    /// Changes a job; `action`: `cancel`, `retry`, `pause` or `resume`, whose answer is a
+    /// `Cancellation`, `Retry` or `Pause`.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn change(&self, action: &str, job_id: &str) -> Result<Answer<Changed>, ClientError> {
+    pub async fn change<T: DeserializeOwned>(
+        &self,
+        action: &str,
+        job_id: &str,
+    ) -> Result<Answer<T>, ClientError> {
         let request = self.request(Method::POST, &["jobs", action, job_id], &[]);
         self.ask(&format!("{action} {job_id}"), request, Repeat::Never).await
+    }
+
+    /// Decides at a gate of a job. The same decision may be repeated.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn decide(
+        &self,
+        job_id: &str,
+        node: &str,
+        decision: &GateRequest,
+    ) -> Result<Answer<GateResult>, ClientError> {
+        let request = self
+            .request(Method::POST, &["jobs", "gate", job_id, node], &[])
+            .header(CONTENT_TYPE, "application/json")
+            .body(json!(decision).to_string());
+        self.ask(&format!("gate {node}"), request, Repeat::Safe).await
     }
 
     /// The audit of a job.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn audit(&self, job_id: &str) -> Result<Answer<Audit>, ClientError> {
+    pub async fn audit(&self, job_id: &str) -> Result<Answer<JobAudit>, ClientError> {
         self.get(&format!("audit {job_id}"), &["jobs", "audit", job_id], &[]).await
     }
 
@@ -216,7 +238,7 @@ impl Client {
         filter: &JobFilter,
         limit: usize,
         cursor: Option<&str>,
-    ) -> Result<Answer<JobPage>, ClientError> {
+    ) -> Result<Answer<Jobs>, ClientError> {
         let (limit, hours) = (limit.to_string(), filter.hours.map(|hours| hours.to_string()));
         let query = given([
             ("limit", Some(limit.as_str())),
@@ -237,6 +259,18 @@ impl Client {
         self.get(&format!("job {job_id}"), &["db", "jobs", job_id], &[]).await
     }
 
+    /// One task, with the log and the checkpoint of its attempts.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn task(
+        &self,
+        job_id: &str,
+        task_id: &str,
+    ) -> Result<Answer<TaskDetails>, ClientError> {
+        self.get(&format!("task {task_id}"), &["db", "tasks", job_id, task_id], &[]).await
+    }
+
     /// A page of the tasks of a job, in stage order; `limit`: 1 to 100. A page with fewer tasks may
     /// still have a next page.
     ///
@@ -248,7 +282,7 @@ impl Client {
         filter: &TaskFilter,
         limit: usize,
         cursor: Option<&str>,
-    ) -> Result<Answer<TaskPage>, ClientError> {
+    ) -> Result<Answer<TasksOfJob>, ClientError> {
         let (limit, stage) = (limit.to_string(), filter.stage.map(|stage| stage.to_string()));
         let query = given([
             ("limit", Some(limit.as_str())),
@@ -277,21 +311,45 @@ impl Client {
         self.ask("poison process", request, Repeat::Never).await
     }
 
-    /// Redrives or discards one message; `action`: `redrive` or `discard`.
+    /// Sends one message again.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn order_poison(
+    pub async fn redrive(
+        &self,
+        queue: &str,
+        message_id: &str,
+    ) -> Result<Answer<PoisonSettled<Redriven>>, ClientError> {
+        self.order_poison("redrive", queue, message_id).await
+    }
+
+    /// Deletes one message.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn discard(
+        &self,
+        queue: &str,
+        message_id: &str,
+    ) -> Result<Answer<PoisonSettled<Discarded>>, ClientError> {
+        self.order_poison("discard", queue, message_id).await
+    }
+
+    async fn order_poison<T: DeserializeOwned>(
         &self,
         action: &str,
         queue: &str,
         message_id: &str,
-    ) -> Result<Answer<Removed>, ClientError> {
-        let body = json!({ "action": action, "queue": queue, "message_id": message_id });
+    ) -> Result<Answer<T>, ClientError> {
+        let order = PoisonOrder {
+            action: Some(action.to_owned()),
+            queue: Some(queue.to_owned()),
+            message_id: Some(message_id.to_owned()),
+        };
         let request = self
             .request(Method::POST, &["monitor", "poison"], &[])
             .header(CONTENT_TYPE, "application/json")
-            .body(body.to_string());
+            .body(json!(order).to_string());
         self.ask(&format!("poison {action}"), request, Repeat::Never).await
     }
 

@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use crate::doctor::{self, Finding, Patient, State};
 use clap::Args;
+use lastlight_engine::job::erased::Catalog;
 use serde_json::json;
 
 use crate::{
@@ -27,7 +28,7 @@ pub(crate) struct DoctorArguments {
 }
 
 /// Runs all checks; exit code 0 without a fault, 1 with at least one.
-pub(crate) async fn doctor(arguments: DoctorArguments) -> ExitCode {
+pub(crate) async fn doctor(arguments: DoctorArguments, catalog: Catalog) -> ExitCode {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -35,7 +36,7 @@ pub(crate) async fn doctor(arguments: DoctorArguments) -> ExitCode {
         Patient { app_root: arguments.app_root, environment, settings_file: arguments.settings };
     let paint = Paint::for_stdout();
     let is_json = arguments.json;
-    let findings = doctor::examine(&patient, |finding| {
+    let findings = doctor::examine(&patient, catalog, |finding| {
         if !is_json {
             output::text(&line(finding, paint));
         }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{ArgGroup, Args};
-use lastlight::functions::{
+use lastlight_engine::functions::{
     FolderDifferences, Key, Trigger, compare_folders, functions, write_folders,
 };
 use serde_json::{Value, json};

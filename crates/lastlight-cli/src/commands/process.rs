@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use lastlight::{
+use lastlight_engine::{
     App,
     config::{Env, SettingProblem, Settings},
     server::{ReconcileError, ServeError, reconcile_once},
@@ -32,7 +32,7 @@ pub(crate) async fn serve(app: &App) -> ExitCode {
         let SettingProblem { setting, problem, remedy } = warning;
         tracing::warn!(setting, problem, remedy, "a setting should be changed");
     }
-    let served = lastlight::server::serve(settings, app.catalog()).await;
+    let served = lastlight_engine::server::serve(settings, app.catalog()).await;
     if let Some(exporter) = exporter {
         exporter.stop().await;
     }

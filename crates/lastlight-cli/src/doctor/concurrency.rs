@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use serde_json::Value;
 
 use super::Notes;
-use lastlight::config::{SettingsSoFar, host_json};
+use lastlight_engine::config::{SettingsSoFar, host_json};
 
 /// The defaults of the extensions.
 const DEFAULT_BATCH_SIZE: u64 = 16;

@@ -2,7 +2,7 @@
 //! matches this version.
 
 use super::Notes;
-use lastlight::{
+use lastlight_engine::{
     config::{DatabaseSettings, Timing},
     store::{Examination, SchemaState, examine as look},
 };

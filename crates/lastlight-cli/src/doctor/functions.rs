@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{Notes, env};
-use lastlight::{
+use lastlight_engine::{
     config::{ServiceBusSettings, SettingsSoFar, host_json, reference::GROUPS},
     functions::{Function, functions},
 };

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, t
 use serde_json::Value;
 
 use super::{Notes, concurrency};
-use lastlight::config::{QueueEncoding, SettingsSoFar, host_json};
+use lastlight_engine::config::{QueueEncoding, SettingsSoFar, host_json};
 
 /// The default of `extensions.serviceBus.maxAutoLockRenewalDuration`.
 const DEFAULT_LOCK_RENEWAL: Duration = Duration::from_secs(300);

@@ -1,5 +1,5 @@
-//! The doctor checks what the app needs: settings, host.json, the function folders, the database
-//! and the queues, in this order. It changes nothing. Each finding states a fact and, for a
+//! The doctor checks what the app needs: settings, host.json, the function folders, the workflow files,
+//! the database and the queues, in this order. It changes nothing. Each finding states a fact and, for a
 //! problem, a remedy. It must not depend on the HTTP API, because it is used before the app runs.
 
 mod concurrency;
@@ -8,12 +8,16 @@ mod functions;
 mod host_json;
 mod queues;
 mod settings;
+mod workflows;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Serialize;
 
-use lastlight::config::{Env, Settings};
+use lastlight_engine::{
+    config::{Env, Settings},
+    job::erased::Catalog,
+};
 
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -29,8 +33,8 @@ pub enum State {
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The area: `settings`, `host.json`, `functions`, `database`, `storage queues` or `service
-    /// bus`.
+    /// The area: `settings`, `host.json`, `functions`, `workflows`, `database`, `storage queues` or
+    /// `service bus`.
     pub check: &'static str,
     /// The severity of a finding.
     pub state: State,
@@ -90,8 +94,13 @@ impl Notes {
     }
 }
 
-/// Runs all checks; calls `each` with each finding when its area is checked.
-pub async fn examine(patient: &Patient, mut each: impl FnMut(&Finding)) -> Vec<Finding> {
+/// Runs all checks; calls `each` with each finding when its area is checked. `catalog` has the app's job
+/// types and handlers.
+pub async fn examine(
+    patient: &Patient,
+    catalog: Catalog,
+    mut each: impl FnMut(&Finding),
+) -> Vec<Finding> {
     let mut all: Vec<Finding> = Vec::new();
     let mut hear = |notes: Notes| {
         for finding in notes.findings {
@@ -105,6 +114,7 @@ pub async fn examine(patient: &Patient, mut each: impl FnMut(&Finding)) -> Vec<F
     let so_far = Settings::load_so_far(env(&given));
     hear(host_json::examine(&patient.app_root, &given, &so_far));
     hear(functions::examine(&patient.app_root, &given, &so_far));
+    hear(workflows::examine(&patient.app_root, &given, catalog));
     if let Some(database) = &so_far.database {
         hear(database::examine(database, &so_far.timing).await);
     }

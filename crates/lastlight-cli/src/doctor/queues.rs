@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Notes;
-use lastlight::{
+use lastlight_engine::{
     config::{ServiceBusSettings, StorageSettings},
     transport::{
         dead_letters::DeadLetterQueues,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use serde_json::Value;
 
 use super::{Notes, Patient, env};
-use lastlight::config::{SettingProblem, Settings, unresolved};
+use lastlight_engine::config::{SettingProblem, Settings, unresolved};
 
 const LOCAL: &str = "local.settings.json";
 

@@ -2,7 +2,7 @@
 
 use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 
-use lastlight::config::DatabaseSettings;
+use lastlight_engine::config::DatabaseSettings;
 
 /// A connection in addition to the handler's. The embedded database has only one session, so it has
 /// no such connection.
@@ -50,6 +50,16 @@ impl Ledger {
             transactions: row.try_get("transactions")?,
             wal_bytes: row.try_get("wal_bytes")?,
         })
+    }
+
+    /// Transactions of all sessions of the database so far, reads too. A session reports its own
+    /// within a second.
+    pub(super) async fn transactions(&mut self) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar(
+            "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()",
+        )
+        .fetch_one(&mut self.0)
+        .await
     }
 
     /// Sets one in 200 tasks to failed and updates their stages' counters, so that queries for

@@ -10,7 +10,7 @@ use super::{
     BenchError,
     bed::{Bed, Stop},
 };
-use lastlight::model::ProcessingPath;
+use lastlight_engine::model::ProcessingPath;
 use lastlight_local::{
     CloudOptions, LocalCloud,
     api::{Api, text},

@@ -7,12 +7,16 @@ mod facts;
 mod fanout;
 mod reads;
 mod run;
+mod workflows;
 
 pub use bed::Stop;
 pub(crate) use facts::peak_memory_mib;
 pub use fanout::{FanoutLeg, FanoutOptions, FanoutReport, SendWay, bench_fanout};
 pub use reads::{ReadReport, ReadsOptions, Stored, bench_reads};
 pub use run::{RunOptions, RunReport, Sizes, bench_run};
+pub use workflows::{
+    ChainReport, FileReport, GatesReport, WorkflowsOptions, bench_chain, bench_file, bench_gates,
+};
 
 use lastlight_local::{ApiError, CloudError};
 
@@ -37,6 +41,12 @@ pub enum BenchError {
         /// The reason, or the progress of the job.
         detail: String,
     },
+    /// The counters of a server are measured.
+    #[error("this is measured by the counters of a server: name one with --database-url")]
+    NeedsServer,
+    /// A folder cannot be written.
+    #[error("the workflow of the benchmark cannot be written: {0}")]
+    Folder(std::io::Error),
     /// The benchmark was stopped.
     #[error("stopped before the benchmark was done")]
     Stopped,

@@ -10,13 +10,14 @@ use super::{
     BenchError,
     bed::{Bed, Stop},
     facts::{Cost, Ledger, Reading, peak_memory_mib},
+    workflows::with_workflow,
 };
-use crate::chaos::{CHAOS, LEDGER_SETTING};
-use lastlight::model::ProcessingPath;
+use lastlight_engine::model::ProcessingPath;
 use lastlight_local::{
     CloudOptions, LocalCloud,
     api::{Api, text},
 };
+use lastlight_testing::{ledger::LEDGER_SETTING, work::CHAOS};
 
 /// Makes the parameters of a greeting about 200 bytes, a usual size of a task.
 const NAME: &str = "a team of geospatial engineers with many tiles to render";
@@ -36,9 +37,14 @@ pub struct RunOptions {
     pub in_flight: Option<u64>,
     /// Sizes of results and parameters, if they differ from those of `hello_world`.
     pub sizes: Option<Sizes>,
+    /// Whether the job is `workflows/hello_world.yaml` in place of the job type in Rust.
+    pub is_workflow: bool,
     /// The longest duration of the job.
     pub timeout: Duration,
 }
+
+/// The workflow that does the work of `hello_world`.
+const WORKFLOW: &str = include_str!("../../../../workflows/hello_world.yaml");
 
 /// Bytes of each task's result and parameters. With these a run has two stages of the job type
 /// `chaos`, and each task of the second stage reads the result of one task of the first.
@@ -95,6 +101,10 @@ pub async fn bench_run(
     if let Some(in_flight) = options.in_flight {
         cloud.settings.extend(concurrency(in_flight));
     }
+    if options.is_workflow {
+        let per_message = format!("tasks_per_message: {}", options.tasks_per_message);
+        with_workflow(&mut cloud, &WORKFLOW.replace("tasks_per_message: 100", &per_message))?;
+    }
     if options.sizes.is_some() {
         let ledger = cloud.data.join("ledger");
         cloud.settings.insert(LEDGER_SETTING.to_owned(), ledger.display().to_string());
@@ -148,6 +158,14 @@ async fn measure(
 
 fn job(options: &RunOptions) -> (&'static str, Value) {
     let use_service_bus = options.path == ProcessingPath::ServiceBus;
+    if options.is_workflow {
+        let parameters = json!({
+            "n": options.tasks / 2,
+            "name": NAME,
+            "use_service_bus": use_service_bus,
+        });
+        return ("hello_world_workflow", parameters);
+    }
     let Some(sizes) = options.sizes else {
         let parameters = json!({
             "n": options.tasks / 2,

@@ -3,11 +3,9 @@
 
 use sqlx::{Connection, Executor, PgConnection, migrate::Migrator};
 
-use super::{
-    ChaosError,
-    work::{CHAOS, Work},
-};
-use lastlight::store::MIGRATOR;
+use super::ChaosError;
+use lastlight_engine::store::MIGRATOR;
+use lastlight_testing::work::{CHAOS, Work};
 
 /// Creates the schema of the first migration with a job that was submitted to that version: without
 /// a deadline, a pause or anything of later versions. Its message is unsent, and not due before the

@@ -1,7 +1,8 @@
 //! `lastlight chaos`: every reliability scenario as one command. Jobs run over both paths on a real
 //! PostgreSQL while handlers are killed and stopped, messages are lost, duplicated, delayed and
 //! reordered, the queue services throttle and lose answers, and the database restarts and crashes.
-//! Then the [`oracle`] checks that no work was lost, done twice or is stuck.
+//! Then the [`oracle`](lastlight_testing::oracle) checks that no work was lost, done twice or is
+//! stuck.
 //!
 //! **What a seed replays.** Each scenario has a random generator of its own, derived from the seed
 //! and its number, so leaving out one scenario changes no other. The generator is used in a fixed
@@ -16,14 +17,9 @@
 //! are the real ones: the same binary, as child processes.
 
 mod first_version;
-mod job;
-mod ledger;
-pub mod oracle;
 mod postgres;
-pub mod recorder;
 mod report;
 mod scenarios;
-mod work;
 mod world;
 
 use std::{
@@ -36,14 +32,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use job::{Chaos, task_index, with_chaos};
-pub use ledger::{
-    JobRuns, LEDGER_SETTING, Ledger, Run as LedgerRun, RunEnd, TaskKey, read as read_ledger,
-};
 pub use postgres::{Cluster, PostgresError};
 pub use report::{ChaosReport, Findings, HEADER, Metrics, ScenarioReport};
 pub use scenarios::{SCENARIOS, Scenario};
-pub use work::{Act, CHAOS, Fate, LARGEST_RESULT, Rule, StageWork, Work};
 
 use lastlight_local::{
     CloudError,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::oracle::Violation;
+use lastlight_testing::oracle::Violation;
 
 /// Counts of one scenario.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -10,16 +10,17 @@ use std::{
 
 use crate::bench::{
     BenchError, FanoutLeg, FanoutOptions, FanoutReport, ReadReport, ReadsOptions, RunOptions,
-    RunReport, SendWay, Sizes, Stop, Stored, bench_fanout, bench_reads, bench_run,
+    RunReport, SendWay, Sizes, Stop, Stored, WorkflowsOptions, bench_chain, bench_fanout,
+    bench_file, bench_gates, bench_reads, bench_run,
 };
 use clap::{Args, Subcommand, ValueEnum};
-use lastlight::model::{ProcessingPath, TasksPerMessage};
+use lastlight_engine::model::{ProcessingPath, TasksPerMessage};
 use lastlight_local::{CloudError, CloudOptions, host::LogSink};
 use serde_json::json;
 
-use lastlight::server::asked_to_stop;
 use lastlight_cli::exit::{STOPPED, failed, stopped};
 use lastlight_cli::{output, say, tell};
+use lastlight_engine::server::asked_to_stop;
 use lastlight_local::commands::no_cloud;
 use lastlight_local::commands::{CloudArguments, log_to_stderr};
 
@@ -31,6 +32,9 @@ pub enum BenchCommand {
     /// Measure planning and sending without running tasks: messages sent one by one compared with
     /// lastlight's own way of sending, over both paths.
     Fanout(FanoutArguments),
+    /// Measure workflows: a chain of nodes, a fan-out from a file beside the same plan in Rust, and jobs
+    /// that wait at gates.
+    Workflows(WorkflowsArguments),
     /// Measure how long each read endpoint and each first view of the dashboard take over a full
     /// database.
     Reads(ReadsArguments),
@@ -70,6 +74,9 @@ pub struct RunArguments {
     /// Processing path to use.
     #[arg(long, value_enum, default_value = "both")]
     path: PathChoice,
+    /// Run workflows/hello_world.yaml in place of the job type in Rust.
+    #[arg(long, conflicts_with_all = ["result_bytes", "parameter_bytes"])]
+    workflow: bool,
     /// Maximum duration of a job in seconds; a job that takes longer has failed.
     #[arg(long, default_value_t = 1800)]
     timeout: u64,
@@ -102,6 +109,29 @@ pub struct FanoutArguments {
     one_by_one_at_most: u64,
     /// Maximum duration of sending in seconds; sending that takes longer has failed.
     #[arg(long, default_value_t = 600)]
+    timeout: u64,
+}
+
+/// `lastlight bench workflows`.
+#[derive(Debug, Args)]
+pub struct WorkflowsArguments {
+    #[command(flatten)]
+    cloud: CloudArguments,
+    /// Number of nodes of the chain.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100))]
+    nodes: u64,
+    /// Number of lines of the file. Measured if the variable AZURITE_BLOB_ENDPOINT names a blob service,
+    /// as `scripts/services up` sets it.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    lines: u64,
+    /// Number of jobs that wait at gates. Measured on the server of --database-url.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    gates: u64,
+    /// Seconds for which their cost is measured, twice.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Maximum duration of one measurement in seconds.
+    #[arg(long, default_value_t = 1800)]
     timeout: u64,
 }
 
@@ -139,6 +169,7 @@ pub(super) async fn bench(command: BenchCommand) -> ExitCode {
     let result = match command {
         BenchCommand::Run(arguments) => run(arguments, &folder, &stop).await,
         BenchCommand::Fanout(arguments) => fanout(arguments, &folder, &stop).await,
+        BenchCommand::Workflows(arguments) => workflows(arguments, &folder, &stop).await,
         BenchCommand::Reads(arguments) => reads(arguments, &folder, &stop).await,
     };
     asking.abort();
@@ -227,6 +258,7 @@ async fn run(arguments: RunArguments, folder: &Path, stop: &Stop) -> Result<(), 
                     tasks_per_message: *tasks_per_message,
                     in_flight: arguments.in_flight,
                     sizes: arguments.sizes(),
+                    is_workflow: arguments.workflow,
                     timeout: Duration::from_secs(arguments.timeout),
                 };
                 let said = Cell::new(Instant::now());
@@ -279,6 +311,75 @@ fn run_row(report: &RunReport, before: &[RunReport]) -> String {
         report.messages_per_task,
         known(report.peak_memory_mib, 0),
     )
+}
+
+async fn workflows(
+    arguments: WorkflowsArguments,
+    folder: &Path,
+    stop: &Stop,
+) -> Result<(), BenchFailure> {
+    let options = || {
+        let timeout = Duration::from_secs(arguments.timeout);
+        let cloud = fresh_cloud(&arguments.cloud, folder)?;
+        Ok::<_, String>(WorkflowsOptions { cloud, timeout })
+    };
+    let failed = |what: &'static str| move |error| BenchFailure::of(what, error);
+    let chain =
+        bench_chain(options()?, arguments.nodes, stop).await.map_err(failed("the chain: "))?;
+    let is_json = arguments.cloud.json;
+    if !is_json {
+        say!(
+            "a chain of {} nodes, a task each, on Service Bus: {:.2} s",
+            chain.nodes,
+            chain.seconds
+        );
+    }
+    let mut file = None;
+    if std::env::var_os("AZURITE_BLOB_ENDPOINT").is_some() {
+        let report =
+            bench_file(options()?, arguments.lines, stop).await.map_err(failed("the file: "))?;
+        if !is_json {
+            let mib =
+                |memory: Option<f64>| memory.map_or("-".to_owned(), |mib| format!("{mib:.0}"));
+            say!(
+                "{} tasks from a file of JSON lines: planned in {:.1} s with {} MiB at most; in Rust {:.1} s with {} MiB; \
+                 rate {:.2} of Rust",
+                report.tasks,
+                report.file_seconds,
+                mib(report.file_peak_memory_mib),
+                report.rust_seconds,
+                mib(report.rust_peak_memory_mib),
+                report.ratio
+            );
+        }
+        file = Some(report);
+    } else {
+        tell!("a fan-out from a file is not measured: AZURITE_BLOB_ENDPOINT is not set");
+    }
+    let mut gates = None;
+    match bench_gates(options()?, arguments.gates, arguments.seconds, stop).await {
+        Ok(report) => {
+            if !is_json {
+                say!(
+                    "{} jobs that wait at gates: {:.2} transactions/s, {} messages in {:.0} s; without jobs {:.2} transactions/s",
+                    report.jobs,
+                    report.transactions_waiting,
+                    report.messages,
+                    report.seconds,
+                    report.transactions_without
+                );
+            }
+            gates = Some(report);
+        }
+        Err(BenchError::NeedsServer) => {
+            tell!("gates are not measured: {}", BenchError::NeedsServer)
+        }
+        Err(error) => return Err(BenchFailure::of("gates: ", error)),
+    }
+    if is_json {
+        say!("{}", json!({ "chain": chain, "file": file, "gates": gates }));
+    }
+    Ok(())
 }
 
 async fn fanout(

@@ -6,9 +6,9 @@ use crate::chaos::{self, ChaosOptions, HEADER, SCENARIOS, Scenario, Size};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use lastlight::server::asked_to_stop;
 use lastlight_cli::exit::{failed, stopped};
 use lastlight_cli::{say, tell};
+use lastlight_engine::server::asked_to_stop;
 use lastlight_local::commands::{log_to_stderr_from, this_app};
 
 /// `lastlight chaos`.

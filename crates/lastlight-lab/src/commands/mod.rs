@@ -6,7 +6,8 @@ mod chaos;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use lastlight::App;
+use lastlight_engine::App;
+use lastlight_testing::chaos_job::with_chaos;
 
 /// Commands for development machines.
 #[derive(Debug, Subcommand)]
@@ -24,12 +25,12 @@ pub enum Commands {
 
 impl lastlight_cli::Commands for Commands {
     fn prepare(app: App) -> App {
-        crate::chaos::with_chaos(app)
+        with_chaos(app)
     }
 
-    async fn run(self) -> ExitCode {
+    async fn run(self, app: &App) -> ExitCode {
         match self {
-            Self::Local(command) => command.run().await,
+            Self::Local(command) => command.run(app).await,
             Self::Chaos(arguments) => chaos::chaos(arguments).await,
             Self::Bench(command) => bench::bench(command).await,
         }

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use lastlight::config::host_json;
+use lastlight_engine::config::host_json;
 
 /// An error in the files of an app.
 #[derive(Debug, thiserror::Error)]

@@ -22,6 +22,11 @@ use tokio::{
 };
 
 use super::{FunctionApp, HostOptions, process::Process};
+use lastlight_engine::{
+    config::{Env, Settings},
+    job::erased::Catalog,
+    server::serve,
+};
 
 /// How the host gets its handler.
 #[derive(Debug, Clone)]
@@ -36,6 +41,8 @@ pub enum HandlerCommand {
     Running {
         port: u16,
     },
+    /// Run the handler of these job types in this process, for tests of an app.
+    InThisProcess(Catalog),
 }
 
 /// Receives the output lines of the handler.
@@ -123,6 +130,12 @@ impl Child {
                 // The sender of the channel is dropped here: the host never gives up on a process
                 // that it did not start.
                 return Ok(Self { process: current, given_up, supervisor: None });
+            }
+            HandlerCommand::InThisProcess(catalog) => {
+                let (port, serving) = serve_here(catalog, options).await?;
+                current.starts(0);
+                current.listens(port);
+                return Ok(Self { process: current, given_up, supervisor: Some(serving) });
             }
             HandlerCommand::FromHostJson => {
                 (app.root.join(&app.executable), app.arguments.iter().map(OsString::from).collect())
@@ -292,6 +305,36 @@ impl Spec {
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
+    }
+}
+
+/// Runs the handler in this process; returns its port once it answers.
+async fn serve_here(
+    catalog: &Catalog,
+    options: &HostOptions,
+) -> Result<(u16, JoinHandle<()>), HandlerExit> {
+    let failed = |how: String| HandlerExit { how, last_lines: String::new(), code: None };
+    let port = free_port()
+        .await
+        .map_err(|error| failed(format!("has no free port to listen on: {error}")))?;
+    let env = Env::from_pairs(options.settings.clone())
+        .with([("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())]);
+    let settings = Settings::load(env).map_err(|error| failed(format!("cannot start: {error}")))?;
+    let serving = serve(settings, catalog.clone());
+    let mut serving = tokio::spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the handler in this process ended");
+        }
+    });
+    let client = reqwest::Client::builder().no_proxy().build().unwrap_or_default();
+    let ready = async {
+        while client.get(format!("http://127.0.0.1:{port}/")).send().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    };
+    tokio::select! {
+        () = ready => Ok((port, serving)),
+        _ = &mut serving => Err(failed("ended at its start".to_owned())),
     }
 }
 

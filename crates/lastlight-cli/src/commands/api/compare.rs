@@ -7,11 +7,15 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::{
-    Answer, Audit, ClientError, Comparison, Improvements, JobDetails, PathMetrics,
-};
+use crate::client::{Answer, ClientError};
 use clap::{Args, builder::RangedU64ValueParser};
-use lastlight::model::{JobStatus, ProcessingPath, TasksPerMessage};
+use lastlight_api::{
+    JobStatus, ProcessingPath,
+    audit::JobAudit,
+    comparison::{Comparison, Improvements, PathMetrics},
+    jobs::JobDetails,
+};
+use lastlight_engine::model::TasksPerMessage;
 use serde_json::{Map, Value, json};
 
 use super::{AppArguments, CommandError, Session, Verdict, submit::parameter, watch::to_its_end};
@@ -47,7 +51,7 @@ const HELLO_WORLD: &str = "hello_world";
 struct Run {
     path: ProcessingPath,
     job: Answer<JobDetails>,
-    audit: Audit,
+    audit: JobAudit,
 }
 
 /// The jobs of both paths, with their metrics.
@@ -135,7 +139,7 @@ async fn recorded(
             }
             Err(error) => return Err(error.into()),
         };
-        let missing = answer.body.query_info;
+        let missing = &answer.body.query_info;
         let is_whole = missing.stages_not_counted_yet + missing.jobs_not_counted_yet == 0;
         // If jobs finish continuously, some are always missing.
         if is_whole || began.elapsed() >= COUNTED_WITHIN {
@@ -153,7 +157,7 @@ async fn run(
 ) -> Result<Run, CommandError> {
     let mut parameters = parameters.clone();
     parameters.insert("use_service_bus".to_owned(), json!(path == ProcessingPath::ServiceBus));
-    let job_id = session.client.submit(job_type, &parameters).await?.body.job_id;
+    let job_id = session.client.submit(job_type, &parameters).await?.body.job_id.to_string();
     if !session.is_json {
         tell!("{path}: {job_id}");
     }
@@ -180,18 +184,19 @@ async fn run(
 }
 
 /// The metrics of one job.
-fn metrics(details: &JobDetails, audit: &Audit) -> PathMetrics {
-    let job = &details.job;
+fn metrics(details: &JobDetails, audit: &JobAudit) -> PathMetrics {
+    let job = &details.job.job;
     let latency = job.finished_at.and_then(|end| between(job.created_at.0, end.0));
     let timed_out = job.status == JobStatus::Failed
         && matches!((job.finished_at, job.deadline), (Some(end), Some(deadline)) if end >= deadline);
     let busy: f64 = audit.stages.iter().filter_map(|stage| stage.busy_seconds).sum();
-    let tasks = (job.completed + job.failed) as f64;
+    let tasks = job.done() as f64;
     PathMetrics {
         jobs_processed: 1,
         avg_latency_ms: latency.map(|latency| latency.as_secs_f64() * 1000.0),
         timeout_rate: Some(if timed_out { 1.0 } else { 0.0 }),
         tasks_per_second: (busy > 0.0).then(|| tasks / busy),
+        ..PathMetrics::default()
     }
 }
 
@@ -237,9 +242,13 @@ impl Compared {
             })
             .collect();
         json!({
-            "queue_storage": self.metrics[0],
-            "service_bus": self.metrics[1],
-            "comparison": self.improvements,
+            "queue_storage": document_of(&self.metrics[0]),
+            "service_bus": document_of(&self.metrics[1]),
+            "comparison": {
+                "latency_improvement": self.improvements.latency_improvement,
+                "throughput_improvement": self.improvements.throughput_improvement,
+                "timeout_reduction": self.improvements.timeout_reduction,
+            },
             "runs": runs,
         })
     }
@@ -264,15 +273,25 @@ impl Compared {
 
 impl Run {
     /// Tasks that ran to completion or failure.
-    fn tasks(&self) -> u64 {
-        self.job.body.job.completed + self.job.body.job.failed
+    fn tasks(&self) -> i64 {
+        self.job.body.job.job.done()
     }
 
     /// Messages that were sent for the job: one job message per stage, which the audit does not
     /// count, and the task messages.
-    fn messages(&self) -> u64 {
+    fn messages(&self) -> i64 {
         self.audit.stages.iter().map(|stage| stage.messages_sent + 1).sum()
     }
+}
+
+/// The metrics that are computed for a single job.
+fn document_of(metrics: &PathMetrics) -> Value {
+    json!({
+        "jobs_processed": metrics.jobs_processed,
+        "avg_latency_ms": metrics.avg_latency_ms,
+        "timeout_rate": metrics.timeout_rate,
+        "tasks_per_second": metrics.tasks_per_second,
+    })
 }
 
 fn table(metrics: &[PathMetrics; 2], improvements: &Improvements) -> Table {
@@ -330,6 +349,7 @@ mod tests {
             avg_latency_ms: Some(latency),
             timeout_rate: Some(timeouts),
             tasks_per_second: Some(rate),
+            ..PathMetrics::default()
         }
     }
 
@@ -352,8 +372,9 @@ mod tests {
     fn job_metrics_come_from_its_recorded_times() {
         let details: JobDetails = serde_json::from_value(json!({
             "job": {
-                "job_id": "a", "job_type": "hello_world", "status": "completed", "stage": 2, "total_stages": 2,
-                "processing_path": "service_bus", "total": 40, "completed": 40, "failed": 0, "skipped": 0,
+                "job_id": "a".repeat(64), "parameters": {}, "job_type": "hello_world", "status": "completed", "stage": 2, "total_stages": 2,
+                "processing_path": "service_bus", "total": 40, "completed": 40, "failed": 0, "skipped": 0, "open": 0,
+                "pause_requested": false, "updated_at": "2026-11-25T10:00:04.500000+00:00", "stage_results": {},
                 "created_at": "2026-11-25T10:00:00.000000+00:00", "finished_at": "2026-11-25T10:00:04.500000+00:00",
                 "deadline": "2026-11-26T10:00:00.000000+00:00",
             },
@@ -366,8 +387,8 @@ mod tests {
                 "messagesSent": 20, "messagesResent": 0, "busySeconds": busy,
             })
         };
-        let audit: Audit = serde_json::from_value(json!({
-            "status": "completed", "consistent": true, "stages": [stage(1, 2.0), stage(2, 2.0)],
+        let audit: JobAudit = serde_json::from_value(json!({
+            "jobId": "a".repeat(64), "status": "completed", "consistent": true, "stages": [stage(1, 2.0), stage(2, 2.0)],
         }))
         .unwrap();
         assert_eq!(metrics(&details, &audit), metrics_of(4500.0, 10.0, 0.0));

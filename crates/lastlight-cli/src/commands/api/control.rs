@@ -1,7 +1,12 @@
 //! `lastlight cancel`, `retry`, `pause`, `resume` and `audit`.
 
-use crate::client::Audit;
 use clap::Args;
+use lastlight_api::{
+    JobStatus,
+    audit::JobAudit,
+    control::{Cancellation, Pause, Retry},
+};
+use serde::de::DeserializeOwned;
 
 use super::{AppArguments, CommandError, Session, Verdict, look_of};
 use crate::{
@@ -19,18 +24,35 @@ pub(crate) struct ControlArguments {
     pub(super) app: AppArguments,
 }
 
-/// Requests `action` for the job.
-pub(super) async fn change(
+pub(super) async fn cancel(arguments: &ControlArguments) -> Result<Verdict, CommandError> {
+    change("cancel", arguments, |job: Cancellation| (job.status, job.message)).await
+}
+
+pub(super) async fn retry(arguments: &ControlArguments) -> Result<Verdict, CommandError> {
+    change("retry", arguments, |job: Retry| (job.status, job.message)).await
+}
+
+pub(super) async fn pause(arguments: &ControlArguments) -> Result<Verdict, CommandError> {
+    change("pause", arguments, |job: Pause| (job.status, job.message)).await
+}
+
+pub(super) async fn resume(arguments: &ControlArguments) -> Result<Verdict, CommandError> {
+    change("resume", arguments, |job: Pause| (job.status, job.message)).await
+}
+
+/// Requests `action` for the job and prints its status and the message.
+async fn change<T: DeserializeOwned>(
     action: &str,
     arguments: &ControlArguments,
+    outcome: fn(T) -> (JobStatus, String),
 ) -> Result<Verdict, CommandError> {
     let session = arguments.app.session()?;
     let job_id = session.job_id(&arguments.job_id).await?;
     let answer = session.client.change(action, &job_id).await?;
     if !session.printed(&answer.document) {
-        let changed = &answer.body;
-        let status = session.paint.text(look_of(changed.status), changed.status.as_str());
-        say!("{} is {status}. {}", super::short(&job_id), changed.message);
+        let (status, message) = outcome(answer.body);
+        let status = session.paint.text(look_of(status), status.as_str());
+        say!("{} is {status}. {message}", super::short(&job_id));
     }
     Ok(Verdict::Good)
 }
@@ -46,7 +68,7 @@ pub(super) async fn audit(arguments: &ControlArguments) -> Result<Verdict, Comma
     Ok(if answer.body.consistent { Verdict::Good } else { Verdict::Bad })
 }
 
-fn books(session: &Session, audit: &Audit) -> String {
+fn books(session: &Session, audit: &JobAudit) -> String {
     let mut table = Table::new([
         ("STAGE", Align::Right),
         ("PLANNED", Align::Right),

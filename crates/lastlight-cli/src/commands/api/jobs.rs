@@ -1,11 +1,20 @@
 //! `lastlight status`, `list` and `types`.
 
-use crate::client::{Job, JobFilter, KnownJobType, Status};
+use crate::client::JobFilter;
 use clap::{Args, builder::PossibleValuesParser};
-use lastlight::model::{JobStatus, ProcessingPath, clock};
+use lastlight_api::{
+    JobStatus, ProcessingPath,
+    job_types::JobTypeInfo,
+    jobs::{JobStatusAnswer, JobView, ListedAs},
+};
+use lastlight_engine::model::clock;
 use serde_json::{Value, json};
 
-use super::{AppArguments, CommandError, Session, Verdict, look_of, planning, short};
+use super::{
+    AppArguments, CommandError, Session, Verdict, look_of,
+    nodes::{self, Overview},
+    planning, short,
+};
 use crate::{
     format::{Align, Table, ago, between, count_of_bad, lasting, one_line, plain},
     output, say,
@@ -25,7 +34,7 @@ pub(crate) struct StatusArguments {
 #[derive(Debug, Args)]
 pub(crate) struct ListArguments {
     /// Only jobs with this status. `queued` includes paused jobs.
-    #[arg(long, value_parser = PossibleValuesParser::new(LISTED_AS))]
+    #[arg(long, value_parser = PossibleValuesParser::new(ListedAs::ALL.map(ListedAs::as_str)))]
     status: Option<String>,
     /// Only jobs of this type.
     #[arg(long = "type", value_name = "JOB_TYPE")]
@@ -45,9 +54,6 @@ pub(crate) struct ListArguments {
     #[command(flatten)]
     pub(super) app: AppArguments,
 }
-
-/// The values of `--status`, as the list shows them.
-const LISTED_AS: [&str; 6] = ["queued", "paused", "processing", "completed", "failed", "cancelled"];
 
 /// `lastlight types`.
 #[derive(Debug, Args)]
@@ -70,22 +76,28 @@ pub(super) async fn status(arguments: &StatusArguments) -> Result<Verdict, Comma
 }
 
 /// The human-readable status of a job.
-fn described(session: &Session, status: &Status) -> String {
+fn described(session: &Session, status: &JobStatusAnswer) -> String {
     let paint = session.paint;
     let now = clock::now();
     let mut text = String::new();
     let mut fact = |name: &str, value: &str| text.push_str(&format!("{name:<11}{value}\n"));
-    fact("job", &status.job_id);
+    fact("job", status.job_id.as_str());
     fact("type", &status.job_type);
     fact("path", status.processing_path.as_str());
     let mut state = paint.text(look_of(status.status), status.status.as_str());
     if !status.status.is_terminal() {
-        state.push_str(&format!(", stage {} of {}", status.stage, status.total_stages));
+        state.push_str(&match nodes::is_graph(status) {
+            true => format!(", {}", Overview::of(status).words()),
+            false => format!(", stage {} of {}", status.stage, status.total_stages),
+        });
     }
     if let Some(paused) = status.paused_since() {
         state.push_str(&format!(", paused {}", ago(paused.0, now)));
     } else if status.pause_requested && !status.status.is_terminal() {
-        state.push_str(", pauses at the end of its stage");
+        state.push_str(match nodes::is_graph(status) {
+            true => ", pauses before its next node",
+            false => ", pauses at the end of its stage",
+        });
     }
     fact("status", &state);
     fact("submitted", &ago(status.created_at.0, now));
@@ -96,28 +108,36 @@ fn described(session: &Session, status: &Status) -> String {
     } else if let Some(deadline) = status.deadline {
         fact("deadline", &ago(deadline.0, now));
     }
-    fact("parameters", &one_line(&json!(status.parameters).to_string(), 300));
+    fact("parameters", &one_line(status.parameters.get(), 300));
     if let Some(reason) = &status.error_details {
         fact("error", &paint.text(Look::Bad, reason));
     }
     if let Some(result) = &status.result_data {
-        fact("result", &one_line(&result.to_string(), 300));
+        fact("result", &one_line(result.get(), 300));
     }
     if !status.progress.is_empty() {
         text.push('\n');
-        text.push_str(&stages(status).text(paint));
+        let table = if nodes::is_graph(status) { nodes::table(status) } else { stages(status) };
+        text.push_str(&table.text(paint));
+    }
+    let decisions = nodes::decisions(status);
+    if !decisions.is_empty() {
+        text.push('\n');
+    }
+    for command in decisions {
+        text.push_str(&paint.text(Look::Faint, &format!("{command}\n")));
     }
     if matches!(status.status, JobStatus::Failed | JobStatus::Cancelled) {
         let next = format!(
             "\nlastlight tasks {} lists the failed tasks; lastlight retry {0} runs them again.\n",
-            short(&status.job_id)
+            short(status.job_id.as_str())
         );
         text.push_str(&paint.text(Look::Faint, &next));
     }
     text
 }
 
-fn stages(status: &Status) -> Table {
+fn stages(status: &JobStatusAnswer) -> Table {
     let mut table = Table::new([
         ("STAGE", Align::Right),
         ("TASKS", Align::Left),
@@ -170,7 +190,7 @@ pub(super) async fn list(arguments: &ListArguments) -> Result<Verdict, CommandEr
     } else {
         usize::try_from(arguments.limit).unwrap_or(usize::MAX)
     };
-    let mut jobs: Vec<Job> = Vec::new();
+    let mut jobs: Vec<JobView> = Vec::new();
     let mut rows: Vec<Value> = Vec::new();
     let mut cursor: Option<String> = None;
     let document = loop {
@@ -215,7 +235,7 @@ pub(super) fn whole(mut document: Value, name: &str, rows: Vec<Value>) -> Value 
     document
 }
 
-fn table(jobs: &[Job]) -> Table {
+fn table(jobs: &[JobView]) -> Table {
     let now = clock::now();
     let mut table = Table::new([
         ("JOB", Align::Left),
@@ -236,7 +256,7 @@ fn table(jobs: &[Job]) -> Table {
         };
         let took = job.finished_at.and_then(|end| between(job.created_at.0, end.0));
         table.row([
-            plain(short(&job.job_id)),
+            plain(short(job.job_id.as_str())),
             plain(&*job.job_type),
             state,
             plain(format!("{}/{}", job.stage, job.total_stages)),
@@ -265,14 +285,14 @@ pub(super) async fn types(arguments: &TypesArguments) -> Result<Verdict, Command
     Ok(Verdict::Good)
 }
 
-fn job_type_described(session: &Session, job_type: &KnownJobType) -> String {
+fn job_type_described(session: &Session, job_type: &JobTypeInfo) -> String {
     let mut text = job_type.name.clone();
     if let Some(path) = job_type.prescribed_path {
         text.push_str(&format!(" (always over {path})"));
     }
     text.push('\n');
-    if let Some(description) = job_type.description.as_ref().filter(|text| !text.is_empty()) {
-        text.push_str(&format!("  {description}\n"));
+    if !job_type.description.is_empty() {
+        text.push_str(&format!("  {}\n", job_type.description));
     }
     let required: Vec<&str> = job_type
         .parameters

@@ -3,17 +3,25 @@
 
 mod compare;
 mod control;
+mod gate;
 mod jobs;
+mod nodes;
 mod poison;
 mod submit;
 mod tasks;
 mod watch;
 
+pub use submit::parameter;
+
 use std::process::ExitCode;
 
-use crate::client::{AppAddress, Client, ClientError, JobFilter, Pause, Progress, Status};
+use crate::client::{AppAddress, Client, ClientError, JobFilter, Pause};
 use clap::{Args, Subcommand};
-use lastlight::{config::Secret, model::JobStatus};
+use lastlight_api::{
+    JobStatus,
+    jobs::{JobStatusAnswer, StageProgress},
+};
+use lastlight_engine::config::Secret;
 use serde_json::{Value, json};
 
 use crate::exit::STOPPED;
@@ -53,13 +61,18 @@ pub(crate) enum AppCommand {
     /// Follow a job until it finishes: one progress bar per stage, or plain lines without a
     /// terminal. Ctrl-C leaves the job running.
     Watch(watch::WatchArguments),
-    /// Show the status of a job, stage by stage.
+    /// Show the status of a job, stage by stage, or node by node. The time left of a graph is that of
+    /// its longest way: a running node takes as long as its tasks need at their rate, a later one as
+    /// long as those before took on average; the time in which users decide is left out. Its
+    /// percentage is the share of nodes that have ended, with the share of tasks of running ones.
     Status(jobs::StatusArguments),
     /// List jobs, newest first.
     List(jobs::ListArguments),
     /// List the tasks of a job: failed tasks first, then retrying tasks, with the reason; then the
     /// others, stage by stage.
     Tasks(tasks::TasksArguments),
+    /// Show a task: its parameters, progress, result or error, and the log of its last attempt.
+    Task(tasks::TaskArguments),
     /// Cancel a job: waiting tasks are skipped, running tasks are stopped.
     Cancel(control::ControlArguments),
     /// Retry a failed or cancelled job: tasks that did not succeed run again.
@@ -68,6 +81,8 @@ pub(crate) enum AppCommand {
     Pause(control::ControlArguments),
     /// Resume a paused job.
     Resume(control::ControlArguments),
+    /// Decide at a gate of a job: approve or reject it.
+    Gate(gate::GateArguments),
     /// Audit a job: recount its tasks and compare them with its counters.
     Audit(control::ControlArguments),
     /// Dead-lettered messages: list them, process all, redrive one, or discard one.
@@ -142,11 +157,13 @@ pub(crate) async fn run(command: AppCommand) -> ExitCode {
         C::Watch(arguments) => (arguments.app.json, watch::watch(arguments).await),
         C::Status(arguments) => (arguments.app.json, jobs::status(arguments).await),
         C::List(arguments) => (arguments.app.json, jobs::list(arguments).await),
+        C::Task(arguments) => (arguments.app.json, tasks::task(arguments).await),
         C::Tasks(arguments) => (arguments.app.json, tasks::tasks(arguments).await),
-        C::Cancel(arguments) => (arguments.app.json, control::change("cancel", arguments).await),
-        C::Retry(arguments) => (arguments.app.json, control::change("retry", arguments).await),
-        C::Pause(arguments) => (arguments.app.json, control::change("pause", arguments).await),
-        C::Resume(arguments) => (arguments.app.json, control::change("resume", arguments).await),
+        C::Cancel(arguments) => (arguments.app.json, control::cancel(arguments).await),
+        C::Retry(arguments) => (arguments.app.json, control::retry(arguments).await),
+        C::Pause(arguments) => (arguments.app.json, control::pause(arguments).await),
+        C::Resume(arguments) => (arguments.app.json, control::resume(arguments).await),
+        C::Gate(arguments) => (arguments.app.json, gate::gate(arguments).await),
         C::Audit(arguments) => (arguments.app.json, control::audit(arguments).await),
         C::Poison(arguments) => (arguments.app.json, poison::poison(arguments).await),
         C::Types(arguments) => (arguments.app.json, jobs::types(arguments).await),
@@ -248,7 +265,10 @@ impl Session {
         for _ in 0..MOST_PAGES_SEARCHED {
             let page = self.client.jobs(&filter, 100, cursor.as_deref()).await?.body;
             found.extend(
-                page.jobs.into_iter().map(|job| job.job_id).filter(|id| id.starts_with(&text)),
+                page.jobs
+                    .into_iter()
+                    .map(|job| job.job_id.to_string())
+                    .filter(|id| id.starts_with(&text)),
             );
             cursor = page.query_info.next_cursor;
             if cursor.is_none() || found.len() > 1 {
@@ -279,7 +299,7 @@ fn short(job_id: &str) -> &str {
 
 /// The remark for a stage that is not completely planned. A stage has a row as soon as the previous
 /// stage finishes, even while a pause keeps it from starting.
-fn planning(stage: &Progress, status: &Status) -> Option<&'static str> {
+fn planning(stage: &StageProgress, status: &JobStatusAnswer) -> Option<&'static str> {
     let is_begun = stage.total > 0 || status.status == JobStatus::Processing;
     match (stage.planned, status.status.is_terminal(), is_begun) {
         (true, ..) => None,

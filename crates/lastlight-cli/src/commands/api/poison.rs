@@ -1,9 +1,8 @@
 //! `lastlight poison`: lists, processes, redrives and discards dead-lettered messages.
 
-use crate::client::{PoisonProcessed, PoisonQueue, PoisonStatus};
 use clap::{Args, Subcommand};
-use lastlight::model::clock;
-use serde_json::Value;
+use lastlight_api::poison::{PoisonProcessed, PoisonQueue, PoisonStatus};
+use lastlight_engine::model::clock;
 
 use super::{AppArguments, CommandError, Session, Verdict};
 use crate::{
@@ -65,8 +64,8 @@ pub(super) async fn poison(arguments: &PoisonArguments) -> Result<Verdict, Comma
             "--peek applies to list only; process, redrive and discard do not take it".to_owned(),
         )),
         Some(PoisonCommand::Process) => process(&session).await,
-        Some(PoisonCommand::Redrive(message)) => order(&session, "redrive", message).await,
-        Some(PoisonCommand::Discard(message)) => order(&session, "discard", message).await,
+        Some(PoisonCommand::Redrive(message)) => redrive(&session, message).await,
+        Some(PoisonCommand::Discard(message)) => discard(&session, message).await,
     }
 }
 
@@ -95,7 +94,7 @@ fn described(session: &Session, status: &PoisonStatus, peek: u8) -> String {
     let mut text = table.text(paint);
     let now = clock::now();
     for (name, queue) in &status.queue_details {
-        for message in &queue.messages {
+        for message in queue.messages.iter().flatten() {
             let when =
                 message.enqueued_at.map(|at| format!(", {}", ago(at.0, now))).unwrap_or_default();
             text.push_str(&format!(
@@ -127,7 +126,7 @@ fn described(session: &Session, status: &PoisonStatus, peek: u8) -> String {
             "\nlastlight poison redrive <queue> <message id> sends a message again; discard deletes it.\n",
         );
         // If only review queues hold messages, it would do nothing.
-        if has_messages(|queue| queue.is_review != Some(true)) {
+        if has_messages(|queue| !queue.is_review) {
             text.push_str(
                 "lastlight poison process processes all messages that were delivered too often: unfinished jobs and tasks are marked as failed.\n",
             );
@@ -141,13 +140,10 @@ fn described(session: &Session, status: &PoisonStatus, peek: u8) -> String {
 /// Why fewer messages of a queue are shown than were requested, if so.
 fn held(name: &str, queue: &PoisonQueue, peek: u8) -> Option<String> {
     let count = queue.poison_messages?;
-    let shown = queue.messages.len() as u64;
+    let shown = queue.messages.as_ref().map_or(0, Vec::len) as u64;
     // For a queue that could not be read, the error is shown already.
     let is_missing = queue.error.is_none() && shown < count.min(peek.into());
-    let whose = match queue.is_review {
-        Some(true) => "another reader",
-        _ => "its function or another reader",
-    };
+    let whose = if queue.is_review { "another reader" } else { "its function or another reader" };
     is_missing.then(|| {
         format!(
             "{name}: {shown} of {} can be shown; {whose} has locked the rest. A locked message is processed or released: \
@@ -190,13 +186,10 @@ fn processed(session: &Session, run: &PoisonProcessed) -> String {
         ));
     }
     for message in &run.messages {
-        let part = |name: &str| message.get(name).and_then(Value::as_str).unwrap_or_default();
-        let outcome = part("outcome").replace('_', " ");
+        let outcome = message.delivery.outcome.as_str().replace('_', " ");
         text.push_str(&format!(
             "{}  {}  {outcome}: {}\n",
-            part("queue"),
-            part("message_id"),
-            part("reason")
+            message.queue, message.message_id, message.delivery.reason
         ));
     }
     for error in &run.errors {
@@ -205,27 +198,36 @@ fn processed(session: &Session, run: &PoisonProcessed) -> String {
     text
 }
 
-async fn order(
+async fn redrive(
     session: &Session,
-    action: &str,
     MessageArguments { queue, message_id }: &MessageArguments,
 ) -> Result<Verdict, CommandError> {
-    let answer = session.client.order_poison(action, queue, message_id).await?;
+    let answer = session.client.redrive(queue, message_id).await?;
     if !session.printed(&answer.document) {
-        let removed = &answer.body;
-        match (&removed.sent_to, &removed.message) {
-            (Some(to), _) => {
-                say!("Message {} of {} was sent to {to} again.", removed.message_id, removed.queue)
-            }
-            (None, Some(message)) => say!(
-                "Message {} of {} was discarded. Its text was:\n{message}",
-                removed.message_id,
-                removed.queue
-            ),
-            (None, None) => {
-                say!("Message {} of {} was discarded.", removed.message_id, removed.queue)
-            }
-        }
+        let redriven = &answer.body.message;
+        say!(
+            "Message {} of {} was sent to {} again.",
+            redriven.message_id,
+            redriven.queue,
+            redriven.sent_to
+        );
+    }
+    Ok(Verdict::Good)
+}
+
+async fn discard(
+    session: &Session,
+    MessageArguments { queue, message_id }: &MessageArguments,
+) -> Result<Verdict, CommandError> {
+    let answer = session.client.discard(queue, message_id).await?;
+    if !session.printed(&answer.document) {
+        let discarded = &answer.body.message;
+        say!(
+            "Message {} of {} was discarded. Its text was:\n{}",
+            discarded.message.message_id,
+            discarded.queue,
+            discarded.message.message
+        );
     }
     Ok(Verdict::Good)
 }

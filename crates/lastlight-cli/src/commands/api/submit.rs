@@ -38,8 +38,11 @@ pub(crate) struct SubmitArguments {
     pub(super) app: AppArguments,
 }
 
-/// Parses `name=value`, where the value may be JSON.
-pub(super) fn parameter(text: &str) -> Result<(String, Value), String> {
+/// Parses a parameter `name=value`, where the value may be JSON.
+///
+/// # Errors
+/// There is no name, or no `=`.
+pub fn parameter(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text
         .split_once('=')
         .filter(|(name, _)| !name.trim().is_empty())
@@ -115,11 +118,11 @@ pub(super) async fn submit(arguments: &SubmitArguments) -> Result<Verdict, Comma
             tell!("warning: {warning}");
         }
         if !arguments.watch {
-            say!("Follow it with: lastlight watch {}", super::short(&submitted.job_id));
+            say!("Follow it with: lastlight watch {}", super::short(submitted.job_id.as_str()));
         }
     }
     if arguments.watch {
-        return watch::follow(&session, &answer.body.job_id).await;
+        return watch::follow(&session, answer.body.job_id.as_str()).await;
     }
     Ok(Verdict::Good)
 }

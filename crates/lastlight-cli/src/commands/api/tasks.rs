@@ -1,22 +1,29 @@
 //! `lastlight tasks`: lists tasks, failed ones first, with the reason.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use crate::client::{Task, TaskFilter};
+use crate::client::TaskFilter;
 use clap::{Args, builder::PossibleValuesParser};
-use lastlight::model::{TaskStatus, clock};
-use serde_json::Value;
+use lastlight_api::{
+    Stage, TaskStatus,
+    tasks::{ListedTask, TaskDetails},
+};
+use lastlight_engine::model::clock;
+use serde_json::{Value, value::RawValue};
 
 use super::{
     AppArguments, CommandError, Session, Verdict,
     jobs::{PAGE, taken, whole},
-    short,
+    nodes, short,
 };
 use crate::{
     format::{Align, Table, ago, between, lasting, one_line, plain},
     output, say,
     style::Look,
 };
+
+/// A line of a log is cut at this number of characters.
+const LONGEST_LINE: usize = 2000;
 
 /// `lastlight tasks`.
 #[derive(Debug, Args)]
@@ -39,10 +46,21 @@ pub(crate) struct TasksArguments {
     pub(super) app: AppArguments,
 }
 
+/// `lastlight task`.
+#[derive(Debug, Args)]
+pub(crate) struct TaskArguments {
+    /// Job id, or its first 4 or more characters.
+    job_id: String,
+    /// Task id, as `tasks` lists it.
+    task_id: String,
+    #[command(flatten)]
+    pub(super) app: AppArguments,
+}
+
 /// The tasks read so far.
 #[derive(Default)]
 struct Found {
-    tasks: Vec<Task>,
+    tasks: Vec<ListedTask>,
     rows: Vec<Value>,
     ids: HashSet<String>,
     document: Value,
@@ -92,11 +110,50 @@ pub(super) async fn tasks(arguments: &TasksArguments) -> Result<Verdict, Command
         say!("job {} has no matching task", short(&job_id));
         return Ok(Verdict::Good);
     }
-    output::text(&table(&tasks).text(session.paint));
+    let names = names(&session, &job_id).await;
+    output::text(&table(&tasks, &names).text(session.paint));
     if has_more {
         say!("There are more tasks: use --limit or --all.");
     }
     Ok(Verdict::Good)
+}
+
+pub(super) async fn task(arguments: &TaskArguments) -> Result<Verdict, CommandError> {
+    let session = arguments.app.session()?;
+    let job_id = session.job_id(&arguments.job_id).await?;
+    let answer = session.client.task(&job_id, &arguments.task_id).await?;
+    if session.printed(&answer.document) {
+        return Ok(Verdict::Good);
+    }
+    let TaskDetails { task, log, checkpoint } = answer.body;
+    let names = names(&session, &job_id).await;
+    output::text(&table(std::slice::from_ref(&task), &names).text(session.paint));
+    let json = |json: &RawValue| json.get().to_owned();
+    let error = task.error_details.filter(|_| task.status != TaskStatus::Completed);
+    for (name, value) in [
+        ("parameters", Some(json(&task.parameters))),
+        ("result", task.result_data.as_deref().map(json)),
+        ("error", error),
+        ("checkpoint", checkpoint.as_deref().map(json)),
+    ] {
+        if let Some(value) = value {
+            say!("{name:<12}{}", one_line(&value, LONGEST_LINE));
+        }
+    }
+    if let Some(log) = log {
+        say!("log of attempt {}:", log.attempt);
+        for line in log.text.lines() {
+            say!("  {}", one_line(line, LONGEST_LINE));
+        }
+    }
+    Ok(Verdict::Good)
+}
+
+/// The names of the nodes of a job, by stage. Tasks have the numbers of their stages only, which are
+/// shown if the app does not answer.
+async fn names(session: &Session, job_id: &str) -> BTreeMap<Stage, String> {
+    let status = session.client.status(job_id).await;
+    status.map(|answer| nodes::names(&answer.body)).unwrap_or_default()
 }
 
 /// How far to read.
@@ -153,15 +210,20 @@ fn look_of(status: TaskStatus) -> Look {
     }
 }
 
-fn table(tasks: &[Task]) -> Table {
+/// `names`: those of the nodes, if the stages form a graph.
+fn table(tasks: &[ListedTask], names: &BTreeMap<Stage, String>) -> Table {
     let now = clock::now();
+    let stage = match names.is_empty() {
+        true => ("STAGE", Align::Right),
+        false => ("NODE", Align::Left),
+    };
     let mut table = Table::new([
         ("TASK", Align::Left),
-        ("STAGE", Align::Right),
+        stage,
         ("STATUS", Align::Left),
         ("ATTEMPT", Align::Right),
         ("TOOK", Align::Left),
-        ("ERROR", Align::Left),
+        ("REMARK", Align::Left),
     ]);
     for task in tasks {
         let took = match (task.started_at, task.finished_at) {
@@ -172,9 +234,16 @@ fn table(tasks: &[Task]) -> Table {
         if let (TaskStatus::Retrying, Some(due)) = (task.status, task.due_at) {
             remark = format!("retry due {}: {remark}", ago(due.0, now));
         }
+        if task.status == TaskStatus::Processing
+            && (task.progress.is_some() || task.message.is_some())
+        {
+            let share = task.progress.map(|share| format!("{:.0} % ", share * 100.0));
+            let message = task.message.as_deref().unwrap_or_default();
+            remark = format!("{}{message}", share.unwrap_or_default());
+        }
         table.row([
             plain(&*task.task_id),
-            plain(task.stage.to_string()),
+            plain(names.get(&task.stage).cloned().unwrap_or_else(|| task.stage.to_string())),
             (task.status.to_string(), look_of(task.status)),
             plain(task.attempt.to_string()),
             plain(took.unwrap_or_default()),

@@ -6,12 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::client::{Answer, Progress, Status};
+use crate::client::Answer;
 use clap::Args;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use lastlight::model::JobStatus;
+use lastlight_api::{
+    JobStatus, JobVersion,
+    jobs::{JobStatusAnswer, StageProgress},
+};
 
-use super::{AppArguments, CommandError, Session, Verdict, look_of, planning, short};
+use super::{AppArguments, CommandError, Session, Verdict, look_of, nodes, planning, short};
 use crate::{
     format::{between, lasting, one_line},
     output, say,
@@ -77,22 +80,22 @@ pub(super) async fn follow(session: &Session, job_id: &str) -> Result<Verdict, C
 pub(super) async fn to_its_end(
     session: &Session,
     job_id: &str,
-    mut show: impl FnMut(&Answer<Status>),
-) -> Result<Answer<Status>, CommandError> {
+    mut show: impl FnMut(&Answer<JobStatusAnswer>),
+) -> Result<Answer<JobStatusAnswer>, CommandError> {
     let mut away_since: Option<Instant> = None;
-    let mut seen: Option<String> = None;
-    let mut before: Option<(JobStatus, bool, Vec<Progress>)> = None;
+    let mut seen: Option<Option<JobVersion>> = None;
+    let mut before: Option<(JobStatus, bool, Vec<StageProgress>)> = None;
     loop {
         let began = Instant::now();
         // The first request returns at once; later ones wait for a change.
-        let asked = match &seen {
+        let asked = match seen {
             None => session.client.status(job_id).await,
             Some(seen) => session.client.status_after(job_id, seen, WAIT).await,
         };
         match asked {
             Ok(answer) => {
                 away_since = None;
-                seen = Some(answer.body.version.clone());
+                seen = Some(answer.body.version);
                 let is_finished = answer.body.status.is_terminal();
                 let body = &answer.body;
                 let is_paused = body.paused_since().is_some();
@@ -125,7 +128,7 @@ pub(super) async fn to_its_end(
 /// The progress output.
 enum Shown {
     Json,
-    Bars { all: MultiProgress, bars: Vec<ProgressBar>, is_paused: bool },
+    Bars { all: MultiProgress, bars: Vec<ProgressBar>, said: Vec<String>, is_paused: bool },
     Lines { said_at: Option<Instant>, said: Vec<String>, is_paused: bool },
 }
 
@@ -134,38 +137,57 @@ impl Shown {
         if session.is_json {
             Self::Json
         } else if std::io::stderr().is_terminal() {
-            Self::Bars { all: MultiProgress::new(), bars: Vec::new(), is_paused: false }
+            Self::Bars {
+                all: MultiProgress::new(),
+                bars: Vec::new(),
+                said: Vec::new(),
+                is_paused: false,
+            }
         } else {
             Self::Lines { said_at: None, said: Vec::new(), is_paused: false }
         }
     }
 
-    fn show(&mut self, answer: &Answer<Status>) {
+    fn show(&mut self, answer: &Answer<JobStatusAnswer>) {
         let status = &answer.body;
         match self {
             Self::Json => say!("{}", answer.document),
-            Self::Bars { all, bars, is_paused } => {
+            Self::Bars { all, bars, said, is_paused } => {
                 if let Some(words) = pause_begins(status, is_paused) {
                     let _ = all.println(words);
                 }
                 for stage in &status.progress {
-                    let place = usize::from(stage.stage).saturating_sub(1);
+                    let place = usize::from(stage.stage.get()).saturating_sub(1);
                     while bars.len() <= place {
                         bars.push(all.add(bar()));
                     }
                     draw(&bars[place], stage, status);
                 }
+                for command in nodes::decisions(status) {
+                    if !said.contains(&command) {
+                        let _ = all.println(&command);
+                        said.push(command);
+                    }
+                }
             }
             Self::Lines { said_at, said, is_paused } => {
                 let is_due = said_at.is_none_or(|at| at.elapsed() > LINE_PAUSE);
                 for stage in &status.progress {
-                    let line = line(stage, status);
+                    let Some(line) = line(stage, status) else { continue };
                     // A finished stage is always printed, once.
                     let is_said = said.contains(&line);
-                    if !is_said && (is_due || stage.is_finished() || status.status.is_terminal()) {
+                    let is_news =
+                        stage.is_finished() || status.status.is_terminal() || nodes::is_due(stage);
+                    if !is_said && (is_due || is_news) {
                         say!("{line}");
                         *said_at = Some(Instant::now());
                         said.push(line);
+                    }
+                }
+                for command in nodes::decisions(status) {
+                    if !said.contains(&command) {
+                        say!("{command}");
+                        said.push(command);
                     }
                 }
                 if let Some(words) = pause_begins(status, is_paused) {
@@ -185,10 +207,10 @@ impl Shown {
 }
 
 /// The message to print when a job becomes paused; otherwise the user would wait without a reason.
-fn pause_begins(status: &Status, is_paused: &mut bool) -> Option<String> {
+fn pause_begins(status: &JobStatusAnswer, is_paused: &mut bool) -> Option<String> {
     let was_paused = std::mem::replace(is_paused, status.paused_since().is_some());
     (*is_paused && !was_paused).then(|| {
-        format!("The job is paused; lastlight resume {} resumes it.", short(&status.job_id))
+        format!("The job is paused; lastlight resume {} resumes it.", short(status.job_id.as_str()))
     })
 }
 
@@ -197,30 +219,45 @@ fn bar() -> ProgressBar {
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn draw(bar: &ProgressBar, stage: &Progress, status: &Status) {
+fn draw(bar: &ProgressBar, stage: &StageProgress, status: &JobStatusAnswer) {
     bar.set_prefix(name(stage, status));
-    bar.set_length(stage.total);
-    bar.set_position(stage.done());
-    bar.set_message(remarks(stage, status).join(", "));
+    bar.set_length(stage.total.cast_unsigned());
+    bar.set_position(stage.done().cast_unsigned());
+    bar.set_message(match &stage.node {
+        Some(node) => nodes::message(stage, node, status),
+        None => remarks(stage, status).join(", "),
+    });
 }
 
-fn name(stage: &Progress, status: &Status) -> String {
+fn name(stage: &StageProgress, status: &JobStatusAnswer) -> String {
+    if let Some(node) = &stage.node {
+        return one_line(&node.name, 33);
+    }
     let task_type = stage.task_type.as_deref().unwrap_or(&status.job_type);
     format!("stage {} of {} {}", stage.stage, status.total_stages, one_line(task_type, 20))
 }
 
-fn line(stage: &Progress, status: &Status) -> String {
+/// The line of a stage; `None` while there is nothing to say of it.
+fn line(stage: &StageProgress, status: &JobStatusAnswer) -> Option<String> {
+    if stage.node.is_some() {
+        return nodes::line(stage, status);
+    }
     let mut parts = Vec::new();
     if stage.total > 0 || stage.planned {
         parts.push(format!("{} of {} tasks done", stage.done(), stage.total));
     }
     parts.extend(remarks(stage, status));
     let task_type = stage.task_type.as_deref().unwrap_or(&status.job_type);
-    format!("stage {} of {}, {task_type}: {}", stage.stage, status.total_stages, parts.join(", "))
+    Some(format!(
+        "stage {} of {}, {task_type}: {}",
+        stage.stage,
+        status.total_stages,
+        parts.join(", ")
+    ))
 }
 
 /// Remarks on a stage besides its progress.
-fn remarks(stage: &Progress, status: &Status) -> Vec<String> {
+fn remarks(stage: &StageProgress, status: &JobStatusAnswer) -> Vec<String> {
     let mut remarks = Vec::new();
     for (count, what) in [(stage.failed, "failed"), (stage.skipped, "skipped")] {
         if count > 0 {
@@ -252,19 +289,19 @@ fn remarks(stage: &Progress, status: &Status) -> Vec<String> {
     remarks
 }
 
-fn ending(session: &Session, status: &Status) -> String {
+fn ending(session: &Session, status: &JobStatusAnswer) -> String {
     let word = session.paint.text(look_of(status.status), status.status.as_str());
     let took = between(status.created_at.0, status.updated_at.0)
         .map(|took| format!(" after {}", lasting(took)))
         .unwrap_or_default();
-    let mut text = format!("{} {word}{took}", short(&status.job_id));
+    let mut text = format!("{} {word}{took}", short(status.job_id.as_str()));
     if let Some(reason) = &status.error_details {
         text.push_str(&format!(": {reason}"));
     }
     if status.status != JobStatus::Completed {
         let next = format!(
             "\nlastlight tasks {} lists the failed tasks; lastlight retry {0} runs them again.",
-            short(&status.job_id)
+            short(status.job_id.as_str())
         );
         text.push_str(&session.paint.text(Look::Faint, &next));
     }

@@ -11,19 +11,24 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use serde_json::json;
 
 use super::{coarse, work};
 use crate::chaos::{
-    ChaosError, Findings, Run, Size, Work,
-    oracle::Expected,
-    work::{Act, Rule, StageWork},
+    ChaosError, Findings, Run, Size,
     world::{Setup, World},
 };
-use lastlight::{
-    failpoint::{FAILPOINT_SETTING, HITS_SETTING, PLACES},
-    model::JobStatus,
+use lastlight_engine::{
+    failpoint::{FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, PLACES},
+    model::{GateDecision, JobStatus},
 };
 use lastlight_local::broker::FaultPlan;
+use lastlight_testing::{
+    graph_work::{Answers, Choice, GateAnswer, GraphWork, Node},
+    ledger,
+    oracle::{Expected, ExpectedGraph},
+    work::{Act, Rule, StageWork, Work},
+};
 
 const LONG: Duration = Duration::from_secs(90);
 
@@ -63,6 +68,10 @@ enum Life {
     Controlled,
     /// The job's second stage cannot be planned.
     Unplannable,
+    /// The job's stages form a graph, with a gate that is decided and a job for which it waits.
+    Graph,
+    /// The same; a task and a plan fail, and the job with them; it is repaired and retried.
+    RetriedGraph,
 }
 
 impl Trial {
@@ -71,6 +80,8 @@ impl Trial {
             Some("reconcile") => Life::Swept,
             Some("defer" | "stop_plan") => Life::Narrow,
             Some("fail_plan") => Life::Unplannable,
+            Some("end_stage" | "decide_gate" | "child") => Life::Graph,
+            Some("reopen_graph" | "fail_stage_plan") => Life::RetriedGraph,
             Some("end_early" | "skip" | "reopen_tasks" | "reopen_job") => Life::Controlled,
             _ => Life::Plain,
         }
@@ -79,8 +90,9 @@ impl Trial {
 
 pub(super) async fn boundaries(run: &Run) -> Result<Findings, ChaosError> {
     let mut random = fastrand::Rng::with_seed(run.seed);
-    let mut trials: Vec<Trial> = PLACES
-        .iter()
+    let places = PLACES.iter().chain(GRAPH_PLACES);
+    let mut trials: Vec<Trial> = places
+        .clone()
         .flat_map(|(place, fails)| {
             let strikes: &[Strike] =
                 if *fails { &[Strike::Kill, Strike::Error] } else { &[Strike::Kill] };
@@ -110,7 +122,8 @@ pub(super) async fn boundaries(run: &Run) -> Result<Findings, ChaosError> {
         runs += lane_runs;
     }
     findings.notes.retain(|note| !note.starts_with("longest recovery"));
-    findings.notes.push(format!("{} fail points, {count} faults, {runs} runs", PLACES.len()));
+    let points = places.count();
+    findings.notes.push(format!("{points} fail points, {count} faults, {runs} runs"));
     Ok(findings)
 }
 
@@ -171,6 +184,8 @@ async fn strike(world: &mut World, trial: Trial, k: u64) -> Result<bool, ChaosEr
             let job = coarse(work(tag, use_service_bus, [listed_slowly]), 2);
             world.submit(job, LONG).await?;
         }
+        Life::Graph => graph(world, &tag, use_service_bus, false).await?,
+        Life::RetriedGraph => graph(world, &tag, use_service_bus, true).await?,
         Life::Plain | Life::Swept => {
             world.submit(plain(tag, use_service_bus), LONG).await?;
         }
@@ -226,6 +241,63 @@ async fn controlled(
     let mut expected = Expected::new(job_id, job, LONG).ending(Some(JobStatus::Completed));
     expected.may_be_reopened = true;
     world.expect(expected);
+    Ok(())
+}
+
+/// A small graph with every kind of node and a skip: its gate is approved, and once it has failed it is
+/// repaired and retried.
+async fn graph(
+    world: &mut World,
+    tag: &str,
+    use_service_bus: bool,
+    fails: bool,
+) -> Result<(), ChaosError> {
+    let child = GraphWork {
+        use_service_bus,
+        ..GraphWork::new(&format!("{tag}-child"), [Node::tasks("in-child", 1)])
+    };
+    let fragile = Node::tasks("fragile", 2).needs(["choose"]);
+    let planned = Node::tasks("planned", 1).needs(["choose"]);
+    let nodes = [
+        Node::decision("choose", Choice::these(["fragile", "planned", "ask"])),
+        Node::gate("ask").needs(["choose"]),
+        Node::tasks("not-chosen", 1).needs(["choose"]),
+        if fails { fragile.fails([1]) } else { fragile },
+        if fails { planned.plan_fails() } else { planned },
+        Node::job("wait", child).needs(["ask"]),
+        Node::tasks("end", 2).needs(["wait", "fragile"]).follows(["not-chosen"]).reads("fragile"),
+    ];
+    let work = GraphWork { use_service_bus, ..GraphWork::new(tag, nodes) };
+    let job_id = world.submit_graph(&work).await?;
+    let approval = GateAnswer { decision: GateDecision::Approve, value: 7 };
+    let body = json!({ "decision": approval.decision, "data": approval.value }).to_string();
+    let path = format!("/api/jobs/gate/{job_id}/ask");
+    world
+        .until("the gate is decided", LONG, async || {
+            let answer = world.request(reqwest::Method::POST, &path, body.clone()).await;
+            matches!(answer, Ok((200, _)))
+        })
+        .await?;
+    let answers = Answers::from([("ask".to_owned(), approval)]);
+    let mut expected = work.expected(&answers);
+    if fails {
+        world.until_finished(LONG).await?;
+        std::fs::write(ledger::repaired(&world.folder.join("ledger"), tag), "")?;
+        let path = format!("/api/jobs/retry/{job_id}");
+        world
+            .until("the retry is answered", LONG, async || {
+                matches!(world.post(&path).await, Ok((200 | 409, _)))
+            })
+            .await?;
+        expected = work.expected_after_retry(&expected, &answers);
+    }
+    world.expect_graph(ExpectedGraph {
+        job_id,
+        work,
+        nodes: expected,
+        within: LONG,
+        may_be_reopened: fails,
+    });
     Ok(())
 }
 

@@ -10,12 +10,12 @@ use super::{
     path, work,
 };
 use crate::chaos::{
-    ChaosError, Findings, Run, Work,
-    work::{Act, CHAOS, LARGEST_RESULT, Rule, StageWork},
+    ChaosError, Findings, Run,
     world::{Setup, World},
 };
-use lastlight::functions::LARGEST_SUBMISSION;
+use lastlight_engine::functions::LARGEST_SUBMISSION;
 use lastlight_local::host::HandlerCommand;
+use lastlight_testing::work::{Act, CHAOS, LARGEST_RESULT, Rule, StageWork, Work};
 
 const LONG: Duration = Duration::from_secs(120);
 
@@ -232,7 +232,7 @@ async fn submissions(world: &mut World) -> Result<(), ChaosError> {
         });
         if let Ok((200, submission)) = answer {
             let job_id = submission["job_id"].as_str().unwrap_or_default().to_owned();
-            world.expect(crate::chaos::oracle::Expected::new(job_id, job, LONG));
+            world.expect(lastlight_testing::oracle::Expected::new(job_id, job, LONG));
         }
     }
     let url = format!("{}{path}", world.base_url(0));

@@ -8,9 +8,11 @@ use futures_util::future::join_all;
 use super::{coarse, path, work};
 use crate::chaos::{
     ChaosError, Findings, Run,
+    world::{Setup, World},
+};
+use lastlight_testing::{
     oracle::Expected,
     work::{Act, Rule, StageWork},
-    world::{Setup, World},
 };
 
 const LONG: Duration = Duration::from_secs(120);
@@ -71,7 +73,7 @@ pub(super) async fn races(run: &Run) -> Result<Findings, ChaosError> {
 }
 
 /// Resumes a job until it is no longer paused.
-async fn settle(world: &World, job_id: &str) -> Result<(), ChaosError> {
+pub(super) async fn settle(world: &World, job_id: &str) -> Result<(), ChaosError> {
     let (status, resume) =
         (format!("/api/jobs/status/{job_id}"), format!("/api/jobs/resume/{job_id}"));
     world

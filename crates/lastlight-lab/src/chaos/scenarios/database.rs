@@ -12,9 +12,9 @@ use super::{path, work};
 use crate::chaos::{
     ChaosError, Findings, Run,
     postgres::{CONNECTIONS, Restart},
-    work::StageWork,
     world::{Setup, World},
 };
+use lastlight_testing::work::StageWork;
 
 const LONG: Duration = Duration::from_secs(120);
 

@@ -10,19 +10,19 @@ use super::{coarse, path, work};
 use crate::chaos::{
     ChaosError, Findings, Run,
     postgres::Restart,
-    work::{Act, Rule, StageWork},
     world::{LEASE, Setup, World},
 };
 use lastlight_local::broker::{FaultPlan, LostAnswer};
+use lastlight_testing::work::{Act, Rule, StageWork};
 
 const LONG: Duration = Duration::from_secs(600);
 
 /// The longest wait before the fault of a round.
-const ROUND: Duration = Duration::from_secs(3);
+pub(super) const ROUND: Duration = Duration::from_secs(3);
 
 /// The fault of a round.
 #[derive(Debug, Clone, Copy)]
-enum Fault {
+pub(super) enum Fault {
     Kill,
     Stop,
     Purge,
@@ -33,7 +33,7 @@ enum Fault {
     Nothing,
 }
 
-const FAULTS: [Fault; 9] = [
+pub(super) const FAULTS: [Fault; 9] = [
     Fault::Kill,
     Fault::Stop,
     Fault::Purge,
@@ -105,7 +105,8 @@ async fn submit(
     Ok(())
 }
 
-async fn strike(
+/// Does this fault to the world.
+pub(super) async fn strike(
     world: &mut World,
     fault: Fault,
     mut random: fastrand::Rng,

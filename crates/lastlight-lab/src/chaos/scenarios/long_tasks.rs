@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::{path, work};
 use crate::chaos::{
     ChaosError, Findings, Run, Size,
-    work::{Act, Rule, StageWork},
     world::{Setup, World},
 };
+use lastlight_testing::work::{Act, Rule, StageWork};
 
 const FUNCTION_TIMEOUT: &str = "AzureFunctionsJobHost__functionTimeout";
 const PREFETCH_COUNT: &str = "AzureFunctionsJobHost__extensions__serviceBus__prefetchCount";
@@ -31,15 +31,15 @@ struct Sizes {
     timeout: Duration,
     /// How long Service Bus locks a message; at least the five seconds that Azure demands. Locks of
     /// messages in a batch are not renewed: a message that waits longer than its lock uses one of
-    /// its ten deliveries. So the small run, whose tasks are longer than a lock, must end before
-    /// nine such waits.
+    /// its ten deliveries. So the small run, whose tasks are longer than a lock, must end well
+    /// before ten such waits: its 40 tasks take at least 30 seconds, which is six.
     lock: Duration,
     /// As in Azure: no message is lost here, so the sweep must not find any.
     lost_after: Duration,
 }
 
 const SMALL: Sizes = Sizes {
-    tasks: 40,
+    tasks: 20,
     task: Duration::from_secs(6),
     timeout: Duration::from_secs(20),
     lock: Duration::from_secs(5),

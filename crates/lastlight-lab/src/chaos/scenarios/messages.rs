@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use super::{coarse, path, work};
 use crate::chaos::{
     ChaosError, Findings, Run,
-    work::{CHAOS, StageWork},
     world::{Setup, World},
 };
-use lastlight::model::messages::message_time;
+use lastlight_engine::model::messages::message_time;
 use lastlight_local::broker::{FaultPlan, LostAnswer, service_bus::NewMessage};
+use lastlight_testing::work::{CHAOS, StageWork};
 
 const LONG: Duration = Duration::from_secs(120);
 

@@ -11,10 +11,9 @@ use sqlx::{Connection, Executor, PgConnection};
 use super::{path, work};
 use crate::chaos::{
     ChaosError, Findings, Run,
-    oracle::Expected,
-    work::StageWork,
     world::{Setup, World},
 };
+use lastlight_testing::{oracle::Expected, work::StageWork};
 
 const LONG: Duration = Duration::from_secs(120);
 

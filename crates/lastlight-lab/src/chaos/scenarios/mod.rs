@@ -6,14 +6,16 @@ mod content;
 mod control;
 mod database;
 mod everything;
+mod graphs;
 mod long_tasks;
 mod messages;
 mod migration;
 mod processes;
 mod sizes;
 
-use super::{ChaosError, Findings, Run, Work, work::StageWork};
-use lastlight::model::TasksPerMessage;
+use super::{ChaosError, Findings, Run};
+use lastlight_engine::model::TasksPerMessage;
+use lastlight_testing::{work::StageWork, work::Work};
 
 /// One row of the reliability table.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +32,7 @@ const fn scenario(number: u8, name: &'static str, what: &'static str) -> Scenari
 }
 
 /// All scenarios, by number.
-pub const SCENARIOS: [Scenario; 19] = [
+pub const SCENARIOS: [Scenario; 20] = [
     scenario(1, "kill", "one of two handlers is killed while it runs tasks, repeatedly"),
     scenario(
         2,
@@ -90,6 +92,11 @@ pub const SCENARIOS: [Scenario; 19] = [
         "long-tasks",
         "tasks longer than a message lock, few at once; then a handler that hangs until the host kills it",
     ),
+    scenario(
+        20,
+        "graphs",
+        "random graphs of stages with skips, best effort, gates, fan-outs and child jobs, through all faults",
+    ),
 ];
 
 pub(super) async fn run(run: &Run) -> Result<Findings, ChaosError> {
@@ -112,7 +119,8 @@ pub(super) async fn run(run: &Run) -> Result<Findings, ChaosError> {
         16 => database::vacuum(run).await,
         17 => migration::migration(run).await,
         18 => everything::everything(run).await,
-        _ => long_tasks::long_tasks(run).await,
+        19 => long_tasks::long_tasks(run).await,
+        _ => graphs::graphs(run).await,
     }
 }
 

@@ -11,11 +11,13 @@ use rustix::process::Signal;
 use super::{path, work};
 use crate::chaos::{
     ChaosError, Findings, Run,
-    oracle::Expected,
-    work::{Act, Rule, StageWork},
     world::{LEASE, Setup, World},
 };
-use lastlight::model::{JobStatus, clock::CLOCK_SKEW_SETTING};
+use lastlight_engine::model::{JobStatus, clock::CLOCK_SKEW_SETTING};
+use lastlight_testing::{
+    oracle::Expected,
+    work::{Act, Rule, StageWork},
+};
 
 const LONG: Duration = Duration::from_secs(120);
 

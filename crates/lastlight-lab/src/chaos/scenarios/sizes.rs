@@ -13,10 +13,12 @@ use crate::{
     bench::peak_memory_mib,
     chaos::{
         ChaosError, Findings, Run,
-        oracle::Expected,
-        work::{Act, CHAOS, Rule, StageWork},
         world::{Setup, World},
     },
+};
+use lastlight_testing::{
+    oracle::Expected,
+    work::{Act, CHAOS, Rule, StageWork},
 };
 
 const LONG: Duration = Duration::from_secs(1800);

@@ -1,20 +1,20 @@
 //! The end of a world: judges every job and measures how long recoveries took.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs,
     time::{Duration, Instant},
 };
 
 use super::{LEASE, SWEEP, World};
-use crate::chaos::{
-    ChaosError,
+use crate::chaos::{ChaosError, report::Findings};
+use lastlight_engine::model::TaskStatus;
+use lastlight_testing::{
+    graph_work::GRAPH,
     ledger::{self, JobRuns},
-    oracle::{Expected, judge},
+    oracle::{ExpectedGraph, Judgement, judge, judge_graph},
     recorder::JobFacts,
-    report::Findings,
 };
-use lastlight::model::TaskStatus;
 
 impl World {
     /// Everything about a job.
@@ -38,19 +38,26 @@ impl World {
         for expected in &jobs {
             let runs = runs.get(&expected.work.tag).unwrap_or(&none);
             let facts = self.facts(&expected.job_id).await?;
-            let judgement = judge(expected, &facts, runs);
-            self.violations.extend(judgement.violations);
-            self.metrics.runs += judgement.runs;
-            self.metrics.tasks += judgement.outcomes;
-            for stage in facts.stages.values() {
-                self.metrics.duplicates += stage.ignored[0].unsigned_abs();
-                self.metrics.stale_completions += stage.ignored[1].unsigned_abs();
-            }
+            self.take(judge(expected, &facts, runs), &facts);
             recovery.learn(&expected.work.tag, &facts, runs, &self.faults);
-            self.audit(expected).await;
+            self.audit(&expected.job_id, &expected.work.tag).await;
         }
-        self.metrics.jobs += jobs.len() as u64;
-        let known: BTreeSet<&str> = jobs.iter().map(|job| job.work.tag.as_str()).collect();
+        let graphs = self.graphs_and_their_children()?;
+        for expected in graphs.values() {
+            let tag = &expected.work.tag;
+            let runs = runs.get(tag).unwrap_or(&none);
+            let Some(facts) = self.recorder.graph(&expected.job_id).await? else {
+                self.check(false, || format!("the job {tag} does not exist"));
+                continue;
+            };
+            self.take(judge_graph(expected, &facts, runs), &facts.job);
+            recovery.learn(tag, &facts.job, runs, &self.faults);
+            self.audit(&expected.job_id, tag).await;
+        }
+        self.no_other_graphs(&graphs).await?;
+        let of_graphs = graphs.values().map(|graph| graph.work.tag.as_str());
+        let known: BTreeSet<&str> =
+            jobs.iter().map(|job| job.work.tag.as_str()).chain(of_graphs).collect();
         let strangers: Vec<&String> =
             runs.keys().filter(|tag| !known.contains(tag.as_str())).collect();
         self.check(strangers.is_empty(), || {
@@ -84,11 +91,49 @@ impl World {
         Ok(findings)
     }
 
+    /// Adds what the oracle found about a job.
+    fn take(&mut self, judgement: Judgement, facts: &JobFacts) {
+        self.violations.extend(judgement.violations);
+        self.metrics.jobs += 1;
+        self.metrics.runs += judgement.runs;
+        self.metrics.tasks += judgement.outcomes;
+        for stage in facts.stages.values() {
+            self.metrics.duplicates += stage.ignored[0].unsigned_abs();
+            self.metrics.stale_completions += stage.ignored[1].unsigned_abs();
+        }
+    }
+
+    /// The expected jobs whose stages form a graph, and those for which they wait, by id.
+    fn graphs_and_their_children(&mut self) -> Result<BTreeMap<String, ExpectedGraph>, ChaosError> {
+        let mut graphs = BTreeMap::new();
+        let mut left = std::mem::take(&mut self.graphs);
+        while let Some(graph) = left.pop() {
+            left.extend(graph.children()?);
+            graphs.insert(graph.job_id.clone(), graph);
+        }
+        Ok(graphs)
+    }
+
+    /// No job exists that no node was to submit.
+    async fn no_other_graphs(
+        &mut self,
+        graphs: &BTreeMap<String, ExpectedGraph>,
+    ) -> Result<(), ChaosError> {
+        let found: Vec<String> =
+            sqlx::query_scalar("SELECT job_id FROM app.jobs WHERE job_type = $1")
+                .bind(GRAPH)
+                .fetch_all(self.recorder.pool())
+                .await?;
+        let others: Vec<&String> =
+            found.iter().filter(|found| !graphs.contains_key(*found)).collect();
+        self.check(others.is_empty(), || format!("jobs that nobody was to submit: {others:?}"));
+        Ok(())
+    }
+
     /// The app's own audit must agree.
-    async fn audit(&mut self, expected: &Expected) {
-        let answer = self.get(&format!("/api/jobs/audit/{}", expected.job_id)).await;
+    async fn audit(&mut self, job_id: &str, tag: &str) {
+        let answer = self.get(&format!("/api/jobs/audit/{job_id}")).await;
         let is_consistent = matches!(&answer, Ok((200, audit)) if audit["consistent"] == true);
-        let tag = expected.work.tag.clone();
         self.check(is_consistent, || format!("the audit of {tag} finds differences: {answer:?}"));
     }
 

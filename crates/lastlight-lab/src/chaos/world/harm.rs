@@ -6,11 +6,12 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{BUS_QUEUES, HandlerNumber, POISON_QUEUES, World};
-use crate::chaos::{ChaosError, ledger, postgres::Restart};
+use crate::chaos::{ChaosError, postgres::Restart};
 use lastlight_local::{
     broker::{FaultPlan, delete_all_messages},
     host::RunningHost,
 };
+use lastlight_testing::ledger;
 
 impl World {
     pub(in crate::chaos) fn handler_pid(&self, handler: HandlerNumber) -> Option<u32> {

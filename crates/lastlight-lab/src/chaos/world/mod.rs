@@ -17,19 +17,17 @@ use std::{
 
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{
-    ChaosError, Run, Size,
-    first_version::store_as_first_version,
-    ledger::LEDGER_SETTING,
-    oracle::{Expected, Promise, Violation},
-    recorder::Recorder,
-    report::Metrics,
-    work::Work,
-};
+use super::{ChaosError, Run, Size, first_version::store_as_first_version, report::Metrics};
 use lastlight_local::{
     CloudOptions, LocalCloud,
     broker::service_bus::QueueOptions,
     host::{HandlerCommand, LogSink, RunningHost},
+};
+use lastlight_testing::{
+    ledger::LEDGER_SETTING,
+    oracle::{Expected, ExpectedGraph, Promise, Violation},
+    recorder::Recorder,
+    work::Work,
 };
 
 /// How long a claim is valid without a heartbeat.
@@ -78,6 +76,7 @@ pub(super) struct World {
     client: reqwest::Client,
     ledger: PathBuf,
     jobs: Vec<Expected>,
+    graphs: Vec<ExpectedGraph>,
     /// The times of the faults, microseconds since 1970.
     faults: Vec<i64>,
     metrics: Metrics,
@@ -133,6 +132,7 @@ impl World {
                 .map_err(|error| ChaosError::Broken(error.to_string()))?,
             ledger,
             jobs: Vec::new(),
+            graphs: Vec::new(),
             faults: Vec::new(),
             metrics: Metrics::default(),
             notes: Vec::new(),

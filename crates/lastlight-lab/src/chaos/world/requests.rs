@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{HandlerNumber, World};
-use crate::chaos::{
-    ChaosError,
-    oracle::Expected,
+use crate::chaos::ChaosError;
+use lastlight_testing::{
+    graph_work::{GRAPH, GraphWork},
+    oracle::{Expected, ExpectedGraph},
     work::{CHAOS, Work},
 };
 
@@ -81,8 +82,24 @@ impl World {
         &self,
         work: &Work,
     ) -> Result<String, ChaosError> {
-        let body = serde_json::to_string(work)?;
-        let path = format!("/api/jobs/submit/{CHAOS}");
+        self.submit_parameters(CHAOS, serde_json::to_string(work)?, &work.tag).await
+    }
+
+    /// Submits a job whose stages form a graph, without an expected outcome.
+    pub(in crate::chaos) async fn submit_graph(
+        &self,
+        work: &GraphWork,
+    ) -> Result<String, ChaosError> {
+        self.submit_parameters(GRAPH, serde_json::to_string(work)?, &work.tag).await
+    }
+
+    async fn submit_parameters(
+        &self,
+        job_type: &str,
+        body: String,
+        tag: &str,
+    ) -> Result<String, ChaosError> {
+        let path = format!("/api/jobs/submit/{job_type}");
         let began = Instant::now();
         loop {
             let answer = self.request(reqwest::Method::POST, &path, body.clone()).await;
@@ -95,15 +112,11 @@ impl World {
                 }
                 Ok((status, answer)) if *status < 500 => {
                     return Err(ChaosError::Broken(format!(
-                        "{} was refused: {status} {answer}",
-                        work.tag
+                        "{tag} was refused: {status} {answer}"
                     )));
                 }
                 _ if began.elapsed() > Duration::from_secs(60) => {
-                    return Err(ChaosError::Broken(format!(
-                        "{} was not accepted: {answer:?}",
-                        work.tag
-                    )));
+                    return Err(ChaosError::Broken(format!("{tag} was not accepted: {answer:?}")));
                 }
                 _ => tokio::time::sleep(Duration::from_millis(100)).await,
             }
@@ -112,5 +125,10 @@ impl World {
 
     pub(in crate::chaos) fn expect(&mut self, expected: Expected) {
         self.jobs.push(expected);
+    }
+
+    /// The jobs for which it waits are expected with it.
+    pub(in crate::chaos) fn expect_graph(&mut self, expected: ExpectedGraph) {
+        self.graphs.push(expected);
     }
 }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::World;
-use crate::chaos::{ChaosError, recorder::Progress};
+use crate::chaos::ChaosError;
+use lastlight_testing::recorder::Progress;
 
 impl World {
     /// The progress of all jobs; waits for a database that is unreachable.

@@ -1,0 +1,26 @@
+//! `POST /api/jobs/resume/{job_id}`: resumes a paused job.
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use lastlight_api::control::Pause;
+use serde_json::json;
+
+use super::{
+    ApiError, AppState, answer, job_id,
+    openapi::{Operation, Schemas},
+};
+
+pub(super) async fn handle(
+    State(app): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let pause = app.controller.resume(&job_id(&id)?).await?;
+    Ok(answer(StatusCode::OK, json!(pause)))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new().of_a_job().answers::<Pause>(schemas).refuses(&[StatusCode::CONFLICT])
+}

@@ -1,0 +1,27 @@
+//! `POST /api/jobs/retry/{job_id}`: continues a failed or cancelled job: tasks that did not
+//! succeed run again.
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use lastlight_api::control::Retry;
+use serde_json::json;
+
+use super::{
+    ApiError, AppState, answer, job_id,
+    openapi::{Operation, Schemas},
+};
+
+pub(super) async fn handle(
+    State(app): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let retry = app.controller.retry(&job_id(&id)?).await?;
+    Ok(answer(StatusCode::OK, json!(retry)))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    Operation::new().of_a_job().answers::<Retry>(schemas).refuses(&[StatusCode::CONFLICT])
+}

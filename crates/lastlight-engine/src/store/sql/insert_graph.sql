@@ -1,0 +1,35 @@
+-- Stores the submission of a job whose stages form a graph: the job, all stages, and the unsent job
+-- messages of those that are ready; nothing if the job exists. A decision that is ready has ended. $6:
+-- seconds before anyone but the submitter may send the messages; $7: seconds until the deadline; $8:
+-- the trace; $9: the definition; $10: the status to begin with; $3:
+-- the last stage that is ready. $11 to $17 and $21: the stages; $18 to $20:
+-- their dependencies, as pairs of stages. Locks: the new rows only. Index: jobs_pkey, for the conflict.
+WITH new_job AS (
+    INSERT INTO jobs (job_id, job_type, total_stages, parameters, processing_path, deadline, traceparent, definition_id,
+                      status, open_stages, stage)
+    VALUES ($1, $2, cardinality($11::smallint[]), $4::json, $5, now() + make_interval(secs => $7), $8, $9, $10::text::job_status,
+            cardinality($11::smallint[]), $3)
+    ON CONFLICT (job_id) DO NOTHING
+    RETURNING job_id
+), edges AS MATERIALIZED (
+    SELECT e.source, e.target, e.is_needed
+    FROM UNNEST($18::smallint[], $19::smallint[], $20::boolean[]) AS e (source, target, is_needed)
+), new_stages AS (
+    INSERT INTO stages (job_id, stage, name, kind, best_effort, is_finalize, timeout_seconds, on_timeout, needed_by, followed_by,
+                        waits_for, planned_at)
+    SELECT n.job_id, g.stage, g.name, g.kind, g.best_effort, NULLIF(g.is_finalize, false), g.timeout_seconds, g.on_timeout,
+           ARRAY(SELECT e.target FROM edges e WHERE e.source = g.stage AND e.is_needed ORDER BY e.target),
+           ARRAY(SELECT e.target FROM edges e WHERE e.source = g.stage AND NOT e.is_needed ORDER BY e.target),
+           g.waits_for, CASE WHEN g.waits_for = 0 AND g.kind = 'decision' THEN now() END
+    FROM new_job n
+    CROSS JOIN UNNEST($11::smallint[], $12::text[], $13::text[], $14::boolean[], $15::integer[], $16::text[], $17::smallint[],
+                      $21::boolean[])
+               AS g (stage, name, kind, best_effort, timeout_seconds, on_timeout, waits_for, is_finalize)
+    RETURNING job_id, stage, kind, waits_for
+), unsent AS (
+    INSERT INTO outbox (job_id, stage, next_send_at)
+    SELECT job_id, stage, now() + make_interval(secs => $6)
+    FROM new_stages
+    WHERE waits_for = 0 AND kind = 'tasks'
+)
+SELECT EXISTS (SELECT FROM new_job) AS "is_new!"

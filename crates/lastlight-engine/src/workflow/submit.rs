@@ -1,0 +1,325 @@
+//! Submit: check, derive the id, store, send the job message. Submitting the same work twice
+//! creates one job.
+
+use lastlight_api::jobs::{QueueInfo, Submission};
+use serde_json::{Map, Value, json, value::RawValue};
+use tracing::Span;
+
+use super::{Controller, ControllerError};
+use crate::{
+    failpoint::failpoint,
+    job::erased::{Fields, JobType, NotAdmitted, StageSpec},
+    model::{
+        JobId, JobStatus, ProcessingPath, Stage, StageInGraph, StageKind, TraceParent,
+        canonical::write_canonical_object,
+    },
+    store::{ChildToSubmit, NewDefinition, NewJob, StageKey},
+    telemetry,
+    transport::sender::QueueRole,
+};
+
+impl Controller {
+    /// The job type with this name.
+    ///
+    /// # Errors
+    /// There is no such job type.
+    pub fn job_type(&self, name: &str) -> Result<&dyn JobType, ControllerError> {
+        let job_type = self.0.catalog.get(name).ok_or_else(|| self.unknown_job_type(name))?;
+        Ok(job_type.as_ref())
+    }
+
+    /// Submits a job of the type `definition` with the parameters `submitted`. `trace` is the
+    /// caller's; without one, a new trace begins. The job stays in the trace of its first
+    /// submission.
+    ///
+    /// # Errors
+    /// A parameter is not valid; preflight rejects the job; Service Bus is switched off; the
+    /// database failed. A queue that cannot be reached is not an error: the job is stored and its
+    /// message is sent later.
+    #[tracing::instrument(name = "submit", skip_all, fields(job_type = definition.name(), job_id, trace_id))]
+    pub async fn submit(
+        &self,
+        definition: &dyn JobType,
+        submitted: Map<String, Value>,
+        trace: Option<TraceParent>,
+    ) -> Result<Submission, ControllerError> {
+        let mut stored = self.store(definition, submitted, trace).await?;
+        if stored.is_new {
+            self.start(&mut stored).await?;
+        } else {
+            self.describe_existing(definition, &mut stored.submission).await?;
+        }
+        Ok(stored.submission)
+    }
+
+    /// Submits a job that `waiting`, a stage of another job, waits for. The stage notes the job before
+    /// the job begins: if that submits jobs in turn, it is known who waits for whom.
+    #[tracing::instrument(name = "submit", skip_all, fields(job_type = definition.name(), job_id, trace_id))]
+    pub(super) async fn submit_awaited(
+        &self,
+        waiting: &ChildToSubmit,
+        definition: &dyn JobType,
+        submitted: Map<String, Value>,
+    ) -> Result<JobId, ControllerError> {
+        let mut stored = self.store(definition, submitted, None).await?;
+        let job_id = stored.submission.job_id;
+        if !stored.is_new {
+            self.retry_if_it_failed_before(&job_id, waiting).await?;
+        }
+        failpoint!("child.submitted");
+        self.0.database.stages().wait_for_child(&waiting.key(), &job_id).await?;
+        failpoint!("child.noted");
+        if stored.is_new {
+            self.start(&mut stored).await?;
+        }
+        Ok(job_id)
+    }
+
+    /// Checks and stores a job, or finds that it is stored already. Nothing is sent.
+    async fn store(
+        &self,
+        definition: &dyn JobType,
+        submitted: Map<String, Value>,
+        trace: Option<TraceParent>,
+    ) -> Result<Stored, ControllerError> {
+        let job_type = definition.name();
+        let Checked { parameters, path, warnings } = checked(definition, submitted)?;
+        let stages = definition
+            .stages(&parameters)
+            .map_err(|error| ControllerError::BadSubmission(error.to_string()))?;
+        let total_stages =
+            u8::try_from(stages.len()).ok().and_then(|count| Stage::try_from(count).ok());
+        let total_stages = total_stages.ok_or_else(|| {
+            ControllerError::BadSubmission(format!(
+                "{job_type} has {} stages with these parameters; 1 to 100 are allowed",
+                stages.len()
+            ))
+        })?;
+        let time_limit = definition
+            .time_limit(&parameters)
+            .map_err(|error| ControllerError::BadSubmission(error.to_string()))?
+            .unwrap_or(self.0.timing.job_timeout);
+        let sender = self.0.senders.for_path(path).ok_or(ControllerError::ServiceBusDisabled)?;
+
+        let job_id = JobId::derive(job_type, &parameters);
+        let trace = telemetry::submitted_in(trace);
+        Span::current().record("job_id", job_id.as_str()).record("trace_id", trace.trace_id());
+        let mut stored = String::new();
+        // Writing to a string does not fail.
+        let _ = write_canonical_object(&parameters, &mut stored);
+        self.preflight(&stages, &stored, time_limit).await?;
+        let mut warnings = warnings;
+        warnings.extend(definition.warnings());
+        if definition.has_admission() && self.0.database.jobs().get(&job_id).await?.is_none() {
+            definition.admit(&parameters).await.map_err(|refused| match refused {
+                NotAdmitted::Refused(reason) => ControllerError::BadSubmission(reason),
+                NotAdmitted::Unavailable(reason) => ControllerError::NotChecked(reason),
+            })?;
+        }
+        let graph: Option<Vec<StageInGraph>> =
+            stages.iter().map(|stage| stage.place.clone()).collect();
+        let text = definition.definition();
+        let job = NewJob {
+            job_id: &job_id,
+            job_type,
+            total_stages,
+            parameters: &stored,
+            path,
+            deadline_seconds: time_limit.as_secs_f64(),
+            trace: Some(trace),
+            graph: graph.as_deref(),
+            definition: text.map(|text| NewDefinition {
+                id: text.id,
+                name: job_type,
+                version: text.version,
+                source: text.source,
+            }),
+        };
+        let is_new =
+            self.0.database.jobs().insert(job, self.0.timing.send_grace.as_secs_f64()).await?;
+
+        let submission = Submission {
+            job_id,
+            status: "created".to_owned(),
+            job_type: job_type.to_owned(),
+            message: String::new(),
+            queue_info: QueueInfo {
+                queued: false,
+                queue_name: sender.queue_name(QueueRole::Jobs).to_owned(),
+                message_id: None,
+                processing_path: path,
+                job_id,
+                stage: Stage::FIRST,
+            },
+            parameters,
+            warnings,
+        };
+        Ok(Stored { submission, stages, parameters: stored, trace, is_new })
+    }
+
+    /// Sends the job messages of the stages that are ready, which is the first one in a line. The
+    /// submission tells of the first of them.
+    async fn start(&self, stored: &mut Stored) -> Result<(), ControllerError> {
+        let Stored { submission, stages, parameters, trace, .. } = stored;
+        let (stages, trace) = (stages.as_slice(), *trace);
+        let is_ready = |spec: &StageSpec| match &spec.place {
+            Some(place) => place.dependencies() == 0 && place.kind == StageKind::Tasks,
+            None => true,
+        };
+        let places = || (1..=100u8).filter_map(|number| Stage::try_from(number).ok()).zip(stages);
+        let in_line = stages.first().is_some_and(|spec| spec.place.is_none());
+        let ready = places().filter(|(_, spec)| is_ready(spec)).map(|(stage, _)| stage);
+        let ready: Vec<Stage> = ready.take(if in_line { 1 } else { usize::MAX }).collect();
+        // The last message sent is told of: all others go first.
+        for stage in ready.iter().rev() {
+            self.queue(submission, *stage, parameters, trace).await?;
+        }
+        if in_line {
+            return Ok(());
+        }
+        if ready.is_empty() {
+            submission.message = "The job was created.".to_owned();
+        }
+        for (stage, spec) in places() {
+            let kind = spec.place.as_ref().map(|place| place.kind);
+            if kind == Some(StageKind::Decision) {
+                self.advance(&StageKey { job_id: submission.job_id, stage }).await?;
+            }
+        }
+        self.submit_children(Some(&submission.job_id)).await?;
+        Ok(())
+    }
+
+    async fn queue(
+        &self,
+        submission: &mut Submission,
+        stage: Stage,
+        parameters: &str,
+        trace: TraceParent,
+    ) -> Result<(), ControllerError> {
+        let key = StageKey { job_id: submission.job_id, stage };
+        submission.queue_info.stage = stage;
+        let parameters: &RawValue = serde_json::from_str(parameters)
+            .map_err(|error| ControllerError::Unwritten(error.to_string()))?;
+        let path = submission.queue_info.processing_path;
+        match self
+            .0
+            .send_job_message(&key, 0, &submission.job_type, parameters, path, Some(trace))
+            .await
+        {
+            Ok(message) => {
+                submission.queue_info.queued = true;
+                submission.queue_info.message_id = Some(message.message_id);
+                submission.message = "The job was created and queued.".to_owned();
+            }
+            Err(reason) => {
+                tracing::warn!(job_id = %submission.job_id, reason, "a job message could not be sent and stays pending");
+                submission.message = format!(
+                    "The job was created; its queue message could not be sent and is pending: reconcile sends it \
+                     within about a minute of the queue's return. There is no need to submit the job again. ({reason})"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    async fn describe_existing(
+        &self,
+        definition: &dyn JobType,
+        submission: &mut Submission,
+    ) -> Result<(), ControllerError> {
+        let job = self.0.database.jobs().get(&submission.job_id).await?;
+        let status = job.as_ref().map_or(JobStatus::Queued, |job| job.status);
+        submission.status = status.to_string();
+        submission.message =
+            format!("The same job exists already and is {status}; nothing was queued.");
+        let current = definition.definition().map(|text| text.id);
+        if let Some(stored) = job.and_then(|job| job.definition_id)
+            && current != Some(stored.as_str())
+        {
+            submission.message.push_str(
+                " It was submitted when its definition was another one, and runs by that one. To run it by the current \
+                 definition, change a parameter.",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A job that is stored.
+struct Stored {
+    submission: Submission,
+    stages: Vec<StageSpec>,
+    /// Its parameters, as stored.
+    parameters: String,
+    trace: TraceParent,
+    /// Whether it was stored now. Nothing was sent for it yet.
+    is_new: bool,
+}
+
+/// A valid submission.
+struct Checked {
+    parameters: Map<String, Value>,
+    /// The path that the parameters choose.
+    path: ProcessingPath,
+    warnings: Vec<String>,
+}
+
+fn checked(
+    definition: &dyn JobType,
+    submitted: Map<String, Value>,
+) -> Result<Checked, ControllerError> {
+    let mut fields = Fields::new(submitted);
+    let use_service_bus = check(definition, &mut fields);
+    let path =
+        if use_service_bus { ProcessingPath::ServiceBus } else { ProcessingPath::QueueStorage };
+    let warnings = fields.unread();
+    Ok(Checked {
+        parameters: fields.finish().map_err(ControllerError::BadParameters)?,
+        path,
+        warnings,
+    })
+}
+
+/// The id that a submission would have.
+///
+/// # Errors
+/// A parameter is not valid.
+pub(super) fn id_of(
+    definition: &dyn JobType,
+    submitted: Map<String, Value>,
+) -> Result<JobId, ControllerError> {
+    let Checked { parameters, .. } = checked(definition, submitted)?;
+    Ok(JobId::derive(definition.name(), &parameters))
+}
+
+/// Checks the fields that every submission may have and those of the job type; returns whether the
+/// job uses Service Bus.
+pub fn check(definition: &dyn JobType, fields: &mut Fields) -> bool {
+    for field in ["dataset_id", "resource_id", "version_id"] {
+        fields.optional(field, "text", json!({ "type": ["string", "null"] }), Value::is_string);
+        fields.describe(
+            field,
+            "For your own use: part of the job's identity, and otherwise ignored.",
+        );
+    }
+    let schema = json!({ "type": ["string", "boolean", "null"] });
+    fields.optional("system", "text, true or false", schema, |value| {
+        value.is_string() || value.is_boolean()
+    });
+    let use_service_bus = match definition.prescribed_path() {
+        Some(path) => {
+            let prescribed = path == ProcessingPath::ServiceBus;
+            fields.prescribe(
+                "use_service_bus",
+                Value::Bool(prescribed),
+                "since the job type prescribes its path",
+            );
+            prescribed
+        }
+        None => fields.flag_or("use_service_bus", false),
+    };
+    fields.describe("use_service_bus", "Whether to use Service Bus instead of Storage Queues.");
+    definition.check(fields);
+    use_service_bus
+}

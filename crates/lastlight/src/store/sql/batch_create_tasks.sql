@@ -1,9 +1,0 @@
--- Writes the tasks of a chunk of a plan; a task that exists stays unchanged. Index: tasks_pkey, for
--- the conflict.
-INSERT INTO tasks (parent_job_id, stage, task_id, ordinal, status, job_type, task_type, task_index,
-                   batch_id, parent_task_id, parameters)
-SELECT $1, $2, new.task_id, new.ordinal, 'queued', $3, $4, new.task_index,
-       new.batch_id, new.parent_task_id, new.parameters::json
-FROM UNNEST($5::text[], $6::integer[], $7::text[], $8::text[], $9::text[], $10::text[])
-     AS new (task_id, ordinal, task_index, batch_id, parent_task_id, parameters)
-ON CONFLICT (parent_job_id, stage, task_id) DO NOTHING

@@ -1,7 +1,0 @@
--- Closes a stage of a finished job, once none of its tasks is open. $3: the states in which a job
--- runs. Locks: the stage's row. Index: stages_pkey, jobs_pkey.
-UPDATE stages s
-SET advanced_at = now(), lease_owner = NULL, lease_until = NULL, updated_at = now()
-FROM jobs j
-WHERE s.job_id = $1 AND s.stage = $2 AND s.advanced_at IS NULL AND s.completed + s.failed + s.skipped = s.total
-  AND j.job_id = s.job_id AND j.status::text <> ALL ($3)

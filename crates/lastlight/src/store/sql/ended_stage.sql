@@ -1,8 +1,0 @@
--- A stage that has ended and was not advanced yet, with the data for advancing it. Index:
--- stages_pkey, jobs_pkey.
-SELECT s.total, s.completed, s.failed, s.skipped, s.created_at, s.updated_at,
-       j.job_type, j.total_stages, j.processing_path, j.parameters, j.stage_results, j.traceparent
-FROM stages s
-JOIN jobs j USING (job_id)
-WHERE s.job_id = $1 AND s.stage = $2 AND s.planned_at IS NOT NULL AND s.advanced_at IS NULL
-  AND s.completed + s.failed + s.skipped = s.total

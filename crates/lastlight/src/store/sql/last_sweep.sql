@@ -1,5 +1,0 @@
--- The sweep that ended last. Index: last_sweep_pkey; the table has one row.
-SELECT swept_by, finished_at, found,
-       extract(epoch FROM now() - finished_at)::float8 AS age_seconds,
-       extract(epoch FROM finished_at - began_at)::float8 AS took_seconds
-FROM last_sweep WHERE one_row

@@ -1,0 +1,13 @@
+//! Requests of clients and of the host get the documented answers, whatever they contain.
+
+mod addresses;
+mod bounds;
+mod dashboard;
+mod fixtures;
+mod host_payloads;
+mod job_types;
+mod lists;
+mod openapi;
+mod schema_admin;
+mod status;
+mod submit;

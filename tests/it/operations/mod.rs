@@ -1,0 +1,9 @@
+//! Counts, metrics, traces and lists of processes say exactly what happened.
+
+mod audit;
+mod diagnosis;
+mod instances;
+mod metrics;
+mod prometheus;
+mod spans;
+mod traces;

@@ -1,0 +1,191 @@
+//! Every statement is in a file of its own, and the database accepts each of them with the schema
+//! of the migrations.
+
+use sqlx::{Executor, Row, SqlSafeStr};
+
+use crate::harness::{OfThisApp, TestApp};
+
+#[tokio::test]
+async fn the_database_accepts_every_statement() {
+    let app = TestApp::start().await;
+    let mut connection = app.connection().await;
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("crates/lastlight-engine/src/store/sql");
+    let mut count = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let statement = std::fs::read_to_string(&path).unwrap();
+        assert!(statement.starts_with("-- "), "{} does not say what it is for", path.display());
+        let prepared =
+            (&mut connection).prepare(sqlx::AssertSqlSafe(statement).into_sql_str()).await;
+        assert!(prepared.is_ok(), "{}: {}", path.display(), prepared.err().unwrap());
+        count += 1;
+    }
+    assert!(count > 20, "{count} statements");
+}
+
+/// The compiler checks the code against descriptions of the statements that are kept beside it: they
+/// must be those that the database gives. `scripts/sqlx` writes them.
+#[tokio::test]
+async fn the_compiler_knows_what_the_database_answers() {
+    let app = TestApp::start().await;
+    let mut connection = app.connection().await;
+    let store = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lastlight-engine");
+    let mut described = std::collections::BTreeMap::new();
+    let mut undescribed = Vec::new();
+    for file in std::fs::read_dir(store.join(".sqlx")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let description: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let statement = description["query"].as_str().unwrap().to_owned();
+        described.insert(statement, description["describe"].clone());
+    }
+    for file in std::fs::read_dir(store.join("src/store/sql")).unwrap() {
+        let path = file.unwrap().path();
+        let statement = std::fs::read_to_string(&path).unwrap();
+        let Some(known) = described.remove(&statement) else {
+            undescribed.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
+            continue;
+        };
+        let found = (&mut connection)
+            .describe(sqlx::AssertSqlSafe(statement).into_sql_str())
+            .await
+            .unwrap();
+        let found = serde_json::to_value(found).unwrap();
+        for part in ["columns", "parameters"] {
+            assert_eq!(found[part], known[part], "{}: run scripts/sqlx", path.display());
+        }
+        // Whether a column of an outer join may be null is guessed from the plan; only what the
+        // compiler takes for never null must be so.
+        let is_never_null = |description: &serde_json::Value| -> Vec<bool> {
+            let columns = description["nullable"].as_array().unwrap();
+            columns.iter().map(|nullable| nullable == false).collect()
+        };
+        for (found, known) in is_never_null(&found).into_iter().zip(is_never_null(&known)) {
+            assert!(found || !known, "{}: run scripts/sqlx", path.display());
+        }
+    }
+    undescribed.sort();
+    // Their columns are read by nobody, or they are run without being prepared.
+    assert_eq!(
+        undescribed,
+        ["backend", "bound_reading", "own_connection", "session_settings"],
+        "run scripts/sqlx"
+    );
+    assert!(described.is_empty(), "statements that exist no more: {:?}", described.keys());
+}
+
+#[tokio::test]
+async fn migrations_are_repeatable_and_concurrent() {
+    let url = crate::harness::new_database_url().await;
+    let databases: Vec<_> = (0..5)
+        .map(|_| lastlight_engine::store::Database::new(&crate::harness::database_settings(&url)))
+        .collect();
+    for result in
+        futures_util::future::join_all(databases.iter().map(|database| database.migrate())).await
+    {
+        result.unwrap();
+    }
+    databases[0].migrate().await.unwrap();
+}
+
+/// Statements whose purpose is to read a whole stage or all open work.
+const READS_STAGES: [&str; 9] = [
+    // On request of users.
+    "audit_stages",
+    "recount_stage",
+    // Once per stage, after its end.
+    "measure_stage",
+    // Of open stages, once a minute: attempts whose lease expired; whether an attempt runs in a
+    // stage without progress.
+    "dead_attempts",
+    "lost_batches",
+    // Tasks of jobs that were deleted by hand, in steps; and, to find such jobs, the first task of
+    // each job or of one stage.
+    "clear_stage",
+    "lease_stage",
+    "orphaned_jobs",
+    "remove_orphans",
+];
+
+/// Statements that count the batches of a stage, or read them once, on request of a user.
+const READS_BATCHES: [&str; 2] = ["get_stages", "query_tasks"];
+
+/// Statements that take the deferred tasks of all jobs in the order in which they are due, or count
+/// those of a stage.
+const READS_DEFERRED: [&str; 2] = ["get_stages", "take_deferred"];
+
+/// Statements that search jobs by status.
+const READS_JOBS: [&str; 3] = ["open_on_paths", "open_work", "query_jobs_by_status"];
+
+/// A connection caches its plans, perhaps from a time when the tables were empty and had not been
+/// analyzed. A plan that finds a task or a batch by its job alone, or a job by its status, and
+/// filters the rest is just as fast then, and later takes time that grows with the square of the
+/// job's size or of the number of jobs.
+#[tokio::test]
+async fn plans_on_empty_tables_use_the_whole_key() {
+    let app = TestApp::start().await;
+    let mut connection = app.connection().await;
+    connection
+        .execute(
+            "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
+             SET enable_mergejoin = off",
+        )
+        .await
+        .unwrap();
+    let mut found = std::collections::BTreeMap::<&str, u32>::new();
+    let mut wrong = Vec::new();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("crates/lastlight-engine/src/store/sql");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let statement = std::fs::read_to_string(&path).unwrap();
+        let parameters = (1..)
+            .take_while(|number| statement.contains(&format!("${number}")))
+            .map(|_| "NULL")
+            .collect::<Vec<_>>()
+            .join(", ");
+        let text = format!("PREPARE {name} AS {statement}");
+        connection.execute(sqlx::AssertSqlSafe(text)).await.unwrap();
+        let text = match &*parameters {
+            "" => format!("EXPLAIN EXECUTE {name}"),
+            _ => format!("EXPLAIN EXECUTE {name} ({parameters})"),
+        };
+        let plan: Vec<String> = connection
+            .fetch_all(sqlx::AssertSqlSafe(text))
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.get(0))
+            .collect();
+        let plan = plan.join("\n");
+        assert!(
+            !plan.contains("jobs_by_status") || READS_JOBS.contains(&name),
+            "{name} looks for jobs by their status:\n{plan}"
+        );
+        assert!(
+            !plan.contains("task_batches_owed")
+                || ["backlog", "get_pending_retry_batches"].contains(&name),
+            "{name} reads unsent batches:\n{plan}"
+        );
+        if READS_STAGES.contains(&name) {
+            continue;
+        }
+        for (index, column) in
+            [(" using tasks_", "task_id"), (" using task_batches_pkey", "batch_no")]
+        {
+            for scan in plan.split(index).skip(1) {
+                let condition = scan.split_once("Index Cond: ").map_or("none", |(_, rest)| rest);
+                let condition = condition.lines().next().unwrap();
+                let is_meant = (column == "batch_no" && READS_BATCHES.contains(&name))
+                    || (scan.starts_with("deferred") && READS_DEFERRED.contains(&name));
+                if !condition.contains(column) && !is_meant {
+                    wrong.push(format!("{name}: {condition}\n{plan}"));
+                }
+                *found.entry(index).or_default() += 1;
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert!(found[" using tasks_"] >= 15 && found[" using task_batches_pkey"] >= 5, "{found:?}");
+}
