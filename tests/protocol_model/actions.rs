@@ -88,7 +88,8 @@ pub(crate) enum Action {
         stage: u8,
         batch: u8,
     },
-    /// A task message is delivered, and the task is free or its lease has expired.
+    /// A task message is delivered, and the task is free or its lease has expired. Or a worker asks
+    /// for ready tasks.
     Claim {
         stage: u8,
         task: u8,
@@ -260,6 +261,9 @@ impl Protocol {
                     continue;
                 }
                 let marks_first = self.rules.lacks(Mutation::MarkBeforeSend);
+                if self.rules.is_worked(number) {
+                    continue;
+                }
                 if !is_sent && (!marks_first || row == Some(Batch::Sent)) {
                     actions.push(Action::SendBatch { stage: number, batch });
                 }
@@ -340,7 +344,8 @@ impl Protocol {
                 if outside.poisons > 0 && is_sent && !row.status.is_terminal() {
                     actions.push(Action::FailTask { stage, task });
                 }
-                if is_sent && !row.status.is_terminal() && row.attempt < self.sizes.attempts {
+                let arrives = is_sent || row.ready;
+                if arrives && !row.status.is_terminal() && row.attempt < self.sizes.attempts {
                     actions.push(Action::Claim { stage, task });
                 }
                 if outside.deferrals > 0 && is_sent {
@@ -524,7 +529,7 @@ impl Protocol {
             Action::ReleaseClaim { stage, task, attempt } => {
                 state.outside.hand_backs -= 1;
                 end_attempt(&mut state.handlers, stage, task, attempt);
-                database.release_claim(stage, task, attempt);
+                database.release_claim(rules, stage, task, attempt);
             }
             Action::DeferTask { stage, task } => {
                 state.outside.deferrals -= 1;
@@ -536,7 +541,7 @@ impl Protocol {
             }
             Action::FailTask { stage, task } => {
                 state.outside.poisons -= 1;
-                database.fail_task(stage, task).then_some(())?;
+                database.fail_task(rules, stage, task).then_some(())?;
             }
             Action::FailUnplannedJob { stage } => {
                 state.outside.poisons -= 1;
@@ -566,7 +571,7 @@ impl Protocol {
                 database.owe_lost_batch(rules, stage, batch).then_some(())?;
             }
             Action::TakeDeadAttempt { stage, task } => {
-                database.take_dead_attempt(stage, task).then_some(())?;
+                database.take_dead_attempt(rules, stage, task).then_some(())?;
                 // Its message was sent before; sending it again does not change the set.
             }
             Action::OweDeadPlanner { stage } => {

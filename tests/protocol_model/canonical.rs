@@ -96,6 +96,7 @@ fn sort_tasks(state: &mut State, number: u8) {
                 row.attempt,
                 row.forgiven,
                 row.deferred,
+                row.ready,
                 row.outcomes,
                 row.decided_by,
             )

@@ -13,11 +13,13 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use lastlight_engine::{
     config::DatabaseSettings,
-    model::{JobId, JobStatus, ProcessingPath, Stage, TaskId, TaskIndex, TasksPerMessage},
+    model::{
+        JobId, JobStatus, ProcessingPath, Stage, TaskId, TaskIndex, TasksPerMessage, WorkerHandler,
+    },
     store::{
         BatchKey, ChunkWritten, Claim, ClaimRequest, Completion, Database, Deferral, EndedStage,
         NewJob, NewTask, NextStage, RunningTask, StageKey, StagePlan, TaskClaims, TaskCompletions,
-        TaskDeferrals, TaskOutcome,
+        TaskDeferrals, TaskOutcome, WorkerClaim,
     },
 };
 use lastlight_testing::{
@@ -48,6 +50,8 @@ struct Real {
     claims: TaskClaims,
     completions: TaskCompletions,
     deferrals: TaskDeferrals,
+    handler: WorkerHandler,
+    handler_id: i32,
     connection: PgConnection,
     job_id: JobId,
 }
@@ -99,6 +103,7 @@ impl Pair {
             296..302 => self.release_stage().await,
             302..305 => self.stop_plan().await,
             305..315 => self.fail_plan().await,
+            315..460 if self.rules.is_worked(stage) => self.claim_ready().await,
             315..480 => self.claim(stage, task).await,
             480..530 => self.defer(stage, task).await,
             530..720 => self.complete(stage, task).await,
@@ -122,6 +127,9 @@ impl Pair {
             988..991 => self.stage_redelivered(stage).await,
             991..1018 => self.take_deferred().await,
             1018..1024 => self.stage_redelivered(stage).await,
+            1024..1034 if self.rules.workers > 0 && self.random.bool() => {
+                self.release_claim(stage, task).await
+            }
             1024..1034 => self.decide_gate(stage).await,
             1034..1042 => self.finalize_job().await,
             _ => self.what_is_found(stage, batch).await,
@@ -223,6 +231,7 @@ impl Pair {
             tasks_per_message: TasksPerMessage::try_from(u64::from(self.rules.batch)).unwrap(),
             owner,
             lease_seconds: LONG,
+            handler_id: self.rules.is_worked(stage).then_some(self.real.handler_id),
         };
         let tasks = (cursor..cursor + length).map(|task| NewTask {
             task_id: self.real.task_id(stage, task),
@@ -286,12 +295,54 @@ impl Pair {
 
     async fn claim(&mut self, stage: u8, task: u8) -> Answers {
         let sees_open = self.model.is_open();
-        let model = self.model.claim_task(&self.rules, stage, task, sees_open);
+        // A message for a task of workers changes nothing.
+        let by_messages = sees_open && !self.rules.is_worked(stage);
+        let model = self.model.claim_task(&self.rules, stage, task, by_messages);
         let real = match self.real.claims.claim(self.real.request(stage, task)).await.unwrap() {
             Claim::Claimed(claimed) => Some(claimed.attempt),
             _ => None,
         };
         ("claim_tasks", format!("{model:?}"), format!("{real:?}"))
+    }
+
+    /// Which tasks a worker gets is decided by their age, which the model does not know.
+    async fn claim_ready(&mut self) -> Answers {
+        let limit = self.random.u8(1..3);
+        let handlers = [&*self.real.handler.name];
+        let request = WorkerClaim {
+            queue: &self.real.handler.queue,
+            handlers: &handlers,
+            limit: limit.into(),
+            worker_id: "model",
+        };
+        let claimed = self.real.database.workers().claim(request, LONG).await.unwrap();
+        let sees_open = self.model.is_open();
+        let (mut model, mut real) = (BTreeSet::new(), BTreeSet::new());
+        for one in &claimed {
+            let stage = one.task.stage.get() - 1;
+            let index = (0..self.rules.tasks(stage))
+                .find(|task| self.real.task_id(stage, *task) == one.task.task_id);
+            let attempt = self.model.claim_task(&self.rules, stage, index.unwrap(), sees_open);
+            model.insert(format!("{} {attempt:?}", one.task.task_id));
+            real.insert(format!("{} {:?}", one.task.task_id, Some(one.task.attempt)));
+        }
+        let left = self.model.stages().any(|(_, stage)| stage.tasks().any(|(_, task)| task.ready));
+        let is_short = claimed.len() < usize::from(limit);
+        (
+            "claim_ready",
+            format!("{model:?} {}", is_short && sees_open && left),
+            format!("{real:?} false"),
+        )
+    }
+
+    async fn release_claim(&mut self, stage: u8, task: u8) -> Answers {
+        let holder = self.model.stage(stage).and_then(|row| row.task(task));
+        let attempt = holder.map_or(1, |row| row.attempt);
+        self.model.release_claim(&self.rules, stage, task, attempt);
+        let ClaimRequest { job_id, stage, task_id } = self.real.request(stage, task);
+        let running = RunningTask { job_id, stage, task_id, attempt: attempt.into() };
+        self.real.database.tasks().release_claims(&[running], LONG).await.unwrap();
+        ("release_claims", String::new(), String::new())
     }
 
     async fn defer(&mut self, stage: u8, task: u8) -> Answers {
@@ -357,7 +408,7 @@ impl Pair {
     }
 
     async fn fail_task(&mut self, stage: u8, task: u8) -> Answers {
-        let model = self.model.fail_task(stage, task);
+        let model = self.model.fail_task(&self.rules, stage, task);
         let key = self.real.key(stage);
         let stands =
             self.real.database.tasks().dead_lettered(&key, &[self.real.task_id(stage, task)]).await;
@@ -520,7 +571,7 @@ impl Pair {
         let mut model = BTreeSet::new();
         for stage in 0..self.rules.stages {
             for task in 0..self.rules.tasks(stage) {
-                if self.model.take_dead_attempt(stage, task) {
+                if self.model.take_dead_attempt(&self.rules, stage, task) {
                     model.insert(self.real.task_id(stage, task).as_str().to_owned());
                 }
             }
@@ -633,11 +684,14 @@ impl Real {
         let database =
             Database::new(&DatabaseSettings { connections: 2, ..database_settings(&url) });
         database.migrate().await.unwrap();
+        let handler = WorkerHandler { queue: "model".into(), name: "model".into() };
         let serde_json::Value::Object(parameters) = json!({ "seed": seed }) else { unreachable!() };
         Self {
             claims: TaskClaims::start(database.clone(), LONG),
             completions: TaskCompletions::start(database.clone(), LONG),
             deferrals: TaskDeferrals::start(database.clone()),
+            handler_id: database.workers().handler_id(&handler).await.unwrap(),
+            handler,
             database,
             connection: connection(&url).await,
             job_id: JobId::derive("model", &parameters),

@@ -55,6 +55,7 @@ fn job(tasks: &[u8]) -> Rules {
         max_attempts: 2,
         tolerates: 0,
         graph: None,
+        workers: 0,
         mutation: None,
     }
 }
@@ -194,6 +195,26 @@ fn deferred_tasks_keep_all_properties() {
     let harder = Outside { cancels: 1, retries: 1, hand_backs: 1, ..outside };
     search(job(&[1, 1]), with(Outside { retries: 0, ..harder }));
     search(job(&[1]), with(harder));
+}
+
+/// The same with all tasks of the given stages, as bits, claimed by workers.
+fn worked(workers: u8, rules: Rules) -> Rules {
+    Rules { workers, ..rules }
+}
+
+#[test]
+fn tasks_of_workers_keep_all_properties() {
+    search(worked(0b11, job(&[2, 1])), Sizes { attempts: 3, ..SMALL });
+    let outside = Outside { cancels: 1, poisons: 1, hand_backs: 1, ..SMALL.outside };
+    search(worked(0b10, job(&[1, 1])), Sizes { outside, ..SMALL });
+    search(worked(0b01, job(&[1, 1])), Sizes { outside, ..SMALL });
+}
+
+#[test]
+fn tasks_of_workers_survive_a_cancel_and_a_retry() {
+    search(worked(0b10, job(&[1, 1])), Sizes { straddling: true, ..RETRY });
+    search(worked(0b01, Rules { batch: 2, ..job(&[2]) }), RETRY);
+    search(worked(0b010, join()), CLAIMED_TWICE);
 }
 
 /// A graph of stages with a task each, or none if they are decisions or gates.
@@ -426,6 +447,7 @@ fn long_random_walks_keep_all_properties() {
     walk(rules, sizes, seed);
     let quiet = Sizes { straddling: false, outside: SMALL.outside, ..sizes };
     walk(Rules { batch: 1, ..rules }, quiet, seed + 1);
+    walk(worked(0b101, rules), sizes, seed + 2);
 }
 
 #[test]
@@ -515,6 +537,11 @@ breaks! {
     a_sweep_without_dead_attempts_strands_tasks: SweepWithoutDeadAttempts breaks ENDS, job(&[1]), SMALL;
     a_sweep_without_deferred_tasks_strands_them: SweepWithoutDeferred breaks ENDS, job(&[1]), DEFERRAL;
     deferring_a_finished_task_loses_its_outcome: DeferWithoutState breaks ONE_OUTCOME, job(&[1]), DEFERRAL;
+    a_claim_that_leaves_a_task_ready_gives_it_away_again: ClaimKeepsReady breaks READY, worked(1, job(&[1])), SMALL;
+    a_retry_that_is_not_ready_strands_its_task: RetryNotReady breaks ENDS, worked(1, job(&[1])), SMALL;
+    a_dead_attempt_that_is_not_ready_strands_its_task: DeadAttemptNotReady breaks ENDS, worked(1, job(&[1])), SMALL;
+    a_skipped_task_that_stays_ready_is_given_away: SkipKeepsReady breaks READY, worked(1, job(&[1])), CANCEL;
+    a_retried_job_without_ready_tasks_is_stuck: ReopenNotReady breaks ENDS, worked(1, job(&[1])), RETRY;
     a_sweep_without_dead_planners_strands_stages: SweepWithoutDeadPlanners breaks ENDS, job(&[1]), SMALL;
     a_sweep_without_ended_stages_strands_jobs: SweepWithoutAdvance breaks ENDS, job(&[1]), SMALL;
     a_sweep_without_closing_leaves_tasks_open: SweepWithoutClosing breaks ENDS, job(&[1]), CANCEL;
@@ -544,6 +571,20 @@ async fn postgresql_behaves_as_the_model() {
         assert_eq!(calls.remove(of_graphs).map(|[_, changed]| changed), Some(0));
     }
     everything_changed_something(&calls);
+}
+
+#[tokio::test]
+async fn postgresql_behaves_as_the_model_of_workers() {
+    let lives = if is_large() { 300 } else { 16 };
+    let line = Rules { batch: 2, tolerates: 1, ..job(&[4, 3]) };
+    let calls = compare(worked(0b11, line), lives).await;
+    for name in ["claim_ready", "complete_tasks", "take_dead_attempts", "reopen_tasks"] {
+        let changed = calls.get(name).map_or(0, |[_, changed]| *changed);
+        assert!(changed > 0, "{name} never changed anything: {calls:#?}");
+    }
+    compare(worked(0b10, line), lives / 2).await;
+    let graph = Rules { batch: 2, plan: [0, 3, 0, 1, 1], ..early_gate() };
+    compare(worked(0b1010, graph), lives / 2).await;
 }
 
 #[tokio::test]

@@ -34,6 +34,16 @@ pub(crate) enum Mutation {
     CloseBeforeSkipped,
     /// `defer_tasks` does not check the status.
     DeferWithoutState,
+    /// A worker's claim leaves the task ready.
+    ClaimKeepsReady,
+    /// A retry of a worker's task does not make it ready.
+    RetryNotReady,
+    /// `dead_attempts` does not make a worker's task ready.
+    DeadAttemptNotReady,
+    /// `skip_open_tasks` leaves a worker's task ready.
+    SkipKeepsReady,
+    /// `reopen_tasks` does not make a worker's tasks ready.
+    ReopenNotReady,
     /// `skip_open_tasks` does not check whether the job is finished.
     SkipWithoutEnd,
     /// `reopen_job` does not check whether every failed and skipped task was reopened.

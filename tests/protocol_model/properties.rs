@@ -15,6 +15,8 @@ pub(crate) const WHOLE_PLAN: &str = "a planned stage has every task of its plan"
 pub(crate) const WHOLE_JOB: &str = "a completed job has every outcome";
 pub(crate) const UNSENT_OR_SENT: &str = "a due message is unsent or was sent";
 pub(crate) const SENT_IF_MARKED: &str = "a message marked as sent was sent";
+pub(crate) const READY: &str = "a task of workers is ready exactly while it waits";
+pub(crate) const NO_MESSAGE: &str = "no message is sent for a task of workers";
 /// (b) No work is done twice.
 pub(crate) const ONE_OUTCOME: &str = "a task has one outcome";
 pub(crate) const HOLDER_DECIDES: &str = "only the attempt that holds a task decides it";
@@ -95,11 +97,25 @@ fn invariants() -> Vec<Property<Protocol>> {
                 let messages = state.queues.task_message[usize::from(number)];
                 (0..).zip(stage.batches).all(|(batch, row)| {
                     row != Some(Batch::Sent)
+                        || protocol.rules.is_worked(number)
                         || protocol
                             .rules
                             .tasks_of(number, batch)
                             .all(|task| messages[usize::from(task)])
                 })
+            })
+        }),
+        Property::always(READY, |protocol: &Protocol, state: &State| {
+            stages(state).all(|(number, stage)| {
+                let is_worked = protocol.rules.is_worked(number);
+                let waits =
+                    |task: &Task| matches!(task.status, TaskStatus::Queued | TaskStatus::Retrying);
+                stage.tasks().all(|(_, task)| task.ready == (is_worked && waits(task)))
+            })
+        }),
+        Property::always(NO_MESSAGE, |protocol: &Protocol, state: &State| {
+            (0..).zip(state.queues.task_message).all(|(number, messages)| {
+                !protocol.rules.is_worked(number) || messages.iter().all(|sent| !sent)
             })
         }),
         Property::always(ONE_OUTCOME, |_, state: &State| {
@@ -219,19 +235,22 @@ fn landmarks(protocol: &Protocol) -> Vec<Property<Protocol>> {
                 attempts(state).any(|(row, running)| row.status.is_terminal() && running != 0)
             }),
             Property::sometimes("a batch is unsent again", |protocol: &Protocol, state: &State| {
-                stages(state).any(|(number, stage)| {
-                    let messages = state.queues.task_message[usize::from(number)];
-                    let is_sent = |batch| {
-                        protocol
-                            .rules
-                            .tasks_of(number, batch)
-                            .all(|task| messages[usize::from(task)])
-                    };
-                    stage.planned
-                        && (0..)
-                            .zip(stage.batches)
-                            .any(|(batch, row)| row == Some(Batch::Unsent) && is_sent(batch))
-                })
+                // Of workers alone there is none.
+                let worked = protocol.rules.workers.count_ones() as u8;
+                worked == protocol.rules.stages
+                    || stages(state).any(|(number, stage)| {
+                        let messages = state.queues.task_message[usize::from(number)];
+                        let is_sent = |batch| {
+                            protocol
+                                .rules
+                                .tasks_of(number, batch)
+                                .all(|task| messages[usize::from(task)])
+                        };
+                        stage.planned
+                            && (0..)
+                                .zip(stage.batches)
+                                .any(|(batch, row)| row == Some(Batch::Unsent) && is_sent(batch))
+                    })
             }),
         ]);
     }

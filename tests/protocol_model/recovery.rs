@@ -100,14 +100,29 @@ impl<'a> Run<'a> {
                 }
             }
             self.reconcile();
-            while let Some(message) = self.messages.pop_front() {
-                match message {
-                    Message::Job { stage } => self.process_job_message(stage),
-                    Message::Task { stage, task } => self.process_task_message(stage, task),
+            loop {
+                while let Some(message) = self.messages.pop_front() {
+                    match message {
+                        Message::Job { stage } => self.process_job_message(stage),
+                        Message::Task { stage, task } => self.process_task_message(stage, task),
+                    }
                 }
+                // Workers take what is ready.
+                let Some((stage, task)) = self.ready() else { break };
+                self.process_task_message(stage, task);
             }
         }
         None
+    }
+
+    /// A task that a worker can claim.
+    fn ready(&self) -> Option<(u8, u8)> {
+        let tasks = self
+            .database
+            .stages()
+            .flat_map(|(number, stage)| stage.tasks().map(move |(task, row)| (number, task, row)));
+        let mut ready = tasks.filter(|(_, _, row)| row.ready && self.database.is_open());
+        ready.next().map(|(stage, task, _)| (stage, task))
     }
 
     /// Whether there is no job, or it is finished and has no open task.
@@ -179,7 +194,9 @@ impl<'a> Run<'a> {
         if self.sweeps(Mutation::SweepWithoutDeadAttempts) {
             for &stage in &numbers {
                 for task in 0..self.rules.tasks(stage) {
-                    if self.database.take_dead_attempt(stage, task) {
+                    if self.database.take_dead_attempt(self.rules, stage, task)
+                        && !self.rules.is_worked(stage)
+                    {
                         self.messages.push_back(Message::Task { stage, task });
                     }
                 }
@@ -253,7 +270,9 @@ impl<'a> Run<'a> {
         }
         let ended = self.database.finish_plan(stage, OWNER);
         for batch in (0..).take_while(|batch| !self.rules.tasks_of(stage, *batch).is_empty()) {
-            if self.database.batch(stage, batch) != Some(Batch::Sent) {
+            if self.database.batch(stage, batch) != Some(Batch::Sent)
+                && !self.rules.is_worked(stage)
+            {
                 self.send_batch(stage, batch);
             }
         }
@@ -284,7 +303,7 @@ impl<'a> Run<'a> {
         if recorded.stage_ended {
             self.advance(stage);
         }
-        if recorded.written && outcome == Outcome::Retry {
+        if recorded.written && outcome == Outcome::Retry && !self.rules.is_worked(stage) {
             self.messages.push_back(Message::Task { stage, task });
         }
     }

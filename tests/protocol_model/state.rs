@@ -103,6 +103,8 @@ pub(crate) struct Task {
     pub forgiven: u8,
     /// `next_send_at` is set: its message came when there was no permit, and a new message is due.
     pub deferred: bool,
+    /// `ready_at` is set: the task waits for a worker, and no attempt holds it.
+    pub ready: bool,
     /// Not a column: number of recorded outcomes, at most 2.
     pub outcomes: u8,
     /// Not a column: the attempt whose end recorded the outcome; 0: none.
@@ -387,7 +389,7 @@ impl Bytes {
                 };
                 self.put(1 + task.status as u8 * 16 + task.attempt);
                 self.put(task.forgiven * 16 + task.decided_by);
-                self.put(task.outcomes * 2 + u8::from(task.deferred));
+                self.put(task.outcomes * 4 + u8::from(task.deferred) * 2 + u8::from(task.ready));
             }
             for batches in stage.batches.chunks(2) {
                 let code = |batch: Option<Batch>| batch.map_or(0, |batch| 1 + batch as u8);

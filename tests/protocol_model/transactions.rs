@@ -29,6 +29,8 @@ pub(crate) struct Rules {
     pub tolerates: u8,
     /// What the stages depend on, unless they form a line.
     pub graph: Option<Graph>,
+    /// The stages whose tasks are claimed by workers, as bits. Their tasks need no messages.
+    pub workers: u8,
     pub mutation: Option<Mutation>,
 }
 
@@ -79,6 +81,11 @@ impl Rules {
     /// `FailurePolicy::tolerates`.
     pub(crate) fn tolerates(&self, failed: u8) -> bool {
         failed <= self.tolerates
+    }
+
+    /// Whether the tasks of a stage are claimed by workers.
+    pub(crate) fn is_worked(&self, stage: u8) -> bool {
+        self.workers & (1 << stage) != 0
     }
 
     pub(crate) fn kind(&self, stage: u8) -> Kind {
@@ -163,6 +170,7 @@ impl Database {
         sees_open: bool,
     ) -> Option<u8> {
         let length = rules.batch.min(rules.tasks(number).saturating_sub(cursor));
+        let is_worked = rules.is_worked(number);
         let stage = self.stage_mut(number)?;
         let holds_lease =
             stage.lease_owner == Some(owner) || rules.lacks(Mutation::WriteChunkWithoutLease);
@@ -179,12 +187,14 @@ impl Database {
                     attempt: 0,
                     forgiven: 0,
                     deferred: false,
+                    ready: is_worked,
                     outcomes: 0,
                     decided_by: 0,
                 });
             }
             if !rules.lacks(Mutation::WriteChunkWithoutBatches) {
-                stage.batches[usize::from(rules.batch_of(task))] = Some(Batch::Unsent);
+                let batch = if is_worked { Batch::Sent } else { Batch::Unsent };
+                stage.batches[usize::from(rules.batch_of(task))] = Some(batch);
             }
         }
         stage.plan_cursor += length;
@@ -224,7 +234,8 @@ impl Database {
         }
     }
 
-    /// Returns the number of the attempt. A running task is claimed as if its lease had expired.
+    /// Returns the number of the attempt. A running task is claimed as if its lease had expired, but
+    /// not by a worker: for workers the sweep makes it ready again. Of workers: `claim_ready`.
     pub(crate) fn claim_task(
         &mut self,
         rules: &Rules,
@@ -237,7 +248,11 @@ impl Database {
         if !sees_open {
             return None;
         }
+        if rules.is_worked(number) && !row.ready {
+            return None;
+        }
         row.status = row.status.transition(TaskStatus::Processing).ok()?;
+        row.ready &= rules.lacks(Mutation::ClaimKeepsReady);
         let attempt = row.attempt + 1;
         row.attempt += counted;
         row.deferred = false;
@@ -257,6 +272,7 @@ impl Database {
         let fenced = !rules.lacks(Mutation::CompleteWithoutFence);
         let by_attempt = fenced && !rules.lacks(Mutation::CompleteWithoutAttempt);
         let late = !sees_open && self.is_finished();
+        let is_worked = rules.is_worked(number) && !rules.lacks(Mutation::RetryNotReady);
         if !sees_open && !rules.lacks(Mutation::CompleteAfterTheEnd) {
             return NOT_WRITTEN;
         }
@@ -278,6 +294,7 @@ impl Database {
         row.status = outcome.status();
         row.decided_by = attempt;
         row.attempt += counted_now;
+        row.ready = is_worked && outcome == Outcome::Retry;
         match outcome {
             Outcome::Completed => stage.completed += 1,
             Outcome::Failed => stage.failed += 1,
@@ -289,7 +306,13 @@ impl Database {
 
     /// One of the claims that `release_claims` releases: its attempt never started and does not
     /// count.
-    pub(crate) fn release_claim(&mut self, number: u8, task: u8, attempt: u8) -> bool {
+    pub(crate) fn release_claim(
+        &mut self,
+        rules: &Rules,
+        number: u8,
+        task: u8,
+        attempt: u8,
+    ) -> bool {
         let Some(stage) = self.stage_mut(number) else {
             return false;
         };
@@ -303,13 +326,15 @@ impl Database {
         };
         row.status = retrying;
         row.forgiven += 1;
+        row.ready = rules.is_worked(number);
         true
     }
 
     /// One of the tasks that `defer_tasks` keeps for a new message, because there is no permit to
     /// start it.
     pub(crate) fn defer_task(&mut self, rules: &Rules, number: u8, task: u8) -> bool {
-        let Some(stage) = self.stage_mut(number) else {
+        let by_messages = !rules.is_worked(number);
+        let Some(stage) = self.stage_mut(number).filter(|_| by_messages) else {
             return false;
         };
         let Some(row) = stage.tasks[usize::from(task)].as_mut() else {
@@ -347,8 +372,8 @@ impl Database {
     }
 
     /// One of the tasks that `fail_tasks` fails and that no attempt holds.
-    pub(crate) fn fail_task(&mut self, number: u8, task: u8) -> bool {
-        let is_open = self.is_open();
+    pub(crate) fn fail_task(&mut self, rules: &Rules, number: u8, task: u8) -> bool {
+        let is_open = self.is_open() && !rules.is_worked(number);
         let Some(stage) = self.stage_mut(number).filter(|_| is_open) else {
             return false;
         };
@@ -504,6 +529,7 @@ impl Database {
         };
         row.status = skipped;
         row.deferred = false;
+        row.ready &= rules.lacks(Mutation::SkipKeepsReady);
         row.decided_by = 0;
         row.outcomes = (row.outcomes + 1).min(2);
         stage.skipped += 1;
@@ -571,6 +597,7 @@ impl Database {
     pub(crate) fn reopen_tasks_of(&mut self, rules: &Rules, number: u8, batch: u8) -> u8 {
         let may = self.job.is_some_and(|job| job.status.reopen().is_ok());
         let tasks = rules.tasks_of(number, batch);
+        let is_worked = rules.is_worked(number);
         let Some(stage) = self.stage_mut(number).filter(|stage| stage.advanced && may) else {
             return 0;
         };
@@ -591,10 +618,13 @@ impl Database {
                 attempt: row.attempt,
                 forgiven: row.attempt,
                 deferred: false,
+                ready: is_worked && !rules.lacks(Mutation::ReopenNotReady),
                 outcomes: 0,
                 decided_by: 0,
             };
-            stage.batches[usize::from(batch)] = Some(Batch::Unsent);
+            if !is_worked {
+                stage.batches[usize::from(batch)] = Some(Batch::Unsent);
+            }
             reopened += 1;
         }
         reopened
@@ -681,6 +711,7 @@ impl Database {
                 .is_some_and(|row| !row.deferred && matches!(row.status, PendingQueue | Queued))
         };
         self.is_processing()
+            && !rules.is_worked(number)
             && stage.planned
             && !stage.advanced
             && self.batch(number, batch) == Some(Batch::Sent)
@@ -695,8 +726,10 @@ impl Database {
         lost
     }
 
-    /// Takes a task whose attempt died, or whose retry is overdue; its message is sent afterwards.
-    pub(crate) fn take_dead_attempt(&mut self, number: u8, task: u8) -> bool {
+    /// Takes a task whose attempt died, or whose retry is overdue; its message is sent afterwards, or
+    /// it is ready for a worker.
+    pub(crate) fn take_dead_attempt(&mut self, rules: &Rules, number: u8, task: u8) -> bool {
+        let is_worked = rules.is_worked(number);
         let runs = self.is_processing();
         let Some(stage) = self.stage_mut(number).filter(|stage| runs && !stage.advanced) else {
             return false;
@@ -704,7 +737,7 @@ impl Database {
         let Some(row) = stage.tasks[usize::from(task)].as_mut() else {
             return false;
         };
-        let is_deferred = row.status == TaskStatus::Retrying && row.deferred;
+        let is_deferred = row.status == TaskStatus::Retrying && (row.deferred || is_worked);
         if is_deferred
             || row.status != TaskStatus::Retrying
                 && row.status.transition(TaskStatus::Retrying).is_err()
@@ -712,6 +745,7 @@ impl Database {
             return false;
         }
         row.status = TaskStatus::Retrying;
+        row.ready = is_worked && !rules.lacks(Mutation::DeadAttemptNotReady);
         true
     }
 

@@ -1,13 +1,16 @@
-//! The comparison of the two pipelines.
+//! The comparison of the pipelines.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The metrics of both paths and their difference.
+/// The metrics of all paths, and the difference of the two with messages.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Comparison {
     pub queue_storage: PathMetrics,
     pub service_bus: PathMetrics,
+    /// Tasks that workers ran, in jobs of all paths.
+    #[serde(default)]
+    pub worker: PathMetrics,
     pub comparison: Improvements,
     #[serde(default)]
     pub query_info: ComparisonInfo,

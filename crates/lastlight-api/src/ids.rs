@@ -283,6 +283,16 @@ impl TryFrom<&str> for TaskId {
     }
 }
 
+impl JsonSchema for TaskId {
+    fn schema_name() -> Cow<'static, str> {
+        "TaskId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": 100 })
+    }
+}
+
 impl<'de> Deserialize<'de> for TaskId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::try_from(&*Cow::<'de, str>::deserialize(deserializer)?).map_err(D::Error::custom)

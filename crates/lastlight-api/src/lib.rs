@@ -21,6 +21,7 @@ mod status;
 pub mod tasks;
 pub mod timestamp;
 mod version;
+pub mod workers;
 
 pub use ids::{BatchId, IdError, JobId, Stage, TASKS_PER_BATCH, TaskId, TaskIndex};
 pub use path::ProcessingPath;

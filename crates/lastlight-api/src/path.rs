@@ -16,17 +16,24 @@ pub enum ProcessingPath {
     QueueStorage,
     /// Azure Service Bus.
     ServiceBus,
+    /// Workers claim the tasks over HTTP, and no task has a message. The few job messages go over
+    /// Storage Queues.
+    Worker,
 }
 
 impl ProcessingPath {
-    /// Both, in display order.
-    pub const ALL: [Self; 2] = [Self::QueueStorage, Self::ServiceBus];
+    /// All, in display order.
+    pub const ALL: [Self; 3] = [Self::QueueStorage, Self::ServiceBus, Self::Worker];
+
+    /// Those on which tasks have messages.
+    pub const WITH_MESSAGES: [Self; 2] = [Self::QueueStorage, Self::ServiceBus];
 
     /// The name in the database and in responses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::QueueStorage => "queue_storage",
             Self::ServiceBus => "service_bus",
+            Self::Worker => "worker",
         }
     }
 

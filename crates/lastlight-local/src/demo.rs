@@ -79,7 +79,7 @@ impl DemoJob {
             parameters,
             paths: definition
                 .prescribed_path()
-                .map_or(ProcessingPath::ALL.into(), |path| vec![path]),
+                .map_or(ProcessingPath::WITH_MESSAGES.into(), |path| vec![path]),
             stages: stages.len(),
         })
     }
@@ -200,7 +200,7 @@ async fn run(
 
 fn messages_sent(cloud: &LocalCloud, path: ProcessingPath) -> u64 {
     match path {
-        ProcessingPath::QueueStorage => cloud.storage.messages_put(),
+        ProcessingPath::QueueStorage | ProcessingPath::Worker => cloud.storage.messages_put(),
         ProcessingPath::ServiceBus => cloud.service_bus.messages_sent(),
     }
 }

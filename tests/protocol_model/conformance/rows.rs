@@ -56,12 +56,13 @@ pub(super) fn rows_of_the_model(database: &state::Database, rules: &Rules) -> St
         }
         for (task, row) in stage.tasks() {
             words.push(format!(
-                "task {}/{task}: {} attempt {} forgiven {} deferred {}",
+                "task {}/{task}: {} attempt {} forgiven {} deferred {} ready {}",
                 number + 1,
                 row.status,
                 row.attempt,
                 row.forgiven,
-                row.deferred
+                row.deferred,
+                row.ready
             ));
         }
         for batch in (0..).take_while(|batch| !rules.tasks_of(number, *batch).is_empty()) {
@@ -140,7 +141,7 @@ impl Real {
     async fn tasks_and_batches(&mut self, number: i16, rules: &Rules) -> Vec<String> {
         let tasks = sqlx::query(
             "SELECT ordinal, status::text, attempt, COALESCE(attempts_forgiven, 0::smallint) AS forgiven,
-                    next_send_at IS NOT NULL AS deferred
+                    next_send_at IS NOT NULL AS deferred, ready_at IS NOT NULL AS ready
              FROM tasks WHERE stage = $1 ORDER BY ordinal",
         )
         .bind(number)
@@ -159,9 +160,9 @@ impl Real {
             let (ordinal, status): (i32, String) = (row.get("ordinal"), row.get("status"));
             let (attempt, forgiven): (i16, i16) = (row.get("attempt"), row.get("forgiven"));
             assert!(TaskStatus::from_name(&status).is_some());
-            let deferred: bool = row.get("deferred");
+            let [deferred, ready] = ["deferred", "ready"].map(|column| row.get::<bool, _>(column));
             format!(
-                "task {number}/{ordinal}: {status} attempt {attempt} forgiven {forgiven} deferred {deferred}"
+                "task {number}/{ordinal}: {status} attempt {attempt} forgiven {forgiven} deferred {deferred} ready {ready}"
             )
         });
         let batches = batches.iter().map(|row| {

@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt;
+use lastlight_api::workers::LARGEST_WORKER_BODY;
 use serde_json::{Map, Value};
 
 use super::{ApiError, LARGEST_SUBMISSION, query};
@@ -29,7 +30,8 @@ pub(super) async fn within_bounds(request: Request, next: Next) -> Response {
     if body.is_end_stream() {
         return next.run(Request::from_parts(parts, body)).await;
     }
-    match read(body).await {
+    let most = largest(parts.uri.path());
+    match read(body, most).await {
         Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
         Err(error) => error.into_response(),
     }
@@ -65,7 +67,18 @@ pub(super) fn object(body: &[u8], send: &str) -> Result<Map<String, Value>, ApiE
     Ok(fields)
 }
 
-async fn read(body: Body) -> Result<Bytes, ApiError> {
+/// Results and logs of workers come a hundred at a time.
+fn largest(path: &str) -> usize {
+    let of_workers = ["/workers/finish", "/workers/heartbeat"];
+    let path = path.trim_end_matches('/').to_ascii_lowercase();
+    if of_workers.iter().any(|end| path.ends_with(end)) {
+        LARGEST_WORKER_BODY
+    } else {
+        LARGEST_SUBMISSION
+    }
+}
+
+async fn read(body: Body, most: usize) -> Result<Bytes, ApiError> {
     let mut kept = Vec::new();
     let mut length = 0;
     let mut chunks = body.into_data_stream();
@@ -78,14 +91,14 @@ async fn read(body: Body) -> Result<Bytes, ApiError> {
             )
         })?;
         length += chunk.len();
-        if length <= LARGEST_SUBMISSION {
+        if length <= most {
             kept.extend_from_slice(&chunk);
         } else if length > MOST_READ {
             break;
         }
     }
-    if length > LARGEST_SUBMISSION {
-        return Err(ApiError::too_large());
+    if length > most {
+        return Err(ApiError::too_large(most));
     }
     if kept.starts_with(BYTE_ORDER_MARK) {
         kept.drain(..BYTE_ORDER_MARK.len());

@@ -105,7 +105,7 @@ fn note_deliveries(path: ProcessingPath, body: &[u8]) {
         return;
     }
     let names: &[&str] = match path {
-        ProcessingPath::QueueStorage => &["DequeueCount"],
+        ProcessingPath::QueueStorage | ProcessingPath::Worker => &["DequeueCount"],
         ProcessingPath::ServiceBus => &["DeliveryCount", "DeliveryCountArray"],
     };
     span.record("delivery_count", invocation::deliveries(body, names));

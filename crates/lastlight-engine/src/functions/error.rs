@@ -28,13 +28,13 @@ impl ApiError {
 }
 
 impl ApiError {
-    /// The body is larger than [`LARGEST_SUBMISSION`].
-    pub(super) fn too_large() -> Self {
+    /// The body has more than `most` bytes.
+    pub(super) fn too_large(most: usize) -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "payload too large",
             format!(
-                "the body is larger than {LARGEST_SUBMISSION} bytes; put large data into storage and send its address"
+                "the body is larger than {most} bytes; put large data into storage and send its address"
             ),
         )
     }
@@ -112,7 +112,7 @@ impl From<ControllerError> for ApiError {
 impl From<BytesRejection> for ApiError {
     fn from(rejection: BytesRejection) -> Self {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            return Self::too_large();
+            return Self::too_large(LARGEST_SUBMISSION);
         }
         Self::new(
             StatusCode::BAD_REQUEST,

@@ -4,13 +4,13 @@
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    AppState, cancel_job, dashboard, db_debug_all, db_enums_diagnostic, db_functions_test,
-    db_stats, decide_gate, get_job_audit, get_job_status, health, job_types, live, metrics,
-    metrics_comparison, monitor_poison, openapi, pause_job, process_queue_job,
-    process_queue_job_poison, process_queue_task, process_queue_task_poison, process_sb_job,
-    process_sb_job_dead_letter, process_sb_task, process_sb_task_dead_letter, query_job,
-    query_job_tasks, query_jobs, query_task, query_tasks, reconcile, resume_job, retry_job,
-    schema_nuke, schema_redeploy, submit_job,
+    AppState, cancel_job, claim_tasks, dashboard, db_debug_all, db_enums_diagnostic,
+    db_functions_test, db_stats, decide_gate, finish_tasks, get_job_audit, get_job_status, health,
+    heartbeat_tasks, job_types, list_workers, live, metrics, metrics_comparison, monitor_poison,
+    openapi, pause_job, process_queue_job, process_queue_job_poison, process_queue_task,
+    process_queue_task_poison, process_sb_job, process_sb_job_dead_letter, process_sb_task,
+    process_sb_task_dead_letter, query_job, query_job_tasks, query_jobs, query_task, query_tasks,
+    reconcile, resume_job, retry_job, schema_nuke, schema_redeploy, submit_job,
 };
 
 /// The key that a caller needs. The Functions host checks it before the handler sees a request.
@@ -158,6 +158,14 @@ static FUNCTIONS: &[Function] = &[
         "Resumes a paused job."),
     http!(decide_gate, Function, post "jobs/gate/{job_id}/{node}",
         "Decides at a gate of a job: approves or rejects it."),
+    http!(claim_tasks, Function, post "workers/claim",
+        "Gives a worker tasks of its handlers, at once or as soon as there are any."),
+    http!(heartbeat_tasks, Function, post "workers/heartbeat",
+        "Extends the leases of the tasks that a worker runs, and tells which of them to stop."),
+    http!(finish_tasks, Function, post "workers/finish",
+        "Records how the attempts of a worker ended. The same outcome counts once."),
+    http!(list_workers, Function, get "workers",
+        "Lists the queues of tasks for workers, and the workers with what they run."),
     http!(query_jobs, Function, get "db/jobs",
         "Lists jobs, newest first, in pages."),
     http!(query_job, Function, get "db/jobs/{job_id}",

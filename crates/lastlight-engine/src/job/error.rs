@@ -2,6 +2,23 @@
 
 use std::{error::Error, fmt};
 
+/// Kinds of failures (`error_type`) that no further attempt changes: the input or the code is wrong.
+pub const PERMANENT: [&str; 13] = [
+    "ValidationError",
+    "ValueError",
+    "TypeError",
+    "KeyError",
+    "IndexError",
+    "AttributeError",
+    "NotImplementedError",
+    "AssertionError",
+    "FileNotFoundError",
+    "PermissionError",
+    "ResourceNotFoundError",
+    "Permanent",
+    "PermanentError",
+];
+
 /// Why an attempt failed: the reason is stored in the task's `error_details`.
 ///
 /// `?` turns any error into a transient failure. [`ResultExt::permanent`] makes it permanent:

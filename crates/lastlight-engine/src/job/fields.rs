@@ -122,6 +122,29 @@ impl Fields {
         }
     }
 
+    /// `true` or `false`, false if absent. It is part of the job's identity only if it is true, so
+    /// that jobs from before it existed keep theirs.
+    pub fn switch(&mut self, field: &str) -> bool {
+        self.ask(field, json!({ "type": ["boolean", "null"], "default": false }));
+        match self.accepted.get(field) {
+            None => false,
+            Some(Value::Null | Value::Bool(false)) => {
+                self.accepted.remove(field);
+                false
+            }
+            Some(Value::Bool(true)) => true,
+            Some(_) => {
+                self.note(field, "true or false".to_owned());
+                false
+            }
+        }
+    }
+
+    /// Records that the value of a field is not allowed; `allowed` says what is.
+    pub fn refuse(&mut self, field: &str, allowed: &str) {
+        self.note(field, allowed.to_owned());
+    }
+
     /// An optional field that must satisfy `is_allowed`; null is the same as absent. `allowed`
     /// describes the allowed values in words, `schema` as a JSON Schema.
     pub fn optional(

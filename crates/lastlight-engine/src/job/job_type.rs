@@ -12,7 +12,9 @@ use super::{
     Contexts, Fields, Fold, Growth, PlanError, StageOptions, TaskError, TaskPolicy, task::Attempt,
     upstream::Upstream,
 };
-use crate::model::{JobId, ProcessingPath, Stage, StageInGraph, TaskIndex};
+use crate::model::{
+    DEFAULT_QUEUE, JobId, ProcessingPath, Stage, StageInGraph, TaskIndex, WorkerHandler,
+};
 
 /// One stage of a job with certain parameters.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,12 +25,18 @@ pub struct StageSpec {
     /// Its place in a graph; `None`: it follows the stage before. All stages of a job have one, or
     /// none.
     pub place: Option<StageInGraph>,
+    /// The name by which workers know the handler of its tasks; `None`: its task type.
+    pub handler: Option<String>,
+    /// The queue of the workers that run its tasks; `None`: the app's process runs them, unless its
+    /// job gives all tasks to workers.
+    pub queue: Option<Cow<'static, str>>,
 }
 
 impl StageSpec {
     /// A stage of a line.
     pub(crate) fn in_line(task_type: &'static str, options: StageOptions) -> Self {
-        Self { task_type: task_type.into(), options, place: None }
+        let queue = options.queue.map(Cow::Borrowed);
+        Self { task_type: task_type.into(), options, place: None, handler: None, queue }
     }
 
     /// A stage of a graph.
@@ -37,7 +45,19 @@ impl StageSpec {
         options: StageOptions,
         place: StageInGraph,
     ) -> Self {
-        Self { task_type: task_type.into(), options, place: Some(place) }
+        let queue = options.queue.map(Cow::Borrowed);
+        Self { task_type: task_type.into(), options, place: Some(place), handler: None, queue }
+    }
+
+    /// The handler of its tasks in a job of this path, if they are for workers.
+    pub fn worker(&self, path: ProcessingPath) -> Option<WorkerHandler> {
+        let queue = match &self.queue {
+            None if path != ProcessingPath::Worker => return None,
+            None => DEFAULT_QUEUE,
+            Some(queue) => queue,
+        };
+        let name = self.handler.as_deref().unwrap_or(&self.task_type);
+        Some(WorkerHandler { queue: queue.to_owned(), name: name.to_owned() })
     }
 
     /// Whether the stage tolerates `failed` failed tasks of `total`.
@@ -202,6 +222,23 @@ pub trait JobType: Debug + Send + Sync {
     /// # Errors
     /// The attempt failed.
     async fn run(&self, task: Task) -> Result<Box<RawValue>, TaskError>;
+
+    /// Why a worker is not to run a task with these parameters: the task fails with the reason.
+    fn unfit_for_worker(&self, _parameters: &RawValue) -> Option<String> {
+        None
+    }
+
+    /// The result of a task for whose handler a worker answered this.
+    ///
+    /// # Errors
+    /// The answer is no result of such a task, or says that the attempt failed.
+    fn result_of_worker(
+        &self,
+        _task_type: &str,
+        answered: Box<RawValue>,
+    ) -> Result<Box<RawValue>, TaskError> {
+        Ok(answered)
+    }
 
     /// The fold that summarizes a stage's results.
     ///

@@ -27,6 +27,8 @@ mod typed_stage;
 mod upstream;
 
 pub use context::{Context, ContextError, Contexts, Unavailable};
+#[doc(hidden)]
+pub use error::PERMANENT;
 pub use error::{PlanError, ResultExt, TaskError};
 pub use job::{Invalid, Job};
 pub use link::{Again, Input, Link, LinkToOne, Predecessor, Repeat, Start};

@@ -80,6 +80,7 @@ pub struct StageOptions {
     pub(crate) failures: FailurePolicy,
     pub(crate) expected_tasks: Option<u64>,
     pub(crate) usual_duration: Option<Duration>,
+    pub(crate) queue: Option<&'static str>,
 }
 
 impl Default for StageOptions {
@@ -90,6 +91,7 @@ impl Default for StageOptions {
             failures: FailurePolicy::FailJob,
             expected_tasks: None,
             usual_duration: None,
+            queue: None,
         }
     }
 }
@@ -113,6 +115,13 @@ impl StageOptions {
     #[must_use]
     pub fn expected_tasks(self, tasks: u64) -> Self {
         Self { expected_tasks: Some(tasks), ..self }
+    }
+
+    /// The queue of the workers that run its tasks over HTTP, 1 to 50 characters: without it the app's
+    /// own process runs them.
+    #[must_use]
+    pub fn queue(self, queue: &'static str) -> Self {
+        Self { queue: Some(queue), ..self }
     }
 
     /// Usual duration of one task, for the same purpose.

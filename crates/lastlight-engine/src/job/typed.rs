@@ -60,6 +60,7 @@ impl<J: Job> Typed<J> {
             Some((_, ProcessingPath::QueueStorage)) => {
                 format!("{}, always over Storage Queues.", J::NAME)
             }
+            Some((_, ProcessingPath::Worker)) => format!("{}, always by workers.", J::NAME),
             None => rules.description().to_owned(),
         };
         let stages = StageList::of_job();
@@ -192,6 +193,16 @@ impl<J: Job> JobType for Typed<J> {
     async fn run(&self, task: Task) -> Result<Box<RawValue>, TaskError> {
         let run = self.named(&task.task_type).map_err(TaskError::Permanent)?.run;
         run(task).await
+    }
+
+    fn result_of_worker(
+        &self,
+        task_type: &str,
+        answered: Box<RawValue>,
+    ) -> Result<Box<RawValue>, TaskError> {
+        let stage = self.named(task_type).map_err(TaskError::Permanent)?;
+        (stage.is_result)(&answered).map_err(TaskError::Permanent)?;
+        Ok(answered)
     }
 
     fn fold(

@@ -32,6 +32,8 @@ pub(super) struct TypedStage<J> {
     pub(super) plan: fn(J, PlanInput) -> Result<RawPlan, PlanError>,
     pub(super) run: fn(Task) -> BoxFuture<'static, Result<Box<RawValue>, TaskError>>,
     pub(super) fold: fn() -> Box<dyn Fold>,
+    /// Whether a value is a result of its tasks: if not, where it differs.
+    pub(super) is_result: fn(&RawValue) -> Result<(), String>,
 }
 
 /// What a plan receives in addition to the job.
@@ -68,6 +70,7 @@ impl<J: Job> TypedStage<J> {
             plan: plan::<S>,
             run: |task| run::<S>(task).boxed(),
             fold: || Box::new(TypedFold::<S>(S::Summary::default())),
+            is_result: |value| json::read::<S::Output>(value, "the result").map(drop),
         }
     }
 }

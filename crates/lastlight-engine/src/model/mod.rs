@@ -7,6 +7,7 @@ pub mod histogram;
 pub mod messages;
 mod nesting;
 mod trace;
+mod worker;
 
 pub use batching::{TasksPerMessage, TasksPerMessageError};
 pub use graph::StageInGraph;
@@ -18,3 +19,4 @@ pub use lastlight_api::{
 };
 pub use nesting::{DEEPEST_NESTING, nesting};
 pub use trace::TraceParent;
+pub use worker::{DEFAULT_QUEUE, WorkerHandler};

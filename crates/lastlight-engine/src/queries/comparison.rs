@@ -55,12 +55,13 @@ impl Queries {
         // reverse.
         let missing = self.0.database.rollups().unmeasured(MOST_NOT_COUNTED).await?;
         let rollups = self.0.database.rollups().since(since, job_type).await?;
-        let [queue_storage, service_bus] =
+        let [queue_storage, service_bus, worker] =
             ProcessingPath::ALL.map(|path| path_metrics(path, &rollups, prices));
         Ok(Comparison {
             comparison: improvements(&service_bus, &queue_storage),
             queue_storage,
             service_bus,
+            worker,
             query_info: ComparisonInfo {
                 hours_back: hours,
                 job_type: job_type.map(str::to_owned),
@@ -93,6 +94,7 @@ fn path_metrics(path: ProcessingPath, rollups: &PathRollups, prices: &Prices) ->
     let (operations, price) = match path {
         ProcessingPath::QueueStorage => (STORAGE_OPERATIONS, prices.storage_per_10_000 * 100.0),
         ProcessingPath::ServiceBus => (SERVICE_BUS_OPERATIONS, prices.service_bus_per_million),
+        ProcessingPath::Worker => (0.0, 0.0),
     };
     PathMetrics {
         jobs_processed,

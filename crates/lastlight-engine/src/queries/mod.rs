@@ -11,6 +11,7 @@ mod job_types;
 mod lists;
 mod status;
 mod views;
+mod workers;
 
 use std::sync::Arc;
 

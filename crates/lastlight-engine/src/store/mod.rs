@@ -12,6 +12,7 @@
 //! | `diagnostics` | the state of the database, of the processes and of the work |
 //! | `rollups` | the sums and histograms of what has ended |
 //! | `jobs` | submission, control and lists of jobs |
+//! | `workers` | claims of ready tasks by workers, and what these serve and run |
 //! | `tasks` | claims, completions and deferrals of tasks |
 //! | `stages` | the plan, the counters and the end of a stage |
 //! | `outbox` | messages that are due and not sent yet |
@@ -28,6 +29,7 @@ mod rows;
 mod stages;
 mod statements;
 mod tasks;
+mod workers;
 
 pub use connection::{
     ConnectionLimits, Database, DatabaseAddress, DatabaseError, Examination, ExaminationError,
@@ -60,6 +62,10 @@ pub use tasks::{
     DeadLetteredTasks, Deferral, FailedTasks, GroupSizes, Inputs, ListedTask, OrphanSearch,
     ReopenedTasks, SkippedTasks, StageToList, TaskClaims, TaskCompletions, TaskDeferrals, TaskDue,
     TaskFilter, TaskInputs, TaskNotes, TaskOutcome, TaskPosition, Tasks, Unclaimed,
+};
+pub use workers::{
+    AttemptStanding, HandlerWork, ListedWorker, TaskOfWorker, WorkerClaim, WorkerSeen, WorkerTask,
+    Workers,
 };
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::{Controller, execute::Invocation, heartbeat::Beating, memory::Share};
 use crate::{
     config::Timing,
     job::{
-        Checkpoints, Growth, TaskError, TaskPolicy,
+        Backoff, Checkpoints, Growth, TaskError, TaskPolicy,
         erased::{Attempt, JobType, Task},
         panics::said,
     },
@@ -30,7 +30,50 @@ const LARGEST_RESULT: usize = 1024 * 1024;
 /// A handler's error message is cut at this many characters.
 const LONGEST_REASON: usize = 8 * 1024;
 
+/// How often the tasks of a type are tried, and the pauses between.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) policy: TaskPolicy,
+    /// Maximum number of attempts.
+    pub(super) most: u16,
+    backoff: Backoff,
+    growth: Growth,
+}
+
+impl Limits {
+    /// The outcome of attempt number `tries` (from 1) that ended in this way.
+    pub(super) fn outcome(
+        &self,
+        tries: u16,
+        attempt: Result<Box<RawValue>, TaskError>,
+    ) -> TaskOutcome {
+        let most = self.most;
+        match attempt {
+            Ok(result) => TaskOutcome::Completed(result),
+            Err(TaskError::Permanent(reason)) => TaskOutcome::Failed(short(reason)),
+            Err(TaskError::Transient(reason) | TaskError::Unavailable(reason)) if tries < most => {
+                let pause = self.backoff.grown(tries, self.growth, fastrand::f64());
+                TaskOutcome::Retry { reason: short(reason), pause }
+            }
+            Err(TaskError::Transient(reason) | TaskError::Unavailable(reason)) => {
+                TaskOutcome::Failed(format!("{} (attempt {tries} of {most})", short(reason)))
+            }
+        }
+    }
+}
+
 impl Controller {
+    /// The limits of a task type; the app's own if the job type is not known.
+    pub(super) fn limits(&self, definition: Option<&dyn JobType>, task_type: &str) -> Limits {
+        let policy = definition.map_or_else(TaskPolicy::default, |job| job.task_policy(task_type));
+        Limits {
+            policy,
+            most: self.most_attempts(&policy),
+            backoff: policy.backoff.unwrap_or(self.0.timing.backoff),
+            growth: definition.map_or(Growth::Doubled, |job| job.growth(task_type)),
+        }
+    }
+
     /// Maximum number of attempts before a task has failed for good.
     pub(super) fn most_attempts(&self, policy: &TaskPolicy) -> u16 {
         policy.most_attempts(self.0.timing.max_attempts)
@@ -47,15 +90,9 @@ impl Controller {
         beating: &Beating,
     ) -> Option<TaskOutcome> {
         let definition = self.job_type_of_task(&running.job_id, &claimed.job_type).await;
-        let policy = definition.as_ref().map_or_else(
-            |_| TaskPolicy::default(),
-            |definition| definition.task_policy(&claimed.task_type),
-        );
-        let growth = definition
-            .as_ref()
-            .map_or(Growth::Doubled, |definition| definition.growth(&claimed.task_type));
-        let Timing { backoff, task_timeout, .. } = self.0.timing;
-        let most = self.most_attempts(&policy);
+        let limits = self.limits(definition.as_deref().ok(), &claimed.task_type);
+        let Timing { task_timeout, .. } = self.0.timing;
+        let (policy, most) = (limits.policy, limits.most);
         let tries = claimed.tries;
         // Attempts count from their claim, so that a task that kills its process is not repeated
         // for ever.
@@ -95,10 +132,9 @@ impl Controller {
             },
             Err(error) => Err(TaskError::Transient(error.to_string())),
         };
-        Some(match attempt.map_err(shortened) {
-            Ok(result) => TaskOutcome::Completed(result),
-            Err(TaskError::Permanent(reason)) => TaskOutcome::Failed(reason),
+        Some(match attempt {
             Err(TaskError::Unavailable(reason)) => {
+                let reason = short(reason);
                 match self.0.database.tasks().forgive_attempt(running).await {
                     Ok(()) => TaskOutcome::Retry { reason, pause: unavailable_pause() },
                     Err(error) => TaskOutcome::Retry {
@@ -107,19 +143,13 @@ impl Controller {
                     },
                 }
             }
-            Err(TaskError::Transient(reason)) if tries < most => {
-                let backoff = policy.backoff.unwrap_or(backoff);
-                TaskOutcome::Retry { reason, pause: backoff.grown(tries, growth, fastrand::f64()) }
-            }
-            Err(TaskError::Transient(reason)) => {
-                TaskOutcome::Failed(format!("{reason} (attempt {tries} of {most})"))
-            }
+            attempt => limits.outcome(tries, attempt),
         })
     }
 
     /// The task's inputs, with a share of the memory if they are large; `None` if no share is free
     /// by `by`.
-    async fn inputs(
+    pub(super) async fn inputs(
         &self,
         running: &RunningTask,
         inputs: Inputs,
@@ -208,6 +238,14 @@ async fn run(
             )));
         }
     };
+    storable(result)
+}
+
+/// A result, if it can be stored.
+///
+/// # Errors
+/// It is too large, or nested too deep.
+pub(super) fn storable(result: Box<RawValue>) -> Result<Box<RawValue>, TaskError> {
     if result.get().len() > LARGEST_RESULT {
         return Err(TaskError::Permanent(format!(
             "the result has {} bytes; at most {LARGEST_RESULT} are kept: store large data elsewhere and return \
@@ -224,14 +262,10 @@ async fn run(
     Ok(result)
 }
 
-fn shortened(error: TaskError) -> TaskError {
-    let cut = |reason: String| match reason.char_indices().nth(LONGEST_REASON) {
+/// A reason, cut if it is long.
+fn short(reason: String) -> String {
+    match reason.char_indices().nth(LONGEST_REASON) {
         None => reason,
         Some((end, _)) => format!("{}… ({} bytes)", &reason[..end], reason.len()),
-    };
-    match error {
-        TaskError::Transient(reason) => TaskError::Transient(cut(reason)),
-        TaskError::Permanent(reason) => TaskError::Permanent(cut(reason)),
-        TaskError::Unavailable(reason) => TaskError::Unavailable(cut(reason)),
     }
 }

@@ -74,6 +74,9 @@ impl Controller {
         if child_type.prescribed_path().is_none() && !parameters.contains_key("use_service_bus") {
             let same = ready.path == ProcessingPath::ServiceBus;
             parameters.insert("use_service_bus".to_owned(), Value::Bool(same));
+            if ready.path == ProcessingPath::Worker && !parameters.contains_key("use_workers") {
+                parameters.insert("use_workers".to_owned(), Value::Bool(true));
+            }
         }
         let stages = self.0.database.stages();
         let ancestors =

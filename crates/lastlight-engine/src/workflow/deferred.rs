@@ -86,19 +86,20 @@ impl Controller {
         Ok(self.send_due(&due).await)
     }
 
-    /// Sends a message for each of the tasks, one batch per path.
+    /// Sends a message for each of the tasks that are not for workers, one batch per path.
     pub(super) async fn send_due(&self, due: &[TaskDue]) -> Resent {
         let timestamp = message_time();
-        let mut resent = Resent { taken: due.len() as u64, sent: 0 };
+        let taken = due.iter().filter(|task| task.handler_id.is_none()).count();
+        let mut resent = Resent { taken: taken as u64, sent: 0 };
         let mut alone = Vec::with_capacity(due.len());
         for task in due {
             alone.push(self.runs_alone(task).await);
         }
-        for path in ProcessingPath::ALL {
+        for path in ProcessingPath::WITH_MESSAGES {
             let messages: Vec<OutgoingMessage> = due
                 .iter()
                 .zip(&alone)
-                .filter(|(task, _)| task.path == path)
+                .filter(|(task, _)| task.path == path && task.handler_id.is_none())
                 .filter_map(|(task, runs_alone)| {
                     let shared = TaskMessages {
                         job_id: &task.key.job_id,

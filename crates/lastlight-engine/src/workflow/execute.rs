@@ -401,7 +401,10 @@ impl Controller {
     /// result, so this retries for as long as the attempt's lease would hold. If an end was
     /// recorded but the answer was lost, recording it again shows that: it no longer counts, and
     /// `reconcile` advances the stage if it was the last.
-    async fn record(&self, completion: Arc<Completion>) -> Result<CompletionRecord, DatabaseError> {
+    pub(super) async fn record(
+        &self,
+        completion: Arc<Completion>,
+    ) -> Result<CompletionRecord, DatabaseError> {
         let began = Instant::now();
         let mut pause = Duration::from_millis(100);
         loop {

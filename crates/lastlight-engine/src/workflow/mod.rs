@@ -38,6 +38,10 @@ pub(crate) mod submit;
 mod summary;
 mod upstream;
 mod watermark;
+mod worker_claims;
+mod worker_outcomes;
+mod worker_waits;
+mod workers_seen;
 
 use std::{sync::Arc, time::Duration};
 
@@ -56,6 +60,11 @@ pub use preflight::PreflightProblem;
 pub use reconcile::ReconcileReport;
 pub use senders::Senders;
 pub use submit::check as check_submission;
+pub use worker_claims::{TaskForWorker, WorkerRequest};
+pub(crate) use worker_outcomes::LONGEST_PAUSE;
+pub use worker_outcomes::{
+    HeartbeatAnswer, OutcomeAnswer, WorkerBeat, WorkerOutcome, WorkerResult,
+};
 
 use crate::{
     config::Timing,
@@ -70,6 +79,9 @@ use memory::Memory;
 use orphans::OrphanCursor;
 use room::Room;
 use watermark::Watermark;
+use worker_claims::HandlerIds;
+use worker_waits::WorkerWaits;
+use workers_seen::WorkersSeen;
 
 /// The controller that all triggers call. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -93,6 +105,9 @@ struct Shared {
     orphans: OrphanCursor,
     memory: Memory,
     definitions: Definitions,
+    worker_waits: WorkerWaits,
+    workers_seen: WorkersSeen,
+    handler_ids: HandlerIds,
 }
 
 impl Controller {
@@ -116,6 +131,9 @@ impl Controller {
             orphans: OrphanCursor::anywhere(),
             memory: Memory::new(timing.memory),
             definitions: Definitions::default(),
+            worker_waits: WorkerWaits::default(),
+            workers_seen: WorkersSeen::default(),
+            handler_ids: HandlerIds::default(),
         }))
     }
 

@@ -32,7 +32,7 @@ use crate::{
         erased::{JobType, PlanContext, RawPlan, StageSpec},
     },
     model::{
-        ProcessingPath, TASKS_PER_BATCH, TraceParent,
+        ProcessingPath, TASKS_PER_BATCH, TraceParent, WorkerHandler,
         messages::{JobReference, message_time},
     },
     store::{
@@ -203,6 +203,11 @@ impl Controller {
             Arc::new(StoredResults { database: shared.database.clone(), job_id: key.job_id });
         let end = match begin(definition, job, &key, from, upstream) {
             Ok((spec, tasks)) => {
+                let worker = spec.worker(job.path);
+                let handler_id = match &worker {
+                    Some(handler) => Some(self.handler_id(handler).await?),
+                    None => None,
+                };
                 let plan = StagePlan {
                     key,
                     job_type: &job.job_type,
@@ -210,12 +215,14 @@ impl Controller {
                     tasks_per_message: spec.options.tasks_per_message,
                     owner,
                     lease_seconds: shared.timing.lease.as_secs_f64(),
+                    handler_id,
                 };
                 shared
                     .write_and_send(
                         job.path,
                         telemetry::outgoing(job.trace),
                         &plan,
+                        worker.as_ref(),
                         Continued { cursor, newest_index, tasks },
                         began,
                     )
@@ -356,6 +363,7 @@ impl Shared {
         path: ProcessingPath,
         trace: Option<TraceParent>,
         plan: &StagePlan<'_>,
+        worker: Option<&WorkerHandler>,
         continued: Continued,
         began: Instant,
     ) -> Result<PlanEnd, DatabaseError> {
@@ -363,7 +371,12 @@ impl Shared {
         // Holds two chunks: the writer waits for the senders instead of filling the memory.
         let (batches, to_send) = mpsc::channel(2 * batches_per_chunk);
         let writing = self.write(plan, continued, batches, began);
-        let sending = self.send_planned(path, trace, plan, to_send);
+        let sending = async {
+            match worker {
+                None => self.send_planned(path, trace, plan, to_send).await,
+                Some(handler) => self.wake_workers(handler, to_send).await,
+            }
+        };
         let (end, ()) = tokio::join!(writing, sending);
         end
     }
@@ -488,6 +501,17 @@ impl Shared {
         match self.database.stages().finish_plan(key, *owner).await? {
             Some(stage_ended) => Ok(PlanEnd::Whole { tasks: cursor - began_at, stage_ended }),
             None => Ok(PlanEnd::LeaseLost),
+        }
+    }
+
+    /// Wakes the workers that wait in this process as tasks for them are stored.
+    async fn wake_workers(
+        &self,
+        handler: &WorkerHandler,
+        mut stored: mpsc::Receiver<BatchOfTasks>,
+    ) {
+        while stored.recv().await.is_some() {
+            self.worker_waits.ready(Some(&handler.queue));
         }
     }
 

@@ -52,6 +52,8 @@ pub struct ReconcileReport {
     pub job_messages_sent: u64,
     /// Tasks sent again because their attempt died.
     pub dead_attempts_resent: u64,
+    /// Tasks of workers that are ready again because their attempt died.
+    pub dead_attempts_readied: u64,
     pub deferred_sent: u64,
     /// Sent batches that are presumed lost.
     pub batches_lost: u64,
@@ -247,6 +249,11 @@ impl Controller {
         let again = self.0.timing.lease.as_secs_f64();
         let dead = self.0.database.tasks().take_dead_attempts(again, AT_ONCE).await?;
         failpoint!("reconcile.took");
+        let readied = dead.iter().filter(|task| task.handler_id.is_some()).count() as u64;
+        if readied > 0 {
+            self.0.worker_waits.ready(None);
+            report.dead_attempts_readied += readied;
+        }
         let resent = self.send_due(&dead).await;
         report.dead_attempts_resent += resent.sent;
         report.sends_failed += resent.failed();
@@ -328,6 +335,7 @@ impl ReconcileReport {
             planners_missing = some(self.planners_missing),
             job_messages_sent = some(self.job_messages_sent),
             dead_attempts_resent = some(self.dead_attempts_resent),
+            dead_attempts_readied = some(self.dead_attempts_readied),
             deferred_sent = some(self.deferred_sent),
             batches_lost = some(self.batches_lost),
             batches_sent = some(self.batches_sent),

@@ -23,13 +23,15 @@ impl Senders {
     /// The queues of a path; `None` if it is switched off.
     pub fn for_path(&self, path: ProcessingPath) -> Option<&Arc<dyn QueueService>> {
         match path {
-            ProcessingPath::QueueStorage => Some(&self.queue_storage),
+            // A job whose tasks are for workers has job messages, and those go over the queues that
+            // every app has.
+            ProcessingPath::QueueStorage | ProcessingPath::Worker => Some(&self.queue_storage),
             ProcessingPath::ServiceBus => self.service_bus.as_ref(),
         }
     }
 
     /// The paths that are switched on.
     pub fn enabled(&self) -> impl Iterator<Item = &Arc<dyn QueueService>> {
-        ProcessingPath::ALL.into_iter().filter_map(|path| self.for_path(path))
+        ProcessingPath::WITH_MESSAGES.into_iter().filter_map(|path| self.for_path(path))
     }
 }

@@ -270,9 +270,7 @@ fn checked(
     submitted: Map<String, Value>,
 ) -> Result<Checked, ControllerError> {
     let mut fields = Fields::new(submitted);
-    let use_service_bus = check(definition, &mut fields);
-    let path =
-        if use_service_bus { ProcessingPath::ServiceBus } else { ProcessingPath::QueueStorage };
+    let path = check(definition, &mut fields);
     let warnings = fields.unread();
     Ok(Checked {
         parameters: fields.finish().map_err(ControllerError::BadParameters)?,
@@ -293,9 +291,9 @@ pub(super) fn id_of(
     Ok(JobId::derive(definition.name(), &parameters))
 }
 
-/// Checks the fields that every submission may have and those of the job type; returns whether the
-/// job uses Service Bus.
-pub fn check(definition: &dyn JobType, fields: &mut Fields) -> bool {
+/// Checks the fields that every submission may have and those of the job type; returns the path
+/// that they choose.
+pub fn check(definition: &dyn JobType, fields: &mut Fields) -> ProcessingPath {
     for field in ["dataset_id", "resource_id", "version_id"] {
         fields.optional(field, "text", json!({ "type": ["string", "null"] }), Value::is_string);
         fields.describe(
@@ -307,19 +305,35 @@ pub fn check(definition: &dyn JobType, fields: &mut Fields) -> bool {
     fields.optional("system", "text, true or false", schema, |value| {
         value.is_string() || value.is_boolean()
     });
-    let use_service_bus = match definition.prescribed_path() {
+    let path = match definition.prescribed_path() {
         Some(path) => {
-            let prescribed = path == ProcessingPath::ServiceBus;
             fields.prescribe(
                 "use_service_bus",
-                Value::Bool(prescribed),
+                Value::Bool(path == ProcessingPath::ServiceBus),
                 "since the job type prescribes its path",
             );
-            prescribed
+            path
         }
-        None => fields.flag_or("use_service_bus", false),
+        None => {
+            let use_service_bus = fields.flag_or("use_service_bus", false);
+            let use_workers = fields.switch("use_workers");
+            match (use_workers, use_service_bus) {
+                (false, false) => ProcessingPath::QueueStorage,
+                (false, true) => ProcessingPath::ServiceBus,
+                (true, false) => ProcessingPath::Worker,
+                (true, true) => {
+                    fields.refuse(
+                        "use_workers",
+                        "false if use_service_bus is true: tasks for workers have no messages",
+                    );
+                    ProcessingPath::Worker
+                }
+            }
+        }
     };
     fields.describe("use_service_bus", "Whether to use Service Bus instead of Storage Queues.");
+    fields
+        .describe("use_workers", "Whether workers run all tasks, over HTTP and without messages.");
     definition.check(fields);
-    use_service_bus
+    path
 }

@@ -4,23 +4,7 @@ use lastlight_workflow::{Failure, answer};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::job::TaskError;
-
-/// Kinds of failures (`error_type`) that no further attempt changes: the input or the code is wrong.
-pub const PERMANENT: [&str; 12] = [
-    "ValidationError",
-    "ValueError",
-    "TypeError",
-    "KeyError",
-    "IndexError",
-    "AttributeError",
-    "NotImplementedError",
-    "AssertionError",
-    "FileNotFoundError",
-    "PermissionError",
-    "ResourceNotFoundError",
-    "PermanentError",
-];
+use crate::job::{PERMANENT, TaskError};
 
 /// The result of a task whose handler answered this: an object with `success`.
 ///

@@ -69,7 +69,7 @@ impl WorkflowType {
         };
         let validators =
             workflow.validators().iter().map(validator).collect::<Result<Vec<_>, _>>()?;
-        let stages = stages_of(&workflow);
+        let stages = stages_of(&workflow, &handlers);
         Ok(Self { workflow, rules, stages, validators, handlers, contexts, blobs })
     }
 
@@ -103,9 +103,7 @@ impl JobType for WorkflowType {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let known: Vec<&str> = self.handlers.names().collect();
-        let missing = self.workflow.handlers().into_iter().filter(|name| !known.contains(name));
-        missing.map(|name| format!("no handler {name:?} is known: its tasks will fail")).collect()
+        Vec::new()
     }
 
     fn has_admission(&self) -> bool {
@@ -173,12 +171,8 @@ impl JobType for WorkflowType {
                 task.task_type
             )));
         };
-        if task.parameters.get().starts_with("{\"$error\"") {
-            let parameters: Map<String, Value> = serde_json::from_str(task.parameters.get())?;
-            // Parameters that could be made have those of the run, too.
-            if let (1, Some(Value::String(reason))) = (parameters.len(), parameters.get(UNMADE)) {
-                return Err(TaskError::permanent(reason));
-            }
+        if let Some(reason) = self.unfit_for_worker(&task.parameters) {
+            return Err(TaskError::permanent(reason));
         }
         let Some(answering) = self.handlers.call(handler, task.attempt, &task.parameters) else {
             let known: Vec<&str> = self.handlers.names().collect();
@@ -188,6 +182,27 @@ impl JobType for WorkflowType {
             )));
         };
         answers::result_of(answering.await?)
+    }
+
+    /// Parameters that could not be made are the reason for that.
+    fn unfit_for_worker(&self, parameters: &RawValue) -> Option<String> {
+        if !parameters.get().starts_with("{\"$error\"") {
+            return None;
+        }
+        let mut parameters: Map<String, Value> = serde_json::from_str(parameters.get()).ok()?;
+        // Parameters that could be made have those of the run, too.
+        match (parameters.len(), parameters.remove(UNMADE)) {
+            (1, Some(Value::String(reason))) => Some(reason),
+            _ => None,
+        }
+    }
+
+    fn result_of_worker(
+        &self,
+        _task_type: &str,
+        answered: Box<RawValue>,
+    ) -> Result<Box<RawValue>, TaskError> {
+        answers::result_of(answered)
     }
 
     fn fold(

@@ -10,7 +10,7 @@ mod job_type;
 mod plan;
 mod stages;
 
-pub use answers::PERMANENT;
+pub use crate::job::PERMANENT;
 pub use folder::load;
 
 /// The permanent failure of a task whose parameters could not be made: its only parameter.

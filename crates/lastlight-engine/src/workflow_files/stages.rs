@@ -1,12 +1,15 @@
 //! The nodes of a workflow as stages of a graph.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use lastlight_workflow::{Dependency, Kind, Node, NodeNumber, OnTimeout, Tolerate, Workflow};
 
 use crate::{
-    job::{FailurePolicy, StageOptions, erased::StageSpec},
-    model::{GateDecision, Stage, StageInGraph, StageKind, TasksPerMessage},
+    job::{
+        FailurePolicy, StageOptions,
+        erased::{Handlers, StageSpec},
+    },
+    model::{DEFAULT_QUEUE, GateDecision, Stage, StageInGraph, StageKind, TasksPerMessage},
 };
 
 /// The stage of a node: a workflow has at most as many nodes as a job has stages.
@@ -20,11 +23,11 @@ pub(super) fn node_of(workflow: &Workflow, stage: Stage) -> Option<&Node> {
 }
 
 /// All stages of a workflow, in order.
-pub(super) fn stages_of(workflow: &Workflow) -> Vec<StageSpec> {
-    workflow.nodes().iter().map(|node| stage(workflow, node)).collect()
+pub(super) fn stages_of(workflow: &Workflow, handlers: &Handlers) -> Vec<StageSpec> {
+    workflow.nodes().iter().map(|node| stage(workflow, node, handlers)).collect()
 }
 
-fn stage(workflow: &Workflow, node: &Node) -> StageSpec {
+fn stage(workflow: &Workflow, node: &Node, handlers: &Handlers) -> StageSpec {
     let is_needed = |dependency: &Dependency| {
         let is_best_effort =
             workflow.node(dependency.node).is_some_and(|before| before.best_effort);
@@ -48,7 +51,18 @@ fn stage(workflow: &Workflow, node: &Node) -> StageSpec {
             is_finalize: matches!(node.kind, Kind::Finalize(_)),
             timeout: timeout(&node.kind),
         }),
+        handler: node.handler().map(str::to_owned),
+        queue: queue(node, handlers).map(Cow::Owned),
     }
+}
+
+/// The queue of the workers that run its tasks: the one that it names, or the default queue if this
+/// app does not have its handler.
+fn queue(node: &Node, handlers: &Handlers) -> Option<String> {
+    let handler = node.handler()?;
+    let is_here = || handlers.names().any(|name| name == handler);
+    let default = || (!is_here()).then(|| DEFAULT_QUEUE.to_owned());
+    node.queue.clone().or_else(default)
 }
 
 fn kind(kind: &Kind) -> StageKind {

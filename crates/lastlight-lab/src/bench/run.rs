@@ -150,7 +150,7 @@ async fn measure(
         cost = Some(after.since(before));
     }
     let messages = match options.path {
-        ProcessingPath::QueueStorage => cloud.storage.messages_put(),
+        ProcessingPath::QueueStorage | ProcessingPath::Worker => cloud.storage.messages_put(),
         ProcessingPath::ServiceBus => cloud.service_bus.messages_sent(),
     };
     Ok(report(options, &status, seconds, cost, messages, cloud.handler_pid()))

@@ -239,7 +239,7 @@ fn fresh_cloud(arguments: &CloudArguments, folder: &Path) -> Result<CloudOptions
 
 async fn run(arguments: RunArguments, folder: &Path, stop: &Stop) -> Result<(), BenchFailure> {
     let paths = match arguments.path {
-        PathChoice::Both => ProcessingPath::ALL.to_vec(),
+        PathChoice::Both => ProcessingPath::WITH_MESSAGES.to_vec(),
         PathChoice::QueueStorage => vec![ProcessingPath::QueueStorage],
         PathChoice::ServiceBus => vec![ProcessingPath::ServiceBus],
     };

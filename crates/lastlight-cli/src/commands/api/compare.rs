@@ -85,7 +85,7 @@ pub(super) async fn compare(arguments: &CompareArguments) -> Result<Verdict, Com
         json!(format!("compare-{}", uuid::Uuid::new_v4().simple())),
     );
     let mut runs = Vec::new();
-    for path in ProcessingPath::ALL {
+    for path in ProcessingPath::WITH_MESSAGES {
         runs.push(run(&session, &arguments.job, path, &parameters).await?);
     }
     let compared = Compared::of(runs);
@@ -216,7 +216,7 @@ fn improvements(queue_storage: &PathMetrics, service_bus: &PathMetrics) -> Impro
 
 impl Compared {
     fn of(runs: Vec<Run>) -> Self {
-        let [queue_storage, service_bus] = ProcessingPath::ALL.map(|path| {
+        let [queue_storage, service_bus] = ProcessingPath::WITH_MESSAGES.map(|path| {
             let of_path = runs.iter().find(|run| run.path == path);
             of_path.map(|run| metrics(&run.job.body, &run.audit)).unwrap_or_default()
         });
@@ -256,7 +256,7 @@ impl Compared {
     fn table(&self) -> Table {
         let mut table = table(&self.metrics, &self.improvements);
         let mut row = |name: &str, value: &dyn Fn(&Run) -> String| {
-            let [queue_storage, service_bus] = ProcessingPath::ALL.map(|path| {
+            let [queue_storage, service_bus] = ProcessingPath::WITH_MESSAGES.map(|path| {
                 let of_path = self.runs.iter().find(|run| run.path == path);
                 plain(of_path.map(value).unwrap_or_default())
             });

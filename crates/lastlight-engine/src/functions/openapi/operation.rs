@@ -180,7 +180,9 @@ fn refusal(status: StatusCode) -> Value {
         }
         StatusCode::NOT_FOUND => "Not found.",
         StatusCode::CONFLICT => "Not allowed in the current state, or disabled by the settings.",
-        StatusCode::PAYLOAD_TOO_LARGE => "The body is larger than 1 MiB.",
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            "The body is larger than 1 MiB, or than 8 MiB in what workers say of tasks."
+        }
         StatusCode::SERVICE_UNAVAILABLE => {
             "A dependency of the app is unavailable. Try again; no data was lost."
         }

@@ -49,3 +49,10 @@ pub struct RunningTask {
     pub task_id: TaskId,
     pub attempt: i16,
 }
+
+impl RunningTask {
+    /// Its stage.
+    pub fn stage_key(&self) -> StageKey {
+        StageKey { job_id: self.job_id, stage: self.stage }
+    }
+}

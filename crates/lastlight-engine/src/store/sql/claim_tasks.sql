@@ -1,6 +1,6 @@
 -- Claims a group of tasks; each task is named once, in key order. Returns a row for each task that
 -- was claimed: its job is not finished, and the task is open and due, or runs under an expired
--- lease. Attempts are counted here, so that an attempt that kills its process counts. The job is
+-- lease. A task for workers is not claimed by a message. Attempts are counted here, so that an attempt that kills its process counts. The job is
 -- read by a subquery: with a join, a plan made on empty tables may begin with the job and read all
 -- of its tasks for each claim. $4: lease in seconds; $5: the states from which a task may start;
 -- $6: the states in which a job runs. The inputs of a task are returned if they have at most $7
@@ -13,7 +13,7 @@ SET status = 'processing', attempt = t.attempt + 1, heartbeat = now(),
 FROM UNNEST($1::text[], $2::smallint[], $3::text[]) WITH ORDINALITY AS wanted (job_id, stage, task_id, place)
 WHERE t.parent_job_id = wanted.job_id AND t.stage = wanted.stage AND t.task_id = wanted.task_id
   AND (SELECT j.status::text = ANY ($6) FROM jobs j WHERE j.job_id = wanted.job_id)
-  AND t.status::text = ANY ($5)
+  AND t.status::text = ANY ($5) AND t.handler_id IS NULL
   AND (t.status <> 'processing' OR t.lease_until < now())
   AND (t.status <> 'retrying' OR t.due_at IS NULL OR t.due_at <= now())
 RETURNING wanted.place AS "place!", t.attempt, t.attempt - COALESCE(t.attempts_forgiven, 0) AS "tries!",

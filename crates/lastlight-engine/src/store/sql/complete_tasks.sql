@@ -1,7 +1,8 @@
 -- Records the ends of a group of attempts, in key order. Returns a row for each one that counts,
 -- because its attempt held the task and its job is not finished. Outcomes are added to the counters
 -- of each stage, once for the whole group. An attempt that is to be repeated ($8: pause in seconds)
--- makes the task due after that pause; $11 seconds later its message is presumed lost. $9: the
+-- makes the task due after that pause; $11 seconds later its message is presumed lost, unless it is for workers: then it
+-- is ready after the pause. $9: the
 -- states from which an end of an attempt is legal; $10: the states in which a job runs. Locks: the
 -- tasks' rows in key order, then the stages' rows in key order. Index: tasks_pkey, jobs_pkey,
 -- stages_pkey.
@@ -9,7 +10,8 @@ WITH written AS (
     UPDATE tasks t
     SET status = o.status::task_status, result_data = o.result::json, error_details = o.error,
         due_at = now() + make_interval(secs => o.pause),
-        lease_until = now() + make_interval(secs => o.pause + $11),
+        lease_until = CASE WHEN t.handler_id IS NULL THEN now() + make_interval(secs => o.pause + $11) END,
+        ready_at = CASE WHEN t.handler_id IS NOT NULL THEN now() + make_interval(secs => o.pause) END,
         retry_count = LEAST(t.retry_count + (o.pause IS NOT NULL)::integer, 32767),
         updated_at = now(), finished_at = CASE WHEN o.pause IS NULL THEN now() END
     FROM UNNEST($1::text[], $2::smallint[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[],

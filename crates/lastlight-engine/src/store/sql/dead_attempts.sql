@@ -1,13 +1,14 @@
 -- Makes tasks due again, with a new message, whose attempt died (its lease expired), and retries
 -- whose message is overdue. The count of messages stops at the maximum of its column: a task whose
 -- function is disabled for weeks gets one message per minute. A deferred retry gets its new message
--- from take_deferred.sql. $1: seconds until the tasks are examined again; $3: states from which a
+-- from take_deferred.sql. A task for workers gets no message: it is ready again. $1: seconds until the tasks are examined again; $3: states from which a
 -- retry is legal. Parameters that are too large for a message are not read. The job's status is
 -- compared as text, which no index contains: otherwise a plan made on empty tables would begin with
 -- all running jobs and read all their tasks, those of earlier stages too. Index: stages_open,
 -- jobs_pkey, tasks_pkey.
 UPDATE tasks t
-SET status = 'retrying', lease_until = now() + make_interval(secs => $1), retry_count = LEAST(t.retry_count + 1, 32767),
+SET status = 'retrying', lease_until = CASE WHEN t.handler_id IS NULL THEN now() + make_interval(secs => $1) END,
+    ready_at = CASE WHEN t.handler_id IS NOT NULL THEN now() END, retry_count = LEAST(t.retry_count + 1, 32767),
     updated_at = now()
 FROM (
     SELECT d.parent_job_id, d.stage, d.task_id, j.processing_path, j.traceparent
@@ -23,4 +24,4 @@ WHERE t.parent_job_id = dead.parent_job_id AND t.stage = dead.stage AND t.task_i
 RETURNING t.parent_job_id AS job_id, t.stage, t.task_id, t.job_type, t.task_type, t.task_index, t.parent_task_id,
           CASE WHEN octet_length(t.parameters::text) <= 8192 THEN t.parameters ELSE '{}' END AS "parameters!", t.attempt,
           t.retry_count AS resends, t.attempt - COALESCE(t.attempts_forgiven, 0) AS "tries!", dead.processing_path AS path,
-          COALESCE(dead.traceparent, '') AS "trace!: StoredTrace"
+          COALESCE(dead.traceparent, '') AS "trace!: StoredTrace", t.handler_id

@@ -1,5 +1,5 @@
 -- Reopens the next $4 batches of a stage after batch $3: the tasks in them that did not succeed are
--- to run again, and the batches are unsent. Returns the number of batches, the last one, and the
+-- to run again, and the batches are unsent, or the tasks are ready if they are for workers. Returns the number of batches, the last one, and the
 -- number of tasks. The job is finished and the stage closed during this, so that nobody claims or
 -- skips any of the tasks. $5: the states of tasks that are reopened; $6: the states from which a
 -- job may be retried. Tasks and batches are found by their whole keys, taken from the rows before
@@ -33,14 +33,15 @@ WITH job AS (
 ), reopened AS (
     UPDATE tasks t
     SET status = 'queued', attempts_forgiven = t.attempt, result_data = NULL, error_details = NULL, due_at = NULL,
-        lease_until = NULL, next_send_at = NULL, finished_at = NULL, poisoned = NULL, updated_at = now()
+        lease_until = NULL, next_send_at = NULL, finished_at = NULL, poisoned = NULL,
+        ready_at = CASE WHEN t.handler_id IS NOT NULL THEN now() END, updated_at = now()
     FROM given_up g
     WHERE t.parent_job_id = g.job_id AND t.stage = g.stage AND t.task_id = g.task_id AND t.status::text = ANY ($5)
-    RETURNING g.job_id, g.stage, g.batch_no, g.status
+    RETURNING g.job_id, g.stage, g.batch_no, g.status, t.handler_id
 ), unsent AS (
     UPDATE task_batches b
     SET status = 'pending_queue', next_send_at = now()
-    FROM (SELECT DISTINCT job_id, stage, batch_no FROM reopened) r
+    FROM (SELECT DISTINCT job_id, stage, batch_no FROM reopened WHERE handler_id IS NULL) r
     WHERE b.job_id = r.job_id AND b.stage = r.stage AND b.batch_no = r.batch_no
 ), counted AS (
     UPDATE stages s

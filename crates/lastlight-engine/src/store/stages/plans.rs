@@ -31,12 +31,14 @@ pub struct StagePlan<'a> {
     pub owner: Uuid,
     /// Seconds by which each chunk extends the lease.
     pub lease_seconds: f64,
+    /// The handler, if its tasks are for workers: these need no messages.
+    pub handler_id: Option<i32>,
 }
 
 /// Result of writing a chunk.
 #[derive(Debug, Clone)]
 pub enum ChunkWritten {
-    /// The chunk is stored, with these batches, whose messages are unsent.
+    /// The chunk is stored, with these batches, whose messages are unsent unless they are for workers.
     Stored(Vec<BatchOfTasks>),
     /// Another planner holds the lease now, or the job is finished; nothing was stored.
     LeaseLost,
@@ -134,6 +136,7 @@ impl Stages<'_> {
             places.batches_after(),
             plan.lease_seconds,
             JobStatus::open() as _,
+            plan.handler_id,
         )
         .execute(&mut *transaction)
         .await?
@@ -332,6 +335,7 @@ async fn batch_create_tasks(
         &parents as _,
         &parameters as _,
         &parent_stages as _,
+        plan.handler_id,
     )
     .execute(connection)
     .await?
@@ -353,6 +357,7 @@ async fn create_batches(
         &places.batch_numbers,
         &ids as _,
         plan.tasks_per_message.get().cast_signed(),
+        plan.handler_id.is_some(),
     )
     .execute(connection)
     .await?;

@@ -95,7 +95,7 @@ pub struct TaskInputs {
 }
 
 /// Maximum size in bytes of inputs that are returned by a claim.
-const LARGEST_CLAIMED: i32 = 32 * 1024;
+pub(in crate::store) const LARGEST_CLAIMED: i32 = 32 * 1024;
 
 /// Accepts claims; those that wait at the same moment share a statement.
 #[derive(Debug)]
@@ -292,7 +292,9 @@ pub(super) fn in_key_order(requests: &[ClaimRequest]) -> Vec<usize> {
 
 /// The indexes of the tasks in key order, and the columns for UNNEST in that order: a heartbeat
 /// that locked in another order could deadlock with a group of completions.
-fn columns_in_key_order(running: &[RunningTask]) -> (Vec<usize>, [Vec<&str>; 2], [Vec<i16>; 2]) {
+pub(in crate::store) fn columns_in_key_order(
+    running: &[RunningTask],
+) -> (Vec<usize>, [Vec<&str>; 2], [Vec<i16>; 2]) {
     let mut order: Vec<usize> = (0..running.len()).collect();
     order.sort_by_key(|place| {
         let task = &running[*place];
@@ -334,13 +336,13 @@ impl<'a> Columns<'a> {
 
 /// Index of the request that an answer with `place` is for; `order`: the requests' indexes in the
 /// order in which the statement received them.
-pub(super) fn place_of(order: &[usize], place: i64) -> Result<usize, sqlx::Error> {
+pub(in crate::store) fn place_of(order: &[usize], place: i64) -> Result<usize, sqlx::Error> {
     let request = usize::try_from(place - 1).ok().and_then(|index| order.get(index));
     request.copied().ok_or_else(|| corrupt("place", place))
 }
 
 /// `predecessor`: the length of its result, and the result itself if it is short.
-fn inputs(
+pub(in crate::store) fn inputs(
     parameters: Option<JsonText>,
     parameters_bytes: i32,
     predecessor: Option<Vec<Option<String>>>,
@@ -401,7 +403,7 @@ impl Tasks<'_> {
     }
 
     /// Releases claims whose attempts never began; these attempts do not count. If a task is not
-    /// claimed again within `lost_seconds`, `reconcile` sends a message for it.
+    /// claimed again within `lost_seconds`, `reconcile` sends a message for it, unless it is for workers.
     pub async fn release_claims(
         self,
         claims: &[RunningTask],

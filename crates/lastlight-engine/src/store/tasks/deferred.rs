@@ -130,6 +130,7 @@ impl Tasks<'_> {
             key: StageKey { job_id: row.job_id, stage: row.stage },
             tries: u16::try_from(row.tries).unwrap_or_default(),
             path: row.path,
+            handler_id: None,
             task: unsent_task!(row),
         });
         Ok(due.collect())

@@ -19,6 +19,8 @@ pub struct TaskDue {
     pub path: ProcessingPath,
     /// Number of attempts, counted since a user last retried the task.
     pub tries: u16,
+    /// The handler, if the task is for workers: it needs no message, and is ready.
+    pub handler_id: Option<i32>,
 }
 
 impl Tasks<'_> {
@@ -42,6 +44,7 @@ impl Tasks<'_> {
             key: StageKey { job_id: row.job_id, stage: row.stage },
             tries: u16::try_from(row.tries).unwrap_or_default(),
             path: row.path,
+            handler_id: row.handler_id,
             task: unsent_task!(row),
         });
         Ok(due.fetch_all(self.0.pool().await?).await?)
