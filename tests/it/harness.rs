@@ -11,6 +11,7 @@ pub(crate) use lastlight_testing::{
     mailbox::Mailbox,
     probe::Probe,
     waiting::{LIMIT, time_passes, until, until_idle, until_refused},
+    worker::{TestWorker, with},
     workflows::Workflows,
 };
 

@@ -12,5 +12,6 @@ mod operations;
 mod security;
 mod store;
 mod transports;
+mod workers;
 mod workflow;
 mod workflow_files;

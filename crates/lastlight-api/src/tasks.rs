@@ -55,6 +55,9 @@ pub struct ListedTask {
     pub progress: Option<f32>,
     /// What the running attempt does, if it says so.
     pub message: Option<String>,
+    /// The worker that claimed it last, if its tasks are for workers.
+    #[serde(default)]
+    pub worker_id: Option<String>,
 }
 
 /// A task, and what its attempts said about themselves.

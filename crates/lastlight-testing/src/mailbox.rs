@@ -121,8 +121,12 @@ fn shown((_, message): &Waiting) -> DeadLetter {
 impl DeadLetterQueues for Mailbox {
     fn dead_letter_name(&self, role: QueueRole) -> &str {
         match (self.path, role) {
-            (ProcessingPath::QueueStorage | ProcessingPath::Worker, QueueRole::Jobs) => "jobs-poison",
-            (ProcessingPath::QueueStorage | ProcessingPath::Worker, QueueRole::Tasks) => "tasks-poison",
+            (ProcessingPath::QueueStorage | ProcessingPath::Worker, QueueRole::Jobs) => {
+                "jobs-poison"
+            }
+            (ProcessingPath::QueueStorage | ProcessingPath::Worker, QueueRole::Tasks) => {
+                "tasks-poison"
+            }
             (ProcessingPath::QueueStorage | ProcessingPath::Worker, QueueRole::Poison) => "poison",
             (ProcessingPath::ServiceBus, QueueRole::Jobs) => "jobs/$DeadLetterQueue",
             (ProcessingPath::ServiceBus, QueueRole::Tasks) => "tasks/$DeadLetterQueue",

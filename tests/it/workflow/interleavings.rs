@@ -91,8 +91,10 @@ struct Message {
 impl Message {
     fn function(&self) -> &'static str {
         match (self.path, self.role) {
-            (ProcessingPath::QueueStorage, QueueRole::Jobs) => "process_queue_job",
-            (ProcessingPath::QueueStorage, _) => "process_queue_task",
+            (ProcessingPath::QueueStorage | ProcessingPath::Worker, QueueRole::Jobs) => {
+                "process_queue_job"
+            }
+            (ProcessingPath::QueueStorage | ProcessingPath::Worker, _) => "process_queue_task",
             (ProcessingPath::ServiceBus, QueueRole::Jobs) => "process_sb_job",
             (ProcessingPath::ServiceBus, _) => "process_sb_task",
         }
@@ -101,8 +103,12 @@ impl Message {
     /// The function for dead-lettered messages.
     fn poison_function(&self) -> &'static str {
         match (self.path, self.role) {
-            (ProcessingPath::QueueStorage, QueueRole::Jobs) => "process_queue_job_poison",
-            (ProcessingPath::QueueStorage, _) => "process_queue_task_poison",
+            (ProcessingPath::QueueStorage | ProcessingPath::Worker, QueueRole::Jobs) => {
+                "process_queue_job_poison"
+            }
+            (ProcessingPath::QueueStorage | ProcessingPath::Worker, _) => {
+                "process_queue_task_poison"
+            }
             (ProcessingPath::ServiceBus, QueueRole::Jobs) => "process_sb_job_dead_letter",
             (ProcessingPath::ServiceBus, _) => "process_sb_task_dead_letter",
         }

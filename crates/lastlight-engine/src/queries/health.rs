@@ -15,6 +15,7 @@ use crate::{
     model::{ProcessingPath, timestamp},
     store::{Backlog, DatabaseError, Instance, LastSweep},
     transport::sender::QueueRole,
+    workflow::ControllerError,
 };
 
 /// reconcile runs every minute: if no sweep ends for this long, something keeps it from running.
@@ -22,6 +23,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Timeout for each part of a health check.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Tasks may wait for so long until the lack of a worker is an error.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The health of everything that the app needs.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -116,15 +120,17 @@ impl Queries {
             let database = Component::of(answer);
             let mut components = vec![("database".to_owned(), database)];
             let mut readings = QueueMetrics::default();
-            let mut stranded = None;
+            let (mut stranded, mut unserved) = (None, None);
             let [schema, outbox, sweep, instances] = if answers {
-                let (schema, outbox, sweep, instances, open) = futures_util::join!(
+                let (schema, outbox, sweep, instances, open, work) = futures_util::join!(
                     in_time(left(), timeout, self.schema_health()),
                     in_time(left(), timeout, self.0.database.diagnostics().backlog()),
                     in_time(left(), timeout, self.0.database.diagnostics().last_sweep()),
                     in_time(left(), timeout, self.0.database.diagnostics().instances()),
                     in_time(left(), timeout, self.stranded_health()),
+                    in_time(left(), timeout, self.unserved_health()),
                 );
+                unserved = work.unwrap_or_else(|error| Some(failed(error)));
                 stranded = open.unwrap_or_else(|error| Some(failed(error)));
                 let shown = [
                     schema.unwrap_or_else(failed),
@@ -153,6 +159,7 @@ impl Queries {
                 .map(|(name, component)| (name.to_owned(), component)),
             );
             components.extend(stranded.map(|stranded| ("switched_off".to_owned(), stranded)));
+            components.extend(unserved.map(|unserved| ("workers".to_owned(), unserved)));
             (components, readings)
         };
         let queues = self.0.senders.enabled().flat_map(|sender| {
@@ -210,6 +217,32 @@ impl Queries {
                 )),
             )
         }))
+    }
+
+    /// Queues with tasks that wait for a handler that no worker serves; `None` if there are none.
+    async fn unserved_health(&self) -> Result<Option<Component>, ControllerError> {
+        let queues = self.worker_queues(None).await?;
+        let mut unserved = Vec::new();
+        let mut late = Vec::new();
+        for queue in queues.iter().filter(|queue| queue.unserved) {
+            let waiting = queue.handlers.iter().filter(|one| one.depth > 0 && one.workers == 0);
+            for handler in waiting {
+                let waits = handler.oldest_wait_seconds.unwrap_or_default();
+                unserved.push(json!({
+                    "queue": queue.queue, "handler": handler.name, "depth": handler.depth,
+                    "oldest_wait_seconds": waits,
+                }));
+                if waits > PATIENCE.as_secs_f64() {
+                    late.push(format!(
+                        "{} tasks have waited for up to {waits:.0} s for handler {:?}, which no worker of queue {:?} serves: \
+                         start one, or cancel their jobs",
+                        handler.depth, handler.name, queue.queue
+                    ));
+                }
+            }
+        }
+        let late = (!late.is_empty()).then(|| late.join("; "));
+        Ok((!unserved.is_empty()).then(|| Component::found(json!({ "unserved": unserved }), late)))
     }
 
     /// Workflow files that are wrong; `None` if there are none.

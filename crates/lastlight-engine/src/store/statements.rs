@@ -92,6 +92,7 @@ statements![
     "measure_stage",
     "migration_lock",
     "missing_rights",
+    "never_served",
     "next_stage",
     "open_on_paths",
     "open_partially_reopened",

@@ -81,7 +81,8 @@ impl Controller {
         let found = serde_json::to_value(report).unwrap_or_default();
         let noted = async {
             database.diagnostics().record_sweep(self.0.instance.id, took, &found).await?;
-            database.diagnostics().forget_instances().await
+            database.diagnostics().forget_instances().await?;
+            database.workers().forget().await
         };
         if let Err(error) = noted.await {
             tracing::warn!(%error, "a sweep could not be recorded");

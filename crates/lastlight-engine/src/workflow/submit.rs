@@ -1,6 +1,8 @@
 //! Submit: check, derive the id, store, send the job message. Submitting the same work twice
 //! creates one job.
 
+use std::collections::BTreeSet;
+
 use lastlight_api::jobs::{QueueInfo, Submission};
 use serde_json::{Map, Value, json, value::RawValue};
 use tracing::Span;
@@ -11,7 +13,7 @@ use crate::{
     job::erased::{Fields, JobType, NotAdmitted, StageSpec},
     model::{
         JobId, JobStatus, ProcessingPath, Stage, StageInGraph, StageKind, TraceParent,
-        canonical::write_canonical_object,
+        WorkerHandler, canonical::write_canonical_object,
     },
     store::{ChildToSubmit, NewDefinition, NewJob, StageKey},
     telemetry,
@@ -110,6 +112,7 @@ impl Controller {
         self.preflight(&stages, &stored, time_limit).await?;
         let mut warnings = warnings;
         warnings.extend(definition.warnings());
+        warnings.extend(self.never_served(&stages, path).await?);
         if definition.has_admission() && self.0.database.jobs().get(&job_id).await?.is_none() {
             definition.admit(&parameters).await.map_err(|refused| match refused {
                 NotAdmitted::Refused(reason) => ControllerError::BadSubmission(reason),
@@ -155,6 +158,27 @@ impl Controller {
             warnings,
         };
         Ok(Stored { submission, stages, parameters: stored, trace, is_new })
+    }
+
+    /// A warning for each handler that workers are to run and that none has ever asked for.
+    async fn never_served(
+        &self,
+        stages: &[StageSpec],
+        path: ProcessingPath,
+    ) -> Result<Vec<String>, ControllerError> {
+        let handlers: BTreeSet<WorkerHandler> =
+            stages.iter().filter_map(|stage| stage.worker(path)).collect();
+        if handlers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let handlers: Vec<WorkerHandler> = handlers.into_iter().collect();
+        let missing = self.0.database.workers().never_served(&handlers).await?;
+        let warning = |WorkerHandler { queue, name }| {
+            format!(
+                "no worker has ever served handler {name:?} of queue {queue:?}: its tasks wait until one does"
+            )
+        };
+        Ok(missing.into_iter().map(warning).collect())
     }
 
     /// Sends the job messages of the stages that are ready, which is the first one in a line. The

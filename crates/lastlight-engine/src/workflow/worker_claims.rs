@@ -96,7 +96,8 @@ impl Controller {
         let wanted = Wanted { queue: request.queue.clone(), handlers: request.handlers.clone() };
         let group = self.0.worker_waits.group(&wanted);
         let request = Arc::new(request);
-        let mut is_to_claim = !group.knows_empty();
+        // Whoever does not wait wants to know what is ready now.
+        let mut is_to_claim = request.wait.is_zero() || !group.had_better_wait();
         loop {
             if is_to_claim {
                 let tasks = self.claim_now(&group, &request).await?;
@@ -154,8 +155,10 @@ impl Controller {
             worker_id: &request.worker_id,
         };
         let lease = self.0.timing.lease.as_secs_f64();
-        let claimed = self.0.database.workers().claim(claim, lease).await?;
-        group.note(claimed.len(), request.max.into());
+        let began = group.begins();
+        let claimed = self.0.database.workers().claim(claim, lease).await;
+        let claimed = claimed.inspect_err(|_| group.failed())?;
+        group.note(began, claimed.len(), request.max.into());
         let by = Instant::now() + LONGEST_WAIT;
         let (mut tasks, mut left) = (Vec::with_capacity(claimed.len()), Vec::new());
         let mut bytes = 0;
@@ -261,13 +264,14 @@ impl Controller {
             while let Some(limit) = group.next_look().await {
                 let Some(shared) = shared.upgrade() else { return };
                 let handlers: Vec<&str> = wanted.handlers.iter().map(String::as_str).collect();
+                let began = group.begins();
                 let looked = shared.database.workers().ready(&wanted.queue, &handlers, limit).await;
                 let ready = looked.unwrap_or_else(|error| {
                     tracing::debug!(%error, "ready tasks could not be looked for");
                     0
                 });
                 // Once woken, a worker's claim says whether there is more.
-                group.note(ready, usize::MAX);
+                group.note(began, ready, usize::MAX);
                 group.wake(ready);
             }
         });

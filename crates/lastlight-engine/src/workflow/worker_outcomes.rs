@@ -212,7 +212,8 @@ impl Controller {
             WorkerResult::Retry { error, .. } => Err(TaskError::Transient(error)),
             WorkerResult::Failed { error, error_type } => Err(failure(error, error_type)),
             WorkerResult::Completed(result) => match definition {
-                Ok(definition) => readable(result)
+                Ok(definition) => storable(result)
+                    .and_then(readable)
                     .and_then(|result| definition.result_of_worker(task_type, result))
                     .and_then(storable),
                 Err(error) => Err(TaskError::Transient(error.to_string())),

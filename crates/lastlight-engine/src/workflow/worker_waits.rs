@@ -47,6 +47,12 @@ struct State {
     empty_since: Option<Instant>,
     /// When a look or a claim last found a task.
     work_seen: Instant,
+    /// Whether the last claim found as many tasks as it asked for.
+    has_more: bool,
+    /// Whether a claim is under way that will tell whether there is work.
+    is_tried: bool,
+    /// How often tasks became ready in this process.
+    readied: u64,
     /// Whether somebody looks.
     is_watched: bool,
 }
@@ -69,6 +75,9 @@ impl Default for Group {
                 waiting: VecDeque::new(),
                 empty_since: None,
                 work_seen: Instant::now(),
+                has_more: false,
+                is_tried: false,
+                readied: 0,
                 is_watched: false,
             }),
             changed: Notify::new(),
@@ -81,21 +90,40 @@ impl Group {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nothing was ready a moment ago, so that a claim had better wait.
-    pub(super) fn knows_empty(&self) -> bool {
-        self.state().knows_empty()
+    /// Whether a claim that just came had better wait: nothing was ready a moment ago, or another
+    /// claim is about to tell. Otherwise the caller claims.
+    pub(super) fn had_better_wait(&self) -> bool {
+        let mut state = self.state();
+        if state.has_more {
+            return false;
+        }
+        state.knows_empty() || std::mem::replace(&mut state.is_tried, true)
+    }
+
+    /// Call it before a claim or a look, and give the number to [`Self::note`].
+    pub(super) fn begins(&self) -> u64 {
+        self.state().readied
+    }
+
+    /// Notes that a claim failed, and tells nothing.
+    pub(super) fn failed(&self) {
+        self.state().is_tried = false;
     }
 
     /// Notes that a claim or a look found `found` tasks when it asked for up to `wanted`.
-    pub(super) fn note(&self, found: usize, wanted: usize) {
+    pub(super) fn note(&self, began: u64, found: usize, wanted: usize) {
         let mut state = self.state();
+        // What became ready meanwhile may not have been seen.
+        let is_sure = state.readied == began;
         if found > 0 {
             state.work_seen = Instant::now();
         }
         let is_empty = found < wanted;
-        state.empty_since = is_empty.then(Instant::now);
+        state.empty_since = (is_empty && is_sure).then(Instant::now);
+        state.has_more = !is_empty;
+        state.is_tried = false;
         drop(state);
-        if !is_empty {
+        if !is_empty || !is_sure {
             self.changed.notify_one();
         }
     }
@@ -123,6 +151,8 @@ impl Group {
                 }
                 match state.empty_since {
                     Some(since) => state.interval().saturating_sub(since.elapsed()),
+                    // The claim that is under way tells whether there is work.
+                    None if state.is_tried => SOON,
                     None => Duration::ZERO,
                 }
             };
@@ -172,7 +202,10 @@ impl WorkerWaits {
     pub(super) fn ready(&self, queue: Option<&str>) {
         for (wanted, group) in &*self.groups() {
             if queue.is_none_or(|queue| queue == wanted.queue) {
-                group.state().empty_since = None;
+                let mut state = group.state();
+                state.empty_since = None;
+                state.readied += 1;
+                drop(state);
                 group.changed.notify_one();
             }
         }
@@ -206,16 +239,20 @@ mod tests {
         let wanted = Wanted { queue: "q".into(), handlers: vec!["h".into()] };
         let group = waits.group(&wanted);
         let (_woken, _) = group.wait(1);
-        group.note(0, 1);
-        assert!(group.knows_empty());
+        let began = group.begins();
+        group.note(began, 0, 1);
+        assert!(group.had_better_wait());
         let look = tokio::spawn({
             let group = Arc::clone(&group);
             async move { group.next_look().await }
         });
         waits.ready(Some("another"));
-        assert!(group.knows_empty());
+        assert!(group.had_better_wait());
         waits.ready(Some("q"));
         assert_eq!(look.await.unwrap(), Some(1));
-        assert!(!group.knows_empty());
+        assert!(!group.had_better_wait(), "somebody finds out");
+        assert!(group.had_better_wait(), "and nobody else");
+        group.note(began, 1, 1);
+        assert!(!group.had_better_wait(), "there is more");
     }
 }

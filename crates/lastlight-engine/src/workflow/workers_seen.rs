@@ -87,7 +87,7 @@ impl Controller {
                     shared.database.workers().note_seen(&workers).await
                 };
                 if let Err(error) = written.await {
-                    tracing::debug!(%error, "the workers that were seen could not be written");
+                    tracing::warn!(%error, "the workers that were seen could not be written");
                 }
                 drop(shared);
                 tokio::time::sleep(WRITTEN_EVERY).await;

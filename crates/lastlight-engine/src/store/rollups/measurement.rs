@@ -3,7 +3,10 @@
 //! sends.
 
 use super::Rollups;
-use crate::store::{connection::DatabaseError, rows::StageKey};
+use crate::{
+    model::ProcessingPath,
+    store::{connection::DatabaseError, rows::StageKey},
+};
 
 /// Result of [`Rollups::measure_stage`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,8 @@ SELECT 1::bigint AS "place!", t.task_id AS "task_id!: String", t.job_type AS "jo
        t.parent_task_id AS "parent_task_id?: String", t.parameters AS "parameters?", t.result_data AS "result_data?",
        t.error_details AS "error_details?", t.created_at AS "created_at?", t.updated_at AS "updated_at?",
        t.started_at AS "started_at?", t.finished_at AS "finished_at?", t.due_at AS "due_at?", t.lease_until AS "lease_until?",
-       n.progress AS "progress?", n.message AS "message?"
+       n.progress AS "progress?", n.message AS "message?",
+       t.worker_id AS "worker_id?"
 FROM tasks t
 LEFT JOIN LATERAL (
     SELECT b.status FROM task_batches b

@@ -4,14 +4,17 @@
 -- attempts, retries and messages that are not in the rollups yet. A task's waiting and running time
 -- are samples only if its first attempt began since the last measurement; otherwise they would
 -- include the time until a user retried it. The waiting time of a batch that was sent more than
--- once begins when the batch was written. Returns one row with the sums and each histogram as three
+-- once, or whose tasks are for workers, begins when the batch was written. Stages whose tasks are for
+-- workers count as those of the path 'worker', and need no messages but their own. Returns one row with the sums and each histogram as three
 -- arrays, or none. A million tasks are aggregated in hash tables of some hundred rows; OFFSET 0
 -- keeps the planner from sorting: without it, the planner estimates as many buckets as there are
 -- timestamps from which they are computed. Index: stages_pkey, jobs_pkey, task_batches_pkey,
 -- tasks_pkey.
 WITH stage AS MATERIALIZED (
     SELECT s.job_id, s.stage, s.total, s.completed, s.failed, s.skipped, s.advanced_at, s.measured_at,
-           s.measured_attempts, s.measured_retries, s.measured_messages, s.kind, s.unmet, j.job_type, j.processing_path
+           s.measured_attempts, s.measured_retries, s.measured_messages, s.kind, s.unmet, j.job_type,
+           s.handler_id IS NOT NULL AS is_worked,
+           CASE WHEN s.handler_id IS NULL THEN j.processing_path ELSE 'worker' END AS processing_path
     FROM stages s
     JOIN jobs j ON j.job_id = s.job_id
     WHERE s.job_id = $1 AND s.stage = $2 AND s.advanced_at IS NOT NULL
@@ -54,7 +57,8 @@ WITH stage AS MATERIALIZED (
             JOIN tasks t ON t.parent_job_id = $1 AND t.stage = $2
             LEFT JOIN (
                 SELECT b.job_id || '-s' || b.stage || '-b' || b.batch_no AS batch_id,
-                       min(CASE WHEN b.sends > 1 THEN b.created_at ELSE b.sent_at END) AS sent_at
+                       min(CASE WHEN b.sends > 1 OR b.status = 'queued' AND b.sent_at IS NULL THEN b.created_at
+                                ELSE b.sent_at END) AS sent_at
                 FROM task_batches b
                 WHERE b.job_id = $1 AND b.stage = $2
                 GROUP BY 1
@@ -77,12 +81,12 @@ WITH stage AS MATERIALIZED (
     FROM tallied
 )
 SELECT s.total AS expected_total, s.completed AS expected_completed, s.failed AS expected_failed,
-       s.advanced_at, s.measured_at, s.job_type, s.processing_path,
+       s.advanced_at, s.measured_at, s.job_type, s.processing_path AS "processing_path!: ProcessingPath",
        a.completed AS "completed!", a.failed AS "failed!", a.skipped AS "skipped!",
        a.attempts - s.measured_attempts AS "attempts!",
        a.retries - s.measured_retries AS "retries!",
        -- Plus 1 for the stage's own job message, if it has tasks to plan.
-       b.messages + a.retries + (s.kind IS NULL OR s.kind = 'tasks' AND s.unmet IS NOT TRUE)::integer - s.measured_messages AS "messages!",
+       b.messages + CASE WHEN s.is_worked THEN 0 ELSE a.retries END + (s.kind IS NULL OR s.kind = 'tasks' AND s.unmet IS NOT TRUE)::integer - s.measured_messages AS "messages!",
        COALESCE(GREATEST(0, EXTRACT(EPOCH FROM a.last_end - COALESCE(b.began, a.first_end))), 0)::double precision
            AS "busy_seconds!",
        COALESCE(w.buckets, '{}') AS "waits!", COALESCE(w.samples, '{}') AS "wait_samples!",

@@ -47,7 +47,8 @@ SELECT keys.place AS "place!", keys.task_id AS "task_id!: String", t.job_type AS
        t.parent_task_id AS "parent_task_id?: String", t.parameters AS "parameters?", t.result_data AS "result_data?",
        t.error_details AS "error_details?", t.created_at AS "created_at?", t.updated_at AS "updated_at?",
        t.started_at AS "started_at?", t.finished_at AS "finished_at?", t.due_at AS "due_at?", t.lease_until AS "lease_until?",
-       n.progress AS "progress?", n.message AS "message?"
+       n.progress AS "progress?", n.message AS "message?",
+       t.worker_id AS "worker_id?"
 FROM (
     SELECT place, true AS is_task, task_id FROM sized WHERE bytes_before < $6::bigint
     UNION ALL

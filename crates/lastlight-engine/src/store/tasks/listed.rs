@@ -193,6 +193,7 @@ struct TaskRow {
     lease_until: Option<OffsetDateTime>,
     progress: Option<f32>,
     message: Option<String>,
+    worker_id: Option<String>,
 }
 
 impl TaskRow {
@@ -221,6 +222,7 @@ impl TaskRow {
             lease_until: self.lease_until.map(Timestamp),
             progress: self.progress,
             message: self.message,
+            worker_id: self.worker_id,
         })
     }
 }

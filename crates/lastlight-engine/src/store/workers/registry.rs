@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use sqlx::types::Json;
 use time::OffsetDateTime;
 
 use super::Workers;
@@ -139,6 +138,26 @@ impl Workers<'_> {
         Ok(())
     }
 
+    /// Those of some handlers that no worker has ever asked for.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn never_served(
+        self,
+        handlers: &[WorkerHandler],
+    ) -> Result<Vec<WorkerHandler>, DatabaseError> {
+        let queues: Vec<&str> = handlers.iter().map(|handler| &*handler.queue).collect();
+        let names: Vec<&str> = handlers.iter().map(|handler| &*handler.name).collect();
+        Ok(sqlx::query_file_as!(
+            WorkerHandler,
+            "src/store/sql/never_served.sql",
+            &queues as _,
+            &names as _,
+        )
+        .fetch_all(self.0.pool().await?)
+        .await?)
+    }
+
     /// Notes that workers were seen.
     ///
     /// # Errors
@@ -156,7 +175,9 @@ impl Workers<'_> {
                     .map(|running| running.iter().map(RowTask::of).collect()),
             })
             .collect();
-        sqlx::query_file!("src/store/sql/report_workers.sql", Json(rows) as _)
+        let rows = serde_json::to_string(&rows)
+            .map_err(|error| DatabaseError::from(sqlx::Error::Encode(error.into())))?;
+        sqlx::query_file!("src/store/sql/report_workers.sql", rows)
             .execute(self.0.pool().await?)
             .await?;
         Ok(())
