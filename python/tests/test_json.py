@@ -56,6 +56,50 @@ def test_values_with_an_obvious_form_are_turned() -> None:
     }
 
 
+class _Dtype:
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+
+class _Numbers:
+    """As an array of numpy looks."""
+
+    def __init__(self, *numbers: float) -> None:
+        self.shape = (len(numbers),)
+        self.dtype = _Dtype("f")
+        self._numbers = list(numbers)
+
+    def tolist(self) -> list[float]:
+        return self._numbers
+
+
+def test_small_arrays_become_lists() -> None:
+    assert json.loads(dumps({"a": _Numbers(1.0, 2.5)}, "result")) == {"a": [1.0, 2.5]}
+    with pytest.raises(NotJson, match=r"result\.a\[1\] is nan"):
+        dumps({"a": _Numbers(1.0, math.nan)}, "result")
+    with pytest.raises(NotJson, match=r"result is a test_json\._Numbers of 20,000 elements"):
+        dumps(_Numbers(*range(20_000)), "result")
+
+
+def test_numpy_itself_is_turned() -> None:
+    numpy = pytest.importorskip("numpy")
+    value = {
+        "scalars": [numpy.float32(1.5), numpy.int64(2), numpy.bool_(True), numpy.str_("a")],
+        "array": numpy.arange(6, dtype="uint8").reshape(2, 3),
+        "when": numpy.datetime64("2026-11-30T12:00:00.000000001"),
+    }
+    assert json.loads(dumps(value, "result")) == {
+        "scalars": [1.5, 2, True, "a"],
+        "array": [[0, 1, 2], [3, 4, 5]],
+        "when": "2026-11-30T12:00:00.000000001",
+    }
+    for wrong in (numpy.complex64(1), numpy.timedelta64(1, "s"), numpy.datetime64("NaT")):
+        with pytest.raises(NotJson, match="no JSON form"):
+            dumps(wrong, "result")
+    with pytest.raises(NotJson, match="result is nan"):
+        dumps(numpy.float32("nan"), "result")
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,3 +54,27 @@ class StillRunning(LastlightError):
 
 class NotJson(LastlightError, ValueError):
     """A value cannot be written as JSON. The message names its place."""
+
+
+class Retry(LastlightError):
+    """Raised by a handler: this attempt failed, and another one is to be made.
+
+    Args:
+        reason: Why, for the people who read the task's error.
+        after: Seconds until the next attempt; None leaves the pause to the job's retry policy.
+            More than six days count as six days.
+
+    Raises:
+        ValueError: `after` is negative, infinite or NaN.
+    """
+
+    def __init__(self, reason: str = "", after: float | None = None) -> None:
+        super().__init__(reason)
+        if after is not None and not (math.isfinite(after) and after >= 0):
+            raise ValueError(f"after must be a number of seconds, 0 or more: {after!r}")
+        self.reason = reason
+        self.after = after
+
+
+class Permanent(LastlightError):
+    """Raised by a handler: the task has failed for good, and no attempt would change that."""
