@@ -6,6 +6,7 @@ import './jobs.mjs';
 import './graphs.mjs';
 import './gates.mjs';
 import './poison.mjs';
+import './workers.mjs';
 import './frame.mjs';
 import './late.mjs';
 import './pictures.mjs';

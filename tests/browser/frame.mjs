@@ -26,7 +26,7 @@ inBrowser('colours follow the system until the user chooses', { colorScheme: 'da
 
 async function everyView(page, open, cloud, look) {
   const { jobs: [job] } = await cloud.get('db/jobs?status=failed');
-  const views = ['jobs', `jobs/${job.job_id}`, 'submit/hello_world', 'compare', 'poison', 'health'];
+  const views = ['jobs', `jobs/${job.job_id}`, 'submit/hello_world', 'compare', 'workers', 'poison', 'health'];
   for (const view of views) {
     await open(view);
     await page.locator('main h1').waitFor();

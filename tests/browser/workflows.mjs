@@ -70,6 +70,20 @@ nodes:
   write: {type: task, handler: echo, params: [tag]}
 `;
 
+// Its tasks wait for workers of a queue.
+const atWorkers = `workflow: at_workers
+version: 1
+parameters:
+  tag: {type: str, required: true}
+  tiles: {type: list, default: [1, 2, 3]}
+nodes:
+  tiles:
+    type: fan_out
+    queue: browser
+    source: params.tiles
+    task: {handler: raster, params: {tile: "{{ item }}"}}
+`;
+
 // Runs until it is cancelled.
 const endless = `workflow: endless
 version: 1
@@ -96,4 +110,4 @@ function hundred() {
   return `workflow: hundred\nversion: 1\nparameters:\n  tag: {type: str, required: true}\nnodes:\n${nodes.join('\n')}\n`;
 }
 
-export const WORKFLOWS = { every_kind: everyKind, index_entry: indexEntry, endless, hundred: hundred() };
+export const WORKFLOWS = { every_kind: everyKind, index_entry: indexEntry, endless, at_workers: atWorkers, hundred: hundred() };

@@ -30,7 +30,9 @@ macro_rules! failpoint {
 pub(crate) use failpoint;
 
 #[cfg(feature = "fault-injection")]
-pub use armed::{FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, PLACES, Passage, pass};
+pub use armed::{
+    FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, PLACES, Passage, WORKER_PLACES, pass,
+};
 
 #[cfg(feature = "fault-injection")]
 mod armed {
@@ -102,6 +104,14 @@ mod armed {
         ("reopen_tasks.after_commit", true),
         ("reopen_job.before_commit", true),
         ("reopen_job.after_commit", true),
+    ];
+
+    /// The places that only tasks of workers pass.
+    pub const WORKER_PLACES: &[(&str, bool)] = &[
+        ("claim_ready.before_commit", true),
+        ("claim_ready.after_commit", true),
+        ("finish_worker.standing", false),
+        ("finish_worker.recorded", false),
     ];
 
     /// Those that only jobs pass whose stages form a graph.
@@ -220,6 +230,7 @@ mod armed {
             let mut listed: Vec<(String, bool)> = PLACES
                 .iter()
                 .chain(GRAPH_PLACES)
+                .chain(WORKER_PLACES)
                 .map(|(name, fails)| ((*name).to_owned(), *fails))
                 .collect();
             found.sort();

@@ -5,5 +5,6 @@
 pub mod bench;
 pub mod chaos;
 mod commands;
+mod worker;
 
 pub use commands::Commands;

@@ -13,11 +13,13 @@ use crate::{
     host::{HandlerCommand, LogSink},
     new::{NewArguments, NewJobArguments, new_app, new_job},
     remove_data,
+    worker::LocalWorker,
     workflow::WorkflowCommand,
 };
 use clap::{Args, Subcommand};
 use lastlight_engine::{App, server::asked_to_stop};
 use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use lastlight_cli::exit::{failed, stopped, unreachable};
@@ -88,6 +90,10 @@ pub struct LocalArguments {
     /// Additional app setting; overrides those of the local cloud. Can be repeated.
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = name_and_value)]
     settings: Vec<(String, String)>,
+    /// Start a worker beside the local cloud with this command, and again when it ends. Can be
+    /// repeated.
+    #[arg(long = "worker", value_name = "COMMAND", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    workers: Vec<String>,
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {
@@ -187,7 +193,7 @@ pub async fn local(arguments: LocalArguments, app: &App) -> ExitCode {
         return failed(&format!("{} cannot be emptied: {error}", arguments.data.display()), 1);
     }
     let log = LogSink::new(|line| tell!("{line}"));
-    let mut options = match arguments.cloud.options(arguments.data.clone(), log) {
+    let mut options = match arguments.cloud.options(arguments.data.clone(), log.clone()) {
         Ok(options) => options,
         Err(problem) => return failed(&problem, 2),
     };
@@ -203,10 +209,21 @@ pub async fn local(arguments: LocalArguments, app: &App) -> ExitCode {
         () = asked_to_stop() => return ExitCode::SUCCESS,
     };
     announce(&cloud, &arguments, app);
+    let workers: Vec<LocalWorker> = arguments
+        .workers
+        .iter()
+        .map(|command| LocalWorker::start(command.clone(), &cloud.base_url(), log.clone()))
+        .collect();
     let mut code = ExitCode::SUCCESS;
     tokio::select! {
         () = asked_to_stop() => tell!("stopping"),
         error = cloud.failed() => code = failed(&error, 1),
+    }
+    // A second signal does not wait for what the workers still do.
+    let stopping: JoinSet<()> = workers.into_iter().map(LocalWorker::stop).collect();
+    tokio::select! {
+        _ = stopping.join_all() => {}
+        () = asked_to_stop() => {}
     }
     match cloud.stop().await {
         Ok(()) => code,

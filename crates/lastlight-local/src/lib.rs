@@ -14,6 +14,7 @@ pub mod host;
 mod new;
 pub mod postgres;
 mod sample;
+mod worker;
 mod workflow;
 
 pub use api::ApiError;

@@ -217,8 +217,8 @@ async fn workflow_files_that_are_wrong_are_named_with_line_and_column() {
       Correct the file; no other workflow is affected.
     fault: the workflow "hello_world" cannot be submitted: <app>/flows/rust.yaml:1:11: the app has a job type "hello_world" in Rust: one of the two needs another name
       Correct the file; no other workflow is affected.
-    warning: worker: no handler "raster_cog" is known: its tasks will fail
-      Register the handler in the app, or correct its name.
+    warning: worker: handler "raster_cog" is not in this app: a worker must have it
+      Start a worker with it, register it in the app, or correct its name.
     "#);
     assert_eq!(app.doctor(&[]).await.code, 1);
 }

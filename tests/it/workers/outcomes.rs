@@ -95,7 +95,11 @@ async fn a_retry_names_its_own_pause_and_attempts_run_out() {
 async fn an_error_that_no_attempt_changes_fails_the_task_at_once() {
     let (app, _) = app_with_tasks(3).await;
     let worker = TestWorker::of(&app, RASTER);
-    for (task, kind) in worker.claim(3).await.iter().zip(["ValueError", "Permanent", "KeyError"]) {
+    for (task, kind) in worker.claim(3).await.iter().zip([
+        "ValueError",
+        "Permanent",
+        "azure.core.ResourceNotFoundError",
+    ]) {
         let failed = json!({ "outcome": "failed", "error": "wrong", "error_type": kind });
         assert_eq!(worker.ends(task, failed).await, "counted");
         let task = row(&app, task).await;

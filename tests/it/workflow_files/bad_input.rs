@@ -259,20 +259,22 @@ async fn two_files_of_one_name_keep_each_other_out() {
 }
 
 #[tokio::test]
-async fn an_unknown_handler_is_a_warning_and_its_task_fails_with_those_that_there_are() {
+async fn a_handler_that_the_app_does_not_have_is_one_of_workers() {
     let text = RIGHT.replace("handler: echo", "handler: raster_cog");
     let app = app_with(&text).await;
     let answer = app.submit("right", json!({})).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(
         answer.body["warnings"],
-        json!(["no handler \"raster_cog\" is known: its tasks will fail"])
+        json!([
+            "no worker has ever served handler \"raster_cog\" of queue \"default\": its tasks wait until one does"
+        ])
     );
-    let status = app.run_until_finished(answer.body["job_id"].as_str().unwrap()).await;
+    app.run_dry().await;
+    let status = app.status(answer.body["job_id"].as_str().unwrap()).await;
     assert_eq!(
-        status["errorDetails"],
-        "only: 1 of 1 tasks failed; first: only this app has no handler \"raster_cog\"; it has answer, echo, fail, \
-         http_call, numbers, show, sleep, stumble"
+        (&status["status"], &status["progress"][0]["total"]),
+        (&json!("processing"), &json!(1))
     );
 }
 

@@ -30,6 +30,7 @@ use lastlight_api::{
     jobs::{JobDetails, JobStatusAnswer, Jobs, Submission},
     poison::{Discarded, PoisonOrder, PoisonProcessed, PoisonSettled, PoisonStatus, Redriven},
     tasks::{TaskDetails, TasksOfJob},
+    workers::WorkerList,
 };
 use lastlight_engine::config::Secret;
 
@@ -351,6 +352,14 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .body(json!(order).to_string());
         self.ask(&format!("poison {action}"), request, Repeat::Never).await
+    }
+
+    /// The queues of tasks for workers, or one of them, and the workers.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn workers(&self, queue: Option<&str>) -> Result<Answer<WorkerList>, ClientError> {
+        self.get("workers", &["workers"], &given([("queue", queue)])).await
     }
 
     /// The comparison of the two paths, over all jobs of the last `hours`.

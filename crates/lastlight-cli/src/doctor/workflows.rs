@@ -36,7 +36,7 @@ pub(super) fn examine(root: &Path, given: &BTreeMap<String, String>, catalog: Ca
         for warning in workflow.warnings() {
             notes.warning(
                 format!("{}: {warning}", workflow.name()),
-                "Register the handler in the app, or correct its name.",
+                "Start a worker with it, register it in the app, or correct its name.",
             );
         }
     }

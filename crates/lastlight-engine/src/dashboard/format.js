@@ -88,7 +88,7 @@ export const ofDay = (then) => short.format(then);
 export const shortId = (id) => (typeof id === 'string' && id.length > 16 ? id.slice(0, 8) : String(id ?? ''));
 
 export const path = (name) =>
-  ({ queue_storage: 'Storage Queue', service_bus: 'Service Bus' })[name] ?? String(name ?? NOTHING);
+  ({ queue_storage: 'Storage Queue', service_bus: 'Service Bus', worker: 'Workers' })[name] ?? String(name ?? NOTHING);
 
 export const bytes = (size) =>
   size < 1024 ? `${size} bytes` : size < 1024 * 1024 ? `${fine.format(size / 1024)} KB` : `${fine.format(size / 1024 / 1024)} MB`;

@@ -9,11 +9,11 @@ import { poll } from './poll.js';
 
 const EVERY = 5000;
 const KEPT = 60;
-const KNOWN = { database: 'PostgreSQL', schema: 'Schema', outbox: 'Outbox', reconcile: 'Sweep', instances: 'Processes', switched_off: 'Disabled paths' };
+const KNOWN = { database: 'PostgreSQL', schema: 'Schema', outbox: 'Outbox', reconcile: 'Sweep', instances: 'Processes', switched_off: 'Disabled paths', workers: 'Workers' };
 const ABOUT = {
   schema: 'the tables that the app expects', outbox: 'messages that are not sent to the queues yet',
   reconcile: 'finds and repairs lost work every minute', instances: 'handler processes that report', database: 'holds all pending work',
-  switched_off: 'jobs whose path this app does not use',
+  switched_off: 'jobs whose path this app does not use', workers: 'handlers that no worker serves',
 };
 
 export function health({ signal, onRefresh }) {

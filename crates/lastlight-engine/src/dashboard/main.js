@@ -12,16 +12,18 @@ import { job } from './job.js';
 import { jobs } from './jobs.js';
 import { poison } from './poison.js';
 import { submit } from './submit.js';
+import { workers } from './workers.js';
 
 const NAV = [
   ['jobs', 'Jobs', 'jobs'],
   ['submit', 'Submit', 'submit'],
   ['compare', 'Compare', 'compare'],
+  ['workers', 'Workers', 'workers'],
   ['poison', 'Poison', 'poison'],
   ['health', 'Health', 'health'],
 ];
 
-const VIEWS = { submit, compare, poison, health };
+const VIEWS = { submit, compare, workers, poison, health };
 
 const main = document.getElementById('main');
 const nav = document.getElementById('nav');

@@ -279,6 +279,7 @@ function details() {
       ['Batch', task.batch_id ? h('code', {}, task.batch_id.replace(task.parent_job_id, format.shortId(task.parent_job_id))) : null],
       ['Parent task', task.parent_task_id ? h('code', {}, task.parent_task_id) : null],
       ['Progress', progressOf(task)],
+      ['Worker', task.worker_id],
       exact('Planned', task.created_at), exact('Started', task.started_at), exact('Finished', task.finished_at),
       exact('Next attempt', task.due_at), exact('Lease until', task.lease_until),
     ]).node]),

@@ -65,6 +65,7 @@ const FILES: &[(&str, &str)] = files![
     "submit.js",
     "compare.js",
     "poison.js",
+    "workers.js",
     "health.js",
 ];
 

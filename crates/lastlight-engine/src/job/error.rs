@@ -19,6 +19,13 @@ pub const PERMANENT: [&str; 13] = [
     "PermanentError",
 ];
 
+/// Whether no further attempt changes an error of this kind. The name may be qualified, as in
+/// `azure.core.exceptions.ResourceNotFoundError`.
+pub(crate) fn is_permanent(kind: &str) -> bool {
+    let name = kind.rsplit(['.', ':']).next().unwrap_or(kind);
+    PERMANENT.contains(&name)
+}
+
 /// Why an attempt failed: the reason is stored in the task's `error_details`.
 ///
 /// `?` turns any error into a transient failure. [`ResultExt::permanent`] makes it permanent:

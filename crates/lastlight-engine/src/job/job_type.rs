@@ -307,7 +307,7 @@ pub trait JobType: Debug + Send + Sync {
         Ok(())
     }
 
-    /// What is doubtful about the job type, for whoever submits a job of it.
+    /// What is doubtful about the job type, for whoever deploys it.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }

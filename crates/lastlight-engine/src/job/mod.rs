@@ -29,6 +29,7 @@ mod upstream;
 pub use context::{Context, ContextError, Contexts, Unavailable};
 #[doc(hidden)]
 pub use error::PERMANENT;
+pub(crate) use error::is_permanent;
 pub use error::{PlanError, ResultExt, TaskError};
 pub use job::{Invalid, Job};
 pub use link::{Again, Input, Link, LinkToOne, Predecessor, Repeat, Start};

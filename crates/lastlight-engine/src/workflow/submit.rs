@@ -111,7 +111,6 @@ impl Controller {
         let _ = write_canonical_object(&parameters, &mut stored);
         self.preflight(&stages, &stored, time_limit).await?;
         let mut warnings = warnings;
-        warnings.extend(definition.warnings());
         warnings.extend(self.never_served(&stages, path).await?);
         if definition.has_admission() && self.0.database.jobs().get(&job_id).await?.is_none() {
             definition.admit(&parameters).await.map_err(|refused| match refused {

@@ -7,7 +7,8 @@ use serde_json::{Value, value::RawValue};
 
 use super::{Controller, ControllerError, attempt::storable};
 use crate::{
-    job::{Note, PERMANENT, TaskError},
+    failpoint::failpoint,
+    job::{Note, TaskError, is_permanent},
     model::TaskStatus,
     store::{AttemptStanding, Completion, RunningTask, TaskOutcome},
 };
@@ -132,6 +133,7 @@ impl Controller {
     ) -> Result<Vec<OutcomeAnswer>, ControllerError> {
         let tasks: Vec<RunningTask> = outcomes.iter().map(|outcome| outcome.task.clone()).collect();
         let standing = self.0.database.workers().standing(&tasks, 0.0).await?;
+        failpoint!("finish_worker.standing");
         let mut answers = vec![OutcomeAnswer::Unknown; outcomes.len()];
         let (mut ends, mut released, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         for (place, outcome) in outcomes.into_iter().enumerate() {
@@ -161,6 +163,7 @@ impl Controller {
         }
         let recorded = ends.iter().map(|(_, completion)| self.record(Arc::clone(completion)));
         let recorded = futures_util::future::try_join_all(recorded).await?;
+        failpoint!("finish_worker.recorded");
         let mut ended = Vec::new();
         let mut refused = Vec::new();
         for ((place, completion), record) in ends.iter().zip(recorded) {
@@ -260,7 +263,7 @@ fn has_ended(standing: &AttemptStanding) -> bool {
 }
 
 fn failure(error: String, error_type: Option<String>) -> TaskError {
-    let is_permanent = error_type.as_deref().is_some_and(|kind| PERMANENT.contains(&kind));
+    let is_permanent = error_type.as_deref().is_some_and(is_permanent);
     let reason = match error_type {
         Some(kind) if !error.starts_with(&kind) => format!("{kind}: {error}"),
         _ => error,

@@ -103,7 +103,11 @@ impl JobType for WorkflowType {
     }
 
     fn warnings(&self) -> Vec<String> {
-        Vec::new()
+        let known: Vec<&str> = self.handlers.names().collect();
+        let missing = self.workflow.handlers().into_iter().filter(|name| !known.contains(name));
+        missing
+            .map(|name| format!("handler {name:?} is not in this app: a worker must have it"))
+            .collect()
     }
 
     fn has_admission(&self) -> bool {

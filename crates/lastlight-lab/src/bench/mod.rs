@@ -18,6 +18,7 @@ pub use workflows::{
     ChainReport, FileReport, GatesReport, WorkflowsOptions, bench_chain, bench_file, bench_gates,
 };
 
+use crate::worker::WorkerError;
 use lastlight_local::{ApiError, CloudError};
 
 /// Why a benchmark has no result.
@@ -32,6 +33,9 @@ pub enum BenchError {
     /// A query of the database failed.
     #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
+    /// The worker cannot be made.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
     /// The job did not finish.
     #[error("the job is {status} after {seconds:.0} s: {detail}")]
     Job {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     BenchError,
@@ -12,6 +13,7 @@ use super::{
     facts::{Cost, Ledger, Reading, peak_memory_mib},
     workflows::with_workflow,
 };
+use crate::worker::{GREETINGS, Worker, greeting};
 use lastlight_engine::model::ProcessingPath;
 use lastlight_local::{
     CloudOptions, LocalCloud,
@@ -37,6 +39,8 @@ pub struct RunOptions {
     pub in_flight: Option<u64>,
     /// Sizes of results and parameters, if they differ from those of `hello_world`.
     pub sizes: Option<Sizes>,
+    /// Number of loops in which the worker claims and finishes tasks, on the path `worker`.
+    pub worker_loops: usize,
     /// Whether the job is `workflows/hello_world.yaml` in place of the job type in Rust.
     pub is_workflow: bool,
     /// The longest duration of the job.
@@ -128,6 +132,13 @@ async fn measure(
         ledger.checkpoint().await;
         before = Some(ledger.read().await?);
     }
+    let stop = CancellationToken::new();
+    let _stops = stop.clone().drop_guard();
+    if options.path == ProcessingPath::Worker {
+        let worker = Worker::new(&cloud.base_url(), "bench", &GREETINGS)?;
+        let loops = options.worker_loops;
+        tokio::spawn(async move { worker.serve(loops, greeting, stop).await });
+    }
     let began = Instant::now();
     let (job_type, parameters) = job(options);
     let job_id = api.submit(job_type, &parameters).await?;
@@ -172,6 +183,7 @@ fn job(options: &RunOptions) -> (&'static str, Value) {
             "name": NAME,
             "tasks_per_message": options.tasks_per_message,
             "use_service_bus": use_service_bus,
+            "use_workers": options.path == ProcessingPath::Worker,
         });
         return ("hello_world", parameters);
     };

@@ -47,6 +47,8 @@ enum PathChoice {
     QueueStorage,
     #[value(name = "service_bus")]
     ServiceBus,
+    /// A worker in Rust claims all tasks over HTTP.
+    Worker,
 }
 
 /// `lastlight bench run`.
@@ -74,6 +76,9 @@ pub struct RunArguments {
     /// Processing path to use.
     #[arg(long, value_enum, default_value = "both")]
     path: PathChoice,
+    /// Number of loops in which the worker claims up to 100 tasks and finishes them; for --path worker.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    worker_loops: u16,
     /// Run workflows/hello_world.yaml in place of the job type in Rust.
     #[arg(long, conflicts_with_all = ["result_bytes", "parameter_bytes"])]
     workflow: bool,
@@ -242,6 +247,12 @@ async fn run(arguments: RunArguments, folder: &Path, stop: &Stop) -> Result<(), 
         PathChoice::Both => ProcessingPath::WITH_MESSAGES.to_vec(),
         PathChoice::QueueStorage => vec![ProcessingPath::QueueStorage],
         PathChoice::ServiceBus => vec![ProcessingPath::ServiceBus],
+        PathChoice::Worker if arguments.workflow || arguments.sizes().is_some() => {
+            return Err(BenchFailure::Failed(
+                "--path worker measures hello_world: leave out --workflow and the sizes".to_owned(),
+            ));
+        }
+        PathChoice::Worker => vec![ProcessingPath::Worker],
     };
     let is_json = arguments.cloud.json;
     let mut reports: Vec<RunReport> = Vec::new();
@@ -255,6 +266,7 @@ async fn run(arguments: RunArguments, folder: &Path, stop: &Stop) -> Result<(), 
                     cloud: fresh_cloud(&arguments.cloud, folder)?,
                     tasks: *n,
                     path,
+                    worker_loops: arguments.worker_loops.into(),
                     tasks_per_message: *tasks_per_message,
                     in_flight: arguments.in_flight,
                     sizes: arguments.sizes(),

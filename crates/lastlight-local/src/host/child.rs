@@ -54,6 +54,11 @@ impl LogSink {
     pub fn new(take: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self(Arc::new(take))
     }
+
+    /// Takes a line.
+    pub fn line(&self, line: &str) {
+        (self.0)(line);
+    }
 }
 
 impl Debug for LogSink {

@@ -10,6 +10,7 @@ mod poison;
 mod submit;
 mod tasks;
 mod watch;
+mod workers;
 
 pub use submit::parameter;
 
@@ -87,6 +88,9 @@ pub(crate) enum AppCommand {
     Audit(control::ControlArguments),
     /// Dead-lettered messages: list them, process all, redrive one, or discard one.
     Poison(poison::PoisonArguments),
+    /// List the queues of tasks for workers, and the workers with what they run. The exit code is 1 if
+    /// tasks wait for a handler that no worker serves.
+    Workers(workers::WorkersArguments),
     /// List the job types and their parameters.
     Types(jobs::TypesArguments),
     /// Run the same work over both paths, one after the other, and compare the metrics.
@@ -166,6 +170,7 @@ pub(crate) async fn run(command: AppCommand) -> ExitCode {
         C::Gate(arguments) => (arguments.app.json, gate::gate(arguments).await),
         C::Audit(arguments) => (arguments.app.json, control::audit(arguments).await),
         C::Poison(arguments) => (arguments.app.json, poison::poison(arguments).await),
+        C::Workers(arguments) => (arguments.app.json, workers::workers(arguments).await),
         C::Types(arguments) => (arguments.app.json, jobs::types(arguments).await),
         C::Compare(arguments) => (arguments.app.json, compare::compare(arguments).await),
     };

@@ -131,6 +131,7 @@ pub(super) async fn task(arguments: &TaskArguments) -> Result<Verdict, CommandEr
     let json = |json: &RawValue| json.get().to_owned();
     let error = task.error_details.filter(|_| task.status != TaskStatus::Completed);
     for (name, value) in [
+        ("worker", task.worker_id),
         ("parameters", Some(json(&task.parameters))),
         ("result", task.result_data.as_deref().map(json)),
         ("error", error),

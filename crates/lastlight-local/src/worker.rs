@@ -1,0 +1,128 @@
+//! Workers beside the local cloud: processes that a command starts, with the address of the host, and
+//! that are started again when they end. They stop before the local cloud does, and also when its
+//! process is killed. What they run is not known here.
+
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+    task::JoinHandle,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::host::LogSink;
+
+/// Starts a command with a shell, which also ends it when its own input ends: when the local cloud
+/// closes it, or is killed.
+const SHELL: &str = r#"
+exec 3<&0
+sh -c "exec $0" </dev/null 3<&- &
+worker=$!
+(while read -r line; do :; done; kill -TERM "$worker" 2>/dev/null) <&3 &
+watcher=$!
+wait "$worker"
+code=$?
+kill "$watcher" 2>/dev/null
+exit "$code"
+"#;
+
+/// The first pause before a worker that ended is started again.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A worker that ran for so long is started again after the first pause.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// How long a worker that is told to stop may take.
+const GRACE: Duration = Duration::from_secs(40);
+
+/// A worker that is kept running.
+#[derive(Debug)]
+pub(crate) struct LocalWorker {
+    stop: CancellationToken,
+    keeper: JoinHandle<()>,
+}
+
+impl LocalWorker {
+    /// Starts `command`, a line for the shell, with the address of the host in `LASTLIGHT_URL`.
+    pub(crate) fn start(command: String, base_url: &str, log: LogSink) -> Self {
+        let stop = CancellationToken::new();
+        let keeper = tokio::spawn(keep(command, base_url.to_owned(), log, stop.clone()));
+        Self { stop, keeper }
+    }
+
+    /// Tells the worker to stop, and waits until it has: a worker gives back what it cannot finish.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        let _ = self.keeper.await;
+    }
+}
+
+async fn keep(command: String, base_url: String, log: LogSink, stop: CancellationToken) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let began = Instant::now();
+        let how = match spawn(&command, &base_url, &log) {
+            Err(error) => format!("cannot be started: {error}"),
+            Ok(mut worker) => tokio::select! {
+                status = worker.wait() => match status.ok().and_then(|status| status.code()) {
+                    Some(code) => format!("ended with code {code}"),
+                    None => "was killed".to_owned(),
+                },
+                () = stop.cancelled() => return end(worker).await,
+            },
+        };
+        if began.elapsed() > STEADY {
+            pause = FIRST_PAUSE;
+        }
+        log.line(&format!("the worker {how}; it is started again in {} s", pause.as_secs()));
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn spawn(command: &str, base_url: &str, log: &LogSink) -> std::io::Result<Child> {
+    let mut worker = Command::new("sh")
+        .args(["-c", SHELL, command])
+        .env("LASTLIGHT_URL", base_url)
+        .env_remove("LASTLIGHT_KEY")
+        .env("PYTHONUNBUFFERED", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Ctrl-C in a terminal goes to the local cloud only, which then stops the worker.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    if let Some(output) = worker.stdout.take() {
+        tokio::spawn(take_lines(output, log.clone()));
+    }
+    if let Some(output) = worker.stderr.take() {
+        tokio::spawn(take_lines(output, log.clone()));
+    }
+    Ok(worker)
+}
+
+async fn end(mut worker: Child) {
+    drop(worker.stdin.take());
+    if tokio::time::timeout(GRACE, worker.wait()).await.is_err() {
+        let _ = worker.start_kill();
+    }
+}
+
+async fn take_lines(output: impl AsyncRead + Unpin, log: LogSink) {
+    let mut lines = BufReader::new(output).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        log.line(&format!("worker: {line}"));
+    }
+}
