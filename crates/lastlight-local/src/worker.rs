@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
-    process::{Child, Command},
+    process::{Child, ChildStdin, Command},
     task::JoinHandle,
 };
 
@@ -71,12 +71,12 @@ async fn keep(command: String, base_url: String, log: LogSink, stop: Cancellatio
         let began = Instant::now();
         let how = match spawn(&command, &base_url, &log) {
             Err(error) => format!("cannot be started: {error}"),
-            Ok(mut worker) => tokio::select! {
+            Ok((mut worker, input)) => tokio::select! {
                 status = worker.wait() => match status.ok().and_then(|status| status.code()) {
                     Some(code) => format!("ended with code {code}"),
                     None => "was killed".to_owned(),
                 },
-                () = stop.cancelled() => return end(worker).await,
+                () = stop.cancelled() => return end(worker, input).await,
             },
         };
         if began.elapsed() > STEADY {
@@ -91,7 +91,12 @@ async fn keep(command: String, base_url: String, log: LogSink, stop: Cancellatio
     }
 }
 
-fn spawn(command: &str, base_url: &str, log: &LogSink) -> std::io::Result<Child> {
+/// The worker, and its input: waiting for the worker would close it, and so end the worker.
+fn spawn(
+    command: &str,
+    base_url: &str,
+    log: &LogSink,
+) -> std::io::Result<(Child, Option<ChildStdin>)> {
     let mut worker = Command::new("sh")
         .args(["-c", SHELL, command])
         .env("LASTLIGHT_URL", base_url)
@@ -110,11 +115,12 @@ fn spawn(command: &str, base_url: &str, log: &LogSink) -> std::io::Result<Child>
     if let Some(output) = worker.stderr.take() {
         tokio::spawn(take_lines(output, log.clone()));
     }
-    Ok(worker)
+    let input = worker.stdin.take();
+    Ok((worker, input))
 }
 
-async fn end(mut worker: Child) {
-    drop(worker.stdin.take());
+async fn end(mut worker: Child, input: Option<ChildStdin>) {
+    drop(input);
     if tokio::time::timeout(GRACE, worker.wait()).await.is_err() {
         let _ = worker.start_kill();
     }

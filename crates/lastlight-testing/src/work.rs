@@ -24,6 +24,9 @@ pub struct Work {
     /// `true`: Service Bus; `false`: Storage Queues.
     #[serde(default)]
     pub use_service_bus: bool,
+    /// `true`: workers run the tasks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub use_workers: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -221,6 +224,7 @@ mod tests {
             stages: vec![StageWork::of(2, 5).with(Rule::only(1, Act::Sleep { ms: 7 }).first(1))],
             tasks_per_message: TasksPerMessage::ONE,
             use_service_bus: true,
+            use_workers: false,
         };
         let json = serde_json::to_value(&work).unwrap();
         assert_eq!(json["stages"][0]["rules"][0]["act"], "sleep");

@@ -34,6 +34,7 @@ fn work() -> Work {
         stages: vec![first, StageWork::of(2, 0)],
         tasks_per_message: Default::default(),
         use_service_bus: false,
+        use_workers: false,
     }
 }
 

@@ -257,6 +257,7 @@ impl World {
             stages: counts.into_iter().map(stage).collect(),
             tasks_per_message: TasksPerMessage::try_from(tasks_per_message).unwrap(),
             use_service_bus: path == ProcessingPath::ServiceBus,
+            use_workers: false,
         };
         let job_id = self.apps[0].submitted(CHAOS, json!(work)).await;
         self.jobs.push(Expected {

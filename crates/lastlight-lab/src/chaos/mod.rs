@@ -98,6 +98,9 @@ pub enum ChaosError {
     /// The folder or the ledger could not be read or written.
     #[error("a file: {0}")]
     Io(#[from] io::Error),
+    /// A worker could not be made, or a request of it failed.
+    #[error(transparent)]
+    Worker(#[from] crate::worker::WorkerError),
     /// A report or a request could not be serialized.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),

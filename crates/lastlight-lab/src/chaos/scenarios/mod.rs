@@ -12,6 +12,7 @@ mod messages;
 mod migration;
 mod processes;
 mod sizes;
+mod workers;
 
 use super::{ChaosError, Findings, Run};
 use lastlight_engine::model::TasksPerMessage;
@@ -32,7 +33,7 @@ const fn scenario(number: u8, name: &'static str, what: &'static str) -> Scenari
 }
 
 /// All scenarios, by number.
-pub const SCENARIOS: [Scenario; 20] = [
+pub const SCENARIOS: [Scenario; 21] = [
     scenario(1, "kill", "one of two handlers is killed while it runs tasks, repeatedly"),
     scenario(
         2,
@@ -97,6 +98,11 @@ pub const SCENARIOS: [Scenario; 20] = [
         "graphs",
         "random graphs of stages with skips, best effort, gates, fan-outs and child jobs, through all faults",
     ),
+    scenario(
+        21,
+        "workers",
+        "workers that die, are late, are cut off and lose answers; the app is killed while claims wait",
+    ),
 ];
 
 pub(super) async fn run(run: &Run) -> Result<Findings, ChaosError> {
@@ -120,7 +126,8 @@ pub(super) async fn run(run: &Run) -> Result<Findings, ChaosError> {
         17 => migration::migration(run).await,
         18 => everything::everything(run).await,
         19 => long_tasks::long_tasks(run).await,
-        _ => graphs::graphs(run).await,
+        20 => graphs::graphs(run).await,
+        _ => workers::workers(run).await,
     }
 }
 
@@ -131,6 +138,7 @@ fn work(tag: impl Into<String>, use_service_bus: bool, stages: impl Into<Vec<Sta
         stages: stages.into(),
         tasks_per_message: TasksPerMessage::ONE,
         use_service_bus,
+        use_workers: false,
     }
 }
 
