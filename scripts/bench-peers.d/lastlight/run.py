@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 PATHS = {
+    "lastlight-worker": ("worker", 1),
     "lastlight-queue": ("queue_storage", 1),
     "lastlight-bus": ("service_bus", 1),
     "lastlight-bus-100": ("service_bus", 100),
@@ -17,6 +18,8 @@ path, tasks_per_message = PATHS[peer]
 
 command = [binary, "bench", "run", "--n", str(n), "--database-url", os.environ["DATABASE_URL"], "--json"]
 command += ["--app-root", root, "--path", path, "--tasks-per-message", str(tasks_per_message)]
+if path == "worker":
+    command += ["--worker-loops", "8"]
 answer = subprocess.run(command, stdout=subprocess.PIPE, text=True)
 if answer.returncode != 0:
     sys.exit(f"lastlight bench run ended with {answer.returncode}")

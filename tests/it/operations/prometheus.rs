@@ -171,6 +171,9 @@ async fn full_scrape() -> String {
         let job_id = app.submitted("probe", parameters).await;
         app.run_until_finished(&job_id).await;
     }
+    let at_workers = json!({ "n": 1, "use_workers": true });
+    app.submitted("hello_world", at_workers).await;
+    app.run_dry().await;
     app.submitted("hello_world", json!({ "n": 1 })).await;
     app.request("GET", "/api/health", Body::empty()).await;
     app.controller.reconcile().await.unwrap();

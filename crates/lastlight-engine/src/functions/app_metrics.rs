@@ -1,6 +1,8 @@
 //! Writes the metrics of the whole app in Prometheus' text format. They are the same whichever
 //! process responds, so no sample has a process label. Does not depend on where they come from.
 
+use lastlight_api::workers::WorkerQueue;
+
 use super::prometheus_text::{Kind, PrometheusText};
 use crate::{
     model::{Metric, ProcessingPath},
@@ -234,7 +236,43 @@ fn of_jobs<'a>(group: &'a OpenWork, stage: &'a str) -> [(&'static str, &'a str);
     ]
 }
 
-/// Unsent messages, the last sweep, and the live processes.
+fn workers(text: &mut PrometheusText, queues: &[WorkerQueue]) {
+    let handlers = || {
+        queues.iter().flat_map(|queue| {
+            queue.handlers.iter().map(move |handler| (queue.queue.as_str(), handler))
+        })
+    };
+    let mut tasks = text.metric(
+        "lastlight_worker_tasks",
+        Kind::Gauge,
+        "Tasks for workers; waiting: a worker may claim them, exact up to 10,000; open: without an outcome.",
+    );
+    for (queue, handler) in handlers() {
+        for (state, count) in [("waiting", handler.depth), ("open", handler.open)] {
+            let labels = [("queue", queue), ("handler", &*handler.name), ("state", state)];
+            tasks.value(&labels, count);
+        }
+    }
+    let mut waits = text.metric(
+        "lastlight_worker_oldest_wait_seconds",
+        Kind::Gauge,
+        "Time in seconds that the oldest waiting task of a handler has waited; 0 if none waits.",
+    );
+    for (queue, handler) in handlers() {
+        let labels = [("queue", queue), ("handler", &*handler.name)];
+        waits.value(&labels, handler.oldest_wait_seconds.unwrap_or_default());
+    }
+    let mut alive = text.metric(
+        "lastlight_workers",
+        Kind::Gauge,
+        "Workers of a handler that were seen in the last 90 seconds.",
+    );
+    for (queue, handler) in handlers() {
+        alive.value(&[("queue", queue), ("handler", &*handler.name)], handler.workers);
+    }
+}
+
+/// Unsent messages, the last sweep, the queues of workers, and the live processes.
 pub(super) fn readings(text: &mut PrometheusText, readings: &QueueMetrics) {
     if let Some(backlog) = &readings.backlog {
         let mut unsent = text.metric(
@@ -274,6 +312,9 @@ pub(super) fn readings(text: &mut PrometheusText, readings: &QueueMetrics) {
                 found.value(&[("what", what)], count);
             }
         }
+    }
+    if let Some(queues) = &readings.worker_queues {
+        workers(text, queues);
     }
     if let Some(alive) = &readings.instances {
         text.metric(

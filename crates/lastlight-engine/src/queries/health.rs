@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use lastlight_api::workers::WorkerQueue;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -15,7 +16,6 @@ use crate::{
     model::{ProcessingPath, timestamp},
     store::{Backlog, DatabaseError, Instance, LastSweep},
     transport::sender::QueueRole,
-    workflow::ControllerError,
 };
 
 /// reconcile runs every minute: if no sweep ends for this long, something keeps it from running.
@@ -49,6 +49,8 @@ pub struct QueueMetrics {
     pub sweep: Option<Option<LastSweep>>,
     /// The processes that are alive.
     pub instances: Option<Vec<Instance>>,
+    /// The queues of tasks for workers.
+    pub worker_queues: Option<Vec<WorkerQueue>>,
 }
 
 /// The health of one component.
@@ -128,10 +130,10 @@ impl Queries {
                     in_time(left(), timeout, self.0.database.diagnostics().last_sweep()),
                     in_time(left(), timeout, self.0.database.diagnostics().instances()),
                     in_time(left(), timeout, self.stranded_health()),
-                    in_time(left(), timeout, self.unserved_health()),
+                    in_time(left(), timeout, self.worker_queues(None)),
                 );
                 // A database that does not answer this is reported by the others.
-                unserved = work.unwrap_or_default();
+                unserved = work.as_deref().ok().and_then(unserved_health);
                 stranded = open.unwrap_or_else(|error| Some(failed(error)));
                 let shown = [
                     schema.unwrap_or_else(failed),
@@ -145,6 +147,7 @@ impl Queries {
                     backlog: outbox.ok(),
                     sweep: sweep.ok(),
                     instances: instances.ok(),
+                    worker_queues: work.ok(),
                 };
                 shown
             } else {
@@ -218,32 +221,6 @@ impl Queries {
                 )),
             )
         }))
-    }
-
-    /// Queues with tasks that wait for a handler that no worker serves; `None` if there are none.
-    async fn unserved_health(&self) -> Result<Option<Component>, ControllerError> {
-        let queues = self.worker_queues(None).await?;
-        let mut unserved = Vec::new();
-        let mut late = Vec::new();
-        for queue in queues.iter().filter(|queue| queue.unserved) {
-            let waiting = queue.handlers.iter().filter(|one| one.depth > 0 && one.workers == 0);
-            for handler in waiting {
-                let waits = handler.oldest_wait_seconds.unwrap_or_default();
-                unserved.push(json!({
-                    "queue": queue.queue, "handler": handler.name, "depth": handler.depth,
-                    "oldest_wait_seconds": waits,
-                }));
-                if waits > PATIENCE.as_secs_f64() {
-                    late.push(format!(
-                        "{} tasks have waited for up to {waits:.0} s for handler {:?}, which no worker of queue {:?} serves: \
-                         start one, or cancel their jobs",
-                        handler.depth, handler.name, queue.queue
-                    ));
-                }
-            }
-        }
-        let late = (!late.is_empty()).then(|| late.join("; "));
-        Ok((!unserved.is_empty()).then(|| Component::found(json!({ "unserved": unserved }), late)))
     }
 
     /// Workflow files that are wrong; `None` if there are none.
@@ -358,4 +335,29 @@ fn shown(instance: &Instance) -> Value {
             "open": instance.pool.open, "in_use": instance.pool.in_use, "limit": instance.pool.limit,
         },
     })
+}
+
+/// Queues with tasks that wait for a handler that no worker serves; `None` if there are none.
+fn unserved_health(queues: &[WorkerQueue]) -> Option<Component> {
+    let mut unserved = Vec::new();
+    let mut late = Vec::new();
+    for queue in queues.iter().filter(|queue| queue.unserved) {
+        let waiting = queue.handlers.iter().filter(|one| one.depth > 0 && one.workers == 0);
+        for handler in waiting {
+            let waits = handler.oldest_wait_seconds.unwrap_or_default();
+            unserved.push(json!({
+                "queue": queue.queue, "handler": handler.name, "depth": handler.depth,
+                "oldest_wait_seconds": waits,
+            }));
+            if waits > PATIENCE.as_secs_f64() {
+                late.push(format!(
+                    "{} tasks have waited for up to {waits:.0} s for handler {:?}, which no worker of queue {:?} serves: \
+                     start one, or cancel their jobs",
+                    handler.depth, handler.name, queue.queue
+                ));
+            }
+        }
+    }
+    let late = (!late.is_empty()).then(|| late.join("; "));
+    (!unserved.is_empty()).then(|| Component::found(json!({ "unserved": unserved }), late))
 }
