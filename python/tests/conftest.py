@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from local_cloud import cloud
+from odd_cases import CASES
+from worker_process import EXAMPLES, TUTORIAL
 
 from lastlight import Client
-
-_ROOT = Path(__file__).parents[2]
 
 _WORKFLOWS = {
     "approved": """
@@ -36,30 +34,95 @@ parameters: {label: {type: str, required: true}}
 nodes:
   only: {type: task, handler: sleep, constants: {seconds: 3600}}
 """,
+    "tiles": """
+workflow: tiles
+parameters: {tiles: {type: list, required: true}, folder: {type: str, required: true}}
+nodes:
+  tiles:
+    type: fan_out
+    source: params.tiles
+    queue: odd
+    task:
+      handler: tile
+      params: {tile: "{{ item }}", folder: "{{ inputs.folder }}"}
+      retry: {max_attempts: 1}
+  made: {type: fan_in, depends_on: [tiles]}
+  last: {type: task, handler: echo, depends_on: [made], receives: {tiles: made.items}}
+""",
+    "stubborn_tiles": """
+workflow: stubborn_tiles
+parameters: {tiles: {type: list, required: true}, folder: {type: str, required: true}}
+nodes:
+  tiles:
+    type: fan_out
+    source: params.tiles
+    queue: odd
+    task:
+      handler: tile
+      params: {tile: "{{ item }}", folder: "{{ inputs.folder }}"}
+      retry: {max_attempts: 10, initial_delay_seconds: 1}
+""",
+    "cleans_up": """
+workflow: cleans_up
+parameters: {path: {type: str, required: true}, cleaned: {type: str, required: true}}
+nodes:
+  only: {type: task, handler: cleans_up, queue: odd, params: [path, cleaned]}
+""",
+    "unserved": """
+workflow: unserved
+parameters: {label: {type: str, required: true}}
+nodes:
+  only: {type: task, handler: nobody_has_this, queue: nobody}
+""",
+    # With a node for each of the odd cases.
+    "odd": """
+workflow: odd
+parameters: {siblings: {type: list, required: true}}
+nodes:
+  siblings:
+    type: fan_out
+    source: params.siblings
+    queue: odd
+    task: {handler: seen, params: {number: "{{ item }}"}, retry: {max_attempts: 1}}
+  prints: {type: task, handler: print, constants: {megabytes: 100}, queue: odd}
+""",
 }
+
+
+def _odd() -> str:
+    nodes = {
+        name: {
+            "type": "task",
+            "handler": case.handler,
+            "constants": case.params,
+            "queue": "odd",
+            "best_effort": True,
+            "retry": {"max_attempts": 1},
+            **({"timeout_seconds": case.timeout_seconds} if case.timeout_seconds else {}),
+        }
+        for name, case in CASES.items()
+    }
+    # JSON is YAML.
+    return _WORKFLOWS["odd"] + "".join(f"  {name}: {json.dumps(nodes[name])}\n" for name in nodes)
 
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the address of a local cloud with the workflows above."""
-    folder = tmp_path_factory.mktemp("cloud")
-    workflows = folder / "workflows"
-    workflows.mkdir()
-    for name, text in _WORKFLOWS.items():
-        (workflows / f"{name}.yaml").write_text(text)
-    binary = os.environ.get("LASTLIGHT_BINARY", str(_ROOT / "target/debug/lastlight"))
-    command = [binary, "local", "--json", "--port", "0", "--app-root", str(_ROOT)]
-    command += ["--data", str(folder / "data"), "--setting", f"LASTLIGHT_WORKFLOWS={workflows}"]
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as cloud,
-    ):
-        assert cloud.stdout is not None
-        line = cloud.stdout.readline()
-        assert line, (folder / "log").read_text()
-        yield json.loads(line)["url"]
-        cloud.send_signal(signal.SIGINT)
-        cloud.communicate(timeout=60)
+    """Return the address of a local cloud with the workflows of all tests."""
+    workflows = {**_WORKFLOWS, "odd": _odd()}
+    for file in (EXAMPLES / "raster.yaml", TUTORIAL / "primes.yaml"):
+        workflows[file.stem] = file.read_text()
+    with cloud(tmp_path_factory.mktemp("cloud"), workflows) as url:
+        yield url
+
+
+@pytest.fixture
+def url_of_short_leases(tmp_path: Path) -> Iterator[str]:
+    """Return the address of a local cloud where the task of a dead worker is soon another's."""
+    folder = tmp_path / "short"
+    folder.mkdir()
+    with cloud(folder, _WORKFLOWS, "LASTLIGHT_LEASE_SECONDS=2") as url:
+        yield url
 
 
 @pytest.fixture

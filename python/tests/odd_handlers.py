@@ -166,6 +166,28 @@ def sleep(_: Any) -> None:
     time.sleep(3600)
 
 
+@worker.handler("sleep_long")
+def sleep_long(_: Any) -> None:
+    time.sleep(3600)
+
+
+@worker.handler("tile")
+def tile(params: Any, context: TaskContext) -> Any:
+    number, folder = params["tile"], pathlib.Path(params["folder"])
+
+    def note(text: str) -> None:
+        with (folder / f"tile-{number}").open("a") as file:
+            file.write(f"{text}\n")
+
+    print(f"reads tile {number}")
+    context.progress(0.25, "reading")
+    note(f"began in {os.getpid()}")
+    while not (folder / f"go-{number}").exists():
+        time.sleep(0.01)
+    note("ended")
+    return {"tile": number}
+
+
 @worker.handler("stubborn")
 def stubborn(params: Any) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -73,6 +73,23 @@ def test_handlers_of_each_form_are_tried() -> None:
         worker.test("fails", {"a": {1}})
 
 
+def test_an_error_deep_in_a_library_names_the_line_of_the_handler() -> None:
+    worker = Worker()
+
+    @worker.handler("reads")
+    def reads(_: Any) -> Any:
+        return json.loads('{"a": }')
+
+    error = worker.test("reads").error
+    assert error is not None
+    first, own, *others = error.splitlines()
+    assert first.startswith("Expecting value")
+    assert "at reads" in own
+    assert "json.loads(" in own
+    assert "raw_decode" in others[-1]
+    assert len(others) == 2
+
+
 def _raises(error: Exception) -> Any:
     def handler(_: Any) -> None:
         raise error

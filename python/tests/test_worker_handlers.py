@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from fake_app import FakeApp, until
+from odd_cases import CASES, Case
 from worker_process import WorkerProcess, started, until_gone
 
 
@@ -96,16 +97,6 @@ def test_an_exception_that_cannot_be_read_or_pickled_is_named(app: FakeApp) -> N
     assert outcome["error_type"] == "odd_handlers.raise_own.<locals>.Unreadable"
 
 
-def test_endless_recursion_fails(app: FakeApp) -> None:
-    outcome = app.run("recurse")
-    assert "maximum recursion depth" in _failed(outcome)
-    assert outcome["error_type"] == "RecursionError"
-
-
-def test_sys_exit_fails_the_attempt(app: FakeApp) -> None:
-    assert "sys.exit(enough)" in _failed(app.run("exit"))
-
-
 def test_a_handler_asks_for_another_attempt(app: FakeApp) -> None:
     outcome = app.run("retry")
     assert outcome["outcome"] == "retry"
@@ -113,38 +104,11 @@ def test_a_handler_asks_for_another_attempt(app: FakeApp) -> None:
     assert outcome["error"] == "the service is busy"
 
 
-def test_a_handler_asks_for_no_other_attempt(app: FakeApp) -> None:
-    outcome = app.run("permanent")
-    assert "there is no band 7" in _failed(outcome)
-    assert outcome["error_type"] == "Permanent"
-
-
-def test_a_handler_answers_that_it_failed(app: FakeApp) -> None:
-    outcome = app.run("own_failure")
-    assert _failed(outcome) == "no CRS"
-    assert outcome["error_type"] == "ValidationError"
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        ("nan", "result.bands[2] is nan"),
-        ("bytes", "result.raw is a bytes"),
-        ("set", "result.ids is a set"),
-        ("large", "the result is too large: 2.0 MiB of JSON, and at most 1.0 MiB"),
-        ("circle", "is nested too deep, or contains itself"),
-        ("deep", "is nested too deep"),
-        ("very_deep", "is nested too deep"),
-        ("surrogate", "result.text has half of a character"),
-        ("object", "result is a object"),
-        ("decimal", "result is a decimal.Decimal"),
-        ("huge_number", "result is a whole number with more than 308 digits"),
-    ],
-)
-def test_a_result_that_is_no_json_fails_for_good(app: FakeApp, value: str, words: str) -> None:
-    outcome = app.run("return", {"value": value})
-    assert words in _failed(outcome)
-    assert outcome["error_type"] == "Permanent"
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_what_a_handler_does_wrong_fails_one_attempt(app: FakeApp, case: Case) -> None:
+    outcome = app.run(case.handler, case.params, timeout_seconds=case.timeout_seconds)
+    assert case.words in _failed(outcome)
+    assert outcome["error_type"] == case.error_type
 
 
 def test_results_up_to_the_limits_are_taken(app: FakeApp) -> None:
@@ -164,13 +128,6 @@ def test_a_segfault_ends_one_attempt(app: FakeApp, tmp_path: Path) -> None:
     assert "in segfault" in outcome["log_tail"], "the line in Python"
     go_on.touch()
     assert app.outcome(sibling)["result"] == "done"
-
-
-def test_an_exit_of_the_process_ends_one_attempt(app: FakeApp) -> None:
-    for code in (0, 1):
-        assert f"exit code {code}" in _failed(app.run("os_exit", {"code": code}))
-    assert "SIGABRT" in _failed(app.run("abort"))
-    assert "exit code" in _failed(app.run("close_all"))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from pathlib import Path
 import fake_app
 
 HERE = Path(__file__).parent
+EXAMPLES = HERE.parent / "examples"
+TUTORIAL = HERE.parents[1] / "docs/tutorial"
 
 
 class WorkerProcess:

@@ -75,7 +75,7 @@ pub struct ClaimedTask {
     pub predecessor_result: Option<Box<RawValue>>,
     /// From 1; it names the attempt in every later request.
     pub attempt: i16,
-    /// The attempt is lost if no heartbeat names it for so long.
+    /// Without a heartbeat that names it for this time, the attempt is lost.
     pub lease_seconds: f64,
     /// The attempt is to end after this time; null: no limit.
     pub timeout_seconds: Option<f64>,
@@ -156,7 +156,7 @@ pub enum OutcomeKind {
     Failed,
     /// With the wish for another attempt, as often as the job allows.
     Retry,
-    /// It was given back, and does not count.
+    /// It was released, and does not count.
     Released,
 }
 

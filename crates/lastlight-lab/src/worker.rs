@@ -72,7 +72,7 @@ impl Worker {
         Err(WorkerError::Status { address, status: status.as_u16(), body })
     }
 
-    /// Claims up to `max` tasks; waits for so many seconds if there is none.
+    /// Claims up to `max` tasks; waits for `wait_seconds` if there is none.
     pub(crate) async fn claim(
         &self,
         max: u16,

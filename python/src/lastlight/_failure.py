@@ -5,6 +5,7 @@ It knows exceptions and nothing of tasks, processes or the app.
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 from pathlib import PurePath
 from types import TracebackType
@@ -18,6 +19,7 @@ _LONGEST_TRACEBACK = 60 * 1024
 _LONGEST_MESSAGE = 2000
 _MOST_FRAMES = 3
 _HERE = str(PurePath(__file__).parent)
+_PYTHON = sysconfig.get_path("stdlib")
 _MAIN_NAMES = ("__main__", "__lastlight_main__")
 
 
@@ -58,7 +60,7 @@ def message(error: BaseException) -> str:
 def describe(error: BaseException) -> str:
     """Return what an exception says, and the last lines of code that led to it."""
     lines = [message(error)]
-    for frame in _frames(error.__traceback__)[-_MOST_FRAMES:]:
+    for frame in _worth_telling(_frames(error.__traceback__)):
         source = f": {frame.line[:160]}" if frame.line else ""
         lines.append(f"  at {frame.name} ({frame.filename[-120:]}:{frame.lineno}){source}")
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -86,6 +88,24 @@ def _frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
         ] or list(traceback.extract_tb(trace, -1))
     except Exception:
         return []
+
+
+def _worth_telling(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    """Return the last frames, among them the last one of the user's own code."""
+    last = frames[-_MOST_FRAMES:]
+    own = [frame for frame in frames if _is_users(frame.filename)]
+    return [own[-1], *last[1:]] if own and own[-1] not in last else last
+
+
+def _is_users(path: str) -> bool:
+    # Compiled modules have relative paths.
+    installed = ("site-packages", "dist-packages")
+    parts = PurePath(path)
+    return (
+        parts.is_absolute()
+        and not any(name in parts.parts for name in installed)
+        and not path.startswith(_PYTHON)
+    )
 
 
 def _is_ours(path: str) -> bool:

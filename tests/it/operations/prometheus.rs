@@ -32,7 +32,7 @@ async fn scrape(app: &TestApp) -> String {
 }
 
 /// The metrics that are the same whichever process answers.
-const SHARED: [&str; 18] = [
+const SHARED: [&str; 20] = [
     "lastlight_build_info",
     "lastlight_figures_up",
     "lastlight_instances",
@@ -51,6 +51,8 @@ const SHARED: [&str; 18] = [
     "lastlight_task_run_seconds",
     "lastlight_tasks_ended_total",
     "lastlight_up",
+    "lastlight_worker_",
+    "lastlight_workers",
 ];
 
 /// The text without the name of the process, which every per-process metric must have as a label.

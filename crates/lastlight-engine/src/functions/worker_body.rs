@@ -81,7 +81,7 @@ impl Fields {
         read.ok_or_else(|| format!("{}{field} is missing: {allowed}", self.place))
     }
 
-    /// A text of so many characters.
+    /// A text of at most `longest` characters, and at least one.
     pub(super) fn name(&mut self, field: &str, longest: usize) -> Result<Option<String>, String> {
         let allowed =
             format!("text of 1 to {longest} characters, none of them a control character");
@@ -145,7 +145,7 @@ impl Fields {
         self.required(field, &said, read.as_ref().and_then(is))
     }
 
-    /// A list of so many values, as they were sent.
+    /// A list whose length is allowed, with its values as they were sent.
     pub(super) fn list(
         &mut self,
         field: &str,
@@ -225,7 +225,7 @@ pub(super) fn key(task: RunningTask) -> AttemptKey {
     AttemptKey { job_id, stage, task_id, attempt }
 }
 
-/// Whether a text is a name of so many characters.
+/// Whether a text is a name of at most `longest` characters.
 pub(super) fn is_name(text: &str, longest: usize) -> bool {
     (1..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }

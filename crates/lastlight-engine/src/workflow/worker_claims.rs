@@ -52,7 +52,7 @@ pub struct TaskForWorker {
     pub node: String,
     pub handler: String,
     pub inputs: TaskInputs,
-    /// The attempt is lost if no heartbeat names it for so long.
+    /// Without a heartbeat that names it for this time, the attempt is lost.
     pub lease: Duration,
     /// The attempt is to end after this time.
     pub timeout: Option<Duration>,

@@ -49,7 +49,7 @@ pub enum WorkerResult {
     Failed { error: String, error_type: Option<String> },
     /// It is to be tried again, after a pause of its own or the usual one.
     Retry { error: String, after: Option<Duration> },
-    /// It was given back, and does not count.
+    /// It was released, and does not count.
     Released,
 }
 
@@ -197,7 +197,7 @@ impl Controller {
         Ok(answers)
     }
 
-    /// The outcome of an attempt as it is stored; `None`: it is given back.
+    /// The outcome of an attempt as it is stored; `None`: it is released.
     async fn outcome_of_worker(
         &self,
         task: &RunningTask,

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot};
 /// Interval between looks at first.
 const SOON: Duration = Duration::from_millis(250);
 
-/// For so long after work was last seen, looks come at the first interval; it then grows with the time
+/// Until this time after work was last seen, looks come at the first interval; it then grows with the time
 /// that has passed.
 const EAGER: Duration = Duration::from_secs(60);
 

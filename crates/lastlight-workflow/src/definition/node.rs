@@ -25,7 +25,8 @@ pub struct Node {
     pub best_effort: bool,
     /// It runs only if this is a value that counts as yes.
     pub when: Option<ValuePath>,
-    /// The workers that run its tasks; `None` means those of the default queue.
+    /// The queue of the workers that run its tasks; `None`: the app runs them if it has the handler, or
+    /// else workers of the default queue.
     pub queue: Option<String>,
     pub(crate) reads: BTreeSet<NodeNumber>,
 }

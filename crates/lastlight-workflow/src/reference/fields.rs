@@ -44,14 +44,15 @@ pub(super) const RETRY_FIELD: Field = optional(
 pub(super) const TIMEOUT_FIELD: Field = optional(
     "timeout_seconds",
     Allowed::Whole(TIMEOUT),
-    "An attempt that runs longer fails and is tried again. Without it, `FUNCTION_TIMEOUT_MINUTES` counts; no attempt may \
-     run longer than that.",
+    "An attempt that runs longer fails and is tried again. Without it, an attempt in the app may run for \
+     `FUNCTION_TIMEOUT_MINUTES`, which is also the most that it may, and one in a worker without a limit.",
 );
 
 pub(super) const QUEUE: Field = optional(
     "queue",
     A_NAME,
-    "Which workers run its tasks. The app itself runs all tasks whose handlers it has, whatever this says.",
+    "The queue of the workers that run its tasks. Without it, the app itself runs them if it has the handler, and \
+     workers of the queue `default` otherwise.",
 );
 
 pub(crate) static FILE: Mapping = Mapping {

@@ -44,7 +44,7 @@ fn text(list: &WorkerList, paint: Paint) -> String {
         let missing = queue.handlers.iter().filter(|one| one.depth > 0 && one.workers == 0);
         for handler in missing {
             let said = format!(
-                "Nobody serves handler {:?} of queue {:?}: {} wait. Start a worker: lastlight-worker MODULE:worker --queue {}",
+                "Nobody serves handler {:?} of queue {:?}: {} waiting. Start a worker: lastlight-worker MODULE:worker --queue {}",
                 handler.name,
                 queue.queue,
                 counted(handler.depth.unsigned_abs(), "task"),

@@ -45,7 +45,7 @@ enum Fate {
     Late,
     /// The answer of the finish does not arrive, and it is sent again, twice.
     Repeats,
-    /// They are given back.
+    /// They are released.
     Releases,
 }
 
