@@ -132,3 +132,53 @@ async fn take_lines(output: impl AsyncRead + Unpin, log: LogSink) {
         log.line(&format!("worker: {line}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Returns when a line has this text.
+    async fn until(lines: &Mutex<Vec<String>>, text: &str) {
+        let limit = Instant::now() + Duration::from_secs(120);
+        while !lines.lock().unwrap().iter().any(|line| line.contains(text)) {
+            assert!(Instant::now() < limit, "{text:?} never came: {:?}", lines.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn sink() -> (Arc<Mutex<Vec<String>>>, LogSink) {
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&lines);
+        (lines, LogSink::new(move |line| kept.lock().unwrap().push(line.to_owned())))
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_ends_is_started_again_with_the_address() {
+        let (lines, log) = sink();
+        let folder = tempfile::tempdir().unwrap();
+        let marks = folder.path().join("marks");
+        let command = format!(
+            "sh -c 'echo at $LASTLIGHT_URL; echo x >>{0}; test $(wc -l <{0}) -lt 2 || exec sleep 600; exit 3'",
+            marks.display()
+        );
+        let worker = LocalWorker::start(command, "http://127.0.0.1:1", log);
+        until(&lines, "worker: at http://127.0.0.1:1").await;
+        until(&lines, "the worker ended with code 3; it is started again in 1 s").await;
+        while std::fs::read_to_string(&marks).unwrap().lines().count() < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        worker.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_is_to_stop_gets_the_time_for_it() {
+        let (lines, log) = sink();
+        let command = "sh -c 'trap \"echo told to stop; exit 0\" TERM; echo runs; while :; do sleep 0.05; done'";
+        let worker = LocalWorker::start(command.to_owned(), "http://127.0.0.1:1", log);
+        until(&lines, "worker: runs").await;
+        worker.stop().await;
+        until(&lines, "worker: told to stop").await;
+    }
+}

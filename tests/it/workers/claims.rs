@@ -277,3 +277,13 @@ async fn a_message_for_a_task_of_workers_changes_nothing() {
     let again = worker.claim(1).await;
     assert_eq!(again[0]["attempt"], 2, "it is still ready");
 }
+
+#[tokio::test]
+async fn a_node_that_names_a_queue_is_for_workers_even_if_the_app_has_its_handler() {
+    let text = "workflow: one\nnodes:\n  a: {type: task, handler: echo, queue: gpu}\n  b: {type: task, handler: echo, depends_on: [a]}\n";
+    let app = app_with(text).await;
+    let job_id = app.submitted("one", json!({})).await;
+    let worker = TestWorker { queue: "gpu", ..TestWorker::of(&app, &["echo"]) };
+    assert_eq!(worker.serve(|_| json!({ "success": true })).await, 1);
+    assert_eq!(app.status(&job_id).await["status"], "completed");
+}
