@@ -18,7 +18,7 @@ use super::{
     openapi::{Operation, Schemas},
     query::{bad, shortened},
     stamped_answer,
-    worker_body::{Fields, is_name, name_schema, object},
+    worker_body::{Fields, NAME, is_name, name_schema, object},
 };
 use crate::{
     model::DEFAULT_QUEUE,
@@ -79,7 +79,7 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
         json!({
             "worker_id": name_schema(100, "The worker's name, unique among all that run at the same time."),
             "queue": {
-                "type": ["string", "null"], "minLength": 1, "maxLength": 50, "default": DEFAULT_QUEUE,
+                "type": ["string", "null"], "minLength": 1, "maxLength": 50, "pattern": NAME, "default": DEFAULT_QUEUE,
                 "description": "The queue that it serves.",
             },
             "handlers": {

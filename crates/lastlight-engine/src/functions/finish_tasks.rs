@@ -141,7 +141,14 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
         json!({
             "worker_id": name_schema(100, "The worker's name."),
             "outcomes": {
-                "type": "array", "items": object(outcome, &required), "minItems": 1, "maxItems": MOST_TASKS,
+                "type": "array",
+                "items": {
+                    "anyOf": [
+                        object(outcome, &required),
+                        { "description": "Anything else is answered with `invalid`." },
+                    ],
+                },
+                "minItems": 1, "maxItems": MOST_TASKS,
                 "description": "What became of attempts. One that cannot be read is answered with `invalid`, and the \
                                 others count.",
             },

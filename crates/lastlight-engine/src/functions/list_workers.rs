@@ -9,7 +9,7 @@ use super::{
     openapi::{Operation, Schemas},
     query::{QueryParameters, bad, shortened},
     stamped_answer,
-    worker_body::is_name,
+    worker_body::{NAME, is_name},
 };
 
 /// A number that an autoscaler asks for.
@@ -59,7 +59,7 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
     Operation::new()
         .query(
             "queue",
-            json!({ "type": "string", "minLength": 1, "maxLength": 50 }),
+            json!({ "type": "string", "minLength": 1, "maxLength": 50, "pattern": NAME }),
             "Only this queue and its workers.",
         )
         .query(

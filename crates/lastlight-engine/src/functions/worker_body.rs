@@ -11,7 +11,7 @@ use super::{
     ApiError,
     query::{bad, shortened},
 };
-use crate::store::RunningTask;
+use crate::{model::Stage, store::RunningTask};
 
 /// A JSON object whose fields are read one after the other.
 #[derive(Debug)]
@@ -128,7 +128,12 @@ impl Fields {
         allowed: RangeInclusive<u16>,
     ) -> Result<Option<u16>, String> {
         let said = format!("a whole number from {} to {}", allowed.start(), allowed.end());
-        self.read(field, &said, |number: &u16| allowed.contains(number))
+        // JSON has only one number type, so 5.0 equals 5.
+        let whole = |number: &f64| {
+            number.fract() == 0.0
+                && (f64::from(*allowed.start())..=f64::from(*allowed.end())).contains(number)
+        };
+        Ok(self.read(field, &said, whole)?.map(|number| number as u16))
     }
 
     /// One of several names.
@@ -161,13 +166,15 @@ impl Fields {
     pub(super) fn attempt(&mut self) -> Result<RunningTask, String> {
         let job_id = self.read("job_id", "64 hexadecimal digits", |_| true)?;
         let job_id = self.required("job_id", "64 hexadecimal digits", job_id)?;
-        let stage = self.read("stage", "a whole number from 1 to 100", |_| true)?;
+        let stage = self.whole("stage", 1..=100)?;
+        let stage = stage.and_then(|stage| u8::try_from(stage).ok());
+        let stage = stage.and_then(|stage| Stage::try_from(stage).ok());
         let stage = self.required("stage", "a whole number from 1 to 100", stage)?;
         let task_id = self.read("task_id", "a task id, as the claim said it", |_| true)?;
         let task_id = self.required("task_id", "a task id, as the claim said it", task_id)?;
-        let allowed = "a whole number from 1 to 32767";
-        let attempt = self.read("attempt", allowed, |attempt: &i16| *attempt >= 1)?;
-        let attempt = self.required("attempt", allowed, attempt)?;
+        let attempt = self.whole("attempt", 1..=i16::MAX.unsigned_abs())?;
+        let attempt = attempt.and_then(|attempt| i16::try_from(attempt).ok());
+        let attempt = self.required("attempt", "a whole number from 1 to 32767", attempt)?;
         Ok(RunningTask { job_id, stage, task_id, attempt })
     }
 
@@ -193,7 +200,10 @@ pub(super) fn attempt_schema() -> Value {
     json!({
         "job_id": { "type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": "The job's id." },
         "stage": { "type": "integer", "minimum": 1, "maximum": 100, "description": "The stage." },
-        "task_id": { "type": "string", "minLength": 1, "maxLength": 100, "description": "The task's id." },
+        "task_id": {
+            "type": "string", "minLength": 1, "maxLength": 100, "pattern": r"^[^\u0000]+$",
+            "description": "The task's id.",
+        },
         "attempt": {
             "type": "integer", "minimum": 1, "maximum": 32767,
             "description": "The number of the attempt, as the claim said it.",
@@ -203,8 +213,14 @@ pub(super) fn attempt_schema() -> Value {
 
 /// The schema of a name.
 pub(super) fn name_schema(longest: usize, description: &str) -> Value {
-    json!({ "type": "string", "minLength": 1, "maxLength": longest, "description": description })
+    json!({
+        "type": "string", "minLength": 1, "maxLength": longest, "pattern": NAME,
+        "description": description,
+    })
 }
+
+/// No control characters.
+pub(super) const NAME: &str = r"^[^\u0000-\u001f\u007f-\u009f]+$";
 
 /// The schema of an optional text.
 pub(super) fn text_schema(description: &str) -> Value {

@@ -62,6 +62,8 @@ pub struct Fields {
     pub(super) definitions: Value,
     /// Whether fields that no reader reads are problems.
     pub(super) denies_unknown: bool,
+    /// What no object may be: a JSON Schema, or null.
+    excluded: Value,
 }
 
 impl Fields {
@@ -74,6 +76,7 @@ impl Fields {
             required: Vec::new(),
             definitions: Value::Null,
             denies_unknown: false,
+            excluded: Value::Null,
         }
     }
 
@@ -91,6 +94,9 @@ impl Fields {
         });
         if !fields.definitions.is_null() {
             schema["$defs"] = fields.definitions;
+        }
+        if !fields.excluded.is_null() {
+            schema["not"] = fields.excluded;
         }
         schema
     }
@@ -140,9 +146,16 @@ impl Fields {
         }
     }
 
-    /// Records that the value of a field is not allowed; `allowed` says what is.
-    pub fn refuse(&mut self, field: &str, allowed: &str) {
-        self.note(field, allowed.to_owned());
+    /// Two flags of which only one may be true; `why` is added to the problem.
+    pub fn excludes(&mut self, one: &str, other: &str, why: &str) {
+        self.excluded = json!({
+            "properties": { one: { "const": true }, other: { "const": true } },
+            "required": [one, other],
+        });
+        let is_true = |field: &str| self.accepted.get(field) == Some(&Value::Bool(true));
+        if is_true(one) && is_true(other) {
+            self.note(one, format!("false if {other} is true: {why}"));
+        }
     }
 
     /// An optional field that must satisfy `is_allowed`; null is the same as absent. `allowed`

@@ -340,17 +340,12 @@ pub fn check(definition: &dyn JobType, fields: &mut Fields) -> ProcessingPath {
         None => {
             let use_service_bus = fields.flag_or("use_service_bus", false);
             let use_workers = fields.switch("use_workers");
+            let why = "tasks for workers have no messages";
+            fields.excludes("use_workers", "use_service_bus", why);
             match (use_workers, use_service_bus) {
-                (false, false) => ProcessingPath::QueueStorage,
+                (true, _) => ProcessingPath::Worker,
                 (false, true) => ProcessingPath::ServiceBus,
-                (true, false) => ProcessingPath::Worker,
-                (true, true) => {
-                    fields.refuse(
-                        "use_workers",
-                        "false if use_service_bus is true: tasks for workers have no messages",
-                    );
-                    ProcessingPath::Worker
-                }
+                (false, false) => ProcessingPath::QueueStorage,
             }
         }
     };
