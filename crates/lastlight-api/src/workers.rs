@@ -277,6 +277,13 @@ pub struct HandlerInfo {
     pub workers: usize,
 }
 
+impl HandlerInfo {
+    /// Whether tasks wait and no worker serves it.
+    pub fn is_unserved(&self) -> bool {
+        self.depth > 0 && self.workers == 0
+    }
+}
+
 /// A worker.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerInfo {

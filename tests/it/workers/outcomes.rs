@@ -288,3 +288,15 @@ async fn attempts_that_do_not_exist_are_unknown() {
     assert_eq!(worker.ends(&task, completed()).await, "unknown");
     assert_eq!(worker.beats(&task, json!({})).await, "lost");
 }
+
+#[tokio::test]
+async fn the_reason_of_a_retry_is_cut_like_any_other() {
+    let (app, _) = app_with_tasks(1).await;
+    let worker = TestWorker::of(&app, RASTER);
+    let task = worker.claim(1).await.remove(0);
+    let error = "x".repeat(100_000);
+    let retry = json!({ "outcome": "retry", "error": error, "retry_after_seconds": 60 });
+    assert_eq!(worker.ends(&task, retry).await, "counted");
+    let reason = text(&row(&app, &task).await["error_details"]).to_owned();
+    assert!(reason.len() < 10_000 && reason.ends_with("(100000 bytes)"), "{}", reason.len());
+}

@@ -21,7 +21,7 @@ pub const PERMANENT: [&str; 13] = [
 
 /// Whether no further attempt changes an error of this kind. The name may be qualified, as in
 /// `azure.core.exceptions.ResourceNotFoundError`.
-pub(crate) fn is_permanent(kind: &str) -> bool {
+fn is_permanent(kind: &str) -> bool {
     let name = kind.rsplit(['.', ':']).next().unwrap_or(kind);
     PERMANENT.contains(&name)
 }
@@ -62,6 +62,19 @@ impl TaskError {
     /// Creates a permanent failure.
     pub fn permanent(reason: impl Into<String>) -> Self {
         Self::Permanent(reason.into())
+    }
+
+    /// A failure whose kind, such as the name of an error's class, decides whether it is permanent.
+    pub(crate) fn of_kind(error: String, kind: Option<&str>) -> Self {
+        let reason = match kind {
+            Some(kind) if !error.starts_with(kind) => format!("{kind}: {error}"),
+            _ => error,
+        };
+        if kind.is_some_and(is_permanent) {
+            Self::Permanent(reason)
+        } else {
+            Self::Transient(reason)
+        }
     }
 
     /// The reason.

@@ -29,7 +29,6 @@ mod upstream;
 pub use context::{Context, ContextError, Contexts, Unavailable};
 #[doc(hidden)]
 pub use error::PERMANENT;
-pub(crate) use error::is_permanent;
 pub use error::{PlanError, ResultExt, TaskError};
 pub use job::{Invalid, Job};
 pub use link::{Again, Input, Link, LinkToOne, Predecessor, Repeat, Start};
@@ -63,4 +62,5 @@ pub mod erased {
 pub(crate) use catalog::Catalog;
 use erased::{FieldProblem, Fields, Fold, JobType, StageSpec};
 pub(crate) use error::with_sources;
+pub(crate) use notes::{LARGEST_LOG, LONGEST_MESSAGE};
 pub(crate) use parameters::ParameterRules;

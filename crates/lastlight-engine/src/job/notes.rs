@@ -11,13 +11,13 @@ use async_trait::async_trait;
 use serde_json::value::RawValue;
 
 /// Size of a log's tail, in bytes.
-const LARGEST_LOG: usize = 64 * 1024;
+pub(crate) const LARGEST_LOG: usize = 64 * 1024;
 
 /// Maximum size of a checkpoint, in bytes.
 pub(crate) const LARGEST_CHECKPOINT: usize = 64 * 1024;
 
 /// A message is cut at this number of characters.
-const LONGEST_MESSAGE: usize = 500;
+pub(crate) const LONGEST_MESSAGE: usize = 500;
 
 /// What an attempt says at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]

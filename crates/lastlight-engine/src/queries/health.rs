@@ -342,7 +342,7 @@ fn unserved_health(queues: &[WorkerQueue]) -> Option<Component> {
     let mut unserved = Vec::new();
     let mut late = Vec::new();
     for queue in queues.iter().filter(|queue| queue.unserved) {
-        let waiting = queue.handlers.iter().filter(|one| one.depth > 0 && one.workers == 0);
+        let waiting = queue.handlers.iter().filter(|handler| handler.is_unserved());
         for handler in waiting {
             let waits = handler.oldest_wait_seconds.unwrap_or_default();
             unserved.push(json!({

@@ -100,7 +100,7 @@ fn queues(
         };
         queue.depth += handler.depth;
         queue.open += handler.open;
-        queue.unserved |= handler.depth > 0 && handler.workers == 0;
+        queue.unserved |= handler.is_unserved();
         let waits = [queue.oldest_wait_seconds, handler.oldest_wait_seconds];
         queue.oldest_wait_seconds = waits.into_iter().flatten().reduce(f64::max);
         queue.handlers.push(handler);

@@ -263,7 +263,7 @@ pub(super) fn storable(result: Box<RawValue>) -> Result<Box<RawValue>, TaskError
 }
 
 /// A reason, cut if it is long.
-fn short(reason: String) -> String {
+pub(super) fn short(reason: String) -> String {
     match reason.char_indices().nth(LONGEST_REASON) {
         None => reason,
         Some((end, _)) => format!("{}… ({} bytes)", &reason[..end], reason.len()),

@@ -5,19 +5,16 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, value::RawValue};
 
-use super::{Controller, ControllerError, attempt::storable};
+use super::{
+    Controller, ControllerError,
+    attempt::{short, storable},
+};
 use crate::{
     failpoint::failpoint,
-    job::{Note, TaskError, is_permanent},
+    job::{LARGEST_LOG, LONGEST_MESSAGE, Note, TaskError},
     model::TaskStatus,
     store::{AttemptStanding, Completion, RunningTask, TaskOutcome},
 };
-
-/// Size of a log's tail, in bytes.
-const LARGEST_LOG: usize = 64 * 1024;
-
-/// A message is cut at this number of characters.
-const LONGEST_MESSAGE: usize = 500;
 
 /// Longest pause that a worker may ask for.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(6 * 24 * 3600);
@@ -210,10 +207,13 @@ impl Controller {
         let attempt = match result {
             WorkerResult::Released => return None,
             WorkerResult::Retry { error, after: Some(pause) } if *tries < limits.most => {
-                return Some(TaskOutcome::Retry { reason: error, pause: pause.min(LONGEST_PAUSE) });
+                let pause = pause.min(LONGEST_PAUSE);
+                return Some(TaskOutcome::Retry { reason: short(error), pause });
             }
             WorkerResult::Retry { error, .. } => Err(TaskError::Transient(error)),
-            WorkerResult::Failed { error, error_type } => Err(failure(error, error_type)),
+            WorkerResult::Failed { error, error_type } => {
+                Err(TaskError::of_kind(error, error_type.as_deref()))
+            }
             WorkerResult::Completed(result) => match definition {
                 Ok(definition) => storable(result)
                     .and_then(readable)
@@ -260,15 +260,6 @@ fn has_ended(standing: &AttemptStanding) -> bool {
             TaskStatus::Retrying => standing.is_postponed,
             _ => false,
         }
-}
-
-fn failure(error: String, error_type: Option<String>) -> TaskError {
-    let is_permanent = error_type.as_deref().is_some_and(is_permanent);
-    let reason = match error_type {
-        Some(kind) if !error.starts_with(&kind) => format!("{kind}: {error}"),
-        _ => error,
-    };
-    if is_permanent { TaskError::Permanent(reason) } else { TaskError::Transient(reason) }
 }
 
 /// A result that everyone can read: a value that JSON parsers refuse, such as half of a character,

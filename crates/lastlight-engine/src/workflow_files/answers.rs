@@ -4,7 +4,7 @@ use lastlight_workflow::{Failure, answer};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::job::{TaskError, is_permanent};
+use crate::job::TaskError;
 
 /// The result of a task whose handler answered this: an object with `success`.
 ///
@@ -41,12 +41,7 @@ fn wrapped(result: &str) -> Result<Box<RawValue>, TaskError> {
 }
 
 fn failed(Failure { error, error_type }: Failure) -> TaskError {
-    let is_permanent = error_type.as_deref().is_some_and(is_permanent);
-    let reason = match error_type {
-        Some(kind) if !error.starts_with(&kind) => format!("{kind}: {error}"),
-        _ => error,
-    };
-    if is_permanent { TaskError::Permanent(reason) } else { TaskError::Transient(reason) }
+    TaskError::of_kind(error, error_type.as_deref())
 }
 
 #[cfg(test)]

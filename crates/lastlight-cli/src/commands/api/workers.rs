@@ -41,7 +41,7 @@ fn text(list: &WorkerList, paint: Paint) -> String {
     }
     let mut text = queues(&list.queues).text(paint);
     for queue in list.queues.iter().filter(|queue| queue.unserved) {
-        let missing = queue.handlers.iter().filter(|one| one.depth > 0 && one.workers == 0);
+        let missing = queue.handlers.iter().filter(|handler| handler.is_unserved());
         for handler in missing {
             let said = format!(
                 "Nobody serves handler {:?} of queue {:?}: {} waiting. Start a worker: lastlight-worker MODULE:worker --queue {}",
@@ -79,7 +79,7 @@ fn queues(queues: &[WorkerQueue]) -> Table {
                 handler;
             let oldest = oldest_wait_seconds.map(|wait| lasting(Duration::from_secs_f64(wait)));
             let served = served_at.map(|served| ago(served.0, now));
-            let look = if *depth > 0 && *workers == 0 { Look::Bad } else { Look::Plain };
+            let look = if handler.is_unserved() { Look::Bad } else { Look::Plain };
             table.row([
                 plain(&*queue.queue),
                 plain(&**name),
