@@ -24,12 +24,18 @@ inBrowser('colours follow the system until the user chooses', { colorScheme: 'da
   assert.ok(await luminance(page) < 40);
 });
 
+const LONG = 'a_name_as_long_as_the_columns_of_the_tables_take_it'.slice(0, 49);
+
 async function everyView(page, open, cloud, look) {
   const { jobs: [job] } = await cloud.get('db/jobs?status=failed');
-  const views = ['jobs', `jobs/${job.job_id}`, 'submit/hello_world', 'compare', 'workers', 'poison', 'health'];
-  for (const view of views) {
+  await cloud.ask('POST', 'workers/claim', { worker_id: `w${LONG}`, queue: `q${LONG}`, handlers: [`h${LONG}`], max: 1 });
+  // A view and something that it shows only once its data is there.
+  const views = [['jobs', '.jobs .row-link'], [`jobs/${job.job_id}`, '.task-row button'], ['submit/hello_world', 'form textarea, form input'],
+    ['compare', '.charts, .chart-empty'], ['workers', '.workers article'], ['poison', '.queue'], ['health', '.component']];
+  for (const [view, data] of views) {
     await open(view);
     await page.locator('main h1').waitFor();
+    await page.locator(data).first().waitFor();
     await page.waitForLoadState('networkidle').catch(() => {});
     if (view.includes('/') && view.startsWith('jobs')) await page.locator('.task-row button').first().click();
     await look(view);
@@ -39,9 +45,8 @@ async function everyView(page, open, cloud, look) {
 inBrowser('no view is wider than the screen of a phone', PHONE, async ({ page, open, cloud }) => {
   const jobId = createHash('sha256').update('long names').digest('hex');
   await cloud.storeJob(jobId, 100, 2);
-  const long = 'a_name_as_long_as_the_columns_of_the_tables_take_it'.slice(0, 50);
-  await cloud.sql(`UPDATE jobs SET job_type = $2::text, error_details = repeat($2, 20), parameters = json_build_object($2::text, repeat($2, 5)) WHERE job_id = $1`, [jobId, long]);
-  await cloud.sql(`UPDATE tasks SET task_type = $2::text, task_index = left(task_index || $2, 50), error_details = repeat($2, 20) WHERE parent_job_id = $1`, [jobId, long]);
+  await cloud.sql(`UPDATE jobs SET job_type = $2::text, error_details = repeat($2, 20), parameters = json_build_object($2::text, repeat($2, 5)) WHERE job_id = $1`, [jobId, LONG]);
+  await cloud.sql(`UPDATE tasks SET task_type = $2::text, task_index = left(task_index || $2, 50), error_details = repeat($2, 20) WHERE parent_job_id = $1`, [jobId, LONG]);
   await everyView(page, open, cloud, async (view) => {
     // The width of the screen: a wider page makes the window wider on a phone.
     const [wanted, there] = [await page.evaluate(() => document.documentElement.scrollWidth), PHONE.viewport.width];
