@@ -22,3 +22,4 @@ pub use cloud::{CloudError, CloudOptions, LocalCloud};
 pub use commands::Commands;
 pub use demo::{DemoError, DemoJob, DemoOptions, DemoReport, PathReport, demo};
 pub use postgres::{LocalPostgres, LocalPostgresError, remove_data};
+pub use worker::LocalWorker;

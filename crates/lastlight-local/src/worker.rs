@@ -45,21 +45,21 @@ const GRACE: Duration = Duration::from_secs(40);
 
 /// A worker that is kept running.
 #[derive(Debug)]
-pub(crate) struct LocalWorker {
+pub struct LocalWorker {
     stop: CancellationToken,
     keeper: JoinHandle<()>,
 }
 
 impl LocalWorker {
     /// Starts `command`, a line for the shell, with the address of the host in `LASTLIGHT_URL`.
-    pub(crate) fn start(command: String, base_url: &str, log: LogSink) -> Self {
+    pub fn start(command: String, base_url: &str, log: LogSink) -> Self {
         let stop = CancellationToken::new();
         let keeper = tokio::spawn(keep(command, base_url.to_owned(), log, stop.clone()));
         Self { stop, keeper }
     }
 
     /// Tells the worker to stop, and waits until it has: a worker gives back what it cannot finish.
-    pub(crate) async fn stop(self) {
+    pub async fn stop(self) {
         self.stop.cancel();
         let _ = self.keeper.await;
     }

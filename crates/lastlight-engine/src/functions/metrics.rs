@@ -2,6 +2,7 @@
 //! of this process, and the health of its dependencies.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,7 +21,7 @@ use super::{
     request_metrics::RequestMetrics,
 };
 use crate::queries::{DatabaseMetrics, Health};
-use crate::workflow::{DeadLetterReport, ProcessMetrics};
+use crate::workflow::{DeadLetterReport, ProcessMetrics, QueueTimes, Times};
 
 /// Timeout for each source. Metrics of a source that does not respond in time are left out, and the
 /// source is reported as down: one unavailable queue must not cost the other metrics. With the time
@@ -133,6 +134,30 @@ fn queues(text: &mut PrometheusText, reports: &[DeadLetterReport]) {
     }
 }
 
+fn worker_times(text: &mut PrometheusText, queues: &BTreeMap<String, QueueTimes>) {
+    type Of = fn(&QueueTimes) -> &Times;
+    let metrics: [(_, _, Of); 2] = [
+        (
+            "lastlight_worker_task_wait_seconds",
+            "Time from a task for workers being ready, again after each attempt, to its claim by this process, in seconds.",
+            |queue| &queue.wait,
+        ),
+        (
+            "lastlight_worker_task_run_seconds",
+            "Time from the claim of a task to its worker's outcome, which this process recorded, in seconds.",
+            |queue| &queue.run,
+        ),
+    ];
+    for (name, help, of) in metrics {
+        let mut samples = text.metric(name, Kind::Histogram, help);
+        for (queue, times) in queues {
+            let times = of(times);
+            let labels = [("queue", queue.as_str())];
+            samples.histogram(&labels, &times.at_most(), times.count(), times.sum().as_secs_f64());
+        }
+    }
+}
+
 fn process(text: &mut PrometheusText, metrics: &ProcessMetrics) {
     let mut sent = text.metric(
         "lastlight_messages_sent_total",
@@ -165,6 +190,7 @@ fn process(text: &mut PrometheusText, metrics: &ProcessMetrics) {
         let count = sizes.at_most.last().map_or(0, |(_, count)| *count);
         groups.histogram(&[("kind", kind)], &sizes.at_most, count, sizes.requests);
     }
+    worker_times(text, &metrics.worker_times);
     text.metric(
         "lastlight_tasks_running",
         Kind::Gauge,

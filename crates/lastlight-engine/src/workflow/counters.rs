@@ -15,7 +15,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Controller, ReconcileReport, memory::MemoryUse};
+use super::{Controller, ReconcileReport, memory::MemoryUse, worker_times::QueueTimes};
 use crate::{
     model::{ProcessingPath, clock},
     store::{GroupSizes, PoolUse},
@@ -80,6 +80,8 @@ pub struct ProcessMetrics {
     pub tasks_at_most: usize,
     /// Memory that it holds for parameters and results.
     pub memory: MemoryUse,
+    /// How long tasks for workers waited and ran, by queue.
+    pub worker_times: BTreeMap<String, QueueTimes>,
     /// Connections to the database.
     pub pool: PoolUse,
 }
@@ -168,6 +170,7 @@ impl Controller {
             tasks_running: shared.room.taken(),
             tasks_at_most,
             memory: shared.memory.in_use(),
+            worker_times: shared.worker_times.all(),
             pool: shared.database.pool_use(),
         }
     }

@@ -40,6 +40,7 @@ mod upstream;
 mod watermark;
 mod worker_claims;
 mod worker_outcomes;
+mod worker_times;
 mod worker_waits;
 mod workers_seen;
 
@@ -65,6 +66,7 @@ pub(crate) use worker_outcomes::LONGEST_PAUSE;
 pub use worker_outcomes::{
     HeartbeatAnswer, OutcomeAnswer, WorkerBeat, WorkerOutcome, WorkerResult,
 };
+pub use worker_times::{QueueTimes, Times};
 
 use crate::{
     config::Timing,
@@ -80,6 +82,7 @@ use orphans::OrphanCursor;
 use room::Room;
 use watermark::Watermark;
 use worker_claims::HandlerIds;
+use worker_times::WorkerTimes;
 use worker_waits::WorkerWaits;
 use workers_seen::WorkersSeen;
 
@@ -106,6 +109,7 @@ struct Shared {
     memory: Memory,
     definitions: Definitions,
     worker_waits: WorkerWaits,
+    worker_times: WorkerTimes,
     workers_seen: WorkersSeen,
     handler_ids: HandlerIds,
 }
@@ -132,6 +136,7 @@ impl Controller {
             memory: Memory::new(timing.memory),
             definitions: Definitions::default(),
             worker_waits: WorkerWaits::default(),
+            worker_times: WorkerTimes::default(),
             workers_seen: WorkersSeen::default(),
             handler_ids: HandlerIds::default(),
         }))

@@ -159,6 +159,8 @@ impl Controller {
         let claimed = self.0.database.workers().claim(claim, lease).await;
         let claimed = claimed.inspect_err(|_| group.failed())?;
         group.note(began, claimed.len(), request.max.into());
+        let waits = claimed.iter().map(|task| task.waited_seconds);
+        self.0.worker_times.note_waits(&request.queue, waits);
         let by = Instant::now() + LONGEST_WAIT;
         let (mut tasks, mut left) = (Vec::with_capacity(claimed.len()), Vec::new());
         let mut bytes = 0;
@@ -189,7 +191,7 @@ impl Controller {
         claimed: WorkerTask,
         by: Instant,
     ) -> Result<Option<TaskForWorker>, NotGiven> {
-        let WorkerTask { task, handler, tries, job_type, task_type, inputs, trace } = claimed;
+        let WorkerTask { task, handler, tries, job_type, task_type, inputs, trace, .. } = claimed;
         let definition = self.job_type_of_task(&task.job_id, &job_type).await;
         let definition = definition.map_err(|error| {
             tracing::warn!(job_id = %task.job_id, %error, "a task for a worker waits for its job type");

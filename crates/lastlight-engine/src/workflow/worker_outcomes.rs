@@ -169,6 +169,9 @@ impl Controller {
             }
             if record.written {
                 answers[*place] = OutcomeAnswer::Counted;
+                if let Some(AttemptStanding { queue, seconds, .. }) = &standing[*place] {
+                    self.0.worker_times.note_runs(queue, [*seconds]);
+                }
             } else {
                 refused.push(*place);
             }

@@ -125,3 +125,23 @@ pub(crate) fn peak_memory_mib(pid: u32) -> Option<f64> {
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib / 1024.0)
 }
+
+/// The processor time that all threads of a process have used, in seconds, from Linux's `/proc`.
+pub(super) fn processor_seconds(pid: u32) -> Option<f64> {
+    let mut nanoseconds = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        // A thread that ended meanwhile has no file any more.
+        let Ok(text) = std::fs::read_to_string(thread.ok()?.path().join("schedstat")) else {
+            continue;
+        };
+        nanoseconds += text.split_whitespace().next()?.parse::<u64>().ok()?;
+    }
+    Some(nanoseconds as f64 / 1e9)
+}
+
+/// The smallest of the values, which are in order, that this share of them does not exceed; 0 without
+/// values.
+pub(super) fn percentile(values: &[f64], share: f64) -> f64 {
+    let place = (share * values.len() as f64).ceil() as usize;
+    values.get(place.saturating_sub(1)).copied().unwrap_or_default()
+}

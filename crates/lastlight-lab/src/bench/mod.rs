@@ -5,8 +5,10 @@
 mod bed;
 mod facts;
 mod fanout;
+mod progress;
 mod reads;
 mod run;
+mod workers;
 mod workflows;
 
 pub use bed::Stop;
@@ -14,6 +16,10 @@ pub(crate) use facts::peak_memory_mib;
 pub use fanout::{FanoutLeg, FanoutOptions, FanoutReport, SendWay, bench_fanout};
 pub use reads::{ReadReport, ReadsOptions, Stored, bench_reads};
 pub use run::{RunOptions, RunReport, Sizes, bench_run};
+pub use workers::{
+    ProcessReport, StartReport, WaitingReport, WaitsAt, WorkersOptions, bench_process, bench_start,
+    bench_waiting,
+};
 pub use workflows::{
     ChainReport, FileReport, GatesReport, WorkflowsOptions, bench_chain, bench_file, bench_gates,
 };
@@ -48,6 +54,9 @@ pub enum BenchError {
     /// The counters of a server are measured.
     #[error("this is measured by the counters of a server: name one with --database-url")]
     NeedsServer,
+    /// A worker that a command starts does not ask for tasks.
+    #[error("no worker asked for tasks: the command was {0:?}; its output says why")]
+    NoWorker(String),
     /// A folder cannot be written.
     #[error("the workflow of the benchmark cannot be written: {0}")]
     Folder(std::io::Error),

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{
     BenchError,
     bed::{Bed, Stop},
+    facts::percentile,
 };
 use lastlight_local::{
     CloudOptions,
@@ -371,10 +372,7 @@ async fn measure(api: &Api, read: &Read, requests: u32) -> Result<ReadReport, Be
     }
     let first_ms = took.first().copied().unwrap_or_default();
     took.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        let place = (share * took.len() as f64).ceil() as usize;
-        took.get(place.saturating_sub(1)).copied().unwrap_or_default()
-    };
+    let at = |share| percentile(&took, share);
     Ok(ReadReport {
         read: read.name.clone(),
         first_ms,

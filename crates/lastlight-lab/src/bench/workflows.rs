@@ -16,12 +16,10 @@ use super::{
     BenchError,
     bed::{Bed, Stop},
     facts::peak_memory_mib,
+    progress::{ready, transactions, wait},
 };
 use lastlight_engine::config::{DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY};
-use lastlight_local::{
-    CloudOptions, LocalCloud,
-    api::{Api, text},
-};
+use lastlight_local::{CloudOptions, LocalCloud, api::text};
 use lastlight_testing::{
     blobs::{NewContainer, connection_string},
     ledger::LEDGER_SETTING,
@@ -97,10 +95,10 @@ pub async fn bench_chain(
     nodes: u64,
     stop: &Stop,
 ) -> Result<ChainReport, BenchError> {
-    let mut text = "workflow: chain\nnodes:\n".to_owned();
+    let mut workflow = "workflow: chain\nnodes:\n".to_owned();
     for number in 0..nodes {
         let _ = writeln!(
-            text,
+            workflow,
             "  n{number}: {{type: task, handler: echo, constants: {{n: {number}}}{}}}",
             {
                 match number {
@@ -110,13 +108,13 @@ pub async fn bench_chain(
             }
         );
     }
-    with_workflow(&mut options.cloud, &text)?;
+    with_workflow(&mut options.cloud, &workflow)?;
     let timeout = options.timeout;
     Bed::lend(options.cloud, stop, async |bed| {
         let api = ready(&bed.cloud).await?;
         let began = Instant::now();
         let job_id = api.submit("chain", &json!({ "use_service_bus": true })).await?;
-        wait(&api, &job_id, timeout, |status| text_of(status, "/status") == "completed").await?;
+        wait(&api, &job_id, timeout, |status| text(status, "/status") == "completed").await?;
         Ok(ChainReport { nodes, seconds: began.elapsed().as_secs_f64() })
     })
     .await
@@ -264,49 +262,4 @@ nodes:
         })
     })
     .await
-}
-
-/// Transactions per second in the next seconds.
-async fn transactions(bed: &mut Bed, seconds: u64) -> Result<f64, BenchError> {
-    let ledger = bed.ledger.as_mut().ok_or(BenchError::NeedsServer)?;
-    let before = ledger.transactions().await?;
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
-    let after = ledger.transactions().await?;
-    // One of them is the reading itself.
-    Ok((after - before - 1).max(0) as f64 / seconds as f64)
-}
-
-async fn ready(cloud: &LocalCloud) -> Result<Api, BenchError> {
-    let api = Api::new(cloud.base_url())?;
-    api.ready().await?;
-    Ok(api)
-}
-
-fn text_of(status: &Value, pointer: &str) -> String {
-    text(status, pointer)
-}
-
-/// Waits until a job's status is as it should be.
-async fn wait(
-    api: &Api,
-    job_id: &str,
-    timeout: Duration,
-    is_reached: impl Fn(&Value) -> bool,
-) -> Result<(), BenchError> {
-    let began = Instant::now();
-    loop {
-        let status = api.status(job_id).await?;
-        if is_reached(&status) {
-            return Ok(());
-        }
-        let state = text_of(&status, "/status");
-        if matches!(&*state, "failed" | "cancelled") || began.elapsed() > timeout {
-            return Err(BenchError::Job {
-                status: state,
-                seconds: began.elapsed().as_secs_f64(),
-                detail: text_of(&status, "/errorDetails"),
-            });
-        }
-        tokio::time::sleep((began.elapsed() / 100).max(Duration::from_millis(10))).await;
-    }
 }

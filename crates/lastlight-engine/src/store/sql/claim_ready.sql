@@ -16,10 +16,10 @@ WITH wanted AS MATERIALIZED (
     WHERE h.queue = $1 AND h.name = ANY ($2)
     ORDER BY oldest
 ), free AS MATERIALIZED (
-    SELECT r.parent_job_id, r.stage, r.task_id, w.name
+    SELECT r.parent_job_id, r.stage, r.task_id, r.ready_at, w.name
     FROM wanted w
     CROSS JOIN LATERAL (
-        SELECT t.parent_job_id, t.stage, t.task_id
+        SELECT t.parent_job_id, t.stage, t.task_id, t.ready_at
         FROM tasks t
         WHERE t.handler_id = w.handler_id AND t.ready_at <= now()
           AND (SELECT j.status::text = ANY ($6) FROM jobs j WHERE j.job_id = t.parent_job_id)
@@ -38,6 +38,7 @@ FROM free f
 WHERE t.parent_job_id = f.parent_job_id AND t.stage = f.stage AND t.task_id = f.task_id
   AND t.ready_at IS NOT NULL AND t.status::text = ANY ($5)
 RETURNING t.parent_job_id AS job_id, t.stage, t.task_id, f.name AS handler, t.attempt,
+          EXTRACT(EPOCH FROM now() - f.ready_at)::double precision AS "waited_seconds!",
           t.attempt - COALESCE(t.attempts_forgiven, 0) AS "tries!", t.job_type, t.task_type,
           octet_length(t.parameters::text) AS "parameters_bytes!",
           CASE WHEN octet_length(t.parameters::text) <= $8 THEN t.parameters END AS parameters,

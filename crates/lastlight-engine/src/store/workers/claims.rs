@@ -28,6 +28,8 @@ pub struct WorkerTask {
     /// The attempt.
     pub task: RunningTask,
     pub handler: String,
+    /// How long the task had been ready.
+    pub waited_seconds: f64,
     /// Number of this attempt, counted since a user last retried the task.
     pub tries: u16,
     pub job_type: String,
@@ -88,6 +90,7 @@ impl Workers<'_> {
                     attempt: row.attempt,
                 },
                 handler: row.handler,
+                waited_seconds: row.waited_seconds,
                 tries: u16::try_from(row.tries).unwrap_or(u16::MAX),
                 job_type: row.job_type,
                 task_type: row.task_type,

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The standing of an attempt whose task is for workers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AttemptStanding {
     /// Whether its job is finished.
     pub job_status: Option<JobStatus>,
@@ -26,6 +26,10 @@ pub struct AttemptStanding {
     pub is_postponed: bool,
     /// Whether its lease is to be extended.
     pub is_short: bool,
+    /// The queue of the task.
+    pub queue: String,
+    /// Since the task last changed: if the attempt holds it, since it was claimed.
+    pub seconds: f64,
 }
 
 impl AttemptStanding {
@@ -73,6 +77,8 @@ impl Workers<'_> {
                 is_newest: row.is_newest,
                 is_postponed: row.is_postponed,
                 is_short: row.is_short,
+                queue: row.queue,
+                seconds: row.seconds,
             });
         }
         Ok(standing)
