@@ -94,6 +94,21 @@ pub(crate) enum Action {
         stage: u8,
         task: u8,
     },
+    /// A worker asks for many tasks of a batch.
+    ClaimInBatch {
+        stage: u8,
+        task: u8,
+    },
+    /// A worker's heartbeat names a task in a claim of a batch.
+    OwnClaimed {
+        stage: u8,
+        task: u8,
+    },
+    /// The lease of a claim of a batch has expired.
+    EndClaim {
+        stage: u8,
+        task: u8,
+    },
     Complete {
         stage: u8,
         task: u8,
@@ -294,6 +309,10 @@ impl Protocol {
             }
             let over = database.is_finished() || self.rules.lacks(Mutation::SkipWithoutEnd);
             for (task, row) in stage.tasks() {
+                if row.claimed {
+                    actions.push(Action::OwnClaimed { stage: number, task });
+                    actions.push(Action::EndClaim { stage: number, task });
+                }
                 if row.status == TaskStatus::Processing {
                     actions.push(Action::TakeDeadAttempt { stage: number, task });
                 }
@@ -347,6 +366,9 @@ impl Protocol {
                 let arrives = is_sent || row.ready;
                 if arrives && !row.status.is_terminal() && row.attempt < self.sizes.attempts {
                     actions.push(Action::Claim { stage, task });
+                    if row.ready && row.attempt == 0 {
+                        actions.push(Action::ClaimInBatch { stage, task });
+                    }
                 }
                 if outside.deferrals > 0 && is_sent {
                     actions.push(Action::DeferTask { stage, task });
@@ -459,6 +481,7 @@ impl Protocol {
                 Action::LeaseStage { stage, .. } => Straddler::LeaseStage { stage },
                 Action::WriteChunk { planner } => Straddler::WriteChunk { planner },
                 Action::Claim { stage, task } => Straddler::Claim { stage, task },
+                Action::ClaimInBatch { stage, task } => Straddler::ClaimInBatch { stage, task },
                 Action::Complete { stage, task, attempt, .. } => {
                     Straddler::Complete { stage, task, attempt }
                 }
@@ -523,6 +546,15 @@ impl Protocol {
                 database.batch_update_status(rules, stage, batch)
             }
             Action::Claim { stage, task } => self.claim(state, stage, task, sees_open)?,
+            Action::ClaimInBatch { stage, task } => {
+                self.claim_in_batch(state, stage, task, sees_open)?;
+            }
+            Action::OwnClaimed { stage, task } => {
+                database.own_claimed(stage, task).then_some(())?;
+            }
+            Action::EndClaim { stage, task } => {
+                database.end_claim(rules, stage, task).then_some(())?;
+            }
             Action::Complete { stage, task, attempt, outcome } => {
                 self.complete(state, stage, task, attempt, outcome, sees_open);
             }
@@ -593,6 +625,9 @@ impl Protocol {
                 }
                 (Straddler::WriteChunk { planner }, _) => self.write_chunk(state, planner, true)?,
                 (Straddler::Claim { stage, task }, _) => self.claim(state, stage, task, true)?,
+                (Straddler::ClaimInBatch { stage, task }, _) => {
+                    self.claim_in_batch(state, stage, task, true)?;
+                }
                 (Straddler::Complete { stage, task, attempt }, Some(outcome)) => {
                     self.complete(state, stage, task, attempt, outcome, true);
                 }
@@ -644,7 +679,19 @@ impl Protocol {
 
     fn claim(&self, state: &mut State, stage: u8, task: u8, sees_open: bool) -> Option<()> {
         let attempt = state.database.claim_task(&self.rules, stage, task, sees_open)?;
-        state.handlers.attempts[usize::from(stage)][usize::from(task)] |= 1 << (attempt - 1);
+        begin_attempt(state, stage, task, attempt);
+        Some(())
+    }
+
+    fn claim_in_batch(
+        &self,
+        state: &mut State,
+        stage: u8,
+        task: u8,
+        sees_open: bool,
+    ) -> Option<()> {
+        let attempt = state.database.claim_in_batch(&self.rules, stage, task, sees_open)?;
+        begin_attempt(state, stage, task, attempt);
         Some(())
     }
 
@@ -691,6 +738,12 @@ fn lease_stage(
 fn attempts(handlers: &Handlers, stage: u8, task: u8) -> impl Iterator<Item = u8> + use<> {
     let running = handlers.attempts[usize::from(stage)][usize::from(task)];
     (1..=8).filter(move |attempt| running & (1 << (attempt - 1)) != 0)
+}
+
+fn begin_attempt(state: &mut State, stage: u8, task: u8, attempt: u8) {
+    let running = &mut state.handlers.attempts[usize::from(stage)][usize::from(task)];
+    state.database.seen.given_twice |= *running & (1 << (attempt - 1)) != 0;
+    *running |= 1 << (attempt - 1);
 }
 
 fn end_attempt(handlers: &mut Handlers, stage: u8, task: u8, attempt: u8) {

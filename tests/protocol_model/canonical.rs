@@ -81,7 +81,9 @@ fn sort_tasks(state: &mut State, number: u8) {
     let straddles = |task: usize| {
         let same = |stage: u8, at: u8| stage == number && usize::from(at) == task;
         match state.handlers.straddler {
-            Some(Straddler::Claim { stage, task }) => same(stage, task),
+            Some(Straddler::Claim { stage, task } | Straddler::ClaimInBatch { stage, task }) => {
+                same(stage, task)
+            }
             Some(Straddler::Complete { stage, task, .. }) => same(stage, task),
             _ => false,
         }
@@ -97,6 +99,7 @@ fn sort_tasks(state: &mut State, number: u8) {
                 row.forgiven,
                 row.deferred,
                 row.ready,
+                row.claimed,
                 row.outcomes,
                 row.decided_by,
             )
@@ -120,9 +123,11 @@ fn sort_tasks(state: &mut State, number: u8) {
         order.iter().position(|from| *from == usize::from(task)).unwrap_or_default() as u8
     };
     match &mut state.handlers.straddler {
-        Some(Straddler::Claim { stage, task } | Straddler::Complete { stage, task, .. })
-            if *stage == number =>
-        {
+        Some(
+            Straddler::Claim { stage, task }
+            | Straddler::ClaimInBatch { stage, task }
+            | Straddler::Complete { stage, task, .. },
+        ) if *stage == number => {
             *task = moved(*task);
         }
         _ => {}

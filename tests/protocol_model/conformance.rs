@@ -17,9 +17,9 @@ use lastlight_engine::{
         JobId, JobStatus, ProcessingPath, Stage, TaskId, TaskIndex, TasksPerMessage, WorkerHandler,
     },
     store::{
-        BatchKey, ChunkWritten, Claim, ClaimRequest, Completion, Database, Deferral, EndedStage,
-        NewJob, NewTask, NextStage, RunningTask, StageKey, StagePlan, TaskClaims, TaskCompletions,
-        TaskDeferrals, TaskOutcome, WorkerClaim,
+        BatchClaim, BatchKey, ChunkWritten, Claim, ClaimRequest, Completion, Database, Deferral,
+        EndedStage, NewJob, NewTask, NextStage, RunningTask, StageKey, StagePlan, TaskClaims,
+        TaskCompletions, TaskDeferrals, TaskOutcome, WorkerClaim,
     },
 };
 use lastlight_testing::{
@@ -31,7 +31,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    state::{self, Advancer, Planner, PlannerId, TASKS},
+    state::{self, Advancer, Planner, PlannerId, TASKS, Task},
     transactions::{Outcome, Rules},
 };
 use graphs::stages_of;
@@ -103,7 +103,10 @@ impl Pair {
             296..302 => self.release_stage().await,
             302..305 => self.stop_plan().await,
             305..315 => self.fail_plan().await,
-            315..460 if self.rules.is_worked(stage) => self.claim_ready().await,
+            315..390 if self.rules.is_worked(stage) => self.claim_ready().await,
+            390..440 if self.rules.is_worked(stage) => self.claim_batches().await,
+            440..447 if self.rules.is_worked(stage) => self.end_claims().await,
+            447..480 if self.rules.is_worked(stage) => self.own_claimed().await,
             315..480 => self.claim(stage, task).await,
             480..530 => self.defer(stage, task).await,
             530..720 => self.complete(stage, task).await,
@@ -326,13 +329,92 @@ impl Pair {
             model.insert(format!("{} {attempt:?}", one.task.task_id));
             real.insert(format!("{} {:?}", one.task.task_id, Some(one.task.attempt)));
         }
-        let left = self.model.stages().any(|(_, stage)| stage.tasks().any(|(_, task)| task.ready));
+        // Tasks that no attempt had are ready with their batches.
+        let is_left = |task: &Task| task.ready && (task.attempt > 0 || task.forgiven > 0);
+        let left =
+            self.model.stages().any(|(_, stage)| stage.tasks().any(|(_, task)| is_left(task)));
         let is_short = claimed.len() < usize::from(limit);
         (
             "claim_ready",
             format!("{model:?} {}", is_short && sees_open && left),
             format!("{real:?} false"),
         )
+    }
+
+    /// Claims of batches, each of which is one row or is written to its tasks.
+    async fn claim_batches(&mut self) -> Answers {
+        let limit = self.random.u8(1..4);
+        let fewest = self.random.u8(1..4);
+        let handlers = [&*self.real.handler.name];
+        let request = WorkerClaim {
+            queue: &self.real.handler.queue,
+            handlers: &handlers,
+            limit: limit.into(),
+            worker_id: "model",
+        };
+        let batches = self.random.i64(1..3);
+        let workers = self.real.database.workers();
+        let claimed = workers.claim_batches(request, batches, fewest.into(), LONG).await.unwrap();
+        let sees_open = self.model.is_open();
+        let (mut model, mut real) = (BTreeSet::new(), BTreeSet::new());
+        for one in &claimed {
+            let stage = one.task.stage.get() - 1;
+            let index = (0..self.rules.tasks(stage))
+                .find(|task| self.real.task_id(stage, *task) == one.task.task_id)
+                .unwrap();
+            let attempt = if one.claim.is_some() {
+                self.model.claim_in_batch(&self.rules, stage, index, sees_open)
+            } else {
+                let fresh = self.model.stage(stage).and_then(|row| row.task(index));
+                let fresh = fresh.is_some_and(|row| row.attempt == 0);
+                self.model.claim_task(&self.rules, stage, index, sees_open && fresh)
+            };
+            model.insert(format!("{} {attempt:?}", one.task.task_id));
+            real.insert(format!("{} {:?}", one.task.task_id, Some(one.task.attempt)));
+        }
+        let is_left = |task: &Task| task.ready && task.attempt == 0 && task.forgiven == 0;
+        let left =
+            self.model.stages().any(|(_, stage)| stage.tasks().any(|(_, task)| is_left(task)));
+        let is_none = claimed.is_empty();
+        (
+            "claim_batches",
+            format!("{model:?} {}", is_none && sees_open && left),
+            format!("{real:?} false"),
+        )
+    }
+
+    /// Ends all claims of batches.
+    async fn end_claims(&mut self) -> Answers {
+        let mut model = 0;
+        let runs = self.model.is_open();
+        for stage in 0..self.rules.stages {
+            for task in 0..self.rules.tasks(stage) {
+                let ended = self.model.end_claim(&self.rules, stage, task);
+                model += u64::from(ended && runs);
+            }
+        }
+        let real = self.real.database.workers().take_dead_claims(100).await.unwrap();
+        ("dead_claims", model.to_string(), real.tasks.to_string())
+    }
+
+    /// The first task that is in a claim of a batch, or one that is in none.
+    async fn own_claimed(&mut self) -> Answers {
+        let tasks = self.model.stages().flat_map(|(stage, row)| {
+            row.tasks().filter(|(_, task)| task.claimed).map(move |(task, _)| (stage, task))
+        });
+        let (stage, task) = tasks.into_iter().next().unwrap_or_default();
+        let model = self.model.own_claimed(stage, task);
+        let claimed = self.real.claimed(stage, task).await;
+        let real = match claimed {
+            Some(claim) => {
+                let ClaimRequest { job_id, stage, task_id } = self.real.request(stage, task);
+                let running = RunningTask { job_id, stage, task_id, attempt: 1 };
+                let held = self.real.database.workers().own(&[(running, claim)], LONG).await;
+                held.unwrap() == [true]
+            }
+            None => false,
+        };
+        ("own_claimed", model.to_string(), real.to_string())
     }
 
     async fn release_claim(&mut self, stage: u8, task: u8) -> Answers {
@@ -379,6 +461,7 @@ impl Pair {
             .choice(&[Outcome::Completed, Outcome::Completed, Outcome::Failed, Outcome::Retry])
             .unwrap();
         let sees_open = self.model.is_open();
+        let claim = self.real.claimed(stage, task).await;
         let recorded =
             self.model.complete_task(&self.rules, stage, task, attempt, outcome, sees_open);
         let completion = Completion {
@@ -398,6 +481,7 @@ impl Pair {
                     pause: Duration::from_secs(60),
                 },
             },
+            claim,
         };
         let real = self.real.completions.complete(Arc::new(completion)).await.unwrap();
         (
@@ -696,6 +780,14 @@ impl Real {
             connection: connection(&url).await,
             job_id: JobId::derive("model", &parameters),
         }
+    }
+
+    /// The claim of a batch that has a task, as whoever holds it sees it.
+    async fn claimed(&self, stage: u8, task: u8) -> Option<BatchClaim> {
+        let ClaimRequest { job_id, stage, task_id } = self.request(stage, task);
+        let first = RunningTask { job_id, stage, task_id, attempt: 1 };
+        let standing = self.database.workers().standing(&[first], 0.0).await.unwrap();
+        standing.into_iter().next()?.and_then(|standing| standing.claim())
     }
 
     fn key(&self, stage: u8) -> StageKey {

@@ -541,6 +541,10 @@ breaks! {
     a_retry_that_is_not_ready_strands_its_task: RetryNotReady breaks ENDS, worked(1, job(&[1])), SMALL;
     a_dead_attempt_that_is_not_ready_strands_its_task: DeadAttemptNotReady breaks ENDS, worked(1, job(&[1])), SMALL;
     a_skipped_task_that_stays_ready_is_given_away: SkipKeepsReady breaks READY, worked(1, job(&[1])), CANCEL;
+    a_reopened_task_whose_attempt_is_not_new_is_decided_by_the_old_one: ReopenKeepsAttempt breaks GIVEN_ONCE, worked(1, job(&[1])), RETRY;
+    a_dead_claim_whose_attempt_is_not_counted_is_claimed_as_the_same: DeadClaimKeepsAttempt breaks GIVEN_ONCE, worked(1, job(&[1])), SMALL;
+    a_claim_without_a_fence_decides_what_another_attempt_has: CompleteClaimedWithoutFence breaks HOLDER_DECIDES, worked(1, job(&[1])), SMALL;
+    a_sweep_without_dead_claims_strands_their_tasks: SweepWithoutDeadClaims breaks ENDS, worked(1, job(&[1])), SMALL;
     a_retried_job_without_ready_tasks_is_stuck: ReopenNotReady breaks ENDS, worked(1, job(&[1])), RETRY;
     a_sweep_without_dead_planners_strands_stages: SweepWithoutDeadPlanners breaks ENDS, job(&[1]), SMALL;
     a_sweep_without_ended_stages_strands_jobs: SweepWithoutAdvance breaks ENDS, job(&[1]), SMALL;
@@ -578,7 +582,15 @@ async fn postgresql_behaves_as_the_model_of_workers() {
     let lives = if is_large() { 300 } else { 16 };
     let line = Rules { batch: 2, tolerates: 1, ..job(&[4, 3]) };
     let calls = compare(worked(0b11, line), lives).await;
-    for name in ["claim_ready", "complete_tasks", "take_dead_attempts", "reopen_tasks"] {
+    for name in [
+        "claim_ready",
+        "claim_batches",
+        "own_claimed",
+        "dead_claims",
+        "complete_tasks",
+        "take_dead_attempts",
+        "reopen_tasks",
+    ] {
         let changed = calls.get(name).map_or(0, |[_, changed]| *changed);
         assert!(changed > 0, "{name} never changed anything: {calls:#?}");
     }

@@ -44,6 +44,14 @@ pub(crate) enum Mutation {
     SkipKeepsReady,
     /// `reopen_tasks` does not make a worker's tasks ready.
     ReopenNotReady,
+    /// `reopen_tasks` leaves the attempt of a worker's task as it is, which a claim of its batch may have.
+    ReopenKeepsAttempt,
+    /// `dead_claims` does not count the attempts that died.
+    DeadClaimKeepsAttempt,
+    /// `complete_tasks` ends a first attempt in a claim of a batch whatever has become of the task.
+    CompleteClaimedWithoutFence,
+    /// `reconcile` without `dead_claims`.
+    SweepWithoutDeadClaims,
     /// `skip_open_tasks` does not check whether the job is finished.
     SkipWithoutEnd,
     /// `reopen_job` does not check whether every failed and skipped task was reopened.

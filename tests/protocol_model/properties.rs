@@ -7,6 +7,7 @@ use stateright::Property;
 use crate::{
     actions::{Protocol, Sizes},
     graphs::{Graph, Kind},
+    mutations::Mutation,
     state::{Batch, Stage, State, Task},
 };
 
@@ -20,6 +21,7 @@ pub(crate) const NO_MESSAGE: &str = "no message is sent for a task of workers";
 /// (b) No work is done twice.
 pub(crate) const ONE_OUTCOME: &str = "a task has one outcome";
 pub(crate) const HOLDER_DECIDES: &str = "only the attempt that holds a task decides it";
+pub(crate) const GIVEN_ONCE: &str = "attempts that run at the same time have different numbers";
 pub(crate) const LEGAL: &str = "a status changes only by legal transitions";
 /// (c) Stages come one after the other.
 pub(crate) const ONE_ADVANCE: &str = "a stage is advanced once";
@@ -110,7 +112,14 @@ fn invariants() -> Vec<Property<Protocol>> {
                 let is_worked = protocol.rules.is_worked(number);
                 let waits =
                     |task: &Task| matches!(task.status, TaskStatus::Queued | TaskStatus::Retrying);
-                stage.tasks().all(|(_, task)| task.ready == (is_worked && waits(task)))
+                stage.tasks().all(|(_, task)| {
+                    let is_held_ready = task.ready || task.claimed;
+                    let is_to_be = is_worked && waits(task);
+                    // A claim that ends after its job leaves the task to be skipped.
+                    let agrees =
+                        is_held_ready == is_to_be || is_to_be && state.database.is_finished();
+                    agrees && !(task.ready && task.claimed)
+                })
             })
         }),
         Property::always(NO_MESSAGE, |protocol: &Protocol, state: &State| {
@@ -126,6 +135,10 @@ fn invariants() -> Vec<Property<Protocol>> {
                 let decided = matches!(task.status, TaskStatus::Completed | TaskStatus::Failed);
                 !decided || task.decided_by == task.attempt
             })
+        }),
+        Property::always(GIVEN_ONCE, |protocol: &Protocol, state: &State| {
+            protocol.rules.lacks(Mutation::AttemptCountedAtItsEnd)
+                || !state.database.seen.given_twice
         }),
         Property::always(LEGAL, |_, state: &State| !state.database.seen.illegal),
         Property::always(ONE_ADVANCE, |_, state: &State| {

@@ -202,6 +202,13 @@ impl<'a> Run<'a> {
                 }
             }
         }
+        if self.sweeps(Mutation::SweepWithoutDeadClaims) {
+            for &stage in &numbers {
+                for task in 0..self.rules.tasks(stage) {
+                    self.database.end_claim(self.rules, stage, task);
+                }
+            }
+        }
         if self.sweeps(Mutation::SweepWithoutDeferred) {
             for &stage in &numbers {
                 for task in 0..self.rules.tasks(stage) {
@@ -283,7 +290,10 @@ impl<'a> Run<'a> {
 
     fn process_task_message(&mut self, stage: u8, task: u8) {
         let is_open = self.database.is_open();
-        let Some(attempt) = self.database.claim_task(self.rules, stage, task, is_open) else {
+        // Workers claim what they can in batches.
+        let claimed = self.database.claim_in_batch(self.rules, stage, task, is_open);
+        let claim = || self.database.claim_task(self.rules, stage, task, is_open);
+        let Some(attempt) = claimed.or_else(claim) else {
             self.advance(stage);
             return;
         };

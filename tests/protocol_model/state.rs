@@ -103,8 +103,11 @@ pub(crate) struct Task {
     pub forgiven: u8,
     /// `next_send_at` is set: its message came when there was no permit, and a new message is due.
     pub deferred: bool,
-    /// `ready_at` is set: the task waits for a worker, and no attempt holds it.
+    /// The task waits for a worker, and no attempt holds it: its own `ready_at` is set, or no claim has
+    /// taken it from its batch.
     pub ready: bool,
+    /// A row of `worker_claims` has its first attempt, which is not counted in `attempt` yet.
+    pub claimed: bool,
     /// Not a column: number of recorded outcomes, at most 2.
     pub outcomes: u8,
     /// Not a column: the attempt whose end recorded the outcome; 0: none.
@@ -137,6 +140,8 @@ pub(crate) struct Seen {
     pub drifted: bool,
     /// A decision that a gate had taken was changed.
     pub decided_twice: bool,
+    /// Two attempts at a task that ran at the same time had the same number.
+    pub given_twice: bool,
 }
 
 /// All messages that the queues ever accepted. An accepted message may be delivered never, later,
@@ -195,6 +200,7 @@ pub(crate) enum Straddler {
     LeaseStage { stage: u8 },
     WriteChunk { planner: PlannerId },
     Claim { stage: u8, task: u8 },
+    ClaimInBatch { stage: u8, task: u8 },
     Complete { stage: u8, task: u8, attempt: u8 },
 }
 
@@ -303,7 +309,8 @@ impl Hash for State {
             Some(Straddler::LeaseStage { stage }) => (1, stage),
             Some(Straddler::WriteChunk { planner }) => (2, planner),
             Some(Straddler::Claim { stage, task }) => (3, stage * 16 + task),
-            Some(Straddler::Complete { stage, task, attempt }) => (3 + attempt, stage * 16 + task),
+            Some(Straddler::ClaimInBatch { stage, task }) => (4, stage * 16 + task),
+            Some(Straddler::Complete { stage, task, attempt }) => (4 + attempt, stage * 16 + task),
         };
         bytes.put(kind);
         bytes.put(what);
@@ -359,7 +366,13 @@ impl Bytes {
             seen.misjudged,
             seen.illegal,
         ]));
-        self.put(bits([seen.failed_by_stranger, seen.drifted, seen.decided_twice, false, false]));
+        self.put(bits([
+            seen.failed_by_stranger,
+            seen.drifted,
+            seen.decided_twice,
+            seen.given_twice,
+            false,
+        ]));
         self.put(job.and_then(|job| job.open_stages).map_or(0, |open| 1 + open));
         self.put(seen.ended.map_or(0, |status| 1 + status as u8));
         self.put(job.and_then(|job| job.ends_as).map_or(0, |status| 1 + status as u8));
@@ -389,7 +402,10 @@ impl Bytes {
                 };
                 self.put(1 + task.status as u8 * 16 + task.attempt);
                 self.put(task.forgiven * 16 + task.decided_by);
-                self.put(task.outcomes * 4 + u8::from(task.deferred) * 2 + u8::from(task.ready));
+                let bits = [task.claimed, task.deferred, task.ready];
+                self.put(
+                    bits.into_iter().fold(task.outcomes, |byte, bit| byte * 2 + u8::from(bit)),
+                );
             }
             for batches in stage.batches.chunks(2) {
                 let code = |batch: Option<Batch>| batch.map_or(0, |batch| 1 + batch as u8);

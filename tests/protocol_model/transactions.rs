@@ -188,6 +188,7 @@ impl Database {
                     forgiven: 0,
                     deferred: false,
                     ready: is_worked,
+                    claimed: false,
                     outcomes: 0,
                     decided_by: 0,
                 });
@@ -259,6 +260,56 @@ impl Database {
         Some(attempt)
     }
 
+    /// `claim_batches` with a row for the claim: the first attempt at a task of a batch, which the task
+    /// does not count yet. Returns the number of the attempt.
+    pub(crate) fn claim_in_batch(
+        &mut self,
+        rules: &Rules,
+        number: u8,
+        task: u8,
+        sees_open: bool,
+    ) -> Option<u8> {
+        let row = self.stage_mut(number)?.tasks[usize::from(task)].as_mut()?;
+        if !sees_open || !rules.is_worked(number) || !row.ready || row.attempt > 0 {
+            return None;
+        }
+        row.ready = false;
+        row.claimed = true;
+        Some(1)
+    }
+
+    /// `own_claimed`: a task in a claim of a batch, of which a heartbeat says that it runs, or which is
+    /// to be released, counts its attempt.
+    pub(crate) fn own_claimed(&mut self, number: u8, task: u8) -> bool {
+        let is_open = self.is_open();
+        let Some(stage) = self.stage_mut(number).filter(|_| is_open) else {
+            return false;
+        };
+        let Some(row) = stage.tasks[usize::from(task)].as_mut().filter(|row| row.claimed) else {
+            return false;
+        };
+        row.begin_claimed()
+    }
+
+    /// One of the tasks in the claims of batches that `dead_claims` ends.
+    pub(crate) fn end_claim(&mut self, rules: &Rules, number: u8, task: u8) -> bool {
+        let is_open = self.is_open();
+        let Some(stage) = self.stage_mut(number) else {
+            return false;
+        };
+        let runs = is_open && !stage.advanced;
+        let Some(row) = stage.tasks[usize::from(task)].as_mut().filter(|row| row.claimed) else {
+            return false;
+        };
+        row.claimed = false;
+        if runs {
+            row.status = TaskStatus::Retrying;
+            row.attempt = u8::from(!rules.lacks(Mutation::DeadClaimKeepsAttempt));
+            row.ready = true;
+        }
+        true
+    }
+
     pub(crate) fn complete_task(
         &mut self,
         rules: &Rules,
@@ -270,7 +321,10 @@ impl Database {
     ) -> Recorded {
         const NOT_WRITTEN: Recorded = Recorded { written: false, stage_ended: false };
         let fenced = !rules.lacks(Mutation::CompleteWithoutFence);
-        let by_attempt = fenced && !rules.lacks(Mutation::CompleteWithoutAttempt);
+        let as_claimed = rules.lacks(Mutation::CompleteClaimedWithoutFence)
+            && rules.is_worked(number)
+            && attempt == 1;
+        let by_attempt = fenced && !rules.lacks(Mutation::CompleteWithoutAttempt) && !as_claimed;
         let late = !sees_open && self.is_finished();
         let is_worked = rules.is_worked(number) && !rules.lacks(Mutation::RetryNotReady);
         if !sees_open && !rules.lacks(Mutation::CompleteAfterTheEnd) {
@@ -282,6 +336,10 @@ impl Database {
         let Some(row) = stage.tasks[usize::from(task)].as_mut() else {
             return NOT_WRITTEN;
         };
+        // The first attempt of a claim of a batch starts and ends in one statement.
+        if attempt == 1 && row.claimed {
+            row.begin_claimed();
+        }
         // The statement's states are those from which all three ends are legal transitions.
         let ends = [Outcome::Completed, Outcome::Failed, Outcome::Retry];
         let legal = ends.iter().all(|end| row.status.transition(end.status()).is_ok());
@@ -530,6 +588,7 @@ impl Database {
         row.status = skipped;
         row.deferred = false;
         row.ready &= rules.lacks(Mutation::SkipKeepsReady);
+        row.claimed = false;
         row.decided_by = 0;
         row.outcomes = (row.outcomes + 1).min(2);
         stage.skipped += 1;
@@ -598,6 +657,7 @@ impl Database {
         let may = self.job.is_some_and(|job| job.status.reopen().is_ok());
         let tasks = rules.tasks_of(number, batch);
         let is_worked = rules.is_worked(number);
+        let least = u8::from(is_worked && !rules.lacks(Mutation::ReopenKeepsAttempt));
         let Some(stage) = self.stage_mut(number).filter(|stage| stage.advanced && may) else {
             return 0;
         };
@@ -615,10 +675,11 @@ impl Database {
             }
             *row = Task {
                 status: TaskStatus::Queued,
-                attempt: row.attempt,
-                forgiven: row.attempt,
+                attempt: row.attempt.max(least),
+                forgiven: row.attempt.max(least),
                 deferred: false,
                 ready: is_worked && !rules.lacks(Mutation::ReopenNotReady),
+                claimed: false,
                 outcomes: 0,
                 decided_by: 0,
             };
@@ -771,6 +832,20 @@ impl Database {
 
     fn batch_mut(&mut self, number: u8, batch: u8) -> Option<&mut Batch> {
         self.stage_mut(number)?.batches.get_mut(usize::from(batch))?.as_mut()
+    }
+}
+
+impl Task {
+    /// The first attempt of a claim of a batch is counted, and holds the task.
+    fn begin_claimed(&mut self) -> bool {
+        let Ok(processing) = self.status.transition(TaskStatus::Processing) else {
+            return false;
+        };
+        self.status = processing;
+        self.attempt = 1;
+        self.ready = false;
+        self.claimed = false;
+        true
     }
 }
 

@@ -110,6 +110,12 @@ mod armed {
     pub const WORKER_PLACES: &[(&str, bool)] = &[
         ("claim_ready.before_commit", true),
         ("claim_ready.after_commit", true),
+        ("claim_batches.before_commit", true),
+        ("claim_batches.after_commit", true),
+        ("dead_claims.before_commit", true),
+        ("dead_claims.after_commit", true),
+        ("release_worker.owned", false),
+        ("heartbeat_worker.owned", false),
         ("finish_worker.standing", false),
         ("finish_worker.recorded", false),
     ];

@@ -24,13 +24,14 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
 }
 
 /// The statements that move the times in the database back; `$` stands for the interval.
-const CLOCKS: [&str; 4] = [
+const CLOCKS: [&str; 5] = [
     "UPDATE tasks SET lease_until = lease_until - $, due_at = due_at - $, next_send_at = next_send_at - $,
             ready_at = ready_at - $
      WHERE lease_until IS NOT NULL OR due_at IS NOT NULL OR next_send_at IS NOT NULL OR ready_at IS NOT NULL",
     "UPDATE stages SET lease_until = lease_until - $, updated_at = updated_at - $, recounted_at = recounted_at - $",
     "UPDATE task_batches SET next_send_at = next_send_at - $, sent_at = sent_at - $",
     "UPDATE outbox SET next_send_at = next_send_at - $",
+    "UPDATE worker_claims SET lease_until = lease_until - $",
 ];
 
 /// The interval `by` passes for all rows in the database, but not for running code.

@@ -107,8 +107,8 @@ const READS_STAGES: [&str; 9] = [
     "remove_orphans",
 ];
 
-/// Statements that count the batches of a stage, or read them once, on request of a user.
-const READS_BATCHES: [&str; 2] = ["get_stages", "query_tasks"];
+/// Statements that count the batches of a stage, or read them once, on request of a user or when its job is finished.
+const READS_BATCHES: [&str; 3] = ["end_batches", "get_stages", "query_tasks"];
 
 /// Statements that take the deferred tasks of all jobs in the order in which they are due, or count
 /// those of a stage.

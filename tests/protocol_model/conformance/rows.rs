@@ -56,13 +56,14 @@ pub(super) fn rows_of_the_model(database: &state::Database, rules: &Rules) -> St
         }
         for (task, row) in stage.tasks() {
             words.push(format!(
-                "task {}/{task}: {} attempt {} forgiven {} deferred {} ready {}",
+                "task {}/{task}: {} attempt {} forgiven {} deferred {} ready {} claimed {}",
                 number + 1,
                 row.status,
                 row.attempt,
                 row.forgiven,
                 row.deferred,
-                row.ready
+                row.ready,
+                row.claimed
             ));
         }
         for batch in (0..).take_while(|batch| !rules.tasks_of(number, *batch).is_empty()) {
@@ -141,16 +142,34 @@ impl Real {
     async fn tasks_and_batches(&mut self, number: i16, rules: &Rules) -> Vec<String> {
         let tasks = sqlx::query(
             "SELECT ordinal, status::text, attempt, COALESCE(attempts_forgiven, 0::smallint) AS forgiven,
-                    next_send_at IS NOT NULL AS deferred, ready_at IS NOT NULL AS ready
-             FROM tasks WHERE stage = $1 ORDER BY ordinal",
+                    next_send_at IS NOT NULL AS deferred,
+                    ready_at IS NOT NULL
+                    OR is_fresh AND EXISTS (
+                        SELECT FROM task_batches b
+                        WHERE b.job_id = t.parent_job_id AND b.stage = t.stage
+                          AND t.task_id = ANY (b.task_ids[cardinality(b.task_ids) - b.untaken + 1 :])) AS ready,
+                    is_fresh AND EXISTS (
+                        SELECT FROM worker_claims c
+                        WHERE c.job_id = t.parent_job_id AND c.stage = t.stage
+                          AND t.ordinal BETWEEN c.first_ordinal AND c.last_ordinal) AS claimed
+             FROM (SELECT *, handler_id IS NOT NULL AND attempt = 0 AND ready_at IS NULL AND status = 'queued' AS is_fresh
+                   FROM tasks) t
+             WHERE stage = $1 ORDER BY ordinal",
         )
         .bind(number)
         .fetch_all(&mut self.connection)
         .await
         .unwrap();
         let batches = sqlx::query(
-            "SELECT batch_no, status::text, cardinality(task_ids) AS tasks FROM task_batches WHERE stage = $1
-             ORDER BY batch_no",
+            "SELECT b.batch_no, b.status::text, cardinality(b.task_ids) AS tasks,
+                    (b.ready_at IS NOT NULL) = (b.untaken > 0)
+                    OR b.ready_at IS NULL AND NOT EXISTS (
+                        SELECT FROM tasks t
+                        WHERE t.parent_job_id = b.job_id AND t.stage = b.stage AND t.task_id = ANY (b.task_ids)
+                          AND t.handler_id IS NOT NULL AND t.attempt = 0 AND t.status = 'queued' AND t.ready_at IS NULL
+                          AND EXISTS (SELECT FROM jobs j WHERE j.job_id = b.job_id AND j.finished_at IS NULL)) AS is_ready_right
+             FROM task_batches b WHERE b.stage = $1
+             ORDER BY b.batch_no",
         )
         .bind(number)
         .fetch_all(&mut self.connection)
@@ -160,13 +179,18 @@ impl Real {
             let (ordinal, status): (i32, String) = (row.get("ordinal"), row.get("status"));
             let (attempt, forgiven): (i16, i16) = (row.get("attempt"), row.get("forgiven"));
             assert!(TaskStatus::from_name(&status).is_some());
-            let [deferred, ready] = ["deferred", "ready"].map(|column| row.get::<bool, _>(column));
+            let [deferred, ready, claimed] =
+                ["deferred", "ready", "claimed"].map(|column| row.get::<bool, _>(column));
             format!(
-                "task {number}/{ordinal}: {status} attempt {attempt} forgiven {forgiven} deferred {deferred} ready {ready}"
+                "task {number}/{ordinal}: {status} attempt {attempt} forgiven {forgiven} deferred {deferred} ready {ready} claimed {claimed}"
             )
         });
         let batches = batches.iter().map(|row| {
             let (batch, status): (i32, String) = (row.get("batch_no"), row.get("status"));
+            assert!(
+                row.get::<bool, _>("is_ready_right"),
+                "batch {batch} is ready without tasks, or not ready"
+            );
             let expected = rules.tasks_of(number as u8 - 1, batch as u8).len();
             assert_eq!(
                 row.get::<i32, _>("tasks") as usize,

@@ -32,10 +32,11 @@ const LEFT_OUT: [(&str, &str); 25] = [
 ];
 
 /// Statements that write and are called here, some through a function of another name.
-const CALLED: [&str; 45] = [
+const CALLED: [&str; 49] = [
     "advance_stage",
     "batch_create_tasks",
     "batch_update_status",
+    "claim_batches",
     "claim_ready",
     "claim_tasks",
     "close_stage",
@@ -43,9 +44,11 @@ const CALLED: [&str; 45] = [
     "create_batches",
     "decide_gate",
     "dead_attempts",
+    "dead_claims",
     "dead_planners",
     "defer_tasks",
     "due_job_messages",
+    "end_batches",
     "end_early",
     "end_graph",
     "end_job",
@@ -65,6 +68,7 @@ const CALLED: [&str; 45] = [
     "repair_counters",
     "next_stage",
     "open_partially_reopened",
+    "own_claimed",
     "release_claims",
     "release_stage",
     "reopen_graph",

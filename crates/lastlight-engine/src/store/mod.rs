@@ -58,7 +58,7 @@ pub use stages::{
     StageEnd, StagePlan, StageRecord, Stages, TaskResult,
 };
 pub use tasks::{
-    Claim, ClaimRequest, Claimed, Completion, CompletionRecord, DeadLetteredTask,
+    BatchClaim, Claim, ClaimRequest, Claimed, Completion, CompletionRecord, DeadLetteredTask,
     DeadLetteredTasks, Deferral, FailedTasks, GroupSizes, Inputs, ListedTask, OrphanSearch,
     ReopenedTasks, SkippedTasks, StageToList, TaskClaims, TaskCompletions, TaskDeferrals, TaskDue,
     TaskFilter, TaskInputs, TaskNotes, TaskOutcome, TaskPosition, Tasks, Unclaimed,

@@ -367,7 +367,8 @@ impl Controller {
             },
         );
         let task_id = running.task_id.clone();
-        let record = self.record(Arc::new(Completion { task: running, outcome })).await?;
+        let record =
+            self.record(Arc::new(Completion { task: running, outcome, claim: None })).await?;
         drop(beating);
         failpoint!("execute.recorded");
         if record.stage_ended {

@@ -39,6 +39,7 @@ mod summary;
 mod upstream;
 mod watermark;
 mod worker_claims;
+mod worker_given;
 mod worker_outcomes;
 mod worker_times;
 mod worker_waits;
@@ -82,6 +83,7 @@ use orphans::OrphanCursor;
 use room::Room;
 use watermark::Watermark;
 use worker_claims::HandlerIds;
+use worker_given::Given;
 use worker_times::WorkerTimes;
 use worker_waits::WorkerWaits;
 use workers_seen::WorkersSeen;
@@ -110,6 +112,7 @@ struct Shared {
     definitions: Definitions,
     worker_waits: WorkerWaits,
     worker_times: WorkerTimes,
+    given: Given,
     workers_seen: WorkersSeen,
     handler_ids: HandlerIds,
 }
@@ -137,6 +140,7 @@ impl Controller {
             definitions: Definitions::default(),
             worker_waits: WorkerWaits::default(),
             worker_times: WorkerTimes::default(),
+            given: Given::default(),
             workers_seen: WorkersSeen::default(),
             handler_ids: HandlerIds::default(),
         }))

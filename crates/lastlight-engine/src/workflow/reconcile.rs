@@ -24,6 +24,12 @@ use crate::{
 /// Maximum number of rows that a step of a sweep takes; the rest waits for the next sweep.
 const AT_ONCE: i64 = 500;
 
+/// Claims of batches that are ended in one statement, each with up to 100 tasks.
+const CLAIMS_AT_ONCE: i64 = 20;
+
+/// Maximum number of such statements in a sweep.
+const MOST_ROUNDS: u32 = 100;
+
 /// A sweep ends after this time or its share of an invocation's time, whichever is shorter; the
 /// next one continues. Shorter than the timer's interval of a minute.
 const LONGEST_SWEEP: Duration = Duration::from_secs(45);
@@ -249,7 +255,14 @@ impl Controller {
         let again = self.0.timing.lease.as_secs_f64();
         let dead = self.0.database.tasks().take_dead_attempts(again, AT_ONCE).await?;
         failpoint!("reconcile.took");
-        let readied = dead.iter().filter(|task| task.handler_id.is_some()).count() as u64;
+        let mut readied = dead.iter().filter(|task| task.handler_id.is_some()).count() as u64;
+        for _ in 0..MOST_ROUNDS {
+            let ended = self.0.database.workers().take_dead_claims(CLAIMS_AT_ONCE).await?;
+            readied += ended.tasks;
+            if ended.claims < CLAIMS_AT_ONCE {
+                break;
+            }
+        }
         if readied > 0 {
             self.0.worker_waits.ready(None);
             report.dead_attempts_readied += readied;

@@ -10,18 +10,25 @@ use std::{
 use super::{
     Controller, ControllerError,
     memory::Share,
+    worker_given::Gave,
     worker_waits::{Group, Wanted},
 };
 use crate::{
+    failpoint::failpoint,
     model::{TraceParent, WorkerHandler},
     store::{
-        Completion, DatabaseError, RunningTask, TaskInputs, TaskOutcome, WorkerClaim, WorkerTask,
+        BatchClaim, Completion, DatabaseError, RunningTask, TaskInputs, TaskOutcome, WorkerClaim,
+        WorkerTask,
     },
 };
 
 /// Tasks whose inputs have more bytes than this together are not given to a worker at once, so that
 /// an answer has a bounded size.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+
+/// A claim of fewer tasks of a batch writes each of them: tasks that are claimed a few at a time tend to
+/// be long, and users see where each runs.
+const FEWEST_OF_BATCH: i32 = 10;
 
 /// How long a claim waits for memory for large inputs.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -46,6 +53,8 @@ pub struct WorkerRequest {
 pub struct TaskForWorker {
     /// The attempt, which every later request names.
     pub task: RunningTask,
+    /// The claim of a batch that has the task, if it has no state of its own.
+    claim: Option<BatchClaim>,
     /// Number of the attempt, counted since a user last retried the task.
     pub tries: u16,
     /// The name of its stage.
@@ -131,7 +140,7 @@ impl Controller {
         tokio::spawn(async move {
             let claimed = controller.claim_ready(&group, &request).await;
             if let Err(Ok(tasks)) = answer.send(claimed) {
-                let tasks: Vec<RunningTask> = tasks.into_iter().map(|task| task.task).collect();
+                let tasks: Vec<_> = tasks.into_iter().map(|task| (task.task, task.claim)).collect();
                 controller.release_for_worker(&tasks).await;
             }
         });
@@ -156,16 +165,26 @@ impl Controller {
         };
         let lease = self.0.timing.lease.as_secs_f64();
         let began = group.begins();
-        let claimed = self.0.database.workers().claim(claim, lease).await;
+        let claimed = self.claim_from_all(claim, lease).await;
         let claimed = claimed.inspect_err(|_| group.failed())?;
         group.note(began, claimed.len(), request.max.into());
         let waits = claimed.iter().map(|task| task.waited_seconds);
         self.0.worker_times.note_waits(&request.queue, waits);
+        let at = Instant::now();
+        let gave = |task: &WorkerTask| Gave {
+            job_type: task.job_type.clone(),
+            task_type: task.task_type.clone(),
+            queue: request.queue.clone(),
+            tries: task.tries,
+            claim: task.claim.clone(),
+            at,
+        };
+        self.0.given.note(claimed.iter().map(|task| (task.task.clone(), gave(task))));
         let by = Instant::now() + LONGEST_WAIT;
         let (mut tasks, mut left) = (Vec::with_capacity(claimed.len()), Vec::new());
         let mut bytes = 0;
         for claimed in claimed {
-            let task = claimed.task.clone();
+            let task = (claimed.task.clone(), claimed.claim.clone());
             if bytes > LARGEST_ANSWER {
                 left.push(task);
                 continue;
@@ -185,13 +204,40 @@ impl Controller {
         Ok(tasks)
     }
 
+    /// Claims tasks that are ready on their own, and then tasks of batches.
+    async fn claim_from_all(
+        &self,
+        claim: WorkerClaim<'_>,
+        lease: f64,
+    ) -> Result<Vec<WorkerTask>, DatabaseError> {
+        let workers = self.0.database.workers();
+        let mut claimed = workers.claim(claim, lease).await?;
+        let mut batches = 1;
+        while claimed.len() < claim.limit.into() {
+            let limit = claim.limit - claimed.len() as u16;
+            let rest = WorkerClaim { limit, ..claim };
+            match workers.claim_batches(rest, batches, FEWEST_OF_BATCH, lease).await {
+                Ok(more) if more.is_empty() => break,
+                Ok(more) => claimed.extend(more),
+                // What was claimed is given to the worker.
+                Err(error) if claimed.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+            // Batches are usually full, and one suffices; of those of many small jobs more are
+            // claimed at once.
+            batches = (batches * 4).min(64);
+        }
+        Ok(claimed)
+    }
+
     /// A claimed task as a worker gets it; `None` if it has failed without running.
     async fn for_worker(
         &self,
         claimed: WorkerTask,
         by: Instant,
     ) -> Result<Option<TaskForWorker>, NotGiven> {
-        let WorkerTask { task, handler, tries, job_type, task_type, inputs, trace, .. } = claimed;
+        let WorkerTask { task, claim, handler, tries, job_type, task_type, inputs, trace, .. } =
+            claimed;
         let definition = self.job_type_of_task(&task.job_id, &job_type).await;
         let definition = definition.map_err(|error| {
             tracing::warn!(job_id = %task.job_id, %error, "a task for a worker waits for its job type");
@@ -205,22 +251,23 @@ impl Controller {
                 limits.most,
                 self.0.timing.lease.as_secs_f64()
             );
-            self.fail_for_worker(task, reason).await;
+            self.fail_for_worker(task, claim, reason).await;
             return Ok(None);
         }
         let (inputs, share) = match self.inputs(&task, inputs, by).await.ok_or(NotGiven)? {
             Ok(inputs) => inputs,
             Err(error) => {
-                self.fail_for_worker(task, error.reason().to_owned()).await;
+                self.fail_for_worker(task, claim, error.reason().to_owned()).await;
                 return Ok(None);
             }
         };
         if let Some(reason) = definition.unfit_for_worker(&inputs.parameters) {
-            self.fail_for_worker(task, reason).await;
+            self.fail_for_worker(task, claim, reason).await;
             return Ok(None);
         }
         Ok(Some(TaskForWorker {
             task,
+            claim,
             tries,
             node: task_type,
             handler,
@@ -232,13 +279,13 @@ impl Controller {
         }))
     }
 
-    async fn fail_for_worker(&self, task: RunningTask, reason: String) {
+    async fn fail_for_worker(&self, task: RunningTask, claim: Option<BatchClaim>, reason: String) {
         let key = task.stage_key();
         tracing::warn!(job_id = %task.job_id, task_id = %task.task_id, attempt = task.attempt, reason,
             "a task failed before a worker got it");
         let outcome = TaskOutcome::Failed(reason);
         // If this fails, the lease expires, and the task is claimed again.
-        let recorded = self.record(Arc::new(Completion { task, outcome })).await;
+        let recorded = self.record(Arc::new(Completion { task, outcome, claim })).await;
         if recorded.is_ok_and(|record| record.stage_ended)
             && let Err(error) = self.advance(&key).await
         {
@@ -247,16 +294,35 @@ impl Controller {
     }
 
     /// Gives claims back whose attempts did not begin.
-    pub(super) async fn release_for_worker(&self, tasks: &[RunningTask]) {
+    async fn release_for_worker(&self, tasks: &[(RunningTask, Option<BatchClaim>)]) {
+        if let Err(error) = self.release(tasks).await {
+            tracing::warn!(%error, tasks = tasks.len(),
+                "claims of a worker could not be released; their leases expire");
+        }
+    }
+
+    /// Gives claims back; these attempts do not count.
+    ///
+    /// # Errors
+    /// A statement failed; the leases expire.
+    pub(super) async fn release(
+        &self,
+        tasks: &[(RunningTask, Option<BatchClaim>)],
+    ) -> Result<(), DatabaseError> {
         if tasks.is_empty() {
-            return;
+            return Ok(());
         }
         let lease = self.0.timing.lease.as_secs_f64();
-        match self.0.database.tasks().release_claims(tasks, lease).await {
-            Ok(()) => self.0.worker_waits.ready(None),
-            Err(error) => tracing::warn!(%error, tasks = tasks.len(),
-                "claims of a worker could not be released; their leases expire"),
+        let of_batches: Vec<(RunningTask, BatchClaim)> =
+            tasks.iter().filter_map(|(task, claim)| Some((task.clone(), claim.clone()?))).collect();
+        if !of_batches.is_empty() {
+            self.0.database.workers().own(&of_batches, lease).await?;
+            failpoint!("release_worker.owned");
         }
+        let tasks: Vec<RunningTask> = tasks.iter().map(|(task, _)| task.clone()).collect();
+        self.0.database.tasks().release_claims(&tasks, lease).await?;
+        self.0.worker_waits.ready(None);
+        Ok(())
     }
 
     /// Looks for work for a group of waiting workers, for as long as there are any.

@@ -95,6 +95,23 @@ impl Controller {
                 _ => HeartbeatAnswer::Lost,
             })
             .collect();
+        // What still runs at a heartbeat gets a state of its own, for users to see and with a lease to extend.
+        let (mut places, mut claimed) = (Vec::new(), Vec::new());
+        for (place, standing) in standing.iter().enumerate() {
+            if answers[place] == HeartbeatAnswer::Continue
+                && let Some(claim) = standing.as_ref().and_then(AttemptStanding::claim)
+            {
+                places.push(place);
+                claimed.push((tasks[place].clone(), claim));
+            }
+        }
+        if !claimed.is_empty() {
+            let held = database.workers().own(&claimed, lease.as_secs_f64()).await?;
+            failpoint!("heartbeat_worker.owned");
+            for (place, _) in places.into_iter().zip(held).filter(|(_, is_held)| !is_held) {
+                answers[place] = HeartbeatAnswer::Lost;
+            }
+        }
         let is_short = |place: &usize| {
             answers[*place] == HeartbeatAnswer::Continue
                 && standing[*place].as_ref().is_some_and(|standing| standing.is_short)
@@ -129,7 +146,7 @@ impl Controller {
         outcomes: Vec<WorkerOutcome>,
     ) -> Result<Vec<OutcomeAnswer>, ControllerError> {
         let tasks: Vec<RunningTask> = outcomes.iter().map(|outcome| outcome.task.clone()).collect();
-        let standing = self.0.database.workers().standing(&tasks, 0.0).await?;
+        let standing = self.presumed_standing(&outcomes, &tasks).await?;
         failpoint!("finish_worker.standing");
         let mut answers = vec![OutcomeAnswer::Unknown; outcomes.len()];
         let (mut ends, mut released, mut notes) = (Vec::new(), Vec::new(), Vec::new());
@@ -144,20 +161,19 @@ impl Controller {
                 notes.push((task.clone(), shortened(Note { log_tail, ..Note::default() })));
             }
             match self.outcome_of_worker(&task, standing, result).await {
-                Some(outcome) => ends.push((place, Arc::new(Completion { task, outcome }))),
-                None => released.push((place, task)),
+                Some(outcome) => {
+                    let claim = standing.claim();
+                    ends.push((place, Arc::new(Completion { task, outcome, claim })));
+                }
+                None => released.push((place, (task, standing.claim()))),
             }
         }
         self.keep_notes(&notes).await;
         for (place, _) in &released {
             answers[*place] = OutcomeAnswer::Counted;
         }
-        let released: Vec<RunningTask> = released.into_iter().map(|(_, task)| task).collect();
-        if !released.is_empty() {
-            let lease = self.0.timing.lease.as_secs_f64();
-            self.0.database.tasks().release_claims(&released, lease).await?;
-            self.0.worker_waits.ready(None);
-        }
+        let released: Vec<_> = released.into_iter().map(|(_, task)| task).collect();
+        self.release(&released).await?;
         let recorded = ends.iter().map(|(_, completion)| self.record(Arc::clone(completion)));
         let recorded = futures_util::future::try_join_all(recorded).await?;
         failpoint!("finish_worker.recorded");
@@ -195,6 +211,32 @@ impl Controller {
             }
         }
         Ok(answers)
+    }
+
+    /// The standing of the attempts of these outcomes, of which those that this process gave to their
+    /// workers are presumed to hold their tasks still.
+    async fn presumed_standing(
+        &self,
+        outcomes: &[WorkerOutcome],
+        tasks: &[RunningTask],
+    ) -> Result<Vec<Option<AttemptStanding>>, ControllerError> {
+        let given = |outcome: &WorkerOutcome| match outcome.result {
+            // Nothing checks a release that does not count.
+            WorkerResult::Released => None,
+            _ => self.0.given.take(&outcome.task),
+        };
+        let mut standing: Vec<Option<AttemptStanding>> = outcomes.iter().map(given).collect();
+        let unknown = |place: &usize| standing[*place].is_none();
+        let unknown: Vec<usize> = (0..tasks.len()).filter(unknown).collect();
+        if !unknown.is_empty() {
+            let named: Vec<RunningTask> =
+                unknown.iter().map(|place| tasks[*place].clone()).collect();
+            let read = self.0.database.workers().standing(&named, 0.0).await?;
+            for (place, read) in unknown.into_iter().zip(read) {
+                standing[place] = read;
+            }
+        }
+        Ok(standing)
     }
 
     /// The outcome of an attempt as it is stored; `None`: it is released.

@@ -32,7 +32,9 @@ WITH job AS (
     FOR UPDATE OF t
 ), reopened AS (
     UPDATE tasks t
-    SET status = 'queued', attempts_forgiven = t.attempt, result_data = NULL, error_details = NULL, due_at = NULL,
+    -- The first attempt at a task for workers may be part of a claim of its batch, so its number is not given again.
+    SET status = 'queued', attempt = GREATEST(t.attempt, (t.handler_id IS NOT NULL)::integer),
+        attempts_forgiven = GREATEST(t.attempt, (t.handler_id IS NOT NULL)::integer), result_data = NULL, error_details = NULL, due_at = NULL,
         lease_until = NULL, next_send_at = NULL, finished_at = NULL, poisoned = NULL,
         ready_at = CASE WHEN t.handler_id IS NOT NULL THEN now() END, updated_at = now()
     FROM given_up g

@@ -357,7 +357,7 @@ async fn create_batches(
         &places.batch_numbers,
         &ids as _,
         plan.tasks_per_message.get().cast_signed(),
-        plan.handler_id.is_some(),
+        plan.handler_id,
     )
     .execute(connection)
     .await?;

@@ -39,6 +39,16 @@ pub enum TaskOutcome {
 pub struct Completion {
     pub task: RunningTask,
     pub outcome: TaskOutcome,
+    /// The claim of a batch that has the task, which has no state of its own yet.
+    pub claim: Option<BatchClaim>,
+}
+
+/// A worker's claim of many tasks of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchClaim {
+    pub worker_id: String,
+    /// Since when, in seconds.
+    pub seconds: f64,
 }
 
 /// Result of recording a completion.
@@ -67,6 +77,7 @@ impl TaskCompletions {
         Self(GroupCommit::start(CompletionStatement {
             database,
             from,
+            starts_from: TaskStatus::sources(TaskStatus::Processing),
             runs_in: JobStatus::open(),
             lost_seconds,
         }))
@@ -94,6 +105,7 @@ impl TaskCompletions {
 struct CompletionStatement {
     database: Database,
     from: Vec<&'static str>,
+    starts_from: Vec<&'static str>,
     runs_in: Vec<&'static str>,
     lost_seconds: f64,
 }
@@ -139,6 +151,9 @@ impl GroupStatement for CompletionStatement {
             &self.from as _,
             &self.runs_in as _,
             self.lost_seconds,
+            &columns.workers as _,
+            &columns.seconds as _,
+            &self.starts_from as _,
         )
         .fetch_all(self.database.pool().await?)
         .await?;
@@ -171,6 +186,8 @@ struct Columns<'a> {
     results: Vec<Option<&'a str>>,
     errors: Vec<Option<Cow<'a, str>>>,
     pauses: Vec<Option<f64>>,
+    workers: Vec<Option<&'a str>>,
+    seconds: Vec<Option<f64>>,
 }
 
 impl<'a> Columns<'a> {
@@ -184,6 +201,8 @@ impl<'a> Columns<'a> {
             results: Vec::with_capacity(length),
             errors: Vec::with_capacity(length),
             pauses: Vec::with_capacity(length),
+            workers: Vec::with_capacity(length),
+            seconds: Vec::with_capacity(length),
         }
     }
 
@@ -208,5 +227,7 @@ impl<'a> Columns<'a> {
         self.results.push(result);
         self.errors.push(error);
         self.pauses.push(pause);
+        self.workers.push(completion.claim.as_ref().map(|claim| &*claim.worker_id));
+        self.seconds.push(completion.claim.as_ref().map(|claim| claim.seconds));
     }
 }

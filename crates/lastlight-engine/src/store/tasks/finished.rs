@@ -49,6 +49,16 @@ impl Tasks<'_> {
         if finished.is_none() {
             return Ok(SkippedTasks { count: 0, last: None });
         }
+        if after.is_empty() {
+            // Before the tasks: a claim locks a batch, and then its tasks.
+            sqlx::query_file!(
+                "src/store/sql/end_batches.sql",
+                key.job_id.as_str(),
+                key.stage.number(),
+            )
+            .execute(&mut *transaction)
+            .await?;
+        }
         let skipped = sqlx::query_file!(
             "src/store/sql/skip_open_tasks.sql",
             key.job_id.as_str(),

@@ -16,7 +16,7 @@ use crate::store::connection::Database;
 
 pub use claims::{Claim, ClaimRequest, Claimed, Inputs, TaskClaims, TaskInputs, Unclaimed};
 pub(super) use claims::{LARGEST_CLAIMED, columns_in_key_order, inputs, place_of};
-pub use completions::{Completion, CompletionRecord, TaskCompletions, TaskOutcome};
+pub use completions::{BatchClaim, Completion, CompletionRecord, TaskCompletions, TaskOutcome};
 pub use dead_lettered::{DeadLetteredTask, DeadLetteredTasks, FailedTasks};
 pub use deferred::{Deferral, TaskDeferrals};
 pub use due::TaskDue;

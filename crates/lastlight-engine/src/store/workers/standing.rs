@@ -6,7 +6,7 @@ use crate::{
     store::{
         connection::DatabaseError,
         rows::RunningTask,
-        tasks::{columns_in_key_order, place_of},
+        tasks::{BatchClaim, columns_in_key_order, place_of},
     },
 };
 
@@ -20,7 +20,7 @@ pub struct AttemptStanding {
     pub task_type: String,
     /// Number of the task's newest attempt, counted since a user last retried it.
     pub tries: u16,
-    /// Whether no later attempt has claimed the task.
+    /// Whether no later attempt has claimed the task, and this one did.
     pub is_newest: bool,
     /// Whether the task waits for its next attempt, because an attempt asked for it.
     pub is_postponed: bool,
@@ -30,12 +30,21 @@ pub struct AttemptStanding {
     pub queue: String,
     /// Since the task last changed: if the attempt holds it, since it was claimed.
     pub seconds: f64,
+    /// The worker whose claim of a batch has the task, which has no state of its own yet.
+    pub claimed_by: Option<String>,
 }
 
 impl AttemptStanding {
     /// Whether the attempt holds its task.
     pub fn holds(&self) -> bool {
-        self.is_newest && self.task_status == TaskStatus::Processing && !self.is_over()
+        let runs = self.task_status == TaskStatus::Processing || self.claimed_by.is_some();
+        self.is_newest && runs && !self.is_over()
+    }
+
+    /// The claim of a batch that has the task, if the attempt holds it without a state of its own.
+    pub fn claim(&self) -> Option<BatchClaim> {
+        let worker_id = self.claimed_by.clone()?;
+        Some(BatchClaim { worker_id, seconds: self.seconds })
     }
 
     /// Whether the task's job is finished.
@@ -63,6 +72,7 @@ impl Workers<'_> {
             &tasks as _,
             &numbers,
             short_seconds,
+            &TaskStatus::sources(TaskStatus::Processing) as _,
         )
         .fetch_all(self.0.pool().await?)
         .await?;
@@ -79,6 +89,7 @@ impl Workers<'_> {
                 is_short: row.is_short,
                 queue: row.queue,
                 seconds: row.seconds,
+                claimed_by: row.claimed_by,
             });
         }
         Ok(standing)
