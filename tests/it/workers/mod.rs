@@ -1,6 +1,7 @@
 //! Tasks in workers: processes that claim tasks over HTTP. No message is sent for these tasks, and the
 //! guarantees are the same as for all others.
 
+mod batches;
 mod claims;
 mod control;
 mod outcomes;

@@ -438,7 +438,7 @@ impl World {
                     serde_json::value::RawValue::from_string(result).unwrap(),
                 );
                 let task = attempt.clone();
-                let completion = Arc::new(Completion { task, outcome });
+                let completion = Arc::new(Completion { task, outcome, claim: None });
                 self.completions.complete(completion).await.unwrap();
             }
             Recording::Unfenced => {

@@ -41,6 +41,7 @@ async fn fail_and_die(database: &Database, key: &StageKey, number: u64) {
     let completion = Completion {
         task: RunningTask { job_id, stage, task_id, attempt: claimed.attempt },
         outcome: TaskOutcome::Failed("it failed".to_owned()),
+        claim: None,
     };
     let completions = TaskCompletions::start(database.clone(), 60.0);
     let record = completions.complete(Arc::new(completion)).await.unwrap();

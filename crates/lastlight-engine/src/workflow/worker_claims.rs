@@ -30,6 +30,9 @@ const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 /// be long, and users see where each runs.
 const FEWEST_OF_BATCH: i32 = 10;
 
+/// How often a claim is tried that finds nothing although tasks are ready.
+const MOST_TRIES: u32 = 10;
+
 /// How long a claim waits for memory for large inputs.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -164,10 +167,12 @@ impl Controller {
             worker_id: &request.worker_id,
         };
         let lease = self.0.timing.lease.as_secs_f64();
+        let turn = group.turn().await;
         let began = group.begins();
         let claimed = self.claim_from_all(claim, lease).await;
+        drop(turn);
         let claimed = claimed.inspect_err(|_| group.failed())?;
-        group.note(began, claimed.len(), request.max.into());
+        group.note(began, claimed.len(), claimed.is_empty());
         let waits = claimed.iter().map(|task| task.waited_seconds);
         self.0.worker_times.note_waits(&request.queue, waits);
         let at = Instant::now();
@@ -206,6 +211,23 @@ impl Controller {
 
     /// Claims tasks that are ready on their own, and then tasks of batches.
     async fn claim_from_all(
+        &self,
+        claim: WorkerClaim<'_>,
+        lease: f64,
+    ) -> Result<Vec<WorkerTask>, DatabaseError> {
+        let workers = self.0.database.workers();
+        for _ in 0..MOST_TRIES {
+            let claimed = self.claim_once(claim, lease).await?;
+            if !claimed.is_empty() || workers.ready(claim.queue, claim.handlers, 1).await? == 0 {
+                return Ok(claimed);
+            }
+            // Other claims have locked what is ready, for a moment.
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(1..8))).await;
+        }
+        Ok(Vec::new())
+    }
+
+    async fn claim_once(
         &self,
         claim: WorkerClaim<'_>,
         lease: f64,
@@ -339,7 +361,7 @@ impl Controller {
                     0
                 });
                 // Once woken, a worker's claim says whether there is more.
-                group.note(began, ready, usize::MAX);
+                group.note(began, ready, true);
                 group.wake(ready);
             }
         });

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
 
 /// Interval between looks at first.
 const SOON: Duration = Duration::from_millis(250);
@@ -20,6 +20,9 @@ const EAGER: Duration = Duration::from_secs(60);
 
 /// Largest interval between looks.
 const IDLE: Duration = Duration::from_secs(2);
+
+/// Claims of a group that run at the same time.
+const CLAIMS_AT_ONCE: usize = 2;
 
 /// What a group of workers asks for: a queue, and handlers in order.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,6 +40,9 @@ pub(super) struct WorkerWaits(Mutex<BTreeMap<Wanted, Arc<Group>>>);
 pub(super) struct Group {
     state: Mutex<State>,
     changed: Notify,
+    /// Claims pass over batches that another claim has locked: with more at a time, some find nothing
+    /// although there is enough for all.
+    claims: Semaphore,
 }
 
 #[derive(Debug)]
@@ -81,6 +87,7 @@ impl Default for Group {
                 is_watched: false,
             }),
             changed: Notify::new(),
+            claims: Semaphore::new(CLAIMS_AT_ONCE),
         }
     }
 }
@@ -100,6 +107,11 @@ impl Group {
         state.knows_empty() || std::mem::replace(&mut state.is_tried, true)
     }
 
+    /// The turn to claim; `None` is never returned, as nobody closes the semaphore.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.claims.acquire().await.ok()
+    }
+
     /// Call it before a claim or a look, and give the number to [`Self::note`].
     pub(super) fn begins(&self) -> u64 {
         self.state().readied
@@ -110,15 +122,15 @@ impl Group {
         self.state().is_tried = false;
     }
 
-    /// Notes that a claim or a look found `found` tasks when it asked for up to `wanted`.
-    pub(super) fn note(&self, began: u64, found: usize, wanted: usize) {
+    /// Notes that a claim or a look found `found` tasks; `is_empty`: there are no more, as far as it is
+    /// known.
+    pub(super) fn note(&self, began: u64, found: usize, is_empty: bool) {
         let mut state = self.state();
         // What became ready meanwhile may not have been seen.
         let is_sure = state.readied == began;
         if found > 0 {
             state.work_seen = Instant::now();
         }
-        let is_empty = found < wanted;
         state.empty_since = (is_empty && is_sure).then(Instant::now);
         state.has_more = !is_empty;
         state.is_tried = false;
@@ -240,7 +252,7 @@ mod tests {
         let group = waits.group(&wanted);
         let (_woken, _) = group.wait(1);
         let began = group.begins();
-        group.note(began, 0, 1);
+        group.note(began, 0, true);
         assert!(group.had_better_wait());
         let look = tokio::spawn({
             let group = Arc::clone(&group);
@@ -252,7 +264,7 @@ mod tests {
         assert_eq!(look.await.unwrap(), Some(1));
         assert!(!group.had_better_wait(), "somebody finds out");
         assert!(group.had_better_wait(), "and nobody else");
-        group.note(began, 1, 1);
+        group.note(began, 1, false);
         assert!(!group.had_better_wait(), "there is more");
     }
 }
