@@ -164,6 +164,25 @@ inBrowser('paths are compared, or missing data is reported', async ({ page, open
   else await page.locator('.tile-value', { hasText: '%' }).first().waitFor();
 });
 
+inBrowser('workers are compared once they have run tasks', async ({ page, open }) => {
+  const path = (tasks) => ({ jobs_processed: 1, tasks_processed: tasks, tasks_per_second: 10, job_ms: { p50: 1, p95: 2, p99: 3, samples: 1 } });
+  let tasks = 0;
+  await page.route('**/api/metrics/comparison*', (route) => route.fulfill({
+    contentType: 'application/json', body: JSON.stringify({
+      queue_storage: path(5), service_bus: path(5), worker: path(tasks),
+      comparison: { latency_improvement: 1, throughput_improvement: 1, timeout_reduction: null, note: null },
+    }),
+  }));
+  await open('compare');
+  const column = page.getByRole('columnheader', { name: 'Workers' });
+  await page.getByRole('columnheader', { name: 'Service Bus' }).waitFor();
+  assert.equal(await column.count(), 0);
+  tasks = 7;
+  await page.keyboard.press('r');
+  await column.waitFor();
+  assert.equal(await page.locator('.legend').first().textContent(), 'Storage QueueService BusWorkers');
+});
+
 inBrowser('missing data is reported, and no number is invented', async ({ page, open }) => {
   const nothing = { jobs_processed: 0, tasks_processed: 0, tasks_per_second: null, cost_per_million_tasks: null, job_ms: { p50: null, p95: null, p99: null, samples: 0 } };
   await page.route('**/api/metrics/comparison*', (route) => route.fulfill({

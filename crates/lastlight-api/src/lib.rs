@@ -17,6 +17,7 @@ pub mod job_types;
 pub mod jobs;
 mod path;
 pub mod poison;
+pub mod purge;
 mod status;
 pub mod tasks;
 pub mod timestamp;

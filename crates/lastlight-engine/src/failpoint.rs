@@ -31,7 +31,8 @@ pub(crate) use failpoint;
 
 #[cfg(feature = "fault-injection")]
 pub use armed::{
-    FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, PLACES, Passage, WORKER_PLACES, pass,
+    FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, PLACES, PURGE_PLACES, Passage, WORKER_PLACES,
+    pass,
 };
 
 #[cfg(feature = "fault-injection")]
@@ -104,6 +105,14 @@ mod armed {
         ("reopen_tasks.after_commit", true),
         ("reopen_job.before_commit", true),
         ("reopen_job.after_commit", true),
+    ];
+
+    /// The places that only the deletion of jobs passes.
+    pub const PURGE_PLACES: &[(&str, bool)] = &[
+        ("purge.marked", true),
+        ("purge.tasks", true),
+        ("purge.batches", true),
+        ("purge.job", true),
     ];
 
     /// The places that only tasks of workers pass.
@@ -237,6 +246,7 @@ mod armed {
                 .iter()
                 .chain(GRAPH_PLACES)
                 .chain(WORKER_PLACES)
+                .chain(PURGE_PLACES)
                 .map(|(name, fails)| ((*name).to_owned(), *fails))
                 .collect();
             found.sort();

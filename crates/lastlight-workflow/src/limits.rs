@@ -63,3 +63,9 @@ pub(crate) const MOST_VALUES_OF_EXPRESSION: usize = 1_000_000;
 
 /// Bytes of text that the result of an expression may have.
 pub(crate) const MOST_BYTES_OF_EXPRESSION: usize = 16_000_000;
+
+/// Days for which jobs may be kept: up to a hundred years.
+pub(crate) const KEPT_DAYS: std::ops::RangeInclusive<u64> = 1..=36_500;
+
+/// The values of a field that says for how long jobs are kept.
+pub(crate) const A_TIME_KEPT: &str = "a whole number from 1 to 36500, or never";

@@ -41,9 +41,9 @@ pub mod testing;
 pub use app::App;
 pub use lastlight_engine::{
     job::{
-        Again, Backoff, Context, ContextError, FailurePolicy, Input, Invalid, Job, Link, LinkToOne,
-        Plan, PlanContext, PlanError, Planned, Predecessor, Repeat, ResultExt, Stage, StageOptions,
-        Start, TaskContext, TaskError, TaskPolicy,
+        Again, Backoff, Context, ContextError, FailurePolicy, Input, Invalid, Job, Keep, Link,
+        LinkToOne, Plan, PlanContext, PlanError, Planned, Predecessor, Repeat, ResultExt,
+        Retention, Stage, StageOptions, Start, TaskContext, TaskError, TaskPolicy,
     },
     model::{ProcessingPath, TasksPerMessage},
 };

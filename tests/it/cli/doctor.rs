@@ -434,6 +434,19 @@ async fn schema_connections_and_rights_are_checked() {
     let migrated = run(command(&["migrate"], &[("DATABASE_URL", &url)])).await;
     assert_eq!(migrated.code, 0, "{}", migrated.err);
     let mut admin = PgConnection::connect(&url).await.unwrap();
+    admin
+        .execute(
+            "INSERT INTO app.worker_handlers (queue, name) VALUES ('gpu', 'raster');
+             INSERT INTO app.tasks (parent_job_id, stage, task_id, ordinal, status, job_type, task_type, task_index, batch_id,
+                                    parameters, handler_id, ready_at)
+             SELECT repeat('a', 64), 1, 'a task', 0, 'queued', 'j', 't', 'i', 'b', '{}', handler_id, now()
+             FROM app.worker_handlers",
+        )
+        .await
+        .unwrap();
+    let said = app.complaints(&["database"]).await;
+    assert!(said.contains("handler \"raster\" in queue \"gpu\" wait for a worker"), "{said}");
+    admin.execute("DELETE FROM app.tasks").await.unwrap();
     let role = format!("doctor_{}", uuid::Uuid::new_v4().simple());
     for statement in [
         format!("CREATE ROLE {role} LOGIN PASSWORD 'topsecret'"),

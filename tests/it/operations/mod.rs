@@ -5,5 +5,6 @@ mod diagnosis;
 mod instances;
 mod metrics;
 mod prometheus;
+mod retention;
 mod spans;
 mod traces;

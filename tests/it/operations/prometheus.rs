@@ -19,7 +19,9 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use crate::harness::{OfThisApp, Probe, TestApp, catalog, new_database_url, quick, until};
+use crate::harness::{
+    OfThisApp, Probe, TestApp, TestWorker, catalog, new_database_url, quick, until,
+};
 
 async fn scrape(app: &TestApp) -> String {
     let request = Request::get("/api/metrics").body(Body::empty()).unwrap();
@@ -175,6 +177,12 @@ async fn full_scrape() -> String {
     }
     let at_workers = json!({ "n": 1, "use_workers": true });
     app.submitted("hello_world", at_workers).await;
+    app.run_dry().await;
+    let worker = TestWorker::of(&app, &["hello_world_greeting"]);
+    let greeting = worker.claim(1).await.remove(0);
+    let outcome =
+        json!({ "outcome": "completed", "result": { "greeting": "Hello", "task_number": 0 } });
+    assert_eq!(worker.ends(&greeting, outcome).await, "counted");
     app.run_dry().await;
     app.submitted("hello_world", json!({ "n": 1 })).await;
     app.request("GET", "/api/health", Body::empty()).await;

@@ -30,7 +30,14 @@ fn open_and_admin_functions_are_the_listed_ones() {
     // They destroy data, move messages, or show all fields of jobs.
     assert_eq!(
         names_with(Key::Admin),
-        ["db_debug_all", "monitor_poison", "schema_nuke", "schema_redeploy"]
+        [
+            "db_debug_all",
+            "delete_job",
+            "monitor_poison",
+            "purge_jobs",
+            "schema_nuke",
+            "schema_redeploy"
+        ]
     );
 }
 

@@ -115,7 +115,7 @@ const READS_BATCHES: [&str; 3] = ["end_batches", "get_stages", "query_tasks"];
 const READS_DEFERRED: [&str; 2] = ["get_stages", "take_deferred"];
 
 /// Statements that read the ready tasks of a handler in the order in which they became ready.
-const READS_READY: [&str; 3] = ["claim_ready", "ready_tasks", "worker_queues"];
+const READS_READY: [&str; 4] = ["claim_ready", "ready_tasks", "unserved_handlers", "worker_queues"];
 
 /// Statements that search jobs by status.
 const READS_JOBS: [&str; 3] = ["open_on_paths", "open_work", "query_jobs_by_status"];

@@ -7,6 +7,7 @@ mod control;
 mod outcomes;
 mod registry;
 mod requests;
+mod typed;
 
 use serde_json::{Value, json};
 

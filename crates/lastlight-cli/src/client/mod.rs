@@ -29,6 +29,7 @@ use lastlight_api::{
     job_types::JobTypes,
     jobs::{JobDetails, JobStatusAnswer, Jobs, Submission},
     poison::{Discarded, PoisonOrder, PoisonProcessed, PoisonSettled, PoisonStatus, Redriven},
+    purge::{Deletion, PurgeJobs, Purged},
     tasks::{TaskDetails, TasksOfJob},
     workers::WorkerList,
 };
@@ -195,6 +196,32 @@ impl Client {
     ) -> Result<Answer<T>, ClientError> {
         let request = self.request(Method::POST, &["jobs", action, job_id], &[]);
         self.ask(&format!("{action} {job_id}"), request, Repeat::Never).await
+    }
+
+    /// Deletes a job that is over; `cancels`: a job that runs is cancelled first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn delete(
+        &self,
+        job_id: &str,
+        cancels: bool,
+    ) -> Result<Answer<Deletion>, ClientError> {
+        let query = given([("cancel", cancels.then_some("true"))]);
+        let request = self.request(Method::DELETE, &["jobs", job_id], &query);
+        self.ask(&format!("delete {job_id}"), request, Repeat::Never).await
+    }
+
+    /// Deletes up to 1,000 jobs that have been over for some time, or says which ones that would be.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn purge(&self, jobs: &PurgeJobs) -> Result<Answer<Purged>, ClientError> {
+        let request = self
+            .request(Method::POST, &["jobs", "purge"], &[])
+            .header(CONTENT_TYPE, "application/json")
+            .body(json!(jobs).to_string());
+        self.ask("purge", request, Repeat::Never).await
     }
 
     /// Decides at a gate of a job. The same decision may be repeated.

@@ -4,7 +4,7 @@
 use super::Notes;
 use lastlight_engine::{
     config::{DatabaseSettings, Timing},
-    store::{Examination, SchemaState, examine as look},
+    store::{Examination, SchemaState, UnservedHandler, examine as look},
 };
 
 /// `server_version_num` of the oldest server that is tested against.
@@ -38,7 +38,22 @@ pub(super) async fn examine(settings: &DatabaseSettings, timing: &Timing) -> Not
     schema(settings, &examination, &mut notes);
     connections(settings, timing, &examination, &mut notes);
     clock(&examination, &mut notes);
+    workers(&examination, &mut notes);
     notes
+}
+
+fn workers(examination: &Examination, notes: &mut Notes) {
+    for UnservedHandler { queue, name, was_served } in &examination.unserved {
+        let since = if *was_served {
+            "has asked for them for two minutes"
+        } else {
+            "has ever asked for them"
+        };
+        notes.warning(
+            format!("tasks of the handler {name:?} in queue {queue:?} wait for a worker, and none {since}"),
+            format!("Start a worker that has this handler, with --queue {queue}; docs/howto/workers.md."),
+        );
+    }
 }
 
 fn server(place: &str, settings: &DatabaseSettings, examination: &Examination, notes: &mut Notes) {

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use serde_json::Value;
 
 use super::{Env, declaration::Number, host_json, reference as setting};
-use crate::job::Backoff;
+use crate::job::{Backoff, Keep, Retention, keep};
 
 /// The tunable limits of the workflow. The defaults suit a deployed app.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,6 +34,10 @@ pub struct Timing {
     pub instances: u32,
     /// Memory for the parameters and results that this process holds at once, in bytes.
     pub memory: usize,
+    /// For how long jobs are kept, unless their type says so.
+    pub retention: Retention,
+    /// Share of the time in which the sweep deletes jobs, more than 0 and at most 1.
+    pub purge_share: f64,
 }
 
 const MIB: usize = 1024 * 1024;
@@ -53,6 +57,8 @@ impl Timing {
         job_timeout: Duration::from_secs(7 * 24 * 60 * 60),
         instances: 1,
         memory: 128 * MIB,
+        retention: Retention { completed: Some(Keep::Days(30)), failed: Some(Keep::Days(90)) },
+        purge_share: 0.1,
     };
 
     /// How long before [`function_timeout`](Self::function_timeout) all work of an invocation ends:
@@ -153,5 +159,10 @@ pub(super) fn timing(env: &mut Env) -> Timing {
         },
         job_timeout: Duration::from_secs(3600 * env.number(&setting::JOB_TIMEOUT_HOURS)),
         memory: env.number_or(&setting::MEMORY_MIB, memory_mib()) * MIB,
+        retention: Retention {
+            completed: keep(&env.text(&setting::RETENTION_COMPLETED_DAYS)),
+            failed: keep(&env.text(&setting::RETENTION_FAILED_DAYS)),
+        },
+        purge_share: env.number(&setting::PURGE_SHARE),
     }
 }

@@ -1,8 +1,8 @@
-// The two paths side by side: Storage Queues and Service Bus, from recorded metrics.
+// The paths side by side: Storage Queues, Service Bus and, if they ran tasks, workers, from recorded metrics.
 
 import { ask } from './api.js';
 import { bars, percentiles } from './charts.js';
-import { h, redraw, setAttribute } from './dom.js';
+import { h, redraw, replace, setAttribute } from './dom.js';
 import * as format from './format.js';
 import { nameTypes } from './jobs.js';
 import { heading, notice, select, showTrouble } from './parts.js';
@@ -11,11 +11,18 @@ import { note } from './router.js';
 
 const EVERY = 15_000;
 const WINDOWS = [['1', 'Last hour'], ['24', 'Last day'], ['168', 'Last week']];
-const PATHS = [['queue_storage', 'Storage Queue', 'a'], ['service_bus', 'Service Bus', 'b']];
+const PATHS = [['queue_storage', 'Storage Queue', 'a'], ['service_bus', 'Service Bus', 'b'], ['worker', 'Workers', 'c']];
+
+// Tasks of workers may be of jobs on any path, so their jobs are compared with the others only if there are some.
+const shownPaths = (figures) => PATHS.filter(([key]) => key !== 'worker' || figures?.worker?.tasks_processed > 0);
+
+const legendOf = (paths) => paths.map(([, label, series]) =>
+  h('span', {}, h('i', { class: `swatch series-${series}`, 'aria-hidden': 'true' }), label));
 
 export function compare({ signal, query, onRefresh }) {
   const filters = { hours: query.get('hours') ?? '24', job_type: query.get('type') ?? '' };
   const content = h('div', { class: 'compare' });
+  const legend = h('p', { class: 'legend' }, legendOf(shownPaths(null)));
   const changed = (name, value) => {
     filters[name] = value;
     note(['compare'], { hours: filters.hours === '24' ? '' : filters.hours, type: filters.job_type });
@@ -38,6 +45,7 @@ export function compare({ signal, query, onRefresh }) {
     // Unchanged metrics are not drawn again, so that the focus stays.
     if (now !== drawn) redraw(content, show(figures));
     drawn = now;
+    replace(legend, legendOf(shownPaths(figures)));
     setAttribute(content, 'aria-busy', null);
     named ??= nameTypes(types, () => filters.job_type, signal).catch(() => { named = null; });
   }, { every: EVERY, signal, failed(problem) {
@@ -50,13 +58,12 @@ export function compare({ signal, query, onRefresh }) {
 
   return h('section', { class: 'view' },
     heading('Compare the paths'),
-    h('div', { class: 'filters' }, h('p', { class: 'legend' }, PATHS.map(([, label, series]) =>
-      h('span', {}, h('i', { class: `swatch series-${series}`, 'aria-hidden': 'true' }), label))), h('span', { class: 'spacer' }), types.node, hours.node),
+    h('div', { class: 'filters' }, legend, h('span', { class: 'spacer' }), types.node, hours.node),
     content);
 }
 
 function show(figures) {
-  const paths = PATHS.map(([key, label, series]) => ({ label, series, ...figures[key] }));
+  const paths = shownPaths(figures).map(([key, label, series]) => ({ label, series, ...figures[key] }));
   const { comparison, missing } = figures;
   const perPath = (value, shown) => paths.map((path) => {
     const known = value(path);

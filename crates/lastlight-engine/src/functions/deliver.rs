@@ -43,7 +43,8 @@ pub(super) async fn jobs(
 
 async fn job(app: &AppState, text: &MessageText) -> Result<(), ControllerError> {
     let message = JobReference::decode(&text.0)?;
-    let delivery = app.controller.process_job_message(&message).await?;
+    let delivery = app.controller.process_job_message(&message).await;
+    let Some(delivery) = unless_deleted(app, delivery).await? else { return Ok(()) };
     tracing::debug!(
         job_id = %message.job_id, stage = message.stage.get(), outcome = delivery.as_str(), tasks = delivery.tasks(),
         "job message"
@@ -62,13 +63,16 @@ pub(super) async fn tasks(
     let messages: Vec<TaskMessage> =
         decoded.iter().filter_map(|message| message.as_ref().ok()).cloned().collect();
     let mut delivered = app.controller.process_task_messages(messages).await.into_iter();
-    let results: Vec<Result<(), ControllerError>> = decoded
-        .into_iter()
-        .map(|message| match message {
-            Ok(_) => delivered.next().unwrap_or(Ok(())),
+    let mut results: Vec<Result<(), ControllerError>> = Vec::with_capacity(decoded.len());
+    for message in decoded {
+        results.push(match message {
+            Ok(_) => {
+                let result = delivered.next().unwrap_or(Ok(()));
+                unless_deleted(app, result).await.map(drop)
+            }
             Err(error) => Err(error.into()),
-        })
-        .collect();
+        });
+    }
     answer(app, path, &texts, &results).await
 }
 
@@ -82,8 +86,9 @@ pub(super) async fn poison(
     note_deliveries(path, body);
     let MessageText(text) = invocation::message(body, BINDING).map_err(ControllerError::from)?;
     let delivery = app.controller.process_poison_message(path, role, &text, AskedBy::Queue).await;
-    match delivery {
-        Ok(delivery) => {
+    match unless_deleted(app, delivery).await {
+        Ok(None) => Ok(invocation::success()),
+        Ok(Some(delivery)) => {
             note_delivery(&delivery, path);
             Ok(invocation::success())
         }
@@ -95,6 +100,22 @@ pub(super) async fn poison(
             }
             Err(error.into())
         }
+    }
+}
+
+/// The result of a message; `None` if it is for a job that was deleted, and is ignored.
+async fn unless_deleted<T>(
+    app: &AppState,
+    result: Result<T, ControllerError>,
+) -> Result<Option<T>, ControllerError> {
+    match result {
+        Err(ControllerError::UnknownJob { job_id })
+            if app.controller.was_deleted(&job_id).await? =>
+        {
+            tracing::debug!(%job_id, "a message for a deleted job is ignored");
+            Ok(None)
+        }
+        result => result.map(Some),
     }
 }
 

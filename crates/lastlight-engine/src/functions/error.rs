@@ -60,9 +60,11 @@ impl From<ControllerError> for ApiError {
             E::UnknownTask { .. } => (StatusCode::NOT_FOUND, "unknown task"),
             E::UnknownBatch { .. } => (StatusCode::NOT_FOUND, "unknown batch"),
             E::ServiceBusDisabled => (StatusCode::CONFLICT, "service bus is switched off"),
-            E::NotAllowed(_) | E::ChangedMeanwhile { .. } => {
-                (StatusCode::CONFLICT, "not allowed in this state")
-            }
+            E::NotAllowed(_)
+            | E::ChangedMeanwhile { .. }
+            | E::NotOver { .. }
+            | E::StillNeeded { .. }
+            | E::BeingDeleted { .. } => (StatusCode::CONFLICT, "not allowed in this state"),
             E::UnknownGate { .. } => (StatusCode::NOT_FOUND, "unknown gate"),
             E::GateDecided { .. } => (StatusCode::CONFLICT, "decided before"),
             E::GateNotReached { .. } => (StatusCode::CONFLICT, "gate not reached"),

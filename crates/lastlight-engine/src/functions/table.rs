@@ -1,16 +1,17 @@
 //! The table of the app's functions. The router, the OpenAPI document, the function folders,
 //! `doctor` and SECURITY.md are all generated from it or checked against it.
 
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 
 use super::{
     AppState, cancel_job, claim_tasks, dashboard, db_debug_all, db_enums_diagnostic,
-    db_functions_test, db_stats, decide_gate, finish_tasks, get_job_audit, get_job_status, health,
-    heartbeat_tasks, job_types, list_workers, live, metrics, metrics_comparison, monitor_poison,
-    openapi, pause_job, process_queue_job, process_queue_job_poison, process_queue_task,
-    process_queue_task_poison, process_sb_job, process_sb_job_dead_letter, process_sb_task,
-    process_sb_task_dead_letter, query_job, query_job_tasks, query_jobs, query_task, query_tasks,
-    reconcile, resume_job, retry_job, schema_nuke, schema_redeploy, submit_job,
+    db_functions_test, db_stats, decide_gate, delete_job, finish_tasks, get_job_audit,
+    get_job_status, health, heartbeat_tasks, job_types, list_workers, live, metrics,
+    metrics_comparison, monitor_poison, openapi, pause_job, process_queue_job,
+    process_queue_job_poison, process_queue_task, process_queue_task_poison, process_sb_job,
+    process_sb_job_dead_letter, process_sb_task, process_sb_task_dead_letter, purge_jobs,
+    query_job, query_job_tasks, query_jobs, query_task, query_tasks, reconcile, resume_job,
+    retry_job, schema_nuke, schema_redeploy, submit_job,
 };
 
 /// The key that a caller needs. The Functions host checks it before the handler sees a request.
@@ -158,6 +159,10 @@ static FUNCTIONS: &[Function] = &[
         "Resumes a paused job."),
     http!(decide_gate, Function, post "jobs/gate/{job_id}/{node}",
         "Decides at a gate of a job: approves or rejects it."),
+    http!(delete_job, Admin, delete "jobs/{job_id}",
+        "Deletes a job that is over, with its tasks."),
+    http!(purge_jobs, Admin, post "jobs/purge",
+        "Deletes jobs that have been over for some time, or says which ones that would be."),
     http!(claim_tasks, Function, post "workers/claim",
         "Gives a worker tasks of its handlers, at once or as soon as there are any."),
     http!(heartbeat_tasks, Function, post "workers/heartbeat",

@@ -121,6 +121,11 @@ impl Fields {
         self.read(field, &said, |number: &f64| allowed.contains(number))
     }
 
+    /// True or false.
+    pub(super) fn flag(&mut self, field: &str) -> Result<Option<bool>, String> {
+        self.read(field, "true or false", |_: &bool| true)
+    }
+
     /// A whole number in a range.
     pub(super) fn whole(
         &mut self,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::Stage;
+use super::{Retention, Stage};
 use crate::model::ProcessingPath;
 
 /// A kind of job. The fields of the struct are the parameters of a submission.
@@ -47,6 +47,12 @@ pub trait Job: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static
     /// A job that takes longer fails; `None` uses the app's setting, by default one week.
     fn time_limit(&self) -> Option<Duration> {
         None
+    }
+
+    /// For how long the jobs of this type are kept after their end; by default as the app's settings
+    /// say.
+    fn retention() -> Retention {
+        Retention::default()
     }
 }
 

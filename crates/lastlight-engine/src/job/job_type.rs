@@ -9,8 +9,8 @@ use lastlight_api::job_types::WorkflowInfo;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    Contexts, Fields, Fold, Growth, PlanError, StageOptions, TaskError, TaskPolicy, task::Attempt,
-    upstream::Upstream,
+    Contexts, Fields, Fold, Growth, PlanError, Retention, StageOptions, TaskError, TaskPolicy,
+    task::Attempt, upstream::Upstream,
 };
 use crate::model::{
     DEFAULT_QUEUE, JobId, ProcessingPath, Stage, StageInGraph, TaskIndex, WorkerHandler,
@@ -214,6 +214,11 @@ pub trait JobType: Debug + Send + Sync {
     /// # Errors
     /// As for [`JobType::stages`].
     fn time_limit(&self, parameters: &Map<String, Value>) -> Result<Option<Duration>, PlanError>;
+
+    /// For how long its jobs are kept after their end.
+    fn retention(&self) -> Retention {
+        Retention::default()
+    }
 
     /// Runs one task. It may run more than once for the same task, so it must be idempotent. It may
     /// be dropped at any `await`: when the attempt takes too long, has lost its lease, or its job

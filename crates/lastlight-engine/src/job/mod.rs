@@ -19,6 +19,7 @@ pub(crate) mod panics;
 mod parameters;
 mod plan;
 mod policy;
+mod retention;
 mod stage;
 mod stage_list;
 mod task;
@@ -38,6 +39,7 @@ pub use plan::{Plan, PlanContext, Planned};
 #[doc(hidden)]
 pub use policy::Growth;
 pub use policy::{Backoff, FailurePolicy, TaskPolicy};
+pub use retention::{Keep, Retention};
 pub use stage::{Stage, StageOptions};
 pub use task::TaskContext;
 
@@ -64,3 +66,4 @@ use erased::{FieldProblem, Fields, Fold, JobType, StageSpec};
 pub(crate) use error::with_sources;
 pub(crate) use notes::{LARGEST_LOG, LONGEST_MESSAGE};
 pub(crate) use parameters::ParameterRules;
+pub(crate) use retention::keep;

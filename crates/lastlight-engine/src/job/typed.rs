@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryFutureExt};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    Contexts, Fields, Fold, Job, JobType, PlanError, StageSpec, TaskError, TaskPolicy,
+    Contexts, Fields, Fold, Job, JobType, PlanError, Retention, StageSpec, TaskError, TaskPolicy,
     job_type::{PlanContext, RawPlan, Task},
     panics::{caught, panicked},
     parameters::ParameterRules,
@@ -188,6 +188,10 @@ impl<J: Job> JobType for Typed<J> {
         let job = self.job(parameters)?;
         let limit = caught(|| job.time_limit()).map_err(PlanError::new)?;
         Ok(limit.map(|limit| limit.min(LONGEST_JOB)))
+    }
+
+    fn retention(&self) -> Retention {
+        J::retention()
     }
 
     async fn run(&self, task: Task) -> Result<Box<RawValue>, TaskError> {

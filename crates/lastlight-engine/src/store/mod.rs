@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | `diagnostics` | the state of the database, of the processes and of the work |
 //! | `rollups` | the sums and histograms of what has ended |
+//! | `purge` | deleting jobs that are over |
 //! | `jobs` | submission, control and lists of jobs |
 //! | `workers` | claims of ready tasks by workers, and what these serve and run |
 //! | `tasks` | claims, completions and deferrals of tasks |
@@ -24,6 +25,7 @@ mod connection;
 mod diagnostics;
 mod jobs;
 mod outbox;
+mod purge;
 mod rollups;
 mod rows;
 mod stages;
@@ -33,7 +35,7 @@ mod workers;
 
 pub use connection::{
     ConnectionLimits, Database, DatabaseAddress, DatabaseError, Examination, ExaminationError,
-    MIGRATOR, MissingRight, PoolUse, SchemaState, Unreachable, examine, reach,
+    MIGRATOR, MissingRight, PoolUse, SchemaState, Unreachable, UnservedHandler, examine, reach,
 };
 pub use diagnostics::{
     Backlog, Diagnostics, EnumDiagnosis, IndexStatistics, Instance, LastSweep, OpenWork,
@@ -44,6 +46,7 @@ pub use jobs::{
     PauseRequest, ResumeRequest, StoredDefinition, Totals,
 };
 pub use outbox::{Outbox, UnsentBatch, UnsentJobMessage};
+pub use purge::{Kept, Marked, OverJob, OverJobs, Purge, PurgeStep};
 pub use rollups::{
     BucketRow, JobSums, Measured, OctaveRow, PathRollups, RollupKey, RollupTotals, Rollups,
     TaskSums,

@@ -20,7 +20,7 @@ const SKIPPED_AT_ONCE: i64 = 5000;
 const REOPENED_AT_ONCE: i64 = 50;
 
 /// A request returns after this time; `reconcile` does the rest.
-const LONGEST_REQUEST: Duration = Duration::from_secs(20);
+pub(super) const LONGEST_REQUEST: Duration = Duration::from_secs(20);
 
 impl Controller {
     /// Cancels a job. Waiting tasks do not run; running attempts are stopped at their next
@@ -61,6 +61,9 @@ impl Controller {
     /// database failure the same request may be made again.
     pub async fn retry(&self, job_id: &JobId) -> Result<Retry, ControllerError> {
         let job = self.job(job_id).await?;
+        if job.is_purging == Some(true) {
+            return Err(ControllerError::BeingDeleted { job_id: *job_id });
+        }
         if let Some(refusal) = IllegalChange::of(Change::Retry, &job) {
             return Err(refusal.into());
         }

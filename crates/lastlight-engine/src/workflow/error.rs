@@ -92,6 +92,24 @@ pub enum ControllerError {
     /// A user asked for a change that the job's state does not allow.
     #[error("{0}")]
     NotAllowed(IllegalChange),
+    /// A job is to be deleted that is not over.
+    #[error(
+        "job {job_id} is {status}: a job is deleted once it is over; ?cancel=true cancels it first"
+    )]
+    NotOver {
+        job_id: JobId,
+        /// The job's state now.
+        status: JobStatus,
+    },
+    /// A job is to be deleted that is over, but still needed.
+    #[error(
+        "job {job_id} cannot be deleted yet: it is still being closed, its last node runs, or another job waits for its result; \
+         try again in a minute"
+    )]
+    StillNeeded { job_id: JobId },
+    /// A job is to be changed that is being deleted.
+    #[error("job {job_id} is being deleted")]
+    BeingDeleted { job_id: JobId },
     /// Another request changed the job at the same time.
     #[error(
         "job {job_id} was changed by another request at the same time and is {status} now; check its state and try again"

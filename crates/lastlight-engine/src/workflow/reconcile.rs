@@ -68,6 +68,9 @@ pub struct ReconcileReport {
     pub sends_failed: u64,
     /// Removed tasks of jobs that were deleted by hand.
     pub orphans_removed: u64,
+    /// Deleted jobs, and their tasks.
+    pub jobs_purged: u64,
+    pub tasks_purged: u64,
 }
 
 impl Controller {
@@ -146,6 +149,10 @@ impl Controller {
         let left = longest.saturating_sub(began.elapsed());
         if let Err(error) = self.measure(left).await {
             tracing::warn!(%error, "finished stages and jobs could not be measured; the next sweep tries again");
+        }
+        let left = longest.saturating_sub(began.elapsed());
+        if let Err(error) = self.purge(&mut report, left).await {
+            tracing::warn!(%error, "jobs whose retention is over could not be deleted; the next sweep tries again");
         }
         self.0.counters.note_sweep(&report);
         if report != ReconcileReport::default() {

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use lastlight_api::job_types::WorkflowInfo;
-use lastlight_workflow::{Backoff as Growing, Kind, Node, Workflow};
+use lastlight_workflow::{Backoff as Growing, Kept, Kind, Node, Workflow};
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
@@ -17,7 +17,8 @@ use super::{
 use crate::{
     builtin::{Refusal, Validator},
     job::{
-        Backoff, Contexts, Growth, ParameterRules, PlanError, TaskError, TaskPolicy,
+        Backoff, Contexts, Growth, Keep, ParameterRules, PlanError, Retention, TaskError,
+        TaskPolicy,
         erased::{
             Child, Decision, Definition, Fields, Fold, Handlers, JobType, NotAdmitted, PlanContext,
             RawPlan, StageSpec, Task, Upstream,
@@ -164,6 +165,17 @@ impl JobType for WorkflowType {
 
     fn time_limit(&self, _parameters: &Map<String, Value>) -> Result<Option<Duration>, PlanError> {
         Ok(None)
+    }
+
+    fn retention(&self) -> Retention {
+        let keep = |kept| match kept {
+            Kept::Days(days) => Keep::Days(days),
+            Kept::Forever => Keep::Forever,
+        };
+        Retention {
+            completed: self.workflow.completed_kept().map(keep),
+            failed: self.workflow.failed_kept().map(keep),
+        }
     }
 
     async fn run(&self, task: Task) -> Result<Box<RawValue>, TaskError> {

@@ -27,6 +27,8 @@ pub struct Workflow {
     pub(crate) name_place: Place,
     pub(crate) description: String,
     pub(crate) version: u32,
+    pub(crate) completed_kept: Option<Kept>,
+    pub(crate) failed_kept: Option<Kept>,
     pub(crate) parameters: Parameters,
     pub(crate) validators: Vec<Validator>,
     pub(crate) nodes: Vec<Node>,
@@ -36,6 +38,15 @@ pub struct Workflow {
     pub(crate) source: Arc<str>,
     pub(crate) content_id: String,
     pub(crate) warnings: Vec<Problem>,
+}
+
+/// For how long jobs are kept after their end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// For this number of days, from 1 to 36,500.
+    Days(u16),
+    /// Until somebody deletes them.
+    Forever,
 }
 
 impl Workflow {
@@ -57,6 +68,16 @@ impl Workflow {
     /// The version that its authors gave it; 1 without one.
     pub fn version(&self) -> u32 {
         self.version
+    }
+
+    /// For how long completed and cancelled jobs are kept after their end, if the file says so.
+    pub fn completed_kept(&self) -> Option<Kept> {
+        self.completed_kept
+    }
+
+    /// For how long failed jobs are kept after their end, if the file says so.
+    pub fn failed_kept(&self) -> Option<Kept> {
+        self.failed_kept
     }
 
     /// The parameters of a submission.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::reader::Placed;
 use crate::{
-    Aggregation, Condition, Gate, Parameters, Place, Policy, Tolerate, Validator,
+    Aggregation, Condition, Gate, Kept, Parameters, Place, Policy, Tolerate, Validator,
     yaml::{Key, Located},
 };
 
@@ -14,6 +14,8 @@ pub(super) struct Draft<'a> {
     pub(super) name: Option<Placed<&'a str>>,
     pub(super) description: &'a str,
     pub(super) version: u32,
+    pub(super) completed_kept: Option<Kept>,
+    pub(super) failed_kept: Option<Kept>,
     pub(super) parameters: Parameters,
     pub(super) validators: Vec<Validator>,
     /// In the order of the file, then `finalize`.

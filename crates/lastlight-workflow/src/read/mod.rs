@@ -78,6 +78,8 @@ fn read(reader: &mut Reader, tree: &Located, known: &Known) -> Option<Workflow> 
         name_place: draft.name?.place,
         description: draft.description.to_owned(),
         version: draft.version,
+        completed_kept: draft.completed_kept,
+        failed_kept: draft.failed_kept,
         parameters: draft.parameters,
         validators: draft.validators,
         nodes,
@@ -100,6 +102,8 @@ fn draft<'a>(reader: &mut Reader, tree: &'a Located, known: &Known) -> Option<Dr
     let name = reader.required_text(&fields, "workflow", NAME, is_name);
     let description = reader.text(&fields, "description", "text", |_| true);
     let version = reader.whole(&fields, "version", VERSION);
+    let completed_kept = reader.kept(&fields, "retention_completed_days");
+    let failed_kept = reader.kept(&fields, "retention_failed_days");
     let parameters = parameters::of_file(reader, &fields);
     let validators = validators::validators(reader, &fields, &parameters, known);
     let mut nodes = nodes::nodes(reader, &fields);
@@ -110,6 +114,8 @@ fn draft<'a>(reader: &mut Reader, tree: &'a Located, known: &Known) -> Option<Dr
         name,
         description: description.map(|text| text.value).unwrap_or_default(),
         version: version.and_then(|version| u32::try_from(version).ok()).unwrap_or(1),
+        completed_kept,
+        failed_kept,
         parameters,
         validators,
         nodes,

@@ -3,8 +3,8 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use crate::{
-    Place, Problem,
-    limits::{LONGEST_NAME, MOST_PROBLEMS, TIMEOUT},
+    Kept, Place, Problem,
+    limits::{A_TIME_KEPT, KEPT_DAYS, LONGEST_NAME, MOST_PROBLEMS, TIMEOUT},
     names::{did_you_mean, listed, shown},
     reference::Mapping,
     yaml::{Content, Key, Located},
@@ -261,6 +261,28 @@ impl Reader {
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
         self.must_be(value, &format!("{name} of {}", fields.what), &allowed);
         None
+    }
+
+    /// A field with a number of days, or `never`.
+    pub(super) fn kept(&mut self, fields: &Fields<'_>, name: &str) -> Option<Kept> {
+        let value = fields.get(name)?;
+        match &value.content {
+            Content::Text(text) if text == "never" => Some(Kept::Forever),
+            Content::Number(number) => {
+                let days = number.as_u64().filter(|days| KEPT_DAYS.contains(days));
+                match days.and_then(|days| u16::try_from(days).ok()) {
+                    Some(days) => Some(Kept::Days(days)),
+                    None => {
+                        self.must_be(value, &format!("{name} of {}", fields.what), A_TIME_KEPT);
+                        None
+                    }
+                }
+            }
+            _ => {
+                self.must_be(value, &format!("{name} of {}", fields.what), A_TIME_KEPT);
+                None
+            }
+        }
     }
 
     /// A field with a number of seconds, from 1 to a year.

@@ -4,7 +4,7 @@ use super::{
     Allowed, Field, Mapping,
     words::{self, BACKOFFS, PARAMETER_TYPES},
 };
-use crate::limits::{ATTEMPTS, PAUSE, TIMEOUT, VERSION};
+use crate::limits::{A_TIME_KEPT, ATTEMPTS, PAUSE, TIMEOUT, VERSION};
 
 /// A field that must be there.
 pub(super) const fn required(name: &'static str, allowed: Allowed, meaning: &'static str) -> Field {
@@ -71,6 +71,12 @@ pub(crate) static FILE: Mapping = Mapping {
             "1",
             "The version that its authors give it. It is shown, and stored with each job; nothing is compared with it.",
         ),
+        optional(
+            "retention_completed_days",
+            Allowed::Text(A_TIME_KEPT),
+            "For how many days after their end completed and cancelled jobs are kept. Without it, the app's setting says so.",
+        ),
+        optional("retention_failed_days", Allowed::Text(A_TIME_KEPT), "The same for failed jobs."),
         optional(
             "parameters",
             Allowed::Text("a mapping of names to parameters"),

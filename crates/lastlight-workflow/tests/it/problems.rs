@@ -24,7 +24,7 @@ nodes:
     assert_eq!(
         problems.to_string(),
         "workflows/w.yaml:2:1: unknown field \"descripton\" of the file: a workflow file may have \
-         workflow, description, version, parameters, validators, nodes, finalize, reversed_by, \
+         workflow, description, version, retention_completed_days, retention_failed_days, parameters, validators, nodes, finalize, reversed_by, \
          reverses; did you mean description?\n\
          workflows/w.yaml:3:10: version of the file must be a whole number from 0 to 4294967295, \
          not \"one\"\n\
@@ -84,6 +84,20 @@ fn text_that_is_no_yaml_is_told_with_its_place() {
         problem("workflow: w\nversion: .inf\nnodes: {a: {type: gate}}\n"),
         "2:10: .inf cannot be stored: JSON has no NaN and no infinity"
     );
+}
+
+#[test]
+fn a_time_for_which_jobs_are_kept_is_a_number_of_days_or_never() {
+    let with = |value: &str| {
+        format!("workflow: w\nretention_failed_days: {value}\nnodes: {{a: {{type: gate}}}}\n")
+    };
+    for wrong in ["0", "-1", "1.5", "soon", "36501", "[7]"] {
+        let said = problem(&with(wrong));
+        assert!(
+            said.starts_with("2:24: retention_failed_days of the file must be a whole number from 1 to 36500, or never"),
+            "{said}"
+        );
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod gate;
 mod jobs;
 mod nodes;
 mod poison;
+mod purge;
 mod submit;
 mod tasks;
 mod watch;
@@ -86,6 +87,10 @@ pub(crate) enum AppCommand {
     Gate(gate::GateArguments),
     /// Audit a job: recount its tasks and compare them with its counters.
     Audit(control::ControlArguments),
+    /// Delete a job that is over, with its tasks. Needs the master key.
+    Delete(purge::DeleteArguments),
+    /// Delete jobs that have been over for some time, with their tasks. Needs the master key.
+    Purge(purge::PurgeArguments),
     /// Dead-lettered messages: list them, process all, redrive one, or discard one.
     Poison(poison::PoisonArguments),
     /// List the queues of tasks for workers, and the workers with what they run. The exit code is 1 if
@@ -163,6 +168,8 @@ pub(crate) async fn run(command: AppCommand) -> ExitCode {
         C::List(arguments) => (arguments.app.json, jobs::list(arguments).await),
         C::Task(arguments) => (arguments.app.json, tasks::task(arguments).await),
         C::Tasks(arguments) => (arguments.app.json, tasks::tasks(arguments).await),
+        C::Delete(arguments) => (arguments.app.json, purge::delete(arguments).await),
+        C::Purge(arguments) => (arguments.app.json, purge::purge(arguments).await),
         C::Cancel(arguments) => (arguments.app.json, control::cancel(arguments).await),
         C::Retry(arguments) => (arguments.app.json, control::retry(arguments).await),
         C::Pause(arguments) => (arguments.app.json, control::pause(arguments).await),

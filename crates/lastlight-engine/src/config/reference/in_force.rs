@@ -190,6 +190,9 @@ fn examples(name: &str) -> ([&'static str; 2], Vec<String>) {
                 "https://api.example.com/?sig=hunter2",
             ],
         ),
+        "RETENTION_COMPLETED_DAYS" | "RETENTION_FAILED_DAYS" => {
+            of(["7", "never"], &["0", "-1", "soon", "1.5", "36501"])
+        }
         "LASTLIGHT_PRICE_CURRENCY" => of(["USD", "EUR"], &["usd", "US", "EURO", "€", "U D", "US1"]),
         "OTEL_SERVICE_NAME" | "WEBSITE_SITE_NAME" | "AZURE_FUNCTIONS_ENVIRONMENT" => {
             of(["a", "b"], &[])

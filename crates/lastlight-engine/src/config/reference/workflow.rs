@@ -1,7 +1,13 @@
 //! Retries, time limits, leases, and concurrency.
 
 use super::Group;
-use crate::config::{Timing, declaration::Number};
+use crate::{
+    config::{
+        Timing,
+        declaration::{Number, Text},
+    },
+    job::keep,
+};
 
 pub(super) static GROUP: Group = Group {
     title: "Workflow",
@@ -20,6 +26,9 @@ pub(super) static GROUP: Group = Group {
         &MEMORY_MIB,
         &INSTANCES,
         &SCALE_OUT,
+        &RETENTION_COMPLETED_DAYS,
+        &RETENTION_FAILED_DAYS,
+        &PURGE_SHARE,
     ],
 };
 
@@ -127,6 +136,37 @@ pub(in crate::config) static MEMORY_MIB: Number<usize> = Number {
     unit: "MiB",
     meaning: "Memory for the parameters and results that the process holds at once, half for each; tasks wait for their share. \
               If not set, an eighth of the memory of the container or the machine, at most the default.",
+};
+
+const KEPT: &str = "a number of days from 1 to 36500, or `never`";
+
+pub(in crate::config) static RETENTION_COMPLETED_DAYS: Text = Text {
+    name: "RETENTION_COMPLETED_DAYS",
+    default: "30",
+    what: "a number of days",
+    allowed: KEPT,
+    is_allowed: |text| keep(text).is_some(),
+    meaning: "For how many days after their end completed and cancelled jobs are kept, with their tasks; `never`: they are \
+              not deleted. A job type may set its own.",
+};
+
+pub(in crate::config) static RETENTION_FAILED_DAYS: Text = Text {
+    name: "RETENTION_FAILED_DAYS",
+    default: "90",
+    what: "a number of days",
+    allowed: KEPT,
+    is_allowed: |text| keep(text).is_some(),
+    meaning: "For how many days after their end failed jobs are kept, with their tasks; `never`: they are not deleted. A job \
+              type may set its own.",
+};
+
+pub(in crate::config) static PURGE_SHARE: Number<f64> = Number {
+    name: "LASTLIGHT_PURGE_SHARE",
+    default: Timing::DEFAULT.purge_share,
+    min: 0.01,
+    max: 0.7,
+    unit: "",
+    meaning: "Share of the time in which the sweep deletes jobs whose retention is over, if there are any.",
 };
 
 pub(in crate::config) static INSTANCES: Number<u32> = Number {

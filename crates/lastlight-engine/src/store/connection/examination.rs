@@ -46,6 +46,17 @@ pub struct Examination {
     pub schema: SchemaState,
     /// Rights that the role lacks on tables that exist.
     pub missing_rights: Vec<MissingRight>,
+    /// Handlers whose tasks wait for a worker, and that none has asked for in the last two minutes.
+    pub unserved: Vec<UnservedHandler>,
+}
+
+/// A handler whose tasks wait, and that no worker serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnservedHandler {
+    pub queue: String,
+    pub name: String,
+    /// Whether a worker ever asked for it.
+    pub was_served: bool,
 }
 
 /// A right that the role lacks.
@@ -129,6 +140,12 @@ async fn look(
     )
     .fetch_all(&mut *connection)
     .await?;
+    let is_readable = matches!(schema, SchemaState::Current { .. }) && missing_rights.is_empty();
+    let unserved = if is_readable {
+        unserved_handlers(connection, &settings.schema).await?
+    } else {
+        Vec::new()
+    };
     Ok(Examination {
         connected_in,
         version: server.version,
@@ -143,7 +160,25 @@ async fn look(
         may_change_schema: server.may_change_schema,
         schema,
         missing_rights,
+        unserved,
     })
+}
+
+/// Workers ask at least every 25 seconds while they wait.
+const UNSERVED_SECONDS: f64 = 120.0;
+
+async fn unserved_handlers(
+    connection: &mut PgConnection,
+    schema: &str,
+) -> Result<Vec<UnservedHandler>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("SELECT set_config('search_path', quote_ident($1), true)")
+        .bind(schema)
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query_file_as!(UnservedHandler, "src/store/sql/unserved_handlers.sql", UNSERVED_SECONDS,)
+        .fetch_all(&mut *transaction)
+        .await
 }
 
 async fn schema_state(

@@ -11,6 +11,6 @@ mod schema_state;
 
 pub use database::{ConnectionLimits, Database, MIGRATOR, PoolUse};
 pub use error::DatabaseError;
-pub use examination::{Examination, ExaminationError, MissingRight, examine};
+pub use examination::{Examination, ExaminationError, MissingRight, UnservedHandler, examine};
 pub use reach::{DatabaseAddress, Unreachable, reach};
 pub use schema_state::SchemaState;

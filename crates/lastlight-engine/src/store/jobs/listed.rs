@@ -163,6 +163,7 @@ impl JobRow {
                 definition_id: self.definition_id,
                 open_stages: self.open_stages,
                 is_child: self.is_child,
+                is_purging: None,
                 trace: self.trace,
             },
             totals: Totals {

@@ -97,6 +97,8 @@ pub struct JobRecord {
     pub open_stages: Option<i16>,
     /// Whether stages of other jobs may wait for its end.
     pub is_child: Option<bool>,
+    /// Whether it is being deleted; not read for lists.
+    pub is_purging: Option<bool>,
     /// The trace that the job belongs to.
     pub trace: Option<TraceParent>,
 }

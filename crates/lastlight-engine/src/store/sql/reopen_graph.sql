@@ -5,7 +5,7 @@ WITH reopened AS (
     UPDATE jobs
     SET status = 'processing', open_stages = $2, ends_as = NULL, result_data = NULL, error_details = NULL, finished_at = NULL,
         pause_requested = false, paused_at = NULL, deadline = now() + make_interval(secs => $3), updated_at = now()
-    WHERE job_id = $1 AND status::text = ANY ($4)
+    WHERE job_id = $1 AND status::text = ANY ($4) AND purging_at IS NULL
     RETURNING job_id
 ), unsent AS (
     INSERT INTO outbox (job_id, stage, sends, next_send_at)

@@ -13,7 +13,7 @@ WITH opened AS (
     SET status = CASE WHEN (SELECT whole FROM opened) THEN 'processing' ELSE 'queued' END::job_status,
         stage_results = $3::json, result_data = NULL, error_details = NULL, finished_at = NULL, pause_requested = false,
         deadline = now() + make_interval(secs => $4), updated_at = now()
-    WHERE job_id = $1 AND stage = $2 AND status::text = ANY ($5) AND EXISTS (SELECT FROM opened)
+    WHERE job_id = $1 AND stage = $2 AND status::text = ANY ($5) AND purging_at IS NULL AND EXISTS (SELECT FROM opened)
     RETURNING job_id, stage, status
 ), unsent AS (
     INSERT INTO outbox (job_id, stage, sends, next_send_at)

@@ -10,7 +10,7 @@ WITH job AS (
     SELECT j.job_id
     FROM jobs j
     JOIN stages s ON s.job_id = j.job_id AND s.stage = $2 AND s.advanced_at IS NOT NULL
-    WHERE j.job_id = $1 AND j.status::text = ANY ($6)
+    WHERE j.job_id = $1 AND j.status::text = ANY ($6) AND j.purging_at IS NULL
     FOR UPDATE OF j
 ), chosen AS (
     SELECT b.job_id, b.stage, b.batch_no, b.task_ids

@@ -29,8 +29,8 @@ const LONG: Duration = Duration::from_secs(120);
 /// The handler of the job type.
 const HANDLER: [&str; 1] = ["chaos_task"];
 
-/// Tasks of a claim.
-const MOST: u16 = 8;
+/// Tasks of a claim, enough for a claim of a batch that is one row.
+const MOST: u16 = 12;
 
 /// What becomes of a claim's tasks.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +47,8 @@ enum Fate {
     Repeats,
     /// They are released.
     Releases,
+    /// A heartbeat names them before they run.
+    Beats,
 }
 
 /// The fields of a task's parameters that a worker reads.
@@ -120,6 +122,11 @@ async fn boundaries(run: &Run) -> Result<Findings, ChaosError> {
     let mut world = World::start(run, Setup::default()).await?;
     let ledger = Arc::new(Ledger::open(&world.folder.join("ledger"))?);
     for (place, fails) in WORKER_PLACES {
+        let fate = match place.split_once('.') {
+            Some(("release_worker", _)) => Fate::Releases,
+            Some(("heartbeat_worker", _)) => Fate::Beats,
+            _ => Fate::Honest,
+        };
         for action in ["kill", "error"].into_iter().take(1 + usize::from(*fails)) {
             for k in 1..=2 {
                 let tag = format!("{place}-{action}-{k}");
@@ -132,11 +139,15 @@ async fn boundaries(run: &Run) -> Result<Findings, ChaosError> {
                 let worker = Worker::new(&world.base_url(0), "honest", &HANDLER)?;
                 let ledger = Arc::clone(&ledger);
                 let honest = AbortOnDropHandle::new(tokio::spawn(async move {
+                    // A few claims do what the place needs to be passed.
+                    for _ in 0..4 {
+                        let _ = serve(&worker, &ledger, fate).await;
+                    }
                     loop {
                         let _ = serve(&worker, &ledger, Fate::Honest).await;
                     }
                 }));
-                let stumbling = StageWork::of(12, 1).with(Rule::only(1, Act::Stumble).first(1));
+                let stumbling = StageWork::of(40, 1).with(Rule::only(1, Act::Stumble).first(1));
                 let job = at_workers(&tag, [stumbling, StageWork::of(3, 1)]);
                 world.submit(job, LONG).await?;
                 world.until_finished(LONG).await?;
@@ -167,12 +178,13 @@ async fn wait(worker: Worker) {
 /// Claims and runs tasks, with a fate for each claim.
 async fn live(worker: Worker, ledger: Arc<Ledger>, mut random: fastrand::Rng) {
     loop {
-        let fate = match random.u8(..20) {
+        let fate = match random.u8(..40) {
             0 => Fate::Deaf,
             1 => Fate::Dies,
             2 => Fate::Late,
-            3..5 => Fate::Repeats,
-            5 => Fate::Releases,
+            3..7 => Fate::Repeats,
+            7 => Fate::Releases,
+            8..10 => Fate::Beats,
             _ => Fate::Honest,
         };
         if serve(&worker, &ledger, fate).await.is_none() {
@@ -184,11 +196,10 @@ async fn live(worker: Worker, ledger: Arc<Ledger>, mut random: fastrand::Rng) {
 /// Claims tasks and lets their fate happen; `None`: a request failed.
 async fn serve(worker: &Worker, ledger: &Ledger, fate: Fate) -> Option<()> {
     if matches!(fate, Fate::Deaf) {
-        let _ = tokio::time::timeout(Duration::from_millis(3), worker.claim(2, 0.0)).await;
+        let _ = tokio::time::timeout(Duration::from_millis(3), worker.claim(MOST, 0.0)).await;
         return Some(());
     }
-    let most = if matches!(fate, Fate::Dies | Fate::Late) { 2 } else { MOST };
-    let tasks = worker.claim(most, 2.0).await.ok()?;
+    let tasks = worker.claim(MOST, 2.0).await.ok()?;
     if tasks.is_empty() {
         return Some(());
     }
@@ -201,6 +212,9 @@ async fn serve(worker: &Worker, ledger: &Ledger, fate: Fate) -> Option<()> {
             ledger.begins(entry.of(&task));
         });
         return Some(());
+    }
+    if matches!(fate, Fate::Beats) {
+        let _ = worker.heartbeat(&tasks).await;
     }
     let ends = join_all(tasks.iter().map(|task| perform(task, ledger, fate)));
     let beats = async {

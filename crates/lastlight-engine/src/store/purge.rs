@@ -1,0 +1,211 @@
+//! Deleting jobs that are over: first a job is marked, then its tasks, its batches and it itself are
+//! deleted in steps. Which jobs are kept for how long, the caller decides.
+
+use time::OffsetDateTime;
+
+use crate::{
+    failpoint::failpoint,
+    model::{JobId, JobStatus},
+    store::connection::{Database, DatabaseError},
+};
+
+/// Longer than any job can be old, in seconds: a job that is kept for so long is never deleted.
+const FOREVER: f64 = 1e11;
+
+/// Deleting jobs of a database.
+#[derive(Debug, Clone, Copy)]
+pub struct Purge<'a>(&'a Database);
+
+/// For how long jobs are kept after their end, in seconds; `None`: for ever.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Kept {
+    /// Completed and cancelled jobs.
+    pub completed: Option<f64>,
+    pub failed: Option<f64>,
+}
+
+/// The jobs that a request to delete names.
+#[derive(Debug, Clone, Copy)]
+pub struct OverJobs<'a> {
+    /// Over since more than this.
+    pub older_than_seconds: f64,
+    pub statuses: &'a [JobStatus],
+    /// Only of this type.
+    pub job_type: Option<&'a str>,
+}
+
+/// A job that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverJob {
+    pub job_id: JobId,
+    pub job_type: String,
+    pub status: JobStatus,
+    pub finished_at: OffsetDateTime,
+}
+
+/// What became of a request to delete a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marked {
+    /// It is marked for deletion, now or before.
+    Yes,
+    /// It runs.
+    Runs,
+    /// It is over, but a stage of it is still being closed, or another job waits for its result.
+    NotYet,
+    /// There is no such job.
+    Unknown,
+}
+
+/// What one step deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PurgeStep {
+    pub rows: u64,
+    /// Another process deletes the job, or it is gone.
+    pub is_elsewhere: bool,
+}
+
+impl Database {
+    /// Deleting jobs of a database.
+    pub fn purge(&self) -> Purge<'_> {
+        Purge(self)
+    }
+}
+
+impl Purge<'_> {
+    /// Marks up to `limit` jobs that have been kept for long enough; `own`: the job types with rules of
+    /// their own. Returns their ids.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn mark_expired(
+        self,
+        own: &[(&str, Kept)],
+        default: Kept,
+        limit: i64,
+    ) -> Result<Vec<JobId>, DatabaseError> {
+        let (mut types, mut failed, mut seconds) = (Vec::new(), Vec::new(), Vec::new());
+        for (job_type, kept) in own {
+            for (is_failed, kept) in [(false, kept.completed), (true, kept.failed)] {
+                types.push(*job_type);
+                failed.push(is_failed);
+                seconds.push(kept.unwrap_or(FOREVER));
+            }
+        }
+        let marked = sqlx::query_file_scalar!(
+            "src/store/sql/expired_jobs.sql",
+            &types as _,
+            &failed,
+            &seconds,
+            default.completed.unwrap_or(FOREVER),
+            default.failed.unwrap_or(FOREVER),
+            limit,
+        )
+        .fetch_all(self.0.pool().await?)
+        .await?;
+        failpoint!("purge.marked", Err(DatabaseError::lost()));
+        Ok(marked)
+    }
+
+    /// Up to `limit` of the jobs that a request names; they are marked for deletion if `marks`.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn over(
+        self,
+        jobs: OverJobs<'_>,
+        marks: bool,
+        limit: i64,
+    ) -> Result<Vec<OverJob>, DatabaseError> {
+        let statuses: Vec<&str> = jobs.statuses.iter().map(|status| status.as_str()).collect();
+        Ok(sqlx::query_file_as!(
+            OverJob,
+            "src/store/sql/over_jobs.sql",
+            jobs.older_than_seconds,
+            &statuses as _,
+            jobs.job_type,
+            marks,
+            limit,
+        )
+        .fetch_all(self.0.pool().await?)
+        .await?)
+    }
+
+    /// Marks a job for deletion that is over.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn mark(self, job_id: &JobId) -> Result<Marked, DatabaseError> {
+        let row = sqlx::query_file!("src/store/sql/mark_job.sql", job_id.as_str())
+            .fetch_optional(self.0.pool().await?)
+            .await?;
+        Ok(match row {
+            None => Marked::Unknown,
+            Some(row) if row.is_marked => Marked::Yes,
+            Some(row) if row.is_over => Marked::NotYet,
+            Some(_) => Marked::Runs,
+        })
+    }
+
+    /// Up to `limit` marked jobs, those first that were marked first.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn marked(self, limit: i64) -> Result<Vec<JobId>, DatabaseError> {
+        let marked = sqlx::query_file_scalar!("src/store/sql/jobs_to_purge.sql", limit);
+        Ok(marked.fetch_all(self.0.pool().await?).await?)
+    }
+
+    /// Deletes up to `limit` tasks of a marked job.
+    ///
+    /// # Errors
+    /// The statement failed, or the app's role may not delete tasks.
+    pub async fn tasks(self, job_id: &JobId, limit: i64) -> Result<PurgeStep, DatabaseError> {
+        let step = sqlx::query_file!("src/store/sql/purge_tasks.sql", job_id.as_str(), limit)
+            .fetch_one(self.0.pool().await?)
+            .await?;
+        failpoint!("purge.tasks", Err(DatabaseError::lost()));
+        Ok(PurgeStep { rows: step.tasks.unsigned_abs(), is_elsewhere: !step.is_held })
+    }
+
+    /// Deletes up to `limit` batches of a marked job, and its claims by workers.
+    ///
+    /// # Errors
+    /// As for [`Self::tasks`].
+    pub async fn batches(self, job_id: &JobId, limit: i64) -> Result<PurgeStep, DatabaseError> {
+        let step = sqlx::query_file!("src/store/sql/purge_batches.sql", job_id.as_str(), limit)
+            .fetch_one(self.0.pool().await?)
+            .await?;
+        failpoint!("purge.batches", Err(DatabaseError::lost()));
+        Ok(PurgeStep { rows: step.batches.unsigned_abs(), is_elsewhere: !step.is_held })
+    }
+
+    /// Deletes a marked job without tasks and batches; returns whether it did.
+    ///
+    /// # Errors
+    /// As for [`Self::tasks`].
+    pub async fn job(self, job_id: &JobId) -> Result<bool, DatabaseError> {
+        let deleted = sqlx::query_file_scalar!("src/store/sql/purge_job.sql", job_id.as_str())
+            .fetch_optional(self.0.pool().await?)
+            .await?;
+        failpoint!("purge.job", Err(DatabaseError::lost()));
+        Ok(deleted.is_some())
+    }
+
+    /// Whether a job that does not exist was deleted in the last 14 days: its messages are ignored.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn was_deleted(self, job_id: &JobId) -> Result<bool, DatabaseError> {
+        let deleted = sqlx::query_file_scalar!("src/store/sql/was_deleted.sql", job_id.as_str());
+        Ok(deleted.fetch_one(self.0.pool().await?).await?)
+    }
+
+    /// Forgets jobs that were deleted more than 14 days ago.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub async fn forget(self) -> Result<(), DatabaseError> {
+        sqlx::query_file!("src/store/sql/forget_deleted.sql").execute(self.0.pool().await?).await?;
+        Ok(())
+    }
+}
