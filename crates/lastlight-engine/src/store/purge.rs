@@ -59,7 +59,9 @@ pub enum Marked {
 /// What one step deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PurgeStep {
-    pub rows: u64,
+    /// Number of tasks.
+    pub tasks: u64,
+    pub has_more: bool,
     /// Another process deletes the job, or it is gone.
     pub is_elsewhere: bool,
 }
@@ -164,7 +166,11 @@ impl Purge<'_> {
             .fetch_one(self.0.pool().await?)
             .await?;
         failpoint!("purge.tasks", Err(DatabaseError::lost()));
-        Ok(PurgeStep { rows: step.tasks.unsigned_abs(), is_elsewhere: !step.is_held })
+        Ok(PurgeStep {
+            tasks: step.tasks.unsigned_abs(),
+            has_more: step.has_more,
+            is_elsewhere: !step.is_held,
+        })
     }
 
     /// Deletes up to `limit` batches of a marked job, and its claims by workers.
@@ -176,7 +182,7 @@ impl Purge<'_> {
             .fetch_one(self.0.pool().await?)
             .await?;
         failpoint!("purge.batches", Err(DatabaseError::lost()));
-        Ok(PurgeStep { rows: step.batches.unsigned_abs(), is_elsewhere: !step.is_held })
+        Ok(PurgeStep { tasks: 0, has_more: step.has_more, is_elsewhere: !step.is_held })
     }
 
     /// Deletes a marked job without tasks and batches; returns whether it did.

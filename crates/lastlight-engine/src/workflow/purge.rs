@@ -125,7 +125,7 @@ impl Controller {
         loop {
             let began = Instant::now();
             let limit = pace.0;
-            let PurgeStep { rows, is_elsewhere } = if deletes_tasks {
+            let PurgeStep { tasks, has_more, is_elsewhere } = if deletes_tasks {
                 purge.tasks(job_id, limit).await?
             } else {
                 purge.batches(job_id, (limit / 10).max(1)).await?
@@ -134,10 +134,10 @@ impl Controller {
                 return Ok(false);
             }
             pace.note(began.elapsed());
+            report.tasks_purged += tasks;
             if deletes_tasks {
-                report.tasks_purged += rows;
-                deletes_tasks = rows.cast_signed() >= limit;
-            } else if rows.cast_signed() < (limit / 10).max(1) {
+                deletes_tasks = has_more;
+            } else if !has_more {
                 let is_gone = purge.job(job_id).await?;
                 report.jobs_purged += u64::from(is_gone);
                 if is_gone {

@@ -1,4 +1,4 @@
--- Deletes up to $2 batches of a job that is marked for deletion, and its claims by workers. Returns their number, and whether the job
+-- Deletes up to $2 batches of a job that is marked for deletion, and its claims by workers. Returns whether there may be more, and whether the job
 -- could be locked. Locks: the job's row, skips it if it is locked; then the batches' rows. Index: jobs_pkey,
 -- task_batches_pkey, worker_claims_pkey.
 WITH job AS MATERIALIZED (
@@ -21,4 +21,4 @@ WITH job AS MATERIALIZED (
     USING chosen c
     WHERE b.job_id = c.job_id AND b.stage = c.stage AND b.batch_no = c.batch_no
 )
-SELECT (SELECT count(*) FROM chosen) AS "batches!", EXISTS (SELECT FROM job) AS "is_held!"
+SELECT (SELECT count(*) FROM chosen) = $2 AS "has_more!", EXISTS (SELECT FROM job) AS "is_held!"
