@@ -25,6 +25,8 @@ pub struct TaskWrite {
     pub to: Option<TaskStatus>,
     /// Number of attempts begun by then, including this one.
     pub attempt: u32,
+    /// It is the first attempt of a worker's claim of a batch, which the task did not count before.
+    pub of_a_claim: bool,
     /// Microseconds since 1970, by the database's clock.
     pub at: i64,
 }
@@ -228,7 +230,7 @@ impl Recorder {
             facts.tasks.insert(key, task);
         }
         let rows = sqlx::query(
-            "SELECT stage, task_index, old_status, new_status, attempt,
+            "SELECT stage, task_index, old_status, new_status, attempt, of_a_claim,
                     (EXTRACT(EPOCH FROM at) * 1000000)::bigint AS at
              FROM chaos.task_writes WHERE job_id = $1 ORDER BY number",
         )
@@ -241,6 +243,7 @@ impl Recorder {
                 from: task_status(row, "old_status")?,
                 to: task_status(row, "new_status")?,
                 attempt: row.try_get::<i16, _>("attempt")?.unsigned_abs().into(),
+                of_a_claim: row.try_get("of_a_claim")?,
                 at: row.try_get("at")?,
             });
         }

@@ -42,7 +42,7 @@ async fn rows_of(app: &TestApp, job_id: &str) -> Vec<(String, i64)> {
     rows
 }
 
-/// The jobs are over for so many days more.
+/// Moves the ends of all jobs this number of days back.
 async fn age(app: &TestApp, days: i32) {
     sqlx::query("UPDATE jobs SET finished_at = finished_at - make_interval(days => $1)")
         .bind(days)

@@ -244,6 +244,11 @@ fn is_legal(write: &TaskWrite) -> bool {
         {
             true
         }
+        // It starts and ends in one statement.
+        (Some(from), Some(to)) if write.of_a_claim => {
+            let processing = from.transition(TaskStatus::Processing);
+            to == TaskStatus::Processing || processing.is_ok_and(|from| from.transition(to).is_ok())
+        }
         (Some(from), Some(to)) => from.transition(to).is_ok(),
         (_, None) => false,
     }

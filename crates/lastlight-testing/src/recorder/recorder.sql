@@ -13,6 +13,8 @@ CREATE TABLE chaos.task_writes (
     -- NULL: the row was deleted.
     new_status  text,
     attempt     smallint    NOT NULL,
+    -- The first attempt of a worker's claim of a batch, which the task did not count before: it starts and ends here.
+    of_a_claim  boolean     NOT NULL DEFAULT false,
     at          timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
@@ -42,8 +44,9 @@ BEGIN
         INSERT INTO chaos.task_writes (job_id, stage, task_index, old_status, attempt)
         VALUES (OLD.parent_job_id, OLD.stage, OLD.task_index, OLD.status::text, OLD.attempt);
     ELSE
-        INSERT INTO chaos.task_writes (job_id, stage, task_index, old_status, new_status, attempt)
-        VALUES (NEW.parent_job_id, NEW.stage, NEW.task_index, OLD.status::text, NEW.status::text, NEW.attempt);
+        INSERT INTO chaos.task_writes (job_id, stage, task_index, old_status, new_status, attempt, of_a_claim)
+        VALUES (NEW.parent_job_id, NEW.stage, NEW.task_index, OLD.status::text, NEW.status::text, NEW.attempt,
+                NEW.handler_id IS NOT NULL AND OLD.status = 'queued' AND OLD.attempt = 0 AND NEW.attempt = 1);
     END IF;
     RETURN NULL;
 END $$;

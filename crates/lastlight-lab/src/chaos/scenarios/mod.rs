@@ -11,6 +11,7 @@ mod long_tasks;
 mod messages;
 mod migration;
 mod processes;
+mod purge;
 mod sizes;
 mod workers;
 
@@ -33,7 +34,7 @@ const fn scenario(number: u8, name: &'static str, what: &'static str) -> Scenari
 }
 
 /// All scenarios, by number.
-pub const SCENARIOS: [Scenario; 21] = [
+pub const SCENARIOS: [Scenario; 22] = [
     scenario(1, "kill", "one of two handlers is killed while it runs tasks, repeatedly"),
     scenario(
         2,
@@ -103,6 +104,11 @@ pub const SCENARIOS: [Scenario; 21] = [
         "workers",
         "workers that die, are late, are cut off and lose answers; the app is killed while claims wait",
     ),
+    scenario(
+        22,
+        "purge",
+        "jobs are deleted, and submitted again, while handlers are killed at each step",
+    ),
 ];
 
 pub(super) async fn run(run: &Run) -> Result<Findings, ChaosError> {
@@ -127,7 +133,8 @@ pub(super) async fn run(run: &Run) -> Result<Findings, ChaosError> {
         18 => everything::everything(run).await,
         19 => long_tasks::long_tasks(run).await,
         20 => graphs::graphs(run).await,
-        _ => workers::workers(run).await,
+        21 => workers::workers(run).await,
+        _ => purge::purge(run).await,
     }
 }
 

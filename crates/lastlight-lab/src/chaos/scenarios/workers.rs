@@ -125,6 +125,7 @@ async fn boundaries(run: &Run) -> Result<Findings, ChaosError> {
         let fate = match place.split_once('.') {
             Some(("release_worker", _)) => Fate::Releases,
             Some(("heartbeat_worker", _)) => Fate::Beats,
+            Some(("dead_claims", _)) => Fate::Dies,
             _ => Fate::Honest,
         };
         for action in ["kill", "error"].into_iter().take(1 + usize::from(*fails)) {
@@ -140,11 +141,11 @@ async fn boundaries(run: &Run) -> Result<Findings, ChaosError> {
                 let ledger = Arc::clone(&ledger);
                 let honest = AbortOnDropHandle::new(tokio::spawn(async move {
                     // A few claims do what the place needs to be passed.
-                    for _ in 0..4 {
-                        let _ = serve(&worker, &ledger, fate).await;
+                    for round in 1..=3 {
+                        let _ = serve(&worker, &ledger, fate, round * MOST).await;
                     }
                     loop {
-                        let _ = serve(&worker, &ledger, Fate::Honest).await;
+                        let _ = serve(&worker, &ledger, Fate::Honest, MOST).await;
                     }
                 }));
                 let stumbling = StageWork::of(40, 1).with(Rule::only(1, Act::Stumble).first(1));
@@ -187,19 +188,19 @@ async fn live(worker: Worker, ledger: Arc<Ledger>, mut random: fastrand::Rng) {
             8..10 => Fate::Beats,
             _ => Fate::Honest,
         };
-        if serve(&worker, &ledger, fate).await.is_none() {
+        if serve(&worker, &ledger, fate, MOST).await.is_none() {
             tokio::time::sleep(Duration::from_millis(random.u64(20..200))).await;
         }
     }
 }
 
-/// Claims tasks and lets their fate happen; `None`: a request failed.
-async fn serve(worker: &Worker, ledger: &Ledger, fate: Fate) -> Option<()> {
+/// Claims up to `most` tasks and lets their fate happen; `None`: a request failed.
+async fn serve(worker: &Worker, ledger: &Ledger, fate: Fate, most: u16) -> Option<()> {
     if matches!(fate, Fate::Deaf) {
-        let _ = tokio::time::timeout(Duration::from_millis(3), worker.claim(MOST, 0.0)).await;
+        let _ = tokio::time::timeout(Duration::from_millis(3), worker.claim(most, 0.0)).await;
         return Some(());
     }
-    let tasks = worker.claim(MOST, 2.0).await.ok()?;
+    let tasks = worker.claim(most, 2.0).await.ok()?;
     if tasks.is_empty() {
         return Some(());
     }

@@ -58,8 +58,10 @@ impl World {
         let of_graphs = graphs.values().map(|graph| graph.work.tag.as_str());
         let known: BTreeSet<&str> =
             jobs.iter().map(|job| job.work.tag.as_str()).chain(of_graphs).collect();
-        let strangers: Vec<&String> =
-            runs.keys().filter(|tag| !known.contains(tag.as_str())).collect();
+        let strangers: Vec<&String> = runs
+            .keys()
+            .filter(|tag| !known.contains(tag.as_str()) && !self.deleted.contains(*tag))
+            .collect();
         self.check(strangers.is_empty(), || {
             format!("runs of jobs that were not submitted: {strangers:?}")
         });

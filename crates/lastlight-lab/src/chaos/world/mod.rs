@@ -7,7 +7,7 @@ mod requests;
 mod waiting;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::Write,
     path::PathBuf,
@@ -87,6 +87,8 @@ pub(super) struct World {
     lock: Option<Duration>,
     /// The time that a recovery may take beyond lease and sweep; `None`: no limit.
     pub(super) rescue_slack: Option<Duration>,
+    /// Tags of jobs that the scenario deletes, and about which the oracle can say nothing.
+    pub(super) deleted: BTreeSet<String>,
 }
 
 impl World {
@@ -141,6 +143,7 @@ impl World {
             has_poison: setup.has_poison,
             lock: setup.lock,
             rescue_slack: None,
+            deleted: BTreeSet::new(),
         };
         world.healthy(Duration::from_secs(60)).await?;
         world.recorder.install().await?;
