@@ -112,6 +112,22 @@ def test_an_address_without_a_scheme_is_refused() -> None:
         Client("localhost:7071")
 
 
+def test_a_key_is_not_sent_over_plain_http_to_another_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("LASTLIGHT_KEY", raising=False)
+    for mine in ["http://127.0.0.1:7071", "http://[::1]:7071", "http://localhost:7071"]:
+        Client(mine, "a-key").close()
+    Client("https://a.example", "a-key").close()
+    Client("http://a.example").close()
+    for other in ["http://a.example", "http://10.0.0.1:7071", "http://localhost.example"]:
+        with pytest.raises(ValueError, match="plain HTTP to another machine"):
+            Client(other, "a-key")
+    monkeypatch.setenv("LASTLIGHT_KEY", "a-key")
+    with pytest.raises(ValueError, match="use https://"):
+        Client("http://a.example")
+
+
 def test_names_are_quoted_in_addresses(app: _App) -> None:
     app.answers = [(404, {"message": "unknown"})]
     with Client(app.url) as client, pytest.raises(Refused):

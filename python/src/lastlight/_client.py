@@ -156,7 +156,7 @@ class Client:
     def __init__(self, url: str | None = None, key: str | None = None) -> None:
         self.url = _steps.address(url)
         self._http = httpx.Client(
-            base_url=self.url, headers=_steps.headers(key), timeout=_steps.TIMEOUT
+            base_url=self.url, headers=_steps.headers(self.url, key), timeout=_steps.TIMEOUT
         )
 
     def __repr__(self) -> str:
@@ -297,7 +297,7 @@ class AsyncClient:
     def __init__(self, url: str | None = None, key: str | None = None) -> None:
         self.url = _steps.address(url)
         self._http = httpx.AsyncClient(
-            base_url=self.url, headers=_steps.headers(key), timeout=_steps.TIMEOUT
+            base_url=self.url, headers=_steps.headers(self.url, key), timeout=_steps.TIMEOUT
         )
 
     def __repr__(self) -> str:

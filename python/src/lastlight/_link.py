@@ -25,14 +25,15 @@ class Link:
         key: A key of the app; without it, LASTLIGHT_KEY.
 
     Raises:
-        ValueError: The address does not begin with http:// or https://.
+        ValueError: The address does not begin with http:// or https://, or the key would be sent
+            over plain HTTP to another machine.
     """
 
     def __init__(self, url: str | None, key: str | None) -> None:
         self.url = _steps.address(url)
         self._http = httpx.AsyncClient(
             base_url=self.url,
-            headers={**_steps.headers(key), "content-type": "application/json"},
+            headers={**_steps.headers(self.url, key), "content-type": "application/json"},
             timeout=_steps.TIMEOUT,
         )
 

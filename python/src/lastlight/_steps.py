@@ -6,6 +6,7 @@ A generator yields a `Send`, and receives its `Answer` or an `httpx.TransportErr
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import random
@@ -13,7 +14,7 @@ import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -76,10 +77,27 @@ def address(url: str | None) -> str:
     return found.rstrip("/").removesuffix("/api")
 
 
-def headers(key: str | None) -> dict[str, str]:
+def headers(url: str, key: str | None) -> dict[str, str]:
     """Return the headers of each request, with the key of an argument or of LASTLIGHT_KEY."""
     found = key or os.environ.get("LASTLIGHT_KEY")
+    if found and not _is_private(url):
+        raise ValueError(
+            f"{url} is plain HTTP to another machine, so the key could be read in transit: "
+            "use https://, or no key"
+        )
     return {"x-functions-key": found} if found else {}
+
+
+def _is_private(url: str) -> bool:
+    """Whether requests are protected in transit: HTTPS, or an address on this machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https" or host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def ask(send: Send) -> Steps[Any]:

@@ -156,6 +156,33 @@ fn without_counts(line: &str) -> String {
 }
 
 #[tokio::test]
+async fn jobs_are_deleted_one_by_one_or_by_age() {
+    let app = App::start().await;
+    let running = app.submitted("chaos", &slow("d", 3, 60_000)).await;
+    app.until(&running, "processing").await;
+    let refused = app.run(&["delete", &running]).await;
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    assert!(refused.err.contains("?cancel=true"), "{}", refused.err);
+    let deleted = app.run(&["delete", &running, "--cancel"]).await;
+    assert_eq!(deleted.code, 0, "{}", deleted.err);
+    assert!(deleted.out.contains("its 3 tasks were deleted"), "{}", deleted.out);
+    assert_eq!(app.run(&["status", &running]).await.code, 1);
+
+    let young = app.submitted("chaos", &slow("e", 2, 1)).await;
+    app.until(&young, "completed").await;
+    let look = ["purge", "--older-than", "1h", "--status", "completed", "--status", "failed"];
+    let none = app.run(&[&look[..], &["--dry-run"]].concat()).await;
+    assert_eq!((none.code, none.out.trim()), (0, "No job is old enough to be deleted."));
+    for wrong in ["0d", "soon", "30"] {
+        let refused = app.run(&["purge", "--older-than", wrong, "--status", "completed"]).await;
+        assert_eq!(refused.code, 2, "{}", refused.err);
+        assert!(refused.err.contains("30d, 12h"), "{}", refused.err);
+    }
+    assert_eq!(app.run(&["purge", "--older-than", "30d"]).await.code, 2, "a state must be named");
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn json_output_is_the_answer_of_the_app() {
     let app = App::start().await;
     let job_id = app.submitted("chaos", &slow("j", 8, 200)).await;

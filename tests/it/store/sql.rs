@@ -89,7 +89,7 @@ async fn migrations_are_repeatable_and_concurrent() {
 }
 
 /// Statements whose purpose is to read a whole stage or all open work.
-const READS_STAGES: [&str; 9] = [
+const READS_STAGES: [&str; 12] = [
     // On request of users.
     "audit_stages",
     "recount_stage",
@@ -105,6 +105,10 @@ const READS_STAGES: [&str; 9] = [
     "lease_stage",
     "orphaned_jobs",
     "remove_orphans",
+    // Of a job that is deleted, in steps.
+    "purge_batches",
+    "purge_job",
+    "purge_tasks",
 ];
 
 /// Statements that count the batches of a stage, or read them once, on request of a user or when its job is finished.

@@ -6,8 +6,9 @@ use lastlight_engine::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::row;
 use crate::harness::{OfThisApp, TestApp, TestWorker};
 
 /// Cuts tiles in this process, and renders them at workers.
@@ -44,21 +45,27 @@ impl Stage for Cut {
     }
 }
 
+/// What a worker renders.
+#[derive(Debug, Serialize, Deserialize)]
+struct Tile {
+    n: u64,
+}
+
 struct Rendered;
 
 impl Stage for Rendered {
     const NAME: &'static str = "rendered";
     type Job = Render;
     type Previous = Cut;
-    type Task = u64;
+    type Task = Tile;
     type Output = u64;
     type Summary = u64;
 
-    fn plan(context: PlanContext<Self>) -> Plan<u64> {
-        Plan::of(0..context.job.tiles, |n| (format!("tile-{n}"), n))
+    fn plan(context: PlanContext<Self>) -> Plan<Tile> {
+        Plan::of(0..context.job.tiles, |n| (format!("tile-{n}"), Tile { n }))
     }
 
-    async fn run(_: TaskContext<Self>, _: u64) -> Result<u64, TaskError> {
+    async fn run(_: TaskContext<Self>, _: Tile) -> Result<u64, TaskError> {
         Err(TaskError::permanent("a worker runs it"))
     }
 
@@ -81,18 +88,18 @@ async fn a_stage_that_names_a_queue_runs_at_its_workers() {
     let wrong = worker.claim(1).await.remove(0);
     let odd = json!({ "outcome": "completed", "result": "no number" });
     assert_eq!(worker.ends(&wrong, odd).await, "counted");
-    let status = app.status(&job_id).await;
-    assert_eq!(status["status"], "failed", "{status}");
-    assert!(status["errorDetails"].as_str().unwrap().contains("no number"), "{status}");
+    let shown = row(&app, &wrong).await;
+    let reason = shown["error_details"].as_str().unwrap_or_else(|| panic!("{shown}"));
+    assert!(shown["status"] == "failed" && reason.contains("u64"), "{shown}");
+    let render = |task: &Value| {
+        let before = task["predecessor_result"].as_u64().unwrap_or_else(|| panic!("{task}"));
+        assert_eq!(task["params"], json!({ "n": before / 10 }), "{task}");
+        json!(before + 1)
+    };
+    assert_eq!(worker.serve(render).await, 29);
+    assert_eq!(app.status(&job_id).await["status"], "failed");
     assert_eq!(app.control("retry", &job_id).await.status, 200);
-    let served = worker
-        .serve(|task| {
-            let before = task["predecessor_result"].as_u64().unwrap();
-            assert_eq!(before, task["params"].as_u64().unwrap() * 10, "{task}");
-            json!(before + 1)
-        })
-        .await;
-    assert_eq!(served, 30);
+    assert_eq!(worker.serve(render).await, 1);
     let status = app.status(&job_id).await;
     assert_eq!(status["status"], "completed", "{status}");
     app.assert_consistent(&job_id).await;

@@ -258,6 +258,6 @@ mod tests {
                 "{table} {privilege}: {rights:?}"
             );
         }
-        assert!(!rights.contains(&("jobs".to_owned(), "DELETE".to_owned())));
+        assert!(!rights.contains(&("stages".to_owned(), "DELETE".to_owned())));
     }
 }

@@ -91,6 +91,63 @@ impl Ledger {
         Ok(failed.unsigned_abs())
     }
 
+    /// Makes finished jobs of a run a year older: half of them, or all.
+    pub(super) async fn age_jobs(&mut self, schema: &str, half: bool) -> Result<(), sqlx::Error> {
+        let mut transaction = self.0.begin().await?;
+        sqlx::query("SELECT set_config('search_path', quote_ident($1), true)")
+            .bind(schema)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query(
+            "UPDATE jobs SET finished_at = finished_at - interval '1 year'
+             WHERE finished_at > now() - interval '1 day' AND (NOT $1 OR hashtext(job_id) % 2 = 0)",
+        )
+        .bind(half)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await
+    }
+
+    /// Number of jobs of a run that are a year old.
+    pub(super) async fn old_jobs(&mut self, schema: &str) -> Result<i64, sqlx::Error> {
+        let mut transaction = self.0.begin().await?;
+        sqlx::query("SELECT set_config('search_path', quote_ident($1), true)")
+            .bind(schema)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query_scalar(
+            "SELECT count(*) FROM jobs WHERE finished_at < now() - interval '300 days'",
+        )
+        .fetch_one(&mut *transaction)
+        .await
+    }
+
+    /// Number of jobs and of tasks of a run.
+    pub(super) async fn jobs(&mut self, schema: &str) -> Result<(u64, u64), sqlx::Error> {
+        let mut transaction = self.0.begin().await?;
+        sqlx::query("SELECT set_config('search_path', quote_ident($1), true)")
+            .bind(schema)
+            .execute(&mut *transaction)
+            .await?;
+        let (jobs, tasks): (i64, i64) =
+            sqlx::query_as("SELECT (SELECT count(*) FROM jobs), (SELECT count(*) FROM tasks)")
+                .fetch_one(&mut *transaction)
+                .await?;
+        Ok((jobs.unsigned_abs(), tasks.unsigned_abs()))
+    }
+
+    /// Megabytes of all tables of a run with their indexes.
+    pub(super) async fn megabytes(&mut self, schema: &str) -> Result<f64, sqlx::Error> {
+        sqlx::query_scalar(
+            "SELECT COALESCE(sum(pg_total_relation_size(c.oid)), 0)::double precision / 1e6
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname = $1 AND c.relkind = 'r'",
+        )
+        .bind(schema)
+        .fetch_one(&mut self.0)
+        .await
+    }
+
     /// Removes a run's tables.
     pub(super) async fn drop_schema(&mut self, schema: &str) -> Result<(), sqlx::Error> {
         let mut transaction = self.0.begin().await?;

@@ -10,6 +10,7 @@ mod reads;
 mod run;
 mod workers;
 mod workflows;
+mod years;
 
 pub use bed::Stop;
 pub(crate) use facts::peak_memory_mib;
@@ -23,6 +24,7 @@ pub use workers::{
 pub use workflows::{
     ChainReport, FileReport, GatesReport, WorkflowsOptions, bench_chain, bench_file, bench_gates,
 };
+pub use years::{PurgeReport, SizeReport, YearsOptions, bench_purge, bench_sizes};
 
 use crate::worker::WorkerError;
 use lastlight_local::{ApiError, CloudError};

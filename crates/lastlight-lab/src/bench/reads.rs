@@ -110,7 +110,7 @@ pub async fn bench_reads(
 }
 
 /// Runs the jobs; returns what is stored then, and the large job's id.
-async fn fill(
+pub(super) async fn fill(
     api: &Api,
     options: &ReadsOptions,
     progress: impl Fn(u64),
@@ -197,7 +197,7 @@ fn next(page: &Value) -> Option<&str> {
 
 /// Waits until all finished stages and jobs are in the rollups: the sweep does this in the
 /// background, and it is not part of a read.
-async fn settle(api: &Api, timeout: Duration) -> Result<(), BenchError> {
+pub(super) async fn settle(api: &Api, timeout: Duration) -> Result<(), BenchError> {
     let began = Instant::now();
     loop {
         let (comparison, _) = api.get("metrics/comparison").await?;

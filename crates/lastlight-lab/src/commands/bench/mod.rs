@@ -1,5 +1,8 @@
 //! `lastlight bench`: prints measurements, each taken on a local cloud of its own.
 
+mod workers;
+mod years;
+
 use std::{
     cell::Cell,
     path::{Path, PathBuf},
@@ -10,9 +13,8 @@ use std::{
 
 use crate::bench::{
     BenchError, FanoutLeg, FanoutOptions, FanoutReport, ReadReport, ReadsOptions, RunOptions,
-    RunReport, SendWay, Sizes, Stop, Stored, WaitingReport, WaitsAt, WorkersOptions,
-    WorkflowsOptions, bench_chain, bench_fanout, bench_file, bench_gates, bench_process,
-    bench_reads, bench_run, bench_start, bench_waiting,
+    RunReport, SendWay, Sizes, Stop, Stored, WorkflowsOptions, bench_chain, bench_fanout,
+    bench_file, bench_gates, bench_reads, bench_run,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use lastlight_engine::model::{ProcessingPath, TasksPerMessage};
@@ -38,7 +40,10 @@ pub enum BenchCommand {
     Workflows(WorkflowsArguments),
     /// Measure workers without work: how soon a worker that waits has a task, and what waiting workers
     /// cost the app. And the rate of a worker process.
-    Workers(WorkersArguments),
+    Workers(workers::WorkersArguments),
+    /// Measure what years of jobs cost: how fast finished jobs are deleted, what that costs a job that
+    /// runs meanwhile, and how large the tables stay. Needs --database-url.
+    Years(years::YearsArguments),
     /// Measure how long each read endpoint and each first view of the dashboard take over a full
     /// database.
     Reads(ReadsArguments),
@@ -144,37 +149,6 @@ pub struct WorkflowsArguments {
     timeout: u64,
 }
 
-/// `lastlight bench workers`.
-#[derive(Debug, Args)]
-pub struct WorkersArguments {
-    #[command(flatten)]
-    cloud: CloudArguments,
-    /// Number of tasks that become ready while a worker waits, one at a time; measured twice: with the
-    /// worker at the same instance, and at another one.
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=10_000))]
-    tasks: u32,
-    /// Number of workers that wait.
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    waiting: u16,
-    /// Seconds for which their cost is measured, twice: at first, and after --settled.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    seconds: u64,
-    /// Seconds after which their cost is measured again. The app looks for tasks less and less often
-    /// for 8 minutes.
-    #[arg(long, default_value_t = 480, value_parser = clap::value_parser!(u64).range(30..=3600))]
-    settled: u64,
-    /// Measure also the rate of this worker, which needs the handlers hello_world_greeting and
-    /// hello_world_reply. It gets the address of the app in LASTLIGHT_URL.
-    #[arg(long, value_name = "COMMAND", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    worker: Option<String>,
-    /// Number of tasks for that worker.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(2..=2_000_000))]
-    n: u64,
-    /// Maximum duration of one measurement in seconds.
-    #[arg(long, default_value_t = 1800)]
-    timeout: u64,
-}
-
 /// `lastlight bench reads`.
 #[derive(Debug, Args)]
 pub struct ReadsArguments {
@@ -210,7 +184,8 @@ pub(super) async fn bench(command: BenchCommand) -> ExitCode {
         BenchCommand::Run(arguments) => run(arguments, &folder, &stop).await,
         BenchCommand::Fanout(arguments) => fanout(arguments, &folder, &stop).await,
         BenchCommand::Workflows(arguments) => workflows(arguments, &folder, &stop).await,
-        BenchCommand::Workers(arguments) => workers(arguments, &folder, &stop).await,
+        BenchCommand::Workers(arguments) => workers::workers(arguments, &folder, &stop).await,
+        BenchCommand::Years(arguments) => years::years(arguments, &folder, &stop).await,
         BenchCommand::Reads(arguments) => reads(arguments, &folder, &stop).await,
     };
     asking.abort();
@@ -426,78 +401,6 @@ async fn workflows(
     }
     if is_json {
         say!("{}", json!({ "chain": chain, "file": file, "gates": gates }));
-    }
-    Ok(())
-}
-
-async fn workers(
-    arguments: WorkersArguments,
-    folder: &Path,
-    stop: &Stop,
-) -> Result<(), BenchFailure> {
-    let options = || {
-        let timeout = Duration::from_secs(arguments.timeout);
-        let cloud = fresh_cloud(&arguments.cloud, folder)?;
-        Ok::<_, String>(WorkersOptions { cloud, timeout })
-    };
-    let failed = |what: &'static str| move |error| BenchFailure::of(what, error);
-    let is_json = arguments.cloud.json;
-    let mut process = None;
-    if let Some(command) = &arguments.worker {
-        let log = LogSink::new(|line| tell!("{line}"));
-        let report = bench_process(options()?, command, arguments.n, log, stop)
-            .await
-            .map_err(failed("the worker: "))?;
-        if !is_json {
-            say!(
-                "one worker process: {} tasks in {:.2} s, {:.0} tasks/s",
-                report.tasks,
-                report.seconds,
-                report.tasks_per_second
-            );
-        }
-        process = Some(report);
-    }
-    let mut started = Vec::new();
-    for waits_at in [WaitsAt::SameInstance, WaitsAt::OtherInstance] {
-        let report = bench_start(options()?, waits_at, arguments.tasks as usize, stop)
-            .await
-            .map_err(failed("from ready to started: "))?;
-        if !is_json {
-            let at = match waits_at {
-                WaitsAt::SameInstance => "the instance where the task becomes ready",
-                WaitsAt::OtherInstance => "another instance",
-            };
-            say!(
-                "a worker waits at {at}: from ready to started p50 {:.0} ms, p99 {:.0} ms, {} tasks",
-                report.p50_ms,
-                report.p99_ms,
-                report.tasks
-            );
-        }
-        started.push(report);
-    }
-    let each = |report: &WaitingReport| {
-        let known = |figure: Option<f64>| {
-            figure.map_or("unknown".to_owned(), |figure| format!("{figure:.2}"))
-        };
-        if !is_json {
-            say!(
-                "{} workers that have waited for {:.0} s: {} transactions/s, {} % of a processor in the handler",
-                report.workers,
-                report.after_seconds,
-                known(report.transactions_per_second),
-                known(report.handler_cpu_percent)
-            );
-        }
-    };
-    let settled = Duration::from_secs(arguments.settled);
-    let waiting =
-        bench_waiting(options()?, arguments.waiting.into(), arguments.seconds, settled, each, stop)
-            .await
-            .map_err(failed("waiting workers: "))?;
-    if is_json {
-        say!("{}", json!({ "process": process, "started": started, "waiting": waiting }));
     }
     Ok(())
 }
