@@ -21,18 +21,14 @@ pub struct Deletion {
 }
 
 /// Which jobs are to be deleted.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PurgeJobs {
     /// Only jobs that have been over for more than this number of days.
-    #[schemars(range(min = 0.01, max = 36500))]
     pub older_than_days: f64,
     /// Only jobs with these states: `completed`, `cancelled` and `failed`.
-    #[schemars(length(min = 1, max = 3))]
     pub status: Vec<JobStatus>,
     /// Only jobs of this type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 50))]
     pub job_type: Option<String>,
     /// Nothing is deleted; the answer says what would be.
     #[serde(default)]

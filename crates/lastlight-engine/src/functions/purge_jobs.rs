@@ -9,17 +9,15 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use lastlight_api::{
-    JobStatus,
-    purge::{PurgeJobs, Purged},
-};
+use lastlight_api::{JobStatus, purge::Purged};
+use serde_json::json;
 
 use super::{
     ApiError, AppState,
     openapi::{Operation, Schemas},
     query::{bad, shortened},
     stamped_answer,
-    worker_body::Fields,
+    worker_body::{Fields, name_schema, object},
 };
 use crate::workflow::PurgeRequest;
 
@@ -60,7 +58,23 @@ fn request(mut fields: Fields) -> Result<PurgeRequest, String> {
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    let body = schemas.of::<PurgeJobs>();
+    let properties = json!({
+        "older_than_days": {
+            "type": "number", "minimum": 0.01, "maximum": 36500,
+            "description": "Only jobs that have been over for more than this number of days.",
+        },
+        "status": {
+            "type": "array", "minItems": 1, "maxItems": 3,
+            "items": { "enum": ["completed", "cancelled", "failed"] },
+            "description": "Only jobs with these states.",
+        },
+        "job_type": name_schema(50, "Only jobs of this type."),
+        "dry_run": {
+            "type": "boolean", "default": false,
+            "description": "Nothing is deleted; the answer says what would be.",
+        },
+    });
+    let body = object(properties, &["older_than_days", "status"]);
     Operation::new()
         .body(true, body)
         .answers::<Purged>(schemas)
@@ -70,7 +84,7 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     fn read(body: Value) -> Result<PurgeRequest, String> {
         request(Fields::of_body(body.to_string().as_bytes(), "").unwrap())
