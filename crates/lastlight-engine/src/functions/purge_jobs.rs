@@ -17,7 +17,7 @@ use super::{
     openapi::{Operation, Schemas},
     query::{bad, shortened},
     stamped_answer,
-    worker_body::{Fields, name_schema, object},
+    worker_body::{Fields, NAME, object},
 };
 use crate::workflow::PurgeRequest;
 
@@ -68,9 +68,12 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
             "items": { "enum": ["completed", "cancelled", "failed"] },
             "description": "Only jobs with these states.",
         },
-        "job_type": name_schema(50, "Only jobs of this type."),
+        "job_type": {
+            "type": ["string", "null"], "minLength": 1, "maxLength": 50, "pattern": NAME,
+            "description": "Only jobs of this type.",
+        },
         "dry_run": {
-            "type": "boolean", "default": false,
+            "type": ["boolean", "null"], "default": false,
             "description": "Nothing is deleted; the answer says what would be.",
         },
     });
