@@ -16,6 +16,9 @@ use lastlight_testing::{
     recorder::JobFacts,
 };
 
+/// A handler that was ended is back long before.
+const AUDITED_WITHIN: Duration = Duration::from_secs(30);
+
 impl World {
     /// Everything about a job.
     pub(in crate::chaos) async fn facts(&self, job_id: &str) -> Result<JobFacts, ChaosError> {
@@ -132,9 +135,18 @@ impl World {
         Ok(())
     }
 
-    /// The app's own audit must agree.
+    /// The app's own audit must agree. A host may just be ending its handler: then it is asked again.
     async fn audit(&mut self, job_id: &str, tag: &str) {
-        let answer = self.get(&format!("/api/jobs/audit/{job_id}")).await;
+        let path = format!("/api/jobs/audit/{job_id}");
+        let began = Instant::now();
+        let answer = loop {
+            let answer = self.get(&path).await;
+            let is_away = !matches!(&answer, Ok((status, _)) if *status < 500);
+            if !is_away || began.elapsed() > AUDITED_WITHIN {
+                break answer;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        };
         let is_consistent = matches!(&answer, Ok((200, audit)) if audit["consistent"] == true);
         self.check(is_consistent, || format!("the audit of {tag} finds differences: {answer:?}"));
     }
