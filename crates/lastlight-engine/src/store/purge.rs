@@ -34,6 +34,16 @@ pub struct OverJobs<'a> {
     pub job_type: Option<&'a str>,
 }
 
+/// A search for jobs that have been kept for long enough.
+struct Search<'a> {
+    /// The job types with rules of their own.
+    own: &'a [(&'a str, Kept)],
+    default: Kept,
+    statuses: &'a [JobStatus],
+    job_type: Option<&'a str>,
+    marks: bool,
+}
+
 /// A job that is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverJob {
@@ -85,25 +95,9 @@ impl Purge<'_> {
         default: Kept,
         limit: i64,
     ) -> Result<Vec<JobId>, DatabaseError> {
-        let (mut types, mut failed, mut seconds) = (Vec::new(), Vec::new(), Vec::new());
-        for (job_type, kept) in own {
-            for (is_failed, kept) in [(false, kept.completed), (true, kept.failed)] {
-                types.push(*job_type);
-                failed.push(is_failed);
-                seconds.push(kept.unwrap_or(FOREVER));
-            }
-        }
-        let marked = sqlx::query_file_scalar!(
-            "src/store/sql/expired_jobs.sql",
-            &types as _,
-            &failed,
-            &seconds,
-            default.completed.unwrap_or(FOREVER),
-            default.failed.unwrap_or(FOREVER),
-            limit,
-        )
-        .fetch_all(self.0.pool().await?)
-        .await?;
+        let any = [JobStatus::Completed, JobStatus::Cancelled, JobStatus::Failed];
+        let found = Search { own, default, statuses: &any, job_type: None, marks: true };
+        let marked = self.search(found, limit).await?.into_iter().map(|job| job.job_id).collect();
         failpoint!("purge.marked", Err(DatabaseError::lost()));
         Ok(marked)
     }
@@ -118,14 +112,33 @@ impl Purge<'_> {
         marks: bool,
         limit: i64,
     ) -> Result<Vec<OverJob>, DatabaseError> {
-        let statuses: Vec<&str> = jobs.statuses.iter().map(|status| status.as_str()).collect();
+        let OverJobs { older_than_seconds, statuses, job_type } = jobs;
+        let default =
+            Kept { completed: Some(older_than_seconds), failed: Some(older_than_seconds) };
+        self.search(Search { own: &[], default, statuses, job_type, marks }, limit).await
+    }
+
+    async fn search(self, search: Search<'_>, limit: i64) -> Result<Vec<OverJob>, DatabaseError> {
+        let (mut types, mut failed, mut seconds) = (Vec::new(), Vec::new(), Vec::new());
+        for (job_type, kept) in search.own {
+            for (is_failed, kept) in [(false, kept.completed), (true, kept.failed)] {
+                types.push(*job_type);
+                failed.push(is_failed);
+                seconds.push(kept.unwrap_or(FOREVER));
+            }
+        }
+        let statuses: Vec<&str> = search.statuses.iter().map(|status| status.as_str()).collect();
         Ok(sqlx::query_file_as!(
             OverJob,
             "src/store/sql/over_jobs.sql",
-            jobs.older_than_seconds,
+            &types as _,
+            &failed,
+            &seconds,
+            search.default.completed.unwrap_or(FOREVER),
+            search.default.failed.unwrap_or(FOREVER),
             &statuses as _,
-            jobs.job_type,
-            marks,
+            search.job_type,
+            search.marks,
             limit,
         )
         .fetch_all(self.0.pool().await?)

@@ -49,7 +49,6 @@ statements![
     "ended_stage",
     "enum_labels",
     "examine_server",
-    "expired_jobs",
     "extend_leases",
     "extend_plan",
     "fail_child",
