@@ -15,10 +15,10 @@ use serde_json::json;
 
 use super::{
     ApiError, AppState,
+    json_fields::{Fields, NAME, is_name, name_schema, object},
     openapi::{Operation, Schemas},
     query::{bad, shortened},
     stamped_answer,
-    worker_body::{Fields, NAME, is_name, name_schema, object},
 };
 use crate::{
     model::DEFAULT_QUEUE,

@@ -16,10 +16,10 @@ use serde_json::{json, value::RawValue};
 
 use super::{
     ApiError, AppState,
+    json_fields::{ATTEMPT, Fields, attempt_schema, key, name_schema, object, text_schema},
     openapi::{Operation, Schemas},
     query::bad,
     stamped_answer,
-    worker_body::{ATTEMPT, Fields, attempt_schema, key, name_schema, object, text_schema},
 };
 use crate::{
     store::RunningTask,

@@ -12,10 +12,10 @@ use serde_json::json;
 
 use super::{
     ApiError, AppState,
+    json_fields::{ATTEMPT, Fields, attempt_schema, key, name_schema, object, text_schema},
     openapi::{Operation, Schemas},
     query::bad,
     stamped_answer,
-    worker_body::{ATTEMPT, Fields, attempt_schema, key, name_schema, object, text_schema},
 };
 use crate::{
     job::Note,

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::{
     ApiError, AppState,
+    json_fields::{NAME, is_name},
     openapi::{Operation, Schemas},
     query::{QueryParameters, bad, shortened},
     stamped_answer,
-    worker_body::{NAME, is_name},
 };
 
 /// A number that an autoscaler asks for.

@@ -23,6 +23,7 @@ mod get_job_status;
 mod health;
 mod heartbeat_tasks;
 mod job_types;
+mod json_fields;
 mod list_workers;
 mod live;
 mod metrics;
@@ -56,7 +57,6 @@ mod schema_redeploy;
 mod submit_job;
 mod table;
 mod time_limit;
-mod worker_body;
 
 use std::sync::Arc;
 

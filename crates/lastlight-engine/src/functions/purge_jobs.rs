@@ -14,10 +14,10 @@ use serde_json::json;
 
 use super::{
     ApiError, AppState,
+    json_fields::{Fields, NAME, object},
     openapi::{Operation, Schemas},
     query::{bad, shortened},
     stamped_answer,
-    worker_body::{Fields, NAME, object},
 };
 use crate::workflow::PurgeRequest;
 

@@ -1,5 +1,5 @@
-//! Reads the bodies of workers' requests. A problem names the field, its value and what is allowed.
-//! Values of results are kept as they were sent.
+//! Reads JSON bodies field by field: those of workers' requests, and of requests to delete jobs. A problem
+//! names the field, its value and what is allowed. Values of results are kept as they were sent.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
