@@ -14,7 +14,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use lastlight_engine::{
     config::DatabaseSettings,
     model::{
-        JobId, JobStatus, ProcessingPath, Stage, TaskId, TaskIndex, TasksPerMessage, WorkerHandler,
+        JobId, JobStatus, ProcessingPath, Stage, TaskId, TaskIndex, TasksPerMessage, UserRequest,
+        WorkerHandler,
     },
     store::{
         BatchClaim, BatchKey, ChunkWritten, Claim, ClaimRequest, Completion, Database, Deferral,
@@ -578,8 +579,13 @@ impl Pair {
         let status = *self.random.choice(&[JobStatus::Failed, JobStatus::Cancelled]).unwrap();
         let model = self.model.end_early(status);
         let model = self.model.job.map(|job| job.status).filter(|_| model);
-        let real =
-            self.real.database.jobs().end_early(&self.real.job_id, status, "over").await.unwrap();
+        let real = self
+            .real
+            .database
+            .jobs()
+            .end_early(&self.real.job_id, status, "over", &UserRequest::NOBODY)
+            .await
+            .unwrap();
         ("end_early", format!("{model:?}"), format!("{real:?}"))
     }
 
@@ -601,13 +607,18 @@ impl Pair {
 
     async fn request_pause(&mut self) -> Answers {
         self.model.request_pause();
-        self.real.database.jobs().request_pause(&self.real.job_id).await.unwrap();
+        self.real
+            .database
+            .jobs()
+            .request_pause(&self.real.job_id, &UserRequest::NOBODY)
+            .await
+            .unwrap();
         ("request_pause", String::new(), String::new())
     }
 
     async fn resume_job(&mut self) -> Answers {
         self.model.resume_job(&self.rules);
-        self.real.database.jobs().resume(&self.real.job_id).await.unwrap();
+        self.real.database.jobs().resume(&self.real.job_id, &UserRequest::NOBODY).await.unwrap();
         ("resume_job", String::new(), String::new())
     }
 
@@ -624,12 +635,14 @@ impl Pair {
         if self.rules.graph.is_some() {
             let stages = self.real.database.stages();
             // Of a job that does not exist, the statement reopens nothing, and the model neither.
-            let real = stages.reopen_graph(&self.real.job_id, LONG).await.unwrap();
+            let real =
+                stages.reopen_graph(&self.real.job_id, LONG, &UserRequest::NOBODY).await.unwrap();
             return ("reopen_graph", model.to_string(), real.to_string());
         }
         let model = self.model.job.filter(|_| model).map(|job| job.status);
         let key = self.real.key(stage);
-        let real = self.real.database.jobs().reopen(&key, "{}", LONG).await.unwrap();
+        let real =
+            self.real.database.jobs().reopen(&key, "{}", LONG, &UserRequest::NOBODY).await.unwrap();
         ("reopen_job", format!("{model:?}"), format!("{real:?}"))
     }
 

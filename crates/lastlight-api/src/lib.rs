@@ -12,6 +12,7 @@ pub mod canonical;
 mod columns;
 pub mod comparison;
 pub mod control;
+pub mod events;
 mod ids;
 pub mod job_types;
 pub mod jobs;

@@ -5,7 +5,7 @@ use axum::body::Body;
 use lastlight_engine::{
     config::Timing,
     job::{Job, Keep, Plan, PlanContext, Retention, Stage, Start, TaskContext, TaskError},
-    model::JobId,
+    model::{JobId, UserRequest},
     store::{Database, Marked},
     workflow::ReconcileReport,
 };
@@ -213,7 +213,8 @@ async fn a_job_that_is_being_deleted_cannot_be_retried() {
     assert_eq!(app.control("cancel", &job_id).await.status, 200);
     let database = Database::new(&database_settings(&app.url));
     database.migrate().await.unwrap();
-    let marked = database.purge().mark(&job_id.parse::<JobId>().unwrap()).await;
+    let marked =
+        database.purge().mark(&job_id.parse::<JobId>().unwrap(), &UserRequest::NOBODY).await;
     assert_eq!(marked.unwrap(), Marked::Yes);
     let refused = app.control("retry", &job_id).await;
     assert_eq!(refused.status, 409, "{}", refused.body);

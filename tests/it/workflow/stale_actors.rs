@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use lastlight_engine::{
-    model::{JobStatus, Stage, TaskId, TaskIndex},
+    model::{JobStatus, Stage, TaskId, TaskIndex, UserRequest},
     store::{
         Claim, ClaimRequest, Completion, Database, RunningTask, StageKey, TaskClaims,
         TaskCompletions, TaskOutcome,
@@ -56,7 +56,10 @@ async fn advance_computed_before_a_retry_is_rejected() {
     let key = first_stage(&job_id);
     let messages = app.planned().await;
     app.deliver("process_queue_task", &messages[0].body).await;
-    let ended = database.jobs().end_early(&key.job_id, JobStatus::Cancelled, "cancelled").await;
+    let ended = database
+        .jobs()
+        .end_early(&key.job_id, JobStatus::Cancelled, "cancelled", &UserRequest::NOBODY)
+        .await;
     assert!(ended.unwrap().is_some());
     database.tasks().skip_open(&key, "", 10).await.unwrap();
     // A process with an outcome to record reads the stage before it is closed, and is paused while
@@ -121,7 +124,7 @@ async fn an_interrupted_retry_is_skipped_again() {
     let reopened = database.tasks().reopen(&key, -1, 1).await.unwrap();
     assert!(reopened.tasks >= 90, "{reopened:?}");
     assert_eq!(
-        database.jobs().reopen(&key, "{}", 60.0).await.unwrap(),
+        database.jobs().reopen(&key, "{}", 60.0, &UserRequest::NOBODY).await.unwrap(),
         None,
         "a job whose tasks are not all ready must not go on"
     );

@@ -26,6 +26,7 @@ use lastlight_api::{
     audit::JobAudit,
     comparison::Comparison,
     control::{GateRequest, GateResult},
+    events::JobEvents,
     job_types::JobTypes,
     jobs::{JobDetails, JobStatusAnswer, Jobs, Submission},
     poison::{Discarded, PoisonOrder, PoisonProcessed, PoisonSettled, PoisonStatus, Redriven},
@@ -50,6 +51,13 @@ pub struct Answer<T> {
     /// The document exactly as the app sent it.
     pub document: Value,
     pub body: T,
+}
+
+/// Who asks for a change of a job, and why.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked<'a> {
+    pub by: Option<&'a str>,
+    pub reason: Option<&'a str>,
 }
 
 /// A pause before a retry that the app asked for, to report to the user.
@@ -193,8 +201,10 @@ impl Client {
         &self,
         action: &str,
         job_id: &str,
+        asked: Asked<'_>,
     ) -> Result<Answer<T>, ClientError> {
-        let request = self.request(Method::POST, &["jobs", action, job_id], &[]);
+        let query = given([("by", asked.by), ("reason", asked.reason)]);
+        let request = self.request(Method::POST, &["jobs", action, job_id], &query);
         self.ask(&format!("{action} {job_id}"), request, Repeat::Never).await
     }
 
@@ -206,8 +216,10 @@ impl Client {
         &self,
         job_id: &str,
         cancels: bool,
+        asked: Asked<'_>,
     ) -> Result<Answer<Deletion>, ClientError> {
-        let query = given([("cancel", cancels.then_some("true"))]);
+        let cancel = cancels.then_some("true");
+        let query = given([("cancel", cancel), ("by", asked.by), ("reason", asked.reason)]);
         let request = self.request(Method::DELETE, &["jobs", job_id], &query);
         self.ask(&format!("delete {job_id}"), request, Repeat::Never).await
     }
@@ -239,6 +251,19 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .body(json!(decision).to_string());
         self.ask(&format!("gate {node}"), request, Repeat::Safe).await
+    }
+
+    /// A page of the events of a job, the oldest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn events(
+        &self,
+        job_id: &str,
+        cursor: Option<&str>,
+    ) -> Result<Answer<JobEvents>, ClientError> {
+        let query = given([("cursor", cursor)]);
+        self.get(&format!("events {job_id}"), &["jobs", "events", job_id], &query).await
     }
 
     /// The audit of a job.

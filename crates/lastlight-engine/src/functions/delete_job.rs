@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::Response,
 };
 use lastlight_api::purge::Deletion;
@@ -12,23 +12,25 @@ use super::{
     ApiError, AppState, answer, job_id,
     openapi::{Operation, Schemas},
     query::QueryParameters,
+    user_request::{self, user_request},
 };
 
 pub(super) async fn handle(
     State(app): State<AppState>,
     Path(id): Path<String>,
+    headers: HeaderMap,
     query: QueryParameters,
 ) -> Result<Response, ApiError> {
     let job_id = job_id(&id)?;
     let name_of = |cancels: bool| if cancels { "true" } else { "false" };
     let cancels = query.one_of("cancel", &[true, false], name_of)?.unwrap_or_default();
-    let deletion = app.controller.delete(&job_id, cancels).await?;
+    let deletion =
+        app.controller.delete(&job_id, cancels, &user_request(&query, &headers)?).await?;
     Ok(answer(StatusCode::OK, json!(deletion)))
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new()
-        .of_a_job()
+    user_request::described(Operation::new().of_a_job())
         .query(
             "cancel",
             json!({ "type": "boolean" }),

@@ -19,6 +19,7 @@ mod error;
 mod finish_tasks;
 mod folders;
 mod get_job_audit;
+mod get_job_events;
 mod get_job_status;
 mod health;
 mod heartbeat_tasks;
@@ -57,6 +58,7 @@ mod schema_redeploy;
 mod submit_job;
 mod table;
 mod time_limit;
+mod user_request;
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@ pub mod histogram;
 pub mod messages;
 mod nesting;
 mod trace;
+mod user_request;
 mod worker;
 
 pub use batching::{TasksPerMessage, TasksPerMessageError};
@@ -19,4 +20,5 @@ pub use lastlight_api::{
 };
 pub use nesting::{DEEPEST_NESTING, nesting};
 pub use trace::TraceParent;
+pub use user_request::UserRequest;
 pub use worker::{DEFAULT_QUEUE, WorkerHandler};

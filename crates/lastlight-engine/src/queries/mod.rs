@@ -5,6 +5,7 @@ mod audit;
 mod comparison;
 mod database_metrics;
 mod diagnosis;
+mod events;
 mod graphs;
 mod health;
 mod job_types;

@@ -43,7 +43,7 @@ pub use diagnostics::{
 };
 pub use jobs::{
     JobFilter, JobPulse, JobRecord, Jobs, ListedJob, NewDefinition, NewJob, OverdueJob,
-    PauseRequest, ResumeRequest, StoredDefinition, Totals,
+    PauseRequest, ResumeRequest, StoredDefinition, StoredEvent, Totals,
 };
 pub use outbox::{Outbox, UnsentBatch, UnsentJobMessage};
 pub use purge::{Kept, Marked, OverJob, OverJobs, Purge, PurgeStep};

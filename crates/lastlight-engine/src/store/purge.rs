@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use crate::{
     failpoint::failpoint,
-    model::{JobId, JobStatus},
+    model::{JobId, JobStatus, UserRequest},
     store::connection::{Database, DatabaseError},
 };
 
@@ -149,10 +149,16 @@ impl Purge<'_> {
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn mark(self, job_id: &JobId) -> Result<Marked, DatabaseError> {
+    pub async fn mark(
+        self,
+        job_id: &JobId,
+        request: &UserRequest,
+    ) -> Result<Marked, DatabaseError> {
+        let mut transaction = self.0.begin_for(request).await?;
         let row = sqlx::query_file!("src/store/sql/mark_job.sql", job_id.as_str())
-            .fetch_optional(self.0.pool().await?)
+            .fetch_optional(&mut *transaction)
             .await?;
+        transaction.commit().await?;
         Ok(match row {
             None => Marked::Unknown,
             Some(row) if row.is_marked => Marked::Yes,

@@ -10,7 +10,7 @@ use super::{Controller, ControllerError, reconcile::or_left, upstream::StoredRes
 use crate::{
     failpoint::failpoint,
     job::{PlanError, erased::Child},
-    model::{GateDecision, JobId, JobStatus, ProcessingPath},
+    model::{GateDecision, JobId, JobStatus, ProcessingPath, UserRequest},
     store::{ChildToSubmit, StageKey},
 };
 
@@ -120,7 +120,7 @@ impl Controller {
         if !has_failed || child.finished_at.is_none_or(|finished| finished >= ready.ready_at) {
             return Ok(());
         }
-        match Box::pin(self.retry(child_id)).await {
+        match Box::pin(self.retry(child_id, &UserRequest::NOBODY)).await {
             // Another process retried it a moment ago.
             Ok(_)
             | Err(ControllerError::NotAllowed(_) | ControllerError::ChangedMeanwhile { .. }) => {
@@ -149,7 +149,7 @@ impl Controller {
     /// Cancels the jobs for which a job waited that has ended, unless another job waits for them.
     pub(super) async fn cancel_children(&self, job_id: &JobId) -> Result<(), ControllerError> {
         for child in self.0.database.stages().children_of(job_id).await? {
-            match Box::pin(self.cancel(&child)).await {
+            match Box::pin(self.cancel(&child, &UserRequest::NOBODY)).await {
                 Ok(_)
                 // It has ended.
                 | Err(ControllerError::NotAllowed(_) | ControllerError::UnknownJob { .. }) => {}

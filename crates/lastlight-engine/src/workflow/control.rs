@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{Change, Controller, ControllerError, IllegalChange, ReconcileReport};
 use crate::{
-    model::{JobId, JobStatus, StageKind},
+    model::{JobId, JobStatus, StageKind, UserRequest},
     store::{GraphStage, JobRecord, PauseRequest, ResumeRequest, StageKey},
 };
 
@@ -28,13 +28,17 @@ impl Controller {
     ///
     /// # Errors
     /// There is no such job, it is finished already, or the database failed.
-    pub async fn cancel(&self, job_id: &JobId) -> Result<Cancellation, ControllerError> {
+    pub async fn cancel(
+        &self,
+        job_id: &JobId,
+        request: &UserRequest,
+    ) -> Result<Cancellation, ControllerError> {
         let job = self.job(job_id).await?;
         let status = self
             .0
             .database
             .jobs()
-            .end_early(job_id, JobStatus::Cancelled, "cancelled on request")
+            .end_early(job_id, JobStatus::Cancelled, "cancelled on request", request)
             .await?;
         let Some(status) = status else {
             return Err(self.refused(job_id, Change::Cancel).await?);
@@ -59,7 +63,11 @@ impl Controller {
     /// # Errors
     /// There is no such job, it neither failed nor was cancelled, or the database failed; after a
     /// database failure the same request may be made again.
-    pub async fn retry(&self, job_id: &JobId) -> Result<Retry, ControllerError> {
+    pub async fn retry(
+        &self,
+        job_id: &JobId,
+        request: &UserRequest,
+    ) -> Result<Retry, ControllerError> {
         let job = self.job(job_id).await?;
         if job.is_purging == Some(true) {
             return Err(ControllerError::BeingDeleted { job_id: *job_id });
@@ -68,7 +76,7 @@ impl Controller {
             return Err(refusal.into());
         }
         if job.is_graph() {
-            return self.retry_graph(&job).await;
+            return self.retry_graph(&job, request).await;
         }
         let key = job.key();
         // No task may be skipped any more while tasks are made ready to run.
@@ -79,7 +87,8 @@ impl Controller {
         results.remove(&key.stage.to_string());
         let deadline = self.time_limit(&job).await.as_secs_f64();
         let stored = Value::Object(results).to_string();
-        let Some(status) = self.0.database.jobs().reopen(&key, &stored, deadline).await? else {
+        let jobs = self.0.database.jobs();
+        let Some(status) = jobs.reopen(&key, &stored, deadline, request).await? else {
             return Err(self.refused(job_id, Change::Retry).await?);
         };
         tracing::info!(%job_id, stage = key.stage.get(), tasks_reset, "job retried");
@@ -101,7 +110,11 @@ impl Controller {
 
     /// Retries a job whose stages form a graph: what failed or had not ended runs again, and what
     /// was skipped because of it waits again.
-    async fn retry_graph(&self, job: &JobRecord) -> Result<Retry, ControllerError> {
+    async fn retry_graph(
+        &self,
+        job: &JobRecord,
+        request: &UserRequest,
+    ) -> Result<Retry, ControllerError> {
         let job_id = &job.job_id;
         let in_job = |stage| StageKey { job_id: *job_id, stage };
         self.close_stages_of(job).await?;
@@ -113,7 +126,7 @@ impl Controller {
             tasks_reset += self.reopen_tasks(&in_job(stage.stage)).await?;
         }
         let deadline = self.time_limit(job).await.as_secs_f64();
-        if !self.0.database.stages().reopen_graph(job_id, deadline).await? {
+        if !self.0.database.stages().reopen_graph(job_id, deadline, request).await? {
             return Err(self.refused(job_id, Change::Retry).await?);
         }
         tracing::info!(%job_id, stages = runs_again.len(), tasks_reset, "job retried");
@@ -154,9 +167,13 @@ impl Controller {
     ///
     /// # Errors
     /// There is no such job, it is finished, or the database failed.
-    pub async fn pause(&self, job_id: &JobId) -> Result<Pause, ControllerError> {
+    pub async fn pause(
+        &self,
+        job_id: &JobId,
+        request: &UserRequest,
+    ) -> Result<Pause, ControllerError> {
         self.job(job_id).await?;
-        let message = match self.0.database.jobs().request_pause(job_id).await? {
+        let message = match self.0.database.jobs().request_pause(job_id, request).await? {
             PauseRequest::Paused => "The job is paused before its next stage; resume continues it.",
             PauseRequest::AtStageEnd => {
                 "The job will pause at the end of its stage; resume before that withdraws the request."
@@ -170,9 +187,13 @@ impl Controller {
     ///
     /// # Errors
     /// There is no such job, no pause was requested, or the database failed.
-    pub async fn resume(&self, job_id: &JobId) -> Result<Pause, ControllerError> {
+    pub async fn resume(
+        &self,
+        job_id: &JobId,
+        request: &UserRequest,
+    ) -> Result<Pause, ControllerError> {
         self.job(job_id).await?;
-        let message = match self.0.database.jobs().resume(job_id).await? {
+        let message = match self.0.database.jobs().resume(job_id, request).await? {
             ResumeRequest::Resumed => {
                 self.send_unsent(&mut ReconcileReport::default(), LONGEST_REQUEST).await?;
                 self.submit_children(Some(job_id)).await?;

@@ -9,7 +9,7 @@ use lastlight_api::purge::{Deletion, Purged, PurgedJob};
 use super::{Controller, ControllerError, ReconcileReport, control::LONGEST_REQUEST};
 use crate::{
     job::Retention,
-    model::{JobId, JobStatus, Timestamp},
+    model::{JobId, JobStatus, Timestamp, UserRequest},
     store::{Kept, Marked, OverJobs, PurgeStep},
 };
 
@@ -156,19 +156,24 @@ impl Controller {
     ///
     /// # Errors
     /// There is no such job, it runs, or the database failed.
-    pub async fn delete(&self, job_id: &JobId, cancels: bool) -> Result<Deletion, ControllerError> {
+    pub async fn delete(
+        &self,
+        job_id: &JobId,
+        cancels: bool,
+        request: &UserRequest,
+    ) -> Result<Deletion, ControllerError> {
         let until = Instant::now() + LONGEST_REQUEST;
         let job = self.job(job_id).await?;
         let mut is_cancelled = false;
         if cancels && !job.status.is_terminal() {
-            match self.cancel(job_id).await {
+            match self.cancel(job_id, request).await {
                 Ok(_) => is_cancelled = true,
                 // It ended meanwhile.
                 Err(ControllerError::NotAllowed(_)) => {}
                 Err(error) => return Err(error),
             }
         }
-        match self.0.database.purge().mark(job_id).await? {
+        match self.0.database.purge().mark(job_id, request).await? {
             Marked::Yes => {}
             Marked::Unknown => return Err(ControllerError::UnknownJob { job_id: *job_id }),
             Marked::Runs => {

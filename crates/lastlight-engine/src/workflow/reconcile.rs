@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     failpoint::failpoint,
-    model::{JobStatus, ProcessingPath, messages::message_time, timestamp},
+    model::{JobStatus, ProcessingPath, UserRequest, messages::message_time, timestamp},
     store::{BatchKey, DatabaseError, OverdueJob, StageKey, UnsentBatch, UnsentTask},
 };
 
@@ -217,8 +217,12 @@ impl Controller {
             timestamp::write(job.deadline),
             (job.deadline - job.created_at).whole_seconds()
         );
-        let failed =
-            self.0.database.jobs().end_early(&job.key.job_id, JobStatus::Failed, &reason).await?;
+        let failed = self
+            .0
+            .database
+            .jobs()
+            .end_early(&job.key.job_id, JobStatus::Failed, &reason, &UserRequest::NOBODY)
+            .await?;
         if failed.is_some() {
             tracing::warn!(job_id = %job.key.job_id, reason, "job failed");
         }

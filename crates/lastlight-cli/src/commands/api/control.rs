@@ -10,10 +10,39 @@ use serde::de::DeserializeOwned;
 
 use super::{AppArguments, CommandError, Session, Verdict, look_of};
 use crate::{
+    client::Asked,
     format::{Align, Table, count_of_bad, plain},
     output, say,
     style::Look,
 };
+
+/// The arguments of a command that changes a job.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArguments {
+    /// Job id, or its first 4 or more characters.
+    job_id: String,
+    #[command(flatten)]
+    asked: AskedArguments,
+    #[command(flatten)]
+    pub(super) app: AppArguments,
+}
+
+/// Who asks for a change, and why.
+#[derive(Debug, Args)]
+pub(crate) struct AskedArguments {
+    /// Why, for the events of the job.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Who asks, for the events of the job.
+    #[arg(long, env = "USER", hide_env_values = true)]
+    by: Option<String>,
+}
+
+impl AskedArguments {
+    pub(super) fn asked(&self) -> Asked<'_> {
+        Asked { by: self.by.as_deref(), reason: self.reason.as_deref() }
+    }
+}
 
 /// The arguments of a command that takes only a job.
 #[derive(Debug, Args)]
@@ -24,31 +53,31 @@ pub(crate) struct ControlArguments {
     pub(super) app: AppArguments,
 }
 
-pub(super) async fn cancel(arguments: &ControlArguments) -> Result<Verdict, CommandError> {
+pub(super) async fn cancel(arguments: &ChangeArguments) -> Result<Verdict, CommandError> {
     change("cancel", arguments, |job: Cancellation| (job.status, job.message)).await
 }
 
-pub(super) async fn retry(arguments: &ControlArguments) -> Result<Verdict, CommandError> {
+pub(super) async fn retry(arguments: &ChangeArguments) -> Result<Verdict, CommandError> {
     change("retry", arguments, |job: Retry| (job.status, job.message)).await
 }
 
-pub(super) async fn pause(arguments: &ControlArguments) -> Result<Verdict, CommandError> {
+pub(super) async fn pause(arguments: &ChangeArguments) -> Result<Verdict, CommandError> {
     change("pause", arguments, |job: Pause| (job.status, job.message)).await
 }
 
-pub(super) async fn resume(arguments: &ControlArguments) -> Result<Verdict, CommandError> {
+pub(super) async fn resume(arguments: &ChangeArguments) -> Result<Verdict, CommandError> {
     change("resume", arguments, |job: Pause| (job.status, job.message)).await
 }
 
 /// Requests `action` for the job and prints its status and the message.
 async fn change<T: DeserializeOwned>(
     action: &str,
-    arguments: &ControlArguments,
+    arguments: &ChangeArguments,
     outcome: fn(T) -> (JobStatus, String),
 ) -> Result<Verdict, CommandError> {
     let session = arguments.app.session()?;
     let job_id = session.job_id(&arguments.job_id).await?;
-    let answer = session.client.change(action, &job_id).await?;
+    let answer = session.client.change(action, &job_id, arguments.asked.asked()).await?;
     if !session.printed(&answer.document) {
         let (status, message) = outcome(answer.body);
         let status = session.paint.text(look_of(status), status.as_str());

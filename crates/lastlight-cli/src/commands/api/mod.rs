@@ -3,6 +3,7 @@
 
 mod compare;
 mod control;
+mod events;
 mod gate;
 mod jobs;
 mod nodes;
@@ -76,15 +77,17 @@ pub(crate) enum AppCommand {
     /// Show a task: its parameters, progress, result or error, and the log of its last attempt.
     Task(tasks::TaskArguments),
     /// Cancel a job: waiting tasks are skipped, running tasks are stopped.
-    Cancel(control::ControlArguments),
+    Cancel(control::ChangeArguments),
     /// Retry a failed or cancelled job: tasks that did not succeed run again.
-    Retry(control::ControlArguments),
+    Retry(control::ChangeArguments),
     /// Pause a job at the end of its current stage.
-    Pause(control::ControlArguments),
+    Pause(control::ChangeArguments),
     /// Resume a paused job.
-    Resume(control::ControlArguments),
+    Resume(control::ChangeArguments),
     /// Decide at a gate of a job: approve or reject it.
     Gate(gate::GateArguments),
+    /// Show the events of a job: what happened to it, and who asked for it.
+    Events(events::EventsArguments),
     /// Audit a job: recount its tasks and compare them with its counters.
     Audit(control::ControlArguments),
     /// Delete a job that is over, with its tasks. Needs the master key.
@@ -175,6 +178,7 @@ pub(crate) async fn run(command: AppCommand) -> ExitCode {
         C::Pause(arguments) => (arguments.app.json, control::pause(arguments).await),
         C::Resume(arguments) => (arguments.app.json, control::resume(arguments).await),
         C::Gate(arguments) => (arguments.app.json, gate::gate(arguments).await),
+        C::Events(arguments) => (arguments.app.json, events::events(arguments).await),
         C::Audit(arguments) => (arguments.app.json, control::audit(arguments).await),
         C::Poison(arguments) => (arguments.app.json, poison::poison(arguments).await),
         C::Workers(arguments) => (arguments.app.json, workers::workers(arguments).await),

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use lastlight_api::{JobStatus, purge::PurgeJobs};
 use serde_json::json;
 
-use super::{AppArguments, CommandError, Verdict, look_of, short};
+use super::{AppArguments, CommandError, Verdict, control::AskedArguments, look_of, short};
 use crate::{
     format::{Align, Table, ago, plain},
     output, say, tell,
@@ -23,6 +23,8 @@ pub(crate) struct DeleteArguments {
     /// Cancel the job first if it runs.
     #[arg(long)]
     cancel: bool,
+    #[command(flatten)]
+    asked: AskedArguments,
     #[command(flatten)]
     pub(super) app: AppArguments,
 }
@@ -82,7 +84,7 @@ fn days(text: &str) -> Result<f64, String> {
 pub(super) async fn delete(arguments: &DeleteArguments) -> Result<Verdict, CommandError> {
     let session = arguments.app.session()?;
     let job_id = session.job_id(&arguments.job_id).await?;
-    let answer = session.client.delete(&job_id, arguments.cancel).await?;
+    let answer = session.client.delete(&job_id, arguments.cancel, arguments.asked.asked()).await?;
     if !session.printed(&answer.document) {
         say!("{}: {}", short(&job_id), answer.body.message);
     }

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use sqlx::{
     ConnectOptions, Connection, Postgres, Transaction,
     migrate::{MigrateError, Migrator},
@@ -18,7 +19,7 @@ use super::{
     pooler::{Pooler, pooler_of},
     reach,
 };
-use crate::config::DatabaseSettings;
+use crate::{config::DatabaseSettings, model::UserRequest};
 
 /// The migrations in `migrations/`, embedded in the binary.
 pub static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
@@ -312,6 +313,23 @@ impl Database {
         &self,
     ) -> Result<Transaction<'static, Postgres>, DatabaseError> {
         Ok(self.pool().await?.begin().await?)
+    }
+
+    /// Begins a transaction whose events say who asked for its changes.
+    ///
+    /// # Errors
+    /// No connection is available, or the connection failed.
+    pub(in crate::store) async fn begin_for(
+        &self,
+        request: &UserRequest,
+    ) -> Result<Transaction<'static, Postgres>, DatabaseError> {
+        let mut transaction = self.begin().await?;
+        if *request != UserRequest::NOBODY {
+            sqlx::query_file!("src/store/sql/note_request.sql", json!(request).to_string())
+                .fetch_one(&mut *transaction)
+                .await?;
+        }
+        Ok(transaction)
     }
 
     /// Begins a transaction that only reads. The server cancels each of its statements after

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Jobs;
 use crate::{
     failpoint::failpoint,
-    model::{JobId, JobStatus},
+    model::{JobId, JobStatus, UserRequest},
     store::{
         connection::DatabaseError,
         rows::{StageKey, without_nul},
@@ -48,9 +48,12 @@ impl Jobs<'_> {
         job_id: &JobId,
         status: JobStatus,
         reason: &str,
+        request: &UserRequest,
     ) -> Result<Option<JobStatus>, DatabaseError> {
+        let mut transaction = self.0.begin_for(request).await?;
+        let ended = end_early(&mut *transaction, job_id, status, reason).await?;
         failpoint!("end_early.before_commit", Err(DatabaseError::lost()));
-        let ended = end_early(self.0.pool().await?, job_id, status, reason).await?;
+        transaction.commit().await?;
         failpoint!("end_early.after_commit", Err(DatabaseError::lost()));
         Ok(ended)
     }
@@ -95,8 +98,9 @@ impl Jobs<'_> {
         key: &StageKey,
         stage_results: &str,
         deadline_seconds: f64,
+        request: &UserRequest,
     ) -> Result<Option<JobStatus>, DatabaseError> {
-        let mut transaction = self.0.begin().await?;
+        let mut transaction = self.0.begin_for(request).await?;
         let status = sqlx::query_file_scalar!(
             "src/store/sql/reopen_job.sql",
             key.job_id.as_str(),
@@ -120,14 +124,20 @@ impl Jobs<'_> {
     ///
     /// # Errors
     /// The statement failed; nothing changed.
-    pub async fn request_pause(self, job_id: &JobId) -> Result<PauseRequest, DatabaseError> {
+    pub async fn request_pause(
+        self,
+        job_id: &JobId,
+        request: &UserRequest,
+    ) -> Result<PauseRequest, DatabaseError> {
+        let mut transaction = self.0.begin_for(request).await?;
         let is_paused = sqlx::query_file_scalar!(
             "src/store/sql/request_pause.sql",
             job_id.as_str(),
             JobStatus::open() as _,
         )
-        .fetch_optional(self.0.pool().await?)
+        .fetch_optional(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         Ok(match is_paused {
             Some(true) => PauseRequest::Paused,
             Some(false) => PauseRequest::AtStageEnd,
@@ -139,14 +149,20 @@ impl Jobs<'_> {
     ///
     /// # Errors
     /// The statement failed; nothing changed.
-    pub async fn resume(self, job_id: &JobId) -> Result<ResumeRequest, DatabaseError> {
+    pub async fn resume(
+        self,
+        job_id: &JobId,
+        request: &UserRequest,
+    ) -> Result<ResumeRequest, DatabaseError> {
+        let mut transaction = self.0.begin_for(request).await?;
         let was_paused = sqlx::query_file_scalar!(
             "src/store/sql/resume_job.sql",
             job_id.as_str(),
             JobStatus::open() as _,
         )
-        .fetch_optional(self.0.pool().await?)
+        .fetch_optional(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         Ok(match was_paused {
             Some(true) => ResumeRequest::Resumed,
             Some(false) => ResumeRequest::PauseWithdrawn,

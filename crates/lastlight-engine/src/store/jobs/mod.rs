@@ -2,6 +2,7 @@
 //! other modules; which change is due, the caller decides.
 
 mod control;
+mod events;
 mod listed;
 mod overdue;
 mod stored;
@@ -9,6 +10,7 @@ mod stored;
 use crate::store::connection::Database;
 
 pub use control::{PauseRequest, ResumeRequest};
+pub use events::StoredEvent;
 pub use listed::{JobFilter, ListedJob, Totals};
 pub use overdue::OverdueJob;
 pub use stored::{JobPulse, JobRecord, NewDefinition, NewJob, StoredDefinition};

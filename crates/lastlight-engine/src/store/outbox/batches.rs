@@ -171,10 +171,8 @@ impl Outbox<'_> {
         quiet_seconds: f64,
         limit: i64,
     ) -> Result<u64, DatabaseError> {
-        Ok(sqlx::query_file!("src/store/sql/lost_batches.sql", quiet_seconds, limit)
-            .execute(self.0.pool().await?)
-            .await?
-            .rows_affected())
+        let lost = sqlx::query_file_scalar!("src/store/sql/lost_batches.sql", quiet_seconds, limit);
+        Ok(lost.fetch_one(self.0.pool().await?).await?.unsigned_abs())
     }
 }
 

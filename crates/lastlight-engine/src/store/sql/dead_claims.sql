@@ -1,5 +1,5 @@
 -- Ends up to $1 claims of batches whose lease has expired. Their tasks that have no state of their own are ready again, with the
--- attempt counted; a job that has finished skips its own. Returns the number of claims and of these tasks. $2: the states from which a task may start; $3: the
+-- attempt counted; a job that has finished skips its own. Returns the number of claims and of these tasks, which is noted in the events of each job. $2: the states from which a task may start; $3: the
 -- states in which a job runs. The tasks are found by their whole keys, which the batch has. Locks: the claims'
 -- rows, skips rows that are locked; then the tasks' rows in key order. Index: worker_claims_expiry, worker_claims_pkey, task_batches_pkey, tasks_pkey, jobs_pkey.
 WITH dead AS MATERIALIZED (
@@ -36,6 +36,9 @@ WITH dead AS MATERIALIZED (
     FROM lost l
     WHERE t.parent_job_id = l.job_id AND t.stage = l.stage AND t.task_id = l.task_id
       AND t.attempt = 0 AND t.ready_at IS NULL AND t.status::text = ANY ($2)
-    RETURNING t.task_id
+    RETURNING t.parent_job_id, t.stage
+), noted AS (
+    SELECT r.tasks, note_repair(r.parent_job_id, r.stage, 'attempts_presumed_dead', r.tasks)
+    FROM (SELECT parent_job_id, stage, count(*) AS tasks FROM readied GROUP BY parent_job_id, stage) r
 )
-SELECT (SELECT count(*) FROM dead) AS "claims!", (SELECT count(*) FROM readied) AS "tasks!"
+SELECT (SELECT count(*) FROM dead) AS "claims!", (SELECT COALESCE(sum(tasks), 0)::bigint FROM noted) AS "tasks!"

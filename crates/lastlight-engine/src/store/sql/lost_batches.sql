@@ -10,7 +10,7 @@
 -- once per stage; jobs and tasks are read by subqueries, by their whole keys: otherwise a plan made
 -- on empty tables would read all open jobs, and the whole stage, for each batch. Index:
 -- stages_open, jobs_pkey, task_batches_pkey, tasks_pkey. Reads the whole table instances, which has
--- one row per process.
+-- one row per process. Returns the number of batches, which is noted in the events of each job.
 WITH watermarks AS MATERIALIZED (
     SELECT max(queue_storage_reached) FILTER (WHERE queue_storage_reached_at > now() - make_interval(secs => $1)) AS queue_storage,
            max(service_bus_reached) FILTER (WHERE service_bus_reached_at > now() - make_interval(secs => $1)) AS service_bus
@@ -28,21 +28,27 @@ WITH watermarks AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM tasks r
                       WHERE r.parent_job_id = s.job_id AND r.stage = s.stage
                         AND r.status = 'processing' AND r.lease_until > now())
+), unsent AS (
+    UPDATE task_batches b
+    SET status = 'pending_queue', next_send_at = now()
+    FROM (
+        SELECT c.job_id, c.stage, c.batch_no
+        FROM silent s
+        JOIN task_batches c ON c.job_id = s.job_id AND c.stage = s.stage
+        WHERE c.status = 'queued'
+          AND c.sent_at < now() - make_interval(secs => $1 * power(2, least(c.sends, 5) - 1))
+          AND (s.watermark IS NULL OR c.sent_at < s.watermark OR c.sent_at < now() - make_interval(secs => $1 * 16))
+          AND EXISTS (SELECT FROM UNNEST(c.task_ids) AS id (task_id)
+                      WHERE (SELECT t.status IN ('pending_queue', 'queued') AND t.next_send_at IS NULL
+                             FROM tasks t
+                             WHERE t.parent_job_id = c.job_id AND t.stage = c.stage AND t.task_id = id.task_id))
+        LIMIT $2
+        FOR UPDATE OF c SKIP LOCKED
+    ) lost
+    WHERE b.job_id = lost.job_id AND b.stage = lost.stage AND b.batch_no = lost.batch_no
+    RETURNING b.job_id, b.stage
+), noted AS (
+    SELECT u.batches, note_repair(u.job_id, u.stage, 'messages_resent', u.batches)
+    FROM (SELECT job_id, stage, count(*) AS batches FROM unsent GROUP BY job_id, stage) u
 )
-UPDATE task_batches b
-SET status = 'pending_queue', next_send_at = now()
-FROM (
-    SELECT c.job_id, c.stage, c.batch_no
-    FROM silent s
-    JOIN task_batches c ON c.job_id = s.job_id AND c.stage = s.stage
-    WHERE c.status = 'queued'
-      AND c.sent_at < now() - make_interval(secs => $1 * power(2, least(c.sends, 5) - 1))
-      AND (s.watermark IS NULL OR c.sent_at < s.watermark OR c.sent_at < now() - make_interval(secs => $1 * 16))
-      AND EXISTS (SELECT FROM UNNEST(c.task_ids) AS id (task_id)
-                  WHERE (SELECT t.status IN ('pending_queue', 'queued') AND t.next_send_at IS NULL
-                         FROM tasks t
-                         WHERE t.parent_job_id = c.job_id AND t.stage = c.stage AND t.task_id = id.task_id))
-    LIMIT $2
-    FOR UPDATE OF c SKIP LOCKED
-) lost
-WHERE b.job_id = lost.job_id AND b.stage = lost.stage AND b.batch_no = lost.batch_no
+SELECT COALESCE(sum(batches), 0)::bigint AS "batches!" FROM noted

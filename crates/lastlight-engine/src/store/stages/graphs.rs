@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{EndedStage, Stages};
 use crate::{
     failpoint::failpoint,
-    model::{GateDecision, JobId, JobStatus, Stage, StageKind, StageOutcome},
+    model::{GateDecision, JobId, JobStatus, Stage, StageKind, StageOutcome, UserRequest},
     store::{
         connection::DatabaseError,
         rows::{JsonText, StageKey, without_nul},
@@ -327,8 +327,9 @@ impl Stages<'_> {
         self,
         job_id: &JobId,
         deadline_seconds: f64,
+        request: &UserRequest,
     ) -> Result<bool, DatabaseError> {
-        let mut transaction = self.0.begin().await?;
+        let mut transaction = self.0.begin_for(request).await?;
         let stages =
             sqlx::query_file_as!(LockedStage, "src/store/sql/lock_graph.sql", job_id.as_str())
                 .fetch_all(&mut *transaction)

@@ -36,7 +36,7 @@ impl Stages<'_> {
             recount.failed,
             recount.skipped,
         )
-        .execute(&mut *transaction)
+        .fetch_one(&mut *transaction)
         .await?;
         transaction.commit().await?;
         Ok(Some((counters, recount)))

@@ -22,10 +22,8 @@ impl Stages<'_> {
     /// # Errors
     /// The statement failed.
     pub async fn mark_dead_planners_unsent(self, lost_seconds: f64) -> Result<u64, DatabaseError> {
-        Ok(sqlx::query_file!("src/store/sql/dead_planners.sql", lost_seconds)
-            .execute(self.0.pool().await?)
-            .await?
-            .rows_affected())
+        let dead = sqlx::query_file_scalar!("src/store/sql/dead_planners.sql", lost_seconds);
+        Ok(dead.fetch_one(self.0.pool().await?).await?.unsigned_abs())
     }
 
     /// Stages that ended and were not advanced.

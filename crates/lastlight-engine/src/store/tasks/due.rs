@@ -2,7 +2,7 @@
 
 use super::Tasks;
 use crate::{
-    model::{ProcessingPath, TaskStatus},
+    model::{JobId, ProcessingPath, Stage, TaskId, TaskStatus},
     store::{
         connection::DatabaseError,
         rows::{StageKey, StoredTrace, UnsentTask, unsent_task},
