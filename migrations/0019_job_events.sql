@@ -28,8 +28,7 @@ CREATE TABLE job_events (
 CREATE UNIQUE INDEX job_events_repaired ON job_events (job_id, run, (COALESCE(stage, 0)), kind, repaired_in)
     WHERE repaired_in IS NOT NULL;
 
--- Writes an event. The request of a user is a setting of the transaction: {"by": …, "reason": …}. Values in `more` stay JSON, since
--- text of users may have \u0000, which PostgreSQL's text cannot hold.
+-- Writes an event. The request of a user is a setting of the transaction: {"by": …, "reason": …}.
 CREATE FUNCTION note_job_event(of_job text, of_run smallint, of_stage smallint, what text, more json) RETURNS void
 LANGUAGE sql AS $$
     INSERT INTO job_events (job_id, run, stage, kind, requested_by, reason, detail)
@@ -74,6 +73,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     of_run smallint;
     was_ready boolean := false;
+    said json;
 BEGIN
     SELECT run INTO of_run FROM jobs WHERE job_id = NEW.job_id;
     IF TG_OP = 'UPDATE' THEN
@@ -82,9 +82,10 @@ BEGIN
             PERFORM note_job_event(NEW.job_id, of_run, NEW.stage, 'stage_reopened', NULL);
         END IF;
         IF NEW.decision IS NOT NULL AND OLD.decision IS NULL THEN
+            -- PostgreSQL does not look into JSON with this escape.
+            said := CASE WHEN strpos(NEW.output::text, '\u0000') = 0 THEN NEW.output END;
             PERFORM note_job_event(NEW.job_id, of_run, NEW.stage, 'gate_decided',
-                                   json_build_object('decision', NEW.decision, 'by', NEW.output -> 'by',
-                                                     'comment', NEW.output -> 'comment'));
+                                   json_build_object('decision', NEW.decision, 'by', said -> 'by', 'comment', said -> 'comment'));
         END IF;
         IF NEW.child_job_id IS NOT NULL AND OLD.child_job_id IS NULL THEN
             PERFORM note_job_event(NEW.job_id, of_run, NEW.stage, 'child_submitted', json_build_object('job_id', NEW.child_job_id));
@@ -110,7 +111,7 @@ END $$;
 
 -- Counts a repair of the sweep: one event an hour for each stage and kind of repair.
 CREATE FUNCTION note_repair(of_job text, of_stage smallint, what text, repaired bigint) RETURNS void
-LANGUAGE sql AS $$
+LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT AS $$
     INSERT INTO job_events AS e (job_id, run, stage, kind, repaired_in, last_at, amount)
     SELECT of_job, j.run, of_stage, what, date_trunc('hour', now()), now(), repaired
     FROM jobs j

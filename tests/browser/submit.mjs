@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-import { heading, inBrowser } from './harness.mjs';
+import { heading, inBrowser, violations } from './harness.mjs';
 
 inBrowser('a job is submitted with the form and runs to its end', async ({ page, open }) => {
   await open('submit/hello_world');
@@ -21,6 +21,11 @@ inBrowser('a job is submitted with the form and runs to its end', async ({ page,
   assert.match(await page.locator('.json').first().textContent(), /"use_service_bus": true/);
   await page.getByRole('tab', { name: 'Results' }).click();
   await page.locator('[role=tabpanel]:not([hidden]) .json', { hasText: '250' }).first().waitFor();
+  await page.getByRole('tab', { name: 'Timeline' }).click();
+  await page.getByRole('row', { name: /The job completed/ }).waitFor();
+  assert.equal(await page.locator('.time-bars li').count(), 2, 'one bar a stage');
+  await page.getByRole('row', { name: /Stage 2 ended: 250 completed, 0 failed, 0 skipped/ }).waitFor();
+  assert.deepEqual(await violations(page), []);
   await page.getByRole('tab', { name: 'Audit' }).click();
   await page.getByText('The audit is consistent').waitFor();
   assert.match(page.url(), /\?tab=audit$/);

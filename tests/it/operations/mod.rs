@@ -2,6 +2,7 @@
 
 mod audit;
 mod diagnosis;
+mod events;
 mod instances;
 mod metrics;
 mod prometheus;

@@ -14,13 +14,14 @@ import { ended, isGraph, nameOf, nodeView } from './nodes.js';
 import { stageList } from './stages.js';
 import { tabPanels } from './tabs.js';
 import { taskList } from './tasks.js';
+import { timeline } from './timeline.js';
 
 // The app responds when the job has changed, or after this many seconds, since rates and running tasks change in between.
 const WAIT = 5;
 // Minimum interval between requests in milliseconds: a fast job changes all the time.
 const EVERY = 700;
 const TASKS_EVERY = 3000;
-const TABS = [['tasks', 'Tasks'], ['parameters', 'Parameters'], ['results', 'Results'], ['audit', 'Audit'], ['definition', 'Definition']];
+const TABS = [['tasks', 'Tasks'], ['parameters', 'Parameters'], ['results', 'Results'], ['timeline', 'Timeline'], ['audit', 'Audit'], ['definition', 'Definition']];
 
 export function job({ signal, query, parts: [jobId], title, onRefresh }) {
   let current = null, tasksAt = 0, tasksWanted;
@@ -59,8 +60,9 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
   });
   const parameters = h('div', {}), results = h('div', {}), audit = h('div', {});
   const file = definition({ jobId, signal });
+  const story = timeline({ jobId, signal });
   const tabs = tabPanels({
-    label: 'About the job', tabs: TABS, panels: { tasks: tasks.node, parameters, results, audit, definition: file.node }, opened: view.tab,
+    label: 'About the job', tabs: TABS, panels: { tasks: tasks.node, parameters, results, timeline: story.node, audit, definition: file.node }, opened: view.tab,
     changed(opened) {
       view.tab = opened;
       keepAddress();
@@ -91,6 +93,7 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
   onRefresh(() => {
     poller.now();
     if (view.tab === 'audit') showAudit();
+    if (view.tab === 'timeline' && current !== null) story.update(current);
   });
 
   // Selects the node that the address names.
@@ -148,6 +151,7 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
     tabs.offer('definition', hasNodes);
     if (view.tab === 'parameters') drawOnce(parameters, current.parameters, 'the job’s parameters', 'None.');
     if (view.tab === 'results') drawResults();
+    if (view.tab === 'timeline') drawTimeline();
     if (view.tab === 'definition' && hasNodes) file.update();
   }
 
@@ -207,6 +211,15 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
       json(current.resultData, { what: 'the job’s result', empty: format.isOver(current.status) ? 'The job has no result.' : 'The job has no result until it is finished.' }),
       begun.map(([stage, result]) => [h('h3', {}, nameOf(current, stage) ?? `Stage ${stage}`),
         json(result, { what: `the results of ${nameOf(current, stage) ?? `stage ${stage}`}` })]));
+  }
+
+  // The events change with the job's version, and less often than its counts.
+  let drawnAt = 0;
+  function drawTimeline() {
+    const wait = format.isOver(current.status) ? 0 : drawnAt + TASKS_EVERY - Date.now();
+    if (wait > 0) return;
+    drawnAt = Date.now();
+    story.update(current);
   }
 
   let audits = 0;

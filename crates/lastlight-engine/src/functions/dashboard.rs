@@ -38,6 +38,7 @@ const FILES: &[(&str, &str)] = files![
     "views.css",
     "graph.css",
     "theme.js",
+    "timeline.js",
     "main.js",
     "router.js",
     "api.js",

@@ -86,6 +86,12 @@ pub(super) static ELSEWHERE: &[&Group] = &[
                 meaning: "A `dumb` terminal gets no colours.",
                 ..PLAIN
             },
+            &Elsewhere {
+                name: "USER",
+                allowed: "text",
+                meaning: "Who asks for a change of a job, for its events, unless `--by` says so.",
+                ..PLAIN
+            },
         ],
     },
     &Group {
