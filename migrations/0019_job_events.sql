@@ -1,14 +1,25 @@
--- The story of a job: what happened to it and who asked for it. Triggers write it with the changes themselves, whichever
--- statement makes them and whichever version of the handler runs; nothing is written for a single task.
+-- What happened to a job and who asked for it. Triggers write it with the changes themselves, whichever statement makes
+-- them and whichever version of the handler runs; nothing is written for a single task. And runs: a job that is over may run
+-- again under its id, after its tasks were deleted.
 ALTER TABLE jobs
     -- The run of the job: 1, and one more after each resubmission.
-    ADD COLUMN run smallint NOT NULL DEFAULT 1;
+    ADD COLUMN run integer NOT NULL DEFAULT 1,
+    -- The highest number of an attempt at any of its tasks in the runs before. Attempts of this run count from there, so that a
+    -- late outcome of a run before is not taken for one of this run.
+    ADD COLUMN attempts_before smallint NOT NULL DEFAULT 0,
+    -- It is marked to run again, once its tasks are deleted (purging_at).
+    ADD COLUMN is_resubmitted boolean NOT NULL DEFAULT false;
+
+-- The same of jobs that were deleted and are submitted again.
+ALTER TABLE deleted_jobs
+    ADD COLUMN run integer NOT NULL DEFAULT 1,
+    ADD COLUMN attempts_before smallint NOT NULL DEFAULT 0;
 
 CREATE TABLE job_events (
     event_id    bigint GENERATED ALWAYS AS IDENTITY,
     -- Without a reference: it would lock the job's row. The events are deleted with the job.
     job_id      text COLLATE "C" NOT NULL,
-    run         smallint     NOT NULL,
+    run         integer      NOT NULL,
     -- Null: the event concerns the whole job.
     stage       smallint,
     kind        varchar(40)  NOT NULL,
@@ -29,7 +40,7 @@ CREATE UNIQUE INDEX job_events_repaired ON job_events (job_id, run, (COALESCE(st
     WHERE repaired_in IS NOT NULL;
 
 -- Writes an event. The request of a user is a setting of the transaction: {"by": …, "reason": …}.
-CREATE FUNCTION note_job_event(of_job text, of_run smallint, of_stage smallint, what text, more json) RETURNS void
+CREATE FUNCTION note_job_event(of_job text, of_run integer, of_stage smallint, what text, more json) RETURNS void
 LANGUAGE sql AS $$
     INSERT INTO job_events (job_id, run, stage, kind, requested_by, reason, detail)
     SELECT of_job, of_run, of_stage, what, request ->> 'by', request ->> 'reason', more
@@ -45,7 +56,14 @@ BEGIN
                                json_build_object('path', NEW.processing_path, 'is_child', NEW.is_child));
         RETURN NULL;
     END IF;
-    IF OLD.finished_at IS NOT NULL AND NEW.finished_at IS NULL AND NEW.run = OLD.run THEN
+    IF NEW.run > OLD.run THEN
+        PERFORM note_job_event(NEW.job_id, NEW.run, NULL, 'job_resubmitted',
+                               json_build_object('status', OLD.status, 'created_at', OLD.created_at, 'finished_at', OLD.finished_at,
+                                                 'error', left(OLD.error_details, 2000), 'result', OLD.result_data,
+                                                 'stage_results', OLD.stage_results));
+        RETURN NULL;
+    END IF;
+    IF OLD.finished_at IS NOT NULL AND NEW.finished_at IS NULL THEN
         PERFORM note_job_event(NEW.job_id, NEW.run, NULL, 'job_retried', json_build_object('from', OLD.status));
     END IF;
     IF NEW.pause_requested AND NOT OLD.pause_requested THEN
@@ -63,7 +81,8 @@ BEGIN
                                json_build_object('error', left(NEW.error_details, 2000)));
     END IF;
     IF NEW.purging_at IS NOT NULL AND OLD.purging_at IS NULL THEN
-        PERFORM note_job_event(NEW.job_id, NEW.run, NULL, 'deletion_started', NULL);
+        PERFORM note_job_event(NEW.job_id, NEW.run, NULL,
+                               CASE WHEN NEW.is_resubmitted THEN 'resubmission_requested' ELSE 'deletion_started' END, NULL);
     END IF;
     RETURN NULL;
 END $$;
@@ -71,7 +90,7 @@ END $$;
 CREATE FUNCTION note_stage_change() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
-    of_run smallint;
+    of_run integer;
     was_ready boolean := false;
     said json;
 BEGIN

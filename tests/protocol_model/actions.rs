@@ -195,6 +195,8 @@ pub(crate) enum Action {
         batch: u8,
     },
     ReopenJob,
+    /// A user has the job run again from its beginning.
+    Resubmit,
     /// The last stage runs after the job ended before it.
     FinalizeJob,
     OpenPartiallyReopened {
@@ -364,9 +366,10 @@ impl Protocol {
                     actions.push(Action::FailTask { stage, task });
                 }
                 let arrives = is_sent || row.ready;
-                if arrives && !row.status.is_terminal() && row.attempt < self.sizes.attempts {
+                let tries = row.attempt - database.attempts_before;
+                if arrives && !row.status.is_terminal() && tries < self.sizes.attempts {
                     actions.push(Action::Claim { stage, task });
-                    if row.ready && row.attempt == 0 {
+                    if row.ready && tries == 0 {
                         actions.push(Action::ClaimInBatch { stage, task });
                     }
                 }
@@ -452,6 +455,9 @@ impl Protocol {
                 actions.extend(batches.map(|batch| Action::ReopenTasks { stage, batch }));
             }
             actions.push(Action::ReopenJob);
+        }
+        if outside.resubmissions > 0 && database.may_be_resubmitted(&self.rules) {
+            actions.push(Action::Resubmit);
         }
     }
 
@@ -652,6 +658,10 @@ impl Protocol {
             Action::ReopenJob => {
                 state.outside.retries -= 1;
                 database.reopen_job(rules).then_some(())?;
+            }
+            Action::Resubmit => {
+                state.outside.resubmissions -= 1;
+                database.resubmit(rules).then_some(())?;
             }
             Action::FinalizeJob => {
                 database.finalize_job(rules, rules.graph.as_ref()?).then_some(())?;

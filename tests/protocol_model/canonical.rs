@@ -33,7 +33,9 @@ pub(crate) fn canonical(rules: &Rules, state: &mut State) {
             Some(_) => stage.outcome == Some(StageOutcome::Completed),
             None => state.database.job.is_some_and(|job| job.stage > number),
         };
-        if is_passed {
+        // Late attempts of a run before meet the tasks of a later one.
+        let may_begin_again = state.outside.resubmissions > 0 || state.database.reruns > 0;
+        if is_passed && !may_begin_again {
             keep_one_attempt(&mut state.handlers.attempts[usize::from(number)]);
         }
     }

@@ -19,8 +19,8 @@ use lastlight_engine::{
     },
     store::{
         BatchClaim, BatchKey, ChunkWritten, Claim, ClaimRequest, Completion, Database, Deferral,
-        EndedStage, NewJob, NewTask, NextStage, RunningTask, StageKey, StagePlan, TaskClaims,
-        TaskCompletions, TaskDeferrals, TaskOutcome, WorkerClaim,
+        EndedStage, Marked, NewJob, NewTask, NextStage, RunningTask, StageKey, StagePlan,
+        TaskClaims, TaskCompletions, TaskDeferrals, TaskOutcome, WorkerClaim,
     },
 };
 use lastlight_testing::{
@@ -136,6 +136,7 @@ impl Pair {
             }
             1024..1034 => self.decide_gate(stage).await,
             1034..1042 => self.finalize_job().await,
+            1042..1045 => self.resubmit().await,
             _ => self.what_is_found(stage, batch).await,
         }
     }
@@ -152,17 +153,7 @@ impl Pair {
         let is_new = self.model.job.is_none();
         self.model.insert_job(&self.rules);
         let stages = self.rules.graph.map(|graph| stages_of(&self.rules, &graph));
-        let job = NewJob {
-            job_id: &self.real.job_id,
-            job_type: "model",
-            total_stages: Stage::try_from(self.rules.stages).unwrap(),
-            parameters: "{}",
-            path: ProcessingPath::QueueStorage,
-            deadline_seconds: LONG,
-            trace: None,
-            graph: stages.as_deref(),
-            definition: None,
-        };
+        let job = NewJob { graph: stages.as_deref(), ..self.real.job(&self.rules) };
         let inserted = self.real.database.jobs().insert(job, LONG).await.unwrap();
         ("insert_job", is_new.to_string(), inserted.to_string())
     }
@@ -331,7 +322,8 @@ impl Pair {
             real.insert(format!("{} {:?}", one.task.task_id, Some(one.task.attempt)));
         }
         // Tasks that no attempt had are ready with their batches.
-        let is_left = |task: &Task| task.ready && (task.attempt > 0 || task.forgiven > 0);
+        let before = self.model.attempts_before;
+        let is_left = |task: &Task| task.ready && task.attempt > before;
         let left =
             self.model.stages().any(|(_, stage)| stage.tasks().any(|(_, task)| is_left(task)));
         let is_short = claimed.len() < usize::from(limit);
@@ -367,13 +359,15 @@ impl Pair {
                 self.model.claim_in_batch(&self.rules, stage, index, sees_open)
             } else {
                 let fresh = self.model.stage(stage).and_then(|row| row.task(index));
-                let fresh = fresh.is_some_and(|row| row.attempt == 0);
+                let before = self.model.attempts_before;
+                let fresh = fresh.is_some_and(|row| row.attempt == before);
                 self.model.claim_task(&self.rules, stage, index, sees_open && fresh)
             };
             model.insert(format!("{} {attempt:?}", one.task.task_id));
             real.insert(format!("{} {:?}", one.task.task_id, Some(one.task.attempt)));
         }
-        let is_left = |task: &Task| task.ready && task.attempt == 0 && task.forgiven == 0;
+        let before = self.model.attempts_before;
+        let is_left = |task: &Task| task.ready && task.attempt == before;
         let left =
             self.model.stages().any(|(_, stage)| stage.tasks().any(|(_, task)| is_left(task)));
         let is_none = claimed.is_empty();
@@ -405,11 +399,12 @@ impl Pair {
         });
         let (stage, task) = tasks.into_iter().next().unwrap_or_default();
         let model = self.model.own_claimed(stage, task);
-        let claimed = self.real.claimed(stage, task).await;
+        let first = i16::from(self.model.attempts_before) + 1;
+        let claimed = self.real.claimed(stage, task, first).await;
         let real = match claimed {
             Some(claim) => {
                 let ClaimRequest { job_id, stage, task_id } = self.real.request(stage, task);
-                let running = RunningTask { job_id, stage, task_id, attempt: 1 };
+                let running = RunningTask { job_id, stage, task_id, attempt: first };
                 let held = self.real.database.workers().own(&[(running, claim)], LONG).await;
                 held.unwrap() == [true]
             }
@@ -455,14 +450,16 @@ impl Pair {
             self.model.stage(stage).and_then(|row| row.task(task)).map_or(1, |row| row.attempt);
         let attempt = match self.random.u8(..8) {
             0 => self.random.u8(1..4),
-            _ => holder.max(1),
+            // The first attempt of a claim of a batch is not counted in its task.
+            _ => holder.max(self.model.attempts_before + 1),
         };
         let outcome = *self
             .random
             .choice(&[Outcome::Completed, Outcome::Completed, Outcome::Failed, Outcome::Retry])
             .unwrap();
         let sees_open = self.model.is_open();
-        let claim = self.real.claimed(stage, task).await;
+        let first = i16::from(self.model.attempts_before) + 1;
+        let claim = self.real.claimed(stage, task, first).await;
         let recorded =
             self.model.complete_task(&self.rules, stage, task, attempt, outcome, sees_open);
         let completion = Completion {
@@ -646,6 +643,31 @@ impl Pair {
         ("reopen_job", format!("{model:?}"), format!("{real:?}"))
     }
 
+    /// All steps of a resubmission, if it may be.
+    async fn resubmit(&mut self) -> Answers {
+        // Each run has attempts of its own, which a byte of the model holds.
+        if self.model.attempts_before > 8 {
+            return nothing();
+        }
+        let model = self.model.resubmit(&self.rules);
+        let (database, job_id) = (self.real.database.clone(), self.real.job_id);
+        let marked = database.purge().mark(&job_id, true, &UserRequest::NOBODY).await.unwrap();
+        let mut real = marked == Marked::RunsAgain;
+        if real {
+            let stages = self.rules.graph.map(|graph| stages_of(&self.rules, &graph));
+            let job = NewJob { graph: stages.as_deref(), ..self.real.job(&self.rules) };
+            let begun = database.jobs().begin_next_run(job, LONG).await.unwrap();
+            let has_tasks = self.real.has_tasks(job_id).await;
+            assert!(begun != has_tasks, "a run begins only once nothing is left of the one before");
+            while database.purge().tasks(&job_id, 3).await.unwrap().has_more {}
+            while database.purge().batches(&job_id, 1).await.unwrap().has_more {}
+            if has_tasks {
+                real = database.jobs().begin_next_run(job, LONG).await.unwrap();
+            }
+        }
+        ("resubmit", model.to_string(), real.to_string())
+    }
+
     async fn open_partially_reopened(&mut self) -> Answers {
         let stages = 0..self.rules.stages;
         let model = stages.filter(|stage| self.model.open_partially_reopened(*stage)).count();
@@ -795,10 +817,30 @@ impl Real {
         }
     }
 
+    /// The job, as a line.
+    fn job(&self, rules: &Rules) -> NewJob<'_> {
+        NewJob {
+            job_id: &self.job_id,
+            job_type: "model",
+            total_stages: Stage::try_from(rules.stages).unwrap(),
+            parameters: "{}",
+            path: ProcessingPath::QueueStorage,
+            deadline_seconds: LONG,
+            trace: None,
+            graph: None,
+            definition: None,
+        }
+    }
+
+    async fn has_tasks(&self, job_id: JobId) -> bool {
+        let audit = self.database.stages().audit(&job_id).await.unwrap();
+        audit.iter().any(|stage| stage.recount.total > 0)
+    }
+
     /// The claim of a batch that has a task, as whoever holds it sees it.
-    async fn claimed(&self, stage: u8, task: u8) -> Option<BatchClaim> {
+    async fn claimed(&self, stage: u8, task: u8, attempt: i16) -> Option<BatchClaim> {
         let ClaimRequest { job_id, stage, task_id } = self.request(stage, task);
-        let first = RunningTask { job_id, stage, task_id, attempt: 1 };
+        let first = RunningTask { job_id, stage, task_id, attempt };
         let standing = self.database.workers().standing(&[first], 0.0).await.unwrap();
         standing.into_iter().next()?.and_then(|standing| standing.claim())
     }

@@ -123,8 +123,9 @@ impl Database {
         let number = read.stage;
         let kind = graph.kinds[usize::from(number)];
         let is_open = self.is_open();
+        let of_this_run = read.reruns == self.reruns;
         let stage = self.stage_mut(number)?;
-        let as_read = (stage.failed, stage.skipped) == (read.failed, read.skipped);
+        let as_read = of_this_run && (stage.failed, stage.skipped) == (read.failed, read.skipped);
         if !is_open {
             return None;
         }

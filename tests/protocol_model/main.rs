@@ -77,6 +77,7 @@ const SMALL: Sizes = Sizes {
         deferrals: 0,
         drifts: 0,
         decisions: 0,
+        resubmissions: 0,
     },
     walk: false,
 };
@@ -87,6 +88,7 @@ const fn with(outside: Outside) -> Sizes {
 
 const CANCEL: Sizes = with(Outside { cancels: 1, ..SMALL.outside });
 const RETRY: Sizes = with(Outside { retries: 1, ..CANCEL.outside });
+const RESUBMIT: Sizes = with(Outside { resubmissions: 1, ..SMALL.outside });
 const FAILURE: Sizes = with(Outside { failures: 1, ..SMALL.outside });
 const DEFERRAL: Sizes = with(Outside { deferrals: 1, ..SMALL.outside });
 const DRIFT: Sizes = with(Outside { drifts: 1, ..SMALL.outside });
@@ -153,6 +155,20 @@ fn a_cancel_and_a_retry_keep_all_properties() {
     // Both tasks are in one batch, which is reopened as a whole.
     let whole = Rules { batch: 2, ..job(&[2]) };
     search(whole, RETRY);
+}
+
+#[test]
+fn a_resubmission_keeps_all_properties() {
+    search(job(&[1, 1]), RESUBMIT);
+    let cancelled = Outside { cancels: 1, ..RESUBMIT.outside };
+    search(job(&[1]), Sizes { straddling: true, ..with(cancelled) });
+    search(worked(0b1, job(&[1])), with(Outside { retries: 1, ..cancelled }));
+    search(graph([needs(&[]), needs(&[0])]), narrow(cancelled));
+    search(gate(), narrow(Outside { resubmissions: 1, ..GATE_CANCEL }));
+    search(
+        finalized(graph([needs(&[])])),
+        Sizes { attempts: 2, advancers: 1, ..narrow(cancelled) },
+    );
 }
 
 #[test]
@@ -440,6 +456,7 @@ fn long_random_walks_keep_all_properties() {
         deferrals: 3,
         drifts: 0,
         decisions: 0,
+        resubmissions: 0,
     };
     let sizes =
         Sizes { planners: 3, attempts: 7, advancers: 3, straddling: true, outside, ..SMALL };
@@ -465,6 +482,7 @@ fn long_random_walks_through_a_graph_keep_all_properties() {
         deferrals: 2,
         drifts: 0,
         decisions: 3,
+        resubmissions: 0,
     };
     let sizes =
         Sizes { planners: 3, attempts: 5, advancers: 3, straddling: true, outside, ..SMALL };
@@ -563,6 +581,8 @@ breaks! {
     a_cancelled_job_stays_cancelled_when_finalized: FinalizeForgets breaks FINAL, finalized(graph([needs(&[])])), narrow(Outside { cancels: 1, ..SMALL.outside });
     a_sweep_without_finalizing_forgets_it: SweepWithoutFinalizing breaks ENDS, finalized(graph([needs(&[])])), narrow(Outside { cancels: 1, ..SMALL.outside });
     a_retry_that_keeps_a_failed_plan_loses_tasks: KeepFailedPlan breaks WHOLE_JOB, graph([needs(&[])]), Sizes { attempts: 2, ..narrow(Outside { failures: 1, retries: 1, ..SMALL.outside }) };
+    a_run_that_counts_from_the_start_gives_numbers_again: ResubmitForgetsAttempts breaks GIVEN_ONCE, job(&[1]), RESUBMIT;
+    a_reader_of_another_run_advances_with_its_results: AdvanceOfAnotherRun breaks JUDGED, job(&[1]), RESUBMIT;
     a_resume_of_one_stage_strands_the_others: ResumeOneStage breaks UNSENT_OR_SENT, graph([needs(&[]), needs(&[]), needs(&[0])]), narrow(Outside { pauses: 1, ..SMALL.outside });
 }
 

@@ -105,4 +105,8 @@ pub(crate) enum Mutation {
     KeepFailedPlan,
     /// `resume_graph` sends the job message of the current stage only.
     ResumeOneStage,
+    /// The tasks of a new run count their attempts from 0, as those of the run before.
+    ResubmitForgetsAttempts,
+    /// `advance_stage` does not check whether the job is still in the run that was read.
+    AdvanceOfAnotherRun,
 }

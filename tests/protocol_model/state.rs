@@ -32,6 +32,10 @@ pub(crate) struct Database {
     /// Stage 1 is at index 0. The rows of a line are inserted in order, each when its stage begins;
     /// those of a graph together with the job.
     pub stages: [Option<Stage>; STAGES],
+    /// `run` - 1: how often the job was resubmitted.
+    pub reruns: u8,
+    /// `attempts_before`: the highest attempt at any task of the runs before.
+    pub attempts_before: u8,
     pub seen: Seen,
 }
 
@@ -184,6 +188,8 @@ pub(crate) struct Planner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Advancer {
     pub stage: u8,
+    /// The run that the job was in.
+    pub reruns: u8,
     /// The counters as read; the rest of the total had completed.
     pub failed: u8,
     pub skipped: u8,
@@ -226,6 +232,8 @@ pub(crate) struct Outside {
     pub drifts: u8,
     /// A user decides at a gate, perhaps at one that does not wait.
     pub decisions: u8,
+    /// A user has the job run again from its beginning.
+    pub resubmissions: u8,
 }
 
 impl Database {
@@ -300,7 +308,7 @@ impl Hash for State {
             bytes.put(planner.map_or(0, |planner| 1 + planner.stage * 16 + planner.cursor));
         }
         for advancer in self.handlers.advancers {
-            bytes.put(advancer.map_or(0, |advancer| 1 + advancer.stage));
+            bytes.put(advancer.map_or(0, |advancer| 1 + advancer.stage + 16 * advancer.reruns));
             bytes.put(advancer.map_or(0, |advancer| advancer.failed * 16 + advancer.skipped));
             bytes.put(advancer.map_or(0, |advancer| advancer.alone));
         }
@@ -318,7 +326,7 @@ impl Hash for State {
         bytes.put(self.outside.retries * 16 + self.outside.failures);
         bytes.put(self.outside.poisons * 16 + self.outside.hand_backs);
         bytes.put(self.outside.drifts * 16 + self.outside.deferrals);
-        bytes.put(self.outside.decisions);
+        bytes.put(self.outside.decisions * 16 + self.outside.resubmissions);
         for byte in self.steps.to_le_bytes() {
             bytes.put(byte);
         }
@@ -357,7 +365,8 @@ impl Bytes {
     }
 
     fn database(&mut self, database: &Database) {
-        let Database { job, stages, seen } = database;
+        let Database { job, stages, reruns, attempts_before, seen } = database;
+        self.put(reruns * 16 + attempts_before);
         self.put(job.map_or(0, |job| 1 + job.status as u8 * 16 + job.stage));
         self.put(bits([
             job.is_some_and(|job| job.pause_requested),

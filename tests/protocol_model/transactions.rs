@@ -114,9 +114,45 @@ impl Database {
 
     /// Of a line: `insert_job`; of a graph: `insert_graph`.
     pub(crate) fn insert_job(&mut self, rules: &Rules) {
-        if self.job.is_some() {
-            return;
+        if self.job.is_none() {
+            self.begin_run(rules);
         }
+    }
+
+    /// Whether a user may have the job run again: it is over, and all of its stages are closed.
+    pub(crate) fn may_be_resubmitted(&self, rules: &Rules) -> bool {
+        let waits = rules.graph.is_some_and(|graph| {
+            let last = graph.finalize.and_then(|number| self.stage(number));
+            last.is_some_and(|row| row.outcome.is_none() && row.waits_for > 0)
+        });
+        self.is_finished() && !waits && self.stages().all(|(_, stage)| stage.advanced)
+    }
+
+    /// The tasks and batches of a job that is over are deleted, and it begins again. The steps are
+    /// one here, since nobody changes a job that is marked for them.
+    pub(crate) fn resubmit(&mut self, rules: &Rules) -> bool {
+        if !self.may_be_resubmitted(rules) {
+            return false;
+        }
+        let before = self.attempts_before;
+        let mut highest = before;
+        for (number, stage) in self.stages() {
+            // The first attempt of a claim of a batch may not be counted in its task.
+            let is_worked = u8::from(rules.is_worked(number));
+            let given = |task: &Task| task.attempt.max((task.forgiven + 1) * is_worked);
+            highest = stage.tasks().map(|(_, task)| given(task)).fold(highest, u8::max);
+        }
+        if !rules.lacks(Mutation::ResubmitForgetsAttempts) {
+            self.attempts_before = highest;
+        }
+        self.reruns += 1;
+        self.stages = [None; STAGES];
+        self.seen.ended = None;
+        self.begin_run(rules);
+        true
+    }
+
+    fn begin_run(&mut self, rules: &Rules) {
         self.job = Some(Job {
             status: JobStatus::Queued,
             stage: 0,
@@ -171,6 +207,7 @@ impl Database {
     ) -> Option<u8> {
         let length = rules.batch.min(rules.tasks(number).saturating_sub(cursor));
         let is_worked = rules.is_worked(number);
+        let before = self.attempts_before;
         let stage = self.stage_mut(number)?;
         let holds_lease =
             stage.lease_owner == Some(owner) || rules.lacks(Mutation::WriteChunkWithoutLease);
@@ -184,8 +221,8 @@ impl Database {
                 inserted += 1;
                 *row = Some(Task {
                     status: TaskStatus::Queued,
-                    attempt: 0,
-                    forgiven: 0,
+                    attempt: before,
+                    forgiven: before,
                     deferred: false,
                     ready: is_worked,
                     claimed: false,
@@ -269,13 +306,14 @@ impl Database {
         task: u8,
         sees_open: bool,
     ) -> Option<u8> {
+        let before = self.attempts_before;
         let row = self.stage_mut(number)?.tasks[usize::from(task)].as_mut()?;
-        if !sees_open || !rules.is_worked(number) || !row.ready || row.attempt > 0 {
+        if !sees_open || !rules.is_worked(number) || !row.ready || row.attempt > before {
             return None;
         }
         row.ready = false;
         row.claimed = true;
-        Some(1)
+        Some(row.attempt + 1)
     }
 
     /// `own_claimed`: a task in a claim of a batch, of which a heartbeat says that it runs, or which is
@@ -304,7 +342,7 @@ impl Database {
         row.claimed = false;
         if runs {
             row.status = TaskStatus::Retrying;
-            row.attempt = u8::from(!rules.lacks(Mutation::DeadClaimKeepsAttempt));
+            row.attempt += u8::from(!rules.lacks(Mutation::DeadClaimKeepsAttempt));
             row.ready = true;
         }
         true
@@ -323,7 +361,7 @@ impl Database {
         let fenced = !rules.lacks(Mutation::CompleteWithoutFence);
         let as_claimed = rules.lacks(Mutation::CompleteClaimedWithoutFence)
             && rules.is_worked(number)
-            && attempt == 1;
+            && attempt == self.attempts_before + 1;
         let by_attempt = fenced && !rules.lacks(Mutation::CompleteWithoutAttempt) && !as_claimed;
         let late = !sees_open && self.is_finished();
         let is_worked = rules.is_worked(number) && !rules.lacks(Mutation::RetryNotReady);
@@ -337,7 +375,7 @@ impl Database {
             return NOT_WRITTEN;
         };
         // The first attempt of a claim of a batch starts and ends in one statement.
-        if attempt == 1 && row.claimed {
+        if row.claimed && attempt == row.attempt + 1 {
             row.begin_claimed();
         }
         // The statement's states are those from which all three ends are legal transitions.
@@ -485,6 +523,7 @@ impl Database {
         let stage = self.stage(number)?;
         (!stage.advanced && rules.has_ended(stage)).then_some(Advancer {
             stage: number,
+            reruns: self.reruns,
             failed: stage.failed,
             skipped: stage.skipped,
             alone: self.waiting_for_one(rules, number),
@@ -496,9 +535,12 @@ impl Database {
     pub(crate) fn go_on(&mut self, rules: &Rules, read: Advancer) -> Option<u8> {
         let asks_again = !rules.lacks(Mutation::AdvanceByWhatWasRead);
         let number = read.stage;
+        let of_this_run = read.reruns == self.reruns;
+        let is_checked_run = of_this_run || rules.lacks(Mutation::AdvanceOfAnotherRun);
         let stage = self.stage_mut(number)?;
         let as_read = (stage.failed, stage.skipped) == (read.failed, read.skipped)
             || rules.lacks(Mutation::AdvanceByOtherCounters);
+        let as_read = as_read && is_checked_run;
         // advance_stage.sql, with which both begin.
         if asks_again && (stage.advanced || !rules.has_ended(stage) || !as_read) {
             return None;
@@ -516,7 +558,7 @@ impl Database {
         if asks_again && (job.stage != number || job.status.transition(to).is_err()) {
             return None;
         }
-        self.seen.misjudged |= rules.tolerates(failed) != tolerates;
+        self.seen.misjudged |= rules.tolerates(failed) != tolerates || !of_this_run;
         self.set_job_status(to);
         let stage = self.stage_mut(number)?;
         stage.advances = (stage.advances + 1).min(2);
@@ -657,7 +699,8 @@ impl Database {
         let may = self.job.is_some_and(|job| job.status.reopen().is_ok());
         let tasks = rules.tasks_of(number, batch);
         let is_worked = rules.is_worked(number);
-        let least = u8::from(is_worked && !rules.lacks(Mutation::ReopenKeepsAttempt));
+        let counts = is_worked && !rules.lacks(Mutation::ReopenKeepsAttempt);
+        let least = if counts { self.attempts_before + 1 } else { 0 };
         let Some(stage) = self.stage_mut(number).filter(|stage| stage.advanced && may) else {
             return 0;
         };
@@ -842,7 +885,7 @@ impl Task {
             return false;
         };
         self.status = processing;
-        self.attempt = 1;
+        self.attempt += 1;
         self.ready = false;
         self.claimed = false;
         true

@@ -38,6 +38,21 @@ pub struct Retry {
     pub message: String,
 }
 
+/// The result of a request to run a job again that is over.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Resubmission {
+    /// The job's id.
+    pub job_id: JobId,
+    /// The run: 2 for the first resubmission.
+    pub run: i32,
+    /// Whether it began. If not, the tasks of the run before are being deleted, and the next sweeps begin it.
+    pub is_begun: bool,
+    /// How the run before ended.
+    pub previous_status: JobStatus,
+    /// What happened, as text for a user.
+    pub message: String,
+}
+
 /// The result of a request to pause or resume a job.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Pause {

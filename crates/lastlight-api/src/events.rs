@@ -25,14 +25,14 @@ pub struct JobEvent {
     /// When it happened.
     pub happened_at: Timestamp,
     /// The run of the job: 1, and one more after each resubmission.
-    pub run: i16,
+    pub run: i32,
     /// The stage; null: the whole job.
     pub stage: Option<Stage>,
     /// The name of the node, in a job whose stages form a graph.
     pub node: Option<String>,
     /// What happened; a newer app may have kinds that are not in this list:
     /// `job_submitted`, `job_retried`, `job_resubmitted`, `pause_requested`, `pause_withdrawn`, `job_paused`, `job_resumed`,
-    /// `job_completed`, `job_failed`, `job_cancelled`, `deletion_started`, `stage_started`, `stage_planned`, `stage_ended`,
+    /// `job_completed`, `job_failed`, `job_cancelled`, `resubmission_requested`, `deletion_started`, `stage_started`, `stage_planned`, `stage_ended`,
     /// `stage_reopened`, `gate_waiting`, `gate_decided`, `child_submitted`; and what the sweep repaired: `messages_resent`,
     /// `planning_resumed`, `attempts_presumed_dead`, `counters_repaired`.
     pub kind: String,

@@ -6,6 +6,7 @@ mod events;
 mod instances;
 mod metrics;
 mod prometheus;
+mod resubmission;
 mod retention;
 mod spans;
 mod traces;

@@ -214,7 +214,7 @@ async fn a_job_that_is_being_deleted_cannot_be_retried() {
     let database = Database::new(&database_settings(&app.url));
     database.migrate().await.unwrap();
     let marked =
-        database.purge().mark(&job_id.parse::<JobId>().unwrap(), &UserRequest::NOBODY).await;
+        database.purge().mark(&job_id.parse::<JobId>().unwrap(), false, &UserRequest::NOBODY).await;
     assert_eq!(marked.unwrap(), Marked::Yes);
     let refused = app.control("retry", &job_id).await;
     assert_eq!(refused.status, 409, "{}", refused.body);

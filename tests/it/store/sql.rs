@@ -89,7 +89,7 @@ async fn migrations_are_repeatable_and_concurrent() {
 }
 
 /// Statements whose purpose is to read a whole stage or all open work.
-const READS_STAGES: [&str; 12] = [
+const READS_STAGES: [&str; 13] = [
     // On request of users.
     "audit_stages",
     "recount_stage",
@@ -105,7 +105,8 @@ const READS_STAGES: [&str; 12] = [
     "lease_stage",
     "orphaned_jobs",
     "remove_orphans",
-    // Of a job that is deleted, in steps.
+    // Of a job that is deleted, in steps, or that runs again.
+    "clear_run",
     "purge_batches",
     "purge_job",
     "purge_tasks",

@@ -15,13 +15,15 @@ pub(super) fn rows_of_the_model(database: &state::Database, rules: &Rules) -> St
     let mut words = Vec::new();
     if let Some(job) = database.job {
         words.push(format!(
-            "job {} stage {} pause {} {} open {:?} ends as {:?}",
+            "job {} stage {} pause {} {} open {:?} ends as {:?} run {} attempts before {}",
             job.status,
             job.stage + 1,
             job.pause_requested,
             job.paused,
             job.open_stages,
-            job.ends_as.map(|status| status.as_str().to_owned())
+            job.ends_as.map(|status| status.as_str().to_owned()),
+            database.reruns + 1,
+            database.attempts_before
         ));
     }
     for (number, stage) in database.stages() {
@@ -85,7 +87,7 @@ impl Real {
         let jobs = self
             .connection
             .fetch_all(
-                "SELECT status::text, stage, pause_requested, paused_at IS NOT NULL AS paused, open_stages, ends_as::text FROM jobs",
+                "SELECT status::text, stage, pause_requested, paused_at IS NOT NULL AS paused, open_stages, ends_as::text, run, attempts_before FROM jobs",
             )
             .await
             .unwrap();
@@ -94,8 +96,10 @@ impl Real {
             let (requested, paused): (bool, bool) = (row.get("pause_requested"), row.get("paused"));
             let open: Option<i16> = row.get("open_stages");
             words.push(format!(
-                "job {status} stage {stage} pause {requested} {paused} open {open:?} ends as {:?}",
-                row.get::<Option<String>, _>("ends_as")
+                "job {status} stage {stage} pause {requested} {paused} open {open:?} ends as {:?} run {} attempts before {}",
+                row.get::<Option<String>, _>("ends_as"),
+                row.get::<i32, _>("run"),
+                row.get::<i16, _>("attempts_before")
             ));
         }
         let stages = self
@@ -152,7 +156,8 @@ impl Real {
                         SELECT FROM worker_claims c
                         WHERE c.job_id = t.parent_job_id AND c.stage = t.stage
                           AND t.ordinal BETWEEN c.first_ordinal AND c.last_ordinal) AS claimed
-             FROM (SELECT *, handler_id IS NOT NULL AND attempt = 0 AND ready_at IS NULL AND status = 'queued' AS is_fresh
+             FROM (SELECT *, handler_id IS NOT NULL AND attempt = COALESCE(attempts_forgiven, 0) AND ready_at IS NULL
+                               AND status = 'queued' AS is_fresh
                    FROM tasks) t
              WHERE stage = $1 ORDER BY ordinal",
         )
@@ -166,7 +171,8 @@ impl Real {
                     OR b.ready_at IS NULL AND NOT EXISTS (
                         SELECT FROM tasks t
                         WHERE t.parent_job_id = b.job_id AND t.stage = b.stage AND t.task_id = ANY (b.task_ids)
-                          AND t.handler_id IS NOT NULL AND t.attempt = 0 AND t.status = 'queued' AND t.ready_at IS NULL
+                          AND t.handler_id IS NOT NULL AND t.attempt = COALESCE(t.attempts_forgiven, 0)
+                          AND t.status = 'queued' AND t.ready_at IS NULL
                           AND EXISTS (SELECT FROM jobs j WHERE j.job_id = b.job_id AND j.finished_at IS NULL)) AS is_ready_right
              FROM task_batches b WHERE b.stage = $1
              ORDER BY b.batch_no",

@@ -25,7 +25,7 @@ use lastlight_api::{
     JobVersion,
     audit::JobAudit,
     comparison::Comparison,
-    control::{GateRequest, GateResult},
+    control::{GateRequest, GateResult, Resubmission},
     events::JobEvents,
     job_types::JobTypes,
     jobs::{JobDetails, JobStatusAnswer, Jobs, Submission},
@@ -206,6 +206,22 @@ impl Client {
         let query = given([("by", asked.by), ("reason", asked.reason)]);
         let request = self.request(Method::POST, &["jobs", action, job_id], &query);
         self.ask(&format!("{action} {job_id}"), request, Repeat::Never).await
+    }
+
+    /// Runs a job again that is over; `by_stored`: also if its definition changed since.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn resubmit(
+        &self,
+        job_id: &str,
+        by_stored: bool,
+        asked: Asked<'_>,
+    ) -> Result<Answer<Resubmission>, ClientError> {
+        let definition = by_stored.then_some("stored");
+        let query = given([("definition", definition), ("by", asked.by), ("reason", asked.reason)]);
+        let request = self.request(Method::POST, &["jobs", "resubmit", job_id], &query);
+        self.ask(&format!("resubmit {job_id}"), request, Repeat::Never).await
     }
 
     /// Deletes a job that is over; `cancels`: a job that runs is cancelled first.

@@ -44,7 +44,7 @@ pub(super) async fn jobs(
 async fn job(app: &AppState, text: &MessageText) -> Result<(), ControllerError> {
     let message = JobReference::decode(&text.0)?;
     let delivery = app.controller.process_job_message(&message).await;
-    let Some(delivery) = unless_deleted(app, delivery).await? else { return Ok(()) };
+    let Some(delivery) = unless_of_an_earlier_run(app, delivery).await? else { return Ok(()) };
     tracing::debug!(
         job_id = %message.job_id, stage = message.stage.get(), outcome = delivery.as_str(), tasks = delivery.tasks(),
         "job message"
@@ -68,7 +68,7 @@ pub(super) async fn tasks(
         results.push(match message {
             Ok(_) => {
                 let result = delivered.next().unwrap_or(Ok(()));
-                unless_deleted(app, result).await.map(drop)
+                unless_of_an_earlier_run(app, result).await.map(drop)
             }
             Err(error) => Err(error.into()),
         });
@@ -86,7 +86,7 @@ pub(super) async fn poison(
     note_deliveries(path, body);
     let MessageText(text) = invocation::message(body, BINDING).map_err(ControllerError::from)?;
     let delivery = app.controller.process_poison_message(path, role, &text, AskedBy::Queue).await;
-    match unless_deleted(app, delivery).await {
+    match unless_of_an_earlier_run(app, delivery).await {
         Ok(None) => Ok(invocation::success()),
         Ok(Some(delivery)) => {
             note_delivery(&delivery, path);
@@ -103,16 +103,20 @@ pub(super) async fn poison(
     }
 }
 
-/// The result of a message; `None` if it is for a job that was deleted, and is ignored.
-async fn unless_deleted<T>(
+/// The result of a message; `None` if it is for a job that was deleted, or for a task that an earlier run had, and is
+/// ignored.
+async fn unless_of_an_earlier_run<T>(
     app: &AppState,
     result: Result<T, ControllerError>,
 ) -> Result<Option<T>, ControllerError> {
     match result {
-        Err(ControllerError::UnknownJob { job_id })
-            if app.controller.was_deleted(&job_id).await? =>
-        {
-            tracing::debug!(%job_id, "a message for a deleted job is ignored");
+        Err(
+            ControllerError::UnknownJob { job_id }
+            | ControllerError::UnknownTask { job_id, .. }
+            | ControllerError::UnknownBatch { job_id, .. }
+            | ControllerError::StageNotReached { job_id, .. },
+        ) if app.controller.ran_before(&job_id).await? => {
+            tracing::debug!(%job_id, "a message for an earlier run of a job is ignored");
             Ok(None)
         }
         result => result.map(Some),

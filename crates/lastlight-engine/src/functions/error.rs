@@ -64,7 +64,8 @@ impl From<ControllerError> for ApiError {
             | E::ChangedMeanwhile { .. }
             | E::NotOver { .. }
             | E::StillNeeded { .. }
-            | E::BeingDeleted { .. } => (StatusCode::CONFLICT, "not allowed in this state"),
+            | E::BeingDeleted { .. }
+            | E::DefinitionChanged { .. } => (StatusCode::CONFLICT, "not allowed in this state"),
             E::UnknownGate { .. } => (StatusCode::NOT_FOUND, "unknown gate"),
             E::GateDecided { .. } => (StatusCode::CONFLICT, "decided before"),
             E::GateNotReached { .. } => (StatusCode::CONFLICT, "gate not reached"),

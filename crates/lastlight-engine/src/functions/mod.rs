@@ -51,6 +51,7 @@ mod query_task;
 mod query_tasks;
 mod reconcile;
 mod request_metrics;
+mod resubmit_job;
 mod resume_job;
 mod retry_job;
 mod schema_nuke;

@@ -10,8 +10,8 @@ use super::{
     metrics, metrics_comparison, monitor_poison, openapi, pause_job, process_queue_job,
     process_queue_job_poison, process_queue_task, process_queue_task_poison, process_sb_job,
     process_sb_job_dead_letter, process_sb_task, process_sb_task_dead_letter, purge_jobs,
-    query_job, query_job_tasks, query_jobs, query_task, query_tasks, reconcile, resume_job,
-    retry_job, schema_nuke, schema_redeploy, submit_job,
+    query_job, query_job_tasks, query_jobs, query_task, query_tasks, reconcile, resubmit_job,
+    resume_job, retry_job, schema_nuke, schema_redeploy, submit_job,
 };
 
 /// The key that a caller needs. The Functions host checks it before the handler sees a request.
@@ -155,6 +155,8 @@ static FUNCTIONS: &[Function] = &[
         "Cancels a job: waiting tasks do not run, and running tasks are stopped."),
     http!(retry_job, Function, post "jobs/retry/{job_id}",
         "Continues a failed or cancelled job: tasks that did not succeed run again."),
+    http!(resubmit_job, Function, post "jobs/resubmit/{job_id}",
+        "Runs a job again that is over, under its id."),
     http!(pause_job, Function, post "jobs/pause/{job_id}",
         "Pauses a job at the end of its current stage."),
     http!(resume_job, Function, post "jobs/resume/{job_id}",

@@ -91,6 +91,7 @@ fn sentence(event: &StoredEvent) -> String {
         "job_completed" => format!("The job completed{error}."),
         "job_failed" => format!("The job failed{error}."),
         "job_cancelled" => format!("The job was cancelled{error}."),
+        "resubmission_requested" => "The job was marked to run again.".to_owned(),
         "deletion_started" => "The job was marked for deletion.".to_owned(),
         "stage_started" => format!("{stage} started."),
         "stage_planned" => format!("{stage} was planned: tasks: {}.", number("tasks")),

@@ -53,11 +53,13 @@ pub struct OverJob {
     pub finished_at: OffsetDateTime,
 }
 
-/// What became of a request to delete a job.
+/// What became of a request to delete a job, or to run it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Marked {
     /// It is marked for deletion, now or before.
     Yes,
+    /// It is marked to run again, now or before.
+    RunsAgain,
     /// It runs.
     Runs,
     /// It is over, but a stage of it is still being closed, or another job waits for its result.
@@ -145,23 +147,25 @@ impl Purge<'_> {
         .await?)
     }
 
-    /// Marks a job for deletion that is over.
+    /// Marks a job for deletion that is over, or to run again after its tasks are deleted.
     ///
     /// # Errors
     /// The statement failed.
     pub async fn mark(
         self,
         job_id: &JobId,
+        runs_again: bool,
         request: &UserRequest,
     ) -> Result<Marked, DatabaseError> {
         let mut transaction = self.0.begin_for(request).await?;
-        let row = sqlx::query_file!("src/store/sql/mark_job.sql", job_id.as_str())
+        let row = sqlx::query_file!("src/store/sql/mark_job.sql", job_id.as_str(), runs_again)
             .fetch_optional(&mut *transaction)
             .await?;
         transaction.commit().await?;
         Ok(match row {
             None => Marked::Unknown,
-            Some(row) if row.is_marked => Marked::Yes,
+            Some(row) if row.runs_again == Some(true) => Marked::RunsAgain,
+            Some(row) if row.runs_again == Some(false) => Marked::Yes,
             Some(row) if row.is_over => Marked::NotYet,
             Some(_) => Marked::Runs,
         })
@@ -204,7 +208,8 @@ impl Purge<'_> {
         Ok(PurgeStep { tasks: 0, has_more: step.has_more, is_elsewhere: !step.is_held })
     }
 
-    /// Deletes a marked job without tasks and batches; returns whether it did.
+    /// Deletes a marked job without tasks and batches; returns whether it did. A job that is to run again
+    /// stays.
     ///
     /// # Errors
     /// As for [`Self::tasks`].
@@ -216,13 +221,13 @@ impl Purge<'_> {
         Ok(deleted.is_some())
     }
 
-    /// Whether a job that does not exist was deleted in the last 14 days: its messages are ignored.
+    /// Whether a job was deleted in the last 14 days, or runs again: messages may be of a run before.
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn was_deleted(self, job_id: &JobId) -> Result<bool, DatabaseError> {
-        let deleted = sqlx::query_file_scalar!("src/store/sql/was_deleted.sql", job_id.as_str());
-        Ok(deleted.fetch_one(self.0.pool().await?).await?)
+    pub async fn ran_before(self, job_id: &JobId) -> Result<bool, DatabaseError> {
+        let ran = sqlx::query_file_scalar!("src/store/sql/ran_before.sql", job_id.as_str());
+        Ok(ran.fetch_one(self.0.pool().await?).await?)
     }
 
     /// Forgets jobs that were deleted more than 14 days ago.

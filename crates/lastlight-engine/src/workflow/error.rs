@@ -75,6 +75,7 @@ pub enum ControllerError {
     /// The job has no such batch.
     #[error("job {} has no batch \"{batch_id}\" in stage {}", batch_id.job_id, batch_id.stage)]
     UnknownBatch {
+        job_id: JobId,
         /// The id that the message names.
         batch_id: BatchId,
     },
@@ -92,21 +93,27 @@ pub enum ControllerError {
     /// A user asked for a change that the job's state does not allow.
     #[error("{0}")]
     NotAllowed(IllegalChange),
-    /// A job is to be deleted that is not over.
+    /// A job is to be deleted or to run again that is not over.
     #[error(
-        "job {job_id} is {status}: a job is deleted once it is over; ?cancel=true cancels it first"
+        "job {job_id} is {status}: only a job that is over can be deleted or run again; cancel it first, or delete it with ?cancel=true"
     )]
     NotOver {
         job_id: JobId,
         /// The job's state now.
         status: JobStatus,
     },
-    /// A job is to be deleted that is over, but still needed.
+    /// A job is to be deleted or to run again that is over, but still needed.
     #[error(
-        "job {job_id} cannot be deleted yet: it is still being closed, its last node runs, or another job waits for its result; \
+        "job {job_id} cannot be deleted or run again yet: it is still being closed, its last node runs, or another job waits for its result; \
          try again in a minute"
     )]
     StillNeeded { job_id: JobId },
+    /// A job is to run again that was made from another text than a new job of its type.
+    #[error(
+        "the definition of job {job_id} changed since it was submitted: ?definition=stored runs it again as it was; to run the \
+         same parameters by the current one, delete the job and submit it"
+    )]
+    DefinitionChanged { job_id: JobId },
     /// A job is to be changed that is being deleted.
     #[error("job {job_id} is being deleted")]
     BeingDeleted { job_id: JobId },

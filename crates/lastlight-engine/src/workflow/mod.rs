@@ -33,6 +33,7 @@ mod poison_tasks;
 mod preflight;
 mod purge;
 mod reconcile;
+mod resubmit;
 mod room;
 mod senders;
 pub(crate) mod submit;

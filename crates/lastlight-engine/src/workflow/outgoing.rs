@@ -68,8 +68,8 @@ impl<'a> From<&'a UnsentTask> for TaskToSend<'a> {
 impl TaskMessages<'_> {
     /// The message of one task. The same attempt and resend have the same message id, whoever sends
     /// it, so that duplicate detection can drop a message that was sent twice because an answer was
-    /// lost; a resend after a loss has another id, or it would be dropped too. At most 100 + 16 +
-    /// 12 characters.
+    /// lost; a resend after a loss has another id, or it would be dropped too, and so has a message of another run of
+    /// the job. At most 100 + 16 + 12 characters.
     pub(super) fn message(
         &self,
         task: TaskToSend<'_>,
@@ -92,9 +92,10 @@ impl TaskMessages<'_> {
         })?;
         Ok(OutgoingMessage {
             message_id: format!(
-                "{}-{}-{}.{}",
+                "{}-{}{}-{}.{}",
                 task.task_id,
-                &self.job_id.as_str()[8..24],
+                &self.job_id.as_str()[8..16],
+                mark_of_run(self.trace.as_ref()),
                 task.attempt % 1000,
                 task.resends % 1_000_000
             ),
@@ -117,7 +118,7 @@ pub(super) struct BatchToSend<'a> {
 }
 
 impl BatchToSend<'_> {
-    /// The coarse message of the batch. Its id follows the same rule as a task's: at most 77 + 8
+    /// The coarse message of the batch. Its id follows the same rule as a task's: at most 77 + 17
     /// characters.
     pub(super) fn message(&self, timestamp: &str) -> Result<OutgoingMessage, serde_json::Error> {
         let batch_id = self.key.batch_id().to_string();
@@ -132,13 +133,23 @@ impl BatchToSend<'_> {
             traceparent: self.trace,
         })?;
         Ok(OutgoingMessage {
-            message_id: format!("{batch_id}-{}", self.resends % 1_000_000),
+            message_id: format!(
+                "{batch_id}-{}-{}",
+                mark_of_run(self.trace.as_ref()),
+                self.resends % 1_000_000
+            ),
             correlation_id: self.key.job_id.to_string(),
             body,
             delay: None,
             trace: self.trace,
         })
     }
+}
+
+/// What tells the messages of a run of a job from those of another run: each run has a trace of its own. Eight
+/// characters.
+fn mark_of_run(trace: Option<&TraceParent>) -> &str {
+    trace.map_or("00000000", |trace| &trace.trace_id()[..8])
 }
 
 impl Shared {
@@ -155,7 +166,12 @@ impl Shared {
     ) -> Result<OutgoingMessage, String> {
         let trace = telemetry::outgoing(trace);
         let message = OutgoingMessage {
-            message_id: format!("{}-s{}-{sends}", key.job_id, key.stage),
+            message_id: format!(
+                "{}-s{}-{}-{sends}",
+                key.job_id,
+                key.stage,
+                mark_of_run(trace.as_ref())
+            ),
             correlation_id: key.job_id.to_string(),
             body: serde_json::to_string(&JobQueueMessage {
                 job_id: &key.job_id,

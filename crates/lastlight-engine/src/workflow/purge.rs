@@ -27,7 +27,13 @@ const LONGEST_STATEMENT: Duration = Duration::from_millis(500);
 
 /// The number of rows that a statement deletes: as many as take less than half a second.
 #[derive(Debug)]
-struct Pace(i64);
+pub(super) struct Pace(i64);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(2000)
+    }
+}
 
 impl Pace {
     const LEAST: i64 = 100;
@@ -77,7 +83,7 @@ impl Controller {
         if !marked.is_empty() {
             tracing::info!(jobs = marked.len(), "jobs whose retention is over are being deleted");
         }
-        let mut pace = Pace(2000);
+        let mut pace = Pace::default();
         while Instant::now() < until {
             let marked = purge.marked(JOBS_AT_ONCE).await?;
             let mut is_done = true;
@@ -96,12 +102,13 @@ impl Controller {
         Ok(())
     }
 
-    /// Whether a job that does not exist was deleted lately, so that messages for it are to be ignored.
+    /// Whether a job was deleted lately, or runs again, so that messages for what it does not have are to be
+    /// ignored.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn was_deleted(&self, job_id: &JobId) -> Result<bool, ControllerError> {
-        Ok(self.0.database.purge().was_deleted(job_id).await?)
+    pub async fn ran_before(&self, job_id: &JobId) -> Result<bool, ControllerError> {
+        Ok(self.0.database.purge().ran_before(job_id).await?)
     }
 
     fn kept(&self, own: Retention) -> Kept {
@@ -112,8 +119,9 @@ impl Controller {
         Kept { completed: seconds(own.completed, completed), failed: seconds(own.failed, failed) }
     }
 
-    /// Deletes a marked job in steps; returns whether it is gone.
-    async fn purge_job(
+    /// Deletes a marked job in steps, or all that it has if it is to run again, and begins its next run; returns whether
+    /// that is done.
+    pub(super) async fn purge_job(
         &self,
         job_id: &JobId,
         pace: &mut Pace,
@@ -138,12 +146,12 @@ impl Controller {
             if deletes_tasks {
                 deletes_tasks = has_more;
             } else if !has_more {
-                let is_gone = purge.job(job_id).await?;
-                report.jobs_purged += u64::from(is_gone);
-                if is_gone {
+                if purge.job(job_id).await? {
+                    report.jobs_purged += 1;
                     tracing::debug!(%job_id, "job deleted");
+                    return Ok(true);
                 }
-                return Ok(is_gone);
+                return self.begin_next_run(job_id).await;
             }
             if Instant::now() >= until {
                 return Ok(false);
@@ -173,8 +181,9 @@ impl Controller {
                 Err(error) => return Err(error),
             }
         }
-        match self.0.database.purge().mark(job_id, request).await? {
-            Marked::Yes => {}
+        match self.0.database.purge().mark(job_id, false, request).await? {
+            // Marked for deletion, it does not run again.
+            Marked::Yes | Marked::RunsAgain => {}
             Marked::Unknown => return Err(ControllerError::UnknownJob { job_id: *job_id }),
             Marked::Runs => {
                 let status = self.job(job_id).await?.status;
@@ -183,7 +192,7 @@ impl Controller {
             Marked::NotYet => return Err(ControllerError::StillNeeded { job_id: *job_id }),
         }
         let mut report = ReconcileReport::default();
-        let is_gone = self.purge_job(job_id, &mut Pace(2000), until, &mut report).await?;
+        let is_gone = self.purge_job(job_id, &mut Pace::default(), until, &mut report).await?;
         tracing::info!(%job_id, is_gone, tasks = report.tasks_purged, "job deleted on request");
         Ok(Deletion {
             job_id: *job_id,

@@ -27,6 +27,20 @@ pub(crate) struct ChangeArguments {
     pub(super) app: AppArguments,
 }
 
+/// `lastlight resubmit`.
+#[derive(Debug, Args)]
+pub(crate) struct ResubmitArguments {
+    /// Job id, or its first 4 or more characters.
+    job_id: String,
+    /// Run by the workflow file that the job was submitted with, although the file is another one by now.
+    #[arg(long)]
+    stored_definition: bool,
+    #[command(flatten)]
+    asked: AskedArguments,
+    #[command(flatten)]
+    pub(super) app: AppArguments,
+}
+
 /// Who asks for a change, and why.
 #[derive(Debug, Args)]
 pub(crate) struct AskedArguments {
@@ -67,6 +81,19 @@ pub(super) async fn pause(arguments: &ChangeArguments) -> Result<Verdict, Comman
 
 pub(super) async fn resume(arguments: &ChangeArguments) -> Result<Verdict, CommandError> {
     change("resume", arguments, |job: Pause| (job.status, job.message)).await
+}
+
+/// Runs a job again; its progress is followed by `lastlight watch`.
+pub(super) async fn resubmit(arguments: &ResubmitArguments) -> Result<Verdict, CommandError> {
+    let session = arguments.app.session()?;
+    let job_id = session.job_id(&arguments.job_id).await?;
+    let asked = arguments.asked.asked();
+    let answer = session.client.resubmit(&job_id, arguments.stored_definition, asked).await?;
+    if !session.printed(&answer.document) {
+        let short = super::short(&job_id);
+        say!("{} lastlight watch {short} follows it.", answer.body.message);
+    }
+    Ok(Verdict::Good)
 }
 
 /// Requests `action` for the job and prints its status and the message.

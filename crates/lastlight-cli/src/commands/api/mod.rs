@@ -80,6 +80,9 @@ pub(crate) enum AppCommand {
     Cancel(control::ChangeArguments),
     /// Retry a failed or cancelled job: tasks that did not succeed run again.
     Retry(control::ChangeArguments),
+    /// Run a job again that is over, from its beginning and under its id. Its tasks are deleted; its result stays
+    /// in its events.
+    Resubmit(control::ResubmitArguments),
     /// Pause a job at the end of its current stage.
     Pause(control::ChangeArguments),
     /// Resume a paused job.
@@ -175,6 +178,7 @@ pub(crate) async fn run(command: AppCommand) -> ExitCode {
         C::Purge(arguments) => (arguments.app.json, purge::purge(arguments).await),
         C::Cancel(arguments) => (arguments.app.json, control::cancel(arguments).await),
         C::Retry(arguments) => (arguments.app.json, control::retry(arguments).await),
+        C::Resubmit(arguments) => (arguments.app.json, control::resubmit(arguments).await),
         C::Pause(arguments) => (arguments.app.json, control::pause(arguments).await),
         C::Resume(arguments) => (arguments.app.json, control::resume(arguments).await),
         C::Gate(arguments) => (arguments.app.json, gate::gate(arguments).await),

@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug)]
 pub struct StoredEvent {
     pub event_id: i64,
-    pub run: i16,
+    pub run: i32,
     pub stage: Option<Stage>,
     /// The name of the stage in a graph.
     pub node: Option<String>,

@@ -164,6 +164,8 @@ impl JobRow {
                 open_stages: self.open_stages,
                 is_child: self.is_child,
                 is_purging: None,
+                run: None,
+                is_resubmitted: None,
                 trace: self.trace,
             },
             totals: Totals {

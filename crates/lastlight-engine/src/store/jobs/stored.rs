@@ -1,6 +1,7 @@
 //! Storing a submission as a job, and reading jobs.
 
 use serde_json::value::RawValue;
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 use super::Jobs;
@@ -97,8 +98,12 @@ pub struct JobRecord {
     pub open_stages: Option<i16>,
     /// Whether stages of other jobs may wait for its end.
     pub is_child: Option<bool>,
-    /// Whether it is being deleted; not read for lists.
+    /// Whether it is being deleted, also to run again; not read for lists.
     pub is_purging: Option<bool>,
+    /// The run of the job: 1, and one more after each resubmission; not read for lists.
+    pub run: Option<i32>,
+    /// Whether it is to run again once its tasks are deleted; not read for lists.
+    pub is_resubmitted: Option<bool>,
     /// The trace that the job belongs to.
     pub trace: Option<TraceParent>,
 }
@@ -134,105 +139,52 @@ impl Jobs<'_> {
     pub async fn insert(self, job: NewJob<'_>, grace_seconds: f64) -> Result<bool, DatabaseError> {
         failpoint!("submit.before_commit", Err(DatabaseError::lost()));
         let is_new = match job.graph {
-            Some(stages) => self.insert_graph(job, stages, grace_seconds).await?,
-            None => self.insert_line(job, grace_seconds).await?,
+            Some(stages) => {
+                let mut transaction = self.0.begin().await?;
+                let begins = Begins { grace_seconds, is_next_run: false };
+                let is_new = insert_graph(&mut transaction, job, stages, begins).await?;
+                if is_new {
+                    transaction.commit().await?;
+                }
+                is_new
+            }
+            None => {
+                let begins = Begins { grace_seconds, is_next_run: false };
+                insert_line(self.0.pool().await?, job, begins).await?
+            }
         };
         failpoint!("submit.after_commit", Err(DatabaseError::lost()));
         Ok(is_new)
     }
 
-    async fn insert_line(self, job: NewJob<'_>, grace_seconds: f64) -> Result<bool, DatabaseError> {
-        Ok(sqlx::query_file_scalar!(
-            "src/store/sql/insert_job.sql",
-            job.job_id.as_str(),
-            job.job_type,
-            job.total_stages.number(),
-            job.parameters as _,
-            job.path.as_str(),
-            grace_seconds,
-            job.deadline_seconds,
-            job.trace.as_ref().map(TraceParent::as_str),
-        )
-        .fetch_one(self.0.pool().await?)
-        .await?)
-    }
-
-    async fn insert_graph(
+    /// Begins the next run of a job that is marked for it and has no tasks any more; `false` if it is not
+    /// marked, or has some.
+    ///
+    /// # Errors
+    /// A statement failed; nothing changed.
+    pub async fn begin_next_run(
         self,
         job: NewJob<'_>,
-        stages: &[StageInGraph],
         grace_seconds: f64,
     ) -> Result<bool, DatabaseError> {
         let mut transaction = self.0.begin().await?;
-        if let Some(definition) = job.definition {
-            sqlx::query_file!(
-                "src/store/sql/insert_definition.sql",
-                definition.id,
-                definition.name,
-                definition.version,
-                definition.source,
-            )
-            .execute(&mut *transaction)
+        let cleared = sqlx::query_file!("src/store/sql/clear_run.sql", job.job_id.as_str())
+            .fetch_optional(&mut *transaction)
             .await?;
+        if cleared.is_none() {
+            return Ok(false);
         }
-        let numbers: Vec<i16> = (1..).take(stages.len()).collect();
-        let ready = || (1i16..).zip(stages).filter(|(_, stage)| stage.dependencies() == 0);
-        // Without a job message nobody would change the job's status.
-        let is_queued = ready().all(|(_, stage)| stage.kind == StageKind::Tasks);
-        let status = if is_queued { JobStatus::Queued } else { JobStatus::Processing };
-        let last_ready = ready().map(|(number, _)| number).max().unwrap_or(1);
-        let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
-        let kinds: Vec<&str> = stages.iter().map(|stage| stage.kind.as_str()).collect();
-        let best_effort: Vec<bool> = stages.iter().map(|stage| stage.best_effort).collect();
-        let is_finalize: Vec<bool> = stages.iter().map(|stage| stage.is_finalize).collect();
-        let seconds: Vec<Option<i32>> = stages
-            .iter()
-            .map(|stage| stage.timeout.map(|(seconds, _)| seconds.min(i32::MAX as u32) as i32))
-            .collect();
-        let on_timeout: Vec<Option<&str>> = stages
-            .iter()
-            .map(|stage| stage.timeout.map(|(_, decision)| decision.as_str()))
-            .collect();
-        let waits_for: Vec<i16> = stages.iter().map(StageInGraph::dependencies).collect();
-        let (mut sources, mut targets, mut needed) = (Vec::new(), Vec::new(), Vec::new());
-        for (number, stage) in numbers.iter().zip(stages) {
-            let needs = stage.needs.iter().map(|one| (one, true));
-            for (source, is_needed) in needs.chain(stage.follows.iter().map(|one| (one, false))) {
-                sources.push(source.number());
-                targets.push(*number);
-                needed.push(is_needed);
-            }
-        }
-        let is_new = sqlx::query_file_scalar!(
-            "src/store/sql/insert_graph.sql",
-            job.job_id.as_str(),
-            job.job_type,
-            last_ready,
-            job.parameters as _,
-            job.path.as_str(),
-            grace_seconds,
-            job.deadline_seconds,
-            job.trace.as_ref().map(TraceParent::as_str),
-            job.definition.map(|definition| definition.id),
-            status.as_str(),
-            &numbers,
-            &names as _,
-            &kinds as _,
-            &best_effort,
-            &seconds as _,
-            &on_timeout as _,
-            &waits_for,
-            &sources,
-            &targets,
-            &needed,
-            &is_finalize,
-        )
-        .fetch_one(&mut *transaction)
-        .await?;
-        if is_new {
+        let begins = Begins { grace_seconds, is_next_run: true };
+        let begun = match job.graph {
+            Some(stages) => insert_graph(&mut transaction, job, stages, begins).await?,
+            None => insert_line(&mut *transaction, job, begins).await?,
+        };
+        failpoint!("next_run.before_commit", Err(DatabaseError::lost()));
+        if begun {
             transaction.commit().await?;
         }
-        Ok(is_new)
+        failpoint!("next_run.after_commit", Err(DatabaseError::lost()));
+        Ok(begun)
     }
 
     /// The text from which jobs were made, if it is known.
@@ -270,4 +222,106 @@ impl Jobs<'_> {
             .fetch_optional(self.0.pool().await?)
             .await?)
     }
+}
+
+/// How a run of a job begins.
+#[derive(Debug, Clone, Copy)]
+struct Begins {
+    /// How long only the caller may send the job messages.
+    grace_seconds: f64,
+    /// The job exists, and a run of it was cleared.
+    is_next_run: bool,
+}
+
+async fn insert_line(
+    executor: impl PgExecutor<'_>,
+    job: NewJob<'_>,
+    begins: Begins,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_file_scalar!(
+        "src/store/sql/insert_job.sql",
+        job.job_id.as_str(),
+        job.job_type,
+        job.total_stages.number(),
+        job.parameters as _,
+        job.path.as_str(),
+        begins.grace_seconds,
+        job.deadline_seconds,
+        job.trace.as_ref().map(TraceParent::as_str),
+        begins.is_next_run,
+    )
+    .fetch_one(executor)
+    .await
+}
+
+async fn insert_graph(
+    connection: &mut PgConnection,
+    job: NewJob<'_>,
+    stages: &[StageInGraph],
+    begins: Begins,
+) -> Result<bool, sqlx::Error> {
+    if let Some(definition) = job.definition {
+        sqlx::query_file!(
+            "src/store/sql/insert_definition.sql",
+            definition.id,
+            definition.name,
+            definition.version,
+            definition.source,
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
+    let numbers: Vec<i16> = (1..).take(stages.len()).collect();
+    let ready = || (1i16..).zip(stages).filter(|(_, stage)| stage.dependencies() == 0);
+    // Without a job message nobody would change the job's status.
+    let is_queued = ready().all(|(_, stage)| stage.kind == StageKind::Tasks);
+    let status = if is_queued { JobStatus::Queued } else { JobStatus::Processing };
+    let last_ready = ready().map(|(number, _)| number).max().unwrap_or(1);
+    let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+    let kinds: Vec<&str> = stages.iter().map(|stage| stage.kind.as_str()).collect();
+    let best_effort: Vec<bool> = stages.iter().map(|stage| stage.best_effort).collect();
+    let is_finalize: Vec<bool> = stages.iter().map(|stage| stage.is_finalize).collect();
+    let seconds: Vec<Option<i32>> = stages
+        .iter()
+        .map(|stage| stage.timeout.map(|(seconds, _)| seconds.min(i32::MAX as u32) as i32))
+        .collect();
+    let on_timeout: Vec<Option<&str>> =
+        stages.iter().map(|stage| stage.timeout.map(|(_, decision)| decision.as_str())).collect();
+    let waits_for: Vec<i16> = stages.iter().map(StageInGraph::dependencies).collect();
+    let (mut sources, mut targets, mut needed) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, stage) in numbers.iter().zip(stages) {
+        let needs = stage.needs.iter().map(|one| (one, true));
+        for (source, is_needed) in needs.chain(stage.follows.iter().map(|one| (one, false))) {
+            sources.push(source.number());
+            targets.push(*number);
+            needed.push(is_needed);
+        }
+    }
+    sqlx::query_file_scalar!(
+        "src/store/sql/insert_graph.sql",
+        job.job_id.as_str(),
+        job.job_type,
+        last_ready,
+        job.parameters as _,
+        job.path.as_str(),
+        begins.grace_seconds,
+        job.deadline_seconds,
+        job.trace.as_ref().map(TraceParent::as_str),
+        job.definition.map(|definition| definition.id),
+        status.as_str(),
+        &numbers,
+        &names as _,
+        &kinds as _,
+        &best_effort,
+        &seconds as _,
+        &on_timeout as _,
+        &waits_for,
+        &sources,
+        &targets,
+        &needed,
+        &is_finalize,
+        begins.is_next_run,
+    )
+    .fetch_one(&mut *connection)
+    .await
 }

@@ -15,7 +15,7 @@ JOIN worker_handlers h ON h.handler_id = t.handler_id
 LEFT JOIN LATERAL (
     SELECT c.worker_id, c.claimed_at, c.last_ordinal
     FROM worker_claims c
-    WHERE r.attempt = 1 AND t.attempt = 0 AND t.ready_at IS NULL AND t.status::text = ANY ($6)
+    WHERE r.attempt = t.attempt + 1 AND t.attempt = COALESCE(t.attempts_forgiven, 0) AND t.ready_at IS NULL AND t.status::text = ANY ($6)
       AND c.job_id = r.job_id AND c.stage = r.stage AND c.first_ordinal <= t.ordinal
     ORDER BY c.first_ordinal DESC
     LIMIT 1

@@ -1,5 +1,5 @@
 -- The stages of a job with their counters, a recount of their tasks, and the messages sent for
--- them. Index: stages_pkey, tasks_pkey, task_batches_pkey.
+-- them. Attempts are those of this run. Index: stages_pkey, jobs_pkey, tasks_pkey, task_batches_pkey.
 SELECT s.stage, s.total, s.completed, s.failed, s.skipped, s.duplicates, s.stale,
        s.planned_at IS NOT NULL AS "is_planned!", s.advanced_at IS NOT NULL AS "is_finished!",
        t.total AS "tasks!", t.completed AS "tasks_completed!", t.failed AS "tasks_failed!",
@@ -8,13 +8,14 @@ SELECT s.stage, s.total, s.completed, s.failed, s.skipped, s.duplicates, s.stale
        CASE WHEN s.advanced_at IS NOT NULL
             THEN GREATEST(0, date_part('epoch', t.last_end - COALESCE(b.began, t.first_end))) END AS busy_seconds
 FROM stages s
+JOIN jobs j ON j.job_id = s.job_id
 CROSS JOIN LATERAL (
     SELECT count(*) AS total,
            count(*) FILTER (WHERE t.status = 'completed') AS completed,
            count(*) FILTER (WHERE t.status = 'failed') AS failed,
            count(*) FILTER (WHERE t.status = 'skipped') AS skipped,
            COALESCE(sum(t.retry_count), 0)::bigint AS resent,
-           COALESCE(sum(t.attempt), 0)::bigint AS attempts,
+           COALESCE(sum(GREATEST(t.attempt - j.attempts_before, 0)), 0)::bigint AS attempts,
            min(t.finished_at) AS first_end, max(t.finished_at) AS last_end
     FROM tasks t
     WHERE t.parent_job_id = s.job_id AND t.stage = s.stage

@@ -1,6 +1,6 @@
 -- Claims up to $3 tasks of ready batches of some handlers of a queue for a worker, from up to $9 batches. The handler
 -- whose oldest batch has waited longest goes first, and of its batches the oldest. Returns a row for each task that was
--- claimed; the attempt is its first. A claim of at least $10 tasks of a batch is one row, with a lease for all; of fewer, each
+-- claimed; the attempt is its first in this run. A claim of at least $10 tasks of a batch is one row, with a lease for all; of fewer, each
 -- task is written. Batches that another claim has locked are passed over, and so are those with a task
 -- that this statement does not see yet. $4: lease in seconds; $5: the states from which a task may start; $6: the
 -- states in which a job runs. Parameters are returned if they have at most $8 bytes; of larger ones only the length,
@@ -43,7 +43,7 @@ WITH wanted AS MATERIALIZED (
 ), seen AS MATERIALIZED (
     SELECT n.job_id, n.stage, n.batch_no, n.name, n.ready_at, n.trace, n.takes, n.task_id, t.ordinal, t.job_type, t.task_type,
            t.parameters, t.parent_task_id, t.parent_stage,
-           t.attempt = 0 AND t.ready_at IS NULL AND t.status::text = ANY ($5) AS is_free
+           (t.attempt + 1)::smallint AS attempt, t.attempt = COALESCE(t.attempts_forgiven, 0) AND t.ready_at IS NULL AND t.status::text = ANY ($5) AS is_free
     FROM named n
     JOIN tasks t ON t.parent_job_id = n.job_id AND t.stage = n.stage AND t.task_id = n.task_id
 ), chosen AS MATERIALIZED (
@@ -68,14 +68,15 @@ WITH wanted AS MATERIALIZED (
     WHERE c.takes >= $10
 ), written AS (
     UPDATE tasks t
-    SET status = 'processing', attempt = 1, heartbeat = now(), lease_until = now() + make_interval(secs => $4),
+    SET status = 'processing', attempt = t.attempt + 1, heartbeat = now(), lease_until = now() + make_interval(secs => $4),
         started_at = now(), worker_id = $7, updated_at = now()
     FROM free s
     WHERE s.takes < $10
       AND t.parent_job_id = s.job_id AND t.stage = s.stage AND t.task_id = s.task_id
-      AND t.attempt = 0 AND t.ready_at IS NULL AND t.status::text = ANY ($5)
+      AND t.attempt = COALESCE(t.attempts_forgiven, 0) AND t.ready_at IS NULL AND t.status::text = ANY ($5)
 )
 SELECT s.job_id AS "job_id!: JobId", s.stage AS "stage!: Stage", s.task_id AS "task_id!: TaskId", s.name AS "handler!",
+       s.attempt AS "attempt!",
        EXTRACT(EPOCH FROM now() - s.ready_at)::double precision AS "waited_seconds!",
        s.takes >= $10 AS "is_claim!", s.job_type AS "job_type!", s.task_type AS "task_type!",
        octet_length(s.parameters::text) AS "parameters_bytes!",

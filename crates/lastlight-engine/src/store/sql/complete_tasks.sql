@@ -24,7 +24,8 @@ WITH written AS (
     WHERE t.parent_job_id = o.job_id AND t.stage = o.stage AND t.task_id = o.task_id
       AND (SELECT j.status::text = ANY ($10) FROM jobs j WHERE j.job_id = o.job_id)
       AND (t.status::text = ANY ($9) AND t.attempt = o.attempt
-           OR o.worker IS NOT NULL AND o.attempt = 1 AND t.attempt = 0 AND t.ready_at IS NULL AND t.status::text = ANY ($14))
+           OR o.worker IS NOT NULL AND o.attempt = t.attempt + 1 AND t.attempt = COALESCE(t.attempts_forgiven, 0)
+              AND t.ready_at IS NULL AND t.status::text = ANY ($14))
     RETURNING o.place, t.parent_job_id AS job_id, t.stage, t.status
 ), per_stage AS (
     SELECT job_id, stage,

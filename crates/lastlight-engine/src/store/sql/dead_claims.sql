@@ -22,7 +22,7 @@ WITH dead AS MATERIALIZED (
     FROM named n
     JOIN tasks t ON t.parent_job_id = n.job_id AND t.stage = n.stage AND t.task_id = n.task_id
     WHERE t.ordinal BETWEEN n.first_ordinal AND n.last_ordinal
-      AND t.attempt = 0 AND t.ready_at IS NULL AND t.status::text = ANY ($2)
+      AND t.attempt = COALESCE(t.attempts_forgiven, 0) AND t.ready_at IS NULL AND t.status::text = ANY ($2)
     ORDER BY n.job_id, n.stage, n.task_id
     FOR UPDATE OF t
 ), ended AS (
@@ -31,11 +31,11 @@ WITH dead AS MATERIALIZED (
     WHERE c.job_id = d.job_id AND c.stage = d.stage AND c.first_ordinal = d.first_ordinal
 ), readied AS (
     UPDATE tasks t
-    SET status = 'retrying', attempt = 1, ready_at = now(), started_at = l.claimed_at, worker_id = l.worker_id,
+    SET status = 'retrying', attempt = t.attempt + 1, ready_at = now(), started_at = l.claimed_at, worker_id = l.worker_id,
         retry_count = LEAST(t.retry_count + 1, 32767), updated_at = now()
     FROM lost l
     WHERE t.parent_job_id = l.job_id AND t.stage = l.stage AND t.task_id = l.task_id
-      AND t.attempt = 0 AND t.ready_at IS NULL AND t.status::text = ANY ($2)
+      AND t.attempt = COALESCE(t.attempts_forgiven, 0) AND t.ready_at IS NULL AND t.status::text = ANY ($2)
     RETURNING t.parent_job_id, t.stage
 ), noted AS (
     SELECT r.tasks, note_repair(r.parent_job_id, r.stage, 'attempts_presumed_dead', r.tasks)

@@ -1,10 +1,20 @@
 -- Stores a submission: the job, its first stage and the unsent job message; nothing if the job
--- exists. $6: seconds before anyone but the submitter may send the message; $7: seconds until the
--- deadline; $8: the trace. Locks: the new rows only. Index: jobs_pkey, for the conflict.
+-- exists. Or begins the next run ($9) of a job whose run before was cleared: clear_run.sql. A job that was deleted lately continues its numbers of
+-- runs and attempts. $6: seconds before anyone but the submitter may send the message; $7: seconds until the
+-- deadline; $8: the trace. Locks: the new rows only, or the job's row. Index: jobs_pkey,
+-- for the conflict; deleted_jobs_pkey.
 WITH new_job AS (
-    INSERT INTO jobs (job_id, job_type, total_stages, parameters, processing_path, deadline, traceparent)
-    VALUES ($1, $2, $3, $4::json, $5, now() + make_interval(secs => $7), $8)
-    ON CONFLICT (job_id) DO NOTHING
+    INSERT INTO jobs (job_id, job_type, total_stages, parameters, processing_path, deadline, traceparent,
+                      run, attempts_before)
+    VALUES ($1, $2, $3, $4::json, $5, now() + make_interval(secs => $7), $8,
+            COALESCE((SELECT d.run + 1 FROM deleted_jobs d WHERE d.job_id = $1), 1),
+            COALESCE((SELECT d.attempts_before FROM deleted_jobs d WHERE d.job_id = $1), 0))
+    ON CONFLICT (job_id) DO UPDATE
+    SET status = EXCLUDED.status, stage = EXCLUDED.stage, total_stages = EXCLUDED.total_stages, stage_results = '{}',
+        result_data = NULL, error_details = NULL, created_at = now(), updated_at = now(), finished_at = NULL,
+        deadline = EXCLUDED.deadline, traceparent = EXCLUDED.traceparent, pause_requested = false, paused_at = NULL,
+        measured_at = NULL, purging_at = NULL, is_resubmitted = false, run = jobs.run + 1
+    WHERE $9 AND jobs.is_resubmitted AND jobs.purging_at IS NOT NULL
     RETURNING job_id
 ), first_stage AS (
     INSERT INTO stages (job_id, stage) SELECT job_id, 1 FROM new_job

@@ -12,7 +12,7 @@
 -- tasks_pkey.
 WITH stage AS MATERIALIZED (
     SELECT s.job_id, s.stage, s.total, s.completed, s.failed, s.skipped, s.advanced_at, s.measured_at,
-           s.measured_attempts, s.measured_retries, s.measured_messages, s.kind, s.unmet, j.job_type,
+           s.measured_attempts, s.measured_retries, s.measured_messages, s.kind, s.unmet, j.job_type, j.attempts_before,
            s.handler_id IS NOT NULL AS is_worked,
            CASE WHEN s.handler_id IS NULL THEN j.processing_path ELSE 'worker' END AS processing_path
     FROM stages s
@@ -44,13 +44,13 @@ WITH stage AS MATERIALIZED (
                CASE WHEN m.run_ms IS NOT NULL
                     THEN floor(8 * ln(GREATEST(m.run_ms, 1)) / ln(2::double precision))::smallint END AS run
         FROM (
-            SELECT t.status, t.attempt, t.retry_count, t.finished_at,
+            SELECT t.status, GREATEST(t.attempt - s.attempts_before, 0) AS attempt, t.retry_count, t.finished_at,
                    s.measured_at IS NULL OR t.finished_at > s.measured_at AS is_new,
                    CASE WHEN s.measured_at IS NULL OR t.started_at > s.measured_at
                         THEN date_part('epoch', t.started_at - b.sent_at) * 1000
                    END AS wait_ms,
                    CASE WHEN (s.measured_at IS NULL OR t.started_at > s.measured_at) AND t.status <> 'skipped'
-                             AND t.attempts_forgiven IS NULL
+                             AND COALESCE(t.attempts_forgiven, 0) <= s.attempts_before
                         THEN date_part('epoch', t.finished_at - t.started_at) * 1000
                    END AS run_ms
             FROM stage s

@@ -7,24 +7,24 @@
 -- each. Locks: the job's row, the tasks' rows in key order, the batches', then the stage's. Index:
 -- task_batches_pkey, tasks_pkey.
 WITH job AS (
-    SELECT j.job_id
+    SELECT j.job_id, j.attempts_before + 1 AS first
     FROM jobs j
     JOIN stages s ON s.job_id = j.job_id AND s.stage = $2 AND s.advanced_at IS NOT NULL
     WHERE j.job_id = $1 AND j.status::text = ANY ($6) AND j.purging_at IS NULL
     FOR UPDATE OF j
 ), chosen AS (
-    SELECT b.job_id, b.stage, b.batch_no, b.task_ids
+    SELECT b.job_id, b.stage, b.batch_no, b.task_ids, job.first
     FROM task_batches b
     JOIN job ON job.job_id = b.job_id
     WHERE b.job_id = $1 AND b.stage = $2 AND b.batch_no > $3
     ORDER BY b.batch_no
     LIMIT $4
 ), named AS MATERIALIZED (
-    SELECT c.job_id, c.stage, c.batch_no, id.task_id
+    SELECT c.job_id, c.stage, c.batch_no, c.first, id.task_id
     FROM chosen c
     CROSS JOIN UNNEST(c.task_ids) AS id (task_id)
 ), given_up AS (
-    SELECT n.job_id, n.stage, n.batch_no, t.task_id, t.status
+    SELECT n.job_id, n.stage, n.batch_no, n.first, t.task_id, t.status
     FROM named n
     JOIN tasks t ON t.parent_job_id = n.job_id AND t.stage = n.stage AND t.task_id = n.task_id
     WHERE t.status::text = ANY ($5)
@@ -33,8 +33,8 @@ WITH job AS (
 ), reopened AS (
     UPDATE tasks t
     -- The first attempt at a task for workers may be part of a claim of its batch, so its number is not given again.
-    SET status = 'queued', attempt = GREATEST(t.attempt, (t.handler_id IS NOT NULL)::integer),
-        attempts_forgiven = GREATEST(t.attempt, (t.handler_id IS NOT NULL)::integer), result_data = NULL, error_details = NULL, due_at = NULL,
+    SET status = 'queued', attempt = GREATEST(t.attempt, CASE WHEN t.handler_id IS NOT NULL THEN g.first ELSE 0 END),
+        attempts_forgiven = GREATEST(t.attempt, CASE WHEN t.handler_id IS NOT NULL THEN g.first ELSE 0 END), result_data = NULL, error_details = NULL, due_at = NULL,
         lease_until = NULL, next_send_at = NULL, finished_at = NULL, poisoned = NULL,
         ready_at = CASE WHEN t.handler_id IS NOT NULL THEN now() END, updated_at = now()
     FROM given_up g

@@ -7,7 +7,8 @@ SELECT t.parent_job_id, t.stage, t.task_id, w.attempt, w.progress, w.message, w.
 FROM UNNEST($1::text[], $2::smallint[], $3::text[], $4::smallint[], $5::real[], $6::text[], $7::text[])
      AS w (job_id, stage, task_id, attempt, progress, message, log_tail)
 JOIN tasks t ON t.parent_job_id = w.job_id AND t.stage = w.stage AND t.task_id = w.task_id
-            AND (t.attempt = w.attempt OR t.attempt = 0 AND w.attempt = 1 AND t.handler_id IS NOT NULL)
+            AND (t.attempt = w.attempt OR t.attempt = COALESCE(t.attempts_forgiven, 0) AND w.attempt = t.attempt + 1
+                 AND t.handler_id IS NOT NULL)
 ON CONFLICT (job_id, stage, task_id) DO UPDATE
 SET attempt = EXCLUDED.attempt, updated_at = now(),
     progress = COALESCE(EXCLUDED.progress, CASE WHEN n.attempt = EXCLUDED.attempt THEN n.progress END),

@@ -151,6 +151,7 @@ impl Stages<'_> {
             &not_chosen,
             end.output as _,
             end.result as _,
+            read.run,
         )
         .fetch_optional(&mut *transaction)
         .await?;

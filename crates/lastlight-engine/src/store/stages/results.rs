@@ -30,6 +30,8 @@ pub struct EndedStage {
     pub created_at: OffsetDateTime,
     /// When its last outcome was counted.
     pub updated_at: OffsetDateTime,
+    /// The run that the job is in.
+    pub run: i32,
     /// How it came to its end, if it is a stage of a graph.
     pub kind: Option<StageKind>,
     /// Its name, if it is a stage of a graph.
@@ -327,6 +329,7 @@ async fn claim_end(
         read.completed,
         read.failed,
         read.skipped,
+        read.run,
     )
     .execute(connection)
     .await?;

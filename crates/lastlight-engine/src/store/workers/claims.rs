@@ -154,7 +154,8 @@ impl Workers<'_> {
             let claim = row
                 .is_claim
                 .then(|| BatchClaim { worker_id: claim.worker_id.to_owned(), seconds: 0.0 });
-            Ok(worker_task!(row, 1, 1, claim))
+            let attempt = row.attempt;
+            Ok(worker_task!(row, attempt, 1, claim))
         });
         tasks.collect::<Result<_, sqlx::Error>>().map_err(DatabaseError::from)
     }
