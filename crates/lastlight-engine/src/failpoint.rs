@@ -31,8 +31,8 @@ pub(crate) use failpoint;
 
 #[cfg(feature = "fault-injection")]
 pub use armed::{
-    FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, PLACES, PURGE_PLACES, Passage, WORKER_PLACES,
-    pass,
+    FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, NEXT_RUN_PLACES, PLACES, PURGE_PLACES, Passage,
+    WORKER_PLACES, pass,
 };
 
 #[cfg(feature = "fault-injection")]
@@ -114,6 +114,10 @@ mod armed {
         ("purge.batches", true),
         ("purge.job", true),
     ];
+
+    /// The places that only a job passes that runs again, besides those of its deletion.
+    pub const NEXT_RUN_PLACES: &[(&str, bool)] =
+        &[("next_run.before_commit", true), ("next_run.after_commit", true)];
 
     /// The places that only tasks of workers pass.
     pub const WORKER_PLACES: &[(&str, bool)] = &[
@@ -247,6 +251,7 @@ mod armed {
                 .chain(GRAPH_PLACES)
                 .chain(WORKER_PLACES)
                 .chain(PURGE_PLACES)
+                .chain(NEXT_RUN_PLACES)
                 .map(|(name, fails)| ((*name).to_owned(), *fails))
                 .collect();
             found.sort();
