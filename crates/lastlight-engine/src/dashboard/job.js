@@ -176,7 +176,7 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
   function drawActions(isOver) {
     const standsStill = current.pausedAt || current.pauseRequested;
     const offered = isOver
-      ? (current.status === 'completed' ? [] : [['retry', 'Retry', 'primary']])
+      ? [...(current.status === 'completed' ? [] : [['retry', 'Retry', 'primary']]), ['resubmit', 'Run again', '']]
       : [standsStill ? ['resume', 'Resume', 'primary'] : ['pause', 'Pause', ''], ['cancel', 'Cancel', '']];
     keyed(actions, offered, ([action]) => action, ([action, label, kind]) => ({
       node: h('button', { type: 'button', class: kind, onclick: (event) => act(action, event.currentTarget) }, icon(action), label),
@@ -258,6 +258,11 @@ const QUESTIONS = {
   }),
   resume: (job) => ({
     title: 'Resume the job?', action: 'Resume', isGrave: false, text: `It starts its next ${isGraph(job) ? 'nodes' : 'stage'} at once.`,
+  }),
+  resubmit: (job) => ({
+    title: `Run this ${job.jobType} job again?`, action: 'Run again',
+    text: ['It begins from its first stage, under the same id. Its tasks and their results are deleted.',
+      'The job’s result so far stays in its timeline.'],
   }),
   retry: (job) => ({
     title: 'Retry the unsuccessful tasks?', action: 'Retry', isGrave: false,
