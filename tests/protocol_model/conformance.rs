@@ -14,7 +14,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use lastlight_engine::{
     config::DatabaseSettings,
     model::{
-        JobId, JobStatus, ProcessingPath, Stage, TaskId, TaskIndex, TasksPerMessage, WorkerHandler,
+        JobId, JobStatus, Labels, ProcessingPath, Stage, TaskId, TaskIndex, TasksPerMessage,
+        WorkerHandler,
     },
     store::{
         BatchClaim, BatchKey, ChunkWritten, Claim, ClaimRequest, Completion, Database, Deferral,
@@ -159,6 +160,8 @@ impl Pair {
             path: ProcessingPath::QueueStorage,
             deadline_seconds: LONG,
             trace: None,
+            labels: &Labels::default(),
+            terms: &[],
             graph: stages.as_deref(),
             definition: None,
         };

@@ -7,4 +7,5 @@ mod metrics;
 mod prometheus;
 mod retention;
 mod spans;
+mod terms;
 mod traces;

@@ -122,7 +122,8 @@ const READS_DEFERRED: [&str; 2] = ["get_stages", "take_deferred"];
 const READS_READY: [&str; 4] = ["claim_ready", "ready_tasks", "unserved_handlers", "worker_queues"];
 
 /// Statements that search jobs by status.
-const READS_JOBS: [&str; 3] = ["open_on_paths", "open_work", "query_jobs_by_status"];
+const READS_JOBS: [&str; 5] =
+    ["open_on_paths", "open_work", "query_jobs_by_status", "search_by_status", "search_estimates"];
 
 /// A connection caches its plans, perhaps from a time when the tables were empty and had not been
 /// analyzed. A plan that finds a task or a batch by its job alone, or a job by its status, and

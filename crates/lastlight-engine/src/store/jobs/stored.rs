@@ -3,15 +3,16 @@
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use super::Jobs;
+use super::{Jobs, search::parts};
 use crate::{
     failpoint::failpoint,
     model::{
-        JobId, JobStatus, JobVersion, ProcessingPath, Stage, StageInGraph, StageKind, TraceParent,
+        JobId, JobStatus, JobVersion, Labels, ProcessingPath, Stage, StageInGraph, StageKind, Term,
+        TraceParent,
     },
     store::{
         connection::DatabaseError,
-        rows::{JsonText, StageKey, StoredTrace},
+        rows::{JsonText, StageKey, StoredLabels, StoredTrace},
     },
 };
 
@@ -32,6 +33,9 @@ pub struct NewJob<'a> {
     pub deadline_seconds: f64,
     /// The trace that the job belongs to.
     pub trace: Option<TraceParent>,
+    pub labels: &'a Labels,
+    /// What it can be found by.
+    pub terms: &'a [Term],
     /// Its stages, in order, if they form a graph.
     pub graph: Option<&'a [StageInGraph]>,
     /// The definition that its stages were made from.
@@ -99,6 +103,8 @@ pub struct JobRecord {
     pub is_child: Option<bool>,
     /// Whether it is being deleted; not read for lists.
     pub is_purging: Option<bool>,
+    /// Those of its first submission.
+    pub labels: Labels,
     /// The trace that the job belongs to.
     pub trace: Option<TraceParent>,
 }
@@ -142,6 +148,7 @@ impl Jobs<'_> {
     }
 
     async fn insert_line(self, job: NewJob<'_>, grace_seconds: f64) -> Result<bool, DatabaseError> {
+        let (names, values) = parts(job.terms.iter());
         Ok(sqlx::query_file_scalar!(
             "src/store/sql/insert_job.sql",
             job.job_id.as_str(),
@@ -152,6 +159,9 @@ impl Jobs<'_> {
             grace_seconds,
             job.deadline_seconds,
             job.trace.as_ref().map(TraceParent::as_str),
+            labels_text(job.labels) as _,
+            &names as _,
+            &values as _,
         )
         .fetch_one(self.0.pool().await?)
         .await?)
@@ -203,6 +213,7 @@ impl Jobs<'_> {
                 needed.push(is_needed);
             }
         }
+        let (term_names, term_values) = parts(job.terms.iter());
         let is_new = sqlx::query_file_scalar!(
             "src/store/sql/insert_graph.sql",
             job.job_id.as_str(),
@@ -226,6 +237,9 @@ impl Jobs<'_> {
             &targets,
             &needed,
             &is_finalize,
+            labels_text(job.labels) as _,
+            &term_names as _,
+            &term_values as _,
         )
         .fetch_one(&mut *transaction)
         .await?;
@@ -270,4 +284,9 @@ impl Jobs<'_> {
             .fetch_optional(self.0.pool().await?)
             .await?)
     }
+}
+
+/// Labels as JSON. Texts can always be written.
+fn labels_text(labels: &Labels) -> String {
+    serde_json::to_string(labels).unwrap_or_else(|_| "{}".to_owned())
 }

@@ -1,11 +1,17 @@
 -- Stores a submission: the job, its first stage and the unsent job message; nothing if the job
 -- exists. $6: seconds before anyone but the submitter may send the message; $7: seconds until the
--- deadline; $8: the trace. Locks: the new rows only. Index: jobs_pkey, for the conflict.
+-- deadline; $8: the trace; $9: the labels; $10, $11: the job's terms. Locks: the new rows only.
+-- Index: jobs_pkey, for the conflict.
 WITH new_job AS (
-    INSERT INTO jobs (job_id, job_type, total_stages, parameters, processing_path, deadline, traceparent)
-    VALUES ($1, $2, $3, $4::json, $5, now() + make_interval(secs => $7), $8)
+    INSERT INTO jobs (job_id, job_type, total_stages, parameters, processing_path, deadline, traceparent, labels)
+    VALUES ($1, $2, $3, $4::json, $5, now() + make_interval(secs => $7), $8, $9::json)
     ON CONFLICT (job_id) DO NOTHING
-    RETURNING job_id
+    RETURNING job_id, created_at
+), terms AS (
+    INSERT INTO job_terms (job_id, name, value, created_at)
+    SELECT n.job_id, t.name, t.value, n.created_at
+    FROM new_job n
+    CROSS JOIN UNNEST($10::text[], $11::text[]) AS t (name, value)
 ), first_stage AS (
     INSERT INTO stages (job_id, stage) SELECT job_id, 1 FROM new_job
 ), owed AS (
