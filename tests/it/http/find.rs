@@ -209,7 +209,7 @@ async fn a_search_reads_a_bounded_number_of_jobs() {
     for (query, wanted) in [
         ("label.half=1&param.third=0", 0),
         ("label.half=1", 15_000),
-        ("label.half=1&label.rare=yes", 2),
+        ("label.half=1&label.rare=yes", 4),
         ("q=run-&status=failed", 30),
         ("q=run-2999", 11),
         ("q=hello&label.rare=yes", 4),

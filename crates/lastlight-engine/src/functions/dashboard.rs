@@ -51,6 +51,7 @@ const FILES: &[(&str, &str)] = files![
     "charts.js",
     "shortcuts.js",
     "jobs.js",
+    "find.js",
     "job.js",
     "stages.js",
     "nodes.js",
