@@ -46,6 +46,7 @@ pub struct StoredJob {
     total_stages: Stage,
     processing_path: ProcessingPath,
     parameters: Box<RawValue>,
+    /// Absent if there are none.
     #[serde(skip_serializing_if = "Labels::is_empty")]
     #[schemars(default)]
     labels: Labels,
