@@ -2,16 +2,16 @@
 -- on. $3: created in the last hours, or $4: since then. $5, $6: the terms that they have; $9, $10, $11: their status, whether they
 -- are paused, their path. The first $12. Reads all jobs within the bounds: call it only if these are few. Locks nothing. Index:
 -- jobs_pkey, job_terms_words, job_terms_newest.
-WITH looked AS MATERIALIZED (
+WITH found AS MATERIALIZED (
+    -- Without the times, which another index would serve.
+    SELECT j.created_at, j.job_id FROM jobs j WHERE j.job_id >= $7::text AND j.job_id < $8::text
+    UNION
+    SELECT w.created_at, w.job_id FROM job_terms w WHERE w.name < 'param.' AND w.value >= $7 AND w.value < $8
+), looked AS (
     SELECT found.created_at, found.job_id
-    FROM (
-        SELECT j.created_at, j.job_id FROM jobs j WHERE j.job_id >= $7::text AND j.job_id < $8::text
-        UNION
-        SELECT w.created_at, w.job_id FROM job_terms w WHERE w.name < 'param.' AND w.value >= $7 AND w.value < $8
-    ) found
+    FROM found
     WHERE (found.created_at, found.job_id) < (COALESCE($1::timestamptz, 'infinity'), COALESCE($2::text, ''))
       AND found.created_at >= COALESCE($4::timestamptz, now() - make_interval(hours => $3::integer))
-    ORDER BY found.created_at DESC, found.job_id DESC
 )
 SELECT row_number() OVER (ORDER BY looked.created_at DESC, looked.job_id DESC) AS "place!", looked.created_at AS "created_at!",
        looked.job_id AS "job_id!: JobId", true AS "is_job!"

@@ -13,9 +13,10 @@ SELECT ARRAY(
        CASE WHEN $8::text IS NOT NULL THEN (
            SELECT count(*)
            FROM (SELECT FROM jobs j
-                 WHERE j.status = $8::text::job_status
-                   AND (j.created_at, j.job_id) < (COALESCE($1::timestamptz, 'infinity'), COALESCE($2::text, ''))
-                   AND j.created_at >= COALESCE($4::timestamptz, now() - make_interval(hours => $3::integer))
+                 WHERE (j.status, j.created_at, j.job_id)
+                       < ($8::text::job_status, COALESCE($1::timestamptz, 'infinity'), COALESCE($2::text, ''))
+                   AND (j.status, j.created_at)
+                       >= ($8::text::job_status, COALESCE($4::timestamptz, now() - make_interval(hours => $3::integer)))
                  LIMIT $5) counted) END AS status,
        CASE WHEN $9::text IS NOT NULL THEN (
            SELECT count(*)
