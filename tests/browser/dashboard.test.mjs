@@ -3,6 +3,7 @@
 
 import './submit.mjs';
 import './jobs.mjs';
+import './find.mjs';
 import './graphs.mjs';
 import './gates.mjs';
 import './poison.mjs';

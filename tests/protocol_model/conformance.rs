@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use lastlight_engine::{
     config::DatabaseSettings,
     model::{
-        JobId, JobStatus, ProcessingPath, Stage, TaskId, TaskIndex, TasksPerMessage, UserRequest,
+        JobId, JobStatus, Labels, ProcessingPath, Stage, TaskId, TaskIndex, TasksPerMessage, UserRequest,
         WorkerHandler,
     },
     store::{
@@ -44,6 +44,8 @@ type Answers = (&'static str, String, String);
 
 /// Longer than every lease, pause and grace period, in seconds.
 const LONG: f64 = 3600.0;
+
+static NO_LABELS: LazyLock<Labels> = LazyLock::new(Labels::default);
 
 /// The real database.
 struct Real {
@@ -827,6 +829,8 @@ impl Real {
             path: ProcessingPath::QueueStorage,
             deadline_seconds: LONG,
             trace: None,
+            labels: &NO_LABELS,
+            terms: &[],
             graph: None,
             definition: None,
         }

@@ -1,5 +1,7 @@
 //! Jobs: submission, status, lists and records.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{
@@ -8,7 +10,7 @@ use serde_json::{
 };
 
 use crate::{
-    JobId, JobStatus, JobVersion, ProcessingPath, Stage, StageKind, StageOutcome, Timestamp,
+    JobId, JobStatus, JobVersion, Labels, ProcessingPath, Stage, StageKind, StageOutcome, Timestamp,
 };
 
 /// The result of a submission.
@@ -24,6 +26,9 @@ pub struct Submission {
     pub message: String,
     /// The parameters, with defaults filled in.
     pub parameters: Map<String, Value>,
+    /// The labels of the job: those of its first submission. Absent if there are none.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// Warnings about fields that were accepted but that nothing reads, and that may be mistakes.
     /// Absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -60,6 +65,9 @@ pub struct JobStatusAnswer {
     pub total_stages: Stage,
     pub processing_path: ProcessingPath,
     pub parameters: Box<RawValue>,
+    /// The labels of the job. Absent if there are none.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// A summary of each finished stage, keyed by stage number.
     #[serde(default)]
     pub stage_results: Box<RawValue>,
@@ -189,7 +197,20 @@ pub struct Jobs {
 #[serde(default)]
 pub struct JobsQueryInfo {
     pub limit: u16,
-    pub hours_back: u16,
+    /// Null if the list is not limited to the last hours: with `from`, `to`, or a search.
+    pub hours_back: Option<u16>,
+    /// Only jobs submitted at this time or later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Only jobs submitted before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+    /// The labels and parameters that were searched for, by the names of their query parameters.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub terms: BTreeMap<String, String>,
+    /// The prefix that was searched for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub q: Option<String>,
     pub status: Option<ListedAs>,
     pub job_type: Option<String>,
     pub processing_path: Option<ProcessingPath>,
@@ -197,6 +218,10 @@ pub struct JobsQueryInfo {
     pub returned: usize,
     /// Number of jobs read to fill this page.
     pub scanned: u64,
+    /// The jobs submitted at this time or later were searched, and those of before are for the next page. Absent on the last
+    /// page. A page of a search may have fewer jobs than `limit`, or none, and still a next page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub searched_until: Option<Timestamp>,
     /// The `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
@@ -263,6 +288,9 @@ pub struct JobView {
     /// The submitted parameters, with defaults filled in.
     #[serde(deserialize_with = "flattened_json")]
     pub parameters: Box<RawValue>,
+    /// The labels of the job. Absent if there are none.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// Number of tasks of the stages so far.
     pub total: i64,
     /// Number of these tasks that completed with a result.

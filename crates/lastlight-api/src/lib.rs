@@ -16,6 +16,7 @@ pub mod events;
 mod ids;
 pub mod job_types;
 pub mod jobs;
+pub mod labels;
 mod path;
 pub mod poison;
 pub mod purge;
@@ -26,6 +27,7 @@ mod version;
 pub mod workers;
 
 pub use ids::{BatchId, IdError, JobId, Stage, TASKS_PER_BATCH, TaskId, TaskIndex};
+pub use labels::Labels;
 pub use path::ProcessingPath;
 pub use status::{GateDecision, IllegalTransition, JobStatus, StageKind, StageOutcome, TaskStatus};
 pub use timestamp::Timestamp;

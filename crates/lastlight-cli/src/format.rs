@@ -29,6 +29,19 @@ impl Table {
         self.rows.push(cells.into());
     }
 
+    /// Adds a last column with a cell of each row, in order.
+    pub fn column(
+        &mut self,
+        name: &'static str,
+        align: Align,
+        cells: impl Iterator<Item = (String, Look)>,
+    ) {
+        self.columns.push((name, align));
+        for (row, cell) in self.rows.iter_mut().zip(cells) {
+            row.push(cell);
+        }
+    }
+
     /// The table's lines, the header first.
     pub fn text(&self, paint: Paint) -> String {
         let width = |column: usize| {

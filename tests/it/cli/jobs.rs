@@ -84,6 +84,54 @@ async fn submit_reads_parameters_from_file_and_stdin() {
 }
 
 #[tokio::test]
+async fn jobs_are_found_by_labels_and_parameters() {
+    let app = App::start().await;
+    let submit = async |n: &str, labels: &[&str]| {
+        let labels: Vec<&str> = labels.iter().flat_map(|label| ["--label", label]).collect();
+        let arguments = [&["submit", "hello_world", "-p", n, "--json"], &*labels].concat();
+        let said = app.run(&arguments).await;
+        assert_eq!(said.code, 0, "{}", said.err);
+        said.json()["job_id"].as_str().unwrap().to_owned()
+    };
+    let roads = submit("n=1", &["team=roads", "run=a b"]).await;
+    submit("n=2", &["team=rivers"]).await;
+    submit("n=3", &[]).await;
+    for (arguments, count) in [
+        (&["--label", "team=roads"][..], 1),
+        (&["--label", "team=roads", "--param", "n=1", "--query", "a b"], 1),
+        (&["--label", "team=roads", "--param", "n=2"], 0),
+        (&["--param", "use_service_bus=false"], 3),
+        (&["--query", "r", "--from", "2026-01-01"], 2),
+        (&["--query", "r", "--to", "2020-01-01"], 0),
+        (&["--query", &roads[..12]], 1),
+        (&["--hours", "1"], 3),
+    ] {
+        let said = app.run(&[&["jobs", "--json"], arguments].concat()).await;
+        assert_eq!(said.code, 0, "{arguments:?}: {}", said.err);
+        assert_eq!(said.json()["jobs"].as_array().unwrap().len(), count, "{arguments:?}");
+    }
+    let table = app.run(&["list", "-l", "team=roads"]).await.out;
+    assert!(table.contains("LABELS") && table.contains("run=a b, team=roads"), "{table}");
+    assert!(!app.run(&["list", "-p", "n=3"]).await.out.contains("LABELS"), "no job has any");
+    assert_eq!(app.run(&["list", "-l", "team=nobody"]).await.out, "no matching job\n");
+    let status = app.run(&["status", &roads[..12]]).await.out;
+    assert!(status.contains("labels     run=a b, team=roads\n"), "{status}");
+    for (arguments, code, words) in [
+        (&["submit", "hello_world", "--label", "Team=roads"][..], 2, "1 to 63 of a-z"),
+        (&["submit", "hello_world", "--label", "team"], 2, "expected KEY=VALUE"),
+        (&["submit", "hello_world", "-l", "a=1", "-l", "a=2"], 2, "the key \"a\" twice"),
+        (&["list", "--label", "=x"], 2, "expected KEY=VALUE"),
+        (&["list", "--from", "2026-01-01", "--hours", "2"], 2, "cannot be used with"),
+        (&["list", "--from", "yesterday"], 1, "from must be a date or a time"),
+    ] {
+        let said = app.run(arguments).await;
+        assert_eq!(said.code, code, "{arguments:?}: {}", said.err);
+        assert!(said.err.contains(words), "{arguments:?}: {}", said.err);
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn a_failed_job_is_shown_with_its_reason() {
     let app = App::start().await;
     let job_id = app.submitted("chaos", &failing("f", 6, 3)).await;

@@ -3,9 +3,11 @@
 mod addresses;
 mod bounds;
 mod dashboard;
+mod find;
 mod fixtures;
 mod host_payloads;
 mod job_types;
+mod labels;
 mod lists;
 mod openapi;
 mod schema_admin;

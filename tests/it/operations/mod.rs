@@ -9,4 +9,5 @@ mod prometheus;
 mod resubmission;
 mod retention;
 mod spans;
+mod terms;
 mod traces;

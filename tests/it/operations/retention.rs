@@ -27,6 +27,7 @@ async fn rows_of(app: &TestApp, job_id: &str) -> Vec<(String, i64)> {
         ("task_batches", "job_id"),
         ("task_notes", "job_id"),
         ("outbox", "job_id"),
+        ("job_terms", "job_id"),
         ("worker_claims", "job_id"),
     ] {
         let statement = format!("SELECT count(*) FROM {table} WHERE {column} = $1");

@@ -123,7 +123,8 @@ const READS_DEFERRED: [&str; 2] = ["get_stages", "take_deferred"];
 const READS_READY: [&str; 4] = ["claim_ready", "ready_tasks", "unserved_handlers", "worker_queues"];
 
 /// Statements that search jobs by status.
-const READS_JOBS: [&str; 3] = ["open_on_paths", "open_work", "query_jobs_by_status"];
+const READS_JOBS: [&str; 5] =
+    ["open_on_paths", "open_work", "query_jobs_by_status", "search_by_status", "search_estimates"];
 
 /// A connection caches its plans, perhaps from a time when the tables were empty and had not been
 /// analyzed. A plan that finds a task or a batch by its job alone, or a job by its status, and
@@ -199,4 +200,56 @@ async fn plans_on_empty_tables_use_the_whole_key() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     assert!(found[" using tasks_"] >= 15 && found[" using task_batches_pkey"] >= 5, "{found:?}");
+}
+
+/// With many rows and their statistics another index looks cheaper: that of all jobs by time, whose
+/// rows would be read until enough of them match.
+#[tokio::test]
+async fn searches_keep_to_their_index_in_full_tables() {
+    let app = TestApp::start().await;
+    let mut connection = app.connection().await;
+    for statement in [
+        "INSERT INTO jobs (job_id, job_type, status, total_stages, parameters, labels, created_at, finished_at)
+         SELECT encode(sha256(i::text::bytea), 'hex'), 'hello_world',
+                (CASE WHEN i % 200 = 7 THEN 'failed' ELSE 'completed' END)::job_status, 2, '{}', '{}',
+                now() - i * interval '1 second', now()
+         FROM generate_series(1, 20000) i",
+        "INSERT INTO job_terms (job_id, name, value, created_at)
+         SELECT job_id, name, value, created_at
+         FROM jobs CROSS JOIN LATERAL (VALUES ('job_type', 'hello_world'), ('label.run', left(job_id, 12))) t (name, value)",
+        "VACUUM ANALYZE jobs",
+        "VACUUM ANALYZE job_terms",
+        "SET plan_cache_mode = force_generic_plan",
+        "SET enable_seqscan = off",
+        "SET enable_hashjoin = off",
+        "SET enable_mergejoin = off",
+    ] {
+        connection.execute(statement).await.unwrap();
+    }
+    for (name, values, indexes) in [
+        ("query_jobs_by_status", 11, &["jobs_by_status"][..]),
+        ("search_by_status", 13, &["jobs_by_status", "job_terms_newest"]),
+        ("search_by_time", 13, &["jobs_newest", "job_terms_newest"]),
+        ("search_by_term", 15, &["job_terms_newest"]),
+        ("search_by_prefix", 12, &["jobs_pkey", "job_terms_words", "job_terms_newest"]),
+        (
+            "search_estimates",
+            10,
+            &["job_terms_newest", "jobs_by_status", "jobs_pkey", "job_terms_words"],
+        ),
+    ] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(format!("crates/lastlight-engine/src/store/sql/{name}.sql"));
+        let statement = std::fs::read_to_string(path).unwrap();
+        let prepare = format!("PREPARE {name} AS {statement}");
+        connection.execute(sqlx::AssertSqlSafe(prepare)).await.unwrap();
+        let explain = format!("EXPLAIN EXECUTE {name} ({})", vec!["NULL"; values].join(", "));
+        let plan = connection.fetch_all(sqlx::AssertSqlSafe(explain)).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(indexes.iter().all(|index| plan.contains(index)), "{name}:\n{plan}");
+        let is_by_time = indexes.contains(&"jobs_newest");
+        assert_eq!(plan.contains("jobs_newest"), is_by_time, "{name} reads all jobs:\n{plan}");
+        assert!(!plan.contains("Seq Scan"), "{name}:\n{plan}");
+    }
 }

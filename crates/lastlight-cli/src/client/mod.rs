@@ -93,6 +93,14 @@ pub struct JobFilter {
     pub status: Option<String>,
     pub job_type: Option<String>,
     pub processing_path: Option<String>,
+    /// `label.KEY` and `param.NAME` with the values that the jobs must have.
+    pub terms: Vec<(String, String)>,
+    /// What their id, type or a label's value begins with.
+    pub prefix: Option<String>,
+    /// Only jobs that were submitted at this time or later; a time or a date.
+    pub from: Option<String>,
+    /// Only jobs that were submitted before this time, or up to the end of this date.
+    pub to: Option<String>,
 }
 
 /// A filter for the tasks of a job.
@@ -309,14 +317,18 @@ impl Client {
         cursor: Option<&str>,
     ) -> Result<Answer<Jobs>, ClientError> {
         let (limit, hours) = (limit.to_string(), filter.hours.map(|hours| hours.to_string()));
-        let query = given([
+        let mut query = given([
             ("limit", Some(limit.as_str())),
             ("hours", hours.as_deref()),
+            ("from", filter.from.as_deref()),
+            ("to", filter.to.as_deref()),
+            ("q", filter.prefix.as_deref()),
             ("status", filter.status.as_deref()),
             ("job_type", filter.job_type.as_deref()),
             ("processing_path", filter.processing_path.as_deref()),
             ("cursor", cursor),
         ]);
+        query.extend(filter.terms.iter().map(|(name, value)| (&**name, &**value)));
         self.get("list", &["db", "jobs"], &query).await
     }
 

@@ -9,6 +9,7 @@ import { announce, badge, confirm, id, lasting, notice, showTrouble, toast, when
 import { poll } from './poll.js';
 import { note } from './router.js';
 import { definition } from './definition.js';
+import { chips } from './find.js';
 import { gist } from './jobs.js';
 import { ended, isGraph, nameOf, nodeView } from './nodes.js';
 import { stageList } from './stages.js';
@@ -38,6 +39,7 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
   const state = badge('queued');
   const actions = h('div', { class: 'row actions' });
   const subtitle = h('p', { class: 'gist' });
+  const labels = h('p', { class: 'chips' });
   const figures = h('dl', { class: 'figures' });
   const notices = h('div', {});
   const reason = h('div', {});
@@ -128,6 +130,8 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
     setText(name, current.jobType);
     state.update(shown);
     setText(subtitle, gist(current.parameters));
+    // They never change.
+    if (labels.childElementCount === 0) replace(labels, chips(current.labels));
     submitted.update(current.createdAt);
     took.update(current.createdAt, isOver ? (current.finishedAt ?? current.updatedAt) : null);
     until.update(current.deadline);
@@ -240,7 +244,7 @@ export function job({ signal, query, parts: [jobId], title, onRefresh }) {
 
   return h('section', { class: 'view' },
     h('nav', { class: 'crumbs', 'aria-label': 'Breadcrumb' }, h('a', { href: '#/jobs' }, 'Jobs'), h('span', { 'aria-hidden': 'true' }, '/'), id(jobId, 'the job id')),
-    h('div', { class: 'view-head' }, h('div', { class: 'title-block' }, h('div', { class: 'line' }, name, state.node), subtitle), actions),
+    h('div', { class: 'view-head' }, h('div', { class: 'title-block' }, h('div', { class: 'line' }, name, state.node), subtitle, labels), actions),
     notices, figures, reason, content);
 }
 

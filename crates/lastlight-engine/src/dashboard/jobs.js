@@ -1,8 +1,9 @@
-// The list of jobs, newest first, with status and progress.
+// The list of jobs, newest first, with status and progress, and the search for jobs.
 
 import { ask } from './api.js';
 import { h, keyed, replace, setAttribute, setText } from './dom.js';
 import { isExact } from './exact.js';
+import { chips, isSearch, search, searched } from './find.js';
 import * as format from './format.js';
 import { icon } from './icons.js';
 import { badge, bar, choice, heading, lasting, select, showTrouble, when } from './parts.js';
@@ -11,7 +12,9 @@ import { link, note } from './router.js';
 
 const EVERY = 3000;
 const PAGE = 50;
-const WINDOWS = [['1', 'Last hour'], ['24', 'Last day'], ['168', 'Last week']];
+const WINDOWS = [['1', 'Last hour'], ['24', 'Last day'], ['168', 'Last week'], ['any', 'Any time']];
+// A time before the first job: the list without a time is that of the last week.
+const EVER = '1970-01-01';
 const STATUSES = ['', 'queued', 'paused', 'processing', 'completed', 'failed', 'cancelled']
   .map((name) => [name, name === '' ? 'All' : format.status(name).label]);
 const PATHS = [['', 'Both paths'], ['queue_storage', 'Storage Queue'], ['service_bus', 'Service Bus']];
@@ -19,8 +22,9 @@ const PATHS = [['', 'Both paths'], ['queue_storage', 'Storage Queue'], ['service
 export function jobs({ signal, query, onRefresh }) {
   const filters = {
     status: query.get('status') ?? '', job_type: query.get('type') ?? '',
-    processing_path: query.get('path') ?? '', hours: query.get('hours') ?? '168',
+    processing_path: query.get('path') ?? '', hours: query.get('hours') ?? '',
   };
+  let found = searched(query);
   // All shown pages are polled, so that each job is current; the interval grows with the number of pages.
   let shown = [], pages = 1, cursor = null, isMoreWanted = false;
   let empty = '';
@@ -36,8 +40,15 @@ export function jobs({ signal, query, onRefresh }) {
 
   const changed = (name, value) => {
     filters[name] = value;
+    apply();
+  };
+  // Writes the filters to the address, and asks for the first page.
+  const apply = () => {
     const { status, job_type: type, processing_path: path, hours } = filters;
-    note(['jobs'], { status, type, path, hours: hours === '168' ? '' : hours });
+    const { q, terms, from, to } = found;
+    note(['jobs'], { status, type, path, hours, q, from, to, ...terms });
+    hoursSelect.update(hoursOf(filters, found));
+    setAttribute(hoursSelect.node, 'disabled', found.from || found.to ? '' : null);
     [pages, cursor, isMoreWanted] = [1, null, false];
     more.hidden = true;
     // Until the response arrives, the rows are those of the previous filters.
@@ -50,22 +61,36 @@ export function jobs({ signal, query, onRefresh }) {
     options: [['', 'All job types'], ...(filters.job_type ? [[filters.job_type, filters.job_type]] : [])],
   });
   const pathSelect = select({ label: 'Path', value: filters.processing_path, options: PATHS, onchange: (value) => changed('processing_path', value) });
-  const hoursSelect = select({ label: 'Submitted within', value: filters.hours, options: WINDOWS, onchange: (value) => changed('hours', value) });
+  const hoursSelect = select({
+    label: 'Submitted within', value: hoursOf(filters, found), options: WINDOWS,
+    onchange: (value) => changed('hours', value === hoursOf({ hours: '' }, found) ? '' : value),
+  });
+  setAttribute(hoursSelect.node, 'disabled', found.from || found.to ? '' : null);
+  const find = search(found, (next) => {
+    found = next;
+    apply();
+  });
   let types = null;
 
-  const askFor = (at, stop) => ask('db/jobs', { query: { ...filters, limit: PAGE, cursor: at }, signal: stop, hasData: true });
+  const askFor = (at, stop) => {
+    const { q, terms, from, to } = found;
+    const hours = hoursOf(filters, found);
+    const time = from || to ? { from, to } : hours !== 'any' ? { hours } : isSearch(found) ? {} : { from: EVER };
+    const { status, job_type, processing_path } = filters;
+    return ask('db/jobs', { query: { status, job_type, processing_path, ...time, q, ...terms, limit: PAGE, cursor: at }, signal: stop, hasData: true });
+  };
 
   const poller = poll(async (stop) => {
     if (isMoreWanted && cursor !== null) {
       const { jobs: page, query_info: info } = await askFor(cursor, stop);
       [shown, pages, cursor, isMoreWanted] = [[...shown, ...page], pages + 1, info.next_cursor, false];
     } else {
-      let found = [], at = null, turned = 0;
+      let all = [], at = null, turned = 0;
       do {
         const { jobs: page, query_info: info } = await askFor(at, stop);
-        [found, at, turned] = [[...found, ...page], info.next_cursor, turned + 1];
+        [all, at, turned] = [[...all, ...page], info.next_cursor, turned + 1];
       } while (at !== null && turned < pages);
-      [shown, pages, cursor, isMoreWanted] = [found, turned, at, false];
+      [shown, pages, cursor, isMoreWanted] = [all, turned, at, false];
     }
     draw();
     // Only after a successful response: without a key this request would fail.
@@ -79,23 +104,30 @@ export function jobs({ signal, query, onRefresh }) {
   onRefresh(() => poller.now());
 
   function draw() {
-    keyed(body, shown, (job) => job.job_id, row);
+    keyed(body, shown, (job) => job.job_id, (job) => row(job, find.add));
     table.hidden = shown.length === 0;
     table.setAttribute('aria-busy', 'false');
     const hadFocus = document.activeElement === more;
     more.hidden = cursor === null;
     if (hadFocus && more.hidden) [...body.querySelectorAll('.row-link')].at(-1)?.focus();
     setText(summary, shown.length === 0 ? '' : `${format.plural(shown.length, 'job')} shown${cursor === null ? '' : ', newest first'}`);
-    const key = shown.length === 0 ? JSON.stringify([filters, cursor === null]) : '';
+    const key = shown.length === 0 ? JSON.stringify([filters, found, cursor === null]) : '';
     // Unchanged text is not drawn again, so that the focus stays.
-    if (key !== empty || key === '') replace(notices, key === '' ? null : nothing(filters, cursor !== null));
+    if (key !== empty || key === '') replace(notices, key === '' ? null : nothing(filters, found, cursor !== null));
     empty = key;
   }
 
   return h('section', { class: 'view' },
     heading('Jobs', h('a', { class: 'button primary', href: '#/submit' }, icon('submit'), 'Submit a job')),
+    find.node,
     h('div', { class: 'filters' }, statusChoice.node, h('span', { class: 'spacer' }), typeSelect.node, pathSelect.node, hoursSelect.node),
     notices, table, h('div', { class: 'list-foot' }, summary, more));
+}
+
+// The chosen period: without a choice the last week, of a search any time. Days replace it.
+function hoursOf({ hours }, found) {
+  if (found.from || found.to) return 'any';
+  return hours || (isSearch(found) ? 'any' : '168');
 }
 
 // Fills the filter with the job types of the app.
@@ -107,13 +139,15 @@ export async function nameTypes(typeSelect, current, signal) {
 }
 
 // The app searches a bounded number of jobs per response: there may be older ones that it has not searched.
-function nothing({ status, job_type: type, processing_path: path, hours }, areOlder) {
-  const isFiltered = status || type || path;
-  const time = (WINDOWS.find(([value]) => value === hours)?.[1] ?? 'Last week').toLowerCase();
+function nothing(filters, found, areOlder) {
+  const isFiltered = filters.status || filters.job_type || filters.processing_path || isSearch(found) || found.from || found.to;
+  const hours = hoursOf(filters, found);
+  const period = (WINDOWS.find(([value]) => value === hours)?.[1] ?? 'Last week').toLowerCase();
+  const time = hours === 'any' ? '' : ` in the ${period}`;
   return h('div', { class: 'empty' },
-    h('h2', {}, areOlder ? 'No matching job so far' : isFiltered ? `No matching job in the ${time}` : `No jobs in the ${time}`),
+    h('h2', {}, areOlder ? 'No matching job so far' : isFiltered ? `No matching job${time}` : `No jobs${time}`),
     h('p', {}, areOlder ? 'Older jobs were not searched yet.'
-      : isFiltered ? 'No job submitted in that time matches these filters.' : 'Submitted jobs appear here, newest first.'),
+      : isFiltered ? 'No job matches these filters.' : 'Submitted jobs appear here, newest first.'),
     h('a', { class: 'button', href: '#/submit' }, icon('submit'), 'Submit a job'));
 }
 
@@ -133,7 +167,7 @@ function inShort(value) {
 
 export const statusOf = (job) => (!format.isOver(job.status) && job.paused_at ? 'paused' : job.status);
 
-function row(job) {
+function row(job, addTerm) {
   const name = h('a', { class: 'row-link', href: link(['jobs', job.job_id]), 'data-row': true }, job.job_type);
   const state = badge(statusOf(job));
   const progress = bar(`Progress of ${job.job_type} ${format.shortId(job.job_id)}`);
@@ -147,7 +181,8 @@ function row(job) {
     h('td', { role: 'cell', class: 'cell-status' }, state.node),
     h('td', { role: 'cell', class: 'cell-job' },
       h('div', { class: 'two-lines' }, h('span', { class: 'line' }, name, h('code', { class: 'faint' }, format.shortId(job.job_id))),
-        h('span', { class: 'gist' }, reason, gist(job.parameters)))),
+        h('span', { class: 'gist' }, reason, gist(job.parameters)),
+        job.labels ? h('span', { class: 'chips' }, chips(job.labels, addTerm)) : null)),
     h('td', { role: 'cell', class: 'cell-progress' }, progress.node, h('span', { class: 'line small' }, numbers, failed)),
     stage,
     h('td', { role: 'cell', class: 'muted nowrap', 'data-name': 'Path' }, format.path(job.processing_path)),

@@ -4,7 +4,7 @@ import { h, newId } from './dom.js';
 
 const SHOWN = [
   ['g j', 'Jobs'], ['g s', 'Submit a job'], ['g c', 'Compare'], ['g p', 'Poison and dead letters'], ['g h', 'Health'],
-  ['j', 'Next row'], ['k', 'Previous row'], ['Enter', 'Open the row'], ['/', 'First filter'], ['r', 'Refresh now'],
+  ['j', 'Next row'], ['k', 'Previous row'], ['Enter', 'Open the row'], ['/', 'Search or first filter'], ['r', 'Refresh now'],
   ['t', 'Light or dark'], ['?', 'This list'], ['Esc', 'Close'],
 ];
 
@@ -36,7 +36,7 @@ export function listen({ refresh, theme }) {
       isGoing = true;
       setTimeout(() => { isGoing = false; }, 1200);
     } else if (event.key === 'j' || event.key === 'k') done(event, () => step(event.key === 'j' ? 1 : -1));
-    else if (event.key === '/') done(event, () => document.querySelector('#main .filters :is(input, select)')?.focus());
+    else if (event.key === '/') done(event, () => document.querySelector('#main :is(.find, .filters) :is(input, select)')?.focus());
     else if (event.key === 'r') done(event, refresh);
     else if (event.key === 't') done(event, theme);
   });

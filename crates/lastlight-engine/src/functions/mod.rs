@@ -23,6 +23,7 @@ mod get_job_events;
 mod get_job_status;
 mod health;
 mod heartbeat_tasks;
+mod job_filters;
 mod job_types;
 mod json_fields;
 mod list_workers;

@@ -1,6 +1,6 @@
 //! Reads query parameters. A parameter that is repeated or not allowed is a 400 that names the
-//! parameter, its value and the allowed values. Unknown parameters are ignored: the host has its
-//! own, such as `code`.
+//! parameter, its value and the allowed values. Unknown parameters are ignored, since the host has its
+//! own, such as `code`, unless the reader looks at all of them.
 
 use std::{convert::Infallible, ops::RangeInclusive};
 
@@ -27,6 +27,11 @@ impl<S: Sync> FromRequestParts<S> for QueryParameters {
 impl QueryParameters {
     pub(super) fn read(query: &str) -> Self {
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    /// All parameters, in order, with their values.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
     /// The value of a parameter, if it is given.

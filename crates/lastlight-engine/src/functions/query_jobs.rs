@@ -1,23 +1,24 @@
 //! `GET /api/db/jobs`: lists jobs, newest first.
 
 use axum::{extract::State, http::StatusCode, response::Response};
-use lastlight_api::jobs::{Jobs, JobsQueryInfo, ListedAs};
-use serde_json::json;
+use lastlight_api::{
+    jobs::{Jobs, JobsQueryInfo, ListedAs},
+    labels::LONGEST_LABEL_VALUE,
+};
+use serde_json::{Value, json};
 
 use super::{
     ApiError, AppState,
     cursor::Cursor,
+    job_filters::{JobFilters, USUAL_HOURS, terms_schema},
     openapi::{Operation, Schemas},
     query::QueryParameters,
     stamped_answer,
 };
 use crate::{
-    model::ProcessingPath,
-    queries::{JobFilter, JobPosition},
+    model::{Prefix, ProcessingPath, Term, Timestamp},
+    queries::JobPosition,
 };
-
-/// The default of `hours`.
-const USUAL_HOURS: u16 = 168;
 
 /// The default of `limit`.
 const USUAL_LIMIT: u16 = 50;
@@ -27,24 +28,27 @@ pub(super) async fn handle(
     query: QueryParameters,
 ) -> Result<Response, ApiError> {
     let limit = query.number("limit", 1..=100)?.unwrap_or(USUAL_LIMIT);
-    let status = query.one_of("status", &ListedAs::ALL, ListedAs::as_str)?;
-    let filter = JobFilter {
-        hours: query.number("hours", 1..=168)?.unwrap_or(USUAL_HOURS),
-        status: status.map(ListedAs::stored),
-        is_paused: status == Some(ListedAs::Paused),
-        job_type: query.one_of("job_type", &app.controller.job_types(), |name| name)?,
-        path: query.one_of("processing_path", &ProcessingPath::ALL, ProcessingPath::as_str)?,
-    };
+    let job_types = app.controller.job_types();
+    let filters = JobFilters::of(&query, &job_types)?;
     let after = JobPosition::of(&query)?;
-    let page = app.queries.list_jobs(filter, after, limit).await?;
+    let page = match filters.search() {
+        Some(search) => app.queries.search_jobs(search, after, limit).await?,
+        None => app.queries.list_jobs(filters.filter(), after, limit).await?,
+    };
+    let terms = filters.asked.iter().map(|Term { name, value }| (name.clone(), value.clone()));
     let query_info = JobsQueryInfo {
         limit,
-        hours_back: filter.hours,
-        status,
-        job_type: filter.job_type.map(str::to_owned),
-        processing_path: filter.path,
+        hours_back: filters.hours,
+        from: filters.from.map(Timestamp),
+        to: filters.to.map(Timestamp),
+        status: filters.status,
+        job_type: filters.job_type.map(str::to_owned),
+        processing_path: filters.path,
+        terms: terms.collect(),
+        q: filters.prefix.as_ref().map(Prefix::from).map(str::to_owned),
         returned: page.rows.len(),
         scanned: page.looked_at,
+        searched_until: page.next.as_ref().map(|next| Timestamp(next.created_at)),
         next_cursor: page.next.as_ref().map(Cursor::write),
     };
     let answer = Jobs { jobs: page.rows, query_info };
@@ -64,7 +68,29 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
         .query(
             "hours",
             json!({ "type": "integer", "minimum": 1, "maximum": 168, "default": USUAL_HOURS }),
-            "Return only jobs submitted within this number of hours.",
+            "Return only jobs submitted within this number of hours. The default holds for a list without `from`, `to`, `q`, \
+             labels and parameters. Not with `from` or `to`.",
+        )
+        .query(
+            "from",
+            time(),
+            "Return only jobs submitted at this time or later: ISO 8601 or a date, UTC without an offset.",
+        )
+        .query(
+            "to",
+            time(),
+            "Return only jobs submitted before this time; a date means the end of that day.",
+        )
+        .query_object(
+            "filter",
+            terms_schema(),
+            "No parameter of this name: `label.KEY=VALUE` returns only jobs with this label, `param.NAME=VALUE` only those with \
+             this parameter (text, a number or a boolean, as answers show it); at most 8 of both.",
+        )
+        .query(
+            "q",
+            json!({ "type": "string", "maxLength": LONGEST_LABEL_VALUE, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$" }),
+            "Return only jobs whose id, type or value of a label begins with this text.",
         )
         .query(
             "status",
@@ -77,7 +103,15 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
             "Return only jobs of this type.",
         )
         .query("processing_path", paths, "Return only jobs of this pipeline.")
-        .query("cursor", json!({ "type": "string" }), "The `next_cursor` of the previous page.")
+        .query(
+            "cursor",
+            json!({ "type": "string" }),
+            "The `next_cursor` of the previous page. A page may have fewer jobs than `limit`, or none, and still a next one.",
+        )
         .answers::<Jobs>(schemas)
         .refuses(&[StatusCode::BAD_REQUEST])
+}
+
+fn time() -> Value {
+    json!({ "type": "string", "examples": ["2026-11-25", "2026-11-25T10:00:00Z"] })
 }

@@ -7,14 +7,20 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use lastlight_api::jobs::Submission;
+use lastlight_api::{Labels, jobs::Submission};
 use serde_json::json;
 
 use super::{
     ApiError, AppState, body, caller_trace,
     openapi::{Operation, Schemas},
+    query::bad,
     stamped_answer,
 };
+use crate::workflow::has_parameter;
+
+/// The field of a submission that has the labels. A job type that has a parameter of this name keeps it;
+/// its jobs have no labels of their own.
+pub(super) const LABELS: &str = "labels";
 
 pub(super) async fn handle(
     State(app): State<AppState>,
@@ -25,8 +31,17 @@ pub(super) async fn handle(
     let body = body?;
     let job_type = app.controller.job_type(&job_type)?;
     let send = "send the parameters as a JSON object: {\"n\": 10}";
-    let submitted = body::object(&body, send)?;
-    let submission = app.controller.submit(job_type, submitted, caller_trace(&headers)).await?;
+    let mut submitted = body::object(&body, send)?;
+    let labels = if submitted.contains_key(LABELS) && !has_parameter(job_type, LABELS) {
+        submitted.remove(LABELS);
+        // Once more from the text: a parser of values drops keys that are given twice.
+        let text = String::from_utf8_lossy(&body);
+        Labels::of_body(&text).map_err(|problem| bad(problem.to_string()))?
+    } else {
+        Labels::default()
+    };
+    let trace = caller_trace(&headers);
+    let submission = app.controller.submit(job_type, submitted, labels, trace).await?;
     Ok(stamped_answer(StatusCode::OK, submission))
 }
 

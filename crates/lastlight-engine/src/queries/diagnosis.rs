@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lastlight_api::tasks::ListedTask;
 
-use super::{JobFilter, Queries, StoredJob, TaskFilter};
+use super::{JobFilter, Queries, Since, StoredJob, TaskFilter};
 pub use crate::store::{EnumDiagnosis, IndexStatistics, StatementDiagnosis, TableStatistics};
 use crate::workflow::ControllerError;
 
@@ -51,8 +51,7 @@ impl Queries {
         &self,
         limit: u16,
     ) -> Result<(Vec<StoredJob>, Vec<ListedTask>), ControllerError> {
-        let every_job =
-            JobFilter { is_paused: false, hours: EVER, status: None, job_type: None, path: None };
+        let every_job = JobFilter { since: Since::Ever, ..JobFilter::default() };
         let listed = self.list_jobs(every_job, None, limit).await?;
         let mut jobs = Vec::with_capacity(listed.rows.len());
         for row in listed.rows {

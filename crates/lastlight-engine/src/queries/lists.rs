@@ -10,7 +10,7 @@ use lastlight_api::{
 };
 
 use super::{Queries, views::job_view};
-pub use crate::store::{JobFilter, JobPosition, TaskFilter, TaskPosition};
+pub use crate::store::{JobFilter, JobPosition, JobSearch, Since, TaskFilter, TaskPosition};
 use crate::workflow::ControllerError;
 use crate::{
     model::{JobId, Stage, TaskId, TaskStatus, Timestamp},

@@ -10,6 +10,7 @@ mod graphs;
 mod health;
 mod job_types;
 mod lists;
+mod search;
 mod status;
 mod views;
 mod workers;
@@ -25,7 +26,10 @@ pub use database_metrics::{
 pub use diagnosis::{EnumDiagnosis, IndexStatistics, StatementDiagnosis, TableStatistics};
 pub use health::{Component, Health, QueueMetrics};
 pub(crate) use job_types::described;
-pub use lists::{JobFilter, JobPosition, JobTaskFilter, JobTaskPosition, TaskFilter, TaskPosition};
+pub use lists::{
+    JobFilter, JobPosition, JobSearch, JobTaskFilter, JobTaskPosition, Since, TaskFilter,
+    TaskPosition,
+};
 pub use views::StoredJob;
 
 use crate::{

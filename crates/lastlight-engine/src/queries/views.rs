@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::status::{JobStanding, StageStanding};
 use crate::{
-    model::{JobId, JobStatus, ProcessingPath, Stage, Timestamp},
+    model::{JobId, JobStatus, Labels, ProcessingPath, Stage, Timestamp},
     store::{JobRecord, Totals},
 };
 
@@ -20,6 +20,7 @@ pub(super) fn job_view(job: JobRecord, totals: Totals) -> JobView {
         total_stages: job.total_stages,
         processing_path: job.path,
         parameters: job.parameters,
+        labels: job.labels,
         total: totals.total,
         completed: totals.completed,
         failed: totals.failed,
@@ -45,6 +46,10 @@ pub struct StoredJob {
     total_stages: Stage,
     processing_path: ProcessingPath,
     parameters: Box<RawValue>,
+    /// Absent if there are none.
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    #[schemars(default)]
+    labels: Labels,
     /// A summary of each finished stage, keyed by stage number.
     stage_results: Box<RawValue>,
     result_data: Option<Box<RawValue>>,
@@ -67,6 +72,7 @@ impl From<JobRecord> for StoredJob {
             total_stages: job.total_stages,
             processing_path: job.path,
             parameters: job.parameters,
+            labels: job.labels,
             stage_results: job.stage_results,
             result_data: job.result_data.map(Into::into),
             error_details: job.error_details,
@@ -98,6 +104,7 @@ impl From<JobStanding> for JobStatusAnswer {
             total_stages: job.total_stages,
             processing_path: job.path,
             parameters: job.parameters,
+            labels: job.labels,
             stage_results: job.stage_results,
             progress: stages.iter().map(StageProgress::from).collect(),
             created_at: Timestamp(job.created_at),

@@ -12,7 +12,7 @@
 //! | `diagnostics` | the state of the database, of the processes and of the work |
 //! | `rollups` | the sums and histograms of what has ended |
 //! | `purge` | deleting jobs that are over |
-//! | `jobs` | submission, control and lists of jobs |
+//! | `jobs` | submission, control, lists and searches of jobs |
 //! | `workers` | claims of ready tasks by workers, and what these serve and run |
 //! | `tasks` | claims, completions and deferrals of tasks |
 //! | `stages` | the plan, the counters and the end of a stage |
@@ -42,8 +42,9 @@ pub use diagnostics::{
     SchemaVersions, StatementDiagnosis, TableStatistics,
 };
 pub use jobs::{
-    JobFilter, JobPulse, JobRecord, Jobs, ListedJob, NewDefinition, NewJob, OverdueJob,
-    PauseRequest, ResumeRequest, StoredDefinition, StoredEvent, Totals,
+    Driver, JobFilter, JobPulse, JobRecord, JobSearch, JobWithoutTerms, Jobs, ListedJob,
+    NewDefinition, NewJob, OverdueJob, PauseRequest, ResumeRequest, SearchEstimates, Since,
+    StoredDefinition, StoredEvent, Totals,
 };
 pub use outbox::{Outbox, UnsentBatch, UnsentJobMessage};
 pub use purge::{Kept, Marked, OverJob, OverJobs, Purge, PurgeStep};

@@ -9,6 +9,7 @@ macro_rules! statements {
 }
 
 statements![
+    "add_terms",
     "advance_stage",
     "applied_migrations",
     "attempt_standing",
@@ -84,8 +85,10 @@ statements![
     "job_message_sent",
     "job_pulse",
     "job_rollups",
+    "jobs_in_list",
     "jobs_to_finalize",
     "jobs_to_purge",
+    "jobs_without_terms",
     "keep_plan",
     "last_sweep",
     "latency_rollups",
@@ -141,6 +144,11 @@ statements![
     "save_checkpoint",
     "schema_knows",
     "schema_rights",
+    "search_by_prefix",
+    "search_by_status",
+    "search_by_term",
+    "search_by_time",
+    "search_estimates",
     "serve_handlers",
     "session_settings",
     "silent_stages",

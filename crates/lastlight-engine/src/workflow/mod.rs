@@ -38,6 +38,7 @@ mod room;
 mod senders;
 pub(crate) mod submit;
 mod summary;
+mod terms;
 mod upstream;
 mod watermark;
 mod worker_claims;
@@ -65,6 +66,7 @@ pub use purge::PurgeRequest;
 pub use reconcile::ReconcileReport;
 pub use senders::Senders;
 pub use submit::check as check_submission;
+pub(crate) use submit::has_parameter;
 pub use worker_claims::{TaskForWorker, WorkerRequest};
 pub(crate) use worker_outcomes::LONGEST_PAUSE;
 pub use worker_outcomes::{

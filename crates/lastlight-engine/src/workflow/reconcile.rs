@@ -68,6 +68,8 @@ pub struct ReconcileReport {
     pub sends_failed: u64,
     /// Removed tasks of jobs that were deleted by hand.
     pub orphans_removed: u64,
+    /// Jobs of a version without terms that searches find now.
+    pub jobs_made_searchable: u64,
     /// Deleted jobs, and their tasks.
     pub jobs_purged: u64,
     pub tasks_purged: u64,
@@ -153,6 +155,10 @@ impl Controller {
         let left = longest.saturating_sub(began.elapsed());
         if let Err(error) = self.purge(&mut report, left).await {
             tracing::warn!(%error, "jobs whose retention is over could not be deleted; the next sweep tries again");
+        }
+        let left = longest.saturating_sub(began.elapsed());
+        if let Err(error) = self.add_missing_terms(&mut report, left).await {
+            tracing::warn!(%error, "jobs of an older version could not be made searchable; the next sweep tries again");
         }
         self.0.counters.note_sweep(&report);
         if report != ReconcileReport::default() {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{Controller, ControllerError, ReconcileReport, control::LONGEST_REQUEST, purge::Pace};
 use crate::{
     job::erased::{JobType, StageSpec},
-    model::{JobId, Stage, StageInGraph, StageKind, UserRequest},
+    model::{JobId, Stage, StageInGraph, StageKind, Term, UserRequest},
     store::{JobRecord, Marked, NewDefinition, NewJob, StageKey},
     telemetry,
 };
@@ -106,6 +106,8 @@ impl Controller {
             path: job.path,
             deadline_seconds: self.time_limit(&job).await.as_secs_f64(),
             trace: Some(telemetry::submitted_in(None)),
+            labels: &job.labels,
+            terms: &next.terms,
             graph: graph.as_deref(),
             definition: text.map(|text| NewDefinition {
                 id: text.id,
@@ -135,6 +137,7 @@ impl Controller {
 struct NextRun {
     stages: Vec<StageSpec>,
     total_stages: Stage,
+    terms: Vec<Term>,
 }
 
 impl NextRun {
@@ -147,6 +150,7 @@ impl NextRun {
         let total_stages = total.ok_or_else(|| {
             unusable(format!("the job has {} stages; 1 to 100 are allowed", stages.len()))
         })?;
-        Ok(Self { stages, total_stages })
+        let terms = Term::of_job(&job.job_type, &job.labels, &parameters);
+        Ok(Self { stages, total_stages, terms })
     }
 }

@@ -12,8 +12,8 @@ use crate::{
     failpoint::failpoint,
     job::erased::{Fields, JobType, NotAdmitted, StageSpec},
     model::{
-        JobId, JobStatus, ProcessingPath, Stage, StageInGraph, StageKind, TraceParent,
-        WorkerHandler, canonical::write_canonical_object,
+        JobId, JobStatus, Labels, ProcessingPath, Stage, StageInGraph, StageKind, Term,
+        TraceParent, WorkerHandler, canonical::write_canonical_object,
     },
     store::{ChildToSubmit, NewDefinition, NewJob, StageKey},
     telemetry,
@@ -31,7 +31,7 @@ impl Controller {
     }
 
     /// Submits a job of the type `definition` with the parameters `submitted`. `trace` is the
-    /// caller's; without one, a new trace begins. The job stays in the trace of its first
+    /// caller's; without one, a new trace begins. The job keeps the labels and the trace of its first
     /// submission.
     ///
     /// # Errors
@@ -43,9 +43,10 @@ impl Controller {
         &self,
         definition: &dyn JobType,
         submitted: Map<String, Value>,
+        labels: Labels,
         trace: Option<TraceParent>,
     ) -> Result<Submission, ControllerError> {
-        let mut stored = self.store(definition, submitted, trace).await?;
+        let mut stored = self.store(definition, submitted, labels, trace).await?;
         if stored.is_new {
             self.start(&mut stored).await?;
         } else {
@@ -54,7 +55,7 @@ impl Controller {
         Ok(stored.submission)
     }
 
-    /// Submits a job that `waiting`, a stage of another job, waits for. The stage notes the job before
+    /// Submits a job that `waiting`, a stage of another job, waits for; it has the labels of that job. The stage notes the job before
     /// the job begins: if that submits jobs in turn, it is known who waits for whom.
     #[tracing::instrument(name = "submit", skip_all, fields(job_type = definition.name(), job_id, trace_id))]
     pub(super) async fn submit_awaited(
@@ -63,7 +64,8 @@ impl Controller {
         definition: &dyn JobType,
         submitted: Map<String, Value>,
     ) -> Result<JobId, ControllerError> {
-        let mut stored = self.store(definition, submitted, None).await?;
+        let labels = waiting.labels.clone();
+        let mut stored = self.store(definition, submitted, labels, None).await?;
         let job_id = stored.submission.job_id;
         if !stored.is_new {
             self.retry_if_it_failed_before(&job_id, waiting).await?;
@@ -82,6 +84,7 @@ impl Controller {
         &self,
         definition: &dyn JobType,
         submitted: Map<String, Value>,
+        labels: Labels,
         trace: Option<TraceParent>,
     ) -> Result<Stored, ControllerError> {
         let job_type = definition.name();
@@ -121,6 +124,7 @@ impl Controller {
         let graph: Option<Vec<StageInGraph>> =
             stages.iter().map(|stage| stage.place.clone()).collect();
         let text = definition.definition();
+        let terms = Term::of_job(job_type, &labels, &parameters);
         let job = NewJob {
             job_id: &job_id,
             job_type,
@@ -129,6 +133,8 @@ impl Controller {
             path,
             deadline_seconds: time_limit.as_secs_f64(),
             trace: Some(trace),
+            labels: &labels,
+            terms: &terms,
             graph: graph.as_deref(),
             definition: text.map(|text| NewDefinition {
                 id: text.id,
@@ -154,6 +160,7 @@ impl Controller {
                 stage: Stage::FIRST,
             },
             parameters,
+            labels,
             warnings,
         };
         Ok(Stored { submission, stages, parameters: stored, trace, is_new })
@@ -256,8 +263,16 @@ impl Controller {
         submission.status = status.to_string();
         submission.message =
             format!("The same job exists already and is {status}; nothing was queued.");
+        let (stored_labels, stored_definition) =
+            job.map(|job| (job.labels, job.definition_id)).unwrap_or_default();
+        if !submission.labels.is_empty() && submission.labels != stored_labels {
+            submission.message.push_str(
+                " It keeps the labels of its first submission; those of this one are ignored.",
+            );
+        }
+        submission.labels = stored_labels;
         let current = definition.definition().map(|text| text.id);
-        if let Some(stored) = job.and_then(|job| job.definition_id)
+        if let Some(stored) = stored_definition
             && current != Some(stored.as_str())
         {
             submission.message.push_str(
@@ -312,6 +327,14 @@ pub(super) fn id_of(
 ) -> Result<JobId, ControllerError> {
     let Checked { parameters, .. } = checked(definition, submitted)?;
     Ok(JobId::derive(definition.name(), &parameters))
+}
+
+/// Whether a job type reads a parameter of this name.
+pub(crate) fn has_parameter(definition: &dyn JobType, name: &str) -> bool {
+    let schema = Fields::schema_of(|fields| {
+        check(definition, fields);
+    });
+    schema["properties"].get(name).is_some()
 }
 
 /// Checks the fields that every submission may have and those of the job type; returns the path

@@ -26,6 +26,9 @@ const TASKS_PER_MESSAGE: u64 = 100;
 /// Maximum number of concurrent submissions.
 const SUBMITTING: usize = 16;
 
+/// Number of different values of the parameter `dataset_id` of the small jobs.
+const DATASETS: u64 = 1000;
+
 /// Number of pages that are read before a page deep in a list is measured.
 const PAGES_TURNED: usize = 20;
 
@@ -131,7 +134,9 @@ pub(super) async fn fill(
         api.submit("hello_world", &parameters(large, "everyone".to_owned(), false)).await?;
     stream::iter(0..others)
         .map(|number| {
-            let parameters = parameters(small, format!("team {number}"), number % 2 == 0);
+            let mut parameters = parameters(small, format!("team {number}"), number % 2 == 0);
+            parameters["labels"] = labels(number);
+            parameters["dataset_id"] = json!(format!("d{}", number % DATASETS));
             async move { api.submit("hello_world", &parameters).await }
         })
         .buffer_unordered(SUBMITTING)
@@ -156,6 +161,16 @@ pub(super) async fn fill(
         seconds: began.elapsed().as_secs_f64(),
     };
     Ok((stored, large_id))
+}
+
+/// Labels as uneven as those of users: half of the jobs belong to one team, a quarter to the next one,
+/// and so on; two regions of which one has no job of the first team; and one label that is different
+/// for each job.
+fn labels(number: u64) -> Value {
+    // From 1 on, so that the last team has one job.
+    let team = (number + 1).trailing_zeros();
+    let region = if team == 0 { "north" } else { "south" };
+    json!({ "team": format!("team-{team}"), "region": region, "run": format!("run-{number}") })
 }
 
 /// Number of jobs that are not finished; `None` once all are.
@@ -292,6 +307,7 @@ async fn reads(api: &Api, large: &str) -> Result<Vec<Read>, BenchError> {
         let name = format!("GET /api/db/tasks/{{largest job}}?{filter}");
         all.push(Read::one(format!("db/tasks/{large}?{filter}")).named(&name));
     }
+    all.extend(searches(api, &small).await?);
     let page = page_files(api).await?;
     let views = [
         ("jobs", vec!["jobs/types".to_owned(), "db/jobs?hours=168&limit=50".to_owned()]),
@@ -315,6 +331,45 @@ async fn reads(api: &Api, large: &str) -> Result<Vec<Read>, BenchError> {
             rounds,
             is_exhaustive: false,
         });
+    }
+    Ok(all)
+}
+
+/// Searches for jobs: for what half of all jobs have and for what few have, for both, for what never
+/// occurs together, and for the beginning of a word that few or all jobs have.
+async fn searches(api: &Api, small: &str) -> Result<Vec<Read>, BenchError> {
+    let mut all: Vec<Read> = [
+        "label.team=team-0&limit=100",
+        "label.team=team-7&limit=100",
+        "label.team=nobody",
+        "param.dataset_id=d7&limit=100",
+        "label.team=team-0&param.dataset_id=d8&limit=100",
+        "label.team=team-1&param.use_service_bus=false&limit=100",
+        "label.team=team-0&label.region=south&limit=100",
+        "label.team=team-0&label.region=south&param.use_service_bus=true&job_type=hello_world&limit=100",
+        "label.team=team-0&status=failed&limit=100",
+        "label.team=team-3&status=completed&processing_path=service_bus&limit=100",
+        "label.region=south&q=team-0&limit=100",
+        "q=run-12&limit=100",
+        "q=run-&status=failed&limit=100",
+        "q=team-9&limit=100",
+        "q=hello&limit=100",
+        "q=nothing-like-it",
+        "label.team=team-0&from=2000-01-01&to=9999-12-31&limit=100",
+        "from=2000-01-01&limit=100",
+        "q=team&to=2000-01-01",
+    ]
+    .into_iter()
+    .map(|search| Read::one(format!("db/jobs?{search}")))
+    .collect();
+    let id: String = small.chars().take(12).collect();
+    all.push(Read::one(format!("db/jobs?q={id}")).named("GET /api/db/jobs?q={12 digits of an id}"));
+    for search in [
+        "label.team=team-0&limit=100",
+        "label.team=team-0&label.region=south&limit=100",
+        "q=run-&limit=100",
+    ] {
+        all.push(deep(api, &format!("db/jobs?{search}")).await?);
     }
     Ok(all)
 }

@@ -11,7 +11,7 @@ use lastlight_engine::model::clock;
 use serde_json::{Value, json};
 
 use super::{
-    AppArguments, CommandError, Session, Verdict, look_of,
+    AppArguments, CommandError, Session, Verdict, labels, look_of,
     nodes::{self, Overview},
     planning, short,
 };
@@ -42,9 +42,26 @@ pub(crate) struct ListArguments {
     /// Only jobs on this path.
     #[arg(long, value_parser = PossibleValuesParser::new(ProcessingPath::ALL.iter().map(|path| path.as_str())))]
     path: Option<String>,
-    /// Only jobs that were submitted in the last N hours.
-    #[arg(long, default_value_t = 168, value_parser = clap::value_parser!(u16).range(1..=168))]
-    hours: u16,
+    /// Only jobs with this label; may be given several times.
+    #[arg(long = "label", short = 'l', value_name = "KEY=VALUE", value_parser = labels::label)]
+    labels: Vec<(String, String)>,
+    /// Only jobs with this parameter, as `lastlight status` shows it: text, a number, true or false; may
+    /// be given several times.
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = labels::parameter)]
+    parameters: Vec<(String, String)>,
+    /// Only jobs whose id, type or value of a label begins with this.
+    #[arg(long, short = 'q', value_name = "PREFIX")]
+    query: Option<String>,
+    /// Only jobs that were submitted at this time or later: 2026-11-25 or 2026-11-25T10:00:00Z.
+    #[arg(long, value_name = "TIME", conflicts_with = "hours")]
+    from: Option<String>,
+    /// Only jobs that were submitted before this time, or up to the end of this day.
+    #[arg(long, value_name = "TIME", conflicts_with = "hours")]
+    to: Option<String>,
+    /// Only jobs that were submitted in the last N hours. Without it, a list without labels, parameters,
+    /// --query and times has those of the last 168 hours.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=168))]
+    hours: Option<u16>,
     /// Maximum number of jobs to list.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -109,6 +126,9 @@ fn described(session: &Session, status: &JobStatusAnswer) -> String {
         fact("deadline", &ago(deadline.0, now));
     }
     fact("parameters", &one_line(status.parameters.get(), 300));
+    if !status.labels.is_empty() {
+        fact("labels", &one_line(&labels::line(&status.labels), 300));
+    }
     if let Some(reason) = &status.error_details {
         fact("error", &paint.text(Look::Bad, reason));
     }
@@ -180,10 +200,14 @@ fn stages(status: &JobStatusAnswer) -> Table {
 pub(super) async fn list(arguments: &ListArguments) -> Result<Verdict, CommandError> {
     let session = arguments.app.session()?;
     let filter = JobFilter {
-        hours: Some(arguments.hours),
+        hours: arguments.hours,
         status: arguments.status.clone(),
         job_type: arguments.job_type.clone(),
         processing_path: arguments.path.clone(),
+        terms: arguments.terms(),
+        prefix: arguments.query.clone(),
+        from: arguments.from.clone(),
+        to: arguments.to.clone(),
     };
     let wanted = if arguments.all {
         usize::MAX
@@ -193,7 +217,7 @@ pub(super) async fn list(arguments: &ListArguments) -> Result<Verdict, CommandEr
     let mut jobs: Vec<JobView> = Vec::new();
     let mut rows: Vec<Value> = Vec::new();
     let mut cursor: Option<String> = None;
-    let document = loop {
+    let (document, hours) = loop {
         let limit = (wanted - jobs.len()).min(PAGE);
         let page = session.client.jobs(&filter, limit, cursor.as_deref()).await?;
         jobs.extend(page.body.jobs);
@@ -201,14 +225,17 @@ pub(super) async fn list(arguments: &ListArguments) -> Result<Verdict, CommandEr
         rows.append(&mut taken(&mut document, "jobs"));
         cursor = page.body.query_info.next_cursor;
         if cursor.is_none() || jobs.len() >= wanted {
-            break document;
+            break (document, page.body.query_info.hours_back);
         }
     };
     if session.printed(&whole(document, "jobs", rows)) {
         return Ok(Verdict::Good);
     }
     if jobs.is_empty() {
-        say!("no matching job in the last {} hours", arguments.hours);
+        match hours {
+            Some(hours) => say!("no matching job in the last {hours} hours"),
+            None => say!("no matching job"),
+        }
         return Ok(Verdict::Good);
     }
     output::text(&table(&jobs).text(session.paint));
@@ -216,6 +243,18 @@ pub(super) async fn list(arguments: &ListArguments) -> Result<Verdict, CommandEr
         say!("There are more jobs: use --limit or --all.");
     }
     Ok(Verdict::Good)
+}
+
+impl ListArguments {
+    /// The query parameters of labels and parameters.
+    fn terms(&self) -> Vec<(String, String)> {
+        let named = |prefix: &str, pairs: &[(String, String)]| {
+            let named =
+                |(name, value): &(String, String)| (format!("{prefix}{name}"), value.clone());
+            pairs.iter().map(named).collect::<Vec<_>>()
+        };
+        [named("label.", &self.labels), named("param.", &self.parameters)].concat()
+    }
 }
 
 /// Removes and returns the rows of a document.
@@ -266,6 +305,10 @@ fn table(jobs: &[JobView]) -> Table {
             plain(ago(job.created_at.0, now)),
             plain(took.map(lasting).unwrap_or_default()),
         ]);
+    }
+    if jobs.iter().any(|job| !job.labels.is_empty()) {
+        let cells = jobs.iter().map(|job| plain(one_line(&labels::line(&job.labels), 60)));
+        table.column("LABELS", Align::Left, cells);
     }
     table
 }

@@ -6,6 +6,7 @@ mod control;
 mod events;
 mod gate;
 mod jobs;
+mod labels;
 mod nodes;
 mod poison;
 mod purge;
@@ -69,8 +70,9 @@ pub(crate) enum AppCommand {
     /// long as those before took on average; the time in which users decide is left out. Its
     /// percentage is the share of nodes that have ended, with the share of tasks of running ones.
     Status(jobs::StatusArguments),
-    /// List jobs, newest first.
-    List(jobs::ListArguments),
+    /// List jobs, newest first, and find them by labels, parameters and the beginning of a word.
+    #[command(visible_alias = "jobs")]
+    List(Box<jobs::ListArguments>),
     /// List the tasks of a job: failed tasks first, then retrying tasks, with the reason; then the
     /// others, stage by stage.
     Tasks(tasks::TasksArguments),
@@ -279,7 +281,9 @@ impl Session {
         if text.len() == 64 {
             return Ok(text);
         }
-        let filter = JobFilter { hours: Some(168), ..JobFilter::default() };
+        // An app of an older version ignores the prefix.
+        let prefix = Some(text.clone());
+        let filter = JobFilter { hours: Some(168), prefix, ..JobFilter::default() };
         let mut found: Vec<String> = Vec::new();
         let mut cursor: Option<String> = None;
         for _ in 0..MOST_PAGES_SEARCHED {

@@ -7,9 +7,10 @@ use std::{
 };
 
 use clap::Args;
+use lastlight_api::Labels;
 use serde_json::{Map, Value};
 
-use super::{AppArguments, CommandError, Verdict, watch};
+use super::{AppArguments, CommandError, Verdict, labels, watch};
 use crate::{say, tell};
 
 /// `lastlight submit`.
@@ -28,6 +29,10 @@ pub(crate) struct SubmitArguments {
     /// File with the parameters as a JSON object; - is standard input.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// One label, by which the job can be found: it is no parameter, and no part of the job's identity.
+    /// Overrides the field `labels` of --params and --file.
+    #[arg(long = "label", short = 'l', value_name = "KEY=VALUE", value_parser = labels::label)]
+    labels: Vec<(String, String)>,
     /// Run the job over Service Bus: sets the parameter use_service_bus.
     #[arg(long)]
     service_bus: bool,
@@ -100,6 +105,15 @@ impl SubmitArguments {
                 }
             };
         whole.extend(self.parameters.iter().cloned());
+        if !self.labels.is_empty() {
+            let own = Labels::of(self.labels.iter().cloned())
+                .map_err(|problem| CommandError::Argument(format!("--label: {problem}")))?;
+            let own = own.iter().map(|(key, value)| (key.to_owned(), Value::from(value)));
+            match whole.entry("labels").or_insert_with(|| Value::Object(Map::new())) {
+                Value::Object(labels) => labels.extend(own),
+                other => *other = Value::Object(own.collect()),
+            }
+        }
         if self.service_bus {
             whole.insert("use_service_bus".to_owned(), Value::Bool(true));
         }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     AppState, Trigger, functions,
+    submit_job::LABELS,
     table::{Address, Described},
 };
 use crate::{job::Catalog, queries};
@@ -95,8 +96,15 @@ fn submit_by_job_type(paths: &mut Map<String, Value>, job_types: &[JobTypeInfo])
         operation["operationId"] = Value::from(id);
         operation["description"] = Value::from(job_type.description.as_str());
         operation["parameters"] = json!([]);
-        operation["requestBody"]["content"]["application/json"]["schema"] =
-            job_type.parameters.clone();
+        let mut body = job_type.parameters.clone();
+        // A job type that has a parameter of this name keeps it.
+        if let Some(Value::Object(fields)) = body.get_mut("properties") {
+            fields.entry(LABELS).or_insert_with(|| json!({
+                "anyOf": [{ "$ref": "#/components/schemas/Labels" }, { "type": "null" }],
+                "description": "Labels by which the job can be found: no parameter, and no part of its identity.",
+            }));
+        }
+        operation["requestBody"]["content"]["application/json"]["schema"] = body;
         paths.insert(path.replace(PART, &job_type.name), own);
     }
 }

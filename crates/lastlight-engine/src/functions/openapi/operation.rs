@@ -76,6 +76,20 @@ impl Operation {
         self.parameter("query", name, schema, description)
     }
 
+    /// Adds query parameters whose names are the fields of an object.
+    pub(in crate::functions) fn query_object(
+        mut self,
+        name: &str,
+        schema: Value,
+        description: &str,
+    ) -> Self {
+        self.parameters.push(json!({
+            "name": name, "in": "query", "required": false, "style": "form", "explode": true, "schema": schema,
+            "description": description,
+        }));
+        self
+    }
+
     fn parameter(mut self, place: &str, name: &str, schema: Value, description: &str) -> Self {
         self.parameters.push(json!({
             "name": name, "in": place, "required": place == "path", "schema": schema, "description": description,

@@ -4,15 +4,16 @@ use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
-use super::Jobs;
+use super::{Jobs, search::parts};
 use crate::{
     failpoint::failpoint,
     model::{
-        JobId, JobStatus, JobVersion, ProcessingPath, Stage, StageInGraph, StageKind, TraceParent,
+        JobId, JobStatus, JobVersion, Labels, ProcessingPath, Stage, StageInGraph, StageKind, Term,
+        TraceParent,
     },
     store::{
         connection::DatabaseError,
-        rows::{JsonText, StageKey, StoredTrace},
+        rows::{JsonText, StageKey, StoredLabels, StoredTrace},
     },
 };
 
@@ -33,6 +34,9 @@ pub struct NewJob<'a> {
     pub deadline_seconds: f64,
     /// The trace that the job belongs to.
     pub trace: Option<TraceParent>,
+    pub labels: &'a Labels,
+    /// What it can be found by.
+    pub terms: &'a [Term],
     /// Its stages, in order, if they form a graph.
     pub graph: Option<&'a [StageInGraph]>,
     /// The definition that its stages were made from.
@@ -104,6 +108,8 @@ pub struct JobRecord {
     pub run: Option<i32>,
     /// Whether it is to run again once its tasks are deleted; not read for lists.
     pub is_resubmitted: Option<bool>,
+    /// Those of its first submission.
+    pub labels: Labels,
     /// The trace that the job belongs to.
     pub trace: Option<TraceParent>,
 }
@@ -238,6 +244,7 @@ async fn insert_line(
     job: NewJob<'_>,
     begins: Begins,
 ) -> Result<bool, sqlx::Error> {
+    let (names, values) = parts(job.terms.iter());
     sqlx::query_file_scalar!(
         "src/store/sql/insert_job.sql",
         job.job_id.as_str(),
@@ -249,6 +256,9 @@ async fn insert_line(
         job.deadline_seconds,
         job.trace.as_ref().map(TraceParent::as_str),
         begins.is_next_run,
+        labels_text(job.labels) as _,
+        &names as _,
+        &values as _,
     )
     .fetch_one(executor)
     .await
@@ -297,6 +307,7 @@ async fn insert_graph(
             needed.push(is_needed);
         }
     }
+    let (term_names, term_values) = parts(job.terms.iter());
     sqlx::query_file_scalar!(
         "src/store/sql/insert_graph.sql",
         job.job_id.as_str(),
@@ -321,7 +332,15 @@ async fn insert_graph(
         &needed,
         &is_finalize,
         begins.is_next_run,
+        labels_text(job.labels) as _,
+        &term_names as _,
+        &term_values as _,
     )
     .fetch_one(&mut *connection)
     .await
+}
+
+/// Labels as JSON. Texts can always be written.
+fn labels_text(labels: &Labels) -> String {
+    serde_json::to_string(labels).unwrap_or_else(|_| "{}".to_owned())
 }

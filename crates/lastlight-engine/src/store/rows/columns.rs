@@ -11,7 +11,7 @@ use sqlx::{
     types::Json,
 };
 
-use crate::model::{Metric, TraceParent};
+use crate::model::{Labels, Metric, TraceParent};
 
 /// A JSON value as its text, which is not changed.
 #[derive(Debug, Clone)]
@@ -73,6 +73,33 @@ impl<'r> Decode<'r, Postgres> for StoredTrace {
 impl From<StoredTrace> for Option<TraceParent> {
     fn from(trace: StoredTrace) -> Self {
         trace.0
+    }
+}
+
+/// A job's labels. Invalid ones, for example of a newer version, count as none.
+#[derive(Debug)]
+pub(in crate::store) struct StoredLabels(Labels);
+
+impl Type<Postgres> for StoredLabels {
+    fn type_info() -> PgTypeInfo {
+        <Json<Box<RawValue>> as Type<Postgres>>::type_info()
+    }
+
+    fn compatible(found: &PgTypeInfo) -> bool {
+        <Json<Box<RawValue>> as Type<Postgres>>::compatible(found)
+    }
+}
+
+impl<'r> Decode<'r, Postgres> for StoredLabels {
+    fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+        let text: Box<RawValue> = Json::decode(value)?.0;
+        Ok(Self(serde_json::from_str(text.get()).unwrap_or_default()))
+    }
+}
+
+impl From<StoredLabels> for Labels {
+    fn from(labels: StoredLabels) -> Self {
+        labels.0
     }
 }
 

@@ -6,7 +6,7 @@ mod messages;
 mod pages;
 
 pub use columns::JsonText;
-pub(super) use columns::{Seconds, StoredTrace, corrupt, without_nul};
+pub(super) use columns::{Seconds, StoredLabels, StoredTrace, corrupt, without_nul};
 pub use keys::{BatchKey, RunningTask, StageKey};
 pub use messages::{BatchOfTasks, NewTask, Redeliveries, UnsentTask};
 pub(super) use messages::{redelivered, unsent_task};

@@ -1,6 +1,7 @@
--- Deletes a job that is marked for deletion and has no tasks and batches any more; its stages, unsent messages and events go with it. If it
--- was over for less than 14 days, the longest time that a queue keeps messages by default, its id is kept, with what a later run must know. Returns its
--- id. Locks: the job's row. Index: jobs_pkey, tasks_pkey, task_batches_pkey, job_events_pkey, deleted_jobs_pkey.
+-- Deletes a job that is marked for deletion and has no tasks and batches any more; its stages, unsent messages, events and terms (at most
+-- 50) go with it. If it was over for less than 14 days, the longest time that a queue keeps messages by default, its id is kept, with what
+-- a later run must know. Returns its id. Locks: the job's row. Index: jobs_pkey, tasks_pkey, task_batches_pkey, job_events_pkey,
+-- deleted_jobs_pkey, job_terms_pkey.
 WITH gone AS (
     DELETE FROM jobs j
     WHERE j.job_id = $1 AND j.purging_at IS NOT NULL AND NOT j.is_resubmitted

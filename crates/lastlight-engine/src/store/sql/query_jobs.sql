@@ -1,4 +1,4 @@
--- Jobs, newest first, after the key ($1, $2), or from the newest on, created in the last $3 hours:
+-- Jobs, newest first, after the key ($1, $2), or from the newest on, created in the last $3 hours, or since $9:
 -- the first $6 of job type $4 and path $5 (null: any) among the next $7, until their parameters
 -- reach $8 bytes. If fewer than $6 match, a last row, without a job, gives the position where the
 -- search stopped. Locks nothing. Index: jobs_newest, jobs_pkey, stages_pkey.
@@ -9,7 +9,7 @@ WITH page AS MATERIALIZED (
                row_number() OVER (ORDER BY j.created_at DESC, j.job_id DESC) AS place
         FROM jobs j
         WHERE (j.created_at, j.job_id) < (COALESCE($1::timestamptz, 'infinity'), COALESCE($2::text, ''))
-          AND j.created_at >= now() - make_interval(hours => $3::integer)
+          AND j.created_at >= COALESCE($9::timestamptz, now() - make_interval(hours => $3::integer))
         ORDER BY j.created_at DESC, j.job_id DESC
         LIMIT $7::bigint
     ) looked
@@ -22,7 +22,7 @@ WITH page AS MATERIALIZED (
         SELECT j.created_at, j.job_id, row_number() OVER (ORDER BY j.created_at DESC, j.job_id DESC) AS place
         FROM jobs j
         WHERE (j.created_at, j.job_id) < (COALESCE($1::timestamptz, 'infinity'), COALESCE($2::text, ''))
-          AND j.created_at >= now() - make_interval(hours => $3::integer)
+          AND j.created_at >= COALESCE($9::timestamptz, now() - make_interval(hours => $3::integer))
           AND (SELECT count(*) FROM page) < $6
         ORDER BY j.created_at DESC, j.job_id DESC
         LIMIT $7::bigint
@@ -41,7 +41,7 @@ SELECT keys.place AS "place!", keys.created_at AS "created_at!", keys.job_id AS 
        j.parameters AS "parameters?", '{}'::json AS "stage_results!", j.error_details AS "error_details?",
        j.processing_path AS "path?", j.updated_at AS "updated_at?", j.finished_at AS "finished_at?", j.deadline AS "deadline?",
        j.pause_requested AS "is_pause_requested?", j.paused_at AS "paused_at?", j.definition_id AS "definition_id?",
-       j.open_stages AS "open_stages?", j.is_child AS "is_child?",
+       j.open_stages AS "open_stages?", j.is_child AS "is_child?", COALESCE(j.labels, '{}') AS "labels!: StoredLabels",
        COALESCE(j.traceparent, '') AS "trace!: StoredTrace", s.total AS "total!", s.completed AS "completed!",
        s.failed AS "failed!", s.skipped AS "skipped!"
 FROM (

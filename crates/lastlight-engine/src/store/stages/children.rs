@@ -5,8 +5,11 @@ use time::OffsetDateTime;
 
 use super::Stages;
 use crate::{
-    model::{GateDecision, JobId, ProcessingPath, Stage},
-    store::{connection::DatabaseError, rows::StageKey},
+    model::{GateDecision, JobId, Labels, ProcessingPath, Stage},
+    store::{
+        connection::DatabaseError,
+        rows::{StageKey, StoredLabels},
+    },
 };
 
 /// A stage that is ready to submit the job that it waits for.
@@ -21,6 +24,8 @@ pub struct ChildToSubmit {
     pub definition_id: Option<String>,
     pub parameters: Box<RawValue>,
     pub path: ProcessingPath,
+    /// The labels of the job that has the stage.
+    pub labels: Labels,
     /// Since when it is ready.
     pub ready_at: OffsetDateTime,
 }
