@@ -18,6 +18,7 @@ pub mod jobs;
 mod path;
 pub mod poison;
 pub mod purge;
+pub mod schedules;
 mod status;
 pub mod tasks;
 pub mod timestamp;

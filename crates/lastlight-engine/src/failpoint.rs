@@ -31,8 +31,8 @@ pub(crate) use failpoint;
 
 #[cfg(feature = "fault-injection")]
 pub use armed::{
-    FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, PLACES, PURGE_PLACES, Passage, WORKER_PLACES,
-    pass,
+    FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, PLACES, PURGE_PLACES, Passage, SCHEDULE_PLACES,
+    WORKER_PLACES, pass,
 };
 
 #[cfg(feature = "fault-injection")]
@@ -113,6 +113,14 @@ mod armed {
         ("purge.tasks", true),
         ("purge.batches", true),
         ("purge.job", true),
+    ];
+
+    /// The places that only schedules pass.
+    pub const SCHEDULE_PLACES: &[(&str, bool)] = &[
+        ("schedule.before_commit", true),
+        ("schedule.within", true),
+        ("schedule.after_commit", true),
+        ("schedule.before_send", false),
     ];
 
     /// The places that only tasks of workers pass.
@@ -247,6 +255,7 @@ mod armed {
                 .chain(GRAPH_PLACES)
                 .chain(WORKER_PLACES)
                 .chain(PURGE_PLACES)
+                .chain(SCHEDULE_PLACES)
                 .map(|(name, fails)| ((*name).to_owned(), *fails))
                 .collect();
             found.sort();

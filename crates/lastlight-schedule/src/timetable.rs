@@ -163,6 +163,14 @@ impl Timetable {
         }
     }
 
+    /// A due time with its time zone, for users: `2026-12-02 02:30 Europe/Berlin`.
+    pub fn display(&self, due_at: OffsetDateTime) -> String {
+        let local = self.local(due_at);
+        let text =
+            local.and_then(|local| jiff::fmt::strtime::format("%Y-%m-%d %H:%M", &local).ok());
+        format!("{} {}", text.unwrap_or_default(), self.zone_name)
+    }
+
     /// A due time in the time zone.
     pub(crate) fn local(&self, due_at: OffsetDateTime) -> Option<Zoned> {
         Some(timestamp(due_at)?.to_zoned(self.zone.clone()))

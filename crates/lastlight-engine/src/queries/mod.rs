@@ -9,6 +9,7 @@ mod graphs;
 mod health;
 mod job_types;
 mod lists;
+mod schedules;
 mod status;
 mod views;
 mod workers;

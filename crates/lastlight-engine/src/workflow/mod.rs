@@ -34,6 +34,7 @@ mod preflight;
 mod purge;
 mod reconcile;
 mod room;
+pub(crate) mod schedules;
 mod senders;
 pub(crate) mod submit;
 mod summary;

@@ -11,6 +11,7 @@ use crate::store::connection::Database;
 pub use control::{PauseRequest, ResumeRequest};
 pub use listed::{JobFilter, ListedJob, Totals};
 pub use overdue::OverdueJob;
+pub(in crate::store) use stored::insert_within;
 pub use stored::{JobPulse, JobRecord, NewDefinition, NewJob, StoredDefinition};
 
 /// The jobs in a database.

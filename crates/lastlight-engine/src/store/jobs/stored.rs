@@ -1,6 +1,7 @@
 //! Storing a submission as a job, and reading jobs.
 
 use serde_json::value::RawValue;
+use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 
 use super::Jobs;
@@ -134,104 +135,17 @@ impl Jobs<'_> {
     pub async fn insert(self, job: NewJob<'_>, grace_seconds: f64) -> Result<bool, DatabaseError> {
         failpoint!("submit.before_commit", Err(DatabaseError::lost()));
         let is_new = match job.graph {
-            Some(stages) => self.insert_graph(job, stages, grace_seconds).await?,
-            None => self.insert_line(job, grace_seconds).await?,
+            Some(stages) => {
+                let mut transaction = self.0.begin().await?;
+                let is_new = insert_graph(&mut transaction, job, stages, grace_seconds).await?;
+                if is_new {
+                    transaction.commit().await?;
+                }
+                is_new
+            }
+            None => insert_line(self.0.pool().await?, job, grace_seconds).await?,
         };
         failpoint!("submit.after_commit", Err(DatabaseError::lost()));
-        Ok(is_new)
-    }
-
-    async fn insert_line(self, job: NewJob<'_>, grace_seconds: f64) -> Result<bool, DatabaseError> {
-        Ok(sqlx::query_file_scalar!(
-            "src/store/sql/insert_job.sql",
-            job.job_id.as_str(),
-            job.job_type,
-            job.total_stages.number(),
-            job.parameters as _,
-            job.path.as_str(),
-            grace_seconds,
-            job.deadline_seconds,
-            job.trace.as_ref().map(TraceParent::as_str),
-        )
-        .fetch_one(self.0.pool().await?)
-        .await?)
-    }
-
-    async fn insert_graph(
-        self,
-        job: NewJob<'_>,
-        stages: &[StageInGraph],
-        grace_seconds: f64,
-    ) -> Result<bool, DatabaseError> {
-        let mut transaction = self.0.begin().await?;
-        if let Some(definition) = job.definition {
-            sqlx::query_file!(
-                "src/store/sql/insert_definition.sql",
-                definition.id,
-                definition.name,
-                definition.version,
-                definition.source,
-            )
-            .execute(&mut *transaction)
-            .await?;
-        }
-        let numbers: Vec<i16> = (1..).take(stages.len()).collect();
-        let ready = || (1i16..).zip(stages).filter(|(_, stage)| stage.dependencies() == 0);
-        // Without a job message nobody would change the job's status.
-        let is_queued = ready().all(|(_, stage)| stage.kind == StageKind::Tasks);
-        let status = if is_queued { JobStatus::Queued } else { JobStatus::Processing };
-        let last_ready = ready().map(|(number, _)| number).max().unwrap_or(1);
-        let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
-        let kinds: Vec<&str> = stages.iter().map(|stage| stage.kind.as_str()).collect();
-        let best_effort: Vec<bool> = stages.iter().map(|stage| stage.best_effort).collect();
-        let is_finalize: Vec<bool> = stages.iter().map(|stage| stage.is_finalize).collect();
-        let seconds: Vec<Option<i32>> = stages
-            .iter()
-            .map(|stage| stage.timeout.map(|(seconds, _)| seconds.min(i32::MAX as u32) as i32))
-            .collect();
-        let on_timeout: Vec<Option<&str>> = stages
-            .iter()
-            .map(|stage| stage.timeout.map(|(_, decision)| decision.as_str()))
-            .collect();
-        let waits_for: Vec<i16> = stages.iter().map(StageInGraph::dependencies).collect();
-        let (mut sources, mut targets, mut needed) = (Vec::new(), Vec::new(), Vec::new());
-        for (number, stage) in numbers.iter().zip(stages) {
-            let needs = stage.needs.iter().map(|one| (one, true));
-            for (source, is_needed) in needs.chain(stage.follows.iter().map(|one| (one, false))) {
-                sources.push(source.number());
-                targets.push(*number);
-                needed.push(is_needed);
-            }
-        }
-        let is_new = sqlx::query_file_scalar!(
-            "src/store/sql/insert_graph.sql",
-            job.job_id.as_str(),
-            job.job_type,
-            last_ready,
-            job.parameters as _,
-            job.path.as_str(),
-            grace_seconds,
-            job.deadline_seconds,
-            job.trace.as_ref().map(TraceParent::as_str),
-            job.definition.map(|definition| definition.id),
-            status.as_str(),
-            &numbers,
-            &names as _,
-            &kinds as _,
-            &best_effort,
-            &seconds as _,
-            &on_timeout as _,
-            &waits_for,
-            &sources,
-            &targets,
-            &needed,
-            &is_finalize,
-        )
-        .fetch_one(&mut *transaction)
-        .await?;
-        if is_new {
-            transaction.commit().await?;
-        }
         Ok(is_new)
     }
 
@@ -270,4 +184,108 @@ impl Jobs<'_> {
             .fetch_optional(self.0.pool().await?)
             .await?)
     }
+}
+
+/// Stores a job as [`Jobs::insert`] does, as a part of a larger transaction.
+pub(in crate::store) async fn insert_within(
+    transaction: &mut Transaction<'_, Postgres>,
+    job: NewJob<'_>,
+    grace_seconds: f64,
+) -> Result<bool, DatabaseError> {
+    match job.graph {
+        Some(stages) => insert_graph(transaction, job, stages, grace_seconds).await,
+        None => insert_line(&mut **transaction, job, grace_seconds).await,
+    }
+}
+
+async fn insert_line<'e>(
+    executor: impl sqlx::PgExecutor<'e>,
+    job: NewJob<'_>,
+    grace_seconds: f64,
+) -> Result<bool, DatabaseError> {
+    Ok(sqlx::query_file_scalar!(
+        "src/store/sql/insert_job.sql",
+        job.job_id.as_str(),
+        job.job_type,
+        job.total_stages.number(),
+        job.parameters as _,
+        job.path.as_str(),
+        grace_seconds,
+        job.deadline_seconds,
+        job.trace.as_ref().map(TraceParent::as_str),
+    )
+    .fetch_one(executor)
+    .await?)
+}
+
+async fn insert_graph(
+    transaction: &mut Transaction<'_, Postgres>,
+    job: NewJob<'_>,
+    stages: &[StageInGraph],
+    grace_seconds: f64,
+) -> Result<bool, DatabaseError> {
+    if let Some(definition) = job.definition {
+        sqlx::query_file!(
+            "src/store/sql/insert_definition.sql",
+            definition.id,
+            definition.name,
+            definition.version,
+            definition.source,
+        )
+        .execute(&mut **transaction)
+        .await?;
+    }
+    let numbers: Vec<i16> = (1..).take(stages.len()).collect();
+    let ready = || (1i16..).zip(stages).filter(|(_, stage)| stage.dependencies() == 0);
+    // Without a job message nobody would change the job's status.
+    let is_queued = ready().all(|(_, stage)| stage.kind == StageKind::Tasks);
+    let status = if is_queued { JobStatus::Queued } else { JobStatus::Processing };
+    let last_ready = ready().map(|(number, _)| number).max().unwrap_or(1);
+    let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+    let kinds: Vec<&str> = stages.iter().map(|stage| stage.kind.as_str()).collect();
+    let best_effort: Vec<bool> = stages.iter().map(|stage| stage.best_effort).collect();
+    let is_finalize: Vec<bool> = stages.iter().map(|stage| stage.is_finalize).collect();
+    let seconds: Vec<Option<i32>> = stages
+        .iter()
+        .map(|stage| stage.timeout.map(|(seconds, _)| seconds.min(i32::MAX as u32) as i32))
+        .collect();
+    let on_timeout: Vec<Option<&str>> =
+        stages.iter().map(|stage| stage.timeout.map(|(_, decision)| decision.as_str())).collect();
+    let waits_for: Vec<i16> = stages.iter().map(StageInGraph::dependencies).collect();
+    let (mut sources, mut targets, mut needed) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, stage) in numbers.iter().zip(stages) {
+        let needs = stage.needs.iter().map(|one| (one, true));
+        for (source, is_needed) in needs.chain(stage.follows.iter().map(|one| (one, false))) {
+            sources.push(source.number());
+            targets.push(*number);
+            needed.push(is_needed);
+        }
+    }
+    let is_new = sqlx::query_file_scalar!(
+        "src/store/sql/insert_graph.sql",
+        job.job_id.as_str(),
+        job.job_type,
+        last_ready,
+        job.parameters as _,
+        job.path.as_str(),
+        grace_seconds,
+        job.deadline_seconds,
+        job.trace.as_ref().map(TraceParent::as_str),
+        job.definition.map(|definition| definition.id),
+        status.as_str(),
+        &numbers,
+        &names as _,
+        &kinds as _,
+        &best_effort,
+        &seconds as _,
+        &on_timeout as _,
+        &waits_for,
+        &sources,
+        &targets,
+        &needed,
+        &is_finalize,
+    )
+    .fetch_one(&mut **transaction)
+    .await?;
+    Ok(is_new)
 }
