@@ -6,5 +6,6 @@ mod instances;
 mod metrics;
 mod prometheus;
 mod retention;
+mod schedules;
 mod spans;
 mod traces;

@@ -66,6 +66,7 @@ const FILES: &[(&str, &str)] = files![
     "compare.js",
     "poison.js",
     "workers.js",
+    "schedules.js",
     "health.js",
 ];
 

@@ -80,8 +80,9 @@ impl Rules<'_> {
         let due_at = passed.last.get(passed.last.len() - runs).copied();
         let mut step = Step { decided: Vec::new(), submits: None, advance: None };
         if missed > 0 {
+            let kept = passed.last.len().checked_sub(runs + 1);
             let last_missed =
-                passed.last.get(passed.last.len() - runs - 1).or(passed.before.as_ref());
+                kept.and_then(|place| passed.last.get(place)).or(passed.before.as_ref());
             step.decided.push(self.missed(last_missed.copied().unwrap_or(newest), missed, now));
         }
         match due_at {
