@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{cli::harness::App, harness::until};
 
-const SET: [&str; 9] = [
+const SET: [&str; 11] = [
     "schedule",
     "set",
     "leap",
@@ -13,6 +13,8 @@ const SET: [&str; 9] = [
     "30 2 29 2 *",
     "--time-zone",
     "Europe/Berlin",
+    "-p",
+    "n=3",
     "--param",
 ];
 
@@ -102,10 +104,14 @@ async fn a_schedule_of_every_minute_fires_at_its_minute() {
         "--cron",
         "* * * * *",
         "-p",
+        "n=1",
+        "-p",
         "name={{ due_at }}",
         "--json",
     ];
-    let made = app.run(&set).await.json();
+    let made = app.run(&set).await;
+    assert_eq!(made.code, 0, "{}", made.err);
+    let made = made.json();
     let run = until("the schedule fires", async || {
         let shown = app.run(&["schedule", "show", "minute", "--json"]).await.json();
         shown["runs"].as_array().unwrap().last().cloned()
