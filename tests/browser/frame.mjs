@@ -30,7 +30,7 @@ async function everyView(page, open, cloud, look) {
   const { jobs: [job] } = await cloud.get('db/jobs?status=failed');
   await cloud.ask('POST', 'workers/claim', { worker_id: `w${LONG}`, queue: `q${LONG}`, handlers: [`h${LONG}`], max: 1 });
   await cloud.ask('POST', 'schedules', {
-    name: `s${LONG}.${LONG}`, job_type: 'hello_world', cron: '0 0 29 2 *', time_zone: 'America/Argentina/ComodRivadavia', parameters: { name: '{{ due_at }}' },
+    name: `s${LONG}.${LONG}`, job_type: 'hello_world', cron: '0 0 29 2 *', time_zone: 'America/Argentina/ComodRivadavia', parameters: { n: 1, name: '{{ due_at }}' },
   });
   // A view and something that it shows only once its data is there.
   const views = [['jobs', '.jobs .row-link'], [`jobs/${job.job_id}`, '.task-row button'], ['submit/hello_world', 'form textarea, form input'],

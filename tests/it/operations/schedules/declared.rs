@@ -81,7 +81,7 @@ async fn a_schedule_goes_with_its_declaration_only() {
     let own = json!({ "name": "own", "job_type": "scenes", "cron": "@daily", "parameters": { "day": "{{ due_at }}" } });
     assert_eq!(app.request("POST", "/api/schedules", own.to_string()).await.status, 200);
     // A file that is wrong loses nothing.
-    workflows.write("scenes.yaml", &file("shedules: {}\n"));
+    workflows.write("scenes.yaml", &file("unknown: {}\n"));
     assert_eq!(names(&started(&workflows, &url).await).await, ["own", "scenes.hourly"]);
     workflows.write("scenes.yaml", &file(&HOURLY.replace("hourly", "later")));
     assert_eq!(names(&started(&workflows, &url).await).await, ["own", "scenes.later"]);

@@ -158,3 +158,19 @@ async fn what_is_probably_not_meant_is_a_warning() {
     let warning = made.body["warnings"][0].as_str().unwrap();
     assert!(warning.starts_with("no parameter depends on the due time"), "{warning}");
 }
+
+#[tokio::test]
+async fn a_schedule_that_cannot_be_fired_keeps_no_other_from_it() {
+    let app = app().await;
+    set(&app, &hourly("broken")).await;
+    set(&app, &hourly("sound")).await;
+    sqlx::query("UPDATE schedules SET time_zone = 'Nowhere' WHERE name = 'broken'")
+        .execute(&mut app.connection().await)
+        .await
+        .unwrap();
+    fire(&app, NOON + HOUR).await;
+    assert_eq!(runs(&app, "sound").await, ["submitted 13:00"]);
+    assert_eq!(runs(&app, "broken").await, Vec::<String>::new());
+    let list = ask(&app, "GET", "").await;
+    assert_eq!(list["schedules"].as_array().unwrap().len(), 2, "it is shown: {list}");
+}

@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 use super::{Controller, ControllerError, reconcile::ReconcileReport, submit::Prepared};
 use crate::{
     failpoint::failpoint,
-    store::{NewRun, ScheduleClock, ScheduleRecord, ScheduleStep, Stepped},
+    store::{DatabaseError, NewRun, ScheduleClock, ScheduleRecord, ScheduleStep, Stepped},
 };
 use decide::{Rules, Step};
 
@@ -64,9 +64,13 @@ impl Controller {
                 };
                 pause = match Self(shared).fire_due(false).await {
                     Ok(pause) => pause,
-                    // The next look tries again; health shows the error of the database.
+                    // The next look tries again. A database that is away is shown by health.
+                    Err(error @ ControllerError::Database(DatabaseError::Statement(_))) => {
+                        tracing::warn!(%error, "schedules could not be fired; the next look tries again");
+                        LOOK
+                    }
                     Err(error) => {
-                        tracing::debug!(%error, "schedules could not be looked at");
+                        tracing::debug!(%error, "schedules could not be fired; the next look tries again");
                         LOOK
                     }
                 };
@@ -120,12 +124,13 @@ impl Controller {
             })
             .buffer_unordered(SIDE_BY_SIDE);
         let mut fired = std::pin::pin!(fired);
+        let mut failed = Ok(());
         while let Some(result) = fired.next().await {
             if let Err(error @ ControllerError::Database(_)) = result {
-                return Err(error);
+                failed = Err(error);
             }
         }
-        Ok(())
+        failed
     }
 
     /// Deletes old runs of schedules, as part of the sweep.
@@ -204,7 +209,7 @@ impl Controller {
             refused,
             ControllerError::UnknownJobType { .. } | ControllerError::WrongWorkflow { .. }
         );
-        if is_unknown && now - due_at < LEFT_FOR {
+        if is_unknown && now - rules.fires(due_at).fire_at < LEFT_FOR {
             tracing::warn!(schedule = schedule.name, %due_at, error = %refused, "a due time is left to other processes");
             return Ok(false);
         }
