@@ -8,6 +8,7 @@ import './graphs.mjs';
 import './gates.mjs';
 import './poison.mjs';
 import './workers.mjs';
+import './schedules.mjs';
 import './frame.mjs';
 import './late.mjs';
 import './pictures.mjs';

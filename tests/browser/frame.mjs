@@ -29,9 +29,12 @@ const LONG = 'a_name_as_long_as_the_columns_of_the_tables_take_it'.slice(0, 49);
 async function everyView(page, open, cloud, look) {
   const { jobs: [job] } = await cloud.get('db/jobs?status=failed');
   await cloud.ask('POST', 'workers/claim', { worker_id: `w${LONG}`, queue: `q${LONG}`, handlers: [`h${LONG}`], max: 1 });
+  await cloud.ask('POST', 'schedules', {
+    name: `s${LONG}.${LONG}`, job_type: 'hello_world', cron: '0 0 29 2 *', time_zone: 'America/Argentina/ComodRivadavia', parameters: { n: 1, name: '{{ due_at }}' },
+  });
   // A view and something that it shows only once its data is there.
   const views = [['jobs', '.jobs .row-link'], [`jobs/${job.job_id}`, '.task-row button'], ['submit/hello_world', 'form textarea, form input'],
-    ['compare', '.charts, .chart-empty'], ['workers', '.workers article'], ['poison', '.queue'], ['health', '.component']];
+    ['compare', '.charts, .chart-empty'], ['workers', '.workers article'], ['schedules', '.schedules article'], ['poison', '.queue'], ['health', '.component']];
   for (const [view, data] of views) {
     await open(view);
     await page.locator('main h1').waitFor();

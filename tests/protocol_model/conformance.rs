@@ -9,7 +9,11 @@ mod graphs;
 mod rows;
 mod statements;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use lastlight_engine::{
     config::DatabaseSettings,

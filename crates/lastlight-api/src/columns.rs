@@ -10,6 +10,7 @@ use sqlx::{
 use crate::{
     GateDecision, JobId, JobStatus, ProcessingPath, Stage, StageKind, StageOutcome, TaskId,
     TaskStatus,
+    schedules::{CatchUp, Overlap, RunDecision},
 };
 
 fn corrupt(value: impl std::fmt::Display) -> BoxDynError {
@@ -43,6 +44,9 @@ text_column!(GateDecision, GateDecision::from_name);
 text_column!(StageOutcome, StageOutcome::from_name);
 text_column!(TaskStatus, TaskStatus::from_name);
 text_column!(ProcessingPath, ProcessingPath::from_name);
+text_column!(Overlap, Overlap::from_name);
+text_column!(CatchUp, CatchUp::from_name);
+text_column!(RunDecision, RunDecision::from_name);
 
 impl Type<Postgres> for Stage {
     fn type_info() -> PgTypeInfo {

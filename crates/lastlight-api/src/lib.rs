@@ -20,6 +20,7 @@ pub mod labels;
 mod path;
 pub mod poison;
 pub mod purge;
+pub mod schedules;
 mod status;
 pub mod tasks;
 pub mod timestamp;

@@ -130,6 +130,8 @@ macro_rules! named {
     };
 }
 
+pub(crate) use named;
+
 named! {
     /// How a stage of a graph ended.
     StageOutcome {

@@ -31,7 +31,7 @@ pub(crate) use failpoint;
 
 #[cfg(feature = "fault-injection")]
 pub use armed::{
-    FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, NEXT_RUN_PLACES, PLACES, PURGE_PLACES, Passage,
+    FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, NEXT_RUN_PLACES, PLACES, PURGE_PLACES, Passage, SCHEDULE_PLACES,
     WORKER_PLACES, pass,
 };
 
@@ -118,6 +118,14 @@ mod armed {
     /// The places that only a job passes that runs again, besides those of its deletion.
     pub const NEXT_RUN_PLACES: &[(&str, bool)] =
         &[("next_run.before_commit", true), ("next_run.after_commit", true)];
+
+    /// The places that only schedules pass.
+    pub const SCHEDULE_PLACES: &[(&str, bool)] = &[
+        ("schedule.before_commit", true),
+        ("schedule.within", true),
+        ("schedule.after_commit", true),
+        ("schedule.before_send", false),
+    ];
 
     /// The places that only tasks of workers pass.
     pub const WORKER_PLACES: &[(&str, bool)] = &[
@@ -252,6 +260,7 @@ mod armed {
                 .chain(WORKER_PLACES)
                 .chain(PURGE_PLACES)
                 .chain(NEXT_RUN_PLACES)
+                .chain(SCHEDULE_PLACES)
                 .map(|(name, fails)| ((*name).to_owned(), *fails))
                 .collect();
             found.sort();

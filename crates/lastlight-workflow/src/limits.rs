@@ -23,6 +23,12 @@ pub(crate) const PAUSE: RangeInclusive<u64> = 1..=518_400;
 /// `timeout_seconds`: up to a year.
 pub(crate) const TIMEOUT: RangeInclusive<u64> = 1..=31_536_000;
 
+/// `jitter_seconds` of a schedule.
+pub(crate) const JITTER: RangeInclusive<u64> = 0..=3600;
+
+/// `catch_up_limit` of a schedule.
+pub(crate) const CATCH_UP: RangeInclusive<u64> = 1..=1000;
+
 /// The longest name of a node, workflow or queue, in characters.
 pub(crate) const LONGEST_NAME: usize = 50;
 

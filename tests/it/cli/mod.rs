@@ -6,4 +6,5 @@ mod functions;
 mod graphs;
 pub(crate) mod harness;
 mod jobs;
+mod schedules;
 mod settings;

@@ -8,6 +8,7 @@ mod metrics;
 mod prometheus;
 mod resubmission;
 mod retention;
+mod schedules;
 mod spans;
 mod terms;
 mod traces;

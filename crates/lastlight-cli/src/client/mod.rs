@@ -31,6 +31,10 @@ use lastlight_api::{
     jobs::{JobDetails, JobStatusAnswer, Jobs, Submission},
     poison::{Discarded, PoisonOrder, PoisonProcessed, PoisonSettled, PoisonStatus, Redriven},
     purge::{Deletion, PurgeJobs, Purged},
+    schedules::{
+        ScheduleDeleted, ScheduleDetails, SchedulePause, ScheduleRequest, ScheduleSet,
+        ScheduleStarted, Schedules,
+    },
     tasks::{TaskDetails, TasksOfJob},
     workers::WorkerList,
 };
@@ -440,6 +444,72 @@ impl Client {
     /// See [`ClientError`].
     pub async fn workers(&self, queue: Option<&str>) -> Result<Answer<WorkerList>, ClientError> {
         self.get("workers", &["workers"], &given([("queue", queue)])).await
+    }
+
+    /// All schedules.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn schedules(&self) -> Result<Answer<Schedules>, ClientError> {
+        self.get("schedules", &["schedules"], &[]).await
+    }
+
+    /// A schedule with its next due times and its history.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn schedule(&self, name: &str) -> Result<Answer<ScheduleDetails>, ClientError> {
+        self.get(&format!("schedule {name}"), &["schedules", name], &[]).await
+    }
+
+    /// Makes or replaces a schedule.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_schedule(
+        &self,
+        schedule: &ScheduleRequest,
+    ) -> Result<Answer<ScheduleSet>, ClientError> {
+        let request = self
+            .request(Method::POST, &["schedules"], &[])
+            .header(CONTENT_TYPE, "application/json")
+            .body(json!(schedule).to_string());
+        self.ask(&format!("schedule set {}", schedule.name), request, Repeat::Safe).await
+    }
+
+    /// Deletes a schedule with its history.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn delete_schedule(
+        &self,
+        name: &str,
+    ) -> Result<Answer<ScheduleDeleted>, ClientError> {
+        let request = self.request(Method::DELETE, &["schedules", name], &[]);
+        self.ask(&format!("schedule delete {name}"), request, Repeat::Never).await
+    }
+
+    /// Pauses or resumes a schedule.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn pause_schedule(
+        &self,
+        name: &str,
+        pauses: bool,
+    ) -> Result<Answer<SchedulePause>, ClientError> {
+        let action = if pauses { "pause" } else { "resume" };
+        let request = self.request(Method::POST, &["schedules", action, name], &[]);
+        self.ask(&format!("schedule {action} {name}"), request, Repeat::Safe).await
+    }
+
+    /// Submits the job of a schedule now.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn run_schedule(&self, name: &str) -> Result<Answer<ScheduleStarted>, ClientError> {
+        let request = self.request(Method::POST, &["schedules", "run", name], &[]);
+        self.ask(&format!("schedule run {name}"), request, Repeat::Never).await
     }
 
     /// The comparison of the two paths, over all jobs of the last `hours`.

@@ -290,6 +290,11 @@ fn switches(off: &[&str], service_bus_on: &[&str], uses_service_bus: bool, notes
             );
         } else if name == "reconcile" {
             notes.fault("reconcile is switched off: lost work is not recovered", remedy);
+        } else if name == "fire_schedules" {
+            notes.fault(
+                "fire_schedules is switched off: schedules do not fire while no process runs",
+                remedy,
+            );
         } else {
             notes.warning(format!("{name} is switched off: its route answers 404"), remedy);
         }

@@ -10,6 +10,8 @@ const PATHS = {
   compare: 'M3 13V8M6.5 13V3M10 13V6M13.5 13v-3',
   poison: 'M8 2.5 14 13H2L8 2.5ZM8 6.5v3M8 11.4v.1',
   workers: 'M2.5 3h11v7h-11zM6 13h4M8 10v3M5 6.5h.1M8 6.5h.1M11 6.5h.1',
+  schedules: 'M8 1.8a6.2 6.2 0 1 0 0 12.4A6.2 6.2 0 0 0 8 1.8ZM8 4.5V8l2.5 2',
+  run: 'M4 3v10M7 3.5v9l6-4.5-6-4.5Z',
   health: 'M1.5 8.5h3l2-5 3 9 2-4h3',
   more: 'M4 6l4 4 4-4',
   next: 'M6 4l4 4-4 4',

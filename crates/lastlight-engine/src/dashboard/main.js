@@ -11,6 +11,7 @@ import { health } from './health.js';
 import { job } from './job.js';
 import { jobs } from './jobs.js';
 import { poison } from './poison.js';
+import { schedules } from './schedules.js';
 import { submit } from './submit.js';
 import { workers } from './workers.js';
 
@@ -19,11 +20,12 @@ const NAV = [
   ['submit', 'Submit', 'submit'],
   ['compare', 'Compare', 'compare'],
   ['workers', 'Workers', 'workers'],
+  ['schedules', 'Schedules', 'schedules'],
   ['poison', 'Poison', 'poison'],
   ['health', 'Health', 'health'],
 ];
 
-const VIEWS = { submit, compare, workers, poison, health };
+const VIEWS = { submit, compare, workers, schedules, poison, health };
 
 const main = document.getElementById('main');
 const nav = document.getElementById('nav');

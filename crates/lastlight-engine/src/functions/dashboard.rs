@@ -68,6 +68,7 @@ const FILES: &[(&str, &str)] = files![
     "compare.js",
     "poison.js",
     "workers.js",
+    "schedules.js",
     "health.js",
 ];
 

@@ -53,6 +53,12 @@ impl From<ControllerError> for ApiError {
             E::BadSubmission(_) => (StatusCode::BAD_REQUEST, "bad request"),
             E::BadParameters(_) => (StatusCode::BAD_REQUEST, "bad parameters"),
             E::CannotWork(_) => (StatusCode::BAD_REQUEST, "cannot work"),
+            E::BadSchedule(_) => (StatusCode::BAD_REQUEST, "bad schedule"),
+            E::UnknownSchedule { .. } => (StatusCode::NOT_FOUND, "unknown schedule"),
+            E::DeclaredInFile { .. } => (StatusCode::CONFLICT, "declared in a workflow file"),
+            E::ScheduleChangedMeanwhile { .. } => {
+                (StatusCode::CONFLICT, "not allowed in this state")
+            }
             E::UnknownJobType { .. } => (StatusCode::BAD_REQUEST, "unknown job type"),
             E::Message(_) | E::JobTypeMismatch { .. } => (StatusCode::BAD_REQUEST, "bad message"),
             E::Invocation(_) => (StatusCode::BAD_REQUEST, "bad invocation"),

@@ -1,4 +1,4 @@
-//! Reads JSON bodies field by field: those of workers' requests, and of requests to delete jobs. A problem
+//! Reads JSON bodies field by field: those of workers' requests, of requests to delete jobs, and of schedules. A problem
 //! names the field, its value and what is allowed. Values of results are kept as they were sent.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
@@ -142,17 +142,28 @@ impl Fields {
     }
 
     /// One of several names.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        field: &str,
+        allowed: &[T],
+        name_of: impl Fn(T) -> &'static str,
+    ) -> Result<Option<T>, String> {
+        let said = names_of(allowed, &name_of);
+        let is = |text: &String| allowed.iter().find(|one| name_of(**one) == text).copied();
+        let read = self.read(field, &said, |text: &String| is(text).is_some())?;
+        Ok(read.as_ref().and_then(is))
+    }
+
+    /// The same, if the field is required.
     pub(super) fn one_of<T: Copy>(
         &mut self,
         field: &str,
         allowed: &[T],
         name_of: impl Fn(T) -> &'static str,
     ) -> Result<T, String> {
-        let names: Vec<String> = allowed.iter().map(|one| format!("{:?}", name_of(*one))).collect();
-        let said = names.join(", ");
-        let is = |text: &String| allowed.iter().find(|one| name_of(**one) == text).copied();
-        let read = self.read(field, &said, |text: &String| is(text).is_some())?;
-        self.required(field, &said, read.as_ref().and_then(is))
+        let said = names_of(allowed, &name_of);
+        let read = self.choice(field, allowed, name_of)?;
+        self.required(field, &said, read)
     }
 
     /// A list whose length is allowed, with its values as they were sent.
@@ -195,6 +206,12 @@ impl Fields {
             )),
         }
     }
+}
+
+/// Names in quotes, for messages.
+fn names_of<T: Copy>(allowed: &[T], name_of: impl Fn(T) -> &'static str) -> String {
+    let names: Vec<String> = allowed.iter().map(|one| format!("{:?}", name_of(*one))).collect();
+    names.join(", ")
 }
 
 /// The fields that name an attempt.

@@ -5,13 +5,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 
 use super::{
     AppState, cancel_job, claim_tasks, dashboard, db_debug_all, db_enums_diagnostic,
-    db_functions_test, db_stats, decide_gate, delete_job, finish_tasks, get_job_audit,
-    get_job_events, get_job_status, health, heartbeat_tasks, job_types, list_workers, live,
-    metrics, metrics_comparison, monitor_poison, openapi, pause_job, process_queue_job,
-    process_queue_job_poison, process_queue_task, process_queue_task_poison, process_sb_job,
-    process_sb_job_dead_letter, process_sb_task, process_sb_task_dead_letter, purge_jobs,
-    query_job, query_job_tasks, query_jobs, query_task, query_tasks, reconcile, resubmit_job,
-    resume_job, retry_job, schema_nuke, schema_redeploy, submit_job,
+    db_functions_test, db_stats, decide_gate, delete_job, finish_tasks, fire_schedules, get_job_audit, get_job_events, get_job_status, health, heartbeat_tasks, job_types, list_workers, live, metrics, metrics_comparison, monitor_poison, openapi, pause_job, pause_schedule, process_queue_job, process_queue_job_poison, process_queue_task, process_queue_task_poison, process_sb_job, process_sb_job_dead_letter, process_sb_task, process_sb_task_dead_letter, purge_jobs, query_job, query_job_tasks, query_jobs, query_task, query_tasks, reconcile, resubmit_job, resume_job, resume_schedule, retry_job, run_schedule, schedule, schedules, schema_nuke, schema_redeploy, submit_job,
 };
 
 /// The key that a caller needs. The Functions host checks it before the handler sees a request.
@@ -175,6 +169,50 @@ static FUNCTIONS: &[Function] = &[
         "Records how the attempts of a worker ended. The same outcome counts once."),
     http!(list_workers, Function, get "workers",
         "Lists the queues of tasks for workers, and the workers with what they run."),
+    Function {
+        name: "schedules",
+        trigger: Trigger::Http { route: "schedules", key: Key::Function },
+        summary: "Lists the schedules, and makes or replaces one.",
+        addresses: &[Address {
+            path: "/api/schedules",
+            methods: || get(schedules::list).post(schedules::set),
+            operations: &[
+                Described {
+                    method: "get", id: "list_schedules", describe: schedules::operation_of_list,
+                    summary: "Lists the schedules, with their next due times and what became of the last ones.",
+                },
+                Described {
+                    method: "post", id: "set_schedule", describe: schedules::operation_of_set,
+                    summary: "Makes a schedule, or replaces the one of its name. The same request changes nothing.",
+                },
+            ],
+        }],
+    },
+    Function {
+        name: "schedule",
+        trigger: Trigger::Http { route: "schedules/{name}", key: Key::Function },
+        summary: "Returns a schedule with its next due times and its history, or deletes it.",
+        addresses: &[Address {
+            path: "/api/schedules/{name}",
+            methods: || get(schedule::show).delete(schedule::delete),
+            operations: &[
+                Described {
+                    method: "get", id: "schedule", describe: schedule::operation_of_show,
+                    summary: "Returns a schedule with its next due times and its history.",
+                },
+                Described {
+                    method: "delete", id: "delete_schedule", describe: schedule::operation_of_delete,
+                    summary: "Deletes a schedule with its history. Its jobs stay.",
+                },
+            ],
+        }],
+    },
+    http!(pause_schedule, Function, post "schedules/pause/{name}",
+        "Pauses a schedule: nothing is submitted until it is resumed."),
+    http!(resume_schedule, Function, post "schedules/resume/{name}",
+        "Resumes a paused schedule at its next due time."),
+    http!(run_schedule, Function, post "schedules/run/{name}",
+        "Submits the job of a schedule now, also while it is paused."),
     http!(query_jobs, Function, get "db/jobs",
         "Lists jobs, newest first, in pages."),
     http!(query_job, Function, get "db/jobs/{job_id}",
@@ -266,4 +304,6 @@ static FUNCTIONS: &[Function] = &[
         "Fails the tasks of a dead-lettered message, and keeps the message."),
     triggered!(reconcile, Timer { schedule: "0 */1 * * * *" },
         "Runs the sweep: sends unsent messages and recovers lost work."),
+    triggered!(fire_schedules, Timer { schedule: "0 */1 * * * *" },
+        "Submits the jobs of the schedules that are due."),
 ];

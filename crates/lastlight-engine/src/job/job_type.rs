@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet, fmt::Debug, sync::Arc, time::Durat
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use lastlight_api::job_types::WorkflowInfo;
+use lastlight_api::{job_types::WorkflowInfo, schedules::ScheduleRequest};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
@@ -218,6 +218,11 @@ pub trait JobType: Debug + Send + Sync {
     /// For how long its jobs are kept after their end.
     fn retention(&self) -> Retention {
         Retention::default()
+    }
+
+    /// When its jobs are submitted by themselves. The names are unique in the app.
+    fn schedules(&self) -> Vec<ScheduleRequest> {
+        Vec::new()
     }
 
     /// Runs one task. It may run more than once for the same task, so it must be idempotent. It may

@@ -10,6 +10,7 @@ mod graphs;
 mod health;
 mod job_types;
 mod lists;
+mod schedules;
 mod search;
 mod status;
 mod views;

@@ -55,6 +55,8 @@ pub async fn serve(settings: Settings, catalog: Catalog) -> Result<(), ServeErro
     let controller = controller(&settings, catalog, database.clone())?;
     controller.report_in_background();
     controller.send_deferred_in_background();
+    controller.declare_schedules_in_background();
+    controller.fire_schedules_in_background();
     let app = AppState {
         queries: Queries::of(&controller),
         controller,

@@ -12,6 +12,7 @@
 //! | `diagnostics` | the state of the database, of the processes and of the work |
 //! | `rollups` | the sums and histograms of what has ended |
 //! | `purge` | deleting jobs that are over |
+//! | `schedules` | schedules, and what became of their due times |
 //! | `jobs` | submission, control, lists and searches of jobs |
 //! | `workers` | claims of ready tasks by workers, and what these serve and run |
 //! | `tasks` | claims, completions and deferrals of tasks |
@@ -28,6 +29,7 @@ mod outbox;
 mod purge;
 mod rollups;
 mod rows;
+mod schedules;
 mod stages;
 mod statements;
 mod tasks;
@@ -55,6 +57,10 @@ pub use rollups::{
 pub use rows::{
     BatchKey, BatchOfTasks, JobPosition, JsonText, LARGEST_PAGE, NewTask, Page, Redeliveries,
     RunningTask, StageKey, UnsentTask,
+};
+pub use schedules::{
+    NewRun, NewSchedule, NextDue, ScheduleClock, ScheduleRecord, ScheduleStanding, ScheduleStep,
+    Schedules, Stepped,
 };
 pub use stages::{
     ChildToSubmit, ChunkWritten, Counts, DeadLetteredStage, EndedStage, GateDue, GraphAdvance,

@@ -154,6 +154,24 @@ pub enum ControllerError {
     /// The job ended before the gate was decided.
     #[error("gate {node:?} waits for no decision, since the job is {status}")]
     GateOfFinishedJob { node: String, status: JobStatus },
+    /// A schedule is not valid; the text names the field, its value and what is allowed.
+    #[error("{0}")]
+    BadSchedule(String),
+    /// There is no such schedule.
+    #[error("there is no schedule {name:?}")]
+    UnknownSchedule {
+        /// The name that was given.
+        name: String,
+    },
+    /// A schedule of a workflow file is to be replaced or deleted by a request.
+    #[error(
+        "schedule {name:?} is declared in the file of workflow {workflow:?}: change it there and deploy the file, or pause it; \
+         a schedule of your own needs another name"
+    )]
+    DeclaredInFile { name: String, workflow: String },
+    /// Other requests changed the schedule at the same time, again and again.
+    #[error("schedule {name:?} was changed by other requests at the same time; try again")]
+    ScheduleChangedMeanwhile { name: String },
     /// The message cannot be decoded.
     #[error(transparent)]
     Message(#[from] MessageError),

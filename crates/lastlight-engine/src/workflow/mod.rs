@@ -35,6 +35,7 @@ mod purge;
 mod reconcile;
 mod resubmit;
 mod room;
+pub(crate) mod schedules;
 mod senders;
 pub(crate) mod submit;
 mod summary;

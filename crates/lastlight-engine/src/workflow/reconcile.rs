@@ -73,6 +73,8 @@ pub struct ReconcileReport {
     /// Deleted jobs, and their tasks.
     pub jobs_purged: u64,
     pub tasks_purged: u64,
+    /// Deleted runs of schedules.
+    pub schedule_runs_pruned: u64,
 }
 
 impl Controller {
@@ -159,6 +161,9 @@ impl Controller {
         let left = longest.saturating_sub(began.elapsed());
         if let Err(error) = self.add_missing_terms(&mut report, left).await {
             tracing::warn!(%error, "jobs of an older version could not be made searchable; the next sweep tries again");
+        }
+        if let Err(error) = self.prune_schedule_runs(&mut report).await {
+            tracing::warn!(%error, "old runs of schedules could not be deleted; the next sweep tries again");
         }
         self.0.counters.note_sweep(&report);
         if report != ReconcileReport::default() {

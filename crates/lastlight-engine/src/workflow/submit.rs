@@ -1,7 +1,7 @@
 //! Submit: check, derive the id, store, send the job message. Submitting the same work twice
 //! creates one job.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use lastlight_api::jobs::{QueueInfo, Submission};
 use serde_json::{Map, Value, json, value::RawValue};
@@ -87,6 +87,37 @@ impl Controller {
         labels: Labels,
         trace: Option<TraceParent>,
     ) -> Result<Stored, ControllerError> {
+        let prepared = self.prepare(definition, submitted, labels, trace).await?;
+        self.admit(&prepared).await?;
+        let is_new = self
+            .0
+            .database
+            .jobs()
+            .insert(prepared.job(), self.0.timing.send_grace.as_secs_f64())
+            .await?;
+        Ok(prepared.stored(is_new))
+    }
+
+    /// Checks a submission beyond its parameters, unless the job exists.
+    pub(super) async fn admit(&self, prepared: &Prepared<'_>) -> Result<(), ControllerError> {
+        let Prepared { definition, job_id, parameters, .. } = prepared;
+        if definition.has_admission() && self.0.database.jobs().get(job_id).await?.is_none() {
+            definition.admit(parameters).await.map_err(|refused| match refused {
+                NotAdmitted::Refused(reason) => ControllerError::BadSubmission(reason),
+                NotAdmitted::Unavailable(reason) => ControllerError::NotChecked(reason),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Checks a submission as far as its parameters go. Nothing is stored.
+    pub(super) async fn prepare<'a>(
+        &self,
+        definition: &'a dyn JobType,
+        submitted: Map<String, Value>,
+        labels: Labels,
+        trace: Option<TraceParent>,
+    ) -> Result<Prepared<'a>, ControllerError> {
         let job_type = definition.name();
         let Checked { parameters, path, warnings } = checked(definition, submitted)?;
         let stages = definition
@@ -115,55 +146,23 @@ impl Controller {
         self.preflight(&stages, &stored, time_limit).await?;
         let mut warnings = warnings;
         warnings.extend(self.never_served(&stages, path).await?);
-        if definition.has_admission() && self.0.database.jobs().get(&job_id).await?.is_none() {
-            definition.admit(&parameters).await.map_err(|refused| match refused {
-                NotAdmitted::Refused(reason) => ControllerError::BadSubmission(reason),
-                NotAdmitted::Unavailable(reason) => ControllerError::NotChecked(reason),
-            })?;
-        }
-        let graph: Option<Vec<StageInGraph>> =
-            stages.iter().map(|stage| stage.place.clone()).collect();
-        let text = definition.definition();
-        let terms = Term::of_job(job_type, &labels, &parameters);
-        let job = NewJob {
-            job_id: &job_id,
-            job_type,
-            total_stages,
-            parameters: &stored,
-            path,
-            deadline_seconds: time_limit.as_secs_f64(),
-            trace: Some(trace),
-            labels: &labels,
-            terms: &terms,
-            graph: graph.as_deref(),
-            definition: text.map(|text| NewDefinition {
-                id: text.id,
-                name: job_type,
-                version: text.version,
-                source: text.source,
-            }),
-        };
-        let is_new =
-            self.0.database.jobs().insert(job, self.0.timing.send_grace.as_secs_f64()).await?;
-
-        let submission = Submission {
+        let graph = stages.iter().map(|stage| stage.place.clone()).collect();
+        Ok(Prepared {
+            definition,
             job_id,
-            status: "created".to_owned(),
-            job_type: job_type.to_owned(),
-            message: String::new(),
-            queue_info: QueueInfo {
-                queued: false,
-                queue_name: sender.queue_name(QueueRole::Jobs).to_owned(),
-                message_id: None,
-                processing_path: path,
-                job_id,
-                stage: Stage::FIRST,
-            },
+            total_stages,
+            terms: Term::of_job(job_type, &labels, &parameters),
             parameters,
             labels,
+            as_stored: stored,
+            path,
+            queue_name: sender.queue_name(QueueRole::Jobs).to_owned(),
+            time_limit,
+            trace,
+            graph,
+            stages,
             warnings,
-        };
-        Ok(Stored { submission, stages, parameters: stored, trace, is_new })
+        })
     }
 
     /// A warning for each handler that workers are to run and that none has ever asked for.
@@ -189,7 +188,7 @@ impl Controller {
 
     /// Sends the job messages of the stages that are ready, which is the first one in a line. The
     /// submission tells of the first of them.
-    async fn start(&self, stored: &mut Stored) -> Result<(), ControllerError> {
+    pub(super) async fn start(&self, stored: &mut Stored) -> Result<(), ControllerError> {
         let Stored { submission, stages, parameters, trace, .. } = stored;
         let (stages, trace) = (stages.as_slice(), *trace);
         let is_ready = |spec: &StageSpec| match &spec.place {
@@ -284,9 +283,81 @@ impl Controller {
     }
 }
 
+/// A submission that passed all checks, and that is not stored yet.
+pub(super) struct Prepared<'a> {
+    definition: &'a dyn JobType,
+    job_id: JobId,
+    total_stages: Stage,
+    parameters: Map<String, Value>,
+    labels: Labels,
+    terms: Vec<Term>,
+    /// The parameters as JSON.
+    as_stored: String,
+    path: ProcessingPath,
+    queue_name: String,
+    time_limit: Duration,
+    trace: TraceParent,
+    graph: Option<Vec<StageInGraph>>,
+    stages: Vec<StageSpec>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Prepared<'_> {
+    /// The row to store.
+    pub(super) fn job(&self) -> NewJob<'_> {
+        let job_type = self.definition.name();
+        NewJob {
+            job_id: &self.job_id,
+            job_type,
+            total_stages: self.total_stages,
+            parameters: &self.as_stored,
+            path: self.path,
+            deadline_seconds: self.time_limit.as_secs_f64(),
+            trace: Some(self.trace),
+            labels: &self.labels,
+            terms: &self.terms,
+            graph: self.graph.as_deref(),
+            definition: self.definition.definition().map(|text| NewDefinition {
+                id: text.id,
+                name: job_type,
+                version: text.version,
+                source: text.source,
+            }),
+        }
+    }
+
+    /// The job, once it is stored; `is_new`: whether it was stored now.
+    pub(super) fn stored(self, is_new: bool) -> Stored {
+        let submission = Submission {
+            job_id: self.job_id,
+            status: "created".to_owned(),
+            job_type: self.definition.name().to_owned(),
+            message: String::new(),
+            queue_info: QueueInfo {
+                queued: false,
+                queue_name: self.queue_name,
+                message_id: None,
+                processing_path: self.path,
+                job_id: self.job_id,
+                stage: Stage::FIRST,
+            },
+            parameters: self.parameters,
+            labels: self.labels,
+            warnings: self.warnings,
+        };
+        Stored {
+            submission,
+            stages: self.stages,
+            parameters: self.as_stored,
+            trace: self.trace,
+            is_new,
+        }
+    }
+}
+
 /// A job that is stored.
-struct Stored {
-    submission: Submission,
+pub(super) struct Stored {
+    pub(super) submission: Submission,
     stages: Vec<StageSpec>,
     /// Its parameters, as stored.
     parameters: String,

@@ -3,8 +3,13 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use lastlight_api::job_types::WorkflowInfo;
-use lastlight_workflow::{Backoff as Growing, Kept, Kind, Node, Workflow};
+use lastlight_api::{
+    job_types::WorkflowInfo,
+    schedules::{self, ScheduleRequest},
+};
+use lastlight_workflow::{
+    Backoff as Growing, CatchUp, Kept, Kind, Node, Overlap, Schedule, Workflow,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
@@ -176,6 +181,29 @@ impl JobType for WorkflowType {
             completed: self.workflow.completed_kept().map(keep),
             failed: self.workflow.failed_kept().map(keep),
         }
+    }
+
+    fn schedules(&self) -> Vec<ScheduleRequest> {
+        let request = |schedule: &Schedule| ScheduleRequest {
+            name: format!("{}.{}", self.workflow.name(), schedule.name),
+            job_type: self.workflow.name().to_owned(),
+            parameters: schedule.parameters.clone(),
+            cron: schedule.cron.clone(),
+            time_zone: Some(schedule.time_zone.clone()),
+            jitter_seconds: Some(schedule.jitter_seconds),
+            overlap: Some(match schedule.overlap {
+                Overlap::Skip => schedules::Overlap::Skip,
+                Overlap::Queue => schedules::Overlap::Queue,
+                Overlap::Allow => schedules::Overlap::Allow,
+            }),
+            catch_up: Some(match schedule.catch_up {
+                CatchUp::None => schedules::CatchUp::None,
+                CatchUp::Last => schedules::CatchUp::Last,
+                CatchUp::All => schedules::CatchUp::All,
+            }),
+            catch_up_limit: Some(schedule.catch_up_limit),
+        };
+        self.workflow.schedules().iter().map(request).collect()
     }
 
     async fn run(&self, task: Task) -> Result<Box<RawValue>, TaskError> {

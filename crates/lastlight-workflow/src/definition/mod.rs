@@ -5,6 +5,7 @@ mod fill;
 mod node;
 mod parameter;
 mod policy;
+mod schedule;
 mod validator;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -15,6 +16,7 @@ pub use node::{
 };
 pub use parameter::{Parameter, ParameterType, Parameters};
 pub use policy::{Backoff, Policy, Retry, Tolerate};
+pub use schedule::{CatchUp, Overlap, Schedule};
 pub use validator::{FieldRule, FieldValue, Known, Validator, ValidatorRule};
 
 use crate::{NodeNumber, Place, Problem};
@@ -32,6 +34,7 @@ pub struct Workflow {
     pub(crate) parameters: Parameters,
     pub(crate) validators: Vec<Validator>,
     pub(crate) nodes: Vec<Node>,
+    pub(crate) schedules: Vec<Schedule>,
     pub(crate) reversed_by: Option<String>,
     pub(crate) reverses: Vec<String>,
     pub(crate) file: String,
@@ -104,6 +107,11 @@ impl Workflow {
     /// The node with this name.
     pub fn node_named(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// When its jobs are submitted by themselves, in the file's order.
+    pub fn schedules(&self) -> &[Schedule] {
+        &self.schedules
     }
 
     /// The workflow that undoes this one: shown, not acted on.

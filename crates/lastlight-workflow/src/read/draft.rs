@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::reader::Placed;
 use crate::{
-    Aggregation, Condition, Gate, Kept, Parameters, Place, Policy, Tolerate, Validator,
+    Aggregation, Condition, Gate, Kept, Parameters, Place, Policy, Schedule, Tolerate, Validator,
     yaml::{Key, Located},
 };
 
@@ -20,6 +20,7 @@ pub(super) struct Draft<'a> {
     pub(super) validators: Vec<Validator>,
     /// In the order of the file, then `finalize`.
     pub(super) nodes: Vec<DraftNode<'a>>,
+    pub(super) schedules: Vec<Schedule>,
     pub(super) reversed_by: Option<&'a str>,
     pub(super) reverses: Vec<Placed<&'a str>>,
 }

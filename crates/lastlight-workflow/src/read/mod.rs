@@ -9,6 +9,7 @@ mod nodes;
 mod parameters;
 mod paths;
 mod reader;
+mod schedules;
 mod templates;
 mod validators;
 
@@ -83,6 +84,7 @@ fn read(reader: &mut Reader, tree: &Located, known: &Known) -> Option<Workflow> 
         parameters: draft.parameters,
         validators: draft.validators,
         nodes,
+        schedules: draft.schedules,
         reversed_by: draft.reversed_by.map(str::to_owned),
         reverses: draft.reverses.iter().map(|name| name.value.to_owned()).collect(),
         file: String::new(),
@@ -108,6 +110,7 @@ fn draft<'a>(reader: &mut Reader, tree: &'a Located, known: &Known) -> Option<Dr
     let validators = validators::validators(reader, &fields, &parameters, known);
     let mut nodes = nodes::nodes(reader, &fields);
     nodes.extend(nodes::finalize(reader, &fields, &nodes));
+    let schedules = schedules::schedules(reader, &fields, &parameters);
     let reversed_by = reader.text(&fields, "reversed_by", NAME, is_name);
     let reverses = reader.texts(&fields, "reverses", "the name of a workflow");
     Some(Draft {
@@ -119,6 +122,7 @@ fn draft<'a>(reader: &mut Reader, tree: &'a Located, known: &Known) -> Option<Dr
         parameters,
         validators,
         nodes,
+        schedules,
         reversed_by: reversed_by.map(|name| name.value),
         reverses,
     })

@@ -2,9 +2,9 @@
 
 use super::{
     Allowed, Field, Mapping,
-    words::{self, BACKOFFS, PARAMETER_TYPES},
+    words::{self, BACKOFFS, CATCH_UPS, OVERLAPS, PARAMETER_TYPES},
 };
-use crate::limits::{A_TIME_KEPT, ATTEMPTS, PAUSE, TIMEOUT, VERSION};
+use crate::limits::{A_TIME_KEPT, ATTEMPTS, CATCH_UP, JITTER, PAUSE, TIMEOUT, VERSION};
 
 /// A field that must be there.
 pub(super) const fn required(name: &'static str, allowed: Allowed, meaning: &'static str) -> Field {
@@ -94,6 +94,11 @@ pub(crate) static FILE: Mapping = Mapping {
             "A task that runs once all nodes have ended, whatever became of them.",
         ),
         optional(
+            "schedules",
+            Allowed::Text("a mapping of names to schedules"),
+            "When jobs are submitted by themselves ([Schedules](schedules.md)).",
+        ),
+        optional(
             "reversed_by",
             A_NAME,
             "The workflow that undoes this one. It is shown, not acted on.",
@@ -135,6 +140,54 @@ pub(crate) static VALIDATOR: Mapping = Mapping {
     noun: "a validator",
     about: "A check at submission. Each type has further fields.",
     fields: &[required("type", Allowed::Text("the name of a validator"), "Which check.")],
+};
+
+pub(crate) static SCHEDULE: Mapping = Mapping {
+    noun: "a schedule",
+    about: "Due times at which a job of the workflow is submitted. Its name in the app has the workflow's name before it: \
+            `nightly` of the workflow `scenes` is `scenes.nightly`.",
+    fields: &[
+        required(
+            "cron",
+            Allowed::Text("five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`"),
+            "Minute, hour, day of the month, month and day of the week of the due times.",
+        ),
+        defaulted(
+            "time_zone",
+            Allowed::Text("a name of the IANA time zone database"),
+            "UTC",
+            "The time zone of `cron`, with its daylight saving time: `Europe/Berlin`.",
+        ),
+        optional(
+            "parameters",
+            Allowed::Text("a mapping of names to values"),
+            "The parameters of the job. In texts, `{{ due_at }}`, `{{ due_date }}` and other placeholders stand for the due time.",
+        ),
+        defaulted(
+            "jitter_seconds",
+            Allowed::Whole(JITTER),
+            "0",
+            "A due time is submitted up to this number of seconds later.",
+        ),
+        defaulted(
+            "overlap",
+            Allowed::OneOf(|| words::of(&OVERLAPS)),
+            "skip",
+            "Whether a due time is skipped, waits, or is submitted all the same while the job of an earlier run is not over.",
+        ),
+        defaulted(
+            "catch_up",
+            Allowed::OneOf(|| words::of(&CATCH_UPS)),
+            "last",
+            "Which of the due times that passed while no process ran are made up for.",
+        ),
+        defaulted(
+            "catch_up_limit",
+            Allowed::Whole(CATCH_UP),
+            "10",
+            "The most due times that are made up for, and that wait.",
+        ),
+    ],
 };
 
 pub(crate) static RETRY: Mapping = Mapping {

@@ -82,7 +82,7 @@ impl Allowed {
 
 /// All mappings of a file, from the file itself to the policies of a task. The further fields of
 /// validators are those of [`Known`](crate::Known).
-pub fn mappings() -> [&'static Mapping; 14] {
+pub fn mappings() -> [&'static Mapping; 15] {
     [
         &FILE,
         &PARAMETER,
@@ -98,6 +98,7 @@ pub fn mappings() -> [&'static Mapping; 14] {
         &FINALIZE,
         &RETRY,
         &VALIDATOR,
+        &SCHEDULE,
     ]
 }
 

@@ -1,6 +1,6 @@
 //! The words that fields may be, with what they stand for.
 
-use crate::{Aggregation, Backoff, GateType, OnTimeout, ParameterType};
+use crate::{Aggregation, Backoff, CatchUp, GateType, OnTimeout, Overlap, ParameterType};
 
 /// The types of nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,12 @@ pub(crate) const ON_TIMEOUT: [(&str, OnTimeout); 3] =
 
 pub(crate) const BACKOFFS: [(&str, Backoff); 3] =
     [("exponential", Backoff::Exponential), ("linear", Backoff::Linear), ("fixed", Backoff::Fixed)];
+
+pub(crate) const OVERLAPS: [(&str, Overlap); 3] =
+    [("skip", Overlap::Skip), ("queue", Overlap::Queue), ("allow", Overlap::Allow)];
+
+pub(crate) const CATCH_UPS: [(&str, CatchUp); 3] =
+    [("none", CatchUp::None), ("last", CatchUp::Last), ("all", CatchUp::All)];
 
 /// The words of a list.
 pub(super) fn of<T, const N: usize>(words: &[(&'static str, T); N]) -> Vec<&'static str> {

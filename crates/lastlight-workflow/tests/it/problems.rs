@@ -24,7 +24,7 @@ nodes:
     assert_eq!(
         problems.to_string(),
         "workflows/w.yaml:2:1: unknown field \"descripton\" of the file: a workflow file may have \
-         workflow, description, version, retention_completed_days, retention_failed_days, parameters, validators, nodes, finalize, reversed_by, \
+         workflow, description, version, retention_completed_days, retention_failed_days, parameters, validators, nodes, finalize, schedules, reversed_by, \
          reverses; did you mean description?\n\
          workflows/w.yaml:3:10: version of the file must be a whole number from 0 to 4294967295, \
          not \"one\"\n\
@@ -411,4 +411,74 @@ fn gates_jobs_and_finalize_are_checked() {
              receives, queue, retry, timeout_seconds"
         ]
     );
+}
+
+fn scheduled(schedule: &str) -> String {
+    format!(
+        "workflow: w\nparameters: {{scene: {{type: str, required: true}}, count: {{type: int}}}}\nnodes: {{a: {{type: gate}}}}\n\
+         schedules:\n  nightly:\n{schedule}"
+    )
+}
+
+#[test]
+fn a_schedule_that_cannot_fire_is_told_at_its_place() {
+    let scene = "    parameters: {scene: \"{{ due_date }}\"}\n";
+    let with = |fields: &str| problem(&scheduled(&format!("    {fields}\n{scene}")));
+    assert_eq!(
+        with("cron: \"0 0 30 2 *\""),
+        "6:11: schedule \"nightly\": cron \"0 0 30 2 *\" never fires: it has no due time within five years, until 2031-01-01"
+    );
+    let seconds = with("cron: \"*/5 * * * * *\"");
+    assert!(
+        seconds.starts_with("6:11: schedule \"nightly\": cron must have five fields"),
+        "{seconds}"
+    );
+    let zone = with("cron: \"@daily\"\n    time_zone: Europe/Berlim");
+    assert!(
+        zone.starts_with("7:16: schedule \"nightly\": time_zone must be a name of the IANA"),
+        "{zone}"
+    );
+    assert!(zone.ends_with("did you mean \"Europe/Berlin\"?"), "{zone}");
+}
+
+#[test]
+fn parameters_of_a_schedule_are_those_of_the_workflow() {
+    let with = |parameters: &str| {
+        problems(&scheduled(&format!("    cron: \"@daily\"\n    parameters: {parameters}\n")))
+    };
+    assert_eq!(
+        with("{scene: 7, count: x, scenes: a}"),
+        [
+            "7:25: scene in parameters of schedule \"nightly\" must be text (its type is str), not 7",
+            "7:35: count in parameters of schedule \"nightly\" must be a whole number (its type is int), not \"x\"",
+            "7:38: unknown parameter \"scenes\" in parameters of schedule \"nightly\": known are scene, count; did you mean scene?"
+        ]
+    );
+    assert_eq!(
+        with("{count: 1, use_workers: true}"),
+        ["7:5: parameters of schedule \"nightly\" must have scene, which a submission must have"]
+    );
+    let unknown = with("{scene: \"{{ now }}\"}");
+    assert!(
+        unknown[0].starts_with(
+            "7:5: schedule \"nightly\": parameters.scene has \"{{ now }}\", which is no placeholder"
+        ),
+        "{unknown:?}"
+    );
+}
+
+#[test]
+fn other_fields_of_a_schedule_are_checked() {
+    let fields = "    cron: \"@daily\"\n    overlap: wait\n    catch_up: 3\n    catch_up_limit: 1001\n    jitter_seconds: -1\n    \
+                  parameters: {scene: s}\n    zone: UTC\n";
+    let said = problems(&scheduled(fields)).join("\n");
+    for part in [
+        "overlap of schedule \"nightly\" must be skip or queue or allow, not \"wait\"",
+        "catch_up of schedule \"nightly\" must be none or last or all, not 3",
+        "catch_up_limit of schedule \"nightly\" must be a whole number from 1 to 1000, not 1001",
+        "jitter_seconds of schedule \"nightly\" must be a whole number from 0 to 3600, not -1",
+        "unknown field \"zone\" of schedule \"nightly\"",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use lastlight_workflow::{
-    Aggregation, Backoff, Dependency, FanIn, Gate, GateType, Kind, Known, Node, NodeNumber,
-    OnTimeout, Params, Source, Tolerate, Workflow,
+    Aggregation, Backoff, CatchUp, Dependency, FanIn, Gate, GateType, Kind, Known, Node,
+    NodeNumber, OnTimeout, Overlap, Params, Source, Tolerate, Workflow,
 };
 use serde_json::json;
 
@@ -289,4 +289,22 @@ fn validators_are_not_checked_without_the_known_ones() {
     let workflow = Workflow::read("f.yaml", text, &Known::default()).unwrap();
     assert_eq!(workflow.validators()[0].kind, "of_another_version");
     assert_eq!(json!(workflow.validators()[0].fields), json!({"field": 5}));
+}
+
+#[test]
+fn schedules_are_read_with_their_defaults() {
+    let text = "workflow: w\nparameters: {scene: {type: str}}\nnodes: {a: {type: gate}}\nschedules:\n  \
+                nightly: {cron: \"30 2 * * *\", time_zone: Europe/Berlin, parameters: {scene: \"{{ due_date }}\"}, jitter_seconds: 60,\n    \
+                overlap: queue, catch_up: all, catch_up_limit: 31}\n  hourly: {cron: \"@hourly\"}\n";
+    let workflow = Workflow::read("w.yaml", text, &Known::default()).unwrap();
+    let [nightly, hourly] = workflow.schedules() else { panic!("{:?}", workflow.schedules()) };
+    assert_eq!((nightly.name.as_str(), nightly.cron.as_str()), ("nightly", "30 2 * * *"));
+    assert_eq!(nightly.parameters["scene"], "{{ due_date }}");
+    assert_eq!((nightly.overlap, nightly.catch_up), (Overlap::Queue, CatchUp::All));
+    assert_eq!((nightly.jitter_seconds, nightly.catch_up_limit), (60, 31));
+    assert_eq!(
+        (hourly.time_zone.as_str(), hourly.overlap, hourly.catch_up),
+        ("UTC", Overlap::Skip, CatchUp::Last)
+    );
+    assert_eq!((hourly.jitter_seconds, hourly.catch_up_limit), (0, 10));
 }

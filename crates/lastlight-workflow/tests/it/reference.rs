@@ -31,6 +31,9 @@ fn with(mapping: &Mapping, field: &str) -> String {
         "a gate" => format!("a: {{type: gate, timeout_seconds: 5, {field}}}"),
         "a job" => format!("a: {{type: job, job_type: other, {field}}}"),
         "retry" => format!("a: {{type: task, handler: h, retry: {{{field}}}}}"),
+        "a schedule" => {
+            return format!("{begins}\nschedules: {{s: {{cron: \"@daily\", {field}}}}}{ends}");
+        }
         other => panic!("no workflow with {other}"),
     };
     format!("{begins}{ends}{node}\n")
@@ -40,7 +43,13 @@ fn with(mapping: &Mapping, field: &str) -> String {
 fn meaning(text: &str) -> String {
     let read = Workflow::read("f.yaml", text, &Known::default());
     let workflow = read.unwrap_or_else(|problems| panic!("{text}\n{problems}"));
-    format!("{} {:?} {:?}", workflow.version(), workflow.parameters(), workflow.nodes())
+    format!(
+        "{} {:?} {:?} {:?}",
+        workflow.version(),
+        workflow.parameters(),
+        workflow.nodes(),
+        workflow.schedules()
+    )
 }
 
 #[test]

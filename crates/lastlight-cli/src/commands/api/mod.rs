@@ -10,6 +10,7 @@ mod labels;
 mod nodes;
 mod poison;
 mod purge;
+mod schedules;
 mod submit;
 mod tasks;
 mod watch;
@@ -104,6 +105,8 @@ pub(crate) enum AppCommand {
     /// List the queues of tasks for workers, and the workers with what they run. The exit code is 1 if
     /// tasks wait for a handler that no worker serves.
     Workers(workers::WorkersArguments),
+    /// Schedules: jobs that are submitted at due times. List, show, make, delete, pause, resume, run now.
+    Schedule(schedules::ScheduleArguments),
     /// List the job types and their parameters.
     Types(jobs::TypesArguments),
     /// Run the same work over both paths, one after the other, and compare the metrics.
@@ -188,6 +191,7 @@ pub(crate) async fn run(command: AppCommand) -> ExitCode {
         C::Audit(arguments) => (arguments.app.json, control::audit(arguments).await),
         C::Poison(arguments) => (arguments.app.json, poison::poison(arguments).await),
         C::Workers(arguments) => (arguments.app.json, workers::workers(arguments).await),
+        C::Schedule(arguments) => (arguments.app.json, schedules::schedule(arguments).await),
         C::Types(arguments) => (arguments.app.json, jobs::types(arguments).await),
         C::Compare(arguments) => (arguments.app.json, compare::compare(arguments).await),
     };

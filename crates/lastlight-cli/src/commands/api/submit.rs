@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
@@ -59,6 +59,36 @@ pub fn parameter(text: &str) -> Result<(String, Value), String> {
 /// Maximum size of a parameter file, in bytes. The app accepts 1 MiB of JSON without whitespace.
 const LARGEST_FILE: u64 = 16 * 1024 * 1024;
 
+/// A JSON object that an argument or a file has.
+pub(super) fn object_of(
+    object: Option<&str>,
+    file: Option<&Path>,
+) -> Result<Map<String, Value>, CommandError> {
+    let (from, text) = match (object, file) {
+        (Some(text), _) => ("--params".to_owned(), text.to_owned()),
+        (None, Some(path)) if path.as_os_str() == "-" => {
+            let from = "standard input".to_owned();
+            (from.clone(), read(&from, io::stdin())?)
+        }
+        (None, Some(path)) => {
+            let from = format!("--file {}", path.display());
+            let file = fs::File::open(path)
+                .map_err(|error| CommandError::Argument(format!("{from}: {error}")))?;
+            (from.clone(), read(&from, file)?)
+        }
+        (None, None) => ("nothing".to_owned(), "{}".to_owned()),
+    };
+    match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
+        Ok(Value::Object(whole)) => Ok(whole),
+        Ok(_) => Err(CommandError::Argument(format!(
+            "{from}: it is JSON, but not an object; write it as {{\"n\": 10}}"
+        ))),
+        Err(error) => Err(CommandError::Argument(format!(
+            "{from}: it is not JSON: {error}; write it as {{\"n\": 10}}"
+        ))),
+    }
+}
+
 /// Reads the whole source, up to the limit: an endless device would fill the memory.
 fn read(from: &str, source: impl Read) -> Result<String, CommandError> {
     let mut text = String::new();
@@ -76,34 +106,7 @@ fn read(from: &str, source: impl Read) -> Result<String, CommandError> {
 
 impl SubmitArguments {
     fn whole(&self) -> Result<Map<String, Value>, CommandError> {
-        let (from, text) = match (&self.object, &self.file) {
-            (Some(text), _) => ("--params".to_owned(), text.clone()),
-            (None, Some(path)) if path.as_os_str() == "-" => {
-                let from = "standard input".to_owned();
-                (from.clone(), read(&from, io::stdin())?)
-            }
-            (None, Some(path)) => {
-                let from = format!("--file {}", path.display());
-                let file = fs::File::open(path)
-                    .map_err(|error| CommandError::Argument(format!("{from}: {error}")))?;
-                (from.clone(), read(&from, file)?)
-            }
-            (None, None) => ("nothing".to_owned(), "{}".to_owned()),
-        };
-        let mut whole: Map<String, Value> =
-            match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
-                Ok(Value::Object(whole)) => whole,
-                Ok(_) => {
-                    return Err(CommandError::Argument(format!(
-                        "{from}: it is JSON, but not an object; write it as {{\"n\": 10}}"
-                    )));
-                }
-                Err(error) => {
-                    return Err(CommandError::Argument(format!(
-                        "{from}: it is not JSON: {error}; write it as {{\"n\": 10}}"
-                    )));
-                }
-            };
+        let mut whole = object_of(self.object.as_deref(), self.file.as_deref())?;
         whole.extend(self.parameters.iter().cloned());
         if !self.labels.is_empty() {
             let own = Labels::of(self.labels.iter().cloned())

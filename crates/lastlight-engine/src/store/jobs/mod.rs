@@ -16,6 +16,7 @@ pub use events::StoredEvent;
 pub use listed::{JobFilter, ListedJob, Since, Totals};
 pub use overdue::OverdueJob;
 pub use search::{Driver, JobSearch, SearchEstimates};
+pub(in crate::store) use stored::insert_within;
 pub use stored::{JobPulse, JobRecord, NewDefinition, NewJob, StoredDefinition};
 pub use terms::JobWithoutTerms;
 

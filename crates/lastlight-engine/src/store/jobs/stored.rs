@@ -239,6 +239,19 @@ struct Begins {
     is_next_run: bool,
 }
 
+/// Stores a job as [`Jobs::insert`] does, as a part of a larger transaction.
+pub(in crate::store) async fn insert_within(
+    connection: &mut PgConnection,
+    job: NewJob<'_>,
+    grace_seconds: f64,
+) -> Result<bool, sqlx::Error> {
+    let begins = Begins { grace_seconds, is_next_run: false };
+    match job.graph {
+        Some(stages) => insert_graph(connection, job, stages, begins).await,
+        None => insert_line(connection, job, begins).await,
+    }
+}
+
 async fn insert_line(
     executor: impl PgExecutor<'_>,
     job: NewJob<'_>,

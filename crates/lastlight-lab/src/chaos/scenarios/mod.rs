@@ -12,6 +12,7 @@ mod messages;
 mod migration;
 mod processes;
 mod purge;
+mod schedules;
 mod sizes;
 mod workers;
 
@@ -34,7 +35,7 @@ const fn scenario(number: u8, name: &'static str, what: &'static str) -> Scenari
 }
 
 /// All scenarios, by number.
-pub const SCENARIOS: [Scenario; 22] = [
+pub const SCENARIOS: [Scenario; 23] = [
     scenario(1, "kill", "one of two handlers is killed while it runs tasks, repeatedly"),
     scenario(
         2,
@@ -109,6 +110,11 @@ pub const SCENARIOS: [Scenario; 22] = [
         "purge",
         "jobs are deleted, and submitted again, while handlers are killed at each step",
     ),
+    scenario(
+        23,
+        "schedules",
+        "due times are decided while handlers are killed at each step, and by several at once",
+    ),
 ];
 
 pub(super) async fn run(run: &Run) -> Result<Findings, ChaosError> {
@@ -134,7 +140,8 @@ pub(super) async fn run(run: &Run) -> Result<Findings, ChaosError> {
         19 => long_tasks::long_tasks(run).await,
         20 => graphs::graphs(run).await,
         21 => workers::workers(run).await,
-        _ => purge::purge(run).await,
+        22 => purge::purge(run).await,
+        _ => schedules::schedules(run).await,
     }
 }
 

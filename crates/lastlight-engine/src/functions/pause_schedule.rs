@@ -1,0 +1,27 @@
+//! `POST /api/schedules/pause/{name}`: pauses a schedule. Jobs that it submitted go on.
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use lastlight_api::schedules::SchedulePause;
+
+use super::{
+    ApiError, AppState,
+    openapi::{Operation, Schemas},
+    schedule::{known, of_a_schedule},
+    stamped_answer,
+};
+
+pub(super) async fn handle(
+    State(app): State<AppState>,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
+    let answer = app.controller.pause_schedule(&known(name)?).await?;
+    Ok(stamped_answer(StatusCode::OK, answer))
+}
+
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    of_a_schedule(Operation::new()).answers::<SchedulePause>(schemas)
+}
