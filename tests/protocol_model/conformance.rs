@@ -162,6 +162,7 @@ impl Pair {
             trace: None,
             graph: stages.as_deref(),
             definition: None,
+            notify: &[],
         };
         let inserted = self.real.database.jobs().insert(job, LONG).await.unwrap();
         ("insert_job", is_new.to_string(), inserted.to_string())

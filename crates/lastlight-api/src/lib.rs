@@ -16,6 +16,7 @@ pub mod events;
 mod ids;
 pub mod job_types;
 pub mod jobs;
+pub mod notifications;
 mod path;
 pub mod poison;
 pub mod purge;

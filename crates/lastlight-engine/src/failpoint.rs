@@ -31,8 +31,8 @@ pub(crate) use failpoint;
 
 #[cfg(feature = "fault-injection")]
 pub use armed::{
-    FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, PLACES, PURGE_PLACES, Passage, WORKER_PLACES,
-    pass,
+    FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, NOTIFY_PLACES, PLACES, PURGE_PLACES, Passage,
+    WORKER_PLACES, pass,
 };
 
 #[cfg(feature = "fault-injection")]
@@ -113,6 +113,14 @@ mod armed {
         ("purge.tasks", true),
         ("purge.batches", true),
         ("purge.job", true),
+    ];
+
+    /// The places that only notifications pass.
+    pub const NOTIFY_PLACES: &[(&str, bool)] = &[
+        ("notify.before_commit", true),
+        ("notify.after_commit", true),
+        ("notify.before_send", false),
+        ("notify.after_send", false),
     ];
 
     /// The places that only tasks of workers pass.
@@ -247,6 +255,7 @@ mod armed {
                 .chain(GRAPH_PLACES)
                 .chain(WORKER_PLACES)
                 .chain(PURGE_PLACES)
+                .chain(NOTIFY_PLACES)
                 .map(|(name, fails)| ((*name).to_owned(), *fails))
                 .collect();
             found.sort();

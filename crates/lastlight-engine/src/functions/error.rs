@@ -65,6 +65,7 @@ impl From<ControllerError> for ApiError {
             | E::NotOver { .. }
             | E::StillNeeded { .. }
             | E::BeingDeleted { .. } => (StatusCode::CONFLICT, "not allowed in this state"),
+            E::UnknownNotification { .. } => (StatusCode::NOT_FOUND, "unknown notification"),
             E::UnknownGate { .. } => (StatusCode::NOT_FOUND, "unknown gate"),
             E::GateDecided { .. } => (StatusCode::CONFLICT, "decided before"),
             E::GateNotReached { .. } => (StatusCode::CONFLICT, "gate not reached"),

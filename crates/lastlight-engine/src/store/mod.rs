@@ -12,6 +12,7 @@
 //! | `diagnostics` | the state of the database, of the processes and of the work |
 //! | `rollups` | the sums and histograms of what has ended |
 //! | `purge` | deleting jobs that are over |
+//! | `notifications` | whom to tell of what, and whether they were told |
 //! | `jobs` | submission, control and lists of jobs |
 //! | `workers` | claims of ready tasks by workers, and what these serve and run |
 //! | `tasks` | claims, completions and deferrals of tasks |
@@ -24,6 +25,7 @@
 mod connection;
 mod diagnostics;
 mod jobs;
+mod notifications;
 mod outbox;
 mod purge;
 mod rollups;
@@ -44,6 +46,10 @@ pub use diagnostics::{
 pub use jobs::{
     JobFilter, JobPulse, JobRecord, Jobs, ListedJob, NewDefinition, NewJob, OverdueJob,
     PauseRequest, ResumeRequest, StoredDefinition, StoredEvent, Totals,
+};
+pub use notifications::{
+    DueNotification, EventToTell, ListedNotification, NewNotification, NextAttempt,
+    NotificationCounts, NotificationFilter, Notifications,
 };
 pub use outbox::{Outbox, UnsentBatch, UnsentJobMessage};
 pub use purge::{Kept, Marked, OverJob, OverJobs, Purge, PurgeStep};

@@ -1,5 +1,7 @@
 //! Errors of the controller, which the triggers turn into responses in one place.
 
+use uuid::Uuid;
+
 use super::{IllegalChange, PreflightProblem};
 use crate::{
     invocation::InvocationError,
@@ -147,6 +149,12 @@ pub enum ControllerError {
     /// The job ended before the gate was decided.
     #[error("gate {node:?} waits for no decision, since the job is {status}")]
     GateOfFinishedJob { node: String, status: JobStatus },
+    /// No notification with this id was given up.
+    #[error("there is no notification {id} that was given up")]
+    UnknownNotification {
+        /// The id that was given.
+        id: Uuid,
+    },
     /// The message cannot be decoded.
     #[error(transparent)]
     Message(#[from] MessageError),

@@ -7,7 +7,10 @@ use lastlight_api::jobs::{QueueInfo, Submission};
 use serde_json::{Map, Value, json, value::RawValue};
 use tracing::Span;
 
-use super::{Controller, ControllerError};
+use super::{
+    Controller, ControllerError,
+    notifications::{FIELD as NOTIFY, MOST_OF_A_JOB, addresses_of_job},
+};
 use crate::{
     failpoint::failpoint,
     job::erased::{Fields, JobType, NotAdmitted, StageSpec},
@@ -85,7 +88,12 @@ impl Controller {
         trace: Option<TraceParent>,
     ) -> Result<Stored, ControllerError> {
         let job_type = definition.name();
-        let Checked { parameters, path, warnings } = checked(definition, submitted)?;
+        let Checked { parameters, path, warnings, notify } = checked(definition, submitted)?;
+        let notify = match &notify {
+            Some(given) => addresses_of_job(self.0.webhooks.settings(), given)
+                .map_err(ControllerError::BadParameters)?,
+            None => Vec::new(),
+        };
         let stages = definition
             .stages(&parameters)
             .map_err(|error| ControllerError::BadSubmission(error.to_string()))?;
@@ -136,9 +144,15 @@ impl Controller {
                 version: text.version,
                 source: text.source,
             }),
+            notify: &notify,
         };
         let is_new =
             self.0.database.jobs().insert(job, self.0.timing.send_grace.as_secs_f64()).await?;
+        if !is_new && !notify.is_empty() {
+            warnings.push(format!(
+                "{NOTIFY} has no effect: the job exists, and the addresses of its first submission are notified"
+            ));
+        }
 
         let submission = Submission {
             job_id,
@@ -203,6 +217,8 @@ impl Controller {
         if ready.is_empty() {
             submission.message = "The job was created.".to_owned();
         }
+        // A gate may wait already.
+        self.notify_soon();
         for (stage, spec) in places() {
             let kind = spec.place.as_ref().map(|place| place.kind);
             if kind == Some(StageKind::Decision) {
@@ -286,6 +302,8 @@ struct Checked {
     /// The path that the parameters choose.
     path: ProcessingPath,
     warnings: Vec<String>,
+    /// The addresses to notify: a text, or a list of texts.
+    notify: Option<Value>,
 }
 
 fn checked(
@@ -295,10 +313,12 @@ fn checked(
     let mut fields = Fields::new(submitted);
     let path = check(definition, &mut fields);
     let warnings = fields.unread();
+    let notify = fields.take_option(NOTIFY);
     Ok(Checked {
         parameters: fields.finish().map_err(ControllerError::BadParameters)?,
         path,
         warnings,
+        notify,
     })
 }
 
@@ -352,6 +372,36 @@ pub fn check(definition: &dyn JobType, fields: &mut Fields) -> ProcessingPath {
     fields.describe("use_service_bus", "Whether to use Service Bus instead of Storage Queues.");
     fields
         .describe("use_workers", "Whether workers run all tasks, over HTTP and without messages.");
+    notify(definition, fields);
     definition.check(fields);
     path
+}
+
+/// Reads the addresses to notify, which are not a parameter of the job, unless its type has a parameter
+/// of this name.
+fn notify(definition: &dyn JobType, fields: &mut Fields) {
+    let is_parameter = || {
+        let own = Fields::schema_of(|fields| definition.check(fields));
+        own["properties"].get(NOTIFY).is_some()
+    };
+    if fields.has(NOTIFY) && is_parameter() {
+        return;
+    }
+    let allowed = format!("an address, or a list of 1 to {MOST_OF_A_JOB} addresses");
+    let schema = json!({
+        "type": ["string", "array", "null"],
+        "items": { "type": "string" },
+        "minItems": 1,
+        "maxItems": MOST_OF_A_JOB,
+    });
+    fields.option(NOTIFY, &allowed, schema, |value| match value {
+        Value::Array(all) => {
+            (1..=MOST_OF_A_JOB).contains(&all.len()) && all.iter().all(Value::is_string)
+        }
+        value => value.is_string(),
+    });
+    fields.describe(
+        NOTIFY,
+        "The addresses that are notified when the job ends or a gate of it waits. Not a part of the job's identity.",
+    );
 }

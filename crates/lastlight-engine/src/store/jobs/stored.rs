@@ -36,6 +36,8 @@ pub struct NewJob<'a> {
     pub graph: Option<&'a [StageInGraph]>,
     /// The definition that its stages were made from.
     pub definition: Option<NewDefinition<'a>>,
+    /// The addresses that are told of its end.
+    pub notify: &'a [String],
 }
 
 /// The text from which a job was made.
@@ -152,6 +154,7 @@ impl Jobs<'_> {
             grace_seconds,
             job.deadline_seconds,
             job.trace.as_ref().map(TraceParent::as_str),
+            (!job.notify.is_empty()).then_some(job.notify) as _,
         )
         .fetch_one(self.0.pool().await?)
         .await?)
@@ -226,6 +229,7 @@ impl Jobs<'_> {
             &targets,
             &needed,
             &is_finalize,
+            (!job.notify.is_empty()).then_some(job.notify) as _,
         )
         .fetch_one(&mut *transaction)
         .await?;

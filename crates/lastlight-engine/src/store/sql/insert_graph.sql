@@ -3,12 +3,12 @@
 -- seconds before anyone but the submitter may send the messages; $7: seconds until the deadline; $8:
 -- the trace; $9: the definition; $10: the status to begin with; $3:
 -- the last stage that is ready. $11 to $17 and $21: the stages; $18 to $20:
--- their dependencies, as pairs of stages. Locks: the new rows only. Index: jobs_pkey, for the conflict.
+-- their dependencies, as pairs of stages; $22: the addresses to notify. Locks: the new rows only. Index: jobs_pkey, for the conflict.
 WITH new_job AS (
     INSERT INTO jobs (job_id, job_type, total_stages, parameters, processing_path, deadline, traceparent, definition_id,
-                      status, open_stages, stage)
+                      status, open_stages, stage, notify)
     VALUES ($1, $2, cardinality($11::smallint[]), $4::json, $5, now() + make_interval(secs => $7), $8, $9, $10::text::job_status,
-            cardinality($11::smallint[]), $3)
+            cardinality($11::smallint[]), $3, $22)
     ON CONFLICT (job_id) DO NOTHING
     RETURNING job_id
 ), edges AS MATERIALIZED (
