@@ -19,6 +19,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use lastlight_engine::{
     config::{Env, NotificationSettings},
+    store::examine,
     transport::{
         sender::QueueRole,
         webhooks::{Found, Lookup, Webhooks},
@@ -30,8 +31,12 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::net::TcpListener;
 
-use crate::harness::{
-    Answer, GraphJob, OfThisApp, Probe, TestApp, catalog, new_database_url, quick, until,
+use crate::{
+    cli::harness::{command, run},
+    harness::{
+        Answer, GraphJob, OfThisApp, Probe, TestApp, catalog, database_settings, new_database_url,
+        quick, until,
+    },
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -362,6 +367,9 @@ async fn a_notification_is_given_up_after_a_day() {
     assert_eq!(health.status, 200, "a receiver that fails does not make the app unhealthy");
     assert_eq!(health.body["components"]["notifications"]["given_up"], 1);
 
+    let examined = examine(&database_settings(&app.url), &[]).await.unwrap();
+    assert_eq!(examined.notifications_given_up, 1);
+
     for (body, status) in [
         (json!({}), 400),
         (json!({ "notification_id": "7" }), 400),
@@ -625,4 +633,40 @@ async fn what_is_told_or_not_used_is_not_kept() {
     let bad = app.request("GET", "/api/notifications?state=delivered", Body::empty()).await;
     assert_eq!(bad.status, 400);
     assert!(bad.body["message"].as_str().unwrap().contains("needs a job_id"), "{}", bad.body);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_command_line_lists_and_retries() {
+    let receiver = Receiver::start().await;
+    let (dead, app) = dead_and_alive(receiver.webhooks(&[])).await;
+    let job_id = ended(&dead, json!({ "stages": [1] })).await;
+    receiver.say(Says::Status(410));
+    sweep(&app).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = app.router.clone();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let cli = async |arguments: &[&str]| run(command(arguments, &[("LASTLIGHT_URL", &url)])).await;
+
+    let listed = cli(&["notifications"]).await;
+    assert_eq!(listed.code, 1, "one was given up: {}", listed.err);
+    for words in ["given up", "410 Gone", &job_id[..12], &receiver.url(), "retry"] {
+        assert!(listed.out.contains(words), "{words}: {}", listed.out);
+    }
+    let listed = cli(&["notifications", "list", "--job", &job_id, "--json"]).await.json();
+    let id = listed["notifications"][0]["notification_id"].as_str().unwrap();
+    assert_eq!(cli(&["notifications", "retry"]).await.code, 2, "one, or all");
+    let unknown = cli(&["notifications", "retry", &uuid::Uuid::nil().to_string()]).await;
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.err.contains("there is no notification 00000000-"), "{}", unknown.err);
+    receiver.say(Says::Status(200));
+    let retried = cli(&["notifications", "retry", id]).await;
+    assert_eq!((retried.code, &retried.out[..2]), (0, "1:"), "{}", retried.err);
+    until("it is delivered", async || {
+        let listed = cli(&["notifications", "list"]).await;
+        (listed.code == 0 && listed.out == "No notifications to list.\n").then_some(())
+    })
+    .await;
+    let of_job = cli(&["notifications", "--job", &job_id[..8]]).await;
+    assert!(of_job.code == 0 && of_job.out.contains("delivered"), "{}", of_job.out);
 }
