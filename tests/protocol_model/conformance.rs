@@ -18,8 +18,8 @@ use std::{
 use lastlight_engine::{
     config::DatabaseSettings,
     model::{
-        JobId, JobStatus, Labels, ProcessingPath, Stage, TaskId, TaskIndex, TasksPerMessage, UserRequest,
-        WorkerHandler,
+        JobId, JobStatus, Labels, ProcessingPath, Stage, TaskId, TaskIndex, TasksPerMessage,
+        UserRequest, WorkerHandler,
     },
     store::{
         BatchClaim, BatchKey, ChunkWritten, Claim, ClaimRequest, Completion, Database, Deferral,
@@ -837,6 +837,7 @@ impl Real {
             terms: &[],
             graph: None,
             definition: None,
+            notify: &[],
         }
     }
 

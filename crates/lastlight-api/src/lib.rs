@@ -17,6 +17,7 @@ mod ids;
 pub mod job_types;
 pub mod jobs;
 pub mod labels;
+pub mod notifications;
 mod path;
 pub mod poison;
 pub mod purge;

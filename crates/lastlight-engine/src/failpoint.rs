@@ -31,8 +31,8 @@ pub(crate) use failpoint;
 
 #[cfg(feature = "fault-injection")]
 pub use armed::{
-    FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, NEXT_RUN_PLACES, PLACES, PURGE_PLACES, Passage, SCHEDULE_PLACES,
-    WORKER_PLACES, pass,
+    FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, NEXT_RUN_PLACES, NOTIFY_PLACES, PLACES,
+    PURGE_PLACES, Passage, SCHEDULE_PLACES, WORKER_PLACES, pass,
 };
 
 #[cfg(feature = "fault-injection")]
@@ -125,6 +125,14 @@ mod armed {
         ("schedule.within", true),
         ("schedule.after_commit", true),
         ("schedule.before_send", false),
+    ];
+
+    /// The places that only notifications pass.
+    pub const NOTIFY_PLACES: &[(&str, bool)] = &[
+        ("notify.before_commit", true),
+        ("notify.after_commit", true),
+        ("notify.before_send", false),
+        ("notify.after_send", false),
     ];
 
     /// The places that only tasks of workers pass.
@@ -261,6 +269,7 @@ mod armed {
                 .chain(PURGE_PLACES)
                 .chain(NEXT_RUN_PLACES)
                 .chain(SCHEDULE_PLACES)
+                .chain(NOTIFY_PLACES)
                 .map(|(name, fails)| ((*name).to_owned(), *fails))
                 .collect();
             found.sort();

@@ -14,7 +14,10 @@ use lastlight_engine::{
     model::ProcessingPath,
     queries::Queries,
     store::Database,
-    transport::sender::{OutgoingMessage, QueueRole},
+    transport::{
+        sender::{OutgoingMessage, QueueRole},
+        webhooks::Webhooks,
+    },
     workflow::{Controller, Senders},
 };
 use serde_json::{Value, json};
@@ -107,12 +110,22 @@ impl TestApp {
 
     /// A handler on an existing database, with mailboxes of its own.
     pub async fn on(url: &str, catalog: Catalog, timing: Timing) -> Self {
+        Self::notifying(url, catalog, timing, Webhooks::default()).await
+    }
+
+    /// The same, which notifies other programs.
+    pub async fn notifying(
+        url: &str,
+        catalog: Catalog,
+        timing: Timing,
+        webhooks: Webhooks,
+    ) -> Self {
         let database = Database::new(&database_settings(url));
         database.migrate().await.expect("the migrations run");
         let (queue, bus) =
             (Mailbox::new(ProcessingPath::QueueStorage), Mailbox::new(ProcessingPath::ServiceBus));
         let senders = Senders::new(queue.clone(), Some(bus.clone()));
-        let controller = Controller::new(catalog, database, senders, timing);
+        let controller = Controller::notifying(catalog, database, senders, timing, webhooks);
         let router = router_of(&controller, false);
         Self { router, controller, queue, bus, url: url.to_owned() }
     }

@@ -86,7 +86,8 @@ async fn submissions_are_validated_by_their_schema() {
             let answer = app.submit(name, Value::Object(without)).await;
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name} without {field}");
         }
-        for (field, property) in properties {
+        // Settings decide which addresses are good: operations/notifications.rs.
+        for (field, property) in properties.iter().filter(|(field, _)| *field != "notify") {
             let (good, bad) = edges(property);
             for (values, expected) in [(good, StatusCode::OK), (bad, StatusCode::BAD_REQUEST)] {
                 for value in values {

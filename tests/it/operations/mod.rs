@@ -1,10 +1,11 @@
-//! Counts, metrics, traces and lists of processes say exactly what happened.
+//! Counts, metrics, traces, notifications and lists of processes say exactly what happened.
 
 mod audit;
 mod diagnosis;
 mod events;
 mod instances;
 mod metrics;
+mod notifications;
 mod prometheus;
 mod resubmission;
 mod retention;

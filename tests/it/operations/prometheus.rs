@@ -34,7 +34,7 @@ async fn scrape(app: &TestApp) -> String {
 }
 
 /// The metrics that are the same whichever process answers.
-const SHARED: [&str; 20] = [
+const SHARED: [&str; 21] = [
     "lastlight_build_info",
     "lastlight_figures_up",
     "lastlight_instances",
@@ -52,6 +52,7 @@ const SHARED: [&str; 20] = [
     "lastlight_task_retries_total",
     "lastlight_task_run_seconds",
     "lastlight_tasks_ended_total",
+    "lastlight_undelivered_notifications",
     "lastlight_up",
     "lastlight_worker_",
     "lastlight_workers",

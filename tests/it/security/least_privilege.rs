@@ -187,7 +187,7 @@ async fn the_documented_rights_are_exactly_sufficient() {
     .fetch_all(&mut parted.admin)
     .await
     .unwrap();
-    assert_eq!(rights.len(), 7 * 3 + 11 * 4 + 2 + 2 + 1, "{rights:?}");
+    assert_eq!(rights.len(), 8 * 3 + 12 * 4 + 2 + 2 + 1, "{rights:?}");
     for (table, right) in rights {
         let revoke = format!("REVOKE {right} ON app.{table} FROM {}", parted.app_role);
         let without = refused(&mut parted, &statements, Some(&revoke)).await;

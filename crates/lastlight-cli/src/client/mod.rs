@@ -29,6 +29,7 @@ use lastlight_api::{
     events::JobEvents,
     job_types::JobTypes,
     jobs::{JobDetails, JobStatusAnswer, Jobs, Submission},
+    notifications::{NotificationList, NotificationsRetried, RetryNotifications},
     poison::{Discarded, PoisonOrder, PoisonProcessed, PoisonSettled, PoisonStatus, Redriven},
     purge::{Deletion, PurgeJobs, Purged},
     schedules::{
@@ -279,6 +280,36 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .body(json!(decision).to_string());
         self.ask(&format!("gate {node}"), request, Repeat::Safe).await
+    }
+
+    /// The notifications that were not delivered; of one job, all of them.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn notifications(
+        &self,
+        job_id: Option<&str>,
+        state: Option<&str>,
+        limit: u16,
+    ) -> Result<Answer<NotificationList>, ClientError> {
+        let limit = limit.to_string();
+        let query = given([("job_id", job_id), ("state", state), ("limit", Some(limit.as_str()))]);
+        self.get("notifications", &["notifications"], &query).await
+    }
+
+    /// Sends notifications again that were given up.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn retry_notifications(
+        &self,
+        which: &RetryNotifications,
+    ) -> Result<Answer<NotificationsRetried>, ClientError> {
+        let request = self
+            .request(Method::POST, &["notifications", "retry"], &[])
+            .header(CONTENT_TYPE, "application/json")
+            .body(json!(which).to_string());
+        self.ask("retry notifications", request, Repeat::Never).await
     }
 
     /// A page of the events of a job, the oldest first.

@@ -39,6 +39,12 @@ pub(super) async fn examine(settings: &DatabaseSettings, timing: &Timing) -> Not
     connections(settings, timing, &examination, &mut notes);
     clock(&examination, &mut notes);
     workers(&examination, &mut notes);
+    if examination.notifications_given_up > 0 {
+        notes.warning(
+            format!("{} notifications were given up", examination.notifications_given_up),
+            "lastlight notifications shows why; lastlight notifications retry --all sends them again.",
+        );
+    }
     notes
 }
 

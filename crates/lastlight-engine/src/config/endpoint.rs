@@ -15,6 +15,20 @@ pub fn is_this_machine(host: &str) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
+/// An address is shown up to this number of characters.
+const SHOWN: usize = 200;
+
+/// The address without user, query and fragment, which may have keys.
+pub(crate) fn without_query(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let address =
+        format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path());
+    match address.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &address[..end]),
+        None => address,
+    }
+}
+
 /// Parses the address of a service and appends a missing final `/`: HTTPS, or HTTP to this machine.
 ///
 /// # Errors

@@ -15,6 +15,7 @@ pub mod endpoint;
 mod env;
 pub mod host_json;
 mod http_call;
+mod notifications;
 mod prices;
 pub mod reference;
 mod service_bus;
@@ -31,6 +32,10 @@ pub use database::DatabaseSettings;
 pub use declaration::{Declared, Form};
 pub use env::{ConfigError, Env, Secret, SettingProblem};
 pub use http_call::HttpCallAllow;
+pub use notifications::{
+    AllowedHosts, Label, NotificationAddress, NotificationSettings, RoutedAddress, SigningSecret,
+    is_public, literal_address,
+};
 pub use prices::Prices;
 pub use service_bus::{ServiceBusAuth, ServiceBusSettings};
 pub use settings::{Settings, SettingsSoFar};

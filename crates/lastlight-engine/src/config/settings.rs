@@ -6,9 +6,10 @@ use std::{
 };
 
 use super::{
-    BlobSettings, ConfigError, DatabaseSettings, Env, HttpCallAllow, LogSettings, OtlpSettings,
-    Prices, ServiceBusSettings, SettingProblem, StorageSettings, Timing, database::database,
-    prices::prices, reference as setting, timing::timing,
+    BlobSettings, ConfigError, DatabaseSettings, Env, HttpCallAllow, LogSettings,
+    NotificationSettings, OtlpSettings, Prices, ServiceBusSettings, SettingProblem,
+    StorageSettings, Timing, database::database, prices::prices, reference as setting,
+    timing::timing,
 };
 
 /// The checked settings of the handler.
@@ -28,6 +29,8 @@ pub struct Settings {
     pub timing: Timing,
     /// What the built-in handler `http_call` may call.
     pub http_call: HttpCallAllow,
+    /// Whom to notify of the ends of jobs.
+    pub notifications: NotificationSettings,
     /// The prices of messages.
     pub prices: Prices,
     /// The log.
@@ -106,6 +109,7 @@ impl Settings {
         let service_bus = service_bus(&mut env);
         let timing = timing(&mut env);
         let http_call = HttpCallAllow::from_env(&mut env);
+        let notifications = NotificationSettings::from_env(&mut env);
         let prices = prices(&mut env);
         let log = LogSettings::from_env(&mut env);
         let otlp = OtlpSettings::from_env(&mut env);
@@ -124,6 +128,7 @@ impl Settings {
                 service_bus,
                 timing,
                 http_call,
+                notifications,
                 prices,
                 log,
                 otlp,

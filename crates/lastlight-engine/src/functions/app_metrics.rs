@@ -313,6 +313,15 @@ pub(super) fn readings(text: &mut PrometheusText, readings: &QueueMetrics) {
             }
         }
     }
+    if let Some(counts) = &readings.notifications {
+        let mut undelivered = text.metric(
+            "lastlight_undelivered_notifications",
+            Kind::Gauge,
+            "Notifications that wait to be delivered (pending) or were given up in the last 30 days; counted up to 10,000 of each.",
+        );
+        undelivered.value(&[("state", "pending")], counts.pending);
+        undelivered.value(&[("state", "given_up")], counts.given_up);
+    }
     if let Some(queues) = &readings.worker_queues {
         workers(text, queues);
     }

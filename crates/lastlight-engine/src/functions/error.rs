@@ -72,6 +72,7 @@ impl From<ControllerError> for ApiError {
             | E::StillNeeded { .. }
             | E::BeingDeleted { .. }
             | E::DefinitionChanged { .. } => (StatusCode::CONFLICT, "not allowed in this state"),
+            E::UnknownNotification { .. } => (StatusCode::NOT_FOUND, "unknown notification"),
             E::UnknownGate { .. } => (StatusCode::NOT_FOUND, "unknown gate"),
             E::GateDecided { .. } => (StatusCode::CONFLICT, "decided before"),
             E::GateNotReached { .. } => (StatusCode::CONFLICT, "gate not reached"),

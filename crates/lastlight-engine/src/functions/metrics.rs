@@ -21,7 +21,7 @@ use super::{
     request_metrics::RequestMetrics,
 };
 use crate::queries::{DatabaseMetrics, Health};
-use crate::workflow::{DeadLetterReport, ProcessMetrics, QueueTimes, Times};
+use crate::workflow::{DeadLetterReport, NotificationSends, ProcessMetrics, QueueTimes, Times};
 
 /// Timeout for each source. Metrics of a source that does not respond in time are left out, and the
 /// source is reported as down: one unavailable queue must not cost the other metrics. With the time
@@ -235,7 +235,26 @@ fn process(text: &mut PrometheusText, metrics: &ProcessMetrics) {
         "Maximum number of database connections of this process.",
     )
     .value(&[], metrics.pool.limit);
+    notifications(text, metrics);
     sweeps(text, metrics);
+}
+
+fn notifications(text: &mut PrometheusText, metrics: &ProcessMetrics) {
+    let mut attempts = text.metric(
+        "lastlight_notification_attempts_total",
+        Kind::Counter,
+        "Attempts of this process to deliver a notification.",
+    );
+    let NotificationSends { delivered, failed, given_up } = metrics.notifications;
+    for (outcome, count) in [("delivered", delivered), ("failed", failed)] {
+        attempts.value(&[("outcome", outcome)], count);
+    }
+    text.metric(
+        "lastlight_notifications_given_up_total",
+        Kind::Counter,
+        "Notifications that this process gave up.",
+    )
+    .value(&[], given_up);
 }
 
 fn sweeps(text: &mut PrometheusText, metrics: &ProcessMetrics) {

@@ -5,7 +5,15 @@ use axum::routing::{MethodRouter, delete, get, post};
 
 use super::{
     AppState, cancel_job, claim_tasks, dashboard, db_debug_all, db_enums_diagnostic,
-    db_functions_test, db_stats, decide_gate, delete_job, finish_tasks, fire_schedules, get_job_audit, get_job_events, get_job_status, health, heartbeat_tasks, job_types, list_workers, live, metrics, metrics_comparison, monitor_poison, openapi, pause_job, pause_schedule, process_queue_job, process_queue_job_poison, process_queue_task, process_queue_task_poison, process_sb_job, process_sb_job_dead_letter, process_sb_task, process_sb_task_dead_letter, purge_jobs, query_job, query_job_tasks, query_jobs, query_task, query_tasks, reconcile, resubmit_job, resume_job, resume_schedule, retry_job, run_schedule, schedule, schedules, schema_nuke, schema_redeploy, submit_job,
+    db_functions_test, db_stats, decide_gate, delete_job, finish_tasks, fire_schedules,
+    get_job_audit, get_job_events, get_job_status, health, heartbeat_tasks, job_types,
+    list_notifications, list_workers, live, metrics, metrics_comparison, monitor_poison, openapi,
+    pause_job, pause_schedule, process_queue_job, process_queue_job_poison, process_queue_task,
+    process_queue_task_poison, process_sb_job, process_sb_job_dead_letter, process_sb_task,
+    process_sb_task_dead_letter, purge_jobs, query_job, query_job_tasks, query_jobs, query_task,
+    query_tasks, reconcile, resubmit_job, resume_job, resume_schedule, retry_job,
+    retry_notifications, run_schedule, schedule, schedules, schema_nuke, schema_redeploy,
+    submit_job,
 };
 
 /// The key that a caller needs. The Functions host checks it before the handler sees a request.
@@ -213,6 +221,10 @@ static FUNCTIONS: &[Function] = &[
         "Resumes a paused schedule at its next due time."),
     http!(run_schedule, Function, post "schedules/run/{name}",
         "Submits the job of a schedule now, also while it is paused."),
+    http!(list_notifications, Function, get "notifications",
+        "Lists the notifications that were not delivered, with the reason; of one job, all of them."),
+    http!(retry_notifications, Function, post "notifications/retry",
+        "Sends notifications again that were given up."),
     http!(query_jobs, Function, get "db/jobs",
         "Lists jobs, newest first, in pages."),
     http!(query_job, Function, get "db/jobs/{job_id}",

@@ -5,6 +5,8 @@
 //! The readers also record a JSON Schema of each field that they read, so that the same code checks
 //! and documents a submission: see [`Fields::schema_of`].
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -64,6 +66,8 @@ pub struct Fields {
     pub(super) denies_unknown: bool,
     /// What no object may be: a JSON Schema, or null.
     excluded: Value,
+    /// Fields of the submission that are not parameters.
+    options: BTreeMap<&'static str, Value>,
 }
 
 impl Fields {
@@ -77,6 +81,7 @@ impl Fields {
             definitions: Value::Null,
             denies_unknown: false,
             excluded: Value::Null,
+            options: BTreeMap::new(),
         }
     }
 
@@ -176,6 +181,31 @@ impl Fields {
             Some(value) if is_allowed(value) => {}
             Some(_) => self.note(field, allowed.to_owned()),
         }
+    }
+
+    /// An option of the submission, which is not a parameter of the job: it is checked like
+    /// [`Self::optional`], and kept for [`Self::take_option`].
+    pub(crate) fn option(
+        &mut self,
+        field: &'static str,
+        allowed: &str,
+        schema: Value,
+        is_allowed: fn(&Value) -> bool,
+    ) {
+        self.optional(field, allowed, schema, is_allowed);
+        if let Some(value) = self.accepted.remove(field) {
+            self.options.insert(field, value);
+        }
+    }
+
+    /// The value of an option, if it was submitted.
+    pub(crate) fn take_option(&mut self, field: &str) -> Option<Value> {
+        self.options.remove(field)
+    }
+
+    /// Whether the field was submitted.
+    pub(crate) fn has(&self, field: &str) -> bool {
+        self.accepted.contains_key(field)
     }
 
     /// Sets a field to the value that the job type prescribes; any other submitted value is a

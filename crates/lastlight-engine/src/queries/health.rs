@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::Queries;
 use crate::{
     model::{ProcessingPath, timestamp},
-    store::{Backlog, DatabaseError, Instance, LastSweep},
+    store::{Backlog, DatabaseError, Instance, LastSweep, NotificationCounts},
     transport::sender::QueueRole,
 };
 
@@ -51,6 +51,8 @@ pub struct QueueMetrics {
     pub instances: Option<Vec<Instance>>,
     /// The queues of tasks for workers.
     pub worker_queues: Option<Vec<WorkerQueue>>,
+    /// The notifications that are not delivered.
+    pub notifications: Option<NotificationCounts>,
 }
 
 /// The health of one component.
@@ -122,16 +124,18 @@ impl Queries {
             let database = Component::of(answer);
             let mut components = vec![("database".to_owned(), database)];
             let mut readings = QueueMetrics::default();
-            let (mut stranded, mut unserved) = (None, None);
+            let (mut stranded, mut unserved, mut untold) = (None, None, None);
             let [schema, outbox, sweep, instances] = if answers {
-                let (schema, outbox, sweep, instances, open, work) = futures_util::join!(
+                let (schema, outbox, sweep, instances, open, work, notifications) = futures_util::join!(
                     in_time(left(), timeout, self.schema_health()),
                     in_time(left(), timeout, self.0.database.diagnostics().backlog()),
                     in_time(left(), timeout, self.0.database.diagnostics().last_sweep()),
                     in_time(left(), timeout, self.0.database.diagnostics().instances()),
                     in_time(left(), timeout, self.stranded_health()),
                     in_time(left(), timeout, self.worker_queues(None)),
+                    in_time(left(), timeout, self.0.database.notifications().counts()),
                 );
+                untold = notifications.as_ref().ok().and_then(notifications_health);
                 // A database that does not answer this is reported by the others.
                 unserved = work.as_deref().ok().and_then(unserved_health);
                 stranded = open.unwrap_or_else(|error| Some(failed(error)));
@@ -148,6 +152,7 @@ impl Queries {
                     sweep: sweep.ok(),
                     instances: instances.ok(),
                     worker_queues: work.ok(),
+                    notifications: notifications.ok(),
                 };
                 shown
             } else {
@@ -164,6 +169,7 @@ impl Queries {
             );
             components.extend(stranded.map(|stranded| ("switched_off".to_owned(), stranded)));
             components.extend(unserved.map(|unserved| ("workers".to_owned(), unserved)));
+            components.extend(untold.map(|untold| ("notifications".to_owned(), untold)));
             (components, readings)
         };
         let queues = self.0.senders.enabled().flat_map(|sender| {
@@ -295,6 +301,14 @@ fn outbox_health(backlog: &Backlog) -> Component {
         }),
         None,
     )
+}
+
+/// Notifications that are not delivered; `None` if there are none. A receiver that does not answer does
+/// not make the app unhealthy.
+fn notifications_health(counts: &NotificationCounts) -> Option<Component> {
+    let NotificationCounts { pending, given_up } = *counts;
+    let facts = json!({ "pending": pending, "given_up": given_up });
+    (pending > 0 || given_up > 0).then(|| Component::found(facts, None))
 }
 
 /// A missing sweep counts only if an instance has been up for long enough to run one.

@@ -10,6 +10,7 @@ mod graphs;
 mod health;
 mod job_types;
 mod lists;
+mod notifications;
 mod schedules;
 mod search;
 mod status;

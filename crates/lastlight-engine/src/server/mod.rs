@@ -15,6 +15,7 @@ use crate::{
     transport::{
         blob_storage::BlobStorage, dead_letters::QueueService, sender::SendError,
         service_bus::create_service_bus_repository, storage_queue::create_queue_repository,
+        webhooks::Webhooks,
     },
     workflow::{Controller, ControllerError, ReconcileReport, Senders},
     workflow_files,
@@ -145,7 +146,8 @@ fn controller(
     for wrong in catalog.wrong_files() {
         tracing::error!(file = wrong.file, problems = wrong.problems, "a workflow file is wrong");
     }
-    Ok(Controller::new(catalog, database, senders, settings.timing))
+    let webhooks = Webhooks::new(settings.notifications.clone());
+    Ok(Controller::notifying(catalog, database, senders, settings.timing, webhooks))
 }
 
 /// Returns when the process is asked to stop: SIGTERM, or Ctrl-C.

@@ -13,6 +13,7 @@
 //! | `rollups` | the sums and histograms of what has ended |
 //! | `purge` | deleting jobs that are over |
 //! | `schedules` | schedules, and what became of their due times |
+//! | `notifications` | whom to tell of what, and whether they were told |
 //! | `jobs` | submission, control, lists and searches of jobs |
 //! | `workers` | claims of ready tasks by workers, and what these serve and run |
 //! | `tasks` | claims, completions and deferrals of tasks |
@@ -25,6 +26,7 @@
 mod connection;
 mod diagnostics;
 mod jobs;
+mod notifications;
 mod outbox;
 mod purge;
 mod rollups;
@@ -47,6 +49,10 @@ pub use jobs::{
     Driver, JobFilter, JobPulse, JobRecord, JobSearch, JobWithoutTerms, Jobs, ListedJob,
     NewDefinition, NewJob, OverdueJob, PauseRequest, ResumeRequest, SearchEstimates, Since,
     StoredDefinition, StoredEvent, Totals,
+};
+pub use notifications::{
+    DueNotification, EventToTell, ListedNotification, NewNotification, NextAttempt,
+    NotificationCounts, NotificationFilter, Notifications,
 };
 pub use outbox::{Outbox, UnsentBatch, UnsentJobMessage};
 pub use purge::{Kept, Marked, OverJob, OverJobs, Purge, PurgeStep};

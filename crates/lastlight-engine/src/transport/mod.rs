@@ -8,3 +8,4 @@ pub mod sender;
 pub mod service_bus;
 mod storage_account;
 pub mod storage_queue;
+pub mod webhooks;

@@ -30,6 +30,9 @@ impl Controller {
             advanced.get_or_insert(by_this_call);
             ended.extend(next);
         }
+        if advanced == Some(true) {
+            self.notify_soon();
+        }
         Ok(advanced == Some(true))
     }
 

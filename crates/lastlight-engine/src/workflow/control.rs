@@ -209,6 +209,7 @@ impl Controller {
     /// stages closed, and its last stage runs if it is to run all the same. Returns the number of
     /// skipped tasks. `reconcile` does what this leaves.
     pub(super) async fn ended_early(&self, job: &JobRecord) -> Result<u64, ControllerError> {
+        self.notify_soon();
         let skipped = self.close_stages_of(job).await?;
         if job.is_graph() && self.finalize(&job.job_id).await? {
             self.send_unsent_job_messages(&mut ReconcileReport::default()).await?;

@@ -15,7 +15,9 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Controller, ReconcileReport, memory::MemoryUse, worker_times::QueueTimes};
+use super::{
+    Controller, NotificationSends, ReconcileReport, memory::MemoryUse, worker_times::QueueTimes,
+};
 use crate::{
     model::{ProcessingPath, clock},
     store::{GroupSizes, PoolUse},
@@ -84,6 +86,8 @@ pub struct ProcessMetrics {
     pub worker_times: BTreeMap<String, QueueTimes>,
     /// Connections to the database.
     pub pool: PoolUse,
+    /// Attempts at notifications.
+    pub notifications: NotificationSends,
 }
 
 impl Counters {
@@ -172,6 +176,7 @@ impl Controller {
             memory: shared.memory.in_use(),
             worker_times: shared.worker_times.all(),
             pool: shared.database.pool_use(),
+            notifications: shared.notification_counters.read(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Errors of the controller, which the triggers turn into responses in one place.
 
+use uuid::Uuid;
+
 use super::{IllegalChange, PreflightProblem};
 use crate::{
     invocation::InvocationError,
@@ -172,6 +174,12 @@ pub enum ControllerError {
     /// Other requests changed the schedule at the same time, again and again.
     #[error("schedule {name:?} was changed by other requests at the same time; try again")]
     ScheduleChangedMeanwhile { name: String },
+    /// No notification with this id was given up.
+    #[error("there is no notification {id} that was given up")]
+    UnknownNotification {
+        /// The id that was given.
+        id: Uuid,
+    },
     /// The message cannot be decoded.
     #[error(transparent)]
     Message(#[from] MessageError),

@@ -24,6 +24,7 @@ mod illegal_change;
 mod instance;
 mod measure;
 mod memory;
+mod notifications;
 mod orphans;
 mod outgoing;
 mod plan;
@@ -59,6 +60,7 @@ pub use execute::TaskDelivery;
 pub use illegal_change::{Change, IllegalChange};
 pub(crate) use measure::measure_up_to;
 pub use memory::MemoryUse;
+pub use notifications::NotificationSends;
 pub use plan::JobDelivery;
 pub use poison::AskedBy;
 pub(crate) use poison::note_delivery;
@@ -79,12 +81,14 @@ use crate::{
     config::Timing,
     job::erased::{Catalog, WrongFile},
     store::{Database, TaskClaims, TaskCompletions, TaskDeferrals},
+    transport::webhooks::Webhooks,
 };
 use counters::Counters;
 use definitions::Definitions;
 use heartbeat::Heartbeat;
 use instance::ThisInstance;
 use memory::Memory;
+use notifications::{NotificationCounters, Notifying};
 use orphans::OrphanCursor;
 use room::Room;
 use watermark::Watermark;
@@ -121,12 +125,26 @@ struct Shared {
     given: Given,
     workers_seen: WorkersSeen,
     handler_ids: HandlerIds,
+    webhooks: Webhooks,
+    notifying: Notifying,
+    notification_counters: NotificationCounters,
 }
 
 impl Controller {
-    /// Creates the controller. Must be called within a tokio runtime: group commit and heartbeats
+    /// Creates a controller that notifies nobody. Must be called within a tokio runtime: group commit and heartbeats
     /// start here.
     pub fn new(catalog: Catalog, database: Database, senders: Senders, timing: Timing) -> Self {
+        Self::notifying(catalog, database, senders, timing, Webhooks::default())
+    }
+
+    /// One that notifies other programs of the ends of jobs.
+    pub fn notifying(
+        catalog: Catalog,
+        database: Database,
+        senders: Senders,
+        timing: Timing,
+        webhooks: Webhooks,
+    ) -> Self {
         let lease_seconds = timing.lease.as_secs_f64();
         Self(Arc::new(Shared {
             claims: TaskClaims::start(database.clone(), lease_seconds),
@@ -149,6 +167,9 @@ impl Controller {
             given: Given::default(),
             workers_seen: WorkersSeen::default(),
             handler_ids: HandlerIds::default(),
+            webhooks,
+            notifying: Notifying::default(),
+            notification_counters: NotificationCounters::default(),
         }))
     }
 

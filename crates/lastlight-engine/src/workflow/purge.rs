@@ -191,6 +191,8 @@ impl Controller {
             }
             Marked::NotYet => return Err(ControllerError::StillNeeded { job_id: *job_id }),
         }
+        // A job is deleted only once its end is addressed to all that are to be told.
+        self.address_events(LONGEST_REQUEST).await?;
         let mut report = ReconcileReport::default();
         let is_gone = self.purge_job(job_id, &mut Pace::default(), until, &mut report).await?;
         tracing::info!(%job_id, is_gone, tasks = report.tasks_purged, "job deleted on request");

@@ -70,6 +70,9 @@ pub struct ReconcileReport {
     pub orphans_removed: u64,
     /// Jobs of a version without terms that searches find now.
     pub jobs_made_searchable: u64,
+    /// Notifications that were delivered, and that were given up.
+    pub notifications_delivered: u64,
+    pub notifications_given_up: u64,
     /// Deleted jobs, and their tasks.
     pub jobs_purged: u64,
     pub tasks_purged: u64,
@@ -146,6 +149,10 @@ impl Controller {
         self.send_unsent_batches(&mut report, left).await?;
         // Last, because these can wait and pending work cannot; an error here does not fail the
         // sweep.
+        let left = longest.saturating_sub(began.elapsed());
+        if let Err(error) = self.sweep_notifications(&mut report, left).await {
+            tracing::warn!(%error, "notifications could not be sent; the next sweep tries again");
+        }
         let left = longest.saturating_sub(began.elapsed());
         if let Err(error) = self.remove_orphans(&mut report, left).await {
             tracing::warn!(%error, "tasks of deleted jobs could not be removed; the next sweep tries again");
@@ -376,6 +383,8 @@ impl ReconcileReport {
             batches_sent = some(self.batches_sent),
             sends_failed = some(self.sends_failed),
             orphans_removed = some(self.orphans_removed),
+            notifications_delivered = some(self.notifications_delivered),
+            notifications_given_up = some(self.notifications_given_up),
             "reconciled"
         );
     }

@@ -115,6 +115,8 @@ impl Controller {
                 version: text.version,
                 source: text.source,
             }),
+            // Those of its first submission stay.
+            notify: &[],
         };
         // Whoever sweeps may send its messages: they are unsent until somebody does.
         if !self.0.database.jobs().begin_next_run(new, 0.0).await? {

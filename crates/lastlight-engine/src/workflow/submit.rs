@@ -7,7 +7,10 @@ use lastlight_api::jobs::{QueueInfo, Submission};
 use serde_json::{Map, Value, json, value::RawValue};
 use tracing::Span;
 
-use super::{Controller, ControllerError};
+use super::{
+    Controller, ControllerError,
+    notifications::{FIELD as NOTIFY, MOST_OF_A_JOB, addresses_of_job},
+};
 use crate::{
     failpoint::failpoint,
     job::erased::{Fields, JobType, NotAdmitted, StageSpec},
@@ -119,7 +122,12 @@ impl Controller {
         trace: Option<TraceParent>,
     ) -> Result<Prepared<'a>, ControllerError> {
         let job_type = definition.name();
-        let Checked { parameters, path, warnings } = checked(definition, submitted)?;
+        let Checked { parameters, path, warnings, notify } = checked(definition, submitted)?;
+        let notify = match &notify {
+            Some(given) => addresses_of_job(self.0.webhooks.settings(), given)
+                .map_err(ControllerError::BadParameters)?,
+            None => Vec::new(),
+        };
         let stages = definition
             .stages(&parameters)
             .map_err(|error| ControllerError::BadSubmission(error.to_string()))?;
@@ -157,6 +165,7 @@ impl Controller {
             as_stored: stored,
             path,
             queue_name: sender.queue_name(QueueRole::Jobs).to_owned(),
+            notify,
             time_limit,
             trace,
             graph,
@@ -209,6 +218,8 @@ impl Controller {
         if ready.is_empty() {
             submission.message = "The job was created.".to_owned();
         }
+        // A gate may wait already.
+        self.notify_soon();
         for (stage, spec) in places() {
             let kind = spec.place.as_ref().map(|place| place.kind);
             if kind == Some(StageKind::Decision) {
@@ -295,6 +306,8 @@ pub(super) struct Prepared<'a> {
     as_stored: String,
     path: ProcessingPath,
     queue_name: String,
+    /// The addresses to notify.
+    notify: Vec<String>,
     time_limit: Duration,
     trace: TraceParent,
     graph: Option<Vec<StageInGraph>>,
@@ -323,11 +336,18 @@ impl Prepared<'_> {
                 version: text.version,
                 source: text.source,
             }),
+            notify: &self.notify,
         }
     }
 
     /// The job, once it is stored; `is_new`: whether it was stored now.
     pub(super) fn stored(self, is_new: bool) -> Stored {
+        let mut warnings = self.warnings;
+        if !is_new && !self.notify.is_empty() {
+            warnings.push(format!(
+                "{NOTIFY} has no effect: the job exists, and the addresses of its first submission are notified"
+            ));
+        }
         let submission = Submission {
             job_id: self.job_id,
             status: "created".to_owned(),
@@ -343,7 +363,7 @@ impl Prepared<'_> {
             },
             parameters: self.parameters,
             labels: self.labels,
-            warnings: self.warnings,
+            warnings,
         };
         Stored {
             submission,
@@ -372,6 +392,8 @@ struct Checked {
     /// The path that the parameters choose.
     path: ProcessingPath,
     warnings: Vec<String>,
+    /// The addresses to notify: a text, or a list of texts.
+    notify: Option<Value>,
 }
 
 fn checked(
@@ -381,10 +403,12 @@ fn checked(
     let mut fields = Fields::new(submitted);
     let path = check(definition, &mut fields);
     let warnings = fields.unread();
+    let notify = fields.take_option(NOTIFY);
     Ok(Checked {
         parameters: fields.finish().map_err(ControllerError::BadParameters)?,
         path,
         warnings,
+        notify,
     })
 }
 
@@ -446,6 +470,36 @@ pub fn check(definition: &dyn JobType, fields: &mut Fields) -> ProcessingPath {
     fields.describe("use_service_bus", "Whether to use Service Bus instead of Storage Queues.");
     fields
         .describe("use_workers", "Whether workers run all tasks, over HTTP and without messages.");
+    notify(definition, fields);
     definition.check(fields);
     path
+}
+
+/// Reads the addresses to notify, which are not a parameter of the job, unless its type has a parameter
+/// of this name.
+fn notify(definition: &dyn JobType, fields: &mut Fields) {
+    let is_parameter = || {
+        let own = Fields::schema_of(|fields| definition.check(fields));
+        own["properties"].get(NOTIFY).is_some()
+    };
+    if fields.has(NOTIFY) && is_parameter() {
+        return;
+    }
+    let allowed = format!("an address, or a list of 1 to {MOST_OF_A_JOB} addresses");
+    let schema = json!({
+        "type": ["string", "array", "null"],
+        "items": { "type": "string" },
+        "minItems": 1,
+        "maxItems": MOST_OF_A_JOB,
+    });
+    fields.option(NOTIFY, &allowed, schema, |value| match value {
+        Value::Array(all) => {
+            (1..=MOST_OF_A_JOB).contains(&all.len()) && all.iter().all(Value::is_string)
+        }
+        value => value.is_string(),
+    });
+    fields.describe(
+        NOTIFY,
+        "The addresses that are notified when the job ends or a gate of it waits. Not a part of the job's identity.",
+    );
 }

@@ -8,6 +8,7 @@ mod gate;
 mod jobs;
 mod labels;
 mod nodes;
+mod notifications;
 mod poison;
 mod purge;
 mod schedules;
@@ -94,6 +95,8 @@ pub(crate) enum AppCommand {
     Gate(gate::GateArguments),
     /// Show the events of a job: what happened to it, and who asked for it.
     Events(events::EventsArguments),
+    /// Notifications: list those that were not delivered, or send those again that were given up.
+    Notifications(notifications::NotificationsArguments),
     /// Audit a job: recount its tasks and compare them with its counters.
     Audit(control::ControlArguments),
     /// Delete a job that is over, with its tasks. Needs the master key.
@@ -188,6 +191,9 @@ pub(crate) async fn run(command: AppCommand) -> ExitCode {
         C::Resume(arguments) => (arguments.app.json, control::resume(arguments).await),
         C::Gate(arguments) => (arguments.app.json, gate::gate(arguments).await),
         C::Events(arguments) => (arguments.app.json, events::events(arguments).await),
+        C::Notifications(arguments) => {
+            (arguments.app.json, notifications::notifications(arguments).await)
+        }
         C::Audit(arguments) => (arguments.app.json, control::audit(arguments).await),
         C::Poison(arguments) => (arguments.app.json, poison::poison(arguments).await),
         C::Workers(arguments) => (arguments.app.json, workers::workers(arguments).await),

@@ -20,7 +20,7 @@ use super::{
     NAME,
 };
 use crate::{
-    config::{HttpCallAllow, Secret},
+    config::{HttpCallAllow, Secret, endpoint::without_query},
     job::TaskError,
     transport::http::describe,
 };
@@ -48,9 +48,6 @@ const NOT_TO_CHOOSE: [&str; 10] = [
 const DEFAULT_SECONDS: f64 = 60.0;
 const LEAST_SECONDS: f64 = 0.1;
 const MOST_SECONDS: f64 = 3600.0;
-
-/// A URL is shown up to this number of characters.
-const SHOWN: usize = 200;
 
 /// A value with fewer characters is not searched for in texts that are shown: it would be found
 /// everywhere.
@@ -182,7 +179,7 @@ impl Call {
 
     /// Where the service points from this URL, without query; `None` if that is no address.
     pub(super) fn pointed_at(&self, location: &str) -> Option<String> {
-        self.url.join(location).ok().map(|url| shown(&url))
+        self.url.join(location).ok().map(|url| without_query(&url))
     }
 
     /// The values of the request that may be keys: those of its query and of its headers.
@@ -201,18 +198,7 @@ impl Call {
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method, shown(&self.url))
-    }
-}
-
-/// The URL without user, query and fragment, which may have keys.
-fn shown(url: &Url) -> String {
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    let address =
-        format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path());
-    match address.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &address[..end]),
-        None => address,
+        write!(f, "{} {}", self.method, without_query(&self.url))
     }
 }
 
@@ -250,7 +236,10 @@ fn checked_url(given: &str, allow: &HttpCallAllow) -> Result<Url, TaskError> {
         return Err(refused(
             NAME,
             "url",
-            format_args!("{} may not be called: the setting {setting} allows {allow}", shown(&url)),
+            format_args!(
+                "{} may not be called: the setting {setting} allows {allow}",
+                without_query(&url)
+            ),
         ));
     }
     Ok(url)

@@ -81,7 +81,12 @@ fn loaded(pairs: &Pairs) -> Result<String, ConfigError> {
         .map(|(_, value)| value.expose())
         .collect();
     let connect = &settings.database.connect;
-    Ok(format!("{settings:?} {connect:?} {storage_key} {bus_key} {headers:?}"))
+    let notifications = &settings.notifications;
+    let secrets: Vec<&[u8]> = notifications.secrets.iter().map(|secret| secret.expose()).collect();
+    let topic_key = notifications.event_grid_key.as_ref().map(|key| key.expose());
+    Ok(format!(
+        "{settings:?} {connect:?} {storage_key} {bus_key} {headers:?} {secrets:?} {topic_key:?}"
+    ))
 }
 
 fn loaded_with(setting: &dyn Declared, value: &str) -> Result<String, ConfigError> {
@@ -190,6 +195,32 @@ fn examples(name: &str) -> ([&'static str; 2], Vec<String>) {
                 "https://api.example.com/?sig=hunter2",
             ],
         ),
+        "NOTIFY_URLS" => of(
+            [
+                "https://a.example/b?sig=c",
+                "https://a.example/, label.team=roads https://b.example/",
+            ],
+            &[
+                "a.example",
+                "https://a.example,http://b.example",
+                "https://u:hunter2@a.example",
+                "https://169.254.169.254/",
+                "team=roads https://a.example/hunter2",
+            ],
+        ),
+        "NOTIFY_ALLOWED_HOSTS" => of(
+            ["hooks.example.org", "*.example.org, 10.1.2.3:8080, [fd00::1]"],
+            &["https://a.example", "*", "*.org", "a.example:x", "u:hunter2@a.example"],
+        ),
+        "NOTIFY_SECRET" => of(
+            [
+                "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+                "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=,whsec_YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODk=",
+            ],
+            &["hunter2", "whsec_hunter2", "whsec_aHVudGVyMg=="],
+        ),
+        "NOTIFY_EVENT_GRID_KEY" => of(["a", "b"], &["hunter2\u{7f}"]),
+        "WEBSITE_HOSTNAME" => of(["a.example", "localhost:7071"], &[]),
         "RETENTION_COMPLETED_DAYS" | "RETENTION_FAILED_DAYS" => {
             of(["7", "never"], &["0", "-1", "soon", "1.5", "36501"])
         }

@@ -8,6 +8,7 @@ mod database;
 mod elsewhere;
 #[cfg(test)]
 mod in_force;
+mod notifications;
 #[cfg(test)]
 mod page;
 mod prices;
@@ -18,8 +19,8 @@ mod telemetry;
 mod workflow;
 
 pub(super) use self::{
-    built_in::*, database::*, prices::*, process::*, service_bus::*, storage_queues::*,
-    telemetry::*, workflow::*,
+    built_in::*, database::*, notifications::*, prices::*, process::*, service_bus::*,
+    storage_queues::*, telemetry::*, workflow::*,
 };
 use super::declaration::Declared;
 
@@ -40,6 +41,7 @@ pub static GROUPS: &[&Group] = &[
     &service_bus::GROUP,
     &workflow::GROUP,
     &built_in::GROUP,
+    &notifications::GROUP,
     &telemetry::GROUP,
     &prices::GROUP,
     &process::ADMINISTRATION,

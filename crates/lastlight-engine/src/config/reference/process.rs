@@ -17,6 +17,7 @@ pub(super) static SET_BY_THE_HOST: Group = Group {
         &APP_ROOT_PATH,
         &WORKFLOWS,
         &FUNCTION_TIMEOUT,
+        &WEBSITE_HOSTNAME,
         &EXIT_WITH_PARENT,
     ],
 };
@@ -75,6 +76,13 @@ pub(in crate::config) static FUNCTION_TIMEOUT: Given = Given {
     allowed: "`hh:mm:ss`, or `-1` for no limit",
     is_secret: false,
     meaning: "Overrides `functionTimeout` in host.json, for the host and for this process.",
+};
+
+pub(in crate::config) static WEBSITE_HOSTNAME: Given = Given {
+    name: "WEBSITE_HOSTNAME",
+    allowed: "a host, with or without a port",
+    is_secret: false,
+    meaning: "The host at which the app answers, set by Azure. Notifications name the address of the job's status there.",
 };
 
 pub(in crate::config) static EXIT_WITH_PARENT: Flag = Flag {

@@ -48,6 +48,8 @@ pub struct Examination {
     pub missing_rights: Vec<MissingRight>,
     /// Handlers whose tasks wait for a worker, and that none has asked for in the last two minutes.
     pub unserved: Vec<UnservedHandler>,
+    /// Notifications that were given up in the last 30 days, counted up to 10,000.
+    pub notifications_given_up: i64,
 }
 
 /// A handler whose tasks wait, and that no worker serves.
@@ -141,10 +143,10 @@ async fn look(
     .fetch_all(&mut *connection)
     .await?;
     let is_readable = matches!(schema, SchemaState::Current { .. }) && missing_rights.is_empty();
-    let unserved = if is_readable {
-        unserved_handlers(connection, &settings.schema).await?
+    let (unserved, notifications_given_up) = if is_readable {
+        state_of_work(connection, &settings.schema).await?
     } else {
-        Vec::new()
+        (Vec::new(), 0)
     };
     Ok(Examination {
         connected_in,
@@ -161,24 +163,36 @@ async fn look(
         schema,
         missing_rights,
         unserved,
+        notifications_given_up,
     })
 }
 
 /// Workers ask at least every 25 seconds while they wait.
 const UNSERVED_SECONDS: f64 = 120.0;
 
-async fn unserved_handlers(
+const MOST_COUNTED: i64 = 10_000;
+
+/// The handlers that no worker serves, and the number of notifications that were given up.
+async fn state_of_work(
     connection: &mut PgConnection,
     schema: &str,
-) -> Result<Vec<UnservedHandler>, sqlx::Error> {
+) -> Result<(Vec<UnservedHandler>, i64), sqlx::Error> {
     let mut transaction = connection.begin().await?;
     sqlx::query("SELECT set_config('search_path', quote_ident($1), true)")
         .bind(schema)
         .execute(&mut *transaction)
         .await?;
-    sqlx::query_file_as!(UnservedHandler, "src/store/sql/unserved_handlers.sql", UNSERVED_SECONDS,)
-        .fetch_all(&mut *transaction)
-        .await
+    let unserved = sqlx::query_file_as!(
+        UnservedHandler,
+        "src/store/sql/unserved_handlers.sql",
+        UNSERVED_SECONDS,
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    let counts = sqlx::query_file!("src/store/sql/count_notifications.sql", MOST_COUNTED)
+        .fetch_one(&mut *transaction)
+        .await?;
+    Ok((unserved, counts.given_up))
 }
 
 async fn schema_state(

@@ -41,6 +41,8 @@ pub struct NewJob<'a> {
     pub graph: Option<&'a [StageInGraph]>,
     /// The definition that its stages were made from.
     pub definition: Option<NewDefinition<'a>>,
+    /// The addresses that are told of its end.
+    pub notify: &'a [String],
 }
 
 /// The text from which a job was made.
@@ -272,6 +274,7 @@ async fn insert_line(
         labels_text(job.labels) as _,
         &names as _,
         &values as _,
+        (!job.notify.is_empty()).then_some(job.notify) as _,
     )
     .fetch_one(executor)
     .await
@@ -348,6 +351,7 @@ async fn insert_graph(
         labels_text(job.labels) as _,
         &term_names as _,
         &term_values as _,
+        (!job.notify.is_empty()).then_some(job.notify) as _,
     )
     .fetch_one(&mut *connection)
     .await

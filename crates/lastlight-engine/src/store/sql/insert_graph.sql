@@ -4,16 +4,16 @@
 -- seconds before anyone but the submitter may send the messages; $7: seconds until the deadline; $8:
 -- the trace; $9: the definition; $10: the status to begin with; $3:
 -- the last stage that is ready. $11 to $17 and $21: the stages; $18 to $20:
--- their dependencies, as pairs of stages; $23: the labels; $24, $25: the job's terms. Locks: the new rows only, or the job's row. Index: jobs_pkey, for the conflict;
+-- their dependencies, as pairs of stages; $23: the labels; $24, $25: the job's terms; $26: the addresses to notify. Locks: the new rows only, or the job's row. Index: jobs_pkey, for the conflict;
 -- deleted_jobs_pkey; job_terms_pkey.
 WITH new_job AS (
     INSERT INTO jobs (job_id, job_type, total_stages, parameters, processing_path, deadline, traceparent, definition_id,
-                      status, open_stages, stage, run, attempts_before, labels)
+                      status, open_stages, stage, run, attempts_before, labels, notify)
     VALUES ($1, $2, cardinality($11::smallint[]), $4::json, $5, now() + make_interval(secs => $7), $8, $9, $10::text::job_status,
             cardinality($11::smallint[]), $3,
             COALESCE((SELECT d.run + 1 FROM deleted_jobs d WHERE d.job_id = $1), 1),
             COALESCE((SELECT d.attempts_before FROM deleted_jobs d WHERE d.job_id = $1), 0),
-            $23::json)
+            $23::json, $26)
     ON CONFLICT (job_id) DO UPDATE
     SET status = EXCLUDED.status, stage = EXCLUDED.stage, total_stages = EXCLUDED.total_stages, stage_results = '{}',
         result_data = NULL, error_details = NULL, created_at = now(), updated_at = now(), finished_at = NULL,

@@ -1,12 +1,13 @@
--- Deletes a job that is marked for deletion and has no tasks and batches any more; its stages, unsent messages, events and terms (at most
--- 50) go with it. If it was over for less than 14 days, the longest time that a queue keeps messages by default, its id is kept, with what
--- a later run must know. Returns its id. Locks: the job's row. Index: jobs_pkey, tasks_pkey, task_batches_pkey, job_events_pkey,
--- deleted_jobs_pkey, job_terms_pkey.
+-- Deletes a job that is marked for deletion and has no tasks and batches any more, and no event that is still to be told; its stages,
+-- unsent messages, events and terms (at most 50) go with it. If it was over for less than 14 days, the longest time that a queue keeps
+-- messages by default, its id is kept, with what a later run must know. Returns its id. Locks: the job's row. Index: jobs_pkey, tasks_pkey,
+-- task_batches_pkey, job_events_pkey, notification_events_pkey, deleted_jobs_pkey, job_terms_pkey.
 WITH gone AS (
     DELETE FROM jobs j
     WHERE j.job_id = $1 AND j.purging_at IS NOT NULL AND NOT j.is_resubmitted
       AND NOT EXISTS (SELECT FROM tasks t WHERE t.parent_job_id = $1)
       AND NOT EXISTS (SELECT FROM task_batches b WHERE b.job_id = $1)
+      AND NOT EXISTS (SELECT FROM notification_events n WHERE n.job_id = $1)
     RETURNING j.job_id, j.finished_at, j.run, j.attempts_before
 ), events AS (
     DELETE FROM job_events e USING gone WHERE e.job_id = gone.job_id

@@ -22,6 +22,7 @@ use time::OffsetDateTime;
 use super::{Controller, ControllerError, reconcile::ReconcileReport, submit::Prepared};
 use crate::{
     failpoint::failpoint,
+    model::Labels,
     store::{DatabaseError, NewRun, ScheduleClock, ScheduleRecord, ScheduleStep, Stepped},
 };
 use decide::{Rules, Step};

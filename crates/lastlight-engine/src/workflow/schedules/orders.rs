@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 use super::{MOST_ATTEMPTS, decide::Rules, next_due_times, rules, timetable, view};
 use crate::{
+    model::Labels,
     store::{NewRun, NewSchedule, NextDue, ScheduleRecord, ScheduleStep, Stepped},
     workflow::{Controller, ControllerError},
 };
