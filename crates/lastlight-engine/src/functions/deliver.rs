@@ -14,7 +14,7 @@ use super::{ApiError, AppState};
 use crate::{
     invocation::{self, MessageText, Messages},
     model::{
-        ProcessingPath,
+        BatchId, ProcessingPath,
         messages::{JobReference, TaskMessage},
     },
     transport::sender::QueueRole,
@@ -113,7 +113,7 @@ async fn unless_of_an_earlier_run<T>(
         Err(
             ControllerError::UnknownJob { job_id }
             | ControllerError::UnknownTask { job_id, .. }
-            | ControllerError::UnknownBatch { job_id, .. }
+            | ControllerError::UnknownBatch { batch_id: BatchId { job_id, .. } }
             | ControllerError::StageNotReached { job_id, .. },
         ) if app.controller.ran_before(&job_id).await? => {
             tracing::debug!(%job_id, "a message for an earlier run of a job is ignored");

@@ -77,7 +77,6 @@ pub enum ControllerError {
     /// The job has no such batch.
     #[error("job {} has no batch \"{batch_id}\" in stage {}", batch_id.job_id, batch_id.stage)]
     UnknownBatch {
-        job_id: JobId,
         /// The id that the message names.
         batch_id: BatchId,
     },

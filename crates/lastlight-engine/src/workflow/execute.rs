@@ -294,8 +294,7 @@ impl Controller {
                 }
             };
             let Some(ids) = ids else {
-                results[place] =
-                    Err(ControllerError::UnknownBatch { job_id: keys[index].job_id, batch_id });
+                results[place] = Err(ControllerError::UnknownBatch { batch_id });
                 continue;
             };
             tasks.extend(ids.into_iter().map(|task_id| {

@@ -155,8 +155,7 @@ impl Controller {
                 let tasks = found.pop().flatten();
                 Ok(Named {
                     key: StageKey { job_id: key.job_id, stage: key.stage },
-                    tasks: tasks
-                        .ok_or(ControllerError::UnknownBatch { job_id: key.job_id, batch_id })?,
+                    tasks: tasks.ok_or(ControllerError::UnknownBatch { batch_id })?,
                     batch: Some(key),
                     written,
                 })

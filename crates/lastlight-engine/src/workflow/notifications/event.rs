@@ -211,7 +211,7 @@ mod tests {
         )]);
         let mut event = event("job_completed");
         assert_eq!(notifications_of(&settings, &event), []);
-        event.labels.insert("team".to_owned(), "roads".to_owned());
+        event.labels = Labels::of([("team".to_owned(), "roads".to_owned())]).unwrap();
         let told = notifications_of(&settings, &event);
         assert_eq!(told.len(), 1);
         assert_eq!(told[0].address, "https://roads.example/");
