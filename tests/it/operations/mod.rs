@@ -1,6 +1,7 @@
 //! Counts, metrics, traces, notifications and lists of processes say exactly what happened.
 
 mod audit;
+mod bulk;
 mod diagnosis;
 mod events;
 mod instances;

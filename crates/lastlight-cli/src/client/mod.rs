@@ -24,6 +24,7 @@ pub use error::ClientError;
 use lastlight_api::{
     JobVersion,
     audit::JobAudit,
+    bulk::{BulkAnswer, BulkOperation, BulkOperations, BulkRequest},
     comparison::Comparison,
     control::{GateRequest, GateResult, Resubmission},
     events::JobEvents,
@@ -263,6 +264,56 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .body(json!(jobs).to_string());
         self.ask("purge", request, Repeat::Never).await
+    }
+
+    /// Says which jobs a filter finds, and begins to change them if it is confirmed.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn bulk(
+        &self,
+        bulk: &BulkRequest,
+        asked: Asked<'_>,
+    ) -> Result<Answer<BulkAnswer>, ClientError> {
+        let query = given([("by", asked.by), ("reason", asked.reason)]);
+        let request = self
+            .request(Method::POST, &["jobs", "bulk"], &query)
+            .header(CONTENT_TYPE, "application/json")
+            .body(json!(bulk).to_string());
+        let repeat = if bulk.confirm { Repeat::Never } else { Repeat::Safe };
+        self.ask("bulk", request, repeat).await
+    }
+
+    /// The bulk operations, the newest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn bulk_operations(&self) -> Result<Answer<BulkOperations>, ClientError> {
+        let request = self.request(Method::GET, &["jobs", "bulk"], &[]);
+        self.ask("bulk operations", request, Repeat::Safe).await
+    }
+
+    /// A bulk operation.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn bulk_operation(&self, id: &str) -> Result<Answer<BulkOperation>, ClientError> {
+        let request = self.request(Method::GET, &["jobs", "bulk", id], &[]);
+        self.ask(&format!("bulk operation {id}"), request, Repeat::Safe).await
+    }
+
+    /// Stops a bulk operation.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn stop_bulk(
+        &self,
+        id: &str,
+        asked: Asked<'_>,
+    ) -> Result<Answer<BulkOperation>, ClientError> {
+        let query = given([("by", asked.by), ("reason", asked.reason)]);
+        let request = self.request(Method::POST, &["jobs", "bulk", "stop", id], &query);
+        self.ask(&format!("stop bulk operation {id}"), request, Repeat::Never).await
     }
 
     /// Decides at a gate of a job. The same decision may be repeated.

@@ -72,6 +72,8 @@ impl From<ControllerError> for ApiError {
             | E::StillNeeded { .. }
             | E::BeingDeleted { .. }
             | E::DefinitionChanged { .. } => (StatusCode::CONFLICT, "not allowed in this state"),
+            E::UnknownBulkOperation { .. } => (StatusCode::NOT_FOUND, "unknown bulk operation"),
+            E::BulkOperationEnded { .. } => (StatusCode::CONFLICT, "not allowed in this state"),
             E::UnknownNotification { .. } => (StatusCode::NOT_FOUND, "unknown notification"),
             E::UnknownGate { .. } => (StatusCode::NOT_FOUND, "unknown gate"),
             E::GateDecided { .. } => (StatusCode::CONFLICT, "decided before"),

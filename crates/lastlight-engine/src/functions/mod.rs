@@ -4,6 +4,8 @@
 mod addresses;
 mod app_metrics;
 mod body;
+mod bulk_jobs;
+mod bulk_operation;
 mod cancel_job;
 mod claim_tasks;
 mod cursor;
@@ -65,6 +67,7 @@ mod schedule;
 mod schedules;
 mod schema_nuke;
 mod schema_redeploy;
+mod stop_bulk;
 mod submit_job;
 mod table;
 mod time_limit;

@@ -173,6 +173,15 @@ pub enum ControllerError {
     /// Other requests changed the schedule at the same time, again and again.
     #[error("schedule {name:?} was changed by other requests at the same time; try again")]
     ScheduleChangedMeanwhile { name: String },
+    /// There is no such bulk operation.
+    #[error("there is no bulk operation {id}")]
+    UnknownBulkOperation {
+        /// The id that was given.
+        id: Uuid,
+    },
+    /// A bulk operation that has ended is to be stopped.
+    #[error("bulk operation {id} is {state}: there is nothing to stop")]
+    BulkOperationEnded { id: Uuid, state: &'static str },
     /// No notification with this id was given up.
     #[error("there is no notification {id} that was given up")]
     UnknownNotification {

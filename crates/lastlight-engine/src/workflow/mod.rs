@@ -9,6 +9,7 @@
 
 mod advance;
 mod attempt;
+mod bulk;
 mod children;
 mod control;
 mod counters;
@@ -17,6 +18,7 @@ mod deferred;
 mod definitions;
 mod error;
 mod execute;
+pub(crate) mod find;
 mod gates;
 mod graph;
 mod heartbeat;
@@ -53,6 +55,7 @@ mod workers_seen;
 use std::{sync::Arc, time::Duration};
 
 pub use crate::store::DatabaseError;
+pub use bulk::BulkRequest;
 pub use counters::{ProcessMetrics, Sends, Sweeps};
 pub use dead_letters::{DeadLetterReport, PoisonRun};
 pub use error::ControllerError;

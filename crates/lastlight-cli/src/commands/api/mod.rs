@@ -1,6 +1,7 @@
 //! Commands that call the HTTP API of a running app. The client makes the requests and the app does
 //! the work; these modules only parse arguments and format output.
 
+mod bulk;
 mod compare;
 mod control;
 mod events;
@@ -103,6 +104,8 @@ pub(crate) enum AppCommand {
     Delete(purge::DeleteArguments),
     /// Delete jobs that have been over for some time, with their tasks. Needs the master key.
     Purge(purge::PurgeArguments),
+    /// Change all jobs that a filter finds: cancel, retry, pause, resume, resubmit or delete them. Needs the master key.
+    Bulk(Box<bulk::BulkArguments>),
     /// Dead-lettered messages: list them, process all, redrive one, or discard one.
     Poison(poison::PoisonArguments),
     /// List the queues of tasks for workers, and the workers with what they run. The exit code is 1 if
@@ -183,6 +186,7 @@ pub(crate) async fn run(command: AppCommand) -> ExitCode {
         C::Task(arguments) => (arguments.app.json, tasks::task(arguments).await),
         C::Tasks(arguments) => (arguments.app.json, tasks::tasks(arguments).await),
         C::Delete(arguments) => (arguments.app.json, purge::delete(arguments).await),
+        C::Bulk(arguments) => (arguments.app.json, bulk::bulk(arguments).await),
         C::Purge(arguments) => (arguments.app.json, purge::purge(arguments).await),
         C::Cancel(arguments) => (arguments.app.json, control::cancel(arguments).await),
         C::Retry(arguments) => (arguments.app.json, control::retry(arguments).await),
