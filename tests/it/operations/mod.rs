@@ -11,6 +11,7 @@ mod prometheus;
 mod resubmission;
 mod retention;
 mod schedules;
+mod single_tasks;
 mod spans;
 mod terms;
 mod traces;

@@ -37,7 +37,7 @@ use lastlight_api::{
         ScheduleDeleted, ScheduleDetails, SchedulePause, ScheduleRequest, ScheduleSet,
         ScheduleStarted, Schedules,
     },
-    tasks::{TaskDetails, TasksOfJob},
+    tasks::{ChangeTasks, TaskDetails, TasksChanged, TasksOfJob},
     workers::WorkerList,
 };
 use lastlight_engine::config::Secret;
@@ -176,7 +176,12 @@ impl Client {
             .request(Method::POST, &["jobs", "submit", job_type], &[])
             .header(CONTENT_TYPE, "application/json")
             .body(Value::from(parameters.clone()).to_string());
-        self.ask(&format!("submit {job_type}"), request, Repeat::Safe).await
+        // Repeated, it would find the job running.
+        let repeat = match parameters.get("rerun") {
+            Some(Value::Bool(true)) => Repeat::Never,
+            _ => Repeat::Safe,
+        };
+        self.ask(&format!("submit {job_type}"), request, repeat).await
     }
 
     /// The status of a job.
@@ -314,6 +319,24 @@ impl Client {
         let query = given([("by", asked.by), ("reason", asked.reason)]);
         let request = self.request(Method::POST, &["jobs", "bulk", "stop", id], &query);
         self.ask(&format!("stop bulk operation {id}"), request, Repeat::Never).await
+    }
+
+    /// Retries (or skips) single tasks of a job.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn change_tasks(
+        &self,
+        verb: &'static str,
+        tasks: &ChangeTasks,
+        asked: Asked<'_>,
+    ) -> Result<Answer<TasksChanged>, ClientError> {
+        let query = given([("by", asked.by), ("reason", asked.reason)]);
+        let request = self
+            .request(Method::POST, &["tasks", verb], &query)
+            .header(CONTENT_TYPE, "application/json")
+            .body(json!(tasks).to_string());
+        self.ask(&format!("{verb} tasks of {}", tasks.job_id), request, Repeat::Safe).await
     }
 
     /// Decides at a gate of a job. The same decision may be repeated.

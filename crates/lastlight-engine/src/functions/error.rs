@@ -72,6 +72,10 @@ impl From<ControllerError> for ApiError {
             | E::StillNeeded { .. }
             | E::BeingDeleted { .. }
             | E::DefinitionChanged { .. } => (StatusCode::CONFLICT, "not allowed in this state"),
+            E::StageNotBegun { .. }
+            | E::StageEnded { .. }
+            | E::TasksOfOverJob { .. }
+            | E::TaskNotChanged { .. } => (StatusCode::CONFLICT, "not allowed in this state"),
             E::UnknownBulkOperation { .. } => (StatusCode::NOT_FOUND, "unknown bulk operation"),
             E::BulkOperationEnded { .. } => (StatusCode::CONFLICT, "not allowed in this state"),
             E::UnknownNotification { .. } => (StatusCode::NOT_FOUND, "unknown notification"),

@@ -12,8 +12,8 @@ use super::{
     process_queue_task, process_queue_task_poison, process_sb_job, process_sb_job_dead_letter,
     process_sb_task, process_sb_task_dead_letter, purge_jobs, query_job, query_job_tasks,
     query_jobs, query_task, query_tasks, reconcile, resubmit_job, resume_job, resume_schedule,
-    retry_job, retry_notifications, run_schedule, schedule, schedules, schema_nuke,
-    schema_redeploy, stop_bulk, submit_job,
+    retry_job, retry_notifications, retry_tasks, run_schedule, schedule, schedules, schema_nuke,
+    schema_redeploy, skip_tasks, stop_bulk, submit_job,
 };
 
 /// The key that a caller needs. The Functions host checks it before the handler sees a request.
@@ -192,6 +192,10 @@ static FUNCTIONS: &[Function] = &[
         "Returns the progress of a bulk operation."),
     http!(stop_bulk, Admin, post "jobs/bulk/stop/{operation_id}",
         "Stops a bulk operation. The jobs that it changed stay changed."),
+    http!(retry_tasks, Function, post "tasks/retry",
+        "Runs tasks again that failed, in stages that have not ended."),
+    http!(skip_tasks, Function, post "tasks/skip",
+        "Skips tasks for good, so that their job goes on without them."),
     http!(claim_tasks, Function, post "workers/claim",
         "Gives a worker tasks of its handlers, at once or as soon as there are any."),
     http!(heartbeat_tasks, Function, post "workers/heartbeat",

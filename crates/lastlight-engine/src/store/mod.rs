@@ -79,8 +79,9 @@ pub use stages::{
 pub use tasks::{
     BatchClaim, Claim, ClaimRequest, Claimed, Completion, CompletionRecord, DeadLetteredTask,
     DeadLetteredTasks, Deferral, FailedTasks, GroupSizes, Inputs, ListedTask, OrphanSearch,
-    ReopenedTasks, SkippedTasks, StageToList, TaskClaims, TaskCompletions, TaskDeferrals, TaskDue,
-    TaskFilter, TaskInputs, TaskNotes, TaskOutcome, TaskPosition, Tasks, Unclaimed,
+    ReopenedTasks, SkippedTasks, StageToList, TaskChoice, TaskClaims, TaskCompletions,
+    TaskDeferrals, TaskDue, TaskFilter, TaskInputs, TaskNotes, TaskOutcome, TaskPosition, TaskStep,
+    Tasks, Unclaimed,
 };
 pub use workers::{
     AttemptStanding, HandlerWork, ListedWorker, TaskOfWorker, WorkerClaim, WorkerSeen, WorkerTask,
