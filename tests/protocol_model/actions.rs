@@ -197,6 +197,14 @@ pub(crate) enum Action {
     ReopenJob,
     /// A user has the job run again from its beginning.
     Resubmit,
+    RetryTask {
+        stage: u8,
+        task: u8,
+    },
+    SkipTask {
+        stage: u8,
+        task: u8,
+    },
     /// The last stage runs after the job ended before it.
     FinalizeJob,
     OpenPartiallyReopened {
@@ -459,6 +467,14 @@ impl Protocol {
         if outside.resubmissions > 0 && database.may_be_resubmitted(&self.rules) {
             actions.push(Action::Resubmit);
         }
+        if outside.task_changes > 0 {
+            for (stage, row) in database.stages() {
+                for (task, _) in row.tasks() {
+                    actions.push(Action::RetryTask { stage, task });
+                    actions.push(Action::SkipTask { stage, task });
+                }
+            }
+        }
     }
 
     /// The possible outcomes of an attempt: one beyond the maximum fails without running.
@@ -662,6 +678,14 @@ impl Protocol {
             Action::Resubmit => {
                 state.outside.resubmissions -= 1;
                 database.resubmit(rules).then_some(())?;
+            }
+            Action::RetryTask { stage, task } => {
+                state.outside.task_changes -= 1;
+                database.retry_task(rules, stage, task).then_some(())?;
+            }
+            Action::SkipTask { stage, task } => {
+                state.outside.task_changes -= 1;
+                database.skip_task(rules, stage, task).then_some(())?;
             }
             Action::FinalizeJob => {
                 database.finalize_job(rules, rules.graph.as_ref()?).then_some(())?;

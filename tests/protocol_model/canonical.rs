@@ -102,6 +102,7 @@ fn sort_tasks(state: &mut State, number: u8) {
                 row.deferred,
                 row.ready,
                 row.claimed,
+                row.skipped_by_user,
                 row.outcomes,
                 row.decided_by,
             )

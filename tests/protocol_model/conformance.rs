@@ -18,13 +18,13 @@ use std::{
 use lastlight_engine::{
     config::DatabaseSettings,
     model::{
-        JobId, JobStatus, Labels, ProcessingPath, Stage, TaskId, TaskIndex, TasksPerMessage,
-        UserRequest, WorkerHandler,
+        JobId, JobStatus, Labels, ProcessingPath, Stage, TaskId, TaskIndex, TaskStatus,
+        TasksPerMessage, UserRequest, WorkerHandler,
     },
     store::{
         BatchClaim, BatchKey, ChunkWritten, Claim, ClaimRequest, Completion, Database, Deferral,
         EndedStage, Marked, NewJob, NewTask, NextStage, RunningTask, StageKey, StagePlan,
-        TaskClaims, TaskCompletions, TaskDeferrals, TaskOutcome, WorkerClaim,
+        TaskChoice, TaskClaims, TaskCompletions, TaskDeferrals, TaskOutcome, WorkerClaim,
     },
 };
 use lastlight_testing::{
@@ -36,7 +36,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    state::{self, Advancer, Planner, PlannerId, TASKS, Task},
+    state::{self, Advancer, Planner, PlannerId, STAGES, TASKS, Task},
     transactions::{Outcome, Rules},
 };
 use graphs::stages_of;
@@ -102,7 +102,7 @@ impl Pair {
         if self.rules.graph.is_some() && self.model.is_finished() && self.random.u8(..3) == 0 {
             return self.go_on_with_retry().await;
         }
-        match self.random.u16(..1048) {
+        match self.random.u16(..1076) {
             0..20 => self.insert_job().await,
             20..40 => self.job_message_sent(stage).await,
             40..110 => self.lease_stage(stage).await,
@@ -143,6 +143,10 @@ impl Pair {
             1024..1034 => self.decide_gate(stage).await,
             1034..1042 => self.finalize_job().await,
             1042..1045 => self.resubmit().await,
+            1045..1050 => self.retry_task(stage, task).await,
+            1050..1055 => self.skip_task(stage, task).await,
+            1055..1063 => self.open_partially_reopened().await,
+            1063..1073 => self.mark_lost_batches_unsent().await,
             _ => self.what_is_found(stage, batch).await,
         }
     }
@@ -353,8 +357,15 @@ impl Pair {
         };
         let batches = self.random.i64(1..3);
         let workers = self.real.database.workers();
-        let claimed = workers.claim_batches(request, batches, fewest.into(), LONG).await.unwrap();
         let sees_open = self.model.is_open();
+        let mut claimed = Vec::new();
+        // A claim may find only tasks that a user skipped: then the next one goes on behind them.
+        for _ in 0..TASKS * STAGES {
+            claimed = workers.claim_batches(request, batches, fewest.into(), LONG).await.unwrap();
+            if !claimed.is_empty() {
+                break;
+            }
+        }
         let (mut model, mut real) = (BTreeSet::new(), BTreeSet::new());
         for one in &claimed {
             let stage = one.task.stage.get() - 1;
@@ -647,6 +658,35 @@ impl Pair {
         let real =
             self.real.database.jobs().reopen(&key, "{}", LONG, &UserRequest::NOBODY).await.unwrap();
         ("reopen_job", format!("{model:?}"), format!("{real:?}"))
+    }
+
+    /// Of a task that can be retried, if there is one; otherwise of any.
+    async fn retry_task(&mut self, stage: u8, task: u8) -> Answers {
+        let open = self.model.stages().filter(|(_, row)| !row.advanced);
+        let failed = open.flat_map(|(stage, row)| {
+            let is_failed = |task: &Task| task.status == TaskStatus::Failed;
+            row.tasks().filter(move |(_, row)| is_failed(row)).map(move |(task, _)| (stage, task))
+        });
+        let failed: Option<(u8, u8)> = { failed }.next();
+        let (stage, task) = failed.unwrap_or((stage, task));
+        let model = self.model.retry_task(&self.rules, stage, task);
+        let (key, task_id) = (self.real.key(stage), self.real.task_id(stage, task));
+        let statuses = [TaskStatus::Failed, TaskStatus::Skipped];
+        let choice = TaskChoice { task_id: Some(&task_id), statuses: &statuses, error: None };
+        let tasks = self.real.database.tasks();
+        let real = tasks.retry_some(&key, choice, "", 1, &UserRequest::NOBODY).await.unwrap();
+        ("retry_tasks", model.to_string(), (real.changed == 1).to_string())
+    }
+
+    async fn skip_task(&mut self, stage: u8, task: u8) -> Answers {
+        let model = self.model.skip_task(&self.rules, stage, task);
+        let (key, task_id) = (self.real.key(stage), self.real.task_id(stage, task));
+        use TaskStatus::{Failed, PendingQueue, Processing, Queued, Retrying, Skipped};
+        let statuses = [PendingQueue, Queued, Processing, Retrying, Failed, Skipped];
+        let choice = TaskChoice { task_id: Some(&task_id), statuses: &statuses, error: None };
+        let tasks = self.real.database.tasks();
+        let real = tasks.skip_some(&key, choice, "", 1, &UserRequest::NOBODY).await.unwrap();
+        ("skip_tasks", model.to_string(), (real.changed == 1).to_string())
     }
 
     /// All steps of a resubmission, if it may be.

@@ -315,7 +315,7 @@ impl Database {
             return false;
         }
         let reopens = |stage: u8| self.is_to_be_reopened(graph, stage);
-        let is_ready = |row: &Stage| row.failed + row.skipped == 0;
+        let is_ready = |row: &Stage| row.failed + row.left_out() == 0;
         if self.stages().any(|(number, row)| reopens(number) && !is_ready(row)) {
             return false;
         }

@@ -78,6 +78,7 @@ const SMALL: Sizes = Sizes {
         drifts: 0,
         decisions: 0,
         resubmissions: 0,
+        task_changes: 0,
     },
     walk: false,
 };
@@ -89,6 +90,7 @@ const fn with(outside: Outside) -> Sizes {
 const CANCEL: Sizes = with(Outside { cancels: 1, ..SMALL.outside });
 const RETRY: Sizes = with(Outside { retries: 1, ..CANCEL.outside });
 const RESUBMIT: Sizes = with(Outside { resubmissions: 1, ..SMALL.outside });
+const TASK_CHANGE: Sizes = with(Outside { task_changes: 1, ..SMALL.outside });
 const FAILURE: Sizes = with(Outside { failures: 1, ..SMALL.outside });
 const DEFERRAL: Sizes = with(Outside { deferrals: 1, ..SMALL.outside });
 const DRIFT: Sizes = with(Outside { drifts: 1, ..SMALL.outside });
@@ -169,6 +171,16 @@ fn a_resubmission_keeps_all_properties() {
         finalized(graph([needs(&[])])),
         Sizes { attempts: 2, advancers: 1, ..narrow(cancelled) },
     );
+}
+
+#[test]
+fn single_tasks_that_are_retried_and_skipped_keep_all_properties() {
+    search(Rules { tolerates: 1, ..job(&[2, 1]) }, TASK_CHANGE);
+    search(job(&[1, 1]), with(Outside { retries: 1, ..TASK_CHANGE.outside }));
+    let cancelled = Outside { cancels: 1, retries: 1, ..TASK_CHANGE.outside };
+    search(job(&[1]), Sizes { straddling: true, ..with(cancelled) });
+    search(worked(0b1, job(&[1])), with(Outside { task_changes: 2, ..SMALL.outside }));
+    search(graph([needs(&[]), needs(&[0])]), narrow(cancelled));
 }
 
 #[test]
@@ -457,6 +469,7 @@ fn long_random_walks_keep_all_properties() {
         drifts: 0,
         decisions: 0,
         resubmissions: 0,
+        task_changes: 2,
     };
     let sizes =
         Sizes { planners: 3, attempts: 7, advancers: 3, straddling: true, outside, ..SMALL };
@@ -483,6 +496,7 @@ fn long_random_walks_through_a_graph_keep_all_properties() {
         drifts: 0,
         decisions: 3,
         resubmissions: 0,
+        task_changes: 2,
     };
     let sizes =
         Sizes { planners: 3, attempts: 5, advancers: 3, straddling: true, outside, ..SMALL };
@@ -581,6 +595,9 @@ breaks! {
     a_cancelled_job_stays_cancelled_when_finalized: FinalizeForgets breaks FINAL, finalized(graph([needs(&[])])), narrow(Outside { cancels: 1, ..SMALL.outside });
     a_sweep_without_finalizing_forgets_it: SweepWithoutFinalizing breaks ENDS, finalized(graph([needs(&[])])), narrow(Outside { cancels: 1, ..SMALL.outside });
     a_retry_that_keeps_a_failed_plan_loses_tasks: KeepFailedPlan breaks WHOLE_JOB, graph([needs(&[])]), Sizes { attempts: 2, ..narrow(Outside { failures: 1, retries: 1, ..SMALL.outside }) };
+    a_task_retried_after_its_stage_is_lost: RetryTaskAfterTheEnd breaks CLOSED, Rules { tolerates: 1, ..job(&[1]) }, TASK_CHANGE;
+    a_retried_task_whose_attempt_is_not_new_is_decided_by_the_old_one: RetryTaskKeepsAttempt breaks GIVEN_ONCE, worked(1, job(&[1])), with(Outside { task_changes: 2, ..SMALL.outside });
+    a_skipped_task_that_counts_as_failed_is_counted_twice: SkipTaskKeepsFailure breaks RECOUNT, job(&[1]), TASK_CHANGE;
     a_run_that_counts_from_the_start_gives_numbers_again: ResubmitForgetsAttempts breaks GIVEN_ONCE, job(&[1]), RESUBMIT;
     a_reader_of_another_run_advances_with_its_results: AdvanceOfAnotherRun breaks JUDGED, job(&[1]), RESUBMIT;
     a_resume_of_one_stage_strands_the_others: ResumeOneStage breaks UNSENT_OR_SENT, graph([needs(&[]), needs(&[]), needs(&[0])]), narrow(Outside { pauses: 1, ..SMALL.outside });

@@ -107,6 +107,12 @@ pub(crate) enum Mutation {
     ResumeOneStage,
     /// The tasks of a new run count their attempts from 0, as those of the run before.
     ResubmitForgetsAttempts,
+    /// `retry_tasks` does not check whether the stage has ended.
+    RetryTaskAfterTheEnd,
+    /// `retry_tasks` leaves the attempt of a worker's task as it is, which a claim of its batch may have.
+    RetryTaskKeepsAttempt,
+    /// `skip_tasks` does not take a failed task out of the number of failed ones.
+    SkipTaskKeepsFailure,
     /// `advance_stage` does not check whether the job is still in the run that was read.
     AdvanceOfAnotherRun,
 }

@@ -112,6 +112,8 @@ pub(crate) struct Task {
     pub ready: bool,
     /// A row of `worker_claims` has its first attempt, which is not counted in `attempt` yet.
     pub claimed: bool,
+    /// `skipped_by_user`: a user skipped it, so that a retry of the job leaves it as it is.
+    pub skipped_by_user: bool,
     /// Not a column: number of recorded outcomes, at most 2.
     pub outcomes: u8,
     /// Not a column: the attempt whose end recorded the outcome; 0: none.
@@ -234,6 +236,8 @@ pub(crate) struct Outside {
     pub decisions: u8,
     /// A user has the job run again from its beginning.
     pub resubmissions: u8,
+    /// A user retries or skips a single task.
+    pub task_changes: u8,
 }
 
 impl Database {
@@ -276,6 +280,13 @@ impl Stage {
 
     pub(crate) fn count(&self, status: TaskStatus) -> u8 {
         self.tasks.iter().flatten().filter(|task| task.status == status).count() as u8
+    }
+
+    /// The tasks that were skipped, but not by a user.
+    pub(crate) fn left_out(&self) -> u8 {
+        let is_left_out =
+            |task: &&Task| task.status == TaskStatus::Skipped && !task.skipped_by_user;
+        self.tasks.iter().flatten().filter(is_left_out).count() as u8
     }
 
     /// completed + failed + skipped = total.
@@ -327,6 +338,7 @@ impl Hash for State {
         bytes.put(self.outside.poisons * 16 + self.outside.hand_backs);
         bytes.put(self.outside.drifts * 16 + self.outside.deferrals);
         bytes.put(self.outside.decisions * 16 + self.outside.resubmissions);
+        bytes.put(self.outside.task_changes);
         for byte in self.steps.to_le_bytes() {
             bytes.put(byte);
         }
@@ -411,7 +423,7 @@ impl Bytes {
                 };
                 self.put(1 + task.status as u8 * 16 + task.attempt);
                 self.put(task.forgiven * 16 + task.decided_by);
-                let bits = [task.claimed, task.deferred, task.ready];
+                let bits = [task.claimed, task.deferred, task.ready, task.skipped_by_user];
                 self.put(
                     bits.into_iter().fold(task.outcomes, |byte, bit| byte * 2 + u8::from(bit)),
                 );

@@ -226,6 +226,7 @@ impl Database {
                     deferred: false,
                     ready: is_worked,
                     claimed: false,
+                    skipped_by_user: false,
                     outcomes: 0,
                     decided_by: 0,
                 });
@@ -628,6 +629,7 @@ impl Database {
             return false;
         };
         row.status = skipped;
+        row.skipped_by_user = false;
         row.deferred = false;
         row.ready &= rules.lacks(Mutation::SkipKeepsReady);
         row.claimed = false;
@@ -709,29 +711,80 @@ impl Database {
             let Some(row) = stage.tasks[usize::from(task)].as_mut() else {
                 continue;
             };
-            if !is_reopenable(row.status) {
+            if !is_reopenable(row.status) || row.skipped_by_user {
                 continue;
             }
             match row.status {
                 TaskStatus::Failed => stage.failed -= 1,
                 _ => stage.skipped -= 1,
             }
-            *row = Task {
-                status: TaskStatus::Queued,
-                attempt: row.attempt.max(least),
-                forgiven: row.attempt.max(least),
-                deferred: false,
-                ready: is_worked && !rules.lacks(Mutation::ReopenNotReady),
-                claimed: false,
-                outcomes: 0,
-                decided_by: 0,
-            };
+            row.reopen(least, is_worked && !rules.lacks(Mutation::ReopenNotReady));
             if !is_worked {
                 stage.batches[usize::from(batch)] = Some(Batch::Unsent);
             }
             reopened += 1;
         }
         reopened
+    }
+
+    /// One of the tasks that `retry_tasks` makes ready again: a task without success in a stage that has not ended.
+    pub(crate) fn retry_task(&mut self, rules: &Rules, number: u8, task: u8) -> bool {
+        let is_open = self.is_open();
+        let is_worked = rules.is_worked(number);
+        let least = if is_worked { self.attempts_before + 1 } else { 0 };
+        let may = |stage: &&mut Stage| {
+            is_open && !stage.advanced || rules.lacks(Mutation::RetryTaskAfterTheEnd)
+        };
+        let Some(stage) = self.stage_mut(number).filter(may) else { return false };
+        let Some(row) = stage.tasks[usize::from(task)].as_mut() else { return false };
+        match row.status {
+            TaskStatus::Failed => stage.failed -= 1,
+            TaskStatus::Skipped => stage.skipped -= 1,
+            _ => return false,
+        }
+        let keeps = rules.lacks(Mutation::RetryTaskKeepsAttempt);
+        row.reopen(if keeps { 0 } else { least }, is_worked);
+        if !is_worked {
+            stage.batches[usize::from(rules.batch_of(task))] = Some(Batch::Unsent);
+        }
+        true
+    }
+
+    /// One of the tasks that `skip_tasks` skips: in a stage that has not ended, any without success; in a job that
+    /// failed or was cancelled, one that a retry of the job would run again.
+    pub(crate) fn skip_task(&mut self, rules: &Rules, number: u8, task: u8) -> bool {
+        let is_open = self.is_open();
+        let may_be_retried = self.job.is_some_and(|job| job.status.reopen().is_ok());
+        let Some(stage) = self.stage_mut(number) else { return false };
+        let may = if stage.advanced { may_be_retried } else { is_open };
+        let Some(row) = stage.tasks[usize::from(task)].as_mut().filter(|_| may) else {
+            return false;
+        };
+        let was = row.status;
+        let is_allowed = match was {
+            TaskStatus::Failed => true,
+            TaskStatus::Skipped => stage.advanced && !row.skipped_by_user,
+            open => !stage.advanced && open.transition(TaskStatus::Skipped).is_ok(),
+        };
+        if !is_allowed {
+            return false;
+        }
+        row.status = TaskStatus::Skipped;
+        row.skipped_by_user = true;
+        row.deferred = false;
+        row.ready = false;
+        row.claimed = false;
+        row.decided_by = 0;
+        row.outcomes = 1;
+        match was {
+            TaskStatus::Failed => {
+                stage.failed -= u8::from(!rules.lacks(Mutation::SkipTaskKeepsFailure));
+                stage.skipped += 1;
+            }
+            TaskStatus::Skipped => {}
+            _ => stage.skipped += 1,
+        }
+        true
     }
 
     /// Of a line: `reopen_job`; of a graph: `reopen_graph`.
@@ -745,7 +798,7 @@ impl Database {
         let Some(stage) = self.stage_mut(job.stage).filter(|stage| stage.advanced) else {
             return false;
         };
-        if stage.failed + stage.skipped > 0 && !rules.lacks(Mutation::ReopenHalf) {
+        if stage.failed + stage.left_out() > 0 && !rules.lacks(Mutation::ReopenHalf) {
             return false;
         }
         stage.advanced = false;
@@ -879,6 +932,21 @@ impl Database {
 }
 
 impl Task {
+    /// The task is to run again; `least`: the lowest number that its attempts may count from.
+    fn reopen(&mut self, least: u8, ready: bool) {
+        *self = Self {
+            status: TaskStatus::Queued,
+            attempt: self.attempt.max(least),
+            forgiven: self.attempt.max(least),
+            deferred: false,
+            ready,
+            claimed: false,
+            skipped_by_user: false,
+            outcomes: 0,
+            decided_by: 0,
+        };
+    }
+
     /// The first attempt of a claim of a batch is counted, and holds the task.
     fn begin_claimed(&mut self) -> bool {
         let Ok(processing) = self.status.transition(TaskStatus::Processing) else {

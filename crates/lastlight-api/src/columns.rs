@@ -10,6 +10,7 @@ use sqlx::{
 use crate::{
     GateDecision, JobId, JobStatus, ProcessingPath, Stage, StageKind, StageOutcome, TaskId,
     TaskStatus,
+    bulk::BulkAction,
     schedules::{CatchUp, Overlap, RunDecision},
 };
 
@@ -47,6 +48,7 @@ text_column!(ProcessingPath, ProcessingPath::from_name);
 text_column!(Overlap, Overlap::from_name);
 text_column!(CatchUp, CatchUp::from_name);
 text_column!(RunDecision, RunDecision::from_name);
+text_column!(BulkAction, |text| BulkAction::ALL.into_iter().find(|action| action.as_str() == text));
 
 impl Type<Postgres> for Stage {
     fn type_info() -> PgTypeInfo {

@@ -18,7 +18,7 @@ use crate::{
 pub struct Submission {
     /// The job's id: the same for the same submission.
     pub job_id: JobId,
-    /// `created` for a new job; the existing job's status if the same submission was made before.
+    /// `created` for a new job; `resubmitted` for one that runs again; the existing job's status if the same submission was made before.
     pub status: String,
     /// The job's type.
     pub job_type: String,

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod audit;
+pub mod bulk;
 pub mod canonical;
 #[cfg(feature = "sqlx")]
 mod columns;

@@ -119,3 +119,40 @@ pub struct TasksOfJob {
     pub tasks: Vec<ListedTask>,
     pub query_info: TaskQueryInfo,
 }
+
+/// The result of a request to retry or skip tasks.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct TasksChanged {
+    /// The job's id.
+    pub job_id: JobId,
+    /// Number of tasks that were changed; or would be.
+    pub tasks: u64,
+    /// Whether there are more, since the time of a request was over: the same request goes on.
+    pub has_more: bool,
+    /// Whether nothing was changed.
+    pub is_dry_run: bool,
+    /// What happened, as text for a user.
+    pub message: String,
+}
+
+/// Which tasks of a job to retry or to skip.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ChangeTasks {
+    /// The job's id.
+    pub job_id: String,
+    /// Only this task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<String>,
+    /// Only tasks of this stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<u8>,
+    /// Only tasks in these states.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub status: Vec<String>,
+    /// Only tasks whose error contains this text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Nothing is changed; the answer says how many tasks are meant.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+}

@@ -31,8 +31,8 @@ pub(crate) use failpoint;
 
 #[cfg(feature = "fault-injection")]
 pub use armed::{
-    FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, NEXT_RUN_PLACES, NOTIFY_PLACES, PLACES,
-    PURGE_PLACES, Passage, SCHEDULE_PLACES, WORKER_PLACES, pass,
+    BULK_PLACES, FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, NEXT_RUN_PLACES, NOTIFY_PLACES,
+    PLACES, PURGE_PLACES, Passage, SCHEDULE_PLACES, SINGLE_TASK_PLACES, WORKER_PLACES, pass,
 };
 
 #[cfg(feature = "fault-injection")]
@@ -118,6 +118,22 @@ mod armed {
     /// The places that only a job passes that runs again, besides those of its deletion.
     pub const NEXT_RUN_PLACES: &[(&str, bool)] =
         &[("next_run.before_commit", true), ("next_run.after_commit", true)];
+
+    /// The places that only single tasks pass that users retry or skip.
+    pub const SINGLE_TASK_PLACES: &[(&str, bool)] = &[
+        ("retry_tasks.before_commit", true),
+        ("retry_tasks.after_commit", true),
+        ("skip_tasks.before_commit", true),
+        ("skip_tasks.after_commit", true),
+    ];
+
+    /// The places that only bulk operations pass.
+    pub const BULK_PLACES: &[(&str, bool)] = &[
+        ("bulk.taken", true),
+        ("bulk.changed", false),
+        ("bulk.before_note", true),
+        ("bulk.noted", true),
+    ];
 
     /// The places that only schedules pass.
     pub const SCHEDULE_PLACES: &[(&str, bool)] = &[
@@ -268,6 +284,8 @@ mod armed {
                 .chain(WORKER_PLACES)
                 .chain(PURGE_PLACES)
                 .chain(NEXT_RUN_PLACES)
+                .chain(SINGLE_TASK_PLACES)
+                .chain(BULK_PLACES)
                 .chain(SCHEDULE_PLACES)
                 .chain(NOTIFY_PLACES)
                 .map(|(name, fails)| ((*name).to_owned(), *fails))

@@ -1,6 +1,7 @@
 //! Counts, metrics, traces, notifications and lists of processes say exactly what happened.
 
 mod audit;
+mod bulk;
 mod diagnosis;
 mod events;
 mod instances;
@@ -10,6 +11,7 @@ mod prometheus;
 mod resubmission;
 mod retention;
 mod schedules;
+mod single_tasks;
 mod spans;
 mod terms;
 mod traces;

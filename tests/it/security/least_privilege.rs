@@ -82,7 +82,7 @@ async fn an_app_without_schema_rights_completes_jobs() {
         "CREATE TABLE app.more (id int)",
         "DROP TABLE app.tasks",
         "ALTER TABLE app.jobs ADD COLUMN more int",
-        "DELETE FROM app.stages",
+        "DELETE FROM app.definitions",
         "TRUNCATE app.tasks",
         "DELETE FROM app._sqlx_migrations",
         "CREATE SCHEMA more",
@@ -187,7 +187,7 @@ async fn the_documented_rights_are_exactly_sufficient() {
     .fetch_all(&mut parted.admin)
     .await
     .unwrap();
-    assert_eq!(rights.len(), 8 * 3 + 12 * 4 + 2 + 2 + 1, "{rights:?}");
+    assert_eq!(rights.len(), 7 * 3 + 14 * 4 + 2 + 2 + 1, "{rights:?}");
     for (table, right) in rights {
         let revoke = format!("REVOKE {right} ON app.{table} FROM {}", parted.app_role);
         let without = refused(&mut parted, &statements, Some(&revoke)).await;

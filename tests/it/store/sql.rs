@@ -89,10 +89,12 @@ async fn migrations_are_repeatable_and_concurrent() {
 }
 
 /// Statements whose purpose is to read a whole stage or all open work.
-const READS_STAGES: [&str; 13] = [
-    // On request of users.
+const READS_STAGES: [&str; 15] = [
+    // On request of users. The last two count what a user skipped, if anything was skipped.
     "audit_stages",
     "recount_stage",
+    "lock_graph",
+    "reopen_job",
     // Once per stage, after its end.
     "measure_stage",
     // Of open stages, once a minute: attempts whose lease expired; whether an attempt runs in a

@@ -58,14 +58,15 @@ pub(super) fn rows_of_the_model(database: &state::Database, rules: &Rules) -> St
         }
         for (task, row) in stage.tasks() {
             words.push(format!(
-                "task {}/{task}: {} attempt {} forgiven {} deferred {} ready {} claimed {}",
+                "task {}/{task}: {} attempt {} forgiven {} deferred {} ready {} claimed {} by user {}",
                 number + 1,
                 row.status,
                 row.attempt,
                 row.forgiven,
                 row.deferred,
                 row.ready,
-                row.claimed
+                row.claimed,
+                row.skipped_by_user
             ));
         }
         for batch in (0..).take_while(|batch| !rules.tasks_of(number, *batch).is_empty()) {
@@ -146,7 +147,7 @@ impl Real {
     async fn tasks_and_batches(&mut self, number: i16, rules: &Rules) -> Vec<String> {
         let tasks = sqlx::query(
             "SELECT ordinal, status::text, attempt, COALESCE(attempts_forgiven, 0::smallint) AS forgiven,
-                    next_send_at IS NOT NULL AS deferred,
+                    next_send_at IS NOT NULL AS deferred, COALESCE(skipped_by_user, false) AS skipped_by_user,
                     ready_at IS NOT NULL
                     OR is_fresh AND EXISTS (
                         SELECT FROM task_batches b
@@ -185,10 +186,10 @@ impl Real {
             let (ordinal, status): (i32, String) = (row.get("ordinal"), row.get("status"));
             let (attempt, forgiven): (i16, i16) = (row.get("attempt"), row.get("forgiven"));
             assert!(TaskStatus::from_name(&status).is_some());
-            let [deferred, ready, claimed] =
-                ["deferred", "ready", "claimed"].map(|column| row.get::<bool, _>(column));
+            let [deferred, ready, claimed, by_user] =
+                ["deferred", "ready", "claimed", "skipped_by_user"].map(|column| row.get::<bool, _>(column));
             format!(
-                "task {number}/{ordinal}: {status} attempt {attempt} forgiven {forgiven} deferred {deferred} ready {ready} claimed {claimed}"
+                "task {number}/{ordinal}: {status} attempt {attempt} forgiven {forgiven} deferred {deferred} ready {ready} claimed {claimed} by user {by_user}"
             )
         });
         let batches = batches.iter().map(|row| {

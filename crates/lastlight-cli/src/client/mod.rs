@@ -24,6 +24,7 @@ pub use error::ClientError;
 use lastlight_api::{
     JobVersion,
     audit::JobAudit,
+    bulk::{BulkAnswer, BulkOperation, BulkOperations, BulkRequest},
     comparison::Comparison,
     control::{GateRequest, GateResult, Resubmission},
     events::JobEvents,
@@ -36,7 +37,7 @@ use lastlight_api::{
         ScheduleDeleted, ScheduleDetails, SchedulePause, ScheduleRequest, ScheduleSet,
         ScheduleStarted, Schedules,
     },
-    tasks::{TaskDetails, TasksOfJob},
+    tasks::{ChangeTasks, TaskDetails, TasksChanged, TasksOfJob},
     workers::WorkerList,
 };
 use lastlight_engine::config::Secret;
@@ -175,7 +176,12 @@ impl Client {
             .request(Method::POST, &["jobs", "submit", job_type], &[])
             .header(CONTENT_TYPE, "application/json")
             .body(Value::from(parameters.clone()).to_string());
-        self.ask(&format!("submit {job_type}"), request, Repeat::Safe).await
+        // Repeated, it would find the job running.
+        let repeat = match parameters.get("rerun") {
+            Some(Value::Bool(true)) => Repeat::Never,
+            _ => Repeat::Safe,
+        };
+        self.ask(&format!("submit {job_type}"), request, repeat).await
     }
 
     /// The status of a job.
@@ -263,6 +269,74 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .body(json!(jobs).to_string());
         self.ask("purge", request, Repeat::Never).await
+    }
+
+    /// Says which jobs a filter finds, and begins to change them if it is confirmed.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn bulk(
+        &self,
+        bulk: &BulkRequest,
+        asked: Asked<'_>,
+    ) -> Result<Answer<BulkAnswer>, ClientError> {
+        let query = given([("by", asked.by), ("reason", asked.reason)]);
+        let request = self
+            .request(Method::POST, &["jobs", "bulk"], &query)
+            .header(CONTENT_TYPE, "application/json")
+            .body(json!(bulk).to_string());
+        let repeat = if bulk.confirm { Repeat::Never } else { Repeat::Safe };
+        self.ask("bulk", request, repeat).await
+    }
+
+    /// The bulk operations, the newest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn bulk_operations(&self) -> Result<Answer<BulkOperations>, ClientError> {
+        let request = self.request(Method::GET, &["jobs", "bulk"], &[]);
+        self.ask("bulk operations", request, Repeat::Safe).await
+    }
+
+    /// A bulk operation.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn bulk_operation(&self, id: &str) -> Result<Answer<BulkOperation>, ClientError> {
+        let request = self.request(Method::GET, &["jobs", "bulk", id], &[]);
+        self.ask(&format!("bulk operation {id}"), request, Repeat::Safe).await
+    }
+
+    /// Stops a bulk operation.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn stop_bulk(
+        &self,
+        id: &str,
+        asked: Asked<'_>,
+    ) -> Result<Answer<BulkOperation>, ClientError> {
+        let query = given([("by", asked.by), ("reason", asked.reason)]);
+        let request = self.request(Method::POST, &["jobs", "bulk", "stop", id], &query);
+        self.ask(&format!("stop bulk operation {id}"), request, Repeat::Never).await
+    }
+
+    /// Retries (or skips) single tasks of a job.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn change_tasks(
+        &self,
+        verb: &'static str,
+        tasks: &ChangeTasks,
+        asked: Asked<'_>,
+    ) -> Result<Answer<TasksChanged>, ClientError> {
+        let query = given([("by", asked.by), ("reason", asked.reason)]);
+        let request = self
+            .request(Method::POST, &["tasks", verb], &query)
+            .header(CONTENT_TYPE, "application/json")
+            .body(json!(tasks).to_string());
+        self.ask(&format!("{verb} tasks of {}", tasks.job_id), request, Repeat::Safe).await
     }
 
     /// Decides at a gate of a job. The same decision may be repeated.

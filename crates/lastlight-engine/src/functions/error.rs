@@ -72,6 +72,12 @@ impl From<ControllerError> for ApiError {
             | E::StillNeeded { .. }
             | E::BeingDeleted { .. }
             | E::DefinitionChanged { .. } => (StatusCode::CONFLICT, "not allowed in this state"),
+            E::StageNotBegun { .. }
+            | E::StageEnded { .. }
+            | E::TasksOfOverJob { .. }
+            | E::TaskNotChanged { .. } => (StatusCode::CONFLICT, "not allowed in this state"),
+            E::UnknownBulkOperation { .. } => (StatusCode::NOT_FOUND, "unknown bulk operation"),
+            E::BulkOperationEnded { .. } => (StatusCode::CONFLICT, "not allowed in this state"),
             E::UnknownNotification { .. } => (StatusCode::NOT_FOUND, "unknown notification"),
             E::UnknownGate { .. } => (StatusCode::NOT_FOUND, "unknown gate"),
             E::GateDecided { .. } => (StatusCode::CONFLICT, "decided before"),

@@ -173,9 +173,18 @@ impl Fields {
         allowed: RangeInclusive<usize>,
     ) -> Result<Vec<Box<RawValue>>, String> {
         let said = format!("a list of {} to {} values", allowed.start(), allowed.end());
-        let read =
-            self.read(field, &said, |list: &Vec<Box<RawValue>>| allowed.contains(&list.len()))?;
+        let read = self.list_if_given(field, allowed)?;
         self.required(field, &said, read)
+    }
+
+    /// The same, if the field need not be given.
+    pub(super) fn list_if_given(
+        &mut self,
+        field: &str,
+        allowed: RangeInclusive<usize>,
+    ) -> Result<Option<Vec<Box<RawValue>>>, String> {
+        let said = format!("a list of {} to {} values", allowed.start(), allowed.end());
+        self.read(field, &said, |list: &Vec<Box<RawValue>>| allowed.contains(&list.len()))
     }
 
     /// The attempt that the object names.

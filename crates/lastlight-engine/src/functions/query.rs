@@ -29,6 +29,11 @@ impl QueryParameters {
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
+    /// Parameters that come from elsewhere than a query string.
+    pub(super) fn of(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
+    }
+
     /// All parameters, in order, with their values.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))

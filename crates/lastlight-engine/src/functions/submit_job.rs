@@ -13,8 +13,9 @@ use serde_json::json;
 use super::{
     ApiError, AppState, body, caller_trace,
     openapi::{Operation, Schemas},
-    query::bad,
+    query::{QueryParameters, bad},
     stamped_answer,
+    user_request::{self, user_request},
 };
 use crate::workflow::has_parameter;
 
@@ -26,6 +27,7 @@ pub(super) async fn handle(
     State(app): State<AppState>,
     Path(job_type): Path<String>,
     headers: HeaderMap,
+    query: QueryParameters,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let body = body?;
@@ -41,15 +43,15 @@ pub(super) async fn handle(
         Labels::default()
     };
     let trace = caller_trace(&headers);
-    let submission = app.controller.submit(job_type, submitted, labels, trace).await?;
+    let request = user_request(&query, &headers)?;
+    let submission = app.controller.submit(job_type, submitted, labels, trace, &request).await?;
     Ok(stamped_answer(StatusCode::OK, submission))
 }
 
 /// The body depends on the job type: the OpenAPI document has one path per job type.
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
-    Operation::new().body(true, json!({})).answers::<Submission>(schemas).refuses(&[
-        StatusCode::BAD_REQUEST,
-        StatusCode::CONFLICT,
-        StatusCode::PAYLOAD_TOO_LARGE,
-    ])
+    user_request::described(Operation::new())
+        .body(true, json!({}))
+        .answers::<Submission>(schemas)
+        .refuses(&[StatusCode::BAD_REQUEST, StatusCode::CONFLICT, StatusCode::PAYLOAD_TOO_LARGE])
 }

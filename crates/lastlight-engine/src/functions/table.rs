@@ -4,16 +4,16 @@
 use axum::routing::{MethodRouter, delete, get, post};
 
 use super::{
-    AppState, cancel_job, claim_tasks, dashboard, db_debug_all, db_enums_diagnostic,
-    db_functions_test, db_stats, decide_gate, delete_job, finish_tasks, fire_schedules,
-    get_job_audit, get_job_events, get_job_status, health, heartbeat_tasks, job_types,
-    list_notifications, list_workers, live, metrics, metrics_comparison, monitor_poison, openapi,
-    pause_job, pause_schedule, process_queue_job, process_queue_job_poison, process_queue_task,
-    process_queue_task_poison, process_sb_job, process_sb_job_dead_letter, process_sb_task,
-    process_sb_task_dead_letter, purge_jobs, query_job, query_job_tasks, query_jobs, query_task,
-    query_tasks, reconcile, resubmit_job, resume_job, resume_schedule, retry_job,
-    retry_notifications, run_schedule, schedule, schedules, schema_nuke, schema_redeploy,
-    submit_job,
+    AppState, bulk_jobs, bulk_operation, cancel_job, claim_tasks, dashboard, db_debug_all,
+    db_enums_diagnostic, db_functions_test, db_stats, decide_gate, delete_job, finish_tasks,
+    fire_schedules, get_job_audit, get_job_events, get_job_status, health, heartbeat_tasks,
+    job_types, list_notifications, list_workers, live, metrics, metrics_comparison, monitor_poison,
+    openapi, pause_job, pause_schedule, process_queue_job, process_queue_job_poison,
+    process_queue_task, process_queue_task_poison, process_sb_job, process_sb_job_dead_letter,
+    process_sb_task, process_sb_task_dead_letter, purge_jobs, query_job, query_job_tasks,
+    query_jobs, query_task, query_tasks, reconcile, resubmit_job, resume_job, resume_schedule,
+    retry_job, retry_notifications, retry_tasks, run_schedule, schedule, schedules, schema_nuke,
+    schema_redeploy, skip_tasks, stop_bulk, submit_job,
 };
 
 /// The key that a caller needs. The Functions host checks it before the handler sees a request.
@@ -169,6 +169,33 @@ static FUNCTIONS: &[Function] = &[
         "Deletes a job that is over, with its tasks."),
     http!(purge_jobs, Admin, post "jobs/purge",
         "Deletes jobs that have been over for some time, or says which ones that would be."),
+    Function {
+        name: "bulk_jobs",
+        trigger: Trigger::Http { route: "jobs/bulk", key: Key::Admin },
+        summary: "Changes all jobs that a filter finds, or says which ones these would be; lists the bulk operations.",
+        addresses: &[Address {
+            path: "/api/jobs/bulk",
+            methods: || get(bulk_jobs::list).post(bulk_jobs::begin),
+            operations: &[
+                Described {
+                    method: "get", id: "list_bulk_operations", describe: bulk_jobs::operation_of_list,
+                    summary: "Lists the bulk operations, the newest first, with their progress.",
+                },
+                Described {
+                    method: "post", id: "begin_bulk_operation", describe: bulk_jobs::operation_of_begin,
+                    summary: "Says which jobs a filter finds, and with `confirm` begins to change them.",
+                },
+            ],
+        }],
+    },
+    http!(bulk_operation, Admin, get "jobs/bulk/{operation_id}",
+        "Returns the progress of a bulk operation."),
+    http!(stop_bulk, Admin, post "jobs/bulk/stop/{operation_id}",
+        "Stops a bulk operation. The jobs that it changed stay changed."),
+    http!(retry_tasks, Function, post "tasks/retry",
+        "Runs tasks again that failed, in stages that have not ended."),
+    http!(skip_tasks, Function, post "tasks/skip",
+        "Skips tasks for good, so that their job goes on without them."),
     http!(claim_tasks, Function, post "workers/claim",
         "Gives a worker tasks of its handlers, at once or as soon as there are any."),
     http!(heartbeat_tasks, Function, post "workers/heartbeat",

@@ -103,6 +103,10 @@ fn sentence(event: &StoredEvent) -> String {
             number("skipped"),
         ),
         "stage_reopened" => format!("{stage} was reopened."),
+        "tasks_retried" => {
+            format!("{stage}: tasks that run again, as a user asked: {}.", number("tasks"))
+        }
+        "tasks_skipped" => format!("{stage}: tasks that a user skipped: {}.", number("tasks")),
         "gate_waiting" => format!("{stage} waits for a decision."),
         "gate_decided" => format!("{stage} was decided: {}.", text("decision")),
         "child_submitted" => format!("{stage} waits for the job {}.", text("job_id")),

@@ -12,6 +12,7 @@
 //! | `diagnostics` | the state of the database, of the processes and of the work |
 //! | `rollups` | the sums and histograms of what has ended |
 //! | `purge` | deleting jobs that are over |
+//! | `bulk` | bulk operations, and how far they are |
 //! | `schedules` | schedules, and what became of their due times |
 //! | `notifications` | whom to tell of what, and whether they were told |
 //! | `jobs` | submission, control, lists and searches of jobs |
@@ -23,6 +24,7 @@
 //! | `connection` | the pool, the migrations, the errors |
 //! | `statements` | the texts of all statements |
 
+mod bulk;
 mod connection;
 mod diagnostics;
 mod jobs;
@@ -37,6 +39,7 @@ mod statements;
 mod tasks;
 mod workers;
 
+pub use bulk::{BulkOperations, BulkPosition, BulkProgress, BulkRecord, NewBulk, TakenBulk};
 pub use connection::{
     ConnectionLimits, Database, DatabaseAddress, DatabaseError, Examination, ExaminationError,
     MIGRATOR, MissingRight, PoolUse, SchemaState, Unreachable, UnservedHandler, examine, reach,
@@ -76,8 +79,9 @@ pub use stages::{
 pub use tasks::{
     BatchClaim, Claim, ClaimRequest, Claimed, Completion, CompletionRecord, DeadLetteredTask,
     DeadLetteredTasks, Deferral, FailedTasks, GroupSizes, Inputs, ListedTask, OrphanSearch,
-    ReopenedTasks, SkippedTasks, StageToList, TaskClaims, TaskCompletions, TaskDeferrals, TaskDue,
-    TaskFilter, TaskInputs, TaskNotes, TaskOutcome, TaskPosition, Tasks, Unclaimed,
+    ReopenedTasks, SkippedTasks, StageToList, TaskChoice, TaskClaims, TaskCompletions,
+    TaskDeferrals, TaskDue, TaskFilter, TaskInputs, TaskNotes, TaskOutcome, TaskPosition, TaskStep,
+    Tasks, Unclaimed,
 };
 pub use workers::{
     AttemptStanding, HandlerWork, ListedWorker, TaskOfWorker, WorkerClaim, WorkerSeen, WorkerTask,

@@ -6,7 +6,9 @@ use super::{IllegalChange, PreflightProblem};
 use crate::{
     invocation::InvocationError,
     job::erased::FieldProblem,
-    model::{BatchId, GateDecision, JobId, JobStatus, Stage, TaskId, messages::MessageError},
+    model::{
+        BatchId, GateDecision, JobId, JobStatus, Stage, TaskId, TaskStatus, messages::MessageError,
+    },
     store::DatabaseError,
     transport::sender::SendError,
 };
@@ -173,6 +175,32 @@ pub enum ControllerError {
     /// Other requests changed the schedule at the same time, again and again.
     #[error("schedule {name:?} was changed by other requests at the same time; try again")]
     ScheduleChangedMeanwhile { name: String },
+    /// Tasks of a stage that the job has not reached are to be changed.
+    #[error("job {job_id} has not begun stage {stage}")]
+    StageNotBegun { job_id: JobId, stage: Stage },
+    /// Tasks of a stage that has ended are to be changed.
+    #[error(
+        "stage {stage} of job {job_id} has ended, so that its tasks cannot be changed any more"
+    )]
+    StageEnded { job_id: JobId, stage: Stage },
+    /// Tasks of a job that is over are to be changed in a way that is only possible while it runs.
+    #[error(
+        "job {job_id} is {status}. Single tasks run again only while it runs: retry or resubmit the job; tasks that are \
+         not to run again in a retry can be skipped before it"
+    )]
+    TasksOfOverJob { job_id: JobId, status: JobStatus },
+    /// A single task is in a state in which it cannot be changed.
+    #[error("task \"{task_id}\" is {status} and cannot be {action}")]
+    TaskNotChanged { task_id: TaskId, status: TaskStatus, action: &'static str },
+    /// There is no such bulk operation.
+    #[error("there is no bulk operation {id}")]
+    UnknownBulkOperation {
+        /// The id that was given.
+        id: Uuid,
+    },
+    /// A bulk operation that has ended is to be stopped.
+    #[error("bulk operation {id} is {state}: there is nothing to stop")]
+    BulkOperationEnded { id: Uuid, state: &'static str },
     /// No notification with this id was given up.
     #[error("there is no notification {id} that was given up")]
     UnknownNotification {

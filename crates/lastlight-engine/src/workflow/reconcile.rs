@@ -76,6 +76,8 @@ pub struct ReconcileReport {
     /// Deleted jobs, and their tasks.
     pub jobs_purged: u64,
     pub tasks_purged: u64,
+    /// Jobs that bulk operations changed.
+    pub bulk_jobs: u64,
     /// Deleted runs of schedules.
     pub schedule_runs_pruned: u64,
 }
@@ -152,6 +154,10 @@ impl Controller {
         let left = longest.saturating_sub(began.elapsed());
         if let Err(error) = self.sweep_notifications(&mut report, left).await {
             tracing::warn!(%error, "notifications could not be sent; the next sweep tries again");
+        }
+        let left = longest.saturating_sub(began.elapsed());
+        if let Err(error) = self.sweep_bulk(&mut report, left).await {
+            tracing::warn!(%error, "a bulk operation was interrupted; the next sweep goes on with it");
         }
         let left = longest.saturating_sub(began.elapsed());
         if let Err(error) = self.remove_orphans(&mut report, left).await {

@@ -16,12 +16,15 @@ use crate::{
     job::erased::{Fields, JobType, NotAdmitted, StageSpec},
     model::{
         JobId, JobStatus, Labels, ProcessingPath, Stage, StageInGraph, StageKind, Term,
-        TraceParent, WorkerHandler, canonical::write_canonical_object,
+        TraceParent, UserRequest, WorkerHandler, canonical::write_canonical_object,
     },
     store::{ChildToSubmit, NewDefinition, NewJob, StageKey},
     telemetry,
     transport::sender::QueueRole,
 };
+
+/// The option of a submission that runs a job again.
+const RERUN: &str = "rerun";
 
 impl Controller {
     /// The job type with this name.
@@ -35,10 +38,10 @@ impl Controller {
 
     /// Submits a job of the type `definition` with the parameters `submitted`. `trace` is the
     /// caller's; without one, a new trace begins. The job keeps the labels and the trace of its first
-    /// submission.
+    /// submission. If the submission has the option `rerun`, a job that is over runs again, as `request` says.
     ///
     /// # Errors
-    /// A parameter is not valid; preflight rejects the job; Service Bus is switched off; the
+    /// A job that is to run again is not over; a parameter is not valid; preflight rejects the job; Service Bus is switched off; the
     /// database failed. A queue that cannot be reached is not an error: the job is stored and its
     /// message is sent later.
     #[tracing::instrument(name = "submit", skip_all, fields(job_type = definition.name(), job_id, trace_id))]
@@ -48,10 +51,15 @@ impl Controller {
         submitted: Map<String, Value>,
         labels: Labels,
         trace: Option<TraceParent>,
+        request: &UserRequest,
     ) -> Result<Submission, ControllerError> {
         let mut stored = self.store(definition, submitted, labels, trace).await?;
         if stored.is_new {
             self.start(&mut stored).await?;
+        } else if stored.runs_again {
+            let again = self.resubmit(&stored.submission.job_id, false, request).await?;
+            stored.submission.status = "resubmitted".to_owned();
+            stored.submission.message = again.message;
         } else {
             self.describe_existing(definition, &mut stored.submission).await?;
         }
@@ -122,7 +130,8 @@ impl Controller {
         trace: Option<TraceParent>,
     ) -> Result<Prepared<'a>, ControllerError> {
         let job_type = definition.name();
-        let Checked { parameters, path, warnings, notify } = checked(definition, submitted)?;
+        let Checked { parameters, path, warnings, notify, runs_again } =
+            checked(definition, submitted)?;
         let notify = match &notify {
             Some(given) => addresses_of_job(self.0.webhooks.settings(), given)
                 .map_err(ControllerError::BadParameters)?,
@@ -166,6 +175,7 @@ impl Controller {
             path,
             queue_name: sender.queue_name(QueueRole::Jobs).to_owned(),
             notify,
+            runs_again,
             time_limit,
             trace,
             graph,
@@ -308,6 +318,8 @@ pub(super) struct Prepared<'a> {
     queue_name: String,
     /// The addresses to notify.
     notify: Vec<String>,
+    /// The job is to run again if it exists.
+    pub(super) runs_again: bool,
     time_limit: Duration,
     trace: TraceParent,
     graph: Option<Vec<StageInGraph>>,
@@ -370,6 +382,7 @@ impl Prepared<'_> {
             stages: self.stages,
             parameters: self.as_stored,
             trace: self.trace,
+            runs_again: self.runs_again,
             is_new,
         }
     }
@@ -382,6 +395,8 @@ pub(super) struct Stored {
     /// Its parameters, as stored.
     parameters: String,
     trace: TraceParent,
+    /// It is to run again if it was stored before.
+    runs_again: bool,
     /// Whether it was stored now. Nothing was sent for it yet.
     is_new: bool,
 }
@@ -394,6 +409,8 @@ struct Checked {
     warnings: Vec<String>,
     /// The addresses to notify: a text, or a list of texts.
     notify: Option<Value>,
+    /// The job is to run again if it exists.
+    runs_again: bool,
 }
 
 fn checked(
@@ -404,11 +421,13 @@ fn checked(
     let path = check(definition, &mut fields);
     let warnings = fields.unread();
     let notify = fields.take_option(NOTIFY);
+    let runs_again = fields.take_option(RERUN) == Some(Value::Bool(true));
     Ok(Checked {
         parameters: fields.finish().map_err(ControllerError::BadParameters)?,
         path,
         warnings,
         notify,
+        runs_again,
     })
 }
 
@@ -471,18 +490,35 @@ pub fn check(definition: &dyn JobType, fields: &mut Fields) -> ProcessingPath {
     fields
         .describe("use_workers", "Whether workers run all tasks, over HTTP and without messages.");
     notify(definition, fields);
+    rerun(definition, fields);
     definition.check(fields);
     path
+}
+
+/// Whether the job type itself reads a parameter of this name.
+fn is_own(definition: &dyn JobType, name: &str) -> bool {
+    let own = Fields::schema_of(|fields| definition.check(fields));
+    own["properties"].get(name).is_some()
+}
+
+/// Reads whether a job that is over is to run again, which is not a parameter of the job, unless its type has
+/// a parameter of this name.
+fn rerun(definition: &dyn JobType, fields: &mut Fields) {
+    if fields.has(RERUN) && is_own(definition, RERUN) {
+        return;
+    }
+    let schema = json!({ "type": ["boolean", "null"], "default": false });
+    fields.option(RERUN, "true or false", schema, Value::is_boolean);
+    fields.describe(
+        RERUN,
+        "If the job exists and is over, it runs again; if it is not over, that is a 409. Not a part of the job's identity.",
+    );
 }
 
 /// Reads the addresses to notify, which are not a parameter of the job, unless its type has a parameter
 /// of this name.
 fn notify(definition: &dyn JobType, fields: &mut Fields) {
-    let is_parameter = || {
-        let own = Fields::schema_of(|fields| definition.check(fields));
-        own["properties"].get(NOTIFY).is_some()
-    };
-    if fields.has(NOTIFY) && is_parameter() {
+    if fields.has(NOTIFY) && is_own(definition, NOTIFY) {
         return;
     }
     let allowed = format!("an address, or a list of 1 to {MOST_OF_A_JOB} addresses");

@@ -1,6 +1,7 @@
 //! Commands that call the HTTP API of a running app. The client makes the requests and the app does
 //! the work; these modules only parse arguments and format output.
 
+mod bulk;
 mod compare;
 mod control;
 mod events;
@@ -12,6 +13,7 @@ mod notifications;
 mod poison;
 mod purge;
 mod schedules;
+mod single_tasks;
 mod submit;
 mod tasks;
 mod watch;
@@ -103,6 +105,12 @@ pub(crate) enum AppCommand {
     Delete(purge::DeleteArguments),
     /// Delete jobs that have been over for some time, with their tasks. Needs the master key.
     Purge(purge::PurgeArguments),
+    /// Run single tasks again that failed, while their stage has not ended.
+    RetryTasks(single_tasks::TaskArguments),
+    /// Skip single tasks for good: of a job that runs, or that failed and is to be retried without them.
+    SkipTasks(single_tasks::TaskArguments),
+    /// Change all jobs that a filter finds: cancel, retry, pause, resume, resubmit or delete them. Needs the master key.
+    Bulk(Box<bulk::BulkArguments>),
     /// Dead-lettered messages: list them, process all, redrive one, or discard one.
     Poison(poison::PoisonArguments),
     /// List the queues of tasks for workers, and the workers with what they run. The exit code is 1 if
@@ -183,6 +191,13 @@ pub(crate) async fn run(command: AppCommand) -> ExitCode {
         C::Task(arguments) => (arguments.app.json, tasks::task(arguments).await),
         C::Tasks(arguments) => (arguments.app.json, tasks::tasks(arguments).await),
         C::Delete(arguments) => (arguments.app.json, purge::delete(arguments).await),
+        C::RetryTasks(arguments) => {
+            (arguments.app.json, single_tasks::change("retry", arguments).await)
+        }
+        C::SkipTasks(arguments) => {
+            (arguments.app.json, single_tasks::change("skip", arguments).await)
+        }
+        C::Bulk(arguments) => (arguments.app.json, bulk::bulk(arguments).await),
         C::Purge(arguments) => (arguments.app.json, purge::purge(arguments).await),
         C::Cancel(arguments) => (arguments.app.json, control::cancel(arguments).await),
         C::Retry(arguments) => (arguments.app.json, control::retry(arguments).await),

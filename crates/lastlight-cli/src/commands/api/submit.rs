@@ -36,6 +36,9 @@ pub(crate) struct SubmitArguments {
     /// Run the job over Service Bus: sets the parameter use_service_bus.
     #[arg(long)]
     service_bus: bool,
+    /// If the same job exists and is over, run it again: sets the option rerun.
+    #[arg(long)]
+    rerun: bool,
     /// Follow the job until it finishes, as `lastlight watch` does.
     #[arg(long)]
     watch: bool,
@@ -119,6 +122,9 @@ impl SubmitArguments {
         }
         if self.service_bus {
             whole.insert("use_service_bus".to_owned(), Value::Bool(true));
+        }
+        if self.rerun {
+            whole.insert("rerun".to_owned(), Value::Bool(true));
         }
         Ok(whole)
     }

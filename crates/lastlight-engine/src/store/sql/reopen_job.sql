@@ -2,11 +2,14 @@
 -- to run again; a job whose stage was not planned completely gets a job message. If no row is
 -- returned, roll back, since the stage may be open and the job not. $3: the results of its stages
 -- without that stage's; $4: seconds until its new deadline; $5: legal states. Locks: the stage's
--- row, then the job's. Index: stages_pkey, jobs_pkey.
+-- row, then the job's. Index: stages_pkey, jobs_pkey, tasks_pkey.
 WITH opened AS (
     UPDATE stages
     SET advanced_at = NULL, lease_owner = NULL, lease_until = NULL, poisoned = NULL, updated_at = now()
-    WHERE job_id = $1 AND stage = $2 AND advanced_at IS NOT NULL AND failed = 0 AND skipped = 0
+    WHERE job_id = $1 AND stage = $2 AND advanced_at IS NOT NULL AND failed = 0
+      AND (skipped = 0 OR NOT EXISTS (
+          SELECT FROM tasks t
+          WHERE t.parent_job_id = $1 AND t.stage = $2 AND t.status = 'skipped' AND t.skipped_by_user IS NOT TRUE))
     RETURNING planned_at IS NOT NULL AS whole
 ), reopened AS (
     UPDATE jobs

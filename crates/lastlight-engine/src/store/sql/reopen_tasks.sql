@@ -1,4 +1,4 @@
--- Reopens the next $4 batches of a stage after batch $3: the tasks in them that did not succeed are
+-- Reopens the next $4 batches of a stage after batch $3: the tasks in them that did not succeed, and that no user skipped, are
 -- to run again, and the batches are unsent, or the tasks are ready if they are for workers. Returns the number of batches, the last one, and the
 -- number of tasks. The job is finished and the stage closed during this, so that nobody claims or
 -- skips any of the tasks. $5: the states of tasks that are reopened; $6: the states from which a
@@ -27,7 +27,7 @@ WITH job AS (
     SELECT n.job_id, n.stage, n.batch_no, n.first, t.task_id, t.status
     FROM named n
     JOIN tasks t ON t.parent_job_id = n.job_id AND t.stage = n.stage AND t.task_id = n.task_id
-    WHERE t.status::text = ANY ($5)
+    WHERE t.status::text = ANY ($5) AND t.skipped_by_user IS NOT TRUE
     ORDER BY t.task_id
     FOR UPDATE OF t
 ), reopened AS (
@@ -39,6 +39,7 @@ WITH job AS (
         ready_at = CASE WHEN t.handler_id IS NOT NULL THEN now() END, updated_at = now()
     FROM given_up g
     WHERE t.parent_job_id = g.job_id AND t.stage = g.stage AND t.task_id = g.task_id AND t.status::text = ANY ($5)
+      AND t.skipped_by_user IS NOT TRUE
     RETURNING g.job_id, g.stage, g.batch_no, g.status, t.handler_id
 ), unsent AS (
     UPDATE task_batches b

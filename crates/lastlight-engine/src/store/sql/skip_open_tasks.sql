@@ -12,7 +12,7 @@ WITH open AS (
     FOR UPDATE OF t
 ), skipped AS (
     UPDATE tasks t
-    SET status = 'skipped', lease_until = NULL, due_at = NULL, next_send_at = NULL, ready_at = NULL, updated_at = now(),
+    SET status = 'skipped', skipped_by_user = NULL, lease_until = NULL, due_at = NULL, next_send_at = NULL, ready_at = NULL, updated_at = now(),
         finished_at = now()
     FROM open o
     -- By the whole key of the rows that were read, not by $1 and $2: otherwise a plan made on empty

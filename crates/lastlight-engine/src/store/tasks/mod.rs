@@ -11,6 +11,7 @@ mod group_commit;
 mod listed;
 mod notes;
 mod orphans;
+mod single;
 
 use crate::store::connection::Database;
 
@@ -25,6 +26,7 @@ pub use group_commit::GroupSizes;
 pub use listed::{ListedTask, StageToList, TaskFilter, TaskPosition};
 pub use notes::TaskNotes;
 pub use orphans::OrphanSearch;
+pub use single::{TaskChoice, TaskStep};
 
 /// The tasks in a database.
 #[derive(Debug, Clone, Copy)]

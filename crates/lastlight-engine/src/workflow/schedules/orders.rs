@@ -135,6 +135,11 @@ impl Controller {
             .map_err(|error| ControllerError::BadSchedule(error.to_string()))?;
         let prepared = self.prepare(job_type, filled, Labels::default(), None).await?;
         let mut warnings = prepared.warnings.clone();
+        if prepared.runs_again {
+            warnings.push(
+                "rerun has no effect: a due time whose job exists submits nothing".to_owned(),
+            );
+        }
         if !depends_on_due_time(&request.parameters) {
             warnings.push(
                 "no parameter depends on the due time, so each due time names the same job, which runs once: put a \
