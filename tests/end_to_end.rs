@@ -502,5 +502,5 @@ fn chaos_runs_a_scenario_by_its_seed() {
     assert_eq!(names, ["same", "payload"]);
     assert_eq!((&scenarios[0]["jobs"], &scenarios[0]["runs"]), (&json!(4), &json!(48)));
     let list = Command::new(BINARY).args(["chaos", "--list"]).output().unwrap();
-    assert_eq!(String::from_utf8(list.stdout).unwrap().lines().count(), 23);
+    assert_eq!(String::from_utf8(list.stdout).unwrap().lines().count(), 24);
 }

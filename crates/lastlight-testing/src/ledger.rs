@@ -69,7 +69,7 @@ impl Ledger {
 
     /// The file that opens the gate of the jobs with this tag: `<ledger>.<tag>.open`.
     pub fn gate(&self, tag: &str) -> PathBuf {
-        beside(&self.path, tag, "open")
+        gate(&self.path, tag)
     }
 
     /// The file with which nothing fails any more in the jobs of the type `graph` with this tag:
@@ -104,6 +104,11 @@ impl Ledger {
         // The error cannot be reported here. The oracle then misses the run and reports that.
         let _ = (&self.file).write_all(line.as_bytes());
     }
+}
+
+/// The file that [`Ledger::gate`] names for the ledger at `path`.
+pub fn gate(path: &Path, tag: &str) -> PathBuf {
+    beside(path, tag, "open")
 }
 
 /// The file that [`Ledger::repaired`] names for the ledger at `path`.

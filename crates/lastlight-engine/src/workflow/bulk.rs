@@ -31,9 +31,6 @@ const SAMPLE: usize = 10;
 /// Jobs that are looked up at once.
 const AT_ONCE: u16 = 200;
 
-/// For how long nobody else carries an operation out, after each job. Longer than any change of one job.
-const LEASE: Duration = Duration::from_secs(90);
-
 /// A sweep changes no further jobs after this time.
 const LONGEST: Duration = Duration::from_secs(15);
 
@@ -240,7 +237,9 @@ impl Controller {
         let until = Instant::now() + within;
         let owner = Uuid::new_v4();
         while Instant::now() < until {
-            let taken = self.0.database.bulk().take(owner, LEASE.as_secs_f64()).await?;
+            // Nobody else carries it out for so long after each job; if a change takes longer, it is refused the second time.
+            let lease = self.0.timing.lease.as_secs_f64();
+            let taken = self.0.database.bulk().take(owner, lease).await?;
             let Some(taken) = taken else { return Ok(()) };
             self.carry_out(&taken, owner, until, report).await?;
         }
@@ -287,7 +286,7 @@ impl Controller {
                     position,
                     is_finished: false,
                 };
-                if !store.advance(id, owner, LEASE.as_secs_f64(), progress).await? {
+                if !store.advance(id, owner, self.0.timing.lease.as_secs_f64(), progress).await? {
                     return Ok(());
                 }
             }

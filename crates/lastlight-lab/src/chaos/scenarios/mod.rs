@@ -10,6 +10,7 @@ mod graphs;
 mod long_tasks;
 mod messages;
 mod migration;
+mod orders;
 mod processes;
 mod purge;
 mod schedules;
@@ -35,7 +36,7 @@ const fn scenario(number: u8, name: &'static str, what: &'static str) -> Scenari
 }
 
 /// All scenarios, by number.
-pub const SCENARIOS: [Scenario; 23] = [
+pub const SCENARIOS: [Scenario; 24] = [
     scenario(1, "kill", "one of two handlers is killed while it runs tasks, repeatedly"),
     scenario(
         2,
@@ -115,6 +116,11 @@ pub const SCENARIOS: [Scenario; 23] = [
         "schedules",
         "due times are decided while handlers are killed at each step, and by several at once",
     ),
+    scenario(
+        24,
+        "orders",
+        "many jobs and single tasks are changed, and ends of jobs told, while handlers are killed at each step",
+    ),
 ];
 
 pub(super) async fn run(run: &Run) -> Result<Findings, ChaosError> {
@@ -141,7 +147,8 @@ pub(super) async fn run(run: &Run) -> Result<Findings, ChaosError> {
         20 => graphs::graphs(run).await,
         21 => workers::workers(run).await,
         22 => purge::purge(run).await,
-        _ => schedules::schedules(run).await,
+        23 => schedules::schedules(run).await,
+        _ => orders::orders(run).await,
     }
 }
 

@@ -219,6 +219,11 @@ impl World {
         self.sweeps = None;
     }
 
+    /// Opens the gate at which tasks of a job wait, by its tag.
+    pub(super) fn open_gate(&self, tag: &str) -> Result<(), ChaosError> {
+        Ok(fs::write(lastlight_testing::ledger::gate(&self.ledger, tag), "")?)
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.run.shared.size == Size::Full
     }
