@@ -27,16 +27,19 @@ fn open_and_admin_functions_are_the_listed_ones() {
     // They show no job and change nothing: three are for probes and programs, one is a page without
     // data.
     assert_eq!(names_with(Key::Anonymous), ["dashboard", "health", "live", "openapi"]);
-    // They destroy data, move messages, or show all fields of jobs.
+    // They destroy data, change many jobs, move messages, or show all fields of jobs.
     assert_eq!(
         names_with(Key::Admin),
         [
+            "bulk_jobs",
+            "bulk_operation",
             "db_debug_all",
             "delete_job",
             "monitor_poison",
             "purge_jobs",
             "schema_nuke",
-            "schema_redeploy"
+            "schema_redeploy",
+            "stop_bulk"
         ]
     );
 }

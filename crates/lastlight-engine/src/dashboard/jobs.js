@@ -1,6 +1,7 @@
 // The list of jobs, newest first, with status and progress, and the search for jobs.
 
 import { ask } from './api.js';
+import { bulk } from './bulk.js';
 import { h, keyed, replace, setAttribute, setText } from './dom.js';
 import { isExact } from './exact.js';
 import { chips, isSearch, search, searched } from './find.js';
@@ -71,6 +72,14 @@ export function jobs({ signal, query, onRefresh }) {
     apply();
   });
   let types = null;
+  const changes = bulk({ signal, conditions: () => {
+    const { q, terms, from, to } = found;
+    const hours = hoursOf(filters, found);
+    const since = hours === 'any' ? undefined : new Date(Date.now() - Number(hours) * 3600e3).toISOString();
+    const { status, job_type, processing_path } = filters;
+    const all = { status, job_type, processing_path, from: from || since || (isSearch(found) ? '' : EVER), to, q, ...terms };
+    return Object.fromEntries(Object.entries(all).filter(([, value]) => value));
+  } });
 
   const askFor = (at, stop) => {
     const { q, terms, from, to } = found;
@@ -120,8 +129,8 @@ export function jobs({ signal, query, onRefresh }) {
   return h('section', { class: 'view' },
     heading('Jobs', h('a', { class: 'button primary', href: '#/submit' }, icon('submit'), 'Submit a job')),
     find.node,
-    h('div', { class: 'filters' }, statusChoice.node, h('span', { class: 'spacer' }), typeSelect.node, pathSelect.node, hoursSelect.node),
-    notices, table, h('div', { class: 'list-foot' }, summary, more));
+    h('div', { class: 'filters' }, statusChoice.node, h('span', { class: 'spacer' }), typeSelect.node, pathSelect.node, hoursSelect.node, changes.node),
+    changes.progress, notices, table, h('div', { class: 'list-foot' }, summary, more));
 }
 
 // The chosen period: without a choice the last week, of a search any time. Days replace it.

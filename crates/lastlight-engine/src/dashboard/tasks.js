@@ -6,7 +6,7 @@ import { h, keyed, newId, redraw, replace, setAttribute, setText } from './dom.j
 import * as format from './format.js';
 import { icon } from './icons.js';
 import { json } from './json.js';
-import { badge, choice, facts, id, lasting, select, showTrouble, when } from './parts.js';
+import { badge, choice, confirm, facts, id, lasting, select, showTrouble, toast, when } from './parts.js';
 
 const PAGE = 50;
 const STATUSES = ['failed', 'processing', 'retrying', 'queued', 'pending_queue', 'completed', 'skipped'];
@@ -272,6 +272,8 @@ function details() {
       ? [h('h3', {}, task.status === 'failed' ? 'Why it failed' : 'Why the last attempt failed'),
         h('pre', { class: 'error-text', tabindex: 0 }, task.error_details)]
       : null)),
+    part('wide', (task) => task.status, (task) => (task.status === 'completed' ? null
+      : h('p', { class: 'row actions' }, ['failed', 'skipped'].includes(task.status) ? action('retry', task) : null, action('skip', task)))),
     part(null, (task) => task, (task) => [h('h3', {}, 'Facts'), facts([
       ['Task', id(task.task_id, 'the task id')],
       ['Type', task.task_type],
@@ -289,6 +291,31 @@ function details() {
       json(task.result_data, { what: 'the task’s result', empty: ['failed', 'skipped'].includes(task.status) ? 'None.' : 'None yet.' })]),
     logPart(),
   ];
+}
+
+const QUESTIONS = {
+  retry: {
+    label: 'Run this task again', text: 'It gets new attempts. That is possible while its stage has not ended; otherwise retry the job.',
+  },
+  skip: {
+    label: 'Skip this task', text: 'It will not run again, and its stage ends without it. If the job failed, retry it then to go on without this task.',
+  },
+};
+
+// A button that retries or skips one task.
+function action(verb, task) {
+  const { label, text } = QUESTIONS[verb];
+  return h('button', { type: 'button', async onclick({ currentTarget: button }) {
+    if (!await confirm({ title: `${label}?`, text, action: verb === 'retry' ? 'Run again' : 'Skip', isGrave: verb === 'skip' })) return;
+    button.disabled = true;
+    try {
+      const answer = await ask(`tasks/${verb}`, { json: { job_id: task.parent_job_id, task_id: task.task_id } });
+      toast('ok', answer.message);
+    } catch (problem) {
+      toast('bad', [problem.message, problem.advice].filter(Boolean).join(' '));
+    }
+    button.disabled = false;
+  } }, icon(verb), label);
 }
 
 // The log of the last attempt and the checkpoint, which the lists do not contain: read when the details are opened and

@@ -52,6 +52,7 @@ const FILES: &[(&str, &str)] = files![
     "charts.js",
     "shortcuts.js",
     "jobs.js",
+    "bulk.js",
     "find.js",
     "job.js",
     "stages.js",

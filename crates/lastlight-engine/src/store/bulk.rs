@@ -151,7 +151,7 @@ impl BulkOperations<'_> {
     }
 
     /// Notes progress, and extends the time for which `owner` carries the operation out to `seconds`
-    /// from now; with 0 it is given back. `false`: it was stopped, or somebody else carries it out.
+    /// from now; with 0 it is released. `false`: it was stopped, or somebody else carries it out.
     ///
     /// # Errors
     /// The statement failed; nothing changed.

@@ -1,4 +1,4 @@
--- Notes the progress of a bulk operation that $2 carries out, and extends its lease to $3 seconds from now; 0: it is given back. $4, $5:
+-- Notes the progress of a bulk operation that $2 carries out, and extends its lease to $3 seconds from now; 0: it is released. $4, $5:
 -- jobs that were changed and refused since; $6: why the last one was refused; $7 to $9: the position; $10: it is finished. No row: it was
 -- stopped, or somebody else carries it out. Locks: its row. Index: bulk_operations_pkey.
 UPDATE bulk_operations
