@@ -93,6 +93,14 @@ fn sentence(event: &StoredEvent) -> String {
         "job_cancelled" => format!("The job was cancelled{error}."),
         "resubmission_requested" => "The job was marked to run again.".to_owned(),
         "deletion_started" => "The job was marked for deletion.".to_owned(),
+        "job_archived" => format!(
+            "Run {} was archived as {}, with {} tasks, in {} bytes; SHA-256 {}.",
+            event.run,
+            text("blob"),
+            number("tasks"),
+            number("bytes"),
+            text("sha256"),
+        ),
         "stage_started" => format!("{stage} started."),
         "stage_planned" => format!("{stage} was planned: tasks: {}.", number("tasks")),
         "stage_ended" => format!(

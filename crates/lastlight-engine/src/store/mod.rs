@@ -12,6 +12,7 @@
 //! | `diagnostics` | the state of the database, of the processes and of the work |
 //! | `rollups` | the sums and histograms of what has ended |
 //! | `purge` | deleting jobs that are over |
+//! | `archive` | what the archive keeps of a job, and which run is in it |
 //! | `schedules` | schedules, and what became of their due times |
 //! | `notifications` | whom to tell of what, and whether they were told |
 //! | `jobs` | submission, control, lists and searches of jobs |
@@ -23,6 +24,7 @@
 //! | `connection` | the pool, the migrations, the errors |
 //! | `statements` | the texts of all statements |
 
+mod archive;
 mod connection;
 mod diagnostics;
 mod jobs;
@@ -37,6 +39,7 @@ mod statements;
 mod tasks;
 mod workers;
 
+pub use archive::{Archive, ArchiveBacklog, ArchiveClaim, StageToArchive, TaskPage, TaskToArchive};
 pub use connection::{
     ConnectionLimits, Database, DatabaseAddress, DatabaseError, Examination, ExaminationError,
     MIGRATOR, MissingRight, PoolUse, SchemaState, Unreachable, UnservedHandler, examine, reach,
@@ -61,7 +64,7 @@ pub use rollups::{
     TaskSums,
 };
 pub use rows::{
-    BatchKey, BatchOfTasks, JobPosition, JsonText, LARGEST_PAGE, NewTask, Page, Redeliveries,
+    ArchiveFirst, BatchKey, BatchOfTasks, JobPosition, JsonText, LARGEST_PAGE, NewTask, Page, Redeliveries,
     RunningTask, StageKey, UnsentTask,
 };
 pub use schedules::{
