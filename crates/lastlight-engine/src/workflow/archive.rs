@@ -43,6 +43,10 @@ const LARGEST_PAGE: i64 = 4000;
 /// Events that are read at once.
 const EVENTS_AT_ONCE: i64 = 200;
 
+/// The reasons for which an attempt fails, as metrics have them.
+pub const ARCHIVE_FAILURES: [&str; 8] =
+    ["missing", "forbidden", "full", "unavailable", "refused", "unreadable", "unwritten", "database"];
+
 /// What became of the archive of a job that is to be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Archived {

@@ -54,7 +54,7 @@ mod workers_seen;
 use std::{sync::Arc, time::Duration};
 
 pub use crate::store::DatabaseError;
-pub use archive::{ArchiveCounts, ArchiveTrouble};
+pub use archive::{ARCHIVE_FAILURES, ArchiveCounts, ArchiveTrouble};
 pub use counters::{ProcessMetrics, Sends, Sweeps};
 pub use dead_letters::{DeadLetterReport, PoisonRun};
 pub use error::ControllerError;
