@@ -89,7 +89,7 @@ async fn migrations_are_repeatable_and_concurrent() {
 }
 
 /// Statements whose purpose is to read a whole stage or all open work.
-const READS_STAGES: [&str; 13] = [
+const READS_STAGES: [&str; 14] = [
     // On request of users.
     "audit_stages",
     "recount_stage",
@@ -110,6 +110,8 @@ const READS_STAGES: [&str; 13] = [
     "purge_batches",
     "purge_job",
     "purge_tasks",
+    // Before that, page by page, once.
+    "archive_tasks",
 ];
 
 /// Statements that count the batches of a stage, or read them once, on request of a user or when its job is finished.

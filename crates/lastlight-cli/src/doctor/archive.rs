@@ -25,7 +25,10 @@ pub(super) async fn examine(settings: &ArchiveSettings) -> Notes {
             sentence(error.remedy()),
         ),
         Err(_) => notes.fault(
-            format!("{place}: no answer within {} s; jobs are kept until they can be archived", TIMEOUT.as_secs()),
+            format!(
+                "{place}: no answer within {} s; jobs are kept until they can be archived",
+                TIMEOUT.as_secs()
+            ),
             "Check the storage account and the network to it.",
         ),
     }

@@ -45,13 +45,14 @@ pub(super) fn gathered(patient: &Patient) -> (BTreeMap<String, String>, Notes) {
 pub(crate) fn merged(file: Option<&Path>) -> Result<BTreeMap<String, String>, String> {
     let mut given = BTreeMap::new();
     if let Some(path) = file {
-        given = read(path).map_err(|(problem, remedy)| {
-            format!("{}: {problem}\n    {remedy}", path.display())
-        })?;
+        given = read(path)
+            .map_err(|(problem, remedy)| format!("{}: {problem}\n    {remedy}", path.display()))?;
     }
-    given.extend(std::env::vars_os().filter_map(|(name, value)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    }));
+    given.extend(
+        std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        }),
+    );
     Ok(given)
 }
 

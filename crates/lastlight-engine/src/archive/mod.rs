@@ -152,10 +152,8 @@ mod names {
 
 fn metadata(key: &RunKey, facts: &RunFacts, written: &Written) -> HashMap<String, String> {
     // Names of job types are short, and may have any characters; a header may not.
-    let job_type = percent_encoding::utf8_percent_encode(
-        &facts.job_type,
-        percent_encoding::CONTROLS,
-    );
+    let job_type =
+        percent_encoding::utf8_percent_encode(&facts.job_type, percent_encoding::CONTROLS);
     [
         (names::JOB_TYPE, job_type.to_string()),
         (names::STATUS, facts.status.to_string()),

@@ -140,9 +140,7 @@ impl<'a> ArchiveReader<'a> {
                 break;
             }
             self.part.resize(left.min(PART as u64) as usize, 0);
-            if let Err(error) =
-                self.container.read(&self.blob, self.offset, &mut self.part).await
-            {
+            if let Err(error) = self.container.read(&self.blob, self.offset, &mut self.part).await {
                 return error.into();
             }
             self.sha256.update(&self.part);

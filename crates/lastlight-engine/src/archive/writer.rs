@@ -237,7 +237,11 @@ impl FinishedArchive {
     ///
     /// # Errors
     /// The container cannot be written, or the blob was replaced or may not be.
-    pub async fn replace(&self, to: &ArchiveStorage, version: String) -> Result<(), ContainerError> {
+    pub async fn replace(
+        &self,
+        to: &ArchiveStorage,
+        version: String,
+    ) -> Result<(), ContainerError> {
         match &self.refused {
             Some(error) => Err(error.clone()),
             None => self.make(to, &Replaces::Version(version)).await,
@@ -289,7 +293,8 @@ mod tests {
     #[test]
     fn a_value_is_one_line_whatever_it_has() {
         let mut writer = writer();
-        let raw = RawValue::from_string("{\n  \"a\": \"x\\ny\",\r\n  \"b\": 1\n}".to_owned()).unwrap();
+        let raw =
+            RawValue::from_string("{\n  \"a\": \"x\\ny\",\r\n  \"b\": 1\n}".to_owned()).unwrap();
         writer.line(&json!({ "text": "one\ntwo\u{2028}" })).unwrap();
         writer.line(&raw).unwrap();
         let mut text = String::new();

@@ -55,8 +55,7 @@ impl ArchiveSettings {
             Err(reason) => {
                 let problem =
                     format!("there is no blob service in which {container} could be: {reason}");
-                let remedy =
-                    "Set AzureWebJobsStorage to a connection string of an account that has blobs, or name its blob service \
+                let remedy = "Set AzureWebJobsStorage to a connection string of an account that has blobs, or name its blob service \
                      with AzureWebJobsStorage__blobServiceUri.";
                 env.problem(setting::ARCHIVE_CONTAINER.name, problem, remedy);
                 None
@@ -76,8 +75,10 @@ mod tests {
         (settings, env.finish().err().map(|error| error.to_string()).unwrap_or_default())
     }
 
-    const STORAGE: (&str, &str) =
-        ("AzureWebJobsStorage", "AccountName=geo;AccountKey=c2VjcmV0;EndpointSuffix=core.windows.net");
+    const STORAGE: (&str, &str) = (
+        "AzureWebJobsStorage",
+        "AccountName=geo;AccountKey=c2VjcmV0;EndpointSuffix=core.windows.net",
+    );
 
     #[test]
     fn the_archive_is_in_the_account_of_the_queues() {
@@ -99,7 +100,10 @@ mod tests {
         for name in ["ab", "Archive", "a_b", "a/b", "-abc", "abc-", "a--b", "$root", &long] {
             let (settings, problems) = read(&[STORAGE, ("ARCHIVE_CONTAINER", name)]);
             assert_eq!(settings, None, "{name}");
-            assert!(problems.contains("ARCHIVE_CONTAINER: ") && problems.contains("3 to 63"), "{problems}");
+            assert!(
+                problems.contains("ARCHIVE_CONTAINER: ") && problems.contains("3 to 63"),
+                "{problems}"
+            );
         }
         let (settings, problems) = read(&[("ARCHIVE_CONTAINER", "abc")]);
         assert_eq!(settings, None);

@@ -22,7 +22,9 @@ use super::{
 };
 use crate::queries::{DatabaseMetrics, Health};
 use crate::workflow::{
-    ARCHIVE_FAILURES, ArchiveCounts, DeadLetterReport, NotificationSends, ProcessMetrics, QueueTimes, Times};
+    ARCHIVE_FAILURES, ArchiveCounts, DeadLetterReport, NotificationSends, ProcessMetrics,
+    QueueTimes, Times,
+};
 
 /// Timeout for each source. Metrics of a source that does not respond in time are left out, and the
 /// source is reported as down: one unavailable queue must not cost the other metrics. With the time
@@ -247,7 +249,11 @@ fn archived(text: &mut PrometheusText, archive: &ArchiveCounts) {
     for (name, help, value) in [
         ("lastlight_archived_jobs_total", "Runs of jobs that this process archived.", archive.jobs),
         ("lastlight_archived_tasks_total", "Tasks of these runs.", archive.tasks),
-        ("lastlight_archived_bytes_total", "Compressed size of their archives in bytes.", archive.bytes),
+        (
+            "lastlight_archived_bytes_total",
+            "Compressed size of their archives in bytes.",
+            archive.bytes,
+        ),
     ] {
         text.metric(name, Kind::Counter, help).value(&[], value);
     }

@@ -202,8 +202,13 @@ impl Queries {
         let archive = probed
             .map(|probed| ("archive".to_owned(), self.archive_health(probed, readings.archive)));
         let files = self.workflow_files_health().map(|files| ("workflow_files".to_owned(), files));
-        let components: BTreeMap<String, Component> =
-            queues.into_iter().chain(contexts).chain(database).chain(files).chain(archive).collect();
+        let components: BTreeMap<String, Component> = queues
+            .into_iter()
+            .chain(contexts)
+            .chain(database)
+            .chain(files)
+            .chain(archive)
+            .collect();
         let errors: Vec<String> = components
             .iter()
             .filter_map(|(name, component)| {

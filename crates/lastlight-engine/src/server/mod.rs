@@ -14,8 +14,11 @@ use crate::{
     queries::Queries,
     store::{Database, Unreachable, reach},
     transport::{
-        blob_storage::{BlobStorage, ContainerError}, dead_letters::QueueService, sender::SendError,
-        service_bus::create_service_bus_repository, storage_queue::create_queue_repository,
+        blob_storage::{BlobStorage, ContainerError},
+        dead_letters::QueueService,
+        sender::SendError,
+        service_bus::create_service_bus_repository,
+        storage_queue::create_queue_repository,
         webhooks::Webhooks,
     },
     workflow::{Controller, ControllerError, ReconcileReport, Senders},

@@ -64,8 +64,8 @@ pub use rollups::{
     TaskSums,
 };
 pub use rows::{
-    ArchiveFirst, BatchKey, BatchOfTasks, JobPosition, JsonText, LARGEST_PAGE, NewTask, Page, Redeliveries,
-    RunningTask, StageKey, UnsentTask,
+    ArchiveFirst, BatchKey, BatchOfTasks, JobPosition, JsonText, LARGEST_PAGE, NewTask, Page,
+    Redeliveries, RunningTask, StageKey, UnsentTask,
 };
 pub use schedules::{
     NewRun, NewSchedule, NextDue, ScheduleClock, ScheduleRecord, ScheduleStanding, ScheduleStep,

@@ -44,8 +44,16 @@ const LARGEST_PAGE: i64 = 4000;
 const EVENTS_AT_ONCE: i64 = 200;
 
 /// The reasons for which an attempt fails, as metrics have them.
-pub const ARCHIVE_FAILURES: [&str; 8] =
-    ["missing", "forbidden", "full", "unavailable", "refused", "unreadable", "unwritten", "database"];
+pub const ARCHIVE_FAILURES: [&str; 8] = [
+    "missing",
+    "forbidden",
+    "full",
+    "unavailable",
+    "refused",
+    "unreadable",
+    "unwritten",
+    "database",
+];
 
 /// What became of the archive of a job that is to be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    ArchiveCounts, Controller, NotificationSends, ReconcileReport, memory::MemoryUse, worker_times::QueueTimes,
+    ArchiveCounts, Controller, NotificationSends, ReconcileReport, memory::MemoryUse,
+    worker_times::QueueTimes,
 };
 use crate::{
     model::{ProcessingPath, clock},

@@ -7,7 +7,11 @@ use std::time::{Duration, Instant};
 use lastlight_api::control::Resubmission;
 use serde_json::{Map, Value};
 
-use super::{Controller, ControllerError, ReconcileReport, control::LONGEST_REQUEST, purge::{Pace, Purging}};
+use super::{
+    Controller, ControllerError, ReconcileReport,
+    control::LONGEST_REQUEST,
+    purge::{Pace, Purging},
+};
 use crate::{
     job::erased::{JobType, StageSpec},
     model::{JobId, Stage, StageInGraph, StageKind, Term, UserRequest},

@@ -47,7 +47,8 @@ pub(super) async fn get(
         return Ok(());
     };
     let partial = Partial::beside(path);
-    let failed = |error: io::Error| ArchiveError::Output { path: path.display().to_string(), error };
+    let failed =
+        |error: io::Error| ArchiveError::Output { path: path.display().to_string(), error };
     let mut file = File::create(&partial.0).map_err(failed)?;
     write(archive, &run, &mut file, &failed).await?;
     file.sync_all().map_err(failed)?;

@@ -53,8 +53,7 @@ pub(super) async fn read(
         }
         rest.drain(..begins);
     }
-    let incomplete =
-        |reason: String| ArchiveError::Incomplete { blob: run.blob.clone(), reason };
+    let incomplete = |reason: String| ArchiveError::Incomplete { blob: run.blob.clone(), reason };
     if let Some(reason) = wrong {
         return Err(incomplete(reason));
     }

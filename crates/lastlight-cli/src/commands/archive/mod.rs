@@ -66,15 +66,9 @@ enum ArchiveError {
     #[error(transparent)]
     Read(ReadError),
     #[error("{blob} is not a complete archive: {reason}")]
-    Incomplete {
-        blob: String,
-        reason: String,
-    },
+    Incomplete { blob: String, reason: String },
     #[error("{path} cannot be written: {error}")]
-    Output {
-        path: String,
-        error: std::io::Error,
-    },
+    Output { path: String, error: std::io::Error },
 }
 
 impl From<ReadError> for ArchiveError {

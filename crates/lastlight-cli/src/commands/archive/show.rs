@@ -70,20 +70,17 @@ fn text(run: &ArchivedRun, archived: &Archived) -> String {
         job.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     line("labels", &one_line(&labels.join(", "), 400));
     line("parameters", &one_line(job.parameters.get(), 400));
-    line("result", &one_line(job.result.as_ref().map(|result| result.get()).unwrap_or_default(), 400));
+    line(
+        "result",
+        &one_line(job.result.as_ref().map(|result| result.get()).unwrap_or_default(), 400),
+    );
     line("error", &one_line(job.error.as_deref().unwrap_or_default(), 400));
     if let Some(definition) = definition {
         let version = definition.version.map(|version| format!(", version {version}"));
-        line(
-            "definition",
-            &format!("{}{}", definition.name, version.unwrap_or_default()),
-        );
+        line("definition", &format!("{}{}", definition.name, version.unwrap_or_default()));
     }
-    let by_status: Vec<String> = end
-        .tasks_by_status
-        .iter()
-        .map(|(status, count)| format!("{count} {status}"))
-        .collect();
+    let by_status: Vec<String> =
+        end.tasks_by_status.iter().map(|(status, count)| format!("{count} {status}")).collect();
     line("tasks", &format!("{} ({})", end.tasks, by_status.join(", ")).replace(" ()", ""));
     if end.tasks < end.tasks_planned {
         line(

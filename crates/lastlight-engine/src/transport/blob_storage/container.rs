@@ -503,10 +503,11 @@ impl BlobContainer {
         let service = match &*kept {
             Some((made, service)) if made.elapsed() < CLIENTS_LIVE => Arc::clone(service),
             _ => {
-                let made = service_client(&self.account.endpoint, &self.access).map_err(|detail| {
-                    let (container, host) = (self.name.as_str().to_owned(), self.host());
-                    ContainerError::Unavailable { container, host, detail }
-                })?;
+                let made =
+                    service_client(&self.account.endpoint, &self.access).map_err(|detail| {
+                        let (container, host) = (self.name.as_str().to_owned(), self.host());
+                        ContainerError::Unavailable { container, host, detail }
+                    })?;
                 let made = Arc::new(made);
                 *kept = Some((Instant::now(), Arc::clone(&made)));
                 made

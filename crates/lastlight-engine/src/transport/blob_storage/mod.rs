@@ -22,9 +22,7 @@ use super::{
 };
 use crate::config::{BlobAccount, BlobSettings, NumberSettings, Secret};
 
-pub use container::{
-    Asked, BlobContainer, ContainerError, FoundBlob, ListedBlobs, Replaces,
-};
+pub use container::{Asked, BlobContainer, ContainerError, FoundBlob, ListedBlobs, Replaces};
 pub use lines::LinesError;
 
 /// Timeout of one request, which has no body.
