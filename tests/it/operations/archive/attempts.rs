@@ -82,6 +82,9 @@ async fn only_a_recorded_run_is_deleted_whoever_asks() {
     assert!(!database.archive().record(&id, attempt, 1, "{}").await.unwrap(), "once");
     assert_eq!(database.purge().tasks(&id, 100, first).await.unwrap().tasks, 5);
     database.purge().batches(&id, 100).await.unwrap();
+    // Those that are to be told of the job's end come first, too.
+    let told = "DELETE FROM notification_events";
+    sqlx::query(told).execute(&mut app.connection().await).await.unwrap();
     assert!(database.purge().job(&id, first).await.unwrap());
 }
 

@@ -27,14 +27,9 @@ async fn task_rows(app: &TestApp, job_id: &str) -> Vec<Value> {
 #[tokio::test]
 async fn a_job_is_archived_whole_before_it_is_deleted() {
     let (app, container) = archiving(quick()).await;
-    let parameters = json!({ "stages": [7, 5], "fails": [3], "tolerates": 1 });
-    let answer = app
-        .request(
-            "POST",
-            "/api/jobs/submit/probe?label.team=maps&label.run=7",
-            parameters.to_string(),
-        )
-        .await;
+    let labels = json!({ "team": "maps", "run": "7" });
+    let parameters = json!({ "stages": [7, 5], "fails": [3], "tolerates": 1, "labels": labels });
+    let answer = app.submit("probe", parameters.clone()).await;
     let job_id = answer.body["job_id"].as_str().unwrap().to_owned();
     let status = app.run_until_finished(&job_id).await;
     let kept = ended(&app, "probe", json!({ "stages": [2], "number": 2 })).await;
@@ -60,7 +55,7 @@ async fn a_job_is_archived_whole_before_it_is_deleted() {
     assert!(blob.name.ends_with(".jsonl.gz"), "{}", blob.name);
     assert_eq!(
         (&*blob.metadata["job_type"], &*blob.metadata["status"], &*blob.metadata["tasks"]),
-        ("probe", "failed", "12")
+        ("probe", "completed", "12")
     );
     let job = &blob.of("job")[0];
     assert_eq!(
