@@ -227,27 +227,38 @@ pub struct ArchivedBlob {
 impl ArchivedBlob {
     /// The lines. The checksum must be that of the metadata, and the last line must count the others.
     pub fn lines(&self) -> Vec<Value> {
-        let sum: String =
-            Sha256::digest(&self.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(sum, self.metadata["sha256"], "{}", self.name);
+        self.read().unwrap_or_else(|problem| panic!("{}: {problem}", self.name))
+    }
+
+    /// The same; what is wrong is an error.
+    ///
+    /// # Errors
+    /// It is no complete archive.
+    pub fn read(&self) -> Result<Vec<Value>, String> {
+        let holds = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
+        let metadata = |name: &str| self.metadata.get(name).cloned().unwrap_or_default();
+        let sum = Sha256::digest(&self.bytes);
+        let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+        holds(sum == metadata("sha256"), "the checksum is wrong")?;
         let mut text = String::new();
-        MultiGzDecoder::new(&*self.bytes).read_to_string(&mut text).unwrap();
-        assert_eq!(text.len().to_string(), self.metadata["uncompressed_bytes"], "{}", self.name);
-        assert!(text.ends_with('\n'), "{}", self.name);
-        let lines: Vec<Value> = text
+        MultiGzDecoder::new(&*self.bytes)
+            .read_to_string(&mut text)
+            .map_err(|error| error.to_string())?;
+        holds(text.len().to_string() == metadata("uncompressed_bytes"), "its size is wrong")?;
+        holds(text.ends_with('\n'), "its last line has no end")?;
+        let lines = text
             .split_terminator('\n')
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
-            .collect();
-        let end = lines.last().unwrap();
-        assert_eq!(end["kind"], "end", "{}", self.name);
+            .map(|line| serde_json::from_str(line).map_err(|error| format!("{error}: {line}")))
+            .collect::<Result<Vec<Value>, String>>()?;
+        let end = lines.last().ok_or("it has no line")?;
         let counted = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).count();
-        assert_eq!(lines[0]["kind"], "job");
-        assert_eq!((counted("job"), counted("end")), (1, 1));
+        holds(lines[0]["kind"] == "job" && end["kind"] == "end", "it has no job or no end")?;
+        holds(counted("job") == 1 && counted("end") == 1, "it has several jobs or ends")?;
         for (kind, field) in [("stage", "stages"), ("task", "tasks"), ("event", "events")] {
-            assert_eq!(end[field], counted(kind), "{kind} of {}", self.name);
+            holds(end[field] == counted(kind), &format!("its end counts other {field}: {end}"))?;
         }
-        assert_eq!(end["tasks"].to_string(), self.metadata["tasks"], "{}", self.name);
-        lines
+        holds(end["tasks"].to_string() == metadata("tasks"), "its metadata count other tasks")?;
+        Ok(lines)
     }
 
     /// The lines of a kind.
