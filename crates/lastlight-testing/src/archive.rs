@@ -257,7 +257,8 @@ impl ArchivedBlob {
         for (kind, field) in [("stage", "stages"), ("task", "tasks"), ("event", "events")] {
             holds(end[field] == counted(kind), &format!("its end counts other {field}: {end}"))?;
         }
-        holds(end["tasks"].to_string() == metadata("tasks"), "its metadata count other tasks")?;
+        let tasks = metadata("tasks").parse::<u64>().ok();
+        holds(end["tasks"].as_u64() == tasks, "its metadata count other tasks")?;
         Ok(lines)
     }
 

@@ -41,19 +41,9 @@ pub(super) fn gathered(patient: &Patient) -> (BTreeMap<String, String>, Notes) {
     (given, notes)
 }
 
-/// The settings of the file, if one is given, and of the environment, for commands that read storage directly.
-pub(crate) fn merged(file: Option<&Path>) -> Result<BTreeMap<String, String>, String> {
-    let mut given = BTreeMap::new();
-    if let Some(path) = file {
-        given = read(path)
-            .map_err(|(problem, remedy)| format!("{}: {problem}\n    {remedy}", path.display()))?;
-    }
-    given.extend(
-        std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        }),
-    );
-    Ok(given)
+/// The settings of a file, for commands that read nothing but settings and storage.
+pub(crate) fn of_file(path: &Path) -> Result<BTreeMap<String, String>, String> {
+    read(path).map_err(|(problem, remedy)| format!("{}: {problem}\n    {remedy}", path.display()))
 }
 
 /// Whether an entry is a setting and not a comment (JSON has no other place for comments).

@@ -172,7 +172,7 @@ async fn another_blob_in_the_place_of_an_archive_is_replaced() {
     assert_eq!(blob.of("task").len(), 5);
 }
 
-/// The worst case: an attempt stands still, another one archives the job and deletes its tasks, and the first one goes on with
+/// The worst case: an attempt is held up, another one archives the job and deletes its tasks, and the first one goes on with
 /// what is left.
 #[tokio::test]
 async fn a_late_attempt_never_replaces_a_complete_archive() {
@@ -191,7 +191,7 @@ async fn a_late_attempt_never_replaces_a_complete_archive() {
         );
         let deleting = async { delete(&late, &job_id).await };
         let meanwhile = async {
-            until("the attempt stands still", async || {
+            until("the attempt is held up", async || {
                 (!proxy.seen(held_at).is_empty()).then_some(())
             })
             .await;

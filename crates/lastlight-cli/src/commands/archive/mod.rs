@@ -17,7 +17,7 @@ use lastlight_engine::{
 use serde_json::json;
 
 use crate::{
-    doctor::settings::merged,
+    doctor::settings::of_file,
     say,
     style::{Look, Paint},
     tell,
@@ -138,8 +138,11 @@ pub(crate) async fn run(arguments: &ArchiveArguments) -> ExitCode {
 }
 
 async fn carried_out(arguments: &ArchiveArguments) -> Result<(), ArchiveError> {
-    let given = merged(arguments.settings.as_deref()).map_err(ArchiveError::Argument)?;
-    let settings = Settings::load_archive(Env::from_pairs(given))?;
+    let mut env = Env::from_process();
+    if let Some(file) = &arguments.settings {
+        env = env.with_defaults(of_file(file).map_err(ArchiveError::Argument)?);
+    }
+    let settings = Settings::load_archive(env)?;
     let archive = ArchiveStorage::new(&settings.ok_or(ArchiveError::NoArchive)?)?;
     match &arguments.command {
         ArchiveCommand::List(list) => list::list(&archive, list, arguments.json).await,
