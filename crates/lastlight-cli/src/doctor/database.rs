@@ -264,6 +264,6 @@ mod tests {
                 "{table} {privilege}: {rights:?}"
             );
         }
-        assert!(!rights.contains(&("stages".to_owned(), "DELETE".to_owned())));
+        assert!(!rights.contains(&("definitions".to_owned(), "DELETE".to_owned())));
     }
 }

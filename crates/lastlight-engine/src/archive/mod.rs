@@ -8,6 +8,7 @@ mod writer;
 use std::collections::HashMap;
 
 use lastlight_api::archive::ArchivedRun;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
 
 use crate::{
@@ -150,10 +151,12 @@ mod names {
     pub(super) const FORMAT: &str = "format";
 }
 
+/// What is written otherwise in the value of a metadata.
+const IN_METADATA: AsciiSet = NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.');
+
 fn metadata(key: &RunKey, facts: &RunFacts, written: &Written) -> HashMap<String, String> {
     // Names of job types are short, and may have any characters; a header may not.
-    let job_type =
-        percent_encoding::utf8_percent_encode(&facts.job_type, percent_encoding::CONTROLS);
+    let job_type = percent_encoding::utf8_percent_encode(&facts.job_type, &IN_METADATA);
     [
         (names::JOB_TYPE, job_type.to_string()),
         (names::STATUS, facts.status.to_string()),
@@ -210,7 +213,7 @@ mod tests {
         let name = key.blob();
         assert_eq!(name, format!("{}/run-3-20261201T144808Z.jsonl.gz", "ab".repeat(32)));
         let facts = RunFacts {
-            job_type: "größe".to_owned(),
+            job_type: "große 10%20".to_owned(),
             status: JobStatus::Failed,
             finished_at: datetime!(2026-12-02 0:00 UTC),
         };
@@ -226,7 +229,7 @@ mod tests {
         let mut blob = FoundBlob { name, bytes: 10, metadata, etag: None };
         let run = archived_run(&blob).unwrap();
         assert_eq!((run.job_id, run.run, run.tasks, run.bytes), (key.job_id, 3, 7, 10));
-        assert_eq!((run.job_type.as_str(), run.status), ("größe", JobStatus::Failed));
+        assert_eq!((run.job_type.as_str(), run.status), ("große 10%20", JobStatus::Failed));
         assert_eq!(run.created_at.0, key.created_at);
         blob.metadata.remove("sha256");
         assert_eq!(archived_run(&blob), None);

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Archives that a process writes at once. Each holds a page and a block in memory, and one connection at times.
-const AT_ONCE: usize = 2;
+pub(super) const ARCHIVED_AT_ONCE: usize = 4;
 
 /// Bytes of a page of tasks.
 const PAGE_BYTES: i64 = 4 * 1024 * 1024;
@@ -143,7 +143,7 @@ impl Archiving {
     pub(super) fn new(storage: Option<ArchiveStorage>) -> Self {
         Self {
             storage: storage.map(Arc::new),
-            room: Semaphore::new(AT_ONCE),
+            room: Semaphore::new(ARCHIVED_AT_ONCE),
             trouble: Mutex::default(),
             counts: Default::default(),
             failures: Mutex::default(),

@@ -4,10 +4,13 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use lastlight_api::purge::{Deletion, Purged, PurgedJob};
 
 use super::{
-    Controller, ControllerError, ReconcileReport, archive::Archived, control::LONGEST_REQUEST,
+    Controller, ControllerError, ReconcileReport,
+    archive::{ARCHIVED_AT_ONCE, Archived},
+    control::LONGEST_REQUEST,
 };
 use crate::{
     job::Retention,
@@ -108,14 +111,21 @@ impl Controller {
             let only_archived = self.0.archiving.waits().is_some();
             let marked = purge.marked(only_archived, JOBS_AT_ONCE).await?;
             let mut is_done = true;
-            for job_id in &marked {
+            // The first one alone, so that a container that cannot be written is tried once.
+            let (first, others) = marked.split_at(marked.len().min(1));
+            let some_at_once = others.chunks(ARCHIVED_AT_ONCE);
+            for jobs in [first].into_iter().chain(some_at_once) {
                 if !only_archived && self.0.archiving.waits().is_some() {
                     // Since a moment ago: those that are archived come first.
                     is_done = false;
                     break;
                 }
-                let purging = self.purge_job(job_id, &mut pace, until, report).await?;
-                is_done &= !purging.is_done();
+                let archived = jobs.iter().map(|job_id| self.archive_first(job_id, until));
+                for (job_id, archived) in jobs.iter().zip(join_all(archived).await) {
+                    let purging =
+                        self.purge_job(job_id, archived?, &mut pace, until, report).await?;
+                    is_done &= !purging.is_done();
+                }
                 if Instant::now() >= until {
                     return Ok(());
                 }
@@ -145,16 +155,16 @@ impl Controller {
         Kept { completed: seconds(own.completed, completed), failed: seconds(own.failed, failed) }
     }
 
-    /// Deletes a marked job in steps, or all that it has if it is to run again, and begins its next run; after it is in the archive,
-    /// if there is one.
+    /// Deletes a marked job in steps, or all that it has if it is to run again, and begins its next run; `archived`: what became of
+    /// its archive before.
     pub(super) async fn purge_job(
         &self,
         job_id: &JobId,
+        archived: Archived,
         pace: &mut Pace,
         until: Instant,
         report: &mut ReconcileReport,
     ) -> Result<Purging, ControllerError> {
-        let archived = self.archive_first(job_id, until).await?;
         match archived {
             Archived::NotYet => return Ok(Purging::Unarchived(None)),
             Archived::Now => report.jobs_archived += 1,
@@ -233,7 +243,9 @@ impl Controller {
         // A job is deleted only once its end is addressed to all that are to be told.
         self.address_events(LONGEST_REQUEST).await?;
         let mut report = ReconcileReport::default();
-        let purging = self.purge_job(job_id, &mut Pace::default(), until, &mut report).await?;
+        let archived = self.archive_first(job_id, until).await?;
+        let pace = &mut Pace::default();
+        let purging = self.purge_job(job_id, archived, pace, until, &mut report).await?;
         let is_gone = purging.is_done();
         tracing::info!(%job_id, is_gone, tasks = report.tasks_purged, "job deleted on request");
         Ok(Deletion {

@@ -62,7 +62,9 @@ impl Controller {
             Marked::NotYet => return Err(ControllerError::StillNeeded { job_id: *job_id }),
         }
         let mut report = ReconcileReport::default();
-        let purging = self.purge_job(job_id, &mut Pace::default(), until, &mut report).await?;
+        let archived = self.archive_first(job_id, until).await?;
+        let pace = &mut Pace::default();
+        let purging = self.purge_job(job_id, archived, pace, until, &mut report).await?;
         let begun = purging.is_done();
         let run = job.run.unwrap_or(1) + 1;
         tracing::info!(%job_id, run, begun, tasks = report.tasks_purged, "job resubmitted");
