@@ -53,6 +53,7 @@ const SHARED: [&str; 21] = [
     "lastlight_task_retries_total",
     "lastlight_task_run_seconds",
     "lastlight_tasks_ended_total",
+    "lastlight_unarchived_",
     "lastlight_undelivered_notifications",
     "lastlight_up",
     "lastlight_worker_",
