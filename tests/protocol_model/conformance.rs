@@ -22,9 +22,10 @@ use lastlight_engine::{
         TasksPerMessage, UserRequest, WorkerHandler,
     },
     store::{
-        BatchClaim, BatchKey, ChunkWritten, Claim, ClaimRequest, Completion, Database, Deferral,
-        EndedStage, Marked, NewJob, NewTask, NextStage, RunningTask, StageKey, StagePlan,
-        TaskChoice, TaskClaims, TaskCompletions, TaskDeferrals, TaskOutcome, WorkerClaim,
+        ArchiveFirst, BatchClaim, BatchKey, ChunkWritten, Claim, ClaimRequest, Completion,
+        Database, Deferral, EndedStage, Marked, NewJob, NewTask, NextStage, RunningTask, StageKey,
+        StagePlan, TaskChoice, TaskClaims, TaskCompletions, TaskDeferrals, TaskOutcome,
+        WorkerClaim,
     },
 };
 use lastlight_testing::{
@@ -702,13 +703,15 @@ impl Pair {
         if real {
             let stages = self.rules.graph.map(|graph| stages_of(&self.rules, &graph));
             let job = NewJob { graph: stages.as_deref(), ..self.real.job(&self.rules) };
-            let begun = database.jobs().begin_next_run(job, LONG).await.unwrap();
+            let begun =
+                database.jobs().begin_next_run(job, LONG, ArchiveFirst(false)).await.unwrap();
             let has_tasks = self.real.has_tasks(job_id).await;
             assert!(begun != has_tasks, "a run begins only once nothing is left of the one before");
-            while database.purge().tasks(&job_id, 3).await.unwrap().has_more {}
+            while database.purge().tasks(&job_id, 3, ArchiveFirst(false)).await.unwrap().has_more {}
             while database.purge().batches(&job_id, 1).await.unwrap().has_more {}
             if has_tasks {
-                real = database.jobs().begin_next_run(job, LONG).await.unwrap();
+                real =
+                    database.jobs().begin_next_run(job, LONG, ArchiveFirst(false)).await.unwrap();
             }
         }
         ("resubmit", model.to_string(), real.to_string())

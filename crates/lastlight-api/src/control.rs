@@ -45,7 +45,8 @@ pub struct Resubmission {
     pub job_id: JobId,
     /// The run: 2 for the first resubmission.
     pub run: i32,
-    /// Whether it began. If not, the tasks of the run before are being deleted, and the next sweeps begin it.
+    /// Whether it began. If not, the run before is being archived, if the app has an archive, or its tasks are being deleted, and the
+    /// next sweeps begin it.
     pub is_begun: bool,
     /// How the run before ended.
     pub previous_status: JobStatus,

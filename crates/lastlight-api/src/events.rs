@@ -32,7 +32,7 @@ pub struct JobEvent {
     pub node: Option<String>,
     /// What happened; a newer app may have kinds that are not in this list:
     /// `job_submitted`, `job_retried`, `job_resubmitted`, `pause_requested`, `pause_withdrawn`, `job_paused`, `job_resumed`,
-    /// `job_completed`, `job_failed`, `job_cancelled`, `resubmission_requested`, `deletion_started`, `stage_started`, `stage_planned`, `stage_ended`,
+    /// `job_completed`, `job_failed`, `job_cancelled`, `resubmission_requested`, `deletion_started`, `job_archived`, `stage_started`, `stage_planned`, `stage_ended`,
     /// `stage_reopened`, `tasks_retried`, `tasks_skipped`, `gate_waiting`, `gate_decided`, `child_submitted`; and what the sweep repaired: `messages_resent`,
     /// `planning_resumed`, `attempts_presumed_dead`, `counters_repaired`.
     pub kind: String,

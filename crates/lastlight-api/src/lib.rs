@@ -6,6 +6,7 @@
 //! default may be missing in the answer of an older one.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod archive;
 pub mod audit;
 pub mod bulk;
 pub mod canonical;

@@ -10,7 +10,7 @@ use crate::{JobId, JobStatus, Timestamp};
 pub struct Deletion {
     /// The job's id.
     pub job_id: JobId,
-    /// Whether the job is gone. If not, it is being deleted, and the next sweeps do the rest.
+    /// Whether the job is gone. If not, it is marked, and the next sweeps do the rest: if the app has an archive, once the job is in it.
     pub is_deleted: bool,
     /// Whether the job ran, and was cancelled first.
     pub is_cancelled: bool,
@@ -44,6 +44,9 @@ pub struct Purged {
     pub has_more: bool,
     /// Whether nothing is deleted.
     pub is_dry_run: bool,
+    /// Whether each job is archived before it is deleted; while it cannot be archived, it stays.
+    #[serde(default)]
+    pub archives_first: bool,
     /// Up to ten of them.
     pub sample: Vec<PurgedJob>,
 }

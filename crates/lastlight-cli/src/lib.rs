@@ -26,7 +26,7 @@ use serde_json::json;
 
 pub use commands::api::parameter;
 
-use commands::{api, completions, doctor as doctor_command, functions, process};
+use commands::{api, archive, completions, doctor as doctor_command, functions, process};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -58,6 +58,9 @@ enum Command<C: Commands> {
     /// Check settings, host.json, function folders, database and queues, and print a remedy for
     /// each fault.
     Doctor(doctor_command::DoctorArguments),
+    /// Read the archive of jobs that were deleted, or that ran again: list it, show a job, or get its lines. Reads blob
+    /// storage directly, with the app's settings.
+    Archive(archive::ArchiveArguments),
     /// Write, check or list the function folders that a Functions host reads.
     Functions(functions::FunctionsArguments),
     #[command(flatten)]
@@ -140,6 +143,7 @@ fn run<C: Commands>(arguments: Arguments<C>, app: App) -> ExitCode {
             Command::Migrate => process::migrate().await,
             Command::Reconcile { json } => process::reconcile(&app, json).await,
             Command::Doctor(arguments) => doctor_command::doctor(arguments, app.catalog()).await,
+            Command::Archive(arguments) => archive::run(&arguments).await,
             Command::Functions(arguments) => functions::run(&arguments),
             Command::Api(command) => api::run(command).await,
             Command::Further(command) => command.run(&app).await,

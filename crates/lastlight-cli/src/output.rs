@@ -47,6 +47,20 @@ pub fn write(words: Arguments<'_>) {
     }
 }
 
+/// Writes bytes to standard output as they are. Returns whether it may go on: not if standard output was lost.
+pub fn bytes(some: &[u8]) -> bool {
+    if LOST.get().is_some() {
+        return false;
+    }
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_all(some).and_then(|()| out.flush()) {
+        let _ = LOST.set(error);
+        IS_LOST.notify_waiters();
+        return false;
+    }
+    true
+}
+
 /// Writes to standard error, for [`tell`]. An error is ignored: there is nowhere to report it.
 pub fn write_aside(words: Arguments<'_>) {
     let _ = io::stderr().lock().write_fmt(words);

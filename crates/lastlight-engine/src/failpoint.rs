@@ -31,8 +31,9 @@ pub(crate) use failpoint;
 
 #[cfg(feature = "fault-injection")]
 pub use armed::{
-    BULK_PLACES, FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, NEXT_RUN_PLACES, NOTIFY_PLACES,
-    PLACES, PURGE_PLACES, Passage, SCHEDULE_PLACES, SINGLE_TASK_PLACES, WORKER_PLACES, pass,
+    ARCHIVE_PLACES, BULK_PLACES, FAILPOINT_SETTING, GRAPH_PLACES, HITS_SETTING, NEXT_RUN_PLACES,
+    NOTIFY_PLACES, PLACES, PURGE_PLACES, Passage, SCHEDULE_PLACES, SINGLE_TASK_PLACES,
+    WORKER_PLACES, pass,
 };
 
 #[cfg(feature = "fault-injection")]
@@ -113,6 +114,15 @@ mod armed {
         ("purge.tasks", true),
         ("purge.batches", true),
         ("purge.job", true),
+    ];
+
+    /// The places that only jobs pass that are archived.
+    pub const ARCHIVE_PLACES: &[(&str, bool)] = &[
+        ("archive.claimed", true),
+        ("archive.before_commit", true),
+        ("archive.after_commit", true),
+        ("archive.before_record", true),
+        ("archive.after_record", true),
     ];
 
     /// The places that only a job passes that runs again, besides those of its deletion.
@@ -283,6 +293,7 @@ mod armed {
                 .chain(GRAPH_PLACES)
                 .chain(WORKER_PLACES)
                 .chain(PURGE_PLACES)
+                .chain(ARCHIVE_PLACES)
                 .chain(NEXT_RUN_PLACES)
                 .chain(SINGLE_TASK_PLACES)
                 .chain(BULK_PLACES)

@@ -19,6 +19,7 @@
 //! | [`app`] | the definition of an app | how it runs |
 //! | [`workflow_files`] | workflow files as job types | how stages are stored or started |
 //! | [`builtin`] | handlers and validators that every app has | workflow, the database |
+//! | [`archive`] | the archive of jobs: write, list, read | workflow, the database |
 //! | [`transport`] | Storage Queues and Service Bus: send, peek, receive; blobs | workflow, the database |
 //! | [`telemetry`] | the log, and spans to a collector | queues, the database |
 //! | [`config`] | every setting, parsed and checked once | its readers |
@@ -30,6 +31,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod app;
+#[doc(hidden)]
+pub mod archive;
 #[doc(hidden)]
 pub mod builtin;
 pub mod config;

@@ -166,6 +166,7 @@ impl LocalCloud {
             settings.insert("LOG_FORMAT".into(), "text".into());
         }
         settings.extend(options.settings);
+        add_blobs(&mut settings);
         create_queues(&settings, &storage, &service_bus);
         restore(&data, &storage, &service_bus)?;
         let host = host::start(HostOptions {
@@ -331,6 +332,22 @@ fn settings(storage: SocketAddr, service_bus: SocketAddr, key: &str) -> BTreeMap
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .collect()
+}
+
+/// The setting that names a blob service, such as that of Azurite: the local cloud has none of its own.
+const BLOB_ENDPOINT_SETTING: &str = "LASTLIGHT_LOCAL_BLOB_ENDPOINT";
+
+/// Adds the blob service to the storage account, if a setting or the environment names one.
+fn add_blobs(settings: &mut BTreeMap<String, String>) {
+    let named = settings.get(BLOB_ENDPOINT_SETTING).cloned();
+    let Some(endpoint) = named.or_else(|| std::env::var(BLOB_ENDPOINT_SETTING).ok()) else {
+        return;
+    };
+    if let Some(storage) = settings.get_mut("AzureWebJobsStorage")
+        && !storage.contains("BlobEndpoint=")
+    {
+        storage.push_str(&format!(";BlobEndpoint={endpoint}"));
+    }
 }
 
 /// The functions of lastlight, so that an app needs no function folders to run on this machine.

@@ -8,6 +8,7 @@ use axum::{
     http::{Request, StatusCode},
 };
 use lastlight_engine::{
+    archive::ArchiveStorage,
     config::Timing,
     functions::{AppState, router},
     job::{Backoff, erased::Catalog},
@@ -120,12 +121,33 @@ impl TestApp {
         timing: Timing,
         webhooks: Webhooks,
     ) -> Self {
+        Self::built(url, catalog, timing, webhooks, None).await
+    }
+
+    /// A handler on an existing database that archives jobs before it deletes them.
+    pub async fn archiving(
+        url: &str,
+        catalog: Catalog,
+        timing: Timing,
+        archive: ArchiveStorage,
+    ) -> Self {
+        Self::built(url, catalog, timing, Webhooks::default(), Some(archive)).await
+    }
+
+    async fn built(
+        url: &str,
+        catalog: Catalog,
+        timing: Timing,
+        webhooks: Webhooks,
+        archive: Option<ArchiveStorage>,
+    ) -> Self {
         let database = Database::new(&database_settings(url));
         database.migrate().await.expect("the migrations run");
         let (queue, bus) =
             (Mailbox::new(ProcessingPath::QueueStorage), Mailbox::new(ProcessingPath::ServiceBus));
         let senders = Senders::new(queue.clone(), Some(bus.clone()));
-        let controller = Controller::notifying(catalog, database, senders, timing, webhooks);
+        let controller =
+            Controller::archiving(catalog, database, senders, timing, webhooks, archive);
         let router = router_of(&controller, false);
         Self { router, controller, queue, bus, url: url.to_owned() }
     }

@@ -31,24 +31,8 @@ impl NewContainer {
         let name = format!("c{}", uuid::Uuid::new_v4().simple());
         let endpoint = service("AZURITE_BLOB_ENDPOINT");
         let url = Url::parse(&format!("{endpoint}/{name}")).unwrap();
-        let (permissions, services, resources) = ("rwlc", "b", "sco");
-        let signed = signature(&[
-            DEVELOPMENT_ACCOUNT,
-            permissions,
-            services,
-            resources,
-            "",
-            EXPIRY,
-            "",
-            "",
-            VERSION,
-            "",
-        ]);
         let mut of_account = url.clone();
-        of_account
-            .query_pairs_mut()
-            .extend_pairs([("sv", VERSION), ("se", EXPIRY), ("sp", permissions)])
-            .extend_pairs([("ss", services), ("srt", resources), ("sig", &signed)]);
+        of_account.set_query(Some(&account_signature("rwlcd")));
         let client = BlobContainerClient::new(of_account, None, None).unwrap();
         client.create(None).await.unwrap();
         Self { name, url, client }
@@ -65,6 +49,20 @@ impl NewContainer {
         let blob = self.client.blob_client(name).download(None).await.unwrap();
         String::from_utf8(blob.body.collect().await.unwrap().into()).unwrap()
     }
+}
+
+/// The query string of a SAS of the account with these permissions for its blobs.
+pub fn account_signature(permissions: &str) -> String {
+    let (services, resources) = ("b", "sco");
+    let fields =
+        [DEVELOPMENT_ACCOUNT, permissions, services, resources, "", EXPIRY, "", "", VERSION, ""];
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs([("sv", VERSION), ("se", EXPIRY), ("sp", permissions)]).extend_pairs([
+        ("ss", services),
+        ("srt", resources),
+        ("sig", &signature(&fields)),
+    ]);
+    query.finish()
 }
 
 /// The connection string of the account, with this key and the address of its blob service.

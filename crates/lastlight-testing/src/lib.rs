@@ -3,7 +3,7 @@
 //!
 //! - For tests: [`app`], a handler in the test's process; [`described`], the check of its answers
 //!   against its description; [`database`] and [`mailbox`], what it
-//!   runs on; [`blobs`], containers of blobs; [`worker`], a worker; [`probe`], its job type; [`workflows`], its workflow
+//!   runs on; [`blobs`], containers of blobs; [`archive`], an archive and what can happen to its requests; [`worker`], a worker; [`probe`], its job type; [`workflows`], its workflow
 //!   files; [`waiting`], how tests wait. They panic when something fails.
 //! - For tests and chaos: [`work`], the parameters of the job type `chaos` ([`chaos_job`]);
 //!   [`graph_work`], those of the job type `graph` ([`graph_job`]), and what must become of them;
@@ -15,6 +15,8 @@
 
 #[allow(clippy::unwrap_used, clippy::expect_used, reason = "for tests only")]
 pub mod app;
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "for tests only")]
+pub mod archive;
 #[allow(clippy::unwrap_used, clippy::expect_used, reason = "for tests only")]
 pub mod blobs;
 pub mod chaos_job;

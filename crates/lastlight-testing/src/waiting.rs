@@ -24,7 +24,7 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
 }
 
 /// The statements that move the times in the database back; `$` stands for the interval.
-const CLOCKS: [&str; 6] = [
+const CLOCKS: [&str; 7] = [
     "UPDATE tasks SET lease_until = lease_until - $, due_at = due_at - $, next_send_at = next_send_at - $,
             ready_at = ready_at - $
      WHERE lease_until IS NOT NULL OR due_at IS NOT NULL OR next_send_at IS NOT NULL OR ready_at IS NOT NULL",
@@ -34,6 +34,7 @@ const CLOCKS: [&str; 6] = [
     "UPDATE worker_claims SET lease_until = lease_until - $",
     "UPDATE notifications SET next_attempt_at = next_attempt_at - $, give_up_at = give_up_at - $,
             delivered_at = delivered_at - $, given_up_at = given_up_at - $",
+    "UPDATE jobs SET archiving_until = archiving_until - $ WHERE archiving_until IS NOT NULL",
 ];
 
 /// The interval `by` passes for all rows in the database, but not for running code.

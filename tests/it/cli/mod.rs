@@ -1,5 +1,6 @@
 //! Commands print what users and scripts expect, and errors say what to do next.
 
+mod archive;
 mod doctor;
 mod errors;
 mod functions;

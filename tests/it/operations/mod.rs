@@ -1,5 +1,6 @@
 //! Counts, metrics, traces, notifications and lists of processes say exactly what happened.
 
+mod archive;
 mod audit;
 mod bulk;
 mod diagnosis;

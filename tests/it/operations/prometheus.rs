@@ -10,6 +10,7 @@ use axum::{
     http::{Request, StatusCode},
 };
 use lastlight_engine::{config::Timing, transport::sender::QueueRole};
+use lastlight_testing::{archive::archive_in, blobs::NewContainer};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor};
 use tokio::{
@@ -52,6 +53,7 @@ const SHARED: [&str; 21] = [
     "lastlight_task_retries_total",
     "lastlight_task_run_seconds",
     "lastlight_tasks_ended_total",
+    "lastlight_unarchived_",
     "lastlight_undelivered_notifications",
     "lastlight_up",
     "lastlight_worker_",
@@ -170,7 +172,9 @@ fn named(text: &str) -> BTreeSet<String> {
 
 /// A scrape in which every metric has a sample.
 async fn full_scrape() -> String {
-    let app = TestApp::with_probe(Probe::default(), quick()).await;
+    let archive = archive_in(&NewContainer::create().await);
+    let catalog = Probe::default().add_to(catalog());
+    let app = TestApp::archiving(&new_database_url().await, catalog, quick(), archive).await;
     for use_service_bus in [false, true] {
         let parameters = json!({ "stages": [3], "use_service_bus": use_service_bus });
         let job_id = app.submitted("probe", parameters).await;

@@ -4,7 +4,7 @@
 use axum::body::Body;
 use lastlight_engine::{
     model::{JobId, UserRequest},
-    store::{Database, Marked},
+    store::{ArchiveFirst, Database, Marked},
     transport::sender::QueueRole,
 };
 use lastlight_testing::{
@@ -122,10 +122,10 @@ async fn a_resubmission_that_died_is_continued_by_the_sweep() {
         assert_eq!(app.control("retry", &job_id).await.status, 409, "it changes no more");
         let id: JobId = job_id.parse().unwrap();
         if steps > 0 {
-            assert!(database.purge().tasks(&id, 100).await.unwrap().has_more);
+            assert!(database.purge().tasks(&id, 100, ArchiveFirst(false)).await.unwrap().has_more);
         }
         if steps > 1 {
-            database.purge().tasks(&id, 1000).await.unwrap();
+            database.purge().tasks(&id, 1000, ArchiveFirst(false)).await.unwrap();
             assert!(database.purge().batches(&id, 1).await.unwrap().has_more);
         }
         app.controller.reconcile().await.unwrap();

@@ -1,6 +1,7 @@
 //! The rights that SECURITY.md lists are sufficient for the app, and each of them is necessary.
 
 use lastlight_engine::config::Timing;
+use lastlight_testing::{archive::archive_in, blobs::NewContainer};
 use serde_json::json;
 use sqlx::{Connection, Either, Executor, PgConnection, SqlSafeStr, Statement};
 
@@ -116,6 +117,32 @@ async fn an_app_without_schema_rights_completes_jobs() {
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(app.deliver("reconcile", "{}").await.status, 200);
     assert_eq!(app.request("GET", "/api/health", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_app_without_schema_rights_archives_deletes_and_repeats_jobs() {
+    let parted = LeastPrivilege::new().await;
+    parted.migrate().await;
+    parted.grant().await;
+    let container = NewContainer::create().await;
+    let catalog = Probe::default().add_to(catalog());
+    let archive = archive_in(&container);
+    let app = TestApp::archiving(&parted.app_url, catalog, quick(), archive).await;
+    let job_id = app.submitted("probe", json!({ "stages": [5, 2] })).await;
+    app.run_until_finished(&job_id).await;
+    let again = app.request("POST", &format!("/api/jobs/resubmit/{job_id}"), "").await;
+    assert_eq!(again.body["is_begun"], true, "{}", again.body);
+    app.run_until_finished(&job_id).await;
+    let deleted = app.request("DELETE", &format!("/api/jobs/{job_id}"), "").await;
+    assert_eq!(deleted.body["is_deleted"], true, "{}", deleted.body);
+    let blobs = container.blobs(&job_id).await;
+    assert_eq!(blobs.iter().map(|blob| blob.of("task").len()).collect::<Vec<_>>(), [7, 7]);
+    let mut role = PgConnection::connect(&parted.app_url).await.unwrap();
+    let error = role.execute("INSERT INTO app.job_events (job_id, run, kind) VALUES ('a', 1, 'b')");
+    assert!(
+        error.await.unwrap_err().to_string().contains("permission denied"),
+        "events stay what triggers write"
+    );
 }
 
 /// The name of each statement of the app, prepared on this connection, and the EXPLAIN of its

@@ -89,7 +89,7 @@ async fn migrations_are_repeatable_and_concurrent() {
 }
 
 /// Statements whose purpose is to read a whole stage or all open work.
-const READS_STAGES: [&str; 15] = [
+const READS_STAGES: [&str; 16] = [
     // On request of users. The last two count what a user skipped, if anything was skipped.
     "audit_stages",
     "recount_stage",
@@ -112,6 +112,8 @@ const READS_STAGES: [&str; 15] = [
     "purge_batches",
     "purge_job",
     "purge_tasks",
+    // Before that, page by page, once.
+    "archive_tasks",
 ];
 
 /// Statements that count the batches of a stage, or read them once, on request of a user or when its job is finished.

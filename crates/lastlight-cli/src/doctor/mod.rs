@@ -1,13 +1,14 @@
 //! The doctor checks what the app needs: settings, host.json, the function folders, the workflow files,
-//! the database and the queues, in this order. It changes nothing. Each finding states a fact and, for a
+//! the database, the queues and the archive, in this order. It changes nothing. Each finding states a fact and, for a
 //! problem, a remedy. It must not depend on the HTTP API, because it is used before the app runs.
 
+mod archive;
 mod concurrency;
 mod database;
 mod functions;
 mod host_json;
 mod queues;
-mod settings;
+pub(crate) mod settings;
 mod workflows;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -33,7 +34,7 @@ pub enum State {
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The area: `settings`, `host.json`, `functions`, `workflows`, `database`, `storage queues` or
+    /// The area: `settings`, `host.json`, `functions`, `workflows`, `database`, `storage queues`, `archive` or
     /// `service bus`.
     pub check: &'static str,
     /// The severity of a finding.
@@ -120,6 +121,9 @@ pub async fn examine(
     }
     if let Some(storage) = so_far.storage {
         hear(queues::storage(storage).await);
+    }
+    if let Some(archive) = &so_far.archive {
+        hear(archive::examine(archive).await);
     }
     if let Some(service_bus) = so_far.service_bus {
         hear(queues::service_bus(service_bus).await);

@@ -41,6 +41,11 @@ pub(super) fn gathered(patient: &Patient) -> (BTreeMap<String, String>, Notes) {
     (given, notes)
 }
 
+/// The settings of a file, for commands that read nothing but settings and storage.
+pub(crate) fn of_file(path: &Path) -> Result<BTreeMap<String, String>, String> {
+    read(path).map_err(|(problem, remedy)| format!("{}: {problem}\n    {remedy}", path.display()))
+}
+
 /// Whether an entry is a setting and not a comment (JSON has no other place for comments).
 fn is_setting(name: &&String) -> bool {
     !name.starts_with("_comment")

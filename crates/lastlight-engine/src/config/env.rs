@@ -175,6 +175,18 @@ impl Env {
         self
     }
 
+    /// Adds settings that are not set, such as those of a file.
+    #[must_use]
+    pub fn with_defaults<K: Into<String>, V: Into<String>>(
+        mut self,
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        for (key, value) in pairs {
+            self.values.entry(key.into()).or_insert_with(|| value.into());
+        }
+        self
+    }
+
     /// The shared set of names that are read, now and later.
     #[cfg(test)]
     pub(super) fn asked(&self) -> Asked {

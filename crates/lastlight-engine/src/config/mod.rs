@@ -6,6 +6,7 @@
 //! from which its reader takes name, default and bounds. Secrets are [`Secret`]s, which print as
 //! `***`.
 
+mod archive;
 mod blobs;
 mod connection_string;
 mod database;
@@ -27,6 +28,7 @@ mod timing;
 mod unresolved;
 mod values;
 
+pub use archive::{ArchiveSettings, ContainerName};
 pub use blobs::{BlobAccount, BlobSettings, NumberSettings};
 pub use database::DatabaseSettings;
 pub use declaration::{Declared, Form};

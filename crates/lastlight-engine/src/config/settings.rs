@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    BlobSettings, ConfigError, DatabaseSettings, Env, HttpCallAllow, LogSettings,
+    ArchiveSettings, BlobSettings, ConfigError, DatabaseSettings, Env, HttpCallAllow, LogSettings,
     NotificationSettings, OtlpSettings, Prices, ServiceBusSettings, SettingProblem,
     StorageSettings, Timing, database::database, prices::prices, reference as setting,
     timing::timing,
@@ -23,6 +23,8 @@ pub struct Settings {
     pub storage: StorageSettings,
     /// The storage accounts whose blobs submissions may name.
     pub blobs: BlobSettings,
+    /// The archive of jobs, if there is one.
+    pub archive: Option<ArchiveSettings>,
     /// Service Bus, if it is enabled.
     pub service_bus: Option<ServiceBusSettings>,
     /// Time limits, retries and concurrency.
@@ -58,6 +60,8 @@ pub struct SettingsSoFar {
     pub database: Option<DatabaseSettings>,
     /// Storage Queues.
     pub storage: Option<StorageSettings>,
+    /// The archive of jobs, if there is one.
+    pub archive: Option<ArchiveSettings>,
     /// Service Bus, if it is enabled.
     pub service_bus: Option<ServiceBusSettings>,
     /// Time limits, retries and concurrency, with defaults in place of invalid values.
@@ -67,9 +71,11 @@ pub struct SettingsSoFar {
 impl Settings {
     /// Reads the valid parts. [`Settings::load_without_host`] reports the problems.
     pub fn load_so_far(mut env: Env) -> SettingsSoFar {
+        let blobs = BlobSettings::from_env(&mut env);
         SettingsSoFar {
             database: database(&mut env),
             storage: StorageSettings::from_env(&mut env),
+            archive: ArchiveSettings::from_env(&mut env, &blobs),
             service_bus: service_bus(&mut env),
             timing: timing(&mut env),
         }
@@ -106,6 +112,7 @@ impl Settings {
             );
         }
         let blobs = BlobSettings::from_env(&mut env);
+        let archive = ArchiveSettings::from_env(&mut env, &blobs);
         let service_bus = service_bus(&mut env);
         let timing = timing(&mut env);
         let http_call = HttpCallAllow::from_env(&mut env);
@@ -125,6 +132,7 @@ impl Settings {
                 database,
                 storage,
                 blobs,
+                archive,
                 service_bus,
                 timing,
                 http_call,
@@ -148,6 +156,17 @@ impl Settings {
     pub fn load_workflows(mut env: Env) -> PathBuf {
         let app_root = env.get(&setting::APP_ROOT_PATH).map(PathBuf::from);
         workflows(&mut env, app_root.as_deref())
+    }
+
+    /// Reads the settings of the archive only; `None` if there is no archive.
+    ///
+    /// # Errors
+    /// All settings of the archive that are invalid.
+    pub fn load_archive(mut env: Env) -> Result<Option<ArchiveSettings>, ConfigError> {
+        let blobs = BlobSettings::from_env(&mut env);
+        let archive = ArchiveSettings::from_env(&mut env, &blobs);
+        env.finish()?;
+        Ok(archive)
     }
 
     /// Reads the settings of the database only, for `migrate`, and the warnings about them.

@@ -322,6 +322,20 @@ pub(super) fn readings(text: &mut PrometheusText, readings: &QueueMetrics) {
         undelivered.value(&[("state", "pending")], counts.pending);
         undelivered.value(&[("state", "given_up")], counts.given_up);
     }
+    if let Some(backlog) = &readings.archive {
+        text.metric(
+            "lastlight_unarchived_jobs",
+            Kind::Gauge,
+            "Jobs that are to be deleted, or to run again, once they are archived; counted up to 10,000.",
+        )
+        .value(&[], backlog.jobs);
+        text.metric(
+            "lastlight_unarchived_oldest_seconds",
+            Kind::Gauge,
+            "Time for which the first of them has waited, in seconds; 0 without any.",
+        )
+        .value(&[], backlog.oldest.unwrap_or_default().as_secs_f64());
+    }
     if let Some(queues) = &readings.worker_queues {
         workers(text, queues);
     }

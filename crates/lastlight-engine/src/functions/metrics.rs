@@ -21,7 +21,10 @@ use super::{
     request_metrics::RequestMetrics,
 };
 use crate::queries::{DatabaseMetrics, Health};
-use crate::workflow::{DeadLetterReport, NotificationSends, ProcessMetrics, QueueTimes, Times};
+use crate::workflow::{
+    ARCHIVE_FAILURES, ArchiveCounts, DeadLetterReport, NotificationSends, ProcessMetrics,
+    QueueTimes, Times,
+};
 
 /// Timeout for each source. Metrics of a source that does not respond in time are left out, and the
 /// source is reported as down: one unavailable queue must not cost the other metrics. With the time
@@ -236,7 +239,32 @@ fn process(text: &mut PrometheusText, metrics: &ProcessMetrics) {
     )
     .value(&[], metrics.pool.limit);
     notifications(text, metrics);
+    if let Some(archive) = &metrics.archive {
+        archived(text, archive);
+    }
     sweeps(text, metrics);
+}
+
+fn archived(text: &mut PrometheusText, archive: &ArchiveCounts) {
+    for (name, help, value) in [
+        ("lastlight_archived_jobs_total", "Runs of jobs that this process archived.", archive.jobs),
+        ("lastlight_archived_tasks_total", "Tasks of these runs.", archive.tasks),
+        (
+            "lastlight_archived_bytes_total",
+            "Compressed size of their archives in bytes.",
+            archive.bytes,
+        ),
+    ] {
+        text.metric(name, Kind::Counter, help).value(&[], value);
+    }
+    let mut failures = text.metric(
+        "lastlight_archive_failures_total",
+        Kind::Counter,
+        "Attempts of this process to archive a job that failed, by reason; the job stays until another one succeeds.",
+    );
+    for reason in ARCHIVE_FAILURES {
+        failures.value(&[("reason", reason)], archive.failures.get(reason).copied().unwrap_or(0));
+    }
 }
 
 fn notifications(text: &mut PrometheusText, metrics: &ProcessMetrics) {

@@ -1,11 +1,11 @@
 //! The events of a job, each with its sentence.
 
 use lastlight_api::events::{JobEvent, JobEvents};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::Queries;
 use crate::{
-    model::{JobId, Timestamp},
+    model::{JobId, Stage, Timestamp},
     store::{LARGEST_PAGE, StoredEvent},
     workflow::ControllerError,
 };
@@ -42,8 +42,27 @@ impl Queries {
     }
 }
 
+/// What the sentence of an event is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct EventFacts<'a> {
+    pub kind: &'a str,
+    pub run: i32,
+    pub stage: Option<Stage>,
+    /// The name of the stage in a graph.
+    pub node: Option<&'a str>,
+    pub detail: Option<&'a RawValue>,
+    pub amount: Option<i64>,
+}
+
 fn described(event: StoredEvent) -> JobEvent {
-    let message = sentence(&event);
+    let message = sentence(EventFacts {
+        kind: &event.kind,
+        run: event.run,
+        stage: event.stage,
+        node: event.node.as_deref(),
+        detail: event.detail.as_ref().map(|detail| &*detail.0),
+        amount: event.amount,
+    });
     JobEvent {
         event_id: event.event_id,
         happened_at: Timestamp(event.happened_at),
@@ -60,22 +79,20 @@ fn described(event: StoredEvent) -> JobEvent {
     }
 }
 
-fn sentence(event: &StoredEvent) -> String {
-    let detail: Value = event
-        .detail
-        .as_ref()
-        .and_then(|detail| serde_json::from_str(detail.0.get()).ok())
-        .unwrap_or_default();
+/// An event as a sentence.
+pub fn sentence(event: EventFacts<'_>) -> String {
+    let detail: Value =
+        event.detail.and_then(|detail| serde_json::from_str(detail.get()).ok()).unwrap_or_default();
     let text = |field: &str| detail[field].as_str().unwrap_or("unknown").to_owned();
     let number = |field: &str| detail[field].as_u64().unwrap_or_default();
-    let stage = match (event.stage, &event.node) {
+    let stage = match (event.stage, event.node) {
         (Some(_), Some(node)) => format!("Node {node}"),
         (Some(stage), None) => format!("Stage {stage}"),
         (None, _) => "The job".to_owned(),
     };
     let error = detail["error"].as_str().map(|error| format!(": {error}")).unwrap_or_default();
     let amount = event.amount.unwrap_or_default();
-    match event.kind.as_str() {
+    match event.kind {
         "job_submitted" if detail["is_child"] == true => {
             format!("Another job submitted the job, on the path {}.", text("path"))
         }
@@ -93,6 +110,14 @@ fn sentence(event: &StoredEvent) -> String {
         "job_cancelled" => format!("The job was cancelled{error}."),
         "resubmission_requested" => "The job was marked to run again.".to_owned(),
         "deletion_started" => "The job was marked for deletion.".to_owned(),
+        "job_archived" => format!(
+            "Run {} was archived as {}, with {} tasks, in {} bytes; SHA-256 {}.",
+            event.run,
+            text("blob"),
+            number("tasks"),
+            number("bytes"),
+            text("sha256"),
+        ),
         "stage_started" => format!("{stage} started."),
         "stage_planned" => format!("{stage} was planned: tasks: {}.", number("tasks")),
         "stage_ended" => format!(

@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 use super::Queries;
 use crate::{
     model::{ProcessingPath, timestamp},
-    store::{Backlog, DatabaseError, Instance, LastSweep, NotificationCounts},
-    transport::sender::QueueRole,
+    store::{ArchiveBacklog, Backlog, DatabaseError, Instance, LastSweep, NotificationCounts},
+    transport::{blob_storage::ContainerError, sender::QueueRole},
 };
 
 /// reconcile runs every minute: if no sweep ends for this long, something keeps it from running.
@@ -53,6 +53,8 @@ pub struct QueueMetrics {
     pub worker_queues: Option<Vec<WorkerQueue>>,
     /// The notifications that are not delivered.
     pub notifications: Option<NotificationCounts>,
+    /// The jobs that wait for the archive, if the app has one.
+    pub archive: Option<ArchiveBacklog>,
 }
 
 /// The health of one component.
@@ -126,7 +128,7 @@ impl Queries {
             let mut readings = QueueMetrics::default();
             let (mut stranded, mut unserved, mut untold) = (None, None, None);
             let [schema, outbox, sweep, instances] = if answers {
-                let (schema, outbox, sweep, instances, open, work, notifications) = futures_util::join!(
+                let (schema, outbox, sweep, instances, open, work, notifications, unarchived) = futures_util::join!(
                     in_time(left(), timeout, self.schema_health()),
                     in_time(left(), timeout, self.0.database.diagnostics().backlog()),
                     in_time(left(), timeout, self.0.database.diagnostics().last_sweep()),
@@ -134,6 +136,7 @@ impl Queries {
                     in_time(left(), timeout, self.stranded_health()),
                     in_time(left(), timeout, self.worker_queues(None)),
                     in_time(left(), timeout, self.0.database.notifications().counts()),
+                    in_time(left(), timeout, self.unarchived()),
                 );
                 untold = notifications.as_ref().ok().and_then(notifications_health);
                 // A database that does not answer this is reported by the others.
@@ -153,6 +156,7 @@ impl Queries {
                     instances: instances.ok(),
                     worker_queues: work.ok(),
                     notifications: notifications.ok(),
+                    archive: unarchived.ok().flatten(),
                 };
                 shown
             } else {
@@ -189,11 +193,22 @@ impl Queries {
                 let answer = in_time(timeout, timeout, check).await;
                 (format!("context:{name}"), Component::of(answer.map(|()| began.elapsed())))
             });
-        let ((database, readings), queues, contexts) =
-            futures_util::join!(database, join_all(queues), join_all(contexts));
+        let archive = async {
+            let archive = self.0.controller.archive()?;
+            Some(in_time(timeout, timeout, archive.probe()).await)
+        };
+        let ((database, readings), queues, contexts, probed) =
+            futures_util::join!(database, join_all(queues), join_all(contexts), archive);
+        let archive = probed
+            .map(|probed| ("archive".to_owned(), self.archive_health(probed, readings.archive)));
         let files = self.workflow_files_health().map(|files| ("workflow_files".to_owned(), files));
-        let components: BTreeMap<String, Component> =
-            queues.into_iter().chain(contexts).chain(database).chain(files).collect();
+        let components: BTreeMap<String, Component> = queues
+            .into_iter()
+            .chain(contexts)
+            .chain(database)
+            .chain(files)
+            .chain(archive)
+            .collect();
         let errors: Vec<String> = components
             .iter()
             .filter_map(|(name, component)| {
@@ -227,6 +242,42 @@ impl Queries {
                 )),
             )
         }))
+    }
+
+    /// The jobs that wait for the archive; `None` if the app has none.
+    async fn unarchived(&self) -> Result<Option<ArchiveBacklog>, DatabaseError> {
+        match self.0.controller.archive() {
+            Some(_) => self.0.database.archive().backlog().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// An archive that cannot be used does not make the app unhealthy: jobs run, and are kept for longer.
+    fn archive_health(
+        &self,
+        probed: Result<(), Unanswered<ContainerError>>,
+        backlog: Option<ArchiveBacklog>,
+    ) -> Component {
+        let (container, host) =
+            self.0.controller.archive().map(|one| (one.container(), one.host())).unzip();
+        let trouble = self.0.controller.archive_trouble();
+        let since = trouble.as_ref().map(|trouble| timestamp::write(trouble.since));
+        let (problem, remedy) = match (probed, trouble) {
+            (Err(Unanswered::Failed(error)), _) => (Some(error.to_string()), Some(error.remedy())),
+            (Err(late), _) => (Some(late.to_string()), None),
+            (Ok(()), Some(trouble)) => (Some(trouble.problem), Some(trouble.remedy)),
+            (Ok(()), None) => (None, None),
+        };
+        let facts = json!({
+            "container": container,
+            "host": host,
+            "waiting_jobs": backlog.map(|backlog| backlog.jobs),
+            "oldest_wait_seconds": backlog.and_then(|backlog| backlog.oldest).map(|wait| wait.as_secs_f64()),
+            "problem": problem,
+            "remedy": remedy,
+            "failing_since": since,
+        });
+        Component::found(facts, None)
     }
 
     /// Workflow files that are wrong; `None` if there are none.

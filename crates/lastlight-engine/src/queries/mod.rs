@@ -26,6 +26,7 @@ pub use database_metrics::{
     DatabaseMetrics, OctaveRow, OpenWork, PoolUse, RollupKey, RollupTotals, TaskSums,
 };
 pub use diagnosis::{EnumDiagnosis, IndexStatistics, StatementDiagnosis, TableStatistics};
+pub use events::{EventFacts, sentence};
 pub use health::{Component, Health, QueueMetrics};
 pub(crate) use job_types::described;
 pub use lists::{
@@ -49,6 +50,7 @@ struct Shared {
     catalog: Catalog,
     database: Database,
     senders: Senders,
+    controller: Controller,
     /// One permit: only one scrape at a time reads the metrics of the database.
     reading: Semaphore,
 }
@@ -60,6 +62,7 @@ impl Queries {
             catalog: controller.catalog().clone(),
             database: controller.database().clone(),
             senders: controller.senders().clone(),
+            controller: controller.clone(),
             reading: Semaphore::new(1),
         }))
     }

@@ -6,6 +6,7 @@ use std::{io, path::Path, time::Duration};
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
 use crate::{
+    archive::ArchiveStorage,
     builtin::{self, HttpCalls},
     config::{ConfigError, Settings},
     functions::{self, AppState, compare_folders},
@@ -13,8 +14,11 @@ use crate::{
     queries::Queries,
     store::{Database, Unreachable, reach},
     transport::{
-        blob_storage::BlobStorage, dead_letters::QueueService, sender::SendError,
-        service_bus::create_service_bus_repository, storage_queue::create_queue_repository,
+        blob_storage::{BlobStorage, ContainerError},
+        dead_letters::QueueService,
+        sender::SendError,
+        service_bus::create_service_bus_repository,
+        storage_queue::create_queue_repository,
         webhooks::Webhooks,
     },
     workflow::{Controller, ControllerError, ReconcileReport, Senders},
@@ -35,9 +39,9 @@ pub enum ServeError {
         /// The reason.
         error: io::Error,
     },
-    /// A sender cannot be set up.
-    #[error("a queue's client cannot be set up: {0}")]
-    Sender(#[from] SendError),
+    /// A client cannot be set up.
+    #[error(transparent)]
+    SetUp(#[from] SetUpError),
     #[error("the server ended: {0}")]
     Serve(io::Error),
 }
@@ -119,18 +123,29 @@ pub enum ReconcileError {
     /// The database cannot be used.
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
-    /// A sender cannot be set up.
-    #[error("a queue's client cannot be set up: {0}")]
-    Sender(#[from] SendError),
+    /// A client cannot be set up.
+    #[error(transparent)]
+    SetUp(#[from] SetUpError),
     #[error(transparent)]
     Sweep(#[from] ControllerError),
+}
+
+/// A client of another service cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// That of a queue.
+    #[error("a queue's client cannot be set up: {0}")]
+    Sender(#[from] SendError),
+    /// That of the archive.
+    #[error("the archive's client cannot be set up: {0}")]
+    Archive(#[from] ContainerError),
 }
 
 fn controller(
     settings: &Settings,
     catalog: Catalog,
     database: Database,
-) -> Result<Controller, SendError> {
+) -> Result<Controller, SetUpError> {
     let queue_storage: Arc<dyn QueueService> = create_queue_repository(settings.storage.clone())?;
     let service_bus = settings
         .service_bus
@@ -147,7 +162,8 @@ fn controller(
         tracing::error!(file = wrong.file, problems = wrong.problems, "a workflow file is wrong");
     }
     let webhooks = Webhooks::new(settings.notifications.clone());
-    Ok(Controller::notifying(catalog, database, senders, settings.timing, webhooks))
+    let archive = settings.archive.as_ref().map(ArchiveStorage::new).transpose()?;
+    Ok(Controller::archiving(catalog, database, senders, settings.timing, webhooks, archive))
 }
 
 /// Returns when the process is asked to stop: SIGTERM, or Ctrl-C.

@@ -12,6 +12,7 @@
 //! | `diagnostics` | the state of the database, of the processes and of the work |
 //! | `rollups` | the sums and histograms of what has ended |
 //! | `purge` | deleting jobs that are over |
+//! | `archive` | what the archive keeps of a job, and which run is in it |
 //! | `bulk` | bulk operations, and how far they are |
 //! | `schedules` | schedules, and what became of their due times |
 //! | `notifications` | whom to tell of what, and whether they were told |
@@ -24,6 +25,7 @@
 //! | `connection` | the pool, the migrations, the errors |
 //! | `statements` | the texts of all statements |
 
+mod archive;
 mod bulk;
 mod connection;
 mod diagnostics;
@@ -39,6 +41,7 @@ mod statements;
 mod tasks;
 mod workers;
 
+pub use archive::{Archive, ArchiveBacklog, ArchiveClaim, StageToArchive, TaskPage, TaskToArchive};
 pub use bulk::{BulkOperations, BulkPosition, BulkProgress, BulkRecord, NewBulk, TakenBulk};
 pub use connection::{
     ConnectionLimits, Database, DatabaseAddress, DatabaseError, Examination, ExaminationError,
@@ -64,8 +67,8 @@ pub use rollups::{
     TaskSums,
 };
 pub use rows::{
-    BatchKey, BatchOfTasks, JobPosition, JsonText, LARGEST_PAGE, NewTask, Page, Redeliveries,
-    RunningTask, StageKey, UnsentTask,
+    ArchiveFirst, BatchKey, BatchOfTasks, JobPosition, JsonText, LARGEST_PAGE, NewTask, Page,
+    Redeliveries, RunningTask, StageKey, UnsentTask,
 };
 pub use schedules::{
     NewRun, NewSchedule, NextDue, ScheduleClock, ScheduleRecord, ScheduleStanding, ScheduleStep,

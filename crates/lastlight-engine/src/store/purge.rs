@@ -6,7 +6,10 @@ use time::OffsetDateTime;
 use crate::{
     failpoint::failpoint,
     model::{JobId, JobStatus, UserRequest},
-    store::connection::{Database, DatabaseError},
+    store::{
+        connection::{Database, DatabaseError},
+        rows::ArchiveFirst,
+    },
 };
 
 /// Longer than any job can be old, in seconds: a job that is kept for so long is never deleted.
@@ -74,7 +77,7 @@ pub struct PurgeStep {
     /// Number of tasks.
     pub tasks: u64,
     pub has_more: bool,
-    /// Another process deletes the job, or it is gone.
+    /// Another process deletes the job, it is gone, or it is not in the archive.
     pub is_elsewhere: bool,
 }
 
@@ -171,23 +174,36 @@ impl Purge<'_> {
         })
     }
 
-    /// Up to `limit` marked jobs, those first that were marked first.
+    /// Up to `limit` marked jobs, those first that were marked first; of those that are not in the archive, if they are
+    /// asked for, the ones that an attempt to archive them may begin for now.
     ///
     /// # Errors
     /// The statement failed.
-    pub async fn marked(self, limit: i64) -> Result<Vec<JobId>, DatabaseError> {
-        let marked = sqlx::query_file_scalar!("src/store/sql/jobs_to_purge.sql", limit);
+    pub async fn marked(
+        self,
+        only_archived: bool,
+        limit: i64,
+    ) -> Result<Vec<JobId>, DatabaseError> {
+        let marked =
+            sqlx::query_file_scalar!("src/store/sql/jobs_to_purge.sql", limit, only_archived);
         Ok(marked.fetch_all(self.0.pool().await?).await?)
     }
 
-    /// Deletes up to `limit` tasks of a marked job.
+    /// Deletes up to `limit` tasks of a marked job; none of a run that is not in the archive, if there is one.
     ///
     /// # Errors
     /// The statement failed, or the app's role may not delete tasks.
-    pub async fn tasks(self, job_id: &JobId, limit: i64) -> Result<PurgeStep, DatabaseError> {
-        let step = sqlx::query_file!("src/store/sql/purge_tasks.sql", job_id.as_str(), limit)
-            .fetch_one(self.0.pool().await?)
-            .await?;
+    pub async fn tasks(
+        self,
+        job_id: &JobId,
+        limit: i64,
+        archive: ArchiveFirst,
+    ) -> Result<PurgeStep, DatabaseError> {
+        let ArchiveFirst(archive) = archive;
+        let step =
+            sqlx::query_file!("src/store/sql/purge_tasks.sql", job_id.as_str(), limit, archive)
+                .fetch_one(self.0.pool().await?)
+                .await?;
         failpoint!("purge.tasks", Err(DatabaseError::lost()));
         Ok(PurgeStep {
             tasks: step.tasks.unsigned_abs(),
@@ -213,10 +229,12 @@ impl Purge<'_> {
     ///
     /// # Errors
     /// As for [`Self::tasks`].
-    pub async fn job(self, job_id: &JobId) -> Result<bool, DatabaseError> {
-        let deleted = sqlx::query_file_scalar!("src/store/sql/purge_job.sql", job_id.as_str())
-            .fetch_optional(self.0.pool().await?)
-            .await?;
+    pub async fn job(self, job_id: &JobId, archive: ArchiveFirst) -> Result<bool, DatabaseError> {
+        let ArchiveFirst(archive) = archive;
+        let deleted =
+            sqlx::query_file_scalar!("src/store/sql/purge_job.sql", job_id.as_str(), archive)
+                .fetch_optional(self.0.pool().await?)
+                .await?;
         failpoint!("purge.job", Err(DatabaseError::lost()));
         Ok(deleted.is_some())
     }

@@ -16,7 +16,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    Controller, NotificationSends, ReconcileReport, memory::MemoryUse, worker_times::QueueTimes,
+    ArchiveCounts, Controller, NotificationSends, ReconcileReport, memory::MemoryUse,
+    worker_times::QueueTimes,
 };
 use crate::{
     model::{ProcessingPath, clock},
@@ -88,6 +89,8 @@ pub struct ProcessMetrics {
     pub pool: PoolUse,
     /// Attempts at notifications.
     pub notifications: NotificationSends,
+    /// What it archived; `None`: there is no archive.
+    pub archive: Option<ArchiveCounts>,
 }
 
 impl Counters {
@@ -177,6 +180,7 @@ impl Controller {
             worker_times: shared.worker_times.all(),
             pool: shared.database.pool_use(),
             notifications: shared.notification_counters.read(),
+            archive: self.archive().map(|_| self.archive_counts()),
         }
     }
 }

@@ -60,7 +60,13 @@ impl Controller {
                 match shared
                     .database
                     .diagnostics()
-                    .report_instance(id, started.elapsed(), &running, &begun)
+                    .report_instance(
+                        id,
+                        started.elapsed(),
+                        &running,
+                        &begun,
+                        shared.archiving.first().0,
+                    )
                     .await
                 {
                     Ok(()) => reported = Some((Instant::now(), running)),

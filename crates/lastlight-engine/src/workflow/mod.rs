@@ -8,6 +8,7 @@
 //! which transport a job uses: only [`Senders`] does.
 
 mod advance;
+mod archive;
 mod attempt;
 mod bulk;
 mod children;
@@ -56,6 +57,7 @@ mod workers_seen;
 use std::{sync::Arc, time::Duration};
 
 pub use crate::store::DatabaseError;
+pub use archive::{ARCHIVE_FAILURES, ArchiveCounts, ArchiveTrouble};
 pub use bulk::BulkRequest;
 pub use counters::{ProcessMetrics, Sends, Sweeps};
 pub use dead_letters::{DeadLetterReport, PoisonRun};
@@ -83,11 +85,13 @@ pub use worker_outcomes::{
 pub use worker_times::{QueueTimes, Times};
 
 use crate::{
+    archive::ArchiveStorage,
     config::Timing,
     job::erased::{Catalog, WrongFile},
     store::{Database, TaskClaims, TaskCompletions, TaskDeferrals},
     transport::webhooks::Webhooks,
 };
+use archive::Archiving;
 use counters::Counters;
 use definitions::Definitions;
 use heartbeat::Heartbeat;
@@ -133,6 +137,7 @@ struct Shared {
     webhooks: Webhooks,
     notifying: Notifying,
     notification_counters: NotificationCounters,
+    archiving: Archiving,
 }
 
 impl Controller {
@@ -149,6 +154,18 @@ impl Controller {
         senders: Senders,
         timing: Timing,
         webhooks: Webhooks,
+    ) -> Self {
+        Self::archiving(catalog, database, senders, timing, webhooks, None)
+    }
+
+    /// One that also archives jobs before it deletes them.
+    pub fn archiving(
+        catalog: Catalog,
+        database: Database,
+        senders: Senders,
+        timing: Timing,
+        webhooks: Webhooks,
+        archive: Option<ArchiveStorage>,
     ) -> Self {
         let lease_seconds = timing.lease.as_secs_f64();
         Self(Arc::new(Shared {
@@ -175,6 +192,7 @@ impl Controller {
             webhooks,
             notifying: Notifying::default(),
             notification_counters: NotificationCounters::default(),
+            archiving: Archiving::new(archive),
         }))
     }
 

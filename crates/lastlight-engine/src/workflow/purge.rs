@@ -1,12 +1,17 @@
 //! Deleting jobs that are over: those whose retention has passed, and those that users name. In each
 //! sweep for a share of the time, in short transactions, a job's tasks before the job. It may end
-//! at any point; whoever comes next goes on.
+//! at any point; whoever comes next goes on. If the app has an archive, a job is written to it first (archive.rs).
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use lastlight_api::purge::{Deletion, Purged, PurgedJob};
 
-use super::{Controller, ControllerError, ReconcileReport, control::LONGEST_REQUEST};
+use super::{
+    Controller, ControllerError, ReconcileReport,
+    archive::{ARCHIVED_AT_ONCE, Archived},
+    control::LONGEST_REQUEST,
+};
 use crate::{
     job::Retention,
     model::{JobId, JobStatus, Timestamp, UserRequest},
@@ -50,6 +55,23 @@ impl Pace {
     }
 }
 
+/// How far the deletion of a job has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Purging {
+    /// It is gone, or its next run has begun.
+    Done,
+    /// The next sweeps do the rest.
+    GoesOn,
+    /// The next sweeps do it, once it is in the archive; and why it is not, if it cannot be archived now.
+    Unarchived(Option<String>),
+}
+
+impl Purging {
+    pub(super) fn is_done(&self) -> bool {
+        *self == Self::Done
+    }
+}
+
 /// What a user wants to have deleted.
 #[derive(Debug, Clone)]
 pub struct PurgeRequest {
@@ -85,11 +107,25 @@ impl Controller {
         }
         let mut pace = Pace::default();
         while Instant::now() < until {
-            let marked = purge.marked(JOBS_AT_ONCE).await?;
+            // While nothing can be archived, only what is.
+            let only_archived = self.0.archiving.waits().is_some();
+            let marked = purge.marked(only_archived, JOBS_AT_ONCE).await?;
             let mut is_done = true;
-            for job_id in &marked {
-                let is_gone = self.purge_job(job_id, &mut pace, until, report).await?;
-                is_done &= !is_gone;
+            // The first one alone, so that a container that cannot be written is tried once.
+            let (first, others) = marked.split_at(marked.len().min(1));
+            let some_at_once = others.chunks(ARCHIVED_AT_ONCE);
+            for jobs in [first].into_iter().chain(some_at_once) {
+                if !only_archived && self.0.archiving.waits().is_some() {
+                    // Since a moment ago: those that are archived come first.
+                    is_done = false;
+                    break;
+                }
+                let archived = jobs.iter().map(|job_id| self.archive_first(job_id, until));
+                for (job_id, archived) in jobs.iter().zip(join_all(archived).await) {
+                    let purging =
+                        self.purge_job(job_id, archived?, &mut pace, until, report).await?;
+                    is_done &= !purging.is_done();
+                }
                 if Instant::now() >= until {
                     return Ok(());
                 }
@@ -119,42 +155,55 @@ impl Controller {
         Kept { completed: seconds(own.completed, completed), failed: seconds(own.failed, failed) }
     }
 
-    /// Deletes a marked job in steps, or all that it has if it is to run again, and begins its next run; returns whether
-    /// that is done.
+    /// Deletes a marked job in steps, or all that it has if it is to run again, and begins its next run; `archived`: what became of
+    /// its archive before.
     pub(super) async fn purge_job(
         &self,
         job_id: &JobId,
+        archived: Archived,
         pace: &mut Pace,
         until: Instant,
         report: &mut ReconcileReport,
-    ) -> Result<bool, ControllerError> {
+    ) -> Result<Purging, ControllerError> {
+        match archived {
+            Archived::NotYet => return Ok(Purging::Unarchived(None)),
+            Archived::Now => report.jobs_archived += 1,
+            // The statements decide: its archive may be complete while no other one can be written.
+            Archived::Yes | Archived::No(_) => {}
+        }
+        let unarchived = match archived {
+            Archived::No(problem) => Purging::Unarchived(Some(problem)),
+            _ => Purging::GoesOn,
+        };
+        let archive = self.0.archiving.first();
         let purge = self.0.database.purge();
         let mut deletes_tasks = true;
         loop {
             let began = Instant::now();
             let limit = pace.0;
             let PurgeStep { tasks, has_more, is_elsewhere } = if deletes_tasks {
-                purge.tasks(job_id, limit).await?
+                purge.tasks(job_id, limit, archive).await?
             } else {
                 purge.batches(job_id, (limit / 10).max(1)).await?
             };
             if is_elsewhere {
-                return Ok(false);
+                return Ok(unarchived);
             }
             pace.note(began.elapsed());
             report.tasks_purged += tasks;
             if deletes_tasks {
                 deletes_tasks = has_more;
             } else if !has_more {
-                if purge.job(job_id).await? {
+                if purge.job(job_id, archive).await? {
                     report.jobs_purged += 1;
                     tracing::debug!(%job_id, "job deleted");
-                    return Ok(true);
+                    return Ok(Purging::Done);
                 }
-                return self.begin_next_run(job_id).await;
+                let has_begun = self.begin_next_run(job_id).await?;
+                return Ok(if has_begun { Purging::Done } else { Purging::GoesOn });
             }
             if Instant::now() >= until {
-                return Ok(false);
+                return Ok(Purging::GoesOn);
             }
         }
     }
@@ -194,17 +243,29 @@ impl Controller {
         // A job is deleted only once its end is addressed to all that are to be told.
         self.address_events(LONGEST_REQUEST).await?;
         let mut report = ReconcileReport::default();
-        let is_gone = self.purge_job(job_id, &mut Pace::default(), until, &mut report).await?;
+        let archived = self.archive_first(job_id, until).await?;
+        let pace = &mut Pace::default();
+        let purging = self.purge_job(job_id, archived, pace, until, &mut report).await?;
+        let is_gone = purging.is_done();
         tracing::info!(%job_id, is_gone, tasks = report.tasks_purged, "job deleted on request");
         Ok(Deletion {
             job_id: *job_id,
             is_deleted: is_gone,
             is_cancelled,
             tasks_deleted: report.tasks_purged,
-            message: if is_gone {
-                format!("The job and its {} tasks were deleted.", report.tasks_purged)
-            } else {
-                "The job is being deleted; the next sweeps do the rest.".to_owned()
+            message: match purging {
+                Purging::Done => {
+                    format!("The job and its {} tasks were deleted.", report.tasks_purged)
+                }
+                Purging::GoesOn => {
+                    "The job is being deleted; the next sweeps do the rest.".to_owned()
+                }
+                Purging::Unarchived(None) => {
+                    "The job is marked for deletion; it is being archived, and the next sweeps delete it after that.".to_owned()
+                }
+                Purging::Unarchived(Some(problem)) => format!(
+                    "The job is marked for deletion; it is deleted once it is archived, which is not possible now: {problem}."
+                ),
             },
         })
     }
@@ -228,6 +289,7 @@ impl Controller {
             jobs: found.len() as u64,
             has_more: found.len() as i64 == JOBS_AT_ONCE,
             is_dry_run: request.is_dry_run,
+            archives_first: self.0.archiving.first().0,
             sample: found
                 .into_iter()
                 .take(SAMPLE)

@@ -73,6 +73,8 @@ pub struct ReconcileReport {
     /// Notifications that were delivered, and that were given up.
     pub notifications_delivered: u64,
     pub notifications_given_up: u64,
+    /// Jobs that were archived before they are deleted.
+    pub jobs_archived: u64,
     /// Deleted jobs, and their tasks.
     pub jobs_purged: u64,
     pub tasks_purged: u64,
@@ -391,6 +393,7 @@ impl ReconcileReport {
             orphans_removed = some(self.orphans_removed),
             notifications_delivered = some(self.notifications_delivered),
             notifications_given_up = some(self.notifications_given_up),
+            jobs_archived = some(self.jobs_archived),
             "reconciled"
         );
     }

@@ -7,7 +7,11 @@ use std::time::{Duration, Instant};
 use lastlight_api::control::Resubmission;
 use serde_json::{Map, Value};
 
-use super::{Controller, ControllerError, ReconcileReport, control::LONGEST_REQUEST, purge::Pace};
+use super::{
+    Controller, ControllerError, ReconcileReport,
+    control::LONGEST_REQUEST,
+    purge::{Pace, Purging},
+};
 use crate::{
     job::erased::{JobType, StageSpec},
     model::{JobId, Stage, StageInGraph, StageKind, Term, UserRequest},
@@ -58,7 +62,10 @@ impl Controller {
             Marked::NotYet => return Err(ControllerError::StillNeeded { job_id: *job_id }),
         }
         let mut report = ReconcileReport::default();
-        let begun = self.purge_job(job_id, &mut Pace::default(), until, &mut report).await?;
+        let archived = self.archive_first(job_id, until).await?;
+        let pace = &mut Pace::default();
+        let purging = self.purge_job(job_id, archived, pace, until, &mut report).await?;
+        let begun = purging.is_done();
         let run = job.run.unwrap_or(1) + 1;
         tracing::info!(%job_id, run, begun, tasks = report.tasks_purged, "job resubmitted");
         Ok(Resubmission {
@@ -66,14 +73,19 @@ impl Controller {
             run,
             is_begun: begun,
             previous_status: job.status,
-            message: if begun {
-                format!(
+            message: match purging {
+                Purging::Done => format!(
                     "Run {run} of the job began; the result of the run before is in its events."
-                )
-            } else {
-                format!(
+                ),
+                Purging::GoesOn => format!(
                     "The tasks of the run before are being deleted; the next sweeps do the rest, and begin run {run}."
-                )
+                ),
+                Purging::Unarchived(None) => format!(
+                    "The run before is being archived; the next sweeps delete its tasks after that, and begin run {run}."
+                ),
+                Purging::Unarchived(Some(problem)) => format!(
+                    "Run {run} begins once the run before is archived, which is not possible now: {problem}."
+                ),
             },
         })
     }
@@ -119,7 +131,7 @@ impl Controller {
             notify: &[],
         };
         // Whoever sweeps may send its messages: they are unsent until somebody does.
-        if !self.0.database.jobs().begin_next_run(new, 0.0).await? {
+        if !self.0.database.jobs().begin_next_run(new, 0.0, self.0.archiving.first()).await? {
             return Ok(false);
         }
         self.send_unsent_job_messages(&mut ReconcileReport::default()).await?;

@@ -126,21 +126,22 @@ pub(super) async fn purge(arguments: &PurgeArguments) -> Result<Verdict, Command
         }
     }
     let mut jobs = 0;
-    loop {
+    let archives_first = loop {
         let purged = session.client.purge(&request(false)).await?;
         jobs += purged.body.jobs;
         if !purged.body.has_more {
-            break;
+            break purged.body.archives_first;
         }
         if !session.is_json {
             tell!("{jobs} jobs so far");
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    };
     if !session.printed(&json!({ "jobs": jobs })) {
         say!(
-            "{} are being deleted, with their tasks; the sweep does it in steps.",
-            counted(jobs, false)
+            "{} are being deleted, with their tasks; the sweep does it in steps{}.",
+            counted(jobs, false),
+            if archives_first { ", each once it is archived" } else { "" }
         );
     }
     Ok(Verdict::Good)

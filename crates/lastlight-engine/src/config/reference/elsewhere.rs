@@ -139,6 +139,13 @@ pub(super) static ELSEWHERE: &[&Group] = &[
                 ..PLAIN
             },
             &Elsewhere {
+                name: "LASTLIGHT_LOCAL_BLOB_ENDPOINT",
+                allowed: "`http://127.0.0.1:10000/devstoreaccount1`",
+                meaning: "Local cloud only: the blob service of its storage account, for example that of Azurite. Without it, the \
+                          account has queues only.",
+                ..PLAIN
+            },
+            &Elsewhere {
                 name: "LASTLIGHT_LOCAL_HOSTS",
                 allowed: "names or addresses of hosts, separated by commas",
                 meaning: "Local host only: additional hosts allowed in the `Host` and `Origin` headers of requests. Others than these \

@@ -157,6 +157,10 @@ fn examples(name: &str) -> ([&'static str; 2], Vec<String>) {
         "AzureWebJobsStorage__accountName" | "STORAGE_ACCOUNT_NAME" => {
             of(["geo", "geo2"], &["Geo", "a.b", "a-b"])
         }
+        "ARCHIVE_CONTAINER" => with_long(
+            64,
+            of(["archive", "a-1"], &["ab", "Archive", "a_b", "-ab", "ab-", "a--b", "$root"]),
+        ),
         "JOB_PROCESSING_QUEUE" | "TASK_PROCESSING_QUEUE" | "POISON_QUEUE" => with_long(
             64,
             of(["a-queue", "another-1"], &["ab", "Jobs", "a_b", "-ab", "ab-", "a--b"]),

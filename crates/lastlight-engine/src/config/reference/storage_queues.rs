@@ -10,14 +10,15 @@ pub(super) static GROUP: Group = Group {
     title: "Storage Queues",
     about: "The first of these that is set defines the connection: `AzureWebJobsStorage`, \
             `AzureWebJobsStorage__queueServiceUri`, `AzureWebJobsStorage__accountName`, `STORAGE_ACCOUNT_NAME`. The last \
-            three mean sign-in by identity. The account's blob service, which validators of workflows ask, is found by the \
-            same settings.",
+            three mean sign-in by identity. The account's blob service, which validators of workflows ask and which has the archive, \
+            is found by the same settings.",
     settings: &[
         &STORAGE,
         &STORAGE_QUEUE_SERVICE_URI,
         &STORAGE_BLOB_SERVICE_URI,
         &STORAGE_ACCOUNT,
         &STORAGE_ACCOUNT_NAME,
+        &ARCHIVE_CONTAINER,
         &JOB_PROCESSING_QUEUE,
         &TASK_PROCESSING_QUEUE,
         &POISON_QUEUE,
@@ -63,9 +64,18 @@ pub(in crate::config) static STORAGE_ACCOUNT_NAME: Given = Given {
     meaning: "The same, for the handler only: the host does not read this setting.",
 };
 
-const STORAGE_QUEUE_NAMES: &str = "3 to 63 characters: a-z, 0-9 and single '-' between them";
+pub(in crate::config) static ARCHIVE_CONTAINER: Given = Given {
+    name: "ARCHIVE_CONTAINER",
+    allowed: "the name of a container in the account's blob service: 3 to 63 characters: a-z, 0-9 and single '-' between them",
+    is_secret: false,
+    meaning: "The container to which jobs are written before they are deleted. If not set, they are deleted without an archive.",
+};
 
-fn is_storage_queue_name(name: &str) -> bool {
+/// The names of queues and containers.
+pub(in crate::config) const STORAGE_NAMES: &str =
+    "3 to 63 characters: a-z, 0-9 and single '-' between them";
+
+pub(in crate::config) fn is_storage_name(name: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (3..=63).contains(&name.len())
         && name.chars().all(is_allowed)
@@ -78,8 +88,8 @@ pub(in crate::config) static JOB_PROCESSING_QUEUE: Text = Text {
     name: "JOB_PROCESSING_QUEUE",
     default: "geospatial-jobs",
     what: "a queue name",
-    allowed: STORAGE_QUEUE_NAMES,
-    is_allowed: is_storage_queue_name,
+    allowed: STORAGE_NAMES,
+    is_allowed: is_storage_name,
     meaning: "The queue for job messages. function.json refers to this setting too, without a default.",
 };
 
@@ -87,8 +97,8 @@ pub(in crate::config) static TASK_PROCESSING_QUEUE: Text = Text {
     name: "TASK_PROCESSING_QUEUE",
     default: "geospatial-tasks",
     what: "a queue name",
-    allowed: STORAGE_QUEUE_NAMES,
-    is_allowed: is_storage_queue_name,
+    allowed: STORAGE_NAMES,
+    is_allowed: is_storage_name,
     meaning: "The queue for task messages. function.json refers to this setting too, without a default.",
 };
 
@@ -96,8 +106,8 @@ pub(in crate::config) static POISON_QUEUE: Text = Text {
     name: "POISON_QUEUE",
     default: "geospatial-poison",
     what: "a queue name",
-    allowed: STORAGE_QUEUE_NAMES,
-    is_allowed: is_storage_queue_name,
+    allowed: STORAGE_NAMES,
+    is_allowed: is_storage_name,
     meaning: "The review queue, for messages that this app cannot process.",
 };
 

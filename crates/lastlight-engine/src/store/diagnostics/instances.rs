@@ -76,7 +76,7 @@ pub struct SchemaVersions {
 
 impl Diagnostics<'_> {
     /// Writes the report of a process: its id, its uptime, the number of tasks of each stage that
-    /// run in it, and some of the tasks that began in it since its last report.
+    /// run in it, some of the tasks that began in it since its last report, and whether it has an archive.
     ///
     /// # Errors
     /// The statement failed.
@@ -86,6 +86,7 @@ impl Diagnostics<'_> {
         up: Duration,
         running: &[(StageKey, i32)],
         begun: &[RunningTask],
+        archives: bool,
     ) -> Result<(), DatabaseError> {
         let begun_jobs: Vec<&str> = begun.iter().map(|task| task.job_id.as_str()).collect();
         let begun_stages: Vec<i16> = begun.iter().map(|task| task.stage.number()).collect();
@@ -109,6 +110,7 @@ impl Diagnostics<'_> {
             &begun_jobs as _,
             &begun_stages,
             &begun_tasks as _,
+            archives,
         )
         .execute(self.0.pool().await?)
         .await?;

@@ -13,7 +13,7 @@ use crate::{
     },
     store::{
         connection::DatabaseError,
-        rows::{JsonText, StageKey, StoredLabels, StoredTrace},
+        rows::{ArchiveFirst, JsonText, StageKey, StoredLabels, StoredTrace},
     },
 };
 
@@ -166,7 +166,7 @@ impl Jobs<'_> {
     }
 
     /// Begins the next run of a job that is marked for it and has no tasks any more; `false` if it is not
-    /// marked, or has some.
+    /// marked, has some, or its run is not in the archive, if there is one.
     ///
     /// # Errors
     /// A statement failed; nothing changed.
@@ -174,11 +174,14 @@ impl Jobs<'_> {
         self,
         job: NewJob<'_>,
         grace_seconds: f64,
+        archive: ArchiveFirst,
     ) -> Result<bool, DatabaseError> {
+        let ArchiveFirst(archive) = archive;
         let mut transaction = self.0.begin().await?;
-        let cleared = sqlx::query_file!("src/store/sql/clear_run.sql", job.job_id.as_str())
-            .fetch_optional(&mut *transaction)
-            .await?;
+        let cleared =
+            sqlx::query_file!("src/store/sql/clear_run.sql", job.job_id.as_str(), archive)
+                .fetch_optional(&mut *transaction)
+                .await?;
         if cleared.is_none() {
             return Ok(false);
         }

@@ -56,3 +56,8 @@ impl RunningTask {
         StageKey { job_id: self.job_id, stage: self.stage }
     }
 }
+
+/// Whether this process has an archive, so that only what is in it may be deleted. While another process is known that has
+/// one, the same holds for this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArchiveFirst(pub bool);

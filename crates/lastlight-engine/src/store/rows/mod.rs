@@ -7,7 +7,7 @@ mod pages;
 
 pub use columns::JsonText;
 pub(super) use columns::{Seconds, StoredLabels, StoredTrace, corrupt, without_nul};
-pub use keys::{BatchKey, RunningTask, StageKey};
+pub use keys::{ArchiveFirst, BatchKey, RunningTask, StageKey};
 pub use messages::{BatchOfTasks, NewTask, Redeliveries, UnsentTask};
 pub(super) use messages::{redelivered, unsent_task};
 pub(super) use pages::page_of;

@@ -1,8 +1,13 @@
 -- Deletes up to $2 tasks of a job that is marked for deletion, with what attempts said, in key order. Returns their number, whether there may be
 -- more, and whether the job could be locked: only one process deletes a job at a time. The highest number of an attempt is kept with the job, for a later run. Locks: the job's row, skips it if it is locked;
--- then the tasks' rows. Index: jobs_pkey, tasks_pkey, task_notes_pkey.
+-- then the tasks' rows. Nothing is deleted of a run that is not in the archive, if this process has one ($3), or another one that is known has.
+-- Reads instances, which has one row per process. Index: jobs_pkey, tasks_pkey, task_notes_pkey.
 WITH job AS MATERIALIZED (
-    SELECT j.job_id FROM jobs j WHERE j.job_id = $1 AND j.purging_at IS NOT NULL FOR UPDATE SKIP LOCKED
+    SELECT j.job_id
+    FROM jobs j
+    WHERE j.job_id = $1 AND j.purging_at IS NOT NULL
+      AND (j.archived_run >= j.run OR NOT $3 AND NOT EXISTS (SELECT FROM instances i WHERE i.archives))
+    FOR UPDATE SKIP LOCKED
 ), chosen AS MATERIALIZED (
     SELECT t.parent_job_id, t.stage, t.task_id
     FROM job

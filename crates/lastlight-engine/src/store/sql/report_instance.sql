@@ -1,7 +1,7 @@
 -- Writes the report of a process about itself, and the queue position that it has reached on each
 -- path: of the tasks that began in it since its last report, the earliest time at which their
 -- batches were sent. The earliest, because a batch that was sent again has a later time than its
--- position in the queue. Each task and batch is found by its whole key. Index: instances_pkey,
+-- position in the queue. $13: whether it has an archive. Each task and batch is found by its whole key. Index: instances_pkey,
 -- jobs_pkey, tasks_pkey, task_batches_pkey. Locks: its own row; a heap-only update after the first.
 WITH begun AS MATERIALIZED (
     SELECT named.job_id, named.stage,
@@ -19,9 +19,9 @@ WITH begun AS MATERIALIZED (
     FROM sent
 )
 INSERT INTO instances (instance_id, version, started_at, running_jobs, running_stages, running_tasks,
-                       pool_open, pool_in_use, pool_limit,
+                       pool_open, pool_in_use, pool_limit, archives,
                        queue_storage_reached, queue_storage_reached_at, service_bus_reached, service_bus_reached_at)
-SELECT $1, $2, now() - make_interval(secs => $3), $4, $5, $6, $7, $8, $9,
+SELECT $1, $2, now() - make_interval(secs => $3), $4, $5, $6, $7, $8, $9, $13,
        watermark.queue_storage, CASE WHEN watermark.queue_storage IS NOT NULL THEN now() END,
        watermark.service_bus, CASE WHEN watermark.service_bus IS NOT NULL THEN now() END
 FROM watermark

@@ -1,7 +1,8 @@
 //! Blobs of storage accounts, through `azure_storage_blob`: whether one exists, how large it is, and its JSON
-//! lines.
+//! lines; and a container to which blobs are written.
 //! Knows nothing of submissions.
 
+mod container;
 mod lines;
 
 use std::{
@@ -21,6 +22,7 @@ use super::{
 };
 use crate::config::{BlobAccount, BlobSettings, NumberSettings, Secret};
 
+pub use container::{Asked, BlobContainer, ContainerError, FoundBlob, ListedBlobs, Replaces};
 pub use lines::LinesError;
 
 /// Timeout of one request, which has no body.

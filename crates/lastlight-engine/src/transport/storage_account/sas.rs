@@ -23,6 +23,8 @@ pub(in crate::transport) enum Rights {
     Queues,
     /// Reading blobs.
     ReadBlobs,
+    /// Writing, reading and listing the blobs of a container.
+    Container,
 }
 
 impl Rights {
@@ -31,6 +33,7 @@ impl Rights {
         match self {
             Self::Queues => ["q", "sco", "rwdlacup"],
             Self::ReadBlobs => ["b", "o", "r"],
+            Self::Container => ["b", "co", "rwlc"],
         }
     }
 }

@@ -109,7 +109,7 @@ pub const SCENARIOS: [Scenario; 24] = [
     scenario(
         22,
         "purge",
-        "jobs are deleted, and submitted again, while handlers are killed at each step",
+        "jobs are archived, deleted and submitted again, while handlers are killed at each step and blob requests fail",
     ),
     scenario(
         23,

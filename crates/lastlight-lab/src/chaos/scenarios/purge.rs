@@ -1,5 +1,6 @@
-//! Jobs that are deleted or run again while everything else fails (22): a fault at each step of the deletion and at the
-//! beginning of a run, a user who deletes and submits the same work again, and jobs beside them that nothing may touch.
+//! Jobs that are archived, and deleted or run again, while everything else fails (22): a fault at each step of the archive, of
+//! the deletion and at the beginning of a run, requests to the blob service that fail at times, a user who deletes and submits the
+//! same work again, and jobs beside them that nothing may touch. What is gone must be in the archive, complete.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,8 +12,14 @@ use crate::chaos::{
     ChaosError, Findings, Run,
     world::{Setup, World},
 };
-use lastlight_engine::failpoint::{FAILPOINT_SETTING, HITS_SETTING, NEXT_RUN_PLACES, PURGE_PLACES};
-use lastlight_testing::work::{Act, Rule, StageWork};
+use lastlight_engine::failpoint::{
+    ARCHIVE_PLACES, FAILPOINT_SETTING, HITS_SETTING, NEXT_RUN_PLACES, PURGE_PLACES,
+};
+use lastlight_testing::{
+    archive::{BlobProxy, BlobRequest, Fate},
+    blobs::NewContainer,
+    work::{Act, Rule, StageWork},
+};
 
 const LONG: Duration = Duration::from_secs(120);
 
@@ -30,10 +37,157 @@ const LEFT: &str = "SELECT (SELECT count(*) FROM app.jobs WHERE job_id = ANY ($1
 const AGE: &str =
     "UPDATE app.jobs SET finished_at = finished_at - interval '100 days' WHERE job_id = ANY ($1)";
 
+/// The log of what was archived, and of what was deleted or began again, in the order in which it happened.
+const LOG: &str = "
+    CREATE TABLE archive_log (
+        place bigint GENERATED ALWAYS AS IDENTITY, what text, job_id text, run integer, detail json);
+    CREATE FUNCTION note_archived_run() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    BEGIN
+        INSERT INTO archive_log (what, job_id, run, detail) VALUES ('archived', NEW.job_id, NEW.run, NEW.detail);
+        RETURN NULL;
+    END $$;
+    CREATE FUNCTION note_run_gone() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    BEGIN
+        INSERT INTO archive_log (what, job_id, run) VALUES ('gone', OLD.job_id, OLD.run);
+        RETURN NULL;
+    END $$;
+    CREATE FUNCTION note_tasks_gone() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    BEGIN
+        INSERT INTO archive_log (what, job_id, run)
+        SELECT 'tasks gone', j.job_id, j.run
+        FROM app.jobs j
+        WHERE j.job_id IN (SELECT parent_job_id FROM deleted);
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER note_archived_run AFTER INSERT ON app.job_events FOR EACH ROW WHEN (NEW.kind = 'job_archived')
+        EXECUTE FUNCTION note_archived_run();
+    CREATE TRIGGER note_job_gone AFTER DELETE ON app.jobs FOR EACH ROW EXECUTE FUNCTION note_run_gone();
+    CREATE TRIGGER note_run_gone AFTER UPDATE ON app.jobs FOR EACH ROW WHEN (OLD.run < NEW.run)
+        EXECUTE FUNCTION note_run_gone();
+    CREATE TRIGGER note_tasks_gone AFTER DELETE ON app.tasks REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT
+        EXECUTE FUNCTION note_tasks_gone()";
+
+/// What became of each run, by the log: whether it was archived when its first row was deleted.
+const LOGGED: &str = "
+    SELECT g.job_id, g.run, g.what,
+           (SELECT a.detail::text FROM archive_log a
+            WHERE a.what = 'archived' AND a.job_id = g.job_id AND a.run = g.run AND a.place < g.place
+            ORDER BY a.place DESC LIMIT 1)
+    FROM archive_log g
+    WHERE g.what <> 'archived'
+    ORDER BY g.place";
+
+/// The archive of the world: a container in Azurite, behind a proxy.
+struct Archive {
+    container: NewContainer,
+    proxy: BlobProxy,
+}
+
+impl Archive {
+    async fn start() -> Result<Self, ChaosError> {
+        if std::env::var_os("AZURITE_BLOB_ENDPOINT").is_none() {
+            return Err(ChaosError::Broken(
+                "AZURITE_BLOB_ENDPOINT is not set: run scripts/chaos, which starts the blob service of Azurite"
+                    .to_owned(),
+            ));
+        }
+        Ok(Self { container: NewContainer::create().await, proxy: BlobProxy::start().await })
+    }
+
+    /// From now on some requests fail for a moment, some are carried out without an answer, and now and then the account
+    /// refuses to be written, as if it were full or read-only.
+    fn fail_at_times(&self, seed: u64) {
+        let random = std::sync::Mutex::new(fastrand::Rng::with_seed(seed));
+        self.proxy.rule(move |wanted, _| {
+            let mut random = random.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let writes = matches!(wanted, BlobRequest::Stage | BlobRequest::Commit);
+            match random.u8(0..100) {
+                0..6 => Fate::Answer(503, "ServerBusy"),
+                6..12 => Fate::Answer(500, "InternalError"),
+                12..20 => Fate::Lose,
+                20..22 if writes => Fate::Answer(403, "AuthorizationPermissionMismatch"),
+                22..24 if writes => Fate::Answer(507, "InsufficientStorage"),
+                24..25 => Fate::Answer(404, "ContainerNotFound"),
+                _ => Fate::Pass,
+            }
+        });
+    }
+
+    /// Compares the log with the blobs: whatever is gone is in the archive since before, and nothing else is.
+    async fn judge(
+        &self,
+        world: &mut World,
+        database: &mut PgConnection,
+    ) -> Result<(), ChaosError> {
+        let blobs = self.container.blobs("").await;
+        let mut problems = Vec::new();
+        let mut contents = BTreeMap::new();
+        for blob in &blobs {
+            match blob.read() {
+                Ok(lines) => {
+                    contents.insert(blob.name.clone(), (blob, lines));
+                }
+                Err(problem) => problems.push(format!("{}: {problem}", blob.name)),
+            }
+        }
+        let logged: Vec<(String, i32, String, Option<String>)> =
+            sqlx::query_as(LOGGED).fetch_all(&mut *database).await?;
+        let mut runs = std::collections::BTreeSet::new();
+        let mut tasks = 0;
+        for (job_id, run, what, detail) in logged {
+            let place = format!("run {run} of {job_id}: {what}");
+            let Some(detail) = detail else {
+                problems.push(format!("{place}, and not in the archive"));
+                continue;
+            };
+            let detail: Value = serde_json::from_str(&detail)?;
+            let name = detail["blob"].as_str().unwrap_or_default().to_owned();
+            let Some((blob, lines)) = contents.get(&name) else {
+                problems.push(format!("{place}, and there is no complete blob {name}"));
+                continue;
+            };
+            let end = lines.last().cloned().unwrap_or_default();
+            let is_same = blob.metadata.get("sha256").map(String::as_str)
+                == detail["sha256"].as_str()
+                && end["tasks"] == detail["tasks"]
+                && end["tasks"] == end["tasks_planned"]
+                && lines[0]["job_id"] == job_id.as_str()
+                && lines[0]["run"] == run;
+            if !is_same {
+                problems.push(format!("{place}, and {name} is another one: {detail}, {end}"));
+            }
+            if runs.insert(name) {
+                tasks += end["tasks"].as_u64().unwrap_or_default();
+            }
+        }
+        for name in contents.keys().filter(|name| !runs.contains(*name)) {
+            problems.push(format!("{name} belongs to no run that is gone"));
+        }
+        for problem in problems {
+            world.check(false, || problem);
+        }
+        world.check(runs.len() > 20, || format!("only {} runs were archived", runs.len()));
+        let asked = [BlobRequest::Stage, BlobRequest::Commit, BlobRequest::Find];
+        let asked = asked.map(|kind| self.proxy.seen(kind).len());
+        world.note(format!(
+            "{} runs with {tasks} tasks are in the archive; blocks, commits and looks at a blob: {asked:?}",
+            runs.len()
+        ));
+        Ok(())
+    }
+}
+
 /// 22.
 pub(super) async fn purge(run: &Run) -> Result<Findings, ChaosError> {
-    let mut world = World::start(run, Setup { handlers: 2, ..Setup::default() }).await?;
+    let archive = Archive::start().await?;
+    let settings = vec![
+        ("ARCHIVE_CONTAINER", archive.container.name.clone()),
+        ("LASTLIGHT_LOCAL_BLOB_ENDPOINT", archive.proxy.endpoint()),
+    ];
+    let mut world = World::start(run, Setup { handlers: 2, settings, ..Setup::default() }).await?;
     let mut database = PgConnection::connect(&world.url).await?;
+    sqlx::raw_sql(LOG).execute(&mut database).await?;
+    archive.fail_at_times(world.random.u64(..));
     let tasks = world.sized(30, 2_000);
     // Jobs that are to stay, beside everything that follows.
     for use_service_bus in [false, true] {
@@ -47,7 +201,8 @@ pub(super) async fn purge(run: &Run) -> Result<Findings, ChaosError> {
         );
         world.submit(stays, LONG * 4).await?;
     }
-    for (number, (place, fails)) in PURGE_PLACES.iter().enumerate() {
+    let places = PURGE_PLACES.iter().chain(ARCHIVE_PLACES);
+    for (number, (place, fails)) in places.enumerate() {
         for action in ["kill", "error"].into_iter().take(1 + usize::from(*fails)) {
             let tag = format!("{place}-{action}");
             let mut gone = Vec::new();
@@ -77,6 +232,7 @@ pub(super) async fn purge(run: &Run) -> Result<Findings, ChaosError> {
     again(&mut world, &mut database).await?;
     runs_again(&mut world).await?;
     world.until_finished(LONG * 4).await?;
+    archive.judge(&mut world, &mut database).await?;
     world.finish().await
 }
 
