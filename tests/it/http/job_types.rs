@@ -86,8 +86,10 @@ async fn submissions_are_validated_by_their_schema() {
             let answer = app.submit(name, Value::Object(without)).await;
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name} without {field}");
         }
-        // Settings decide which addresses are good: operations/notifications.rs.
-        for (field, property) in properties.iter().filter(|(field, _)| *field != "notify") {
+        // Settings decide which addresses are good, and the state of a job whether it runs again:
+        // operations/notifications.rs, operations/single_tasks.rs.
+        let elsewhere = |field: &str| ["notify", "rerun"].contains(&field);
+        for (field, property) in properties.iter().filter(|(field, _)| !elsewhere(field)) {
             let (good, bad) = edges(property);
             for (values, expected) in [(good, StatusCode::OK), (bad, StatusCode::BAD_REQUEST)] {
                 for value in values {
