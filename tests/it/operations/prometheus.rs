@@ -35,7 +35,7 @@ async fn scrape(app: &TestApp) -> String {
 }
 
 /// The metrics that are the same whichever process answers.
-const SHARED: [&str; 21] = [
+const SHARED: [&str; 22] = [
     "lastlight_build_info",
     "lastlight_figures_up",
     "lastlight_instances",
