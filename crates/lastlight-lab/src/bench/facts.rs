@@ -1,6 +1,7 @@
 //! The cost of a run, from the counters of the database server and of the kernel.
 
 use sqlx::{ConnectOptions, Connection, PgConnection, Row};
+use time::OffsetDateTime;
 
 use lastlight_engine::config::DatabaseSettings;
 
@@ -144,6 +145,26 @@ impl Ledger {
              WHERE n.nspname = $1 AND c.relkind = 'r'",
         )
         .bind(schema)
+        .fetch_one(&mut self.0)
+        .await
+    }
+
+    /// The time by the database's clock.
+    pub(super) async fn now(&mut self) -> Result<OffsetDateTime, sqlx::Error> {
+        sqlx::query_scalar("SELECT now()").fetch_one(&mut self.0).await
+    }
+
+    /// Whether autovacuum has gone through the tasks since then.
+    pub(super) async fn is_vacuumed(
+        &mut self,
+        schema: &str,
+        since: OffsetDateTime,
+    ) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar(
+            "SELECT COALESCE(last_autovacuum > $2, false) FROM pg_stat_user_tables WHERE schemaname = $1 AND relname = 'tasks'",
+        )
+        .bind(schema)
+        .bind(since)
         .fetch_one(&mut self.0)
         .await
     }

@@ -30,6 +30,8 @@ pub struct YearsOptions {
     pub n: u64,
     /// Number of rounds.
     pub rounds: u32,
+    /// Maximum time that autovacuum gets between two rounds: jobs are usually deleted days after they ran.
+    pub pause: Duration,
     /// The longest time that one part may take.
     pub timeout: Duration,
 }
@@ -133,6 +135,12 @@ pub async fn bench_sizes(
             each(round, last_mb);
             ledger.age_jobs(&bed.schema, false).await?;
             purged(&bed.cloud.base_url(), ledger, &bed.schema, &options).await?;
+            let began = Instant::now();
+            let since = ledger.now().await?;
+            while began.elapsed() < options.pause && !ledger.is_vacuumed(&bed.schema, since).await?
+            {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
         }
         Ok(SizeReport { rounds: options.rounds, tasks: options.n, first_mb, last_mb })
     })

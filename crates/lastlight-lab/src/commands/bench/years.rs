@@ -31,6 +31,9 @@ pub struct YearsArguments {
     /// Number of rounds in which a job is run and deleted.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
+    /// Maximum time in seconds that autovacuum gets after each deletion, before the next round.
+    #[arg(long, default_value_t = 120)]
+    pause: u64,
     /// Maximum time of one part in seconds.
     #[arg(long, default_value_t = 3600)]
     timeout: u64,
@@ -48,6 +51,7 @@ pub(super) async fn years(
             jobs: arguments.jobs,
             n: arguments.n,
             rounds: arguments.rounds,
+            pause: Duration::from_secs(arguments.pause),
             timeout: Duration::from_secs(arguments.timeout),
         })
     };
