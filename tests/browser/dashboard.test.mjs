@@ -9,6 +9,7 @@ import './gates.mjs';
 import './poison.mjs';
 import './workers.mjs';
 import './schedules.mjs';
+import './orders.mjs';
 import './frame.mjs';
 import './late.mjs';
 import './pictures.mjs';
