@@ -62,10 +62,22 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
             "description": "Whether all notifications that were given up are sent again, in place of one.",
         },
     });
-    Operation::new()
-        .body(true, object(properties, &[]))
-        .answers::<NotificationsRetried>(schemas)
-        .refuses(&[StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::PAYLOAD_TOO_LARGE])
+    let mut body = object(properties, &[]);
+    body["anyOf"] = json!([
+        {
+            "required": ["notification_id"],
+            "properties": { "notification_id": { "type": "string" }, "all": { "enum": [false, null] } },
+        },
+        {
+            "required": ["all"],
+            "properties": { "notification_id": { "type": "null" }, "all": { "const": true } },
+        },
+    ]);
+    Operation::new().body(true, body).answers::<NotificationsRetried>(schemas).refuses(&[
+        StatusCode::BAD_REQUEST,
+        StatusCode::NOT_FOUND,
+        StatusCode::PAYLOAD_TOO_LARGE,
+    ])
 }
 
 #[cfg(test)]

@@ -15,6 +15,9 @@ use crate::model::UserRequest;
 /// (learn.microsoft.com/azure/app-service/configure-authentication-user-identities).
 const PRINCIPAL: &str = "x-ms-client-principal-name";
 
+/// No control characters but tab and line feed.
+const PRINTABLE: &str = r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*$";
+
 pub(super) fn user_request(
     query: &QueryParameters,
     headers: &HeaderMap,
@@ -25,7 +28,7 @@ pub(super) fn user_request(
 
 fn principal(headers: &HeaderMap) -> Option<String> {
     let name = headers.get(PRINCIPAL)?.to_str().ok()?;
-    let is_usable = !name.is_empty() && name.len() <= UserRequest::LONGEST_NAME;
+    let is_usable = !name.is_empty() && name.chars().count() <= UserRequest::LONGEST_NAME;
     is_usable.then(|| name.to_owned())
 }
 
@@ -33,8 +36,9 @@ fn text(query: &QueryParameters, name: &str, longest: usize) -> Result<Option<St
     let Some(text) = query.text(name)?.filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    if text.len() > longest {
-        return Err(bad(format!("{name} has {} bytes; at most {longest} are allowed", text.len())));
+    let length = text.chars().count();
+    if length > longest {
+        return Err(bad(format!("{name} has {length} characters; at most {longest} are allowed")));
     }
     if text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') {
         return Err(bad(format!(
@@ -47,7 +51,8 @@ fn text(query: &QueryParameters, name: &str, longest: usize) -> Result<Option<St
 
 /// Describes the parameters.
 pub(super) fn described(operation: Operation) -> Operation {
-    let schema = |longest: usize| json!({ "type": "string", "maxLength": longest });
+    let schema =
+        |longest: usize| json!({ "type": "string", "maxLength": longest, "pattern": PRINTABLE });
     operation
         .query(
             "by",
@@ -82,7 +87,7 @@ mod tests {
     #[test]
     fn errors_name_the_parameter_and_what_is_allowed() {
         let long = read(&format!("by={}", "x".repeat(201)), None).unwrap_err();
-        assert!(long.contains("by has 201 bytes; at most 200 are allowed"), "{long}");
+        assert!(long.contains("by has 201 characters; at most 200 are allowed"), "{long}");
         let nul = read("reason=a%00b", None).unwrap_err();
         assert!(nul.contains("reason must not contain control characters"), "{nul}");
     }

@@ -12,10 +12,10 @@ pub struct UserRequest {
 }
 
 impl UserRequest {
-    /// Longest name of a user, in bytes.
+    /// Longest name of a user, in characters.
     pub const LONGEST_NAME: usize = 200;
 
-    /// Longest reason, in bytes.
+    /// Longest reason, in characters.
     pub const LONGEST_REASON: usize = 2000;
 
     /// The app itself.

@@ -378,8 +378,8 @@ fn in_bulk(request: &UserRequest, id: Uuid) -> UserRequest {
     let reason = match request.reason.as_deref() {
         Some(reason) => {
             let most = UserRequest::LONGEST_REASON.saturating_sub(operation.len() + 3);
-            let end = (0..=most.min(reason.len())).rev().find(|at| reason.is_char_boundary(*at));
-            format!("{} ({operation})", &reason[..end.unwrap_or(0)])
+            let reason: String = reason.chars().take(most).collect();
+            format!("{reason} ({operation})")
         }
         None => operation,
     };
@@ -440,9 +440,9 @@ mod tests {
         };
         assert_eq!(asked(None), "bulk operation 12345678");
         assert_eq!(asked(Some("wrong input")), "wrong input (bulk operation 12345678)");
-        let long = asked(Some(&"ä".repeat(1000)));
+        let long = asked(Some(&"ä".repeat(2000)));
         assert!(
-            long.len() <= UserRequest::LONGEST_REASON
+            long.chars().count() == UserRequest::LONGEST_REASON
                 && long.ends_with("(bulk operation 12345678)")
         );
     }
