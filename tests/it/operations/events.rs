@@ -245,6 +245,10 @@ async fn bad_requests_for_events_say_what_is_allowed() {
     assert_eq!(page(&app, "short", "").await.status, StatusCode::BAD_REQUEST);
     let long = change(&app, "cancel", &job_id, &format!("?by={}", "x".repeat(300))).await;
     assert_eq!(long.status, StatusCode::BAD_REQUEST);
-    assert!(long.body["message"].as_str().unwrap().contains("by has 300 characters"), "{}", long.body);
+    assert!(
+        long.body["message"].as_str().unwrap().contains("by has 300 characters"),
+        "{}",
+        long.body
+    );
     assert_eq!(app.status(&job_id).await["status"], "queued", "nothing was cancelled");
 }

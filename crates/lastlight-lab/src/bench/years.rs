@@ -30,6 +30,8 @@ pub struct YearsOptions {
     pub n: u64,
     /// Number of rounds.
     pub rounds: u32,
+    /// Share of the time in which sweeps delete.
+    pub share: f64,
     /// Maximum time that autovacuum gets between two rounds: jobs are usually deleted days after they ran.
     pub pause: Duration,
     /// The longest time that one part may take.
@@ -69,7 +71,7 @@ pub async fn bench_purge(
     stop: &Stop,
 ) -> Result<PurgeReport, BenchError> {
     let mut cloud = options.cloud.clone();
-    cloud.settings.insert("LASTLIGHT_PURGE_SHARE".to_owned(), "0.7".to_owned());
+    cloud.settings.insert("LASTLIGHT_PURGE_SHARE".to_owned(), options.share.to_string());
     Bed::lend(cloud.clone(), stop, async |bed| {
         let api = ready(&bed.cloud).await?;
         let alone = run_job(&api, &options, "alone").await?;
@@ -120,7 +122,7 @@ pub async fn bench_sizes(
     each: impl Fn(u32, f64),
 ) -> Result<SizeReport, BenchError> {
     let mut cloud = options.cloud.clone();
-    cloud.settings.insert("LASTLIGHT_PURGE_SHARE".to_owned(), "0.7".to_owned());
+    cloud.settings.insert("LASTLIGHT_PURGE_SHARE".to_owned(), options.share.to_string());
     Bed::lend(cloud, stop, async |bed| {
         let api = ready(&bed.cloud).await?;
         let (mut first_mb, mut last_mb) = (0.0, 0.0);

@@ -31,6 +31,9 @@ pub struct YearsArguments {
     /// Number of rounds in which a job is run and deleted.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
+    /// Share of the time in which sweeps delete, 0.01 to 0.7: LASTLIGHT_PURGE_SHARE.
+    #[arg(long, default_value_t = 0.2)]
+    share: f64,
     /// Maximum time in seconds that autovacuum gets after each deletion, before the next round.
     #[arg(long, default_value_t = 120)]
     pause: u64,
@@ -51,6 +54,7 @@ pub(super) async fn years(
             jobs: arguments.jobs,
             n: arguments.n,
             rounds: arguments.rounds,
+            share: arguments.share,
             pause: Duration::from_secs(arguments.pause),
             timeout: Duration::from_secs(arguments.timeout),
         })
