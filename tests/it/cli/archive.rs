@@ -61,7 +61,7 @@ impl Archive {
     }
 }
 
-/// An app that ran a job twice, the second time with a failure that it bears, and deleted it.
+/// An app that ran a job twice, the second time with a failure that it tolerates, and deleted it.
 async fn app_with_two_runs(archive: &Archive) -> (TestApp, String) {
     let catalog = Probe::default().add_to(catalog());
     let url = new_database_url().await;

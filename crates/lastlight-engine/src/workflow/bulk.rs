@@ -264,7 +264,7 @@ impl Controller {
             let page = self.page(&bulk.filter, *status, before, position.after, AT_ONCE).await?;
             for job in page.rows {
                 if Instant::now() >= until {
-                    // Given back: whoever sweeps next goes on at once.
+                    // Released: whoever sweeps next goes on at once.
                     store.advance(id, owner, 0.0, BulkProgress { position, ..note }).await?;
                     return Ok(());
                 }

@@ -179,7 +179,7 @@ async fn a_failure_that_passes_delays_and_loses_nothing() {
     let archive = proxy.archive(&container.name);
     let app = TestApp::archiving(&new_database_url().await, catalog, quick(), archive).await;
     let job_id = ended(&app, "probe", json!({ "stages": [4] })).await;
-    // More failures than an attempt bears, then every second request fails for a moment.
+    // More failures than an attempt tolerates, then every second request fails for a moment.
     proxy.rule(|_, number| match number {
         0..7 => Fate::Answer(500, "InternalError"),
         number if number % 2 == 0 => Fate::Answer(503, "ServerBusy"),
